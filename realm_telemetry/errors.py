@@ -1,0 +1,43 @@
+"""What can go wrong, split by who is at fault."""
+
+from collections.abc import Sequence
+
+
+class ConfigError(Exception):
+    """The user set something up wrongly; says which setting and how to mend it."""
+
+    def __init__(self, setting: str, problem: str, fix: str) -> None:
+        self.setting = setting
+        self.problem = problem
+        self.fix = fix
+        super().__init__(f"{setting}: {problem}. {fix}")
+
+
+class ExportError(Exception):
+    """The other side of an export failed.
+
+    retryable: whether the same events may be accepted later.
+    retry_after_s: seconds the other side asked to wait, if it did.
+    rejected_ids: event ids it will never accept; the others of the batch were taken.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retryable: bool,
+        retry_after_s: float | None = None,
+        rejected_ids: Sequence[str] = (),
+    ) -> None:
+        self.retryable = retryable
+        self.retry_after_s = retry_after_s
+        self.rejected_ids = tuple(rejected_ids)
+        super().__init__(message)
+
+
+class PayloadTooLargeError(ValueError):
+    """A body is over the limit that its reader or writer keeps."""
+
+
+class LogError(Exception):
+    """The log cannot be used as it is; the message says why and what to do."""

@@ -1,0 +1,96 @@
+"""Events as plain data: what happened, and nothing about how it travels."""
+
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, get_args
+
+import msgspec
+
+Channel = Literal[
+    "system", "jobs", "training", "eval", "vault", "guild", "debug", "data", "checkpoint"
+]
+Severity = Literal["info", "success", "warning", "error"]
+
+CHANNELS: Final[tuple[str, ...]] = get_args(Channel)
+SEVERITIES: Final[tuple[str, ...]] = get_args(Severity)
+
+LATE_AFTER_NS: Final = 60 * 1_000_000_000
+"""An event that arrives this long after its time is late."""
+
+PROCESS_LOST_NUMBER: Final = 2**64 - 1
+"""The number of a producer's `process_lost` event, so that it can never come twice."""
+
+
+class InvalidEventError(ValueError):
+    """The caller handed over something that is not an event; the message names the field."""
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """Something that happened.
+
+    time_unix_nano: when, wall clock, as the producer read it.
+    producer, number: together the event id; producer is 16 hex digits, its events are
+        numbered 1, 2, 3 ... (unsigned 64 bit).
+    details: JSON values only; string keys.
+    observed_unix_nano: when it arrived in the log; None before.
+    trace_id, span_id: 32 and 16 hex digits, or None.
+    webhooks: addresses asked for at `emit`; secrets, never shown.
+    """
+
+    kind: str
+    channel: str
+    severity: str
+    message: str
+    details: dict[str, Any]
+    time_unix_nano: int
+    producer: str
+    number: int
+    hero_id: str | None = None
+    campaign_id: str | None = None
+    run_id: str | None = None
+    source: str | None = None
+    trace_id: str | None = None
+    span_id: str | None = None
+    trace_flags: int = 0
+    webhooks: tuple[str, ...] = ()
+    observed_unix_nano: int | None = None
+
+    @property
+    def id(self) -> str:
+        """The event id, 32 hex digits: the idempotency key everywhere."""
+        return f"{self.producer}{self.number:016x}"
+
+    @property
+    def timestamp(self) -> str:
+        """The time as UTC text, microseconds: `2025-11-29T00:00:00.000000Z`."""
+        return format_time(self.time_unix_nano)
+
+    @property
+    def late(self) -> bool:
+        """Whether it arrived over 60 s after its time."""
+        arrival = self.observed_unix_nano
+        return arrival is not None and arrival - self.time_unix_nano > LATE_AFTER_NS
+
+
+def format_time(time_unix_nano: int) -> str:
+    """Write a time as the battle log does: UTC, six fractional digits, `Z`.
+
+    Times outside the years 1 to 9999 are written as the nearest of them.
+    """
+    seconds, nanos = divmod(time_unix_nano, 1_000_000_000)
+    seconds = min(max(seconds, -62_135_596_800), 253_402_300_799)
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"{moment:%Y}".zfill(4) + f"{moment:-%m-%dT%H:%M:%S}.{nanos // 1000:06d}Z"
+
+
+def split_event_id(event_id: str) -> tuple[str, int]:
+    """Take an event id apart into producer and number.
+
+    Raises InvalidEventError unless it is 32 hex digits.
+    """
+    try:
+        if len(event_id) != 32:
+            raise ValueError
+        int(event_id[:16], 16)
+        return event_id[:16].lower(), int(event_id[16:], 16)
+    except ValueError:
+        raise InvalidEventError(f"event id must be 32 hex digits, got {event_id!r}") from None

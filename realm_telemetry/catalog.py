@@ -1,0 +1,352 @@
+"""The catalog of kinds, and the JSON shape of an event.
+
+The tables themselves are in `kind_table`; a message template's rules are stated there.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from realm_telemetry.errors import ConfigError
+from realm_telemetry.event import (
+    CHANNELS,
+    SEVERITIES,
+    Event,
+    InvalidEventError,
+    split_event_id,
+)
+from realm_telemetry.kind_table import (
+    CHANNEL_DESCRIPTIONS,
+    CHANNEL_ICONS,
+    KIND_METADATA,
+    KINDS,
+    ROUTINE_KINDS,
+    SEVERITY_COLOURS,
+    SEVERITY_ICONS,
+)
+
+__all__ = [
+    "CHANNEL_DESCRIPTIONS",
+    "CHANNEL_ICONS",
+    "KIND_METADATA",
+    "ROUTINE_KINDS",
+    "SEVERITY_COLOURS",
+    "SEVERITY_ICONS",
+    "UNREGISTERED",
+    "KindSpec",
+    "event_from_dict",
+    "event_to_dict",
+    "is_routine",
+    "kinds",
+    "register_kind",
+    "render",
+    "resolve",
+    "spec",
+]
+
+UNREGISTERED: Final = ("system", "info")
+"""Channel and severity of a kind that nobody registered."""
+
+
+class KindSpec(msgspec.Struct, frozen=True):
+    """What the catalog knows of a kind.
+
+    template: the message's format string over the details; None if it has none.
+    routine: whether the kind repeats by the thousand.
+    registered: False for a kind that is neither built in nor registered in this process.
+    """
+
+    kind: str
+    channel: str
+    severity: str
+    template: str | None = None
+    routine: bool = False
+    registered: bool = True
+
+
+_specs: dict[str, KindSpec] = {
+    kind: KindSpec(kind, channel, severity, template, kind in ROUTINE_KINDS)
+    for kind, channel, severity, template in KINDS
+}
+_resolved: dict[str, tuple[str, str]] = dict(KIND_METADATA)
+_templates: dict[str, str | None] = {kind: template for kind, _, _, template in KINDS}
+
+
+def spec(kind: str) -> KindSpec:
+    """Return what is known of a kind; an unknown one is system, info and not registered."""
+    return _specs.get(kind) or KindSpec(kind, *UNREGISTERED, registered=False)
+
+
+def kinds() -> list[KindSpec]:
+    """Return all known kinds: the built-in ones in the catalog's order, then registered ones."""
+    return list(_specs.values())
+
+
+def is_routine(kind: str) -> bool:
+    """Return whether a kind repeats by the thousand."""
+    known = _specs.get(kind)
+    return known is not None and known.routine
+
+
+def resolve(kind: str, channel: str | None = None, severity: str | None = None) -> tuple[str, str]:
+    """Return (channel, severity), filling in from the catalog whichever is None."""
+    known = _resolved.get(kind, UNREGISTERED)
+    if channel is None and severity is None:
+        return known
+    return known[0] if channel is None else channel, known[1] if severity is None else severity
+
+
+def register_kind(
+    kind: str,
+    *,
+    channel: str,
+    severity: str = "info",
+    message: str | None = None,
+    routine: bool = False,
+) -> KindSpec:
+    """Add a kind to this process's catalog; the same again is harmless.
+
+    message: the template, see the top of this module; None means that `emit` has to bring one.
+    Raises ConfigError for a kind that is built in, registered differently, not snake_case,
+    or of an unknown channel or severity, and for a template that is not a format string.
+    """
+    new = KindSpec(kind, channel, severity, message, routine)
+    _check_kind(new)
+    # One atomic step instead of a lock, which a fork in another thread could leave locked.
+    known = _specs.setdefault(kind, new)
+    if known != new:
+        raise ConfigError(
+            f"register_kind({kind!r})",
+            f"the kind is already registered as {_settings_of(known)}",
+            "Use the same settings everywhere, or give yours a name of its own.",
+        )
+    _templates[kind] = message
+    _resolved[kind] = (channel, severity)
+    return known
+
+
+def _check_kind(new: KindSpec) -> None:
+    setting = f"register_kind({new.kind!r})"
+    if not _is_snake_case(new.kind):
+        raise ConfigError(
+            setting,
+            "a kind is snake_case, like gradient_exploded",
+            "Write lower-case letters and digits, words divided by one underscore.",
+        )
+    if new.kind in KIND_METADATA:
+        raise ConfigError(setting, "the kind is built in", "Choose another name for yours.")
+    for field, value, known in (
+        ("channel", new.channel, CHANNELS),
+        ("severity", new.severity, SEVERITIES),
+    ):
+        if value not in known:
+            raise ConfigError(
+                setting, f"there is no {field} {value!r}", f"Use one of {', '.join(known)}."
+            )
+    if new.template is not None:
+        _check_template(setting, new.template)
+
+
+def _is_snake_case(kind: str) -> bool:
+    return (
+        isinstance(kind, str)
+        and kind.isascii()
+        and kind == kind.lower()
+        and kind[:1].isalpha()
+        and all(word.isalnum() for word in kind.split("_"))
+    )
+
+
+def _check_template(setting: str, template: str) -> None:
+    from string import Formatter
+
+    try:
+        names = [name for _, name, _, _ in Formatter().parse(template) if name is not None]
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            setting,
+            f"the message {template!r} is not a format string ({error})",
+            "Write fields as {name} or {name:.2f}, and braces doubled.",
+        ) from None
+    if any(not name or name[0].isdigit() for name in names):
+        raise ConfigError(
+            setting,
+            f"the message {template!r} has a field without a name",
+            "Name the detail it shows, like {norm:.1f}.",
+        )
+
+
+def _settings_of(known: KindSpec) -> str:
+    return (
+        f"channel={known.channel!r}, severity={known.severity!r}, "
+        f"message={known.template!r}, routine={known.routine}"
+    )
+
+
+def render(kind: str, details: Mapping[str, Any]) -> str:
+    """Return the message of an event that brought none. Never raises.
+
+    details: converted already (`values.clean_details`), so that no tensor is read back here.
+    Without a template it is the kind in words, and the first details.
+    """
+    try:
+        return _templates[kind].format_map(details)  # type: ignore[union-attr]
+    except Exception:  # noqa: BLE001 - any object may be among the details
+        from realm_telemetry.messages import render_forgivingly
+
+        return render_forgivingly(kind, _templates.get(kind), details)
+
+
+def event_to_dict(event: Event, cursor: int | None = None) -> dict[str, Any]:
+    """Return the one JSON shape of an event, as every reader sees it.
+
+    cursor: its row id in the log, where known. Webhooks are secrets and never shown.
+    Nanoseconds are strings, as in OTLP/JSON: JavaScript's numbers cannot hold them.
+    """
+    arrival = event.observed_unix_nano
+    shape: dict[str, Any] = {"id": event.id}
+    if cursor is not None:
+        shape["cursor"] = cursor
+    shape |= {
+        "timestamp": event.timestamp,
+        "time_unix_nano": str(event.time_unix_nano),
+        "observed_unix_nano": None if arrival is None else str(arrival),
+        "kind": event.kind,
+        "channel": event.channel,
+        "severity": event.severity,
+        "icon": CHANNEL_ICONS.get(event.channel, ""),
+        "message": event.message,
+        "details": event.details,
+        "source": event.source,
+        "hero_id": event.hero_id,
+        "campaign_id": event.campaign_id,
+        "run_id": event.run_id,
+        "producer": event.producer,
+        "number": event.number,
+        "trace_id": event.trace_id,
+        "span_id": event.span_id,
+        "trace_flags": event.trace_flags,
+        "late": event.late,
+    }
+    return shape
+
+
+def event_from_dict(
+    data: Mapping[str, Any], *, producer: str | None = None, number: int | None = None
+) -> Event:
+    """Return the event of a JSON shape: what `event_to_dict` gave, or less of it.
+
+    Needed are `kind`, a time (`time_unix_nano`, or `timestamp` as ISO text with its zone) and an
+    event id: `id`, or `producer` and `number`, or the keyword arguments, in this order.
+    Channel, severity and message are filled in from the catalog. `icon`, `late` and unknown
+    fields are not read. Raises InvalidEventError that names the field.
+    """
+    if not isinstance(data, Mapping):
+        raise InvalidEventError(f"an event must be an object, got {_type_name(data)}")
+    kind = _field(data, "kind", str)
+    if not kind:
+        raise InvalidEventError("kind is missing")
+    details = _field(data, "details", dict) or {}
+    if not all(isinstance(key, str) for key in details):
+        raise InvalidEventError("details: keys must be strings")
+    channel, severity = resolve(
+        kind, _one_of(data, "channel", CHANNELS), _one_of(data, "severity", SEVERITIES)
+    )
+    message = _field(data, "message", str)
+    event_producer, event_number = _identity(data, producer, number)
+    return Event(
+        kind=kind,
+        channel=channel,
+        severity=severity,
+        message=render(kind, details) if message is None else message,
+        details=details,
+        time_unix_nano=_time(data),
+        producer=event_producer,
+        number=event_number,
+        hero_id=_field(data, "hero_id", str),
+        campaign_id=_field(data, "campaign_id", str),
+        run_id=_field(data, "run_id", str),
+        source=_field(data, "source", str),
+        trace_id=_hex(data, "trace_id", 32),
+        span_id=_hex(data, "span_id", 16),
+        trace_flags=_integer(data, "trace_flags", 0, 255) or 0,
+        observed_unix_nano=_integer(data, "observed_unix_nano", *_INT64),
+    )
+
+
+_INT64: Final = (-(2**63), 2**63 - 1)
+_EVENT_NUMBER: Final = (1, 2**64 - 1)
+
+
+def _field(data: Mapping[str, Any], name: str, wanted: type) -> Any:
+    value = data.get(name)
+    if value is not None and not isinstance(value, wanted):
+        raise InvalidEventError(f"{name} must be {wanted.__name__}, got {_type_name(value)}")
+    return value
+
+
+def _one_of(data: Mapping[str, Any], name: str, known: tuple[str, ...]) -> str | None:
+    value: str | None = _field(data, name, str)
+    if value is not None and value not in known:
+        raise InvalidEventError(f"{name} must be one of {', '.join(known)}; got {value[:80]!r}")
+    return value
+
+
+def _integer(data: Mapping[str, Any], name: str, least: int, most: int) -> int | None:
+    """Return a whole number given as such or as decimal text."""
+    value = data.get(name)
+    if value is None:
+        return None
+    if isinstance(value, str) and len(value) <= 20 and value.removeprefix("-").isdecimal():
+        value = int(value)
+    if type(value) is not int:
+        raise InvalidEventError(f"{name} must be a whole number, got {_type_name(value)}")
+    if not least <= value <= most:
+        raise InvalidEventError(f"{name} must be from {least} to {most}")
+    return value
+
+
+def _hex(data: Mapping[str, Any], name: str, digits: int) -> str | None:
+    value: str | None = _field(data, name, str)
+    if value is not None and (
+        len(value) != digits or not set(value) <= set("0123456789abcdefABCDEF")
+    ):
+        raise InvalidEventError(f"{name} must be {digits} hex digits")
+    return value and value.lower()
+
+
+def _identity(data: Mapping[str, Any], producer: str | None, number: int | None) -> tuple[str, int]:
+    event_id = _hex(data, "id", 32)
+    if event_id is not None:
+        return split_event_id(event_id)
+    producer = _hex(data, "producer", 16) or producer
+    own = _integer(data, "number", *_EVENT_NUMBER)
+    number = number if own is None else own
+    if producer is None or number is None:
+        raise InvalidEventError("id is missing: 32 hex digits, or a producer and a number")
+    return producer, number
+
+
+def _time(data: Mapping[str, Any]) -> int:
+    nanos = _integer(data, "time_unix_nano", *_INT64)
+    if nanos is not None:
+        return nanos
+    text = _field(data, "timestamp", str)
+    if text is None:
+        raise InvalidEventError("time_unix_nano is missing, and timestamp too")
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise InvalidEventError(
+            f"timestamp must be ISO 8601 with its zone (2025-11-29T00:00:00Z), got {text[:80]!r}"
+        )
+    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
+
+
+def _type_name(value: object) -> str:
+    return "null" if value is None else type(value).__name__

@@ -1,0 +1,76 @@
+"""The forgiving half of message rendering: missing fields, and values of other types.
+
+`catalog.render` comes here when a template does not fit the details as it stands.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+MAX_VALUE_CHARS: Final = 200
+"""A value that its format does not fit is shown as text, cut to this length."""
+
+_MAX_SHOWN: Final = 4
+"""Details shown in the message of a kind without template."""
+
+_PARENTHESES: Final = re.compile(r" ?\(([^()]*)\)")
+_FIELD: Final = re.compile(r"\{(\w+)")
+
+
+def render_forgivingly(kind: str, template: str | None, details: Mapping[str, Any]) -> str:
+    """Return a readable message whatever the details are. Never raises."""
+    try:
+        fields = {str(key): value for key, value in details.items() if value is not None}
+        if template is None:
+            return _without_template(kind, fields)
+        fitting = _PARENTHESES.sub(lambda found: _parts_present(found, fields), template)
+        return fitting.format_map(_Fields(fields))
+    except Exception:  # noqa: BLE001 - details and templates are the user's
+        return _in_words(kind)
+
+
+def _without_template(kind: str, fields: dict[str, Any]) -> str:
+    shown = [f"{key}: {_Field(fields[key])}" for key in list(fields)[:_MAX_SHOWN]]
+    return f"{_in_words(kind)} ({', '.join(shown)})" if shown else _in_words(kind)
+
+
+def _in_words(kind: str) -> str:
+    words = str(kind).replace("_", " ")
+    return words[:1].upper() + words[1:]
+
+
+def _parts_present(found: re.Match[str], fields: dict[str, Any]) -> str:
+    parts = [
+        part
+        for part in found[1].split(", ")
+        if all(name in fields for name in _FIELD.findall(part))
+    ]
+    opening = found[0][: found[0].index("(") + 1]
+    return f"{opening}{', '.join(parts)})" if parts else ""
+
+
+class _Fields(dict[str, Any]):
+    """Details whose values can be formatted by any format specification."""
+
+    def __getitem__(self, key: str) -> "_Field":
+        return _Field(super().__getitem__(key)) if key in self else _Field("?")
+
+
+class _Field:
+    """One value; formats as asked if it can, as cut text if not."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __format__(self, specification: str) -> str:
+        try:
+            return format(self._value, specification)
+        except Exception:  # noqa: BLE001 - a value's own code may raise anything
+            return str(self)
+
+    def __str__(self) -> str:
+        try:
+            text = str(self._value)
+        except Exception:  # noqa: BLE001 - a value's own code may raise anything
+            text = f"<{type(self._value).__name__}>"
+        return text if len(text) <= MAX_VALUE_CHARS else text[: MAX_VALUE_CHARS - 1] + "…"

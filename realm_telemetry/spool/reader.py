@@ -1,0 +1,235 @@
+"""The shipper's side of a spool: frames in order, segments freed once acknowledged.
+
+A frame that does not check is *not yet* in the last segment of a live producer. In a segment
+that is over (a later one has begun, or the producer is dead) it is corruption or the end: the
+reader then looks for the next whole frame, so that nothing behind a damaged place is lost.
+"""
+
+import mmap
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from realm_telemetry.spool.control import Control
+from realm_telemetry.spool.frames import HEADER, HEADER_BYTES, Frame, parse_frame
+from realm_telemetry.spool.liveness import is_alive
+from realm_telemetry.spool.segment import (
+    SEALED,
+    SEGMENT_HEADER_BYTES,
+    read_header,
+    segment_paths,
+)
+
+RESCAN_S: Final = 1.0
+_BLOCK: Final = 65536
+
+
+class _Open:
+    """A segment being read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with path.open("rb") as file:
+            self.mm = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.index = 0
+        self.position = SEGMENT_HEADER_BYTES
+        self.over = False
+
+    def refresh(self) -> bool:
+        """Read the header again; False while the segment is a spare."""
+        header = read_header(self.mm)
+        if header is None:
+            return False
+        self.index = header.index
+        self.over = self.over or header.state == SEALED
+        return True
+
+
+class SpoolReader:
+    """Reads one producer's spool; one reader at a time (the shipper holds the lock).
+
+    exhausted: the producer is dead (`finish`) and the last `read` found nothing more.
+    on_damage: called with (path, offset, bytes) of what did not check.
+    Raises OSError if the directory cannot be read.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        on_damage: Callable[[Path, int, bytes], None] = lambda path, offset, data: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.directory = directory
+        self.producer = directory.name
+        self.control = Control(directory / "control")
+        self._on_damage = on_damage
+        self._clock = clock
+        self._segments: list[_Open] = []
+        self._read_to = 0
+        self._rescan_at = 0.0
+        self._dead = False
+        self.exhausted = False
+
+    def alive(self) -> bool:
+        """Whether the producer still runs."""
+        return is_alive(self.directory)
+
+    def pending(self) -> bool:
+        """Whether a frame may stand at the reading position: one look at mapped memory."""
+        current = self._current()
+        if current is None or current.over:
+            return True
+        at = current.position
+        if at + HEADER_BYTES > len(current.mm):
+            return True
+        return bool(current.mm[at : at + 4] != b"\0\0\0\0") or self._clock() >= self._rescan_at
+
+    def read(self, max_frames: int) -> list[Frame]:
+        """The next frames, in order; fewer or none if there are no more by now."""
+        frames: list[Frame] = []
+        while len(frames) < max_frames:
+            current = self._current() or self._advance(None)
+            if current is None:
+                break
+            self._read_segment(current, frames, max_frames)
+            if len(frames) < max_frames and self._advance(current) is None:
+                break
+        self.exhausted = self._dead and not frames
+        return frames
+
+    def finish(self) -> None:
+        """The producer is dead: what does not check now never will."""
+        self._dead = True
+        self._rescan_at = 0.0
+
+    def acknowledge(self, position: tuple[int, int]) -> None:
+        """Free the whole segments before a frame's position: the log has them."""
+        while self._segments and self._segments[0].index < position[0]:
+            done = self._segments.pop(0)
+            self._read_to = max(self._read_to, done.index)
+            done.mm.close()
+            done.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Unmap everything; files stay."""
+        for segment in self._segments:
+            segment.mm.close()
+        self._segments.clear()
+        self.control.close()
+
+    def _current(self) -> _Open | None:
+        return self._segments[-1] if self._segments else None
+
+    def _read_segment(self, segment: _Open, frames: list[Frame], max_frames: int) -> None:
+        segment.refresh()
+        end = len(segment.mm)
+        while len(frames) < max_frames:
+            found = parse_frame(segment.mm, segment.position, end)
+            if found is None and not self._skip_damage(segment, end):
+                return
+            if found is not None:
+                format_, number, payload = found
+                segment.position += HEADER_BYTES + len(payload)
+                frames.append(Frame(format_, number, payload, (segment.index, segment.position)))
+
+    def _advance(self, current: _Open | None) -> _Open | None:
+        """Open the segment after the current one, if it has begun."""
+        now = self._clock()
+        known_over = self._dead or current is None or current.over
+        if not known_over and now < self._rescan_at:
+            return None
+        self._rescan_at = now + RESCAN_S
+        following = self._following(current.index if current else self._read_to)
+        if following is None:
+            return None
+        if current is not None and not current.over and not self._dead:
+            # The next has begun though this one was not sealed: read what came last, first.
+            following.mm.close()
+            current.over = True
+            return current
+        self._segments.append(following)
+        return following
+
+    def _following(self, index: int) -> _Open | None:
+        """The segment with the next index that holds a frame, or the next at all."""
+        best: _Open | None = None
+        for path in segment_paths(self.directory):
+            if any(segment.path == path for segment in self._segments):
+                continue
+            candidate = _open_segment(path)
+            if candidate is None or candidate.index <= index:
+                continue
+            if best is None or _rank(candidate) < _rank(best):
+                best, candidate = candidate, best
+            if candidate is not None:
+                candidate.mm.close()
+        if best is not None and not self._dead and not _has_frames(best):
+            best.mm.close()
+            return None
+        return best
+
+    def _skip_damage(self, segment: _Open, end: int) -> bool:
+        """Go on behind bytes that do not check; False if no frame follows (yet)."""
+        if not (segment.over or self._dead):
+            return False
+        start = segment.position
+        if _blank(segment.mm, start):
+            return False
+        found = _next_frame(segment.mm, start + 1, end)
+        stop = end if found is None else found
+        damaged = bytes(segment.mm[start:stop]).rstrip(b"\0")
+        segment.position = stop
+        if damaged:
+            self._on_damage(segment.path, start, damaged)
+        return found is not None
+
+
+def _open_segment(path: Path) -> _Open | None:
+    """Open a segment that has been activated; None for spares and what is no segment."""
+    try:
+        segment = _Open(path)
+    except (OSError, ValueError):  # freed meanwhile, or empty
+        return None
+    if segment.refresh():
+        return segment
+    segment.mm.close()
+    return None
+
+
+def _rank(segment: _Open) -> tuple[int, bool]:
+    return segment.index, not _has_frames(segment)
+
+
+def _has_frames(segment: _Open) -> bool:
+    start = SEGMENT_HEADER_BYTES
+    return segment.mm[start : start + 4] != b"\0\0\0\0"
+
+
+def _blank(mm: mmap.mmap, start: int) -> bool:
+    """Whether only zeros follow; looks at no more than it must."""
+    return all(
+        mm[at : at + _BLOCK] == bytes(min(_BLOCK, len(mm) - at))
+        for at in range(start, len(mm), _BLOCK)
+    )
+
+
+def _next_frame(mm: mmap.mmap, start: int, end: int) -> int | None:
+    """The offset of the next whole frame, found by its checksum."""
+    for at in range(start, end - HEADER_BYTES):
+        length = HEADER.unpack_from(mm, at)[0]
+        if 0 < length <= end - at and parse_frame(mm, at, end) is not None:
+            return at
+    return None
+
+
+def spool_directories(pipeline_dir: Path) -> list[Path]:
+    """The published spools of a pipeline."""
+    with os.scandir(pipeline_dir) as entries:
+        return [
+            Path(entry.path)
+            for entry in entries
+            if len(entry.name) == 16 and entry.is_dir(follow_symlinks=False)
+        ]

@@ -1,0 +1,125 @@
+"""Segments: the memory-mapped files that a spool is made of."""
+
+import mmap
+import os
+import struct
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+FIRST_SEGMENT_BYTES: Final = 256 * 1024
+SEGMENT_BYTES: Final = 8 * 1024 * 1024
+SEGMENT_HEADER_BYTES: Final = 64
+MAGIC: Final = b"RLMSEG1\n"
+SPARE, ACTIVE, SEALED = 0, 1, 2
+
+# magic, state, index among the spool's segments, first event number, size
+_HEADER = struct.Struct("<8sQQQQ")
+_STATE = slice(8, 16)
+_U64 = struct.Struct("<Q")
+_names = count(1)
+
+
+class SegmentHeader:
+    """What the first 64 bytes of a segment file say."""
+
+    __slots__ = ("first", "index", "size", "state")
+
+    def __init__(self, state: int, index: int, first: int, size: int) -> None:
+        self.state = state
+        self.index = index
+        self.first = first
+        self.size = size
+
+
+class Cursor:
+    """Where the next frame goes: an open segment and a position in it.
+
+    pos: offset of the next frame; CLOSED once the segment has been swapped.
+    seq: the number given last.
+    end: where frames of any severity must end; hard_end: where urgent ones must.
+    """
+
+    __slots__ = ("end", "hard_end", "index", "mm", "path", "pos", "seq")
+
+    def __init__(self, mm: mmap.mmap, path: Path | None, end: int) -> None:
+        self.mm = mm
+        self.path = path
+        self.pos = SEGMENT_HEADER_BYTES
+        self.seq = 0
+        self.index = 0
+        self.end = end
+        self.hard_end = end
+
+    def activate(self, index: int, first: int) -> None:
+        """Give the segment its place in the order; it still holds no frame."""
+        self.index = index
+        self.seq = first - 1
+        header = _HEADER.pack(MAGIC, ACTIVE, index, first, self.hard_end)
+        self.mm[: len(header)] = header
+
+    def seal(self) -> None:
+        """Tell the reader that the next segment has begun."""
+        self.mm[_STATE] = _U64.pack(SEALED)
+
+
+CLOSED: Final = 1 << 62
+
+
+def create_segment(directory: Path, size: int) -> Cursor:
+    """Make a segment file whose blocks are allocated, so that writing to it cannot SIGBUS.
+
+    Raises OSError: a full disk is found here and not at the first write.
+    """
+    path = directory / f"seg-{os.getpid():x}-{next(_names):06x}"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+        mm = mmap.mmap(descriptor, size)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+    return Cursor(mm, path, size)
+
+
+def memory_segment(size: int) -> Cursor:
+    """Make a segment without a file, for a process that has no place for a spool."""
+    cursor = Cursor(mmap.mmap(-1, size), None, size)
+    cursor.activate(1, 1)
+    return cursor
+
+
+def read_header(buffer: mmap.mmap | bytes) -> SegmentHeader | None:
+    """Read a segment's header; None if it is no segment of this format."""
+    if len(buffer) < SEGMENT_HEADER_BYTES:
+        return None
+    magic, state, index, first, size = _HEADER.unpack_from(buffer, 0)
+    if magic != MAGIC or state not in (ACTIVE, SEALED):
+        return None
+    return SegmentHeader(state, index, first, size)
+
+
+def segment_paths(directory: Path) -> list[Path]:
+    """All segment files of a spool, spares among them, in no order."""
+    return [Path(entry.path) for entry in os.scandir(directory) if entry.name.startswith("seg-")]
+
+
+def spool_bytes(root: Path) -> int:
+    """Bytes that all spools below a spool root take."""
+    total = 0
+    for pipeline in _directories(root):
+        for spool in _directories(pipeline):
+            try:
+                total += sum(entry.stat().st_size for entry in os.scandir(spool.path))
+            except OSError:  # freed by the shipper while we look
+                continue
+    return total
+
+
+def _directories(path: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
+    try:
+        return [entry for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []

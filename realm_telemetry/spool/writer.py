@@ -1,0 +1,314 @@
+"""The producer's side of a spool: append without a lock, a system call or a wait.
+
+Several threads, signal handlers and finalizers append to one segment. A frame is encoded
+first, for the position and number that come next. Then one source line looks whether they
+still come next, and if so writes and claims them. CPython runs other Python code (another
+thread, a signal handler, a tracer, a finalizer of the garbage collector) only between lines, at
+calls and at backward jumps, and on 3.11 also where it allocates containers; the line has none
+of these, so that nothing runs inside it. Whoever finds the position taken encodes again.
+
+    positions:   | header | frame 1 | frame 2 | ... | cursor.pos -> zeros ...          end |
+    full:        the cursor's pos becomes CLOSED and the next segment's cursor takes over
+"""
+
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
+from zlib import crc32
+
+from realm_telemetry.spool.control import Control
+from realm_telemetry.spool.frames import (
+    FORMAT_CONTROL,
+    FORMAT_EVENT,
+    HEADER_BYTES,
+    encode_frame,
+    encode_msgpack,
+    pack_header,
+)
+from realm_telemetry.spool.liveness import LivenessLock
+from realm_telemetry.spool.segment import (
+    CLOSED,
+    FIRST_SEGMENT_BYTES,
+    SEGMENT_BYTES,
+    Cursor,
+    create_segment,
+    memory_segment,
+    spool_bytes,
+)
+
+MAX_SPOOL_BYTES: Final = 256 * 1024 * 1024
+RESTRICTED_SHARE: Final = 0.9
+RECHECK_S: Final = 0.1
+DROPPED: Final = 0
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Appender(Protocol):
+    """What `emit` needs: something that numbers payloads and keeps them."""
+
+    producer: str
+
+    def append(self, payload: bytes, urgent: bool = False) -> int:
+        """Keep an event's payload; its number, or DROPPED (0) if it was refused."""
+        ...
+
+
+class SpoolWriter:
+    """One producer's spool, published whole below its pipeline's directory.
+
+    max_bytes: what all spools of the host may take; above 90 % only urgent events are kept.
+    sync: whether each event is on the disk before `append` returns (`durability="power"`).
+    Raises OSError if the spool cannot be made.
+    """
+
+    def __init__(
+        self,
+        pipeline_dir: Path,
+        producer: str,
+        *,
+        max_bytes: int = MAX_SPOOL_BYTES,
+        sync: bool = False,
+    ) -> None:
+        self.producer = producer
+        self.directory = pipeline_dir / producer
+        self.max_bytes = max_bytes
+        self.spare: Cursor | None = None
+        self.restricted = False
+        self._recheck_at = 0.0
+        staging = pipeline_dir / f".new-{producer}"
+        staging.mkdir(0o700, parents=True)
+        try:
+            self._lock = LivenessLock(staging, producer)
+            self.control = Control(staging / "control")
+            first = create_segment(staging, self.segment_bytes(FIRST_SEGMENT_BYTES))
+            # Published by a rename: whoever scans the pipeline sees it whole and locked.
+            staging.rename(self.directory)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        first.path = self.directory / first.path.name if first.path else None
+        first.activate(1, 1)
+        self.cursor = first
+        if sync:
+            self.append = self._append_synced  # type: ignore[method-assign]
+        if not getattr(sys, "_is_gil_enabled", lambda: True)():
+            self.append_one_at_a_time()
+
+    def segment_bytes(self, wanted: int) -> int:
+        """A segment's size: as wanted, or an eighth of a cap that is small."""
+        return min(wanted, max(self.max_bytes // 8, 4096) // 4096 * 4096)
+
+    def append(self, payload: bytes, urgent: bool = False) -> int:
+        """Keep an event's payload; its number, or DROPPED if the spool is full.
+
+        urgent: warning and error events, which may use the last tenth.
+        """
+        size = len(payload) + HEADER_BYTES
+        while True:
+            c = self.cursor
+            p = c.pos
+            q = c.seq + 1
+            e = p + size
+            if e > c.end and (e > c.hard_end or not urgent):
+                if self._make_room(c, size, urgent):
+                    continue
+                return self._drop()
+            frame = pack_header(size - HEADER_BYTES, crc32(payload, q << 2 | 1), 1, q) + payload
+            s = slice(p, e)
+            # One line, no call: see the head of this file.
+            if c.pos == p: c.mm[s] = frame; c.pos = e; c.seq = q; return q  # fmt: skip # noqa: E701, E702
+
+    def append_control(self, message: dict[str, Any]) -> bool:
+        """Keep a control frame, which takes no number; False if there was no room."""
+        payload = encode_msgpack(message)
+        size = len(payload) + HEADER_BYTES
+        while True:
+            c = self.cursor
+            p = c.pos
+            e = p + size
+            if e > c.hard_end:
+                if self._make_room(c, size, urgent=True):
+                    continue
+                return False
+            frame = encode_frame(FORMAT_CONTROL, c.seq, payload)
+            s = slice(p, e)
+            if c.pos == p: c.mm[s] = frame; c.pos = e; return True  # fmt: skip # noqa: E701, E702
+
+    @property
+    def last_number(self) -> int:
+        """The number of the last event kept."""
+        return self.cursor.seq
+
+    def prepare_spare(self) -> None:
+        """Make the next segment ahead of need, once this one is half full (the keeper calls)."""
+        c = self.cursor
+        if self.spare is None and c.pos * 2 > c.hard_end:
+            size = self.segment_bytes(SEGMENT_BYTES)
+            if self._room_for(size, urgent=False):
+                self.spare = create_segment(self.directory, size)
+
+    def reconsider(self) -> None:
+        """Lift the restriction to urgent events once the shipper has made room."""
+        if self.restricted and self._room_for(0, urgent=False):
+            self.restricted = False
+            self.cursor.end = self.cursor.hard_end
+
+    def append_one_at_a_time(self) -> None:
+        """Take an owner-checked lock round each append (builds without the global lock)."""
+        one_at_a_time = _OwnerCheckedLock()
+        self.append = one_at_a_time.wrap(self.append)  # type: ignore[method-assign]
+        self.append_control = one_at_a_time.wrap(self.append_control)  # type: ignore[method-assign]
+
+    def close(self) -> None:
+        """Release the liveness lock; the files belong to the shipper now."""
+        if self.spare is not None and self.spare.path is not None:
+            self.spare.path.unlink(missing_ok=True)
+        self.control.last_number = self.cursor.seq
+        self._lock.release()
+
+    def _append_synced(self, payload: bytes, urgent: bool = False) -> int:
+        number = SpoolWriter.append(self, payload, urgent)
+        self.cursor.mm.flush()
+        return number
+
+    def _drop(self) -> int:
+        self.control.dropped += 1
+        return DROPPED
+
+    def _make_room(self, full: Cursor, size: int, urgent: bool) -> bool:
+        """Let the next segment take over from a full one; False if there may be none."""
+        if self.cursor is not full:
+            return True
+        if full.pos + size <= full.hard_end:  # there is room, but for urgent events only
+            self.reconsider_now_and_then()
+            return not self.restricted
+        fresh = self._next_segment(size, urgent)
+        if fresh is None:
+            return False
+        self._swap(full, fresh)
+        return True
+
+    def reconsider_now_and_then(self) -> None:
+        """`reconsider`, at most ten times a second: it looks at the whole spool root."""
+        now = time.monotonic()
+        if now >= self._recheck_at:
+            self._recheck_at = now + RECHECK_S
+            self.reconsider()
+
+    def _next_segment(self, size: int, urgent: bool) -> Cursor | None:
+        spare, self.spare = self.spare, None
+        if spare is not None:
+            return spare
+        now = time.monotonic()
+        if self.restricted and not urgent and now < self._recheck_at:
+            return None
+        wanted = max(self.segment_bytes(SEGMENT_BYTES), (size // 4096 + 2) * 4096)
+        try:
+            if self._room_for(wanted, urgent=False):
+                self.restricted = False
+                return create_segment(self.directory, wanted)
+            self._recheck_at = now + RECHECK_S
+            self.restricted = True
+            if urgent and self._room_for(wanted, urgent=True):
+                return create_segment(self.directory, wanted)
+        except OSError:  # a full disk is a full spool
+            self._recheck_at = now + RECHECK_S
+            self.restricted = True
+        return None
+
+    def _room_for(self, size: int, *, urgent: bool) -> bool:
+        share = 1.0 if urgent else RESTRICTED_SHARE
+        return spool_bytes(self.directory.parent.parent) + size <= self.max_bytes * share
+
+    def _swap(self, full: Cursor, fresh: Cursor) -> None:
+        if self.restricted:
+            fresh.end = 0
+        while self.cursor is full:
+            q = full.seq
+            fresh.activate(full.index + 1, q + 1)
+            if full.seq == q and self.cursor is full: full.pos = CLOSED; self.cursor = fresh  # fmt: skip # noqa: E501, E701, E702
+        if self.cursor is fresh:
+            full.seal()
+        elif fresh.path is not None:  # another thread's segment took over
+            fresh.path.unlink(missing_ok=True)
+
+
+class MemoryWriter:
+    """A bounded buffer where no spool can be: before `configure`, or without any local disk.
+
+    max_events: more are dropped and counted.
+    """
+
+    def __init__(self, producer: str, *, max_events: int, max_bytes: int = SEGMENT_BYTES) -> None:
+        self.producer = producer
+        self.max_events = max_events
+        self.cursor = memory_segment(max_bytes)
+        self.dropped = 0
+
+    def append(self, payload: bytes, urgent: bool = False) -> int:
+        """Keep a payload; its number, or DROPPED if the buffer is full.
+
+        Raises SpoolClosedError once `close` has been called.
+        """
+        size = len(payload) + HEADER_BYTES
+        while True:
+            c = self.cursor
+            p = c.pos
+            q = c.seq + 1
+            if p == CLOSED:
+                raise SpoolClosedError
+            if q > self.max_events or p + size > c.hard_end:
+                self.dropped += 1
+                return DROPPED
+            frame = encode_frame(FORMAT_EVENT, q, payload)
+            s = slice(p, p + size)
+            if c.pos == p: c.mm[s] = frame; c.pos = p + size; c.seq = q; return q  # fmt: skip # noqa: E701, E702
+
+    @property
+    def last_number(self) -> int:
+        """The number of the last event kept."""
+        return self.cursor.seq
+
+    def close(self) -> int:
+        """Take no more; the offset up to which frames stand."""
+        c = self.cursor
+        end = c.pos; c.pos = CLOSED  # fmt: skip # noqa: E702
+        return end
+
+
+class SpoolClosedError(Exception):
+    """The buffer was handed over to a spool; append to that."""
+
+
+class _OwnerCheckedLock:
+    """Lets one thread in at a time, and that thread in again.
+
+    A signal handler or finalizer that emits while its own thread appends goes ahead without
+    the lock: it runs between two lines, and the commit line finds the position taken.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._owner = 0
+
+    def wrap(self, function: Callable[P, R]) -> Callable[P, R]:
+        """The function, entered by one thread at a time."""
+
+        def locked(*args: P.args, **kwargs: P.kwargs) -> R:
+            me = threading.get_ident()
+            if self._owner == me:
+                return function(*args, **kwargs)
+            with self._lock:
+                self._owner = me
+                try:
+                    return function(*args, **kwargs)
+                finally:
+                    self._owner = 0
+
+        return locked

@@ -1,0 +1,296 @@
+"""Event batches and their answers as bytes: the body of POST /api/v1/events.
+
+Details travel as JSON bytes: lossless for what an event may hold, and several times faster than
+a tree of protobuf values (docs/decisions/0010-details-on-the-wire.md).
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from google.protobuf.message import DecodeError
+
+from realm_telemetry.errors import PayloadTooLargeError
+from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError
+from realm_telemetry.wire.limits import (
+    MAX_BATCH_BYTES,
+    MAX_BATCH_EVENTS,
+    MAX_ENTRY_BYTES,
+    MAX_READ_ENTRIES,
+    check_shape,
+)
+from realm_telemetry.wire.v1 import event_pb2 as pb
+
+CONTENT_TYPE: Final = "application/x-protobuf"
+
+_MAX_WEBHOOKS: Final = 64
+_CHANNELS: Final = frozenset(CHANNELS)
+_SEVERITIES: Final = frozenset(SEVERITIES)
+_to_json = msgspec.json.Encoder().encode
+_from_json = msgspec.json.Decoder(dict[str, Any]).decode
+_JSON_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class BatchProducer(msgspec.Struct, frozen=True):
+    """A producer whose events are in a batch, as its receiver's log registers it.
+
+    resource: OpenTelemetry resource attributes, JSON values.
+    history: whether it asked for its events to be kept.
+    emitted, dropped: its receipt, None where the sender does not know.
+    """
+
+    producer: str
+    pipeline: str = ""
+    resource: dict[str, Any] = {}
+    history: bool = False
+    clock_offset_ns: int = 0
+    emitted: int | None = None
+    dropped: int | None = None
+    ended: bool = False
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """An event that will never be accepted, and why."""
+
+    event_id: str
+    reason: str
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """A decoded batch.
+
+    rejected: those whose values no event can have, each whole; they are not among `events`.
+    """
+
+    events: list[Event]
+    producers: list[BatchProducer] = []
+    rejected: list[Rejected] = []
+
+
+class BatchAnswer(msgspec.Struct, frozen=True):
+    """What became of a batch; duplicates are as good as accepted."""
+
+    accepted: int
+    duplicates: int = 0
+    rejected: list[Rejected] = []
+    log_id: str = ""
+
+
+def encode_batch(
+    events: Sequence[Event],
+    producers: Sequence[BatchProducer] = (),
+    *,
+    max_bytes: int = MAX_BATCH_BYTES,
+) -> bytes:
+    """Encode events as one EventBatch body, uncompressed.
+
+    events: 0 to 512, oldest first.
+    Raises InvalidEventError that names the event and the field, PayloadTooLargeError above
+    max_bytes (64 MiB), 512 events or 1 MiB an event.
+    Source: proto/realm_telemetry/wire/v1/event.proto.
+    """
+    if len(events) > MAX_BATCH_EVENTS:
+        raise PayloadTooLargeError(f"{len(events)} events, a batch holds {MAX_BATCH_EVENTS}")
+    batch = pb.EventBatch()
+    for event in events:
+        try:
+            _fill_event(batch.events.add(), event)
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise InvalidEventError(f"event {_name(event)} cannot be encoded: {error}") from error
+    for producer in producers:
+        _fill_producer(batch.producers.add(), producer)
+    data = batch.SerializeToString()
+    if len(data) > max_bytes:
+        raise PayloadTooLargeError(f"the batch has {len(data):,} bytes, the limit is {max_bytes:,}")
+    if len(data) > MAX_ENTRY_BYTES:
+        _check_entry_sizes(batch)
+    return data
+
+
+def _fill_event(message: pb.Event, event: Event) -> None:
+    message.producer_id = int(event.producer, 16)
+    message.number = event.number
+    message.time_unix_nano = event.time_unix_nano
+    message.kind = event.kind
+    message.channel = event.channel
+    message.severity = event.severity
+    message.message = event.message
+    if event.details:
+        message.details_json = _to_json(event.details)
+    if event.hero_id is not None:
+        message.hero_id = event.hero_id
+    if event.campaign_id is not None:
+        message.campaign_id = event.campaign_id
+    if event.run_id is not None:
+        message.run_id = event.run_id
+    if event.source is not None:
+        message.source = event.source
+    if event.observed_unix_nano is not None:
+        message.observed_unix_nano = event.observed_unix_nano
+    if event.trace_id or event.span_id or event.trace_flags:
+        message.trace_id = bytes.fromhex(event.trace_id or "")
+        message.span_id = bytes.fromhex(event.span_id or "")
+        message.trace_flags = event.trace_flags
+    if event.webhooks:
+        message.webhooks.extend(event.webhooks)
+
+
+def _fill_producer(message: pb.Producer, producer: BatchProducer) -> None:
+    message.producer_id = int(producer.producer, 16)
+    message.pipeline = producer.pipeline
+    message.resource_json = _to_json(producer.resource)
+    message.history = producer.history
+    message.clock_offset_ns = producer.clock_offset_ns
+    message.ended = producer.ended
+    if producer.emitted is not None:
+        message.emitted = producer.emitted
+    if producer.dropped is not None:
+        message.dropped = producer.dropped
+
+
+def _check_entry_sizes(batch: pb.EventBatch) -> None:
+    for message in batch.events:
+        if message.ByteSize() > MAX_ENTRY_BYTES:
+            raise PayloadTooLargeError(
+                f"event {_id(message)} has {message.ByteSize():,} bytes, "
+                f"the limit is {MAX_ENTRY_BYTES:,}"
+            )
+
+
+def decode_batch(
+    data: bytes, *, max_bytes: int = MAX_BATCH_BYTES, max_entries: int = MAX_READ_ENTRIES
+) -> list[Event]:
+    """Decode the events of an EventBatch body, all or none.
+
+    Raises what `read_batch` raises, and InvalidEventError if one event is not valid.
+    """
+    batch = read_batch(data, max_bytes=max_bytes, max_entries=max_entries)
+    if batch.rejected:
+        first = batch.rejected[0]
+        raise InvalidEventError(f"event {first.event_id}: {first.reason}")
+    return batch.events
+
+
+def read_batch(
+    data: bytes, *, max_bytes: int = MAX_BATCH_BYTES, max_entries: int = MAX_READ_ENTRIES
+) -> Batch:
+    """Decode an EventBatch body; single events that are not valid are told apart.
+
+    data: uncompressed.
+    Raises InvalidEventError if it is no EventBatch or a producer is not valid,
+    PayloadTooLargeError above max_bytes, max_entries, or 1 MiB an entry.
+    """
+    check_shape(data, max_bytes, max_entries)
+    try:
+        message = pb.EventBatch.FromString(data)
+    except DecodeError as error:
+        raise InvalidEventError(f"the body is not an EventBatch: {error}") from None
+    events, rejected = [], []
+    for each in message.events:
+        try:
+            events.append(_event(each))
+        except InvalidEventError as error:
+            rejected.append(Rejected(_id(each), str(error)))
+    return Batch(events, [_producer(each) for each in message.producers], rejected)
+
+
+def _event(message: pb.Event) -> Event:
+    kind, channel, severity = message.kind, message.channel, message.severity
+    if not kind or channel not in _CHANNELS or severity not in _SEVERITIES or not message.number:
+        raise InvalidEventError(_problem(message))
+    details = message.details_json
+    trace_id, span_id, webhooks = message.trace_id, message.span_id, message.webhooks
+    if len(trace_id) not in (0, 16) or len(span_id) not in (0, 8) or len(webhooks) > _MAX_WEBHOOKS:
+        raise InvalidEventError(_problem(message))
+    return Event(
+        kind,
+        channel,
+        severity,
+        message.message,
+        _object(details, "details_json") if details else {},
+        message.time_unix_nano,
+        f"{message.producer_id:016x}",
+        message.number,
+        # An empty text is rare: only then is it asked whether the field is there at all.
+        message.hero_id or _empty_or_none(message, "hero_id"),
+        message.campaign_id or _empty_or_none(message, "campaign_id"),
+        message.run_id or _empty_or_none(message, "run_id"),
+        message.source or _empty_or_none(message, "source"),
+        trace_id.hex() or None,
+        span_id.hex() or None,
+        message.trace_flags,
+        tuple(webhooks),
+        message.observed_unix_nano if message.HasField("observed_unix_nano") else None,
+    )
+
+
+def _empty_or_none(message: pb.Event, field: Any) -> str | None:
+    return "" if message.HasField(field) else None
+
+
+def _object(data: bytes, field: str) -> dict[str, Any]:
+    try:
+        return _from_json(data)
+    except _JSON_ERRORS as error:
+        raise InvalidEventError(f"{field} is not a JSON object: {error}") from None
+
+
+def _problem(message: pb.Event) -> str:
+    """Say which field no event can have."""
+    if not message.kind:
+        return "kind is missing"
+    if message.channel not in _CHANNELS:
+        return f"channel must be one of {', '.join(CHANNELS)}; got {message.channel[:80]!r}"
+    if message.severity not in _SEVERITIES:
+        return f"severity must be one of {', '.join(SEVERITIES)}; got {message.severity[:80]!r}"
+    if not message.number:
+        return "number must be 1 or more"
+    if len(message.webhooks) > _MAX_WEBHOOKS:
+        return f"webhooks: {len(message.webhooks)} addresses, the limit is {_MAX_WEBHOOKS}"
+    return "trace_id must have 16 bytes and span_id 8, or none"
+
+
+def _producer(message: pb.Producer) -> BatchProducer:
+    resource = message.resource_json
+    return BatchProducer(
+        f"{message.producer_id:016x}",
+        message.pipeline,
+        _object(resource, "resource_json") if resource else {},
+        message.history,
+        message.clock_offset_ns,
+        message.emitted if message.HasField("emitted") else None,
+        message.dropped if message.HasField("dropped") else None,
+        message.ended,
+    )
+
+
+def encode_answer(answer: BatchAnswer) -> bytes:
+    """Encode the answer to a batch."""
+    message = pb.BatchAnswer(
+        accepted=answer.accepted, duplicates=answer.duplicates, log_id=answer.log_id
+    )
+    for each in answer.rejected:
+        message.rejected.add(event_id=each.event_id, reason=each.reason)
+    return message.SerializeToString()
+
+
+def decode_answer(data: bytes) -> BatchAnswer:
+    """Decode the answer to a batch.
+
+    Raises InvalidEventError if it is no BatchAnswer.
+    """
+    try:
+        message = pb.BatchAnswer.FromString(data)
+    except DecodeError as error:
+        raise InvalidEventError(f"the body is not a BatchAnswer: {error}") from None
+    rejected = [Rejected(each.event_id, each.reason) for each in message.rejected]
+    return BatchAnswer(message.accepted, message.duplicates, rejected, message.log_id)
+
+
+def _id(message: pb.Event) -> str:
+    return f"{message.producer_id:016x}{message.number:016x}"
+
+
+def _name(event: Event) -> str:
+    """Name an event whose own fields may be what is wrong with it."""
+    return f"{event.producer}/{event.number}"

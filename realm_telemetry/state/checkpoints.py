@@ -1,0 +1,105 @@
+"""Checkpoints: the latest, the best, the champion, and the last of them by step."""
+
+from typing import Any, Final
+
+from realm_telemetry.event import Event
+from realm_telemetry.state.lattice import Stamp, put
+from realm_telemetry.state.section import (
+    Reading,
+    Section,
+    SectionSpec,
+    complete,
+    identity,
+    number,
+    pick,
+    shown,
+)
+
+LIMITS: Final = {"checkpoints": 256}
+
+RECENT: Final = 50
+"""Checkpoints shown in `recent`."""
+
+DETAILS: Final = ("step", "path", "loss", "accuracy", "size_bytes", "reason")
+FIELDS: Final = (
+    *DETAILS,
+    "status",
+    "run_id",
+    "hero_id",
+    "saved_at",
+    "promoted_at",
+    "archived_at",
+    "deleted_at",
+)
+"""What a checkpoint shows. It is known by its step, without one by its path."""
+
+
+def _moved(section: Section, event: Event, stamp: Stamp) -> None:
+    key = identity(event.details, "step", "path")
+    if key is not None:
+        section.records["checkpoints"].put(key, stamp, _fields(event))
+
+
+def _fields(event: Event) -> dict[str, Any]:
+    word = event.kind.partition("_")[2]
+    fields = pick(event.details, DETAILS)
+    fields |= {"status": word, f"{word}_at": event.time_unix_nano}
+    if event.run_id is not None:
+        fields["run_id"] = event.run_id
+    if event.hero_id is not None:
+        fields["hero_id"] = event.hero_id
+    return fields
+
+
+def _saved(section: Section, event: Event, stamp: Stamp) -> None:
+    _moved(section, event, stamp)
+    put(section.cells, "latest", stamp, _fields(event))
+    loss = number(event.details.get("loss"))
+    if loss is not None:
+        put(section.cells, "best", (-loss, *stamp), _fields(event))
+
+
+def _promoted(section: Section, event: Event, stamp: Stamp) -> None:
+    _moved(section, event, stamp)
+    put(section.cells, "champion", stamp, _fields(event))
+
+
+def _ledger(section: Section, event: Event, stamp: Stamp) -> None:
+    put(section.cells, "ledger_entries", stamp, pick(event.details, ("entries",)).get("entries"))
+    put(section.cells, "ledger_at", stamp, event.time_unix_nano)
+
+
+REDUCERS: Final = {
+    "checkpoint_saved": _saved,
+    "checkpoint_promoted": _promoted,
+    "checkpoint_archived": _moved,
+    "checkpoint_deleted": _moved,
+    "ledger_updated": _ledger,
+}
+
+
+def view(section: Section, reading: Reading) -> dict[str, Any]:
+    """Return latest, best and champion, `recent` (last touched first), and totals."""
+    flat = complete(("ledger_entries", "ledger_at"), section.flat())
+    for name in ("latest", "best", "champion"):
+        found = section.cells.get(name)
+        flat[name] = _shown_checkpoint(section, found[1]) if found else None
+    return {
+        **flat,
+        "best_loss": flat["best"]["loss"] if flat["best"] else None,
+        "recent": [
+            complete(FIELDS, shown(fields))
+            for _, fields in section.records["checkpoints"].newest(RECENT)
+        ],
+        "totals": reading.totals(REDUCERS),
+    }
+
+
+def _shown_checkpoint(section: Section, fields: dict[str, Any]) -> dict[str, Any]:
+    key = identity(fields, "step", "path")
+    known = section.records["checkpoints"].get(key) if key is not None else {}
+    # What else became known of it, in whichever event: its loss, or that it was deleted since.
+    return complete(FIELDS, shown(known | fields | pick(known, ("status",))))
+
+
+SPEC: Final = SectionSpec(REDUCERS, view, LIMITS)

@@ -1,0 +1,1 @@
+"""The log: one SQLite table, its writer, its readers."""

@@ -1,0 +1,106 @@
+"""Rows of the older battle log: what the added columns hold for them, in SQL and in Python.
+
+A trigger fills the rows that older code goes on inserting, `backfill_step` those that were there
+before, and the reader works the same values out for rows that no step has reached.
+"""
+
+import re
+import sqlite3
+from datetime import UTC, datetime
+from typing import Final
+
+OLDER_KIND: Final = "note"
+"""The kind of rows whose source is a module's name, not `event.<kind>`."""
+
+_SOURCE_PREFIX: Final = "event."
+_ALL_BYTES: Final = bytes(range(256)).hex()
+_NOW_NS: Final = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) * 1000000"
+
+# Seconds and fraction apart: as one floating-point number a time would lose its microseconds.
+_TIME_NS: Final = """coalesce(
+    CAST(strftime('%s', substr(timestamp, 1, 19) || CASE
+        WHEN timestamp GLOB '*[+-][0-9][0-9]:[0-9][0-9]' THEN substr(timestamp, -6)
+        ELSE '' END) AS INTEGER) * 1000000000
+    + CASE WHEN substr(timestamp, 20, 1) = '.'
+        THEN CAST(round(CAST('0.' || substr(timestamp, 21, 9) AS REAL) * 1e9) AS INTEGER)
+        ELSE 0 END,
+    {now})"""
+
+_TIME: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?)(?:\.(\d{1,9}))?\d*(Z|[+-]\d\d:\d\d)?"
+)
+
+
+def older_producer(log_id: str) -> str:
+    """The producer that a log's older rows are put down to; their number is the row id."""
+    return log_id[:16]
+
+
+def older_values(log_id: str) -> str:
+    """The `column = expression` list that fills one older row, from its own columns alone.
+
+    Plain SQL: the trigger runs inside older code's connection.
+    """
+    # unhex() came with SQLite 3.41, so the row id's bytes are cut from a literal.
+    number = " || ".join(
+        f"substr(bytes, ((id >> {shift}) & 255) + 1, 1)" for shift in range(56, -8, -8)
+    )
+    producer = older_producer(log_id)
+    return f"""
+        event_id = (SELECT CAST(x'{producer}' || {number} AS BLOB)
+            FROM (SELECT x'{_ALL_BYTES}' AS bytes)),
+        time_unix_nano = {_TIME_NS.format(now=_NOW_NS)},
+        observed_unix_nano = {_NOW_NS},
+        kind = CASE WHEN source GLOB '{_SOURCE_PREFIX}?*'
+            THEN substr(source, {len(_SOURCE_PREFIX) + 1}) ELSE '{OLDER_KIND}' END,
+        producer = '{producer}'"""
+
+
+def older_kind(source: str) -> str:
+    """The kind of an older row, from its source."""
+    return source.removeprefix(_SOURCE_PREFIX) if is_bus(source) else OLDER_KIND
+
+
+def is_bus(source: str) -> bool:
+    """Whether the older event bus wrote the row."""
+    return source.startswith(_SOURCE_PREFIX) and len(source) > len(_SOURCE_PREFIX)
+
+
+def older_time(timestamp: str) -> int | None:
+    """An older row's time in ns since 1970; without a zone it is UTC. None if it cannot be read."""
+    match = _TIME.match(timestamp)
+    if not match:
+        return None
+    text, fraction, zone = match.groups()
+    try:
+        moment = datetime.fromisoformat(text + (zone or ""))
+    except ValueError:
+        return None
+    seconds = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    return seconds * 1_000_000_000 + int((fraction or "").ljust(9, "0"))
+
+
+def backfill_step(connection: sqlite3.Connection, max_rows: int) -> int:
+    """Fill up to `max_rows` older rows, newest first; counts come by trigger.
+
+    To be called inside a write transaction. Returns how many rows are left to look at.
+    """
+    left = connection.execute(
+        "SELECT value FROM realm_meta WHERE key = 'older_rows_below'"
+    ).fetchone()
+    below = int(left[0]) if left else 0
+    if below <= 1:
+        return 0
+    log_id = connection.execute("SELECT value FROM realm_meta WHERE key = 'log_id'").fetchone()[0]
+    step = connection.execute(
+        "SELECT id FROM battle_log WHERE id < ? ORDER BY id DESC LIMIT 1 OFFSET ?",
+        (below, max_rows - 1),
+    ).fetchone()
+    first = step[0] if step else 0
+    connection.execute(
+        f"UPDATE battle_log SET {older_values(log_id)}"
+        " WHERE id >= ? AND id < ? AND event_id IS NULL",
+        (first, below),
+    )
+    connection.execute("UPDATE realm_meta SET value = ? WHERE key = 'older_rows_below'", (first,))
+    return max(first - 1, 0)

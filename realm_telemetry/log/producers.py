@@ -1,0 +1,219 @@
+"""What the log knows of each producer: resource, the numbers it has stored, the receipt."""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from realm_telemetry.event import PROCESS_LOST_NUMBER, Event
+from realm_telemetry.log.ranges import Ranges, Run
+from realm_telemetry.log.rows import event_id_bytes
+
+
+class ProducerInfo(msgspec.Struct, frozen=True):
+    """One run of one process.
+
+    history: whether its events are kept once every exporter of the pipeline has them.
+    clock_offset_ns: what to add to its times to get this host's.
+    ended: whether it said goodbye. last_*: of the last event stored.
+    """
+
+    producer: str
+    pipeline: str = ""
+    resource: dict[str, Any] = {}
+    history: bool = True
+    clock_offset_ns: int = 0
+    ended: bool = False
+    last_kind: str | None = None
+    last_step: int | None = None
+    last_time_unix_nano: int | None = None
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What became of a producer's events.
+
+    emitted: the number of its last event, None while nobody has said.
+    stored: how many of its events the log has taken, whatever retention removed since.
+    dropped: refused for want of room; they have no numbers.
+    complete: every number from 1 to `emitted` is stored (or needed no row), and none was dropped.
+    """
+
+    producer: str
+    pipeline: str
+    emitted: int | None
+    stored: int
+    dropped: int
+    ended: bool
+    complete: bool
+
+
+class KnownProducers:
+    """The stored numbers of producers, for the writer: cached while no other connection commits.
+
+    All methods are to be called inside a write transaction.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._stored: dict[str, Ranges | None] = {}
+        self._version = -1
+
+    def refresh(self) -> None:
+        """Forget the cache if another connection has written since."""
+        version = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        if version != self._version:
+            self.forget()
+            self._version = version
+
+    def forget(self) -> None:
+        """Empty the cache, as after a rollback."""
+        self._stored.clear()
+
+    def stored(self, producer: str) -> Ranges | None:
+        """The numbers stored so far; None for a producer that is not registered."""
+        if producer not in self._stored:
+            row = self._connection.execute(
+                "SELECT stored FROM realm_producers WHERE producer = ?", (producer,)
+            ).fetchone()
+            self._stored[producer] = Ranges.load(row[0]) if row else None
+        return self._stored[producer]
+
+    def register(self, info: ProducerInfo) -> None:
+        """Add a producer, or renew what it says of itself; its numbers stay."""
+        self._connection.execute(
+            "INSERT INTO realm_producers"
+            " (producer, pipeline, resource_json, history, clock_offset_ns, stored)"
+            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (producer) DO UPDATE SET"
+            " pipeline = excluded.pipeline, resource_json = excluded.resource_json,"
+            " history = excluded.history, clock_offset_ns = excluded.clock_offset_ns",
+            (
+                info.producer,
+                info.pipeline,
+                msgspec.json.encode(info.resource).decode(),
+                info.history,
+                info.clock_offset_ns,
+                self._numbers_in_rows(info.producer).dump(),
+            ),
+        )
+        self._stored.pop(info.producer, None)
+
+    def add(self, runs: Iterable[Run], events: Sequence[Event]) -> None:
+        """Note that these runs of `events` are stored now."""
+        last: dict[str, Event] = {}
+        for run in runs:
+            stored = self.stored(run.producer)
+            if stored is not None:
+                stored.add(run.first, run.last)
+                last[run.producer] = events[run.stop - 1]
+        for producer, event in last.items():
+            self._save(producer, event)
+
+    def _save(self, producer: str, event: Event) -> None:
+        stored = self._stored[producer]
+        step = event.details.get("step")
+        self._connection.execute(
+            "UPDATE realm_producers SET stored = ?, last_kind = ?, last_time_unix_nano = ?,"
+            " last_step = coalesce(?, last_step) WHERE producer = ?",
+            (
+                stored.dump() if stored is not None else "[]",
+                event.kind,
+                event.time_unix_nano,
+                step if isinstance(step, int) and abs(step) < 2**63 else None,
+                producer,
+            ),
+        )
+
+    def _numbers_in_rows(self, producer: str) -> Ranges:
+        first, last = (event_id_bytes(producer, number) for number in (0, 2**64 - 1))
+        rows = self._connection.execute(
+            "SELECT event_id FROM battle_log WHERE event_id BETWEEN ? AND ? ORDER BY event_id",
+            (first, last),
+        )
+        numbers = (int.from_bytes(row[0][8:], "big") for row in rows)
+        return Ranges((number, number) for number in numbers)
+
+
+def add_skipped(
+    connection: sqlite3.Connection, skipped: Mapping[str, Iterable[tuple[int, int]]]
+) -> None:
+    """Note numbers that need no row: control frames, events that a processor took out."""
+    for producer, ranges in skipped.items():
+        row = connection.execute(
+            "SELECT skipped FROM realm_producers WHERE producer = ?", (producer,)
+        ).fetchone()
+        if row:
+            known = Ranges.load(row[0])
+            for first, last in ranges:
+                known.add(first, last)
+            connection.execute(
+                "UPDATE realm_producers SET skipped = ? WHERE producer = ?",
+                (known.dump(), producer),
+            )
+
+
+def record_receipt(
+    connection: sqlite3.Connection,
+    producer: str,
+    *,
+    emitted: int | None,
+    dropped: int | None,
+    ended: bool | None,
+) -> None:
+    """Note what a producer says of itself; None leaves what is known."""
+    connection.execute(
+        "INSERT INTO realm_producers (producer, pipeline, emitted, dropped, ended)"
+        " VALUES (?1, '', ?2, coalesce(?3, 0), coalesce(?4, 0))"
+        " ON CONFLICT (producer) DO UPDATE SET emitted = coalesce(?2, emitted),"
+        " dropped = coalesce(?3, dropped), ended = coalesce(?4, ended)",
+        (producer, emitted, dropped, ended),
+    )
+
+
+_PRODUCER_COLUMNS: Final = (
+    "producer, pipeline, resource_json, history, clock_offset_ns, ended,"
+    " last_kind, last_step, last_time_unix_nano"
+)
+
+
+def read_producers(connection: sqlite3.Connection) -> list[ProducerInfo]:
+    """All registered producers."""
+    rows = connection.execute(f"SELECT {_PRODUCER_COLUMNS} FROM realm_producers ORDER BY producer")
+    return [
+        ProducerInfo(
+            row[0],
+            row[1],
+            msgspec.json.decode(row[2]),
+            bool(row[3]),
+            row[4],
+            bool(row[5]),
+            *row[6:],
+        )
+        for row in rows
+    ]
+
+
+def read_receipts(connection: sqlite3.Connection) -> list[Receipt]:
+    """The receipts of all registered producers."""
+    rows = connection.execute(
+        "SELECT producer, pipeline, emitted, dropped, ended, stored, skipped"
+        " FROM realm_producers ORDER BY producer"
+    )
+    return [_receipt(*row) for row in rows]
+
+
+def _receipt(
+    producer: str,
+    pipeline: str,
+    emitted: int | None,
+    dropped: int,
+    ended: int,
+    stored_text: str,
+    skipped_text: str,
+) -> Receipt:
+    stored = Ranges.load(stored_text)
+    taken = len(stored) - (PROCESS_LOST_NUMBER in stored)
+    for first, last in Ranges.load(skipped_text).pairs():
+        stored.add(first, last)
+    complete = emitted is not None and not dropped and stored.covers(1, emitted)
+    return Receipt(producer, pipeline, emitted, taken, dropped, bool(ended), complete)

@@ -96,7 +96,7 @@ KINDS: Final[tuple[tuple[str, str, str, str | None], ...]] = (
     ("worker_stale", "system", "warning",
      "Worker {worker_id} is stale (no heartbeat for {age_s:,.0f} s)"),
     ("warning_raised", "system", "warning", "Warning: {warning}"),
-    ("error_occurred", "system", "error", "Error: {error} ({error_type})"),
+    ("error_occurred", "system", "error", "Error: {error}"),
     ("mode_changed", "system", "info", "Mode is {mode} (was {previous})"),
     ("section_updated", "system", "info", "Section {section} updated"),
     ("note", "system", "info", None),

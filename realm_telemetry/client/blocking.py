@@ -1,0 +1,158 @@
+"""RealmClient: reads a RealmService from ordinary code."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from realm_telemetry.client.errors import ServiceError, error_from_response, error_from_transport
+from realm_telemetry.client.messages import QueryPage, StoredEvent, StreamMessage
+from realm_telemetry.client.requests import (
+    FilterValue,
+    NoteWriter,
+    Params,
+    connection_settings,
+    event_batch,
+    filter_params,
+    read_events,
+    read_json,
+    read_page,
+    section_path,
+)
+from realm_telemetry.client.session import READ_TIMEOUT_S, STREAM_PATH, StreamSession
+from realm_telemetry.event import Event
+
+
+class RealmClient:
+    """Reads the live view, history and state of a RealmService.
+
+    url, token: from REALM_SERVICE_URL and REALM_TOKEN if None, else from realm.toml.
+    timeout_s: for each request but streams.
+    Filters are those of docs/http-api.md: channel, kind, severity, hero, campaign, run,
+    producer, since, until, q, has, not_. Every method raises ServiceError.
+    """
+
+    def __init__(
+        self, url: str | None = None, token: str | None = None, *, timeout_s: float = 10.0
+    ) -> None:
+        self.url, options = connection_settings(url, token)
+        self._http = httpx.Client(**options, timeout=timeout_s)
+        self._timeout_s = timeout_s
+        self._notes = NoteWriter()
+
+    def __enter__(self) -> "RealmClient":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def events(self, **filters: FilterValue) -> list[StoredEvent]:
+        """Return the live view: what happened last, newest first."""
+        return read_events(self._get("/api/events", filter_params(filters)))
+
+    def query(self, **filters: FilterValue) -> Iterator[StoredEvent]:
+        """Yield all events of the log that match, newest first, fetched page by page.
+
+        `limit` is the size of a page. Events that arrive meanwhile are not among them.
+        """
+        page = self.query_page(**filters)
+        yield from page.rows
+        while page.next_params is not None:
+            page = read_page(self._get(f"/api/battle_log?{page.next_params}"))
+            yield from page.rows
+
+    def query_page(self, **filters: FilterValue) -> QueryPage:
+        """Return the first page of a query, and how many events match."""
+        return read_page(self._get("/api/battle_log", filter_params(filters)))
+
+    def state(self, section: str | None = None) -> dict[str, Any]:
+        """Return RealmState with the cursor it is true at, or one section; see docs/state.md."""
+        return dict(read_json(self._get(section_path(section))))
+
+    def receipts(self) -> dict[str, Any]:
+        """Return what each producer emitted, and what of it was stored and dropped."""
+        return dict(read_json(self._get("/api/receipts")))
+
+    def health(self) -> dict[str, Any]:
+        """Return the service's health, with its `log_id`."""
+        return dict(read_json(self._get("/health")))
+
+    def note(self, message: str, **fields: Any) -> Event:
+        """Store a note and return it.
+
+        fields: kind, channel, severity, details, hero_id, campaign_id, source.
+        """
+        event = self._notes.note(message, **fields)
+        self.post([event])
+        return event
+
+    def post(self, events: Iterable[Event]) -> dict[str, Any]:
+        """Store events; answered after commit: accepted, duplicates, rejected with reasons."""
+        return dict(read_json(self._send("POST", "/api/v1/events", json=event_batch(events))))
+
+    def stream(
+        self,
+        filters: Mapping[str, FilterValue] | None = None,
+        last_event_id: str | None = None,
+        *,
+        routine: str = "all",
+        reconnect: bool = True,
+    ) -> Iterator[StreamMessage]:
+        """Yield the messages of the live stream, for ever.
+
+        A lost connection is opened again and goes on behind the last message that was taken.
+        Raises ServiceError if there is no connection at first, or trying again cannot help.
+        last_event_id: where an earlier stream stopped; routine: "all" or "latest".
+        """
+        session = StreamSession(last_event_id, reconnect=reconnect)
+        params = [*filter_params(filters or {}), ("routine", routine)]
+        while True:
+            error: ServiceError | None = None
+            try:
+                yield from self._connection(session, params)
+            except httpx.RequestError as failure:
+                error = error_from_transport(self.url, failure)
+            except ServiceError as failure:
+                error = failure
+            wait_s = session.wait_s(error)
+            if wait_s is None:
+                return
+            time.sleep(wait_s)
+
+    def _connection(self, session: StreamSession, params: Params) -> Iterator[StreamMessage]:
+        with self._http.stream(
+            "GET",
+            self.url + STREAM_PATH,
+            params=params,
+            headers=session.headers(),
+            timeout=httpx.Timeout(self._timeout_s, read=READ_TIMEOUT_S),
+        ) as response:
+            if response.status_code != 200:
+                response.read()
+                raise error_from_response(response)
+            session.opened(response)
+            for chunk in response.iter_bytes():
+                for message in session.feed(chunk):
+                    session.handed_out(message)
+                    yield message
+                session.handed_out_all()
+
+    def _get(self, path: str, params: Params | None = None) -> httpx.Response:
+        return self._send("GET", path, params=params)
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, self.url + path, **options)
+        except httpx.RequestError as error:
+            raise error_from_transport(self.url, error) from error

@@ -1,0 +1,172 @@
+"""What both clients send and how they read the answers; nothing here does I/O."""
+
+import secrets
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import count
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx
+
+from realm_telemetry.catalog import event_to_dict, resolve
+from realm_telemetry.client.errors import error_from_response, unexpected_answer
+from realm_telemetry.client.messages import QueryPage, StoredEvent, stored_events
+from realm_telemetry.config import load_settings
+from realm_telemetry.event import Event
+
+FILTERS: Final = frozenset(
+    {
+        "channel",
+        "kind",
+        "severity",
+        "hero",
+        "campaign",
+        "run",
+        "producer",
+        "since",
+        "until",
+        "q",
+        "has",
+        "not",
+        "limit",
+        "cursor",
+    }
+)
+"""The filters that history, live view and stream share; docs/http-api.md explains them."""
+
+_REPEATED: Final = ("has", "not")
+"""Their values may hold commas, so a list is sent as several parameters."""
+
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+
+Params = list[tuple[str, str | int | float | bool | None]]
+
+FilterValue = str | int | float | datetime | Sequence[str] | None
+
+
+def connection_settings(url: str | None, token: str | None) -> tuple[str, dict[str, Any]]:
+    """Return the service's address, and what an httpx client of it is made with.
+
+    What is None comes from REALM_SERVICE_URL and REALM_TOKEN, else from realm.toml.
+    """
+    settings = load_settings({"service_url": url, "token": token})
+    headers = {"authorization": f"Bearer {settings.token}"} if settings.token else {}
+    # A proxy set for the internet cannot reach this machine's loopback.
+    remote = httpx.URL(settings.service_url).host not in _LOOPBACK
+    return settings.service_url.rstrip("/"), {"headers": headers, "trust_env": remote}
+
+
+def section_path(section: str | None) -> str:
+    """Return the path of the whole state or of one section."""
+    return "/api/state" if section is None else f"/api/state/{quote(section, safe='')}"
+
+
+def filter_params(filters: Mapping[str, FilterValue]) -> Params:
+    """Return query parameters; `not_` stands for `not`, which Python keeps for itself.
+
+    Raises TypeError for a filter that there is not.
+    """
+    params: Params = []
+    for given, value in filters.items():
+        name = given.removesuffix("_")
+        if name not in FILTERS:
+            raise TypeError(f"there is no filter {given!r}; there are {', '.join(sorted(FILTERS))}")
+        params += [(name, text) for text in _texts(name, value)]
+    return params
+
+
+def _texts(name: str, value: FilterValue) -> list[str]:
+    if value is None:
+        return []
+    if isinstance(value, datetime):
+        return [value.isoformat()]
+    if isinstance(value, str | int | float):
+        return [str(value)]
+    return list(value) if name in _REPEATED else [",".join(value)]
+
+
+def read_json(response: httpx.Response, wanted: type = dict) -> Any:
+    """Return the JSON of an answer. Raises ServiceError."""
+    if not response.is_success:
+        raise error_from_response(response)
+    try:
+        body = response.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, wanted):
+        raise unexpected_answer(response, f"a JSON {'array' if wanted is list else 'object'}")
+    return body
+
+
+def read_events(response: httpx.Response) -> list[StoredEvent]:
+    """Return the events of `GET /api/events`. Raises ServiceError."""
+    return _read_shapes(response, read_json(response).get("events"))
+
+
+def read_page(response: httpx.Response) -> QueryPage:
+    """Return one page of `GET /api/battle_log`. Raises ServiceError."""
+    headers = response.headers
+    following = response.links.get("next", {}).get("url")
+    return QueryPage(
+        rows=_read_shapes(response, read_json(response, list)),
+        total=_whole(headers.get("x-total-count")),
+        relation=headers.get("x-total-relation", "eq"),
+        as_of=_whole(headers.get("x-as-of")),
+        # Only its parameters: behind a proxy the address may be one that is not reached from
+        # here, and the token goes to nobody but the service we were given.
+        next_params=httpx.URL(following).query.decode() if following else None,
+    )
+
+
+def _read_shapes(response: httpx.Response, shapes: Any) -> list[StoredEvent]:
+    try:
+        return stored_events(shapes)
+    except (ValueError, AttributeError) as error:
+        raise unexpected_answer(response, f"events ({error})") from error
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() else None
+
+
+class NoteWriter:
+    """Makes events of a client's own: it is a producer, so that a repeated post is no repeat."""
+
+    def __init__(self) -> None:
+        self._producer = secrets.token_hex(8)
+        self._numbers = count(1)
+
+    def note(
+        self,
+        message: str,
+        *,
+        kind: str = "note",
+        channel: str | None = None,
+        severity: str | None = None,
+        details: Mapping[str, Any] | None = None,
+        hero_id: str | None = None,
+        campaign_id: str | None = None,
+        source: str | None = None,
+    ) -> Event:
+        """Return a new event; channel and severity come from the catalog if not given."""
+        channel, severity = resolve(kind, channel, severity)
+        return Event(
+            kind=kind,
+            channel=channel,
+            severity=severity,
+            message=message,
+            details=dict(details or {}),
+            time_unix_nano=time.time_ns(),
+            producer=self._producer,
+            number=next(self._numbers),
+            hero_id=hero_id,
+            campaign_id=campaign_id,
+            source=source,
+        )
+
+
+def event_batch(events: Iterable[Event]) -> dict[str, Any]:
+    """Return the JSON body of `POST /api/v1/events`."""
+    return {"events": [event_to_dict(event) for event in events]}

@@ -60,6 +60,9 @@ class EventPayload(msgspec.Struct, array_like=True, gc=False):
     webhooks: tuple[str, ...] = ()
 
 
+CRC_SEED_PRIME: Final = 0xFFFF_FFFB
+"""The largest prime of 32 bits: format and number, modulo it, are where the crc begins."""
+
 pack_header: Callable[[int, int, int, int], bytes] = HEADER.pack
 encode_msgpack = msgspec.msgpack.Encoder().encode
 _decode_event = msgspec.msgpack.Decoder(EventPayload).decode
@@ -121,4 +124,4 @@ def decode_control(payload: bytes) -> dict[str, Any]:
 
 
 def _crc(format_: int, number: int, payload: bytes) -> int:
-    return crc32(payload, number << 2 | format_)
+    return crc32(payload, (number << 2 | format_) % CRC_SEED_PRIME)

@@ -86,7 +86,7 @@ def create_segment(directory: Path, size: int) -> Cursor:
 
 def memory_segment(size: int) -> Cursor:
     """Make a segment without a file, for a process that has no place for a spool."""
-    cursor = Cursor(mmap.mmap(-1, size), None, size)
+    cursor = Cursor(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), None, size)
     cursor.activate(1, 1)
     return cursor
 

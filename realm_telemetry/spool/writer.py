@@ -22,6 +22,7 @@ from zlib import crc32
 
 from realm_telemetry.spool.control import Control
 from realm_telemetry.spool.frames import (
+    CRC_SEED_PRIME,
     FORMAT_CONTROL,
     FORMAT_EVENT,
     HEADER_BYTES,
@@ -34,6 +35,7 @@ from realm_telemetry.spool.segment import (
     CLOSED,
     FIRST_SEGMENT_BYTES,
     SEGMENT_BYTES,
+    SEGMENT_HEADER_BYTES,
     Cursor,
     create_segment,
     memory_segment,
@@ -119,7 +121,8 @@ class SpoolWriter:
                 if self._make_room(c, size, urgent):
                     continue
                 return self._drop()
-            frame = pack_header(size - HEADER_BYTES, crc32(payload, q << 2 | 1), 1, q) + payload
+            crc = crc32(payload, (q << 2 | FORMAT_EVENT) % CRC_SEED_PRIME)
+            frame = pack_header(size - HEADER_BYTES, crc, FORMAT_EVENT, q) + payload
             s = slice(p, e)
             # One line, no call: see the head of this file.
             if c.pos == p: c.mm[s] = frame; c.pos = e; c.seq = q; return q  # fmt: skip # noqa: E701, E702
@@ -150,12 +153,12 @@ class SpoolWriter:
         c = self.cursor
         if self.spare is None and c.pos * 2 > c.hard_end:
             size = self.segment_bytes(SEGMENT_BYTES)
-            if self._room_for(size, urgent=False):
+            if self._free_bytes()[0] >= size:
                 self.spare = create_segment(self.directory, size)
 
     def reconsider(self) -> None:
         """Lift the restriction to urgent events once the shipper has made room."""
-        if self.restricted and self._room_for(0, urgent=False):
+        if self.restricted and self._free_bytes()[0] >= 0:
             self.restricted = False
             self.cursor.end = self.cursor.hard_end
 
@@ -209,22 +212,24 @@ class SpoolWriter:
         if self.restricted and not urgent and now < self._recheck_at:
             return None
         wanted = max(self.segment_bytes(SEGMENT_BYTES), (size // 4096 + 2) * 4096)
-        try:
-            if self._room_for(wanted, urgent=False):
-                self.restricted = False
-                return create_segment(self.directory, wanted)
+        ordinary, last = self._free_bytes()
+        self.restricted = ordinary < wanted
+        if self.restricted:
             self._recheck_at = now + RECHECK_S
-            self.restricted = True
-            if urgent and self._room_for(wanted, urgent=True):
-                return create_segment(self.directory, wanted)
+            wanted = min(wanted, last // 4096 * 4096)
+            if not urgent or wanted < size + SEGMENT_HEADER_BYTES:
+                return None
+        try:
+            return create_segment(self.directory, wanted)
         except OSError:  # a full disk is a full spool
             self._recheck_at = now + RECHECK_S
             self.restricted = True
-        return None
+            return None
 
-    def _room_for(self, size: int, *, urgent: bool) -> bool:
-        share = 1.0 if urgent else RESTRICTED_SHARE
-        return spool_bytes(self.directory.parent.parent) + size <= self.max_bytes * share
+    def _free_bytes(self) -> tuple[int, int]:
+        """Bytes left for events of any severity, and for urgent ones."""
+        used = spool_bytes(self.directory.parent.parent)
+        return int(self.max_bytes * RESTRICTED_SHARE) - used, self.max_bytes - used
 
     def _swap(self, full: Cursor, fresh: Cursor) -> None:
         if self.restricted:

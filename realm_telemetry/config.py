@@ -1,0 +1,258 @@
+"""Settings: arguments win over environment, environment over the inherited pipeline, that over
+`realm.toml`, and that over the defaults."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from realm_telemetry.errors import ConfigError
+
+SHIPPER_MODES: Final = ("process", "thread", "none")
+EXIT_WAITS: Final = ("auto", "always", "never")
+DURABILITIES: Final = ("process", "power")
+DEFAULT_SERVICE_URL: Final = "http://127.0.0.1:8866"
+MIN_SPOOL_BYTES: Final = 256 * 1024
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings of a process, resolved and checked.
+
+    Sizes are bytes, times seconds. See docs/configuration.md for each.
+    """
+
+    home: Path
+    service_name: str = "unknown_service"
+    exporters: tuple[Any, ...] = ("battle_log", "realm_service")
+    processors: tuple[Any, ...] = ()
+    service_url: str = DEFAULT_SERVICE_URL
+    token: str | None = None
+    shipper: str = "process"
+    exit_wait: str = "auto"
+    durability: str = "process"
+    spool: Path | None = None
+    max_spool_bytes: int = 256 * 1024 * 1024
+    run_id: str | None = None
+    disabled: bool = False
+    resource: dict[str, Any] = {}
+    redact: tuple[str, ...] = ()
+    options: dict[str, dict[str, Any]] = {}
+    service: dict[str, Any] = {}
+
+    @property
+    def log_path(self) -> Path:
+        """The log."""
+        return self.home / "vault" / "jobs.db"
+
+    @property
+    def search_path(self) -> Path:
+        """The full-text index."""
+        return self.home / "vault" / "search.db"
+
+    @property
+    def state_path(self) -> Path:
+        """The snapshots of RealmState."""
+        return self.home / "data" / "realm_state.db"
+
+
+class Setting(NamedTuple):
+    """Where one setting comes from.
+
+    variables: environment variables, the first that is set counts.
+    parse: takes text, or what `realm.toml` and `configure` hold; raises ValueError saying
+        what it wants.
+    """
+
+    variables: tuple[str, ...]
+    parse: Callable[[Any], Any]
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("needs text that is not empty")
+    return value.strip()
+
+
+def _names(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, str):
+        return tuple(name.strip() for name in value.split(",") if name.strip())
+    if not isinstance(value, list | tuple):
+        raise ValueError("needs a list of names, or names with commas between")
+    return tuple(value)
+
+
+def _one_of(*choices: str) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if value not in choices:
+            raise ValueError(f"is none of {', '.join(choices)}")
+        return str(value)
+
+    return parse
+
+
+def _url(value: Any) -> str:
+    text = _text(value).rstrip("/")
+    if not text.startswith(("http://", "https://")):
+        raise ValueError("needs to begin with http:// or https://")
+    return text
+
+
+def _path(value: Any) -> Path:
+    path = Path(os.fspath(value)).expanduser()
+    return path if path.is_absolute() else Path.cwd() / path
+
+
+def _bytes(value: Any) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        raise ValueError("needs a whole number of bytes") from None
+    if number < MIN_SPOOL_BYTES:
+        raise ValueError(f"needs at least {MIN_SPOOL_BYTES} bytes")
+    return number
+
+
+def _flag(value: Any) -> bool:
+    return value is True or str(value).strip().lower() in ("true", "1", "yes", "on")
+
+
+def _table(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError("needs a table (a mapping)")
+    return dict(value)
+
+
+SETTINGS: Final[dict[str, Setting]] = {
+    "service_name": Setting(("OTEL_SERVICE_NAME", "REALM_SERVICE_NAME"), _text),
+    "exporters": Setting(("REALM_EXPORTERS",), _names),
+    "processors": Setting(("REALM_PROCESSORS",), _names),
+    "service_url": Setting(("REALM_SERVICE_URL",), _url),
+    "token": Setting(("REALM_TOKEN",), _text),
+    "shipper": Setting(("REALM_SHIPPER",), _one_of(*SHIPPER_MODES)),
+    "exit_wait": Setting(("REALM_EXIT_WAIT",), _one_of(*EXIT_WAITS)),
+    "durability": Setting(("REALM_DURABILITY",), _one_of(*DURABILITIES)),
+    "spool": Setting(("REALM_SPOOL",), _path),
+    "max_spool_bytes": Setting(("REALM_MAX_SPOOL_BYTES",), _bytes),
+    "run_id": Setting(("REALM_RUN_ID",), _text),
+    "disabled": Setting(("OTEL_SDK_DISABLED",), _flag),
+    "redact": Setting(("REALM_REDACT",), _names),
+    "resource": Setting((), _table),
+    "options": Setting((), _table),
+    "service": Setting((), _table),
+}
+"""Every setting but `home` (`REALM_HOME`), which says where `realm.toml` is."""
+
+
+def load_settings(
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    inherited: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Resolve all settings; arguments that are None count as not given.
+
+    inherited: what a child takes over from its parent's pipeline.
+    Raises ConfigError, which names the setting and the fix.
+    """
+    given = {name: value for name, value in (arguments or {}).items() if value is not None}
+    inherited = inherited or {}
+    home = _find_home(given.pop("home", None), environ, inherited)
+    file = _read_file(home / "realm.toml")
+    _refuse_unknown("configure()", given)
+    _refuse_unknown(str(home / "realm.toml"), file)
+    resolved: dict[str, Any] = {}
+    for name, setting in SETTINGS.items():
+        where, value = _look_up(name, setting, given, environ, inherited, file)
+        if where is not None:
+            resolved[name] = _parse(name, setting, where, value)
+    resolved["resource"] = _resource(environ) | resolved.get("resource", {})
+    if "service_name" not in resolved and "service.name" in resolved["resource"]:
+        resolved["service_name"] = str(resolved["resource"]["service.name"])
+    return _checked(Settings(home=home, **resolved), given)
+
+
+def _find_home(given: Any, environ: Mapping[str, str], inherited: Mapping[str, Any]) -> Path:
+    value = given or environ.get("REALM_HOME") or inherited.get("home") or "~/.realm"
+    try:
+        return _path(value)
+    except (TypeError, RuntimeError) as error:
+        raise ConfigError("home", str(error), "Set REALM_HOME to a directory.") from None
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    import tomllib  # costs 10 ms, so only where there is a file
+
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(str(path), f"is not TOML: {error}", "Mend that line.") from None
+    except OSError as error:
+        raise ConfigError(str(path), f"cannot be read ({error.strerror})", "Mend it.") from None
+
+
+def _look_up(
+    name: str,
+    setting: Setting,
+    given: Mapping[str, Any],
+    environ: Mapping[str, str],
+    inherited: Mapping[str, Any],
+    file: Mapping[str, Any],
+) -> tuple[str | None, Any]:
+    if name in given:
+        return f"{name}=", given[name]
+    for variable in setting.variables:
+        if environ.get(variable, "").strip():
+            return variable, environ[variable]
+    if inherited.get(name) is not None:
+        return "REALM_PIPELINE", inherited[name]
+    if name in file:
+        return f"{name} in realm.toml", file[name]
+    return None, None
+
+
+def _parse(name: str, setting: Setting, where: str, value: Any) -> Any:
+    try:
+        return setting.parse(value)
+    except (TypeError, ValueError) as error:
+        shown = "a secret" if name == "token" else repr(value)
+        fix = "See docs/configuration.md."
+        raise ConfigError(where, f"{shown} {error}", fix) from None
+
+
+def _refuse_unknown(where: str, given: Mapping[str, Any]) -> None:
+    for name in given:
+        if name not in SETTINGS:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, SETTINGS, 1)
+            hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(SETTINGS)}."
+            raise ConfigError(where, f"there is no setting {name!r}", hint)
+
+
+def _resource(environ: Mapping[str, str]) -> dict[str, Any]:
+    """OTEL_RESOURCE_ATTRIBUTES: `key=value,key=value`, values percent-encoded."""
+    text = environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    if not text.strip():
+        return {}
+    from urllib.parse import unquote
+
+    pairs = (item.partition("=") for item in text.split(",") if "=" in item)
+    return {key.strip(): unquote(value.strip()) for key, _, value in pairs}
+
+
+def _checked(settings: Settings, given: Mapping[str, Any]) -> Settings:
+    objects = [item for item in settings.exporters + settings.processors if type(item) is not str]
+    if not objects or settings.shipper == "thread":
+        return settings
+    if given.get("shipper") is not None:
+        raise ConfigError(
+            f"shipper={settings.shipper!r}",
+            f"{objects[0]!r} is an object of this process, which no other process can use",
+            "Use shipper='thread', or name the exporter or processor by its entry point.",
+        )
+    return msgspec.structs.replace(settings, shipper="thread")

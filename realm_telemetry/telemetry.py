@@ -1,0 +1,244 @@
+"""The producer API: `configure` once per process, then `emit`; `flush` and `shutdown`."""
+
+import atexit
+import os
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from realm_telemetry import appenders, catalog
+from realm_telemetry.catalog import KindSpec
+from realm_telemetry.config import Settings, load_settings
+from realm_telemetry.emission import bound, emit, set_base
+from realm_telemetry.errors import ConfigError
+from realm_telemetry.once import warn_once
+from realm_telemetry.producer import PIPELINE_VARIABLE, Telemetry
+from realm_telemetry.shipper.manifest import read_manifest
+from realm_telemetry.spool.liveness import forget_inherited
+
+__all__ = [
+    "bound",
+    "configure",
+    "emit",
+    "flush",
+    "flush_problem",
+    "register_kind",
+    "shutdown",
+    "telemetry",
+]
+
+_active: Telemetry | None = None
+_before_fork: Telemetry | None = None
+_setting_up = threading.Lock()
+_ends_registered = False
+
+
+def configure(
+    *,
+    service_name: str | None = None,
+    exporters: Sequence[Any] | None = None,
+    processors: Sequence[Any] | None = None,
+    home: str | os.PathLike[str] | None = None,
+    service_url: str | None = None,
+    token: str | None = None,
+    shipper: str | None = None,
+    resource: Mapping[str, Any] | None = None,
+    run_id: str | None = None,
+    exit_wait: str | None = None,
+    durability: str | None = None,
+    spool: str | os.PathLike[str] | None = None,
+    max_spool_bytes: int | None = None,
+    redact: Sequence[str] | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Telemetry | None:
+    """Set this process up to emit; once, at its start. Returns what was set up.
+
+    Arguments win over environment variables, those over `realm.toml` in the home; each is
+    described in docs/configuration.md. A second call with the same settings is harmless; one
+    with others keeps the first and warns. None with `OTEL_SDK_DISABLED=true`.
+    Raises ConfigError, which names the setting and the fix.
+    """
+    arguments = {
+        "service_name": service_name,
+        "exporters": exporters,
+        "processors": processors,
+        "home": home,
+        "service_url": service_url,
+        "token": token,
+        "shipper": shipper,
+        "resource": resource,
+        "run_id": run_id,
+        "exit_wait": exit_wait,
+        "durability": durability,
+        "spool": spool,
+        "max_spool_bytes": max_spool_bytes,
+        "redact": redact,
+        "options": options,
+    }
+    settings = load_settings(arguments, inherited=_inherited())
+    with _setting_up:
+        if _active is not None:
+            if settings != _active.settings:
+                warn_once(
+                    "configured twice",
+                    "configure() was called again with other settings; the first stay. "
+                    "Call shutdown() in between to change them.",
+                )
+            return _active
+        return _set_up(settings)
+
+
+def flush(timeout_s: float = 2.0) -> bool:
+    """Wait until all that this producer emitted is in the log and with every exporter.
+
+    False at the deadline, or where events were dropped or given up; see `flush_problem`.
+    """
+    if _active is None:
+        return isinstance(appenders.current, appenders.Disabled | appenders.Early)
+    return _active.flush(timeout_s)
+
+
+def flush_problem() -> str | None:
+    """Why the last `flush` was False, in words; None if it was True."""
+    if _active is None:
+        return None if flush() else "configure() has not been called"
+    return _active.flush_problem
+
+
+def shutdown(timeout_s: float = 2.0) -> bool:
+    """End this producer, never later than the timeout; what is left goes on later.
+
+    Called by itself at exit. Returns whether all is known to be delivered.
+    """
+    global _active
+    with _setting_up:
+        ending, _active = _active, None
+        if ending is None:
+            return True
+        if os.environ.get(PIPELINE_VARIABLE) == ending.inherited():
+            del os.environ[PIPELINE_VARIABLE]
+        delivered = ending.shutdown(timeout_s)
+        appenders.set_current(appenders.Ended(ending.producer))
+        return delivered
+
+
+def telemetry() -> Telemetry | None:
+    """What `configure` set up; None before it."""
+    return _active
+
+
+def register_kind(
+    kind: str,
+    *,
+    channel: str,
+    severity: str = "info",
+    message: str | None = None,
+    routine: bool = False,
+) -> KindSpec:
+    """Add a kind of your own, for this process and for whoever reads its events.
+
+    message: a template over the details, such as "Gradient norm {norm:.1f}".
+    routine: it repeats by the thousand; views show the latest and count the others.
+    Raises ConfigError for a name that is built in or registered differently.
+    """
+    spec = catalog.register_kind(
+        kind, channel=channel, severity=severity, message=message, routine=routine
+    )
+    if _active is not None:
+        _active.register_kind(spec)
+    return spec
+
+
+def _set_up(settings: Settings, *, parent: str | None = None) -> Telemetry | None:
+    """Open the spool, let it take over, begin. The caller holds the lock."""
+    global _active
+    if settings.disabled:
+        appenders.hand_over(appenders.Disabled())
+        return None
+    producer = appenders.early_producer() or appenders.new_producer()
+    started = Telemetry(settings, producer, parent=parent)
+    set_base(run_id=settings.run_id)
+    dropped = appenders.hand_over(started.writer)
+    _active = started
+    started.begin()
+    for spec in catalog.kinds():
+        if spec.kind not in catalog.KIND_METADATA:
+            started.register_kind(spec)
+    if dropped:
+        emit("events_dropped", count=dropped, total=dropped, reason="emitted before configure()")
+    if started.pipeline_dir is not None and started.settings.shipper != "thread":
+        os.environ[PIPELINE_VARIABLE] = started.inherited()
+    _register_ends()
+    return started
+
+
+def _inherited() -> dict[str, Any]:
+    """The settings of the parent's pipeline, if this process was started by a producer."""
+    text = os.environ.get(PIPELINE_VARIABLE)
+    if not text:
+        return {}
+    try:
+        told = msgspec.json.decode(text, type=dict[str, Any])
+        manifest = read_manifest(Path(told.pop("directory")))
+    except (msgspec.DecodeError, msgspec.ValidationError, KeyError, TypeError, ConfigError):
+        return {}
+    taken = ("home", "exporters", "processors", "service_url", "token", "options", "redact")
+    return told | {name: getattr(manifest, name) for name in taken}
+
+
+def _on_first_event() -> None:
+    """The first event came before `configure`: join the parent's pipeline, or warn."""
+    if not _setting_up.acquire(blocking=False):
+        return
+    try:
+        if _active is not None:
+            return
+        if _before_fork is not None:
+            _set_up(_before_fork.settings, parent=_before_fork.producer)
+        elif os.environ.get(PIPELINE_VARIABLE):
+            _set_up(load_settings(inherited=_inherited()))
+        elif os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+            appenders.hand_over(appenders.Disabled())
+        else:
+            warn_once(
+                "early",
+                "emit() before configure(): up to "
+                f"{appenders.MAX_EARLY_EVENTS:,} events are kept until it is called, "
+                "and lost if it never is",
+            )
+    except (ConfigError, OSError) as error:
+        warn_once(str(error), f"this process could not join its parent's pipeline: {error}")
+    finally:
+        _setting_up.release()
+
+
+def _register_ends() -> None:
+    """Say goodbye at exit; children of multiprocessing skip atexit but run its finalizers."""
+    global _ends_registered
+    if not _ends_registered:
+        _ends_registered = True
+        atexit.register(shutdown)
+    if "multiprocessing.util" in sys.modules:
+        from multiprocessing.util import Finalize
+
+        Finalize(None, shutdown, exitpriority=-100)
+
+
+def _after_fork_in_child() -> None:
+    """A child is a new producer. Takes no lock, starts no thread, touches no file."""
+    global _active, _before_fork, _setting_up
+    forget_inherited()
+    if _active is not None:
+        _before_fork = _active
+    _active = None
+    _setting_up = threading.Lock()
+    if not isinstance(appenders.current, appenders.Disabled):
+        appenders.set_current(appenders.Early(_on_first_event))
+
+
+appenders.set_current(appenders.Early(_on_first_event))
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,196 @@
+"""Log records of other OpenTelemetry loggers -> events, without loss."""
+
+import re
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgspec
+
+from realm_telemetry.catalog import render, resolve
+from realm_telemetry.event import (
+    CHANNELS,
+    PROCESS_LOST_NUMBER,
+    SEVERITIES,
+    Event,
+    InvalidEventError,
+    split_event_id,
+)
+from realm_telemetry.otel import names
+from realm_telemetry.otel.attributes import (
+    Attributes,
+    add_detail,
+    json_value,
+    trace_context,
+    value_text,
+)
+from realm_telemetry.otel.sdk import (
+    LogRecord,
+    ReadableLogRecord,
+    ReadWriteLogRecord,
+    Resource,
+)
+from realm_telemetry.values import safe_text
+
+LOG_RECORD_KIND: Final = "log_record"
+"""The kind of a record without an event name."""
+
+_IDENTITY: Final = ("service.namespace", "service.name", "service.instance.id", "host.name")
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+def foreign_event(record: ReadableLogRecord | ReadWriteLogRecord, read: Attributes) -> Event:
+    """Return the event of a record that lacks some of what ours have.
+
+    Whatever has no field of its own is among the details, under OpenTelemetry's names.
+    """
+    details, fields = dict(read.details), read.fields
+    log_record, scope = record.log_record, record.instrumentation_scope
+    kind = _kind(log_record, fields, details)
+    severity = _severity(log_record, fields, details)
+    source = fields.get(names.SOURCE)
+    if scope is not None:
+        source = _source(scope, source, details)
+    if dropped := getattr(record, "dropped_attributes", 0):
+        add_detail(details, "otel.dropped_attributes_count", dropped)
+    event = Event(
+        kind,
+        _channel(log_record, fields, kind),
+        severity or resolve(kind)[1],
+        _message(log_record.body, kind, details),
+        details,
+        log_record.timestamp or log_record.observed_timestamp or 0,
+        producer_of(record.resource),
+        1,
+        fields.get(names.HERO),
+        fields.get(names.CAMPAIGN),
+        fields.get(names.RUN),
+        source,
+        *trace_context(log_record),
+        (),
+        log_record.observed_timestamp or None,
+    )
+    return _with_id(event, fields)
+
+
+def _kind(record: LogRecord, fields: Mapping[str, str], details: dict[str, Any]) -> str:
+    # Older SDKs had no field for the event's name.
+    name = record.event_name or value_text(details.get("event.name", ""))
+    bare = name.removeprefix(names.EVENT_NAME_PREFIX)
+    kind = fields.get(names.KIND) or snake_case(bare) or LOG_RECORD_KIND
+    if record.event_name and bare != kind:
+        add_detail(details, "otel.event_name", safe_text(record.event_name))
+    return kind
+
+
+def snake_case(name: str) -> str:
+    """Return a name as a kind: `app.Button-Clicked` is app_button_clicked; maybe empty."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    return re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")
+
+
+def _severity(record: LogRecord, fields: Mapping[str, str], details: dict[str, Any]) -> str | None:
+    number = _severity_number(record)
+    text = safe_text(record.severity_text or "")
+    given = fields.get(names.SEVERITY)
+    severity = given if given in SEVERITIES else _severity_of(number, text)
+    if number and number != names.SEVERITY_NUMBERS.get(severity or ""):
+        add_detail(details, "otel.severity_number", number)
+    if text and text != names.SEVERITY_TEXTS.get(severity or ""):
+        add_detail(details, "otel.severity_text", text)
+    return severity
+
+
+def _severity_number(record: LogRecord) -> int:
+    return 0 if record.severity_number is None else int(record.severity_number.value)
+
+
+def _severity_of(number: int, text: str) -> str | None:
+    """Read OpenTelemetry's severity numbers, 1 to 24; 10 means success only with that text."""
+    if number == names.SEVERITY_NUMBERS["success"] and text.upper() == "SUCCESS":
+        return "success"
+    if number:
+        return "info" if number < 13 else "warning" if number < 17 else "error"
+    return _SEVERITY_WORDS.get(text.upper())
+
+
+_SEVERITY_WORDS: Final = {
+    "TRACE": "info",
+    "DEBUG": "info",
+    "INFO": "info",
+    "SUCCESS": "success",
+    "WARN": "warning",
+    "WARNING": "warning",
+    "ERROR": "error",
+    "CRITICAL": "error",
+    "FATAL": "error",
+}
+
+
+def _channel(record: LogRecord, fields: Mapping[str, str], kind: str) -> str:
+    given = fields.get(names.CHANNEL)
+    if given is not None and given in CHANNELS:
+        return given
+    number = _severity_number(record)
+    # TRACE and DEBUG, unless the kind itself belongs to another channel.
+    if 0 < number < 9 and kind == LOG_RECORD_KIND:
+        return "debug"
+    return resolve(kind)[0]
+
+
+def _message(body: Any, kind: str, details: dict[str, Any]) -> str:
+    if body is None:
+        return render(kind, details)
+    return value_text(body)
+
+
+def _source(scope: Any, source: str | None, details: dict[str, Any]) -> str | None:
+    """Return the source, the scope's name if there is no other; the rest goes to the details."""
+    for key, value in (
+        ("otel.scope.name", scope.name if source else None),
+        ("otel.scope.version", scope.version),
+        ("otel.scope.schema_url", scope.schema_url),
+        ("otel.scope.attributes", dict(scope.attributes or {})),
+    ):
+        if value:
+            add_detail(details, key, json_value(value))
+    return source or safe_text(scope.name or "") or None
+
+
+def _with_id(event: Event, fields: Mapping[str, str]) -> Event:
+    """Give the event the id it came with, or one made of its uid or content."""
+    uid = fields.get(names.UID)
+    if uid and names.KIND in fields:
+        try:
+            producer, number = split_event_id(uid)
+            return msgspec.structs.replace(event, producer=producer, number=number or 1)
+        except InvalidEventError:
+            pass
+    content = uid.encode() if uid else _encode(event)
+    number = int.from_bytes(blake2b(content, digest_size=8).digest(), "big")
+    return msgspec.structs.replace(event, number=number % (PROCESS_LOST_NUMBER - 1) + 1)
+
+
+_last_producer: tuple[Resource | None, str] = (None, "")
+
+
+def producer_of(resource: Resource | None) -> str:
+    """Return the producer id of a resource: its own, or one made of its attributes."""
+    global _last_producer
+    known, producer = _last_producer
+    if known is not resource or known is None:
+        attributes = dict(resource.attributes) if resource is not None else {}
+        producer = _producer_id(attributes)
+        _last_producer = (resource, producer)
+    return producer
+
+
+def _producer_id(attributes: Mapping[str, Any]) -> str:
+    given = attributes.get(names.PRODUCER_ID)
+    if isinstance(given, str) and re.fullmatch("[0-9a-f]{16}", given):
+        return given
+    # One process, if the resource names it; else all that the resource says.
+    identity = {key: attributes[key] for key in _IDENTITY if key in attributes}
+    if "service.instance.id" not in identity:
+        identity = dict(attributes)
+    return blake2b(_encode(json_value(identity)), digest_size=8).hexdigest()

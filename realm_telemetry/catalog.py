@@ -26,6 +26,7 @@ from realm_telemetry.kind_table import (
     SEVERITY_COLOURS,
     SEVERITY_ICONS,
 )
+from realm_telemetry.messages import render_forgivingly
 
 __all__ = [
     "CHANNEL_DESCRIPTIONS",
@@ -194,8 +195,6 @@ def render(kind: str, details: Mapping[str, Any]) -> str:
     try:
         return _templates[kind].format_map(details)  # type: ignore[union-attr]
     except Exception:  # noqa: BLE001 - any object may be among the details
-        from realm_telemetry.messages import render_forgivingly
-
         return render_forgivingly(kind, _templates.get(kind), details)
 
 

@@ -10,6 +10,7 @@ from realm_telemetry.call_details import CallDetails, parameters_of, result_fiel
 from realm_telemetry.catalog import spec
 from realm_telemetry.conversions import to_json_value
 from realm_telemetry.emission import emit
+from realm_telemetry.messages import render_forgivingly
 from realm_telemetry.once import warn_once
 from realm_telemetry.values import clean_details
 from realm_telemetry.wrapping import check_target, wrap
@@ -113,8 +114,6 @@ def _emit_details(
         if isinstance(details.get(name), str):
             settings[name] = details.pop(name)
     if message is not None:
-        from realm_telemetry.messages import render_forgivingly
-
         details, _ = clean_details(details)
         message = render_forgivingly(kind, message, details)
     emit(kind, message, details=details, **settings)
@@ -156,7 +155,7 @@ class lifecycle:  # noqa: N801 - used like a function: a context, an async conte
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         duration_s = round(perf_counter() - self._started, 6)
-        details = {"duration_s": duration_s, **self._fields, **self._results}
+        details = {**self._fields, "duration_s": duration_s, **self._results}
         if error is None:
             self._emit("completed", details)
         elif not isinstance(error, Exception) and spec(f"{self._name}_cancelled").registered:
@@ -185,7 +184,7 @@ class lifecycle:  # noqa: N801 - used like a function: a context, an async conte
         kind = f"{self._name}_{phase}"
         severity = None if spec(kind).registered else _SEVERITY_OF_PHASE[phase]
         try:
-            _emit_details(kind, result_fields(self.result) | details, severity=severity)
+            _emit_details(kind, details | result_fields(self.result), severity=severity)
         except Exception as trouble:  # noqa: BLE001 - telemetry never harms the block
             warn_once(f"lifecycle {kind}", f"{kind} could not be emitted: {to_json_value(trouble)}")
 

@@ -5,6 +5,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 MAX_VALUE_CHARS: Final = 200
@@ -23,10 +24,22 @@ def render_forgivingly(kind: str, template: str | None, details: Mapping[str, An
         fields = {str(key): value for key, value in details.items() if value is not None}
         if template is None:
             return _without_template(kind, fields)
-        fitting = _PARENTHESES.sub(lambda found: _parts_present(found, fields), template)
-        return fitting.format_map(_Fields(fields))
+        return _format(_fitting(template, frozenset(fields)), fields)
     except Exception:  # noqa: BLE001 - details and templates are the user's
         return _in_words(kind)
+
+
+@lru_cache(maxsize=512)
+def _fitting(template: str, present: frozenset[str]) -> str:
+    """Return the template without the parenthesised parts that lack a field."""
+    return _PARENTHESES.sub(lambda found: _parts_present(found, present), template)
+
+
+def _format(template: str, fields: dict[str, Any]) -> str:
+    try:
+        return template.format_map(fields)
+    except (KeyError, TypeError, ValueError):
+        return template.format_map(_Fields(fields))
 
 
 def _without_template(kind: str, fields: dict[str, Any]) -> str:
@@ -39,12 +52,8 @@ def _in_words(kind: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _parts_present(found: re.Match[str], fields: dict[str, Any]) -> str:
-    parts = [
-        part
-        for part in found[1].split(", ")
-        if all(name in fields for name in _FIELD.findall(part))
-    ]
+def _parts_present(found: re.Match[str], present: frozenset[str]) -> str:
+    parts = [part for part in found[1].split(", ") if present.issuperset(_FIELD.findall(part))]
     opening = found[0][: found[0].index("(") + 1]
     return f"{opening}{', '.join(parts)})" if parts else ""
 

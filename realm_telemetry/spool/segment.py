@@ -103,23 +103,29 @@ def read_header(buffer: mmap.mmap | bytes) -> SegmentHeader | None:
 
 def segment_paths(directory: Path) -> list[Path]:
     """All segment files of a spool, spares among them, in no order."""
-    return [Path(entry.path) for entry in os.scandir(directory) if entry.name.startswith("seg-")]
+    return [Path(entry.path) for entry in _entries(directory) if entry.name.startswith("seg-")]
 
 
 def spool_bytes(root: Path) -> int:
     """Bytes that all spools below a spool root take."""
-    total = 0
-    for pipeline in _directories(root):
-        for spool in _directories(pipeline):
-            try:
-                total += sum(entry.stat().st_size for entry in os.scandir(spool.path))
-            except OSError:  # freed by the shipper while we look
-                continue
-    return total
+    spools = [spool for pipeline in _directories(root) for spool in _directories(pipeline.path)]
+    return sum(_size(file) for spool in spools for file in _entries(spool.path))
 
 
-def _directories(path: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
+def _size(file: os.DirEntry[str]) -> int:
     try:
-        return [entry for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False)]
-    except OSError:
+        return file.stat().st_size
+    except OSError:  # freed by the shipper while we look
+        return 0
+
+
+def _directories(path: str | Path) -> list[os.DirEntry[str]]:
+    return [entry for entry in _entries(path) if entry.is_dir(follow_symlinks=False)]
+
+
+def _entries(path: str | Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(path) as entries:
+            return list(entries)
+    except OSError:  # no longer there
         return []

@@ -33,9 +33,13 @@ class QueryPage(msgspec.Struct, frozen=True):
 
 
 class SnapshotMessage(msgspec.Struct, frozen=True):
-    """What happened last, newest first; a stream that does not resume begins with it."""
+    """What happened last, newest first; a stream that does not resume begins with it.
+
+    rows: events that are not routine; routine: the latest of each routine kind and producer.
+    """
 
     rows: list[StoredEvent]
+    routine: list[StoredEvent]
     last_event_id: str
     data: dict[str, Any]
 
@@ -92,7 +96,8 @@ def read_message(message: SseMessage) -> StreamMessage:
         stored = stored_event(data)
         return EventMessage(stored.event, stored.cursor, resume_id, _count(data.get("coalesced")))
     if name == "snapshot":
-        return SnapshotMessage(stored_events(data.get("events")), resume_id, data)
+        rows, routine = stored_events(data.get("events")), stored_events(data.get("routine", []))
+        return SnapshotMessage(rows, routine, resume_id, data)
     return ResetMessage(str(data.get("reason", "")), resume_id, data)
 
 

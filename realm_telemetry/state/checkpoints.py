@@ -20,7 +20,7 @@ LIMITS: Final = {"checkpoints": 256}
 RECENT: Final = 50
 """Checkpoints shown in `recent`."""
 
-DETAILS: Final = ("step", "path", "loss", "accuracy", "size_bytes", "reason")
+DETAILS: Final = ("step", "path", "loss", "accuracy", "size_bytes", "previous_step", "reason")
 FIELDS: Final = (
     *DETAILS,
     "status",

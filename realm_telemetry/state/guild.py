@@ -26,7 +26,7 @@ LIMITS: Final = {
 HERO_FIELDS: Final = ("hero_id", "name", "title", "level", "xp", "rank", "change", "updated_at")
 SKILL_FIELDS: Final = ("hero_id", "skill", "level", "reached_at")
 TITLE_FIELDS: Final = ("hero_id", "title", "reason", "earned_at")
-ACHIEVEMENT_FIELDS: Final = ("hero_id", "name", "reason", "earned_at")
+ACHIEVEMENT_FIELDS: Final = ("hero_id", "name", "description", "earned_at")
 MILESTONE_FIELDS: Final = ("campaign_id", "milestone", "step", "reached_at")
 LORE_FIELDS: Final = ("hero_id", "title", "text", "recorded_at")
 

@@ -94,7 +94,7 @@ def _jobs(section: Section, reading: Reading) -> dict[str, dict[str, Any]]:
 
 def _shown_job(job_id: str, fields: dict[str, Any], lost: frozenset[str]) -> dict[str, Any]:
     job = complete(FIELDS, shown(fields)) | {"job_id": job_id}
-    if job["status"] == "running" and job["producer"] in lost:
+    if job["status"] in ("claimed", "running") and job["producer"] in lost:
         job["status"] = "lost"
     return job
 

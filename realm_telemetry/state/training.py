@@ -18,7 +18,7 @@ from realm_telemetry.state.section import (
 LIMITS: Final = {"runs": 128, "best": 1_024}
 
 STEP_FIELDS: Final = ("step", "total_steps", "loss", "learning_rate", "tokens_per_second")
-RUN_FIELDS: Final = (*STEP_FIELDS, "model", "reason", "duration_s", "epoch")
+RUN_FIELDS: Final = (*STEP_FIELDS, "model", "batch_size", "reason", "duration_s")
 
 FIELDS: Final = (
     "run_id",

@@ -10,8 +10,6 @@ from typing import Any, ClassVar, Final, Self
 
 from realm_telemetry.errors import ExportError
 from realm_telemetry.event import Event
-from realm_telemetry.otel.attributes import json_value
-from realm_telemetry.otel.foreign import producer_of
 from realm_telemetry.otel.record import from_log_record
 from realm_telemetry.otel.sdk import LogRecordExporter, LogRecordExportResult, ReadableLogRecord
 from realm_telemetry.plugins import ExporterContext, read_options, standalone_context
@@ -54,7 +52,6 @@ class EventExporter(LogRecordExporter):
         self.stopping = Signal()
         self._lock = RLock()
         self._is_open = False
-        self._introduced: set[str] = set()
         self._failing = False
 
     @classmethod
@@ -72,12 +69,6 @@ class EventExporter(LogRecordExporter):
         Raises ExportError if not all were delivered.
         """
         raise NotImplementedError(f"{type(self).__qualname__} has no `deliver`")
-
-    def introduce(self, producer: str, resource: dict[str, Any]) -> None:
-        """Learn of a producer before its first events; only in a plain OpenTelemetry SDK.
-
-        resource: its OpenTelemetry resource attributes.
-        """
 
     def close(self) -> None:
         """Release what `open` acquired; called at most once, also if `open` never was."""
@@ -102,7 +93,6 @@ class EventExporter(LogRecordExporter):
         """Deliver log records of a plain OpenTelemetry SDK, trying again for a short while."""
         events = [from_log_record(record) for record in batch]
         try:
-            self._introduce_all(batch)
             self._try_again_until(time.monotonic() + RETRY_FOR_S, events)
         except ExportError as error:
             self._failing = True
@@ -111,13 +101,6 @@ class EventExporter(LogRecordExporter):
             return LogRecordExportResult.FAILURE
         self._failing = False
         return LogRecordExportResult.SUCCESS
-
-    def _introduce_all(self, batch: Sequence[ReadableLogRecord]) -> None:
-        for record in batch:
-            producer = producer_of(record.resource)
-            if producer not in self._introduced:
-                self.introduce(producer, json_value(dict(record.resource.attributes)))
-                self._introduced.add(producer)
 
     def _try_again_until(self, deadline: float, events: Sequence[Event]) -> None:
         delay_s = 0.1

@@ -35,6 +35,13 @@ from realm_telemetry.values import safe_text
 LOG_RECORD_KIND: Final = "log_record"
 """The kind of a record without an event name."""
 
+FIRST_CONTENT_NUMBER: Final = 2**63
+"""Numbers from here on, but for `process_lost`, are made of a record's uid or content.
+
+They count nothing, so a receipt has no use for them.
+"""
+
+_CONTENT_NUMBERS: Final = PROCESS_LOST_NUMBER - FIRST_CONTENT_NUMBER
 _IDENTITY: Final = ("service.namespace", "service.name", "service.instance.id", "host.name")
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -51,6 +58,8 @@ def foreign_event(record: ReadableLogRecord | ReadWriteLogRecord, read: Attribut
     source = fields.get(names.SOURCE)
     if scope is not None:
         source = _source(scope, source, details)
+    if record.resource is not None and record.resource.attributes:
+        add_detail(details, "otel.resource", json_value(dict(record.resource.attributes)))
     if dropped := getattr(record, "dropped_attributes", 0):
         add_detail(details, "otel.dropped_attributes_count", dropped)
     event = Event(
@@ -168,7 +177,7 @@ def _with_id(event: Event, fields: Mapping[str, str]) -> Event:
             pass
     content = uid.encode() if uid else _encode(event)
     number = int.from_bytes(blake2b(content, digest_size=8).digest(), "big")
-    return msgspec.structs.replace(event, number=number % (PROCESS_LOST_NUMBER - 1) + 1)
+    return msgspec.structs.replace(event, number=FIRST_CONTENT_NUMBER + number % _CONTENT_NUMBERS)
 
 
 _last_producer: tuple[Resource | None, str] = (None, "")

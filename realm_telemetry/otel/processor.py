@@ -17,8 +17,8 @@ from realm_telemetry.otel.sdk import (
 class _CleanLogRecord(ReadWriteLogRecord):
     """A record whose attributes are clean and within limits since `emit`.
 
-    The SDK's own copies each value once more, half of the lane's time, and before 1.44 replaces
-    lists of mixed types by None.
+    The SDK's own copies each value once more, half of the lane's time, and its older releases
+    replace lists of mixed types by None.
     """
 
     def __post_init__(self) -> None:

@@ -34,14 +34,10 @@ class Recording(EventExporter):
         super().__init__(*args, **kwargs)
         self.calls: list[str] = []
         self.events: list[Event] = []
-        self.resources: dict[str, dict[str, Any]] = {}
         self.failures: list[Exception] = []
 
     def open(self) -> None:
         self.calls.append("open")
-
-    def introduce(self, producer: str, resource: dict[str, Any]) -> None:
-        self.resources[producer] = resource
 
     def deliver(self, events: Sequence[Event]) -> None:
         self.calls.append("deliver")
@@ -134,8 +130,8 @@ def test_it_works_in_a_plain_logger_provider(processor: Callable[[Any], Any]) ->
     assert provider.force_flush()
     provider.shutdown()
     (event,) = exporter.events
-    assert (event.message, event.details) == ("hello", {"k": ["v"]})
-    assert exporter.resources == {event.producer: dict(resource.attributes)}
+    assert (event.message, event.source) == ("hello", "scope")
+    assert event.details == {"k": ["v"], "otel.resource": dict(resource.attributes)}
     assert exporter.calls[-1] == "close"
 
 

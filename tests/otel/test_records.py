@@ -133,7 +133,7 @@ def foreign(scope: str | None = None, resource: Any = None, **fields: Any) -> Ev
     fields = {"timestamp": 5, "observed_timestamp": 6, "context": None} | fields
     record = ReadableLogRecord(
         LogRecord(**fields),
-        Resource({"service.name": "x"} if resource is None else resource),
+        Resource(resource or {}),
         InstrumentationScope(scope) if scope else None,
     )
     return from_log_record(record)
@@ -255,6 +255,11 @@ def test_the_producer_is_the_resources_own_or_made_of_it() -> None:
     assert producer_of(Resource({"k": ("a", "b")})) == producer_of(Resource({"k": ("a", "b")}))
 
 
+def test_the_resource_of_a_foreign_record_is_kept() -> None:
+    back = foreign(body="b", resource={"service.name": "app", "tags": ["a"]})
+    assert back.details == {"otel.resource": {"service.name": "app", "tags": ["a"]}}
+
+
 def test_a_scope_keeps_its_version_and_attributes() -> None:
     record = ReadableLogRecord(
         LogRecord(body="b", attributes={"realm.source": "mine"}),
@@ -296,7 +301,7 @@ def test_any_record_of_any_logger_becomes_a_valid_event(
     assert back.kind
     assert back.channel in CHANNELS
     assert back.severity in SEVERITIES
-    assert 1 <= back.number < 2**64 - 1 or "realm.kind" in attributes
+    assert 2**63 <= back.number < 2**64 - 1 or "realm.kind" in attributes
     for field in (back.message, back.kind, back.source, back.hero_id, back.run_id):
         assert field is None or isinstance(field, str)
     msgspec.json.encode(back)

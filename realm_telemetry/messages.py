@@ -38,7 +38,7 @@ def _fitting(template: str, present: frozenset[str]) -> str:
 def _format(template: str, fields: dict[str, Any]) -> str:
     try:
         return template.format_map(fields)
-    except (KeyError, TypeError, ValueError):
+    except Exception:  # noqa: BLE001 - a value's own code may raise anything
         return template.format_map(_Fields(fields))
 
 

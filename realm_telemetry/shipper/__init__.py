@@ -1,0 +1,1 @@
+"""The shipper: moves spools through processors into the log, and the log into exporters."""

@@ -1,0 +1,74 @@
+"""`python -m realm_telemetry.shipper --pipeline DIR`: the shipper as a process of its own."""
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+from realm_telemetry.errors import ConfigError
+from realm_telemetry.shipper.launch import launch
+from realm_telemetry.shipper.manifest import Manifest, read_manifest
+from realm_telemetry.shipper.shipper import Shipper
+
+LEAVE_WITHIN_S: Final = 1.8
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Ship a pipeline until nothing is left; 0 also if another shipper has it."""
+    parser = argparse.ArgumentParser(prog="realm_telemetry.shipper", description=__doc__)
+    parser.add_argument("--pipeline", type=Path, required=True, metavar="DIR")
+    pipeline_dir: Path = parser.parse_args(arguments).pipeline
+    try:
+        manifest = read_manifest(pipeline_dir)
+        prepare(manifest)
+        shipper = Shipper(pipeline_dir, manifest=manifest, launch=launch, stdio=True)
+        end_on_signals(shipper)
+        shipper.run()
+    except (ConfigError, OSError) as error:
+        sys.stderr.write(f"shipper: {error}\n")
+        return 1
+    # An exporter that hangs keeps its thread; the interpreter would wait for what it holds.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def prepare(manifest: Manifest) -> None:
+    """Make this process look like the producer to plugins: import path and environment."""
+    sys.path[:0] = [entry for entry in manifest.import_path if entry not in sys.path]
+    os.environ.update(manifest.environment)
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+
+
+def end_on_signals(shipper: Shipper) -> None:
+    """Leave on SIGTERM and SIGINT, even if the main thread hangs in the log.
+
+    Python runs signal handlers in the main thread only, which may wait in SQLite for another
+    program; so a thread of its own hears of the signal through the wakeup descriptor. Leaving
+    hard is safe: what is not committed is still in the spool.
+    """
+    heard, told = socket.socketpair()
+    told.setblocking(False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: shipper.stop())
+    signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+
+    def wait() -> None:
+        with told:
+            heard.recv(1)
+            shipper.stop()
+            time.sleep(LEAVE_WITHIN_S)
+            os._exit(0)
+
+    threading.Thread(target=wait, name="realm-signals", daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""Build the processors of a pipeline from its manifest."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from realm_telemetry.errors import ConfigError
+from realm_telemetry.event import Event
+from realm_telemetry.plugins import load_processor
+from realm_telemetry.processors import KindMetadataProcessor, ProcessorChain, ResourceProcessor
+from realm_telemetry.redaction import RedactionProcessor
+from realm_telemetry.shipper.manifest import Manifest
+from realm_telemetry.shipper.report import Reporter
+
+Process = Callable[[Event], Event | None]
+
+
+def build_chain(
+    manifest: Manifest,
+    resources: ResourceProcessor,
+    objects: Mapping[str, Any],
+    report: Reporter,
+) -> ProcessorChain:
+    """Return kind metadata, resource, redaction, then the user's in their order.
+
+    objects: processors to use for some names, in place of what is installed.
+    """
+    processors: list[tuple[str, Process]] = [
+        ("kind_metadata", KindMetadataProcessor()),
+        ("resource", resources),
+        ("redaction", RedactionProcessor(manifest.redact)),
+        *((name, _load(name, objects, resources)) for name in manifest.processors),
+    ]
+
+    def failed(name: str, error: BaseException) -> None:
+        report.problem(
+            f"processor {name}",
+            f"processor {name} fails: {error!r}. Events pass without it and are marked; mend it"
+            " and restart the programs that use it.",
+        )
+
+    return ProcessorChain(processors, failed)
+
+
+def _load(name: str, objects: Mapping[str, Any], resources: ResourceProcessor) -> Process:
+    try:
+        found = objects[name] if name in objects else load_processor(name)
+    except ConfigError as error:
+        return _raising(error)
+    return _adapted(found, resources) if hasattr(found, "on_emit") else found
+
+
+def _raising(error: ConfigError) -> Process:
+    """Stand in for a processor that cannot be loaded: events are marked as with one that fails."""
+
+    def process(event: Event) -> Event:
+        raise error
+
+    return process
+
+
+def _adapted(processor: Any, resources: ResourceProcessor) -> Process:
+    """Let an OpenTelemetry log record processor see events as log records."""
+    from realm_telemetry.otel import apply_log_record_processor
+    from realm_telemetry.otel.sdk import Resource
+
+    latest: tuple[str, Resource] = ("", Resource({}))
+
+    def process(event: Event) -> Event:
+        nonlocal latest
+        producer, resource = latest
+        if producer != event.producer:
+            resource = Resource(dict(resources.resource(event.producer)))
+            latest = event.producer, resource
+        return apply_log_record_processor(processor, [event], resource)[0]
+
+    return process

@@ -1,0 +1,202 @@
+"""All deliveries of a pipeline, as the shipper's own thread sees them."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from realm_telemetry.event import Event
+from realm_telemetry.log.reader import LogReader
+from realm_telemetry.log.rows import LogRow
+from realm_telemetry.log.writer import LogWriter
+from realm_telemetry.plugins import ExporterContext, load_exporter
+from realm_telemetry.shipper.delivery import DeadLetter, Delivery
+from realm_telemetry.shipper.guarded import GuardedLog, LogUnavailableError
+from realm_telemetry.shipper.manifest import Manifest
+from realm_telemetry.shipper.outlet import Outlet, make_outlet
+from realm_telemetry.shipper.ownership import Ownership
+from realm_telemetry.shipper.report import Reporter
+
+SAVE_EVERY_S: Final = 1.0
+SERVICE_EXPORTER: Final = "realm_service"
+
+
+class OwnedLog:
+    """The log as one delivery reads it."""
+
+    def __init__(self, path: Path, pipeline: str) -> None:
+        self._reader = LogReader(path)
+        self._ownership = Ownership(pipeline, self._reader)
+        self.log_id = self._reader.log_id
+        self.resource = self._ownership.resource
+
+    def after(self, cursor: int, limit: int) -> Sequence[LogRow]:
+        """Rows behind a cursor, in order."""
+        return self._reader.after(cursor, limit)
+
+    def owns(self, event: Event) -> bool:
+        """Whether an event's producer belongs to the pipeline."""
+        return self._ownership.owns(event.producer)
+
+
+class Deliveries:
+    """Starts the deliveries, keeps their cursors in the log's file, and sums them up.
+
+    exporters: objects to use for some names, in place of the entry points.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        log: GuardedLog,
+        report: Reporter,
+        exporters: Mapping[str, Any],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._manifest = manifest
+        self._log = log
+        self._report = report
+        self._exporters = exporters
+        self._clock = clock
+        self._deliveries: list[Delivery] = []
+        self._saved: dict[str, int] = {}
+        self._save_at_s = 0.0
+        self._lost: Counter[str] = Counter()
+
+    def __iter__(self) -> Iterator[Delivery]:
+        return iter(self._deliveries)
+
+    def start(self) -> None:
+        """Begin where the saved cursors stand.
+
+        Raises LogUnavailableError.
+        """
+        pipeline = self._manifest.pipeline
+        self._saved = self._log.write(lambda log: log.load_cursors(pipeline))
+        self._deliveries = [
+            Delivery(
+                name,
+                self._opener(name),
+                self._saved.get(name, 0),
+                self._report,
+                clock=self._clock,
+            )
+            for name in dict.fromkeys(self._manifest.exporters)
+        ]
+        for delivery in self._deliveries:
+            delivery.start()
+
+    def notify(self) -> None:
+        """Say that the log has grown."""
+        for delivery in self._deliveries:
+            delivery.notify()
+
+    def acknowledged(self, last_cursor: int) -> int:
+        """The cursor up to which every exporter has everything."""
+        return min((delivery.cursor for delivery in self._deliveries), default=last_cursor)
+
+    def lagging(self, last_cursor: int) -> list[Delivery]:
+        """Deliveries that still have something to do."""
+        return [each for each in self._deliveries if each.cursor < last_cursor]
+
+    def hopeless(self, delivery: Delivery) -> bool:
+        """Whether waiting on for this one makes no sense once all producers have gone.
+
+        An exporter that cannot be made, or a service on this host that is not there: whoever
+        mends that starts something that starts a shipper.
+        """
+        if delivery.failing_since_s is None:
+            return False
+        local = delivery.name == SERVICE_EXPORTER and is_loopback(self._manifest.service_url)
+        return delivery.broken or local
+
+    def save(self, *, force: bool = False) -> None:
+        """Put dead letters, then cursors into the log; the latter once a second at most.
+
+        Raises LogUnavailableError.
+        """
+        now_s = self._clock()
+        moved = {
+            each.name: each.cursor
+            for each in self._deliveries
+            if each.cursor != self._saved.get(each.name, 0)
+        }
+        # A dead letter is queued before its cursor passes: these belong to cursors seen above.
+        for delivery in self._deliveries:
+            self._bury(delivery)
+        if not moved or (now_s < self._save_at_s and not force):
+            return
+        self._save_at_s = now_s + SAVE_EVERY_S
+        for name, cursor in moved.items():
+            self._save_cursor(name, cursor)
+
+    def take_lost(self) -> Counter[str]:
+        """How many events of each producer went to the dead letters since last asked."""
+        lost, self._lost = self._lost, Counter()
+        return lost
+
+    def stop(self, timeout_s: float) -> None:
+        """End the deliveries; one whose exporter hangs is left behind. Cursors are saved."""
+        deadline_s = time.monotonic() + timeout_s
+        for delivery in self._deliveries:
+            delivery.request_stop()
+        for delivery in self._deliveries:
+            if not delivery.join(max(deadline_s - time.monotonic(), 0.0)):
+                self._report.info(f"exporter {delivery.name} hangs and is left behind")
+        try:
+            self.save(force=True)
+        except LogUnavailableError:  # reported; some events go out again, which is harmless
+            return
+
+    def _opener(self, name: str) -> Callable[[], tuple[Outlet, OwnedLog]]:
+        def open_both() -> tuple[Outlet, OwnedLog]:
+            manifest = self._manifest
+            source = OwnedLog(Path(manifest.log_path), manifest.pipeline)
+            context = ExporterContext(
+                home=Path(manifest.home),
+                log_path=Path(manifest.log_path),
+                log_id=source.log_id,
+                service_url=manifest.service_url,
+                token=manifest.token,
+                options=manifest.options.get(name, {}),
+                pipeline=manifest.pipeline,
+                service_name=manifest.service_name,
+            )
+            exporter = self._exporters.get(name)
+            if exporter is None:
+                exporter = load_exporter(name, context)
+            return make_outlet(exporter, source.resource), source
+
+        return open_both
+
+    def _bury(self, delivery: Delivery) -> None:
+        while delivery.dead:
+            letter = delivery.dead[0]
+            self._add_dead_letter(delivery.name, letter)
+            delivery.dead.popleft()
+            self._lost[letter.row.event.producer] += 1
+
+    def _add_dead_letter(self, exporter: str, letter: DeadLetter) -> None:
+        def add(log: LogWriter) -> None:
+            log.add_dead_letter(self._manifest.pipeline, exporter, letter.row.cursor, letter.reason)
+
+        self._log.write(add)
+
+    def _save_cursor(self, exporter: str, cursor: int) -> None:
+        def save(log: LogWriter) -> None:
+            log.save_cursor(self._manifest.pipeline, exporter, cursor)
+
+        self._log.write(save)
+        self._saved[exporter] = cursor
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an address is on this host."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

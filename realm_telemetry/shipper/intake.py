@@ -1,0 +1,284 @@
+"""Spool to log: read, decode, process, store, free.
+
+Events of all spools go into the log together, one transaction for many. What has been read but
+could not be stored is held here, and nothing more is read until it is.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from realm_telemetry.catalog import register_kind
+from realm_telemetry.errors import ConfigError
+from realm_telemetry.event import Event
+from realm_telemetry.log.producers import ProducerInfo
+from realm_telemetry.log.writer import LogWriter
+from realm_telemetry.processors import ProcessorChain, ResourceProcessor
+from realm_telemetry.shipper.guarded import REFUSED, GuardedLog, LogUnavailableError
+from realm_telemetry.shipper.quarantine import Quarantine
+from realm_telemetry.shipper.spools import Spool
+from realm_telemetry.spool.frames import (
+    FORMAT_EVENT,
+    Frame,
+    decode_control,
+    decode_event,
+)
+
+MAX_ROWS: Final = 1000
+MIN_ROWS: Final = 100
+MAX_TRANSACTION_S: Final = 0.02
+_MIN_SHARE: Final = 16
+
+Skipped = Mapping[str, Sequence[tuple[int, int]]]
+
+
+class Portion(NamedTuple):
+    """What was read from one spool at a time.
+
+    number: the last event's; position: behind the last frame.
+    events: processed, numbered above what the spool's notes know.
+    skipped: numbers that became no event; a processor dropped them, or they cannot be read.
+    stored: the last number that the log had before.
+    """
+
+    spool: Spool
+    number: int
+    position: tuple[int, int]
+    events: list[Event]
+    skipped: list[tuple[int, int]]
+    stored: int
+
+
+class Intake:
+    """Moves events from spools into the log.
+
+    last_cursor: no event stored so far has a higher one.
+    unexported: spools with events that some exporter may not have.
+    """
+
+    def __init__(
+        self,
+        pipeline: str,
+        log: GuardedLog,
+        chain: ProcessorChain,
+        resources: ResourceProcessor,
+        quarantine: Quarantine,
+        *,
+        history: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.pipeline = pipeline
+        self.last_cursor = 0
+        self.unexported: set[Spool] = set()
+        self._log = log
+        self._chain = chain
+        self._resources = resources
+        self._quarantine = quarantine
+        self._history = history
+        self._clock = clock
+        self._held: list[Portion] = []
+        self._rows = MAX_ROWS
+
+    @property
+    def holding(self) -> bool:
+        """Whether events were read that are not in the log yet."""
+        return bool(self._held)
+
+    def welcome(self, spool: Spool) -> None:
+        """Begin with a spool that was found."""
+        if spool.notes.resource:
+            self._resources.learn(spool.producer, spool.notes.resource)
+        stored, exported = spool.control.stored_number, spool.control.exported_number
+        if stored > exported or spool.notes.shipped:
+            self._await_export(spool, spool.notes.cursor or self.last_cursor, stored)
+
+    def step(self, ready: Sequence[Spool]) -> int:
+        """Store what is ready, one transaction at the most; how many frames were moved."""
+        if not self._log.ready():
+            return 0
+        if not self._held:
+            self._held = self._gather(ready)
+        if not self._held:
+            return 0
+        try:
+            self._store(self._held)
+        except LogUnavailableError:
+            return 0
+        moved = sum(len(portion.events) for portion in self._held) or 1
+        self._held = []
+        return moved
+
+    def finish(self, spool: Spool) -> None:
+        """Everything of a spool is in the log, and its end is told there.
+
+        Raises OSError if that cannot be noted.
+        """
+        spool.finish(self.last_cursor)
+        self._resources.forget(spool.producer)
+        self._await_export(spool, self.last_cursor, spool.control.stored_number)
+
+    def exported(self, acknowledged: int) -> None:
+        """Tell producers what every exporter has: everything up to a cursor."""
+        for spool in list(self.unexported):
+            waiting = spool.unexported
+            while waiting and waiting[0][0] <= acknowledged:
+                spool.control.exported_number = waiting.popleft()[1]
+            if not waiting:
+                self.unexported.discard(spool)
+
+    def _await_export(self, spool: Spool, cursor: int, number: int) -> None:
+        spool.unexported.append((cursor, number))
+        self.unexported.add(spool)
+
+    def store_event(self, event: Event) -> int:
+        """Store one event that no spool holds; its cursor or a higher one.
+
+        Raises LogUnavailableError.
+        """
+        events = self._chain([event])
+        result = self._log.write(lambda log: log.append(events, pipeline=self.pipeline))
+        self.last_cursor = max(self.last_cursor, result.last_cursor or 0)
+        return self.last_cursor
+
+    def _gather(self, ready: Sequence[Spool]) -> list[Portion]:
+        portions: list[Portion] = []
+        left = self._rows
+        share = max(left // len(ready), _MIN_SHARE) if ready else 0
+        now_s = self._clock()
+        for spool in ready:
+            frames = spool.read(min(share, left), now_s)
+            if frames:
+                portions.append(self._portion(spool, frames))
+            left -= len(frames)
+            if left <= 0:
+                break
+        return portions
+
+    def _portion(self, spool: Spool, frames: Sequence[Frame]) -> Portion:
+        events = []
+        through = spool.notes.through
+        producer = spool.producer
+        for format_, number, payload, _ in frames:
+            if format_ != FORMAT_EVENT:
+                self._control(spool, payload)
+            elif number > through:
+                try:
+                    events.append(decode_event(payload, producer, number))
+                except (msgspec.DecodeError, msgspec.ValidationError) as error:
+                    self._quarantine.refused(producer, number, payload, error)
+        kept = self._chain(events)
+        last = frames[-1]
+        skipped = _gaps(through, last.number, kept) if len(kept) < last.number - through else []
+        stored = spool.control.stored_number
+        return Portion(spool, last.number, last.position, kept, skipped, stored)
+
+    def _control(self, spool: Spool, payload: bytes) -> None:
+        try:
+            message = decode_control(payload)
+        except msgspec.DecodeError as error:
+            self._quarantine.refused(spool.producer, spool.notes.through, payload, error)
+            return
+        match message.get("type"):
+            case "hello":
+                self._introduced(spool, message)
+            case "resource":
+                self._introduced(spool, spool.notes.hello | message)
+            case "kind":
+                _learn_kind(message)
+            case "goodbye":
+                spool.notes.goodbye = True
+
+    def _introduced(self, spool: Spool, hello: dict[str, Any]) -> None:
+        spool.notes.resource = dict(hello.pop("resource", {}))
+        spool.notes.hello = hello
+        self._resources.learn(spool.producer, spool.notes.resource)
+        spool.registered = False
+
+    def _store(self, portions: Sequence[Portion]) -> None:
+        for portion in portions:
+            if not portion.spool.registered:
+                self._register(portion.spool)
+        events = [
+            event
+            for portion in portions
+            for event in portion.events
+            if event.number > portion.stored
+        ]
+        skipped = {
+            portion.spool.producer: portion.skipped for portion in portions if portion.skipped
+        }
+        if events or skipped:
+            self._append(events, skipped)
+        for portion in portions:
+            self._settle(portion)
+
+    def _append(self, events: list[Event], skipped: Skipped) -> None:
+        began_s = self._clock()
+        try:
+            result = self._log.write(
+                lambda log: log.append(events, pipeline=self.pipeline, skipped=skipped)
+            )
+            self.last_cursor = max(self.last_cursor, result.last_cursor or 0)
+        except (*REFUSED, TypeError, ValueError, OverflowError) as error:
+            self._append_one_by_one(events, skipped, error)
+        self._adapt(self._clock() - began_s)
+
+    def _append_one_by_one(self, events: list[Event], skipped: Skipped, error: Exception) -> None:
+        """Find the event that the log refuses; the others are stored."""
+        if len(events) <= 1:
+            for event in events:
+                payload = repr(event).encode("utf-8", "backslashreplace")
+                self._quarantine.refused(event.producer, event.number, payload, error)
+            return
+        for event in events:
+            self._append([event], {})
+        self._append([], skipped)
+
+    def _adapt(self, took_s: float) -> None:
+        """Keep transactions short: the file has other writers."""
+        if took_s > MAX_TRANSACTION_S:
+            self._rows = max(int(self._rows * 0.7), MIN_ROWS)
+        else:
+            self._rows = min(self._rows + 50, MAX_ROWS)
+
+    def _settle(self, portion: Portion) -> None:
+        spool = portion.spool
+        if portion.events:
+            spool.notes.follow(portion.events)
+        spool.notes.through = max(spool.notes.through, portion.number)
+        number = max(portion.number, portion.stored)
+        spool.control.stored_number = number
+        self._await_export(spool, self.last_cursor, number)
+        spool.acknowledge(portion.position)
+
+    def _register(self, spool: Spool) -> None:
+        info = ProducerInfo(
+            spool.producer, self.pipeline, spool.notes.resource, history=self._history
+        )
+
+        def register(log: LogWriter) -> None:
+            log.register_producer(info)
+
+        self._log.write(register)
+        spool.registered = True
+
+
+def _gaps(after: int, last: int, events: Sequence[Event]) -> list[tuple[int, int]]:
+    """The number ranges above `after`, up to `last`, that no event has."""
+    gaps = []
+    for number in [event.number for event in events] + [last + 1]:
+        if number > after + 1:
+            gaps.append((after + 1, number - 1))
+        after = number
+    return gaps
+
+
+def _learn_kind(message: dict[str, Any]) -> None:
+    fields = ("kind", "channel", "severity", "message", "routine")
+    settings = {name: message[name] for name in fields if name in message}
+    try:
+        register_kind(settings.pop("kind"), **settings)
+    except (ConfigError, KeyError, TypeError):  # another producer's kind of the same name counts
+        return

@@ -1,0 +1,69 @@
+"""The lock of a pipeline: one shipper at a time, for as long as its process lives.
+
+A POSIX record lock, for the reasons in `realm_telemetry.spool.liveness`: a forked child does
+not inherit it, and a process must never open the file twice. The file is never unlinked, or
+two shippers could each lock a file of that name.
+"""
+
+import fcntl
+import os
+import struct
+from pathlib import Path
+from typing import Final
+
+from realm_telemetry.shipper.launch import LOCK_NAME
+
+_FLOCK = struct.Struct("hhqqi")  # struct flock: type, whence, start, len, pid
+_held: Final[dict[str, int]] = {}
+"""The locks of this process: path -> pid, so that a forked child does not take them for its own."""
+
+
+class ShipperLock:
+    """Held until `release` or the end of the process."""
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+        _held[path] = os.getpid()
+
+    def release(self) -> None:
+        """Let another shipper in."""
+        del _held[self._path]
+        os.close(self._descriptor)
+
+
+def acquire(pipeline_dir: Path) -> ShipperLock | None:
+    """Take the lock of a pipeline; None if a shipper has it. Never waits.
+
+    Raises OSError if the lock file cannot be made.
+    """
+    path = os.path.realpath(pipeline_dir / LOCK_NAME)
+    if _held.get(path) == os.getpid():
+        return None
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return ShipperLock(path, descriptor)
+
+
+def is_held(pipeline_dir: Path) -> bool:
+    """Whether a shipper runs for this pipeline; asks without taking the lock."""
+    path = os.path.realpath(pipeline_dir / LOCK_NAME)
+    if _held.get(path) == os.getpid():
+        return True
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, question)
+    finally:
+        os.close(descriptor)
+    return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)

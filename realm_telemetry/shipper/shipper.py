@@ -1,0 +1,190 @@
+"""The shipper itself: one turn after the other, until there is nothing left to do.
+
+When to leave, and why no event can be left behind: a shipper stays while a producer lives, a
+frame is unread or a cursor lags. One that leaves gives up the lock and *then* looks at the
+spools again; a producer publishes its spool and *then* looks for a shipper. Whichever of the
+two comes last sees the other. See docs/decisions/0020-when-the-shipper-leaves.md.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from realm_telemetry.shipper import lock
+from realm_telemetry.shipper.adopt import adopt
+from realm_telemetry.shipper.backoff import Backoff
+from realm_telemetry.shipper.heartbeat import Heartbeat
+from realm_telemetry.shipper.launch import reap
+from realm_telemetry.shipper.manifest import Manifest, read_manifest
+from realm_telemetry.shipper.report import LogFile, Reporter
+from realm_telemetry.shipper.shift import Shift
+from realm_telemetry.shipper.status import StatusPage
+from realm_telemetry.spool.liveness import is_alive
+from realm_telemetry.spool.reader import spool_directories
+
+POLL_S: Final = 0.005
+PAUSE_S: Final = 0.0005
+"""After a transaction: a moment for other threads and other writers."""
+
+GRACE_S: Final = 2.0
+"""How long to stay when all is done: the next producer may be about to start."""
+
+LOOK_S: Final = 0.05
+ADOPT_S: Final = 600.0
+STOP_S: Final = 1.2
+SHIPPER_KEY: Final = "shipper"
+
+
+class Shipper:
+    """Ships one pipeline; the same in a process of its own and in a producer's thread.
+
+    manifest: in place of the one in the directory.
+    exporters, processors: objects to use for names in the manifest.
+    once: leave as soon as nothing is left, though producers live.
+    launch: starts a shipper for another pipeline; without it none is adopted.
+    stdio: whether this process's output goes to the shipper's log file.
+    clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        pipeline_dir: Path,
+        *,
+        manifest: Manifest | None = None,
+        exporters: Mapping[str, Any] | None = None,
+        processors: Mapping[str, Any] | None = None,
+        once: bool = False,
+        grace_s: float = GRACE_S,
+        launch: Callable[[Path], int] | None = None,
+        stdio: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        clock_ns: Callable[[], int] = time.time_ns,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.pipeline_dir = pipeline_dir
+        self.manifest = manifest or read_manifest(pipeline_dir)
+        self._exporters = exporters or {}
+        self._processors = processors or {}
+        self._once = once
+        self._grace_s = grace_s
+        self._launch = launch
+        self._clock = clock
+        self._clock_ns = clock_ns
+        self._sleep = sleep
+        self._stopping = False
+        self._seen: set[str] = set()
+        self._adopt_at_s = 0.0
+        self._launched: list[int] = []
+        self._look_at_s = 0.0
+        self._failures = Backoff()
+        path, max_bytes = self.manifest.shipper_log_path, self.manifest.log_max_bytes
+        log_file = LogFile(path, max_bytes=max_bytes, stdio=stdio)
+        self._report = Reporter(log_file, clock_ns=clock_ns)
+
+    def stop(self) -> None:
+        """Ask for the end; the transaction in hand is finished. Safe in a signal handler."""
+        self._stopping = True
+
+    def finish(self) -> None:
+        """Ask for the end once all that is there has been shipped."""
+        self._once = True
+
+    def run(self) -> bool:
+        """Ship until nothing is left to do; False if another shipper has the pipeline.
+
+        Raises OSError if the pipeline's directory cannot be used.
+        """
+        while True:
+            held = lock.acquire(self.pipeline_dir)
+            if held is None:
+                return False
+            try:
+                self._serve()
+            finally:
+                held.release()
+            if self._stopping or self._once or not self._somebody_came():
+                return True
+
+    def _somebody_came(self) -> bool:
+        """Whether a producer came between the last look and the release of the lock."""
+        return any(
+            directory.name not in self._seen or is_alive(directory)
+            for directory in spool_directories(self.pipeline_dir)
+        )
+
+    def _serve(self) -> None:
+        page = StatusPage(self.pipeline_dir)
+        heartbeat = Heartbeat(page)
+        self._report.page = page
+        self._report.info(f"ships pipeline {self.manifest.pipeline} to {self.manifest.log_path}")
+        shift = self._new_shift()
+        try:
+            while not self._stopping:
+                moved = self._turn(shift)
+                if not moved and self._done(shift):
+                    break
+                self._sleep(PAUSE_S if moved else POLL_S)
+            self._seen |= shift.producers
+        finally:
+            shift.close(STOP_S)
+            heartbeat.stop()
+            self._report.page = None
+            self._report.info("leaves")
+            page.leave()
+
+    def _new_shift(self) -> Shift:
+        return Shift(
+            self.pipeline_dir,
+            self.manifest,
+            self._report,
+            exporters=self._exporters,
+            processors=self._processors,
+            clock=self._clock,
+            clock_ns=self._clock_ns,
+        )
+
+    def _turn(self, shift: Shift) -> int:
+        """One turn; whatever goes wrong is told and waited out, so that nothing runs hot."""
+        try:
+            moved = shift.turn()
+        except Exception as error:  # noqa: BLE001 - the edge: a fault must not lose the shipper
+            self._report.problem(
+                SHIPPER_KEY,
+                f"the shipper met {error!r}. Events wait in the spool; please report this.",
+            )
+            self._sleep(min(self._failures.failed(), 1.0))
+            return 0
+        if moved and self._failures.failures:
+            self._failures.succeeded()
+            self._report.solved(SHIPPER_KEY, "the shipper works again")
+        return moved
+
+    def _done(self, shift: Shift) -> bool:
+        """Whether to leave; looked at now and then while nothing moves."""
+        now_s = self._clock()
+        if now_s < self._look_at_s:
+            return False
+        self._look_at_s = now_s + LOOK_S
+        lives = shift.producer_lives()
+        if lives and not self._once:
+            self._adopt(now_s)
+            return False
+        left = shift.unstored(of_the_living=self._once) or bool(shift.lagging())
+        idle_s = now_s - shift.progress_at_s
+        if not left:
+            return self._once or idle_s >= self._grace_s
+        return not self._once and shift.hopeless() and idle_s >= self.manifest.linger_s
+
+    def _adopt(self, now_s: float) -> None:
+        """Look for orphaned pipelines, while a producer of ours lives.
+
+        Only then: two that linger with nothing but each other would start each other for ever.
+        """
+        if self._launch is None:
+            return
+        self._launched = [pid for pid in self._launched if not reap(pid)]
+        if now_s >= self._adopt_at_s:
+            self._adopt_at_s = now_s + ADOPT_S
+            root = self.pipeline_dir.parent
+            self._launched += adopt(root, self.pipeline_dir, self._launch, self._report.info)

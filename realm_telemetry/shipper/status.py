@@ -1,0 +1,96 @@
+"""The status page of a shipper: one mapped page that the keepers of its producers look at.
+
+    magic 8 | heartbeat u64 ns | pid u64 | sequence u64 | length u64 | error text, UTF-8
+
+Producers import this module, so it keeps its imports small.
+"""
+
+import mmap
+import os
+import struct
+import time
+from pathlib import Path
+from typing import Final, NamedTuple
+
+STATUS_NAME: Final = "shipper.status"
+STATUS_BYTES: Final = 4096
+STALE_AFTER_S: Final = 10.0
+"""A shipper whose heartbeat is older has died or hangs."""
+
+_MAGIC: Final = b"RLMSHIP1"
+_PAGE = struct.Struct("<8sQQQQ")
+_WORD = struct.Struct("<Q")
+_HEARTBEAT, _SEQUENCE, _LENGTH = 8, 24, 32
+_MAX_ERROR_BYTES: Final = STATUS_BYTES - _PAGE.size
+
+
+class ShipperStatus(NamedTuple):
+    """What a status page says.
+
+    heartbeat_unix_nano: when the shipper last showed that it runs; 0 once it has left.
+    error_number: counts the errors told; a keeper prints each once.
+    error: what is wrong and what to do; empty while all is well.
+    """
+
+    heartbeat_unix_nano: int
+    pid: int
+    error_number: int
+    error: str
+
+    def alive(self, now_unix_nano: int) -> bool:
+        """Whether the heartbeat is fresh; the wall clock may have been set since."""
+        age_s = abs(now_unix_nano - self.heartbeat_unix_nano) / 1e9
+        return self.heartbeat_unix_nano > 0 and age_s < STALE_AFTER_S
+
+
+def read_status(pipeline_dir: Path) -> ShipperStatus | None:
+    """Read the status page of a pipeline; None if no shipper has ever run there."""
+    try:
+        page = (pipeline_dir / STATUS_NAME).read_bytes()
+        magic, heartbeat, pid, sequence, length = _PAGE.unpack_from(page)
+    except (OSError, struct.error):
+        return None
+    if magic != _MAGIC:
+        return None
+    text = page[_PAGE.size : _PAGE.size + length].decode("utf-8", "replace")
+    return ShipperStatus(heartbeat, pid, sequence, text)
+
+
+class StatusPage:
+    """The page as its one writer has it.
+
+    Raises OSError if it cannot be made.
+    """
+
+    def __init__(self, pipeline_dir: Path) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(pipeline_dir / STATUS_NAME, flags, 0o600)
+        try:
+            if os.fstat(descriptor).st_size < STATUS_BYTES:
+                os.posix_fallocate(descriptor, 0, STATUS_BYTES)
+            self._page = mmap.mmap(descriptor, STATUS_BYTES)
+        finally:
+            os.close(descriptor)
+        known = self._page[:8] == _MAGIC
+        sequence = _WORD.unpack_from(self._page, _SEQUENCE)[0] if known else 0
+        _PAGE.pack_into(self._page, 0, _MAGIC, time.time_ns(), os.getpid(), sequence, 0)
+
+    def beat(self) -> None:
+        """Show that the shipper runs."""
+        _WORD.pack_into(self._page, _HEARTBEAT, time.time_ns())
+
+    def tell(self, error: str) -> None:
+        """Show an error; the empty string says that all is well again."""
+        text = error.encode("utf-8", "replace")[:_MAX_ERROR_BYTES]
+        # Length 0 first and last the number: a reader in between sees no error, never half of one.
+        _WORD.pack_into(self._page, _LENGTH, 0)
+        self._page[_PAGE.size : _PAGE.size + len(text)] = text
+        _WORD.pack_into(self._page, _LENGTH, len(text))
+        if text:
+            number = _WORD.unpack_from(self._page, _SEQUENCE)[0]
+            _WORD.pack_into(self._page, _SEQUENCE, number + 1)
+
+    def leave(self) -> None:
+        """Say that the shipper has left, and unmap the page."""
+        _WORD.pack_into(self._page, _HEARTBEAT, 0)
+        self._page.close()

@@ -9,6 +9,7 @@ realm.checkpoint_saved(step=183_000, loss=0.234, path="ckpt/183000")
 from realm_telemetry.catalog import KIND_METADATA, KindSpec
 from realm_telemetry.errors import ConfigError, ExportError
 from realm_telemetry.event import Event, InvalidEventError
+from realm_telemetry.instrument import emits, lifecycle
 from realm_telemetry.kinds import (
     achievement,
     assertion_failed,
@@ -101,6 +102,7 @@ __all__ = [
     "curriculum_updated",
     "dataset_generated",
     "emit",
+    "emits",
     "error_occurred",
     "eval_cancelled",
     "eval_completed",
@@ -121,6 +123,7 @@ __all__ = [
     "job_started",
     "job_submitted",
     "ledger_updated",
+    "lifecycle",
     "lore_recorded",
     "lr_changed",
     "mode_changed",

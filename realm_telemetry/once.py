@@ -2,6 +2,7 @@
 
 import os
 import sys
+from types import FrameType
 
 _said: set[str] = set()
 
@@ -24,5 +25,12 @@ def mistake(error: Exception) -> None:
     """
     if "PYTEST_CURRENT_TEST" in os.environ:
         raise error
-    frame = sys._getframe(2)
-    warn_once(str(error), f"{error} (called at {frame.f_code.co_filename}:{frame.f_lineno})")
+    warn_once(str(error), f"{error} (called at {_caller()})")
+
+
+def _caller() -> str:
+    """The innermost place outside this package."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("realm_telemetry."):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "an unknown place"

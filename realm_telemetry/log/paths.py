@@ -1,0 +1,152 @@
+"""Ways to reach rows in history's order through an index, without a scan or a sort.
+
+An index that begins with `channel, severity` gives rows of one channel and severity in order of
+time. So a filter becomes groups, one for each combination; the newest of every group are fetched
+and merged. Each query touches about as many index entries as rows are wanted.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+from itertools import product
+from typing import Final
+
+import msgspec
+
+from realm_telemetry.log.conditions import Condition
+from realm_telemetry.log.filters import Filters
+from realm_telemetry.log.schema import (
+    CAMPAIGN_INDEX,
+    CHANNEL_INDEX,
+    HERO_INDEX,
+    KIND_INDEX,
+    RUN_INDEX,
+    TIME_INDEX,
+)
+from realm_telemetry.log.tokens import Position
+
+Group = tuple[object, ...]
+
+OLDEST: Final = -(2**63)
+
+
+class Path(msgspec.Struct, frozen=True):
+    """An index, the values of its first columns for each group, and the filters it answers."""
+
+    index: str
+    columns: tuple[str, ...]
+    groups: tuple[Group, ...]
+    answers: frozenset[str]
+
+    def source(self) -> str:
+        """SQL from FROM on, for one group; its values are the parameters."""
+        conditions = " AND ".join(
+            ["time_unix_nano IS NOT NULL", *(f"{column} = ?" for column in self.columns)]
+        )
+        return f"FROM battle_log INDEXED BY {self.index} WHERE {conditions}"
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """The part of history that a query looks at.
+
+    since: the earliest time. before: the place that all rows lie below.
+    as_of: the highest row id; later arrivals are left out.
+    """
+
+    since: int
+    before: Position
+    as_of: int
+
+
+_SINGLE: Final = (
+    ("runs", "run_id", RUN_INDEX),
+    ("campaigns", "campaign_id", CAMPAIGN_INDEX),
+    ("heroes", "hero_id", HERO_INDEX),
+)
+
+
+def paths_for(connection: sqlite3.Connection, filters: Filters) -> list[Path]:
+    """The paths that could answer the filters, at least one; which is best is found by walking."""
+    paths = [
+        Path(index, (column,), tuple((value,) for value in values), frozenset({field}))
+        for field, column, index in _SINGLE
+        if (values := getattr(filters, field))
+    ]
+    if filters.kinds or filters.channels or filters.severities:
+        paths.append(counted_path(connection, filters))
+    return paths or [TIME_PATH]
+
+
+TIME_PATH: Final = Path(TIME_INDEX, (), ((),), frozenset())
+
+
+def counted_path(connection: sqlite3.Connection, filters: Filters) -> Path:
+    """The path by kind, or by channel and severity, for those combinations that have rows."""
+    if not (filters.kinds or filters.channels or filters.severities):
+        return TIME_PATH
+    combinations = _combinations(connection, filters)
+    if filters.kinds:
+        columns: tuple[str, ...] = ("kind", "channel", "severity")
+        groups: Iterable[Group] = (
+            (kind, channel, severity) for channel, severity, kind in combinations
+        )
+        index, fields = KIND_INDEX, {"kinds", "channels", "severities"}
+    else:
+        columns = ("channel", "severity")
+        groups = ((channel, severity) for channel, severity, _ in combinations)
+        index, fields = CHANNEL_INDEX, {"channels", "severities"}
+    unique = tuple(dict.fromkeys(groups))
+    return Path(index, columns, unique, frozenset(fields))
+
+
+def _combinations(connection: sqlite3.Connection, filters: Filters) -> list[tuple[str, str, str]]:
+    """Channel, severity and kind of all rows that the filters can want."""
+    wanted = {"channel": filters.channels, "severity": filters.severities, "kind": filters.kinds}
+    if filters.kinds and filters.channels and filters.severities:
+        return list(product(filters.channels, filters.severities, filters.kinds))
+    named = {column: values for column, values in wanted.items() if values}
+    conditions = [
+        f"{column} IN ({', '.join('?' * len(values))})" for column, values in named.items()
+    ]
+    return connection.execute(
+        "SELECT channel, severity, kind FROM realm_totals"
+        f" WHERE happened > gone AND {' AND '.join(conditions)}",
+        [value for values in named.values() for value in values],
+    ).fetchall()
+
+
+def newest(
+    connection: sqlite3.Connection, path: Path, bounds: Bounds, limit: int
+) -> list[Position]:
+    """The newest `limit` rows of all groups of a path within bounds, newest first."""
+    query = (
+        f"SELECT time_unix_nano, id {path.source()} AND time_unix_nano >= ?"
+        " AND (time_unix_nano, id) < (?, ?) AND id <= ?"
+        " ORDER BY time_unix_nano DESC, id DESC LIMIT ?"
+    )
+    best: list[Position] = []
+    since = bounds.since
+    for group in path.groups:
+        found = connection.execute(
+            query, (*group, since, *bounds.before, bounds.as_of, limit)
+        ).fetchall()
+        best = sorted([*best, *map(Position._make, found)], reverse=True)[:limit]
+        if len(best) == limit:
+            # Nothing older than the worst so far can still come among the best.
+            since = best[-1].time_unix_nano
+    return best
+
+
+def matching(
+    connection: sqlite3.Connection, positions: list[Position], condition: Condition
+) -> list[Position]:
+    """Those of some rows for which a condition is true, in the same order."""
+    ids = msgspec.json.encode([position.cursor for position in positions]).decode()
+    kept = {
+        row[0]
+        for row in connection.execute(
+            "SELECT id FROM battle_log WHERE id IN (SELECT value FROM json_each(?))"
+            f" AND {condition.sql}",
+            (ids, *condition.params),
+        )
+    }
+    return [position for position in positions if position.cursor in kept]

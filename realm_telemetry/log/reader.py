@@ -1,0 +1,208 @@
+"""Reading the log: pages of history, the tail, counts, receipts."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from realm_telemetry.errors import LogError
+from realm_telemetry.event import LATE_AFTER_NS, split_event_id
+from realm_telemetry.log import neighbours, tail
+from realm_telemetry.log.connection import explained, open_reader, snapshot
+from realm_telemetry.log.cursors import DeadLetter, load_cursors, read_dead_letters
+from realm_telemetry.log.filters import Filters
+from realm_telemetry.log.histogram import Histogram, histogram
+from realm_telemetry.log.migrations import SCHEMA_VERSION, read_log_id, read_version
+from realm_telemetry.log.pages import Page, export_rows, read_page
+from realm_telemetry.log.producers import (
+    ProducerInfo,
+    Receipt,
+    read_producers,
+    read_receipts,
+)
+from realm_telemetry.log.rows import LogRow
+from realm_telemetry.log.search import SearchIndex
+from realm_telemetry.log.summary import summary
+
+
+class LogReader:
+    """Reads one log, from any thread: each gets a connection of its own.
+
+    Every method is one short read transaction, so that no reader holds up the writer's
+    checkpoints. Raises LogError if there is no log or it cannot be read.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        search_path: Path | None = None,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.path = Path(path)
+        self._search = SearchIndex(self.path, search_path or self.path.with_name("search.db"))
+        self._clock_ns = clock_ns
+        self._threads = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        with self._snapshot() as connection:
+            version = read_version(connection)
+            if version < SCHEMA_VERSION:
+                raise LogError(
+                    f"the log {self.path} has not been brought up to date (schema {version} of"
+                    f" {SCHEMA_VERSION}). Start a process that writes to it, or: realm doctor"
+                )
+            self.log_id: str = read_log_id(connection)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        with self._lock:
+            for connection in self._connections:
+                connection.close()
+            self._connections.clear()
+            self._threads = threading.local()
+
+    def page(self, filters: Filters, as_of: int | None = None, *, count: bool = True) -> Page:
+        """One page of history. count=False leaves the total out where it would take work."""
+        with self._snapshot() as connection:
+            return read_page(connection, filters, as_of, self._search, self.log_id, count=count)
+
+    def export(self, filters: Filters, as_of: int | None = None) -> Iterator[LogRow]:
+        """All rows that the filters want, newest first, in short transactions."""
+        with explained(self.path):
+            for rows in export_rows(self._connection(), filters, as_of, self._search, self.log_id):
+                yield from rows
+
+    def histogram(self, filters: Filters, buckets: int = 60, as_of: int | None = None) -> Histogram:
+        """Counts over time by severity; see log.histogram."""
+        with self._snapshot() as connection:
+            highest = tail.max_cursor(connection)
+            as_of = highest if as_of is None else min(as_of, highest)
+            return histogram(connection, filters, buckets, as_of, self._clock_ns())
+
+    def channels(self, since_ns: int | None = None) -> dict[str, dict[str, int]]:
+        """What happened since a time, by channel and severity."""
+        counts: dict[str, dict[str, int]] = {}
+        for row in self.summary(("channel", "severity"), since_ns):
+            counts.setdefault(row["channel"], {})[row["severity"]] = row["count"]
+        return counts
+
+    def summary(
+        self,
+        by: Sequence[str] = ("channel", "day"),
+        since_ns: int | None = None,
+        until_ns: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """What happened, counted by channel, severity, kind, day or hour; see log.summary."""
+        with self._snapshot() as connection:
+            return summary(connection, by, since_ns, until_ns)
+
+    def after(
+        self,
+        cursor: int,
+        limit: int = 1000,
+        filters: Filters | None = None,
+        *,
+        webhooks: bool = False,
+    ) -> list[LogRow]:
+        """Rows that arrived after a cursor, in order of arrival.
+
+        webhooks: whether events carry the addresses asked for at emit.
+        """
+        with self._snapshot() as connection:
+            return tail.after(connection, cursor, limit, filters, self.log_id, webhooks)
+
+    def follow(
+        self, cursor: int, limit: int = 1000, *, pipeline: str, webhooks: bool = False
+    ) -> tail.Followed:
+        """Rows of one pipeline's producers after a cursor, and how far was looked."""
+        with self._snapshot() as connection:
+            return tail.follow(connection, cursor, limit, pipeline, self.log_id, webhooks)
+
+    def latest(self, per_group: int = 50) -> list[LogRow]:
+        """The newest rows of each channel and severity that did not come late, by arrival."""
+        with self._snapshot() as connection:
+            return tail.latest(connection, per_group, LATE_AFTER_NS, self.log_id)
+
+    def get(self, event: str | int) -> LogRow | None:
+        """One row by event id (32 hex digits) or by cursor; None if it is not there.
+
+        Raises InvalidEventError for a text that is neither.
+        """
+        with self._snapshot() as connection:
+            if isinstance(event, int) or (len(event) < 20 and event.isdigit()):
+                return neighbours.by_cursor(connection, int(event), self.log_id)
+            producer, number = split_event_id(event)
+            return neighbours.by_event_id(connection, producer, number, self.log_id)
+
+    def context(self, event: str | int, before: int = 20, after: int = 20) -> list[LogRow]:
+        """What happened around an event, by time, oldest first, with the event itself.
+
+        Empty if the event is not in the log.
+        """
+        row = self.get(event)
+        if row is None:
+            return []
+        with self._snapshot() as connection:
+            return neighbours.around(connection, row, before, after, self.log_id)
+
+    def receipts(self) -> list[Receipt]:
+        """What became of each registered producer's events."""
+        with self._snapshot() as connection:
+            return read_receipts(connection)
+
+    def producers(self) -> list[ProducerInfo]:
+        """All registered producers."""
+        with self._snapshot() as connection:
+            return read_producers(connection)
+
+    def cursors(self, pipeline: str) -> dict[str, int]:
+        """The last cursor that each exporter of a pipeline has acknowledged."""
+        with self._snapshot() as connection:
+            return load_cursors(connection, pipeline)
+
+    def dead_letters(self, pipeline: str | None = None) -> list[DeadLetter]:
+        """Events that an exporter will never take, oldest first."""
+        with self._snapshot() as connection:
+            return read_dead_letters(connection, pipeline)
+
+    def max_cursor(self) -> int:
+        """The cursor of the last row, gone or not; 0 in a new log."""
+        with self._snapshot() as connection:
+            return tail.max_cursor(connection)
+
+    def min_cursor(self) -> int:
+        """The lowest cursor that can still be resumed from: every row after it is there."""
+        with self._snapshot() as connection:
+            return tail.min_cursor(connection)
+
+    def data_version(self) -> int:
+        """A number that differs once any other connection has committed; 3 us a call.
+
+        Compare only values got in the same thread.
+        """
+        with explained(self.path):
+            return int(self._connection().execute("PRAGMA data_version").fetchone()[0])
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[sqlite3.Connection]:
+        with explained(self.path), snapshot(self._connection()) as connection:
+            yield connection
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._threads, "connection", None)
+        if connection is None:
+            connection = open_reader(self.path)
+            self._threads.connection = connection
+            with self._lock:
+                self._connections.append(connection)
+        return connection

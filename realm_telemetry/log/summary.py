@@ -1,0 +1,80 @@
+"""What happened, counted by channel, severity, kind and time. Retention does not change it."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from realm_telemetry.log.paths import TIME_PATH
+from realm_telemetry.log.schema import HOUR_NS
+
+GROUPINGS: Final = ("channel", "severity", "kind", "day", "hour")
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def summary(
+    connection: sqlite3.Connection,
+    by: Sequence[str],
+    since_ns: int | None = None,
+    until_ns: int | None = None,
+) -> list[dict[str, Any]]:
+    """Counts by some of GROUPINGS: one object for each combination, with `count`, in order.
+
+    Days and hours are UTC. An hour that the span cuts counts the rows still in the log; all
+    others count what happened.
+    """
+    for name in by:
+        if name not in GROUPINGS:
+            raise ValueError(f"cannot count by {name!r}; known are {', '.join(GROUPINGS)}")
+    counts: Counter[tuple[Any, ...]] = Counter()
+    for hour, channel, severity, kind, count in _hours(connection, since_ns, until_ns):
+        names = {"channel": channel, "severity": severity, "kind": kind}
+        key = tuple(names[name] if name in names else _period(name, hour) for name in by)
+        counts[key] += count
+    return [
+        {**dict(zip(by, key, strict=True)), "count": count}
+        for key, count in sorted(counts.items())
+        if count
+    ]
+
+
+def _hours(
+    connection: sqlite3.Connection, since_ns: int | None, until_ns: int | None
+) -> list[tuple[int, str, str, str, int]]:
+    first = -(2**63) if since_ns is None else -(-since_ns // HOUR_NS)
+    end = 2**63 - 1 if until_ns is None else until_ns // HOUR_NS
+    rows = connection.execute(
+        "SELECT hour, channel, severity, kind, happened FROM realm_hourly_counts"
+        " WHERE hour >= ? AND hour < ?",
+        (first, end),
+    ).fetchall()
+    for start, stop in _cut_hours(since_ns, until_ns, first, end):
+        rows += connection.execute(
+            "SELECT ?, channel, severity, kind, 1"
+            f" {TIME_PATH.source()} AND time_unix_nano >= ? AND time_unix_nano < ?",
+            (start // HOUR_NS, start, stop),
+        )
+    return rows
+
+
+def _cut_hours(
+    since_ns: int | None, until_ns: int | None, first: int, end: int
+) -> list[tuple[int, int]]:
+    """The spans at both ends that are not whole hours."""
+    if since_ns is not None and until_ns is not None and first >= end:
+        middle = min(first * HOUR_NS, until_ns)
+        spans = [(since_ns, middle), (max(middle, since_ns), until_ns)]
+        return [(start, stop) for start, stop in spans if start < stop]
+    spans = []
+    if since_ns is not None:
+        spans.append((since_ns, first * HOUR_NS))
+    if until_ns is not None:
+        spans.append((end * HOUR_NS, until_ns))
+    return [(start, stop) for start, stop in spans if start < stop]
+
+
+def _period(name: str, hour: int) -> str:
+    moment = _EPOCH + timedelta(hours=hour)
+    return f"{moment:%Y-%m-%d}" if name == "day" else f"{moment:%Y-%m-%dT%H:00:00Z}"

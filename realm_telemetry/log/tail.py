@@ -1,0 +1,123 @@
+"""The log in order of arrival: what the live view, exporters and the fold follow."""
+
+import sqlite3
+
+import msgspec
+
+from realm_telemetry.log.conditions import both, residual, within
+from realm_telemetry.log.filters import Filters
+from realm_telemetry.log.paths import Group
+from realm_telemetry.log.rows import READ_COLUMNS, LogRow, Row, read_rows, to_log_row
+from realm_telemetry.log.schema import CHANNEL_INDEX
+from realm_telemetry.log.text import contains_words
+
+_WINDOW = 20_000
+_SEARCHED_FOR_A_GROUP = 1_000
+
+
+class Followed(msgspec.Struct, frozen=True):
+    """Rows of a pipeline, and the cursor to go on from, which may be past the last of them."""
+
+    rows: list[LogRow]
+    cursor: int
+
+
+def after(
+    connection: sqlite3.Connection,
+    cursor: int,
+    limit: int,
+    filters: Filters | None,
+    log_id: str,
+    webhooks: bool,
+) -> list[LogRow]:
+    """Up to `limit` rows after a cursor that the filters want."""
+    filters = filters or Filters()
+    condition = both([residual(filters), within(filters.since_unix_nano, filters.until_unix_nano)])
+    query = f"SELECT {READ_COLUMNS} FROM battle_log WHERE id > ? AND {condition.sql} ORDER BY id"
+    found = connection.execute(query, (cursor, *condition.params))
+    if not filters.q:
+        return _events(connection, found.fetchmany(limit), log_id, webhooks)
+    rows: list[Row] = []
+    for row in found:
+        if contains_words(to_log_row(row, log_id).event, filters.q):
+            rows.append(row)
+        if len(rows) == limit:
+            break
+    return _events(connection, rows, log_id, webhooks)
+
+
+def follow(
+    connection: sqlite3.Connection,
+    cursor: int,
+    limit: int,
+    pipeline: str,
+    log_id: str,
+    webhooks: bool,
+) -> Followed:
+    """Up to `limit` rows of a pipeline's producers, from a window of row ids."""
+    end = min(cursor + max(_WINDOW, limit), max_cursor(connection))
+    rows = connection.execute(
+        f"SELECT {READ_COLUMNS} FROM battle_log WHERE id > ? AND id <= ? AND +producer IN"
+        " (SELECT producer FROM realm_producers WHERE pipeline = ?) ORDER BY id LIMIT ?",
+        (cursor, end, pipeline, limit),
+    ).fetchall()
+    reached = rows[-1][0] if len(rows) == limit else max(end, cursor)
+    return Followed(_events(connection, rows, log_id, webhooks), reached)
+
+
+def latest(
+    connection: sqlite3.Connection, per_group: int, late_after_ns: int, log_id: str
+) -> list[LogRow]:
+    """The newest rows of each channel and severity that were not late, by arrival.
+
+    Behind an import of older events a group may have fewer: only its newest 1,000 are looked at.
+    """
+    groups: list[Group] = connection.execute(
+        "SELECT DISTINCT channel, severity FROM realm_totals WHERE happened > gone"
+    ).fetchall()
+    query = (
+        "SELECT id FROM (SELECT id, time_unix_nano, observed_unix_nano FROM battle_log"
+        f" INDEXED BY {CHANNEL_INDEX} WHERE time_unix_nano IS NOT NULL AND channel = ?"
+        f" AND severity = ? ORDER BY time_unix_nano DESC, id DESC LIMIT {_SEARCHED_FOR_A_GROUP})"
+        " WHERE observed_unix_nano - time_unix_nano <= ? LIMIT ?"
+    )
+    ids = [
+        row[0]
+        for group in groups
+        for row in connection.execute(query, (*group, late_after_ns, per_group))
+    ]
+    return read_rows(connection, sorted(ids), log_id)
+
+
+def max_cursor(connection: sqlite3.Connection) -> int:
+    """The highest row id ever given."""
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'battle_log'").fetchone()
+    return int(row[0]) if row else 0
+
+
+def min_cursor(connection: sqlite3.Connection) -> int:
+    """The row id before the first row that is still there."""
+    row = connection.execute("SELECT min(id) FROM battle_log").fetchone()
+    return max_cursor(connection) if row[0] is None else int(row[0]) - 1
+
+
+def _events(
+    connection: sqlite3.Connection, rows: list[Row], log_id: str, webhooks: bool
+) -> list[LogRow]:
+    found = [to_log_row(row, log_id) for row in rows]
+    if not webhooks or not found:
+        return found
+    asked = dict(
+        connection.execute(
+            "SELECT cursor, urls FROM webhook_requests WHERE cursor BETWEEN ? AND ?",
+            (found[0].cursor, found[-1].cursor),
+        ).fetchall()
+    )
+    return [_with_webhooks(row, asked.get(row.cursor)) for row in found]
+
+
+def _with_webhooks(row: LogRow, urls: str | None) -> LogRow:
+    if urls is None:
+        return row
+    addresses = msgspec.json.decode(urls, type=tuple[str, ...])
+    return LogRow(row.cursor, msgspec.structs.replace(row.event, webhooks=addresses))

@@ -1,0 +1,38 @@
+"""Page cursors: opaque to callers, a position and the state of the log they page through."""
+
+import base64
+import binascii
+from typing import NamedTuple
+
+import msgspec
+
+from realm_telemetry.log.filters import InvalidFilterError
+
+
+class Position(NamedTuple):
+    """A place in history's order; a page holds what lies strictly below."""
+
+    time_unix_nano: int
+    cursor: int
+
+
+NEWEST = Position(2**63 - 1, 2**63 - 1)
+
+
+def encode_token(position: Position, as_of: int) -> str:
+    """Write a page cursor: URL-safe, without padding."""
+    packed = msgspec.msgpack.encode((*position, as_of))
+    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+
+
+def decode_token(token: str) -> tuple[Position, int]:
+    """Read a page cursor. Raises InvalidFilterError."""
+    try:
+        packed = base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True)
+        time_unix_nano, cursor, as_of = msgspec.msgpack.decode(packed, type=tuple[int, int, int])
+        if not all(-(2**63) <= value < 2**63 for value in (time_unix_nano, cursor, as_of)):
+            raise ValueError
+    except (ValueError, binascii.Error, msgspec.MsgspecError):
+        hint = "Pass on the cursor of the page before as it is, or leave it out for the first page"
+        raise InvalidFilterError("cursor", f"{token[:40]!r} is not a page's cursor", hint) from None
+    return Position(time_unix_nano, cursor), as_of

@@ -8,7 +8,6 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from realm_telemetry.version import __version__
 from realm_telemetry.config import Settings
 from realm_telemetry.once import warn_once
 from realm_telemetry.shipper.launch import launch, reap
@@ -17,6 +16,7 @@ from realm_telemetry.shipper.status import ShipperStatus, read_status
 from realm_telemetry.spool.keeper import Keeper
 from realm_telemetry.spool.place import find_spool_root, spool_roots
 from realm_telemetry.spool.writer import MemoryWriter, SpoolWriter
+from realm_telemetry.version import __version__
 
 PIPELINE_VARIABLE: Final = "REALM_PIPELINE"
 MAX_UNSPOOLED_EVENTS: Final = 20_000

@@ -1,0 +1,49 @@
+# `make demo` and `make test` need Python 3.11 or newer and a package index, nothing else.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.PHONY: help demo test test-long check bench proto clean
+.DEFAULT_GOAL := help
+
+help:            ## Say what there is to make
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "$(PYTHON) is older than 3.11. Name a newer one: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo       ## Train a network and watch its events arrive in both views
+	$(BIN)/realm demo
+
+test: $(VENV)/.dev        ## All tests but the long ones, under 10 minutes on 2 cores
+	$(BIN)/python -m pytest
+
+test-long: $(VENV)/.dev   ## Hundred-round crash tests and million-row tests
+	$(BIN)/python -m pytest -m long --timeout 1200
+
+check: $(VENV)/.dev       ## Format, lint, types, import contracts, dependencies
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/python proto/generate.py --check
+
+bench: $(VENV)/.dev       ## Measure every figure of docs/performance.md
+	$(BIN)/python -m benchmarks
+
+proto: | $(BIN)/python    ## Generate the wire format's modules again
+	$(BIN)/python proto/generate.py
+
+clean:                    ## Remove the environment and all caches
+	rm -rf $(VENV) .demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

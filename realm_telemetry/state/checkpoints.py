@@ -35,9 +35,15 @@ FIELDS: Final = (
 
 
 def _moved(section: Section, event: Event, stamp: Stamp) -> None:
+    _keep(section, event, stamp)
+
+
+def _keep(section: Section, event: Event, stamp: Stamp) -> dict[str, Any]:
+    fields = _fields(event)
     key = identity(event.details, "step", "path")
     if key is not None:
-        section.records["checkpoints"].put(key, stamp, _fields(event))
+        section.records["checkpoints"].put(key, stamp, fields)
+    return fields
 
 
 def _fields(event: Event) -> dict[str, Any]:
@@ -52,16 +58,15 @@ def _fields(event: Event) -> dict[str, Any]:
 
 
 def _saved(section: Section, event: Event, stamp: Stamp) -> None:
-    _moved(section, event, stamp)
-    put(section.cells, "latest", stamp, _fields(event))
+    fields = _keep(section, event, stamp)
+    put(section.cells, "latest", stamp, fields)
     loss = number(event.details.get("loss"))
     if loss is not None:
-        put(section.cells, "best", (-loss, *stamp), _fields(event))
+        put(section.cells, "best", (-loss, *stamp), fields)
 
 
 def _promoted(section: Section, event: Event, stamp: Stamp) -> None:
-    _moved(section, event, stamp)
-    put(section.cells, "champion", stamp, _fields(event))
+    put(section.cells, "champion", stamp, _keep(section, event, stamp))
 
 
 def _ledger(section: Section, event: Event, stamp: Stamp) -> None:

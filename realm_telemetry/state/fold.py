@@ -161,13 +161,14 @@ class RealmState:
             self._sections[name].update(stamp, fields)
         else:
             for field, value in fields.items():
-                kept = {"section": name, "name": field, "value": bounded(value)}
-                self._further.put(f"{name}\n{field}", stamp, kept)
+                kept = [name, field, bounded(value)]
+                self._further.put(f"{name}\n{field}", stamp, {"field": kept})
 
     def _further_sections(self) -> dict[str, dict[str, Any]]:
         sections: dict[str, dict[str, Any]] = {}
-        for _, field in self._further.newest():
-            sections.setdefault(field["section"], {})[field["name"]] = field["value"]
+        for _, cells in self._further.newest():
+            name, field, value = cells["field"]
+            sections.setdefault(name, {})[field] = value
         return sections
 
     def _reading(self, now_ns: int | None) -> Reading:

@@ -35,6 +35,7 @@ FIELDS: Final = (
 )
 """What a worker shows, besides further details of its heartbeats."""
 
+_LISTED: Final = frozenset({*FIELDS, "removed"})
 _GONE: Final = ("left", "lost")
 
 
@@ -93,9 +94,9 @@ def _heard(section: Section, worker_id: str, event: Event) -> None:
 
 def _keep_further(section: Section, worker_id: str, stamp: Stamp, details: dict[str, Any]) -> None:
     further = section.records["further"]
-    for name in details.keys() - FIELDS:
-        field = {"worker_id": worker_id, "name": name, "value": bounded(details[name])}
-        further.put(f"{worker_id}\n{name}", stamp, field)
+    for name in details.keys() - _LISTED:
+        field = [worker_id, name, bounded(details[name])]
+        further.put(f"{worker_id}\n{name}", stamp, {"field": field})
 
 
 def update(section: Section, event: Event, stamp: Stamp, data: dict[str, Any]) -> None:
@@ -120,8 +121,9 @@ REDUCERS: Final = {
 def view(section: Section, reading: Reading) -> dict[str, Any]:
     """Return an object by worker id, as older readers know it."""
     further: dict[str, dict[str, Any]] = {}
-    for _, field in section.records["further"].newest():
-        further.setdefault(field["worker_id"], {})[field["name"]] = field["value"]
+    for _, cells in section.records["further"].newest():
+        worker_id, name, value = cells["field"]
+        further.setdefault(worker_id, {})[name] = value
     return {
         worker_id: further.get(worker_id, {}) | _shown_worker(section, reading, worker_id, fields)
         for worker_id, fields in section.records["workers"].newest()

@@ -1,0 +1,177 @@
+"""Who may ask what: Host, Origin and token, as pure ASGI middleware.
+
+DNS rebinding: a page of another site that resolves to 127.0.0.1 carries its own Host name, so
+names are checked. The port is not, because a tunnel changes it.
+Cross-site requests: a browser says where a request comes from (`Origin`, `Sec-Fetch-Site`), so
+unsafe methods and streams from elsewhere are refused. Programs send neither and pass.
+"""
+
+import hashlib
+import hmac
+import time
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from realm_telemetry.service.errors import ApiError
+from realm_telemetry.service.settings import LOOPBACK_HOSTS, ServiceSettings
+from realm_telemetry.service.throttle import Throttle
+
+COOKIE: Final = "realm_session"
+COOKIE_AGE_S: Final = 30 * 24 * 3600
+
+_OPEN_PATHS: Final = frozenset({"/health", "/ready", "/login"})
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_STREAM_PATHS: Final = frozenset({"/api/events/stream", "/api/battle_log/export"})
+
+
+def route_path(scope: Scope) -> str:
+    """The path below the mount point."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    return path[len(root) :] if root and path.startswith(root) else path
+
+
+def host_name(host: str) -> str:
+    """The name in a Host header, without the port and without the brackets of IPv6."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.partition(":")[0].rstrip(".").lower()
+
+
+class HostCheck:
+    """Refuses Host names that this service does not go by."""
+
+    def __init__(self, app: ASGIApp, settings: ServiceSettings) -> None:
+        self._app = app
+        self._names = LOOPBACK_HOSTS | {name.lower() for name in settings.allowed_hosts}
+        if settings.host not in ("0.0.0.0", "::"):
+            self._names |= {settings.host.lower()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and "*" not in self._names:
+            hosts = [value for name, value in scope["headers"] if name == b"host"]
+            if len(hosts) != 1 or host_name(hosts[0].decode("latin-1")) not in self._names:
+                await ApiError("host_not_allowed").response()(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+class OriginCheck:
+    """Refuses unsafe methods and streams that a page of another origin asks for."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._guarded(scope) and not self._same_origin(scope):
+            await ApiError("origin_not_allowed").response()(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    @staticmethod
+    def _guarded(scope: Scope) -> bool:
+        return scope["method"] not in _SAFE_METHODS or route_path(scope) in _STREAM_PATHS
+
+    @staticmethod
+    def _same_origin(scope: Scope) -> bool:
+        headers = HTTPConnection(scope).headers
+        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            return False
+        origins = headers.getlist("origin")
+        if not origins:
+            return True
+        try:
+            netloc = urlsplit(origins[0]).netloc
+        except ValueError:
+            return False
+        return len(origins) == 1 and netloc.lower() == headers.get("host", "").lower() != ""
+
+
+class Sessions:
+    """Log-in cookies: an expiry signed with the token, so that none is kept here."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token.encode()
+
+    def is_token(self, candidate: str) -> bool:
+        """Compare in constant time."""
+        return hmac.compare_digest(candidate.encode("utf-8", "replace"), self._token)
+
+    def issue(self) -> str:
+        """A cookie value that is good for COOKIE_AGE_S."""
+        expiry = str(int(time.time()) + COOKIE_AGE_S)
+        return f"{expiry}.{self._sign(expiry)}"
+
+    def is_valid(self, cookie: str) -> bool:
+        """Whether this service (or an earlier run with the same token) issued it, and it lasts."""
+        expiry, _, signature = cookie.partition(".")
+        if not (expiry.isascii() and expiry.isdigit() and len(expiry) <= 12):
+            return False
+        good = hmac.compare_digest(
+            signature.encode("utf-8", "replace"), self._sign(expiry).encode()
+        )
+        return good and int(expiry) > time.time()
+
+    def _sign(self, expiry: str) -> str:
+        return hmac.new(
+            self._token, b"realm session " + expiry.encode(), hashlib.sha256
+        ).hexdigest()
+
+
+class TokenCheck:
+    """Asks for the token, as Bearer header or log-in cookie, where one is set."""
+
+    def __init__(self, app: ASGIApp, sessions: Sessions | None, throttle: Throttle) -> None:
+        self._app = app
+        self._sessions = sessions
+        self._throttle = throttle
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if (
+            self._sessions is None
+            or scope["type"] != "http"
+            or route_path(scope) in _OPEN_PATHS
+            or (refusal := self._refusal(Request(scope))) is None
+        ):
+            await self._app(scope, receive, send)
+        else:
+            await refusal(scope, receive, send)
+
+    def _refusal(self, request: Request) -> Response | None:
+        assert self._sessions is not None
+        if self._sessions.is_valid(request.cookies.get(COOKIE, "")):
+            return None
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and token:
+            return self._bearer_refusal(client_address(request), token.strip())
+        if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+            return RedirectResponse(login_location(request), 303)
+        return ApiError("token_required").response()
+
+    def _bearer_refusal(self, address: str, token: str) -> Response | None:
+        assert self._sessions is not None
+        # A header can be guessed at as well as a form, so both share one limit.
+        if wait := self._throttle.wait_s(address):
+            return ApiError("too_many_attempts", retry_after_s=wait).response()
+        if not self._sessions.is_token(token):
+            self._throttle.failed(address)
+            return ApiError("token_wrong").response()
+        self._throttle.succeeded(address)
+        return None
+
+
+def client_address(request: Request) -> str:
+    """The peer's address, or a word for an unknown one."""
+    return request.client.host if request.client else "unknown"
+
+
+def login_location(request: Request) -> str:
+    """Where to log in, and what to come back to."""
+    wanted = route_path(request.scope)
+    if request.url.query:
+        wanted += "?" + request.url.query
+    return f"{request.scope.get('root_path', '')}/login?next={quote(wanted)}"

@@ -1,0 +1,144 @@
+"""The application: explicit routes, explicit middleware, one lifespan."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from realm_telemetry.config import Settings
+from realm_telemetry.service.access import HostCheck, OriginCheck, Sessions, TokenCheck
+from realm_telemetry.service.answers import json_answer
+from realm_telemetry.service.core import Service, service_of
+from realm_telemetry.service.errors import (
+    ApiError,
+    on_api_error,
+    on_http_exception,
+    on_unexpected,
+)
+from realm_telemetry.service.headers import HTML_POLICY, SecurityHeaders
+from realm_telemetry.service.login import Login
+from realm_telemetry.service.openapi import openapi_document
+from realm_telemetry.service.pages import index_page, index_text
+from realm_telemetry.service.routes import ENDPOINTS, Endpoint
+from realm_telemetry.service.settings import ServiceSettings
+from realm_telemetry.service.throttle import Throttle
+
+INDEX_EVENTS: Final = 12
+
+
+def realm_app(settings: ServiceSettings | Settings) -> Starlette:
+    """Make the application, for `realm serve` or to be mounted in another server.
+
+    A server does not run the lifespan of what it mounts, so its own lifespan has to enter ours:
+
+        realm = realm_app(settings)
+
+        @asynccontextmanager
+        async def lifespan(app):
+            async with realm_lifespan(realm):
+                yield
+
+        app = FastAPI(lifespan=lifespan)
+        app.mount("/realm", realm)
+
+    Raises ConfigError if the settings would let others in without a token.
+    """
+    settings = ServiceSettings.of(settings)
+    settings.check_access()
+    sessions = Sessions(settings.token) if settings.token is not None else None
+    throttle = Throttle(settings.login_attempts, settings.login_window_s)
+    login = Login(sessions, throttle, settings.body_timeout_s)
+    app = Starlette(
+        routes=[Route(one.path, one.handler, methods=[one.method]) for one in _endpoints(login)],
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(HostCheck, settings=settings),
+            Middleware(OriginCheck),
+            Middleware(TokenCheck, sessions=sessions, throttle=throttle),
+        ],
+        exception_handlers={
+            ApiError: on_api_error,
+            HTTPException: on_http_exception,
+            Exception: on_unexpected,
+        },
+        lifespan=realm_lifespan,
+    )
+    app.router.redirect_slashes = False
+    app.state.settings = settings
+    return app
+
+
+@asynccontextmanager
+async def realm_lifespan(app: Starlette) -> AsyncIterator[None]:
+    """Run the service behind an application made by `realm_app`.
+
+    Raises LogError if the log cannot be used.
+    """
+    service = app.state.service = await Service.start(app.state.settings)
+    try:
+        yield
+    finally:
+        del app.state.service
+        await service.stop()
+
+
+def _endpoints(login: Login) -> list[Endpoint]:
+    pages = (
+        Endpoint("/", get_index, "What is served where.", media_types=("text/html", "text/plain")),
+        Endpoint("/openapi.json", get_openapi, "This API as an OpenAPI document."),
+        Endpoint("/login", login.show, "The log-in form.", media_types=("text/html",)),
+        Endpoint(
+            "/login",
+            login.submit,
+            "Exchange the token for a cookie.",
+            media_types=("text/html",),
+            errors=(
+                "body_timeout",
+                "body_too_large",
+                "origin_not_allowed",
+                "unsupported_media_type",
+            ),
+            method="POST",
+            body_types=("application/x-www-form-urlencoded",),
+        ),
+    )
+    return [*ENDPOINTS, *pages]
+
+
+async def get_index(request: Request) -> Response:
+    """What is served where: a page for browsers, plain text for terminals."""
+    rows = service_of(request.scope).live.last(INDEX_EVENTS)
+    routes = [(_shown(one), one.summary) for one in documented_endpoints()]
+    headers = {"cache-control": "no-store", "vary": "accept"}
+    if "text/html" not in request.headers.get("accept", ""):
+        return PlainTextResponse(index_text(routes, rows), headers=headers)
+    headers["content-security-policy"] = HTML_POLICY
+    return HTMLResponse(index_page(routes, rows), headers=headers)
+
+
+def _shown(endpoint: Endpoint) -> str:
+    return endpoint.path if endpoint.method == "GET" else f"{endpoint.method} {endpoint.path}"
+
+
+async def get_openapi(request: Request) -> Response:
+    """The OpenAPI document."""
+    return json_answer(openapi_document(documented_endpoints(), _version()))
+
+
+def documented_endpoints() -> list[Endpoint]:
+    """All routes, for documents; the handlers of the log-in are not bound to a service."""
+    return _endpoints(Login(None, Throttle(1, 1.0), 1.0))
+
+
+def _version() -> str:
+    try:
+        return version("realm-telemetry")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,139 @@
+"""The running service: its parts, started and stopped in order."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from starlette.types import Scope
+
+from realm_telemetry.service.errors import ApiError
+from realm_telemetry.service.folding import StateKeeper
+from realm_telemetry.service.hub import Hub
+from realm_telemetry.service.live import LiveView
+from realm_telemetry.service.prefill import last_rows
+from realm_telemetry.service.reading import ReaderPool
+from realm_telemetry.service.settings import ServiceSettings
+from realm_telemetry.service.streams import StreamPlaces
+from realm_telemetry.service.tail import Tail
+from realm_telemetry.service.tally import IngestTally
+from realm_telemetry.service.upkeep import Upkeep
+from realm_telemetry.service.writing import WriterThread
+from realm_telemetry.state import SnapshotStore
+
+
+class Service:
+    """Everything that runs behind the routes; `await Service.start(settings)` makes one.
+
+    producer: the producer id of events that come without one.
+    """
+
+    settings: ServiceSettings
+    log_id: str
+    readers: ReaderPool
+    writer: WriterThread
+    live: LiveView
+    hub: Hub
+    places: StreamPlaces
+    tail: Tail
+    folding: StateKeeper
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self.settings = settings
+        self.tally = IngestTally()
+        self.live = LiveView()
+        self.producer = secrets.token_hex(8)
+        self.numbered = 0
+        self.started_s = time.time()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @classmethod
+    async def start(cls, settings: ServiceSettings) -> "Service":
+        """Open the log and start all parts.
+
+        Raises LogError, ConfigError.
+        """
+        settings.check_access()
+        service = cls(settings)
+        await service._open_log()
+        try:
+            await service._start_reading()
+        except BaseException:
+            await service.writer.stop(settings.shutdown_s)
+            raise
+        return service
+
+    async def _open_log(self) -> None:
+        settings = self.settings
+        self.upkeep = Upkeep(settings)
+        self.writer = WriterThread(
+            settings.log_path,
+            max_events=settings.ingest_queue_events,
+            max_bytes=settings.ingest_queue_bytes,
+            committed=self._on_commit,
+            step=self.upkeep.step,
+        )
+        self.log_id = await self.writer.start()
+
+    async def _start_reading(self) -> None:
+        settings = self.settings
+        self.readers = ReaderPool(settings.log_path, settings.search_path, settings.query_threads)
+        self._tail_reader = self.readers.open()
+        cursor = self._tail_reader.max_cursor()
+        for row in await self.readers.run(lambda reader: last_rows(reader, cursor)):
+            self.live.add(row)
+        store = SnapshotStore(settings.state_path)
+        self.hub = Hub(settings, self.log_id, cursor)
+        self.places = StreamPlaces(settings)
+        self.folding = StateKeeper(self.readers, store, self.log_id, self._on_snapshot)
+        takers = (self.live.take, self.folding.take, self.hub.publish)
+        self.tail = Tail(self._tail_reader, cursor, takers, settings.tail_poll_s)
+        self.tail.start()
+        self._run(self.folding.fold(cursor))
+        self._run(self.folding.save_every(settings.snapshot_interval_s))
+
+    def _run(self, job: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.ensure_future(job))
+
+    def _on_commit(self) -> None:
+        tail = getattr(self, "tail", None)
+        if tail is not None:
+            tail.poke()
+
+    def _on_snapshot(self, cursor: int) -> None:
+        self.upkeep.snapshot_cursor = cursor
+
+    def number(self) -> int:
+        """The number of the next event that comes without an id."""
+        self.numbered += 1
+        return self.numbered
+
+    def end_streams(self) -> None:
+        """Let streams end, so that a server that waits for its connections can stop."""
+        self.places.close()
+
+    async def stop(self) -> None:
+        """Stop all parts; what is queued is stored, RealmState is saved."""
+        self.end_streams()
+        await self.writer.stop(self.settings.shutdown_s)
+        self.tail.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.tail.catch_up()
+        self.hub.close()
+        await self.folding.save()
+        self.readers.close()
+        self._tail_reader.close()
+
+
+def service_of(scope: Scope) -> Service:
+    """The service behind an application.
+
+    Raises ApiError not_started if the application's lifespan was not entered.
+    """
+    service = getattr(scope["app"].state, "service", None)
+    if not isinstance(service, Service):
+        raise ApiError("not_started")
+    return service

@@ -1,0 +1,77 @@
+"""The historic view in numbers: histogram, channels, summary."""
+
+import time
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from realm_telemetry.catalog import CHANNEL_DESCRIPTIONS, CHANNEL_ICONS, SEVERITY_COLOURS
+from realm_telemetry.event import format_time
+from realm_telemetry.service.answers import json_answer
+from realm_telemetry.service.core import service_of
+from realm_telemetry.service.errors import ApiError
+from realm_telemetry.service.parameters import filters_of, moment, whole
+
+MAX_BUCKETS: Final = 500
+_WEEK_NS: Final = 7 * 24 * 3600 * 1_000_000_000
+
+
+async def get_histogram(request: Request) -> Response:
+    """Events per interval, by severity."""
+    query = request.query_params
+    buckets = whole(query, "buckets", 60, 1, MAX_BUCKETS)
+    filters = filters_of(query, own=("buckets",))
+    service = service_of(request.scope)
+    found = await service.readers.run(lambda reader: reader.histogram(filters, buckets))
+    bars = [
+        {
+            "start": format_time(bar.start_unix_nano),
+            "end": format_time(bar.end_unix_nano),
+            "count": sum(bar.counts.values()),
+            "counts": bar.counts,
+        }
+        for bar in found.buckets
+    ]
+    shape = {
+        "buckets": bars,
+        "width_s": found.width_ns / 1e9,
+        "total": found.total,
+        "relation": found.relation,
+        "as_of": found.as_of,
+    }
+    return json_answer(shape)
+
+
+async def get_channels(request: Request) -> Response:
+    """What channels and severities there are, and how many events of each."""
+    since_ns = moment(request.query_params, "since")
+    service = service_of(request.scope)
+    counts = await service.readers.run(lambda reader: reader.channels(since_ns))
+    channels = {
+        name: {
+            "name": name,
+            "icon": CHANNEL_ICONS[name],
+            "description": description,
+            "counts": dict(counts.get(name, {})),
+            "count": sum(counts.get(name, {}).values()),
+        }
+        for name, description in CHANNEL_DESCRIPTIONS.items()
+    }
+    return json_answer({"channels": channels, "severities": SEVERITY_COLOURS})
+
+
+async def get_summary(request: Request) -> Response:
+    """Counts by channel, severity, kind, day or hour."""
+    query = request.query_params
+    until_ns = moment(query, "until") or time.time_ns()
+    since_ns = moment(query, "since")
+    since_ns = until_ns - _WEEK_NS if since_ns is None else since_ns
+    by = tuple(part.strip() for part in query.get("by", "channel,day").split(",") if part.strip())
+    service = service_of(request.scope)
+
+    try:
+        summary = await service.readers.run(lambda reader: reader.summary(by, since_ns, until_ns))
+    except ValueError as error:
+        raise ApiError("invalid_parameter", f"by: {error}.") from None
+    return json_answer(summary)

@@ -1,0 +1,132 @@
+"""POST /api/v1/events: batches in, answered after their commit."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from realm_telemetry.catalog import event_from_dict
+from realm_telemetry.errors import PayloadTooLargeError
+from realm_telemetry.event import Event, InvalidEventError
+from realm_telemetry.service.answers import json_answer
+from realm_telemetry.service.body import content_encoding, inflate, read_body
+from realm_telemetry.service.core import Service, service_of
+from realm_telemetry.service.errors import ApiError
+from realm_telemetry.service.settings import ServiceSettings
+from realm_telemetry.values import make_safe
+from realm_telemetry.wire import (
+    CONTENT_TYPE,
+    Batch,
+    BatchAnswer,
+    BatchProducer,
+    Rejected,
+    encode_answer,
+    read_batch,
+)
+
+_INLINE_BYTES: Final = 32 * 1024
+"""Below this, decoding takes less than the way to a thread and back."""
+
+_MAX_REASONS: Final = 1_000
+_JSON_TYPE: Final = "application/json"
+
+
+class _JsonBatch(msgspec.Struct):
+    events: list[Any]
+
+
+class Parsed(NamedTuple):
+    """A body taken apart.
+
+    rejected: those that no event can be, with their place in the batch where they have no id.
+    """
+
+    events: Sequence[Event]
+    producers: Sequence[BatchProducer]
+    rejected: Sequence[Rejected]
+
+
+async def post_events(request: Request) -> Response:
+    """Take a batch; protobuf is answered in protobuf unless JSON is asked for."""
+    service = service_of(request.scope)
+    media_type = _media_type(request)
+    encoding = content_encoding(request)
+    body = await read_body(request, service.settings)
+    parsed = await _parse(service, body, encoding, media_type)
+    stored = await service.writer.store(parsed.events, parsed.producers, len(body))
+    service.tally.stored(stored.accepted, stored.duplicates, len(parsed.rejected), len(body))
+    answer = BatchAnswer(
+        stored.accepted, stored.duplicates, list(parsed.rejected[:_MAX_REASONS]), service.log_id
+    )
+    if media_type == CONTENT_TYPE and _JSON_TYPE not in request.headers.get("accept", ""):
+        return Response(encode_answer(answer), media_type=CONTENT_TYPE)
+    return json_answer(answer)
+
+
+def _media_type(request: Request) -> str:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    # Only these two: a form of another site's page can send neither without asking first.
+    if media_type not in (CONTENT_TYPE, _JSON_TYPE):
+        raise ApiError("unsupported_media_type")
+    return media_type
+
+
+async def _parse(service: Service, body: bytes, encoding: str, media_type: str) -> Parsed:
+    settings = service.settings
+
+    def parse() -> Parsed:
+        data = inflate(body, encoding, settings.max_body_bytes)
+        if media_type == CONTENT_TYPE:
+            return _from_protobuf(data, settings)
+        return _from_json(data, service)
+
+    if encoding == "identity" and len(body) < _INLINE_BYTES:
+        return parse()
+    return await service.readers.work(parse)
+
+
+def _from_protobuf(data: bytes, settings: ServiceSettings) -> Parsed:
+    try:
+        batch: Batch = read_batch(
+            data, max_bytes=settings.max_body_bytes, max_entries=settings.max_batch_events
+        )
+    except PayloadTooLargeError as error:
+        raise ApiError("too_many_events", f"{error}.") from None
+    except InvalidEventError as error:
+        raise ApiError("malformed_protobuf", f"{error}.") from None
+    return Parsed(batch.events, batch.producers, batch.rejected)
+
+
+def _from_json(data: bytes, service: Service) -> Parsed:
+    try:
+        batch = msgspec.json.decode(data, type=_JsonBatch)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ApiError("malformed_json", f"The body is not the JSON expected: {error}") from None
+    if len(batch.events) > service.settings.max_batch_events:
+        raise ApiError("too_many_events")
+    events, rejected = [], []
+    for place, shape in enumerate(batch.events):
+        try:
+            events.append(_event(shape, service))
+        except InvalidEventError as error:
+            rejected.append(Rejected(_name(shape, place), str(error)))
+    return Parsed(events, (), rejected)
+
+
+def _event(shape: Any, service: Service) -> Event:
+    """One event of a JSON batch; what it lacks is given here: id, time, channel, message."""
+    if isinstance(shape, Mapping) and not ("time_unix_nano" in shape or "timestamp" in shape):
+        shape = {**shape, "time_unix_nano": time.time_ns()}
+    if isinstance(shape, Mapping) and "id" not in shape and "producer" not in shape:
+        event = event_from_dict(shape, producer=service.producer, number=service.number())
+    else:
+        event = event_from_dict(shape)
+    return make_safe(event)
+
+
+def _name(shape: Any, place: int) -> str:
+    named = shape.get("id") if isinstance(shape, Mapping) else None
+    return named[:64] if isinstance(named, str) else f"events[{place}]"

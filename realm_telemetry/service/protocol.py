@@ -1,0 +1,65 @@
+"""uvicorn's HTTP protocol with three things it lacks: a way to abort, and bounds on headers.
+
+Slow headers ("slowloris"): a client that sends one header byte now and then holds a connection
+for ever, because uvicorn's timeouts begin after the first response.
+Endless headers: the parser collects them without a limit.
+"""
+
+import asyncio
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from realm_telemetry.service.streams import ABORT_EXTENSION
+
+HEADER_TIMEOUT_S: Final = 15.0
+MAX_HEADER_BYTES: Final = 64 * 1024
+
+
+class RealmProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Give the client a while for its first request's headers."""
+        super().connection_made(transport)
+        self._header_bytes = 0
+        self._header_timer: asyncio.TimerHandle | None = self.loop.call_later(
+            HEADER_TIMEOUT_S, transport.abort
+        )
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the timer."""
+        self._disarm()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        """Offer the application a way to drop the connection."""
+        super().on_message_begin()
+        self._header_bytes = 0
+        extensions: dict[str, Any] = {ABORT_EXTENSION: self.transport.abort}
+        self.scope["extensions"] = extensions
+
+    def on_url(self, url: bytes) -> None:
+        """Count the request line."""
+        super().on_url(url)
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count a header."""
+        super().on_header(name, value)
+        self._count(len(name) + len(value))
+
+    def on_headers_complete(self) -> None:
+        """All headers are there: the rest has its own limits."""
+        self._disarm()
+        super().on_headers_complete()
+
+    def _count(self, size: int) -> None:
+        self._header_bytes += size
+        if self._header_bytes > MAX_HEADER_BYTES:
+            self.transport.abort()
+
+    def _disarm(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None

@@ -1,0 +1,62 @@
+"""What batches say of their producers, written to the log when it is news.
+
+Each batch repeats it, and each note costs a transaction of its own, so what is known already is
+skipped, and a running producer's receipt waits until nothing else does.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from realm_telemetry.log.producers import ProducerInfo
+from realm_telemetry.log.writer import LogWriter
+from realm_telemetry.wire import BatchProducer
+
+MAX_REMEMBERED: Final = 10_000
+"""Producers whose last word is kept in memory; beyond, all are forgotten and written again."""
+
+
+class Registrar:
+    """Belongs to the writer's thread."""
+
+    def __init__(self) -> None:
+        self._registered: dict[str, ProducerInfo] = {}
+        self._receipts: dict[str, BatchProducer] = {}
+        self._recorded: dict[str, BatchProducer] = {}
+
+    def note(self, writer: LogWriter, producers: Sequence[BatchProducer]) -> None:
+        """Register new producers before their events come; keep receipts for `settle`."""
+        for producer in producers:
+            info = _info(producer)
+            if self._registered.get(producer.producer) != info:
+                writer.register_producer(info)
+                self._registered[producer.producer] = info
+            if self._recorded.get(producer.producer) != producer:
+                self._receipts[producer.producer] = producer
+        if len(self._registered) > MAX_REMEMBERED:
+            self._registered.clear()
+            self._recorded.clear()
+
+    def settle(self, writer: LogWriter, *, ended_only: bool = False) -> None:
+        """Write the receipts that wait.
+
+        ended_only: those of producers that said goodbye, which are wanted soon.
+        """
+        for name, producer in list(self._receipts.items()):
+            if producer.ended or not ended_only:
+                writer.record_receipt(
+                    name,
+                    emitted=producer.emitted,
+                    dropped=producer.dropped,
+                    ended=producer.ended or None,
+                )
+                self._recorded[name] = self._receipts.pop(name)
+
+
+def _info(producer: BatchProducer) -> ProducerInfo:
+    return ProducerInfo(
+        producer=producer.producer,
+        pipeline=producer.pipeline,
+        resource=producer.resource,
+        history=producer.history,
+        clock_offset_ns=producer.clock_offset_ns,
+    )

@@ -1,0 +1,212 @@
+"""Every route in one table, from which the router, the OpenAPI document and `/` are made."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NamedTuple
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from realm_telemetry.service.counts import MAX_BUCKETS, get_channels, get_histogram, get_summary
+from realm_telemetry.service.events import get_events
+from realm_telemetry.service.export import get_export
+from realm_telemetry.service.health import get_health, get_ready, get_receipts
+from realm_telemetry.service.history import MAX_CONTEXT, get_context, get_event, get_page
+from realm_telemetry.service.ingest import post_events
+from realm_telemetry.service.metrics import get_metrics
+from realm_telemetry.service.sse import EventStream
+from realm_telemetry.service.state import get_section, get_state
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Parameter(NamedTuple):
+    """A query parameter. schema: JSON schema of its value."""
+
+    name: str
+    schema: dict[str, Any]
+    description: str
+
+
+class Endpoint(NamedTuple):
+    """One route.
+
+    handler: an async function, or an ASGI application. parameters: besides those of the path.
+    media_types, body_types: of the answer and of the request.
+    errors: codes of the catalogue besides those of all routes.
+    """
+
+    path: str
+    handler: Any
+    summary: str
+    parameters: tuple[Parameter, ...] = ()
+    media_types: tuple[str, ...] = ("application/json",)
+    errors: tuple[str, ...] = ()
+    method: str = "GET"
+    body_types: tuple[str, ...] = ()
+
+
+def _text(name: str, description: str) -> Parameter:
+    return Parameter(name, {"type": "string"}, description)
+
+
+def _number(name: str, least: int, most: int, default: int, description: str) -> Parameter:
+    bounds = {"type": "integer", "minimum": least, "maximum": most, "default": default}
+    return Parameter(name, bounds, description)
+
+
+def _choice(name: str, choices: list[str], description: str) -> Parameter:
+    return Parameter(name, {"type": "string", "enum": choices, "default": choices[0]}, description)
+
+
+SINCE: Final = _text("since", "At or after: ISO 8601, a date, 15m, 24h, 7d, or seconds since 1970.")
+UNTIL: Final = _text("until", "Before; in the forms of since.")
+FILTERS: Final = (
+    _text("channel", "Channels, a comma list; channels is an alias."),
+    _text("kind", "Kinds, a comma list."),
+    _text("severity", "Severities, a comma list."),
+    _text("hero", "Hero ids, a comma list."),
+    _text("campaign", "Campaign ids, a comma list."),
+    _text("run", "Run ids, a comma list."),
+    _text("producer", "Producer ids, a comma list."),
+    SINCE,
+    UNTIL,
+    _text("q", "Words that must all occur; a phrase in double quotes."),
+    _text("has", "path:value, a detail that must have this value; may be repeated."),
+    _text("not", "path:value, a detail that must not have this value; may be repeated."),
+)
+LIMIT: Final = _number("limit", 1, 1000, 100, "The most events to answer.")
+CURSOR: Final = _text("cursor", "Where the page before ended; the Link header has it.")
+AS_OF: Final = Parameter(
+    "as_of", {"type": "integer", "minimum": 0}, "Leave out what arrived after this cursor."
+)
+
+_BAD: Final = ("invalid_parameter",)
+_LOG: Final = ("log_unavailable",)
+
+ENDPOINTS: Final = (
+    Endpoint(
+        "/api/v1/events",
+        post_events,
+        "Store a batch of events, protobuf or JSON; answered after commit.",
+        errors=(
+            "malformed_json",
+            "malformed_protobuf",
+            "malformed_compression",
+            "body_timeout",
+            "body_too_large",
+            "too_many_events",
+            "unsupported_media_type",
+            "unsupported_encoding",
+            "ingest_full",
+            *_LOG,
+        ),
+        method="POST",
+        body_types=("application/x-protobuf", "application/json"),
+    ),
+    Endpoint(
+        "/api/events",
+        get_events,
+        "Live: the last events from memory, newest first.",
+        (*FILTERS, LIMIT, CURSOR),
+        errors=_BAD,
+    ),
+    Endpoint(
+        "/api/events/stream",
+        EventStream(),
+        "Live: a snapshot, then every event (server-sent events).",
+        (
+            *FILTERS,
+            _choice("routine", ["all", "latest"], "latest: one routine event per 100 ms."),
+            _text("last_event_id", "Resume behind this id; as the header Last-Event-ID."),
+        ),
+        ("text/event-stream",),
+        (*_BAD, "too_many_clients", "shutting_down"),
+    ),
+    Endpoint(
+        "/api/state", get_state, "RealmState: what the events add up to.", errors=("not_ready",)
+    ),
+    Endpoint(
+        "/api/state/{section}",
+        get_section,
+        "One section of RealmState.",
+        errors=("not_ready", "unknown_section"),
+    ),
+    Endpoint(
+        "/api/battle_log",
+        get_page,
+        "History: one page, newest first.",
+        (
+            *FILTERS,
+            LIMIT,
+            CURSOR,
+            AS_OF,
+            _choice("format", ["array", "object"], "object: the older shape."),
+        ),
+        errors=(*_BAD, *_LOG),
+    ),
+    Endpoint(
+        "/api/battle_log/histogram",
+        get_histogram,
+        "History: events per interval.",
+        (*FILTERS, _number("buckets", 1, MAX_BUCKETS, 60, "How many intervals.")),
+        errors=(*_BAD, *_LOG),
+    ),
+    Endpoint(
+        "/api/battle_log/channels",
+        get_channels,
+        "History: channels and severities, with counts.",
+        (SINCE,),
+        errors=(*_BAD, *_LOG),
+    ),
+    Endpoint(
+        "/api/battle_log/summary",
+        get_summary,
+        "History: counts by channel, severity, kind and time.",
+        (_text("by", "A comma list; channel,day by default."), SINCE, UNTIL),
+        errors=(*_BAD, *_LOG),
+    ),
+    Endpoint(
+        "/api/battle_log/export",
+        get_export,
+        "History: all that matches, streamed.",
+        (*FILTERS, AS_OF, _choice("format", ["jsonl", "csv"], "JSON lines, or CSV.")),
+        ("application/x-ndjson", "text/csv"),
+        (*_BAD, *_LOG),
+    ),
+    Endpoint(
+        "/api/battle_log/{id}",
+        get_event,
+        "History: one event, by event id or cursor.",
+        errors=("invalid_event_id", "event_not_found", *_LOG),
+    ),
+    Endpoint(
+        "/api/battle_log/{id}/context",
+        get_context,
+        "History: an event among those around it.",
+        (
+            _number("before", 0, MAX_CONTEXT, 20, "Events before it."),
+            _number("after", 0, MAX_CONTEXT, 20, "Events after it."),
+        ),
+        errors=("invalid_event_id", "event_not_found", *_BAD, *_LOG),
+    ),
+    Endpoint(
+        "/api/receipts",
+        get_receipts,
+        "Per producer: emitted, stored, dropped; complete or not.",
+        errors=_LOG,
+    ),
+    Endpoint("/health", get_health, "Whether the service runs, and on which log."),
+    Endpoint(
+        "/ready",
+        get_ready,
+        "200 once the log is followed and RealmState is folded.",
+        errors=("not_ready", *_LOG),
+    ),
+    Endpoint(
+        "/metrics",
+        get_metrics,
+        "Prometheus metrics.",
+        media_types=("text/plain",),
+        errors=_LOG,
+    ),
+)

@@ -1,0 +1,117 @@
+"""What the RealmService needs to know, as plain data."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from realm_telemetry.config import Settings
+from realm_telemetry.errors import ConfigError
+
+LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+"""Binds that only this machine reaches, so that no token is asked for."""
+
+MIB: Final = 1024 * 1024
+
+
+class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of one RealmService; every limit that docs/http-api.md names is here.
+
+    port, battle_log_port, ui_port: 0 lets the system choose.
+    token: asked of every request if set; required for a host that is not loopback.
+    allowed_hosts: names besides the loopback ones that a Host header may carry; `*` is any.
+    retention_days, retention_bytes: None leaves that bound out.
+    """
+
+    log_path: Path
+    search_path: Path
+    state_path: Path
+
+    host: str = "127.0.0.1"
+    port: int = 8866
+    battle_log_port: int = 8767
+    ui_port: int = 8888
+    token: str | None = None
+    allowed_hosts: tuple[str, ...] = ()
+
+    max_body_bytes: int = 64 * MIB
+    max_compressed_bytes: int = 16 * MIB
+    max_batch_events: int = 50_000
+    body_timeout_s: float = 30.0
+    ingest_queue_events: int = 200_000
+    ingest_queue_bytes: int = 128 * MIB
+
+    max_stream_clients: int = 512
+    ring_frames: int = 8_192
+    ring_bytes: int = 32 * MIB
+    keepalive_s: float = 15.0
+    write_timeout_s: float = 10.0
+    stream_coalesce_s: float = 0.010
+    routine_interval_s: float = 0.100
+
+    tail_poll_s: float = 0.005
+    query_threads: int = 4
+    snapshot_interval_s: float = 30.0
+    upkeep_interval_s: float = 1.0
+    retention_days: float | None = 30.0
+    retention_bytes: int | None = 2048 * MIB
+    shutdown_s: float = 5.0
+    login_attempts: int = 10
+    login_window_s: float = 60.0
+
+    @classmethod
+    def for_home(cls, home: Path, **options: object) -> "ServiceSettings":
+        """Settings with the paths of a REALM_HOME."""
+        paths = {
+            "log_path": home / "vault" / "jobs.db",
+            "search_path": home / "vault" / "search.db",
+            "state_path": home / "data" / "realm_state.db",
+        }
+        return cls(**(paths | options))  # type: ignore[arg-type]  # options are fields by name
+
+    @classmethod
+    def of(cls, settings: "ServiceSettings | Settings") -> "ServiceSettings":
+        """The service's settings out of a process's: its paths, token and `[service]` table.
+
+        Raises ConfigError for a key that there is not, or a value of the wrong type.
+        """
+        if isinstance(settings, cls):
+            return settings
+        assert isinstance(settings, Settings)
+        given = {
+            "log_path": str(settings.log_path),
+            "search_path": str(settings.search_path),
+            "state_path": str(settings.state_path),
+            "token": settings.token,
+            **settings.service,
+        }
+        return _converted(given)
+
+    def check_access(self) -> None:
+        """Refuse an address that others reach without a token.
+
+        Raises ConfigError.
+        """
+        if self.token is not None and not self.token.strip():
+            raise ConfigError("REALM_TOKEN", "is set but empty", "Set a long random value.")
+        if self.token is None and self.host not in LOOPBACK_HOSTS:
+            raise ConfigError(
+                "REALM_TOKEN",
+                f"is not set, and {self.host} can be reached from other machines",
+                "Set it to a long random value (openssl rand -hex 32), or bind 127.0.0.1.",
+            )
+
+
+def _converted(given: dict[str, Any]) -> ServiceSettings:
+    try:
+        return msgspec.convert(given, ServiceSettings, dec_hook=_path)
+    except msgspec.ValidationError as error:
+        raise ConfigError(
+            "[service] in realm.toml", str(error), "docs/http-api.md lists the settings."
+        ) from None
+
+
+def _path(wanted: type, value: Any) -> Any:
+    if wanted is Path:
+        return Path(value)
+    raise NotImplementedError

@@ -1,0 +1,45 @@
+"""GET /api/state and /api/state/{section}: RealmState and the cursor it is true at."""
+
+import time
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from realm_telemetry.catalog import event_to_dict
+from realm_telemetry.event import format_time
+from realm_telemetry.service.answers import json_answer
+from realm_telemetry.service.core import service_of
+from realm_telemetry.service.errors import ApiError
+from realm_telemetry.service.live import SNAPSHOT_EVENTS
+
+SCHEMA_VERSION: Final = 2
+"""Of the older RealmService's answers, whose shapes are kept."""
+
+
+async def get_state(request: Request) -> Response:
+    """All sections, with the last 50 events."""
+    service = service_of(request.scope)
+    state = service.folding.current
+    now_ns = time.time_ns()
+    content = {
+        "state": state.to_dict(now_ns),
+        "events": [
+            event_to_dict(row.event, row.cursor) for row in service.live.last(SNAPSHOT_EVENTS)
+        ],
+        "timestamp": format_time(now_ns),
+        "schema_version": SCHEMA_VERSION,
+        "cursor": state.cursor,
+    }
+    return json_answer(content, headers={"x-cursor": str(state.cursor)})
+
+
+async def get_section(request: Request) -> Response:
+    """One section."""
+    state = service_of(request.scope).folding.current
+    name = request.path_params["section"]
+    try:
+        section = state.section(name, time.time_ns())
+    except KeyError:
+        raise ApiError("unknown_section", f"RealmState has no section {name[:80]!r}.") from None
+    return json_answer(section, headers={"x-cursor": str(state.cursor)})

@@ -1,0 +1,208 @@
+"""The one thread that writes: batches are queued, committed together and answered afterwards.
+
+Batches that wait at the same time share a transaction. When nothing waits, the thread does one
+small step of upkeep (retention, search, backfill), so that no batch waits for more than one.
+"""
+
+import asyncio
+import logging
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from realm_telemetry.errors import LogError
+from realm_telemetry.event import Event
+from realm_telemetry.log.reader import LogReader
+from realm_telemetry.log.writer import MAX_BATCH, LogWriter
+from realm_telemetry.service.commit import commit_one, commit_together
+from realm_telemetry.service.errors import ApiError
+from realm_telemetry.service.registrar import Registrar
+from realm_telemetry.wire import BatchProducer
+
+_logger = logging.getLogger(__name__)
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """What became of a batch; duplicates are as good as accepted."""
+
+    accepted: int
+    duplicates: int
+
+
+class _Job(msgspec.Struct, frozen=True, eq=False):
+    events: Sequence[Event]
+    producers: Sequence[BatchProducer]
+    bytes: int
+    future: "asyncio.Future[Stored]"
+
+
+class WriterThread:
+    """Owns the LogWriter.
+
+    The queue is bounded in events and bytes; when it is full, `store` raises ingest_full.
+    committed: called on the event loop after each commit.
+    step: one step of upkeep in the writer's thread; answers seconds until the next.
+    """
+
+    def __init__(
+        self,
+        log_path: Path,
+        *,
+        max_events: int,
+        max_bytes: int,
+        committed: Callable[[], None],
+        step: Callable[[LogWriter], float],
+    ) -> None:
+        self._log_path = log_path
+        self._max_events = max_events
+        self._max_bytes = max_bytes
+        self._committed = committed
+        self._step = step
+        self._loop = asyncio.get_running_loop()
+        self._condition = threading.Condition()
+        self._jobs: deque[_Job] = deque()
+        self._closing = False
+        self._registrar = Registrar()
+        self._opened: asyncio.Future[str] = self._loop.create_future()
+        self._thread = threading.Thread(target=self._run, name="realm-writer", daemon=True)
+        self.queued_events = 0
+        self.queued_bytes = 0
+        self.commits = 0
+
+    async def start(self) -> str:
+        """Open the log; returns its log_id.
+
+        Raises LogError.
+        """
+        self._thread.start()
+        return await self._opened
+
+    async def store(
+        self, events: Sequence[Event], producers: Sequence[BatchProducer], size: int
+    ) -> Stored:
+        """Store a batch; returns after its commit.
+
+        size: bytes the batch counts for in the queue.
+        Raises ApiError: ingest_full, log_unavailable, shutting_down.
+        """
+        job = _Job(events, producers, size, self._loop.create_future())
+        with self._condition:
+            if self._closing or not self._thread.is_alive():
+                raise ApiError("shutting_down")
+            if self._is_full(job):
+                raise ApiError("ingest_full")
+            self._jobs.append(job)
+            self.queued_events += len(events)
+            self.queued_bytes += size
+            self._condition.notify()
+        return await job.future
+
+    def _is_full(self, job: _Job) -> bool:
+        # A batch over the queue's bound is taken alone rather than never.
+        return bool(self._jobs) and (
+            self.queued_events + len(job.events) > self._max_events
+            or self.queued_bytes + job.bytes > self._max_bytes
+        )
+
+    async def stop(self, timeout_s: float) -> None:
+        """Store what is queued, then close the log; gives up after timeout_s."""
+        with self._condition:
+            self._closing = True
+            self._condition.notify()
+        if self._thread.ident is not None:
+            await asyncio.to_thread(self._thread.join, timeout_s)
+
+    def _run(self) -> None:
+        try:
+            writer = LogWriter(self._log_path)
+        except (LogError, sqlite3.Error, OSError) as error:
+            self._on_loop(_fail, [self._opened], error)
+            return
+        self._reader = LogReader(self._log_path)
+        self._on_loop(_succeed, [(self._opened, writer.log_id)])
+        try:
+            self._work(writer)
+            self._registrar.settle(writer)
+        finally:
+            self._reader.close()
+            writer.close()
+
+    def _work(self, writer: LogWriter) -> None:
+        pause_s = 0.0
+        while (jobs := self._next_jobs(pause_s)) is not None:
+            pause_s = self._upkeep(writer) if not jobs else pause_s
+            if jobs:
+                self._commit(writer, jobs)
+
+    def _upkeep(self, writer: LogWriter) -> float:
+        try:
+            self._registrar.settle(writer)
+            return self._step(writer)
+        except (LogError, sqlite3.Error, OSError) as error:
+            _logger.warning("Upkeep of the log failed, next try in 30 s: %s", error)
+            return 30.0
+
+    def _next_jobs(self, pause_s: float) -> list[_Job] | None:
+        """Wait for jobs: those of one commit; none after pause_s; None at the end."""
+        with self._condition:
+            if not self._jobs and not self._closing:
+                self._condition.wait(pause_s)
+            if not self._jobs:
+                return None if self._closing else []
+            jobs = [self._jobs.popleft()]
+            rows = len(jobs[0].events)
+            while self._jobs and rows + len(self._jobs[0].events) <= MAX_BATCH:
+                jobs.append(self._jobs.popleft())
+                rows += len(jobs[-1].events)
+            return jobs
+
+    def _commit(self, writer: LogWriter, jobs: list[_Job]) -> None:
+        futures = [job.future for job in jobs]
+        try:
+            for job in jobs:
+                self._registrar.note(writer, job.producers)
+            counts = self._append(writer, jobs)
+            self._registrar.settle(writer, ended_only=True)
+        except (LogError, sqlite3.Error, OSError) as error:
+            _logger.error("A batch could not be stored: %s", error)
+            message = f"The batch could not be stored: {error}"
+            self._on_loop(_fail, futures, ApiError("log_unavailable", message))
+        else:
+            self.commits += 1
+            self._on_loop(_succeed, list(zip(futures, counts, strict=True)))
+            self._on_loop(self._committed)
+        with self._condition:
+            self.queued_events -= sum(len(job.events) for job in jobs)
+            self.queued_bytes -= sum(job.bytes for job in jobs)
+
+    def _append(self, writer: LogWriter, jobs: list[_Job]) -> list[Stored]:
+        if len(jobs) == 1:
+            duplicates = [commit_one(writer, jobs[0].events)]
+        else:
+            duplicates = commit_together(writer, self._reader, [job.events for job in jobs])
+        return [
+            Stored(len(job.events) - double, double)
+            for job, double in zip(jobs, duplicates, strict=True)
+        ]
+
+    def _on_loop(self, call: Callable[..., None], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call, *arguments)
+        except RuntimeError:
+            _logger.debug("The event loop was closed before an answer could be given.")
+
+
+def _succeed(answers: list[tuple["asyncio.Future[object]", object]]) -> None:
+    for future, answer in answers:
+        if not future.done():
+            future.set_result(answer)
+
+
+def _fail(futures: list["asyncio.Future[object]"], error: Exception) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_exception(error)

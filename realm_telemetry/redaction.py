@@ -16,59 +16,22 @@ REDACTED: Final = "[redacted]"
 REDACTED_KEY: Final = "realm.redacted"
 """The detail that lists what was taken out, as paths: `headers.authorization`."""
 
-SECRET_KEYS: Final = frozenset(
-    [
-        "token",
-        "password",
-        "passwd",
-        "pwd",
-        "passphrase",
-        "secret",
-        "secrets",
-        "authorization",
-        "apikey",
-        "api_key",
-        "access_key",
-        "private_key",
-        "secret_key",
-        "signing_key",
-        "auth_key",
-        "credential",
-        "credentials",
-        "cookie",
-        "set_cookie",
-        "webhook",
-        "webhooks",
-        "webhook_url",
-        "bearer",
-    ]
-)
+# fmt: off
+SECRET_KEYS: Final = frozenset((
+    "token", "password", "passwd", "pwd", "passphrase", "secret", "secrets", "authorization",
+    "apikey", "api_key", "access_key", "private_key", "secret_key", "signing_key", "auth_key",
+    "credential", "credentials", "cookie", "set_cookie", "webhook", "webhooks", "webhook_url",
+    "bearer",
+))
+# fmt: on
 """A key is secret that is one of these, or ends with one as a word of its own."""
 
-_VOCABULARY: Final = frozenset(
-    [
-        "eos",
-        "bos",
-        "pad",
-        "unk",
-        "cls",
-        "sep",
-        "mask",
-        "next",
-        "last",
-        "first",
-        "special",
-        "stop",
-        "start",
-        "end",
-        "per",
-        "image",
-        "audio",
-        "best",
-        "worst",
-        "top",
-    ]
-)
+# fmt: off
+_VOCABULARY: Final = frozenset((
+    "eos", "bos", "pad", "unk", "cls", "sep", "mask", "next", "last", "first", "special", "stop",
+    "start", "end", "per", "image", "audio", "best", "worst", "top",
+))
+# fmt: on
 """Words before `token` that speak of text."""
 
 _MAX_KNOWN_KEYS: Final = 10_000

@@ -13,10 +13,12 @@ from typing import Final
 
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.shipper.launch import launch
-from realm_telemetry.shipper.manifest import Manifest, read_manifest
+from realm_telemetry.shipper.manifest import read_manifest
 from realm_telemetry.shipper.shipper import Shipper
+from realm_telemetry.shipper.surroundings import join_surroundings
 
 LEAVE_WITHIN_S: Final = 1.8
+PLUGINS_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,7 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     pipeline_dir: Path = parser.parse_args(arguments).pipeline
     try:
         manifest = read_manifest(pipeline_dir)
-        prepare(manifest)
+        join_surroundings(manifest)
+        logging.basicConfig(level=logging.WARNING, format=PLUGINS_FORMAT)
         shipper = Shipper(pipeline_dir, manifest=manifest, launch=launch, stdio=True)
         end_on_signals(shipper)
         shipper.run()
@@ -36,15 +39,6 @@ def main(arguments: list[str] | None = None) -> int:
     # An exporter that hangs keeps its thread; the interpreter would wait for what it holds.
     sys.stderr.flush()
     os._exit(0)
-
-
-def prepare(manifest: Manifest) -> None:
-    """Make this process look like the producer to plugins: import path and environment."""
-    sys.path[:0] = [entry for entry in manifest.import_path if entry not in sys.path]
-    os.environ.update(manifest.environment)
-    logging.basicConfig(
-        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
 
 
 def end_on_signals(shipper: Shipper) -> None:

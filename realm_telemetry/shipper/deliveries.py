@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from realm_telemetry.event import Event
 from realm_telemetry.log.reader import LogReader
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.writer import LogWriter
@@ -17,7 +16,6 @@ from realm_telemetry.shipper.delivery import DeadLetter, Delivery
 from realm_telemetry.shipper.guarded import GuardedLog, LogUnavailableError
 from realm_telemetry.shipper.manifest import Manifest
 from realm_telemetry.shipper.outlet import Outlet, make_outlet
-from realm_telemetry.shipper.ownership import Ownership
 from realm_telemetry.shipper.report import Reporter
 
 SAVE_EVERY_S: Final = 1.0
@@ -25,21 +23,32 @@ SERVICE_EXPORTER: Final = "realm_service"
 
 
 class OwnedLog:
-    """The log as one delivery reads it."""
+    """The log as one delivery reads it: the events of one pipeline.
+
+    Raises LogError if there is no log.
+    """
 
     def __init__(self, path: Path, pipeline: str) -> None:
         self._reader = LogReader(path)
-        self._ownership = Ownership(pipeline, self._reader)
+        self._pipeline = pipeline
+        self._resources: dict[str, dict[str, Any]] = {}
         self.log_id = self._reader.log_id
-        self.resource = self._ownership.resource
 
-    def after(self, cursor: int, limit: int) -> Sequence[LogRow]:
-        """Rows behind a cursor, in order."""
-        return self._reader.after(cursor, limit)
+    def after(self, cursor: int, limit: int) -> tuple[Sequence[LogRow], int]:
+        """Rows behind a cursor, in order, and the cursor up to which was looked."""
+        found = self._reader.follow(cursor, limit, pipeline=self._pipeline, webhooks=True)
+        return found.rows, found.cursor
 
-    def owns(self, event: Event) -> bool:
-        """Whether an event's producer belongs to the pipeline."""
-        return self._ownership.owns(event.producer)
+    def resource(self, producer: str) -> Mapping[str, Any]:
+        """The resource of a producer."""
+        if producer not in self._resources:
+            known = {info.producer: info.resource for info in self._reader.producers()}
+            self._resources = {producer: {}} | known
+        return self._resources[producer]
+
+    def close(self) -> None:
+        """Close the log."""
+        self._reader.close()
 
 
 class Deliveries:
@@ -69,18 +78,22 @@ class Deliveries:
     def __iter__(self) -> Iterator[Delivery]:
         return iter(self._deliveries)
 
-    def start(self) -> None:
-        """Begin where the saved cursors stand.
+    def start(self, last_cursor: int) -> None:
+        """Begin where the saved cursors stand; an exporter without one begins here.
 
+        last_cursor: the log's last, before this shipper stores anything.
         Raises LogUnavailableError.
         """
         pipeline = self._manifest.pipeline
         self._saved = self._log.write(lambda log: log.load_cursors(pipeline))
+        for name in self._manifest.exporters:
+            if name not in self._saved:
+                self._save_cursor(name, last_cursor)
         self._deliveries = [
             Delivery(
                 name,
                 self._opener(name),
-                self._saved.get(name, 0),
+                self._saved[name],
                 self._report,
                 clock=self._clock,
             )
@@ -122,7 +135,7 @@ class Deliveries:
         moved = {
             each.name: each.cursor
             for each in self._deliveries
-            if each.cursor != self._saved.get(each.name, 0)
+            if each.cursor != self._saved[each.name]
         }
         # A dead letter is queued before its cursor passes: these belong to cursors seen above.
         for delivery in self._deliveries:

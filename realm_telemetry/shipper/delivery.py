@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from realm_telemetry.errors import ConfigError, ExportError
-from realm_telemetry.event import Event
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.shipper.backoff import Backoff
 from realm_telemetry.shipper.bisection import FIRST_BUDGET, bisect
@@ -35,14 +34,14 @@ class DeadLetter(NamedTuple):
 
 
 class Source(Protocol):
-    """What a delivery reads: the log, as far as the pipeline owns it."""
+    """What a delivery reads: the events of its pipeline."""
 
-    def after(self, cursor: int, limit: int) -> Sequence[LogRow]:
-        """Rows behind a cursor, in order."""
+    def after(self, cursor: int, limit: int) -> tuple[Sequence[LogRow], int]:
+        """Rows behind a cursor, in order, and the cursor up to which was looked."""
         ...
 
-    def owns(self, event: Event) -> bool:
-        """Whether the exporter is to have an event."""
+    def close(self) -> None:
+        """Read no more."""
         ...
 
 
@@ -112,6 +111,7 @@ class Delivery:
                 outlet.close()
             except Exception as error:  # noqa: BLE001 - a plugin may raise anything
                 self._report.info(f"exporter {self.name} did not end well: {error!r}")
+            source.close()
 
     def _opened(self) -> tuple[Outlet, Source] | None:
         while not self._stop.is_set():
@@ -147,12 +147,9 @@ class Delivery:
             self._news.clear()
 
     def _next(self, source: Source) -> tuple[list[LogRow], int]:
-        """Rows still to be delivered, and the cursor behind them."""
-        found = source.after(self.cursor, BATCH)
-        if not found:
-            return [], self.cursor
-        rows = [row for row in found if row.cursor not in self._done and source.owns(row.event)]
-        return rows, found[-1].cursor
+        """Rows still to be delivered, and the cursor up to which was looked."""
+        rows, end = source.after(self.cursor, BATCH)
+        return [row for row in rows if row.cursor not in self._done], end
 
     def _deliver(self, outlet: Outlet, rows: Sequence[LogRow]) -> None:
         """Deliver what can be delivered now; what is settled joins `_done`."""
@@ -243,7 +240,8 @@ class Delivery:
             self.failing_since_s = self._clock()
         text = str(error) if isinstance(error, ConfigError | ExportError) else repr(error)
         self._report.problem(
-            self.name, f"exporter {self.name}: {text}. Its events wait in the log and go out later."
+            self.name,
+            f"exporter {self.name}: {text.rstrip('.')}. Its events wait in the log.",
         )
 
 

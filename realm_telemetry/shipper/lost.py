@@ -15,7 +15,7 @@ def was_lost(notes: Notes) -> bool:
 
     A forked child often ends by `os._exit`; it is missed only in the middle of something.
     """
-    if notes.goodbye:
+    if notes.goodbye or not (notes.hello or notes.through):
         return False
     return bool(notes.open_lifecycles) if notes.forked else True
 

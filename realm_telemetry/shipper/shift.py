@@ -93,14 +93,12 @@ class Shift:
 
     def unstored(self, *, of_the_living: bool) -> bool:
         """Whether frames wait, or a producer's end is not told yet."""
-        return (
-            not self._begun
-            or self._intake.holding
-            or any(
-                spool.reader is not None
-                and (not spool.alive or (of_the_living and spool.pending()))
-                for spool in self._spools
-            )
+        if not self._begun or self._intake.holding:
+            return True
+        unshipped = [spool for spool in self._spools if spool.reader is not None]
+        return any(
+            not each.alive or (of_the_living and (each.pending() or not each.probed))
+            for each in unshipped
         )
 
     def lagging(self) -> list[str]:
@@ -130,7 +128,7 @@ class Shift:
             reader = LogReader(self._log.path)
             self._intake.last_cursor = reader.max_cursor()
             reader.close()
-            self._deliveries.start()
+            self._deliveries.start(self._intake.last_cursor)
         except LogUnavailableError:
             return False
         self._begun = True

@@ -82,6 +82,11 @@ class Shipper:
         log_file = LogFile(path, max_bytes=max_bytes, stdio=stdio)
         self._report = Reporter(log_file, clock_ns=clock_ns)
 
+    @property
+    def problems(self) -> dict[str, str]:
+        """What is wrong now, by where: "log", an exporter's name ..."""
+        return self._report.problems
+
     def stop(self) -> None:
         """Ask for the end; the transaction in hand is finished. Safe in a signal handler."""
         self._stopping = True

@@ -24,6 +24,7 @@ COLD_POLL_S: Final = 0.02
 PROBE_S: Final = 0.5
 PROBE_AFTER_GOODBYE_S: Final = 0.05
 PROBES_PER_S: Final = 250
+STAGING_PREFIX: Final = ".new-"
 STAGING_LEFT_S: Final = 60.0
 
 Damage = Callable[[Path, int, bytes], None]
@@ -35,6 +36,7 @@ class Spool:
     reader: None once all of it is in the log and only exporters lag.
     unexported: (cursor, number) pairs; all events up to the number have cursors up to it.
     drained: the producer is dead and the last frame has been read.
+    probed: whether anybody has looked yet if the producer lives.
     """
 
     def __init__(self, directory: Path, on_damage: Damage) -> None:
@@ -52,6 +54,7 @@ class Spool:
         self.drained = False
         self.last_frame_s = time.monotonic()
         self.probe_at_s = 0.0
+        self.probed = False
         self._dead = False
         self._first_index: int | None = None
 
@@ -84,7 +87,10 @@ class Spool:
         if self.notes.goodbye:
             interval_s = PROBE_AFTER_GOODBYE_S
         self.probe_at_s = now_s + interval_s
-        if now_s - self.last_frame_s >= PROBE_AFTER_GOODBYE_S and not is_alive(self.directory):
+        if now_s - self.last_frame_s < PROBE_AFTER_GOODBYE_S:
+            return
+        self.probed = True
+        if not is_alive(self.directory):
             self._dead = True
             self.reader.finish()
 
@@ -122,7 +128,11 @@ class Spool:
     def remove(self) -> None:
         """Delete the directory: the log and every exporter have everything."""
         self.close()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        # Renamed first: somebody who looks into it by name must not bring half of it back.
+        gone = self.directory.with_name(f"{STAGING_PREFIX}{self.producer}")
+        with suppress(OSError):
+            self.directory.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 class Spools:
@@ -217,9 +227,9 @@ class Spools:
 
 
 def remove_staging(pipeline_dir: Path) -> None:
-    """Delete spools that were never published: their makers died while making them."""
+    """Delete spools that were never published, or not deleted in full: their makers died."""
     for entry in list(os.scandir(pipeline_dir)):
-        if not entry.name.startswith(".new-"):
+        if not entry.name.startswith(STAGING_PREFIX):
             continue
         directory = Path(entry.path)
         try:

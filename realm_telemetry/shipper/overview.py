@@ -1,0 +1,148 @@
+"""How the pipelines of a home are doing, for `realm ship --status` and `realm doctor`."""
+
+import os
+import time
+from pathlib import Path
+
+import msgspec
+
+from realm_telemetry.errors import ConfigError, LogError
+from realm_telemetry.log.reader import LogReader
+from realm_telemetry.shipper.lock import is_held
+from realm_telemetry.shipper.manifest import MANIFEST_NAME, Manifest, read_manifest
+from realm_telemetry.shipper.notes import load_notes
+from realm_telemetry.shipper.status import read_status
+from realm_telemetry.spool.liveness import is_alive
+from realm_telemetry.spool.place import spool_roots
+from realm_telemetry.spool.reader import SpoolReader, spool_directories
+
+_READ_AT_ONCE = 1000
+
+
+class SpoolStatus(msgspec.Struct, frozen=True):
+    """One producer's spool.
+
+    pending: events that are not in the log yet.
+    unexported: events in the log that some exporter has not acknowledged.
+    undelivered: events that an exporter will never take.
+    """
+
+    producer: str
+    alive: bool
+    pending: int
+    unexported: int
+    undelivered: int
+    dropped: int
+
+
+class PipelineStatus(msgspec.Struct, frozen=True):
+    """One pipeline.
+
+    running: whether a shipper holds it; pid and heartbeat_age_s are None if none does.
+    lag: rows of the log that each exporter has not looked at yet.
+    error: what is wrong and what to do; empty if nothing is.
+    """
+
+    pipeline: str
+    directory: str
+    service_url: str
+    exporters: list[str]
+    running: bool
+    pid: int | None
+    heartbeat_age_s: float | None
+    error: str
+    spools: list[SpoolStatus]
+    cursors: dict[str, int]
+    lag: dict[str, int]
+
+    @property
+    def pending(self) -> int:
+        """Events that are not in the log yet."""
+        return sum(spool.pending for spool in self.spools)
+
+
+def pipeline_directories(spool_root: Path) -> list[Path]:
+    """The pipelines of a spool root, in no order."""
+    try:
+        with os.scandir(spool_root) as entries:
+            found = [Path(entry.path) for entry in entries if entry.is_dir()]
+    except OSError:
+        return []
+    return [directory for directory in found if (directory / MANIFEST_NAME).exists()]
+
+
+def pipeline_status(home: Path, spool_root: Path | None = None) -> list[PipelineStatus]:
+    """Return what is known of each pipeline of a home, wherever its spools are.
+
+    spool_root: look there only.
+    """
+    roots = [spool_root] if spool_root else spool_roots(home)
+    found = []
+    for directory in sorted(path for root in roots for path in pipeline_directories(root)):
+        try:
+            manifest = read_manifest(directory)
+        except ConfigError:
+            continue
+        if spool_root or Path(manifest.home) == home:
+            found.append(_describe(directory, manifest))
+    return found
+
+
+def _describe(directory: Path, manifest: Manifest) -> PipelineStatus:
+    page = read_status(directory)
+    running = is_held(directory)
+    age_s = (time.time_ns() - page.heartbeat_unix_nano) / 1e9 if running and page else None
+    cursors, highest, error = _cursors(manifest)
+    if page and page.error:
+        error = page.error
+    return PipelineStatus(
+        pipeline=manifest.pipeline,
+        directory=str(directory),
+        service_url=manifest.service_url,
+        exporters=manifest.exporters,
+        running=running,
+        pid=page.pid if running and page else None,
+        heartbeat_age_s=age_s,
+        error=error,
+        spools=[describe_spool(spool) for spool in sorted(spool_directories(directory))],
+        cursors=cursors,
+        lag={name: highest - cursor for name, cursor in cursors.items()},
+    )
+
+
+def _cursors(manifest: Manifest) -> tuple[dict[str, int], int, str]:
+    if not Path(manifest.log_path).exists():
+        return {}, 0, ""
+    try:
+        with LogReader(Path(manifest.log_path)) as reader:
+            return reader.cursors(manifest.pipeline), reader.max_cursor(), ""
+    except LogError as error:
+        return {}, 0, str(error)
+
+
+def describe_spool(directory: Path) -> SpoolStatus:
+    """Look into one spool without moving anything; reads what is pending."""
+    reader = SpoolReader(directory)
+    try:
+        alive = is_alive(directory)
+        if not alive:
+            reader.finish()
+        control = reader.control
+        stored = control.stored_number
+        return SpoolStatus(
+            producer=directory.name,
+            alive=alive,
+            pending=0 if load_notes(directory).shipped else _count_after(reader, stored),
+            unexported=max(stored - control.exported_number, 0),
+            undelivered=control.undelivered,
+            dropped=control.dropped,
+        )
+    finally:
+        reader.close()
+
+
+def _count_after(reader: SpoolReader, stored: int) -> int:
+    last = stored
+    while frames := reader.read(_READ_AT_ONCE):
+        last = max(last, frames[-1].number)
+    return last - stored

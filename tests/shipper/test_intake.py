@@ -1,0 +1,205 @@
+"""Spool to log."""
+
+import sqlite3
+from pathlib import Path
+
+from realm_telemetry.event import PROCESS_LOST_NUMBER
+from realm_telemetry.log.reader import LogReader
+
+
+def receipts(lab):
+    with LogReader(lab.log_path) as reader:
+        return {receipt.producer: receipt for receipt in reader.receipts()}
+
+
+def test_events_arrive_once_and_in_order(lab):
+    producer = lab.producer()
+    producer.emit_many(2500)
+    producer.end()
+    lab.ship()
+    assert lab.numbers(producer.id) == list(range(1, 2501))
+    assert receipts(lab)[producer.id].complete
+
+
+def test_a_spool_is_removed_once_everything_is_shipped(lab):
+    producer = lab.producer()
+    producer.emit()
+    producer.end()
+    lab.ship()
+    assert not producer.writer.directory.exists()
+
+
+def test_a_living_producer_keeps_its_spool_and_learns_what_is_stored(lab):
+    producer = lab.producer()
+    producer.emit_many(3)
+    lab.ship()
+    assert producer.writer.directory.exists()
+    assert producer.writer.control.stored_number == 3
+    assert producer.writer.control.exported_number == 3
+
+
+def test_segments_are_freed_while_the_producer_lives(lab):
+    producer = lab.producer()
+    producer.emit_many(6000)
+    assert len(list(producer.writer.directory.glob("seg-*"))) > 1
+    lab.ship()
+    assert len(list(producer.writer.directory.glob("seg-*"))) == 1
+
+
+def test_a_second_shipper_goes_on_where_the_first_left(lab):
+    producer = lab.producer()
+    for _ in range(3):
+        producer.emit_many(2000)
+        lab.ship()
+    assert lab.numbers(producer.id) == list(range(1, 6001))
+
+
+def test_events_of_many_spools_share_a_transaction(lab):
+    producers = [lab.producer() for _ in range(20)]
+    for producer in producers:
+        producer.emit_many(3)
+    lab.ship()
+    assert len({row.event.observed_unix_nano for row in lab.rows()}) < 20
+    assert all(lab.numbers(producer.id) == [1, 2, 3] for producer in producers)
+
+
+def test_a_new_spool_is_found_by_a_shipper_at_work(lab, eventually):
+    first = lab.producer()
+    lab.start()
+    eventually(lab.log_path.exists)
+    second = lab.producer()
+    second.emit()
+    eventually(lambda: second.writer.control.stored_number == 1)
+    first.end()
+
+
+def test_a_producer_without_goodbye_is_reported_lost_with_its_last_step(lab):
+    producer = lab.producer()
+    producer.emit(message="Step 41", step=41)
+    producer.die()
+    lab.ship()
+    lost = lab.rows()[-1].event
+    assert (lost.kind, lost.severity, lost.channel) == ("process_lost", "error", "system")
+    assert lost.number == PROCESS_LOST_NUMBER
+    assert lost.details["last_kind"] == "training_step"
+    assert lost.details["last_step"] == 41
+    assert lost.details["last_message"] == "Step 41"
+    assert lost.source == "trainer"
+    assert receipts(lab)[producer.id].ended
+
+
+def test_a_producer_with_goodbye_is_not_reported_lost(lab):
+    producer = lab.producer()
+    producer.emit()
+    producer.end()
+    lab.ship()
+    assert [row.event.kind for row in lab.rows()] == ["training_step"]
+
+
+def test_a_forked_child_is_missed_only_in_the_middle_of_a_lifecycle(lab):
+    idle, busy, done = (lab.producer(forked=True) for _ in range(3))
+    idle.emit()
+    busy.emit(kind="job_started")
+    done.emit(kind="job_started")
+    done.emit(kind="job_completed")
+    for child in (idle, busy, done):
+        child.die()
+    lab.ship()
+    lost = [row.event.producer for row in lab.rows() if row.event.kind == "process_lost"]
+    assert lost == [busy.id]
+
+
+def test_a_goodbye_whose_segment_was_freed_is_remembered(lab):
+    producer = lab.producer()
+    producer.emit(kind="job_started")
+    producer.emit_many(6000)
+    lab.ship()
+    producer.die()
+    lab.ship()
+    lost = lab.rows()[-1].event
+    assert lost.details["service"] == "trainer"
+    assert lost.details["open_lifecycles"] == ["job"]
+
+
+def test_damage_is_kept_aside_and_everything_else_is_shipped(lab):
+    producer = lab.producer()
+    producer.emit_many(10)
+    segment = next(producer.writer.directory.glob("seg-*"))
+    data = segment.read_bytes()
+    at = data.index(b"hello", data.index(b"hello") + 1)
+    with segment.open("r+b") as file:
+        file.seek(at)
+        file.write(b"XXXXX")
+    producer.end()
+    lab.ship()
+    assert len(lab.numbers(producer.id)) == 9
+    assert "are damaged" in lab.log_text()
+    kept = list((lab.spool_root / "quarantine").iterdir())
+    assert b"XXXXX" in kept[0].read_bytes()
+
+
+def test_a_frame_that_is_no_event_is_kept_aside(lab):
+    producer = lab.producer()
+    producer.writer.append(b"\xc1 not msgpack")
+    producer.emit()
+    producer.end()
+    lab.ship()
+    assert lab.numbers(producer.id) == [2]
+    assert receipts(lab)[producer.id].complete
+    assert "cannot be stored" in lab.log_text()
+
+
+def test_a_corrupt_log_is_reported_and_the_events_wait_for_a_new_one(lab, eventually):
+    lab.log_path.parent.mkdir(parents=True)
+    lab.log_path.write_bytes(b"this is no database" * 1000)
+    producer = lab.producer()
+    producer.emit_many(5)
+    running = lab.start()
+    eventually(lambda: running.shipper.problems)
+    assert "not an SQLite database" in running.shipper.problems["log"]
+    assert producer.writer.control.stored_number == 0
+    lab.log_path.rename(lab.log_path.with_name("aside.db"))
+    eventually(lambda: producer.writer.control.stored_number == 5)
+    eventually(lambda: not running.shipper.problems)
+    assert "is written again" in lab.log_text()
+
+
+def test_a_locked_log_delays_but_does_not_lose(lab, eventually):
+    producer = lab.producer()
+    producer.emit()
+    lab.ship()
+    holder = sqlite3.connect(lab.log_path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    producer.emit_many(5)
+    lab.start()
+    holder.execute("COMMIT")
+    holder.close()
+    eventually(lambda: producer.writer.control.stored_number == 6)
+
+
+def test_events_that_reached_the_log_but_not_the_control_page_are_not_repeated(lab):
+    producer = lab.producer()
+    producer.emit_many(5)
+    lab.ship()
+    producer.writer.control.stored_number = 0
+    producer.end()
+    lab.ship()
+    assert lab.numbers(producer.id) == [1, 2, 3, 4, 5]
+
+
+def test_staging_directories_of_the_dead_are_removed_after_a_while(lab):
+    import os
+
+    staging = lab.pipeline_dir / ".new-0123456789abcdef"
+    staging.mkdir()
+    os.utime(staging, (0, 0))
+    lab.ship()
+    assert not staging.exists()
+
+
+def test_the_log_belongs_to_the_user_alone(lab):
+    producer = lab.producer()
+    producer.emit()
+    lab.ship()
+    log_file: Path = lab.manifest.shipper_log_path.parent
+    assert all(path.stat().st_mode & 0o077 == 0 for path in log_file.iterdir())

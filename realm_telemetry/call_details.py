@@ -67,6 +67,8 @@ class CallDetails:
 
 def result_fields(result: Any) -> dict[str, Any]:
     """Return the fields of a mapping, dataclass, struct or namedtuple; of others none."""
+    if result is None:
+        return {}
     if isinstance(result, Mapping):
         # A result may be huge, a state dict for one; the rest would be cut anyway.
         return {str(key): result[key] for key in islice(result, MAX_DETAILS + MAX_NAMES)}

@@ -192,14 +192,15 @@ def _array(value: Any, walk: Walk) -> Any:
 
 
 def _array_items(value: Any, walk: Walk) -> Any:
-    if value.dtype.__class__.__module__.startswith("numpy") and value.dtype.kind in "mM":
+    if getattr(value.dtype, "kind", "") in ("m", "M"):  # NumPy's times, which it counts in integers
         return str(value) if value.shape == () else [str(item) for item in value.ravel()]
     items = value.tolist()
     return float(items) if type(items) is type(value) else _convert(items, walk)
 
 
 def _is_on_host(value: Any) -> bool:
-    return str(getattr(value, "device", "cpu")).split(":")[0] == "cpu"
+    device = getattr(value, "device", "cpu")
+    return device == "cpu" or str(device).split(":")[0] == "cpu"
 
 
 def _size(shape: list[int]) -> int:

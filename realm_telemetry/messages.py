@@ -14,8 +14,9 @@ MAX_VALUE_CHARS: Final = 200
 _MAX_SHOWN: Final = 4
 """Details shown in the message of a kind without template."""
 
-_PARENTHESES: Final = re.compile(r" ?\(([^()]*)\)")
-_FIELD: Final = re.compile(r"\{(\w+)")
+# Not compiled here: most processes never need them, and every one imports this module.
+_PARENTHESES: Final = r" ?\(([^()]*)\)"
+_FIELD: Final = r"\{(\w+)"
 
 
 def render_forgivingly(kind: str, template: str | None, details: Mapping[str, Any]) -> str:
@@ -32,7 +33,7 @@ def render_forgivingly(kind: str, template: str | None, details: Mapping[str, An
 @lru_cache(maxsize=512)
 def _fitting(template: str, present: frozenset[str]) -> str:
     """Return the template without the parenthesised parts that lack a field."""
-    return _PARENTHESES.sub(lambda found: _parts_present(found, present), template)
+    return re.sub(_PARENTHESES, lambda found: _parts_present(found, present), template)
 
 
 def _format(template: str, fields: dict[str, Any]) -> str:
@@ -53,7 +54,7 @@ def _in_words(kind: str) -> str:
 
 
 def _parts_present(found: re.Match[str], present: frozenset[str]) -> str:
-    parts = [part for part in found[1].split(", ") if present.issuperset(_FIELD.findall(part))]
+    parts = [part for part in found[1].split(", ") if present.issuperset(re.findall(_FIELD, part))]
     opening = found[0][: found[0].index("(") + 1]
     return f"{opening}{', '.join(parts)})" if parts else ""
 

@@ -79,7 +79,7 @@ def test_a_helper_emits_its_kind_with_its_arguments_and_a_whole_message(
     assert event.kind == kind
     assert (event.channel, event.severity) == catalog.KIND_METADATA[kind]
     message = given.pop("message", None)
-    assert event.message == message or catalog.render(kind, given)
+    assert event.message == (message or catalog.render(kind, given))
     assert event.details == given
     if catalog.spec(kind).template:
         # Every field outside parentheses is required.

@@ -1,0 +1,136 @@
+"""Sends events to a RealmService on another host, as protobuf over HTTP."""
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+from realm_exporter_realm_service.client import COMPRESSIONS, ServiceClient
+from realm_exporter_realm_service.producers import ProducerBook
+from realm_telemetry.errors import ConfigError, ExportError, PayloadTooLargeError
+from realm_telemetry.event import Event, InvalidEventError
+from realm_telemetry.otel import EventExporter
+from realm_telemetry.wire import (
+    MAX_BATCH_EVENTS,
+    BatchAnswer,
+    BatchProducer,
+    Rejected,
+    encode_batch,
+)
+
+__all__ = ["RealmServiceExporter"]
+
+RECHECK_S: Final = 1.0
+"""How long a service counts as serving our own log before it is asked again."""
+
+
+class RealmServiceExporter(EventExporter):
+    """Sends what the service's log lacks; nothing at all where that is our own log.
+
+    The service commits a batch before it answers and knows events by their ids, so a batch whose
+    answer was lost is simply sent again.
+    """
+
+    name = "realm_service"
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "url": "",
+        "token": "",
+        "compression": "auto",
+        "connect_timeout_s": 2.0,
+        "timeout_s": 10.0,
+    }
+
+    def __init__(self, *args: Any, clock: Any = time, **kwargs: Any) -> None:
+        """clock: `time`, or what stands for it. Raises ConfigError."""
+        super().__init__(*args, **kwargs)
+        options, context = self.options, self.context
+        if options["compression"] not in COMPRESSIONS:
+            raise ConfigError(
+                "options.realm_service.compression",
+                f"there is no {options['compression']!r}",
+                f"Use one of {', '.join(COMPRESSIONS)}.",
+            )
+        self._clock = clock
+        self._client = ServiceClient(
+            options["url"] or context.service_url,
+            options["token"] or context.token,
+            compression=options["compression"],
+            connect_timeout_s=options["connect_timeout_s"],
+            timeout_s=options["timeout_s"],
+            clock=clock,
+        )
+        self._book = ProducerBook(context.log_path)
+        self._service_log_id: str | None = None
+        self._checked_at_s = float("-inf")
+
+    def deliver(self, events: Sequence[Event]) -> None:
+        """Send the events, unless the service reads the log that they are in."""
+        try:
+            if self._serves_our_log():
+                return
+            rejected: list[Rejected] = []
+            for start in range(0, len(events), MAX_BATCH_EVENTS):
+                rejected += self._send(events[start : start + MAX_BATCH_EVENTS])
+        except ExportError:
+            # Whoever answers next may be another service, with another log.
+            self._checked_at_s = float("-inf")
+            raise
+        if rejected:
+            raise ExportError(
+                f"{self._client.url} rejected {len(rejected)} events, the first because:"
+                f" {rejected[0].reason}",
+                retryable=False,
+                rejected_ids=[each.event_id for each in rejected],
+            )
+
+    def _serves_our_log(self) -> bool:
+        """Compare log ids: once for a service that is reached, every second for our own log's."""
+        own = self.context.log_id
+        if own is None:
+            return False
+        age_s = self._clock.monotonic() - self._checked_at_s
+        if age_s > RECHECK_S and (self._service_log_id in (None, own) or age_s == float("inf")):
+            self._service_log_id = self._client.log_id()
+            self._checked_at_s = self._clock.monotonic()
+        return self._service_log_id == own
+
+    def _send(self, events: Sequence[Event]) -> list[Rejected]:
+        """Send up to 512 events, in parts if need be; return those that are never accepted."""
+        producers = self._producers(events)
+        try:
+            answer = self._client.send(encode_batch(events, producers))
+        except (PayloadTooLargeError, InvalidEventError) as error:
+            return self._send_halves(events, str(error))
+        self._check(answer, len(events))
+        self._book.note_sent(producers)
+        return answer.rejected
+
+    def _send_halves(self, events: Sequence[Event], reason: str) -> list[Rejected]:
+        if len(events) == 1:
+            return [Rejected(events[0].id, reason)]
+        middle = len(events) // 2
+        return self._send(events[:middle]) + self._send(events[middle:])
+
+    def _producers(self, events: Sequence[Event]) -> list[BatchProducer]:
+        if not self.context.inside_shipper:
+            return []
+        names = dict.fromkeys(event.producer for event in events)
+        return self._book.of(names.keys(), self._clock.monotonic())
+
+    def _check(self, answer: BatchAnswer, sent: int) -> None:
+        counted = answer.accepted + answer.duplicates + len(answer.rejected)
+        if counted != sent:
+            raise ExportError(
+                f"{self._client.url} accounts for {counted} of {sent} events."
+                " Check service_url (REALM_SERVICE_URL), and what stands between",
+                retryable=True,
+            )
+
+    def close(self) -> None:
+        """Tell the last receipts to a service that was there a moment ago; close the connection."""
+        if self._book.sent and self._checked_at_s > float("-inf"):
+            with contextlib.suppress(ExportError, PayloadTooLargeError):
+                news = self._book.news(self._clock.monotonic())
+                if news:
+                    self._client.send(encode_batch([], news))
+        self._client.close()

@@ -1,0 +1,86 @@
+"""What an answer that is not a BatchAnswer means for the events that were sent."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import msgspec
+
+from realm_telemetry.console import printable
+from realm_telemetry.errors import ExportError
+
+MAX_RETRY_AFTER_S: Final = 3600.0
+_WAIT_FOR_A_PERSON_S: Final = 30.0
+_MAX_SHOWN: Final = 300
+
+_URL_FIX: Final = "Set service_url (REALM_SERVICE_URL) to the address of a RealmService"
+_TOKEN_FIX: Final = "Set token (REALM_TOKEN) to the one that service was started with"
+
+# Not the events are at fault here but a setting, and once it is mended they will be taken.
+_SETTINGS_AT_FAULT: Final = {
+    301: _URL_FIX,
+    302: _URL_FIX,
+    307: _URL_FIX,
+    308: _URL_FIX,
+    401: _TOKEN_FIX,
+    403: f"{_TOKEN_FIX}, and service_url to a host name that it allows",
+    404: _URL_FIX,
+    405: _URL_FIX,
+    407: "Set HTTPS_PROXY with its user and password, or NO_PROXY for this host",
+    421: _URL_FIX,
+}
+_BUSY: Final = frozenset({408, 425, 429})
+
+
+class ErrorBody(msgspec.Struct):
+    """The service's own words, from its catalogue of errors."""
+
+    message: str = ""
+    hint: str = ""
+
+
+def to_error(
+    url: str, status: int, headers: Mapping[str, str], body: bytes, now: Callable[[], float]
+) -> ExportError:
+    """Return the ExportError for a status that is not 200.
+
+    now: wall clock in seconds, for a Retry-After that is a date.
+    """
+    fix = _SETTINGS_AT_FAULT.get(status)
+    wait_s = retry_after_s(headers.get("retry-after"), now())
+    if wait_s is None and fix:
+        wait_s = _WAIT_FOR_A_PERSON_S
+    words = _words(body)
+    message = f"{url} answered {status}{f' ({words})' if words else ''}"
+    retryable = bool(fix) or status in _BUSY or status >= 500
+    return ExportError(
+        f"{message}. {fix}." if fix else message, retryable=retryable, retry_after_s=wait_s
+    )
+
+
+def _words(body: bytes) -> str:
+    try:
+        said = msgspec.json.decode(body, type=ErrorBody)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return printable(body[:_MAX_SHOWN].decode("utf-8", "replace").strip())
+    return printable(f"{said.message} {said.hint}".strip()[:_MAX_SHOWN])
+
+
+def retry_after_s(value: str | None, now_s: float) -> float | None:
+    """Read Retry-After, seconds or an HTTP date (RFC 9110, 10.2.3); None if it is neither.
+
+    At least 0 and at most an hour: another machine's mistake must not stop this one for days.
+    """
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        wait_s = float(text[:10])
+    else:
+        try:
+            moment = parsedate_to_datetime(text)
+            wait_s = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now_s
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return min(max(wait_s, 0.0), MAX_RETRY_AFTER_S)

@@ -1,0 +1,68 @@
+"""What the log knows of the producers whose events are sent, for the log at the other side."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Final
+
+from realm_telemetry.errors import LogError
+from realm_telemetry.log.connection import open_reader
+from realm_telemetry.log.producers import read_producers, read_receipts
+from realm_telemetry.wire import BatchProducer
+
+REFRESH_S: Final = 5.0
+"""How old a running producer's receipt may be when it is sent."""
+
+
+class ProducerBook:
+    """The producers met so far, read from the log again when one is new or it has been a while."""
+
+    def __init__(self, log_path: Path) -> None:
+        self._log_path = log_path
+        self._known: Mapping[str, BatchProducer] = {}
+        self._read_at_s = float("-inf")
+        self.sent: dict[str, BatchProducer] = {}
+
+    def of(self, producers: Collection[str], now_s: float) -> list[BatchProducer]:
+        """Return what is known of these producers."""
+        if now_s > self._read_at_s + REFRESH_S or not self._known.keys() >= set(producers):
+            self._read(now_s)
+        return [self._known[each] for each in producers if each in self._known]
+
+    def news(self, now_s: float) -> list[BatchProducer]:
+        """Return the producers of which something else was sent than is known now."""
+        self._read(now_s)
+        return [
+            self._known[each]
+            for each, sent in self.sent.items()
+            if self._known.get(each, sent) != sent
+        ]
+
+    def note_sent(self, producers: Collection[BatchProducer]) -> None:
+        """Remember what the other side has been told."""
+        self.sent.update((each.producer, each) for each in producers)
+
+    def _read(self, now_s: float) -> None:
+        self._read_at_s = now_s
+        try:
+            connection = open_reader(self._log_path)
+        except LogError:
+            return  # no log in a plain OpenTelemetry SDK: the events say it themselves
+        try:
+            receipts = {each.producer: each for each in read_receipts(connection)}
+            infos = read_producers(connection)
+        finally:
+            connection.close()
+        self._known = {
+            info.producer: BatchProducer(
+                info.producer,
+                info.pipeline,
+                info.resource,
+                info.history,
+                info.clock_offset_ns,
+                receipts[info.producer].emitted,
+                receipts[info.producer].dropped,
+                info.ended,
+            )
+            for info in infos
+            if info.producer in receipts
+        }

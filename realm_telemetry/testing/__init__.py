@@ -1,0 +1,23 @@
+"""For tests of exporters and of programs that emit: fakes, and the exporter conformance check."""
+
+from realm_telemetry.testing.broken_server import BrokenServer
+from realm_telemetry.testing.clock import FakeClock
+from realm_telemetry.testing.conformance import (
+    CASES,
+    Case,
+    ConformanceError,
+    Subject,
+    check_exporter,
+    sample_events,
+)
+
+__all__ = [
+    "CASES",
+    "BrokenServer",
+    "Case",
+    "ConformanceError",
+    "FakeClock",
+    "Subject",
+    "check_exporter",
+    "sample_events",
+]

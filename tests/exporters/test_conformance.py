@@ -1,0 +1,125 @@
+"""Every installed exporter keeps every rule of the conformance check."""
+
+import io
+import json
+import sqlite3
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from realm_telemetry.otel import EventExporter
+from realm_telemetry.plugins import ExporterContext, installed, load_exporter
+from realm_telemetry.testing import CASES, BrokenServer, Case, Subject
+
+OURS = sorted(
+    each.name
+    for each in installed()
+    if each.distribution == "realm-telemetry" and each.group == "realm_telemetry.exporters"
+)
+
+
+@pytest.fixture
+def server() -> Iterator[BrokenServer]:
+    with BrokenServer() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("REALM_HOME", str(tmp_path))
+    return tmp_path
+
+
+def context(home: Path, **changes: Any) -> ExporterContext:
+    defaults = {"home": home, "log_path": home / "vault" / "jobs.db", "log_id": "cd" * 16}
+    return ExporterContext(**(defaults | changes))
+
+
+def battle_log(home: Path, **_: Any) -> Subject:
+    path = home / "vault" / "jobs.db"
+    (home / "file").touch()
+
+    def delivered() -> Sequence[str]:
+        with sqlite3.connect(path) as connection:
+            rows = connection.execute("SELECT hex(event_id) FROM battle_log ORDER BY id")
+            return [row[0].lower() for row in rows]
+
+    return Subject(
+        make=lambda: load_exporter("battle_log", context(home, inside_shipper=False)),
+        delivered=delivered,
+        make_broken=lambda: load_exporter(
+            "battle_log", context(home, log_path=home / "file" / "jobs.db", inside_shipper=False)
+        ),
+    )
+
+
+def realm_service(home: Path, server: BrokenServer, **_: Any) -> Subject:
+    return Subject(
+        make=lambda: load_exporter("realm_service", context(home, service_url=server.url)),
+        delivered=lambda: [event.id for event in server.events],
+        make_broken=lambda: load_exporter(
+            "realm_service", context(home, service_url="http://127.0.0.1:9")
+        ),
+    )
+
+
+def jsonl(home: Path, **_: Any) -> Subject:
+    path = home / "logs" / "events.jsonl"
+    (home / "file").touch()
+    return Subject(
+        make=lambda: load_exporter("jsonl", context(home)),
+        delivered=lambda: [json.loads(line)["id"] for line in path.read_bytes().split(b"\n")[:-1]],
+        make_broken=lambda: load_exporter(
+            "jsonl", context(home, options={"path": str(home / "file" / "events.jsonl")})
+        ),
+    )
+
+
+def console(home: Path, monkeypatch: pytest.MonkeyPatch, **_: Any) -> Subject:
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    (home / "file").touch()
+    return Subject(
+        make=lambda: load_exporter("console", context(home)),
+        make_broken=lambda: load_exporter(
+            "console", context(home, options={"path": str(home / "file" / "tty")})
+        ),
+    )
+
+
+SUBJECTS = {each.__name__: each for each in (battle_log, realm_service, jsonl, console)}
+
+
+def test_every_exporter_of_ours_is_under_this_check() -> None:
+    assert OURS, "realm-telemetry is not installed: pip install -e ."
+    assert set(OURS) - {"otlp", "webhook"} == set(SUBJECTS)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_exporter_keeps_the_rule(
+    name: str, case: Case, home: Path, server: BrokenServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case(SUBJECTS[name](home=home, server=server, monkeypatch=monkeypatch))
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_opentelemetry_builds_the_exporter_without_arguments(name: str) -> None:
+    from opentelemetry.sdk._logs.export import LogRecordExporter
+
+    exporter = type(load_exporter(name, context(Path("/nonexistent"))))()
+    assert isinstance(exporter, LogRecordExporter)
+    assert isinstance(exporter, EventExporter)
+    assert not exporter.context.inside_shipper
+    exporter.shutdown()
+
+
+def test_battle_log_in_a_shipper_writes_nothing(home: Path) -> None:
+    from realm_telemetry.testing import sample_events
+
+    exporter = load_exporter("battle_log", context(home))
+    exporter.export_events(sample_events(3))
+    exporter.shutdown()
+    assert not (home / "vault").exists()

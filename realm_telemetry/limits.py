@@ -53,7 +53,8 @@ class _Fitting:
         self._rest = msgspec.structs.replace(event, message="", details={}, **context)
         self._message = event.message
         self._details = dict(event.details)
-        self._cut: list[str] = self._earlier_mark()
+        self._cut = _earlier_names(self._details)
+        self._details.pop(TRUNCATED, None)
         self._sizes = {key: _size(key) + _size(value) for key, value in self._details.items()}
         self._room = MAX_EVENT_BYTES - len(_encode(self._rest)) - _MARK_BYTES
 
@@ -76,10 +77,6 @@ class _Fitting:
         """Return what is left, marked."""
         details = mark_truncated(self._details, self._cut)
         return msgspec.structs.replace(self._rest, message=self._message, details=details)
-
-    def _earlier_mark(self) -> list[str]:
-        mark = self._details.pop(TRUNCATED, None)
-        return [str(name) for name in mark] if isinstance(mark, list) else []
 
     def _largest_first(self) -> list[str]:
         return sorted(self._sizes, key=self._sizes.__getitem__, reverse=True)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from realm_telemetry.conversions import MAX_INT, MIN_INT, Walk, key_text, safe_text, to_json_value
+from realm_telemetry.conversions import MAX_INT, MIN_INT, key_text, to_json_value
 from realm_telemetry.event import Event
 from realm_telemetry.limits import (
     CONTEXT_FIELDS,
@@ -23,6 +23,7 @@ from realm_telemetry.limits import (
     fit_event,
     mark_truncated,
 )
+from realm_telemetry.walk import Walk, safe_text
 
 __all__ = [
     "MAX_DETAILS",

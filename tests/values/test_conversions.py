@@ -19,8 +19,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realm_telemetry import conversions
-from realm_telemetry.conversions import Walk, to_json_value
+from realm_telemetry import walk as walk_limits
+from realm_telemetry.conversions import to_json_value
+from realm_telemetry.walk import Walk
 
 
 @dataclasses.dataclass
@@ -303,7 +304,7 @@ def test_nesting_is_bounded(depth, cut):
 @pytest.mark.parametrize("make", [list, tuple, set, dict.fromkeys])
 def test_a_container_is_cut_to_its_first_items(make, length, cut):
     walk = Walk()
-    assert len(to_json_value(make(range(length)), walk)) == min(length, conversions.MAX_ITEMS)
+    assert len(to_json_value(make(range(length)), walk)) == min(length, walk_limits.MAX_ITEMS)
     assert walk.cut is cut
 
 
@@ -311,7 +312,7 @@ def test_a_container_is_cut_to_its_first_items(make, length, cut):
 def test_the_values_of_one_detail_are_bounded(rows, cut):
     walk = Walk()
     converted = to_json_value([[0] * 100 for _ in range(rows)], walk)
-    assert sum(map(len, converted)) <= conversions.MAX_NODES
+    assert sum(map(len, converted)) <= walk_limits.MAX_NODES
     assert walk.cut is cut
 
 
@@ -319,7 +320,7 @@ def test_the_values_of_one_detail_are_bounded(rows, cut):
 def test_the_text_of_one_detail_is_bounded(length, cut):
     walk = Walk()
     converted = to_json_value(["a" * (length - 10), "b" * 10], walk)
-    assert len("".join(converted)) == min(length, conversions.MAX_TEXT_CHARS)
+    assert len("".join(converted)) == min(length, walk_limits.MAX_TEXT_CHARS)
     assert walk.cut is cut
 
 
@@ -341,12 +342,12 @@ class Long:
 @pytest.mark.parametrize("length", [499, 500, 501])
 def test_a_long_repr_is_cut(length):
     shown = to_json_value(Long(length))
-    assert len(shown) == min(length, conversions.MAX_REPR_CHARS)
-    assert shown.endswith("…") is (length > conversions.MAX_REPR_CHARS)
+    assert len(shown) == min(length, walk_limits.MAX_REPR_CHARS)
+    assert shown.endswith("…") is (length > walk_limits.MAX_REPR_CHARS)
 
 
 def test_an_endless_range_costs_no_more_than_what_is_kept():
-    assert len(to_json_value(range(10**12))) == conversions.MAX_ITEMS
+    assert len(to_json_value(range(10**12))) == walk_limits.MAX_ITEMS
 
 
 hashable = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()

@@ -17,6 +17,8 @@ from realm_telemetry.event import (
     InvalidEventError,
     split_event_id,
 )
+from realm_telemetry.json_fields import field, hex_digits, integer, one_of, type_name
+from realm_telemetry.kind_rules import check_kind
 from realm_telemetry.kind_table import (
     CHANNEL_DESCRIPTIONS,
     CHANNEL_ICONS,
@@ -109,12 +111,13 @@ def register_kind(
 ) -> KindSpec:
     """Add a kind to this process's catalog; the same again is harmless.
 
-    message: the template, see the top of this module; None means that `emit` has to bring one.
+    message: the template, as `kind_table` explains it; without one, and without a message at
+        `emit`, the event says its kind in words and its first details.
     Raises ConfigError for a kind that is built in, registered differently, not snake_case,
     or of an unknown channel or severity, and for a template that is not a format string.
     """
     new = KindSpec(kind, channel, severity, message, routine)
-    _check_kind(new)
+    check_kind(kind, channel, severity, message)
     # One atomic step instead of a lock, which a fork in another thread could leave locked.
     known = _specs.setdefault(kind, new)
     if known != new:
@@ -126,57 +129,6 @@ def register_kind(
     _templates[kind] = message
     _resolved[kind] = (channel, severity)
     return known
-
-
-def _check_kind(new: KindSpec) -> None:
-    setting = f"register_kind({new.kind!r})"
-    if not _is_snake_case(new.kind):
-        raise ConfigError(
-            setting,
-            "a kind is snake_case, like gradient_exploded",
-            "Write lower-case letters and digits, words divided by one underscore.",
-        )
-    if new.kind in KIND_METADATA:
-        raise ConfigError(setting, "the kind is built in", "Choose another name for yours.")
-    for field, value, known in (
-        ("channel", new.channel, CHANNELS),
-        ("severity", new.severity, SEVERITIES),
-    ):
-        if value not in known:
-            raise ConfigError(
-                setting, f"there is no {field} {value!r}", f"Use one of {', '.join(known)}."
-            )
-    if new.template is not None:
-        _check_template(setting, new.template)
-
-
-def _is_snake_case(kind: str) -> bool:
-    return (
-        isinstance(kind, str)
-        and kind.isascii()
-        and kind == kind.lower()
-        and kind[:1].isalpha()
-        and all(word.isalnum() for word in kind.split("_"))
-    )
-
-
-def _check_template(setting: str, template: str) -> None:
-    from string import Formatter
-
-    try:
-        names = [name for _, name, _, _ in Formatter().parse(template) if name is not None]
-    except (TypeError, ValueError) as error:
-        raise ConfigError(
-            setting,
-            f"the message {template!r} is not a format string ({error})",
-            "Write fields as {name} or {name:.2f}, and braces doubled.",
-        ) from None
-    if any(not name or name[0].isdigit() for name in names):
-        raise ConfigError(
-            setting,
-            f"the message {template!r} has a field without a name",
-            "Name the detail it shows, like {norm:.1f}.",
-        )
 
 
 def _settings_of(known: KindSpec) -> str:
@@ -243,17 +195,17 @@ def event_from_dict(
     fields are not read. Raises InvalidEventError that names the field.
     """
     if not isinstance(data, Mapping):
-        raise InvalidEventError(f"an event must be an object, got {_type_name(data)}")
-    kind = _field(data, "kind", str)
+        raise InvalidEventError(f"an event must be an object, got {type_name(data)}")
+    kind = field(data, "kind", str)
     if not kind:
         raise InvalidEventError("kind is missing")
-    details = _field(data, "details", dict) or {}
+    details = field(data, "details", dict) or {}
     if not all(isinstance(key, str) for key in details):
         raise InvalidEventError("details: keys must be strings")
     channel, severity = resolve(
-        kind, _one_of(data, "channel", CHANNELS), _one_of(data, "severity", SEVERITIES)
+        kind, one_of(data, "channel", CHANNELS), one_of(data, "severity", SEVERITIES)
     )
-    message = _field(data, "message", str)
+    message = field(data, "message", str)
     event_producer, event_number = _identity(data, producer, number)
     return Event(
         kind=kind,
@@ -264,14 +216,14 @@ def event_from_dict(
         time_unix_nano=_time(data),
         producer=event_producer,
         number=event_number,
-        hero_id=_field(data, "hero_id", str),
-        campaign_id=_field(data, "campaign_id", str),
-        run_id=_field(data, "run_id", str),
-        source=_field(data, "source", str),
-        trace_id=_hex(data, "trace_id", 32),
-        span_id=_hex(data, "span_id", 16),
-        trace_flags=_integer(data, "trace_flags", 0, 255) or 0,
-        observed_unix_nano=_integer(data, "observed_unix_nano", *_INT64),
+        hero_id=field(data, "hero_id", str),
+        campaign_id=field(data, "campaign_id", str),
+        run_id=field(data, "run_id", str),
+        source=field(data, "source", str),
+        trace_id=hex_digits(data, "trace_id", 32),
+        span_id=hex_digits(data, "span_id", 16),
+        trace_flags=integer(data, "trace_flags", 0, 255) or 0,
+        observed_unix_nano=integer(data, "observed_unix_nano", *_INT64),
     )
 
 
@@ -279,49 +231,12 @@ _INT64: Final = (-(2**63), 2**63 - 1)
 _EVENT_NUMBER: Final = (1, 2**64 - 1)
 
 
-def _field(data: Mapping[str, Any], name: str, wanted: type) -> Any:
-    value = data.get(name)
-    if value is not None and not isinstance(value, wanted):
-        raise InvalidEventError(f"{name} must be {wanted.__name__}, got {_type_name(value)}")
-    return value
-
-
-def _one_of(data: Mapping[str, Any], name: str, known: tuple[str, ...]) -> str | None:
-    value: str | None = _field(data, name, str)
-    if value is not None and value not in known:
-        raise InvalidEventError(f"{name} must be one of {', '.join(known)}; got {value[:80]!r}")
-    return value
-
-
-def _integer(data: Mapping[str, Any], name: str, least: int, most: int) -> int | None:
-    """Return a whole number given as such or as decimal text."""
-    value = data.get(name)
-    if value is None:
-        return None
-    if isinstance(value, str) and len(value) <= 20 and value.removeprefix("-").isdecimal():
-        value = int(value)
-    if type(value) is not int:
-        raise InvalidEventError(f"{name} must be a whole number, got {_type_name(value)}")
-    if not least <= value <= most:
-        raise InvalidEventError(f"{name} must be from {least} to {most}")
-    return value
-
-
-def _hex(data: Mapping[str, Any], name: str, digits: int) -> str | None:
-    value: str | None = _field(data, name, str)
-    if value is not None and (
-        len(value) != digits or not set(value) <= set("0123456789abcdefABCDEF")
-    ):
-        raise InvalidEventError(f"{name} must be {digits} hex digits")
-    return value and value.lower()
-
-
 def _identity(data: Mapping[str, Any], producer: str | None, number: int | None) -> tuple[str, int]:
-    event_id = _hex(data, "id", 32)
+    event_id = hex_digits(data, "id", 32)
     if event_id is not None:
         return split_event_id(event_id)
-    producer = _hex(data, "producer", 16) or producer
-    own = _integer(data, "number", *_EVENT_NUMBER)
+    producer = hex_digits(data, "producer", 16) or producer
+    own = integer(data, "number", *_EVENT_NUMBER)
     number = number if own is None else own
     if producer is None or number is None:
         raise InvalidEventError("id is missing: 32 hex digits, or a producer and a number")
@@ -329,10 +244,10 @@ def _identity(data: Mapping[str, Any], producer: str | None, number: int | None)
 
 
 def _time(data: Mapping[str, Any]) -> int:
-    nanos = _integer(data, "time_unix_nano", *_INT64)
+    nanos = integer(data, "time_unix_nano", *_INT64)
     if nanos is not None:
         return nanos
-    text = _field(data, "timestamp", str)
+    text = field(data, "timestamp", str)
     if text is None:
         raise InvalidEventError("time_unix_nano is missing, and timestamp too")
     try:
@@ -345,7 +260,3 @@ def _time(data: Mapping[str, Any]) -> int:
         )
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
-
-
-def _type_name(value: object) -> str:
-    return "null" if value is None else type(value).__name__

@@ -1,11 +1,11 @@
 """The hot path: `emit` builds an event, encodes it and hands it to the current appender."""
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from sys import modules
 from time import time_ns
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -24,8 +24,8 @@ from realm_telemetry.values import (
 )
 
 _URGENT: Final = frozenset(("warning", "error"))
-_ENVELOPE_BYTES: Final = 1024
-"""What an event takes beside its payload, at the most."""
+_SURELY_FITS: Final = MAX_EVENT_BYTES - 1024
+"""Payload bytes below which an event is within its limit, whatever stands beside the payload."""
 
 
 class Bound:
@@ -52,7 +52,7 @@ _bound: ContextVar[Bound | None] = ContextVar("realm_bound", default=None)
 _base = Bound()
 
 
-def emit(
+def emit_in_full(
     kind: str,
     message: str | None = None,
     *,
@@ -76,46 +76,86 @@ def emit(
     Never raises for a delivery problem. A bad kind, channel or severity warns once and the
     event is recorded all the same; under pytest it raises InvalidEventError.
     """
+    if details is not None:
+        fields = _joined(details, fields)
+    kind, channel, severity = _checked(kind, channel, severity)
+    requested = () if webhooks is None else tuple(webhooks)
+    return record(kind, message, fields, channel, severity, hero_id, campaign_id, source, requested)
+
+
+# Matching a keyword that ends up in **fields against many named parameters costs CPython 100 ns
+# and more a keyword, so the fast signature has none; the set is looked at once instead.
+_ARGUMENTS: Final = frozenset(
+    emit_in_full.__code__.co_varnames[
+        : emit_in_full.__code__.co_argcount + emit_in_full.__code__.co_kwonlyargcount
+    ]
+)
+
+if TYPE_CHECKING:
+    emit = emit_in_full
+else:
+
+    def emit(kind=None, message=None, /, **fields):
+        if kind.__class__ is str and _ARGUMENTS.isdisjoint(fields):
+            return record(kind, message, fields)
+        given = {"kind": kind} if kind is not None else {}
+        return emit_in_full(
+            **given | ({"message": message} if message is not None else {}), **fields
+        )
+
+    emit.__doc__ = emit_in_full.__doc__
+    emit.__wrapped__ = emit_in_full  # whose signature `inspect` shows
+
+
+def record(
+    kind: str,
+    message: str | None,
+    fields: dict[str, Any],
+    channel: str | None = None,
+    severity: str | None = None,
+    hero_id: str | None = None,
+    campaign_id: str | None = None,
+    source: str | None = None,
+    webhooks: tuple[str, ...] = (),
+) -> Event:
+    """What `emit` does once its arguments are sorted: the hot path."""
     bound = _bound.get() or _base
-    if details is not None or bound.details:
-        fields = _joined(bound.details, details, fields)
+    if bound.details:
+        fields = bound.details | fields
     fields, _ = clean_fields(fields)
-    if channel is not None or severity is not None or type(kind) is not str:
-        kind, channel, severity = _checked(kind, channel, severity)
     channel, severity = resolve(kind, channel, severity)
     if message is None:
         message = render(kind, fields)
-    elif type(message) is not str:
+    elif message.__class__ is not str:
         message = str(message)
     trace_id, span_id, trace_flags = None, None, 0
-    if "opentelemetry.trace" in sys.modules:
+    if "opentelemetry.trace" in modules:
         trace_id, span_id, trace_flags = _trace_context()
     hero_id = hero_id or bound.hero_id
     campaign_id = campaign_id or bound.campaign_id
     source = source or bound.source
     run_id = bound.run_id
-    requested = () if webhooks is None else tuple(webhooks)
     moment = time_ns()
     try:
         payload = encode_msgpack(
             (
                 moment, kind, channel, severity, message, fields, hero_id, campaign_id,
-                run_id, source, trace_id, span_id, trace_flags, requested,
+                run_id, source, trace_id, span_id, trace_flags, webhooks,
             )
         )  # fmt: skip
-        if len(payload) < MAX_EVENT_BYTES - _ENVELOPE_BYTES:
+        if len(payload) < _SURELY_FITS:
             appender = appenders.current
             number = appender.append(payload, severity in _URGENT)
             return Event(
                 kind, channel, severity, message, fields, moment, appender.producer, number,
-                hero_id, campaign_id, run_id, source, trace_id, span_id, trace_flags, requested,
+                hero_id, campaign_id, run_id, source, trace_id, span_id, trace_flags, webhooks,
             )  # fmt: skip
     except (TypeError, ValueError, OverflowError, SpoolClosedError):
         pass  # text that does not encode, or a buffer just handed over: once more, with care
     return _keep(
         Event(
             kind, channel, severity, message, fields, moment, "", DROPPED,
-            hero_id, campaign_id, run_id, source, trace_id, span_id, trace_flags, requested,
+            hero_id, campaign_id, run_id, source, trace_id, span_id, trace_flags, webhooks,
         )
     )  # fmt: skip
 
@@ -154,20 +194,13 @@ def set_base(*, run_id: str | None) -> None:
     _base.run_id = run_id
 
 
-def _joined(
-    bound_details: dict[str, Any] | None, details: Mapping[str, Any] | None, fields: dict[str, Any]
-) -> dict[str, Any]:
-    """Bound details, the `details` argument and fields as one; the later wins."""
-    joined = dict(bound_details or {})
-    if details is not None:
-        if isinstance(details, Mapping):
-            joined.update(clean_details(details)[0])
-        else:
-            problem = f"details must be a mapping, got {type(details).__name__}"
-            mistake(InvalidEventError(problem))
-            joined["value"] = details
-    joined.update(fields)
-    return joined
+def _joined(details: Mapping[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    """The `details` argument and fields as one; fields win."""
+    if isinstance(details, Mapping):
+        return {**clean_details(details)[0], **fields}
+    problem = f"details must be a mapping, got {type(details).__name__}"
+    mistake(InvalidEventError(problem))
+    return {"details": details, **fields}
 
 
 def _checked(
@@ -188,7 +221,7 @@ def _checked(
 def _trace_context() -> tuple[str | None, str | None, int]:
     """The active span's context, if there is one; never imports OpenTelemetry itself."""
     try:
-        span = sys.modules["opentelemetry.trace"].get_current_span().get_span_context()
+        span = modules["opentelemetry.trace"].get_current_span().get_span_context()
         if span.is_valid:
             return f"{span.trace_id:032x}", f"{span.span_id:016x}", int(span.trace_flags)
     except (AttributeError, KeyError):  # it is only just being imported

@@ -9,6 +9,8 @@ from typing import Final, NamedTuple
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.service.settings import ServiceSettings
 
+SEND_BUFFER_BYTES: Final = 256 * 1024
+
 _LISTEN: Final = "0A"
 """The state of a listening socket in /proc/net/tcp (linux/include/net/tcp_states.h)."""
 
@@ -73,6 +75,8 @@ def _bind(name: str, host: str, port: int) -> Address:
     try:
         # After a restart the port is free though old connections linger; a listener is refused.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Accepted connections inherit it: what the kernel keeps for a client that does not read.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         listener.bind(where)
         listener.listen(2048)
     except OSError:

@@ -18,7 +18,7 @@ from realm_telemetry.service.view import View
 
 RoutineMode = Literal["all", "latest"]
 
-_COALESCE_PER_STREAM_S: Final = 0.0001
+_COALESCE_PER_STREAM_S: Final = 0.00008
 _MAX_COALESCE_S: Final = 0.025
 """Each wake costs one write per stream, so with many streams frames are gathered for longer."""
 

@@ -23,9 +23,8 @@ class RealmProtocol(HttpToolsProtocol):
         """Give the client a while for its first request's headers."""
         super().connection_made(transport)
         self._header_bytes = 0
-        self._header_timer: asyncio.TimerHandle | None = self.loop.call_later(
-            HEADER_TIMEOUT_S, transport.abort
-        )
+        self._header_timer: asyncio.TimerHandle | None = None
+        self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timer."""
@@ -35,6 +34,7 @@ class RealmProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Offer the application a way to drop the connection."""
         super().on_message_begin()
+        self._arm()
         self._header_bytes = 0
         extensions: dict[str, Any] = {ABORT_EXTENSION: self.transport.abort}
         self.scope["extensions"] = extensions
@@ -58,6 +58,11 @@ class RealmProtocol(HttpToolsProtocol):
         self._header_bytes += size
         if self._header_bytes > MAX_HEADER_BYTES:
             self.transport.abort()
+
+    def _arm(self) -> None:
+        if self._header_timer is None:
+            abort = self.transport.abort
+            self._header_timer = self.loop.call_later(HEADER_TIMEOUT_S, abort)
 
     def _disarm(self) -> None:
         if self._header_timer is not None:

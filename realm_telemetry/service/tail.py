@@ -59,7 +59,8 @@ class Tail:
     def poke(self) -> None:
         """Look now instead of at the next poll."""
         if self._timer is not None:
-            self._again(0.0)
+            self._timer.cancel()
+            self._poll()
 
     def catch_up(self) -> None:
         """Read all there is now; for the end, when no further poll comes."""
@@ -67,8 +68,6 @@ class Tail:
             pass
 
     def _again(self, delay_s: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
         self._timer = self._loop.call_later(delay_s, self._poll)
 
     def _poll(self) -> None:

@@ -173,8 +173,9 @@ class WriterThread:
             self._on_loop(_fail, futures, ApiError("log_unavailable", message))
         else:
             self.commits += 1
-            self._on_loop(_succeed, list(zip(futures, counts, strict=True)))
+            # In this order, so that who has the answer finds the events in the live view.
             self._on_loop(self._committed)
+            self._on_loop(_succeed, list(zip(futures, counts, strict=True)))
         with self._condition:
             self.queued_events -= sum(len(job.events) for job in jobs)
             self.queued_bytes -= sum(job.bytes for job in jobs)

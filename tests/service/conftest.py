@@ -1,0 +1,93 @@
+"""A real service in a thread, on free ports, and what tests ask it with."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from realm_telemetry.event import Event
+from realm_telemetry.service import RealmServer, ServiceSettings
+
+PRODUCER = "00000000000000aa"
+
+
+def make_event(number: int, **fields: Any) -> Event:
+    """An event of one producer."""
+    given: dict[str, Any] = {
+        "kind": "note",
+        "channel": "system",
+        "severity": "info",
+        "message": f"Note {number}",
+        "details": {"step": number},
+        "time_unix_nano": time.time_ns(),
+        "producer": PRODUCER,
+        "number": number,
+    }
+    return Event(**(given | fields))
+
+
+def free_ports(home: Path, **options: Any) -> ServiceSettings:
+    """Settings on ports that the system chooses."""
+    ports = {"port": 0, "battle_log_port": 0, "ui_port": 0}
+    return ServiceSettings.for_home(home, **(ports | options))
+
+
+@contextmanager
+def serving(settings: ServiceSettings) -> Iterator[RealmServer]:
+    """Run a service in a thread until the block ends."""
+    server = RealmServer(settings)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        assert server.started.wait(20)
+        yield server
+    finally:
+        server.stop()
+        thread.join(20)
+        assert not thread.is_alive(), "the service did not stop"
+
+
+@contextmanager
+def asking(server: RealmServer, **options: Any) -> Iterator[httpx.Client]:
+    """A client of a running service."""
+    with httpx.Client(base_url=server.url, timeout=20, **options) as client:
+        yield client
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RealmServer]:
+    """A service with default settings."""
+    with serving(free_ports(tmp_path)) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: RealmServer) -> Iterator[httpx.Client]:
+    """A client of that service."""
+    with asking(server) as made:
+        yield made
+
+
+def post_notes(client: httpx.Client, first: int, last: int, **fields: Any) -> dict[str, Any]:
+    """Store numbered notes over HTTP."""
+    shapes = [
+        {"kind": "note", "message": f"Note {n}", "producer": PRODUCER, "number": n, **fields}
+        for n in range(first, last + 1)
+    ]
+    response = client.post("/api/v1/events", json={"events": shapes})
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def wait_until(done: Callable[[], Any], timeout_s: float = 10.0) -> None:
+    """Wait for something that another process or thread does."""
+    deadline = time.monotonic() + timeout_s
+    while not done():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)

@@ -82,15 +82,12 @@ class Spool:
 
     def probe(self, now_s: float, interval_s: float) -> None:
         """Look whether the producer still lives, once it has been silent for a while."""
-        if self._dead or self.reader is None or now_s < self.probe_at_s:
+        silent_s = now_s - self.last_frame_s
+        if self._dead or now_s < self.probe_at_s or silent_s < PROBE_AFTER_GOODBYE_S:
             return
-        if self.notes.goodbye:
-            interval_s = PROBE_AFTER_GOODBYE_S
-        self.probe_at_s = now_s + interval_s
-        if now_s - self.last_frame_s < PROBE_AFTER_GOODBYE_S:
-            return
+        self.probe_at_s = now_s + (PROBE_AFTER_GOODBYE_S if self.notes.goodbye else interval_s)
         self.probed = True
-        if not is_alive(self.directory):
+        if self.reader is not None and not is_alive(self.directory):
             self._dead = True
             self.reader.finish()
 

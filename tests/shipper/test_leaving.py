@@ -1,0 +1,265 @@
+"""When a shipper stays and when it leaves; ship_once, status, thread mode."""
+
+import os
+import time
+
+import msgspec
+import pytest
+
+from realm_telemetry.errors import ConfigError, ExportError
+from realm_telemetry.shipper import lock
+from realm_telemetry.shipper.inside import ThreadShipper
+from realm_telemetry.shipper.manifest import pipeline_id, read_manifest, write_manifest
+from realm_telemetry.shipper.once import ship_once
+from realm_telemetry.shipper.overview import pipeline_status
+from realm_telemetry.shipper.report import LogFile, Reporter
+from realm_telemetry.shipper.status import STATUS_NAME, StatusPage, read_status
+
+
+class Refused:
+    """An exporter whose service is not there."""
+
+    def export_events(self, events):
+        raise ExportError("connection refused", retryable=True)
+
+
+class Collects:
+    def __init__(self):
+        self.numbers = []
+
+    def export_events(self, events):
+        self.numbers += [event.number for event in events]
+
+
+def test_a_shipper_leaves_when_nothing_is_left(lab):
+    producer = lab.producer()
+    running = lab.start()
+    time.sleep(0.3)
+    assert running.thread.is_alive()
+    producer.end()
+    assert running.join() is True
+
+
+def test_a_shipper_stays_for_a_cursor_that_lags(make_lab):
+    lab = make_lab(exporters=["webhook"], linger_s=0.1)
+    producer = lab.producer()
+    producer.emit()
+    producer.end()
+    running = lab.start(exporters={"webhook": Refused()})
+    time.sleep(1.0)
+    assert running.thread.is_alive()
+    running.stop()
+    assert producer.writer.directory.exists()
+
+
+def test_a_shipper_leaves_a_dead_local_service_after_a_while_and_the_next_goes_on(make_lab):
+    lab = make_lab(exporters=["realm_service"], linger_s=0.3)
+    producer = lab.producer()
+    producer.emit()
+    producer.end()
+    assert lab.start(exporters={"realm_service": Refused()}).join() is True
+    assert producer.writer.directory.exists()
+    collects = Collects()
+    lab.ship(exporters={"realm_service": collects})
+    assert collects.numbers == [1]
+    assert not producer.writer.directory.exists()
+
+
+def test_a_shipper_stays_for_a_living_producer_whatever_the_service_does(make_lab):
+    lab = make_lab(exporters=["realm_service"], linger_s=0.1)
+    producer = lab.producer()
+    producer.emit()
+    running = lab.start(exporters={"realm_service": Refused()})
+    time.sleep(0.8)
+    assert running.thread.is_alive()
+    producer.end()
+    running.join()
+
+
+def test_a_log_that_cannot_be_written_does_not_keep_a_shipper_for_ever(make_lab):
+    lab = make_lab(linger_s=0.3)
+    lab.log_path.parent.mkdir(parents=True)
+    lab.log_path.write_bytes(b"this is no database" * 1000)
+    producer = lab.producer()
+    producer.emit()
+    producer.end()
+    assert lab.start().join() is True
+    assert producer.writer.directory.exists()
+    lab.log_path.unlink()
+    lab.ship()
+    assert lab.numbers(producer.id) == [1]
+
+
+def test_ship_once_ships_what_is_there_and_leaves_living_producers_be(lab):
+    producer = lab.producer()
+    producer.emit_many(10)
+    (result,) = ship_once([lab.pipeline_dir], timeout_s=10)
+    assert result.complete
+    assert lab.numbers(producer.id) == list(range(1, 11))
+    producer.end()
+
+
+def test_ship_once_waits_for_the_shipper_at_work(lab):
+    producer = lab.producer()
+    lab.start()
+    producer.emit_many(2000)
+    (result,) = ship_once([lab.pipeline_dir], timeout_s=10)
+    assert result.complete
+    assert producer.writer.control.exported_number == 2000
+    producer.end()
+
+
+def test_ship_once_keeps_its_deadline_and_says_what_is_left(make_lab):
+    lab = make_lab(exporters=["no_such_exporter"])
+    producer = lab.producer()
+    producer.emit_many(3)
+    began = time.monotonic()
+    (result,) = ship_once([lab.pipeline_dir], timeout_s=0.5)
+    assert time.monotonic() - began < 3.0
+    assert (result.pending, result.unexported) == (0, 3)
+    assert "no_such_exporter" in result.problem
+    producer.end()
+
+
+def test_status_counts_what_waits(lab):
+    producer = lab.producer()
+    producer.emit_many(4)
+    (status,) = pipeline_status(lab.home)
+    assert not status.running
+    assert status.pending == 4
+    assert status.spools[0].alive
+    lab.ship()
+    (status,) = pipeline_status(lab.home)
+    assert status.pending == 0
+    producer.end()
+
+
+def test_the_thread_shipper_ships_to_objects_and_ends_in_time(make_lab, eventually):
+    lab = make_lab()
+    first, second = Collects(), Collects()
+    producer = lab.producer()
+    shipper = ThreadShipper(lab.pipeline_dir, [first, second], [])
+    shipper.start()
+    producer.emit()
+    eventually(lambda: producer.writer.control.exported_number == 1)
+    producer.emit()
+    producer.end()
+    began = time.monotonic()
+    shipper.stop(2.0)
+    assert time.monotonic() - began < 2.2
+    assert first.numbers == second.numbers == [1, 2]
+    assert not producer.writer.directory.exists()
+
+
+def test_the_thread_shipper_keeps_its_deadline_with_a_dead_service(make_lab):
+    lab = make_lab()
+    producer = lab.producer()
+    producer.emit()
+    shipper = ThreadShipper(lab.pipeline_dir, [Refused()], [])
+    shipper.start()
+    producer.end()
+    began = time.monotonic()
+    shipper.stop(0.5)
+    assert time.monotonic() - began < 0.8
+
+
+def test_only_one_holds_the_lock_and_asking_does_not_lose_it(lab):
+    held = lock.acquire(lab.pipeline_dir)
+    assert lock.acquire(lab.pipeline_dir) is None
+    assert lock.is_held(lab.pipeline_dir)
+    if os.fork() == 0:
+        os._exit(3 if lock.acquire(lab.pipeline_dir) is None else 4)
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == 3
+    held.release()
+    assert not lock.is_held(lab.pipeline_dir)
+    lock.acquire(lab.pipeline_dir).release()
+
+
+def test_a_manifest_is_private_and_comes_back_as_it_was(make_lab):
+    lab = make_lab(token="secret", options={"jsonl": {"path": "x"}})
+    path = lab.pipeline_dir / "manifest.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+    named = msgspec.structs.replace(lab.manifest, pipeline=lab.pipeline_dir.name)
+    assert read_manifest(lab.pipeline_dir) == named
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"token": "t"}, False),
+        ({"version": "9"}, False),
+        ({"environment": {"OTEL_EXPORTER_OTLP_ENDPOINT": "x"}}, False),
+        ({"service_name": "other"}, True),
+        ({"created_unix_nano": 5}, True),
+        ({"import_path": ["/x"]}, True),
+        ({"import_path": ["/x"], "processors": ["a:b"]}, False),
+    ],
+)
+def test_what_matters_makes_another_pipeline(lab, change, same):
+    changed = msgspec.structs.replace(lab.manifest, **change)
+    assert (pipeline_id(changed) == pipeline_id(lab.manifest)) is same
+
+
+def test_a_broken_manifest_says_what_to_do(lab):
+    (lab.pipeline_dir / "manifest.json").write_text("{")
+    with pytest.raises(ConfigError, match="not a manifest"):
+        read_manifest(lab.pipeline_dir)
+
+
+def test_writing_a_manifest_twice_keeps_the_first(lab):
+    later = msgspec.structs.replace(lab.manifest, created_unix_nano=99)
+    write_manifest(lab.spool_root, later)
+    assert read_manifest(lab.pipeline_dir).created_unix_nano == 0
+
+
+def test_the_status_page_tells_and_takes_back(tmp_path):
+    page = StatusPage(tmp_path)
+    page.tell("the disk is full ☠")
+    status = read_status(tmp_path)
+    assert (status.error, status.pid, status.error_number) == ("the disk is full ☠", os.getpid(), 1)
+    assert status.alive(time.time_ns())
+    page.tell("")
+    page.leave()
+    status = read_status(tmp_path)
+    assert (status.error, status.error_number) == ("", 1)
+    assert not status.alive(time.time_ns())
+
+
+def test_an_error_longer_than_the_page_is_cut(tmp_path):
+    page = StatusPage(tmp_path)
+    page.tell("x" * 10_000)
+    assert 4000 < len(read_status(tmp_path).error) < 4096
+    assert (tmp_path / STATUS_NAME).stat().st_size == 4096
+    page.leave()
+
+
+def test_no_status_page_is_no_status(tmp_path):
+    assert read_status(tmp_path) is None
+    (tmp_path / STATUS_NAME).write_bytes(b"garbage")
+    assert read_status(tmp_path) is None
+
+
+def test_the_log_file_is_rotated_by_size(tmp_path):
+    log_file = LogFile(tmp_path / "logs" / "shipper.log", max_bytes=100)
+    for number in range(30):
+        log_file.write(f"line {number:03}, and some more")
+    log_file.close()
+    names = sorted(path.name for path in (tmp_path / "logs").iterdir())
+    assert names == ["shipper.log", "shipper.log.1", "shipper.log.2"]
+    assert all(path.stat().st_size < 150 for path in (tmp_path / "logs").iterdir())
+
+
+def test_a_problem_is_told_once_and_its_end_too(tmp_path):
+    page = StatusPage(tmp_path)
+    report = Reporter(LogFile(tmp_path / "log", max_bytes=10_000), page)
+    report.problem("a", "a is broken")
+    report.problem("b", "b is broken")
+    report.problem("a", "a is broken")
+    report.solved("b", "b works")
+    assert read_status(tmp_path).error == "a is broken"
+    report.solved("a", "a works")
+    report.solved("a", "a works")
+    assert read_status(tmp_path).error == ""
+    text = (tmp_path / "log").read_text()
+    assert [text.count(part) for part in ("a is broken", "b works", "a works")] == [1, 1, 1]
+    page.leave()

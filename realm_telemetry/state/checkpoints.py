@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from realm_telemetry.event import Event
-from realm_telemetry.state.lattice import Stamp, put
+from realm_telemetry.state.lattice import Stamp, put, values
 from realm_telemetry.state.section import (
     Reading,
     Section,
@@ -15,7 +15,7 @@ from realm_telemetry.state.section import (
     shown,
 )
 
-LIMITS: Final = {"checkpoints": 256}
+LIMITS: Final = {"checkpoints": 256, "best": 1}
 
 RECENT: Final = 50
 """Checkpoints shown in `recent`."""
@@ -62,7 +62,8 @@ def _saved(section: Section, event: Event, stamp: Stamp) -> None:
     put(section.cells, "latest", stamp, fields)
     loss = number(event.details.get("loss"))
     if loss is not None:
-        put(section.cells, "best", (-loss, *stamp), fields)
+        # One cell, so that it is all of one checkpoint.
+        section.records["best"].put("best", (-loss, *stamp), {"checkpoint": fields})
 
 
 def _promoted(section: Section, event: Event, stamp: Stamp) -> None:
@@ -86,9 +87,9 @@ REDUCERS: Final = {
 def view(section: Section, reading: Reading) -> dict[str, Any]:
     """Return latest, best and champion, `recent` (last touched first), and totals."""
     flat = complete(("ledger_entries", "ledger_at"), section.flat())
+    found = values(section.cells) | {"best": section.records["best"].get("best").get("checkpoint")}
     for name in ("latest", "best", "champion"):
-        found = section.cells.get(name)
-        flat[name] = _shown_checkpoint(section, found[1]) if found else None
+        flat[name] = _shown_checkpoint(section, found.get(name))
     return {
         **flat,
         "best_loss": flat["best"]["loss"] if flat["best"] else None,
@@ -100,7 +101,9 @@ def view(section: Section, reading: Reading) -> dict[str, Any]:
     }
 
 
-def _shown_checkpoint(section: Section, fields: dict[str, Any]) -> dict[str, Any]:
+def _shown_checkpoint(section: Section, fields: dict[str, Any] | None) -> dict[str, Any] | None:
+    if fields is None:
+        return None
     key = identity(fields, "step", "path")
     known = section.records["checkpoints"].get(key) if key is not None else {}
     # What else became known of it, in whichever event: its loss, or that it was deleted since.

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from realm_telemetry.event import Event, format_time
-from realm_telemetry.state.lattice import Cells, Records, RecordsDump, Stamp, join, put, values
+from realm_telemetry.state.lattice import Cells, Records, RecordsDump, Stamp, join, values
 
 MAX_TEXT: Final = 2_000
 """Characters of a text that a field keeps."""
@@ -17,6 +17,7 @@ MAX_NESTED_BYTES: Final = 16_384
 MAX_EXTRA_FIELDS: Final = 128
 """Fields that `section_updated` may add to one section."""
 
+_NAMING: Final = (str, int, float)
 _INTEGERS: Final = range(-(2**63), 2**63)
 
 
@@ -53,10 +54,13 @@ class Section:
 
     def flat(self, cells: Cells | None = None) -> dict[str, Any]:
         """Return the newest of each field: from the given cells (the section's own), or extra."""
-        newest = dict(self.cells if cells is None else cells)
+        own = self.cells if cells is None else cells
+        fields = shown(values(own))
         for name, record in self.extra.read().items():
-            put(newest, name, *record["value"])
-        return shown(values(newest))
+            stamp, value = record["value"]
+            if name not in own or own[name][0] < stamp:
+                fields[name] = value
+        return fields
 
     def dump(self) -> SectionDump:
         """Return the canonical content."""
@@ -134,10 +138,10 @@ def _encoded_size(value: Any) -> int:
 
 
 def identity(details: Mapping[str, Any], *names: str) -> str | None:
-    """Return the first of the named details as a record's key, None if all are missing."""
+    """Return the first of the named details as a record's key, None if none is fit for one."""
     for name in names:
         value = details.get(name)
-        if value is not None and value != "":
+        if type(value) in _NAMING and value != "":
             return str(value)[:200]
     return None
 

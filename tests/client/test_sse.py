@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realm_telemetry.errors import PayloadTooLargeError
@@ -21,6 +21,7 @@ def parsed_in_pieces(stream: bytes, cuts: list[int]) -> list[SseMessage]:
     return [message for piece in pieces for message in parser.feed(piece)]
 
 
+UNTIMED = settings(deadline=None)  # a busy machine is not a defect
 LINES = st.one_of(
     st.sampled_from(
         [
@@ -57,16 +58,19 @@ def streams(draw: st.DrawFn) -> bytes:
     return mark + "".join(line + end for line, end in lines).encode("utf-8", "replace")
 
 
+@UNTIMED
 @given(st.one_of(streams(), st.binary(max_size=60)), st.lists(st.integers(0, 10_000), max_size=30))
 def test_any_split_of_the_bytes_gives_the_same_messages(stream: bytes, cuts: list[int]) -> None:
     assert parsed_in_pieces(stream, cuts) == SseParser().feed(stream)
 
 
+@UNTIMED
 @given(streams())
 def test_single_bytes_give_the_same_messages(stream: bytes) -> None:
     assert parsed_in_pieces(stream, list(range(len(stream)))) == SseParser().feed(stream)
 
 
+@UNTIMED
 @given(
     st.lists(
         st.text().filter(lambda text: "\r" not in text and "\n" not in text),

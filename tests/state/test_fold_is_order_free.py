@@ -15,6 +15,7 @@ from realm_telemetry.state.lattice import Records
 
 NOW_NS = 2_000_000_000_000_000_000
 SECOND = 1_000_000_000
+UNTIMED = settings(deadline=None)  # a busy machine is not a defect
 FEW = st.sampled_from(["a", "b", "c", "d"])
 
 DETAILS = st.fixed_dictionaries(
@@ -96,6 +97,7 @@ def folded(rows: list[tuple[int, Event]], limit: int | None = None) -> RealmStat
 LIMITS = st.sampled_from([1, 2, 3, None])
 
 
+@UNTIMED
 @given(event_lists(), LIMITS, st.randoms(use_true_random=False))
 def test_a_shuffled_log_folds_to_the_same_state(
     events: list[Event], limit: int | None, chance: random.Random
@@ -105,6 +107,7 @@ def test_a_shuffled_log_folds_to_the_same_state(
     assert folded(shuffled, limit).dump() == folded(rows, limit).dump()
 
 
+@UNTIMED
 @given(event_lists(), LIMITS, st.integers(1, 5), st.randoms(use_true_random=False))
 def test_states_of_any_split_merge_in_any_order_to_the_state_of_all(
     events: list[Event], limit: int | None, parts: int, chance: random.Random
@@ -122,6 +125,7 @@ def test_states_of_any_split_merge_in_any_order_to_the_state_of_all(
     assert states[0].to_dict(NOW_NS) == whole.to_dict(NOW_NS)
 
 
+@UNTIMED
 @given(event_lists())
 def test_a_loaded_dump_is_the_state_and_folds_on(events: list[Event]) -> None:
     rows = list(enumerate(events, 1))
@@ -132,6 +136,7 @@ def test_a_loaded_dump_is_the_state_and_folds_on(events: list[Event]) -> None:
     assert resumed.dump() == folded(rows).dump()
 
 
+@UNTIMED
 @given(event_lists())
 def test_reading_a_state_gives_json_and_changes_nothing(events: list[Event]) -> None:
     state = folded(list(enumerate(events, 1)), 2)
@@ -141,6 +146,7 @@ def test_reading_a_state_gives_json_and_changes_nothing(events: list[Event]) -> 
     assert state.dump() == before
 
 
+@UNTIMED
 @given(event_lists(), st.randoms(use_true_random=False))
 def test_reading_between_events_changes_nothing(events: list[Event], chance: random.Random) -> None:
     rows = list(enumerate(events, 1))
@@ -149,6 +155,80 @@ def test_reading_between_events_changes_nothing(events: list[Event], chance: ran
         read_often.apply(event, cursor)
         read_often.to_dict(NOW_NS)
     assert read_often.dump() == folded(rows, 1).dump()
+
+
+ANY_JSON = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-(2**70), 2**70),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.text(max_size=5),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+NAMES = [
+    "step",
+    "total_steps",
+    "loss",
+    "learning_rate",
+    "accuracy",
+    "delta",
+    "job_id",
+    "worker_id",
+    "job_type",
+    "error",
+    "status",
+    "current_job",
+    "skill",
+    "level",
+    "suite",
+    "path",
+    "title",
+    "name",
+    "service",
+    "dataset",
+    "depth",
+    "hero_id",
+    "campaign_id",
+    "milestone",
+    "mode",
+    "section",
+    "data",
+    "removed",
+    "batch_id",
+    "duration_s",
+    "entries",
+    "freed_bytes",
+    "reason",
+    "evals",
+]
+
+
+@settings(UNTIMED, max_examples=300)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(list(KIND_METADATA)),
+            st.dictionaries(st.sampled_from(NAMES), ANY_JSON, max_size=12),
+        ),
+        max_size=6,
+    )
+)
+def test_details_of_any_shape_are_folded_and_read(
+    reports: list[tuple[str, dict[str, Any]]],
+) -> None:
+    state = RealmState()
+    for number, (kind, details) in enumerate(reports, 1):
+        channel, severity = resolve(kind)
+        event = Event(kind, channel, severity, kind, details, number, "a" * 16, number)
+        state.apply(event, number)
+    shape = state.to_dict(NOW_NS)
+    msgspec.json.encode(shape)
+    assert RealmState.load(state.dump()).to_dict(NOW_NS) == shape
 
 
 CELLS = st.lists(
@@ -176,7 +256,7 @@ def model(puts: list[tuple[int, str, dict[str, Any]]], limit: int) -> dict[str, 
     return kept
 
 
-@settings(max_examples=300)
+@settings(UNTIMED, max_examples=300)
 @given(CELLS, st.integers(1, 4), st.randoms(use_true_random=False))
 def test_bounded_records_keep_what_their_definition_says(
     puts: list[tuple[int, str, dict[str, Any]]], limit: int, chance: random.Random

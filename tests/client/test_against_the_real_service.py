@@ -1,0 +1,114 @@
+"""The client and the RealmService agree on every route that the client knows."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from realm_telemetry.client import EventMessage, RealmClient, ServiceError, SnapshotMessage, session
+from realm_telemetry.service import RealmServer, ServiceSettings
+
+from .conftest import make_event
+
+
+@contextmanager
+def running(home: Path, port: int = 0) -> Iterator[RealmServer]:
+    """A RealmService in a thread, on ports that are free unless one is given."""
+    ports = {"port": port, "battle_log_port": 0, "ui_port": 0}
+    server = RealmServer(ServiceSettings.for_home(home, **ports))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        assert server.started.wait(20)
+        yield server
+    finally:
+        server.stop()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RealmServer]:
+    with running(tmp_path) as running_server:
+        yield running_server
+
+
+@pytest.fixture
+def client(server: RealmServer) -> Iterator[RealmClient]:
+    with RealmClient(server.url) as made:
+        yield made
+
+
+def test_what_is_posted_comes_back_by_every_route(client: RealmClient) -> None:
+    answer = client.post([make_event(number) for number in range(1, 26)])
+    assert (answer["accepted"], answer["duplicates"]) == (25, 0)
+    assert client.post([make_event(1)])["duplicates"] == 1
+    client.note("Lunch", details={"for": "all"})
+    rows = list(client.query(channel="checkpoint", limit=10))
+    assert [row.event.number for row in rows] == list(range(25, 0, -1))
+    assert all(row.cursor == row.event.number for row in rows)
+    page = client.query_page(kind="checkpoint_saved", limit=3)
+    assert (page.total, page.relation, len(page.rows)) == (25, "eq", 3)
+    assert client.health()["log_id"]
+    assert client.receipts()
+
+
+def events_from_the_start(client: RealmClient, count: int) -> list[EventMessage]:
+    """The first events of the log, by stream; when they are here the service's tail has them."""
+    stream = client.stream(last_event_id=f"{client.health()['log_id']}-0")
+    messages = list(islice(stream, count))
+    stream.close()
+    return [message for message in messages if isinstance(message, EventMessage)]
+
+
+def test_the_stream_begins_with_a_snapshot_and_goes_on_with_events(client: RealmClient) -> None:
+    client.note("Before")
+    events_from_the_start(client, 1)
+    stream = client.stream({"channel": "system"})
+    snapshot = next(stream)
+    note = client.note("After")
+    message = next(stream)
+    stream.close()
+    assert isinstance(snapshot, SnapshotMessage)
+    assert [row.event.message for row in snapshot.rows] == ["Before"]
+    assert isinstance(message, EventMessage)
+    assert (message.event.id, message.event.message) == (note.id, "After")
+
+
+def test_the_state_is_that_of_docs_state(client: RealmClient) -> None:
+    client.post([make_event(number) for number in range(1, 4)])
+    assert [message.cursor for message in events_from_the_start(client, 3)] == [1, 2, 3]
+    answer = client.state()
+    assert answer["state"]["checkpoints"]["latest"]["step"] == 3
+    assert client.state("checkpoints")["totals"]["checkpoint_saved"] == 3
+    with pytest.raises(ServiceError) as caught:
+        client.state("nowhere")
+    assert (caught.value.status, caught.value.error) == (404, "unknown_section")
+    assert caught.value.hint
+
+
+def test_a_wrong_filter_is_told_in_the_words_of_the_service(client: RealmClient) -> None:
+    with pytest.raises(ServiceError) as caught:
+        client.query_page(severity="loud")
+    assert caught.value.status == 400
+    assert "severity" in str(caught.value)
+
+
+def test_a_restarted_service_is_followed_without_gap_or_repeat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "FIRST_WAIT_S", 0.05)
+    with running(tmp_path) as server:
+        port, client = server.ports[0], RealmClient(server.url)
+        client.post([make_event(number) for number in range(1, 6)])
+        stream = client.stream(last_event_id=f"{client.health()['log_id']}-0")
+        seen = list(islice(stream, 3))
+    with running(tmp_path, port), client:
+        client.post([make_event(number) for number in range(6, 9)])
+        seen += islice(stream, 5)
+        stream.close()
+    cursors = [message.cursor for message in seen if isinstance(message, EventMessage)]
+    assert cursors == [*range(1, 9)]

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from realm_telemetry.errors import LogError
-from realm_telemetry.log.connection import open_reader
-from realm_telemetry.log.producers import read_producers, read_receipts
+from realm_telemetry.log.reader import LogReader
 from realm_telemetry.wire import BatchProducer
 
 REFRESH_S: Final = 5.0
@@ -44,14 +43,11 @@ class ProducerBook:
     def _read(self, now_s: float) -> None:
         self._read_at_s = now_s
         try:
-            connection = open_reader(self._log_path)
+            with LogReader(self._log_path) as reader:
+                receipts = {each.producer: each for each in reader.receipts()}
+                infos = reader.producers()
         except LogError:
-            return  # no log in a plain OpenTelemetry SDK: the events say it themselves
-        try:
-            receipts = {each.producer: each for each in read_receipts(connection)}
-            infos = read_producers(connection)
-        finally:
-            connection.close()
+            return  # events go without: what they say of their producers is not worth a delay
         self._known = {
             info.producer: BatchProducer(
                 info.producer,

@@ -4,12 +4,15 @@ import fcntl
 import os
 import threading
 import time
+import weakref
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 _WORD: Final = 8
 _LONGEST_GAP_NS: Final = 20_000_000
+
+_locks: "weakref.WeakSet[WriterLock]" = weakref.WeakSet()
 
 
 class WriterLock:
@@ -28,8 +31,8 @@ class WriterLock:
         self._paths = tuple(f"{log_path}-writer.{end}" for end in ("lock", "turnstile"))
         self._thread_lock = threading.Lock()
         self._files: tuple[int, ...] = ()
-        self._owner = 0
         self._since_ns = 0
+        _locks.add(self)
 
     def __enter__(self) -> Self:
         self._thread_lock.acquire()
@@ -71,13 +74,19 @@ class WriterLock:
             self._files = ()
 
     def _open_files(self) -> tuple[int, ...]:
-        # flock belongs to the open file: a forked child that kept the parent's would hold and
-        # free the parent's lock as its own.
-        if self._owner != os.getpid() or not self._files:
+        if not self._files:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             self._files = tuple(os.open(path, flags, 0o600) for path in self._paths)
-            self._owner = os.getpid()
         return self._files
+
+    def leave_to_parent(self) -> None:
+        """Let go of descriptors that came by fork, without unlocking what the parent holds."""
+        # flock belongs to the open file: a child that kept it would hold the lock for as long as
+        # it lives, even with the parent killed.
+        for file in self._files:
+            os.close(file)
+        self._files = ()
+        self._thread_lock = threading.Lock()
 
     def _wait_for_gap(self, lock: int) -> None:
         until = int.from_bytes(os.pread(lock, _WORD, 0), "little")
@@ -85,3 +94,11 @@ class WriterLock:
         # A longer wait was written before this host last started.
         if 0 < wait <= _LONGEST_GAP_NS:
             time.sleep(wait / 1e9)
+
+
+def _after_fork() -> None:
+    for lock in list(_locks):
+        lock.leave_to_parent()
+
+
+os.register_at_fork(after_in_child=_after_fork)

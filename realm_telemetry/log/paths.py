@@ -67,7 +67,9 @@ _SINGLE: Final = (
 def paths_for(connection: sqlite3.Connection, filters: Filters) -> list[Path]:
     """The paths that could answer the filters, at least one; which is best is found by walking."""
     paths = [
-        Path(index, (column,), tuple((value,) for value in values), frozenset({field}))
+        Path(
+            index, (column,), tuple((value,) for value in dict.fromkeys(values)), frozenset({field})
+        )
         for field, column, index in _SINGLE
         if (values := getattr(filters, field))
     ]

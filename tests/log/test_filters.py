@@ -1,0 +1,212 @@
+"""The one set of filters."""
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from realm_telemetry.event import Event
+from realm_telemetry.log import Filters, InvalidFilterError, LogWriter, parse_filters, to_params
+from realm_telemetry.log.has import Has
+from realm_telemetry.log.reader import LogReader
+from realm_telemetry.log.times import parse_time
+
+from .conftest import HOUR, NOW, SECOND, make_event
+
+
+def clock() -> int:
+    return NOW
+
+
+def test_all_parameters_are_understood() -> None:
+    filters = parse_filters(
+        {
+            "channels": "jobs,eval",
+            "kind": ["job_started", "job_failed, eval_started"],
+            "severity": "error",
+            "hero": "dio",
+            "campaign": "c1",
+            "run": "r7",
+            "producer": "00112233445566AA",
+            "since": "15m",
+            "until": "now",
+            "q": " saved ",
+            "has": "job.id:a:b",
+            "not": ["status:ok"],
+            "limit": "7",
+            "cursor": "abc",
+        },
+        now_ns=clock,
+    )
+    assert filters == Filters(
+        channels=("jobs", "eval"),
+        kinds=("job_started", "job_failed", "eval_started"),
+        severities=("error",),
+        heroes=("dio",),
+        campaigns=("c1",),
+        runs=("r7",),
+        producers=("00112233445566aa",),
+        since_unix_nano=NOW - 900 * SECOND,
+        until_unix_nano=NOW,
+        q="saved",
+        has=(Has("job.id", "a:b"),),
+        has_not=(Has("status", "ok"),),
+        limit=7,
+        cursor="abc",
+    )
+    assert parse_filters(to_params(filters)) == filters
+
+
+def test_channel_and_its_alias_add_up() -> None:
+    assert parse_filters({"channel": "jobs", "channels": "eval"}).channels == ("jobs", "eval")
+
+
+def test_nothing_asked_for_means_everything() -> None:
+    assert parse_filters({"channel": "", "q": ""}) == Filters()
+    assert Filters().matches(make_event())
+
+
+@pytest.mark.parametrize(
+    ("params", "parameter", "hint"),
+    [
+        ({"chanel": "jobs"}, "chanel", "Did you mean channel?"),
+        ({"severity": "warn"}, "severity", "Did you mean warning?"),
+        ({"channels": "trainin"}, "channels", "Did you mean training?"),
+        ({"since": "last week"}, "since", "Write 15m"),
+        ({"limit": "0"}, "limit", "1 to 1000"),
+        ({"limit": "1001"}, "limit", "1 to 1000"),
+        ({"limit": "ten"}, "limit", "1 to 1000"),
+        ({"limit": "²"}, "limit", "1 to 1000"),
+        ({"has": "step"}, "has", "has=path:value"),
+        ({"has": 'a"b:1'}, "has", "has=path:value"),
+        ({"not": ":1"}, "not", "not=path:value"),
+        ({"q": "---"}, "q", "words"),
+    ],
+)
+def test_a_mistake_is_named_with_a_way_out(params: Any, parameter: str, hint: str) -> None:
+    with pytest.raises(InvalidFilterError) as caught:
+        parse_filters(params)
+    assert caught.value.parameter == parameter
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "nanos"),
+    [
+        ("now", NOW),
+        ("15m", NOW - 900 * SECOND),
+        ("24h ago", NOW - 24 * HOUR),
+        ("7D", NOW - 168 * HOUR),
+        ("2025-11-29", NOW),
+        ("2025-11-29T00:00:00Z", NOW),
+        ("2025-11-29T00:00:00.000000001Z", NOW + 1),
+        ("2025-11-29T00:00", NOW),
+        ("2025-11-29 01:00:00+01:00", NOW),
+        ("2025-11-29T01:00:00.5 01:00", NOW + SECOND // 2),
+        ("1764374400", NOW),
+        ("1764374400.25", NOW + SECOND // 4),
+        ("-86400", -24 * HOUR),
+    ],
+)
+def test_times_are_read_as_people_write_them(text: str, nanos: int) -> None:
+    assert parse_time(text, NOW) == nanos
+
+
+@pytest.mark.parametrize("text", ["", "soon", "2025-13-01", "12", "15 parsecs", "nan", "1e9"])
+def test_what_is_not_a_time_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        parse_time(text, NOW)
+
+
+_words = st.sampled_from(["alpha", "Beta gamma", "épée", "checkpoint_saved", "x-1"])
+_values = st.sampled_from(
+    ["1", "1.0", "0.1", "1e16", "true", "null", "a:b", "", "1.5", "10000000000000000", "nan"]
+)
+_details_values = st.sampled_from(
+    [1, 1.0, 0.1, 1e16, 10**16, True, False, None, "1", "a:b", "", "true", 1.5, 2**53 + 1, [1], {}]
+)
+_details = st.dictionaries(
+    st.sampled_from(["a", "a.b", "c", "d"]),
+    _details_values | st.dictionaries(st.sampled_from(["b", "e"]), _details_values, max_size=2),
+    max_size=3,
+)
+_few = {
+    "channels": ["jobs", "training"],
+    "kinds": ["job_started", "training_step"],
+    "severities": ["info", "error"],
+    "heroes": ["dio", "ada"],
+    "campaigns": ["c1"],
+    "runs": ["r1", "r2"],
+    "producers": ["00112233445566aa", "ffffffffffffffff"],
+}
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> list[Event]:
+    count = draw(st.integers(0, 12))
+    return [
+        make_event(
+            number,
+            channel=draw(st.sampled_from(_few["channels"])),
+            kind=draw(st.sampled_from(_few["kinds"])),
+            severity=draw(st.sampled_from(_few["severities"])),
+            hero_id=draw(st.none() | st.sampled_from(_few["heroes"])),
+            campaign_id=draw(st.none() | st.sampled_from(_few["campaigns"])),
+            run_id=draw(st.none() | st.sampled_from(_few["runs"])),
+            producer=draw(st.sampled_from(_few["producers"])),
+            message=draw(_words),
+            details=draw(_details),
+            time_unix_nano=NOW + draw(st.integers(-3, 3)) * HOUR // 2,
+        )
+        for number in range(1, count + 1)
+    ]
+
+
+_has = st.lists(
+    st.builds(Has, st.sampled_from(["a", "a.b", "c", "d.e"]), _values), max_size=2, unique=True
+).map(tuple)
+_times = st.none() | st.integers(-4, 4).map(lambda half: NOW + half * HOUR // 2)
+_filters = st.builds(
+    Filters,
+    **{  # type: ignore[arg-type]
+        name: st.lists(st.sampled_from(values), max_size=2, unique=True).map(tuple)
+        for name, values in _few.items()
+    },
+    since_unix_nano=_times,
+    until_unix_nano=_times,
+    has=_has,
+    has_not=_has,
+    limit=st.integers(1, 5),
+)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(batches(), st.lists(_filters, min_size=1, max_size=8))
+def test_sql_and_python_want_the_same_events(
+    tmp_path_factory: pytest.TempPathFactory, events: list[Event], wanted: list[Filters]
+) -> None:
+    path = tmp_path_factory.mktemp("log") / "jobs.db"
+    with LogWriter(path) as writer, LogReader(path) as reader:
+        writer.append(events)
+        for filters in wanted:
+            expected = [event.id for event in events if filters.matches(event)]
+            assert [row.event.id for row in reader.after(0, filters=filters)] == expected
+            pages = list(reader.export(filters))
+            assert sorted(row.event.id for row in pages) == sorted(expected)
+            order = [(row.event.time_unix_nano, row.cursor) for row in pages]
+            assert order == sorted(order, reverse=True)
+            page = reader.page(filters)
+            assert (page.total, page.relation) == (len(expected), "eq")
+            assert [row.cursor for row in page.rows] == [
+                row.cursor for row in pages[: filters.limit]
+            ]
+            bars = reader.histogram(filters, 7)
+            assert (bars.total, bars.relation) == (len(expected), "eq")
+
+
+@given(_filters)
+def test_filters_survive_as_parameters(filters: Filters) -> None:
+    assert parse_filters(to_params(filters)) == filters

@@ -8,6 +8,7 @@ two shippers could each lock a file of that name.
 import fcntl
 import os
 import struct
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,8 @@ from realm_telemetry.shipper.launch import LOCK_NAME
 _FLOCK = struct.Struct("hhqqi")  # struct flock: type, whence, start, len, pid
 _held: Final[dict[str, int]] = {}
 """The locks of this process: path -> pid, so that a forked child does not take them for its own."""
+# Record locks do not hold off threads of the same process, and closing a descriptor drops them.
+_mutex = threading.Lock()
 
 
 class ShipperLock:
@@ -28,8 +31,9 @@ class ShipperLock:
 
     def release(self) -> None:
         """Let another shipper in."""
-        del _held[self._path]
-        os.close(self._descriptor)
+        with _mutex:
+            del _held[self._path]
+            os.close(self._descriptor)
 
 
 def acquire(pipeline_dir: Path) -> ShipperLock | None:
@@ -38,8 +42,22 @@ def acquire(pipeline_dir: Path) -> ShipperLock | None:
     Raises OSError if the lock file cannot be made.
     """
     path = os.path.realpath(pipeline_dir / LOCK_NAME)
-    if _held.get(path) == os.getpid():
-        return None
+    with _mutex:
+        return None if _is_own(path) else _lock(path)
+
+
+def is_held(pipeline_dir: Path) -> bool:
+    """Whether a shipper runs for this pipeline; asks without taking the lock."""
+    path = os.path.realpath(pipeline_dir / LOCK_NAME)
+    with _mutex:
+        return _is_own(path) or _is_locked(path)
+
+
+def _is_own(path: str) -> bool:
+    return _held.get(path) == os.getpid()
+
+
+def _lock(path: str) -> ShipperLock | None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -52,11 +70,7 @@ def acquire(pipeline_dir: Path) -> ShipperLock | None:
     return ShipperLock(path, descriptor)
 
 
-def is_held(pipeline_dir: Path) -> bool:
-    """Whether a shipper runs for this pipeline; asks without taking the lock."""
-    path = os.path.realpath(pipeline_dir / LOCK_NAME)
-    if _held.get(path) == os.getpid():
-        return True
+def _is_locked(path: str) -> bool:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
@@ -67,3 +81,12 @@ def is_held(pipeline_dir: Path) -> bool:
     finally:
         os.close(descriptor)
     return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
+
+
+def _renew_mutex() -> None:
+    global _mutex
+    _mutex = threading.Lock()
+
+
+# A thread of the parent may hold it at the moment of the fork.
+os.register_at_fork(after_in_child=_renew_mutex)

@@ -55,9 +55,7 @@ def spawn(shippers):
     def start(lab):
         command = [sys.executable, "-P", "-m", "realm_telemetry.shipper", "--pipeline"]
         children.append(
-            subprocess.Popen(
-                [*command, str(lab.pipeline_dir)], env=shipper_environment(), cwd="/"
-            )
+            subprocess.Popen([*command, str(lab.pipeline_dir)], env=shipper_environment(), cwd="/")
         )
         return children[-1]
 

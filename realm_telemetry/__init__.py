@@ -74,9 +74,9 @@ from realm_telemetry.telemetry import (
     emit,
     flush,
     flush_problem,
+    get_telemetry,
     register_kind,
     shutdown,
-    telemetry,
 )
 from realm_telemetry.version import __version__
 
@@ -114,6 +114,7 @@ __all__ = [
     "flush",
     "flush_problem",
     "forge_batch_ready",
+    "get_telemetry",
     "hero_updated",
     "job_cancelled",
     "job_claimed",
@@ -137,7 +138,6 @@ __all__ = [
     "server_stopped",
     "shutdown",
     "skill_level_up",
-    "telemetry",
     "title_earned",
     "training_cancelled",
     "training_completed",

@@ -35,13 +35,15 @@ class Early:
         self._on_first = on_first
 
     def append(self, payload: bytes, urgent: bool = False) -> int:
-        """Begin a buffer, let the owner join a pipeline, append to what is then current."""
+        """Begin a buffer and let the owner join a pipeline; the event goes to what is current then.
+
+        Raises SpoolClosedError always.
+        """
         global current
         buffer = MemoryWriter(new_producer(), max_events=MAX_EARLY_EVENTS)
         if current is self: current = buffer  # fmt: skip # noqa: E701
         self._on_first()
-        self.producer, number = append(payload, urgent=urgent)
-        return number
+        raise SpoolClosedError
 
 
 class Ended:

@@ -231,7 +231,8 @@ def _trace_context() -> tuple[str | None, str | None, int]:
 
 def _keep(event: Event) -> Event:
     """Append an event that needs care: made safe, cut to the limit, or after a hand-over."""
-    fitted = fit_event(make_safe(event))
+    run_id = event.run_id or _base.run_id  # the first event of a child is what joins its pipeline
+    fitted = fit_event(make_safe(msgspec.structs.replace(event, run_id=run_id)))
     payload = encode_msgpack(
         (
             fitted.time_unix_nano,

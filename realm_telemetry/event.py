@@ -13,6 +13,8 @@ Severity = Literal["info", "success", "warning", "error"]
 CHANNELS: Final[tuple[str, ...]] = get_args(Channel)
 SEVERITIES: Final[tuple[str, ...]] = get_args(Severity)
 
+_HEX: Final = frozenset("0123456789abcdefABCDEF")
+
 LATE_AFTER_NS: Final = 60 * 1_000_000_000
 """An event that arrives this long after its time is late."""
 
@@ -87,10 +89,6 @@ def split_event_id(event_id: str) -> tuple[str, int]:
 
     Raises InvalidEventError unless it is 32 hex digits.
     """
-    try:
-        if len(event_id) != 32:
-            raise ValueError
-        int(event_id[:16], 16)
-        return event_id[:16].lower(), int(event_id[16:], 16)
-    except ValueError:
-        raise InvalidEventError(f"event id must be 32 hex digits, got {event_id!r}") from None
+    if len(event_id) != 32 or not _HEX.issuperset(event_id):
+        raise InvalidEventError(f"event id must be 32 hex digits, got {event_id!r}")
+    return event_id[:16].lower(), int(event_id[16:], 16)

@@ -26,9 +26,9 @@ __all__ = [
     "emit",
     "flush",
     "flush_problem",
+    "get_telemetry",
     "register_kind",
     "shutdown",
-    "telemetry",
 ]
 
 _active: Telemetry | None = None
@@ -126,7 +126,7 @@ def shutdown(timeout_s: float = 2.0) -> bool:
         return delivered
 
 
-def telemetry() -> Telemetry | None:
+def get_telemetry() -> Telemetry | None:
     """What `configure` set up; None before it."""
     return _active
 

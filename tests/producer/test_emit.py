@@ -180,9 +180,9 @@ def test_an_unknown_kind_is_recorded_as_system_info(producer: realm.Telemetry) -
 def test_a_registered_kind_has_its_channel_and_message(producer: realm.Telemetry) -> None:
     """And the log is told of it."""
     realm.register_kind(
-        "gradient_exploded", channel="training", severity="warning", message="Norm {norm:.1f}"
+        "norm_exploded", channel="training", severity="warning", message="Norm {norm:.1f}"
     )
-    event = realm.emit("gradient_exploded", norm=12.345)
+    event = realm.emit("norm_exploded", norm=12.345)
     assert (event.channel, event.severity) == ("training", "warning")
     assert event.message == "Norm 12.3"
 

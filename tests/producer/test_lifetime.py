@@ -1,0 +1,229 @@
+"""From before `configure` to after `shutdown`, in processes of their own."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HEAD = "import json, os, sys, time, realm_telemetry as realm\nHOME = sys.argv[1]\n"
+
+
+def run(home: Path, code: str, **environ: str) -> tuple[Any, str]:
+    """Run a program; the JSON of its last line, and what it wrote to stderr."""
+    import os
+
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("REALM_", "OTEL_", "PYTEST"))}
+    answer = subprocess.run(
+        [sys.executable, "-c", HEAD + code, str(home)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=clean | environ,
+    )
+    assert answer.returncode == 0, answer.stderr
+    lines = answer.stdout.splitlines()
+    return (json.loads(lines[-1]) if lines else None), answer.stderr
+
+
+def test_events_before_configure_are_kept_up_to_a_thousand(tmp_path: Path) -> None:
+    """At the bound kept, above it dropped, counted and reported; one warning."""
+    numbers, errors = run(
+        tmp_path,
+        "early = [realm.emit('note', 'n').number for _ in range(1003)]\n"
+        "realm.configure(home=HOME, exporters=['battle_log'])\n"
+        "late = realm.emit('note', 'late')\n"
+        "realm.flush(10)\n"
+        "import sqlite3; db = sqlite3.connect(HOME + '/vault/jobs.db')\n"
+        "rows = db.execute('SELECT kind, COUNT(*) FROM battle_log GROUP BY kind').fetchall()\n"
+        "print(json.dumps([early[999:], late.number, dict(rows)]))",
+    )
+    early, late, rows = numbers
+    assert early == [1000, 0, 0, 0]
+    assert late == 1002, "after the 1,000 and the report of the drop"
+    assert rows == {"note": 1001, "events_dropped": 1}
+    assert errors.count("emit() before configure()") == 1
+
+
+def test_without_configure_nothing_breaks(tmp_path: Path) -> None:
+    """Events are complete, and one warning says they will be lost."""
+    number, errors = run(tmp_path, "print(json.dumps(realm.training_step(step=1, loss=2).number))")
+    assert number == 1
+    assert errors.count("\n") == 1
+
+
+def test_after_shutdown_events_are_refused_and_said_once(tmp_path: Path) -> None:
+    """The number is 0; nothing raises."""
+    numbers, errors = run(
+        tmp_path,
+        "realm.configure(home=HOME, exporters=['battle_log'])\n"
+        "realm.emit('note', 'n'); realm.shutdown(); realm.shutdown()\n"
+        "print(json.dumps([realm.emit('note', 'n').number for _ in range(3)]))",
+    )
+    assert numbers == [0, 0, 0]
+    assert errors.count("after shutdown()") == 1
+
+
+def test_configure_after_shutdown_begins_a_new_producer(tmp_path: Path) -> None:
+    """With an id of its own, numbered from 1."""
+    events, _ = run(
+        tmp_path,
+        "ids = []\n"
+        "for _ in range(2):\n"
+        "    t = realm.configure(home=HOME, exporters=['battle_log'])\n"
+        "    ids.append(realm.emit('note', 'n').id); assert realm.flush(10)\n"
+        "    realm.shutdown()\n"
+        "print(json.dumps(ids))",
+    )
+    assert events[0] != events[1]
+    assert all(event.endswith("0000000000000001") for event in events)
+
+
+def test_configure_twice_is_harmless_and_other_settings_warn(tmp_path: Path) -> None:
+    """The first stay."""
+    same, errors = run(
+        tmp_path,
+        "a = realm.configure(home=HOME, service_name='a', shipper='none')\n"
+        "b = realm.configure(home=HOME, service_name='a', shipper='none')\n"
+        "c = realm.configure(home=HOME, service_name='c', shipper='none')\n"
+        "print(json.dumps([a is b, a is c, c.settings.service_name]))",
+    )
+    assert same == [True, True, "a"]
+    assert errors.count("called again with other settings") == 1
+
+
+def test_the_sdks_off_switch_keeps_nothing(tmp_path: Path) -> None:
+    """Events are built and returned; no file is made."""
+    answer, _ = run(
+        tmp_path / "home",
+        "t = realm.configure(home=HOME)\n"
+        "e = [realm.emit('note', 'n').number for _ in range(2)]\n"
+        "print(json.dumps([t is None, e, realm.flush(), os.path.exists(HOME)]))",
+        OTEL_SDK_DISABLED="true",
+    )
+    assert answer == [True, [1, 2], True, False]
+
+
+def test_flush_says_what_is_missing(tmp_path: Path) -> None:
+    """Without a shipper nothing reaches the log; with a dead service, not every exporter."""
+    answer, _ = run(
+        tmp_path,
+        "realm.configure(home=HOME, shipper='none')\n"
+        "realm.emit('note', 'n'); ok = realm.flush(0.05)\n"
+        "print(json.dumps([ok, realm.flush_problem()]))",
+    )
+    assert answer == [
+        False,
+        "1 of 1 events are in the spool, not yet in the log "
+        "(shipper='none': run `realm ship --once`)",
+    ]
+    answer, _ = run(
+        tmp_path,
+        "realm.configure(home=HOME, service_url='http://127.0.0.1:9')\n"
+        "realm.emit('note', 'n'); ok = realm.flush(3)\n"
+        "print(json.dumps([ok, realm.flush_problem()]))",
+    )
+    assert answer[0] is False
+    assert answer[1].startswith("1 of 1 events wait for an exporter: exporter realm_service")
+
+
+def test_exit_with_a_dead_service_takes_no_time(tmp_path: Path) -> None:
+    """A live shipper goes on alone: shutdown must not wait for its deadline."""
+    seconds, _ = run(
+        tmp_path,
+        "realm.configure(home=HOME, service_url='http://127.0.0.1:9')\n"
+        "[realm.training_step(step=i, loss=1) for i in range(500)]; time.sleep(1.5)\n"
+        "begin = time.monotonic(); realm.shutdown(); print(json.dumps(time.monotonic() - begin))",
+    )
+    assert seconds < 1.0, "its deadline would be 2 s; the benchmark holds the 150 ms"
+
+
+@pytest.mark.parametrize(
+    ("environ", "waits"),
+    [({"SLURM_JOB_ID": "1"}, True), ({"KUBERNETES_SERVICE_HOST": "k"}, True), ({}, False)],
+)
+def test_where_nothing_outlives_the_process_it_waits(
+    tmp_path: Path, environ: dict[str, str], waits: bool
+) -> None:
+    """In Slurm and Kubernetes everything is in the log when shutdown returns."""
+    stored, _ = run(
+        tmp_path,
+        "realm.configure(home=HOME, exporters=['battle_log'])\n"
+        "[realm.training_step(step=i, loss=1) for i in range(200)]\n"
+        "begin = time.monotonic(); done = realm.shutdown(10)\n"
+        "print(json.dumps([done, time.monotonic() - begin]))",
+        **environ,
+    )
+    done, seconds = stored
+    assert done is True if waits else seconds < 1.0
+
+
+def test_a_thread_shipper_takes_exporters_given_as_objects(tmp_path: Path) -> None:
+    """They get every event, in order, before shutdown returns."""
+    answer, _ = run(
+        tmp_path,
+        "class Mine:\n"
+        "    seen = []\n"
+        "    def export_events(self, events): self.seen += [e.number for e in events]\n"
+        "    def shutdown(self): pass\n"
+        "    def force_flush(self, timeout_millis=0): return True\n"
+        "mine = Mine()\n"
+        "realm.configure(home=HOME, exporters=['battle_log', mine])\n"
+        "[realm.training_step(step=i, loss=1) for i in range(300)]\n"
+        "ok = realm.flush(10); realm.shutdown()\n"
+        "print(json.dumps([ok, realm.flush_problem(), mine.seen == list(range(1, 301))]))",
+    )
+    assert answer[0] is True, answer
+    assert answer[2] is True
+
+
+def test_a_child_joins_its_parents_pipeline(tmp_path: Path) -> None:
+    """Started with nothing but the environment, it is in the same home under the same name."""
+    answer, _ = run(
+        tmp_path,
+        "import subprocess\n"
+        "t = realm.configure(home=HOME, service_name='parent', shipper='none', run_id='r1')\n"
+        'code = \'import realm_telemetry as r; e = r.emit("note", "n"); \'\\\n'
+        "  't = r.get_telemetry(); print(t.settings.service_name, t.pipeline_dir, e.run_id)'\n"
+        "child = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)\n"
+        "print(json.dumps([child.stdout.split(), child.stderr, str(t.pipeline_dir)]))",
+    )
+    (name, pipeline, run_id), child_errors, expected = answer
+    assert (name, pipeline, run_id) == ("parent", expected, "r1")
+    assert child_errors == ""
+
+
+def test_a_home_that_cannot_be_written_is_not_the_end(tmp_path: Path) -> None:
+    """The spool goes to the next place; emit works."""
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    runtime = tmp_path / "runtime"
+    answer, _ = run(
+        blocked,
+        "t = realm.configure(home=HOME, shipper='none')\n"
+        "print(json.dumps([realm.emit('note', 'n').number, str(t.pipeline_dir)]))",
+        XDG_RUNTIME_DIR=str(runtime),
+    )
+    assert answer[0] == 1
+    assert answer[1].startswith(str(runtime / "realm" / "spool"))
+
+
+def test_a_script_of_an_instant_is_shipped_too(tmp_path: Path) -> None:
+    """It ends before its keeper has done a round; the shipper was started all the same."""
+    run(tmp_path, "realm.configure(home=HOME, exporters=['battle_log']); realm.emit('note', 'n')")
+    import sqlite3
+
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            with sqlite3.connect(tmp_path / "vault" / "jobs.db") as database:
+                found = database.execute("SELECT COUNT(*) FROM battle_log").fetchone()[0]
+            if found == 1:
+                return
+        except sqlite3.OperationalError:
+            pass
+        time.sleep(0.05)
+    pytest.fail("the event did not reach the log")

@@ -1,0 +1,118 @@
+"""Where settings come from, and what is said when one is wrong."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from realm_telemetry.config import MIN_SPOOL_BYTES, SETTINGS, Settings, load_settings
+from realm_telemetry.errors import ConfigError
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "configuration.md"
+
+
+def load(home: Path, environ: dict[str, str] | None = None, **arguments: Any) -> Settings:
+    return load_settings({"home": home, **arguments}, environ=environ or {})
+
+
+def test_arguments_win_over_environment_over_the_parent_over_the_file(tmp_path: Path) -> None:
+    """One layer is taken away at a time."""
+    (tmp_path / "realm.toml").write_text('service_url = "http://file:1"\n')
+    environ = {"REALM_SERVICE_URL": "http://environment:1"}
+    inherited = {"service_url": "http://parent:1"}
+    arguments = {"home": tmp_path, "service_url": "http://argument:1"}
+
+    def resolve(*layers: dict[str, Any]) -> str:
+        return load_settings(layers[0], environ=layers[1], inherited=layers[2]).service_url
+
+    assert resolve(arguments, environ, inherited) == "http://argument:1"
+    assert resolve({"home": tmp_path}, environ, inherited) == "http://environment:1"
+    assert resolve({"home": tmp_path}, {}, inherited) == "http://parent:1"
+    assert resolve({"home": tmp_path}, {}, {}) == "http://file:1"
+    (tmp_path / "realm.toml").unlink()
+    assert resolve({"home": tmp_path}, {}, {}) == "http://127.0.0.1:8866"
+
+
+def test_opentelemetrys_variables_are_honoured(tmp_path: Path) -> None:
+    """Service name, resource attributes with percent-encoding, and the off switch."""
+    environ = {
+        "OTEL_SERVICE_NAME": "named",
+        "OTEL_RESOURCE_ATTRIBUTES": "team=a%20b,deployment.environment.name=lab,broken",
+        "OTEL_SDK_DISABLED": "TRUE",
+    }
+    settings = load(tmp_path, environ)
+    assert settings.service_name == "named"
+    assert settings.resource == {"team": "a b", "deployment.environment.name": "lab"}
+    assert settings.disabled
+    by_attribute = load(tmp_path, {"OTEL_RESOURCE_ATTRIBUTES": "service.name=other"})
+    assert by_attribute.service_name == "other"
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"REALM_SHIPPER": "proces"}, "REALM_SHIPPER: 'proces' is none of process, thread, none"),
+        ({"REALM_SERVICE_URL": "localhost:8866"}, "begin with http:// or https://"),
+        ({"REALM_MAX_SPOOL_BYTES": "many"}, "needs a whole number of bytes"),
+        ({"REALM_EXIT_WAIT": "maybe"}, "is none of auto, always, never"),
+        ({"REALM_DURABILITY": "disk"}, "is none of process, power"),
+    ],
+)
+def test_a_wrong_value_names_the_setting_and_the_fix(
+    tmp_path: Path, environ: dict[str, str], message: str
+) -> None:
+    """And where to read more."""
+    with pytest.raises(ConfigError, match=r"See docs/configuration\.md") as raised:
+        load(tmp_path, environ)
+    assert message in str(raised.value)
+
+
+def test_a_wrong_token_is_not_shown(tmp_path: Path) -> None:
+    """Messages end up in logs."""
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path, token=["hunter2"])
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("size", "accepted"),
+    [(MIN_SPOOL_BYTES - 1, False), (MIN_SPOOL_BYTES, True), (MIN_SPOOL_BYTES + 1, True)],
+)
+def test_the_spool_bound_has_a_least_value(tmp_path: Path, size: int, accepted: bool) -> None:
+    """Below one segment a spool would be useless."""
+    if accepted:
+        assert load(tmp_path, max_spool_bytes=size).max_spool_bytes == size
+    else:
+        with pytest.raises(ConfigError, match="at least"):
+            load(tmp_path, max_spool_bytes=size)
+
+
+def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
+    """In the file as in the call."""
+    (tmp_path / "realm.toml").write_text('servce_name = "x"\n')
+    with pytest.raises(ConfigError, match="Did you mean service_name"):
+        load(tmp_path)
+
+
+def test_a_file_that_is_not_toml_names_the_line(tmp_path: Path) -> None:
+    """The parser's own words are in the message."""
+    (tmp_path / "realm.toml").write_text("a = 1\nb = = 2\n")
+    with pytest.raises(ConfigError, match=r"is not TOML.*line 2"):
+        load(tmp_path)
+
+
+def test_objects_make_the_shipper_a_thread(tmp_path: Path) -> None:
+    """No other process could use them; asked for a process, it is refused with the reason."""
+    assert load(tmp_path, exporters=["battle_log", object()]).shipper == "thread"
+    with pytest.raises(ConfigError, match="is an object of this process"):
+        load(tmp_path, exporters=[object()], shipper="process")
+
+
+def test_every_setting_is_documented() -> None:
+    """With its environment variables."""
+    text = DOCUMENT.read_text()
+    for name, setting in SETTINGS.items():
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{name}`"))
+        assert all(f"`{variable}`" in row for variable in setting.variables)
+    fields = set(Settings.__struct_fields__)
+    assert fields == {"home", *SETTINGS}

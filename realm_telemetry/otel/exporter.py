@@ -95,9 +95,11 @@ class EventExporter(LogRecordExporter):
         try:
             self._try_again_until(time.monotonic() + RETRY_FOR_S, events)
         except ExportError as error:
+            if not self._failing:
+                # The SDK only learns that it failed; a person wants to know why. Once: where
+                # logging itself is exported, each report is one more record to lose.
+                _logger.warning("%s lost %d records: %s", self.name, len(events), error)
             self._failing = True
-            # The SDK only learns that it failed; a person wants to know why.
-            _logger.warning("%s lost %d records: %s", self.name, len(events), error)
             return LogRecordExportResult.FAILURE
         self._failing = False
         return LogRecordExportResult.SUCCESS

@@ -52,16 +52,10 @@ def foreign_event(record: ReadableLogRecord | ReadWriteLogRecord, read: Attribut
     Whatever has no field of its own is among the details, under OpenTelemetry's names.
     """
     details, fields = dict(read.details), read.fields
-    log_record, scope = record.log_record, record.instrumentation_scope
+    log_record = record.log_record
     kind = _kind(log_record, fields, details)
     severity = _severity(log_record, fields, details)
-    source = fields.get(names.SOURCE)
-    if scope is not None:
-        source = _source(scope, source, details)
-    if record.resource is not None and record.resource.attributes:
-        add_detail(details, "otel.resource", json_value(dict(record.resource.attributes)))
-    if dropped := getattr(record, "dropped_attributes", 0):
-        add_detail(details, "otel.dropped_attributes_count", dropped)
+    source = _source(record, fields.get(names.SOURCE), details)
     event = Event(
         kind,
         _channel(log_record, fields, kind),
@@ -153,17 +147,23 @@ def _message(body: Any, kind: str, details: dict[str, Any]) -> str:
     return value_text(body)
 
 
-def _source(scope: Any, source: str | None, details: dict[str, Any]) -> str | None:
-    """Return the source, the scope's name if there is no other; the rest goes to the details."""
+def _source(
+    record: ReadableLogRecord | ReadWriteLogRecord, source: str | None, details: dict[str, Any]
+) -> str | None:
+    """Return the source, the scope's name if there is no other; scope and resource are kept."""
+    scope = record.instrumentation_scope
+    name = safe_text(scope.name or "") if scope else ""
     for key, value in (
-        ("otel.scope.name", scope.name if source else None),
-        ("otel.scope.version", scope.version),
-        ("otel.scope.schema_url", scope.schema_url),
-        ("otel.scope.attributes", dict(scope.attributes or {})),
+        ("otel.scope.name", name if source else None),
+        ("otel.scope.version", scope and scope.version),
+        ("otel.scope.schema_url", scope and scope.schema_url),
+        ("otel.scope.attributes", dict((scope and scope.attributes) or {})),
+        ("otel.resource", dict(record.resource.attributes) if record.resource else {}),
+        ("otel.dropped_attributes_count", record.dropped_attributes),
     ):
         if value:
             add_detail(details, key, json_value(value))
-    return source or safe_text(scope.name or "") or None
+    return source or name or None
 
 
 def _with_id(event: Event, fields: Mapping[str, str]) -> Event:

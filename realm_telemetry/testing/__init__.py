@@ -8,8 +8,8 @@ from realm_telemetry.testing.conformance import (
     ConformanceError,
     Subject,
     check_exporter,
-    sample_events,
 )
+from realm_telemetry.testing.samples import sample_events
 
 __all__ = [
     "CASES",

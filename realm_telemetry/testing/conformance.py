@@ -15,9 +15,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from realm_telemetry.errors import ExportError
-from realm_telemetry.event import SEVERITIES, Event
+from realm_telemetry.event import Event
 from realm_telemetry.otel import to_log_record
 from realm_telemetry.otel.sdk import LogRecordExportResult, Resource
+from realm_telemetry.testing.samples import sample_events
 
 FULL_BATCH: Final = 512
 """The largest batch a shipper hands over."""
@@ -57,25 +58,6 @@ class Case(NamedTuple):
 
     def __str__(self) -> str:
         return self.name
-
-
-def sample_events(count: int, first: int = 1, producer: str = "c0" * 8) -> list[Event]:
-    """Return events like a training run's, numbered from `first`."""
-    return [
-        Event(
-            "training_step",
-            "training",
-            SEVERITIES[number % 4],
-            f"Step {number}",
-            {"step": number, "loss": 1 / number, "nested": {"path": ["a", None, True]}},
-            1_764_374_400_000_000_000 + number,
-            producer,
-            number,
-            hero_id="dio",
-            observed_unix_nano=1_764_374_401_000_000_000 + number,
-        )
-        for number in range(first, first + count)
-    ]
 
 
 def _require(kept: bool, problem: str) -> None:

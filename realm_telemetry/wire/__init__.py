@@ -2,10 +2,6 @@
 
 from realm_telemetry.wire.codec import (
     CONTENT_TYPE,
-    Batch,
-    BatchAnswer,
-    BatchProducer,
-    Rejected,
     decode_answer,
     decode_batch,
     encode_answer,
@@ -13,6 +9,7 @@ from realm_telemetry.wire.codec import (
     read_batch,
 )
 from realm_telemetry.wire.limits import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
+from realm_telemetry.wire.messages import Batch, BatchAnswer, BatchProducer, Rejected
 
 __all__ = [
     "CONTENT_TYPE",

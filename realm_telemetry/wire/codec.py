@@ -19,6 +19,7 @@ from realm_telemetry.wire.limits import (
     MAX_READ_ENTRIES,
     check_shape,
 )
+from realm_telemetry.wire.messages import Batch, BatchAnswer, BatchProducer, Rejected
 from realm_telemetry.wire.v1 import event_pb2 as pb
 
 CONTENT_TYPE: Final = "application/x-protobuf"
@@ -29,51 +30,6 @@ _SEVERITIES: Final = frozenset(SEVERITIES)
 _to_json = msgspec.json.Encoder().encode
 _from_json = msgspec.json.Decoder(dict[str, Any]).decode
 _JSON_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-
-class BatchProducer(msgspec.Struct, frozen=True):
-    """A producer whose events are in a batch, as its receiver's log registers it.
-
-    resource: OpenTelemetry resource attributes, JSON values.
-    history: whether it asked for its events to be kept.
-    emitted, dropped: its receipt, None where the sender does not know.
-    """
-
-    producer: str
-    pipeline: str = ""
-    resource: dict[str, Any] = {}
-    history: bool = False
-    clock_offset_ns: int = 0
-    emitted: int | None = None
-    dropped: int | None = None
-    ended: bool = False
-
-
-class Rejected(msgspec.Struct, frozen=True):
-    """An event that will never be accepted, and why."""
-
-    event_id: str
-    reason: str
-
-
-class Batch(msgspec.Struct, frozen=True):
-    """A decoded batch.
-
-    rejected: those whose values no event can have, each whole; they are not among `events`.
-    """
-
-    events: list[Event]
-    producers: list[BatchProducer] = []
-    rejected: list[Rejected] = []
-
-
-class BatchAnswer(msgspec.Struct, frozen=True):
-    """What became of a batch; duplicates are as good as accepted."""
-
-    accepted: int
-    duplicates: int = 0
-    rejected: list[Rejected] = []
-    log_id: str = ""
 
 
 def encode_batch(

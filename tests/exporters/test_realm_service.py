@@ -1,6 +1,7 @@
 """The realm_service exporter against a real HTTP server that behaves badly."""
 
 import gzip
+import logging
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -8,6 +9,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 from realm_exporter_realm_service import RealmServiceExporter
@@ -272,6 +274,17 @@ def test_a_proxy_setting_does_not_catch_loopback(
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     make().export_events(EVENTS)
     assert server.events == EVENTS
+
+
+def test_its_own_requests_are_not_logged(
+    make: Make, server: BrokenServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A program that exports its logging would otherwise export for ever."""
+    with caplog.at_level(logging.DEBUG):
+        make().export_events(EVENTS)
+        assert [each for each in caplog.records if each.name.startswith("http")] == []
+        httpx.get(server.url + "/health", trust_env=False)
+    assert [each for each in caplog.records if each.name.startswith("http")]
 
 
 @pytest.mark.parametrize(

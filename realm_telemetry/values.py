@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from realm_telemetry.conversions import MAX_INT, key_text, to_json_value
+from realm_telemetry.conversions import MAX_INT, MIN_INT, key_text, to_json_value
 from realm_telemetry.event import Event
 from realm_telemetry.limits import (
     CONTEXT_FIELDS,
@@ -54,7 +54,9 @@ def clean_fields(fields: dict[str, Any]) -> tuple[dict[str, Any], bool]:
             if kind is float:
                 if value - value == 0.0:  # not so for NaN and the infinities
                     continue
-            elif kind is str or kind is bool or value is None or (kind is int and value <= MAX_INT):
+            elif kind is str or kind is bool or value is None:
+                continue
+            elif kind is int and MIN_INT <= value <= MAX_INT:  # noqa: SIM114 - the likelier first
                 continue
             break
         else:

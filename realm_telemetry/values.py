@@ -54,9 +54,9 @@ def clean_fields(fields: dict[str, Any]) -> tuple[dict[str, Any], bool]:
             if kind is float:
                 if value - value == 0.0:  # not so for NaN and the infinities
                     continue
-            elif kind is str or kind is bool or value is None:
+            elif kind is str or kind is bool or value is None:  # noqa: SIM114 - shorter apart
                 continue
-            elif kind is int and MIN_INT <= value <= MAX_INT:  # noqa: SIM114 - the likelier first
+            elif kind is int and MIN_INT <= value <= MAX_INT:
                 continue
             break
         else:

@@ -1,0 +1,18 @@
+"""The command line: `realm`, and `python -m realm_telemetry`."""
+
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; docs/cli.md lists the codes.
+
+    arguments: without the program's name; those of this process by default.
+    """
+    from realm_telemetry.cli.group import realm
+
+    try:
+        realm.main(sys.argv[1:] if arguments is None else list(arguments), prog_name="realm")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    return 0

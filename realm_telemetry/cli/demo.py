@@ -1,0 +1,39 @@
+"""`realm demo`: a real lab on this machine."""
+
+import click
+
+from realm_telemetry.cli.command import command, given_home
+
+
+@command(
+    examples=(
+        ("realm demo", "The lab and the service, until Ctrl-C."),
+        ("realm demo --once", "One campaign with a summary; exit code 0 if all arrived."),
+        (
+            "realm demo --once --quick --port 0 --battle-log-port 0 --ui-port 0",
+            "A campaign of seconds, on any free ports.",
+        ),
+    )
+)
+@click.option("--once", is_flag=True, help="End after one campaign, with a summary.")
+@click.option("--quick", is_flag=True, help="A campaign of seconds.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=8866, show_default=True)
+@click.option("--battle-log-port", type=click.IntRange(0, 65_535), default=8767, show_default=True)
+@click.option("--ui-port", type=click.IntRange(0, 65_535), default=8888, show_default=True)
+def demo(once: bool, quick: bool, port: int, battle_log_port: int, ui_port: int) -> int:
+    """Train a real network and watch its events arrive in both views.
+
+    A training process, two job workers and the service, each for real; one job fails and one
+    worker is killed on purpose. Its home is .demo/realm here, whatever REALM_HOME says, unless
+    --home names another.
+    """
+    from realm_telemetry.demo import run
+
+    return run(
+        home=given_home(),
+        once=once,
+        quick=quick,
+        port=port,
+        battle_log_port=battle_log_port,
+        ui_port=ui_port,
+    )

@@ -1,0 +1,74 @@
+"""`realm doctor`: looks at everything between emit and the views."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import click
+
+from realm_telemetry.cli.command import command, json_option, settings, timeout_option
+from realm_telemetry.cli.examine.finding import MARKS, STYLES, Check, Finding, Subject
+from realm_telemetry.cli.examine.home import check_file_system, check_home, check_spool_place
+from realm_telemetry.cli.examine.log_file import check_lock, check_log
+from realm_telemetry.cli.examine.round_trip import check_round_trip
+from realm_telemetry.cli.examine.service import check_service
+from realm_telemetry.cli.examine.shipping import check_exporters, check_shipping
+from realm_telemetry.cli.problems import EXIT_PROBLEM
+from realm_telemetry.cli.terminal import colour, json_document, line
+from realm_telemetry.console import printable
+
+CHECKS: Final[tuple[Check, ...]] = (
+    check_home,
+    check_file_system,
+    check_spool_place,
+    check_log,
+    check_lock,
+    check_exporters,
+    check_service,
+    check_shipping,
+)
+"""In the order of an event's path; the round trip comes last."""
+
+
+@command(
+    examples=(
+        ("realm doctor", "Examine the home in use."),
+        ("realm doctor --no-round-trip --json", "Without emitting an event, for a program."),
+    )
+)
+@click.option("--round-trip/--no-round-trip", default=True, help="Whether to emit an event.")
+@timeout_option(10.0, "The longest that any one check may wait.")
+@json_option("Print one JSON object: healthy, home, findings.")
+def doctor(round_trip: bool, timeout_s: float, as_json: bool) -> int:
+    """Examine the whole path of an event and say what to do.
+
+    ✓ is well, ! is worth knowing, ✗ has to be mended. The round trip emits a note on the debug
+    channel, as a producer of its own, and waits until the log and the running service have it.
+    Exit code 1 if there is a ✗.
+    """
+    subject = Subject(settings(), timeout_s)
+    checks = (*CHECKS, check_round_trip) if round_trip else CHECKS
+    findings = []
+    for finding in examine(subject, checks):
+        findings.append(finding)
+        if not as_json:
+            _print(finding)
+    healthy = all(finding.level != "problem" for finding in findings)
+    if as_json:
+        home = str(subject.settings.home)
+        json_document({"healthy": healthy, "home": home, "findings": findings})
+    return 0 if healthy else EXIT_PROBLEM
+
+
+def examine(subject: Subject, checks: tuple[Check, ...] = CHECKS) -> Iterator[Finding]:
+    """Yield the findings of some checks as they are made."""
+    for check in checks:
+        yield from check(subject)
+
+
+def _print(finding: Finding) -> None:
+    mark = MARKS[finding.level]
+    if colour():
+        mark = click.style(mark, STYLES[finding.level], bold=True)
+    line(f"{mark} {finding.check}: {printable(finding.message)}")
+    if finding.fix:
+        line(f"    {printable(finding.fix)}")

@@ -1,0 +1,42 @@
+"""What an examination finds, and what it works with."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Literal
+
+import msgspec
+
+from realm_telemetry.config import Settings
+
+Level = Literal["ok", "warning", "problem"]
+
+MARKS: Final[dict[str, str]] = {"ok": "✓", "warning": "!", "problem": "✗"}
+STYLES: Final[dict[str, str]] = {"ok": "green", "warning": "yellow", "problem": "red"}
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One line of the doctor's.
+
+    check: what was looked at. fix: what to do; empty if nothing is.
+    """
+
+    check: str
+    level: Level
+    message: str
+    fix: str = ""
+
+
+class Subject(msgspec.Struct):
+    """What the checks share; earlier ones leave what later ones need.
+
+    timeout_s: the longest that any one check may wait.
+    log_id: of the log, once it was opened. service_answers: whether a service of this log does.
+    """
+
+    settings: Settings
+    timeout_s: float
+    log_id: str | None = None
+    client: Any = None
+    service_has_log: bool = False
+
+
+Check = Callable[[Subject], Iterator[Finding]]

@@ -1,0 +1,129 @@
+"""The group of all commands; each command's module is imported when it is called."""
+
+import os
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any, Final
+
+import click
+
+from realm_telemetry.cli.command import home_option
+from realm_telemetry.cli.problems import EXIT_INTERRUPTED, tell
+from realm_telemetry.version import __version__
+
+SECTIONS: Final[dict[str, dict[str, str]]] = {
+    "Run": {
+        "serve": "Serve the log live and historic over HTTP, on three addresses.",
+        "demo": "Train a real network and watch its events arrive in both views.",
+        "ship": "Ship what waits in spools, or show what waits.",
+    },
+    "Tell": {
+        "emit": "Emit one event.",
+    },
+    "See": {
+        "tail": "Print the last events, and with -f those that come.",
+        "query": "Search the history.",
+        "stats": "Count events by channel and day, with bars.",
+        "state": "Show what the events add up to: jobs, workers, checkpoints ...",
+    },
+    "Look after": {
+        "doctor": "Examine the whole path of an event and say what to do.",
+        "exporters": "List the installed exporters and whether they work.",
+        "kinds": "List the built-in kinds of events.",
+    },
+}
+"""Every command and its first line of help, so that `realm --help` imports none of them."""
+
+SUMMARIES: Final = {name: text for section in SECTIONS.values() for name, text in section.items()}
+
+
+class RealmGroup(click.Group):
+    """Finds commands by name, and turns what goes wrong into one message and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all names, in the order of the help."""
+        return list(SUMMARIES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None if there is none of that name."""
+        if cmd_name not in SUMMARIES:
+            return None
+        module = import_module(f"realm_telemetry.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the arguments begin with, or say which was meant."""
+        if args and args[0] not in SUMMARIES and not args[0].startswith("-"):
+            near = get_close_matches(args[0], SUMMARIES, 1, 0.5)
+            hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(SUMMARIES)}."
+            raise click.UsageError(f"There is no command {args[0]!r}. {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands by section, without importing them."""
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl(list(commands.items()))
+
+    def main(  # type: ignore[override]  # click's overloads are about standalone_mode=False
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> None:
+        """Run, and end the process with the exit code."""
+        given = list(sys.argv[1:] if args is None else args)
+        _forgive_encodings()
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(given, prog_name, **extra)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            code = _leave_quietly()
+        except click.Abort:
+            code = EXIT_INTERRUPTED
+        except Exception as error:  # noqa: BLE001 - raised again unless it is for people
+            code = tell(error, as_json="--json" in given or "--jsonl" in given)
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; click's own handling of a broken pipe would end with 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            return _leave_quietly()
+
+
+def _leave_quietly() -> int:
+    """Whoever read our output has what it wanted, as `head` does."""
+    # The interpreter flushes stdout at exit, and would complain once more.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _forgive_encodings() -> None:
+    """Let a terminal that has no icons show a question mark instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")
+
+
+@click.group(
+    cls=RealmGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Each command explains itself: realm COMMAND --help. Exit codes: 0 all is well,"
+    " 1 a problem was found or something was not delivered, 2 wrong usage or settings.",
+)
+@click.version_option(__version__, prog_name="realm", message="%(prog)s %(version)s")
+def realm() -> None:
+    """Event telemetry for model training: one log, live and historic.
+
+    A process that calls `realm_telemetry.configure()` writes to the log of its home
+    (REALM_HOME, ~/.realm by default); these commands read it, serve it and look after it.
+    """
+
+
+realm.params.append(home_option())

@@ -1,0 +1,96 @@
+"""What went wrong, as one message for a person or one JSON object for a program."""
+
+import sys
+from typing import Final
+
+import click
+import msgspec
+
+from realm_telemetry.errors import ConfigError, LogError
+from realm_telemetry.event import InvalidEventError
+
+EXIT_PROBLEM: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_INTERRUPTED: Final = 130
+"""Ctrl-C before a command was done, as shells count it."""
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """The fields of the service's error answers, and an exit code.
+
+    error: a word for programs. hint: what to do, may be empty.
+    """
+
+    error: str
+    message: str
+    hint: str
+    exit_code: int
+
+
+class MissingExtraError(Exception):
+    """A command needs packages that a plain install leaves out."""
+
+    def __init__(self, command: str, extra: str, module: str) -> None:
+        self.message = f"`realm {command}` needs {module}, which is not installed."
+        self.hint = f"pip install 'realm-telemetry[{extra}]'"
+        super().__init__(f"{self.message} {self.hint}")
+
+
+def tell(error: Exception, *, as_json: bool) -> int:
+    """Write an error to stderr and return the exit code.
+
+    Raises the error again if it is not one that a person can do something about.
+    """
+    problem = describe(error)
+    if problem is None:
+        raise error
+    if as_json:
+        shape = {name: getattr(problem, name) for name in ("error", "message", "hint")}
+        text = msgspec.json.encode(shape).decode()
+    else:
+        text = " ".join(part for part in (f"realm: {problem.message}", problem.hint) if part)
+    click.echo(text, sys.stderr)
+    return problem.exit_code
+
+
+def describe(error: Exception) -> Problem | None:
+    """Return what an error means to a person, None for a fault of this program."""
+    match error:
+        case click.UsageError():
+            return Problem("usage", error.format_message(), _usage_hint(error), EXIT_USAGE)
+        case click.ClickException():
+            return Problem("usage", error.format_message(), "", EXIT_USAGE)
+        case ConfigError():
+            return Problem("config", f"{error.setting}: {error.problem}.", error.fix, EXIT_USAGE)
+        case MissingExtraError():
+            return Problem("missing_extra", error.message, error.hint, EXIT_USAGE)
+        case InvalidEventError():
+            return Problem("invalid_event", str(error), "", EXIT_USAGE)
+        case LogError():
+            return Problem("log", str(error), "", EXIT_PROBLEM)
+        case OSError():
+            return Problem("system", _os_message(error), "", EXIT_PROBLEM)
+    return _describe_reading(error)
+
+
+def _describe_reading(error: Exception) -> Problem | None:
+    """Describe errors whose modules are only imported by commands that read."""
+    from realm_telemetry.client import ServiceError
+    from realm_telemetry.log.filters import InvalidFilterError
+
+    if isinstance(error, ServiceError):
+        return Problem(error.error, error.message, error.hint, EXIT_PROBLEM)
+    if isinstance(error, InvalidFilterError):
+        message = f"--{error.parameter}: {error.message}."
+        return Problem("invalid_parameter", message, f"{error.hint}.", EXIT_USAGE)
+    return None
+
+
+def _usage_hint(error: click.UsageError) -> str:
+    path = error.ctx.command_path if error.ctx else "realm"
+    return f"See: {path} --help"
+
+
+def _os_message(error: OSError) -> str:
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{error.strerror or error}."

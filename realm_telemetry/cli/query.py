@@ -1,0 +1,101 @@
+"""`realm query`: the history, newest first."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+from realm_telemetry.catalog import CHANNEL_ICONS, SEVERITY_ICONS, event_to_dict
+from realm_telemetry.cli.command import command, json_option, settings
+from realm_telemetry.cli.filter_options import filter_options, to_filters
+from realm_telemetry.cli.sources import Listing, LogSource, Row, open_source
+from realm_telemetry.cli.terminal import (
+    cell,
+    json_document,
+    json_line,
+    make_table,
+    note,
+    print_table,
+)
+from realm_telemetry.console import printable
+
+SEVERITY_STYLES = {"success": "green", "warning": "yellow", "error": "red"}
+
+
+@command(
+    examples=(
+        ("realm query --since 24h --severity error", "What failed since this time yesterday."),
+        ("realm query --kind checkpoint_saved,checkpoint_promoted -n 20", "The last checkpoints."),
+        ('realm query --q "out of memory" --has worker_id:w1', "Words, and a detail."),
+        ("realm query --channel eval --jsonl | head -n 3", "One JSON object a line."),
+    )
+)
+@click.option(
+    "--limit",
+    "-n",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="The most events to print.",
+)
+@json_option("Print one JSON array.")
+@click.option("--jsonl", is_flag=True, help="Print one JSON object a line.")
+@click.option("--url", help="Ask the service at this address, not the log's file.")
+@filter_options
+def query(limit: int, as_json: bool, jsonl: bool, url: str | None, **filters: Any) -> None:
+    """Search the history.
+
+    Prints events by time, newest first; for --q by arrival. On stderr: how many match in all, and
+    the cursor up to which the log was looked at.
+    """
+    if as_json and jsonl:
+        raise click.UsageError("--json and --jsonl exclude each other.")
+    wanted = to_filters(filters)
+    chosen = settings()
+    source = (
+        LogSource(chosen)
+        if url is None
+        else open_source(chosen, url=url, from_log=False, tell=note)
+    )
+    listing = source.newest(wanted, limit)
+    shown = _print_lines(listing.rows) if jsonl else _print_all(list(listing.rows), as_json)
+    note(summary(listing, shown))
+
+
+def summary(listing: Listing, shown: int) -> str:
+    """Return how many events are shown of how many, and as of when."""
+    plus = "+" if listing.relation == "gte" else ""
+    total = shown if listing.total is None else max(listing.total, shown)
+    as_of = "" if listing.as_of is None else f", as of cursor {listing.as_of}"
+    return f"{shown:,} of {total:,}{plus} events{as_of}"
+
+
+def _print_lines(rows: Iterable[Row]) -> int:
+    shown = 0
+    for row in rows:
+        json_line(event_to_dict(row.event, row.cursor))
+        shown += 1
+    return shown
+
+
+def _print_all(rows: Sequence[Row], as_json: bool) -> int:
+    if as_json:
+        json_document([event_to_dict(row.event, row.cursor) for row in rows])
+    elif rows:
+        _print_table(rows)
+    return len(rows)
+
+
+def _print_table(rows: Sequence[Row]) -> None:
+    table = make_table(("time (UTC)", "channel", "kind", "message"))
+    for row in rows:
+        event = row.event
+        style = SEVERITY_STYLES.get(event.severity, "")
+        icon = SEVERITY_ICONS.get(event.severity, " ")
+        table.add_row(
+            cell(f"{event.timestamp[:10]} {event.timestamp[11:19]}", "dim"),
+            cell(f"{CHANNEL_ICONS.get(event.channel, ' ')} {event.channel}"),
+            cell(printable(event.kind), "bold"),
+            cell(f"{icon} {printable(event.message)}", style),
+        )
+    print_table(table)

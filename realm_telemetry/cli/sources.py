@@ -1,0 +1,198 @@
+"""Where a command reads: the log's file, or a service's answers; the same events either way."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from typing import Any, Final, NamedTuple, Protocol
+from urllib.parse import parse_qs
+
+import msgspec
+
+from realm_telemetry.client import (
+    EventMessage,
+    RealmClient,
+    ResetMessage,
+    ServiceError,
+    SnapshotMessage,
+    StreamMessage,
+)
+from realm_telemetry.config import DEFAULT_SERVICE_URL, Settings
+from realm_telemetry.errors import LogError
+from realm_telemetry.event import Event
+from realm_telemetry.log import Filters, LogReader, to_params
+from realm_telemetry.log.filters import MAX_LIMIT
+
+PROBE_S: Final = 2.0
+POLL_S: Final = 0.05
+FOLLOW_ROWS: Final = 500
+
+
+class Row(NamedTuple):
+    """An event and its cursor, None if a service did not give it."""
+
+    event: Event
+    cursor: int | None
+
+
+class Listing(NamedTuple):
+    """Rows newest first, and how many there are in all.
+
+    relation: "eq", or "gte" if there may be more. as_of: later arrivals are left out.
+    """
+
+    rows: Iterator[Row]
+    total: int | None
+    relation: str
+    as_of: int | None
+
+
+class Source(Protocol):
+    """What commands need of a place to read from.
+
+    name: for people, such as "the log /home/dio/.realm/vault/jobs.db".
+    """
+
+    name: str
+
+    def newest(self, filters: Filters, most: int) -> Listing:
+        """Return up to `most` events that the filters want."""
+        ...
+
+    def follow(self, filters: Filters, cursor: int | None) -> Iterator[Row]:
+        """Yield what arrives after a cursor, for ever."""
+        ...
+
+
+class LogSource:
+    """Reads the log's file. Raises LogError."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.name = f"the log {settings.log_path}"
+        self._reader = LogReader(settings.log_path, search_path=settings.search_path)
+
+    @property
+    def reader(self) -> LogReader:
+        """The reader itself."""
+        return self._reader
+
+    def newest(self, filters: Filters, most: int) -> Listing:
+        """Return up to `most` events that the filters want."""
+        filters = _sized(filters, most)
+        page = self._reader.page(filters)
+        rows = islice(self._rows(filters, page), most)
+        return Listing(rows, page.total, page.relation, page.as_of)
+
+    def _rows(self, filters: Filters, page: Any) -> Iterator[Row]:
+        while True:
+            yield from (Row(row.event, row.cursor) for row in page.rows)
+            if page.next_cursor is None:
+                return
+            following = msgspec.structs.replace(filters, cursor=page.next_cursor)
+            page = self._reader.page(following, count=False)
+
+    def follow(self, filters: Filters, cursor: int | None) -> Iterator[Row]:
+        """Yield what arrives after a cursor, for ever; looks every 50 ms."""
+        cursor, version = cursor or 0, -1
+        while True:
+            now = self._reader.data_version()
+            if now == version:
+                time.sleep(POLL_S)
+                continue
+            highest = self._reader.max_cursor()
+            rows = self._reader.after(cursor, FOLLOW_ROWS, filters)
+            yield from (Row(row.event, row.cursor) for row in rows)
+            if len(rows) == FOLLOW_ROWS:
+                cursor = rows[-1].cursor
+            else:
+                # Read before the rows: what came in between is looked at next time.
+                cursor, version = max(highest, rows[-1].cursor if rows else 0), now
+
+
+class ServiceSource:
+    """Reads a RealmService. Raises ServiceError.
+
+    tell: takes a line about a stream that could not go on where it was.
+    """
+
+    def __init__(self, client: RealmClient, tell: Callable[[str], None]) -> None:
+        self.name = f"the service at {client.url}"
+        self._client = client
+        self._tell = tell
+        self.log_id = str(client.health().get("log_id", ""))
+
+    @property
+    def client(self) -> RealmClient:
+        """The client itself."""
+        return self._client
+
+    def newest(self, filters: Filters, most: int) -> Listing:
+        """Return up to `most` events that the filters want."""
+        page = self._client.query_page(**_arguments(_sized(filters, most)))
+        return Listing(islice(self._rows(page), most), page.total, page.relation, page.as_of)
+
+    def _rows(self, page: Any) -> Iterator[Row]:
+        while True:
+            yield from (Row(row.event, row.cursor) for row in page.rows)
+            if page.next_params is None:
+                return
+            params = parse_qs(page.next_params)
+            params.pop("as_of", None)  # the cursor holds it
+            page = self._client.query_page(**dict(params))
+
+    def follow(self, filters: Filters, cursor: int | None) -> Iterator[Row]:
+        """Yield what arrives after a cursor, for ever; goes on when the service comes back."""
+        seen = cursor or 0
+        resume = None if cursor is None else f"{self.log_id}-{cursor}"
+        for message in self._client.stream(_arguments(filters), resume):
+            if isinstance(message, ResetMessage) and message.reason == "other_log":
+                self._tell(f"{self.name} has another log now; it starts anew.")
+                seen = 0
+            # A service may stand a moment behind its log, and then repeat what we have.
+            for row in _fresh(message, seen):
+                yield row
+                seen = max(seen, row.cursor or 0)
+
+
+def _fresh(message: StreamMessage, seen: int) -> list[Row]:
+    if isinstance(message, EventMessage):
+        rows = [Row(message.event, message.cursor)]
+    elif isinstance(message, SnapshotMessage):
+        rows = [Row(row.event, row.cursor) for row in reversed(message.rows)]
+    else:
+        return []
+    return [row for row in rows if row.cursor is None or row.cursor > seen]
+
+
+def open_source(
+    settings: Settings, *, url: str | None, from_log: bool, tell: Callable[[str], None]
+) -> Source:
+    """Return the service if it runs, else the log.
+
+    url: that service and nothing else. from_log: the log and nothing else.
+    A service of another log counts only where the settings name it or there is no log here.
+    Raises ServiceError, LogError.
+    """
+    if url is not None:
+        return ServiceSource(RealmClient(url, settings.token), tell)
+    if from_log:
+        return LogSource(settings)
+    try:
+        service = ServiceSource(
+            RealmClient(settings.service_url, settings.token, timeout_s=PROBE_S), tell
+        )
+    except ServiceError:
+        return LogSource(settings)
+    try:
+        log = LogSource(settings)
+    except LogError:
+        return service
+    same = service.log_id == log.reader.log_id
+    return service if same or settings.service_url != DEFAULT_SERVICE_URL else log
+
+
+def _sized(filters: Filters, most: int) -> Filters:
+    return msgspec.structs.replace(filters, limit=max(1, min(most, MAX_LIMIT)))
+
+
+def _arguments(filters: Filters) -> Mapping[str, Any]:
+    return to_params(filters)

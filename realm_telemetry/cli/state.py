@@ -1,0 +1,85 @@
+"""`realm state`: what the events of the log add up to."""
+
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+import click
+
+from realm_telemetry.cli.command import command, json_option, settings
+from realm_telemetry.cli.sources import LogSource, ServiceSource, open_source
+from realm_telemetry.cli.terminal import json_document, line, note
+from realm_telemetry.console import printable
+from realm_telemetry.state import SECTIONS, SnapshotStore, rebuild
+
+MAX_ITEMS: Final = 20
+"""Entries of a list or object that a person is shown; --json has all."""
+
+
+@command(
+    examples=(
+        ("realm state", "Every section."),
+        ("realm state training", "One of them."),
+        ("realm state jobs --json", "For a program."),
+    )
+)
+@click.argument("section", required=False, type=click.Choice(tuple(SECTIONS)))
+@json_option("Print a JSON object.")
+@click.option("--url", help="Ask this service, not the one in the settings.")
+@click.option("--log", "from_log", is_flag=True, help="Fold the log, though a service runs.")
+def state(section: str | None, as_json: bool, url: str | None, from_log: bool) -> None:
+    """Show what the events add up to: jobs, workers, checkpoints ...
+
+    From the service if it runs, else folded from the log. docs/state.md describes the sections.
+    """
+    chosen = settings()
+    source = open_source(chosen, url=url, from_log=from_log, tell=note)
+    note(f"Reading {source.name}.")
+    if isinstance(source, ServiceSource):
+        found = source.client.state(section)
+        shown = found if section else found["state"]
+    else:
+        assert isinstance(source, LogSource)
+        folded = rebuild(source.reader, SnapshotStore(chosen.state_path))
+        sections = folded.to_dict(time.time_ns())
+        shown = sections[section] if section else sections
+    if as_json:
+        json_document(shown)
+        return
+    for text in outline(shown):
+        line(text)
+
+
+def outline(value: Any, depth: int = 0) -> Iterator[str]:
+    """Yield a JSON value as indented lines, `name: value`."""
+    indent = "  " * depth
+    items = _shown_items(value)
+    for name, item in items[:MAX_ITEMS]:
+        label = f"{indent}{printable(str(name))}" + ("" if name == "-" else ":")
+        if isinstance(item, dict | list) and not _shown_items(item):
+            yield f"{label} nothing yet"
+        elif isinstance(item, dict | list):
+            yield label
+            yield from outline(item, depth + 1)
+        else:
+            yield f"{label} {printable(str(item))}"
+    if len(items) > MAX_ITEMS:
+        yield f"{indent}... and {len(items) - MAX_ITEMS} more"
+
+
+def _shown_items(value: dict[str, Any] | list[Any]) -> list[tuple[str, Any]]:
+    """Return names and values without what is empty, nor zeros where all are counts."""
+    if isinstance(value, list):
+        return [("-", item) for item in value]
+    counts = all(type(item) is int for item in value.values())
+    return [
+        (name, item)
+        for name, item in value.items()
+        if item not in (None, [], {}) and not (counts and item == 0) and not _all_zero(item)
+    ]
+
+
+def _all_zero(item: Any) -> bool:
+    return isinstance(item, dict) and all(
+        type(count) is int and not count for count in item.values()
+    )

@@ -1,0 +1,128 @@
+"""`realm stats`: how many events of what, and when."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import click
+
+from realm_telemetry.catalog import CHANNEL_ICONS, SEVERITY_ICONS
+from realm_telemetry.cli.command import command, json_option, settings
+from realm_telemetry.cli.terminal import (
+    bar,
+    bar_columns,
+    cell,
+    json_document,
+    make_table,
+    note,
+    print_table,
+)
+from realm_telemetry.console import printable
+from realm_telemetry.event import format_time
+from realm_telemetry.log import LogReader
+from realm_telemetry.log.filters import InvalidFilterError
+from realm_telemetry.log.summary import GROUPINGS
+from realm_telemetry.log.times import TIME_HINT, parse_time
+
+_ICONS: Final = {"channel": CHANNEL_ICONS, "severity": SEVERITY_ICONS}
+_STYLES: Final = {"success": "green", "warning": "yellow", "error": "red"}
+_GAP: Final = 2
+
+
+@command(
+    examples=(
+        ("realm stats", "By day and channel, the last seven days."),
+        ("realm stats --since 24h --by hour,severity", "By hour and severity."),
+        ("realm stats --by kind --json", "For a program: an array of objects with a count."),
+    )
+)
+@click.option("--since", default="7d", show_default=True, metavar="TIME", help="At or after.")
+@click.option("--until", metavar="TIME", help="Before.")
+@click.option(
+    "--by",
+    default="day,channel",
+    show_default=True,
+    metavar="NAMES",
+    help=f"What to count by, a comma list of {', '.join(GROUPINGS)}.",
+)
+@json_option("Print a JSON array.")
+def stats(since: str, until: str | None, by: str, as_json: bool) -> None:
+    """Count events by channel and day, with bars.
+
+    Days and hours are UTC. What retention has removed from the log is counted all the same.
+    """
+    names = _groupings(by)
+    since_ns = _moment("since", since)
+    until_ns = None if until is None else _moment("until", until)
+    with LogReader(settings().log_path) as reader:
+        rows = reader.summary(names, since_ns, until_ns)
+    if as_json:
+        json_document(rows)
+        return
+    if rows:
+        _print(names, rows)
+    note(f"{sum(row['count'] for row in rows):,} events since {format_time(since_ns)[:19]}Z")
+
+
+def _groupings(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in names:
+        if name not in GROUPINGS:
+            known = ", ".join(GROUPINGS)
+            raise InvalidFilterError("by", f"cannot count by {name!r}", f"Use some of {known}")
+    if not names:
+        raise InvalidFilterError("by", "names nothing", f"Use some of {', '.join(GROUPINGS)}")
+    return names
+
+
+def _moment(name: str, text: str) -> int:
+    try:
+        return parse_time(text, time.time_ns())
+    except ValueError:
+        raise InvalidFilterError(name, f"{text!r} is not a time", TIME_HINT) from None
+
+
+def _print(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print a row for each count; what repeats the row above is left blank."""
+    table = make_table((*names, "events", ""), numbers=("events",))
+    most = max(row["count"] for row in rows)
+    taken = sum(_widest(name, rows) + _GAP for name in (*names, "count"))
+    columns = bar_columns(taken)
+    above: tuple[str, ...] = ()
+    for row in rows:
+        values = tuple(str(row[name]) for name in names)
+        table.add_row(
+            *(cell(text) for text in _blank_repeats(names, values, above)),
+            cell(f"{row['count']:,}"),
+            cell(bar(row["count"], most, columns), _STYLES.get(row.get("severity", ""), "cyan")),
+        )
+        above = values
+    print_table(table)
+
+
+def _blank_repeats(names: Sequence[str], values: Sequence[str], above: Sequence[str]) -> list[str]:
+    shown = []
+    same = bool(above)
+    for position, (name, value) in enumerate(zip(names, values, strict=True)):
+        same = same and above[position] == value
+        shown.append("" if same else _shown(name, value))
+    return shown
+
+
+def _shown(name: str, value: str) -> str:
+    if name == "hour":
+        return value[:16].replace("T", " ")
+    icon = _ICONS.get(name, {}).get(value)
+    return f"{icon} {value}" if icon else printable(value)
+
+
+def _widest(name: str, rows: Sequence[Mapping[str, Any]]) -> int:
+    # An icon takes two columns, and a space goes behind it.
+    icon = 3 if name in _ICONS else 0
+    return (
+        max(
+            len(name),
+            *(len(f"{row[name]:,}" if name == "count" else str(row[name])) for row in rows),
+        )
+        + icon
+    )

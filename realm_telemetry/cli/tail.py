@@ -1,0 +1,102 @@
+"""`realm tail`: the end of the log, and with -f what comes."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import click
+
+from realm_telemetry.catalog import event_to_dict
+from realm_telemetry.cli.command import command, json_option, settings
+from realm_telemetry.cli.filter_options import filter_options, to_filters
+from realm_telemetry.cli.sources import Row, Source, open_source
+from realm_telemetry.cli.terminal import colour, json_line, line, note
+from realm_telemetry.config import Settings
+from realm_telemetry.console import format_line
+from realm_telemetry.errors import LogError
+from realm_telemetry.log.filters import Filters
+
+WAIT_S: Final = 0.2
+
+
+@command(
+    examples=(
+        ("realm tail", "The last 50 events."),
+        ("realm tail -f --channel training,checkpoint", "Those, and what comes; Ctrl-C ends."),
+        ("realm tail -n 10 --severity warning,error --since 24h", "What went wrong since then."),
+        ("realm tail -n 500 --json --has step:183000", "A JSON object a line, for a program."),
+    )
+)
+@click.option("--follow", "-f", is_flag=True, help="Go on with what arrives, until Ctrl-C.")
+@click.option(
+    "--number",
+    "-n",
+    type=click.IntRange(0, 100_000),
+    default=50,
+    show_default=True,
+    help="How many events to begin with.",
+)
+@click.option("--details", "-d", is_flag=True, help="Print the details behind each message.")
+@json_option("Print one JSON object a line.")
+@click.option("--url", help="Read this service, not the one in the settings.")
+@click.option("--log", "from_log", is_flag=True, help="Read the log's file, though a service runs.")
+@filter_options
+def tail(
+    follow: bool,
+    number: int,
+    details: bool,
+    as_json: bool,
+    url: str | None,
+    from_log: bool,
+    **filters: Any,
+) -> int:
+    """Print the last events, and with -f those that come.
+
+    Reads the service if it runs, else the log's file, and says on stderr which of them. With -f
+    nothing is missed or repeated: a lost connection goes on where it was.
+    """
+    wanted = to_filters(filters)
+    try:
+        source = _open(settings(), url, from_log, wait=follow)
+        note(f"Reading {source.name}.")
+        show = _printer(as_json, details)
+        for row in _rows(source, wanted, number, follow=follow):
+            show(row)
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _rows(source: Source, filters: Filters, number: int, *, follow: bool) -> Iterator[Row]:
+    newest = source.newest(filters, max(number, 1))
+    yield from reversed(list(newest.rows)[:number])
+    if follow:
+        yield from source.follow(filters, newest.as_of)
+
+
+def _open(chosen: Settings, url: str | None, from_log: bool, *, wait: bool) -> Source:
+    """Open a source; where there is no log yet and we follow anyway, wait for that too."""
+    patient = wait and url is None and not chosen.log_path.exists()
+    told = False
+    while True:
+        try:
+            return open_source(chosen, url=url, from_log=from_log, tell=note)
+        except LogError:
+            if not patient:
+                raise
+        if not told:
+            note(f"There is no log at {chosen.log_path} yet; waiting for its first event.")
+            told = True
+        time.sleep(WAIT_S)
+
+
+def _printer(as_json: bool, details: bool) -> Callable[[Row], None]:
+    coloured = colour()
+
+    def show(row: Row) -> None:
+        if as_json:
+            json_line(event_to_dict(row.event, row.cursor))
+        else:
+            line(format_line(row.event, coloured, details=details))
+
+    return show

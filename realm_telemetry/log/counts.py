@@ -10,11 +10,10 @@ from realm_telemetry.log.conditions import TRUE, both, one_of, residual, within
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.paths import (
     OLDEST,
-    TIME_PATH,
     Bounds,
     Group,
     Path,
-    counted_path,
+    kind_path,
     paths_for,
 )
 from realm_telemetry.log.schema import HOUR_NS
@@ -109,23 +108,13 @@ def _count_between(
     if since >= until:
         return counts
     # Severity is needed with every count, so that all of them give the bars of a histogram.
-    path = counted_path(connection, filters)
-    if path is TIME_PATH:
-        path = _all_channels(connection)
+    path = kind_path(connection, filters)
     query = f"SELECT count(*) {path.source()} AND time_unix_nano >= ? AND time_unix_nano < ?"
     for group in path.groups:
         count = connection.execute(query, (*group, since, min(until, 2**63 - 1))).fetchone()[0]
         if count:
             counts[str(group[-1])] += count
     return counts
-
-
-def _all_channels(connection: sqlite3.Connection) -> Path:
-    groups = connection.execute(
-        "SELECT DISTINCT channel, severity FROM realm_totals WHERE happened > gone"
-    ).fetchall()
-    known = counted_path(connection, Filters(channels=("system",)))
-    return Path(known.index, known.columns, tuple(groups), known.answers)
 
 
 def _count_rows(

@@ -1,13 +1,11 @@
 """Ways to reach rows in history's order through an index, without a scan or a sort.
 
-An index that begins with `channel, severity` gives rows of one channel and severity in order of
-time. So a filter becomes groups, one for each combination; the newest of every group are fetched
-and merged. Each query touches about as many index entries as rows are wanted.
+An index that begins with kind, channel and severity gives the rows of one combination in order of
+time. So a filter becomes groups, one for each combination that occurs; the newest of every group
+are fetched and merged. Each query touches about as many index entries as rows are wanted.
 """
 
 import sqlite3
-from collections.abc import Iterable
-from itertools import product
 from typing import Final
 
 import msgspec
@@ -16,7 +14,6 @@ from realm_telemetry.log.conditions import Condition
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.schema import (
     CAMPAIGN_INDEX,
-    CHANNEL_INDEX,
     HERO_INDEX,
     KIND_INDEX,
     RUN_INDEX,
@@ -57,6 +54,9 @@ class Bounds(msgspec.Struct, frozen=True):
     as_of: int
 
 
+TIME_PATH: Final = Path(TIME_INDEX, (), ((),), frozenset())
+
+_COUNTED: Final = ("kinds", "channels", "severities")
 _SINGLE: Final = (
     ("runs", "run_id", RUN_INDEX),
     ("campaigns", "campaign_id", CAMPAIGN_INDEX),
@@ -68,50 +68,54 @@ def paths_for(connection: sqlite3.Connection, filters: Filters) -> list[Path]:
     """The paths that could answer the filters, at least one; which is best is found by walking."""
     paths = [
         Path(
-            index, (column,), tuple((value,) for value in dict.fromkeys(values)), frozenset({field})
+            index,
+            (column, "kind", "channel", "severity"),
+            tuple(
+                (value, *combination)
+                for value in dict.fromkeys(values)
+                for combination in _combinations(connection, filters)
+            ),
+            frozenset({field, *_COUNTED}),
         )
         for field, column, index in _SINGLE
         if (values := getattr(filters, field))
     ]
-    if filters.kinds or filters.channels or filters.severities:
-        paths.append(counted_path(connection, filters))
-    return paths or [TIME_PATH]
-
-
-TIME_PATH: Final = Path(TIME_INDEX, (), ((),), frozenset())
+    return paths or [counted_path(connection, filters)]
 
 
 def counted_path(connection: sqlite3.Connection, filters: Filters) -> Path:
-    """The path by kind, or by channel and severity, for those combinations that have rows."""
-    if not (filters.kinds or filters.channels or filters.severities):
+    """The path by kind, channel and severity; by time alone if the filters name none of them."""
+    if not any(getattr(filters, field) for field in _COUNTED):
         return TIME_PATH
-    combinations = _combinations(connection, filters)
-    if filters.kinds:
-        columns: tuple[str, ...] = ("kind", "channel", "severity")
-        groups: Iterable[Group] = (
-            (kind, channel, severity) for channel, severity, kind in combinations
-        )
-        index, fields = KIND_INDEX, {"kinds", "channels", "severities"}
-    else:
-        columns = ("channel", "severity")
-        groups = ((channel, severity) for channel, severity, _ in combinations)
-        index, fields = CHANNEL_INDEX, {"channels", "severities"}
-    unique = tuple(dict.fromkeys(groups))
-    return Path(index, columns, unique, frozenset(fields))
+    return kind_path(connection, filters)
+
+
+def kind_path(connection: sqlite3.Connection, filters: Filters) -> Path:
+    """The path by kind, channel and severity; its groups end with the severity."""
+    return Path(
+        KIND_INDEX,
+        ("kind", "channel", "severity"),
+        tuple(_combinations(connection, filters)),
+        frozenset(_COUNTED),
+    )
 
 
 def _combinations(connection: sqlite3.Connection, filters: Filters) -> list[tuple[str, str, str]]:
-    """Channel, severity and kind of all rows that the filters can want."""
-    wanted = {"channel": filters.channels, "severity": filters.severities, "kind": filters.kinds}
-    if filters.kinds and filters.channels and filters.severities:
-        return list(product(filters.channels, filters.severities, filters.kinds))
-    named = {column: values for column, values in wanted.items() if values}
-    conditions = [
-        f"{column} IN ({', '.join('?' * len(values))})" for column, values in named.items()
-    ]
+    """Kind, channel and severity of all rows that the filters can want; a few dozen."""
+    named = {
+        column: values
+        for column, values in (
+            ("kind", filters.kinds),
+            ("channel", filters.channels),
+            ("severity", filters.severities),
+        )
+        if values
+    }
+    conditions = "".join(
+        f" AND {column} IN ({', '.join('?' * len(values))})" for column, values in named.items()
+    )
     return connection.execute(
-        "SELECT channel, severity, kind FROM realm_totals"
-        f" WHERE happened > gone AND {' AND '.join(conditions)}",
+        f"SELECT kind, channel, severity FROM realm_totals WHERE happened > gone{conditions}",
         [value for values in named.values() for value in values],
     ).fetchall()
 

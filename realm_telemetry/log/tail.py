@@ -6,9 +6,8 @@ import msgspec
 
 from realm_telemetry.log.conditions import both, residual, within
 from realm_telemetry.log.filters import Filters
-from realm_telemetry.log.paths import Group
+from realm_telemetry.log.paths import Group, kind_path
 from realm_telemetry.log.rows import READ_COLUMNS, LogRow, Row, read_rows, to_log_row
-from realm_telemetry.log.schema import CHANNEL_INDEX
 from realm_telemetry.log.text import contains_words
 
 _WINDOW = 20_000
@@ -70,23 +69,20 @@ def latest(
 ) -> list[LogRow]:
     """The newest rows of each channel and severity that were not late, by arrival.
 
-    Behind an import of older events a group may have fewer: only its newest 1,000 are looked at.
+    Behind an import of older events a kind may have fewer: only its newest 1,000 are looked at.
     """
-    groups: list[Group] = connection.execute(
-        "SELECT DISTINCT channel, severity FROM realm_totals WHERE happened > gone"
-    ).fetchall()
+    path = kind_path(connection, Filters())
     query = (
-        "SELECT id FROM (SELECT id, time_unix_nano, observed_unix_nano FROM battle_log"
-        f" INDEXED BY {CHANNEL_INDEX} WHERE time_unix_nano IS NOT NULL AND channel = ?"
-        f" AND severity = ? ORDER BY time_unix_nano DESC, id DESC LIMIT {_SEARCHED_FOR_A_GROUP})"
+        f"SELECT id FROM (SELECT id, time_unix_nano, observed_unix_nano {path.source()}"
+        f" ORDER BY time_unix_nano DESC, id DESC LIMIT {_SEARCHED_FOR_A_GROUP})"
         " WHERE observed_unix_nano - time_unix_nano <= ? LIMIT ?"
     )
-    ids = [
-        row[0]
-        for group in groups
-        for row in connection.execute(query, (*group, late_after_ns, per_group))
-    ]
-    return read_rows(connection, sorted(ids), log_id)
+    found: dict[Group, list[int]] = {}
+    for kind, channel, severity in path.groups:
+        rows = connection.execute(query, (kind, channel, severity, late_after_ns, per_group))
+        found.setdefault((channel, severity), []).extend(row[0] for row in rows)
+    newest = [cursor for ids in found.values() for cursor in sorted(ids)[-per_group:]]
+    return read_rows(connection, sorted(newest), log_id)
 
 
 def max_cursor(connection: sqlite3.Connection) -> int:

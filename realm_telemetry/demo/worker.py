@@ -1,0 +1,157 @@
+"""An eval worker: `python -m realm_telemetry.demo.worker CAMPAIGN_DIRECTORY WORKER_ID`."""
+
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import realm_telemetry as realm
+from realm_telemetry.demo import checkpoints, digits
+from realm_telemetry.demo.campaign import HERO, Campaign
+from realm_telemetry.demo.jobs import SKILLS, Claim, EvalResult
+from realm_telemetry.demo.lifeline import run_until_told
+
+ROLE: Final = "eval_worker"
+DEVICE: Final = "cpu"
+EVAL_LEVEL: Final = 1
+HEARTBEAT_S: Final = 1.0
+REGRESSION: Final = -0.05
+"""The loss of accuracy from one result to the next that is told as a regression: two images."""
+
+_POLL_S: Final = 0.05
+
+
+def main() -> int:
+    """Work until the campaign's last job is done."""
+    campaign, worker_id = Campaign(Path(sys.argv[1])), sys.argv[2]
+    realm.configure(service_name=ROLE, resource={"realm.worker.id": worker_id})
+    with realm.bound(hero_id=HERO, campaign_id=campaign.name):
+        code = run_until_told(Worker(campaign, worker_id).run)
+    # The lab stops the service once its children are gone, so hand over what is on its way.
+    realm.flush(timeout_s=1.0)
+    return code
+
+
+class Worker:
+    """Takes jobs from the queue and measures how well their checkpoints read each digit."""
+
+    def __init__(self, campaign: Campaign, worker_id: str) -> None:
+        self.worker_id = worker_id
+        self._campaign = campaign
+        self._queue = campaign.queue
+        self._pace_s = campaign.plan.seconds_per_skill
+        self._current_job: str | None = None
+        self._leaving = threading.Event()
+
+    def run(self) -> None:
+        """Join, work, leave."""
+        with self._queue.joined(self.worker_id), self._present():
+            while not self._queue.finished:
+                self._take_back()
+                claim = self._queue.claim(self.worker_id)
+                if claim is None:
+                    time.sleep(_POLL_S)
+                else:
+                    self._work(claim)
+
+    @contextmanager
+    def _present(self) -> Iterator[None]:
+        """Say hello, give a heartbeat each second, and say goodbye."""
+        realm.worker_joined(self.worker_id, role=ROLE, device=DEVICE)
+        heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        heart.start()
+        reason = "all jobs are done"
+        try:
+            yield
+        except BaseException as error:
+            reason = "told to" if isinstance(error, KeyboardInterrupt) else repr(error)
+            raise
+        finally:
+            self._leaving.set()
+            heart.join()
+            realm.worker_left(self.worker_id, reason=reason)
+
+    def _beat(self) -> None:
+        # Bound again: a thread starts without what its parent has bound.
+        with realm.bound(hero_id=HERO, campaign_id=self._campaign.name):
+            while True:
+                job = self._current_job
+                status = "busy" if job else "idle"
+                realm.worker_heartbeat(self.worker_id, ROLE, DEVICE, status, current_job=job)
+                if self._leaving.wait(HEARTBEAT_S):
+                    return
+
+    def _take_back(self) -> None:
+        for claim in self._queue.take_back():
+            realm.job_retried(claim.job.job_id, attempt=claim.attempt, reason="its worker is gone")
+
+    def _work(self, claim: Claim) -> None:
+        job_id = claim.job.job_id
+        realm.job_claimed(job_id, self.worker_id, attempt=claim.attempt)
+        self._current_job = job_id
+        try:
+            with (
+                realm.lifecycle(
+                    "job", job_id=job_id, job_type="eval", worker_id=self.worker_id
+                ) as job,
+                _traceback_told(job),
+            ):
+                result = self._measure(claim)
+                job.set(accuracy=result.accuracy)
+        except Exception:  # noqa: BLE001 - told by the lifecycle; one bad job ends no worker
+            self._queue.give_up(claim)
+        else:
+            self._queue.complete(claim, result)
+        finally:
+            self._current_job = None
+
+    def _measure(self, claim: Claim) -> EvalResult:
+        """Load the job's checkpoint and measure it on each digit of the test images."""
+        job = claim.job
+        # Whoever submits a job has the dataset, so it is there by now.
+        data = digits.load(self._campaign.dataset)
+        learned = checkpoints.load(Path(job.checkpoint))
+        before = self._skills_before(job.step)
+        skills = {}
+        for digit in range(SKILLS):
+            skill = f"digit-{digit}"
+            with realm.bound(suite=job.suite, step=job.step):
+                realm.eval_started(skill, EVAL_LEVEL)
+                chosen = data.test_labels == digit
+                images, labels = data.test_images[chosen], data.test_labels[chosen]
+                skills[skill] = learned.accuracy(images, labels)
+                time.sleep(self._pace_s)
+                _tell(skill, skills[skill], before.get(skill))
+        accuracy = learned.accuracy(data.test_images, data.test_labels)
+        return EvalResult(job.job_id, job.step, job.checkpoint, accuracy, skills)
+
+    def _skills_before(self, step: int) -> dict[str, float]:
+        """What the last checkpoint before this one had; whoever measured it."""
+        earlier = [result for result in self._queue.results() if result.step < step]
+        return earlier[-1].skills if earlier else {}
+
+
+def _tell(skill: str, accuracy: float, last: float | None) -> None:
+    """Emit what was measured, and a regression if it is clearly worse than last time."""
+    delta = None if last is None else accuracy - last
+    realm.eval_completed(skill, EVAL_LEVEL, accuracy, delta=delta)
+    if delta is not None and delta <= REGRESSION:
+        realm.eval_regression(skill, EVAL_LEVEL, accuracy, delta=delta)
+
+
+@contextmanager
+def _traceback_told(job: realm.lifecycle) -> Iterator[None]:
+    """Add the traceback of an error to the event that reports it."""
+    try:
+        yield
+    except Exception:
+        job.set(traceback=traceback.format_exc())
+        raise
+
+
+if __name__ == "__main__":
+    sys.exit(main())

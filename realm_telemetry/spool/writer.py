@@ -11,7 +11,6 @@ of these, so that nothing runs inside it. Whoever finds the position taken encod
     full:        the cursor's pos becomes CLOSED and the next segment's cursor takes over
 """
 
-import shutil
 import sys
 import threading
 import time
@@ -92,7 +91,9 @@ class SpoolWriter:
             # Published by a rename: whoever scans the pipeline sees it whole and locked.
             staging.rename(self.directory)
         except BaseException:
-            shutil.rmtree(staging, ignore_errors=True)
+            from shutil import rmtree  # 2 ms of import that only trouble needs
+
+            rmtree(staging, ignore_errors=True)
             raise
         first.path = self.directory / first.path.name if first.path else None
         first.activate(1, 1)

@@ -76,16 +76,19 @@ class ResourceProcessor:
 class ProcessorChain:
     """Runs events through processors; one that raises never costs an event.
 
-    processors: name and callable, in order.
+    built_in: name and callable of those that have no state to repeat, first.
+    processors: name and callable of the others, in order.
     on_failure: told (processor's name, error) at the first failure of each.
     failures: how often each has raised.
     """
 
     def __init__(
         self,
-        processors: Sequence[tuple[str, Callable[[Event], Event | None]]],
+        built_in: Sequence[tuple[str, Callable[[Event], Event]]],
+        processors: Sequence[tuple[str, Callable[[Event], Event | None]]] = (),
         on_failure: Callable[[str, BaseException], None] = lambda name, error: None,
     ) -> None:
+        self._built_in = list(built_in)
         self._processors = list(processors)
         self._on_failure = on_failure
         self.failures: dict[str, int] = {}
@@ -93,6 +96,11 @@ class ProcessorChain:
     def __call__(self, events: Sequence[Event]) -> list[Event]:
         """Return what is left of the events, in order."""
         kept = list(events)
+        for name, fill in self._built_in:
+            try:
+                kept = [fill(event) for event in kept]
+            except Exception:  # noqa: BLE001 - found event by event
+                kept = self._apply(name, fill, kept)
         for name, process in self._processors:
             kept = self._apply(name, process, kept)
         return kept

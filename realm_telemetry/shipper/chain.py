@@ -24,12 +24,12 @@ def build_chain(
 
     objects: processors to use for some names, in place of what is installed.
     """
-    processors: list[tuple[str, Process]] = [
+    built_in: list[tuple[str, Callable[[Event], Event]]] = [
         ("kind_metadata", KindMetadataProcessor()),
         ("resource", resources),
         ("redaction", RedactionProcessor(manifest.redact)),
-        *((name, _load(name, objects, resources)) for name in manifest.processors),
     ]
+    own = [(name, _load(name, objects, resources)) for name in manifest.processors]
 
     def failed(name: str, error: BaseException) -> None:
         report.problem(
@@ -38,7 +38,7 @@ def build_chain(
             " and restart the programs that use it.",
         )
 
-    return ProcessorChain(processors, failed)
+    return ProcessorChain(built_in, own, failed)
 
 
 def _load(name: str, objects: Mapping[str, Any], resources: ResourceProcessor) -> Process:

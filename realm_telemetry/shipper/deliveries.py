@@ -16,6 +16,7 @@ from realm_telemetry.shipper.delivery import DeadLetter, Delivery
 from realm_telemetry.shipper.guarded import GuardedLog, LogUnavailableError
 from realm_telemetry.shipper.manifest import Manifest
 from realm_telemetry.shipper.outlet import Outlet, make_outlet
+from realm_telemetry.shipper.recent import Recent
 from realm_telemetry.shipper.report import Reporter
 
 SAVE_EVERY_S: Final = 1.0
@@ -23,12 +24,13 @@ SERVICE_EXPORTER: Final = "realm_service"
 
 
 class OwnedLog:
-    """The log as one delivery reads it: the events of one pipeline.
+    """The log as one delivery reads it: the events of one pipeline, from memory if it can be.
 
     Raises LogError if there is no log.
     """
 
-    def __init__(self, path: Path, pipeline: str) -> None:
+    def __init__(self, path: Path, pipeline: str, recent: Recent) -> None:
+        self._recent = recent
         self._reader = LogReader(path)
         self._pipeline = pipeline
         self._resources: dict[str, dict[str, Any]] = {}
@@ -36,6 +38,9 @@ class OwnedLog:
 
     def after(self, cursor: int, limit: int) -> tuple[Sequence[LogRow], int]:
         """Rows behind a cursor, in order, and the cursor up to which was looked."""
+        remembered = self._recent.after(cursor, limit)
+        if remembered is not None:
+            return remembered
         found = self._reader.follow(cursor, limit, pipeline=self._pipeline, webhooks=True)
         return found.rows, found.cursor
 
@@ -63,12 +68,14 @@ class Deliveries:
         log: GuardedLog,
         report: Reporter,
         exporters: Mapping[str, Any],
+        recent: Recent,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._manifest = manifest
         self._log = log
         self._report = report
         self._exporters = exporters
+        self._recent = recent
         self._clock = clock
         self._deliveries: list[Delivery] = []
         self._saved: dict[str, int] = {}
@@ -167,7 +174,7 @@ class Deliveries:
     def _opener(self, name: str) -> Callable[[], tuple[Outlet, OwnedLog]]:
         def open_both() -> tuple[Outlet, OwnedLog]:
             manifest = self._manifest
-            source = OwnedLog(Path(manifest.log_path), manifest.pipeline)
+            source = OwnedLog(Path(manifest.log_path), manifest.pipeline, self._recent)
             context = ExporterContext(
                 home=Path(manifest.home),
                 log_path=Path(manifest.log_path),

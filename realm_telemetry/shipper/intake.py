@@ -18,6 +18,7 @@ from realm_telemetry.log.writer import LogWriter
 from realm_telemetry.processors import ProcessorChain, ResourceProcessor
 from realm_telemetry.shipper.guarded import REFUSED, GuardedLog, LogUnavailableError
 from realm_telemetry.shipper.quarantine import Quarantine
+from realm_telemetry.shipper.recent import Recent
 from realm_telemetry.shipper.spools import Spool
 from realm_telemetry.spool.frames import (
     FORMAT_EVENT,
@@ -65,6 +66,7 @@ class Intake:
         chain: ProcessorChain,
         resources: ResourceProcessor,
         quarantine: Quarantine,
+        recent: Recent,
         *,
         history: bool = True,
         clock: Callable[[], float] = time.monotonic,
@@ -76,6 +78,7 @@ class Intake:
         self._chain = chain
         self._resources = resources
         self._quarantine = quarantine
+        self._recent = recent
         self._history = history
         self._clock = clock
         self._held: list[Portion] = []
@@ -138,8 +141,7 @@ class Intake:
         Raises LogUnavailableError.
         """
         events = self._chain([event])
-        result = self._log.write(lambda log: log.append(events, pipeline=self.pipeline))
-        self.last_cursor = max(self.last_cursor, result.last_cursor or 0)
+        self._write(events, {})
         return self.last_cursor
 
     def _gather(self, ready: Sequence[Spool]) -> list[Portion]:
@@ -217,13 +219,18 @@ class Intake:
     def _append(self, events: list[Event], skipped: Skipped) -> None:
         began_s = self._clock()
         try:
-            result = self._log.write(
-                lambda log: log.append(events, pipeline=self.pipeline, skipped=skipped)
-            )
-            self.last_cursor = max(self.last_cursor, result.last_cursor or 0)
+            self._write(events, skipped)
         except (*REFUSED, TypeError, ValueError, OverflowError) as error:
             self._append_one_by_one(events, skipped, error)
         self._adapt(self._clock() - began_s)
+
+    def _write(self, events: list[Event], skipped: Skipped) -> None:
+        result = self._log.write(
+            lambda log: log.append(events, pipeline=self.pipeline, skipped=skipped)
+        )
+        # Remembered first: an exporter that hears of a cursor must find its event.
+        self._recent.add(events, result)
+        self.last_cursor = max(self.last_cursor, result.last_cursor)
 
     def _append_one_by_one(self, events: list[Event], skipped: Skipped, error: Exception) -> None:
         """Find the event that the log refuses; the others are stored."""

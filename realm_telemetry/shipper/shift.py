@@ -14,10 +14,12 @@ from realm_telemetry.shipper.guarded import GuardedLog, LogUnavailableError
 from realm_telemetry.shipper.intake import Intake
 from realm_telemetry.shipper.manifest import Manifest
 from realm_telemetry.shipper.quarantine import Quarantine
+from realm_telemetry.shipper.recent import Recent
 from realm_telemetry.shipper.report import Reporter
 from realm_telemetry.shipper.spools import Spool, Spools, remove_staging
 
 SETTLE_S: Final = 0.05
+SETTLED_PER_S: Final = 5000
 HISTORY_EXPORTER: Final = "battle_log"
 
 
@@ -43,6 +45,7 @@ class Shift:
         self._clock = clock
         self._clock_ns = clock_ns
         self._log = GuardedLog(Path(manifest.log_path), report, clock=clock)
+        self._recent = Recent(clock_ns)
         resources = ResourceProcessor()
         quarantine = Quarantine(pipeline_dir.parent / "quarantine", report, clock_ns)
         self._spools = Spools(pipeline_dir, quarantine.damaged, self._spool_trouble)
@@ -52,10 +55,11 @@ class Shift:
             build_chain(manifest, resources, processors, report),
             resources,
             quarantine,
+            self._recent,
             history=HISTORY_EXPORTER in manifest.exporters,
             clock=clock,
         )
-        self._deliveries = Deliveries(manifest, self._log, report, exporters, clock)
+        self._deliveries = Deliveries(manifest, self._log, report, exporters, self._recent, clock)
         self._strangers: list[Spool] = []
         self._begun = False
         self._settle_at_s = 0.0
@@ -80,7 +84,7 @@ class Shift:
         if moved:
             self._deliveries.notify()
         if moved or now_s >= self._settle_at_s:
-            self._settle_at_s = now_s + SETTLE_S
+            self._settle_at_s = now_s + max(SETTLE_S, len(self._spools) / SETTLED_PER_S)
             moved += self._settle(now_s)
         self._export()
         if moved:
@@ -128,6 +132,7 @@ class Shift:
             reader = LogReader(self._log.path)
             self._intake.last_cursor = reader.max_cursor()
             reader.close()
+            self._recent.start(self._intake.last_cursor)
             self._deliveries.start(self._intake.last_cursor)
         except LogUnavailableError:
             return False

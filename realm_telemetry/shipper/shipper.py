@@ -24,9 +24,8 @@ from realm_telemetry.spool.liveness import is_alive
 from realm_telemetry.spool.reader import spool_directories
 
 POLL_S: Final = 0.005
-PAUSE_S: Final = 0.0005
-"""After a transaction: a moment for other threads and other writers."""
-
+IDLE_POLL_S: Final = 0.01
+IDLE_AFTER_S: Final = 2.0
 GRACE_S: Final = 2.0
 """How long to stay when all is done: the next producer may be about to start."""
 
@@ -129,7 +128,10 @@ class Shipper:
                 moved = self._turn(shift)
                 if not moved and self._done(shift):
                     break
-                self._sleep(PAUSE_S if moved else POLL_S)
+                if not moved:
+                    # Between transactions the log's writer lock leaves room for other writers.
+                    idle_s = self._clock() - shift.progress_at_s
+                    self._sleep(POLL_S if idle_s < IDLE_AFTER_S else IDLE_POLL_S)
             self._seen |= shift.producers
         finally:
             shift.close(STOP_S)

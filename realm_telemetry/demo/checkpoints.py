@@ -20,7 +20,7 @@ def load(path: Path) -> Network:
 
     Raises OSError, zipfile.BadZipFile or ValueError for a file that is not a whole checkpoint.
     """
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         return Network({name: arrays[name] for name in arrays.files})
 
 

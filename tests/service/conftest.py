@@ -60,6 +60,12 @@ def asking(server: RealmServer, **options: Any) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
+def anyio_backend() -> str:
+    """The event loop that the service runs on."""
+    return "asyncio"
+
+
+@pytest.fixture
 def server(tmp_path: Path) -> Iterator[RealmServer]:
     """A service with default settings."""
     with serving(free_ports(tmp_path)) as running:

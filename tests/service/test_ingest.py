@@ -67,7 +67,8 @@ def test_events_without_ids_get_one_from_the_service(client: httpx.Client) -> No
     assert client.post("/api/v1/events", json=body).json()["accepted"] == 2
     one, two = stored(client)
     assert (one["producer"], one["number"], two["number"]) == (two["producer"], 1, 2)
-    assert one["time_unix_nano"] and one["message"] == "one"
+    assert one["time_unix_nano"]
+    assert one["message"] == "one"
 
 
 def test_invalid_events_are_rejected_with_reasons_and_the_others_stored(
@@ -76,7 +77,11 @@ def test_invalid_events_are_rejected_with_reasons_and_the_others_stored(
     shapes = [{"kind": "note"}, {"kind": "note", "channel": "nowhere"}, 7, {"message": "no kind"}]
     answer = client.post("/api/v1/events", json={"events": shapes}).json()
     assert answer["accepted"] == 1
-    assert [one["event_id"] for one in answer["rejected"]] == ["events[1]", "events[2]", "events[3]"]
+    assert [one["event_id"] for one in answer["rejected"]] == [
+        "events[1]",
+        "events[2]",
+        "events[3]",
+    ]
     assert "channel" in answer["rejected"][0]["reason"]
 
 
@@ -160,9 +165,7 @@ def test_the_number_of_events_is_limited(
     json_body = b'{"events": [' + b",".join([b'{"kind": "note"}'] * count) + b"]}"
     body = json_body if media_type == "application/json" else encode_batch(events)
     with serving(free_ports(tmp_path, max_batch_events=10)) as server, asking(server) as client:
-        response = client.post(
-            "/api/v1/events", content=body, headers={"content-type": media_type}
-        )
+        response = client.post("/api/v1/events", content=body, headers={"content-type": media_type})
         assert response.status_code == status
         assert len(stored(client)) == (count if status == 200 else 0)
 

@@ -45,14 +45,18 @@ def test_a_stream_that_falls_off_the_ring_is_told_and_gets_all_from_the_log(
     tmp_path: Path,
 ) -> None:
     settings = free_ports(tmp_path, ring_frames=64)
-    with serving(settings) as server, asking(server) as client, asking(server) as other:
-        with stream(client) as source:
-            next(source)
-            for first in range(1, 3001, 500):
-                post_notes(other, first, first + 499, details={"text": "x" * 2000})
-            seen = take(source, 1)
-            while seen[-1].event != "event" or seen[-1].data["cursor"] != 3000:
-                seen += take(source, 1)
+    with (
+        serving(settings) as server,
+        asking(server) as client,
+        asking(server) as other,
+        stream(client) as source,
+    ):
+        next(source)
+        for first in range(1, 3001, 500):
+            post_notes(other, first, first + 499, details={"text": "x" * 2000})
+        seen = take(source, 1)
+        while seen[-1].event != "event" or seen[-1].data["cursor"] != 3000:
+            seen += take(source, 1)
     assert cursors(seen) == list(range(1, 3001))
     assert "gap" in {message.event for message in seen}
 

@@ -84,18 +84,20 @@ def test_a_resume_while_events_arrive_has_neither_gap_nor_repeat(
 
 def test_a_restart_of_the_service_is_resumed_without_gap_or_repeat(tmp_path: Path) -> None:
     settings = free_ports(tmp_path)
-    with serving(settings) as server, asking(server) as client:
-        with stream(client) as source:
-            next(source)
-            post_notes(client, 1, 5)
-            seen = take(source, 5)
+    with serving(settings) as server, asking(server) as client, stream(client) as source:
+        next(source)
+        post_notes(client, 1, 5)
+        seen = take(source, 5)
     with LogWriter(settings.log_path) as writer:
         writer.append([make_event(number) for number in range(6, 9)])
-    with serving(settings) as server, asking(server) as client:
-        with stream(client, last_event_id=seen[-1].id) as source:
-            seen += take(source, 3)
-            post_notes(client, 9, 10)
-            seen += take(source, 2)
+    with (
+        serving(settings) as server,
+        asking(server) as client,
+        stream(client, last_event_id=seen[-1].id) as source,
+    ):
+        seen += take(source, 3)
+        post_notes(client, 9, 10)
+        seen += take(source, 2)
     assert cursors(seen) == list(range(1, 11))
 
 
@@ -178,20 +180,26 @@ def test_latest_never_thins_what_is_not_routine(client: httpx.Client) -> None:
 
 def test_an_idle_stream_is_kept_alive_by_comments(tmp_path: Path) -> None:
     settings = free_ports(tmp_path, keepalive_s=0.2)
-    with serving(settings) as server, asking(server) as client:
-        with client.stream("GET", "/api/events/stream") as response:
-            lines = response.iter_lines()
-            while next(lines) != ": keepalive":
-                pass
+    with (
+        serving(settings) as server,
+        asking(server) as client,
+        client.stream("GET", "/api/events/stream") as response,
+    ):
+        lines = response.iter_lines()
+        while next(lines) != ": keepalive":
+            pass
 
 
 def test_a_stream_ends_when_the_service_stops(tmp_path: Path) -> None:
-    with serving(free_ports(tmp_path)) as server, asking(server) as client:
-        with stream(client) as source:
-            next(source)
-            started = time.monotonic()
-            server.stop()
-            assert list(source) == []
+    with (
+        serving(free_ports(tmp_path)) as server,
+        asking(server) as client,
+        stream(client) as source,
+    ):
+        next(source)
+        started = time.monotonic()
+        server.stop()
+        assert list(source) == []
     assert time.monotonic() - started < 3
 
 

@@ -1,0 +1,232 @@
+"""What the routes answer, and that the OpenAPI document tells the truth about them."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from realm_telemetry.catalog import event_to_dict
+from realm_telemetry.event import CHANNELS
+from realm_telemetry.log.reader import LogReader
+from realm_telemetry.service.app import documented_endpoints
+from realm_telemetry.service.export import CSV_COLUMNS
+
+from .conftest import PRODUCER, asking, free_ports, post_notes, serving
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "http-api.md"
+EXAMPLES = {"section": "training", "id": "1"}
+
+
+def test_the_two_checks_of_the_lab_show_recent_events(client: httpx.Client) -> None:
+    post_notes(client, 1, 20, kind="training_step")
+    assert client.get("/api/events").json()["events"][0]["number"] == 20
+    assert client.get("/api/battle_log?limit=10").json()[0]["number"] == 20
+
+
+def test_an_event_has_the_one_json_shape_everywhere(client: httpx.Client, tmp_path: Path) -> None:
+    post_notes(client, 1, 1)
+    with LogReader(tmp_path / "vault" / "jobs.db") as reader:
+        row = reader.get(1)
+    assert row is not None
+    shape = event_to_dict(row.event, row.cursor)
+    assert client.get("/api/events").json()["events"] == [shape]
+    assert client.get("/api/battle_log").json() == [shape]
+    assert client.get(f"/api/battle_log/{row.event.id}").json() == shape
+    assert json.loads(client.get("/api/battle_log/export").text) == shape
+
+
+def test_the_live_view_keeps_fifty_of_each_channel_and_severity(client: httpx.Client) -> None:
+    post_notes(client, 1, 80)
+    post_notes(client, 81, 90, channel="jobs", severity="error")
+    events = client.get("/api/events?limit=1000").json()["events"]
+    assert [event["cursor"] for event in events] == [*range(90, 30, -1)]
+    jobs = client.get("/api/events?channels=jobs&limit=3").json()["events"]
+    assert [event["cursor"] for event in jobs] == [90, 89, 88]
+
+
+def test_the_live_view_is_there_again_after_a_restart(tmp_path: Path) -> None:
+    with serving(free_ports(tmp_path)) as server, asking(server) as client:
+        post_notes(client, 1, 5, kind="training_started", channel="training")
+        post_notes(client, 6, 105, kind="training_step", channel="training")
+        before = client.get("/api/events?limit=1000").json()
+    with serving(free_ports(tmp_path)) as server, asking(server) as client:
+        assert client.get("/api/events?limit=1000").json() == before
+        with client.stream("GET", "/api/events/stream") as response:
+            lines = (line for line in response.iter_lines() if line.startswith("data: "))
+            snapshot = json.loads(next(lines)[6:])
+    assert [event["number"] for event in snapshot["events"]] == [5, 4, 3, 2, 1]
+    assert [event["number"] for event in snapshot["routine"]] == [105]
+
+
+def test_pages_lead_through_the_whole_log_while_it_grows(client: httpx.Client) -> None:
+    post_notes(client, 1, 25)
+    response = client.get("/api/battle_log?limit=10&kind=note")
+    seen = [event["cursor"] for event in response.json()]
+    post_notes(client, 26, 30)
+    while "next" in response.links:
+        response = client.get("/api/battle_log" + response.links["next"]["url"])
+        seen += [event["cursor"] for event in response.json()]
+        assert response.headers["x-as-of"] == "25"
+    assert seen == [*range(25, 0, -1)]
+    assert (response.headers["x-total-count"], response.headers["x-total-relation"]) == ("25", "eq")
+
+
+def test_a_wrong_page_cursor_is_the_callers_error(client: httpx.Client) -> None:
+    response = client.get("/api/battle_log?cursor=nonsense")
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_parameter")
+
+
+def test_the_older_shape_of_a_page(client: httpx.Client) -> None:
+    post_notes(client, 1, 3)
+    answer = client.get("/api/battle_log?format=object&channels=system").json()
+    assert answer["count"] == 3
+    assert answer["next_since"] == answer["events"][0]["timestamp"]
+    assert answer["channel_counts"] == {"system": 3}
+
+
+def test_context_is_around_an_event_by_id_and_by_cursor(client: httpx.Client) -> None:
+    post_notes(client, 1, 9)
+    event_id = f"{PRODUCER}{5:016x}"
+    for key in (event_id, "5"):
+        rows = client.get(f"/api/battle_log/{key}/context?before=2&after=1").json()
+        assert [row["cursor"] for row in rows] == [3, 4, 5, 6]
+    assert client.get("/api/battle_log/77/context").status_code == 404
+
+
+def test_the_histogram_sums_to_the_total(client: httpx.Client) -> None:
+    post_notes(client, 1, 4)
+    post_notes(client, 5, 6, severity="error")
+    answer = client.get("/api/battle_log/histogram?buckets=10").json()
+    assert sum(bucket["count"] for bucket in answer["buckets"]) == answer["total"] == 6
+    assert sum(bucket["counts"].get("error", 0) for bucket in answer["buckets"]) == 2
+
+
+def test_channels_have_names_icons_colours_and_counts(client: httpx.Client) -> None:
+    post_notes(client, 1, 2, severity="error")
+    answer = client.get("/api/battle_log/channels?since=1h").json()
+    assert list(answer["channels"]) == list(CHANNELS) or set(answer["channels"]) == set(CHANNELS)
+    assert answer["channels"]["system"]["counts"] == {"error": 2}
+    assert answer["severities"]["error"] == "#ff6b6b"
+
+
+def test_a_summary_counts_by_what_is_asked(client: httpx.Client) -> None:
+    post_notes(client, 1, 3)
+    assert client.get("/api/battle_log/summary?by=kind").json() == [{"kind": "note", "count": 3}]
+    assert client.get("/api/battle_log/summary?by=colour").status_code == 400
+    assert client.get("/api/battle_log/summary?since=soon").status_code == 400
+
+
+@pytest.mark.parametrize("query", ["", "?kind=note&q=Note"])
+def test_an_export_has_all_rows(client: httpx.Client, query: str) -> None:
+    post_notes(client, 1, 1200)
+    lines = client.get("/api/battle_log/export" + query).text.splitlines()
+    assert [json.loads(line)["cursor"] for line in lines] == [*range(1200, 0, -1)]
+
+
+def test_an_export_as_csv_has_a_header_and_details_as_json(client: httpx.Client) -> None:
+    post_notes(client, 1, 2, details={"a": 'say "hi", then\ngo'})
+    rows = list(csv.DictReader(io.StringIO(client.get("/api/battle_log/export?format=csv").text)))
+    assert tuple(rows[0]) == CSV_COLUMNS
+    assert json.loads(rows[0]["details"]) == {"a": 'say "hi", then\ngo'}
+
+
+def test_the_state_says_at_which_cursor_it_is_true(client: httpx.Client) -> None:
+    post_notes(client, 1, 5, kind="training_step", channel="training", details={"step": 5})
+    response = client.get("/api/state")
+    answer = response.json()
+    assert answer["state"]["training"]["step"] == 5
+    assert len(answer["events"]) == 5
+    assert answer["schema_version"] == 2
+    assert (response.headers["x-cursor"], answer["cursor"]) == ("5", 5)
+    section = client.get("/api/state/training")
+    assert (section.json()["step"], section.headers["x-cursor"]) == (5, "5")
+
+
+def test_the_state_is_there_again_after_a_restart(tmp_path: Path) -> None:
+    def state(client: httpx.Client) -> dict[str, Any]:
+        found: dict[str, Any] = client.get("/api/state/checkpoints").json()
+        return found
+
+    with serving(free_ports(tmp_path)) as server, asking(server) as client:
+        post_notes(client, 1, 9, kind="checkpoint_saved", details={"step": 9, "path": "p"})
+        before = state(client)
+    assert (tmp_path / "data" / "realm_state.db").exists()
+    with serving(free_ports(tmp_path)) as server, asking(server) as client:
+        while client.get("/ready").status_code != 200:
+            pass
+        assert state(client)["totals"] == before["totals"]
+
+
+def test_health_has_what_the_older_service_said_and_the_log_id(client: httpx.Client) -> None:
+    answer = client.get("/health").json()
+    assert {"status": "ok", "service": "realm", "schema_version": 2, "sse_clients": 0}.items() <= (
+        answer.items()
+    )
+    assert len(answer["log_id"]) == 32
+
+
+def test_metrics_are_prometheus_text(client: httpx.Client) -> None:
+    post_notes(client, 1, 7)
+    response = client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    lines = response.text.splitlines()
+    assert 'realm_log_events{channel="system",severity="info"} 7' in lines
+    assert 'realm_ingest_events_total{outcome="accepted"} 7' in lines
+    assert "realm_sse_clients 0" in lines
+    named = {line.split()[2] for line in lines if line.startswith("# TYPE")}
+    assert {line.split("{")[0].split(" ")[0] for line in lines if line[0] != "#"} <= named
+
+
+def test_the_first_page_shows_the_last_events_and_relative_links(client: httpx.Client) -> None:
+    post_notes(client, 1, 3)
+    page = client.get("/", headers={"accept": "text/html"}).text
+    assert "Note 3" in page
+    assert 'href="api/events"' in page
+    assert 'href="/' not in page
+    text = client.get("/")
+    assert text.headers["content-type"].startswith("text/plain")
+    assert "note: Note 3" in text.text
+
+
+def test_every_route_is_in_the_openapi_document_and_answers(client: httpx.Client) -> None:
+    post_notes(client, 1, 1)
+    document = client.get("/openapi.json").json()
+    described = {
+        (method.upper(), path) for path, methods in document["paths"].items() for method in methods
+    }
+    assert described == {(one.method, one.path) for one in documented_endpoints()}
+    for method, path in described:
+        asked = path.format(**EXAMPLES)
+        if path == "/api/events/stream":
+            method = "HEAD"
+        status = client.request(method, asked).status_code
+        assert status in ((415, 200, 303) if method == "POST" else (200, 303)), asked
+    ids = [op["operationId"] for methods in document["paths"].values() for op in methods.values()]
+    assert len(ids) == len(set(ids))
+
+
+def test_every_parameter_that_the_document_names_is_taken(client: httpx.Client) -> None:
+    values = {"since": "1h", "until": "now", "has": "a:1", "not": "a:2", "q": "x", "by": "kind"}
+    post_notes(client, 1, 1)
+    cursorless = {"cursor", "last_event_id"}
+    for one in documented_endpoints():
+        for parameter in one.parameters:
+            if one.path == "/api/events/stream" or parameter.name in cursorless:
+                continue
+            plain = parameter.schema.get("default", 1)
+            value = values.get(parameter.name, plain)
+            if parameter.name in ("channel", "severity"):
+                value = {"channel": "system", "severity": "info"}[parameter.name]
+            path = one.path.format(**EXAMPLES)
+            response = client.get(path, params={parameter.name: value})
+            assert response.status_code == 200, (path, parameter.name, response.text)
+
+
+def test_every_route_is_in_the_document() -> None:
+    text = DOCUMENT.read_text()
+    for one in documented_endpoints():
+        assert f"`{one.method} {one.path}`" in text or f"{one.method} {one.path}`" in text, one.path

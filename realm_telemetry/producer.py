@@ -8,9 +8,11 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from realm_telemetry.catalog import KindSpec
 from realm_telemetry.config import Settings
 from realm_telemetry.once import warn_once
 from realm_telemetry.shipper.launch import launch, reap
+from realm_telemetry.shipper.lock import is_held
 from realm_telemetry.shipper.manifest import Manifest, exporter_environment, write_manifest
 from realm_telemetry.shipper.status import ShipperStatus, read_status
 from realm_telemetry.spool.keeper import Keeper
@@ -128,10 +130,19 @@ class Telemetry:
         self._reap()
         return delivered
 
-    def register_kind(self, spec: Any) -> None:
+    def register_kind(self, spec: KindSpec) -> None:
         """Tell the log of a kind that this process registered."""
         if isinstance(self.writer, SpoolWriter):
-            self.writer.append_control({"type": "kind", **msgspec.structs.asdict(spec)})
+            self.writer.append_control(
+                {
+                    "type": "kind",
+                    "kind": spec.kind,
+                    "channel": spec.channel,
+                    "severity": spec.severity,
+                    "message": spec.template,
+                    "routine": spec.routine,
+                }
+            )
 
     def inherited(self) -> str:
         """What `REALM_PIPELINE` tells children, as JSON."""
@@ -260,7 +271,9 @@ class Telemetry:
         now = time.monotonic()
         if self.settings.shipper != "process" or now < self._launch_at:
             return
-        if status is None or not status.alive(time.time_ns()):
+        # A shipper that hangs beats no more; one that was killed may have beaten just before.
+        works = status is not None and status.alive(time.time_ns()) and is_held(self.pipeline_dir)
+        if not works:
             self._launch_at = now + RELAUNCH_S
             self._launched.append(launch(self.pipeline_dir))
 

@@ -18,7 +18,8 @@ _FLOCK = struct.Struct("hhqqi")  # struct flock: type, whence, start, len, pid
 _held: Final[dict[str, int]] = {}
 """The locks of this process: path -> pid, so that a forked child does not take them for its own."""
 # Record locks do not hold off threads of the same process, and closing a descriptor drops them.
-_mutex = threading.Lock()
+# Re-entrant: a producer's signal handler may flush, and ask, while its own thread asks.
+_mutex = threading.RLock()
 
 
 class ShipperLock:
@@ -85,7 +86,7 @@ def _is_locked(path: str) -> bool:
 
 def _renew_mutex() -> None:
     global _mutex
-    _mutex = threading.Lock()
+    _mutex = threading.RLock()
 
 
 # A thread of the parent may hold it at the moment of the fork.

@@ -1,0 +1,42 @@
+"""The shipper is killed at any instant: the next one goes on where it was."""
+
+import random
+import time
+
+import pytest
+
+from realm_telemetry.shipper import lock
+
+from .conftest import Home, check_once_in_order, kill_shipper, start_shipper, wait_until
+
+
+@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.long)])
+def test_a_shipper_killed_while_two_producers_emit_loses_and_repeats_nothing(
+    home: Home, kills: int
+) -> None:
+    first, second = home.producer(), home.producer()
+    for producer in (first, second):
+        producer.tell("emit", count=10**6, seconds=kills * 0.75, pace_s=0.0005)
+    chance, killed = random.Random(kills), 0
+    while killed < kills:
+        start_shipper(first.pipeline_dir)
+        wait_until(lambda: lock.is_held(first.pipeline_dir))
+        time.sleep(chance.uniform(0.0, 0.4))
+        killed += kill_shipper(first.pipeline_dir)
+    start_shipper(first.pipeline_dir)
+    emitted = [producer.answer().ids for producer in (first, second)]
+    assert all(producer.flush()["delivered"] for producer in (first, second))
+    check_once_in_order(home.logged(), *emitted)
+    assert len(home.logged()) == sum(map(len, emitted)) > kills * 300
+
+
+def test_a_producer_that_ends_after_its_shipper_was_killed_starts_another(home: Home) -> None:
+    """Its heartbeat is fresh for a while yet; the events must not wait for the next producer."""
+    producer = home.producer()
+    producer.emit(10)
+    assert producer.flush()["delivered"]
+    kill_shipper(producer.pipeline_dir)
+    time.sleep(5.1)  # a keeper starts one every 5 s at the most
+    ids = producer.emit(10).ids
+    producer.exit()
+    wait_until(lambda: set(ids) <= set(home.logged()), 20)

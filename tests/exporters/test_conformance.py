@@ -5,6 +5,7 @@ import json
 import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def battle_log(home: Path, **_: Any) -> Subject:
     (home / "file").touch()
 
     def delivered() -> Sequence[str]:
-        with sqlite3.connect(path) as connection:
+        with closing(sqlite3.connect(path)) as connection:
             rows = connection.execute("SELECT hex(event_id) FROM battle_log ORDER BY id")
             return [row[0].lower() for row in rows]
 

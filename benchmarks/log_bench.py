@@ -29,6 +29,7 @@ KINDS = (
     ("warning_raised", "system", "warning"),
     ("job_failed", "jobs", "error"),
 )
+RUNS_AT_ONCE = 8
 WORDS = [f"word{number}" for number in range(5000)]
 
 Figures = dict[str, float]
@@ -50,8 +51,8 @@ def make_events(count: int, seed: int = 7) -> Iterator[Event]:
             PRODUCER,
             number,
             hero_id=dice.choice(HEROES),
-            campaign_id=f"c{number % 50}",
-            run_id=f"r{number % 500}",
+            campaign_id=f"c{number // 40_000}",
+            run_id=f"r{number // 16_000 * RUNS_AT_ONCE + number % RUNS_AT_ONCE}",
         )
 
 

@@ -15,6 +15,7 @@ from realm_telemetry.log.connection import explained, open_reader, snapshot
 from realm_telemetry.log.cursors import DeadLetter, load_cursors, read_dead_letters
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.histogram import Histogram, histogram
+from realm_telemetry.log.inserts import last_cursor
 from realm_telemetry.log.migrations import SCHEMA_VERSION, read_log_id, read_version
 from realm_telemetry.log.pages import Page, export_rows, read_page
 from realm_telemetry.log.producers import (
@@ -85,7 +86,7 @@ class LogReader:
     def histogram(self, filters: Filters, buckets: int = 60, as_of: int | None = None) -> Histogram:
         """Counts over time by severity; see log.histogram."""
         with self._snapshot() as connection:
-            highest = tail.max_cursor(connection)
+            highest = last_cursor(connection)
             as_of = highest if as_of is None else min(as_of, highest)
             return histogram(connection, filters, buckets, as_of, self._clock_ns())
 
@@ -178,7 +179,7 @@ class LogReader:
     def max_cursor(self) -> int:
         """The cursor of the last row, gone or not; 0 in a new log."""
         with self._snapshot() as connection:
-            return tail.max_cursor(connection)
+            return last_cursor(connection)
 
     def min_cursor(self) -> int:
         """The lowest cursor that can still be resumed from: every row after it is there."""

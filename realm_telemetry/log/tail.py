@@ -6,6 +6,7 @@ import msgspec
 
 from realm_telemetry.log.conditions import both, residual, within
 from realm_telemetry.log.filters import Filters
+from realm_telemetry.log.inserts import last_cursor
 from realm_telemetry.log.paths import Group, kind_path
 from realm_telemetry.log.rows import READ_COLUMNS, LogRow, Row, read_rows, to_log_row
 from realm_telemetry.log.text import contains_words
@@ -54,7 +55,7 @@ def follow(
     webhooks: bool,
 ) -> Followed:
     """Up to `limit` rows of a pipeline's producers, from a window of row ids."""
-    end = min(cursor + max(_WINDOW, limit), max_cursor(connection))
+    end = min(cursor + max(_WINDOW, limit), last_cursor(connection))
     rows = connection.execute(
         f"SELECT {READ_COLUMNS} FROM battle_log WHERE id > ? AND id <= ? AND +producer IN"
         " (SELECT producer FROM realm_producers WHERE pipeline = ?) ORDER BY id LIMIT ?",
@@ -85,16 +86,10 @@ def latest(
     return read_rows(connection, sorted(newest), log_id)
 
 
-def max_cursor(connection: sqlite3.Connection) -> int:
-    """The highest row id ever given."""
-    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'battle_log'").fetchone()
-    return int(row[0]) if row else 0
-
-
 def min_cursor(connection: sqlite3.Connection) -> int:
     """The row id before the first row that is still there."""
     row = connection.execute("SELECT min(id) FROM battle_log").fetchone()
-    return max_cursor(connection) if row[0] is None else int(row[0]) - 1
+    return last_cursor(connection) if row[0] is None else int(row[0]) - 1
 
 
 def _events(

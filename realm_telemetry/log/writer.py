@@ -2,7 +2,6 @@
 
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,26 +12,22 @@ import msgspec
 from realm_telemetry.event import Event
 from realm_telemetry.log import cursors, older, producers
 from realm_telemetry.log.connection import explained, open_writer
+from realm_telemetry.log.inserts import (
+    add_counts,
+    add_webhooks,
+    insert_rows,
+    last_cursor,
+    rows_after,
+)
 from realm_telemetry.log.lock import WriterLock
 from realm_telemetry.log.migrations import has_foreign_tables, migrate, read_log_id
 from realm_telemetry.log.ranges import Run, runs_of
-from realm_telemetry.log.rows import INSERT_COLUMNS, Row, event_id_bytes, mended, to_rows
-from realm_telemetry.log.schema import HOUR_NS
+from realm_telemetry.log.rows import Row, mended, to_rows
 
 MAX_BATCH: Final = 1000
 """The most events one transaction should hold; more keeps other writers waiting."""
 
-# Rows to a statement. A statement for each row costs twice as much: the triggers make SQLite open
-# a savepoint for every statement. 41,000 rows/s with 1, 109,000 with 100.
-_ROWS_PER_STATEMENT: Final = (100, 10, 1)
-_INSERT: Final = {
-    count: f"INSERT OR IGNORE INTO battle_log ({', '.join(INSERT_COLUMNS)}) VALUES "
-    + ", ".join(["(" + ", ".join("?" * len(INSERT_COLUMNS)) + ")"] * count)
-    for count in _ROWS_PER_STATEMENT
-}
 _LOOK_FOR_OTHERS_EVERY_S: Final = 10.0
-
-CountKey = tuple[int, str, str, str]
 
 
 class AppendResult(msgspec.Struct, frozen=True):
@@ -136,15 +131,15 @@ class LogWriter:
             if pipeline:
                 self._register_new(runs, pipeline)
             events, rows = self._without_known(events, rows, runs)
-            before = _last_cursor(connection)
-            stored = _insert(connection, rows)
+            before = last_cursor(connection)
+            stored = insert_rows(connection, rows)
             if stored < len(rows):
-                rows = _rows_after(connection, before)
+                rows = rows_after(connection, before)
             self._known.add(runs if len(events) == offered else runs_of(events), events)
             producers.add_skipped(connection, skipped)
-            _add_counts(connection, rows)
-            _add_webhooks(connection, events, before)
-            last = _last_cursor(connection)
+            add_counts(connection, rows)
+            add_webhooks(connection, events, before)
+            last = last_cursor(connection)
         first = last - stored + 1 if stored == len(events) else before + 1
         return AppendResult(first if stored else 0, last if stored else 0, stored, offered - stored)
 
@@ -190,7 +185,7 @@ class LogWriter:
                 connection, pipeline, exporter, cursor, reason, self._clock_ns()
             )
 
-    def backfill_step(self, max_rows: int = 500) -> int:
+    def backfill_step(self, max_rows: int = 200) -> int:
         """Fill in older rows, newest first; returns about how many are left. See log.older."""
         with self.transaction(durable=False) as connection:
             return older.backfill_step(connection, max_rows)
@@ -222,59 +217,3 @@ class LogWriter:
         if time.monotonic() >= self._look_again_at:
             self._look_again_at = time.monotonic() + _LOOK_FOR_OTHERS_EVERY_S
             self._lock.polite = has_foreign_tables(self._connection)
-
-
-def _last_cursor(connection: sqlite3.Connection) -> int:
-    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'battle_log'").fetchone()
-    return int(row[0]) if row else 0
-
-
-def _insert(connection: sqlite3.Connection, rows: list[Row]) -> int:
-    stored = position = 0
-    for count in _ROWS_PER_STATEMENT:
-        while len(rows) - position >= count:
-            values = [value for row in rows[position : position + count] for value in row]
-            stored += connection.execute(_INSERT[count], values).rowcount
-            position += count
-    return stored
-
-
-def _rows_after(connection: sqlite3.Connection, cursor: int) -> list[Row]:
-    return connection.execute(
-        f"SELECT {', '.join(INSERT_COLUMNS)} FROM battle_log WHERE id > ?", (cursor,)
-    ).fetchall()
-
-
-def _add_counts(connection: sqlite3.Connection, rows: list[Row]) -> None:
-    counts: Counter[CountKey] = Counter(
-        [(row[1] // HOUR_NS, row[5], row[6], row[4]) for row in rows]
-    )
-    connection.executemany(
-        "INSERT INTO realm_hourly_counts (hour, channel, severity, kind, happened)"
-        " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET happened = happened + excluded.happened",
-        [(*key, count) for key, count in counts.items()],
-    )
-    totals: Counter[tuple[str, str, str]] = Counter()
-    for key, count in counts.items():
-        totals[key[1:]] += count
-    connection.executemany(
-        "INSERT INTO realm_totals (channel, severity, kind, happened)"
-        " VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET happened = happened + excluded.happened",
-        [(*key, count) for key, count in totals.items()],
-    )
-
-
-def _add_webhooks(connection: sqlite3.Connection, events: Sequence[Event], before: int) -> None:
-    asked = [event for event in events if event.webhooks]
-    connection.executemany(
-        "INSERT OR IGNORE INTO webhook_requests"
-        " SELECT id, ? FROM battle_log WHERE event_id = ? AND id > ?",
-        [
-            (
-                msgspec.json.encode(event.webhooks).decode(),
-                event_id_bytes(event.producer, event.number),
-                before,
-            )
-            for event in asked
-        ],
-    )

@@ -1,13 +1,14 @@
 """What the tests of the log share: events, a clock, an older file."""
 
+import random
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from realm_telemetry.event import Event
+from realm_telemetry.event import CHANNELS, SEVERITIES, Event
 from realm_telemetry.log import LogReader, LogWriter
 
 NOW = 1_764_374_400_000_000_000
@@ -40,6 +41,21 @@ def make_event(number: int = 1, **changes: Any) -> Event:
         "number": number,
     }
     return Event(**{**fields, **changes})
+
+
+def scattered(count: int, seed: int = 1) -> list[Event]:
+    """Events of all channels and severities, out of order in time."""
+    dice = random.Random(seed)
+    return [
+        make_event(
+            number,
+            channel=dice.choice(CHANNELS),
+            severity=dice.choice(SEVERITIES),
+            hero_id=dice.choice(["dio", "ada", None]),
+            time_unix_nano=NOW - dice.randrange(200) * HOUR // 7,
+        )
+        for number in range(1, count + 1)
+    ]
 
 
 @pytest.fixture
@@ -109,6 +125,3 @@ def older_row(
         "details_json": '{"job_id": "j1"}',
     }
     return tuple({**fields, **changes}.values())
-
-
-ReadAll = Callable[[], list[Event]]

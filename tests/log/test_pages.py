@@ -1,18 +1,15 @@
 """Pages of history, counts and bars."""
 
-import random
 import threading
-from datetime import UTC, datetime
 
 import msgspec
 import pytest
 
-from realm_telemetry.event import CHANNELS, SEVERITIES, Event
 from realm_telemetry.log import Filters, InvalidFilterError, LogReader, LogWriter
 from realm_telemetry.log import pages as pages_module
 from realm_telemetry.log.has import Has
 
-from .conftest import HOUR, NOW, SECOND, Clock, make_event
+from .conftest import NOW, SECOND, Clock, make_event, scattered
 
 
 def all_pages(reader: LogReader, filters: Filters) -> list[int]:
@@ -23,21 +20,6 @@ def all_pages(reader: LogReader, filters: Filters) -> list[int]:
         if page.next_cursor is None:
             return found
         filters = msgspec.structs.replace(filters, cursor=page.next_cursor)
-
-
-def scattered(count: int, seed: int = 1) -> list[Event]:
-    """Events of all channels and severities, out of order in time."""
-    dice = random.Random(seed)
-    return [
-        make_event(
-            number,
-            channel=dice.choice(CHANNELS),
-            severity=dice.choice(SEVERITIES),
-            hero_id=dice.choice(["dio", "ada", None]),
-            time_unix_nano=NOW - dice.randrange(200) * HOUR // 7,
-        )
-        for number in range(1, count + 1)
-    ]
 
 
 @pytest.mark.parametrize("limit", [1, 7, 1000])
@@ -111,47 +93,6 @@ def test_a_rare_combination_ends_the_page_early_with_a_way_on(
     assert all_pages(reader, filters) == [3]
 
 
-def test_counts_are_exact_at_the_edges_of_a_span(writer: LogWriter, reader: LogReader) -> None:
-    writer.append(scattered(400))
-    events = [row.event for row in reader.after(0)]
-    for since, until in ((-50, -3), (-10, -9), (-200, 10), (-5, -5)):
-        for channels in ((), ("jobs", "eval")):
-            filters = Filters(
-                channels=channels,
-                since_unix_nano=NOW + since * HOUR // 3,
-                until_unix_nano=NOW + until * HOUR // 3 + 1,
-                limit=1,
-            )
-            wanted = sum(filters.matches(event) for event in events)
-            assert reader.page(filters).total == wanted
-            assert reader.histogram(filters, 40).total == wanted
-
-
-def test_counts_of_rows_before_1970_are_exact_too(writer: LogWriter, reader: LogReader) -> None:
-    writer.append([make_event(n, time_unix_nano=-n * HOUR // 2) for n in range(1, 11)])
-    filters = Filters(since_unix_nano=-3 * HOUR, until_unix_nano=0, limit=1)
-    assert reader.page(filters).total == 6
-
-
-def test_bars_sum_to_the_total_and_lie_side_by_side(writer: LogWriter, reader: LogReader) -> None:
-    writer.append(scattered(500))
-    for filters in (Filters(limit=1), Filters(limit=1, kinds=("job_started",), heroes=("dio",))):
-        bars = reader.histogram(filters, 30)
-        assert sum(sum(bar.counts.values()) for bar in bars.buckets) == bars.total
-        assert bars.total == reader.page(filters).total
-        assert all(
-            left.end_unix_nano == right.start_unix_nano
-            for left, right in zip(bars.buckets, bars.buckets[1:], strict=False)
-        )
-        for row in reader.export(filters):
-            (bar,) = (
-                bar
-                for bar in bars.buckets
-                if bar.start_unix_nano <= row.event.time_unix_nano < bar.end_unix_nano
-            )
-            assert bar.counts[row.event.severity] > 0
-
-
 def test_an_empty_log_has_empty_views(reader: LogReader) -> None:
     page = reader.page(Filters())
     assert (page.rows, page.next_cursor, page.as_of, page.total) == ([], None, 0, 0)
@@ -159,46 +100,6 @@ def test_an_empty_log_has_empty_views(reader: LogReader) -> None:
     assert reader.summary() == []
     assert reader.latest() == []
     assert (reader.min_cursor(), reader.max_cursor()) == (0, 0)
-
-
-def test_a_summary_counts_by_what_is_asked(writer: LogWriter, reader: LogReader) -> None:
-    writer.append(
-        [
-            make_event(1),
-            make_event(2, channel="eval", kind="eval_started"),
-            make_event(3, time_unix_nano=NOW - 1),
-            make_event(4, time_unix_nano=NOW + HOUR),
-        ]
-    )
-    assert reader.summary() == [
-        {"channel": "eval", "day": "2025-11-29", "count": 1},
-        {"channel": "jobs", "day": "2025-11-28", "count": 1},
-        {"channel": "jobs", "day": "2025-11-29", "count": 2},
-    ]
-    assert reader.summary(("kind",), NOW, NOW + HOUR) == [
-        {"kind": "eval_started", "count": 1},
-        {"kind": "job_started", "count": 1},
-    ]
-    assert reader.summary(("hour",), NOW + 2 * SECOND, NOW + 3 * SECOND) == [
-        {"hour": "2025-11-29T00:00:00Z", "count": 1}
-    ]
-    with pytest.raises(ValueError, match="cannot count by 'colour'"):
-        reader.summary(("colour",))
-
-
-def test_a_summary_agrees_with_the_rows_for_any_span(writer: LogWriter, reader: LogReader) -> None:
-    writer.append(scattered(300))
-    events = [row.event for row in reader.after(0)]
-    dice = random.Random(4)
-    for _ in range(20):
-        since, until = sorted(NOW - dice.randrange(30 * HOUR) for _ in range(2))
-        counted = sum(row["count"] for row in reader.summary(("day",), since, until))
-        assert counted == sum(since <= event.time_unix_nano < until for event in events)
-    days = {row["day"] for row in reader.summary(("day",))}
-    assert days == {
-        f"{datetime.fromtimestamp(event.time_unix_nano // SECOND, UTC):%Y-%m-%d}"
-        for event in events
-    }
 
 
 def test_the_latest_of_each_group_without_the_late(

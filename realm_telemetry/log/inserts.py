@@ -1,0 +1,84 @@
+"""The statements of one append."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from realm_telemetry.event import Event
+from realm_telemetry.log.rows import INSERT_COLUMNS, Row, event_id_bytes
+from realm_telemetry.log.schema import HOUR_NS
+
+# Rows to a statement. A statement for each row costs twice as much: the triggers make SQLite open
+# a savepoint for every statement. 41,000 rows/s with 1, 109,000 with 100.
+_ROWS_PER_STATEMENT: Final = (100, 10, 1)
+_INSERT: Final = {
+    count: f"INSERT OR IGNORE INTO battle_log ({', '.join(INSERT_COLUMNS)}) VALUES "
+    + ", ".join(["(" + ", ".join("?" * len(INSERT_COLUMNS)) + ")"] * count)
+    for count in _ROWS_PER_STATEMENT
+}
+
+CountKey = tuple[int, str, str, str]
+
+
+def last_cursor(connection: sqlite3.Connection) -> int:
+    """The highest row id ever given."""
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'battle_log'").fetchone()
+    return int(row[0]) if row else 0
+
+
+def insert_rows(connection: sqlite3.Connection, rows: list[Row]) -> int:
+    """Insert rows whose event id is not there yet; returns how many those were."""
+    stored = position = 0
+    for count in _ROWS_PER_STATEMENT:
+        while len(rows) - position >= count:
+            values = [value for row in rows[position : position + count] for value in row]
+            stored += connection.execute(_INSERT[count], values).rowcount
+            position += count
+    return stored
+
+
+def rows_after(connection: sqlite3.Connection, cursor: int) -> list[Row]:
+    """The rows after a cursor, in the order of INSERT_COLUMNS."""
+    return connection.execute(
+        f"SELECT {', '.join(INSERT_COLUMNS)} FROM battle_log WHERE id > ?", (cursor,)
+    ).fetchall()
+
+
+def add_counts(connection: sqlite3.Connection, rows: list[Row]) -> None:
+    """Add stored rows to the hourly counts and the totals."""
+    counts: Counter[CountKey] = Counter(
+        [(row[1] // HOUR_NS, row[5], row[6], row[4]) for row in rows]
+    )
+    connection.executemany(
+        "INSERT INTO realm_hourly_counts (hour, channel, severity, kind, happened)"
+        " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET happened = happened + excluded.happened",
+        [(*key, count) for key, count in counts.items()],
+    )
+    totals: Counter[tuple[str, str, str]] = Counter()
+    for key, count in counts.items():
+        totals[key[1:]] += count
+    connection.executemany(
+        "INSERT INTO realm_totals (channel, severity, kind, happened)"
+        " VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET happened = happened + excluded.happened",
+        [(*key, count) for key, count in totals.items()],
+    )
+
+
+def add_webhooks(connection: sqlite3.Connection, events: Sequence[Event], before: int) -> None:
+    """Keep the addresses that events stored after the cursor `before` ask for."""
+    asked = [event for event in events if event.webhooks]
+    connection.executemany(
+        "INSERT OR IGNORE INTO webhook_requests"
+        " SELECT id, ? FROM battle_log WHERE event_id = ? AND id > ?",
+        [
+            (
+                msgspec.json.encode(event.webhooks).decode(),
+                event_id_bytes(event.producer, event.number),
+                before,
+            )
+            for event in asked
+        ],
+    )

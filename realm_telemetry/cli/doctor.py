@@ -1,6 +1,7 @@
 """`realm doctor`: looks at everything between emit and the views."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Final
 
 import click
@@ -48,10 +49,11 @@ def doctor(round_trip: bool, timeout_s: float, as_json: bool) -> int:
     subject = Subject(settings(), timeout_s)
     checks = (*CHECKS, check_round_trip) if round_trip else CHECKS
     findings = []
-    for finding in examine(subject, checks):
-        findings.append(finding)
-        if not as_json:
-            _print(finding)
+    with closing(subject):
+        for finding in examine(subject, checks):
+            findings.append(finding)
+            if not as_json:
+                _print(finding)
     healthy = all(finding.level != "problem" for finding in findings)
     if as_json:
         home = str(subject.settings.home)

@@ -6,7 +6,7 @@ from typing import Any, Final
 import click
 import msgspec
 
-from realm_telemetry.catalog import KIND_METADATA
+from realm_telemetry.catalog import KIND_METADATA, event_to_dict
 from realm_telemetry.cli.command import command, json_option, settings, timeout_option
 from realm_telemetry.cli.problems import EXIT_PROBLEM
 from realm_telemetry.cli.terminal import json_line, line, note
@@ -61,16 +61,19 @@ def emit(
     fields = _checked({**given, **{name: value for name, value in fields.items() if value}})
     event, problem = _deliver(settings(), kind, details, fields, timeout_s if wait else None)
     _suggest(kind)
-    if event.number and as_json:
-        from realm_telemetry.catalog import event_to_dict
-
-        json_line(event_to_dict(event))
-    elif event.number:
-        line(event.id)
+    if event is not None:
+        _print(event, as_json)
     if problem is None:
         return 0
     note(f"realm: {problem}")
     return EXIT_PROBLEM
+
+
+def _print(event: Event, as_json: bool) -> None:
+    if as_json:
+        json_line(event_to_dict(event))
+    else:
+        line(event.id)
 
 
 def parse_words(words: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -112,8 +115,8 @@ def _deliver(
     details: dict[str, Any],
     fields: dict[str, Any],
     wait_s: float | None,
-) -> tuple[Event, str | None]:
-    """Emit, and say what is wrong if it was not kept or not delivered."""
+) -> tuple[Event | None, str | None]:
+    """Return the event, None if it was not kept; and what is wrong, None if nothing is."""
     import realm_telemetry as telemetry
 
     named = chosen.service_name != Settings(home=chosen.home).service_name
@@ -121,9 +124,9 @@ def _deliver(
     try:
         event = telemetry.emit(kind, details=details, **fields)
         if started is None:
-            return event, "OTEL_SDK_DISABLED is set, so nothing was emitted."
+            return None, "OTEL_SDK_DISABLED is set, so nothing was emitted."
         if not event.number:
-            return event, "the spool is full and the event was dropped. See: realm doctor"
+            return None, "the spool is full and the event was dropped. See: realm doctor"
         if wait_s is not None and not telemetry.flush(wait_s):
             problem = str(telemetry.flush_problem()).rstrip(".")
             return event, f"not delivered within {wait_s:g} s: {problem}."

@@ -74,7 +74,7 @@ class RealmGroup(click.Group):
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> None:
         """Run, and end the process with the exit code."""
-        given = list(sys.argv[1:] if args is None else args)
+        given = list(sys.argv[1:] if args is None else args) or ["--help"]
         _forgive_encodings()
         extra["standalone_mode"] = False
         try:

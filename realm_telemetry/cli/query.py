@@ -1,6 +1,7 @@
 """`realm query`: the history, newest first."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from typing import Any
 
 import click
@@ -57,8 +58,9 @@ def query(limit: int, as_json: bool, jsonl: bool, url: str | None, **filters: An
         if url is None
         else open_source(chosen, url=url, from_log=False, tell=note)
     )
-    listing = source.newest(wanted, limit)
-    shown = _print_lines(listing.rows) if jsonl else _print_all(list(listing.rows), as_json)
+    with closing(source):
+        listing = source.newest(wanted, limit)
+        shown = _print_lines(listing.rows) if jsonl else _print_all(list(listing.rows), as_json)
     note(summary(listing, shown))
 
 

@@ -62,6 +62,10 @@ class Source(Protocol):
         """Yield what arrives after a cursor, for ever."""
         ...
 
+    def close(self) -> None:
+        """Close files and connections."""
+        ...
+
 
 class LogSource:
     """Reads the log's file. Raises LogError."""
@@ -107,6 +111,10 @@ class LogSource:
                 # Read before the rows: what came in between is looked at next time.
                 cursor, version = max(highest, rows[-1].cursor if rows else 0), now
 
+    def close(self) -> None:
+        """Close the file."""
+        self._reader.close()
+
 
 class ServiceSource:
     """Reads a RealmService. Raises ServiceError.
@@ -118,7 +126,11 @@ class ServiceSource:
         self.name = f"the service at {client.url}"
         self._client = client
         self._tell = tell
-        self.log_id = str(client.health().get("log_id", ""))
+        try:
+            self.log_id = str(client.health().get("log_id", ""))
+        except ServiceError:
+            client.close()
+            raise
 
     @property
     def client(self) -> RealmClient:
@@ -151,6 +163,10 @@ class ServiceSource:
             for row in _fresh(message, seen):
                 yield row
                 seen = max(seen, row.cursor or 0)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
 
 
 def _fresh(message: StreamMessage, seen: int) -> list[Row]:
@@ -187,7 +203,12 @@ def open_source(
     except LogError:
         return service
     same = service.log_id == log.reader.log_id
-    return service if same or settings.service_url != DEFAULT_SERVICE_URL else log
+    wanted: Source = service
+    other: Source = log
+    if not same and settings.service_url == DEFAULT_SERVICE_URL:
+        wanted, other = log, service
+    other.close()
+    return wanted
 
 
 def _sized(filters: Filters, most: int) -> Filters:

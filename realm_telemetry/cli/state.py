@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any, Final
 
 import click
 
 from realm_telemetry.cli.command import command, json_option, settings
-from realm_telemetry.cli.sources import LogSource, ServiceSource, open_source
+from realm_telemetry.cli.sources import LogSource, ServiceSource, Source, open_source
 from realm_telemetry.cli.terminal import json_document, line, note
+from realm_telemetry.config import Settings
 from realm_telemetry.console import printable
 from realm_telemetry.state import SECTIONS, SnapshotStore, rebuild
 
@@ -33,21 +35,24 @@ def state(section: str | None, as_json: bool, url: str | None, from_log: bool) -
     From the service if it runs, else folded from the log. docs/state.md describes the sections.
     """
     chosen = settings()
-    source = open_source(chosen, url=url, from_log=from_log, tell=note)
-    note(f"Reading {source.name}.")
-    if isinstance(source, ServiceSource):
-        found = source.client.state(section)
-        shown = found if section else found["state"]
-    else:
-        assert isinstance(source, LogSource)
-        folded = rebuild(source.reader, SnapshotStore(chosen.state_path))
-        sections = folded.to_dict(time.time_ns())
-        shown = sections[section] if section else sections
+    with closing(open_source(chosen, url=url, from_log=from_log, tell=note)) as source:
+        note(f"Reading {source.name}.")
+        shown = _read(source, section, chosen)
     if as_json:
         json_document(shown)
         return
     for text in outline(shown):
         line(text)
+
+
+def _read(source: Source, section: str | None, chosen: Settings) -> dict[str, Any]:
+    if isinstance(source, ServiceSource):
+        found = source.client.state(section)
+        return found if section else dict(found["state"])
+    assert isinstance(source, LogSource)
+    folded = rebuild(source.reader, SnapshotStore(chosen.state_path))
+    sections = folded.to_dict(time.time_ns())
+    return sections[section] if section else sections
 
 
 def outline(value: Any, depth: int = 0) -> Iterator[str]:

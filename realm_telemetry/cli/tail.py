@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any, Final
 
 import click
@@ -57,11 +58,11 @@ def tail(
     """
     wanted = to_filters(filters)
     try:
-        source = _open(settings(), url, from_log, wait=follow)
-        note(f"Reading {source.name}.")
-        show = _printer(as_json, details)
-        for row in _rows(source, wanted, number, follow=follow):
-            show(row)
+        with closing(_open(settings(), url, from_log, wait=follow)) as source:
+            note(f"Reading {source.name}.")
+            show = _printer(as_json, details)
+            for row in _rows(source, wanted, number, follow=follow):
+                show(row)
     except KeyboardInterrupt:
         return 0
     return 0

@@ -29,7 +29,8 @@ class Subject(msgspec.Struct):
     """What the checks share; earlier ones leave what later ones need.
 
     timeout_s: the longest that any one check may wait.
-    log_id: of the log, once it was opened. service_answers: whether a service of this log does.
+    log_id: of the log, once it was opened. client: a RealmClient, once the service answered.
+    service_has_log: whether that service serves this log.
     """
 
     settings: Settings
@@ -37,6 +38,11 @@ class Subject(msgspec.Struct):
     log_id: str | None = None
     client: Any = None
     service_has_log: bool = False
+
+    def close(self) -> None:
+        """Close what checks opened."""
+        if self.client is not None:
+            self.client.close()
 
 
 Check = Callable[[Subject], Iterator[Finding]]

@@ -14,9 +14,11 @@ def check_service(subject: Subject) -> Iterator[Finding]:
         health = client.health()
         client.query_page(limit=1)  # health is open to all; this wants the token
     except ServiceUnreachableError:
+        client.close()
         yield Finding("service", "warning", f"none at {settings.service_url}", _start(subject))
         return
     except ServiceError as error:
+        client.close()
         yield Finding("service", "problem", error.message, error.hint)
         return
     subject.client = client

@@ -1,0 +1,90 @@
+"""What goes wrong is one readable message and an exit code, or one JSON object."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from .conftest import NOBODY, run_realm
+
+Invoke = Callable[..., Result]
+
+CASES = [
+    (("query",), 1, "log", "there is no log at"),
+    (("query", "--since", "soon"), 2, "invalid_parameter", "--since: 'soon' is not a time"),
+    (("query", "--channel", "nowhere"), 2, "invalid_parameter", "--channel"),
+    (("query", "--url", NOBODY), 1, "unreachable", "No RealmService answers"),
+    (("query", "--colour"), 2, "usage", "No such option"),
+    (("stats", "--by", "hero"), 2, "invalid_parameter", "--by: cannot count by 'hero'"),
+    (("ship",), 2, "usage", "Say --once or --status."),
+    (("state", "nowhere"), 2, "usage", "nowhere"),
+    (("emit",), 2, "usage", "KIND"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "error", "message"), CASES)
+def test_an_error_is_one_message_without_traceback(
+    arguments: tuple[str, ...], code: int, error: str, message: str, invoke: Invoke
+) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == code
+    assert result.stdout == ""
+    assert result.stderr.startswith("realm: ")
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(("arguments", "code", "error", "message"), CASES)
+def test_with_json_an_error_is_an_object_on_stderr(
+    arguments: tuple[str, ...], code: int, error: str, message: str, invoke: Invoke
+) -> None:
+    result = invoke(*arguments, "--json")
+    shape = json.loads(result.stderr)
+    assert result.exit_code == code
+    assert result.stdout == ""
+    assert set(shape) == {"error", "message", "hint"}
+    assert shape["error"] == error
+    assert message in shape["message"]
+
+
+def test_a_setting_that_is_wrong_is_named_with_its_fix(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REALM_SERVICE_URL", "localhost:8866")
+    result = invoke("query")
+    assert result.exit_code == 2
+    assert "REALM_SERVICE_URL" in result.stderr
+
+
+def test_a_corrupt_log_is_told_with_what_to_do(home: Path, invoke: Invoke) -> None:
+    (home / "vault").mkdir()
+    (home / "vault" / "jobs.db").write_bytes(b"no database at all" * 100)
+    result = invoke("tail", "--log")
+    assert result.exit_code == 1
+    assert "is not an SQLite database" in result.stderr
+
+
+@pytest.mark.parametrize("package", ["starlette", "uvicorn"])
+def test_serve_without_the_extra_says_what_to_install(package: str) -> None:
+    program = (
+        f"import sys; sys.modules[{package!r}] = None;"
+        "from realm_telemetry.cli import main; sys.exit(main(['serve']))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr == (
+        f"realm: `realm serve` needs {package}, which is not installed."
+        " pip install 'realm-telemetry[service]'\n"
+    )
+
+
+def test_output_that_a_terminal_cannot_show_does_not_fail(filled: Path) -> None:
+    import os
+
+    result = run_realm("tail", "--log", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert result.returncode == 0
+    assert "Checkpoint 29,000 saved" in result.stdout

@@ -60,7 +60,8 @@ class Service:
         try:
             await service._start_reading()
         except BaseException:
-            await service.writer.stop(settings.shutdown_s)
+            # Nothing is queued yet.
+            await service.writer.stop(1.0)
             raise
         return service
 
@@ -116,7 +117,7 @@ class Service:
     async def stop(self) -> None:
         """Stop all parts; what is queued is stored, RealmState is saved."""
         self.end_streams()
-        await self.writer.stop(self.settings.shutdown_s)
+        await self.writer.stop(self.settings.shutdown_s / 2)
         self.tail.stop()
         for task in self._tasks:
             task.cancel()

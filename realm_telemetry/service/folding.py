@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.reading import ReaderPool
-from realm_telemetry.state import RealmState, SnapshotStore, catch_up, rebuild
+from realm_telemetry.state import RealmState, SnapshotStore, catch_up
 
 _logger = logging.getLogger(__name__)
 
@@ -67,7 +67,8 @@ class StateKeeper:
         self._tail_cursor = max(self._tail_cursor, tail_cursor)
         try:
             self._covers(await self._readers.work(lambda: self._store.cursor(self._log_id)))
-            state = await self._readers.run(lambda reader: rebuild(reader, self._store))
+            state = await self._readers.work(self._load)
+            # In steps, so that the service can stop while a long log is folded.
             while state.cursor < self._tail_cursor and await self._step(state):
                 pass
         except ApiError as error:
@@ -75,6 +76,9 @@ class StateKeeper:
             _logger.error("RealmState cannot be folded: %s", error.message)
             return
         self._state = state
+
+    def _load(self) -> RealmState:
+        return self._store.load(self._log_id) or RealmState()
 
     async def _step(self, state: RealmState) -> int:
         return await self._readers.run(lambda reader: catch_up(state, reader))

@@ -16,7 +16,7 @@ from realm_telemetry.service.body import content_encoding, inflate, read_body
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.settings import ServiceSettings
-from realm_telemetry.values import make_safe
+from realm_telemetry.values import MAX_EVENT_BYTES, fit_event, make_safe
 from realm_telemetry.wire import (
     CONTENT_TYPE,
     Batch,
@@ -29,6 +29,11 @@ from realm_telemetry.wire import (
 
 _INLINE_BYTES: Final = 32 * 1024
 """Below this, decoding takes less than the way to a thread and back."""
+
+_ARRIVAL_BYTES: Final = 1_024
+"""What an event may grow by after `emit`: arrival, source, and the like."""
+
+_to_msgpack: Final = msgspec.msgpack.Encoder().encode
 
 _MAX_REASONS: Final = 1_000
 _JSON_TYPE: Final = "application/json"
@@ -97,7 +102,17 @@ def _from_protobuf(data: bytes, settings: ServiceSettings) -> Parsed:
         raise ApiError("too_many_events", f"{error}.") from None
     except InvalidEventError as error:
         raise ApiError("malformed_protobuf", f"{error}.") from None
-    return Parsed(batch.events, batch.producers, batch.rejected)
+    events = (
+        batch.events if len(data) <= MAX_EVENT_BYTES else [_fitted(one) for one in batch.events]
+    )
+    return Parsed(events, batch.producers, batch.rejected)
+
+
+def _fitted(event: Event) -> Event:
+    """Cut what no `emit` would let through: the live view keeps thousands of events in memory."""
+    if len(_to_msgpack(event)) <= MAX_EVENT_BYTES + _ARRIVAL_BYTES:
+        return event
+    return fit_event(event)
 
 
 def _from_json(data: bytes, service: Service) -> Parsed:

@@ -41,7 +41,7 @@ def _log_metrics(service: Service, counts: dict[str, dict[str, int]]) -> list[Me
         for severity, count in severities.items()
     ]
     return [
-        Metric("realm_log_events", "gauge", "Events in the log.", by_both),
+        Metric("realm_events_total", "counter", "Events that the log has stored.", by_both),
         _one("realm_log_bytes", "gauge", "Size of the log's files.", _size(service)),
         _one("realm_log_cursor", "gauge", "Highest row id seen.", service.tail.cursor),
     ]

@@ -62,7 +62,8 @@ class RealmServer:
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=30,
-            timeout_graceful_shutdown=max(1, round(self.settings.shutdown_s)),
+            # The rest of shutdown_s is the writer's, for what is queued.
+            timeout_graceful_shutdown=max(1, int(self.settings.shutdown_s / 2)),
         )
 
     def run(self, on_start: Callable[["RealmServer"], None] | None = None) -> None:

@@ -200,3 +200,14 @@ def test_no_body_whatever_makes_the_service_fail(
     assert client.post("/api/v1/events", content=body, headers=headers).status_code < 500
     packed = client.post("/api/v1/events", content=PACKERS[encoding](body), headers=headers)
     assert packed.status_code < 500
+
+
+def test_an_event_larger_than_any_emit_lets_through_is_cut_and_marked(
+    client: httpx.Client,
+) -> None:
+    body = encode_batch([make_event(1, details={"text": "x" * 300_000}), make_event(2)])
+    assert client.post("/api/v1/events", content=body, headers=PROTOBUF).status_code == 200
+    large, small = stored(client)
+    assert len(large["details"]["text"]) < 65_536
+    assert large["details"]["realm.truncated"] == ["text"]
+    assert small["details"] == {"step": 2}

@@ -174,7 +174,7 @@ def test_metrics_are_prometheus_text(client: httpx.Client) -> None:
     response = client.get("/metrics")
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
     lines = response.text.splitlines()
-    assert 'realm_log_events{channel="system",severity="info"} 7' in lines
+    assert 'realm_events_total{channel="system",severity="info"} 7' in lines
     assert 'realm_ingest_events_total{outcome="accepted"} 7' in lines
     assert "realm_sse_clients 0" in lines
     named = {line.split()[2] for line in lines if line.startswith("# TYPE")}

@@ -1,10 +1,14 @@
 """Streams that do not take their bytes hold up nobody, and are cut off."""
 
+import asyncio
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
-from realm_telemetry.service import RealmServer
+import pytest
+
+from realm_telemetry.service import RealmServer, ServiceSettings, realm_app, realm_lifespan
 
 from .conftest import asking, free_ports, post_notes, serving, wait_until
 from .streaming import cursors, stream, take
@@ -65,3 +69,27 @@ def test_the_ring_is_empty_while_nobody_listens(tmp_path: Path) -> None:
     with serving(free_ports(tmp_path)) as server, asking(server) as client:
         post_notes(client, 1, 50)
         assert 'realm_sse_ring_frames{feed="all"} 0' in client.get("/metrics").text
+
+
+@pytest.mark.anyio
+async def test_in_a_server_that_cannot_abort_a_stalled_stream_is_cancelled(tmp_path: Path) -> None:
+    app = realm_app(ServiceSettings.for_home(tmp_path, write_timeout_s=0.3))
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    async def send(message: dict[str, Any]) -> None:
+        if message.get("body"):
+            await asyncio.Event().wait()
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/api/events/stream",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost")],
+    }
+    async with realm_lifespan(app):
+        await asyncio.wait_for(app(scope, receive, send), 5)
+        assert len(app.state.service.places) == 0

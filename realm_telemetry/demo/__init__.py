@@ -54,8 +54,8 @@ def run(
     settings = load_settings({"home": (home or HOME).absolute()})
     if colour is None:
         colour = wants_colour(sys.stdout, os.environ)
-    display = Display(sys.stdout, colour=colour)
     with ended_by_signals() as stopping:
+        display = Display(sys.stdout, colour=colour, on_closed=stopping.set)
         display.say("⚔️  The lab opens: a network learns to read handwritten digits.")
         wanted = Ports(port, battle_log_port, ui_port)
         service = find_or_start(settings, wanted, stopping.is_set)

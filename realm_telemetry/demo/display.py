@@ -1,6 +1,8 @@
 """What the demo prints: events as they happen, and the progress below them."""
 
+import os
 import threading
+from collections.abc import Callable
 from typing import Final, TextIO
 
 import msgspec
@@ -21,11 +23,13 @@ class Display:
     """Writes lines from several threads.
 
     A terminal has the progress on its last line; a file gets a line each quarter of the way.
+    on_closed: called when nobody reads any more, as after `realm demo | head`.
     """
 
-    def __init__(self, stream: TextIO, *, colour: bool) -> None:
+    def __init__(self, stream: TextIO, *, colour: bool, on_closed: Callable[[], None]) -> None:
         self._stream = stream
         self._colour = colour
+        self._on_closed = on_closed
         self._terminal = stream.isatty()
         self._lock = threading.Lock()
         self._status = ""
@@ -50,8 +54,7 @@ class Display:
         """Take the progress away."""
         with self._lock:
             if self._status:
-                self._stream.write(_CLEAR_LINE)
-                self._stream.flush()
+                self._put(_CLEAR_LINE)
             self._status, self._quarter = "", 0
 
     def _progress(self, event: Event) -> None:
@@ -64,13 +67,20 @@ class Display:
         )
         if self._terminal:
             self._status = line
-            self._stream.write(_CLEAR_LINE + line)
-            self._stream.flush()
+            self._put(_CLEAR_LINE + line)
         elif _QUARTERS * step // total > self._quarter:
             self._quarter = _QUARTERS * step // total
             self._write(line)
 
     def _write(self, text: str) -> None:
         before = _CLEAR_LINE if self._status else ""
-        self._stream.write(f"{before}{text}\n{self._status}")
-        self._stream.flush()
+        self._put(f"{before}{text}\n{self._status}")
+
+    def _put(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except BrokenPipeError:
+            # What is still buffered would raise again at exit (docs.python.org, signal module).
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            self._on_closed()

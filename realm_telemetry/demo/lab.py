@@ -19,6 +19,7 @@ from realm_telemetry.demo.verdict import Verdict, judge
 from realm_telemetry.demo.watcher import Watcher
 from realm_telemetry.errors import ConfigError
 
+STREAM_S: Final = 5.0
 CHILDREN_END_S: Final = 1.6
 SETTLE_S: Final = 10.0
 PAUSE_S: Final = 3.0
@@ -56,12 +57,10 @@ class Lab:
         Returns whether everything held in all that came to their end.
         Raises ConfigError if the service's stream cannot be read.
         """
-        if not self._watcher.start():
-            raise ConfigError(
-                "service", f"no stream from {self._service.url}", "Run `realm doctor`."
-            )
+        self._watcher.start()
         good = True
         try:
+            self._await_stream()
             with self._service.client() as client:
                 while not self._stopping.is_set():
                     good = self._campaign(client) and good
@@ -71,6 +70,14 @@ class Lab:
         finally:
             self._watcher.end()
         return good
+
+    def _await_stream(self) -> None:
+        deadline_s = time.monotonic() + STREAM_S
+        while not self._watcher.connected and not self._stopping.wait(_POLL_S):
+            if time.monotonic() > deadline_s:
+                raise ConfigError(
+                    "service", f"no stream comes from {self._service.url}", "Run `realm doctor`."
+                )
 
     def _campaign(self, client: RealmClient) -> bool:
         campaign = Campaign.begin(self._home / "lab", self._plan)
@@ -82,7 +89,7 @@ class Lab:
         self._display.end_progress()
         if self._stopping.is_set():
             return True
-        verdict = self._verdict(client, campaign.name)
+        verdict = self._verdict(client, campaign.name, 0.0 if problems else SETTLE_S)
         verdict = verdict._replace(problems=problems + verdict.problems)
         self._display.say("\n" + "\n".join(summary(campaign.name, verdict)) + "\n")
         return not verdict.problems
@@ -114,18 +121,19 @@ class Lab:
         )
 
     def _attend(self, campaign: Campaign, children: dict[str, Child]) -> None:
-        """Wait for the end of all children, with an incident on the way."""
+        """Wait for the end of all children, or for the failure of one, with an incident."""
         workers = {worker_id: children[worker_id] for worker_id in WORKERS}
         incident = Incident(campaign, workers)
-        while not self._stopping.is_set() and children["trainer"].running:
+        while any(child.running for child in children.values()):
             incident.step()
-            self._stopping.wait(_POLL_S)
-        while not self._stopping.is_set() and any(each.running for each in children.values()):
-            self._stopping.wait(_POLL_S)
+            # A worker waits for the trainer and the trainer for a worker; alone, for ever.
+            failed = any(child.problem for child in children.values())
+            if self._stopping.wait(_POLL_S) or failed:
+                return
 
-    def _verdict(self, client: RealmClient, campaign: str) -> Verdict:
+    def _verdict(self, client: RealmClient, campaign: str, settle_s: float) -> Verdict:
         """Judge again until all is well; what is still on its way gets some seconds."""
-        deadline_s = time.monotonic() + SETTLE_S
+        deadline_s = time.monotonic() + settle_s
         while True:
             try:
                 verdict = judge(client, campaign, self._watcher.seen())

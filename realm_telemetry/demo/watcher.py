@@ -27,10 +27,14 @@ class Watcher:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="watcher", daemon=True)
 
-    def start(self, timeout_s: float = 5.0) -> bool:
-        """Connect; returns whether the stream has begun in time."""
+    @property
+    def connected(self) -> bool:
+        """Whether the stream has begun; what is emitted from then on will come over it."""
+        return self._connected.is_set()
+
+    def start(self) -> None:
+        """Begin to connect."""
         self._thread.start()
-        return self._connected.wait(timeout_s)
 
     def watch(self, campaign: str) -> None:
         """Turn to a campaign that is about to begin."""

@@ -44,6 +44,12 @@ class DemoProcess:
                 return "".join(lines)
         raise AssertionError(f"no {word!r} in:\n{''.join(lines)}")
 
+    def stop_reading(self) -> None:
+        """Close the output, as `head` does."""
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._process.stdout = None
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the lab alone."""
         self._process.send_signal(number)
@@ -70,8 +76,7 @@ class DemoProcess:
         for pid in self.left():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        if self._process.stdout is not None and not self._process.stdout.closed:
-            self._process.communicate(timeout=10)
+        self.ended(timeout_s=10)
 
 
 @contextmanager

@@ -188,7 +188,7 @@ def test_another_homes_service_is_left_alone(tmp_path: Path, service: DemoServic
         other.end_by(time.monotonic() + 5)
 
 
-def test_ctrl_c_ends_everything_within_three_seconds(
+def test_ctrl_c_ends_everything_in_order_within_three_seconds(
     tmp_path: Path, demo_process: Any, until: Until
 ) -> None:
     with demo_process(tmp_path) as lab:
@@ -204,13 +204,6 @@ def test_ctrl_c_ends_everything_within_three_seconds(
     logs = [*tmp_path.glob("lab/*/logs/*.log"), *tmp_path.glob("logs/*.log")]
     assert logs
     assert not any("Traceback" in path.read_text() for path in logs)
-
-
-def test_after_ctrl_c_the_log_has_an_orderly_end(tmp_path: Path, demo_process: Any) -> None:
-    with demo_process(tmp_path, once=True) as lab:
-        lab.read_until("job_completed")
-        lab.send(signal.SIGINT)
-        assert lab.ended(timeout_s=10).returncode == demo.INTERRUPTED
     reader = LogReader(tmp_path / "vault" / "jobs.db")
     kinds = {row.event.kind for row in reader.page(Filters(limit=1000)).rows}
     receipts = reader.receipts()
@@ -230,6 +223,27 @@ def test_trainer_and_workers_end_with_a_lab_that_is_killed(
             lab.send(signal.SIGKILL)
             lab.ended(timeout_s=10)
             assert until(lambda: not lab.left(SHIPPER, SERVICE), 5), lab.left()
+
+
+def test_a_trainer_that_fails_ends_the_campaign_with_what_it_said(
+    tmp_path: Path, demo_process: Any
+) -> None:
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab" / "digits.npz").write_text("no digits here")
+    with demo_process(tmp_path, once=True) as lab:
+        end = lab.ended(timeout_s=30)
+    assert end.returncode == 1
+    assert "trainer ended with exit code 1" in end.stdout
+    assert "trainer.py" in end.stdout
+
+
+def test_a_reader_that_goes_away_ends_the_demo(tmp_path: Path, demo_process: Any) -> None:
+    with demo_process(tmp_path, once=True) as lab:
+        lab.read_until("training_started")
+        lab.stop_reading()
+        end = lab.ended(timeout_s=10)
+        assert (end.returncode, end.stderr) == (demo.INTERRUPTED, "")
+        assert lab.left(SHIPPER) == {}
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

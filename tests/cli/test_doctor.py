@@ -1,0 +1,149 @@
+"""`realm doctor`: every line true, and every trouble with what to do."""
+
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from realm_telemetry.testing import BrokenServer
+
+from .conftest import make_event, run_realm, store
+
+
+def examine(*arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    """Exit code, and findings by check; of several of a check the worst."""
+    result = run_realm("doctor", "--json", *arguments)
+    assert result.stdout, result.stderr
+    shape = json.loads(result.stdout)
+    order = ("ok", "warning", "problem")
+    found = sorted(shape["findings"], key=lambda finding: order.index(finding["level"]))
+    return result.returncode, {finding["check"]: finding for finding in found}
+
+
+def test_a_new_home_is_well_and_the_round_trip_makes_its_log(home: Path) -> None:
+    code, found = examine()
+    assert code == 0
+    assert "in the log after" in found["round trip"]["message"]
+    assert found["service"]["level"] == "warning"
+    assert "realm serve" in found["service"]["fix"]
+    assert (home / "vault" / "jobs.db").exists()
+
+
+def test_the_round_trip_is_seen_at_the_service(service: str) -> None:
+    code, found = examine()
+    assert code == 0
+    assert found["service"]["message"] == f"{service} serves this log"
+    assert "seen at the service after" in found["round trip"]["message"]
+
+
+def test_every_line_has_its_mark(filled: Path) -> None:
+    result = run_realm("doctor", "--no-round-trip")
+    lines = [line for line in result.stdout.splitlines() if not line.startswith("    ")]
+    assert {line[0] for line in lines} == {"✓", "!"}
+    assert "✓ integrity: quick_check found nothing" in lines
+    assert not any("round trip" in line for line in lines)
+
+
+def test_a_home_that_others_can_read_is_remarked_on(home: Path) -> None:
+    home.chmod(0o755)
+    code, found = examine("--no-round-trip")
+    assert code == 0
+    assert found["home"]["level"] == "warning"
+    assert found["home"]["fix"] == f"chmod 700 {home}"
+
+
+def test_a_home_that_is_a_file_is_a_problem(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = home / "file"
+    path.write_text("")
+    monkeypatch.setenv("REALM_HOME", str(path))
+    code, found = examine("--no-round-trip")
+    assert code == 1
+    assert found["home"]["level"] == "problem"
+
+
+def test_a_corrupt_log_is_a_problem_that_all_the_path_shows(home: Path) -> None:
+    (home / "vault").mkdir()
+    (home / "vault" / "jobs.db").write_bytes(b"no database at all" * 100)
+    code, found = examine("--timeout", "1")
+    assert code == 1
+    assert "is not an SQLite database" in found["log"]["message"]
+    assert found["round trip"]["level"] == "problem"
+    assert "1 of 1 events are in the spool" in found["round trip"]["message"]
+
+
+def test_a_damaged_page_is_found(home: Path) -> None:
+    store(home, [make_event(number, "note", message="x" * 500) for number in range(1, 500)])
+    path = home / "vault" / "jobs.db"
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(size // 2)
+        file.write(os.urandom(16_384))
+    code, found = examine("--no-round-trip")
+    assert code == 1
+    assert found["integrity"]["level"] == "problem"
+    assert ".recover" in found["integrity"]["fix"] + found["integrity"]["message"]
+
+
+@contextmanager
+def holding(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def test_a_writer_that_hangs_is_found(filled: Path) -> None:
+    with holding(filled / "vault" / "jobs.db-writer.lock"):
+        code, found = examine("--no-round-trip")
+    assert code == 1
+    assert "fuser" in found["writer lock"]["fix"]
+
+
+def test_another_program_that_keeps_the_file_is_found(filled: Path) -> None:
+    other = sqlite3.connect(filled / "vault" / "jobs.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    code, found = examine("--no-round-trip")
+    other.execute("ROLLBACK")
+    other.close()
+    assert code == 1
+    assert "is locked by another program" in found["writer lock"]["message"]
+
+
+def test_spools_that_nobody_ships_are_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REALM_SHIPPER", "none")
+    run_realm("emit", "note", "left behind")
+    code, found = examine("--timeout", "1")
+    assert code == 1
+    assert "1 events to store" in found["shipper"]["message"]
+    assert "realm ship --once" in found["shipper"]["fix"]
+    assert "shipper='none'" in found["round trip"]["message"]
+
+
+def test_an_exporter_that_is_missing_is_a_problem(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REALM_EXPORTERS", "battle_log,carrier_pigeon")
+    code, found = examine("--no-round-trip")
+    assert code == 1
+    assert found["exporters"]["message"] == "carrier_pigeon"
+
+
+def test_a_service_that_fails_is_a_problem(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with BrokenServer() as broken:
+        broken.health_mode = "500"
+        monkeypatch.setenv("REALM_SERVICE_URL", broken.url)
+        code, found = examine("--no-round-trip")
+    assert code == 1
+    assert found["service"]["level"] == "problem"
+
+
+def test_a_disabled_sdk_is_remarked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    code, found = examine()
+    assert code == 0
+    assert "OTEL_SDK_DISABLED" in found["round trip"]["message"]

@@ -1,0 +1,118 @@
+"""docs/cli.md is true, and every example in the help runs."""
+
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+
+from realm_telemetry.cli.command import RealmCommand
+from realm_telemetry.cli.filter_options import FILTER_OPTIONS
+from realm_telemetry.cli.group import SUMMARIES, realm
+from realm_telemetry.cli.problems import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_USAGE
+
+from .conftest import Running
+
+TEXT = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+SECTIONS = {part.split("\n", 1)[0]: part.split("\n", 1)[1] for part in TEXT.split("\n## ")[1:]}
+FILTERS = {f"--{option.name}" for option in FILTER_OPTIONS}
+ANY_PORTS = " --port 0 --battle-log-port 0 --ui-port 0"
+
+
+def command_of(name: str) -> RealmCommand:
+    command = realm.get_command(click.Context(realm), name)
+    assert isinstance(command, RealmCommand)
+    return command
+
+
+def options_of(command: click.Command) -> set[str]:
+    named = (param for param in command.params if isinstance(param, click.Option))
+    return {name for param in named for name in (*param.opts, *param.secondary_opts)}
+
+
+def documented(section: str) -> set[str]:
+    cells = [line.split(" | ")[0] for line in section.splitlines() if line.startswith("| `-")]
+    both = " ".join(line for line in section.splitlines() if line.startswith("| `-"))
+    first = {name for cell in cells for name in re.findall(r"`(--?[a-z][a-z-]*)", cell)}
+    return first | {"--round-trip"} if "`--round-trip`" in both else first
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_a_commands_options_are_those_that_are_documented(name: str) -> None:
+    options = options_of(command_of(name)) - {"--home"}
+    takes_filters = options >= FILTERS
+    assert documented(SECTIONS[f"realm {name}"]) == options - (FILTERS if takes_filters else set())
+    assert ("[filters](#filters)" in SECTIONS[f"realm {name}"]) is takes_filters
+
+
+def test_filters_and_common_options_are_documented() -> None:
+    assert documented(SECTIONS["Filters"]) == FILTERS
+    assert documented(SECTIONS["For all commands"]) == {"--home", "--help", "-h", "--version"}
+
+
+def test_every_command_is_documented_in_the_order_of_the_help() -> None:
+    named = [title.removeprefix("realm ") for title in SECTIONS if title.startswith("realm ")]
+    assert named == list(SUMMARIES)
+
+
+def test_the_exit_codes_are_documented() -> None:
+    codes = re.findall(r"^\| (\d+) \|", SECTIONS["For all commands"], re.MULTILINE)
+    assert [int(code) for code in codes] == [0, EXIT_PROBLEM, EXIT_USAGE, EXIT_INTERRUPTED]
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_the_documented_examples_are_those_of_the_help(name: str) -> None:
+    block = re.search(r"```sh\n(.*?)```", SECTIONS[f"realm {name}"], re.DOTALL)
+    assert block is not None
+    assert block[1].splitlines() == [line for line, _ in command_of(name).examples]
+
+
+ENDLESS = ("realm serve", "realm tail -f", "realm demo")
+EXAMPLES = [line for name in SUMMARIES for line, _ in command_of(name).examples]
+SHORT = [line for line in EXAMPLES if not line.startswith(ENDLESS)]
+
+
+@pytest.mark.parametrize("line", SHORT)
+def test_an_example_runs(line: str, filled: Path) -> None:
+    result = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, timeout=90
+    )
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("line", [line for line in EXAMPLES if line.startswith("realm serve")])
+def test_an_example_serves_until_ctrl_c(
+    line: str, filled: Path, start: Callable[..., Running]
+) -> None:
+    # The last of an option counts; the ports of the examples may be somebody's here.
+    environment = {**os.environ, "HOME": str(filled)}
+    (filled / ".realm-token").write_text("open-sesame")
+    running = start(shell=f"exec {line}{ANY_PORTS}", env=environment)
+    running.wait_for("  log  ")
+    assert running.interrupt() == 0
+
+
+@pytest.mark.parametrize("line", [line for line in EXAMPLES if line.startswith("realm tail -f")])
+def test_an_example_follows_until_ctrl_c(
+    line: str, filled: Path, start: Callable[..., Running]
+) -> None:
+    running = start(shell=f"exec {line}")
+    running.wait_for("Checkpoint 29,000 saved")
+    assert running.interrupt() == 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("line", [line for line in EXAMPLES if line.startswith("realm demo")])
+def test_an_example_of_the_demo_runs(
+    line: str, tmp_path: Path, start: Callable[..., Running]
+) -> None:
+    running = start(shell=f"exec {line} --quick{ANY_PORTS}", cwd=tmp_path)
+    if "--once" in line:
+        assert running.process.wait(100) == 0
+        assert (tmp_path / ".demo" / "realm" / "vault" / "jobs.db").exists()
+    else:
+        running.wait_for("checkpoint_saved", 60.0)
+        assert running.interrupt() == 0

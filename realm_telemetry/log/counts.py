@@ -23,7 +23,7 @@ Relation = Literal["eq", "gte"]
 
 BUDGET_S: Final = 0.2
 _MOST_LATER_ROWS: Final = 50_000
-_WINDOW: Final = {True: 50_000, False: 2_000}
+_WINDOW: Final = {True: 20_000, False: 2_000}
 
 
 def are_exact(filters: Filters) -> bool:

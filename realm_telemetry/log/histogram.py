@@ -18,6 +18,7 @@ from realm_telemetry.log.counts import (
 )
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.paths import OLDEST, TIME_PATH, Bounds, matching, newest, paths_for
+from realm_telemetry.log.search import SearchIndex
 from realm_telemetry.log.tokens import NEWEST, Position
 
 MAX_BUCKETS: Final = 500
@@ -52,7 +53,12 @@ class Histogram(msgspec.Struct, frozen=True):
 
 
 def histogram(
-    connection: sqlite3.Connection, filters: Filters, buckets: int, as_of: int, now_ns: int
+    connection: sqlite3.Connection,
+    filters: Filters,
+    buckets: int,
+    as_of: int,
+    now_ns: int,
+    search: SearchIndex,
 ) -> Histogram:
     """At most about `buckets` bars over the filters' span, or over all that they want."""
     buckets = min(max(buckets, 1), MAX_BUCKETS)
@@ -68,6 +74,8 @@ def histogram(
     edges = [since, *range(since // width * width + width, until, width), until]
     if are_exact(filters):
         bars, relation = _counted(connection, filters, edges, as_of)
+    elif filters.q:
+        bars, relation = _searched(connection, filters, edges, as_of, search)
     else:
         bars, relation = _walked(connection, filters, edges, as_of)
     filled = [
@@ -103,25 +111,41 @@ def _walked(
     while time.monotonic() < deadline:
         rows = newest(connection, path, Bounds(edges[0], before, as_of), _STEP)
         kept = matching(connection, rows, rest)
-        severities = _severities(connection, kept)
-        for position in kept:
-            index = _bar_of(position.time_unix_nano, edges)
-            if index is not None:
-                bars[index][severities[position.cursor]] += 1
+        _add(connection, [position.cursor for position in kept], edges, bars)
         if len(rows) < _STEP:
             return bars, "eq"
         before = rows[-1]
     return bars, "gte"
 
 
-def _severities(connection: sqlite3.Connection, rows: list[Position]) -> dict[int, str]:
-    ids = msgspec.json.encode([position.cursor for position in rows]).decode()
-    return dict(
-        connection.execute(
-            "SELECT id, severity FROM battle_log WHERE id IN (SELECT value FROM json_each(?))",
-            (ids,),
-        )
+def _searched(
+    connection: sqlite3.Connection,
+    filters: Filters,
+    edges: list[int],
+    as_of: int,
+    search: SearchIndex,
+) -> tuple[Bars, Relation]:
+    bars: Bars = [Counter() for _ in edges[1:]]
+    below: int | None = as_of + 1
+    deadline = time.monotonic() + BUDGET_S
+    while below is not None and time.monotonic() < deadline:
+        hits = search.query(connection, filters, below=below, limit=_STEP, deadline=deadline)
+        _add(connection, hits.ids, edges, bars)
+        below = hits.further
+    return bars, "eq" if below is None else "gte"
+
+
+def _add(connection: sqlite3.Connection, ids: list[int], edges: list[int], bars: Bars) -> None:
+    rows = connection.execute(
+        "SELECT time_unix_nano, severity FROM battle_log"
+        " WHERE id IN (SELECT value FROM json_each(?))",
+        (msgspec.json.encode(ids).decode(),),
     )
+    for moment, severity in rows:
+        # An older row that is not filled in yet has no time.
+        index = None if moment is None else _bar_of(moment, edges)
+        if index is not None:
+            bars[index][severity] += 1
 
 
 def _bar_of(moment: int, edges: list[int]) -> int | None:

@@ -15,8 +15,10 @@ from realm_telemetry.log.schema import HOUR_NS
 # a savepoint for every statement. 41,000 rows/s with 1, 109,000 with 100.
 _ROWS_PER_STATEMENT: Final = (100, 10, 1)
 _INSERT: Final = {
-    count: f"INSERT OR IGNORE INTO battle_log ({', '.join(INSERT_COLUMNS)}) VALUES "
+    count: f"INSERT INTO battle_log ({', '.join(INSERT_COLUMNS)}) VALUES "
     + ", ".join(["(" + ", ".join("?" * len(INSERT_COLUMNS)) + ")"] * count)
+    # Not OR IGNORE, which would swallow a row with a missing message as if it were a duplicate.
+    + " ON CONFLICT (event_id) WHERE event_id IS NOT NULL DO NOTHING"
     for count in _ROWS_PER_STATEMENT
 }
 
@@ -24,9 +26,13 @@ CountKey = tuple[int, str, str, str]
 
 
 def last_cursor(connection: sqlite3.Connection) -> int:
-    """The highest row id ever given."""
-    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'battle_log'").fetchone()
-    return int(row[0]) if row else 0
+    """The row id of the last row, or of the last that was there if all are gone."""
+    # sqlite_sequence alone would do, but it also counts ids that a refused duplicate took.
+    row = connection.execute(
+        "SELECT coalesce((SELECT max(id) FROM battle_log),"
+        " (SELECT seq FROM sqlite_sequence WHERE name = 'battle_log'), 0)"
+    ).fetchone()
+    return int(row[0])
 
 
 def insert_rows(connection: sqlite3.Connection, rows: list[Row]) -> int:
@@ -40,11 +46,13 @@ def insert_rows(connection: sqlite3.Connection, rows: list[Row]) -> int:
     return stored
 
 
-def rows_after(connection: sqlite3.Connection, cursor: int) -> list[Row]:
-    """The rows after a cursor, in the order of INSERT_COLUMNS."""
-    return connection.execute(
-        f"SELECT {', '.join(INSERT_COLUMNS)} FROM battle_log WHERE id > ?", (cursor,)
+def rows_after(connection: sqlite3.Connection, cursor: int) -> tuple[list[Row], int]:
+    """The rows after a cursor, in the order of INSERT_COLUMNS, and the row id of the first."""
+    rows = connection.execute(
+        f"SELECT {', '.join(INSERT_COLUMNS)}, id FROM battle_log WHERE id > ? ORDER BY id",
+        (cursor,),
     ).fetchall()
+    return [row[:-1] for row in rows], rows[0][-1] if rows else 0
 
 
 def add_counts(connection: sqlite3.Connection, rows: list[Row]) -> None:

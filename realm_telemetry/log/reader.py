@@ -4,7 +4,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -79,8 +79,9 @@ class LogReader:
 
     def export(self, filters: Filters, as_of: int | None = None) -> Iterator[LogRow]:
         """All rows that the filters want, newest first, in short transactions."""
-        with explained(self.path):
-            for rows in export_rows(self._connection(), filters, as_of, self._search, self.log_id):
+        # A connection of its own: the caller may go on from another thread at every row.
+        with explained(self.path), closing(open_reader(self.path)) as connection:
+            for rows in export_rows(connection, filters, as_of, self._search, self.log_id):
                 yield from rows
 
     def histogram(self, filters: Filters, buckets: int = 60, as_of: int | None = None) -> Histogram:
@@ -88,7 +89,7 @@ class LogReader:
         with self._snapshot() as connection:
             highest = last_cursor(connection)
             as_of = highest if as_of is None else min(as_of, highest)
-            return histogram(connection, filters, buckets, as_of, self._clock_ns())
+            return histogram(connection, filters, buckets, as_of, self._clock_ns(), self._search)
 
     def channels(self, since_ns: int | None = None) -> dict[str, dict[str, int]]:
         """What happened since a time, by channel and severity."""

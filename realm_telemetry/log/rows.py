@@ -34,6 +34,16 @@ READ_COLUMNS: Final = ", ".join(("id", *INSERT_COLUMNS))
 Row = tuple[Any, ...]
 
 _TIMES: Final = (-(2**63), 2**63 - 1)
+_NEEDED_FIELDS: Final = ("kind", "channel", "severity", "message")
+_TEXT_FIELDS: Final = (
+    *_NEEDED_FIELDS,
+    "hero_id",
+    "campaign_id",
+    "run_id",
+    "source",
+    "trace_id",
+    "span_id",
+)
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder().decode
 
@@ -99,9 +109,9 @@ def mended(event: Event) -> Event:
     if not 0 <= event.number < 2**64:
         raise InvalidEventError(f"number must fit 64 bits, got {event.number}")
     changes: dict[str, Any] = {
-        name: _plain_text(value)
-        for name in event.__struct_fields__
-        if isinstance(value := getattr(event, name), str)
+        name: _plain_text(str(value))
+        for name in _TEXT_FIELDS
+        if (value := getattr(event, name)) is not None or name in _NEEDED_FIELDS
     }
     changes["details"] = clean_details(event.details)[0]
     changes["time_unix_nano"] = min(max(event.time_unix_nano, _TIMES[0]), _TIMES[1])

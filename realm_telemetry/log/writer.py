@@ -27,6 +27,14 @@ from realm_telemetry.log.rows import Row, mended, to_rows
 MAX_BATCH: Final = 1000
 """The most events one transaction should hold; more keeps other writers waiting."""
 
+_UNFIT: Final = (
+    TypeError,
+    ValueError,
+    OverflowError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+)
 _LOOK_FOR_OTHERS_EVERY_S: Final = 10.0
 
 
@@ -114,8 +122,9 @@ class LogWriter:
         """
         try:
             return self._append(events, pipeline, skipped or {})
-        except (TypeError, ValueError, OverflowError):
-            # Rare: a lone surrogate, an integer beyond 64 bits, a time beyond the year 2262.
+        except _UNFIT:
+            # Rare: a lone surrogate, an integer beyond 64 bits, a time beyond the year 2262, a
+            # field of the wrong type.
             return self._append([mended(event) for event in events], pipeline, skipped or {})
 
     def _append(
@@ -134,14 +143,16 @@ class LogWriter:
             before = last_cursor(connection)
             stored = insert_rows(connection, rows)
             if stored < len(rows):
-                rows = rows_after(connection, before)
+                rows, first = rows_after(connection, before)
+            else:
+                first = last_cursor(connection) - stored + 1
             self._known.add(runs if len(events) == offered else runs_of(events), events)
             producers.add_skipped(connection, skipped)
             add_counts(connection, rows)
             add_webhooks(connection, events, before)
             last = last_cursor(connection)
-        first = last - stored + 1 if stored == len(events) else before + 1
-        return AppendResult(first if stored else 0, last if stored else 0, stored, offered - stored)
+        duplicates = offered - stored
+        return AppendResult(first if stored else 0, last if stored else 0, stored, duplicates)
 
     def register_producer(self, info: producers.ProducerInfo) -> None:
         """Make a producer known: only then are its receipts kept and late duplicates refused."""

@@ -71,6 +71,14 @@ def test_a_page_says_how_far_the_index_goes(index: SearchIndex, reader: LogReade
     assert index.indexed_through(reader.log_id) == 4
 
 
+def test_bars_of_a_search_count_its_hits(index: SearchIndex, reader: LogReader) -> None:
+    for _ in range(2):
+        bars = reader.histogram(Filters(q="checkpoint"), 10)
+        assert (bars.total, bars.relation) == (3, "eq")
+        assert reader.histogram(Filters(q="checkpoint"), 10, as_of=3).total == 2
+        index.index_step()
+
+
 def test_routine_kinds_are_not_searched(
     writer: LogWriter, index: SearchIndex, reader: LogReader
 ) -> None:

@@ -112,6 +112,22 @@ def test_values_that_neither_json_nor_sqlite_take_are_mended(
     assert second.time_unix_nano == 2**63 - 1
 
 
+def test_a_field_of_the_wrong_type_costs_no_event(writer: LogWriter, reader: LogReader) -> None:
+    wrong = [make_event(1, message=None), make_event(2, hero_id=7), make_event(3, run_id={"a": 1})]
+    assert writer.append(wrong).stored == 3
+    events = [row.event for row in reader.after(0)]
+    assert [event.message for event in events] == ["None", "Job 2 started", "Job 3 started"]
+    assert (events[1].hero_id, events[2].run_id) == ("7", "{'a': 1}")
+
+
+def test_cursors_of_an_append_are_of_rows_it_stored(writer: LogWriter, reader: LogReader) -> None:
+    writer.append([make_event(1), make_event(2)])
+    result = writer.append([make_event(1), make_event(3), make_event(4), make_event(2)])
+    stored = [row.cursor for row in reader.after(2)]
+    assert (result.first_cursor, result.last_cursor) == (stored[0], stored[-1])
+    assert reader.max_cursor() == stored[-1]
+
+
 def test_webhook_addresses_are_kept_apart_from_the_event(
     writer: LogWriter, reader: LogReader
 ) -> None:

@@ -79,6 +79,11 @@ class Campaign:
         return campaign
 
     @property
+    def labels(self) -> dict[str, str]:
+        """What every event of the campaign carries; for `realm.bound`."""
+        return {"hero_id": HERO, "campaign_id": self.name, "run_id": f"{self.name}-run"}
+
+    @property
     def plan(self) -> Plan:
         """How this campaign goes; its seed is its number."""
         return msgspec.json.decode((self.directory / _PLAN).read_bytes(), type=Plan)

@@ -27,10 +27,9 @@ _CLOSED: Final = "closed"
 
 
 class EvalJob(msgspec.Struct, frozen=True):
-    """Measure a checkpoint. suite: the name of the evals it is one of."""
+    """Measure a checkpoint."""
 
     job_id: str
-    suite: str
     step: int
     checkpoint: str
 

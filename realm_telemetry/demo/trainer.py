@@ -7,7 +7,7 @@ from typing import Final
 
 import realm_telemetry as realm
 from realm_telemetry.demo import checkpoints, digits, network
-from realm_telemetry.demo.campaign import HERO, Campaign
+from realm_telemetry.demo.campaign import Campaign
 from realm_telemetry.demo.hero import Hero
 from realm_telemetry.demo.jobs import SKILLS, EvalJob
 from realm_telemetry.demo.ledger import Ledger
@@ -20,7 +20,7 @@ def main() -> int:
     """Train through one campaign."""
     campaign = Campaign(Path(sys.argv[1]))
     realm.configure(service_name="training_daemon")
-    with realm.bound(hero_id=HERO, campaign_id=campaign.name, run_id=f"{campaign.name}-run"):
+    with realm.bound(**campaign.labels):
         code = run_until_told(Trainer(campaign).run)
     # The lab stops the service once its children are gone, so hand over what is on its way.
     realm.flush(timeout_s=1.0)
@@ -40,6 +40,7 @@ class Trainer:
         self._optimizer = network.Momentum(self.network)
         examples = len(self.data.train_labels)
         self._batches = network.batches(examples, plan.batch_size, plan.seed)
+        self._began_s = 0.0
         self._rate = 0.0
         self._ledger = Ledger(campaign)
         self._hero = Hero()
@@ -58,7 +59,7 @@ class Trainer:
             batch_size=plan.batch_size,
         ) as training:
             loss = self._train()
-            training.set(step=plan.steps, loss=loss)
+            training.set(step=plan.steps, loss=loss, learning_rate=self._rate)
         self.queue.close()
         while not self.queue.finished:
             self._read_results()
@@ -69,16 +70,17 @@ class Trainer:
     def _train(self) -> float:
         """Take all steps at the plan's pace; returns the last loss."""
         plan, loss = self.plan, 0.0
-        began = time.perf_counter()
+        self._began_s = time.perf_counter()
         for step in range(1, plan.steps + 1):
-            loss = self._step(step, time.perf_counter() - began)
+            loss = self._step(step)
             if step % plan.checkpoint_every == 0:
                 self._save(step, loss)
             self._read_results()
-            time.sleep(max(began + step / plan.steps_per_second - time.perf_counter(), 0.0))
+            due_s = self._began_s + step / plan.steps_per_second
+            time.sleep(max(due_s - time.perf_counter(), 0.0))
         return loss
 
-    def _step(self, step: int, elapsed_s: float) -> float:
+    def _step(self, step: int) -> float:
         rate = self.plan.rate_at(step)
         if self._rate not in (0.0, rate):
             realm.lr_changed(rate, previous=self._rate, step=step)
@@ -91,7 +93,7 @@ class Trainer:
             loss,
             learning_rate=rate,
             total_steps=self.plan.steps,
-            samples_per_second=step * self.plan.batch_size / max(elapsed_s, 1e-3),
+            samples_per_second=step * len(batch) / (time.perf_counter() - self._began_s),
         )
         return loss
 
@@ -99,17 +101,18 @@ class Trainer:
         path = self.campaign.checkpoints / f"step-{step:06d}.npz"
         size_bytes = checkpoints.save(self.network, path)
         realm.checkpoint_saved(step=step, loss=loss, path=path, size_bytes=size_bytes)
-        self._submit(f"eval-{step:06d}", step, path)
+        self._submit(step, path)
         if step == self.plan.torn_after * self.plan.checkpoint_every:
             torn = path.with_stem(f"{path.stem}-torn")
             checkpoints.tear(path, torn)
-            self._submit(f"eval-{step:06d}-torn", step, torn)
+            self._submit(step, torn)
 
-    def _submit(self, job_id: str, step: int, path: Path) -> None:
-        suite = f"{self.campaign.name}-{job_id}"
-        realm.eval_suite_triggered(suite, step=step, evals=SKILLS)
+    def _submit(self, step: int, path: Path) -> None:
+        """Have a checkpoint measured. The job's id is its own among those of all campaigns."""
+        job_id = f"{self.campaign.name}-{path.stem}"
+        realm.eval_suite_triggered(job_id, step=step, evals=SKILLS)
         realm.job_submitted(job_id, "eval", checkpoint=path)
-        self.queue.submit(EvalJob(job_id, suite, step, str(path)))
+        self.queue.submit(EvalJob(job_id, step, str(path)))
 
     def _read_results(self) -> None:
         """Act on what the workers have measured since."""

@@ -11,7 +11,7 @@ from typing import Final
 
 import realm_telemetry as realm
 from realm_telemetry.demo import checkpoints, digits
-from realm_telemetry.demo.campaign import HERO, Campaign
+from realm_telemetry.demo.campaign import Campaign
 from realm_telemetry.demo.jobs import SKILLS, Claim, EvalResult
 from realm_telemetry.demo.lifeline import run_until_told
 
@@ -29,7 +29,7 @@ def main() -> int:
     """Work until the campaign's last job is done."""
     campaign, worker_id = Campaign(Path(sys.argv[1])), sys.argv[2]
     realm.configure(service_name=ROLE, resource={"realm.worker.id": worker_id})
-    with realm.bound(hero_id=HERO, campaign_id=campaign.name):
+    with realm.bound(**campaign.labels):
         code = run_until_told(Worker(campaign, worker_id).run)
     # The lab stops the service once its children are gone, so hand over what is on its way.
     realm.flush(timeout_s=1.0)
@@ -77,7 +77,7 @@ class Worker:
 
     def _beat(self) -> None:
         # Bound again: a thread starts without what its parent has bound.
-        with realm.bound(hero_id=HERO, campaign_id=self._campaign.name):
+        with realm.bound(**self._campaign.labels):
             while True:
                 job = self._current_job
                 status = "busy" if job else "idle"
@@ -119,7 +119,7 @@ class Worker:
         skills = {}
         for digit in range(SKILLS):
             skill = f"digit-{digit}"
-            with realm.bound(suite=job.suite, step=job.step):
+            with realm.bound(suite=job.job_id, step=job.step):
                 realm.eval_started(skill, EVAL_LEVEL)
                 chosen = data.test_labels == digit
                 images, labels = data.test_images[chosen], data.test_labels[chosen]

@@ -20,7 +20,7 @@ def queue(tmp_path: Path) -> JobQueue:
 
 
 def job(number: int) -> EvalJob:
-    return EvalJob(f"eval-{number:04d}", f"suite-{number}", number, f"/checkpoints/{number}.npz")
+    return EvalJob(f"eval-{number:04d}", number, f"/checkpoints/{number}.npz")
 
 
 def result_of(claim: Claim) -> EvalResult:

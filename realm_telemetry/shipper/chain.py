@@ -19,9 +19,10 @@ def build_chain(
     resources: ResourceProcessor,
     objects: Mapping[str, Any],
     report: Reporter,
-) -> ProcessorChain:
-    """Return kind metadata, resource, redaction, then the user's in their order.
+) -> tuple[ProcessorChain, list[Callable[[], None]]]:
+    """Return the chain, and what to call at the end.
 
+    The order is kind metadata, resource, redaction, then the user's as they are named.
     objects: processors to use for some names, in place of what is installed.
     """
     built_in: list[tuple[str, Callable[[Event], Event]]] = [
@@ -29,7 +30,8 @@ def build_chain(
         ("resource", resources),
         ("redaction", RedactionProcessor(manifest.redact)),
     ]
-    own = [(name, _load(name, objects, resources)) for name in manifest.processors]
+    endings: list[Callable[[], None]] = []
+    own = [(name, _load(name, objects, resources, endings)) for name in manifest.processors]
 
     def failed(name: str, error: BaseException) -> None:
         report.problem(
@@ -38,15 +40,23 @@ def build_chain(
             " and restart the programs that use it.",
         )
 
-    return ProcessorChain(built_in, own, failed)
+    return ProcessorChain(built_in, own, failed), endings
 
 
-def _load(name: str, objects: Mapping[str, Any], resources: ResourceProcessor) -> Process:
+def _load(
+    name: str,
+    objects: Mapping[str, Any],
+    resources: ResourceProcessor,
+    endings: list[Callable[[], None]],
+) -> Process:
     try:
         found = objects[name] if name in objects else load_processor(name)
     except ConfigError as error:
         return _raising(error)
-    return _adapted(found, resources) if hasattr(found, "on_emit") else found
+    if not hasattr(found, "on_emit"):
+        return found  # type: ignore[no-any-return]  # plugins are of any type
+    endings.append(found.shutdown)
+    return _adapted(found, resources)
 
 
 def _raising(error: ConfigError) -> Process:

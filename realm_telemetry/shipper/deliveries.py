@@ -153,8 +153,15 @@ class Deliveries:
         for name, cursor in moved.items():
             self._save_cursor(name, cursor)
 
+    @property
+    def unburied(self) -> bool:
+        """Whether dead letters wait to be put into the log."""
+        return any(delivery.dead for delivery in self._deliveries)
+
     def take_lost(self) -> Counter[str]:
         """How many events of each producer went to the dead letters since last asked."""
+        if not self._lost:
+            return self._lost
         lost, self._lost = self._lost, Counter()
         return lost
 

@@ -48,7 +48,7 @@ class Source(Protocol):
 class Delivery:
     """One exporter's way through the log.
 
-    open: makes the outlet and its source, in the delivery's own thread.
+    open: makes the outlet and its source, in the thread.
     cursor: everything up to it is acknowledged or in `dead`; read by the shipper's thread.
     dead: appended before the cursor passes; emptied by the shipper's thread.
     failing_since_s: when the trouble began, on `clock`; None while all is well.

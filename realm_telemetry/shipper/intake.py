@@ -6,26 +6,15 @@ could not be stored is held here, and nothing more is read until it is.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final
 
-import msgspec
-
-from realm_telemetry.catalog import register_kind
-from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import Event
 from realm_telemetry.log.producers import ProducerInfo
 from realm_telemetry.log.writer import LogWriter
-from realm_telemetry.processors import ProcessorChain, ResourceProcessor
+from realm_telemetry.shipper.decoding import Decoding, Portion
 from realm_telemetry.shipper.guarded import REFUSED, GuardedLog, LogUnavailableError
-from realm_telemetry.shipper.quarantine import Quarantine
 from realm_telemetry.shipper.recent import Recent
-from realm_telemetry.shipper.spools import Spool
-from realm_telemetry.spool.frames import (
-    FORMAT_EVENT,
-    Frame,
-    decode_control,
-    decode_event,
-)
+from realm_telemetry.shipper.spool import Spool
 
 MAX_ROWS: Final = 1000
 MIN_ROWS: Final = 100
@@ -33,23 +22,6 @@ MAX_TRANSACTION_S: Final = 0.02
 _MIN_SHARE: Final = 16
 
 Skipped = Mapping[str, Sequence[tuple[int, int]]]
-
-
-class Portion(NamedTuple):
-    """What was read from one spool at a time.
-
-    number: the last event's; position: behind the last frame.
-    events: processed, numbered above what the spool's notes know.
-    skipped: numbers that became no event; a processor dropped them, or they cannot be read.
-    stored: the last number that the log had before.
-    """
-
-    spool: Spool
-    number: int
-    position: tuple[int, int]
-    events: list[Event]
-    skipped: list[tuple[int, int]]
-    stored: int
 
 
 class Intake:
@@ -63,9 +35,7 @@ class Intake:
         self,
         pipeline: str,
         log: GuardedLog,
-        chain: ProcessorChain,
-        resources: ResourceProcessor,
-        quarantine: Quarantine,
+        decoding: Decoding,
         recent: Recent,
         *,
         history: bool = True,
@@ -75,9 +45,7 @@ class Intake:
         self.last_cursor = 0
         self.unexported: set[Spool] = set()
         self._log = log
-        self._chain = chain
-        self._resources = resources
-        self._quarantine = quarantine
+        self._decoding = decoding
         self._recent = recent
         self._history = history
         self._clock = clock
@@ -92,7 +60,7 @@ class Intake:
     def welcome(self, spool: Spool) -> None:
         """Begin with a spool that was found."""
         if spool.notes.resource:
-            self._resources.learn(spool.producer, spool.notes.resource)
+            self._decoding.resources.learn(spool.producer, spool.notes.resource)
         stored, exported = spool.control.stored_number, spool.control.exported_number
         if stored > exported or spool.notes.shipped:
             self._await_export(spool, spool.notes.cursor or self.last_cursor, stored)
@@ -119,7 +87,7 @@ class Intake:
         Raises OSError if that cannot be noted.
         """
         spool.finish(self.last_cursor)
-        self._resources.forget(spool.producer)
+        self._decoding.resources.forget(spool.producer)
         self._await_export(spool, self.last_cursor, spool.control.stored_number)
 
     def exported(self, acknowledged: int) -> None:
@@ -140,7 +108,7 @@ class Intake:
 
         Raises LogUnavailableError.
         """
-        events = self._chain([event])
+        events = self._decoding.chain([event])
         self._write(events, {})
         return self.last_cursor
 
@@ -152,51 +120,11 @@ class Intake:
         for spool in ready:
             frames = spool.read(min(share, left), now_s)
             if frames:
-                portions.append(self._portion(spool, frames))
+                portions.append(self._decoding.portion(spool, frames))
             left -= len(frames)
             if left <= 0:
                 break
         return portions
-
-    def _portion(self, spool: Spool, frames: Sequence[Frame]) -> Portion:
-        events = []
-        through = spool.notes.through
-        producer = spool.producer
-        for format_, number, payload, _ in frames:
-            if format_ != FORMAT_EVENT:
-                self._control(spool, payload)
-            elif number > through:
-                try:
-                    events.append(decode_event(payload, producer, number))
-                except (msgspec.DecodeError, msgspec.ValidationError) as error:
-                    self._quarantine.refused(producer, number, payload, error)
-        kept = self._chain(events)
-        last = frames[-1]
-        skipped = _gaps(through, last.number, kept) if len(kept) < last.number - through else []
-        stored = spool.control.stored_number
-        return Portion(spool, last.number, last.position, kept, skipped, stored)
-
-    def _control(self, spool: Spool, payload: bytes) -> None:
-        try:
-            message = decode_control(payload)
-        except msgspec.DecodeError as error:
-            self._quarantine.refused(spool.producer, spool.notes.through, payload, error)
-            return
-        match message.get("type"):
-            case "hello":
-                self._introduced(spool, message)
-            case "resource":
-                self._introduced(spool, spool.notes.hello | message)
-            case "kind":
-                _learn_kind(message)
-            case "goodbye":
-                spool.notes.goodbye = True
-
-    def _introduced(self, spool: Spool, hello: dict[str, Any]) -> None:
-        spool.notes.resource = dict(hello.pop("resource", {}))
-        spool.notes.hello = hello
-        self._resources.learn(spool.producer, spool.notes.resource)
-        spool.registered = False
 
     def _store(self, portions: Sequence[Portion]) -> None:
         for portion in portions:
@@ -237,7 +165,7 @@ class Intake:
         if len(events) <= 1:
             for event in events:
                 payload = repr(event).encode("utf-8", "backslashreplace")
-                self._quarantine.refused(event.producer, event.number, payload, error)
+                self._decoding.quarantine.refused(event.producer, event.number, payload, error)
             return
         for event in events:
             self._append([event], {})
@@ -270,22 +198,3 @@ class Intake:
 
         self._log.write(register)
         spool.registered = True
-
-
-def _gaps(after: int, last: int, events: Sequence[Event]) -> list[tuple[int, int]]:
-    """The number ranges above `after`, up to `last`, that no event has."""
-    gaps = []
-    for number in [event.number for event in events] + [last + 1]:
-        if number > after + 1:
-            gaps.append((after + 1, number - 1))
-        after = number
-    return gaps
-
-
-def _learn_kind(message: dict[str, Any]) -> None:
-    fields = ("kind", "channel", "severity", "message", "routine")
-    settings = {name: message[name] for name in fields if name in message}
-    try:
-        register_kind(settings.pop("kind"), **settings)
-    except (ConfigError, KeyError, TypeError):  # another producer's kind of the same name counts
-        return

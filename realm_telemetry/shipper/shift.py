@@ -9,6 +9,7 @@ from realm_telemetry.log.writer import LogWriter
 from realm_telemetry.processors import ResourceProcessor
 from realm_telemetry.shipper import lost
 from realm_telemetry.shipper.chain import build_chain
+from realm_telemetry.shipper.decoding import Decoding
 from realm_telemetry.shipper.deliveries import Deliveries
 from realm_telemetry.shipper.guarded import GuardedLog, LogUnavailableError
 from realm_telemetry.shipper.intake import Intake
@@ -16,7 +17,8 @@ from realm_telemetry.shipper.manifest import Manifest
 from realm_telemetry.shipper.quarantine import Quarantine
 from realm_telemetry.shipper.recent import Recent
 from realm_telemetry.shipper.report import Reporter
-from realm_telemetry.shipper.spools import Spool, Spools, remove_staging
+from realm_telemetry.shipper.spool import Spool
+from realm_telemetry.shipper.spools import Spools, remove_staging
 
 SETTLE_S: Final = 0.05
 SETTLED_PER_S: Final = 5000
@@ -47,14 +49,13 @@ class Shift:
         self._log = GuardedLog(Path(manifest.log_path), report, clock=clock)
         self._recent = Recent(clock_ns)
         resources = ResourceProcessor()
+        chain, self._endings = build_chain(manifest, resources, processors, report)
         quarantine = Quarantine(pipeline_dir.parent / "quarantine", report, clock_ns)
         self._spools = Spools(pipeline_dir, quarantine.damaged, self._spool_trouble)
         self._intake = Intake(
             manifest.pipeline,
             self._log,
-            build_chain(manifest, resources, processors, report),
-            resources,
-            quarantine,
+            Decoding(chain, resources, quarantine),
             self._recent,
             history=HISTORY_EXPORTER in manifest.exporters,
             clock=clock,
@@ -122,6 +123,11 @@ class Shift:
         if self._begun:
             self._export()
             self._remove_finished()
+        for end in self._endings:
+            try:
+                end()
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+                self._report.info(f"a processor did not end well: {error!r}")
         self._log.close()
         self._spools.close()
 
@@ -161,7 +167,7 @@ class Shift:
         def record(log: LogWriter) -> None:
             log.record_receipt(
                 spool.producer,
-                emitted=spool.notes.through,
+                emitted=max(spool.notes.through, spool.control.last_number),
                 dropped=spool.control.dropped,
                 ended=True,
             )
@@ -181,15 +187,20 @@ class Shift:
 
     def _export(self) -> None:
         acknowledged = self._deliveries.acknowledged(self._intake.last_cursor)
+        # Cursors were looked at first: what they passed over is queued or buried by now.
+        if self._deliveries.unburied:
+            self._settle_at_s = 0.0
+            return
+        # Told before the numbers: a flush that sees these must see what was given up.
+        for producer, count in self._deliveries.take_lost().items():
+            spool = self._spools.get(producer)
+            if spool is not None:
+                spool.control.undelivered += count
         if acknowledged != self._acknowledged:
             self._acknowledged = acknowledged
             self.progress_at_s = self._clock()
         if self._intake.unexported:
             self._intake.exported(acknowledged)
-        for producer, count in self._deliveries.take_lost().items():
-            spool = self._spools.get(producer)
-            if spool is not None:
-                spool.control.undelivered += count
 
     def _spool_trouble(self, directory: Path, error: OSError) -> None:
         self._report.problem(

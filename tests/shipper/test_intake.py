@@ -145,8 +145,44 @@ def test_a_frame_that_is_no_event_is_kept_aside(lab):
     producer.end()
     lab.ship()
     assert lab.numbers(producer.id) == [2]
-    assert receipts(lab)[producer.id].complete
+    assert not receipts(lab)[producer.id].complete
     assert "cannot be stored" in lab.log_text()
+
+
+def test_what_a_processor_drops_is_not_missing_from_the_receipt(make_lab):
+    lab = make_lab(processors=["odd"])
+    producer = lab.producer()
+    producer.emit_many(10)
+    producer.end()
+    lab.ship(processors={"odd": lambda event: event if event.number % 2 else None})
+    assert lab.numbers(producer.id) == [1, 3, 5, 7, 9]
+    assert receipts(lab)[producer.id].complete
+
+
+def test_what_damage_took_is_missing_from_the_receipt(lab):
+    producer = lab.producer()
+    producer.emit()
+    producer.emit(message="damage me")
+    producer.emit()
+    segment = next(producer.writer.directory.glob("seg-*"))
+    with segment.open("r+b") as file:
+        file.seek(segment.read_bytes().index(b"damage me"))
+        file.write(b"XXXXX")
+    producer.end()
+    lab.ship()
+    assert not receipts(lab)[producer.id].complete
+
+
+def test_a_kind_that_the_user_registered_is_known_to_the_shipper(lab):
+    from realm_telemetry.catalog import spec
+
+    producer = lab.producer()
+    kind = {"kind": "kind_of_the_shipper_test", "channel": "training", "severity": "warning"}
+    rest = {"template": "Norm {norm}", "routine": False, "registered": True}
+    producer.writer.append_control({"type": "kind", **kind, **rest})
+    producer.end()
+    lab.ship()
+    assert spec("kind_of_the_shipper_test").severity == "warning"
 
 
 def test_a_corrupt_log_is_reported_and_the_events_wait_for_a_new_one(lab, eventually):

@@ -8,7 +8,9 @@ unsafe methods and streams from elsewhere are refused. Programs send neither and
 
 import hashlib
 import hmac
+import socket
 import time
+from ipaddress import ip_address
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -48,16 +50,29 @@ class HostCheck:
     def __init__(self, app: ASGIApp, settings: ServiceSettings) -> None:
         self._app = app
         self._names = LOOPBACK_HOSTS | {name.lower() for name in settings.allowed_hosts}
-        if settings.host not in ("0.0.0.0", "::"):
-            self._names |= {settings.host.lower()}
+        self._open = settings.host not in LOOPBACK_HOSTS
+        if self._open:
+            self._names |= {settings.host.lower(), socket.gethostname().lower()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and "*" not in self._names:
             hosts = [value for name, value in scope["headers"] if name == b"host"]
-            if len(hosts) != 1 or host_name(hosts[0].decode("latin-1")) not in self._names:
+            if len(hosts) != 1 or not self._is_ours(host_name(hosts[0].decode("latin-1"))):
                 await ApiError("host_not_allowed").response()(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+    def _is_ours(self, name: str) -> bool:
+        # An address cannot be rebound: a page with it as Host came from that very address.
+        return name in self._names or (self._open and _is_address(name))
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 class OriginCheck:

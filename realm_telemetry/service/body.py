@@ -3,6 +3,7 @@
 import asyncio
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import zstandard
@@ -18,23 +19,63 @@ _ZSTD_PIECE: Final = 256
 """Bytes fed at once: 4 bytes of zstd can mean 128 KiB, so a piece yields 8 MiB at most."""
 
 
-async def read_body(request: Request, settings: ServiceSettings) -> bytes:
+class BodyBudget:
+    """The bytes of all bodies in memory, from their first chunk to their answer.
+
+    Bounded; when it is full, further bytes raise ingest_full. One body alone always fits: its
+    own limit bounds it.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self.used = 0
+
+    @contextmanager
+    def share(self) -> Iterator["BodyShare"]:
+        """One body's part, given back at the end."""
+        share = BodyShare(self)
+        try:
+            yield share
+        finally:
+            self.used -= share.size
+
+    def take(self, size: int, *, alone: int) -> None:
+        """Count bytes of a body that has `alone` already."""
+        if self.used > alone and self.used + size > self._max_bytes:
+            raise ApiError("ingest_full")
+        self.used += size
+
+
+class BodyShare:
+    """What one body has of the budget."""
+
+    def __init__(self, budget: BodyBudget) -> None:
+        self._budget = budget
+        self.size = 0
+
+    def grow(self, size: int) -> None:
+        """Count more bytes; raises ApiError ingest_full."""
+        self._budget.take(size, alone=self.size)
+        self.size += size
+
+
+async def read_body(request: Request, settings: ServiceSettings, share: BodyShare) -> bytes:
     """Read a whole body as it was sent, up to the limit its encoding has.
 
-    Raises ApiError: body_too_large, body_timeout, unsupported_encoding.
+    Raises ApiError: body_too_large, body_timeout, ingest_full, unsupported_encoding.
     """
     encoding = content_encoding(request)
     limit = settings.max_body_bytes if encoding == "identity" else settings.max_compressed_bytes
     try:
         async with asyncio.timeout(settings.body_timeout_s):
-            return await _collect(request, limit)
+            return await _collect(request, limit, share)
     except TimeoutError:
         raise ApiError("body_timeout") from None
     except ClientDisconnect:
         raise ApiError("body_timeout", "The client left before its body was whole.") from None
 
 
-async def _collect(request: Request, limit: int) -> bytes:
+async def _collect(request: Request, limit: int, share: BodyShare) -> bytes:
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
@@ -43,6 +84,7 @@ async def _collect(request: Request, limit: int) -> bytes:
         body += chunk
         if len(body) > limit:
             raise _too_large(limit)
+        share.grow(len(chunk))
     return bytes(body)
 
 

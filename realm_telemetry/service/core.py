@@ -4,10 +4,12 @@ import asyncio
 import secrets
 import time
 from collections.abc import Coroutine
+from itertools import count
 from typing import Any
 
 from starlette.types import Scope
 
+from realm_telemetry.service.body import BodyBudget
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.folding import StateKeeper
 from realm_telemetry.service.hub import Hub
@@ -44,7 +46,8 @@ class Service:
         self.tally = IngestTally()
         self.live = LiveView()
         self.producer = secrets.token_hex(8)
-        self.numbered = 0
+        self._numbers = count(1)
+        self.bodies = BodyBudget(settings.ingest_queue_bytes)
         self.started_s = time.time()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -71,7 +74,6 @@ class Service:
         self.writer = WriterThread(
             settings.log_path,
             max_events=settings.ingest_queue_events,
-            max_bytes=settings.ingest_queue_bytes,
             committed=self._on_commit,
             step=self.upkeep.step,
         )
@@ -98,17 +100,14 @@ class Service:
         self._tasks.append(asyncio.ensure_future(job))
 
     def _on_commit(self) -> None:
-        tail = getattr(self, "tail", None)
-        if tail is not None:
-            tail.poke()
+        self.tail.poke()
 
     def _on_snapshot(self, cursor: int) -> None:
         self.upkeep.snapshot_cursor = cursor
 
     def number(self) -> int:
         """The number of the next event that comes without an id."""
-        self.numbered += 1
-        return self.numbered
+        return next(self._numbers)
 
     def end_streams(self) -> None:
         """Let streams end, so that a server that waits for its connections can stop."""
@@ -122,7 +121,6 @@ class Service:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.tail.catch_up()
         self.hub.close()
         await self.folding.save()
         self.readers.close()

@@ -36,7 +36,8 @@ async def get_export(request: Request) -> Response:
     as_of = optional_whole(query, "as_of")
     filters = filters_of(query, own=("format", "as_of"))
     service = service_of(request.scope)
-    as_of = service.tail.cursor if as_of is None else as_of
+    if as_of is None:
+        as_of = await service.readers.run(LogReader.max_cursor)
     encode: Callable[[Sequence[LogRow]], bytes] = _jsonl if form == "jsonl" else _csv
     start = b"" if form == "jsonl" else _csv_line(CSV_COLUMNS)
     headers = {

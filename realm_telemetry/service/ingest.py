@@ -59,9 +59,10 @@ async def post_events(request: Request) -> Response:
     service = service_of(request.scope)
     media_type = _media_type(request)
     encoding = content_encoding(request)
-    body = await read_body(request, service.settings)
-    parsed = await _parse(service, body, encoding, media_type)
-    stored = await service.writer.store(parsed.events, parsed.producers, len(body))
+    with service.bodies.share() as share:
+        body = await read_body(request, service.settings, share)
+        parsed = await _parse(service, body, encoding, media_type)
+        stored = await service.writer.store(parsed.events, parsed.producers)
     service.tally.stored(stored.accepted, stored.duplicates, len(parsed.rejected), len(body))
     answer = BatchAnswer(
         stored.accepted, stored.duplicates, list(parsed.rejected[:_MAX_REASONS]), service.log_id

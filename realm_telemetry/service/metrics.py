@@ -62,7 +62,7 @@ def _ingest_metrics(service: Service) -> list[Metric]:
         _one("realm_ingest_batches_total", "counter", "Batches answered.", tally.batches),
         _one("realm_ingest_bytes_total", "counter", "Bytes of bodies as sent.", tally.bytes),
         _one("realm_ingest_queue_events", "gauge", "Events that wait.", writer.queued_events),
-        _one("realm_ingest_queue_bytes", "gauge", "Bytes that wait.", writer.queued_bytes),
+        _one("realm_ingest_bytes", "gauge", "Bytes of bodies in memory.", service.bodies.used),
         _one("realm_commits_total", "counter", "Transactions with events.", writer.commits),
     ]
 

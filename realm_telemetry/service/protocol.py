@@ -1,8 +1,9 @@
-"""uvicorn's HTTP protocol with three things it lacks: a way to abort, and bounds on headers.
+"""uvicorn's HTTP protocol with what it lacks: a way to abort, and bounds on slow clients.
 
 Slow headers ("slowloris"): a client that sends one header byte now and then holds a connection
 for ever, because uvicorn's timeouts begin after the first response.
 Endless headers: the parser collects them without a limit.
+Slow reading: a client that takes none of its answer holds what the answer holds, for ever.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from realm_telemetry.service.streams import ABORT_EXTENSION
 
 HEADER_TIMEOUT_S: Final = 15.0
 MAX_HEADER_BYTES: Final = 64 * 1024
+WRITE_TIMEOUT_S: Final = 30.0
 
 
 class RealmProtocol(HttpToolsProtocol):
@@ -24,11 +26,13 @@ class RealmProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._header_bytes = 0
         self._header_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timer."""
+        """Forget the timers."""
         self._disarm()
+        self.resume_writing()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -53,6 +57,19 @@ class RealmProtocol(HttpToolsProtocol):
         """All headers are there: the rest has its own limits."""
         self._disarm()
         super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        """The client does not keep up: give it a while."""
+        super().pause_writing()
+        if self._write_timer is None:
+            self._write_timer = self.loop.call_later(WRITE_TIMEOUT_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It took what there was."""
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+        super().resume_writing()
 
     def _count(self, size: int) -> None:
         self._header_bytes += size

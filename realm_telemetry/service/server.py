@@ -38,7 +38,6 @@ class RealmServer:
         self.addresses, self.busy = bind_all(self.settings)
         self.started = threading.Event()
         self._server = _Uvicorn(self._config(), self._end_streams)
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def ports(self) -> list[int]:
@@ -78,7 +77,6 @@ class RealmServer:
 
     async def serve(self, on_start: Callable[["RealmServer"], None] | None = None) -> None:
         """As `run`, on the running event loop."""
-        self._loop = asyncio.get_running_loop()
         try:
             async with self.app.router.lifespan_context(self.app):
                 with self._signals():

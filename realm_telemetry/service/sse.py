@@ -7,6 +7,7 @@ stored in between is in exactly one of them. A stream that is too slow for the r
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Final, NamedTuple, cast
 
@@ -20,6 +21,7 @@ from realm_telemetry.log.reader import LogReader
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.service.coalesce import thin_batch
 from realm_telemetry.service.core import Service, service_of
+from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.frames import (
     KEEPALIVE,
     RETRY,
@@ -30,9 +32,11 @@ from realm_telemetry.service.frames import (
 from realm_telemetry.service.hub import RoutineMode
 from realm_telemetry.service.parameters import choice, filters_of
 from realm_telemetry.service.streams import Stream
-from realm_telemetry.service.view import join_pieces
+from realm_telemetry.service.view import Piece, Place, join_pieces
 
 REPLAY_ROWS: Final = 500
+
+_logger = logging.getLogger(__name__)
 
 _HEADERS: Final = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -61,6 +65,9 @@ class EventStream:
         except asyncio.CancelledError:
             if not stream.stalled:
                 raise
+        except ApiError as error:
+            # The answer has begun, so all that can be done is to end it: the reader comes back.
+            _logger.warning("A stream ended: %s", error)
         finally:
             service.places.leave(stream)
         if not stream.stalled:
@@ -155,16 +162,21 @@ class Session:
         await self._send_snapshot()
 
     async def _send_snapshot(self) -> None:
-        live = self._service.live
-        self.cursor = self._hub.cursor
-        snapshot = {
+        view, place = self._view, Place(0, self._hub.cursor)
+        if view.snapshot is None or view.snapshot.place != place:
+            view.snapshot = Piece(self._snapshot(place.cursor), place)
+        self.cursor = place.cursor
+        await self._stream.write(view.snapshot.data)
+
+    def _snapshot(self, cursor: int) -> bytes:
+        live, log_id = self._service.live, self._hub.log_id
+        data = {
             "events": _shapes(live.last_not_routine(matches=self._matches)),
             "routine": _shapes(live.latest_routine(matches=self._matches)),
-            "cursor": self.cursor,
-            "log_id": self._hub.log_id,
+            "cursor": cursor,
+            "log_id": log_id,
         }
-        event_id = f"{self._hub.log_id}-{self.cursor}"
-        await self._stream.write(message_frame("snapshot", snapshot, event_id=event_id))
+        return message_frame("snapshot", data, event_id=f"{log_id}-{cursor}")
 
     async def _replay(self) -> None:
         """Read from the log until the ring holds what comes next."""

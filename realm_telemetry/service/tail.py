@@ -62,11 +62,6 @@ class Tail:
             self._timer.cancel()
             self._poll()
 
-    def catch_up(self) -> None:
-        """Read all there is now; for the end, when no further poll comes."""
-        while self._read():
-            pass
-
     def _again(self, delay_s: float) -> None:
         self._timer = self._loop.call_later(delay_s, self._poll)
 

@@ -33,6 +33,7 @@ class View:
     """Looks at a ring's new frames once for many streams.
 
     place: up to where the frames were looked at; a stream that waits has all up to here.
+    snapshot: the last one made, for further streams that come before the next event.
     """
 
     def __init__(self, ring: Ring, matches: Callable[[Event], bool] | None) -> None:
@@ -40,6 +41,7 @@ class View:
         self.place = Place(ring.head, ring.watermark)
         self._ring = ring
         self._matches = matches
+        self.snapshot: Piece | None = None
         self._waiting: dict[Hashable, asyncio.Future[Place]] = {}
         self._pieces: dict[tuple[int, int], Piece] = {}
 

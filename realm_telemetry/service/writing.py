@@ -36,14 +36,13 @@ class Stored(msgspec.Struct, frozen=True):
 class _Job(msgspec.Struct, frozen=True, eq=False):
     events: Sequence[Event]
     producers: Sequence[BatchProducer]
-    bytes: int
     future: "asyncio.Future[Stored]"
 
 
 class WriterThread:
     """Owns the LogWriter.
 
-    The queue is bounded in events and bytes; when it is full, `store` raises ingest_full.
+    The queue is bounded in events; when it is full, `store` raises ingest_full.
     committed: called on the event loop after each commit.
     step: one step of upkeep in the writer's thread; answers seconds until the next.
     """
@@ -53,13 +52,11 @@ class WriterThread:
         log_path: Path,
         *,
         max_events: int,
-        max_bytes: int,
         committed: Callable[[], None],
         step: Callable[[LogWriter], float],
     ) -> None:
         self._log_path = log_path
         self._max_events = max_events
-        self._max_bytes = max_bytes
         self._committed = committed
         self._step = step
         self._loop = asyncio.get_running_loop()
@@ -70,7 +67,6 @@ class WriterThread:
         self._opened: asyncio.Future[str] = self._loop.create_future()
         self._thread = threading.Thread(target=self._run, name="realm-writer", daemon=True)
         self.queued_events = 0
-        self.queued_bytes = 0
         self.commits = 0
 
     async def start(self) -> str:
@@ -82,14 +78,13 @@ class WriterThread:
         return await self._opened
 
     async def store(
-        self, events: Sequence[Event], producers: Sequence[BatchProducer], size: int
+        self, events: Sequence[Event], producers: Sequence[BatchProducer] = ()
     ) -> Stored:
         """Store a batch; returns after its commit.
 
-        size: bytes the batch counts for in the queue.
         Raises ApiError: ingest_full, log_unavailable, shutting_down.
         """
-        job = _Job(events, producers, size, self._loop.create_future())
+        job = _Job(events, producers, self._loop.create_future())
         with self._condition:
             if self._closing or not self._thread.is_alive():
                 raise ApiError("shutting_down")
@@ -97,16 +92,12 @@ class WriterThread:
                 raise ApiError("ingest_full")
             self._jobs.append(job)
             self.queued_events += len(events)
-            self.queued_bytes += size
             self._condition.notify()
         return await job.future
 
     def _is_full(self, job: _Job) -> bool:
         # A batch over the queue's bound is taken alone rather than never.
-        return bool(self._jobs) and (
-            self.queued_events + len(job.events) > self._max_events
-            or self.queued_bytes + job.bytes > self._max_bytes
-        )
+        return bool(self._jobs) and self.queued_events + len(job.events) > self._max_events
 
     async def stop(self, timeout_s: float) -> None:
         """Store what is queued, then close the log; gives up after timeout_s."""
@@ -178,7 +169,6 @@ class WriterThread:
             self._on_loop(_succeed, list(zip(futures, counts, strict=True)))
         with self._condition:
             self.queued_events -= sum(len(job.events) for job in jobs)
-            self.queued_bytes -= sum(job.bytes for job in jobs)
 
     def _append(self, writer: LogWriter, jobs: list[_Job]) -> list[Stored]:
         if len(jobs) == 1:

@@ -17,7 +17,7 @@ from realm_telemetry.service.access import COOKIE, host_name
 from realm_telemetry.service.throttle import Throttle
 from realm_telemetry.wire import CONTENT_TYPE
 
-from .conftest import asking, free_ports, post_notes, serving
+from .conftest import asking, free_ports, post_notes, serving, wait_until
 
 EVENTS = "/api/v1/events"
 NOTE = {"events": [{"kind": "note"}]}
@@ -351,6 +351,48 @@ def test_endless_headers_are_cut_off(server: RealmServer) -> None:
     assert b"200" not in answer[:20]
 
 
+def test_an_answer_that_nobody_takes_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol_module, "WRITE_TIMEOUT_S", 0.3)
+    with serving(free_ports(tmp_path)) as server, asking(server) as client, socket.socket() as slow:
+        post_notes(client, 1, 1000, details={"text": "x" * 5000})
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.connect(("127.0.0.1", server.ports[0]))
+        slow.sendall(b"GET /api/battle_log/export HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        time.sleep(1.5)
+        slow.settimeout(5)
+        assert bytes_until_cut_off(slow) < 4_000_000
+
+
+def bytes_until_cut_off(connection: socket.socket) -> int:
+    """How much still comes before the other side is gone."""
+    size = 0
+    try:
+        while data := connection.recv(1 << 20):
+            size += len(data)
+    except ConnectionResetError:
+        pass
+    return size
+
+
+def test_the_bytes_of_all_bodies_in_memory_are_bounded(tmp_path: Path) -> None:
+    head = b"POST /api/v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with (
+        serving(free_ports(tmp_path, ingest_queue_bytes=1000)) as server,
+        asking(server) as client,
+        socket.create_connection(("127.0.0.1", server.ports[0])) as slow,
+    ):
+        slow.sendall(head + b"Content-Length: 900\r\n\r\n" + b" " * 800)
+        wait_until(lambda: "realm_ingest_bytes 800" in client.get("/metrics").text)
+        large = {"events": [{"kind": "note", "message": "x" * 500}]}
+        assert client.post(EVENTS, json=large).status_code == 429
+        assert client.post(EVENTS, json=NOTE).status_code == 200
+        slow.close()
+        wait_until(lambda: "realm_ingest_bytes 0" in client.get("/metrics").text)
+        assert client.post(EVENTS, json=large).status_code == 200
+
+
 def test_an_endless_query_is_refused(client: httpx.Client) -> None:
     response = client.get("/api/battle_log", params={"q": "x" * 20_000})
     assert (response.status_code, response.json()["error"]) == (400, "invalid_parameter")
@@ -368,6 +410,15 @@ def test_webhook_addresses_are_secrets_and_never_shown(client: httpx.Client) -> 
 )
 def test_the_name_in_a_host_header(header: str, name: str) -> None:
     assert host_name(header) == name
+
+
+def test_on_an_open_address_other_machines_may_use_its_number(tmp_path: Path) -> None:
+    settings = free_ports(tmp_path, host="0.0.0.0", token="s3cret")
+    with serving(settings) as server, httpx.Client() as client:
+        url = f"http://127.0.0.1:{server.ports[0]}/health"
+        assert client.get(url, headers={"host": "10.1.2.3:8866"}).status_code == 200
+        assert client.get(url, headers={"host": socket.gethostname()}).status_code == 200
+        assert client.get(url, headers={"host": "evil.example"}).status_code == 403
 
 
 def test_an_allowed_host_name_is_answered(tmp_path: Path) -> None:

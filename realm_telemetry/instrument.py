@@ -15,6 +15,9 @@ from realm_telemetry.once import warn_once
 from realm_telemetry.values import clean_details
 from realm_telemetry.wrapping import check_target, wrap
 
+_MAX_TRACEBACK_CHARS: Final = 8_000
+"""The end of a longer traceback is kept: it is nearest to the error."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -103,7 +106,14 @@ class _Call:
 
 
 def _error_details(error: BaseException) -> dict[str, Any]:
-    return {"error": to_json_value(error), "error_type": type(error).__name__}
+    from traceback import format_exception  # costs 2 ms of import, which only an error needs
+
+    stack = "".join(format_exception(error))[-_MAX_TRACEBACK_CHARS:]
+    return {
+        "error": to_json_value(error),
+        "error_type": type(error).__name__,
+        "traceback": stack,
+    }
 
 
 def _emit_details(
@@ -124,8 +134,8 @@ class lifecycle:  # noqa: N801 - used like a function: a context, an async conte
 
     name: job, training, eval ... or a word of one's own, whose kinds are unregistered.
     fields: details of all its events; hero_id and campaign_id are the events' own.
-    The closing event has `duration_s` and what `set` added; a failed one `error` and
-    `error_type`. What is not an Exception (KeyboardInterrupt, SystemExit, asyncio's
+    The closing event has `duration_s` and what `set` added; a failed one `error`,
+    `error_type` and `traceback`. What is not an Exception (KeyboardInterrupt, SystemExit, asyncio's
     CancelledError, GeneratorExit) gives `<name>_cancelled` with a `reason` if that is a kind of
     the catalog, otherwise `<name>_failed`. Exceptions go on as they are.
 

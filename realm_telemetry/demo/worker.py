@@ -3,7 +3,6 @@
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,12 +93,9 @@ class Worker:
         realm.job_claimed(job_id, self.worker_id, attempt=claim.attempt)
         self._current_job = job_id
         try:
-            with (
-                realm.lifecycle(
-                    "job", job_id=job_id, job_type="eval", worker_id=self.worker_id
-                ) as job,
-                _traceback_told(job),
-            ):
+            with realm.lifecycle(
+                "job", job_id=job_id, job_type="eval", worker_id=self.worker_id
+            ) as job:
                 result = self._measure(claim)
                 job.set(accuracy=result.accuracy)
         except Exception:  # noqa: BLE001 - told by the lifecycle; one bad job ends no worker
@@ -141,16 +137,6 @@ def _tell(skill: str, accuracy: float, last: float | None) -> None:
     realm.eval_completed(skill, EVAL_LEVEL, accuracy, delta=delta)
     if delta is not None and delta <= REGRESSION:
         realm.eval_regression(skill, EVAL_LEVEL, accuracy, delta=delta)
-
-
-@contextmanager
-def _traceback_told(job: realm.lifecycle) -> Iterator[None]:
-    """Add the traceback of an error to the event that reports it."""
-    try:
-        yield
-    except Exception:
-        job.set(traceback=traceback.format_exc())
-        raise
 
 
 if __name__ == "__main__":

@@ -48,15 +48,15 @@ def serve(token_file: Path | None, **options: Any) -> None:
     chosen = msgspec.structs.replace(chosen, service={**chosen.service, **given})
     try:
         from realm_telemetry.service import serve as run
+
+        run(chosen, echo=line)
+    except KeyboardInterrupt:  # before the server listens to signals
+        return
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in PACKAGES:
             raise
         raise MissingExtraError("serve", "service", package) from error
-    try:
-        run(chosen, echo=line)
-    except KeyboardInterrupt:  # before the server listens to signals
-        return
 
 
 def read_token(path: Path) -> str:

@@ -13,6 +13,7 @@ from realm_telemetry.client import (
     RealmClient,
     ResetMessage,
     ServiceError,
+    ServiceUnreachableError,
     SnapshotMessage,
     StreamMessage,
 )
@@ -196,8 +197,13 @@ def open_source(
         service = ServiceSource(
             RealmClient(settings.service_url, settings.token, timeout_s=PROBE_S), tell
         )
-    except ServiceError:
+    except ServiceUnreachableError:
         return LogSource(settings)
+    except ServiceError as refusal:
+        try:
+            return LogSource(settings)
+        except LogError:
+            raise refusal from None
     try:
         log = LogSource(settings)
     except LogError:

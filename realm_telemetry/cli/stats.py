@@ -9,6 +9,7 @@ import click
 from realm_telemetry.catalog import CHANNEL_ICONS, SEVERITY_ICONS
 from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.terminal import (
+    GAP,
     bar,
     bar_columns,
     cell,
@@ -16,6 +17,7 @@ from realm_telemetry.cli.terminal import (
     make_table,
     note,
     print_table,
+    widest,
 )
 from realm_telemetry.console import printable
 from realm_telemetry.event import format_time
@@ -26,7 +28,6 @@ from realm_telemetry.log.times import TIME_HINT, parse_time
 
 _ICONS: Final = {"channel": CHANNEL_ICONS, "severity": SEVERITY_ICONS}
 _STYLES: Final = {"success": "green", "warning": "yellow", "error": "red"}
-_GAP: Final = 2
 
 
 @command(
@@ -86,8 +87,9 @@ def _print(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """Print a row for each count; what repeats the row above is left blank."""
     table = make_table((*names, "events", ""), numbers=("events",))
     most = max(row["count"] for row in rows)
-    taken = sum(_widest(name, rows) + _GAP for name in (*names, "count"))
-    columns = bar_columns(taken)
+    shown = {name: [_shown(name, str(row[name])) for row in rows] for name in names}
+    shown["events"] = [f"{row['count']:,}" for row in rows]
+    columns = bar_columns(sum(widest(name, texts) + GAP for name, texts in shown.items()))
     above: tuple[str, ...] = ()
     for row in rows:
         values = tuple(str(row[name]) for name in names)
@@ -114,15 +116,3 @@ def _shown(name: str, value: str) -> str:
         return value[:16].replace("T", " ")
     icon = _ICONS.get(name, {}).get(value)
     return f"{icon} {value}" if icon else printable(value)
-
-
-def _widest(name: str, rows: Sequence[Mapping[str, Any]]) -> int:
-    # An icon takes two columns, and a space goes behind it.
-    icon = 3 if name in _ICONS else 0
-    return (
-        max(
-            len(name),
-            *(len(f"{row[name]:,}" if name == "count" else str(row[name])) for row in rows),
-        )
-        + icon
-    )

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 import msgspec
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 PIPE_WIDTH: Final = 4096
 """Columns where nobody looks: nothing is cut that a program may read."""
+
+GAP: Final = 2
+"""Blanks between columns."""
+
+MIN_LAST: Final = 8
+"""The narrowest that the last column is cut to."""
 
 MIN_BAR: Final = 8
 MAX_BAR: Final = 40
@@ -48,24 +54,17 @@ def json_document(value: Any) -> None:
 
 
 def make_table(columns: Sequence[str], *, numbers: Iterable[str] = ()) -> "Table":
-    """Return an empty table with these headings.
+    """Return an empty table with these headings; its cells are made by `cell`.
 
-    numbers: the columns that are aligned to the right. The last column may be cut at the edge
-    of a terminal, the others are shown whole.
+    numbers: the columns that are aligned to the right.
     """
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
     right = set(numbers)
     for column in columns:
-        last = column == columns[-1]
-        table.add_column(
-            column,
-            justify="right" if column in right else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            min_width=None if last else len(column),
-        )
+        justify: Literal["left", "right"] = "right" if column in right else "left"
+        table.add_column(column, justify=justify, no_wrap=True, overflow="ellipsis")
     return table
 
 
@@ -78,7 +77,7 @@ def print_table(table: "Table") -> None:
         file=sys.stdout,
         force_terminal=coloured,
         no_color=not coloured,
-        width=width(),
+        width=_fit(table, width()),
         highlight=False,
         markup=False,
         emoji=False,
@@ -87,6 +86,23 @@ def print_table(table: "Table") -> None:
         console.print(table)
     for text in captured.get().splitlines():
         line(text.rstrip())
+
+
+def _fit(table: "Table", columns: int) -> int:
+    """Cut the last column so that the others are shown whole; return the table's width."""
+    for column in table.columns:
+        column.width = widest(str(column.header), map(str, column.cells))
+    *others, last = (column.width or 0 for column in table.columns)
+    taken = sum(others) + GAP * len(others)
+    table.columns[-1].width = max(min(last, columns - taken), MIN_LAST)
+    return taken + (table.columns[-1].width or 0)
+
+
+def widest(heading: str, texts: Iterable[str]) -> int:
+    """Return how many columns of a terminal the widest of some texts takes."""
+    from rich.cells import cell_len
+
+    return max(cell_len(heading), *map(cell_len, texts), 0)
 
 
 def cell(text: str, style: str = "") -> "Text":

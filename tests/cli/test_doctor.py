@@ -99,7 +99,7 @@ def holding(path: Path) -> Iterator[None]:
 
 def test_a_writer_that_hangs_is_found(filled: Path) -> None:
     with holding(filled / "vault" / "jobs.db-writer.lock"):
-        code, found = examine("--no-round-trip")
+        code, found = examine("--no-round-trip", "--timeout", "0.2")
     assert code == 1
     assert "fuser" in found["writer lock"]["fix"]
 
@@ -107,7 +107,7 @@ def test_a_writer_that_hangs_is_found(filled: Path) -> None:
 def test_another_program_that_keeps_the_file_is_found(filled: Path) -> None:
     other = sqlite3.connect(filled / "vault" / "jobs.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    code, found = examine("--no-round-trip")
+    code, found = examine("--no-round-trip", "--timeout", "0.2")
     other.execute("ROLLBACK")
     other.close()
     assert code == 1
@@ -147,3 +147,19 @@ def test_a_disabled_sdk_is_remarked_on(monkeypatch: pytest.MonkeyPatch) -> None:
     code, found = examine()
     assert code == 0
     assert "OTEL_SDK_DISABLED" in found["round trip"]["message"]
+
+
+def test_an_older_log_is_brought_up_to_date_by_the_round_trip(home: Path) -> None:
+    (home / "vault").mkdir()
+    older = sqlite3.connect(home / "vault" / "jobs.db")
+    older.execute(
+        "CREATE TABLE battle_log(id INTEGER PRIMARY KEY AUTOINCREMENT, timestamp TEXT NOT NULL,"
+        " channel TEXT NOT NULL, source TEXT NOT NULL, severity TEXT NOT NULL DEFAULT 'info',"
+        " hero_id TEXT, campaign_id TEXT, message TEXT NOT NULL, details_json TEXT)"
+    )
+    older.close()
+    assert "realm doctor" in run_realm("query").stderr
+    code, found = examine()
+    assert code == 0
+    assert found["log"]["level"] == "warning"
+    assert run_realm("query").returncode == 0

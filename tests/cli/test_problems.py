@@ -1,15 +1,19 @@
 """What goes wrong is one readable message and an exit code, or one JSON object."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 
-from .conftest import NOBODY, run_realm
+from realm_telemetry.testing import BrokenServer
+
+from .conftest import NOBODY, Running, run_realm
 
 Invoke = Callable[..., Result]
 
@@ -83,8 +87,29 @@ def test_serve_without_the_extra_says_what_to_install(package: str) -> None:
 
 
 def test_output_that_a_terminal_cannot_show_does_not_fail(filled: Path) -> None:
-    import os
-
     result = run_realm("tail", "--log", env={**os.environ, "PYTHONIOENCODING": "ascii"})
     assert result.returncode == 0
     assert "Checkpoint 29,000 saved" in result.stdout
+
+
+def test_ctrl_c_before_the_end_is_an_exit_code_of_its_own(
+    home: Path, start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REALM_SHIPPER", "none")
+    running = start("emit", "note", "x", "--wait", "--timeout", "60")
+    while not list(home.glob("spool/*/*/control")):
+        time.sleep(0.02)
+    time.sleep(0.3)
+    assert running.interrupt() == 130
+    assert "Traceback" not in running.output
+
+
+def test_a_service_that_wants_a_token_is_told_where_there_is_no_log(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with BrokenServer() as broken:
+        broken.health_mode = "401"
+        monkeypatch.setenv("REALM_SERVICE_URL", broken.url)
+        result = invoke("tail", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stderr)["error"] != "log"

@@ -87,6 +87,16 @@ def test_a_service_gives_the_same_as_the_log(service: str, invoke: Invoke) -> No
         assert from_service.stderr == from_log.stderr
 
 
+def test_more_than_a_page_of_a_service_is_fetched_too(
+    service: str, filled: Path, invoke: Invoke
+) -> None:
+    store(filled, [make_event(n, "note", message=str(n)) for n in range(31, 1300)])
+    result = invoke("query", "-n", "1100", "--jsonl", "--url", service, "--kind", "note")
+    cursors = [json.loads(line)["cursor"] for line in result.stdout.splitlines()]
+    assert cursors == list(range(1299, 199, -1))
+    assert result.stderr == "1,100 of 1,269 events, as of cursor 1299\n"
+
+
 def test_a_message_cannot_drive_the_terminal(home: Path, invoke: Invoke) -> None:
     store(home, [make_event(1, "note", message="\x1b[2J[bold]wiped")])
     result = invoke("query")

@@ -13,6 +13,7 @@ from realm_telemetry.cli.examine.finding import Finding, Subject
 from realm_telemetry.errors import LogError
 from realm_telemetry.log import LogReader
 from realm_telemetry.log.connection import explained, open_reader
+from realm_telemetry.log.migrations import SCHEMA_VERSION, read_version
 
 LOCK_WAIT_S: Final = 2.0
 INSTRUCTIONS_A_LOOK: Final = 100_000
@@ -29,6 +30,12 @@ def check_log(subject: Subject) -> Iterator[Finding]:
         yield Finding("log", "ok", f"{path} is not there yet; the first event makes it")
         return
     try:
+        version = _version(path)
+        if version < SCHEMA_VERSION:
+            message = f"{path} is of an older version ({version} of {SCHEMA_VERSION})"
+            fix = "The next program that emits brings it up to date, as the round trip here does."
+            yield Finding("log", "warning", message, fix)
+            return
         with LogReader(path) as reader:
             subject.log_id = reader.log_id
             held = reader.max_cursor() - reader.min_cursor()
@@ -46,18 +53,25 @@ def check_lock(subject: Subject) -> Iterator[Finding]:
     path = subject.settings.log_path
     if not path.exists():
         return
-    if not _gets_turn(Path(f"{path}-writer.lock")):
-        message = f"one of our processes has held the log for over {LOCK_WAIT_S:g} s"
+    wait_s = min(LOCK_WAIT_S, subject.timeout_s)
+    if not _gets_turn(Path(f"{path}-writer.lock"), wait_s):
+        message = f"one of our processes has held the log for over {wait_s:g} s"
         fix = f"Find it with: fuser {path}-writer.lock"
         yield Finding("writer lock", "problem", message, fix)
         return
     try:
         with explained(path):
-            _begin_and_undo(path)
+            _begin_and_undo(path, wait_s)
     except LogError as error:
         yield Finding("writer lock", "problem", str(error))
         return
     yield Finding("writer lock", "ok", "free, and the file can be written")
+
+
+def _version(path: Path) -> int:
+    """The schema version of the file; 0 for that of older writers."""
+    with explained(path), closing(open_reader(path)) as connection:
+        return read_version(connection)
 
 
 def _integrity(path: Path, timeout_s: float) -> Finding:
@@ -81,11 +95,11 @@ def _integrity(path: Path, timeout_s: float) -> Finding:
     return Finding("integrity", "problem", "; ".join(found), RECOVER.format(path=path))
 
 
-def _gets_turn(lock_path: Path) -> bool:
+def _gets_turn(lock_path: Path, wait_s: float) -> bool:
     if not lock_path.exists():
         return True
     descriptor = os.open(lock_path, os.O_RDWR | os.O_CLOEXEC)
-    deadline_s = time.monotonic() + LOCK_WAIT_S
+    deadline_s = time.monotonic() + wait_s
     try:
         while time.monotonic() < deadline_s:
             try:
@@ -99,8 +113,8 @@ def _gets_turn(lock_path: Path) -> bool:
         os.close(descriptor)
 
 
-def _begin_and_undo(path: Path) -> None:
-    connection = sqlite3.connect(path, LOCK_WAIT_S, isolation_level=None)
+def _begin_and_undo(path: Path, wait_s: float) -> None:
+    connection = sqlite3.connect(path, wait_s, isolation_level=None)
     with closing(connection):
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")

@@ -27,7 +27,7 @@ def check_service(subject: Subject) -> Iterator[Finding]:
         yield Finding("service", "problem", f"{client.url} is degraded: {problem}", "")
         return
     subject.service_has_log = health.get("log_id") == subject.log_id
-    if subject.service_has_log or subject.log_id is None:
+    if subject.service_has_log:
         yield Finding("service", "ok", f"{client.url} serves this log")
     elif "realm_service" in settings.exporters:
         yield Finding("service", "ok", f"{client.url} has a log of its own; events are sent to it")

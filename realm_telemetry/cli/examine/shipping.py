@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from realm_telemetry.cli.examine.finding import Finding, Level, Subject
 from realm_telemetry.cli.exporters import list_exporters
@@ -10,7 +11,7 @@ from realm_telemetry.plugins import load_processor
 from realm_telemetry.shipper.overview import PipelineStatus, pipeline_status
 from realm_telemetry.shipper.status import STALE_AFTER_S
 
-SETTLE_S = 1.0
+SETTLE_S: Final = 1.0
 """How long a shipper is given to bring a lag down before it counts."""
 
 

@@ -14,6 +14,7 @@ from realm_telemetry.shipper.report import Reporter
 Result = TypeVar("Result")
 
 LOG_KEY: Final = "log"
+LOOK_S: Final = 1.0
 # These blame what is written and not the file.
 REFUSED: Final = (
     sqlite3.DataError,
@@ -48,6 +49,8 @@ class GuardedLog:
         self._writer: LogWriter | None = None
         self._backoff = Backoff()
         self._retry_at_s = 0.0
+        self._inode: int | None = None
+        self._look_at_s = 0.0
 
     @property
     def failing(self) -> bool:
@@ -65,6 +68,8 @@ class GuardedLog:
         try:
             if self._writer is None:
                 self._writer = self._open_writer(self.path)
+                if self._inode is None:
+                    self._inode = self.path.stat().st_ino
             result = action(self._writer)
         except REFUSED:
             raise
@@ -75,6 +80,20 @@ class GuardedLog:
             self._backoff.succeeded()
             self._report.solved(LOG_KEY, f"the log {self.path} is written again")
         return result
+
+    def replaced(self) -> bool:
+        """Whether somebody moved or deleted the file since it was first opened.
+
+        Looked at once a second: SQLite would go on writing to a file that nobody finds.
+        """
+        now_s = self._clock()
+        if self._inode is None or now_s < self._look_at_s:
+            return False
+        self._look_at_s = now_s + LOOK_S
+        try:
+            return self.path.stat().st_ino != self._inode
+        except OSError:
+            return True
 
     def close(self) -> None:
         """Close the connection; the next `write` opens another."""

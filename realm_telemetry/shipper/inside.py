@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from realm_telemetry.once import warn_once
 from realm_telemetry.shipper.manifest import read_manifest
 from realm_telemetry.shipper.shipper import Shipper
 
@@ -54,8 +55,15 @@ class ThreadShipper:
 
     def _run(self) -> None:
         # False: a thread of another producer ships the pipeline, ours with it, until it ends.
-        while not self._shipper.run() and not self._ending.wait(RETRY_LOCK_S):
+        while not self._try() and not self._ending.wait(RETRY_LOCK_S):
             pass
+
+    def _try(self) -> bool:
+        try:
+            return self._shipper.run()
+        except OSError as error:
+            warn_once("thread shipper", f"the shipper cannot work: {error}")
+            return False
 
 
 def _named(items: Sequence[Any]) -> tuple[dict[str, Any], list[str]]:

@@ -92,6 +92,10 @@ class Shift:
             self.progress_at_s = now_s
         return moved
 
+    def log_replaced(self) -> bool:
+        """Whether the log is another file now, so that cursors and readers mean the old one."""
+        return self._log.replaced()
+
     def producer_lives(self) -> bool:
         """Whether a producer was alive when last looked at."""
         return any(spool.alive for spool in self._spools)

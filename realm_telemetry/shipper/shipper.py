@@ -33,6 +33,7 @@ LOOK_S: Final = 0.05
 ADOPT_S: Final = 600.0
 STOP_S: Final = 1.2
 SHIPPER_KEY: Final = "shipper"
+LOG_REPLACED: Final = "the log {path} was moved or deleted; a new one is begun, without its events"
 
 
 class Shipper:
@@ -125,6 +126,10 @@ class Shipper:
         shift = self._new_shift()
         try:
             while not self._stopping:
+                if shift.log_replaced():
+                    self._report.incident(LOG_REPLACED.format(path=self.manifest.log_path))
+                    shift.close(STOP_S)
+                    shift = self._new_shift()
                 moved = self._turn(shift)
                 if not moved and self._done(shift):
                     break
@@ -156,6 +161,9 @@ class Shipper:
         try:
             moved = shift.turn()
         except Exception as error:  # noqa: BLE001 - the edge: a fault must not lose the shipper
+            if not self.pipeline_dir.exists():
+                self._stopping = True
+                return 0
             self._report.problem(
                 SHIPPER_KEY,
                 f"the shipper met {error!r}. Events wait in the spool; please report this.",

@@ -200,6 +200,38 @@ def test_a_corrupt_log_is_reported_and_the_events_wait_for_a_new_one(lab, eventu
     assert "is written again" in lab.log_text()
 
 
+def test_a_log_that_is_moved_away_at_work_is_begun_anew_for_exporters_too(make_lab, eventually):
+    taken = []
+
+    class Takes:
+        def export_events(self, events):
+            taken.extend(event.number for event in events)
+
+    lab = make_lab(exporters=["takes"])
+    producer = lab.producer()
+    producer.emit_many(50)
+    lab.start(exporters={"takes": Takes()})
+    eventually(lambda: producer.writer.control.exported_number == 50)
+    for path in list(lab.log_path.parent.glob("jobs.db*")):
+        path.rename(path.with_name(f"aside-{path.name}"))
+    eventually(lambda: "moved or deleted" in lab.log_text())
+    producer.emit_many(5)
+    eventually(lambda: producer.writer.control.exported_number == 55)
+    assert lab.numbers(producer.id) == [51, 52, 53, 54, 55]
+    assert taken == list(range(1, 56))
+    producer.end()
+
+
+def test_a_shipper_whose_pipeline_is_deleted_leaves(lab, eventually):
+    import shutil
+
+    lab.producer().emit()
+    running = lab.start()
+    eventually(lab.log_path.exists)
+    shutil.rmtree(lab.pipeline_dir)
+    running.join()
+
+
 def test_a_locked_log_delays_but_does_not_lose(lab, eventually):
     producer = lab.producer()
     producer.emit()

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import struct
 import threading
 import time
 import weakref
@@ -9,8 +10,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-_WORD: Final = 8
-_LONGEST_GAP_NS: Final = 20_000_000
+_WORDS: Final = struct.Struct("<QQ")  # end of the last gap, last release; monotonic ns
+# SQLite's busy handler looks after 1, 2, 5, 10, 15, 20, 25, 25, 25, 50 ms ...: who waits for up
+# to 100 ms meets a gap of over 25 ms wherever it lies. Gaps as long as the turns before them, the
+# same share of the time, were missed by chance eight times in a row (106 ms, and 336 without).
+_GAP_NS: Final = 28_000_000
+_BETWEEN_GAPS_NS: Final = 30_000_000
 
 _locks: "weakref.WeakSet[WriterLock]" = weakref.WeakSet()
 
@@ -21,9 +26,9 @@ class WriterLock:
     Held for one transaction at a time. Waiting writers are served in turn: whoever is next
     holds the turnstile, so one that has just finished cannot overtake.
 
-    polite: leave the file free after each turn for as long as the turn took, at most 20 ms.
+    polite: every 30 ms of turns leave the file free for 28 ms, unless it was free by itself.
         Set where another program writes to the same file: it waits by SQLite's busy handler,
-        which sleeps ever longer and would never meet a free moment between our turns.
+        which sleeps ever longer and would hardly meet a free moment between our turns.
     """
 
     def __init__(self, log_path: Path) -> None:
@@ -31,7 +36,7 @@ class WriterLock:
         self._paths = tuple(f"{log_path}-writer.{end}" for end in ("lock", "turnstile"))
         self._thread_lock = threading.Lock()
         self._files: tuple[int, ...] = ()
-        self._since_ns = 0
+        self._rested_ns = 0
         _locks.add(self)
 
     def __enter__(self) -> Self:
@@ -41,13 +46,12 @@ class WriterLock:
             fcntl.flock(turnstile, fcntl.LOCK_EX)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                self._wait_for_gap(lock)
+                self._rested_ns = _wait_for_gap(lock)
             finally:
                 fcntl.flock(turnstile, fcntl.LOCK_UN)
         except BaseException:
             self._thread_lock.release()
             raise
-        self._since_ns = time.monotonic_ns()
         return self
 
     def __exit__(
@@ -60,8 +64,9 @@ class WriterLock:
             lock = self._files[0]
             if self.polite:
                 now = time.monotonic_ns()
-                gap = min(now - self._since_ns, _LONGEST_GAP_NS)
-                os.pwrite(lock, (now + gap).to_bytes(_WORD, "little"), 0)
+                due = now - self._rested_ns >= _BETWEEN_GAPS_NS
+                rested = now + _GAP_NS if due else self._rested_ns
+                os.pwrite(lock, _WORDS.pack(rested, now), 0)
             fcntl.flock(lock, fcntl.LOCK_UN)
         finally:
             self._thread_lock.release()
@@ -88,12 +93,21 @@ class WriterLock:
         self._files = ()
         self._thread_lock = threading.Lock()
 
-    def _wait_for_gap(self, lock: int) -> None:
-        until = int.from_bytes(os.pread(lock, _WORD, 0), "little")
-        wait = until - time.monotonic_ns()
-        # A longer wait was written before this host last started.
-        if 0 < wait <= _LONGEST_GAP_NS:
-            time.sleep(wait / 1e9)
+
+def _wait_for_gap(lock: int) -> int:
+    """Wait for the end of a gap; when the file was last free for as long as one."""
+    words = os.pread(lock, _WORDS.size, 0)
+    if len(words) < _WORDS.size:
+        return 0
+    until, released = _WORDS.unpack(words)
+    wait = until - time.monotonic_ns()
+    # A longer wait was written before this host last started.
+    if 0 < wait <= _GAP_NS:
+        time.sleep(wait / 1e9)
+    now = time.monotonic_ns()
+    if now - released >= _GAP_NS:
+        return now
+    return int(until) if until <= now else 0
 
 
 def _after_fork() -> None:

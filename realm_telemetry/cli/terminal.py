@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-PIPE_WIDTH: Final = 4096
+PIPE_WIDTH: Final = 100_000
 """Columns where nobody looks: nothing is cut that a program may read."""
 
 GAP: Final = 2

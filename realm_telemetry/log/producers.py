@@ -1,6 +1,7 @@
 """What the log knows of each producer: resource, the numbers it has stored, the receipt."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -48,15 +49,20 @@ class Receipt(msgspec.Struct, frozen=True):
     complete: bool
 
 
-class KnownProducers:
-    """The stored numbers of producers, for the writer: cached while no other connection commits.
+Skipped = Mapping[str, Iterable[tuple[int, int]]]
+"""Number ranges by producer that need no row."""
 
-    All methods are to be called inside a write transaction.
+
+class KnownProducers:
+    """The numbers of producers that are done, for the writer: stored, or known to need no row.
+
+    Cached while no other connection commits. All methods are to be called inside a write
+    transaction.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._stored: dict[str, Ranges | None] = {}
+        self._done: dict[str, Ranges | None] = {}
         self._version = -1
 
     def refresh(self) -> None:
@@ -68,23 +74,24 @@ class KnownProducers:
 
     def forget(self) -> None:
         """Empty the cache, as after a rollback."""
-        self._stored.clear()
+        self._done.clear()
 
-    def stored(self, producer: str) -> Ranges | None:
-        """The numbers stored so far; None for a producer that is not registered."""
-        if producer not in self._stored:
+    def done(self, producer: str) -> Ranges | None:
+        """The numbers done so far; None for a producer that is not registered."""
+        if producer not in self._done:
             row = self._connection.execute(
-                "SELECT stored FROM realm_producers WHERE producer = ?", (producer,)
+                "SELECT done FROM realm_producers WHERE producer = ?", (producer,)
             ).fetchone()
-            self._stored[producer] = Ranges.load(row[0]) if row else None
-        return self._stored[producer]
+            self._done[producer] = Ranges.load(row[0]) if row else None
+        return self._done[producer]
 
     def register(self, info: ProducerInfo) -> None:
         """Add a producer, or renew what it says of itself; its numbers stay."""
+        done = self._numbers_in_rows(info.producer)
         self._connection.execute(
             "INSERT INTO realm_producers"
-            " (producer, pipeline, resource_json, history, clock_offset_ns, stored)"
-            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (producer) DO UPDATE SET"
+            " (producer, pipeline, resource_json, history, clock_offset_ns, done, stored)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (producer) DO UPDATE SET"
             " pipeline = excluded.pipeline, resource_json = excluded.resource_json,"
             " history = excluded.history, clock_offset_ns = excluded.clock_offset_ns",
             (
@@ -93,33 +100,45 @@ class KnownProducers:
                 msgspec.json.encode(info.resource).decode(),
                 info.history,
                 info.clock_offset_ns,
-                self._numbers_in_rows(info.producer).dump(),
+                done.dump(),
+                len(done) - (PROCESS_LOST_NUMBER in done),
             ),
         )
-        self._stored.pop(info.producer, None)
+        self._done.pop(info.producer, None)
 
-    def add(self, runs: Iterable[Run], events: Sequence[Event]) -> None:
-        """Note that these runs of `events` are stored now."""
+    def add(self, runs: Iterable[Run], events: Sequence[Event], skipped: Skipped) -> None:
+        """Note that these runs of `events` are stored now, and that some numbers need no row."""
+        stored: Counter[str] = Counter()
         last: dict[str, Event] = {}
         for run in runs:
-            stored = self.stored(run.producer)
-            if stored is not None:
-                stored.add(run.first, run.last)
+            done = self.done(run.producer)
+            if done is not None:
+                new = done.add(run.first, run.last)
+                lost = run.last == PROCESS_LOST_NUMBER
+                stored[run.producer] += max(new - lost, 0)
                 last[run.producer] = events[run.stop - 1]
-        for producer, event in last.items():
-            self._save(producer, event)
+        for producer, ranges in skipped.items():
+            if (done := self.done(producer)) is not None:
+                for first, end in ranges:
+                    done.add(first, end)
+        for producer in {*last, *skipped}:
+            self._save(producer, stored[producer], last.get(producer))
 
-    def _save(self, producer: str, event: Event) -> None:
-        stored = self._stored[producer]
-        step = event.details.get("step")
+    def _save(self, producer: str, stored: int, event: Event | None) -> None:
+        done = self.done(producer)
+        if done is None:
+            return
+        step = event.details.get("step") if event else None
         self._connection.execute(
-            "UPDATE realm_producers SET stored = ?, last_kind = ?, last_time_unix_nano = ?,"
-            " last_step = coalesce(?, last_step) WHERE producer = ?",
+            "UPDATE realm_producers SET done = ?, stored = stored + ?,"
+            " last_kind = coalesce(?, last_kind), last_step = coalesce(?, last_step),"
+            " last_time_unix_nano = coalesce(?, last_time_unix_nano) WHERE producer = ?",
             (
-                stored.dump() if stored is not None else "[]",
-                event.kind,
-                event.time_unix_nano,
+                done.dump(),
+                stored,
+                event.kind if event else None,
                 step if isinstance(step, int) and abs(step) < 2**63 else None,
+                event.time_unix_nano if event else None,
                 producer,
             ),
         )
@@ -134,24 +153,6 @@ class KnownProducers:
         return Ranges((number, number) for number in numbers)
 
 
-def add_skipped(
-    connection: sqlite3.Connection, skipped: Mapping[str, Iterable[tuple[int, int]]]
-) -> None:
-    """Note numbers that need no row: control frames, events that a processor took out."""
-    for producer, ranges in skipped.items():
-        row = connection.execute(
-            "SELECT skipped FROM realm_producers WHERE producer = ?", (producer,)
-        ).fetchone()
-        if row:
-            known = Ranges.load(row[0])
-            for first, last in ranges:
-                known.add(first, last)
-            connection.execute(
-                "UPDATE realm_producers SET skipped = ? WHERE producer = ?",
-                (known.dump(), producer),
-            )
-
-
 def record_receipt(
     connection: sqlite3.Connection,
     producer: str,
@@ -162,10 +163,8 @@ def record_receipt(
 ) -> None:
     """Note what a producer says of itself; None leaves what is known."""
     connection.execute(
-        "INSERT INTO realm_producers (producer, pipeline, emitted, dropped, ended)"
-        " VALUES (?1, '', ?2, coalesce(?3, 0), coalesce(?4, 0))"
-        " ON CONFLICT (producer) DO UPDATE SET emitted = coalesce(?2, emitted),"
-        " dropped = coalesce(?3, dropped), ended = coalesce(?4, ended)",
+        "UPDATE realm_producers SET emitted = coalesce(?2, emitted),"
+        " dropped = coalesce(?3, dropped), ended = coalesce(?4, ended) WHERE producer = ?1",
         (producer, emitted, dropped, ended),
     )
 
@@ -196,7 +195,7 @@ def read_producers(connection: sqlite3.Connection) -> list[ProducerInfo]:
 def read_receipts(connection: sqlite3.Connection) -> list[Receipt]:
     """The receipts of all registered producers."""
     rows = connection.execute(
-        "SELECT producer, pipeline, emitted, dropped, ended, stored, skipped"
+        "SELECT producer, pipeline, emitted, stored, dropped, ended, done"
         " FROM realm_producers ORDER BY producer"
     )
     return [_receipt(*row) for row in rows]
@@ -206,14 +205,10 @@ def _receipt(
     producer: str,
     pipeline: str,
     emitted: int | None,
+    stored: int,
     dropped: int,
     ended: int,
-    stored_text: str,
-    skipped_text: str,
+    done: str,
 ) -> Receipt:
-    stored = Ranges.load(stored_text)
-    taken = len(stored) - (PROCESS_LOST_NUMBER in stored)
-    for first, last in Ranges.load(skipped_text).pairs():
-        stored.add(first, last)
-    complete = emitted is not None and not dropped and stored.covers(1, emitted)
-    return Receipt(producer, pipeline, emitted, taken, dropped, bool(ended), complete)
+    complete = emitted is not None and not dropped and Ranges.load(done).covers(1, emitted)
+    return Receipt(producer, pipeline, emitted, stored, dropped, bool(ended), complete)

@@ -31,18 +31,20 @@ class Ranges:
         """The ranges, ascending."""
         return list(zip(self._firsts, self._lasts, strict=True))
 
-    def add(self, first: int, last: int) -> None:
-        """Add the numbers first to last."""
+    def add(self, first: int, last: int) -> int:
+        """Add the numbers first to last; returns how many of them are new."""
         if self._lasts and first == self._lasts[-1] + 1:
             self._lasts[-1] = last
-            return
+            return last - first + 1
         left = bisect_left(self._lasts, first - 1)
         right = bisect_right(self._firsts, last + 1)
+        known = sum(self._lasts[left:right]) - sum(self._firsts[left:right]) + max(right - left, 0)
         if left < right:
             first = min(first, self._firsts[left])
             last = max(last, self._lasts[right - 1])
         self._firsts[left:right] = [first]
         self._lasts[left:right] = [last]
+        return last - first + 1 - known
 
     def overlaps(self, first: int, last: int) -> bool:
         """Whether any of the numbers first to last is in the set."""

@@ -40,6 +40,8 @@ CREATE TABLE realm_meta (
     key TEXT PRIMARY KEY,
     value NOT NULL
 ) WITHOUT ROWID""",
+    # done: ranges of the numbers that are stored or need no row. One set, so that a processor which
+    # takes out every other event does not break it into a range for each.
     "realm_producers": """
 CREATE TABLE realm_producers (
     producer TEXT PRIMARY KEY,
@@ -47,8 +49,8 @@ CREATE TABLE realm_producers (
     resource_json TEXT NOT NULL DEFAULT '{}',
     history INTEGER NOT NULL DEFAULT 1,
     clock_offset_ns INTEGER NOT NULL DEFAULT 0,
-    stored TEXT NOT NULL DEFAULT '[]',
-    skipped TEXT NOT NULL DEFAULT '[]',
+    done TEXT NOT NULL DEFAULT '[]',
+    stored INTEGER NOT NULL DEFAULT 0,
     emitted INTEGER,
     dropped INTEGER NOT NULL DEFAULT 0,
     ended INTEGER NOT NULL DEFAULT 0,

@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
@@ -111,7 +111,7 @@ class LogWriter:
         events: Sequence[Event],
         *,
         pipeline: str = "",
-        skipped: Mapping[str, Iterable[tuple[int, int]]] | None = None,
+        skipped: producers.Skipped | None = None,
     ) -> AppendResult:
         """Store events in one transaction, each once; their arrival is now.
 
@@ -131,7 +131,7 @@ class LogWriter:
         self,
         events: Sequence[Event],
         pipeline: str,
-        skipped: Mapping[str, Iterable[tuple[int, int]]],
+        skipped: producers.Skipped,
     ) -> AppendResult:
         rows, runs = to_rows(events, self._clock_ns()), runs_of(events)
         offered = len(events)
@@ -146,8 +146,8 @@ class LogWriter:
                 rows, first = rows_after(connection, before)
             else:
                 first = last_cursor(connection) - stored + 1
-            self._known.add(runs if len(events) == offered else runs_of(events), events)
-            producers.add_skipped(connection, skipped)
+            left = runs if len(events) == offered else runs_of(events)
+            self._known.add(left, events, skipped)
             add_counts(connection, rows)
             add_webhooks(connection, events, before)
             last = last_cursor(connection)
@@ -169,10 +169,12 @@ class LogWriter:
     ) -> None:
         """Note what a producer says of itself; see Receipt."""
         with self.transaction() as connection:
+            self._known.refresh()
+            if self._known.done(producer) is None:
+                self._known.register(producers.ProducerInfo(producer))
             producers.record_receipt(
                 connection, producer, emitted=emitted, dropped=dropped, ended=ended
             )
-            self._known.forget()
 
     def load_cursors(self, pipeline: str) -> dict[str, int]:
         """The last cursor that each exporter of a pipeline has acknowledged."""
@@ -203,24 +205,24 @@ class LogWriter:
 
     def _register_new(self, runs: Sequence[Run], pipeline: str) -> None:
         for producer in {run.producer for run in runs}:
-            if self._known.stored(producer) is None:
+            if self._known.done(producer) is None:
                 self._known.register(producers.ProducerInfo(producer, pipeline))
 
     def _without_known(
         self, events: Sequence[Event], rows: list[Row], runs: Sequence[Run]
     ) -> tuple[Sequence[Event], list[Row]]:
         """Leave out events whose numbers are stored, even if retention has removed the rows."""
-        known = {run.producer: self._known.stored(run.producer) for run in runs}
+        known = {run.producer: self._known.done(run.producer) for run in runs}
         if not any(
-            stored.overlaps(run.first, run.last)
+            done.overlaps(run.first, run.last)
             for run in runs
-            if (stored := known[run.producer]) is not None
+            if (done := known[run.producer]) is not None
         ):
             return events, rows
         fresh = [
             position
             for position, event in enumerate(events)
-            if (stored := known[event.producer]) is None or event.number not in stored
+            if (done := known[event.producer]) is None or event.number not in done
         ]
         return [events[position] for position in fresh], [rows[position] for position in fresh]
 

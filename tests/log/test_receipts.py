@@ -17,8 +17,9 @@ _spans = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 6)), max_size=12)
 def test_ranges_are_a_set_of_numbers(spans: list[tuple[int, int]], first: int, length: int) -> None:
     ranges, numbers = Ranges(), set[int]()
     for start, count in spans:
-        ranges.add(start, start + count)
-        numbers |= set(range(start, start + count + 1))
+        added = set(range(start, start + count + 1))
+        assert ranges.add(start, start + count) == len(added - numbers)
+        numbers |= added
     probe = set(range(first, first + length + 1))
     assert len(ranges) == len(numbers)
     assert ranges.overlaps(first, first + length) == bool(probe & numbers)
@@ -75,6 +76,27 @@ def test_numbers_that_need_no_row_count_as_done(writer: LogWriter, reader: LogRe
     writer.record_receipt(PRODUCER, emitted=3)
     assert receipt(reader).complete
     assert receipt(reader).stored == 1
+
+
+def test_taking_out_every_other_event_does_not_fray_the_numbers(
+    writer: LogWriter, reader: LogReader
+) -> None:
+    writer.register_producer(ProducerInfo(PRODUCER))
+    for start in (1, 101):
+        events = [make_event(n) for n in range(start, start + 100, 2)]
+        writer.append(events, skipped={PRODUCER: [(e.number + 1, e.number + 1) for e in events]})
+    with writer.transaction() as connection:
+        done = connection.execute("SELECT done FROM realm_producers").fetchone()[0]
+    writer.record_receipt(PRODUCER, emitted=200)
+    assert done == "[[1,200]]"
+    assert (receipt(reader).stored, receipt(reader).complete) == (100, True)
+
+
+def test_a_receipt_of_a_stranger_counts_what_is_there(writer: LogWriter, reader: LogReader) -> None:
+    writer.append([make_event(1), make_event(2)])
+    writer.record_receipt(PRODUCER, emitted=2)
+    assert receipt(reader).complete
+    assert receipt(reader).stored == 2
 
 
 def test_the_loss_of_a_process_is_not_one_of_its_numbers(

@@ -30,6 +30,7 @@ from realm_telemetry.spool.writer import SpoolWriter
 
 BATCH = 1000
 IDLE_S = 5.0
+ROUNDS = 3
 
 
 class NoOpProcessor(LogRecordProcessor):
@@ -167,11 +168,16 @@ def in_fresh_home(measure: Callable[[Path], float]) -> float:
         return measure(Path(name))
 
 
+def best_rate(events: int, measure: Callable[[Path], float]) -> float:
+    """Events a second, the best of some rounds: the machine has other work too."""
+    return max(events / in_fresh_home(measure) for _ in range(ROUNDS))
+
+
 def main() -> None:
     """Measure everything and print a table."""
     events = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     table = Table("what", "measured", "target", title=f"shipper, {events:,} events")
-    base = events / in_fresh_home(lambda home: peer(home, events))
+    base = best_rate(events, lambda home: peer(home, events))
     table.add_row("peer: decode + executemany", f"{base:,.0f}/s", "")
     lanes: tuple[tuple[str, dict[str, Any], dict[str, Any], str], ...] = (
         ("spool -> log, native", {}, {}, ">= 60,000/s and >= 1/2 of peer"),
@@ -186,7 +192,7 @@ def main() -> None:
         ) -> float:
             return ship(home, events, exporters, others)
 
-        rate = events / in_fresh_home(measure)
+        rate = best_rate(events, measure)
         table.add_row(name, f"{rate:,.0f}/s ({rate / base:.2f} of peer)", target)
     for spools, target in ((1, "1.1 %"), (1000, "1.9 %")):
         share = in_fresh_home(lambda home, spools=spools: idle(home, spools))  # type: ignore[misc]

@@ -83,7 +83,7 @@ class Reporter:
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._log_file = log_file
-        self.page = page
+        self._page = page
         self._clock_ns = clock_ns
         self._problems: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -93,6 +93,11 @@ class Reporter:
         """What is wrong now, by key."""
         with self._lock:
             return dict(self._problems)
+
+    def show_on(self, page: Page | None) -> None:
+        """Tell problems on a page from now on; None before it is closed."""
+        with self._lock:
+            self._page = page
 
     def info(self, text: str) -> None:
         """Write a line to the log file."""
@@ -125,5 +130,5 @@ class Reporter:
         self._log_file.write(f"{format_time(self._clock_ns())} {level}: {text}")
 
     def _tell(self, text: str) -> None:
-        if self.page is not None:
-            self.page.tell(text)
+        if self._page is not None:
+            self._page.tell(text)

@@ -121,7 +121,7 @@ class Shipper:
     def _serve(self) -> None:
         page = StatusPage(self.pipeline_dir)
         heartbeat = Heartbeat(page)
-        self._report.page = page
+        self._report.show_on(page)
         self._report.info(f"ships pipeline {self.manifest.pipeline} to {self.manifest.log_path}")
         shift = self._new_shift()
         try:
@@ -141,7 +141,7 @@ class Shipper:
         finally:
             shift.close(STOP_S)
             heartbeat.stop()
-            self._report.page = None
+            self._report.show_on(None)
             self._report.info("leaves")
             page.leave()
 

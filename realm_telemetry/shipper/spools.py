@@ -19,11 +19,11 @@ HOT_S: Final = 2.0
 COLD_POLL_S: Final = 0.02
 COLD_POLLED_PER_S: Final = 10_000
 COLD_RESCAN_S: Final = 5.0
-COLD_RESCANNED_PER_S: Final = 100
+COLD_RESCANNED_PER_S: Final = 50
 """A frame too large for the rest of its segment begins another one, which only a scan finds."""
 
 PROBE_S: Final = 0.5
-PROBES_PER_S: Final = 250
+PROBES_PER_S: Final = 125
 STAGING_LEFT_S: Final = 60.0
 
 

@@ -267,3 +267,27 @@ def test_orphaned_pipelines_of_another_version_are_adopted(make_lab, spawn, even
     assert statuses[lab.pipeline_dir.name].running
     assert statuses[lab.pipeline_dir.name].spools[0].alive
     living.end()
+
+
+def test_what_a_producer_imports_of_the_shipper_is_light():
+    modules = ("launch", "lock", "manifest", "status")
+    imports = "; ".join(f"import realm_telemetry.shipper.{name}" for name in modules)
+    heavy = [
+        "sqlite3",
+        "opentelemetry",
+        "httpx",
+        "google",
+        "rich",
+        "click",
+        "argparse",
+        "logging",
+        "subprocess",
+    ]
+    code = f"import sys; {imports}; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", f"import sys; sys.path = {sys.path!r}; {code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"

@@ -7,7 +7,7 @@ import click
 
 from realm_telemetry.cli.command import command, json_option, settings, timeout_option
 from realm_telemetry.cli.problems import EXIT_PROBLEM
-from realm_telemetry.cli.terminal import json_document, line
+from realm_telemetry.cli.terminal import counted, json_document, line
 from realm_telemetry.shipper.once import ShipResult, ship_once
 from realm_telemetry.shipper.overview import PipelineStatus, pipeline_status
 
@@ -59,9 +59,10 @@ def describe(pipeline: PipelineStatus) -> list[str]:
     """Return a pipeline's status in lines for a person."""
     shipper = f"shipper pid {pipeline.pid}" if pipeline.running else "no shipper runs"
     living = sum(spool.alive for spool in pipeline.spools)
+    spools = f"{counted(len(pipeline.spools), 'spool')}, {living} of running programs"
     lines = [
         f"pipeline {pipeline.pipeline}: {shipper}",
-        f"  {len(pipeline.spools)} spools, {living} of running programs, in {pipeline.directory}",
+        f"  {spools}, in {pipeline.directory}",
     ]
     for spool in pipeline.spools:
         counts = {
@@ -74,7 +75,7 @@ def describe(pipeline: PipelineStatus) -> list[str]:
         state = "running" if spool.alive else "ended"
         lines.append(f"    {spool.producer} {state}: {', '.join(told) or 'all shipped'}")
     for name, lag in pipeline.lag.items():
-        lines.append(f"  {name}: at cursor {pipeline.cursors[name]}, {lag:,} rows behind")
+        lines.append(f"  {name}: at cursor {pipeline.cursors[name]}, {counted(lag, 'row')} behind")
     if pipeline.error:
         lines.append(f"  error: {pipeline.error}")
     return lines
@@ -100,5 +101,5 @@ def _tell(results: Sequence[ShipResult], as_json: bool) -> int:
 def _outcome(result: ShipResult) -> str:
     if result.complete:
         return "all shipped"
-    left = f"{result.pending:,} events left to store, {result.unexported:,} to export"
+    left = f"{counted(result.pending, 'event')} left to store, {result.unexported:,} to export"
     return f"{left}. {result.problem}" if result.problem else f"{left}."

@@ -13,6 +13,7 @@ from realm_telemetry.cli.terminal import (
     bar,
     bar_columns,
     cell,
+    counted,
     json_document,
     make_table,
     note,
@@ -62,7 +63,9 @@ def stats(since: str, until: str | None, by: str, as_json: bool) -> None:
         return
     if rows:
         _print(names, rows)
-    note(f"{sum(row['count'] for row in rows):,} events since {format_time(since_ns)[:19]}Z")
+    note(
+        f"{counted(sum(row['count'] for row in rows), 'event')} since {format_time(since_ns)[:19]}Z"
+    )
 
 
 def _groupings(text: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from realm_telemetry.catalog import event_to_dict
 from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.filter_options import filter_options, to_filters
 from realm_telemetry.cli.sources import Row, Source, open_source
-from realm_telemetry.cli.terminal import colour, json_line, line, note
+from realm_telemetry.cli.terminal import colour, end_when_nobody_reads, json_line, line, note
 from realm_telemetry.config import Settings
 from realm_telemetry.console import format_line
 from realm_telemetry.errors import LogError
@@ -72,6 +72,7 @@ def _rows(source: Source, filters: Filters, number: int, *, follow: bool) -> Ite
     newest = source.newest(filters, max(number, 1))
     yield from reversed(list(newest.rows)[:number])
     if follow:
+        end_when_nobody_reads()
         yield from source.follow(filters, newest.as_of)
 
 

@@ -1,7 +1,10 @@
 """How commands print: lines, tables and JSON, in colour where it is wanted."""
 
 import os
+import select
+import stat
 import sys
+import threading
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -119,6 +122,32 @@ def width() -> int:
     import shutil
 
     return shutil.get_terminal_size().columns
+
+
+def end_when_nobody_reads() -> None:
+    """End this process once the reader of its pipe has left, though nothing is being written.
+
+    For commands that only print: whatever is still in a buffer is of use to nobody.
+    """
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError):  # not a file
+        return
+    if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        return
+
+    def watch() -> None:
+        poll = select.poll()
+        poll.register(descriptor, 0)  # errors are told without being asked for
+        poll.poll()
+        os._exit(0)
+
+    threading.Thread(target=watch, name="realm-pipe", daemon=True).start()
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun in singular or plural."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def bar(count: int, most: int, columns: int) -> str:

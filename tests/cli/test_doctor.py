@@ -119,7 +119,7 @@ def test_spools_that_nobody_ships_are_told(home: Path, monkeypatch: pytest.Monke
     run_realm("emit", "note", "left behind")
     code, found = examine("--timeout", "1")
     assert code == 1
-    assert "1 events to store" in found["shipper"]["message"]
+    assert "1 event to store" in found["shipper"]["message"]
     assert "realm ship --once" in found["shipper"]["fix"]
     assert "shipper='none'" in found["round trip"]["message"]
 

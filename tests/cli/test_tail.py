@@ -64,6 +64,13 @@ def test_a_reader_that_has_enough_ends_it_quietly(home: Path) -> None:
         assert "Broken pipe" not in result.stderr
 
 
+def test_following_ends_with_its_reader_though_nothing_comes(filled: Path) -> None:
+    line = f"set -o pipefail; {EXECUTABLE} tail -f -n 1 | head -n 1"
+    result = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=20)
+    assert result.returncode == 0
+    assert "job_failed" in result.stdout
+
+
 def test_following_the_log_shows_what_comes_until_ctrl_c(filled: Path, start: Start) -> None:
     running = start("tail", "-f", "-n", "1", "--channel", "jobs,guild")
     running.wait_for("job_failed")

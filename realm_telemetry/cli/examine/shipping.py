@@ -6,6 +6,7 @@ from typing import Final
 
 from realm_telemetry.cli.examine.finding import Finding, Level, Subject
 from realm_telemetry.cli.exporters import list_exporters
+from realm_telemetry.cli.terminal import counted
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.plugins import load_processor
 from realm_telemetry.shipper.overview import PipelineStatus, pipeline_status
@@ -66,11 +67,11 @@ def _losses(pipeline: PipelineStatus) -> Iterator[Finding]:
     dropped = sum(spool.dropped for spool in pipeline.spools)
     given_up = sum(spool.undelivered for spool in pipeline.spools)
     if dropped:
-        message = f"{dropped:,} events were dropped because a spool was full"
+        message = f"{counted(dropped, 'event')} dropped because a spool was full"
         fix = "Raise max_spool_bytes, or mend what keeps the log from being written."
         yield Finding("spools", "warning", message, fix)
     if given_up:
-        message = f"{given_up:,} events were given up by an exporter; the log has them"
+        message = f"{counted(given_up, 'event')} given up by an exporter; the log has them"
         yield Finding("spools", "warning", message, _look(pipeline))
 
 
@@ -83,10 +84,10 @@ def _who(pipeline: PipelineStatus) -> str:
 
 
 def _waiting(pipeline: PipelineStatus) -> str:
-    parts = [f"{len(pipeline.spools)} spools"]
+    parts = [counted(len(pipeline.spools), "spool")]
     if pipeline.pending:
-        parts.append(f"{pipeline.pending:,} events to store")
-    parts += [f"{name} {lag:,} rows behind" for name, lag in _behind(pipeline)]
+        parts.append(f"{counted(pipeline.pending, 'event')} to store")
+    parts += [f"{name} {counted(lag, 'row')} behind" for name, lag in _behind(pipeline)]
     return ", ".join(parts)
 
 

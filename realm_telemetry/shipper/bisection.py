@@ -15,6 +15,14 @@ FIRST_BUDGET: Final = 31
 """Failures in a row that say the other side is down: five levels of halves."""
 
 
+class OutageError(Exception):
+    """The other side asks to come back later: no row is to blame, and the search ends."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        super().__init__(str(error))
+
+
 class Verdict(NamedTuple, Generic[Row]):
     """What became of a batch's rows; those that are named nowhere were delivered.
 
@@ -31,7 +39,7 @@ def bisect(
 ) -> Verdict[Row]:
     """Deliver what can be delivered of a batch that failed as a whole.
 
-    send: delivers rows; the reason if they were not taken. What it raises ends the search.
+    send: delivers rows; the reason if they were not taken. Raises OutageError.
     budget: failures before the first success after which all is given up for now.
     """
     queue: deque[Sequence[Row]] = deque(_halves(rows))

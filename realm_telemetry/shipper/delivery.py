@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Protocol
 from realm_telemetry.errors import ConfigError, ExportError
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.shipper.backoff import Backoff
-from realm_telemetry.shipper.bisection import FIRST_BUDGET, bisect
+from realm_telemetry.shipper.bisection import FIRST_BUDGET, OutageError, bisect
 from realm_telemetry.shipper.outlet import BareFailureError, Outlet
 from realm_telemetry.shipper.report import Reporter
 
@@ -203,7 +203,7 @@ class Delivery:
             return
         try:
             verdict = bisect(rows, lambda part: self._attempt(outlet, part), self._budget)
-        except _OtherSideError as outage:
+        except OutageError as outage:
             self._wait(outage.error)
             return
         self._condemn(verdict.condemned)
@@ -213,7 +213,7 @@ class Delivery:
 
     def _attempt(self, outlet: Outlet, rows: Sequence[LogRow]) -> str | None:
         if self._stop.is_set():
-            raise _OtherSideError(ExportError("the shipper leaves", retryable=True))
+            raise OutageError(ExportError("the shipper leaves", retryable=True))
         try:
             outlet.deliver([row.event for row in rows])
         except ExportError as error:
@@ -221,7 +221,7 @@ class Delivery:
                 self._rejected(rows, error)
                 return None
             if error.retryable and not isinstance(error, BareFailureError):
-                raise _OtherSideError(error) from error
+                raise OutageError(error) from error
             reason = str(error)
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything
             reason = repr(error)
@@ -243,11 +243,3 @@ class Delivery:
             self.name,
             f"exporter {self.name}: {text.rstrip('.')}. Its events wait in the log.",
         )
-
-
-class _OtherSideError(Exception):
-    """The other side asks to come back later: no record is to blame."""
-
-    def __init__(self, error: ExportError) -> None:
-        self.error = error
-        super().__init__(str(error))

@@ -272,17 +272,7 @@ def test_orphaned_pipelines_of_another_version_are_adopted(make_lab, spawn, even
 def test_what_a_producer_imports_of_the_shipper_is_light():
     modules = ("launch", "lock", "manifest", "status")
     imports = "; ".join(f"import realm_telemetry.shipper.{name}" for name in modules)
-    heavy = [
-        "sqlite3",
-        "opentelemetry",
-        "httpx",
-        "google",
-        "rich",
-        "click",
-        "argparse",
-        "logging",
-        "subprocess",
-    ]
+    heavy = ["sqlite3", "opentelemetry", "httpx", "google", "rich", "click", "argparse", "logging"]
     code = f"import sys; {imports}; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-S", "-c", f"import sys; sys.path = {sys.path!r}; {code}"],

@@ -64,3 +64,20 @@ def _unescape(text: str) -> str:
     for escaped, plain in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         text = text.replace(escaped, plain)
     return text
+
+
+def make_private_directory(path: str | os.PathLike[str]) -> None:
+    """Make a directory that only its user can enter, and those above it that are missing.
+
+    `Path.mkdir(mode, parents=True)` gives its mode to the last directory alone.
+    Raises OSError.
+    """
+    text = os.fspath(path)
+    parent = os.path.dirname(os.path.abspath(text))  # noqa: PTH100, PTH120
+    if not os.path.isdir(parent):  # noqa: PTH112
+        make_private_directory(parent)
+    try:
+        os.mkdir(text, 0o700)  # noqa: PTH102
+    except FileExistsError:
+        if not os.path.isdir(text):  # noqa: PTH112
+            raise

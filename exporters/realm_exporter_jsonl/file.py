@@ -9,6 +9,8 @@ from typing import Final
 
 import msgspec
 
+from realm_telemetry.filesystem import make_private_directory
+
 _TAIL_BYTES: Final = 1024 * 1024
 """How much of the file's end is read to recognise events that come again."""
 
@@ -32,7 +34,7 @@ def append(path: Path, lines: Sequence[bytes], *, fsync: bool) -> None:
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
     """Open the file that is at the path once the lock is held; rotation may have swapped it."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_directory(path.parent)
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

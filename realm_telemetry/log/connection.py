@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from realm_telemetry.errors import LogError
-from realm_telemetry.filesystem import is_local_filesystem
+from realm_telemetry.filesystem import is_local_filesystem, make_private_directory
 
 BUSY_TIMEOUT_S: Final = 30.0
 _WAL_PATIENCE_S: Final = 10.0
@@ -85,7 +85,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     check_place(path)
     with explained(path):
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_directory(path.parent)
         except OSError as error:
             raise LogError(
                 f"the log's directory {path.parent} cannot be made: {error.strerror}."

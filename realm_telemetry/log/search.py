@@ -12,6 +12,7 @@ import msgspec
 
 from realm_telemetry.catalog import is_routine
 from realm_telemetry.errors import LogError
+from realm_telemetry.filesystem import make_private_directory
 from realm_telemetry.log.connection import check_place, open_reader
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.migrations import read_log_id
@@ -119,7 +120,7 @@ class SearchIndex:
 
     def _open(self) -> sqlite3.Connection:
         check_place(self.search_path)
-        self.search_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_directory(self.search_path.parent)
         index = sqlite3.connect(self.search_path, 30, isolation_level=None, check_same_thread=False)
         try:
             index.execute("PRAGMA journal_mode = WAL")

@@ -49,7 +49,8 @@ class GuardedLog:
         self._writer: LogWriter | None = None
         self._backoff = Backoff()
         self._retry_at_s = 0.0
-        self._inode: int | None = None
+        self._identity: tuple[str, int] | None = None
+        self._replaced = False
         self._look_at_s = 0.0
 
     @property
@@ -67,9 +68,7 @@ class GuardedLog:
             raise LogUnavailableError
         try:
             if self._writer is None:
-                self._writer = self._open_writer(self.path)
-                if self._inode is None:
-                    self._inode = self.path.stat().st_ino
+                self._writer = self._opened()
             result = action(self._writer)
         except REFUSED:
             raise
@@ -81,19 +80,35 @@ class GuardedLog:
             self._report.solved(LOG_KEY, f"the log {self.path} is written again")
         return result
 
+    def _opened(self) -> LogWriter:
+        """Open the log; another one than before is not written, because its cursors differ.
+
+        Raises LogUnavailableError for that one.
+        """
+        writer = self._open_writer(self.path)
+        # A new file often gets the inode of the one that was deleted, a restored one has its id.
+        identity = writer.log_id, self.path.stat().st_ino
+        if self._identity not in (None, identity):
+            self._replaced = True
+            writer.close()
+            raise LogUnavailableError
+        self._identity = identity
+        return writer
+
     def replaced(self) -> bool:
-        """Whether somebody moved or deleted the file since it was first opened.
+        """Whether the file is not the one that was first opened; then nothing more is written.
 
         Looked at once a second: SQLite would go on writing to a file that nobody finds.
         """
         now_s = self._clock()
-        if self._inode is None or now_s < self._look_at_s:
-            return False
+        if self._replaced or self._identity is None or now_s < self._look_at_s:
+            return self._replaced
         self._look_at_s = now_s + LOOK_S
         try:
-            return self.path.stat().st_ino != self._inode
+            self._replaced = self.path.stat().st_ino != self._identity[1]
         except OSError:
-            return True
+            self._replaced = True
+        return self._replaced
 
     def close(self) -> None:
         """Close the connection; the next `write` opens another."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from realm_telemetry.errors import ConfigError
+from realm_telemetry.filesystem import make_private_directory
 
 MANIFEST_NAME: Final = "manifest.json"
 _EXPORTER_ENVIRONMENT: Final = ("OTEL_EXPORTER_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_")
@@ -91,7 +92,7 @@ def write_manifest(spool_root: Path, manifest: Manifest) -> Path:
     path = directory / MANIFEST_NAME
     if path.exists():
         return directory
-    directory.mkdir(0o700, parents=True, exist_ok=True)
+    make_private_directory(directory)
     staging = directory / f".{MANIFEST_NAME}-{os.getpid()}"
     descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from realm_telemetry.filesystem import make_private_directory
 from realm_telemetry.shipper.report import Reporter
 
 MAX_QUARANTINE_BYTES: Final = 64 * 1024 * 1024
@@ -33,7 +34,7 @@ class Quarantine:
     def _keep(self, name: str, data: bytes, what: str) -> None:
         kept = self._directory / f"{self._clock_ns()}-{name}"
         try:
-            self._directory.mkdir(0o700, parents=True, exist_ok=True)
+            make_private_directory(self._directory)
             taken = sum(piece.stat().st_size for piece in self._directory.iterdir())
             if taken + len(data) > MAX_QUARANTINE_BYTES:
                 self._report.incident(f"{what}; {self._directory} is full, empty it.")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from realm_telemetry.event import format_time
+from realm_telemetry.filesystem import make_private_directory
 
 KEPT_FILES: Final = 2
 
@@ -55,7 +56,7 @@ class LogFile:
 
     def _open(self) -> int:
         if self._descriptor is None:
-            self.path.parent.mkdir(0o700, parents=True, exist_ok=True)
+            make_private_directory(self.path.parent)
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
             self._descriptor = os.open(self.path, flags, 0o600)
             if self._stdio:

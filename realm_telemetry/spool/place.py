@@ -5,7 +5,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from realm_telemetry.filesystem import is_local_filesystem
+from realm_telemetry.filesystem import is_local_filesystem, make_private_directory
 
 
 def spool_roots(
@@ -34,7 +34,7 @@ def find_spool_root(roots: list[Path]) -> tuple[Path | None, list[str]]:
 
 def _problem(root: Path) -> str | None:
     try:
-        root.mkdir(0o700, parents=True, exist_ok=True)
+        make_private_directory(root)
         found = root.lstat()
     except OSError as error:
         return f"cannot be made ({error.strerror})"

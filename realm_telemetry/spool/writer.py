@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 from zlib import crc32
 
+from realm_telemetry.filesystem import make_private_directory
 from realm_telemetry.spool.control import Control
 from realm_telemetry.spool.frames import (
     CRC_SEED_PRIME,
@@ -83,7 +84,7 @@ class SpoolWriter:
         self.restricted = False
         self._recheck_at = 0.0
         staging = pipeline_dir / f".new-{producer}"
-        staging.mkdir(0o700, parents=True)
+        make_private_directory(staging)
         try:
             self._lock = LivenessLock(staging, producer)
             self.control = Control(staging / "control")

@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from realm_telemetry.filesystem import make_private_directory
 from realm_telemetry.state.fold import FOLD_VERSION, RealmState
 
 _SCHEMA: Final = """
@@ -38,7 +39,7 @@ class SnapshotStore:
 
         Raises sqlite3.Error if the file cannot be written; the one before stays.
         """
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_directory(self.path.parent)
         row = (log_id, FOLD_VERSION, state.cursor, time.time_ns(), state.dump())
         with closing(self._connect()) as connection, connection:
             connection.execute(_SCHEMA)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from realm_telemetry.filesystem import is_local_filesystem
+from realm_telemetry.filesystem import is_local_filesystem, make_private_directory
 
 TABLE = """\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
@@ -45,3 +45,16 @@ def test_the_real_table_is_read(tmp_path: Path) -> None:
     local, kind = is_local_filesystem(tmp_path)
     assert local
     assert kind
+
+
+def test_a_private_directory_is_private_from_the_top(tmp_path):
+    """All that had to be made; what was there keeps its mode."""
+    tmp_path.chmod(0o755)
+    make_private_directory(tmp_path / "home" / "vault" / "deep")
+    for made in ("home", "home/vault", "home/vault/deep"):
+        assert (tmp_path / made).stat().st_mode & 0o777 == 0o700
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+    make_private_directory(tmp_path / "home")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileExistsError):
+        make_private_directory(tmp_path / "file")

@@ -1,10 +1,12 @@
 """Homes, producers and services as real processes, and what is found in their logs."""
 
+import fcntl
 import json
 import os
 import signal
 import socket
 import sqlite3
+import struct
 import subprocess
 import sys
 import time
@@ -18,9 +20,6 @@ import pytest
 
 from realm_telemetry.log.producers import Receipt
 from realm_telemetry.log.reader import LogReader
-from realm_telemetry.shipper import lock
-from realm_telemetry.shipper.launch import launch
-from realm_telemetry.shipper.status import read_status
 
 SCRIPT = Path(__file__).parent / "emitting.py"
 SLOWEST_EMIT_S = 1.0
@@ -190,21 +189,37 @@ class Home:
 
 
 def kill_shipper(pipeline_dir: Path) -> bool:
-    """Kill the shipper of a pipeline, if one runs."""
-    status = read_status(pipeline_dir)
-    if status is None or not lock.is_held(pipeline_dir):
+    """Kill the shipper that holds a pipeline's lock, if one does."""
+    pid = holder(pipeline_dir)
+    if pid == 0:
         return False
     try:
-        os.kill(status.pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return False
-    wait_until(lambda: not lock.is_held(pipeline_dir), 10)
+    wait_until(lambda: holder(pipeline_dir) != pid, 10)
     return True
+
+
+def holder(pipeline_dir: Path) -> int:
+    """The pid that holds the lock of a pipeline, 0 if none does."""
+    record = struct.Struct("hhqqi")
+    try:
+        descriptor = os.open(pipeline_dir / "shipper.lock", os.O_RDWR)
+    except OSError:
+        return 0
+    try:
+        asked = record.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, *_, pid = record.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
+    finally:
+        os.close(descriptor)
+    return 0 if kind == fcntl.F_UNLCK else pid
 
 
 def start_shipper(pipeline_dir: Path) -> None:
     """Start a shipper beside those that the producers start."""
-    os.waitpid(launch(pipeline_dir), 0)
+    command = ["-P", "-m", "realm_telemetry.shipper", "--pipeline", str(pipeline_dir)]
+    subprocess.run(["setsid", "--fork", sys.executable, *command], check=True, cwd="/")
 
 
 def free_port() -> int:

@@ -5,9 +5,7 @@ import time
 
 import pytest
 
-from realm_telemetry.shipper import lock
-
-from .conftest import Home, check_once_in_order, kill_shipper, start_shipper, wait_until
+from .conftest import Home, check_once_in_order, holder, kill_shipper, start_shipper, wait_until
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.long)])
@@ -20,7 +18,7 @@ def test_a_shipper_killed_while_two_producers_emit_loses_and_repeats_nothing(
     chance, killed = random.Random(kills), 0
     while killed < kills:
         start_shipper(first.pipeline_dir)
-        wait_until(lambda: lock.is_held(first.pipeline_dir))
+        wait_until(lambda: holder(first.pipeline_dir))
         time.sleep(chance.uniform(0.0, 0.4))
         killed += kill_shipper(first.pipeline_dir)
     start_shipper(first.pipeline_dir)

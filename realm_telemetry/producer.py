@@ -11,10 +11,10 @@ import msgspec
 from realm_telemetry.catalog import KindSpec
 from realm_telemetry.config import Settings
 from realm_telemetry.once import warn_once
-from realm_telemetry.shipper.launch import launch, reap
-from realm_telemetry.shipper.lock import is_held
-from realm_telemetry.shipper.manifest import Manifest, exporter_environment, write_manifest
-from realm_telemetry.shipper.status import ShipperStatus, read_status
+from realm_telemetry.pipeline.launch import launch, reap
+from realm_telemetry.pipeline.lock import is_held
+from realm_telemetry.pipeline.manifest import Manifest, exporter_environment, write_manifest
+from realm_telemetry.pipeline.status import ShipperStatus, read_status
 from realm_telemetry.spool.keeper import Keeper
 from realm_telemetry.spool.place import find_spool_root, spool_roots
 from realm_telemetry.spool.writer import MemoryWriter, SpoolWriter
@@ -320,7 +320,7 @@ class Telemetry:
         if self.settings.shipper == "none":
             return "shipper='none': run `realm ship --once`"
         if status is None or not status.alive(time.time_ns()):
-            return "no shipper runs yet"
+            return "no shipper runs yet, or it hangs: `realm ship --status` says more"
         return "the shipper is at work"
 
 

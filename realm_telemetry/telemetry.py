@@ -16,8 +16,8 @@ from realm_telemetry.config import Settings, load_settings
 from realm_telemetry.emission import bound, emit, set_base
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.once import warn_once
+from realm_telemetry.pipeline.manifest import read_manifest
 from realm_telemetry.producer import PIPELINE_VARIABLE, Telemetry
-from realm_telemetry.shipper.manifest import read_manifest
 from realm_telemetry.spool.liveness import forget_inherited
 
 __all__ = [

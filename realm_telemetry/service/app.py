@@ -1,5 +1,6 @@
 """The application: explicit routes, explicit middleware, one lifespan."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -72,6 +73,7 @@ def realm_app(settings: ServiceSettings | Settings) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.state.settings = settings
+    app.state.error_answers = Counter[str]()
     return app
 
 

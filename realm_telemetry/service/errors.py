@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 
 class ErrorEntry(NamedTuple):
@@ -143,13 +144,26 @@ class ApiError(Exception):
             headers["retry-after"] = str(self.retry_after_s)
         if self.status == 401:
             headers["www-authenticate"] = 'Bearer realm="realm_telemetry"'
-        body = {"error": self.code, "message": self.message, "hint": self.hint}
-        return Response(
-            json.dumps(body, ensure_ascii=False).encode("utf-8", "backslashreplace"),
-            self.status,
-            headers,
-            "application/json",
-        )
+        return ErrorAnswer(self, headers)
+
+
+class ErrorAnswer(Response):
+    """`{error, message, hint}`, counted by its code where the application keeps count.
+
+    Counted when it is sent, because middleware answers as well as handlers do.
+    """
+
+    def __init__(self, error: ApiError, headers: dict[str, str]) -> None:
+        body = {"error": error.code, "message": error.message, "hint": error.hint}
+        content = json.dumps(body, ensure_ascii=False).encode("utf-8", "backslashreplace")
+        super().__init__(content, error.status, headers, "application/json")
+        self._code = error.code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        counts = getattr(scope["app"].state, "error_answers", None)
+        if counts is not None:
+            counts[self._code] += 1
+        await super().__call__(scope, receive, send)
 
 
 def on_api_error(_request: Request, error: Exception) -> Response:

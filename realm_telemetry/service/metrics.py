@@ -4,7 +4,7 @@ Source: https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from realm_telemetry.service.core import Service, service_of
+from realm_telemetry.service.errors import CATALOGUE
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -29,7 +30,12 @@ async def get_metrics(request: Request) -> Response:
     """All metrics of the service."""
     service = service_of(request.scope)
     counts = await service.readers.run(lambda reader: reader.channels(None))
-    metrics = [*_log_metrics(service, counts), *_ingest_metrics(service), *_live_metrics(service)]
+    metrics = [
+        *_log_metrics(service, counts),
+        *_ingest_metrics(service),
+        _error_metric(request.app.state.error_answers),
+        *_live_metrics(service),
+    ]
     text = "".join(_lines(metric) for metric in metrics)
     return Response(text, headers={"cache-control": "no-store"}, media_type=CONTENT_TYPE)
 
@@ -55,16 +61,20 @@ def _ingest_metrics(service: Service) -> list[Metric]:
         "rejected": tally.rejected,
     }
     samples = [({"outcome": name}, float(count)) for name, count in outcomes.items()]
-    refused = [({"error": code}, float(count)) for code, count in sorted(tally.errors.items())]
     return [
         Metric("realm_ingest_events_total", "counter", "Events that came over HTTP.", samples),
-        Metric("realm_http_errors_total", "counter", "Error answers by code.", refused),
         _one("realm_ingest_batches_total", "counter", "Batches answered.", tally.batches),
         _one("realm_ingest_bytes_total", "counter", "Bytes of bodies as sent.", tally.bytes),
         _one("realm_ingest_queue_events", "gauge", "Events that wait.", writer.queued_events),
         _one("realm_ingest_bytes", "gauge", "Bytes of bodies in memory.", service.bodies.used),
         _one("realm_commits_total", "counter", "Transactions with events.", writer.commits),
     ]
+
+
+def _error_metric(counts: Mapping[str, int]) -> Metric:
+    # With those that never happened, so that an alert on an increase sees the first.
+    samples = [({"error": code}, float(counts.get(code, 0))) for code in sorted(CATALOGUE)]
+    return Metric("realm_http_errors_total", "counter", "Error answers by code.", samples)
 
 
 def _live_metrics(service: Service) -> list[Metric]:

@@ -1,7 +1,5 @@
 """Counts of what came in over HTTP, for /metrics."""
 
-from collections import Counter
-
 
 class IngestTally:
     """Belongs to the event loop's thread."""
@@ -12,7 +10,6 @@ class IngestTally:
         self.duplicates = 0
         self.rejected = 0
         self.bytes = 0
-        self.errors: Counter[str] = Counter()
 
     def stored(self, accepted: int, duplicates: int, rejected: int, size: int) -> None:
         """Count an answered batch."""

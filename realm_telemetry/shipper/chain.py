@@ -5,10 +5,10 @@ from typing import Any
 
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import Event
+from realm_telemetry.pipeline.manifest import Manifest
 from realm_telemetry.plugins import load_processor
 from realm_telemetry.processors import KindMetadataProcessor, ProcessorChain, ResourceProcessor
 from realm_telemetry.redaction import RedactionProcessor
-from realm_telemetry.shipper.manifest import Manifest
 from realm_telemetry.shipper.report import Reporter
 
 Process = Callable[[Event], Event | None]

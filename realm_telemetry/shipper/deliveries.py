@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 from realm_telemetry.log.reader import LogReader
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.writer import LogWriter
+from realm_telemetry.pipeline.manifest import Manifest
 from realm_telemetry.plugins import ExporterContext, load_exporter
 from realm_telemetry.shipper.delivery import DeadLetter, Delivery
 from realm_telemetry.shipper.guarded import GuardedLog, LogUnavailableError
-from realm_telemetry.shipper.manifest import Manifest
 from realm_telemetry.shipper.outlet import Outlet, make_outlet
 from realm_telemetry.shipper.recent import Recent
 from realm_telemetry.shipper.report import Reporter

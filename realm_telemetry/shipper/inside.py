@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from realm_telemetry.once import warn_once
-from realm_telemetry.shipper.manifest import read_manifest
+from realm_telemetry.pipeline.manifest import read_manifest
 from realm_telemetry.shipper.shipper import Shipper
 
 RETRY_LOCK_S: Final = 0.2

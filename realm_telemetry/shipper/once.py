@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.shipper.manifest import read_manifest
+from realm_telemetry.pipeline.manifest import read_manifest
 from realm_telemetry.shipper.overview import describe_spool
 from realm_telemetry.shipper.shipper import Shipper
 from realm_telemetry.shipper.surroundings import join_surroundings
@@ -23,6 +23,7 @@ class ShipResult(msgspec.Struct, frozen=True):
     """What became of one pipeline.
 
     pending: events that are still not in the log; unexported: in the log, but not everywhere.
+    untold: producers that have ended, of which the log does not say so yet.
     problem: why, where anything is left; empty otherwise.
     """
 
@@ -30,11 +31,12 @@ class ShipResult(msgspec.Struct, frozen=True):
     pending: int
     unexported: int
     problem: str = ""
+    untold: int = 0
 
     @property
     def complete(self) -> bool:
         """Whether everything is in the log and acknowledged by every exporter."""
-        return not (self.pending or self.unexported or self.problem)
+        return not (self.pending or self.unexported or self.untold or self.problem)
 
 
 def ship_once(pipeline_dirs: Sequence[Path], timeout_s: float = 30.0) -> list[ShipResult]:
@@ -75,12 +77,11 @@ def _ship(directory: Path, deadline_s: float, problems: dict[Path, str]) -> None
 
 
 def _caught_up(directory: Path) -> bool:
-    result = _result(directory, "")
-    return not (result.pending or result.unexported)
+    return _result(directory, "").complete
 
 
 def _result(directory: Path, problem: str) -> ShipResult:
-    pending = unexported = 0
+    pending = unexported = untold = 0
     for spool in spool_directories(directory):
         try:
             status = describe_spool(spool)
@@ -88,4 +89,5 @@ def _result(directory: Path, problem: str) -> ShipResult:
             continue
         pending += status.pending
         unexported += status.unexported
-    return ShipResult(str(directory), pending, unexported, problem)
+        untold += status.end_untold
+    return ShipResult(str(directory), pending, unexported, problem, untold)

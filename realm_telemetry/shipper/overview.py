@@ -8,10 +8,10 @@ import msgspec
 
 from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.log.reader import LogReader
-from realm_telemetry.shipper.lock import is_held
-from realm_telemetry.shipper.manifest import MANIFEST_NAME, Manifest, read_manifest
+from realm_telemetry.pipeline.lock import is_held
+from realm_telemetry.pipeline.manifest import MANIFEST_NAME, Manifest, read_manifest
+from realm_telemetry.pipeline.status import read_status
 from realm_telemetry.shipper.notes import load_notes
-from realm_telemetry.shipper.status import read_status
 from realm_telemetry.spool.liveness import is_alive
 from realm_telemetry.spool.place import spool_roots
 from realm_telemetry.spool.reader import SpoolReader, spool_directories
@@ -25,6 +25,7 @@ class SpoolStatus(msgspec.Struct, frozen=True):
     pending: events that are not in the log yet.
     unexported: events in the log that some exporter has not acknowledged.
     undelivered: events that an exporter will never take.
+    end_untold: the producer has ended, and the log does not say how yet.
     """
 
     producer: str
@@ -33,6 +34,7 @@ class SpoolStatus(msgspec.Struct, frozen=True):
     unexported: int
     undelivered: int
     dropped: int
+    end_untold: bool = False
 
 
 class PipelineStatus(msgspec.Struct, frozen=True):
@@ -129,13 +131,15 @@ def describe_spool(directory: Path) -> SpoolStatus:
             reader.finish()
         control = reader.control
         stored = control.stored_number
+        shipped = load_notes(directory).shipped
         return SpoolStatus(
             producer=directory.name,
             alive=alive,
-            pending=0 if load_notes(directory).shipped else _count_after(reader, stored),
+            pending=0 if shipped else _count_after(reader, stored),
             unexported=max(stored - control.exported_number, 0),
             undelivered=control.undelivered,
             dropped=control.dropped,
+            end_untold=not (alive or shipped),
         )
     finally:
         reader.close()

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from realm_telemetry.log.reader import LogReader
 from realm_telemetry.log.writer import LogWriter
+from realm_telemetry.pipeline.manifest import Manifest
 from realm_telemetry.processors import ResourceProcessor
 from realm_telemetry.shipper import lost
 from realm_telemetry.shipper.chain import build_chain
@@ -13,7 +14,6 @@ from realm_telemetry.shipper.decoding import Decoding
 from realm_telemetry.shipper.deliveries import Deliveries
 from realm_telemetry.shipper.guarded import GuardedLog, LogUnavailableError
 from realm_telemetry.shipper.intake import Intake
-from realm_telemetry.shipper.manifest import Manifest
 from realm_telemetry.shipper.quarantine import Quarantine
 from realm_telemetry.shipper.recent import Recent
 from realm_telemetry.shipper.report import Reporter

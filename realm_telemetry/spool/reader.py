@@ -24,6 +24,7 @@ from realm_telemetry.spool.segment import (
 
 RESCAN_S: Final = 1.0
 _BLOCK: Final = 65536
+_NOTHING: Final = bytes(4)
 
 
 class _Open:
@@ -36,6 +37,10 @@ class _Open:
         self.index = 0
         self.position = SEGMENT_HEADER_BYTES
         self.over = False
+
+    def sealed(self) -> bool:
+        """Whether the next segment has begun."""
+        return bool(self.mm[8] == SEALED)
 
     def refresh(self) -> bool:
         """Read the header again; False while the segment is a spare."""
@@ -78,14 +83,12 @@ class SpoolReader:
         return is_alive(self.directory)
 
     def pending(self) -> bool:
-        """Whether a frame may stand at the reading position: one look at mapped memory."""
+        """Whether a frame may stand at the reading position: a look at mapped memory."""
         current = self._current()
-        if current is None or current.over:
+        if current is None or current.over or current.sealed():
             return True
         at = current.position
-        if at + HEADER_BYTES > len(current.mm):
-            return True
-        return bool(current.mm[at : at + 4] != b"\0\0\0\0") or self._clock() >= self._rescan_at
+        return bool(current.mm[at : at + 4] != _NOTHING) or self._clock() >= self._rescan_at
 
     def read(self, max_frames: int) -> list[Frame]:
         """The next frames, in order; fewer or none if there are no more by now."""
@@ -205,7 +208,7 @@ def _rank(segment: _Open) -> tuple[int, bool]:
 
 def _has_frames(segment: _Open) -> bool:
     start = SEGMENT_HEADER_BYTES
-    return segment.mm[start : start + 4] != b"\0\0\0\0"
+    return segment.mm[start : start + 4] != _NOTHING
 
 
 def _blank(mm: mmap.mmap, start: int) -> bool:

@@ -7,13 +7,13 @@ import msgspec
 import pytest
 
 from realm_telemetry.errors import ConfigError, ExportError
-from realm_telemetry.shipper import lock
+from realm_telemetry.pipeline import lock
+from realm_telemetry.pipeline.manifest import pipeline_id, read_manifest, write_manifest
+from realm_telemetry.pipeline.status import STATUS_NAME, StatusPage, read_status
 from realm_telemetry.shipper.inside import ThreadShipper
-from realm_telemetry.shipper.manifest import pipeline_id, read_manifest, write_manifest
 from realm_telemetry.shipper.once import ship_once
 from realm_telemetry.shipper.overview import pipeline_status
 from realm_telemetry.shipper.report import LogFile, Reporter
-from realm_telemetry.shipper.status import STATUS_NAME, StatusPage, read_status
 
 
 class Refused:

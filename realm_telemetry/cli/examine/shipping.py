@@ -8,9 +8,9 @@ from realm_telemetry.cli.examine.finding import Finding, Level, Subject
 from realm_telemetry.cli.exporters import list_exporters
 from realm_telemetry.cli.terminal import counted
 from realm_telemetry.errors import ConfigError
+from realm_telemetry.pipeline.status import STALE_AFTER_S
 from realm_telemetry.plugins import load_processor
 from realm_telemetry.shipper.overview import PipelineStatus, pipeline_status
-from realm_telemetry.shipper.status import STALE_AFTER_S
 
 SETTLE_S: Final = 1.0
 """How long a shipper is given to bring a lag down before it counts."""

@@ -12,8 +12,7 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from realm_telemetry.shipper.launch import LOCK_NAME
-
+LOCK_NAME: Final = "shipper.lock"
 _FLOCK = struct.Struct("hhqqi")  # struct flock: type, whence, start, len, pid
 _held: Final[dict[str, int]] = {}
 """The locks of this process: path -> pid, so that a forked child does not take them for its own."""

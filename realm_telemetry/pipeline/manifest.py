@@ -1,7 +1,4 @@
-"""The manifest of a pipeline: all that a shipper needs to know, written by the producer.
-
-Producers import this module, so it keeps its imports small.
-"""
+"""The manifest of a pipeline: all that a shipper needs to know, written by the producer."""
 
 import os
 from collections.abc import Mapping

@@ -1,8 +1,6 @@
 """The status page of a shipper: one mapped page that the keepers of its producers look at.
 
-    magic 8 | heartbeat u64 ns | pid u64 | sequence u64 | length u64 | error text, UTF-8
-
-Producers import this module, so it keeps its imports small.
+magic 8 | heartbeat u64 ns | pid u64 | sequence u64 | length u64 | error text, UTF-8
 """
 
 import mmap

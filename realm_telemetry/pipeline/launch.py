@@ -1,6 +1,6 @@
 """Start the shipper as a process of its own, from within any producer.
 
-Producers import this module, so it keeps its imports small. `posix_spawn` runs no Python code
+`posix_spawn` runs no Python code
 between fork and exec, so it is safe beside threads. It starts a short-lived parent that sets up
 the surroundings, forks the shipper and ends: the shipper is nobody's child, and a training
 process that waits for its own children never meets it.
@@ -13,7 +13,6 @@ from typing import Final
 
 from realm_telemetry.errors import ConfigError
 
-LOCK_NAME: Final = "shipper.lock"
 # Variables that trace, slow down or join the shipper to the producer that happened to start it.
 _DROPPED: Final = (
     "PYTHONASYNCIODEBUG",
@@ -71,7 +70,7 @@ def launch(pipeline_dir: Path, python: str | None = None) -> int:
     the pid to `reap` a little later. Returns at once.
     Raises OSError if no process can be started, ConfigError if the pipeline has no manifest.
     """
-    from realm_telemetry.shipper.manifest import read_manifest
+    from realm_telemetry.pipeline.manifest import read_manifest
 
     interpreter = python or sys.executable
     if not interpreter:

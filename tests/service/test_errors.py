@@ -239,3 +239,22 @@ def test_a_refused_stream_is_counted(tmp_path: Path) -> None:
         next(source)
         assert other.get("/api/events/stream").status_code == 503
         assert 'reason="refused"} 1' in other.get("/metrics").text
+
+
+def test_error_answers_are_counted_by_code_wherever_they_are_made(tmp_path: Path) -> None:
+    with serving(free_ports(tmp_path, token="secret")) as server, asking(server) as stranger:
+        check("token_required", stranger.get("/api/events"))
+        check("host_not_allowed", stranger.get("/health", headers={"host": "evil.example"}))
+        with asking(server, headers={"authorization": "Bearer secret"}) as client:
+            check("not_found", client.get("/nowhere"))
+            for _ in range(2):
+                check("invalid_parameter", client.get("/api/battle_log?limit=none"))
+            lines = client.get("/metrics").text.splitlines()
+    counted = {line for line in lines if line.startswith("realm_http_errors_total{")}
+    assert len(counted) == len(CATALOGUE)
+    assert {line for line in counted if not line.endswith("} 0")} == {
+        'realm_http_errors_total{error="token_required"} 1',
+        'realm_http_errors_total{error="host_not_allowed"} 1',
+        'realm_http_errors_total{error="not_found"} 1',
+        'realm_http_errors_total{error="invalid_parameter"} 2',
+    }

@@ -75,5 +75,5 @@ def test_a_poisoned_event_is_blamed_only_once_a_neighbour_has_gone_through(
     assert dead(plugged) == []
     others = producer.emit(3).ids
     wait_until(lambda: dead(plugged) == poisoned, 60, plugged.shipper_log)
-    assert (tmp_path / "taken").read_text().split() == others
+    assert sorted((tmp_path / "taken").read_text().split()) == others  # halves change the order
     assert exported(plugged) == poisoned + others

@@ -4,6 +4,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
@@ -21,6 +22,21 @@ class Figure(NamedTuple):
     target: str
     met: bool | None
     note: str = ""
+
+
+def at_most(what: str, value: float, target: float, unit: str, note: str = "") -> Figure:
+    """A figure that must not be above its target."""
+    return Figure(what, _number(value, unit), f"<= {target:,g} {unit}", value <= target, note)
+
+
+def at_least(what: str, value: float, target: float, unit: str, note: str = "") -> Figure:
+    """A figure that must not be below its target."""
+    return Figure(what, _number(value, unit), f">= {target:,g} {unit}", value >= target, note)
+
+
+def _number(value: float, unit: str) -> str:
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    return f"{value:,.{digits}f} {unit}"
 
 
 def percentile(sorted_values: Sequence[float], share: float) -> float:
@@ -66,8 +82,7 @@ def machine() -> str:
 
 def _cpuinfo() -> list[str]:
     try:
-        with open("/proc/cpuinfo") as file:
-            return file.readlines()
+        return Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return []
 

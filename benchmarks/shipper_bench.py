@@ -1,6 +1,6 @@
 """The shipper's figures: spool to log against its peer, log to exporters, idle cost.
 
-    python benchmarks/shipper_bench.py [events]
+    python -m benchmarks.shipper_bench [events]
 
 The peer is plain `executemany` into the same schema, in the same run, in transactions of the
 same size. Each lane ships the same spool from a fresh home.
@@ -16,9 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from benchmarks.measure import Figure, at_least, at_most, show
 from realm_telemetry.log.rows import INSERT_COLUMNS, to_rows
 from realm_telemetry.log.writer import LogWriter
 from realm_telemetry.otel import LogRecordProcessor
@@ -28,6 +26,7 @@ from realm_telemetry.spool.frames import decode_event, encode_msgpack
 from realm_telemetry.spool.reader import SpoolReader
 from realm_telemetry.spool.writer import SpoolWriter
 
+EVENTS = 100_000
 BATCH = 1000
 IDLE_S = 5.0
 ROUNDS = 3
@@ -173,31 +172,27 @@ def best_rate(events: int, measure: Callable[[Path], float]) -> float:
     return max(events / in_fresh_home(measure) for _ in range(ROUNDS))
 
 
+def figures(events: int = EVENTS) -> list[Figure]:
+    """Both lanes beside their peer, and what a shipper takes while nothing happens."""
+    base = best_rate(events, lambda home: peer(home, events))
+    native = best_rate(events, lambda home: ship(home, events, {}, {}))
+    records = best_rate(events, lambda home: ship(home, events, {}, {"otel": NoOpProcessor()}))
+    one = in_fresh_home(lambda home: idle(home, 1)) * 100
+    many = in_fresh_home(lambda home: idle(home, 1000)) * 100
+    return [
+        at_least("spool -> log, native", native, 60_000, "events/s"),
+        at_least("spool -> log, native / executemany", native / base, 0.5, "x",
+                 f"executemany: {base:,.0f} rows/s"),
+        at_least("spool -> log, through log records", records, 35_000, "events/s"),
+        at_least("spool -> log, log records / executemany", records / base, 0.5, "x"),
+        at_most("idle shipper, 1 spool", one, 1.1, "% of a core"),
+        at_most("idle shipper, 1,000 spools", many, 1.9, "% of a core"),
+    ]  # fmt: skip
+
+
 def main() -> None:
     """Measure everything and print a table."""
-    events = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    table = Table("what", "measured", "target", title=f"shipper, {events:,} events")
-    base = best_rate(events, lambda home: peer(home, events))
-    table.add_row("peer: decode + executemany", f"{base:,.0f}/s", "")
-    lanes: tuple[tuple[str, dict[str, Any], dict[str, Any], str], ...] = (
-        ("spool -> log, native", {}, {}, ">= 60,000/s and >= 1/2 of peer"),
-        ("spool -> log, log records", {}, {"otel": NoOpProcessor()}, ">= 35,000/s"),
-        ("spool -> log -> one exporter", {"count": Counter()}, {}, ""),
-        ("spool -> log -> two exporters", {"a": Counter(), "b": Counter()}, {}, ""),
-    )
-    for name, exporters, processors, target in lanes:
-
-        def measure(
-            home: Path, exporters: dict[str, Any] = exporters, others: dict[str, Any] = processors
-        ) -> float:
-            return ship(home, events, exporters, others)
-
-        rate = best_rate(events, measure)
-        table.add_row(name, f"{rate:,.0f}/s ({rate / base:.2f} of peer)", target)
-    for spools, target in ((1, "1.1 %"), (1000, "1.9 %")):
-        share = in_fresh_home(lambda home, spools=spools: idle(home, spools))  # type: ignore[misc]
-        table.add_row(f"idle, {spools:,} spools", f"{share:.2%} of a core", target)
-    Console().print(table)
+    show("Shipper", figures(int(sys.argv[1]) if len(sys.argv) > 1 else EVENTS))
 
 
 if __name__ == "__main__":

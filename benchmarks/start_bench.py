@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.measure import Figure, show
+from benchmarks.measure import Figure, at_most, show
 
 ROUNDS = 15
 CONFIGURE = """
@@ -64,11 +64,11 @@ def figures() -> list[Figure]:
         end = _median_told_ms(EXIT, home / "exit", rounds=3)
     note = f"of these msgspec {msgspec - bare:.0f} ms; bare python takes {bare:.0f} ms"
     return [
-        Figure("import over bare python", f"{ours - bare:.0f} ms", "<= 35 ms", ours - bare <= 35, note),
-        Figure("configure() without realm.toml", f"{plain:.1f} ms", "<= 5 ms", plain <= 5),
-        Figure("configure() with realm.toml", f"{with_file:.1f} ms", "<= 20 ms", with_file <= 20),
-        Figure("exit, live shipper, dead service", f"{end:.1f} ms", "<= 150 ms", end <= 150),
-    ]  # fmt: skip
+        at_most("import over bare python", ours - bare, 35.0, "ms", note),
+        at_most("configure() without realm.toml", plain, 5.0, "ms"),
+        at_most("configure() with realm.toml", with_file, 20.0, "ms"),
+        at_most("exit, live shipper, dead service", end, 150.0, "ms"),
+    ]
 
 
 if __name__ == "__main__":

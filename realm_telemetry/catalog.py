@@ -43,6 +43,7 @@ __all__ = [
     "event_to_dict",
     "is_routine",
     "kinds",
+    "learn_kind",
     "register_kind",
     "render",
     "resolve",
@@ -58,7 +59,8 @@ class KindSpec(msgspec.Struct, frozen=True):
 
     template: the message's format string over the details; None if it has none.
     routine: whether the kind repeats by the thousand.
-    registered: False for a kind that is neither built in nor registered in this process.
+    registered: False for a kind that is neither built in nor registered, here or by a producer
+        that this process heard of.
     """
 
     kind: str
@@ -75,6 +77,7 @@ _specs: dict[str, KindSpec] = {
 }
 _resolved: dict[str, tuple[str, str]] = dict(KIND_METADATA)
 _templates: dict[str, str | None] = {kind: template for kind, _, _, template in KINDS}
+_learned: set[str] = set()
 
 
 def spec(kind: str) -> KindSpec:
@@ -120,15 +123,39 @@ def register_kind(
     check_kind(kind, channel, severity, message)
     # One atomic step instead of a lock, which a fork in another thread could leave locked.
     known = _specs.setdefault(kind, new)
-    if known != new:
+    if known != new and kind not in _learned:
         raise ConfigError(
             f"register_kind({kind!r})",
             f"the kind is already registered as {_settings_of(known)}",
             "Use the same settings everywhere, or give yours a name of its own.",
         )
-    _templates[kind] = message
-    _resolved[kind] = (channel, severity)
-    return known
+    _learned.discard(kind)
+    _put(new)
+    return new
+
+
+def learn_kind(told: KindSpec) -> bool:
+    """Take over a kind that another process registered; whether it is known like that now.
+
+    What is built in or was registered in this process stays; of others the newest word counts.
+    A kind that `register_kind` would refuse is not learned.
+    """
+    known = _specs.get(told.kind)
+    if known is not None and told.kind not in _learned:
+        return known == told
+    try:
+        check_kind(told.kind, told.channel, told.severity, told.template)
+    except ConfigError:
+        return False
+    _learned.add(told.kind)
+    _put(told)
+    return True
+
+
+def _put(new: KindSpec) -> None:
+    _specs[new.kind] = new
+    _templates[new.kind] = new.template
+    _resolved[new.kind] = (new.channel, new.severity)
 
 
 def _settings_of(known: KindSpec) -> str:

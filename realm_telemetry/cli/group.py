@@ -31,7 +31,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
     "Look after": {
         "doctor": "Examine the whole path of an event and say what to do.",
         "exporters": "List the installed exporters and whether they work.",
-        "kinds": "List the built-in kinds of events.",
+        "kinds": "List the kinds of events, built in or registered.",
     },
 }
 """Every command and its first line of help, so that `realm --help` imports none of them."""

@@ -9,7 +9,14 @@ import msgspec
 
 from realm_telemetry.errors import LogError
 from realm_telemetry.log.older import older_values
-from realm_telemetry.log.schema import ADDED_COLUMNS, INDEXES, OLDER_TABLE, TABLES, triggers
+from realm_telemetry.log.schema import (
+    ADDED_COLUMNS,
+    INDEXES,
+    LATER_TABLES,
+    OLDER_TABLE,
+    TABLES,
+    triggers,
+)
 
 
 class Migration(msgspec.Struct, frozen=True):
@@ -22,13 +29,21 @@ class Migration(msgspec.Struct, frozen=True):
 
 def _add_tables(connection: sqlite3.Connection) -> None:
     for name, statement in TABLES.items():
-        if _exists(connection, name):
-            raise LogError(
-                f"the file already has a table {name} that is not this package's."
-                " Rename it, or set another REALM_HOME."
-            )
-        connection.execute(statement)
+        _create(connection, name, statement)
     connection.execute("INSERT INTO realm_meta VALUES ('log_id', ?)", (secrets.token_hex(16),))
+
+
+def _create(connection: sqlite3.Connection, name: str, statement: str) -> None:
+    if _exists(connection, name):
+        raise LogError(
+            f"the file already has a table {name} that is not this package's."
+            " Rename it, or set another REALM_HOME."
+        )
+    connection.execute(statement)
+
+
+def _add_kinds(connection: sqlite3.Connection) -> None:
+    _create(connection, "realm_kinds", LATER_TABLES["realm_kinds"])
 
 
 def _extend_battle_log(connection: sqlite3.Connection) -> None:
@@ -58,6 +73,7 @@ MIGRATIONS: Final = (
     Migration(1, "add tables", _add_tables),
     Migration(2, "extend battle_log", _extend_battle_log),
     *(Migration(3 + n, f"add index {name}", _add_index(name)) for n, name in enumerate(INDEXES)),
+    Migration(3 + len(INDEXES), "add realm_kinds", _add_kinds),
 )
 
 SCHEMA_VERSION: Final = MIGRATIONS[-1].version
@@ -101,11 +117,12 @@ def read_log_id(connection: sqlite3.Connection) -> str:
 
 def has_foreign_tables(connection: sqlite3.Connection) -> bool:
     """Whether another program keeps tables in the same file."""
-    marks = ",".join("?" * (len(TABLES) + 1))
+    own = ("battle_log", *TABLES, *LATER_TABLES)
+    marks = ",".join("?" * len(own))
     row = connection.execute(
         "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%'"
         f" ESCAPE '\\' AND name NOT IN ({marks})",
-        ("battle_log", *TABLES),
+        own,
     ).fetchone()
     return bool(row[0])
 

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from realm_telemetry.catalog import KindSpec
 from realm_telemetry.errors import LogError
 from realm_telemetry.event import LATE_AFTER_NS, split_event_id
 from realm_telemetry.log import neighbours, tail
@@ -16,6 +17,7 @@ from realm_telemetry.log.cursors import DeadLetter, load_cursors, read_dead_lett
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.histogram import Histogram, histogram
 from realm_telemetry.log.inserts import last_cursor
+from realm_telemetry.log.kinds import read_kinds
 from realm_telemetry.log.migrations import SCHEMA_VERSION, read_log_id, read_version
 from realm_telemetry.log.pages import Page, export_rows, read_page
 from realm_telemetry.log.producers import (
@@ -166,6 +168,11 @@ class LogReader:
         """All registered producers."""
         with self._snapshot() as connection:
             return read_producers(connection)
+
+    def kinds(self) -> list[KindSpec]:
+        """The kinds that producers registered beside the built-in ones."""
+        with self._snapshot() as connection:
+            return read_kinds(connection)
 
     def cursors(self, pipeline: str) -> dict[str, int]:
         """The last cursor that each exporter of a pipeline has acknowledged."""

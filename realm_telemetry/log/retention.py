@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from realm_telemetry.catalog import is_routine
+from realm_telemetry.log.kinds import learn_kinds, read_kinds
 from realm_telemetry.log.writer import LogWriter
 
 STEP_ROWS: Final = 500
@@ -146,6 +147,7 @@ class Retention:
         self._measure(connection)
         if self._excess_bytes <= 0:
             return Trimmed(0, False)
+        learn_kinds(read_kinds(connection))
         rows = connection.execute(
             "SELECT id, kind, producer, time_unix_nano FROM battle_log"
             " WHERE id > ? AND id < ? AND observed_unix_nano < ? ORDER BY id LIMIT ?",

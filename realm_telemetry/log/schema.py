@@ -103,6 +103,19 @@ CREATE TABLE webhook_requests (
 )""",
 }
 
+# Tables that came later, each by a migration of its own.
+LATER_TABLES: Final = {
+    # What register_kind said in the producers, for readers in other processes.
+    "realm_kinds": """
+CREATE TABLE realm_kinds (
+    kind TEXT PRIMARY KEY,
+    channel TEXT NOT NULL,
+    severity TEXT NOT NULL,
+    message TEXT,
+    routine INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID""",
+}
+
 TIME_INDEX: Final = "battle_log_by_time"
 KIND_INDEX: Final = "battle_log_by_kind"
 HERO_INDEX: Final = "battle_log_by_hero"

@@ -15,6 +15,7 @@ from realm_telemetry.errors import LogError
 from realm_telemetry.filesystem import make_private_directory
 from realm_telemetry.log.connection import check_place, open_reader
 from realm_telemetry.log.filters import Filters
+from realm_telemetry.log.kinds import learn_kinds, read_kinds
 from realm_telemetry.log.migrations import read_log_id
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.search_query import Query, rows_where
@@ -97,6 +98,7 @@ class SearchIndex:
         default; what is found by then makes a shorter page.
         """
         deadline = time.monotonic() + BUDGET_S if deadline is None else deadline
+        learn_kinds(read_kinds(log))
         with self._reading(read_log_id(log)) as index:
             query = Query(log, filters, limit, deadline)
             through = _indexed_through(index) if index else 0
@@ -109,6 +111,7 @@ class SearchIndex:
         return Hits(ids, further, through)
 
     def _index(self, log: sqlite3.Connection, max_rows: int) -> int:
+        learn_kinds(read_kinds(log))
         log_id = read_log_id(log)
         with closing(self._open()) as index:
             if _is_of(index, log_id):

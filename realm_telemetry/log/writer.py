@@ -9,6 +9,7 @@ from typing import Final, Self
 
 import msgspec
 
+from realm_telemetry.catalog import KindSpec
 from realm_telemetry.event import Event
 from realm_telemetry.log import cursors, older, producers
 from realm_telemetry.log.connection import explained, open_writer
@@ -19,6 +20,7 @@ from realm_telemetry.log.inserts import (
     last_cursor,
     rows_after,
 )
+from realm_telemetry.log.kinds import has_kind, save_kind
 from realm_telemetry.log.lock import WriterLock
 from realm_telemetry.log.migrations import has_foreign_tables, migrate, read_log_id
 from realm_telemetry.log.ranges import Run, runs_of
@@ -175,6 +177,15 @@ class LogWriter:
             producers.record_receipt(
                 connection, producer, emitted=emitted, dropped=dropped, ended=ended
             )
+
+    def register_kind(self, kind: KindSpec) -> None:
+        """Keep a producer's own kind for all readers. Not synced: the next append does that."""
+        with self._lock, explained(self.path):
+            known = has_kind(self._connection, kind)
+        # Every start of a producer says it again.
+        if not known:
+            with self.transaction(durable=False) as connection:
+                save_kind(connection, kind)
 
     def load_cursors(self, pipeline: str) -> dict[str, int]:
         """The last cursor that each exporter of a pipeline has acknowledged."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.types import Scope
 
+from realm_telemetry.log.kinds import KindWatch
 from realm_telemetry.service.body import BodyBudget
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.folding import StateKeeper
@@ -83,6 +84,8 @@ class Service:
         settings = self.settings
         self.readers = ReaderPool(settings.log_path, settings.search_path, settings.query_threads)
         self._tail_reader = self.readers.open()
+        kinds = KindWatch(self._tail_reader)
+        kinds.look()
         cursor = self._tail_reader.max_cursor()
         for row in await self.readers.run(lambda reader: last_rows(reader, cursor)):
             self.live.add(row)
@@ -90,7 +93,8 @@ class Service:
         self.hub = Hub(settings, self.log_id, cursor)
         self.places = StreamPlaces(settings)
         self.folding = StateKeeper(self.readers, store, self.log_id, self._on_snapshot)
-        takers = (self.live.take, self.folding.take, self.hub.publish)
+        # Kinds first: the others ask the catalog which of them are routine.
+        takers = (kinds.meet, self.live.take, self.folding.take, self.hub.publish)
         self.tail = Tail(self._tail_reader, cursor, takers, settings.tail_poll_s)
         self.tail.start()
         self._run(self.folding.fold(cursor))

@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from realm_telemetry.catalog import register_kind
+from realm_telemetry.catalog import KindSpec, learn_kind
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import Event
+from realm_telemetry.kind_rules import check_kind
 from realm_telemetry.log.ranges import Ranges
 from realm_telemetry.processors import ProcessorChain, ResourceProcessor
 from realm_telemetry.shipper.quarantine import Quarantine
@@ -22,6 +23,7 @@ class Portion(NamedTuple):
     events: processed, numbered above what the spool's notes know.
     skipped: numbers of events that a processor dropped.
     stored: the last number that the log had before.
+    kinds: that the producer registered.
     """
 
     spool: Spool
@@ -30,6 +32,7 @@ class Portion(NamedTuple):
     events: list[Event]
     skipped: list[tuple[int, int]]
     stored: int
+    kinds: list[KindSpec]
 
 
 class Decoding:
@@ -45,11 +48,12 @@ class Decoding:
     def portion(self, spool: Spool, frames: Sequence[Frame]) -> Portion:
         """Decode frames of a spool, at least one; what is no event is kept aside."""
         events = []
+        kinds: list[KindSpec] = []
         through = spool.notes.through
         producer = spool.producer
         for format_, number, payload, _ in frames:
             if format_ != FORMAT_EVENT:
-                self._control(spool, payload)
+                self._control(spool, payload, kinds)
             elif number > through:
                 try:
                     events.append(decode_event(payload, producer, number))
@@ -58,9 +62,9 @@ class Decoding:
         kept = self.chain(events)
         skipped = _missing(events, kept) if len(kept) < len(events) else []
         last, stored = frames[-1], spool.control.stored_number
-        return Portion(spool, last.number, last.position, kept, skipped, stored)
+        return Portion(spool, last.number, last.position, kept, skipped, stored, kinds)
 
-    def _control(self, spool: Spool, payload: bytes) -> None:
+    def _control(self, spool: Spool, payload: bytes, kinds: list[KindSpec]) -> None:
         try:
             message = decode_control(payload)
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
@@ -72,7 +76,7 @@ class Decoding:
             case "resource":
                 self._introduced(spool, spool.notes.hello | message)
             case "kind":
-                _learn_kind(message)
+                kinds += _registered(message)
             case "goodbye":
                 spool.notes.goodbye = True
 
@@ -90,12 +94,12 @@ def _missing(events: Sequence[Event], kept: Sequence[Event]) -> list[tuple[int, 
     return list(Ranges((number, number) for number in gone).pairs())
 
 
-def _learn_kind(message: dict[str, Any]) -> None:
-    fields = ("kind", "channel", "severity", "message", "routine")
-    settings = {name: message[name] for name in fields if name in message}
-    if "template" in message:
-        settings["message"] = message["template"]
+def _registered(message: dict[str, Any]) -> list[KindSpec]:
+    """The kind that a control frame tells of, learned here too; none if it cannot be one."""
     try:
-        register_kind(settings.pop("kind"), **settings)
-    except (ConfigError, KeyError, TypeError):  # another producer's kind of the same name counts
-        return
+        told = msgspec.convert({**message, "template": message.get("message")}, KindSpec)
+        check_kind(told.kind, told.channel, told.severity, told.template)
+    except (msgspec.ValidationError, ConfigError):
+        return []
+    learn_kind(told)
+    return [told]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from realm_telemetry.catalog import KindSpec
 from realm_telemetry.event import Event
 from realm_telemetry.log.producers import ProducerInfo
 from realm_telemetry.log.writer import LogWriter
@@ -130,6 +131,8 @@ class Intake:
         for portion in portions:
             if not portion.spool.registered:
                 self._register(portion.spool)
+            for kind in portion.kinds:
+                self._register_kind(kind)
         events = [
             event
             for portion in portions
@@ -198,3 +201,9 @@ class Intake:
 
         self._log.write(register)
         spool.registered = True
+
+    def _register_kind(self, kind: KindSpec) -> None:
+        def register(log: LogWriter) -> None:
+            log.register_kind(kind)
+
+        self._log.write(register)

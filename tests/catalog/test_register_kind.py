@@ -13,8 +13,8 @@ from realm_telemetry.errors import ConfigError
 @pytest.fixture(autouse=True)
 def own_catalog(monkeypatch):
     """Each test has a catalog of its own."""
-    for table in ("_specs", "_resolved", "_templates"):
-        monkeypatch.setattr(catalog, table, dict(getattr(catalog, table)))
+    for table in ("_specs", "_resolved", "_templates", "_learned"):
+        monkeypatch.setattr(catalog, table, getattr(catalog, table).copy())
 
 
 def gradient_exploded(**changes):
@@ -104,3 +104,30 @@ def test_of_threads_that_register_differently_exactly_one_wins():
         thread.join()
     assert won == [catalog.spec("contested")]
     assert catalog.render("contested", {}) == won[0].template
+
+
+def told(**changes):
+    settings = {"channel": "training", "severity": "warning", "routine": True} | changes
+    return catalog.KindSpec("gradient_exploded", **settings)
+
+
+def test_of_learned_kinds_the_newest_word_counts():
+    assert catalog.learn_kind(told())
+    assert catalog.is_routine("gradient_exploded")
+    assert catalog.learn_kind(told(routine=False, severity="error"))
+    assert catalog.resolve("gradient_exploded") == ("training", "error")
+    assert not catalog.is_routine("gradient_exploded")
+
+
+def test_a_kind_of_this_process_wins_over_a_learned_one():
+    catalog.learn_kind(told())
+    own = gradient_exploded()
+    assert not catalog.learn_kind(told())
+    assert catalog.spec("gradient_exploded") == own
+
+
+def test_a_built_in_or_impossible_kind_is_not_learned():
+    assert not catalog.learn_kind(catalog.KindSpec("checkpoint_saved", "debug", "info"))
+    assert not catalog.learn_kind(told(channel="nowhere"))
+    assert catalog.resolve("checkpoint_saved") == ("checkpoint", "success")
+    assert not catalog.spec("gradient_exploded").registered

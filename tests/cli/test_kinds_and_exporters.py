@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from click.testing import Result
 
+from realm_telemetry import catalog
 from realm_telemetry.catalog import KIND_METADATA
+from realm_telemetry.log import LogWriter
 
 Invoke = Callable[..., Result]
 
@@ -17,6 +20,27 @@ def test_every_kind_is_listed_with_channel_and_severity(invoke: Invoke) -> None:
     assert listed.items() >= KIND_METADATA.items()
     table = invoke("kinds").stdout
     assert all(f"\n{kind} " in table for kind in KIND_METADATA)
+
+
+def test_a_kind_that_a_program_registered_is_listed_and_marked(
+    invoke: Invoke, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for table in ("_specs", "_resolved", "_templates", "_learned"):
+        monkeypatch.setattr(catalog, table, getattr(catalog, table).copy())
+    with LogWriter(home / "vault" / "jobs.db") as log:
+        log.register_kind(catalog.KindSpec("ray_traced", "debug", "warning", "Ray {n}", True))
+    shapes = {shape["kind"]: shape for shape in json.loads(invoke("kinds", "--json").stdout)}
+    assert shapes["ray_traced"] == {
+        "kind": "ray_traced",
+        "channel": "debug",
+        "severity": "warning",
+        "routine": True,
+        "origin": "registered",
+        "message": "Ray {n}",
+    }
+    assert shapes["note"]["origin"] == "built-in"
+    line = next(each for each in invoke("kinds").stdout.splitlines() if "ray_traced" in each)
+    assert "registered" in line
 
 
 def test_installed_exporters_are_listed_and_the_used_ones_marked(invoke: Invoke) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from realm_telemetry import catalog
 from realm_telemetry.log.writer import LogWriter
 from realm_telemetry.service import RealmServer, ServiceSettings
 
@@ -25,6 +26,25 @@ def test_a_stream_begins_with_a_snapshot_and_goes_on_with_events(client: httpx.C
     assert snapshot.id == f"{snapshot.data['log_id']}-3"
     assert cursors(events) == [4, 5]
     assert events[-1].id == f"{snapshot.data['log_id']}-5"
+
+
+def test_a_kind_that_another_process_registered_as_routine_is_routine_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for table in ("_specs", "_resolved", "_templates", "_learned"):
+        monkeypatch.setattr(catalog, table, getattr(catalog, table).copy())
+    settings = free_ports(tmp_path)
+    with LogWriter(settings.log_path) as log:
+        log.register_kind(catalog.KindSpec("known_at_start", "debug", "info", None, True))
+        with serving(settings) as server, asking(server) as client:
+            log.register_kind(catalog.KindSpec("met_later", "debug", "info", None, True))
+            log.append([make_event(n, kind="known_at_start") for n in range(1, 5)])
+            log.append([make_event(n, kind="met_later") for n in range(5, 9)])
+            wait_until(lambda: client.get("/health").json()["cursor"] == 8)
+            with stream(client) as source:
+                snapshot = next(source).data
+    assert [event["number"] for event in snapshot["routine"]] == [8, 4]
+    assert snapshot["events"] == []
 
 
 def test_a_snapshot_has_the_latest_routine_event_of_each_producer(client: httpx.Client) -> None:

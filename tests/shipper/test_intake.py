@@ -178,11 +178,30 @@ def test_a_kind_that_the_user_registered_is_known_to_the_shipper(lab):
 
     producer = lab.producer()
     kind = {"kind": "kind_of_the_shipper_test", "channel": "training", "severity": "warning"}
-    rest = {"template": "Norm {norm}", "routine": False, "registered": True}
+    rest = {"message": "Norm {norm}", "routine": True}
     producer.writer.append_control({"type": "kind", **kind, **rest})
     producer.end()
     lab.ship()
-    assert spec("kind_of_the_shipper_test").severity == "warning"
+    known = spec("kind_of_the_shipper_test")
+    assert known.severity == "warning"
+    with LogReader(lab.log_path) as reader:
+        assert reader.kinds() == [known]
+
+
+def test_a_kind_that_cannot_be_one_is_passed_over(lab):
+    producer = lab.producer()
+    for message in (
+        {"kind": "Not Snake Case", "channel": "training", "severity": "info"},
+        {"kind": "kind_without_a_channel", "severity": "info"},
+        {"kind": "checkpoint_saved", "channel": "debug", "severity": "info"},
+    ):
+        producer.writer.append_control({"type": "kind", **message})
+    producer.emit()
+    producer.end()
+    lab.ship()
+    assert len(lab.rows()) == 1
+    with LogReader(lab.log_path) as reader:
+        assert reader.kinds() == []
 
 
 def test_a_corrupt_log_is_reported_and_the_events_wait_for_a_new_one(lab, eventually):

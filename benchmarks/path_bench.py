@@ -10,11 +10,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.log_bench import fill
 from benchmarks.measure import Figure, at_least, at_most, show
-from benchmarks.service_bench import SPAWN, quantiles, service, watch
+from benchmarks.service_bench import SPAWN, make_event, quantiles, service, watch
+from realm_telemetry.log import LogWriter
 
 EVENTS = 100_000
+PRODUCER = "00112233445566aa"
 BATCH = 512
 EMITTER = """
 import sys, time, realm_telemetry as realm
@@ -50,7 +51,10 @@ def log_to_log(events: int = EVENTS) -> float:
         service(Path(far)) as (_, port),
     ):
         path = Path(near) / "jobs.db"
-        fill(path, events)
+        with LogWriter(path) as writer:
+            for first in range(1, events, BATCH):
+                last = min(first + BATCH, events + 1)
+                writer.append([make_event(PRODUCER, number) for number in range(first, last)])
         command = [sys.executable, "-m", "benchmarks.path_bench", near, str(port)]
         answer = subprocess.run(command, capture_output=True, text=True, check=True)
         return float(json.loads(answer.stdout))

@@ -1,6 +1,7 @@
 """Events as plain data: what happened, and nothing about how it travels."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, Literal, get_args
 
 import msgspec
@@ -14,6 +15,9 @@ CHANNELS: Final[tuple[str, ...]] = get_args(Channel)
 SEVERITIES: Final[tuple[str, ...]] = get_args(Severity)
 
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
+
+_YEAR_1: Final = -62_135_596_800
+_YEAR_9999: Final = 253_402_300_799
 
 LATE_AFTER_NS: Final = 60 * 1_000_000_000
 """An event that arrives this long after its time is late."""
@@ -79,9 +83,14 @@ def format_time(time_unix_nano: int) -> str:
     Times outside the years 1 to 9999 are written as the nearest of them.
     """
     seconds, nanos = divmod(time_unix_nano, 1_000_000_000)
-    seconds = min(max(seconds, -62_135_596_800), 253_402_300_799)
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment:%Y}".zfill(4) + f"{moment:-%m-%dT%H:%M:%S}.{nanos // 1000:06d}Z"
+    return f"{_format_second(seconds)}.{nanos // 1000:06d}Z"
+
+
+@lru_cache(maxsize=256)
+def _format_second(seconds: int) -> str:
+    """Events come in bursts: of all the work on a time, this is done once a second."""
+    moment = datetime.fromtimestamp(min(max(seconds, _YEAR_1), _YEAR_9999), UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S").zfill(len("2025-11-29T00:00:00"))
 
 
 def split_event_id(event_id: str) -> tuple[str, int]:

@@ -183,9 +183,14 @@ class Telemetry:
                 break
             roots = roots[roots.index(root) + 1 :]
             try:
-                return self._spool_at(root)
+                writer = self._spool_at(root)
             except OSError as error:
                 problems.append(f"{root} cannot hold a spool ({error.strerror})")
+                continue
+            if problems:
+                reasons = "; ".join(problems)
+                warn_once("spool elsewhere", f"the spool is in {root}, because {reasons}")
+            return writer
         warn_once(
             "no spool",
             "no place for a spool, so events are kept in memory and lost at exit: "

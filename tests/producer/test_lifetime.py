@@ -201,7 +201,7 @@ def test_a_home_that_cannot_be_written_is_not_the_end(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     runtime = tmp_path / "runtime"
-    answer, _ = run(
+    answer, errors = run(
         blocked,
         "t = realm.configure(home=HOME, shipper='none')\n"
         "print(json.dumps([realm.emit('note', 'n').number, str(t.pipeline_dir)]))",
@@ -209,6 +209,7 @@ def test_a_home_that_cannot_be_written_is_not_the_end(tmp_path: Path) -> None:
     )
     assert answer[0] == 1
     assert answer[1].startswith(str(runtime / "realm" / "spool"))
+    assert errors.count(f"the spool is in {runtime}/realm/spool, because {blocked}/spool") == 1
 
 
 def test_a_script_of_an_instant_is_shipped_too(tmp_path: Path) -> None:

@@ -91,6 +91,30 @@ class Retention:
                 return trimmed
         return Trimmed(0, False)
 
+    def due(self) -> bool:
+        """Whether there is something to trim, were it not held back by a snapshot; reads little."""
+        with self._writer.transaction(durable=False) as connection:
+            self._measure(connection)
+            return self._excess_bytes > 0 or self._is_old(connection) or self._has_sent(connection)
+
+    def _is_old(self, connection: sqlite3.Connection) -> bool:
+        row = connection.execute(
+            "SELECT observed_unix_nano FROM battle_log ORDER BY id LIMIT 1"
+        ).fetchone()
+        return bool(row and row[0] and row[0] < self._clock_ns() - self._limits.max_age_ns)
+
+    def _has_sent(self, connection: sqlite3.Connection) -> bool:
+        arrived_before = self._clock_ns() - LIVE_GRACE_NS
+        for pipeline, floor in connection.execute(_OUTBOXES).fetchall():
+            row = connection.execute(
+                "SELECT observed_unix_nano FROM battle_log WHERE id > ? AND id <= ?"
+                " ORDER BY id LIMIT 1",
+                (self._exported_through.get(pipeline, 0), floor),
+            ).fetchone()
+            if row and row[0] and row[0] < arrived_before:
+                return True
+        return False
+
     def _trim_old(self, connection: sqlite3.Connection, keep_from: int) -> Trimmed:
         return self._trim_prefix(connection, keep_from, self._limits.max_age_ns)
 

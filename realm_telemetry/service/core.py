@@ -21,7 +21,7 @@ from realm_telemetry.service.settings import ServiceSettings
 from realm_telemetry.service.streams import StreamPlaces
 from realm_telemetry.service.tail import Tail
 from realm_telemetry.service.tally import IngestTally
-from realm_telemetry.service.upkeep import Upkeep
+from realm_telemetry.service.upkeep import ServiceUpkeep
 from realm_telemetry.service.writing import WriterThread
 from realm_telemetry.state import SnapshotStore
 
@@ -71,7 +71,7 @@ class Service:
 
     async def _open_log(self) -> None:
         settings = self.settings
-        self.upkeep = Upkeep(settings)
+        self.upkeep = ServiceUpkeep(settings)
         self.writer = WriterThread(
             settings.log_path,
             max_events=settings.ingest_queue_events,

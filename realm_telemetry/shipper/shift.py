@@ -19,6 +19,7 @@ from realm_telemetry.shipper.recent import Recent
 from realm_telemetry.shipper.report import Reporter
 from realm_telemetry.shipper.spool import Spool
 from realm_telemetry.shipper.spools import Spools, remove_staging
+from realm_telemetry.shipper.upkeep import ShipperUpkeep
 
 SETTLE_S: Final = 0.05
 SETTLED_PER_S: Final = 5000
@@ -61,6 +62,7 @@ class Shift:
             clock=clock,
         )
         self._deliveries = Deliveries(manifest, self._log, report, exporters, self._recent, clock)
+        self._upkeep = ShipperUpkeep(manifest, report, clock)
         self._strangers: list[Spool] = []
         self._begun = False
         self._settle_at_s = 0.0
@@ -91,6 +93,11 @@ class Shift:
         if moved:
             self.progress_at_s = now_s
         return moved
+
+    def idle(self) -> None:
+        """Use a turn in which nothing moved for a step of the log's upkeep."""
+        if self._begun and not self._log.failing:
+            self._upkeep.idle()
 
     def log_replaced(self) -> bool:
         """Whether the log is another file now, so that cursors and readers mean the old one."""
@@ -132,6 +139,7 @@ class Shift:
                 end()
             except Exception as error:  # noqa: BLE001 - a plugin may raise anything
                 self._report.info(f"a processor did not end well: {error!r}")
+        self._upkeep.close()
         self._log.close()
         self._spools.close()
 

@@ -134,6 +134,7 @@ class Shipper:
                 if not moved and self._done(shift):
                     break
                 if not moved:
+                    shift.idle()
                     # Between transactions the log's writer lock leaves room for other writers.
                     idle_s = self._clock() - shift.progress_at_s
                     self._sleep(POLL_S if idle_s < IDLE_AFTER_S else IDLE_POLL_S)

@@ -19,7 +19,15 @@ CREATE TABLE IF NOT EXISTS realm_snapshot (
   state BLOB NOT NULL
 ) STRICT
 """
-_SAVE: Final = "INSERT OR REPLACE INTO realm_snapshot VALUES (1, ?, ?, ?, ?, ?)"
+# A service and a shipper may both save: what one of them covered may be trimmed already, so a
+# snapshot never goes back.
+_SAVE: Final = """
+INSERT INTO realm_snapshot VALUES (1, ?, ?, ?, ?, ?) ON CONFLICT (only_row) DO UPDATE SET
+  log_id = excluded.log_id, fold_version = excluded.fold_version, cursor = excluded.cursor,
+  saved_unix_nano = excluded.saved_unix_nano, state = excluded.state
+  WHERE excluded.log_id != log_id OR excluded.fold_version > fold_version
+    OR (excluded.fold_version = fold_version AND excluded.cursor >= cursor)
+"""
 _LOAD: Final = "SELECT state FROM realm_snapshot WHERE log_id = ? AND fold_version = ?"
 _CURSOR: Final = "SELECT cursor FROM realm_snapshot WHERE log_id = ? AND fold_version = ?"
 _BUSY_TIMEOUT_S: Final = 5.0
@@ -35,7 +43,7 @@ class SnapshotStore:
         self.path = path
 
     def save(self, state: RealmState, log_id: str) -> None:
-        """Write a snapshot in one transaction.
+        """Write a snapshot in one transaction, unless there is a newer one of the same log.
 
         Raises sqlite3.Error if the file cannot be written; the one before stays.
         """

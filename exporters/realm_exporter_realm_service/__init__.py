@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final
 
 from realm_exporter_realm_service.client import COMPRESSIONS, ServiceClient
 from realm_exporter_realm_service.producers import ProducerBook
+from realm_telemetry.catalog import KindSpec
 from realm_telemetry.errors import ConfigError, ExportError, PayloadTooLargeError
 from realm_telemetry.event import Event, InvalidEventError
 from realm_telemetry.otel import EventExporter
@@ -98,7 +99,7 @@ class RealmServiceExporter(EventExporter):
         """Send up to 512 events, in parts if need be; return those that are never accepted."""
         producers = self._producers(events)
         try:
-            answer = self._client.send(encode_batch(events, producers))
+            answer = self._client.send(encode_batch(events, producers, self._kinds(events)))
         except (PayloadTooLargeError, InvalidEventError) as error:
             return self._send_halves(events, str(error))
         self._check(answer, len(events))
@@ -116,6 +117,11 @@ class RealmServiceExporter(EventExporter):
             return []
         names = dict.fromkeys(event.producer for event in events)
         return self._book.of(names.keys(), self._clock.monotonic())
+
+    def _kinds(self, events: Sequence[Event]) -> list[KindSpec]:
+        if not self.context.inside_shipper:
+            return []
+        return self._book.kinds({event.kind for event in events}, self._clock.monotonic())
 
     def _check(self, answer: BatchAnswer, sent: int) -> None:
         counted = answer.accepted + answer.duplicates + len(answer.rejected)

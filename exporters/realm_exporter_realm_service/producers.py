@@ -1,15 +1,19 @@
-"""What the log knows of the producers whose events are sent, for the log at the other side."""
+"""What the log knows of producers and kinds, for the log at the other side."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
+from realm_telemetry.catalog import KIND_METADATA, KindSpec
 from realm_telemetry.errors import LogError
 from realm_telemetry.log.reader import LogReader
 from realm_telemetry.wire import BatchProducer
 
 REFRESH_S: Final = 5.0
 """How old a running producer's receipt may be when it is sent."""
+
+REFRESH_KINDS_S: Final = 1.0
+"""How soon a kind that nobody registered is looked up again."""
 
 
 class ProducerBook:
@@ -18,6 +22,7 @@ class ProducerBook:
     def __init__(self, log_path: Path) -> None:
         self._log_path = log_path
         self._known: Mapping[str, BatchProducer] = {}
+        self._kinds: Mapping[str, KindSpec] = {}
         self._read_at_s = float("-inf")
         self.sent: dict[str, BatchProducer] = {}
 
@@ -26,6 +31,13 @@ class ProducerBook:
         if now_s > self._read_at_s + REFRESH_S or not self._known.keys() >= set(producers):
             self._read(now_s)
         return [self._known[each] for each in producers if each in self._known]
+
+    def kinds(self, names: Collection[str], now_s: float) -> list[KindSpec]:
+        """Return what producers registered of these kinds."""
+        further = set(names) - KIND_METADATA.keys()
+        if not further <= self._kinds.keys() and now_s > self._read_at_s + REFRESH_KINDS_S:
+            self._read(now_s)
+        return [self._kinds[each] for each in sorted(further) if each in self._kinds]
 
     def news(self, now_s: float) -> list[BatchProducer]:
         """Return the producers of which something else was sent than is known now."""
@@ -46,6 +58,7 @@ class ProducerBook:
             with LogReader(self._log_path) as reader:
                 receipts = {each.producer: each for each in reader.receipts()}
                 infos = reader.producers()
+                self._kinds = {kind.kind: kind for kind in reader.kinds()}
         except LogError:
             return  # events go without: what they say of their producers is not worth a delay
         self._known = {

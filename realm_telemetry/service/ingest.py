@@ -8,7 +8,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from realm_telemetry.catalog import event_from_dict
+from realm_telemetry.catalog import KindSpec, event_from_dict
 from realm_telemetry.errors import PayloadTooLargeError
 from realm_telemetry.event import Event, InvalidEventError
 from realm_telemetry.service.answers import json_answer
@@ -52,6 +52,7 @@ class Parsed(NamedTuple):
     events: Sequence[Event]
     producers: Sequence[BatchProducer]
     rejected: Sequence[Rejected]
+    kinds: Sequence[KindSpec] = ()
 
 
 async def post_events(request: Request) -> Response:
@@ -62,7 +63,7 @@ async def post_events(request: Request) -> Response:
     with service.bodies.share() as share:
         body = await read_body(request, service.settings, share)
         parsed = await _parse(service, body, encoding, media_type)
-        stored = await service.writer.store(parsed.events, parsed.producers)
+        stored = await service.writer.store(parsed.events, parsed.producers, parsed.kinds)
     service.tally.stored(stored.accepted, stored.duplicates, len(parsed.rejected), len(body))
     answer = BatchAnswer(
         stored.accepted, stored.duplicates, list(parsed.rejected[:_MAX_REASONS]), service.log_id
@@ -106,7 +107,7 @@ def _from_protobuf(data: bytes, settings: ServiceSettings) -> Parsed:
     events = (
         batch.events if len(data) <= MAX_EVENT_BYTES else [_fitted(one) for one in batch.events]
     )
-    return Parsed(events, batch.producers, batch.rejected)
+    return Parsed(events, batch.producers, batch.rejected, batch.kinds)
 
 
 def _fitted(event: Event) -> Event:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from realm_telemetry.catalog import KindSpec
 from realm_telemetry.errors import LogError
 from realm_telemetry.event import Event
 from realm_telemetry.log.reader import LogReader
@@ -36,6 +37,7 @@ class Stored(msgspec.Struct, frozen=True):
 class _Job(msgspec.Struct, frozen=True, eq=False):
     events: Sequence[Event]
     producers: Sequence[BatchProducer]
+    kinds: Sequence[KindSpec]
     future: "asyncio.Future[Stored]"
 
 
@@ -78,13 +80,16 @@ class WriterThread:
         return await self._opened
 
     async def store(
-        self, events: Sequence[Event], producers: Sequence[BatchProducer] = ()
+        self,
+        events: Sequence[Event],
+        producers: Sequence[BatchProducer] = (),
+        kinds: Sequence[KindSpec] = (),
     ) -> Stored:
         """Store a batch; returns after its commit.
 
         Raises ApiError: ingest_full, log_unavailable, shutting_down.
         """
-        job = _Job(events, producers, self._loop.create_future())
+        job = _Job(events, producers, kinds, self._loop.create_future())
         with self._condition:
             if self._closing or not self._thread.is_alive():
                 raise ApiError("shutting_down")
@@ -156,6 +161,8 @@ class WriterThread:
         try:
             for job in jobs:
                 self._registrar.note(writer, job.producers)
+                for kind in job.kinds:
+                    writer.register_kind(kind)
             counts = self._append(writer, jobs)
             self._registrar.settle(writer, ended_only=True)
         except (LogError, sqlite3.Error, OSError) as error:

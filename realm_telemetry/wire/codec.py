@@ -10,8 +10,10 @@ from typing import Any, Final
 import msgspec
 from google.protobuf.message import DecodeError
 
-from realm_telemetry.errors import PayloadTooLargeError
+from realm_telemetry.catalog import KindSpec
+from realm_telemetry.errors import ConfigError, PayloadTooLargeError
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError
+from realm_telemetry.kind_rules import check_kind
 from realm_telemetry.wire.limits import (
     MAX_BATCH_BYTES,
     MAX_BATCH_EVENTS,
@@ -35,6 +37,7 @@ _JSON_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 def encode_batch(
     events: Sequence[Event],
     producers: Sequence[BatchProducer] = (),
+    kinds: Sequence[KindSpec] = (),
     *,
     max_bytes: int = MAX_BATCH_BYTES,
 ) -> bytes:
@@ -55,6 +58,8 @@ def encode_batch(
             raise InvalidEventError(f"event {_name(event)} cannot be encoded: {error}") from error
     for producer in producers:
         _fill_producer(batch.producers.add(), producer)
+    for kind in kinds:
+        _fill_kind(batch.kinds.add(), kind)
     data = batch.SerializeToString()
     if len(data) > max_bytes:
         raise PayloadTooLargeError(f"the batch has {len(data):,} bytes, the limit is {max_bytes:,}")
@@ -104,6 +109,15 @@ def _fill_producer(message: pb.Producer, producer: BatchProducer) -> None:
         message.dropped = producer.dropped
 
 
+def _fill_kind(message: pb.Kind, kind: KindSpec) -> None:
+    message.kind = kind.kind
+    message.channel = kind.channel
+    message.severity = kind.severity
+    message.routine = kind.routine
+    if kind.template is not None:
+        message.message = kind.template
+
+
 def _check_entry_sizes(batch: pb.EventBatch) -> None:
     for message in batch.events:
         if message.ByteSize() > MAX_ENTRY_BYTES:
@@ -147,7 +161,9 @@ def read_batch(
             events.append(_event(each))
         except InvalidEventError as error:
             rejected.append(Rejected(_id(each), str(error)))
-    return Batch(events, [_producer(each) for each in message.producers], rejected)
+    producers = [_producer(each) for each in message.producers]
+    kinds = [kind for each in message.kinds if (kind := _kind(each)) is not None]
+    return Batch(events, producers, rejected, kinds)
 
 
 def _event(message: pb.Event) -> Event:
@@ -218,6 +234,16 @@ def _producer(message: pb.Producer) -> BatchProducer:
         message.dropped if message.HasField("dropped") else None,
         message.ended,
     )
+
+
+def _kind(message: pb.Kind) -> KindSpec | None:
+    """The kind; None for what could not be registered here, which harms no event."""
+    template = message.message if message.HasField("message") else None
+    try:
+        check_kind(message.kind, message.channel, message.severity, template)
+    except ConfigError:
+        return None
+    return KindSpec(message.kind, message.channel, message.severity, template, message.routine)
 
 
 def encode_answer(answer: BatchAnswer) -> bytes:

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from realm_telemetry.catalog import KindSpec
 from realm_telemetry.event import Event
 
 
@@ -35,12 +36,14 @@ class Rejected(msgspec.Struct, frozen=True):
 class Batch(msgspec.Struct, frozen=True):
     """A decoded batch.
 
+    kinds: of the events, where producers registered them.
     rejected: those whose values no event can have, each whole; they are not among `events`.
     """
 
     events: list[Event]
     producers: list[BatchProducer] = []
     rejected: list[Rejected] = []
+    kinds: list[KindSpec] = []
 
 
 class BatchAnswer(msgspec.Struct, frozen=True):

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from realm_exporter_realm_service import RealmServiceExporter
 
+from realm_telemetry import catalog
 from realm_telemetry.errors import ExportError
 from realm_telemetry.log.producers import ProducerInfo
 from realm_telemetry.log.reader import LogReader
@@ -103,6 +105,24 @@ def test_the_log_elsewhere_knows_producers_and_receipts(tmp_path: Path, elsewher
         (receipt,) = reader.receipts()
     assert known.resource == {"service.name": "trainer"}
     assert (receipt.emitted, receipt.stored, receipt.complete) == (3, 3, True)
+
+
+def test_the_log_elsewhere_knows_registered_kinds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for table in ("_specs", "_resolved", "_templates", "_learned"):
+        monkeypatch.setattr(catalog, table, getattr(catalog, table).copy())
+    kind = catalog.KindSpec("ray_traced", "debug", "info", "Ray {n}", True)
+    events = [msgspec.structs.replace(each, kind="ray_traced") for each in sample_events(2)]
+    remote = tmp_path / "remote"
+    with LogWriter(tmp_path / "vault" / "jobs.db") as log, serving(remote) as service:
+        log.register_kind(kind)
+        log.register_kind(catalog.KindSpec("not_sent", "debug", "info"))
+        exporter = make(tmp_path, service.url, log_id=log.log_id)
+        exporter.export_events(events)
+        exporter.shutdown()
+    with LogReader(remote / "vault" / "jobs.db") as reader:
+        assert reader.kinds() == [kind]
 
 
 def test_a_wrong_token_names_the_setting(tmp_path: Path) -> None:

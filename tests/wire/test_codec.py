@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from realm_telemetry.catalog import KindSpec
 from realm_telemetry.errors import PayloadTooLargeError
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError
 from realm_telemetry.wire import (
@@ -89,6 +90,20 @@ def test_producers_travel_with_their_resource_and_receipt() -> None:
     batch = read_batch(encode_batch([], producers))
     assert batch.producers == producers
     assert batch.events == []
+
+
+def test_registered_kinds_travel_with_the_events() -> None:
+    kinds = [
+        KindSpec("ray_traced", "debug", "warning", "Ray {n}", True),
+        KindSpec("ray_lost", "system", "info"),
+    ]
+    assert read_batch(encode_batch([event()], [], kinds)).kinds == kinds
+
+
+def test_a_kind_that_could_not_be_registered_harms_no_event() -> None:
+    kinds = [KindSpec("Ray Lost", "system", "info"), KindSpec("ray_lost", "nowhere", "info")]
+    batch = read_batch(encode_batch([event()], [], kinds))
+    assert (len(batch.events), batch.kinds) == (1, [])
 
 
 def test_an_answer_comes_back_as_it_was() -> None:

@@ -64,13 +64,29 @@ class Producer(_message.Message):
     ended: bool
     def __init__(self, producer_id: _Optional[int] = ..., pipeline: _Optional[str] = ..., resource_json: _Optional[bytes] = ..., history: bool = ..., clock_offset_ns: _Optional[int] = ..., emitted: _Optional[int] = ..., dropped: _Optional[int] = ..., ended: bool = ...) -> None: ...
 
+class Kind(_message.Message):
+    __slots__ = ("kind", "channel", "severity", "message", "routine")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    ROUTINE_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    channel: str
+    severity: str
+    message: str
+    routine: bool
+    def __init__(self, kind: _Optional[str] = ..., channel: _Optional[str] = ..., severity: _Optional[str] = ..., message: _Optional[str] = ..., routine: bool = ...) -> None: ...
+
 class EventBatch(_message.Message):
-    __slots__ = ("events", "producers")
+    __slots__ = ("events", "producers", "kinds")
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     PRODUCERS_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
     events: _containers.RepeatedCompositeFieldContainer[Event]
     producers: _containers.RepeatedCompositeFieldContainer[Producer]
-    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., producers: _Optional[_Iterable[_Union[Producer, _Mapping]]] = ...) -> None: ...
+    kinds: _containers.RepeatedCompositeFieldContainer[Kind]
+    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., producers: _Optional[_Iterable[_Union[Producer, _Mapping]]] = ..., kinds: _Optional[_Iterable[_Union[Kind, _Mapping]]] = ...) -> None: ...
 
 class BatchAnswer(_message.Message):
     __slots__ = ("accepted", "duplicates", "rejected", "log_id")

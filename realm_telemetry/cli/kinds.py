@@ -26,14 +26,13 @@ def kinds(as_json: bool) -> None:
     if as_json:
         json_document([_shape(spec) for spec in catalog.kinds()])
         return
-    table = make_table(("kind", "channel", "severity", "routine", "origin", "message"))
+    table = make_table(("kind", "channel", "severity", "notes", "message"))
     for spec in catalog.kinds():
         table.add_row(
             cell(spec.kind, "bold"),
             cell(f"{catalog.CHANNEL_ICONS[spec.channel]} {spec.channel}"),
             cell(f"{catalog.SEVERITY_ICONS[spec.severity]} {spec.severity}"),
-            cell("routine" if spec.routine else ""),
-            cell(_origin(spec)),
+            cell(_notes(spec)),
             cell(str(spec.template or "")),
         )
     print_table(table)
@@ -49,6 +48,13 @@ def _learn_from_log() -> None:
 
 def _origin(spec: catalog.KindSpec) -> str:
     return "built-in" if spec.kind in catalog.KIND_METADATA else "registered"
+
+
+def _notes(spec: catalog.KindSpec) -> str:
+    notes = ["routine"] if spec.routine else []
+    if _origin(spec) == "registered":
+        notes.append("registered")
+    return " ".join(notes)
 
 
 def _shape(spec: catalog.KindSpec) -> dict[str, object]:

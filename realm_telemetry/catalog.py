@@ -43,6 +43,7 @@ __all__ = [
     "event_to_dict",
     "is_routine",
     "kinds",
+    "known_kind",
     "learn_kind",
     "register_kind",
     "render",
@@ -76,6 +77,8 @@ _specs: dict[str, KindSpec] = {
     for kind, channel, severity, template in KINDS
 }
 _resolved: dict[str, tuple[str, str]] = dict(KIND_METADATA)
+known_kind: Final = _resolved.get
+"""A kind's (channel, severity), or the default given: `resolve` without arguments to weigh."""
 _templates: dict[str, str | None] = {kind: template for kind, _, _, template in KINDS}
 _learned: set[str] = set()
 

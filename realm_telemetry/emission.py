@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from realm_telemetry import appenders
-from realm_telemetry.catalog import render, resolve
+from realm_telemetry.catalog import UNREGISTERED, known_kind, render, resolve
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError
 from realm_telemetry.once import mistake
 from realm_telemetry.spool.frames import encode_msgpack
@@ -123,7 +123,10 @@ def record(
     if bound.details:
         fields = bound.details | fields
     fields, _ = clean_fields(fields)
-    channel, severity = resolve(kind, channel, severity)
+    if channel is None and severity is None:
+        channel, severity = known_kind(kind, UNREGISTERED)
+    else:
+        channel, severity = resolve(kind, channel, severity)
     if message is None:
         message = render(kind, fields)
     elif message.__class__ is not str:

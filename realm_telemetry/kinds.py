@@ -18,8 +18,11 @@ Error = str | BaseException
 
 
 def _given(fields: dict[str, Any], /, **optional: Any) -> dict[str, Any]:
-    """Return the fields, and those optional arguments that were given."""
-    return fields | {name: value for name, value in optional.items() if value is not None}
+    """Add to a helper's own fields those optional arguments that were given."""
+    for name, value in optional.items():
+        if value is not None:
+            fields[name] = value
+    return fields
 
 
 def job_submitted(job_id: str, job_type: str, priority: int | None = None, **fields: Any) -> Event:

@@ -50,13 +50,15 @@ def clean_fields(fields: dict[str, Any]) -> tuple[dict[str, Any], bool]:
     """
     if len(fields) <= MAX_DETAILS and "" not in fields:
         for value in fields.values():
-            kind = value.__class__
+            kind = type(value)
             if kind is float:
                 if value - value == 0.0:  # not so for NaN and the infinities
                     continue
-            elif kind is str or kind is bool or value is None:  # noqa: SIM114 - shorter apart
-                continue
-            elif kind is int and MIN_INT <= value <= MAX_INT:
+            elif kind is int:
+                # Small first: CPython compares those of one digit three times as fast.
+                if -0x3FFFFFFF < value < 0x3FFFFFFF or MIN_INT <= value <= MAX_INT:
+                    continue
+            elif kind is str or kind is bool or value is None:
                 continue
             break
         else:

@@ -113,7 +113,8 @@ class SpoolWriter:
 
         urgent: warning and error events, which may use the last tenth.
         """
-        size = len(payload) + HEADER_BYTES
+        length = len(payload)
+        size = length + HEADER_BYTES
         while True:
             c = self.cursor
             p = c.pos
@@ -124,7 +125,7 @@ class SpoolWriter:
                     continue
                 return self._drop()
             crc = crc32(payload, (q << 2 | FORMAT_EVENT) % CRC_SEED_PRIME)
-            frame = pack_header(size - HEADER_BYTES, crc, FORMAT_EVENT, q) + payload
+            frame = pack_header(length, crc, FORMAT_EVENT, q) + payload
             s = slice(p, e)
             # One line, no call: see the head of this file.
             if c.pos == p: c.mm[s] = frame; c.pos = e; c.seq = q; return q  # fmt: skip # noqa: E701, E702

@@ -19,9 +19,9 @@ Error = str | BaseException
 
 def _given(fields: dict[str, Any], /, **optional: Any) -> dict[str, Any]:
     """Add to a helper's own fields those optional arguments that were given."""
-    for name, value in optional.items():  # noqa: PERF403 - a dict of its own costs 150 ns
+    for name, value in optional.items():
         if value is not None:
-            fields[name] = value
+            fields[name] = value  # noqa: PERF403 - a dict of its own costs 150 ns
     return fields
 
 

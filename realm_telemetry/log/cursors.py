@@ -56,8 +56,8 @@ def add_dead_letter(
     connection.execute(
         "INSERT INTO realm_dead_letters"
         " (pipeline, exporter, cursor, event_id, reason, time_unix_nano)"
-        " VALUES (?1, ?2, ?3, (SELECT event_id FROM battle_log WHERE id = ?3), ?4, ?5)",
-        (pipeline, exporter, cursor, reason, time_unix_nano),
+        " VALUES (?, ?, ?, (SELECT event_id FROM battle_log WHERE id = ?), ?, ?)",
+        (pipeline, exporter, cursor, cursor, reason, time_unix_nano),
     )
 
 
@@ -65,7 +65,7 @@ def read_dead_letters(connection: sqlite3.Connection, pipeline: str | None) -> l
     """The refused events of one pipeline or of all, oldest first."""
     rows = connection.execute(
         "SELECT pipeline, exporter, cursor, lower(hex(event_id)), reason, time_unix_nano"
-        " FROM realm_dead_letters WHERE ?1 IS NULL OR pipeline = ?1 ORDER BY id",
+        " FROM realm_dead_letters WHERE pipeline = coalesce(?, pipeline) ORDER BY id",
         (pipeline,),
     )
     return [DeadLetter(row[0], row[1], row[2], row[3] or None, row[4], row[5]) for row in rows]

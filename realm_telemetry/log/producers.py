@@ -163,9 +163,9 @@ def record_receipt(
 ) -> None:
     """Note what a producer says of itself; None leaves what is known."""
     connection.execute(
-        "UPDATE realm_producers SET emitted = coalesce(?2, emitted),"
-        " dropped = coalesce(?3, dropped), ended = coalesce(?4, ended) WHERE producer = ?1",
-        (producer, emitted, dropped, ended),
+        "UPDATE realm_producers SET emitted = coalesce(?, emitted),"
+        " dropped = coalesce(?, dropped), ended = coalesce(?, ended) WHERE producer = ?",
+        (emitted, dropped, ended, producer),
     )
 
 

@@ -15,6 +15,7 @@ import realm_telemetry as realm
 
 HOME, ACKNOWLEDGED, WAY, COUNT = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 EXPORTERS = ["battle_log"]
+PAUSE_EVERY = 50
 
 
 def emit_and_write_down(name: str, count: int) -> None:
@@ -23,6 +24,8 @@ def emit_and_write_down(name: str, count: int) -> None:
     for index in range(count):
         event = realm.emit("note", f"{name} {index}", text="x" * (index % 300), index=index)
         os.write(file, f"{event.id}\n".encode())
+        if index % PAUSE_EVERY == PAUSE_EVERY - 1:
+            time.sleep(0.002)  # or a hundred killed producers outrun one shipper
     os.close(file)
 
 
@@ -80,7 +83,7 @@ def end() -> None:
 
 
 def main() -> None:
-    realm.configure(service_name="crash", home=HOME, exporters=EXPORTERS)
+    realm.configure(service_name="crash", home=HOME, exporters=EXPORTERS, max_spool_bytes=4 << 30)
     if WAY in ("fork", "spawn", "forkserver"):
         in_children(WAY)
     elif WAY == "bare_fork":

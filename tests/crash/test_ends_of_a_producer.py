@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from realm_telemetry.shipper.once import ship_once
+from realm_telemetry.shipper.overview import pipeline_directories
 
 SCRIPT = Path(__file__).parent / "acknowledging.py"
 
@@ -30,8 +31,8 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 def ship_all(home: Path) -> None:
     """Wait until the shipper, or we in its place, have everything in the log."""
-    pipelines = list((home / "spool").iterdir())
-    results = ship_once(pipelines, 30)
+    pipelines = pipeline_directories(home / "spool")
+    results = ship_once(pipelines, 60)
     assert all(result.complete for result in results), results
 
 

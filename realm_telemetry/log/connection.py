@@ -92,7 +92,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
                 " Set REALM_HOME to a directory that this user may write."
             ) from error
         connection = sqlite3.connect(
-            path, BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
         try:
             _set_up_writer(connection)
@@ -112,7 +112,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
     with explained(path):
         connection = sqlite3.connect(
             f"file:{_uri_path(path)}?mode=ro",
-            BUSY_TIMEOUT_S,
+            timeout=BUSY_TIMEOUT_S,
             isolation_level=None,
             check_same_thread=False,
             uri=True,

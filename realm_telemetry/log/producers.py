@@ -165,8 +165,13 @@ def record_receipt(
     connection.execute(
         "UPDATE realm_producers SET emitted = coalesce(?, emitted),"
         " dropped = coalesce(?, dropped), ended = coalesce(?, ended) WHERE producer = ?",
-        (emitted, dropped, ended, producer),
+        (_storable(emitted), _storable(dropped), ended, producer),
     )
+
+
+def _storable(number: int | None) -> int | None:
+    """What another host says may use 64 bits; SQLite's integers have a sign."""
+    return None if number is None else min(number, 2**63 - 1)
 
 
 _PRODUCER_COLUMNS: Final = (

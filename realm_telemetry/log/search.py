@@ -124,7 +124,9 @@ class SearchIndex:
     def _open(self) -> sqlite3.Connection:
         check_place(self.search_path)
         make_private_directory(self.search_path.parent)
-        index = sqlite3.connect(self.search_path, 30, isolation_level=None, check_same_thread=False)
+        index = sqlite3.connect(
+            self.search_path, timeout=30, isolation_level=None, check_same_thread=False
+        )
         try:
             index.execute("PRAGMA journal_mode = WAL")
             index.execute("PRAGMA synchronous = NORMAL")

@@ -138,8 +138,8 @@ class WriterThread:
         try:
             self._registrar.settle(writer)
             return self._step(writer)
-        except (LogError, sqlite3.Error, OSError) as error:
-            _logger.warning("Upkeep of the log failed, next try in 30 s: %s", error)
+        except Exception as error:  # noqa: BLE001 - batches must go on being stored
+            _logger.warning("Upkeep of the log failed, next try in 30 s: %r", error)
             return 30.0
 
     def _next_jobs(self, pause_s: float) -> list[_Job] | None:
@@ -165,8 +165,8 @@ class WriterThread:
                     writer.register_kind(kind)
             counts = self._append(writer, jobs)
             self._registrar.settle(writer, ended_only=True)
-        except (LogError, sqlite3.Error, OSError) as error:
-            _logger.error("A batch could not be stored: %s", error)
+        except Exception as error:  # noqa: BLE001 - no batch may end the thread that all others need
+            _logger.error("A batch could not be stored: %r", error)
             message = f"The batch could not be stored: {error}"
             self._on_loop(_fail, futures, ApiError("log_unavailable", message))
         else:

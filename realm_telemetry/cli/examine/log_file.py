@@ -114,7 +114,7 @@ def _gets_turn(lock_path: Path, wait_s: float) -> bool:
 
 
 def _begin_and_undo(path: Path, wait_s: float) -> None:
-    connection = sqlite3.connect(path, wait_s, isolation_level=None)
+    connection = sqlite3.connect(path, timeout=wait_s, isolation_level=None)
     with closing(connection):
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")

@@ -37,7 +37,6 @@ _UNFIT: Final = (
     sqlite3.InterfaceError,
     sqlite3.ProgrammingError,
 )
-_LOOK_FOR_OTHERS_EVERY_S: Final = 10.0
 
 
 class AppendResult(msgspec.Struct, frozen=True):
@@ -65,7 +64,7 @@ class LogWriter:
         self._connection = open_writer(self.path)
         self._lock = WriterLock(self.path)
         self._known = producers.KnownProducers(self._connection)
-        self._look_again_at = 0.0
+        self._schema_version = -1
         try:
             left = 1
             while left:
@@ -238,6 +237,8 @@ class LogWriter:
         return [events[position] for position in fresh], [rows[position] for position in fresh]
 
     def _look_for_other_programs(self) -> None:
-        if time.monotonic() >= self._look_again_at:
-            self._look_again_at = time.monotonic() + _LOOK_FOR_OTHERS_EVERY_S
+        """Another program that makes tables of its own changes the schema's version."""
+        version = self._connection.execute("PRAGMA schema_version").fetchone()[0]
+        if version != self._schema_version:
+            self._schema_version = version
             self._lock.polite = has_foreign_tables(self._connection)

@@ -168,3 +168,15 @@ def test_a_killed_writers_child_does_not_keep_the_lock(path: Path) -> None:
     started = time.monotonic()
     with WriterLock(path):
         assert time.monotonic() - started < 2
+
+
+def test_a_table_made_by_another_program_is_noticed_at_the_next_append(tmp_path: Path) -> None:
+    """From then on the file is left free between turns; a table of ours does not count."""
+    path = tmp_path / "jobs.db"
+    with LogWriter(path) as writer:
+        writer.append([make_event(number=1)])
+        assert not writer._lock.polite
+        with sqlite3.connect(path) as other:
+            other.execute("CREATE TABLE job (id INTEGER PRIMARY KEY)")
+        writer.append([make_event(number=2)])
+        assert writer._lock.polite

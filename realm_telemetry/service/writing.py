@@ -165,10 +165,10 @@ class WriterThread:
                     writer.register_kind(kind)
             counts = self._append(writer, jobs)
             self._registrar.settle(writer, ended_only=True)
-        except Exception as error:  # noqa: BLE001 - no batch may end the thread that all others need
+        except Exception as error:  # noqa: BLE001 - all other batches need this thread
             _logger.error("A batch could not be stored: %r", error)
             message = f"The batch could not be stored: {error}"
-            self._on_loop(_fail, futures, ApiError("log_unavailable", message))
+            self._on_loop(_fail, futures, ApiError(_blame(error), message))
         else:
             self.commits += 1
             # In this order, so that who has the answer finds the events in the live view.
@@ -192,6 +192,12 @@ class WriterThread:
             self._loop.call_soon_threadsafe(call, *arguments)
         except RuntimeError:
             _logger.debug("The event loop was closed before an answer could be given.")
+
+
+def _blame(error: Exception) -> str:
+    """The entry of the error catalogue: the log's trouble, or a mistake of ours."""
+    of_the_log = isinstance(error, LogError | sqlite3.Error | OSError)
+    return "log_unavailable" if of_the_log else "internal_error"
 
 
 def _succeed(answers: list[tuple["asyncio.Future[object]", object]]) -> None:

@@ -11,13 +11,14 @@ import pytest
 import zstandard
 
 from realm_telemetry.errors import ConfigError
+from realm_telemetry.log.writer import LogWriter
 from realm_telemetry.service import RealmServer, ServiceSettings
 from realm_telemetry.service import protocol as protocol_module
 from realm_telemetry.service.access import COOKIE, host_name
 from realm_telemetry.service.throttle import Throttle
-from realm_telemetry.wire import CONTENT_TYPE
+from realm_telemetry.wire import CONTENT_TYPE, BatchProducer, encode_batch
 
-from .conftest import asking, free_ports, post_notes, serving, wait_until
+from .conftest import PRODUCER, asking, free_ports, make_event, post_notes, serving, wait_until
 
 EVENTS = "/api/v1/events"
 NOTE = {"events": [{"kind": "note"}]}
@@ -426,3 +427,25 @@ def test_an_allowed_host_name_is_answered(tmp_path: Path) -> None:
     with serving(settings) as server, asking(server) as client:
         assert client.get("/health", headers={"host": "lab.example:443"}).status_code == 200
         assert client.get("/health", headers={"host": "evil.example"}).status_code == 403
+
+
+@pytest.mark.parametrize("receipt", [{"emitted": 2**63}, {"dropped": 2**64 - 1}])
+def test_a_receipt_beyond_what_the_log_can_hold_does_not_end_the_writer(
+    client: httpx.Client, receipt: dict[str, int]
+) -> None:
+    """The wire has 64 bits without a sign, SQLite has one."""
+    said = BatchProducer(PRODUCER, ended=True, **receipt)
+    headers = {"content-type": CONTENT_TYPE}
+    for number in (1, 2):
+        body = encode_batch([make_event(number)], [said])
+        assert client.post(EVENTS, content=body, headers=headers).status_code == 200
+
+
+def test_a_batch_that_nobody_thought_of_does_not_end_the_writer(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(LogWriter, "append", lambda *_, **__: 1 // 0)
+        answer = client.post(EVENTS, json=NOTE)
+    assert (answer.status_code, answer.json()["error"]) == (500, "internal_error")
+    assert client.post(EVENTS, json=NOTE).status_code == 200

@@ -10,6 +10,7 @@ import msgspec
 
 from realm_telemetry.catalog import KindSpec
 from realm_telemetry.config import Settings
+from realm_telemetry.errors import ConfigError
 from realm_telemetry.once import warn_once
 from realm_telemetry.pipeline.launch import launch, reap
 from realm_telemetry.pipeline.lock import is_held
@@ -18,6 +19,7 @@ from realm_telemetry.pipeline.status import ShipperStatus, read_status
 from realm_telemetry.spool.keeper import Keeper
 from realm_telemetry.spool.place import find_spool_root, spool_roots
 from realm_telemetry.spool.writer import MemoryWriter, SpoolWriter
+from realm_telemetry.values import force_clean
 from realm_telemetry.version import __version__
 
 PIPELINE_VARIABLE: Final = "REALM_PIPELINE"
@@ -170,7 +172,8 @@ class Telemetry:
             "realm.run.id": settings.run_id,
             "realm.rank": int(rank) if rank and rank.isdigit() else rank,
         }
-        return {key: value for key, value in named.items() if value is not None} | settings.resource
+        told = {key: value for key, value in named.items() if value is not None}
+        return force_clean(told | settings.resource)[0]
 
     def _open_spool(self) -> SpoolWriter | MemoryWriter:
         settings = self.settings
@@ -280,7 +283,13 @@ class Telemetry:
         works = status is not None and status.alive(time.time_ns()) and is_held(self.pipeline_dir)
         if not works:
             self._launch_at = now + RELAUNCH_S
-            self._launched.append(launch(self.pipeline_dir))
+            self._launch(self.pipeline_dir)
+
+    def _launch(self, pipeline_dir: Path) -> None:
+        try:
+            self._launched.append(launch(pipeline_dir))
+        except (ConfigError, OSError) as error:  # `flush` and `shutdown` come here too
+            warn_once("no shipper", f"no shipper can be started: {error}")
 
     def _show_error(self, status: ShipperStatus | None) -> None:
         if status is not None and status.error and status.error_number != self._shown_error:

@@ -54,7 +54,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return Path(self.home) / "logs" / f"shipper-{self.pipeline}.log"
 
 
-_encode = msgspec.json.Encoder(order="deterministic").encode
+# Options may be paths; what is no JSON value otherwise is one by its text.
+_encode = msgspec.json.Encoder(order="deterministic", enc_hook=str).encode
 _decode = msgspec.json.Decoder(Manifest).decode
 
 
@@ -79,25 +80,39 @@ def pipeline_id(manifest: Manifest) -> str:
 
 
 def write_manifest(spool_root: Path, manifest: Manifest) -> Path:
-    """Write the manifest into its pipeline's directory, unless it is there; the directory.
+    """Write the manifest into its pipeline's directory, unless a whole one is there; the directory.
 
     Atomic: a reader sees no manifest or a whole one. It holds the token: mode 0600.
     Raises OSError if the spool root cannot be written.
     """
     named = msgspec.structs.replace(manifest, pipeline=manifest.pipeline or pipeline_id(manifest))
     directory = spool_root / named.pipeline
-    path = directory / MANIFEST_NAME
-    if path.exists():
+    if _is_written(directory):
         return directory
     make_private_directory(directory)
-    staging = directory / f".{MANIFEST_NAME}-{os.getpid()}"
-    descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    # Not the pid: containers that share a home have the same ones.
+    staging = directory / f".{MANIFEST_NAME}-{os.urandom(4).hex()}"
     try:
-        os.write(descriptor, _encode(named))
-    finally:
-        os.close(descriptor)
-    staging.replace(path)
+        with open(staging, "xb", opener=_open_private) as file:
+            file.write(_encode(named))
+        staging.replace(directory / MANIFEST_NAME)
+    except BaseException:
+        staging.unlink(missing_ok=True)
+        raise
     return directory
+
+
+def _is_written(directory: Path) -> bool:
+    """Whether the manifest is there and whole: a power failure may leave an empty one."""
+    try:
+        read_manifest(directory)
+    except ConfigError:
+        return False
+    return True
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def read_manifest(pipeline_dir: Path) -> Manifest:

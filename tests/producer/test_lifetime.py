@@ -228,3 +228,45 @@ def test_a_script_of_an_instant_is_shipped_too(tmp_path: Path) -> None:
             pass
         time.sleep(0.05)
     pytest.fail("the event did not reach the log")
+
+
+def test_a_home_that_was_deleted_makes_no_call_raise(tmp_path: Path) -> None:
+    answer, errors = run(
+        tmp_path / "home",
+        "import shutil\n"
+        "t = realm.configure(home=HOME, exporters=['battle_log']); realm.emit('note', 'n')\n"
+        "while not t._launched: time.sleep(0.01)\n"
+        "shutil.rmtree(HOME, ignore_errors=True); shutil.rmtree(HOME, ignore_errors=True)\n"
+        "time.sleep(0.5); shutil.rmtree(HOME, ignore_errors=True); t._launch_at = 0\n"
+        "flushed = realm.flush(0.1); t._launch_at = 0\n"
+        "print(json.dumps([flushed, realm.shutdown(0.1)]))",
+    )
+    assert len(answer) == 2
+    assert "Traceback" not in errors
+
+
+def test_resource_and_options_take_any_value(tmp_path: Path) -> None:
+    """A slip in what describes a program must not keep it from starting."""
+    answer, errors = run(
+        tmp_path,
+        "from pathlib import Path\n"
+        "t = realm.configure(home=HOME, shipper='none', options={'jsonl': {'path': Path('x')}},\n"
+        "    resource={'where': Path('x'), 'odd': chr(0xdc80), 'big': 2**70, 'any': object()})\n"
+        "print(json.dumps([realm.emit('note', 'n').number, t.resource()['where']]))",
+    )
+    assert answer == [1, "x"]
+    assert errors == ""
+
+
+@pytest.mark.parametrize("left", [b"", b'{"version": "0.'])
+def test_a_manifest_that_a_power_failure_left_half_is_written_anew(
+    tmp_path: Path, left: bytes
+) -> None:
+    """Otherwise no shipper of this pipeline could ever start."""
+    code = "t = realm.configure(home=HOME, shipper='none'); print(json.dumps(str(t.pipeline_dir)))"
+    manifest = Path(run(tmp_path, code)[0]) / "manifest.json"
+    whole = json.loads(manifest.read_bytes())
+    manifest.write_bytes(left)
+    run(tmp_path, code)
+    assert json.loads(manifest.read_bytes())["log_path"] == whole["log_path"]
+    assert [path.name for path in manifest.parent.glob(".manifest*")] == []

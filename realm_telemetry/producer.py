@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from realm_telemetry import appenders
 from realm_telemetry.catalog import KindSpec
 from realm_telemetry.config import Settings
 from realm_telemetry.errors import ConfigError
@@ -113,10 +114,14 @@ class Telemetry:
         if self._keeper is not None:
             self._keeper.stop(min(timeout_s, 0.05))
         writer = self.writer
+        if isinstance(writer, SpoolWriter):
+            self._report_drops()
+        # Before the goodbye, which says how many events there are, and before the lock is free:
+        # the shipper deletes the spool of a producer that has ended.
+        appenders.set_current(appenders.Ended(self.producer))
         if isinstance(writer, MemoryWriter):
             writer.close()
             return writer.last_number == 0
-        self._report_drops()
         writer.append_control(
             {"type": "goodbye", "emitted": writer.last_number, "dropped": writer.control.dropped}
         )

@@ -4,6 +4,7 @@ import atexit
 import os
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -115,15 +116,20 @@ def shutdown(timeout_s: float = 2.0) -> bool:
     Called by itself at exit. Returns whether all is known to be delivered.
     """
     global _active
-    with _setting_up:
+    deadline = time.monotonic() + timeout_s
+    lock = _setting_up
+    # Never for ever: a signal handler may come here while its own thread holds the lock.
+    if not lock.acquire(timeout=max(timeout_s, 0.0)):
+        return False
+    try:
         ending, _active = _active, None
         if ending is None:
             return True
         if os.environ.get(PIPELINE_VARIABLE) == ending.inherited():
             del os.environ[PIPELINE_VARIABLE]
-        delivered = ending.shutdown(timeout_s)
-        appenders.set_current(appenders.Ended(ending.producer))
-        return delivered
+        return ending.shutdown(max(deadline - time.monotonic(), 0.0))
+    finally:
+        lock.release()
 
 
 def get_telemetry() -> Telemetry | None:

@@ -270,3 +270,36 @@ def test_a_manifest_that_a_power_failure_left_half_is_written_anew(
     run(tmp_path, code)
     assert json.loads(manifest.read_bytes())["log_path"] == whole["log_path"]
     assert [path.name for path in manifest.parent.glob(".manifest*")] == []
+
+
+def test_a_signal_handler_may_shut_down_during_a_shutdown(tmp_path: Path) -> None:
+    """It waits no longer than its own timeout, and the first one goes on."""
+    answer, _ = run(
+        tmp_path,
+        "import signal\n"
+        "signal.signal(signal.SIGALRM, lambda *_: realm.shutdown(0.2))\n"
+        "t = realm.configure(home=HOME, shipper='none', exit_wait='always')\n"
+        "realm.emit('note', 'n'); signal.setitimer(signal.ITIMER_REAL, 0.3)\n"
+        "print(json.dumps(realm.shutdown(1.0)))",
+    )
+    assert answer is False
+
+
+def test_events_emitted_while_a_thread_shipper_ends_are_counted_as_refused(tmp_path: Path) -> None:
+    """Each event with a number is in the log: none goes to a spool that is about to be deleted."""
+    answer, _ = run(
+        tmp_path,
+        "import sqlite3, threading\n"
+        "realm.configure(home=HOME, exporters=['battle_log'], shipper='thread')\n"
+        "numbers, going = [], True\n"
+        "def work():\n"
+        "    while going: numbers.append(realm.emit('note', 'n').number); time.sleep(0.0005)\n"
+        "thread = threading.Thread(target=work); thread.start(); time.sleep(0.2)\n"
+        "realm.shutdown(3.0); time.sleep(0.05); going = False; thread.join()\n"
+        "log = sqlite3.connect(HOME + '/vault/jobs.db')\n"
+        "stored = log.execute('SELECT COUNT(*) FROM battle_log').fetchone()[0]\n"
+        "print(json.dumps([max(numbers), numbers[-1], stored]))",
+    )
+    last, after, stored = answer
+    assert after == 0
+    assert stored == last

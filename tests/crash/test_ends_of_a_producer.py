@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def ship_all(home: Path) -> None:
 
 def logged(home: Path, what: str = "kind = 'note'") -> Sequence[tuple[str, str]]:
     """(event id, producer) in log order."""
-    with sqlite3.connect(home / "vault" / "jobs.db") as database:
+    with closing(sqlite3.connect(home / "vault" / "jobs.db")) as database:
         return database.execute(
             f"SELECT lower(hex(event_id)), producer FROM battle_log WHERE {what} ORDER BY id"
         ).fetchall()

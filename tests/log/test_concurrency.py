@@ -5,6 +5,7 @@ import os
 import signal
 import sqlite3
 import time
+from contextlib import closing
 from multiprocessing.queues import Queue
 from pathlib import Path
 
@@ -176,7 +177,7 @@ def test_a_table_made_by_another_program_is_noticed_at_the_next_append(tmp_path:
     with LogWriter(path) as writer:
         writer.append([make_event(number=1)])
         assert not writer._lock.polite
-        with sqlite3.connect(path) as other:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("CREATE TABLE job (id INTEGER PRIMARY KEY)")
         writer.append([make_event(number=2)])
         assert writer._lock.polite

@@ -1,6 +1,7 @@
 """Extending the older battle log in place, while older code goes on using it."""
 
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -116,7 +117,8 @@ def test_older_queries_see_new_events(older: sqlite3.Connection) -> None:
 def test_the_documented_query_runs(writer: LogWriter) -> None:
     now = round(datetime.now(UTC).timestamp()) * SECOND
     writer.append([make_event(1, time_unix_nano=now), make_event(2, time_unix_nano=NOW)])
-    found = sqlite3.connect(writer.path).execute(DOCUMENTED_QUERY).fetchall()
+    with closing(sqlite3.connect(writer.path)) as database:
+        found = database.execute(DOCUMENTED_QUERY).fetchall()
     assert found == [("jobs", 1, format_time(now)[:10])]
 
 

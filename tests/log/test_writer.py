@@ -1,6 +1,7 @@
 """Appending to the log."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -136,7 +137,8 @@ def test_webhook_addresses_are_kept_apart_from_the_event(
     assert [row.event.webhooks for row in reader.after(0)] == [(), ()]
     asked = reader.after(0, webhooks=True)
     assert [row.event.webhooks for row in asked] == [(), ("https://example.org/secret",)]
-    rows = sqlite3.connect(writer.path).execute("SELECT * FROM battle_log").fetchall()
+    with closing(sqlite3.connect(writer.path)) as database:
+        rows = database.execute("SELECT * FROM battle_log").fetchall()
     assert "secret" not in repr(rows)
 
 

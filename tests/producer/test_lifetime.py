@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -220,7 +221,7 @@ def test_a_script_of_an_instant_is_shipped_too(tmp_path: Path) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         try:
-            with sqlite3.connect(tmp_path / "vault" / "jobs.db") as database:
+            with closing(sqlite3.connect(tmp_path / "vault" / "jobs.db")) as database:
                 found = database.execute("SELECT COUNT(*) FROM battle_log").fetchone()[0]
             if found == 1:
                 return

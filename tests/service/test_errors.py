@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -149,11 +150,11 @@ def test_log_unavailable(tmp_path: Path) -> None:
     settings = free_ports(tmp_path)
     with serving(settings) as server, asking(server) as client:
         post_notes(client, 1, 1)
-        with sqlite3.connect(settings.log_path) as connection:
+        with closing(sqlite3.connect(settings.log_path, isolation_level=None)) as connection:
             connection.execute("ALTER TABLE battle_log RENAME TO moved")
         check("log_unavailable", client.get("/api/battle_log"))
         check("log_unavailable", client.post(EVENTS, json={"events": [{"kind": "note"}]}))
-        with sqlite3.connect(settings.log_path) as connection:
+        with closing(sqlite3.connect(settings.log_path, isolation_level=None)) as connection:
             connection.execute("ALTER TABLE moved RENAME TO battle_log")
         connection.close()
 

@@ -5,6 +5,7 @@ could not be stored is held here, and nothing more is read until it is.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -20,6 +21,9 @@ from realm_telemetry.shipper.spool import Spool
 MAX_ROWS: Final = 1000
 MIN_ROWS: Final = 100
 MAX_TRANSACTION_S: Final = 0.02
+MAX_UNEXPORTED: Final = 1000
+"""Transactions of one spool that are remembered apart while an exporter lags."""
+
 _MIN_SHARE: Final = 16
 
 Skipped = Mapping[str, Sequence[tuple[int, int]]]
@@ -101,6 +105,9 @@ class Intake:
                 self.unexported.discard(spool)
 
     def _await_export(self, spool: Spool, cursor: int, number: int) -> None:
+        if len(spool.unexported) >= MAX_UNEXPORTED:
+            # An exporter is away, maybe for days. Fewer pairs only tell the producer later.
+            spool.unexported = deque(list(spool.unexported)[1::2])
         spool.unexported.append((cursor, number))
         self.unexported.add(spool)
 

@@ -3,8 +3,10 @@
 import sqlite3
 from pathlib import Path
 
+from realm_telemetry.errors import ExportError
 from realm_telemetry.event import PROCESS_LOST_NUMBER
 from realm_telemetry.log.reader import LogReader
+from realm_telemetry.shipper.intake import Intake
 
 
 def receipts(lab):
@@ -290,3 +292,39 @@ def test_the_log_belongs_to_the_user_alone(lab):
     lab.ship()
     log_file: Path = lab.manifest.shipper_log_path.parent
     assert all(path.stat().st_mode & 0o077 == 0 for path in log_file.iterdir())
+
+
+class Stubborn:
+    """Takes nothing until it is willing."""
+
+    willing = False
+
+    def export_events(self, events):
+        if not self.willing:
+            raise ExportError("not now", retryable=True, retry_after_s=0.05)
+
+
+def test_what_is_remembered_for_an_exporter_that_is_away_is_bounded(
+    make_lab, eventually, monkeypatch
+):
+    """And once it has caught up, the producer learns of its very last event."""
+    monkeypatch.setattr("realm_telemetry.shipper.intake.MAX_UNEXPORTED", 10)
+    lengths = []
+
+    def watched(self, spool, cursor, number, await_export=Intake._await_export):
+        await_export(self, spool, cursor, number)
+        lengths.append(len(spool.unexported))
+
+    monkeypatch.setattr(Intake, "_await_export", watched)
+    lab, exporter = make_lab(exporters=["one"]), Stubborn()
+    producer = lab.producer()
+    control = producer.writer.control
+    lab.start(exporters={"one": exporter})
+    for number in range(1, 41):
+        producer.emit()
+        eventually(lambda number=number: control.stored_number == number)
+    assert len(lengths) >= 40
+    assert (max(lengths), control.exported_number) == (10, 0)
+    exporter.willing = True
+    eventually(lambda: control.exported_number == 40)
+    producer.end()

@@ -169,7 +169,8 @@ class SpoolReader:
                 best, candidate = candidate, best
             if candidate is not None:
                 candidate.mm.close()
-        if best is not None and not self._dead and not _has_frames(best):
+        # Without a frame it may be the loser of a race for its index, unless one follows it.
+        if best is not None and not (self._dead or best.over or _has_frames(best)):
             best.mm.close()
             return None
         return best
@@ -203,7 +204,7 @@ def _open_segment(path: Path) -> _Open | None:
 
 
 def _rank(segment: _Open) -> tuple[int, bool]:
-    return segment.index, not _has_frames(segment)
+    return segment.index, not (segment.over or _has_frames(segment))
 
 
 def _has_frames(segment: _Open) -> bool:
@@ -221,7 +222,9 @@ def _blank(mm: mmap.mmap, start: int) -> bool:
 
 def _next_frame(mm: mmap.mmap, start: int, end: int) -> int | None:
     """The offset of the next whole frame, found by its checksum."""
-    for at in range(start, end - HEADER_BYTES):
+    # A frame begins with its length, so none begins among the zeros at the end.
+    written = start + len(mm[start:end].rstrip(b"\0"))
+    for at in range(start, min(written, end - HEADER_BYTES)):
         length = HEADER.unpack_from(mm, at)[0]
         if 0 < length <= end - at and parse_frame(mm, at, end) is not None:
             return at

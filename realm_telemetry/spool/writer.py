@@ -15,6 +15,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 from zlib import crc32
@@ -83,6 +85,7 @@ class SpoolWriter:
         self.spare: Cursor | None = None
         self.restricted = False
         self._recheck_at = 0.0
+        self._drops = count(1)
         staging = pipeline_dir / f".new-{producer}"
         make_private_directory(staging)
         try:
@@ -173,18 +176,21 @@ class SpoolWriter:
 
     def close(self) -> None:
         """Release the liveness lock; the files belong to the shipper now."""
-        if self.spare is not None and self.spare.path is not None:
-            self.spare.path.unlink(missing_ok=True)
+        spare, self.spare = self.spare, None
+        if spare is not None and spare.path is not None:
+            spare.path.unlink(missing_ok=True)
         self.control.last_number = self.cursor.seq
         self._lock.release()
 
     def _append_synced(self, payload: bytes, urgent: bool = False) -> int:
         number = SpoolWriter.append(self, payload, urgent)
-        self.cursor.mm.flush()
+        with suppress(OSError):  # it is in the spool, and only a power failure could take it
+            self.cursor.mm.flush()
         return number
 
     def _drop(self) -> int:
-        self.control.dropped += 1
+        # Counted in one step: a sum read by two threads would lose what one of them added.
+        self.control.dropped = next(self._drops)
         return DROPPED
 
     def _make_room(self, full: Cursor, size: int, urgent: bool) -> bool:

@@ -333,3 +333,21 @@ def test_the_chosen_spool_comes_before_all_others(tmp_path: Path) -> None:
     roots = place.spool_roots(tmp_path, tmp_path / "mine", {"XDG_RUNTIME_DIR": "/run/user/7"})
     assert roots[:3] == [tmp_path / "mine", tmp_path / "spool", Path("/run/user/7/realm/spool")]
     assert roots[3] == Path("/var/tmp") / f"realm-{os.getuid()}" / "spool"
+
+
+def test_a_segment_that_was_passed_over_empty_does_not_stop_a_live_reader(tmp_path: Path) -> None:
+    """With a small cap an event may be larger than the spare that took over."""
+    writer = SpoolWriter(tmp_path / "pipe", PRODUCER, max_bytes=400_000)
+    reader = SpoolReader(writer.directory, clock=lambda: 1e9)
+    while writer.cursor.pos * 2 <= writer.cursor.hard_end:
+        writer.append(b"x" * 1000)
+    writer.prepare_spare()
+    last = writer.append(b"y" * 60_000)
+    assert writer.cursor.index == 3
+    numbers: list[int] = []
+    for _ in range(4):
+        numbers += [frame.number for frame in reader.read(1000)]
+        reader._rescan_at = 0.0
+    assert numbers == list(range(1, last + 1))
+    reader.close()
+    writer.close()

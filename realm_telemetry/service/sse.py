@@ -181,10 +181,11 @@ class Session:
     async def _replay(self) -> None:
         """Read from the log until the ring holds what comes next."""
         while not self._stream.over and not self._feed.ring.holds_after(self.cursor):
+            # Noted before reading: what the ring gets meanwhile may be too new for the rows.
+            seen = self._feed.ring.watermark
             rows = await self._service.readers.run(
                 lambda reader: reader.after(self.cursor, REPLAY_ROWS)
             )
-            seen = self._feed.ring.watermark
             # What the tail has not brought yet will come through the ring.
             rows = [row for row in rows if row.cursor <= seen]
             if not rows:

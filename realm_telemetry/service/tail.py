@@ -66,19 +66,24 @@ class Tail:
         self._timer = self._loop.call_later(delay_s, self._poll)
 
     def _poll(self) -> None:
-        delay_s = self._poll_s
+        delay_s = _PAUSE_AFTER_ERROR_S
         try:
-            version = self._reader.data_version()
-            if version != self._version and not self._read():
-                # Kept only now: a commit between the two shows as a new version next time.
-                self._version = version
-            elif version != self._version:
-                delay_s = 0.0
+            delay_s = self._look()
             self.error = None
         except (sqlite3.Error, LogError) as error:
             self._report(error)
-            delay_s = _PAUSE_AFTER_ERROR_S
-        self._again(delay_s)
+        finally:
+            # Whatever went wrong: a tail that stands still would show nothing for ever.
+            self._again(delay_s)
+
+    def _look(self) -> float:
+        """Take what is new; seconds until the next look."""
+        version = self._reader.data_version()
+        if version != self._version and self._read():
+            return 0.0
+        # Kept only now: a commit between the two shows as a new version next time.
+        self._version = version
+        return self._poll_s
 
     def _read(self) -> bool:
         """Take one batch; whether there may be more."""

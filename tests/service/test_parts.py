@@ -1,16 +1,20 @@
 """Ring, view, coalescer, live view and throttle: each by itself."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from realm_telemetry.log.reader import LogReader
 from realm_telemetry.log.rows import LogRow
+from realm_telemetry.log.writer import LogWriter
 from realm_telemetry.service.coalesce import Coalescer, thin_batch
 from realm_telemetry.service.live import LiveView
 from realm_telemetry.service.ring import Ring
+from realm_telemetry.service.tail import Tail
 from realm_telemetry.service.view import MAX_PIECE_BYTES, View, join_pieces
 
 from .conftest import make_event
@@ -156,3 +160,27 @@ def test_the_live_view_is_bounded_by_routine_series() -> None:
 @given(st.lists(st.binary(max_size=40_000), max_size=20))
 def test_pieces_join_to_the_whole(frames: list[bytes]) -> None:
     assert b"".join(join_pieces(frames)) == b"".join(frames)
+
+
+@pytest.mark.anyio
+async def test_a_tail_goes_on_after_a_fault_that_nobody_thought_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realm_telemetry.service.tail._PAUSE_AFTER_ERROR_S", 0.01)
+    failed, taken = asyncio.Event(), asyncio.Queue[int]()
+    asyncio.get_running_loop().set_exception_handler(lambda *_: failed.set())
+
+    def take(rows: Sequence[LogRow]) -> None:
+        if not failed.is_set():
+            raise ZeroDivisionError
+        taken.put_nowait(rows[-1].cursor)
+
+    with LogWriter(tmp_path / "log.db") as writer, LogReader(tmp_path / "log.db") as reader:
+        tail = Tail(reader, 0, [take], 0.001)
+        tail.start()
+        async with asyncio.timeout(10):
+            writer.append([make_event(1)])
+            await failed.wait()
+            writer.append([make_event(2)])
+            assert await taken.get() == 2
+        tail.stop()

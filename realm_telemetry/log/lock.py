@@ -6,6 +6,7 @@ import struct
 import threading
 import time
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -61,15 +62,19 @@ class WriterLock:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            lock = self._files[0]
             if self.polite:
-                now = time.monotonic_ns()
-                due = now - self._rested_ns >= _BETWEEN_GAPS_NS
-                rested = now + _GAP_NS if due else self._rested_ns
-                os.pwrite(lock, _WORDS.pack(rested, now), 0)
-            fcntl.flock(lock, fcntl.LOCK_UN)
+                with suppress(OSError):  # a full disk: what was committed is, and others wait
+                    self._note_gap()
+            fcntl.flock(self._files[0], fcntl.LOCK_UN)
         finally:
             self._thread_lock.release()
+
+    def _note_gap(self) -> None:
+        """Leave word to the next writer of when the file was released, or is to rest."""
+        now = time.monotonic_ns()
+        due = now - self._rested_ns >= _BETWEEN_GAPS_NS
+        rested = now + _GAP_NS if due else self._rested_ns
+        os.pwrite(self._files[0], _WORDS.pack(rested, now), 0)
 
     def close(self) -> None:
         """Give the lock files' descriptors back; the next use opens them again."""

@@ -1,5 +1,7 @@
 """Several processes write to one log, and an older program to its own tables in the file."""
 
+import errno
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -181,3 +183,24 @@ def test_a_table_made_by_another_program_is_noticed_at_the_next_append(tmp_path:
             other.execute("CREATE TABLE job (id INTEGER PRIMARY KEY)")
         writer.append([make_event(number=2)])
         assert writer._lock.polite
+
+
+def test_a_full_disk_leaves_no_writer_lock_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was committed is: the note for the next writer is not worth an error, or its turn."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    first, second = WriterLock(tmp_path / "log.db"), WriterLock(tmp_path / "log.db")
+    first.polite = True
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with first:
+            pass
+    with (tmp_path / "log.db-writer.lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with second:
+        first.close()
+    second.close()

@@ -87,7 +87,11 @@ class KnownProducers:
 
     def register(self, info: ProducerInfo) -> None:
         """Add a producer, or renew what it says of itself; its numbers stay."""
-        done = self._numbers_in_rows(info.producer)
+        self.refresh()
+        # Only of a new producer: a later shipper's word of one would read millions of rows here.
+        done = self.done(info.producer)
+        if done is None:
+            done = self._numbers_in_rows(info.producer)
         self._connection.execute(
             "INSERT INTO realm_producers"
             " (producer, pipeline, resource_json, history, clock_offset_ns, done, stored)"

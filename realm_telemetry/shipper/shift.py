@@ -71,8 +71,8 @@ class Shift:
 
     @property
     def producers(self) -> set[str]:
-        """The producers whose spools were seen."""
-        return {spool.producer for spool in self._spools}
+        """The producers whose spools were seen, those that cannot be opened among them."""
+        return {spool.producer for spool in self._spools} | self._spools.unopened
 
     def turn(self) -> int:
         """Store and settle what there is; how much was moved."""

@@ -123,6 +123,15 @@ class Shipper:
         heartbeat = Heartbeat(page)
         self._report.show_on(page)
         self._report.info(f"ships pipeline {self.manifest.pipeline} to {self.manifest.log_path}")
+        try:
+            self._work()
+        finally:
+            heartbeat.stop()
+            self._report.show_on(None)
+            self._report.info("leaves")
+            page.leave()
+
+    def _work(self) -> None:
         shift = self._new_shift()
         try:
             while not self._stopping:
@@ -141,10 +150,6 @@ class Shipper:
             self._seen |= shift.producers
         finally:
             shift.close(STOP_S)
-            heartbeat.stop()
-            self._report.show_on(None)
-            self._report.info("leaves")
-            page.leave()
 
     def _new_shift(self) -> Shift:
         return Shift(

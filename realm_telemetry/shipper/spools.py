@@ -32,6 +32,7 @@ class Spools:
 
     on_damage: told of bytes that do not check.
     on_trouble: told (directory, error) of a spool that cannot be opened; it is tried again.
+    unopened: the producers of those.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Spools:
         self._pipeline_dir = pipeline_dir
         self._on_damage = on_damage
         self._on_trouble = on_trouble
+        self.unopened: set[str] = set()
         self._by_producer: dict[str, Spool] = {}
         self._seen_mtime_ns = 0
         self._rescan_at_s = 0.0
@@ -118,12 +120,14 @@ class Spools:
 
     def _scan(self) -> list[Spool]:
         found = []
+        self.unopened.clear()
         for directory in spool_directories(self._pipeline_dir):
             if directory.name in self._by_producer:
                 continue
             try:
                 spool = Spool(directory, self._on_damage)
             except OSError as error:
+                self.unopened.add(directory.name)
                 self._on_trouble(directory, error)
                 continue
             self._by_producer[spool.producer] = spool

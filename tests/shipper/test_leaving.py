@@ -263,3 +263,16 @@ def test_a_problem_is_told_once_and_its_end_too(tmp_path):
     text = (tmp_path / "log").read_text()
     assert [text.count(part) for part in ("a is broken", "b works", "a works")] == [1, 1, 1]
     page.leave()
+
+
+def test_a_spool_that_cannot_be_opened_does_not_keep_a_shipper_for_ever(lab):
+    """Left by a run as another user, say; it waits, and each shipper that comes tries it again."""
+    left = lab.pipeline_dir / ("ab" * 8)
+    left.mkdir()
+    (left / "control").mkdir()
+    producer = lab.producer()
+    producer.emit()
+    producer.end()
+    assert lab.start().join() is True
+    assert lab.numbers(producer.id) == [1]
+    assert f"the spool {left} cannot be read" in lab.log_text()

@@ -7,13 +7,13 @@ two shippers could each lock a file of that name.
 
 import fcntl
 import os
-import struct
 import threading
 from pathlib import Path
 from typing import Final
 
+from realm_telemetry.spool.liveness import is_locked
+
 LOCK_NAME: Final = "shipper.lock"
-_FLOCK = struct.Struct("hhqqi")  # struct flock: type, whence, start, len, pid
 _held: Final[dict[str, int]] = {}
 """The locks of this process: path -> pid, so that a forked child does not take them for its own."""
 # Record locks do not hold off threads of the same process, and closing a descriptor drops them.
@@ -50,7 +50,7 @@ def is_held(pipeline_dir: Path) -> bool:
     """Whether a shipper runs for this pipeline; asks without taking the lock."""
     path = os.path.realpath(pipeline_dir / LOCK_NAME)
     with _mutex:
-        return _is_own(path) or _is_locked(path)
+        return _is_own(path) or is_locked(path)
 
 
 def _is_own(path: str) -> bool:
@@ -68,19 +68,6 @@ def _lock(path: str) -> ShipperLock | None:
         os.close(descriptor)
         raise
     return ShipperLock(path, descriptor)
-
-
-def _is_locked(path: str) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, question)
-    finally:
-        os.close(descriptor)
-    return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
 
 
 def _renew_mutex() -> None:

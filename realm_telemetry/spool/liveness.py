@@ -39,10 +39,16 @@ def is_alive(directory: Path) -> bool:
     A producer of this process is answered without opening its file: closing that would drop
     the lock. Others are asked by F_GETLK, which takes no lock that a starting one could meet.
     """
-    if directory.name in _own:
-        return True
+    return directory.name in _own or is_locked(directory / LOCK_NAME)
+
+
+def is_locked(path: str | Path) -> bool:
+    """Whether another process holds a POSIX lock on a file; False where there is no file.
+
+    Opens and closes the file, which drops a lock of this process's own.
+    """
     try:
-        descriptor = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return False
     try:

@@ -51,14 +51,11 @@ class LogReader:
         self._threads = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
-        with self._snapshot() as connection:
-            version = read_version(connection)
-            if version < SCHEMA_VERSION:
-                raise LogError(
-                    f"the log {self.path} has not been brought up to date (schema {version} of"
-                    f" {SCHEMA_VERSION}). Start a process that writes to it, or: realm doctor"
-                )
-            self.log_id: str = read_log_id(connection)
+        try:
+            self.log_id = self._read_log_id()
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -201,6 +198,16 @@ class LogReader:
         """
         with explained(self.path):
             return int(self._connection().execute("PRAGMA data_version").fetchone()[0])
+
+    def _read_log_id(self) -> str:
+        with self._snapshot() as connection:
+            version = read_version(connection)
+            if version < SCHEMA_VERSION:
+                raise LogError(
+                    f"the log {self.path} has not been brought up to date (schema {version} of"
+                    f" {SCHEMA_VERSION}). Start a process that writes to it, or: realm doctor"
+                )
+            return read_log_id(connection)
 
     @contextmanager
     def _snapshot(self) -> Iterator[sqlite3.Connection]:

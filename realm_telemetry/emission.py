@@ -21,6 +21,8 @@ from realm_telemetry.values import (
     clean_fields,
     fit_event,
     make_safe,
+    text_or_none,
+    to_json_value,
 )
 
 _URGENT: Final = frozenset(("warning", "error"))
@@ -79,8 +81,8 @@ def emit_in_full(
     if details is not None:
         fields = _joined(details, fields)
     kind, channel, severity = _checked(kind, channel, severity)
-    requested = () if webhooks is None else tuple(webhooks)
-    return record(kind, message, fields, channel, severity, hero_id, campaign_id, source, requested)
+    about = (text_or_none(hero_id), text_or_none(campaign_id), text_or_none(source))
+    return record(kind, message, fields, channel, severity, *about, _addresses(webhooks))
 
 
 # Matching a keyword that ends up in **fields against many named parameters costs CPython 100 ns
@@ -130,7 +132,7 @@ def record(
     if message is None:
         message = render(kind, fields)
     elif message.__class__ is not str:
-        message = str(message)
+        message = _shown(message)
     trace_id, span_id, trace_flags = None, None, 0
     if "opentelemetry.trace" in modules:
         trace_id, span_id, trace_flags = _trace_context()
@@ -179,10 +181,10 @@ def bound(
     outer = _bound.get() or _base
     details, _ = clean_details(fields)
     inner = Bound(
-        hero_id or outer.hero_id,
-        campaign_id or outer.campaign_id,
-        run_id or outer.run_id,
-        source or outer.source,
+        text_or_none(hero_id) or outer.hero_id,
+        text_or_none(campaign_id) or outer.campaign_id,
+        text_or_none(run_id) or outer.run_id,
+        text_or_none(source) or outer.source,
         {**(outer.details or {}), **details},
     )
     token = _bound.set(inner)
@@ -210,8 +212,9 @@ def _checked(
     kind: Any, channel: str | None, severity: str | None
 ) -> tuple[str, str | None, str | None]:
     if not isinstance(kind, str) or not kind:
-        mistake(InvalidEventError(f"kind must be text that is not empty, got {kind!r}"))
-        kind = str(kind) or "unnamed"
+        shown = to_json_value(kind)
+        mistake(InvalidEventError(f"kind must be text that is not empty, got {shown!r}"))
+        kind = text_or_none(kind) or "unnamed"
     if channel is not None and channel not in CHANNELS:
         mistake(InvalidEventError(f"channel {channel!r} is none of {', '.join(CHANNELS)}"))
         channel = None
@@ -219,6 +222,26 @@ def _checked(
         mistake(InvalidEventError(f"severity {severity!r} is none of {', '.join(SEVERITIES)}"))
         severity = None
     return str(kind), channel, severity
+
+
+def _addresses(webhooks: Any) -> tuple[str, ...]:
+    if webhooks is None:
+        return ()
+    if isinstance(webhooks, str):
+        return (webhooks,)
+    if isinstance(webhooks, Sequence):
+        return tuple(str(to_json_value(address)) for address in webhooks)
+    problem = f"webhooks must be a list of addresses, got {type(webhooks).__name__}"
+    mistake(InvalidEventError(problem))
+    return ()
+
+
+def _shown(message: Any) -> str:
+    """What a message that is not text says."""
+    try:
+        return str.__str__(str(message))
+    except Exception:  # noqa: BLE001 - a value's own code may raise anything
+        return str(to_json_value(message))
 
 
 def _trace_context() -> tuple[str | None, str | None, int]:

@@ -35,6 +35,7 @@ __all__ = [
     "force_clean",
     "make_safe",
     "safe_text",
+    "text_or_none",
     "to_json_value",
 ]
 
@@ -104,13 +105,14 @@ def force_clean(details: Mapping[Any, Any]) -> tuple[dict[str, Any], bool]:
 def make_safe(event: Event) -> Event:
     """Return the event with every field fit to be encoded, within MAX_EVENT_BYTES."""
     texts = {
-        name: _text_or_none(getattr(event, name)) for name in ("kind", "message", *CONTEXT_FIELDS)
+        name: text_or_none(getattr(event, name)) for name in ("kind", "message", *CONTEXT_FIELDS)
     }
     webhooks = tuple(str(to_json_value(address)) for address in event.webhooks)
     details, _ = force_clean(event.details)
     return fit_event(msgspec.structs.replace(event, details=details, webhooks=webhooks, **texts))
 
 
-def _text_or_none(value: Any) -> str | None:
+def text_or_none(value: Any) -> str | None:
+    """Return a value as text, None as it is. Never raises."""
     converted = to_json_value(value)
     return converted if converted is None or isinstance(converted, str) else str(converted)

@@ -170,6 +170,48 @@ def test_outside_pytest_a_mistake_warns_once_and_records(
     assert "test_emit.py" in warning
 
 
+def test_ids_that_are_no_text_become_text(producer: realm.Telemetry) -> None:
+    """People number their heroes and runs; the log has text for both."""
+    own = realm.emit("note", "n", hero_id=7, campaign_id=0, source=Path("a"))  # type: ignore[arg-type]
+    with realm.bound(hero_id=8, campaign_id=9, run_id=10, source=11):  # type: ignore[arg-type]
+        inherited = realm.emit("note", "n")
+    assert (own.hero_id, own.campaign_id, own.source) == ("7", "0", "a")
+    assert (inherited.hero_id, inherited.campaign_id) == ("8", "9")
+    assert (inherited.run_id, inherited.source) == ("10", "11")
+    assert spooled(producer) == [own, inherited]
+
+
+def test_webhooks_may_be_one_address_and_are_always_text(producer: realm.Telemetry) -> None:
+    """One address is not taken for a list of letters."""
+    single = realm.emit("note", "n", webhooks="https://example.org/hook")
+    odd = realm.emit("note", "n", webhooks=[5])  # type: ignore[list-item]
+    assert single.webhooks == ("https://example.org/hook",)
+    assert odd.webhooks == ("5",)
+    assert spooled(producer) == [single, odd]
+    with pytest.raises(realm.InvalidEventError, match="webhooks must be a list"):
+        realm.emit("note", "n", webhooks=5)  # type: ignore[arg-type]
+
+
+class Unshowable:
+    def __repr__(self) -> str:
+        raise RuntimeError("not shown")
+
+
+def test_what_cannot_be_shown_is_recorded_all_the_same(
+    producer: realm.Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As kind, message or id; a value's own code may raise anything."""
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")
+    stand_in = "<Unshowable that cannot be shown>"
+    events = [
+        realm.emit(Unshowable(), "n"),  # type: ignore[arg-type]
+        realm.emit("note", Unshowable()),  # type: ignore[arg-type]
+        realm.emit("note", "n", hero_id=Unshowable()),  # type: ignore[arg-type]
+    ]
+    assert (events[0].kind, events[1].message, events[2].hero_id) == (stand_in,) * 3
+    assert spooled(producer) == events
+
+
 def test_an_unknown_kind_is_recorded_as_system_info(producer: realm.Telemetry) -> None:
     """Never refused."""
     event = realm.emit("what_is_this", x=1)

@@ -28,7 +28,6 @@ SERVICE_FIELDS: Final = (
     "stopped_at",
     "producer",
 )
-NOTICE_FIELDS: Final = ("id", "timestamp", "kind", "channel", "message", "source")
 FIELDS: Final = ("mode", "previous_mode", "mode_at", "config_path", "config_at")
 
 TALLIES: Final = {

@@ -85,10 +85,7 @@ def backfill_step(connection: sqlite3.Connection, max_rows: int) -> int:
 
     To be called inside a write transaction. Returns how many rows are left to look at.
     """
-    left = connection.execute(
-        "SELECT value FROM realm_meta WHERE key = 'older_rows_below'"
-    ).fetchone()
-    below = int(left[0]) if left else 0
+    below = _unfilled_below(connection)
     if below <= 1:
         return 0
     log_id = connection.execute("SELECT value FROM realm_meta WHERE key = 'log_id'").fetchone()[0]
@@ -104,3 +101,15 @@ def backfill_step(connection: sqlite3.Connection, max_rows: int) -> int:
     )
     connection.execute("UPDATE realm_meta SET value = ? WHERE key = 'older_rows_below'", (first,))
     return max(first - 1, 0)
+
+
+def are_unfilled(connection: sqlite3.Connection) -> bool:
+    """Whether older rows are left that pages and counts do not see yet."""
+    return _unfilled_below(connection) > 1
+
+
+def _unfilled_below(connection: sqlite3.Connection) -> int:
+    left = connection.execute(
+        "SELECT value FROM realm_meta WHERE key = 'older_rows_below'"
+    ).fetchone()
+    return int(left[0]) if left else 0

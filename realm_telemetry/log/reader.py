@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+
+import msgspec
 
 from realm_telemetry.catalog import KindSpec
 from realm_telemetry.errors import LogError
@@ -19,6 +21,7 @@ from realm_telemetry.log.histogram import Histogram, histogram
 from realm_telemetry.log.inserts import last_cursor
 from realm_telemetry.log.kinds import read_kinds
 from realm_telemetry.log.migrations import SCHEMA_VERSION, read_log_id, read_version
+from realm_telemetry.log.older import are_unfilled
 from realm_telemetry.log.pages import Page, export_rows, read_page
 from realm_telemetry.log.producers import (
     ProducerInfo,
@@ -29,6 +32,8 @@ from realm_telemetry.log.producers import (
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.search import SearchIndex
 from realm_telemetry.log.summary import summary
+
+Counted = TypeVar("Counted", Page, Histogram)
 
 
 class LogReader:
@@ -74,7 +79,8 @@ class LogReader:
     def page(self, filters: Filters, as_of: int | None = None, *, count: bool = True) -> Page:
         """One page of history. count=False leaves the total out where it would take work."""
         with self._snapshot() as connection:
-            return read_page(connection, filters, as_of, self._search, self.log_id, count=count)
+            page = read_page(connection, filters, as_of, self._search, self.log_id, count=count)
+            return _with_more(page) if are_unfilled(connection) else page
 
     def export(self, filters: Filters, as_of: int | None = None) -> Iterator[LogRow]:
         """All rows that the filters want, newest first, in short transactions."""
@@ -88,7 +94,8 @@ class LogReader:
         with self._snapshot() as connection:
             highest = last_cursor(connection)
             as_of = highest if as_of is None else min(as_of, highest)
-            return histogram(connection, filters, buckets, as_of, self._clock_ns(), self._search)
+            bars = histogram(connection, filters, buckets, as_of, self._clock_ns(), self._search)
+            return _with_more(bars) if are_unfilled(connection) else bars
 
     def channels(self, since_ns: int | None = None) -> dict[str, dict[str, int]]:
         """What happened since a time, by channel and severity."""
@@ -222,3 +229,8 @@ class LogReader:
             with self._lock:
                 self._connections.append(connection)
         return connection
+
+
+def _with_more(counted: Counted) -> Counted:
+    """The same, but said to be incomplete."""
+    return msgspec.structs.replace(counted, relation="gte")

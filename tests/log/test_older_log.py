@@ -70,6 +70,19 @@ def test_rows_are_filled_in_steps_newest_first(older: sqlite3.Connection) -> Non
         assert reader.channels() == {"jobs": {"info": 25}}
 
 
+def test_totals_are_at_least_until_all_older_rows_are_filled(older: sqlite3.Connection) -> None:
+    for number in range(25):
+        older.execute(OLDER_INSERT, older_row(f"2025-11-29T00:00:{number:02d}Z"))
+    older.commit()
+    with LogWriter(path_of(older)) as writer, LogReader(writer.path) as reader:
+        seen = []
+        for _ in range(3):
+            writer.backfill_step(10)
+            page, bars = reader.page(Filters()), reader.histogram(Filters())
+            seen.append((page.total, page.relation, bars.total, bars.relation))
+        assert seen == [(10, "gte", 10, "gte"), (20, "gte", 20, "gte"), (25, "eq", 25, "eq")]
+
+
 def test_older_code_inserts_while_we_run(older: sqlite3.Connection) -> None:
     with LogWriter(path_of(older)) as writer, LogReader(writer.path) as reader:
         writer.append([make_event(1)])

@@ -13,7 +13,7 @@ from realm_telemetry.emission import emit
 from realm_telemetry.messages import render_forgivingly
 from realm_telemetry.once import warn_once
 from realm_telemetry.values import clean_details
-from realm_telemetry.wrapping import check_target, wrap
+from realm_telemetry.wrapping import check_name, check_target, wrap
 
 _MAX_TRACEBACK_CHARS: Final = 8_000
 """The end of a longer traceback is kept: it is nearest to the error."""
@@ -40,8 +40,9 @@ def emits(
     on_error: the kind to emit, with `error` and `error_type`, if the function raises; the
         exception goes on as it is.
     A function that raises, and a generator closed early, emit nothing else. Goes below
-    @staticmethod, @classmethod and @property; above them it raises TypeError.
+    @staticmethod, @classmethod and @property; above them it raises TypeError, as without a kind.
     """
+    check_name(kind, '@emits("checkpoint_saved")')
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         check_target(function, kind)
@@ -121,7 +122,7 @@ def _emit_details(
 ) -> None:
     """Emit an event of these details; hero_id and campaign_id among them are the event's own."""
     for name in ("hero_id", "campaign_id"):
-        if isinstance(details.get(name), str):
+        if isinstance(details.get(name), str | int):
             settings[name] = details.pop(name)
     if message is not None:
         details, _ = clean_details(details)
@@ -144,6 +145,7 @@ class lifecycle:  # noqa: N801 - used like a function: a context, an async conte
     """
 
     def __init__(self, name: str, /, **fields: Any) -> None:
+        check_name(name, 'lifecycle("job")')
         self._name = name
         self._fields = {key: value for key, value in fields.items() if value is not None}
         self._results: dict[str, Any] = {}

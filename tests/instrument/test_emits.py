@@ -327,6 +327,21 @@ def test_what_is_no_function_is_refused(target):
         emits("note")(target)
 
 
+def test_a_bare_decorator_is_an_error_that_says_so():
+    with pytest.raises(TypeError, match=r'A name has to be given: @emits\("checkpoint_saved"\)'):
+        emits(print)
+
+
+def test_a_numbered_hero_is_the_events_own(emitted):
+    @emits("note")
+    def call(hero_id, campaign_id):
+        return None
+
+    call(7, 0)
+    assert (emitted[0].hero_id, emitted[0].campaign_id) == ("7", "0")
+    assert details(emitted[0]) == {}
+
+
 def test_name_signature_and_docstring_stay():
     @emits("note")
     def documented(step: int, *, path: str = "x") -> bool:

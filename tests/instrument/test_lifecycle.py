@@ -151,6 +151,11 @@ def test_a_recursive_function_nests(emitted):
     assert kinds(emitted) == ["job_started"] * 2 + ["job_completed"] * 2
 
 
+def test_a_bare_decorator_is_an_error_that_says_so():
+    with pytest.raises(TypeError, match=r'A name has to be given: lifecycle\("job"\)'):
+        lifecycle(print)
+
+
 def test_the_wrong_order_of_decorators_is_an_error_that_says_so():
     with pytest.raises(TypeError, match="Put @staticmethod first"):
         lifecycle("job")(staticmethod(lambda: None))

@@ -55,6 +55,8 @@ def emit(
     Prints the event id. The event is safe once the id is printed; it reaches the log
     by the shipper, which is started if none runs.
     """
+    if not kind.strip():
+        raise click.UsageError("KIND is empty.")
     if "=" in kind:
         raise click.UsageError(f"KIND is missing: {kind!r} is a detail.")
     details, given = parse_words(words)

@@ -82,7 +82,7 @@ def test_an_unknown_kind_is_taken_and_a_misspelt_one_remarked_on(home: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "words", [("step=1",), ("note", "severity=loud"), ("note", "--channel", "x")]
+    "words", [("",), ("step=1",), ("note", "severity=loud"), ("note", "--channel", "x")]
 )
 def test_a_mistake_is_refused_before_anything_is_emitted(
     words: tuple[str, ...], home: Path, invoke: Invoke

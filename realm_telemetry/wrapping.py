@@ -85,7 +85,9 @@ def _wrap_async_generator(function: Any, begin: Begin) -> Any:
 def check_name(name: object, example: str) -> None:
     """Raise TypeError for a bare decorator, which is handed the function in place of a name."""
     if callable(name):
-        raise TypeError(f"A name has to be given: {example}, not the bare decorator on {name!r:.80}.")
+        raise TypeError(
+            f"A name has to be given: {example}, not the bare decorator on {name!r:.80}."
+        )
 
 
 def check_target(target: object, kind: str) -> None:

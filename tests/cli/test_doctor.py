@@ -67,6 +67,15 @@ def test_a_home_that_is_a_file_is_a_problem(home: Path, monkeypatch: pytest.Monk
     assert found["home"]["level"] == "problem"
 
 
+def test_a_service_that_could_not_start_is_a_problem(home: Path) -> None:
+    home.mkdir(exist_ok=True)
+    (home / "realm.toml").write_text("[service]\nretention_dys = 3\n")
+    code, found = examine("--no-round-trip")
+    assert code == 1
+    assert "retention_dys" in found["service settings"]["message"]
+    assert found["service settings"]["fix"] == "docs/http-api.md lists the settings."
+
+
 def test_a_corrupt_log_is_a_problem_that_all_the_path_shows(home: Path) -> None:
     (home / "vault").mkdir()
     (home / "vault" / "jobs.db").write_bytes(b"no database at all" * 100)

@@ -1,9 +1,25 @@
-"""The RealmService: does it answer, and is it of this log."""
+"""The RealmService: can it start, does it answer, and is it of this log."""
 
 from collections.abc import Iterator
 
 from realm_telemetry.cli.examine.finding import Finding, Subject
 from realm_telemetry.client import RealmClient, ServiceError, ServiceUnreachableError
+from realm_telemetry.errors import ConfigError
+
+
+def check_service_settings(subject: Subject) -> Iterator[Finding]:
+    """The table `[service]` of realm.toml, which shippers take the log's limits from too."""
+    if not subject.settings.service:
+        return
+    try:
+        from realm_telemetry.service import ServiceSettings
+    except ModuleNotFoundError:  # a plain install, which has no service
+        return
+    try:
+        ServiceSettings.of(subject.settings)
+    except ConfigError as error:
+        message = f"{error.setting}: {error.problem}"
+        yield Finding("service settings", "problem", message, error.fix)
 
 
 def check_service(subject: Subject) -> Iterator[Finding]:

@@ -284,9 +284,9 @@ class Telemetry:
         now = time.monotonic()
         if self.settings.shipper != "process" or now < self._launch_at:
             return
-        # A shipper that hangs beats no more; one that was killed may have beaten just before.
-        works = status is not None and status.alive(time.time_ns()) and is_held(self.pipeline_dir)
-        if not works:
+        # The lock alone decides: a killed shipper may have beaten just before, and one that is
+        # stopped keeps the lock, so that another could do nothing.
+        if not is_held(self.pipeline_dir):
             self._launch_at = now + RELAUNCH_S
             self._launch(self.pipeline_dir)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -10,6 +11,8 @@ from realm_telemetry.cli.problems import EXIT_PROBLEM
 from realm_telemetry.cli.terminal import counted, json_document, line
 from realm_telemetry.shipper.once import ShipResult, ship_once
 from realm_telemetry.shipper.overview import PipelineStatus, pipeline_status
+
+_SHOWN_LETTERS: Final = 5
 
 
 @command(
@@ -76,6 +79,9 @@ def describe(pipeline: PipelineStatus) -> list[str]:
         lines.append(f"    {spool.producer} {state}: {', '.join(told) or 'all shipped'}")
     for name, lag in pipeline.lag.items():
         lines.append(f"  {name}: at cursor {pipeline.cursors[name]}, {counted(lag, 'row')} behind")
+    if pipeline.dead_letters:
+        lines.append(f"  {counted(len(pipeline.dead_letters), 'dead letter')}, the last of them:")
+        lines += [f"    {letter}" for letter in pipeline.dead_letters[-_SHOWN_LETTERS:]]
     if pipeline.error:
         lines.append(f"  error: {pipeline.error}")
     return lines

@@ -53,10 +53,14 @@ class Registrar:
 
 
 def _info(producer: BatchProducer) -> ProducerInfo:
+    """A producer of another host: of no pipeline here, and its history is what this log is for.
+
+    Two hosts set up alike share a pipeline's id; an exporter of this host's must not take the
+    other's events for its own.
+    """
     return ProducerInfo(
         producer=producer.producer,
-        pipeline=producer.pipeline,
+        pipeline=f"remote/{producer.pipeline}",
         resource=producer.resource,
-        history=producer.history,
         clock_offset_ns=producer.clock_offset_ns,
     )

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
@@ -152,6 +153,20 @@ class Deliveries:
         self._save_at_s = now_s + SAVE_EVERY_S
         for name, cursor in moved.items():
             self._save_cursor(name, cursor)
+
+    def forget(self) -> None:
+        """Drop the cursors of a pipeline that is done: retention waits for what it finds there.
+
+        The next shipper of the pipeline begins at the log's end, which is the same by then.
+        """
+        pipeline = self._manifest.pipeline
+
+        def drop(log: LogWriter) -> None:
+            for delivery in self._deliveries:
+                log.drop_cursor(pipeline, delivery.name)
+
+        with suppress(LogUnavailableError):
+            self._log.write(drop)
 
     @property
     def unburied(self) -> bool:

@@ -42,6 +42,7 @@ class PipelineStatus(msgspec.Struct, frozen=True):
 
     running: whether a shipper holds it; pid and heartbeat_age_s are None if none does.
     lag: rows of the log that each exporter has not looked at yet.
+    dead_letters: events that an exporter will never take, as "event id, exporter: reason".
     error: what is wrong and what to do; empty if nothing is.
     """
 
@@ -56,6 +57,7 @@ class PipelineStatus(msgspec.Struct, frozen=True):
     spools: list[SpoolStatus]
     cursors: dict[str, int]
     lag: dict[str, int]
+    dead_letters: list[str] = []
 
     @property
     def pending(self) -> int:
@@ -94,7 +96,7 @@ def _describe(directory: Path, manifest: Manifest) -> PipelineStatus:
     page = read_status(directory)
     running = is_held(directory)
     age_s = (time.time_ns() - page.heartbeat_unix_nano) / 1e9 if running and page else None
-    cursors, highest, error = _cursors(manifest)
+    cursors, highest, letters, error = _in_the_log(manifest)
     if page and page.error:
         error = page.error
     return PipelineStatus(
@@ -109,17 +111,24 @@ def _describe(directory: Path, manifest: Manifest) -> PipelineStatus:
         spools=[describe_spool(spool) for spool in sorted(spool_directories(directory))],
         cursors=cursors,
         lag={name: highest - cursor for name, cursor in cursors.items()},
+        dead_letters=letters,
     )
 
 
-def _cursors(manifest: Manifest) -> tuple[dict[str, int], int, str]:
+def _in_the_log(manifest: Manifest) -> tuple[dict[str, int], int, list[str], str]:
+    """Cursors, the last cursor, dead letters, and why the log cannot be read."""
     if not Path(manifest.log_path).exists():
-        return {}, 0, ""
+        return {}, 0, [], ""
     try:
         with LogReader(Path(manifest.log_path)) as reader:
-            return reader.cursors(manifest.pipeline), reader.max_cursor(), ""
+            letters = [
+                f"{letter.event_id or 'cursor ' + str(letter.cursor)}, {letter.exporter}:"
+                f" {letter.reason}"
+                for letter in reader.dead_letters(manifest.pipeline)
+            ]
+            return reader.cursors(manifest.pipeline), reader.max_cursor(), letters, ""
     except LogError as error:
-        return {}, 0, str(error)
+        return {}, 0, [], str(error)
 
 
 def describe_spool(directory: Path) -> SpoolStatus:

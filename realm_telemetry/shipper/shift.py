@@ -134,6 +134,8 @@ class Shift:
         if self._begun:
             self._export()
             self._remove_finished()
+            if not self.producers and not self.lagging():
+                self._deliveries.forget()
         for end in self._endings:
             try:
                 end()

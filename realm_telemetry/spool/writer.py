@@ -183,8 +183,11 @@ class SpoolWriter:
         self._lock.release()
 
     def _append_synced(self, payload: bytes, urgent: bool = False) -> int:
+        before = self.cursor
         number = SpoolWriter.append(self, payload, urgent)
         with suppress(OSError):  # it is in the spool, and only a power failure could take it
+            if self.cursor is not before:
+                before.mm.flush()
             self.cursor.mm.flush()
         return number
 

@@ -104,6 +104,7 @@ def test_the_log_elsewhere_knows_producers_and_receipts(tmp_path: Path, elsewher
         (known,) = reader.producers()
         (receipt,) = reader.receipts()
     assert known.resource == {"service.name": "trainer"}
+    assert known.pipeline == "remote/pipe", "no pipeline of the host that keeps the log"
     assert (receipt.emitted, receipt.stored, receipt.complete) == (3, 3, True)
 
 

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from realm_telemetry.errors import ConfigError, ExportError
+from realm_telemetry.log import LogReader
 from realm_telemetry.pipeline import lock
 from realm_telemetry.pipeline.manifest import pipeline_id, read_manifest, write_manifest
 from realm_telemetry.pipeline.status import STATUS_NAME, StatusPage, read_status
@@ -276,3 +277,42 @@ def test_a_spool_that_cannot_be_opened_does_not_keep_a_shipper_for_ever(lab):
     assert lab.start().join() is True
     assert lab.numbers(producer.id) == [1]
     assert f"the spool {left} cannot be read" in lab.log_text()
+
+
+def test_a_pipeline_that_is_done_holds_back_no_retention(make_lab):
+    """Its cursors go with the shipper; the next producer's events are delivered all the same."""
+    lab = make_lab(exporters=["webhook"])
+    collects = Collects()
+    for expected in (1, 2):
+        producer = lab.producer()
+        producer.emit()
+        producer.end()
+        lab.ship(exporters={"webhook": collects})
+        assert len(collects.numbers) == expected
+        with LogReader(lab.log_path) as reader:
+            assert reader.cursors(lab.pipeline_dir.name) == {}
+
+
+def test_a_pipeline_that_lags_keeps_its_cursors(make_lab):
+    lab = make_lab(exporters=["realm_service"], linger_s=0.1)
+    producer = lab.producer()
+    producer.emit()
+    producer.end()
+    assert lab.start(exporters={"realm_service": Refused()}).join() is True
+    with LogReader(lab.log_path) as reader:
+        assert reader.cursors(lab.pipeline_dir.name) == {"realm_service": 0}
+
+
+def test_the_status_tells_of_dead_letters(make_lab):
+    class Refuses:
+        def export_events(self, events):
+            ids = [event.id for event in events]
+            raise ExportError("too strange", retryable=False, rejected_ids=ids)
+
+    lab = make_lab(exporters=["webhook"])
+    producer = lab.producer()
+    producer.emit()
+    producer.end()
+    lab.ship(exporters={"webhook": Refuses()})
+    letters = pipeline_status(lab.home)[0].dead_letters
+    assert letters == [f"{producer.writer.producer}{1:016x}, webhook: too strange"]

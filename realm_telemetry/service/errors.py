@@ -48,7 +48,7 @@ CATALOGUE: Final[dict[str, ErrorEntry]] = {
     "host_not_allowed": ErrorEntry(
         403,
         "This service does not answer to that Host name.",
-        "Use localhost, or add the name to the allowed hosts of `realm serve`.",
+        "Use localhost, or add the name to allowed_hosts in [service] of realm.toml.",
     ),
     "origin_not_allowed": ErrorEntry(
         403,

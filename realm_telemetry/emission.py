@@ -81,7 +81,7 @@ def emit_in_full(
     if details is not None:
         fields = _joined(details, fields)
     kind, channel, severity = _checked(kind, channel, severity)
-    about = (text_or_none(hero_id), text_or_none(campaign_id), text_or_none(source))
+    about = (_id(hero_id), _id(campaign_id), _id(source))
     return record(kind, message, fields, channel, severity, *about, _addresses(webhooks))
 
 
@@ -181,10 +181,10 @@ def bound(
     outer = _bound.get() or _base
     details, _ = clean_details(fields)
     inner = Bound(
-        text_or_none(hero_id) or outer.hero_id,
-        text_or_none(campaign_id) or outer.campaign_id,
-        text_or_none(run_id) or outer.run_id,
-        text_or_none(source) or outer.source,
+        _id(hero_id) or outer.hero_id,
+        _id(campaign_id) or outer.campaign_id,
+        _id(run_id) or outer.run_id,
+        _id(source) or outer.source,
         {**(outer.details or {}), **details},
     )
     token = _bound.set(inner)
@@ -222,6 +222,11 @@ def _checked(
         mistake(InvalidEventError(f"severity {severity!r} is none of {', '.join(SEVERITIES)}"))
         severity = None
     return str(kind), channel, severity
+
+
+def _id(value: Any) -> str | None:
+    """A hero's id and the like as text; text is looked at only if it does not encode."""
+    return value if value is None or value.__class__ is str else text_or_none(value)
 
 
 def _addresses(webhooks: Any) -> tuple[str, ...]:

@@ -81,8 +81,10 @@ def emit_in_full(
     if details is not None:
         fields = _joined(details, fields)
     kind, channel, severity = _checked(kind, channel, severity)
-    about = (_id(hero_id), _id(campaign_id), _id(source))
-    return record(kind, message, fields, channel, severity, *about, _addresses(webhooks))
+    if not (hero_id is campaign_id is source is None):
+        hero_id, campaign_id, source = _id(hero_id), _id(campaign_id), _id(source)
+    requested = () if webhooks is None else _addresses(webhooks)
+    return record(kind, message, fields, channel, severity, hero_id, campaign_id, source, requested)
 
 
 # Matching a keyword that ends up in **fields against many named parameters costs CPython 100 ns
@@ -230,8 +232,6 @@ def _id(value: Any) -> str | None:
 
 
 def _addresses(webhooks: Any) -> tuple[str, ...]:
-    if webhooks is None:
-        return ()
     if isinstance(webhooks, str):
         return (webhooks,)
     if isinstance(webhooks, Sequence):

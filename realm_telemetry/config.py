@@ -204,7 +204,7 @@ def _look_up(
     file: Mapping[str, Any],
 ) -> tuple[str | None, Any]:
     if name in given:
-        return f"{name}=", given[name]
+        return f"the argument {name}", given[name]
     for variable in setting.variables:
         if environ.get(variable, "").strip():
             return variable, environ[variable]

@@ -67,6 +67,12 @@ def test_a_wrong_value_names_the_setting_and_the_fix(
     assert message in str(raised.value)
 
 
+def test_a_wrong_argument_is_called_one(tmp_path: Path) -> None:
+    """As a variable and a key of the file are called by their names."""
+    with pytest.raises(ConfigError, match="the argument shipper: 'rocket' is none of"):
+        load(tmp_path, shipper="rocket")
+
+
 def test_a_wrong_token_is_not_shown(tmp_path: Path) -> None:
     """Messages end up in logs."""
     with pytest.raises(ConfigError) as raised:

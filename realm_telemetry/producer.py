@@ -137,6 +137,12 @@ class Telemetry:
         self._reap()
         return delivered
 
+    def count_early_drops(self, dropped: int) -> None:
+        """Events refused before there was a spool belong to this producer's receipt too."""
+        if isinstance(self.writer, SpoolWriter):
+            self.writer.count_early_drops(dropped)
+            self._reported_drops = dropped
+
     def register_kind(self, spec: KindSpec) -> None:
         """Tell the log of a kind that this process registered."""
         if isinstance(self.writer, SpoolWriter):
@@ -324,12 +330,14 @@ class Telemetry:
             hint = because or f" ({self._shipper_state(status)})"
             return f"{waiting} of {target} events are in the spool, not yet in the log{hint}"
         if control.undelivered:
-            return f"{control.undelivered} events were given up by an exporter{because}"
+            lost = "were given up by an exporter, or could not be read"
+            return f"{control.undelivered} events {lost}{because}"
         if control.exported_number < target:
             waiting = target - control.exported_number
             return f"{waiting} of {target} events wait for an exporter{because}"
         if control.dropped:
-            return f"{control.dropped} events were dropped because the spool was full"
+            full = "the spool, or the buffer before it, was full"
+            return f"{control.dropped} events were dropped: {full}"
         return None
 
     def _status(self) -> ShipperStatus | None:

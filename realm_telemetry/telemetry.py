@@ -175,6 +175,7 @@ def _set_up(settings: Settings, *, parent: str | None = None) -> Telemetry | Non
         if spec.kind not in catalog.KIND_METADATA:
             started.register_kind(spec)
     if dropped:
+        started.count_early_drops(dropped)
         emit("events_dropped", count=dropped, total=dropped, reason="emitted before configure()")
     if started.pipeline_dir is not None and started.settings.shipper != "thread":
         os.environ[PIPELINE_VARIABLE] = started.inherited()

@@ -35,7 +35,7 @@ def ship(once: bool, status: bool, spool: Path | None, timeout_s: float, as_json
     """Ship what waits in spools, or show what waits.
 
     Programs start a shipper by themselves; this is for the end of a batch job, and for looking.
-    Exit code 1 if anything is left, or a pipeline has an error.
+    Exit code 1 if --once leaves anything, or with --status if a pipeline has an error.
     """
     if once == status:
         raise click.UsageError("Say --once or --status.")

@@ -24,6 +24,7 @@ class Portion(NamedTuple):
     skipped: numbers of events that a processor dropped.
     stored: the last number that the log had before.
     kinds: that the producer registered.
+    refused: how many frames hold no event; they were kept aside.
     """
 
     spool: Spool
@@ -33,6 +34,7 @@ class Portion(NamedTuple):
     skipped: list[tuple[int, int]]
     stored: int
     kinds: list[KindSpec]
+    refused: int
 
 
 class Decoding:
@@ -51,6 +53,7 @@ class Decoding:
         kinds: list[KindSpec] = []
         through = spool.notes.through
         producer = spool.producer
+        refused = 0
         for format_, number, payload, _ in frames:
             if format_ != FORMAT_EVENT:
                 self._control(spool, payload, kinds)
@@ -59,10 +62,11 @@ class Decoding:
                     events.append(decode_event(payload, producer, number))
                 except (msgspec.DecodeError, msgspec.ValidationError) as error:
                     self.quarantine.refused(producer, number, payload, error)
+                    refused += 1
         kept = self.chain(events)
         skipped = _missing(events, kept) if len(kept) < len(events) else []
         last, stored = frames[-1], spool.control.stored_number
-        return Portion(spool, last.number, last.position, kept, skipped, stored, kinds)
+        return Portion(spool, last.number, last.position, kept, skipped, stored, kinds, refused)
 
     def _control(self, spool: Spool, payload: bytes, kinds: list[KindSpec]) -> None:
         try:

@@ -5,7 +5,7 @@ could not be stored is held here, and nothing more is read until it is.
 """
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -55,6 +55,7 @@ class Intake:
         self._history = history
         self._clock = clock
         self._held: list[Portion] = []
+        self._refused: Counter[str] = Counter()
         self._rows = MAX_ROWS
 
     @property
@@ -176,6 +177,7 @@ class Intake:
             for event in events:
                 payload = repr(event).encode("utf-8", "backslashreplace")
                 self._decoding.quarantine.refused(event.producer, event.number, payload, error)
+                self._refused[event.producer] += 1
             return
         for event in events:
             self._append([event], {})
@@ -194,6 +196,9 @@ class Intake:
             spool.notes.follow(portion.events)
         spool.notes.through = max(spool.notes.through, portion.number)
         number = max(portion.number, portion.stored)
+        refused = portion.refused + self._refused.pop(spool.producer, 0)
+        if refused:  # told before the number: a flush that sees it must not say that all is well
+            spool.control.undelivered += refused
         spool.control.stored_number = number
         self._await_export(spool, self.last_cursor, number)
         spool.acknowledge(portion.position)

@@ -154,6 +154,11 @@ class SpoolWriter:
         """The number of the last event kept."""
         return self.cursor.seq
 
+    def count_early_drops(self, dropped: int) -> None:
+        """Begin the count with what was refused before this spool was there."""
+        self._drops = count(dropped + 1)
+        self.control.dropped = dropped
+
     def prepare_spare(self) -> None:
         """Make the next segment ahead of need, once this one is half full (the keeper calls)."""
         c = self.cursor

@@ -49,6 +49,7 @@ class SnapshotStore:
         """
         make_private_directory(self.path.parent)
         row = (log_id, FOLD_VERSION, state.cursor, time.time_ns(), state.dump())
+        self.path.touch(0o600)  # SQLite would make it readable to everybody
         with closing(self._connect()) as connection, connection:
             connection.execute(_SCHEMA)
             connection.execute(_SAVE, row)

@@ -37,15 +37,16 @@ def test_events_before_configure_are_kept_up_to_a_thousand(tmp_path: Path) -> No
         "early = [realm.emit('note', 'n').number for _ in range(1003)]\n"
         "realm.configure(home=HOME, exporters=['battle_log'])\n"
         "late = realm.emit('note', 'late')\n"
-        "realm.flush(10)\n"
+        "told = [realm.flush(10), realm.flush_problem()]\n"
         "import sqlite3; db = sqlite3.connect(HOME + '/vault/jobs.db')\n"
         "rows = db.execute('SELECT kind, COUNT(*) FROM battle_log GROUP BY kind').fetchall()\n"
-        "print(json.dumps([early[999:], late.number, dict(rows)]))",
+        "print(json.dumps([early[999:], late.number, dict(rows), told]))",
     )
-    early, late, rows = numbers
+    early, late, rows, told = numbers
     assert early == [1000, 0, 0, 0]
     assert late == 1002, "after the 1,000 and the report of the drop"
     assert rows == {"note": 1001, "events_dropped": 1}
+    assert told == [False, "3 events were dropped: the spool, or the buffer before it, was full"]
     assert errors.count("emit() before configure()") == 1
 
 

@@ -7,6 +7,7 @@ from realm_telemetry.errors import ExportError
 from realm_telemetry.event import PROCESS_LOST_NUMBER
 from realm_telemetry.log.reader import LogReader
 from realm_telemetry.shipper.intake import Intake
+from realm_telemetry.spool.control import Control
 
 
 def receipts(lab):
@@ -328,3 +329,17 @@ def test_what_is_remembered_for_an_exporter_that_is_away_is_bounded(
     exporter.willing = True
     eventually(lambda: control.exported_number == 40)
     producer.end()
+
+
+def test_a_frame_that_holds_no_event_is_not_called_delivered(lab):
+    """It is kept aside, its neighbours are stored, and the producer's flush must not be True."""
+    producer = lab.producer()
+    producer.emit()
+    producer.writer.append(b"no event at all")
+    producer.emit()
+    producer.end()
+    control = Control(producer.writer.directory / "control")
+    lab.ship()
+    assert lab.numbers(producer.writer.producer) == [1, 3]
+    assert control.undelivered == 1
+    control.close()

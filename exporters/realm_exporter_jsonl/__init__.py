@@ -1,9 +1,8 @@
 """Appends events to a file, one JSON object a line."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 import msgspec
 
@@ -11,14 +10,14 @@ from realm_exporter_jsonl.file import append, last_lines, rotate
 from realm_telemetry.catalog import event_to_dict
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import Event
+from realm_telemetry.older_shapes import older_line
 from realm_telemetry.otel import EventExporter
 
 __all__ = ["JsonlExporter"]
 
 _REMEMBERED: Final = 4096
-"""Event ids kept to recognise those that come again; a shipper resends at most one batch."""
+"""Lines kept to recognise those that come again; a shipper resends at most one batch."""
 
-_DEFAULT_PATHS: Final = {"event": ("logs", "events.jsonl"), "older": ("status", "events.jsonl")}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -28,13 +27,26 @@ class _Line(msgspec.Struct):
     id: str
 
 
+class _Format(NamedTuple):
+    """What a file holds.
+
+    place: where it is in the home. line: an event's line.
+    mark, marks: what an event, and those of a file's lines, are recognised by.
+    """
+
+    place: tuple[str, ...]
+    line: Callable[[Event], bytes]
+    mark: Callable[[Event, bytes], str | bytes]
+    marks: Callable[[Iterable[bytes]], Iterable[str | bytes]]
+
+
 class JsonlExporter(EventExporter):
     """Appends whole lines; several processes may share the file."""
 
     name = "jsonl"
     defaults: ClassVar[Mapping[str, Any]] = {
         "path": "",
-        "format": "event",
+        "format": "older",
         "fsync": False,
         "max_bytes": 0,
         "keep": 3,
@@ -43,37 +55,40 @@ class JsonlExporter(EventExporter):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Raises ConfigError."""
         super().__init__(*args, **kwargs)
-        if self.options["format"] not in _DEFAULT_PATHS:
+        if self.options["format"] not in _FORMATS:
             raise ConfigError(
                 "options.jsonl.format",
                 f"there is no {self.options['format']!r}",
-                f"Use one of {', '.join(_DEFAULT_PATHS)}.",
+                f"Use one of {', '.join(_FORMATS)}.",
             )
-        default = self.context.home.joinpath(*_DEFAULT_PATHS[self.options["format"]])
+        self._format = _FORMATS[self.options["format"]]
+        default = self.context.home.joinpath(*self._format.place)
         self.path = Path(self.options["path"] or default).expanduser()
-        self._line = _older_line if self.options["format"] == "older" else _event_line
-        self._recent: dict[str, None] = {}
+        self._recent: dict[str | bytes, None] = {}
 
     def open(self) -> None:
         """Read which events the end of the file has: a batch may come again after a crash."""
-        if self.options["format"] == "event":
-            self._remember(_ids(last_lines(self.path)))
+        self._remember(self._format.marks(last_lines(self.path)))
 
     def deliver(self, events: Sequence[Event]) -> None:
         """Append those that are not there yet, all or none."""
-        new = {event.id: event for event in events if event.id not in self._recent}
+        new: dict[str | bytes, bytes] = {}
+        for event in events:
+            line = self._format.line(event)
+            mark = self._format.mark(event, line)
+            if mark not in self._recent:
+                new[mark] = line
         if not new:
             return
         if self.options["max_bytes"]:
             rotate(self.path, self.options["max_bytes"], self.options["keep"])
-        lines = [self._line(event) for event in new.values()]
-        append(self.path, lines, fsync=self.options["fsync"])
+        append(self.path, list(new.values()), fsync=self.options["fsync"])
         self._remember(new)
 
-    def _remember(self, ids: Iterable[str]) -> None:
-        self._recent.update(dict.fromkeys(ids))
-        for event_id in list(self._recent)[:-_REMEMBERED]:
-            del self._recent[event_id]
+    def _remember(self, marks: Iterable[str | bytes]) -> None:
+        self._recent.update(dict.fromkeys(marks))
+        for mark in list(self._recent)[:-_REMEMBERED]:
+            del self._recent[mark]
 
 
 def _event_line(event: Event) -> bytes:
@@ -81,13 +96,7 @@ def _event_line(event: Event) -> bytes:
 
 
 def _older_line(event: Event) -> bytes:
-    """Write what the older status file had: naive local time, kind, and the fields."""
-    moment = datetime.fromtimestamp(event.time_unix_nano // 1_000_000_000)
-    moment = moment.replace(microsecond=event.time_unix_nano // 1000 % 1_000_000)
-    return _encode(
-        {"ts": moment.isoformat(), "kind": event.kind}
-        | {key: value for key, value in event.details.items() if key not in ("ts", "kind")}
-    )
+    return _encode(older_line(event))
 
 
 def _ids(lines: Iterable[bytes]) -> list[str]:
@@ -99,3 +108,12 @@ def _ids(lines: Iterable[bytes]) -> list[str]:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # somebody else's line
             continue
     return ids
+
+
+_FORMATS: Final = {
+    # An older line has no id; two events of one microsecond, kind and fields cannot be told apart.
+    "older": _Format(
+        ("status", "events.jsonl"), _older_line, lambda _, line: line, lambda lines: lines
+    ),
+    "event": _Format(("logs", "events.jsonl"), _event_line, lambda event, _: event.id, _ids),
+}

@@ -71,7 +71,7 @@ def jsonl(home: Path, **_: Any) -> Subject:
     path = home / "logs" / "events.jsonl"
     (home / "file").touch()
     return Subject(
-        make=lambda: load_exporter("jsonl", context(home)),
+        make=lambda: load_exporter("jsonl", context(home, options={"format": "event"})),
         delivered=lambda: [json.loads(line)["id"] for line in path.read_bytes().split(b"\n")[:-1]],
         make_broken=lambda: load_exporter(
             "jsonl", context(home, options={"path": str(home / "file" / "events.jsonl")})

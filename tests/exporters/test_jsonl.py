@@ -19,6 +19,7 @@ from realm_telemetry.testing import sample_events
 
 
 def make(home: Path, **options: Any) -> JsonlExporter:
+    options = {"format": "event"} | options
     context = ExporterContext(home=home, log_path=home / "vault" / "jobs.db", options=options)
     return JsonlExporter(context=context)
 
@@ -72,13 +73,31 @@ def test_lines_of_others_are_left_alone(tmp_path: Path) -> None:
 
 def test_the_older_format_has_naive_local_time_and_the_fields(tmp_path: Path) -> None:
     (event,) = sample_events(1)
-    event = msgspec.structs.replace(event, details={"step": 1, "ts": "mine", "kind": "mine"})
+    details = {"step": 1, "ts": "mine", "kind": "mine"}
+    event = msgspec.structs.replace(event, details=details, hero_id="dio")
     make(tmp_path, format="older").export_events([event])
     (line,) = lines(tmp_path / "status" / "events.jsonl")
     stamp = datetime.fromisoformat(line.pop("ts"))
     assert stamp.tzinfo is None
     assert int(stamp.timestamp() * 1e6) == event.time_unix_nano // 1000
-    assert line == {"kind": "training_step", "step": 1}
+    assert line == {"kind": "training_step", "hero_id": "dio", "step": 1}
+
+
+def test_without_options_the_older_lines_are_where_they_were(tmp_path: Path) -> None:
+    context = ExporterContext(home=tmp_path, log_path=tmp_path / "vault" / "jobs.db", options={})
+    JsonlExporter(context=context).export_events(sample_events(2))
+    assert [line["step"] for line in lines(tmp_path / "status" / "events.jsonl")] == [1, 2]
+
+
+def test_older_lines_that_come_again_after_a_crash_are_not_repeated(tmp_path: Path) -> None:
+    events = sample_events(5)
+    make(tmp_path, format="older").export_events(events)
+    path = tmp_path / "status" / "events.jsonl"
+    whole = path.read_bytes()
+    for size in range(0, len(whole), 41):
+        path.write_bytes(whole[:size])
+        make(tmp_path, format="older").export_events(events)
+        assert path.read_bytes() == whole
 
 
 def test_a_full_file_is_rotated_and_the_oldest_removed(tmp_path: Path) -> None:
@@ -129,5 +148,5 @@ def test_a_batch_that_does_not_fit_leaves_nothing_behind(tmp_path: Path) -> None
 
 
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="Use one of event, older"):
+    with pytest.raises(ConfigError, match="Use one of older, event"):
         make(tmp_path, format="xml")

@@ -14,6 +14,7 @@ import pytest
 from .conftest import Home, check_once_in_order, holder, wait_until
 
 WITH_FILE = ("battle_log", "jsonl")
+OPTIONS = {"jsonl": {"format": "event"}}
 
 
 def exported(path: Path) -> list[str]:
@@ -83,7 +84,7 @@ def files_of(log: Path) -> list[Path]:
 def test_a_corrupt_log_is_told_and_events_wait_until_it_is_mended(
     home: Home, damage: Callable[[Path], None], mend: str
 ) -> None:
-    earlier = home.producer(WITH_FILE)
+    earlier = home.producer(WITH_FILE, options=OPTIONS)
     ids = earlier.emit(3000).ids
     assert earlier.flush()["delivered"]
     earlier.exit()
@@ -92,7 +93,7 @@ def test_a_corrupt_log_is_told_and_events_wait_until_it_is_mended(
     shutil.copy(home.log_path, backup)
     damage(home.log_path)
 
-    producer = home.producer(WITH_FILE)
+    producer = home.producer(WITH_FILE, options=OPTIONS)
     later = producer.emit(500).ids
     flushed = producer.flush(1.5)
     assert not flushed["delivered"]
@@ -113,7 +114,7 @@ def test_a_corrupt_log_is_told_and_events_wait_until_it_is_mended(
 
 def test_a_log_that_breaks_under_a_running_shipper_can_be_moved_away(home: Home) -> None:
     """A new log takes over; exporters get all that came after, though its cursors begin anew."""
-    producer = home.producer(WITH_FILE)
+    producer = home.producer(WITH_FILE, options=OPTIONS)
     ids = producer.emit(3000).ids
     assert producer.flush()["delivered"]
     # All pages into the file, and another program's commit so that none is read from memory.

@@ -34,6 +34,7 @@ def plugged(make_home: Callable[..., Home], tmp_path: Path) -> Home:
 
 
 EXPORTERS = ("battle_log", "plugin_of_a_hostile_test:Choking", "jsonl")
+OPTIONS = {"jsonl": {"format": "event"}}
 
 
 def dead(home: Home) -> list[str]:
@@ -52,7 +53,7 @@ def exported(home: Home) -> list[str]:
 def test_a_poisoned_event_is_given_up_alone_and_the_healthy_exporter_has_all(
     plugged: Home, tmp_path: Path
 ) -> None:
-    producer = plugged.producer(EXPORTERS)
+    producer = plugged.producer(EXPORTERS, options=OPTIONS)
     ids = producer.emit(20).ids + producer.emit(1, poison=True).ids + producer.emit(20).ids
     wait_until(lambda: exported(plugged) == ids)
     assert dead(plugged) == []
@@ -69,7 +70,7 @@ def test_a_poisoned_event_is_blamed_only_once_a_neighbour_has_gone_through(
     plugged: Home, tmp_path: Path
 ) -> None:
     """As long as nothing goes through, it may be the other side that is broken."""
-    producer = plugged.producer(EXPORTERS)
+    producer = plugged.producer(EXPORTERS, options=OPTIONS)
     poisoned = producer.emit(1, poison=True).ids
     assert not producer.flush(25.0)["delivered"]
     assert dead(plugged) == []

@@ -1,0 +1,66 @@
+"""Events in the shapes of the older systems, and back."""
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from realm_telemetry.catalog import event_from_dict
+from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError
+from realm_telemetry.json_fields import field
+from realm_telemetry.values import make_safe
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def older_line(event: Event) -> dict[str, Any]:
+    """Return what the older `status/events.jsonl` had: naive local time, kind, and the fields.
+
+    Hero and campaign are fields like any other there.
+    """
+    ids = {"hero_id": event.hero_id, "campaign_id": event.campaign_id}
+    line = {"ts": local_time(event.time_unix_nano), "kind": event.kind}
+    line |= {key: value for key, value in ids.items() if value is not None}
+    return line | {key: value for key, value in event.details.items() if key not in ("ts", "kind")}
+
+
+def local_time(time_unix_nano: int) -> str:
+    """Return a time as `datetime.now().isoformat()` wrote it: local, no zone, microseconds."""
+    seconds, nanos = divmod(time_unix_nano, 1_000_000_000)
+    moment = datetime.fromtimestamp(seconds).replace(microsecond=nanos // 1000)
+    return moment.isoformat()
+
+
+def to_unix_nano(moment: datetime) -> int:
+    """Return a time in nanoseconds since 1970, exactly; without a zone it is local."""
+    since = moment.astimezone(UTC) - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
+
+
+def older_event(shape: Mapping[str, Any], *, producer: str, number: int) -> Event:
+    """Return the event that an older body or call describes, safe to store.
+
+    Its time may be naive local or missing. A channel or severity that there is not is replaced by
+    the kind's and kept among the details, for older senders do not read refusals.
+    Raises InvalidEventError that names the field.
+    """
+    told = {key: value for key, value in shape.items() if value is not None}
+    strange = {
+        f"given_{name}": told.pop(name)
+        for name, known in (("channel", CHANNELS), ("severity", SEVERITIES))
+        if name in told and told[name] not in known
+    }
+    if strange:
+        told["details"] = {**(field(told, "details", dict) or {}), **strange}
+    told["time_unix_nano"] = _time(told.pop("timestamp", None))
+    told.pop("id", None)
+    return make_safe(event_from_dict(told, producer=producer, number=number))
+
+
+def _time(text: Any) -> int:
+    if text is None:
+        return time.time_ns()
+    try:
+        return to_unix_nano(datetime.fromisoformat(text))
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidEventError(f"timestamp must be ISO 8601, got {str(text)[:80]!r}") from None

@@ -97,6 +97,14 @@ def set_current(appender: Appender) -> None:
     current = appender
 
 
+def begin_again(on_first: Callable[[], None]) -> None:
+    """After `shutdown` let the next event be the first once more, kept until a spool is there."""
+    global current
+    early, ended = Early(on_first), current
+    # One line, no call after the second look: another thread may have set up anew meanwhile.
+    if isinstance(ended, Ended) and current is ended: current = early  # fmt: skip # noqa: E701
+
+
 def early_producer() -> str | None:
     """The producer id that early events have been numbered under, if there are any."""
     return current.producer if isinstance(current, MemoryWriter) else None

@@ -14,6 +14,7 @@ SHIPPER_MODES: Final = ("process", "thread", "none")
 EXIT_WAITS: Final = ("auto", "always", "never")
 DURABILITIES: Final = ("process", "power")
 DEFAULT_SERVICE_URL: Final = "http://127.0.0.1:8866"
+DEFAULT_SERVICE_NAME: Final = "unknown_service"
 MIN_SPOOL_BYTES: Final = 256 * 1024
 
 
@@ -24,7 +25,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     home: Path
-    service_name: str = "unknown_service"
+    service_name: str = DEFAULT_SERVICE_NAME
     exporters: tuple[Any, ...] = ("battle_log", "realm_service")
     processors: tuple[Any, ...] = ()
     service_url: str = DEFAULT_SERVICE_URL

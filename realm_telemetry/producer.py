@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -17,6 +18,7 @@ from realm_telemetry.pipeline.launch import launch, reap
 from realm_telemetry.pipeline.lock import is_held
 from realm_telemetry.pipeline.manifest import Manifest, exporter_environment, write_manifest
 from realm_telemetry.pipeline.status import ShipperStatus, read_status
+from realm_telemetry.spool.control import Control
 from realm_telemetry.spool.keeper import Keeper
 from realm_telemetry.spool.place import find_spool_root, spool_roots
 from realm_telemetry.spool.writer import MemoryWriter, SpoolWriter
@@ -94,15 +96,28 @@ class Telemetry:
 
         False at the deadline, or if events were dropped or given up; `flush_problem` says why.
         """
-        deadline = time.monotonic() + timeout_s
-        writer = self.writer
-        target = writer.last_number
-        if isinstance(writer, SpoolWriter):
-            self._look_after_shipper()
-            while writer.control.exported_number < target and time.monotonic() < deadline:
-                time.sleep(FLUSH_POLL_S)
+        target = self.writer.last_number
+        self._wait_until(lambda control: control.exported_number >= target, timeout_s)
         self.flush_problem = self._problem(target)
         return self.flush_problem is None
+
+    def settle(self, timeout_s: float = 2.0) -> bool:
+        """Wait until all emitted so far is in the log, whichever exporter still waits for it."""
+        target = self.writer.last_number
+        return self._wait_until(lambda control: control.stored_number >= target, timeout_s)
+
+    def _wait_until(self, done: Callable[[Control], bool], timeout_s: float) -> bool:
+        """Wait for the shipper to say so; False at the deadline, or where nothing is spooled."""
+        deadline = time.monotonic() + timeout_s
+        writer = self.writer
+        if not isinstance(writer, SpoolWriter):
+            return False
+        self._look_after_shipper()
+        while not done(writer.control):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(FLUSH_POLL_S)
+        return True
 
     def shutdown(self, timeout_s: float = 2.0) -> bool:
         """End this producer in the given time; what is left is shipped later.
@@ -118,7 +133,9 @@ class Telemetry:
             self._report_drops()
         # Before the goodbye, which says how many events there are, and before the lock is free:
         # the shipper deletes the spool of a producer that has ended.
-        appenders.set_current(appenders.Ended(self.producer))
+        # A writer that has made room for another's is not current any more.
+        if appenders.current is writer:
+            appenders.set_current(appenders.Ended(self.producer))
         if isinstance(writer, MemoryWriter):
             writer.close()
             return writer.last_number == 0

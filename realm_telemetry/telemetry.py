@@ -13,7 +13,7 @@ import msgspec
 
 from realm_telemetry import appenders, catalog
 from realm_telemetry.catalog import KindSpec
-from realm_telemetry.config import Settings, load_settings
+from realm_telemetry.config import DEFAULT_SERVICE_NAME, Settings, load_settings
 from realm_telemetry.emission import bound, emit, set_base
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.once import warn_once
@@ -36,6 +36,9 @@ _active: Telemetry | None = None
 _before_fork: Telemetry | None = None
 _setting_up = threading.Lock()
 _ends_registered = False
+_ending = False
+_provisional = False
+"""Whether what is active was set up by a first use, so that `configure` may still replace it."""
 
 
 def configure(
@@ -82,6 +85,8 @@ def configure(
     }
     settings = load_settings(arguments, inherited=_inherited())
     with _setting_up:
+        if _provisional:
+            return _replace(settings)
         if _active is not None:
             if settings != _active.settings:
                 warn_once(
@@ -91,6 +96,31 @@ def configure(
                 )
             return _active
         return _set_up(settings)
+
+
+def configure_on_first_use(timeout_s: float = 0.0) -> None:
+    """Set up from environment and `realm.toml`, for code that never calls `configure`.
+
+    Harmless where something is set up, and while the process ends. A `configure` that comes later
+    replaces what was set up here. Without a service name it is the program's.
+    timeout_s: how long to wait for another thread that is setting up; its buffer takes events.
+    Raises ConfigError, OSError.
+    """
+    global _provisional
+    if _active is not None or _ending or isinstance(appenders.current, appenders.Disabled):
+        return
+    appenders.begin_again(_on_first_event)
+    lock = _setting_up
+    # Never for ever: a signal handler may come here while its own thread holds the lock.
+    if not lock.acquire(timeout=timeout_s):
+        return
+    try:
+        if _active is None and _before_fork is not None:
+            _set_up(_before_fork.settings, parent=_before_fork.producer)
+        elif _active is None:
+            _provisional = _set_up(_named(load_settings(inherited=_inherited()))) is not None
+    finally:
+        lock.release()
 
 
 def flush(timeout_s: float = 2.0) -> bool:
@@ -115,14 +145,14 @@ def shutdown(timeout_s: float = 2.0) -> bool:
 
     Called by itself at exit. Returns whether all is known to be delivered.
     """
-    global _active
+    global _active, _provisional
     deadline = time.monotonic() + timeout_s
     lock = _setting_up
     # Never for ever: a signal handler may come here while its own thread holds the lock.
     if not lock.acquire(timeout=max(timeout_s, 0.0)):
         return False
     try:
-        ending, _active = _active, None
+        ending, _active, _provisional = _active, None, False
         if ending is None:
             return True
         if os.environ.get(PIPELINE_VARIABLE) == ending.inherited():
@@ -183,6 +213,29 @@ def _set_up(settings: Settings, *, parent: str | None = None) -> Telemetry | Non
     return started
 
 
+def _replace(settings: Settings) -> Telemetry | None:
+    """Let what a first use set up make room for what the program asks for. Under the lock."""
+    global _active, _provisional
+    _provisional = False
+    if _active is None or settings == _active.settings:
+        return _active
+    leaving, _active = _active, None
+    try:
+        return _set_up(settings)
+    finally:
+        # Afterwards, so that at every moment there is a spool for other threads to emit into.
+        leaving.shutdown()
+
+
+def _named(settings: Settings) -> Settings:
+    """The settings with the program's name where nobody has given one."""
+    path = Path(sys.argv[0] if sys.argv else "")
+    program = path.parent.name if path.stem == "__main__" else path.stem
+    if settings.service_name != DEFAULT_SERVICE_NAME or program in ("", "-c", "-m"):
+        return settings
+    return msgspec.structs.replace(settings, service_name=program)
+
+
 def _inherited() -> dict[str, Any]:
     """The settings of the parent's pipeline, if this process was started by a producer."""
     text = os.environ.get(PIPELINE_VARIABLE)
@@ -228,20 +281,26 @@ def _register_ends() -> None:
     global _ends_registered
     if not _ends_registered:
         _ends_registered = True
-        atexit.register(shutdown)
+        atexit.register(_end)
     if "multiprocessing.util" in sys.modules:
         from multiprocessing.util import Finalize
 
-        Finalize(None, shutdown, exitpriority=-100)
+        Finalize(None, _end, exitpriority=-100)
+
+
+def _end() -> None:
+    global _ending
+    _ending = True
+    shutdown()
 
 
 def _after_fork_in_child() -> None:
     """A child is a new producer. Takes no lock, starts no thread, touches no file."""
-    global _active, _before_fork, _setting_up
+    global _active, _before_fork, _ending, _provisional, _setting_up
     forget_inherited()
     if _active is not None:
         _before_fork = _active
-    _active = None
+    _active, _provisional, _ending = None, False, False
     _setting_up = threading.Lock()
     if not isinstance(appenders.current, appenders.Disabled):
         appenders.set_current(appenders.Early(_on_first_event))

@@ -82,6 +82,11 @@ class LogReader:
             page = read_page(connection, filters, as_of, self._search, self.log_id, count=count)
             return _with_more(page) if are_unfilled(connection) else page
 
+    def is_filled(self) -> bool:
+        """Whether every row of an older log can be found; upkeep fills them in, newest first."""
+        with self._snapshot() as connection:
+            return not are_unfilled(connection)
+
     def export(self, filters: Filters, as_of: int | None = None) -> Iterator[LogRow]:
         """All rows that the filters want, newest first, in short transactions."""
         # A connection of its own: the caller may go on from another thread at every row.

@@ -1,0 +1,286 @@
+"""The older `core.battle_log`: entries of the log, written and read. Times are UTC, with `Z`."""
+
+import os
+import secrets
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+from realm_telemetry.catalog import (
+    CHANNEL_DESCRIPTIONS,
+    CHANNEL_ICONS,
+    SEVERITY_COLOURS,
+    SEVERITY_ICONS,
+)
+from realm_telemetry.compat.first_use import (
+    UPDATES,
+    before_emitting,
+    before_reading,
+    newest,
+    open_log,
+)
+from realm_telemetry.compat.moments import Moment, moment_ns
+from realm_telemetry.emission import emit_in_full
+from realm_telemetry.log import Filters, LogWriter
+from realm_telemetry.log.older import older_kind
+from realm_telemetry.log.retention import Limits, Retention
+from realm_telemetry.log.rows import LogRow
+from realm_telemetry.older_shapes import older_event
+from realm_telemetry.state import SnapshotStore, rebuild
+from realm_telemetry.telemetry import get_telemetry
+
+SEVERITY_COLORS: Final = SEVERITY_COLOURS
+
+__all__ = [
+    "CHANNEL_DESCRIPTIONS",
+    "CHANNEL_ICONS",
+    "SEVERITY_COLORS",
+    "SEVERITY_COLOURS",
+    "SEVERITY_ICONS",
+    "BattleLogEntry",
+    "BattleLogger",
+    "get_battle_logger",
+    "log_checkpoint",
+    "log_data",
+    "log_debug",
+    "log_eval",
+    "log_event",
+    "log_guild",
+    "log_jobs",
+    "log_system",
+    "log_training",
+    "log_vault",
+]
+
+_DAY_NS: Final = 86_400 * 1_000_000_000
+
+
+@dataclass(frozen=True)
+class BattleLogEntry:
+    """A row of the log. id: its row id."""
+
+    id: int
+    timestamp: str
+    channel: str
+    source: str
+    severity: str
+    message: str
+    hero_id: str | None
+    campaign_id: str | None
+    details: dict[str, Any]
+    icon: str
+
+    @property
+    def color(self) -> str:
+        """The severity's colour."""
+        return SEVERITY_COLOURS.get(self.severity, "#888")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields as JSON has them."""
+        return asdict(self)
+
+
+class BattleLogger:
+    """Writes and reads the log of this process's home, or of another file.
+
+    db_path: another log; it is written at once, by this process itself, which takes milliseconds.
+    """
+
+    def __init__(self, db_path: str | os.PathLike[str] | None = None) -> None:
+        self._given = None if db_path is None else Path(db_path).expanduser().absolute()
+        self._pid = 0
+
+    def log(
+        self,
+        channel: str,
+        message: str,
+        severity: str = "info",
+        source: str | None = None,
+        details: Mapping[str, Any] | None = None,
+        hero_id: str | None = None,
+        campaign_id: str | None = None,
+        **fields: Any,
+    ) -> str:
+        """Record an entry; return the event's id.
+
+        source: who writes, such as `jobs.store`; `event.<kind>` is an event of that kind, any
+            other one a note.
+        """
+        shape: dict[str, Any] = {
+            "kind": older_kind(source or ""),
+            "message": message,
+            "channel": channel,
+            "severity": severity,
+            "details": {**(details or {}), **fields},
+            "hero_id": hero_id,
+            "campaign_id": campaign_id,
+            "source": source,
+        }
+        before_emitting()
+        if self._is_elsewhere():
+            return self._store(shape)
+        return emit_in_full(**shape).id
+
+    def get_events(
+        self,
+        channels: Sequence[str] | None = None,
+        since: Moment | None = None,
+        limit: int = 100,
+        hero_id: str | None = None,
+        campaign_id: str | None = None,
+        severity: str | None = None,
+    ) -> list[BattleLogEntry]:
+        """Return entries after a time (UTC without a zone), newest first."""
+        since_ns = moment_ns(since, utc=True)
+        filters = Filters(
+            channels=_names(channels),
+            severities=_names(severity),
+            heroes=_names(hero_id),
+            campaigns=_names(campaign_id),
+            # After, not at: a reader hands in the time of the last entry that it has.
+            since_unix_nano=None if since_ns is None else since_ns + 1_000,
+        )
+        return [_entry(row) for row in newest(self._path(), filters, limit)]
+
+    def get_recent(self, limit: int = 50) -> list[BattleLogEntry]:
+        """Return the last entries, newest first."""
+        return self.get_events(limit=limit)
+
+    def get_channel_counts(self, hours: float = 24) -> dict[str, int]:
+        """Return how many events each channel has had in the last hours."""
+        since_ns = time.time_ns() - int(hours * 3_600 * 1_000_000_000)
+        counts: Counter[str] = Counter()
+        with open_log(self._path()) as reader:
+            for row in reader.summary(("channel", "kind"), since_ns) if reader else ():
+                counts[row["channel"]] += row["count"] if row["kind"] != UPDATES else 0
+        return {channel: number for channel, number in counts.items() if number}
+
+    def cleanup_old(self, max_age_days: float = 30) -> int:
+        """Remove entries that arrived longer ago, and return how many they were.
+
+        RealmState is saved first, so that it keeps what they added up to.
+        """
+        path = self._path()
+        if not path.exists():
+            return 0
+        covered = self._save_state(path)
+        limits = Limits(max_age_ns=int(max_age_days * _DAY_NS), max_bytes=2**62)
+        removed = 0
+        with LogWriter(path) as writer:
+            retention = Retention(writer, limits)
+            while (step := retention.step(covered + 1)).more:
+                removed += step.removed
+        return removed
+
+    def _save_state(self, path: Path) -> int:
+        """Bring the snapshot of RealmState up to the log; up to where it covers it."""
+        if self._is_elsewhere():
+            return 2**62
+        store = SnapshotStore(before_reading().state_path)
+        with open_log(path) as reader:
+            if reader is None:
+                return 0
+            store.save(rebuild(reader, store), reader.log_id)
+            return store.cursor(reader.log_id)
+
+    def _is_elsewhere(self) -> bool:
+        active = get_telemetry()
+        ours = None if active is None else active.settings.log_path.absolute()
+        return self._given is not None and self._given != ours
+
+    def _path(self) -> Path:
+        ours = before_reading().log_path
+        return self._given or ours
+
+    def _store(self, shape: Mapping[str, Any]) -> str:
+        assert self._given is not None
+        if self._pid != os.getpid():  # a forked child is a producer of its own
+            self._pid, self._producer, self._numbers = os.getpid(), secrets.token_hex(8), count(1)
+        event = older_event(shape, producer=self._producer, number=next(self._numbers))
+        with LogWriter(self._given) as writer:
+            writer.append([event])
+        return event.id
+
+
+_default: Final = BattleLogger()
+
+
+def get_battle_logger() -> BattleLogger:
+    """Return the one of this process's home."""
+    return _default
+
+
+def log_event(channel: str, message: str, severity: str = "info", **fields: Any) -> str:
+    """Record an entry in the log of this process's home; see BattleLogger.log."""
+    return _default.log(channel, message, severity, **fields)
+
+
+def log_system(message: str, severity: str = "info", **fields: Any) -> str:
+    """Record an entry of the channel system."""
+    return _default.log("system", message, severity, **fields)
+
+
+def log_jobs(message: str, severity: str = "info", **fields: Any) -> str:
+    """Record an entry of the channel jobs."""
+    return _default.log("jobs", message, severity, **fields)
+
+
+def log_training(message: str, severity: str = "info", **fields: Any) -> str:
+    """Record an entry of the channel training."""
+    return _default.log("training", message, severity, **fields)
+
+
+def log_eval(message: str, severity: str = "info", **fields: Any) -> str:
+    """Record an entry of the channel eval."""
+    return _default.log("eval", message, severity, **fields)
+
+
+def log_vault(message: str, severity: str = "info", **fields: Any) -> str:
+    """Record an entry of the channel vault."""
+    return _default.log("vault", message, severity, **fields)
+
+
+def log_guild(message: str, severity: str = "info", **fields: Any) -> str:
+    """Record an entry of the channel guild."""
+    return _default.log("guild", message, severity, **fields)
+
+
+def log_debug(message: str, severity: str = "info", **fields: Any) -> str:
+    """Record an entry of the channel debug."""
+    return _default.log("debug", message, severity, **fields)
+
+
+def log_data(message: str, severity: str = "info", **fields: Any) -> str:
+    """Record an entry of the channel data."""
+    return _default.log("data", message, severity, **fields)
+
+
+def log_checkpoint(message: str, severity: str = "info", **fields: Any) -> str:
+    """Record an entry of the channel checkpoint."""
+    return _default.log("checkpoint", message, severity, **fields)
+
+
+def _names(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    if given is None:
+        return ()
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _entry(row: LogRow) -> BattleLogEntry:
+    event = row.event
+    return BattleLogEntry(
+        id=row.cursor,
+        timestamp=event.timestamp,
+        channel=event.channel,
+        source=event.source or f"event.{event.kind}",
+        severity=event.severity,
+        message=event.message,
+        hero_id=event.hero_id,
+        campaign_id=event.campaign_id,
+        details=event.details,
+        icon=CHANNEL_ICONS.get(event.channel, ""),
+    )

@@ -1,0 +1,88 @@
+"""What every compatibility module does first: set the process up, and open the log to read."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from realm_telemetry import appenders
+from realm_telemetry.config import Settings, load_settings
+from realm_telemetry.errors import ConfigError, LogError
+from realm_telemetry.log import Filters, LogReader, LogWriter
+from realm_telemetry.log.rows import LogRow
+from realm_telemetry.once import warn_once
+from realm_telemetry.telemetry import configure_on_first_use, get_telemetry
+
+FLUSH_S: Final = 2.0
+"""The longest that reading waits for what was emitted just before."""
+
+UPDATES: Final = "section_updated"
+"""What `update_*` emits; the older readers had no such events and are shown none."""
+
+
+def before_emitting() -> None:
+    """Set the process up if nothing has; a wrong setting is said once, and the event kept."""
+    if get_telemetry() is None:
+        try:
+            configure_on_first_use()
+        except (ConfigError, LogError, OSError) as error:
+            warn_once(str(error), f"this process could not be set up: {error}")
+
+
+def bus_source(kind: str) -> str:
+    """Return the source that the older bus wrote, by which older readers know the kind."""
+    return f"event.{kind}"
+
+
+def before_reading() -> Settings:
+    """Wait until what this process emitted is in the log; where that log is.
+
+    A process that has emitted nothing is not set up for it. Raises ConfigError.
+    """
+    if get_telemetry() is None and appenders.early_producer() is not None:
+        configure_on_first_use(FLUSH_S)
+    active = get_telemetry()
+    if active is None:
+        return load_settings()
+    active.settle(FLUSH_S)
+    return active.settings
+
+
+@contextmanager
+def open_log(path: Path) -> Iterator[LogReader | None]:
+    """Open a log for reading; None if there is none yet. An older one is brought up to date.
+
+    Opened anew each time: a connection must not live on in a forked child.
+    Raises LogError.
+    """
+    if not path.exists():
+        yield None
+        return
+    try:
+        reader = LogReader(path)
+    except LogError:
+        LogWriter(path).close()
+        reader = LogReader(path)
+    with reader:
+        if not reader.is_filled():
+            _fill(path)
+        yield reader
+
+
+def _fill(path: Path) -> None:
+    """Fill in older rows, newest first, for as long as a reader waits; upkeep does the others."""
+    until = time.monotonic() + FLUSH_S
+    with LogWriter(path) as writer:
+        while writer.backfill_step() and time.monotonic() < until:
+            pass
+
+
+def newest(path: Path, filters: Filters, limit: int | None) -> list[LogRow]:
+    """Return the newest rows of a log that the filters want, without updates of sections."""
+    with open_log(path) as reader:
+        if reader is None:
+            return []
+        wanted = (row for row in reader.export(filters) if row.event.kind != UPDATES)
+        return list(islice(wanted, None if limit is None else max(int(limit), 0)))

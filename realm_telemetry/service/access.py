@@ -27,7 +27,7 @@ COOKIE_AGE_S: Final = 30 * 24 * 3600
 
 _OPEN_PATHS: Final = frozenset({"/health", "/ready", "/login"})
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_STREAM_PATHS: Final = frozenset({"/api/events/stream", "/api/battle_log/export"})
+_STREAM_PATHS: Final = frozenset({"/api/events/stream", "/api/stream", "/api/battle_log/export"})
 
 
 def route_path(scope: Scope) -> str:

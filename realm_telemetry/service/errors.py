@@ -24,6 +24,9 @@ CATALOGUE: Final[dict[str, ErrorEntry]] = {
     "invalid_event_id": ErrorEntry(
         400, "This is neither an event id nor a cursor.", "Use 32 hex digits, or a row id."
     ),
+    "invalid_event": ErrorEntry(
+        400, "The body is no event.", 'Send {"kind": ..., "message": ...} and what else it has.'
+    ),
     "malformed_json": ErrorEntry(
         400, "The body is not the JSON that is expected here.", 'Send {"events": [{"kind": ...}]}.'
     ),
@@ -58,6 +61,9 @@ CATALOGUE: Final[dict[str, ErrorEntry]] = {
     "not_found": ErrorEntry(404, "There is nothing at this path.", "GET / says what is served."),
     "unknown_section": ErrorEntry(
         404, "RealmState has no such section.", "GET /api/state names the sections."
+    ),
+    "unknown_worker": ErrorEntry(
+        404, "RealmState has no such worker.", "GET /api/workers names the workers."
     ),
     "event_not_found": ErrorEntry(
         404, "The log has no such event.", "Retention may have trimmed it."

@@ -13,6 +13,19 @@ from realm_telemetry.service.health import get_health, get_ready, get_receipts
 from realm_telemetry.service.history import MAX_CONTEXT, get_context, get_event, get_page
 from realm_telemetry.service.ingest import post_events
 from realm_telemetry.service.metrics import get_metrics
+from realm_telemetry.service.older_reading import (
+    MAX_HISTORY,
+    get_history,
+    get_worker,
+    get_workers,
+)
+from realm_telemetry.service.older_stream import OlderStream
+from realm_telemetry.service.older_writing import (
+    delete_worker,
+    post_event,
+    post_update,
+    post_worker,
+)
 from realm_telemetry.service.sse import EventStream
 from realm_telemetry.service.state import get_section, get_state
 
@@ -82,6 +95,71 @@ AS_OF: Final = Parameter(
 
 _BAD: Final = ("invalid_parameter",)
 _LOG: Final = ("log_unavailable",)
+_BODY: Final = (
+    "malformed_json",
+    "malformed_compression",
+    "body_timeout",
+    "body_too_large",
+    "unsupported_media_type",
+    "unsupported_encoding",
+    "ingest_full",
+)
+_OBJECT: Final = ("application/json",)
+
+OLDER_ENDPOINTS: Final = (
+    Endpoint(
+        "/api/event",
+        post_event,
+        "Older: store one event.",
+        errors=("invalid_event", *_BODY, *_LOG),
+        method="POST",
+        body_types=_OBJECT,
+    ),
+    Endpoint(
+        "/api/update/{section}",
+        post_update,
+        "Older: merge fields into a section of RealmState.",
+        errors=("invalid_event", "not_ready", *_BODY, *_LOG),
+        method="POST",
+        body_types=_OBJECT,
+    ),
+    Endpoint(
+        "/api/worker/{id}",
+        post_worker,
+        "Older: merge fields into a worker; a heartbeat.",
+        errors=("invalid_event", "not_ready", *_BODY, *_LOG),
+        method="POST",
+        body_types=_OBJECT,
+    ),
+    Endpoint(
+        "/api/worker/{id}",
+        delete_worker,
+        "Older: take a worker off the list.",
+        errors=("invalid_event", "unknown_worker", "not_ready", "ingest_full", *_LOG),
+        method="DELETE",
+    ),
+    Endpoint("/api/workers", get_workers, "Older: all workers by id.", errors=("not_ready",)),
+    Endpoint(
+        "/api/workers/{id}",
+        get_worker,
+        "Older: one worker.",
+        errors=("unknown_worker", "not_ready"),
+    ),
+    Endpoint(
+        "/api/history/{section}",
+        get_history,
+        "Older: how a section looked, oldest first.",
+        (_number("limit", 1, MAX_HISTORY, 100, "The most entries, the newest."), SINCE),
+        errors=(*_BAD, *_LOG),
+    ),
+    Endpoint(
+        "/api/stream",
+        OlderStream(),
+        "Older: the state, then events and changed sections (server-sent events).",
+        media_types=("text/event-stream",),
+        errors=("too_many_clients", "shutting_down", "not_ready"),
+    ),
+)
 
 ENDPOINTS: Final = (
     Endpoint(
@@ -209,4 +287,5 @@ ENDPOINTS: Final = (
         media_types=("text/plain",),
         errors=_LOG,
     ),
+    *OLDER_ENDPOINTS,
 )

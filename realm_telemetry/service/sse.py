@@ -8,7 +8,7 @@ stored in between is in exactly one of them. A stream that is too slow for the r
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple, cast
 
 from starlette.datastructures import QueryParams
@@ -51,27 +51,42 @@ class EventStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service = service_of(scope)
-        request = Request(scope)
-        wanted = Wanted.of(request)
-        service.places.check()
-        await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-        if scope["method"] == "HEAD":
-            await send({"type": "http.response.body", "body": b""})
-            return
-        stream = Stream(scope, receive, send)
-        service.places.enter(stream)
-        try:
-            await Session(service, stream, wanted).run()
-        except asyncio.CancelledError:
-            if not stream.stalled:
-                raise
-        except ApiError as error:
-            # The answer has begun, so all that can be done is to end it: the reader comes back.
-            _logger.warning("A stream ended: %s", error)
-        finally:
-            service.places.leave(stream)
+        wanted = Wanted.of(Request(scope))
+        await run_stream(
+            scope, receive, send, lambda stream: Session(service, stream, wanted).run()
+        )
+
+
+async def run_stream(
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    session: Callable[[Stream], Awaitable[None]],
+) -> None:
+    """Give a stream its place, and run its session to the end.
+
+    Raises ApiError if there is no place: too_many_clients, shutting_down.
+    """
+    places = service_of(scope).places
+    places.check()
+    await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+    if scope["method"] == "HEAD":
+        await send({"type": "http.response.body", "body": b""})
+        return
+    stream = Stream(scope, receive, send)
+    places.enter(stream)
+    try:
+        await session(stream)
+    except asyncio.CancelledError:
         if not stream.stalled:
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            raise
+    except ApiError as error:
+        # The answer has begun, so all that can be done is to end it: the reader comes back.
+        _logger.warning("A stream ended: %s", error)
+    finally:
+        places.leave(stream)
+    if not stream.stalled:
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class Wanted(NamedTuple):

@@ -1,7 +1,7 @@
 """GET /api/state and /api/state/{section}: RealmState and the cursor it is true at."""
 
 import time
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -9,7 +9,7 @@ from starlette.responses import Response
 from realm_telemetry.catalog import event_to_dict
 from realm_telemetry.event import format_time
 from realm_telemetry.service.answers import json_answer
-from realm_telemetry.service.core import service_of
+from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.live import SNAPSHOT_EVENTS
 
@@ -19,10 +19,18 @@ SCHEMA_VERSION: Final = 2
 
 async def get_state(request: Request) -> Response:
     """All sections, with the last 50 events."""
-    service = service_of(request.scope)
+    content = state_shape(service_of(request.scope))
+    return json_answer(content, headers={"x-cursor": str(content["cursor"])})
+
+
+def state_shape(service: Service) -> dict[str, Any]:
+    """All sections, the last 50 events, and the cursor that the sections are true at.
+
+    Raises ApiError not_ready.
+    """
     state = service.folding.current
     now_ns = time.time_ns()
-    content = {
+    return {
         "state": state.to_dict(now_ns),
         "events": [
             event_to_dict(row.event, row.cursor) for row in service.live.last(SNAPSHOT_EVENTS)
@@ -31,7 +39,6 @@ async def get_state(request: Request) -> Response:
         "schema_version": SCHEMA_VERSION,
         "cursor": state.cursor,
     }
-    return json_answer(content, headers={"x-cursor": str(state.cursor)})
 
 
 async def get_section(request: Request) -> Response:

@@ -1,7 +1,15 @@
 """RealmState: the fold of the log, its sections and its snapshots."""
 
-from realm_telemetry.state.fold import FOLD_VERSION, SECTIONS, RealmState
+from realm_telemetry.state.fold import FOLD_VERSION, SECTIONS, RealmState, section_of
 from realm_telemetry.state.resume import catch_up, rebuild
 from realm_telemetry.state.snapshots import SnapshotStore
 
-__all__ = ["FOLD_VERSION", "SECTIONS", "RealmState", "SnapshotStore", "catch_up", "rebuild"]
+__all__ = [
+    "FOLD_VERSION",
+    "SECTIONS",
+    "RealmState",
+    "SnapshotStore",
+    "catch_up",
+    "rebuild",
+    "section_of",
+]

@@ -59,6 +59,12 @@ _REDUCERS: Final[Mapping[str, tuple[str, Reducer]]] = {
 }
 
 
+def section_of(kind: str) -> str | None:
+    """Return the section that events of a kind change; None if none does."""
+    found = _REDUCERS.get(kind)
+    return None if found is None else found[0]
+
+
 class StateDump(msgspec.Struct, array_like=True):
     """What a state writes into a snapshot."""
 
@@ -120,6 +126,13 @@ class RealmState:
         if name in _SPECS:
             return _SPECS[name].view(self._sections[name], self._reading(now_ns))
         return self._further_sections()[name]
+
+    def told(self, name: str) -> dict[str, Any]:
+        """Return what `section_updated` events have said of one section; empty if nothing."""
+        if name not in _SPECS:
+            return self._further_sections().get(name, {})
+        records = self._sections[name].extra.read()
+        return {field: cells["value"][1] for field, cells in records.items()}
 
     def dump(self) -> bytes:
         """Return the state with its stamps; equal sets of events give equal states."""

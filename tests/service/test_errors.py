@@ -45,6 +45,8 @@ SIMPLE: Final[dict[str, Ask]] = {
     ),
     "not_found": lambda client: client.get("/nowhere"),
     "unknown_section": lambda client: client.get("/api/state/nowhere"),
+    "invalid_event": lambda client: client.post("/api/event", json={"message": "no kind"}),
+    "unknown_worker": lambda client: client.get("/api/workers/nobody"),
     "event_not_found": lambda client: client.get("/api/battle_log/99"),
     "method_not_allowed": lambda client: client.put("/health"),
     "unsupported_media_type": lambda client: client.post(EVENTS, content=b"x"),

@@ -71,6 +71,11 @@ def test_two_host_headers_cannot_smuggle_one_past_the_check(server: RealmServer)
         ("POST", EVENTS),
         ("POST", "/login"),
         ("GET", "/api/events/stream"),
+        ("GET", "/api/stream"),
+        ("POST", "/api/event"),
+        ("POST", "/api/update/training"),
+        ("POST", "/api/worker/w1"),
+        ("DELETE", "/api/worker/w1"),
         ("GET", "/api/battle_log/export"),
     ],
 )
@@ -245,7 +250,16 @@ def test_an_empty_token_is_no_token(tmp_path: Path, token: str) -> None:
         RealmServer(free_ports(tmp_path, token=token))
 
 
-PROTECTED = ["/", "/api/events", "/api/events/stream", "/api/battle_log", "/api/state", "/metrics"]
+PROTECTED = [
+    "/",
+    "/api/events",
+    "/api/events/stream",
+    "/api/stream",
+    "/api/workers",
+    "/api/battle_log",
+    "/api/state",
+    "/metrics",
+]
 
 
 def test_without_the_token_nothing_is_told(tmp_path: Path) -> None:

@@ -1,0 +1,149 @@
+"""The older service's ways in: POST /api/event, /api/update/{section}, /api/worker/{id}; DELETE.
+
+Each becomes one event of the log, answered after its commit.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from realm_telemetry.catalog import event_to_dict
+from realm_telemetry.event import Event, InvalidEventError, split_event_id
+from realm_telemetry.older_shapes import older_event
+from realm_telemetry.service.answers import json_answer
+from realm_telemetry.service.body import content_encoding, inflate, read_body
+from realm_telemetry.service.core import Service, service_of
+from realm_telemetry.service.errors import ApiError
+from realm_telemetry.service.writing import Stored
+from realm_telemetry.values import MAX_EVENT_BYTES
+
+RECORD: Final = "_record_history"
+"""In the body of an update: whether `/api/history/{section}` is to show it."""
+
+_NAME: Final = re.compile(r"[\w.-]{1,64}")
+_MOST_BYTES: Final = MAX_EVENT_BYTES - 2_048
+"""Of an update: beyond the limit an event's details are cut, and half a section is none."""
+
+
+async def post_event(request: Request) -> Response:
+    """Store one event; the same id again is a duplicate."""
+    service = service_of(request.scope)
+    shape = await _object(request)
+    event = _event(service, shape, shape.get("id"))
+    stored = await _store(service, event)
+    answer = event_to_dict(event) | {"event_id": event.id}
+    if shape.get("id") is not None:
+        answer["id"] = shape["id"]
+    return json_answer({"success": True, "event": answer, "was_duplicate": stored.duplicates > 0})
+
+
+async def post_update(request: Request) -> Response:
+    """Merge the body into a section; with _record_history keep how it then looks."""
+    service, section = service_of(request.scope), _name(request, "section")
+    data = await _object(request)
+    recorded = data.pop(RECORD, False) is True
+    details: dict[str, Any] = {"section": section, "data": data}
+    _check_size(details)
+    if recorded:
+        details["record_history"] = True
+        whole = details | {"snapshot": service.folding.current.told(section) | data}
+        details = whole if _size(whole) <= _MOST_BYTES else details
+    await _store(service, _event(service, {"kind": "section_updated", "details": details}))
+    return json_answer({"success": True, "section": section})
+
+
+async def post_worker(request: Request) -> Response:
+    """Merge the body into a worker; it counts as a heartbeat."""
+    service, worker_id = service_of(request.scope), _name(request, "id")
+    fields = await _object(request)
+    if worker_id not in _workers(service):
+        fields = {"status": "active"} | fields
+    details = {"section": "workers", "data": {worker_id: {"worker_id": worker_id} | fields}}
+    _check_size(details)
+    await _store(service, _event(service, {"kind": "section_updated", "details": details}))
+    return json_answer({"success": True, "worker_id": worker_id})
+
+
+async def delete_worker(request: Request) -> Response:
+    """Take a worker off the list."""
+    service, worker_id = service_of(request.scope), _name(request, "id")
+    if worker_id not in _workers(service):
+        raise ApiError("unknown_worker", f"There is no worker {worker_id!r}.")
+    details = {"worker_id": worker_id, "removed": True}
+    await _store(service, _event(service, {"kind": "worker_left", "details": details}))
+    return json_answer({"success": True, "worker_id": worker_id})
+
+
+def _workers(service: Service) -> Mapping[str, Any]:
+    return service.folding.current.section("workers")
+
+
+def _name(request: Request, parameter: str) -> str:
+    # Letters and such: a section's name is the name of a message in the older stream.
+    name: str = request.path_params[parameter]
+    if not _NAME.fullmatch(name):
+        raise ApiError("invalid_event", f"{name[:80]!r} is no name of a {parameter}.")
+    return name
+
+
+async def _object(request: Request) -> dict[str, Any]:
+    """Read the body, a JSON object; an empty one is an empty object."""
+    service = service_of(request.scope)
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    # A form of another site's page can send no JSON without asking first.
+    if media_type != "application/json":
+        raise ApiError("unsupported_media_type", hint="Send application/json.")
+    with service.bodies.share() as share:
+        body = await read_body(request, service.settings, share)
+        encoding, most = content_encoding(request), service.settings.max_body_bytes
+        return await service.readers.work(lambda: _decode(inflate(body, encoding, most)))
+
+
+def _decode(data: bytes) -> dict[str, Any]:
+    if not data.strip():
+        return {}
+    try:
+        return msgspec.json.decode(data, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        problem = f"The body is not a JSON object: {error}"
+        raise ApiError("malformed_json", problem, "Send an object.") from None
+
+
+def _event(service: Service, shape: Mapping[str, Any], given: Any = None) -> Event:
+    producer, number = service.producer, 0
+    if given is not None:
+        producer, number = _identity(str(given))
+    try:
+        return older_event(shape, producer=producer, number=number or service.number())
+    except InvalidEventError as error:
+        raise ApiError("invalid_event", f"{error}.") from None
+
+
+def _identity(given: str) -> tuple[str, int]:
+    """An event id for an older one, the same for the same text; one of ours stays what it is."""
+    try:
+        return split_event_id(given)
+    except InvalidEventError:
+        digest = hashlib.sha256(given.encode("utf-8", "surrogatepass")).hexdigest()
+        return split_event_id(digest[:32])
+
+
+async def _store(service: Service, event: Event) -> Stored:
+    stored = await service.writer.store([event])
+    service.tally.stored(stored.accepted, stored.duplicates, 0, 0)
+    return stored
+
+
+def _check_size(details: Mapping[str, Any]) -> None:
+    if _size(details) > _MOST_BYTES:
+        problem = f"An update may have {_MOST_BYTES:,} bytes."
+        raise ApiError("body_too_large", problem, "Send the fields in several updates.")
+
+
+def _size(details: Mapping[str, Any]) -> int:
+    return len(msgspec.msgpack.encode(details))

@@ -13,6 +13,7 @@ from realm_telemetry import kinds
 from realm_telemetry.catalog import KIND_METADATA
 from realm_telemetry.compat.exporting import export, main
 from realm_telemetry.compat.first_use import before_emitting, bus_source
+from realm_telemetry.compat.replaying import replay_events
 from realm_telemetry.emission import emit_in_full
 from realm_telemetry.event import Event
 from realm_telemetry.once import warn_once
@@ -94,6 +95,7 @@ __all__ = [
     "emit_realm_event",
     "export",
     "main",
+    "replay_events",
     *HELPERS,
 ]
 

@@ -2,9 +2,13 @@
 
 import time
 from datetime import UTC, datetime
+from typing import Final
 
 from realm_telemetry.log.times import parse_time
 from realm_telemetry.older_shapes import to_unix_nano
+
+_LATEST: Final = 2**63 - 1 - 1_000
+"""Times are 64-bit numbers in the log; a reader may ask for the microsecond after."""
 
 Moment = str | float | datetime
 """ISO 8601 text, seconds since 1970, or a datetime."""
@@ -15,8 +19,10 @@ def moment_ns(given: Moment | None, *, utc: bool = False) -> int | None:
 
     A text may also be any of what `realm query --since` takes. Raises ValueError.
     """
-    if given is None:
-        return None
+    return None if given is None else min(max(_ns(given, utc), -(2**63)), _LATEST)
+
+
+def _ns(given: Moment, utc: bool) -> int:
     if isinstance(given, int | float):
         return int(given * 1_000_000_000)
     moment = given if isinstance(given, datetime) else _moment_of(given)

@@ -1,0 +1,79 @@
+"""Replay tells a service what the log says, and duplicates nothing."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import realm_telemetry as realm
+from realm_telemetry.client import RealmClient, ServiceUnreachableError
+from realm_telemetry.compat.event_bus import checkpoint_saved, replay_events
+from realm_telemetry.compat.realm_store import get_events, update_training
+from realm_telemetry.service import RealmServer, ServiceSettings
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[str]:
+    """The address of a service of a home."""
+    server = RealmServer(ServiceSettings.for_home(home, port=0, battle_log_port=0, ui_port=0))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    assert server.started.wait(20)
+    try:
+        yield server.url
+    finally:
+        server.stop()
+        thread.join(20)
+
+
+def told(url: str) -> tuple[list[str], Any]:
+    """Ids of the events that a service has, and its section training."""
+    with RealmClient(url) as client:
+        ids = [row.event.id for row in client.query()]
+        return ids, client.state("training")
+
+
+def emit_some(url: str) -> None:
+    realm.configure(service_name="lab", shipper="thread", service_url=url)
+    for step in range(1, 4):
+        checkpoint_saved(step=step, loss=1 / step)
+    update_training(step=3, loss=0.3)
+
+
+def test_another_service_shows_the_same_after_a_replay(home: Path, tmp_path: Path) -> None:
+    with serving(tmp_path / "second") as url:
+        emit_some(url)
+        assert replay_events(since="2025-11-29T00:00:00Z") == 4
+        first = told(url)
+        assert replay_events() == 4
+        again = told(url)
+    assert len(first[0]) == 4
+    assert first[0] == again[0]
+    assert (first[1]["step"], first[1]["loss"]) == (3, 0.3)
+
+
+def test_the_service_of_this_log_gets_nothing_twice(home: Path) -> None:
+    with serving(home) as url:
+        emit_some(url)
+        assert len(get_events()) == 3
+        assert replay_events(since="2025-11-29T00:00:00Z") == 4
+        assert len(told(url)[0]) == 4
+
+
+def test_what_came_before_is_left_out() -> None:
+    checkpoint_saved(step=1, loss=1.0)
+    assert replay_events(since="2999-01-01") == 0
+
+
+def test_a_service_elsewhere_that_is_down_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REALM_SERVICE_URL", "http://127.0.0.1:9")
+    checkpoint_saved(step=1, loss=1.0)
+    with pytest.raises(ServiceUnreachableError):
+        replay_events()
+
+
+def test_an_empty_home_has_nothing_to_replay() -> None:
+    assert replay_events() == 0

@@ -63,6 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InvalidFilterError, ConfigError) as error:
         print(f"core.event_bus export: {error}", file=sys.stderr)  # noqa: T201
         return 2
+    except BrokenPipeError:
+        # Whoever read our output has what it wanted; the interpreter would complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (LogError, OSError) as error:
         print(f"core.event_bus export: {error}", file=sys.stderr)  # noqa: T201
         return 1

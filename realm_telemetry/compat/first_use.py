@@ -7,10 +7,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from realm_telemetry import appenders
 from realm_telemetry.config import Settings, load_settings
 from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.log import Filters, LogReader, LogWriter
+from realm_telemetry.log.filters import MAX_LIMIT
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.once import warn_once
 from realm_telemetry.telemetry import configure_on_first_use, get_telemetry
@@ -82,7 +85,14 @@ def _fill(path: Path) -> None:
 def newest(path: Path, filters: Filters, limit: int | None) -> list[LogRow]:
     """Return the newest rows of a log that the filters want, without updates of sections."""
     with open_log(path) as reader:
-        if reader is None:
+        most = None if limit is None else max(int(limit), 0)
+        if reader is None or most == 0:
             return []
-        wanted = (row for row in reader.export(filters) if row.event.kind != UPDATES)
-        return list(islice(wanted, None if limit is None else max(int(limit), 0)))
+        occurring = reader.occurring_kinds()
+        if UPDATES in occurring and not filters.kinds:
+            # Asked for by name, because there may be a million updates between two events.
+            names = tuple(kind for kind in occurring if kind != UPDATES)
+            filters = msgspec.structs.replace(filters, kinds=names or ("",))
+        if most is None or most > MAX_LIMIT:
+            return list(islice(reader.export(filters), most))
+        return reader.page(msgspec.structs.replace(filters, limit=most), count=False).rows

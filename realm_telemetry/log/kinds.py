@@ -31,6 +31,12 @@ def read_kinds(connection: sqlite3.Connection) -> list[KindSpec]:
     ]
 
 
+def occurring_kinds(connection: sqlite3.Connection) -> list[str]:
+    """The kinds that there are rows of, from the totals."""
+    query = "SELECT DISTINCT kind FROM realm_totals WHERE happened > gone"
+    return [kind for (kind,) in connection.execute(query)]
+
+
 def has_kind(connection: sqlite3.Connection, kind: KindSpec) -> bool:
     """Whether exactly this is known already."""
     row = connection.execute(

@@ -19,7 +19,7 @@ from realm_telemetry.log.cursors import DeadLetter, load_cursors, read_dead_lett
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.histogram import Histogram, histogram
 from realm_telemetry.log.inserts import last_cursor
-from realm_telemetry.log.kinds import read_kinds
+from realm_telemetry.log.kinds import occurring_kinds, read_kinds
 from realm_telemetry.log.migrations import SCHEMA_VERSION, read_log_id, read_version
 from realm_telemetry.log.older import are_unfilled
 from realm_telemetry.log.pages import Page, export_rows, read_page
@@ -177,6 +177,11 @@ class LogReader:
         """All registered producers."""
         with self._snapshot() as connection:
             return read_producers(connection)
+
+    def occurring_kinds(self) -> list[str]:
+        """The kinds that the log has rows of."""
+        with self._snapshot() as connection:
+            return occurring_kinds(connection)
 
     def kinds(self) -> list[KindSpec]:
         """The kinds that producers registered beside the built-in ones."""

@@ -59,6 +59,19 @@ def test_the_documented_export_runs(target: Path, home: Path) -> None:
     assert sorted(run(home, [target], *command).stdout.splitlines()) == sorted(lines)
 
 
+def test_a_reader_that_has_enough_ends_the_export_quietly(target: Path, home: Path) -> None:
+    emit = "from core.event_bus import note\nfor n in range(2000): note(message='x' * 100)"
+    run(home, [target], "-c", emit)
+    export = f"{sys.executable} -m core.event_bus export | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", export],
+        env=os.environ | {"PYTHONPATH": str(target)},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["kind"] == "note"
+
+
 def test_a_wrong_time_is_explained(target: Path, home: Path) -> None:
     command = ("-m", "core.event_bus", "export", "--since", "yesterday")
     assert "'yesterday' is not a time" in run(home, [target], *command, code=2).stderr

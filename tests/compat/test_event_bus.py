@@ -85,6 +85,22 @@ def test_updates_of_sections_are_not_among_the_events() -> None:
     ]
 
 
+def test_a_log_of_updates_alone_has_no_events() -> None:
+    from realm_telemetry.compat.realm_store import update_queue
+
+    update_queue(depth=1)
+    assert get_events() == get_battle_logger().get_recent() == []
+
+
+def test_more_than_a_page_can_be_asked_for() -> None:
+    for number in range(1_200):
+        emit_realm_event(kind="note", message=f"{number}")
+    assert [event["message"] for event in get_events(1_100)] == [
+        f"{number}" for number in range(1_199, 99, -1)
+    ]
+    assert len(get_events(limit=0)) == 0
+
+
 def test_a_configured_process_is_left_as_it_is(home: Path) -> None:
     telemetry = realm.configure(service_name="daemon", shipper="thread")
     checkpoint_saved(step=1, loss=1.0)

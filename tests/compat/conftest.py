@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import realm_telemetry as realm
+from realm_telemetry import appenders, telemetry
 
 
 @pytest.fixture(autouse=True)
@@ -19,5 +20,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("REALM_HOME", str(home))
     monkeypatch.setenv("REALM_EXPORTERS", "battle_log")
     monkeypatch.setenv("REALM_SHIPPER", "thread")
+    # Other tests of this process may have left events that nobody configured anything for.
+    realm.shutdown()
+    appenders.set_current(appenders.Early(telemetry._on_first_event))
     yield home
     realm.shutdown()

@@ -1,9 +1,12 @@
-# `make demo` and `make test` need Python 3.11 or newer and a package index, nothing else.
+# `make demo` and `make test` need Python 3.11 or newer and package indexes; for the pages also Node,
+# which comes from PyPI where the machine has none.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test test-long check bench proto clean
+WEB    := realm_telemetry/service/web
+
+.PHONY: help demo pages test test-long check bench proto clean
 .DEFAULT_GOAL := help
 
 help:            ## Say what there is to make
@@ -22,13 +25,16 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/.demo
 
-demo: $(VENV)/.demo       ## Train a network and watch its events arrive in both views
+demo: $(VENV)/.demo pages ## Train a network and watch its events arrive in both views
 	$(BIN)/realm demo
 
-test: $(VENV)/.dev        ## All tests but the long ones, under 10 minutes on 2 cores
+pages: | $(BIN)/python    ## Build War Room and Battle Log, if their sources have changed
+	@$(BIN)/python $(WEB)/build.py
+
+test: $(VENV)/.dev pages  ## All tests but the long ones, under 10 minutes on 2 cores
 	$(BIN)/python -m pytest
 
-test-long: $(VENV)/.dev   ## Hundred-round crash tests and million-row tests
+test-long: $(VENV)/.dev pages ## Hundred-round crash tests and million-row tests
 	$(BIN)/python -m pytest -m long --timeout 1200
 
 check: $(VENV)/.dev       ## Format, lint, types, import contracts, dependencies
@@ -46,4 +52,4 @@ proto: | $(BIN)/python    ## Generate the wire format's modules again
 	$(BIN)/python proto/generate.py
 
 clean:                    ## Remove the environment and all caches
-	rm -rf $(VENV) .demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(WEB)/node_modules realm_telemetry/service/static .demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

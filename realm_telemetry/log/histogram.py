@@ -29,6 +29,7 @@ _WIDTHS_NS: Final = tuple(
     for seconds in (1, 5, 10, 30, 60, 300, 600, 1800, 3600, 10_800, 21_600, 43_200, 86_400, 604_800)
 )
 _STEP: Final = 4096
+_ALL: Final = Filters()
 
 
 class Bucket(msgspec.Struct, frozen=True):
@@ -64,7 +65,7 @@ def histogram(
     buckets = min(max(buckets, 1), MAX_BUCKETS)
     since = filters.since_unix_nano
     if since is None:
-        since = _oldest(connection, filters)
+        since = oldest_time(connection, filters)
     until = filters.until_unix_nano
     if until is None:
         until = max(now_ns, _newest_time(connection) + 1)
@@ -165,7 +166,8 @@ def _days(least: int) -> int:
     return max(-(-least // day), 1) * day
 
 
-def _oldest(connection: sqlite3.Connection, filters: Filters) -> int | None:
+def oldest_time(connection: sqlite3.Connection, filters: Filters = _ALL) -> int | None:
+    """The earliest time that the filters' best path knows; None if it has no row."""
     path = paths_for(connection, filters)[0]
     query = f"SELECT time_unix_nano {path.source()} ORDER BY time_unix_nano LIMIT 1"
     found = [connection.execute(query, group).fetchone() for group in path.groups]

@@ -17,7 +17,7 @@ from realm_telemetry.log import neighbours, tail
 from realm_telemetry.log.connection import explained, open_reader, snapshot
 from realm_telemetry.log.cursors import DeadLetter, load_cursors, read_dead_letters
 from realm_telemetry.log.filters import Filters
-from realm_telemetry.log.histogram import Histogram, histogram
+from realm_telemetry.log.histogram import Histogram, histogram, oldest_time
 from realm_telemetry.log.inserts import last_cursor
 from realm_telemetry.log.kinds import occurring_kinds, read_kinds
 from realm_telemetry.log.migrations import SCHEMA_VERSION, read_log_id, read_version
@@ -31,6 +31,7 @@ from realm_telemetry.log.producers import (
 )
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.search import SearchIndex
+from realm_telemetry.log.series import Series, series
 from realm_telemetry.log.summary import summary
 
 Counted = TypeVar("Counted", Page, Histogram)
@@ -118,6 +119,16 @@ class LogReader:
         """What happened, counted by channel, severity, kind, day or hour; see log.summary."""
         with self._snapshot() as connection:
             return summary(connection, by, since_ns, until_ns)
+
+    def series(self, filters: Filters, fields: Sequence[str], points: int = 1000) -> Series:
+        """Numbers among the details over time, for a graph; see log.series."""
+        with self._snapshot() as connection:
+            return series(connection, filters, fields, points)
+
+    def oldest_time(self) -> int | None:
+        """The earliest time of a row that is still there; None in an empty log."""
+        with self._snapshot() as connection:
+            return oldest_time(connection)
 
     def after(
         self,

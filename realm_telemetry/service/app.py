@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Final
 
 from starlette.applications import Starlette
@@ -27,11 +28,14 @@ from realm_telemetry.service.headers import HTML_POLICY, SecurityHeaders
 from realm_telemetry.service.login import Login
 from realm_telemetry.service.openapi import openapi_document
 from realm_telemetry.service.pages import index_page, index_text
-from realm_telemetry.service.routes import ENDPOINTS, Endpoint
+from realm_telemetry.service.routes import ENDPOINTS, Endpoint, Handler
 from realm_telemetry.service.settings import ServiceSettings
+from realm_telemetry.service.static import HOW_TO_BUILD, BuiltPages
 from realm_telemetry.service.throttle import Throttle
 
 INDEX_EVENTS: Final = 12
+_TEXTS: Final = ("text/html", "text/plain")
+_NOWHERE: Final = Path("/nonexistent")
 
 
 def realm_app(settings: ServiceSettings | Settings) -> Starlette:
@@ -57,7 +61,10 @@ def realm_app(settings: ServiceSettings | Settings) -> Starlette:
     throttle = Throttle(settings.login_attempts, settings.login_window_s)
     login = Login(sessions, throttle, settings.body_timeout_s)
     app = Starlette(
-        routes=[Route(one.path, one.handler, methods=[one.method]) for one in _endpoints(login)],
+        routes=[
+            Route(one.path, one.handler, methods=[one.method])
+            for one in _endpoints(login, BuiltPages())
+        ],
         middleware=[
             Middleware(SecurityHeaders),
             Middleware(HostCheck, settings=settings),
@@ -91,9 +98,13 @@ async def realm_lifespan(app: Starlette) -> AsyncIterator[None]:
         await service.stop()
 
 
-def _endpoints(login: Login) -> list[Endpoint]:
+def _endpoints(login: Login, static: BuiltPages) -> list[Endpoint]:
     pages = (
-        Endpoint("/", get_index, "What is served where.", media_types=("text/html", "text/plain")),
+        Endpoint("/", _index(static), "War Room.", media_types=_TEXTS),
+        Endpoint("/battle-log", static.page, "Battle Log.", media_types=("text/html",)),
+        Endpoint("/event-stream.js", static.script, "The live events for any page's scripts."),
+        Endpoint("/assets/{name}", static.asset, "What the pages are made of."),
+        Endpoint("/api", get_index, "What is served where.", media_types=_TEXTS),
         Endpoint("/openapi.json", get_openapi, "This API as an OpenAPI document."),
         Endpoint("/login", login.show, "The log-in form.", media_types=("text/html",)),
         Endpoint(
@@ -114,15 +125,26 @@ def _endpoints(login: Login) -> list[Endpoint]:
     return [*ENDPOINTS, *pages]
 
 
-async def get_index(request: Request) -> Response:
+def _index(static: BuiltPages) -> Handler:
+    """`/`: the War Room for browsers where it is built, else what is served where."""
+
+    async def get_war_room(request: Request) -> Response:
+        if static.built and "text/html" in request.headers.get("accept", ""):
+            return await static.page(request)
+        return await get_index(request, "" if static.built else HOW_TO_BUILD)
+
+    return get_war_room
+
+
+async def get_index(request: Request, remark: str = "") -> Response:
     """What is served where: a page for browsers, plain text for terminals."""
     rows = service_of(request.scope).live.last(INDEX_EVENTS)
     routes = [(_shown(one), one.summary) for one in documented_endpoints()]
     headers = {"cache-control": "no-store", "vary": "accept"}
     if "text/html" not in request.headers.get("accept", ""):
-        return PlainTextResponse(index_text(routes, rows), headers=headers)
+        return PlainTextResponse(index_text(routes, rows, remark), headers=headers)
     headers["content-security-policy"] = HTML_POLICY
-    return HTMLResponse(index_page(routes, rows), headers=headers)
+    return HTMLResponse(index_page(routes, rows, remark), headers=headers)
 
 
 def _shown(endpoint: Endpoint) -> str:
@@ -136,7 +158,7 @@ async def get_openapi(request: Request) -> Response:
 
 def documented_endpoints() -> list[Endpoint]:
     """All routes, for documents; the handlers of the log-in are not bound to a service."""
-    return _endpoints(Login(None, Throttle(1, 1.0), 1.0))
+    return _endpoints(Login(None, Throttle(1, 1.0), 1.0), BuiltPages(_NOWHERE))
 
 
 def _version() -> str:

@@ -8,10 +8,12 @@ from starlette.responses import Response
 
 from realm_telemetry.catalog import CHANNEL_DESCRIPTIONS, CHANNEL_ICONS, SEVERITY_COLOURS
 from realm_telemetry.event import format_time
+from realm_telemetry.log.reader import LogReader
+from realm_telemetry.log.series import MAX_POINTS
 from realm_telemetry.service.answers import json_answer
 from realm_telemetry.service.core import service_of
 from realm_telemetry.service.errors import ApiError
-from realm_telemetry.service.parameters import filters_of, moment, whole
+from realm_telemetry.service.parameters import filters_of, moment, optional_whole, whole
 
 MAX_BUCKETS: Final = 500
 _WEEK_NS: Final = 7 * 24 * 3600 * 1_000_000_000
@@ -21,9 +23,10 @@ async def get_histogram(request: Request) -> Response:
     """Events per interval, by severity."""
     query = request.query_params
     buckets = whole(query, "buckets", 60, 1, MAX_BUCKETS)
-    filters = filters_of(query, own=("buckets",))
+    as_of = optional_whole(query, "as_of")
+    filters = filters_of(query, own=("buckets", "as_of"))
     service = service_of(request.scope)
-    found = await service.readers.run(lambda reader: reader.histogram(filters, buckets))
+    found = await service.readers.run(lambda reader: reader.histogram(filters, buckets, as_of))
     bars = [
         {
             "start": format_time(bar.start_unix_nano),
@@ -48,6 +51,7 @@ async def get_channels(request: Request) -> Response:
     since_ns = moment(request.query_params, "since")
     service = service_of(request.scope)
     counts = await service.readers.run(lambda reader: reader.channels(since_ns))
+    oldest_ns = await service.readers.run(LogReader.oldest_time)
     channels = {
         name: {
             "name": name,
@@ -58,7 +62,27 @@ async def get_channels(request: Request) -> Response:
         }
         for name, description in CHANNEL_DESCRIPTIONS.items()
     }
-    return json_answer({"channels": channels, "severities": SEVERITY_COLOURS})
+    shape = {
+        "channels": channels,
+        "severities": SEVERITY_COLOURS,
+        "oldest": None if oldest_ns is None else format_time(oldest_ns),
+        "retention_days": service.settings.retention_days,
+    }
+    return json_answer(shape)
+
+
+async def get_series(request: Request) -> Response:
+    """Numbers among the details over time, for a graph."""
+    query = request.query_params
+    points = whole(query, "points", 1000, 1, MAX_POINTS)
+    fields = [part.strip() for part in query.get("fields", "loss").split(",") if part.strip()]
+    filters = filters_of(query, own=("points", "fields"))
+    service = service_of(request.scope)
+    try:
+        found = await service.readers.run(lambda reader: reader.series(filters, fields, points))
+    except ValueError as error:
+        raise ApiError("invalid_parameter", f"fields: {error}.") from None
+    return json_answer(found)
 
 
 async def get_summary(request: Request) -> Response:

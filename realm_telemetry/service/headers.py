@@ -21,6 +21,13 @@ HTML_POLICY: Final = (
 )
 """For our own pages: no script at all, styles inside the page."""
 
+PAGE_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "worker-src 'self'; img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; "
+    "base-uri 'none'"
+)
+"""For War Room and Battle Log: only what this service serves, nothing inside the page."""
+
 
 class SecurityHeaders:
     """Adds the headers; an answer that brings its own policy keeps it."""

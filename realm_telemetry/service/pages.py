@@ -71,15 +71,16 @@ def login_page(wanted: str, problem: str) -> str:
     )
 
 
-def index_page(routes: Sequence[tuple[str, str]], rows: Sequence[LogRow]) -> str:
+def index_page(routes: Sequence[tuple[str, str]], rows: Sequence[LogRow], remark: str) -> str:
     """What is served where, and the last events.
 
-    routes: (path, what it answers). rows: newest first.
+    routes: (path, what it answers). rows: newest first. remark: a word in front, may be empty.
     """
+    said = f"<p><strong>{escape(remark)}</strong></p>" if remark else ""
     return _document(
         "RealmService",
         "<main><h1>⚔️ RealmService</h1><p>One log, two views of it: live and historic."
-        " Every path is answered at every address of this service.</p>"
+        f" Every path is answered at every address of this service.</p>{said}"
         f"<h2>Last events</h2>{_events_table(rows)}"
         f"<h2>What is served where</h2>{_routes_table(routes)}</main>",
     )
@@ -117,10 +118,10 @@ def _route_row(path: str, summary: str) -> str:
     return f"<tr><td>{shown}</td><td>{escape(summary)}</td></tr>"
 
 
-def index_text(routes: Sequence[tuple[str, str]], rows: Sequence[LogRow]) -> str:
+def index_text(routes: Sequence[tuple[str, str]], rows: Sequence[LogRow], remark: str) -> str:
     """The same for a terminal."""
     width = max(len(path) for path, _ in routes)
-    lines = ["RealmService: one log, two views of it.", ""]
+    lines = ["RealmService: one log, two views of it.", *([remark] if remark else []), ""]
     lines += [f"  {path:<{width}}  {summary}" for path, summary in routes]
     lines += ["", "Last events:" if rows else "The log has no events yet."]
     lines += [

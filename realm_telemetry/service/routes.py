@@ -6,7 +6,14 @@ from typing import Any, Final, NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
-from realm_telemetry.service.counts import MAX_BUCKETS, get_channels, get_histogram, get_summary
+from realm_telemetry.log.series import MAX_POINTS
+from realm_telemetry.service.counts import (
+    MAX_BUCKETS,
+    get_channels,
+    get_histogram,
+    get_series,
+    get_summary,
+)
 from realm_telemetry.service.events import get_events
 from realm_telemetry.service.export import get_export
 from realm_telemetry.service.health import get_health, get_ready, get_receipts
@@ -226,7 +233,7 @@ ENDPOINTS: Final = (
         "/api/battle_log/histogram",
         get_histogram,
         "History: events per interval.",
-        (*FILTERS, _number("buckets", 1, MAX_BUCKETS, 60, "How many intervals.")),
+        (*FILTERS, AS_OF, _number("buckets", 1, MAX_BUCKETS, 60, "How many intervals.")),
         errors=(*_BAD, *_LOG),
     ),
     Endpoint(
@@ -241,6 +248,17 @@ ENDPOINTS: Final = (
         get_summary,
         "History: counts by channel, severity, kind and time.",
         (_text("by", "A comma list; channel,day by default."), SINCE, UNTIL),
+        errors=(*_BAD, *_LOG),
+    ),
+    Endpoint(
+        "/api/battle_log/series",
+        get_series,
+        "History: numbers among the details over time, for a graph.",
+        (
+            *FILTERS,
+            _text("fields", "Names of details, a comma list; loss by default."),
+            _number("points", 1, MAX_POINTS, 1000, "About how many points."),
+        ),
         errors=(*_BAD, *_LOG),
     ),
     Endpoint(

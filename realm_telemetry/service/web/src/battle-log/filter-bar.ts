@@ -1,0 +1,202 @@
+import { LitElement, html, nothing, type TemplateResult } from "lit";
+import { customElement, property, query, state } from "lit/decorators.js";
+import { SEVERITIES } from "../shared/catalog";
+import { formatTime, type Zone } from "../shared/format";
+import { type ListName, type Place, type Range, sameRange, toggled, withList } from "./place";
+import { PRESETS, momentMs, rangeText } from "./range";
+import { removals } from "./removal";
+
+const TYPING_MS = 300;
+
+const FIELDS: readonly { name: ListName; label: string }[] = [
+  { name: "kind", label: "Kind" },
+  { name: "run", label: "Run" },
+  { name: "hero", label: "Hero" },
+  { name: "campaign", label: "Campaign" },
+  { name: "producer", label: "Producer" },
+];
+
+/** A change of place; `typing` ones belong to one step of Back. */
+export interface Change {
+  place: Place;
+  typing?: boolean;
+}
+
+/** Search, severities, time range, and one field for each list. Sends `change` with a Change. */
+@customElement("realm-filter-bar")
+export class RealmFilterBar extends LitElement {
+  @property({ attribute: false }) place!: Place;
+  /** Values to offer, by list. */
+  @property({ attribute: false }) known: Readonly<Partial<Record<ListName, readonly string[]>>> = {};
+  @state() private open = false;
+  @query("[data-testid=search]") private search!: HTMLInputElement;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+
+  protected override createRenderRoot() {
+    return this;
+  }
+
+  focusSearch(): void {
+    this.search.focus();
+    this.search.select();
+  }
+
+  private send(place: Place, typing = false): void {
+    // Without the freeze: a changed question is asked about the log as it is now.
+    const detail: Change = { place: { ...place, asOf: null }, typing };
+    this.dispatchEvent(new CustomEvent<Change>("change-place", { detail }));
+  }
+
+  private typed(): void {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.searchNow(true), TYPING_MS);
+  }
+
+  private searchNow(typing: boolean): void {
+    clearTimeout(this.timer);
+    const q = this.search.value.trim();
+    if (q !== this.place.query.q) this.send({ ...this.place, query: { ...this.place.query, q } }, typing);
+  }
+
+  private searchKey(event: KeyboardEvent): void {
+    if (event.key === "Enter") this.searchNow(false);
+    else if (event.key === "Escape") this.search.blur();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  private setList(name: ListName, text: string): void {
+    const values = text.split(",").map((part) => part.trim()).filter(Boolean);
+    this.send({ ...this.place, query: withList(this.place.query, name, values) });
+  }
+
+  private setRange(range: Range): void {
+    this.send({ ...this.place, range });
+  }
+
+  protected override render() {
+    const active = removals(this.place);
+    return html`<div class="filters" role="search" aria-label="Filter events">
+      <div class="filter-line">
+        <input
+          class="search"
+          type="search"
+          data-testid="search"
+          aria-label="Search messages and details"
+          placeholder='Search messages and details, "a phrase"   /'
+          .value=${this.place.query.q}
+          @input=${this.typed}
+          @keydown=${this.searchKey}
+        />
+        <div class="segments" role="group" aria-label="Severity">${SEVERITIES.map((one) => this.severity(one.name))}</div>
+        <div class="segments" role="group" aria-label="Time range">
+          ${PRESETS.map(
+            ({ label, range }) => html`<button
+              aria-pressed=${sameRange(range, this.place.range)}
+              @click=${() => this.setRange(range)}
+            >
+              ${label}
+            </button>`,
+          )}
+        </div>
+        <button
+          aria-expanded=${this.open}
+          aria-controls="more-filters"
+          @click=${() => (this.open = !this.open)}
+        >
+          ${this.open ? "Fewer filters" : "More filters"}
+        </button>
+      </div>
+      <div class="more-filters" id="more-filters" ?hidden=${!this.open}>
+        ${FIELDS.map(({ name, label }) => this.field(name, label))}
+        ${this.moment("since", "From")} ${this.moment("until", "Until")}
+      </div>
+      ${this.chips(active)}
+    </div>`;
+  }
+
+  private severity(name: (typeof SEVERITIES)[number]["name"]): TemplateResult {
+    const look = SEVERITIES.find((one) => one.name === name)!;
+    return html`<button
+      data-testid="severity-${name}"
+      aria-pressed=${this.place.query.lists.severity.includes(name)}
+      @click=${() => this.send({ ...this.place, query: toggled(this.place.query, "severity", name) })}
+    >
+      <span class="severity ${name}"
+        ><span class="severity-icon" aria-hidden="true">${look.icon}</span>${look.label}</span
+      >
+    </button>`;
+  }
+
+  private field(name: ListName, label: string): TemplateResult {
+    return html`<label
+      ><span>${label}</span>
+      <input
+        name=${name}
+        list="known-${name}"
+        placeholder="any"
+        autocomplete="off"
+        .value=${this.place.query.lists[name].join(", ")}
+        @change=${(event: Event) => this.setList(name, (event.target as HTMLInputElement).value)}
+      />
+      <datalist id="known-${name}">
+        ${(this.known[name] ?? []).map((value) => html`<option value=${value}></option>`)}
+      </datalist></label
+    >`;
+  }
+
+  private moment(end: "since" | "until", label: string): TemplateResult {
+    const { range, zone } = this.place;
+    return html`<label
+      ><span>${label}${zone === "utc" ? " (UTC)" : ""}</span>
+      <input
+        name=${end}
+        type="datetime-local"
+        step="1"
+        .value=${toInput(range[end], zone)}
+        @change=${(event: Event) => {
+          const text = fromInput((event.target as HTMLInputElement).value, zone);
+          this.setRange({ ...range, named: null, [end]: text });
+        }}
+    /></label>`;
+  }
+
+  private chips(active: ReturnType<typeof removals>): TemplateResult | typeof nothing {
+    const { range, zone, asOf } = this.place;
+    const preset = PRESETS.some((one) => sameRange(one.range, range));
+    if (!active.length && preset && asOf === null) return nothing;
+    const all = { ...this.place, query: { ...this.place.query, q: "", has: [], not: [], lists: emptied(this.place) } };
+    return html`<ul class="chips" aria-label="Active filters">
+      ${preset ? nothing : this.chip(rangeText(range, zone), () => this.setRange(PRESETS[2]!.range))}
+      ${asOf === null ? nothing : this.chip(`as of cursor ${asOf}`, () => this.send(this.place))}
+      ${active.map(({ label, without }) => this.chip(label, () => this.send(without)))}
+      ${active.length > 1
+        ? html`<li><button class="quiet" @click=${() => this.send(all)}>Clear filters</button></li>`
+        : nothing}
+    </ul>`;
+  }
+
+  private chip(label: string, remove: () => void): TemplateResult {
+    return html`<li class="filter-chip">
+      <span>${label}</span>
+      <button class="quiet" aria-label="Remove ${label}" @click=${remove}>✕</button>
+    </li>`;
+  }
+}
+
+function emptied(place: Place): Place["query"]["lists"] {
+  const names = Object.keys(place.query.lists) as ListName[];
+  return Object.fromEntries(names.map((name) => [name, []])) as unknown as Place["query"]["lists"];
+}
+
+function toInput(text: string, zone: Zone): string {
+  const ms = text ? momentMs(text) : NaN;
+  return Number.isNaN(ms) ? "" : formatTime(new Date(ms), { zone, date: true }).replace(" ", "T");
+}
+
+function fromInput(text: string, zone: Zone): string {
+  if (!text) return "";
+  const moment = new Date(zone === "utc" ? `${text}Z` : text);
+  return Number.isNaN(moment.getTime()) ? "" : moment.toISOString();
+}

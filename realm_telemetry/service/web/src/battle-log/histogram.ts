@@ -1,0 +1,153 @@
+import { LitElement, html, nothing, svg, type TemplateResult } from "lit";
+import { customElement, property, query, state } from "lit/decorators.js";
+import { formatCount, type Zone } from "../shared/format";
+import { type Histogram, barParts, bucketAt, bucketText, spanOf, ticks } from "./bars";
+
+const HEIGHT = 56;
+const TICKS = 8;
+const NARROW_TICKS = 4;
+
+/**
+ * Events over time, stacked by severity.
+ *
+ * Dragging, or arrow keys with Shift and then Enter, selects a range: event `range` with since
+ * and until.
+ */
+@customElement("realm-histogram")
+export class RealmHistogram extends LitElement {
+  @property({ attribute: false }) histogram: Histogram | null = null;
+  @property() zone: Zone = "local";
+  @state() private from = -1;
+  @state() private to = -1;
+  @query(".bars") private bars!: HTMLElement;
+  private dragging = false;
+
+  protected override createRenderRoot() {
+    return this;
+  }
+
+  private get buckets() {
+    return this.histogram?.buckets ?? [];
+  }
+
+  private at(event: PointerEvent): number {
+    const box = this.bars.getBoundingClientRect();
+    return bucketAt((event.clientX - box.left) / box.width, this.buckets.length);
+  }
+
+  private pressed(event: PointerEvent): void {
+    if (event.button !== 0 || !this.buckets.length) return;
+    // Without it a drag would mark text.
+    event.preventDefault();
+    this.bars.focus({ preventScroll: true });
+    this.bars.setPointerCapture(event.pointerId);
+    this.dragging = true;
+    this.from = this.to = this.at(event);
+  }
+
+  private moved(event: PointerEvent): void {
+    if (this.dragging) this.to = this.at(event);
+  }
+
+  private released(): void {
+    if (!this.dragging) return;
+    this.dragging = false;
+    this.choose();
+  }
+
+  private cancelled(): void {
+    this.dragging = false;
+    this.clear();
+  }
+
+  private clear(): void {
+    this.from = this.to = -1;
+  }
+
+  private choose(): void {
+    const span = spanOf(this.buckets, this.from, this.to);
+    this.clear();
+    if (span) this.dispatchEvent(new CustomEvent("range", { detail: span }));
+  }
+
+  private keyed(event: KeyboardEvent): void {
+    const steps: Record<string, number> = { ArrowLeft: -1, ArrowRight: 1, Home: -1e6, End: 1e6 };
+    const step = steps[event.key];
+    if (step !== undefined) this.step(step, event.shiftKey);
+    else if (event.key === "Enter" && this.to >= 0) this.choose();
+    else if (event.key === "Escape" && this.to >= 0) this.clear();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  private step(by: number, extend: boolean): void {
+    const last = this.buckets.length - 1;
+    const start = this.to < 0 ? (by < 0 ? last + 1 : -1) : this.to;
+    this.to = Math.max(0, Math.min(last, start + by));
+    if (!extend || this.from < 0) this.from = this.to;
+  }
+
+  private get spoken(): string {
+    const [first, last] = [Math.min(this.from, this.to), Math.max(this.from, this.to)];
+    const bucket = this.buckets[last];
+    if (!bucket) return `${formatCount(this.histogram?.total ?? 0)} events`;
+    if (first === last) return bucketText(bucket, this.zone);
+    const count = this.buckets.slice(first, last + 1).reduce((sum, one) => sum + one.count, 0);
+    return `${last - first + 1} bars, ${formatCount(count)} events`;
+  }
+
+  protected override render() {
+    const { buckets } = this;
+    return html`<figure class="histogram" data-testid="histogram">
+      <div
+        class="bars"
+        role="slider"
+        tabindex="0"
+        aria-label="Events over time. Arrow keys choose a bar, Shift extends, Enter selects the range"
+        aria-valuemin="0"
+        aria-valuemax=${Math.max(buckets.length - 1, 0)}
+        aria-valuenow=${Math.max(this.to, 0)}
+        aria-valuetext=${this.spoken}
+        @pointerdown=${this.pressed}
+        @pointermove=${this.moved}
+        @pointerup=${this.released}
+        @pointercancel=${this.cancelled}
+        @keydown=${this.keyed}
+        @blur=${this.clear}
+      >
+        ${this.chart()}
+        ${this.to >= 0 ? html`<span class="bars-chosen" aria-hidden="true">${this.spoken}</span>` : nothing}
+      </div>
+      <div class="ticks" aria-hidden="true">${this.labels()}</div>
+    </figure>`;
+  }
+
+  private chart(): TemplateResult {
+    const { buckets } = this;
+    const most = buckets.reduce((high, bucket) => Math.max(high, bucket.count), 0);
+    const [first, last] = [Math.min(this.from, this.to), Math.max(this.from, this.to)];
+    return html`<svg viewBox="0 0 ${Math.max(buckets.length, 1)} ${HEIGHT}" preserveAspectRatio="none" aria-hidden="true">
+      ${this.to >= 0
+        ? svg`<rect class="bars-range" x=${first} y="0" width=${last - first + 1} height=${HEIGHT} />`
+        : nothing}
+      ${buckets.map(
+        (bucket, x) => svg`<g data-count=${bucket.count} data-start=${bucket.start}>
+          <title>${bucketText(bucket, this.zone)}</title>
+          <rect class="bar-place" x=${x} y="0" width="1" height=${HEIGHT} />
+          ${barParts(bucket, most, HEIGHT - 2).map(
+            (part) => svg`<rect class="bar ${part.severity}" x=${x + 0.12} width="0.76"
+              y=${part.y + 2} height=${part.height} />`,
+          )}
+        </g>`,
+      )}
+    </svg>`;
+  }
+
+  private labels(): TemplateResult[] {
+    const most = matchMedia("(max-width: 700px)").matches ? NARROW_TICKS : TICKS;
+    return ticks(this.buckets, most, this.zone).map(
+      (tick) => html`<span .style=${`left: ${tick.fraction * 100}%`}>${tick.text}</span>`,
+    );
+  }
+}

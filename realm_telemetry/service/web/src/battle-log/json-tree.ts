@@ -1,0 +1,138 @@
+import { LitElement, html, nothing, type TemplateResult } from "lit";
+import { customElement, property, state } from "lit/decorators.js";
+import { say } from "../shared/toast";
+import { type Path, filteredBy, pathText } from "./json-paths";
+import type { Query } from "./place";
+import { marked } from "./row-template";
+
+/** So many children are rendered at once: a megabyte opens as fast as a line. */
+const CHUNK = 100;
+const TEXT_CHUNK = 1_000;
+const MAX_TEXT = 100_000;
+
+export type FilterEvent = CustomEvent<Query>;
+
+/**
+ * A value as a tree that renders only what is open.
+ *
+ * Sends `filter` with the query that keeps or excludes a value.
+ */
+@customElement("realm-json")
+export class RealmJson extends LitElement {
+  @property({ attribute: false }) value: unknown = null;
+  @property({ attribute: false }) path: Path = [];
+  @property({ attribute: false }) query!: Query;
+  @property({ attribute: false }) phrases: readonly string[][] = [];
+  @property({ type: Boolean }) open = false;
+  @state() private shown = CHUNK;
+  @state() private chars = TEXT_CHUNK;
+
+  protected override createRenderRoot() {
+    return this;
+  }
+
+  private get nested(): object | null {
+    return typeof this.value === "object" ? this.value : null;
+  }
+
+  protected override render() {
+    return html`<div class="json-line">${this.nested ? this.branch(this.nested) : this.leaf()}</div>
+      ${this.nested && this.open ? this.branches(this.nested) : nothing}`;
+  }
+
+  private branch(value: object): TemplateResult {
+    const count = Array.isArray(value) ? value.length : Object.keys(value).length;
+    const sign = Array.isArray(value) ? `[${count}]` : `{${count}}`;
+    return html`<button
+        class="json-fold"
+        aria-expanded=${this.open}
+        @click=${() => (this.open = !this.open)}
+      >
+        <span aria-hidden="true">${this.open ? "▾" : "▸"}</span>
+        <span class="json-key">${this.key}</span> <span class="soft">${sign}</span>
+      </button>
+      ${this.actions()}`;
+  }
+
+  private leaf(): TemplateResult {
+    return html`<span class="json-key">${this.key}</span>
+      <span class="json-value ${this.value === null ? "null" : typeof this.value}"
+        >${this.text()}</span
+      >
+      ${this.actions()}`;
+  }
+
+  private get key(): string {
+    return String(this.path.at(-1) ?? "event");
+  }
+
+  private text(): TemplateResult {
+    if (typeof this.value !== "string") return marked(String(this.value), this.phrases);
+    const shown = this.value.slice(0, this.chars);
+    const left = this.value.length - shown.length;
+    const more = Math.min(left, MAX_TEXT);
+    return html`${marked(shown, this.phrases)}${left > 0
+      ? html`<button class="quiet" @click=${() => (this.chars += more)}>
+          … ${more.toLocaleString("en-US")} more characters
+        </button>`
+      : nothing}`;
+  }
+
+  private branches(value: object): TemplateResult {
+    const keys = Array.isArray(value) ? [...value.slice(0, this.shown).keys()] : Object.keys(value);
+    const total = Array.isArray(value) ? value.length : keys.length;
+    return html`<div class="json-children">
+      ${keys.slice(0, this.shown).map(
+        (key) => html`<realm-json
+          .value=${(value as Record<string | number, unknown>)[key]}
+          .path=${[...this.path, key]}
+          .query=${this.query}
+          .phrases=${this.phrases}
+          ?open=${key === "details" && this.path.length === 0}
+        ></realm-json>`,
+      )}
+      ${total > this.shown
+        ? html`<button class="quiet" @click=${() => (this.shown += CHUNK)}>
+            ${Math.min(CHUNK, total - this.shown)} more of ${total.toLocaleString("en-US")}
+          </button>`
+        : nothing}
+    </div>`;
+  }
+
+  private actions(): TemplateResult {
+    const name = pathText(this.path) || "the event";
+    const keep = this.nested ? null : filteredBy(this.query, this.path, this.value, true);
+    const drop = this.nested ? null : filteredBy(this.query, this.path, this.value, false);
+    return html`<span class="json-actions">
+      ${keep
+        ? html`<button aria-label="Only events where ${name} has this value" title="Filter for" @click=${() => this.filter(keep)}>=</button>`
+        : nothing}
+      ${drop
+        ? html`<button aria-label="Exclude events where ${name} has this value" title="Exclude" @click=${() => this.filter(drop)}>≠</button>`
+        : nothing}
+      <button aria-label="Copy the value of ${name}" title="Copy value" @click=${this.copyValue}>⧉</button>
+      <button aria-label="Copy the path ${name}" title="Copy path" @click=${() => copy(pathText(this.path), "Path")}>
+        ⌗
+      </button>
+    </span>`;
+  }
+
+  private filter(query: Query): void {
+    this.dispatchEvent(new CustomEvent("filter", { detail: query, bubbles: true }));
+  }
+
+  private copyValue(): void {
+    const { value } = this;
+    void copy(typeof value === "string" ? value : JSON.stringify(value, null, 2), "Value");
+  }
+}
+
+/** Put a text on the clipboard and say so. */
+export async function copy(text: string, what: string): Promise<void> {
+  try {
+    await navigator.clipboard.writeText(text);
+    say(`${what} copied`);
+  } catch {
+    say("The browser does not allow copying here");
+  }
+}

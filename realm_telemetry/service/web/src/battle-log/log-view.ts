@@ -1,0 +1,172 @@
+import { ApiError, getJson, getPage, type Page } from "../shared/api";
+import type { RealmEvent } from "../stream/types";
+import type { Histogram } from "./bars";
+import { Rows } from "./rows";
+
+export const FIRST_ROWS = 200;
+export const MORE_ROWS = 500;
+/** Further rows than this are reached by narrowing the range: memory stays bounded. */
+export const MAX_LOADED = 20_000;
+const MAX_LIVE_ROWS = 5_000;
+const LIVE_PAGES = 5;
+const BUCKETS = "90";
+
+export interface Total {
+  count: number;
+  relation: "eq" | "gte";
+}
+
+/**
+ * The rows of one query: a first page, further ones by their cursor, newer ones when asked.
+ *
+ * All that it shows is true as of one cursor: what arrives later is in no page, count or export
+ * until `refresh`.
+ */
+export class LogView {
+  readonly rows: Rows;
+  histogram: Histogram | null = null;
+  asOf = 0;
+  state: "loading" | "ready" | "failed" = "loading";
+  error: ApiError | null = null;
+  loadingMore = false;
+  private page: Total = { count: 0, relation: "eq" };
+  private next: URLSearchParams | null = null;
+  private readonly ended = new AbortController();
+  private refreshing = false;
+
+  /** params: filters with absolute times, so that every request means the same span. */
+  constructor(
+    readonly params: URLSearchParams,
+    private readonly fixedAsOf: number | null,
+    private readonly changed: () => void,
+  ) {
+    this.rows = new Rows(params.has("q") ? "arrival" : "time");
+  }
+
+  /** No more rows to load. */
+  get complete(): boolean {
+    return this.state === "ready" && this.next === null;
+  }
+
+  /** More rows exist, but so many are loaded that one should narrow the range. */
+  get full(): boolean {
+    return this.next !== null && this.rows.length >= MAX_LOADED;
+  }
+
+  /** The count of the histogram is exact where that of a page may have run out of time. */
+  get total(): Total {
+    const { page, histogram } = this;
+    if (page.relation === "eq" || !histogram) return page;
+    if (histogram.relation === "eq") return { count: histogram.total, relation: "eq" };
+    return { count: Math.max(page.count, histogram.total), relation: "gte" };
+  }
+
+  async load(): Promise<void> {
+    await this.guarded(async () => {
+      const page = await this.ask(FIRST_ROWS, this.fixedAsOf);
+      this.rows.add(page.events);
+      this.take(page);
+      this.next = page.next;
+      this.state = "ready";
+      this.changed();
+      // As of the same cursor: bars sum to the total, whatever arrives between both requests.
+      this.histogram = await this.askHistogram(page.asOf);
+    });
+  }
+
+  async more(): Promise<void> {
+    const next = this.next;
+    if (!next || this.loadingMore || this.full) return;
+    this.loadingMore = true;
+    this.changed();
+    await this.guarded(async () => {
+      next.set("limit", String(MORE_ROWS));
+      const page = await getPage(next, this.ended.signal);
+      this.rows.add(page.events);
+      this.next = page.next;
+    });
+    this.loadingMore = false;
+    this.changed();
+  }
+
+  /**
+   * Take up what has arrived since; `asOf`, total, bars and rows move on together.
+   *
+   * may: asked when the answer is there, because rows must not move under a reader's eyes.
+   */
+  async refresh(may: () => boolean): Promise<void> {
+    if (this.refreshing || this.state === "loading" || this.fixedAsOf !== null) return;
+    this.refreshing = true;
+    await this.guarded(async () => {
+      const before = this.asOf;
+      const pages = [await this.ask(FIRST_ROWS, null)];
+      const histogram = await this.askHistogram(pages[0]!.asOf);
+      while (this.apart(pages, before) && pages.length < LIVE_PAGES) {
+        const next = pages.at(-1)!.next!;
+        next.set("limit", String(MORE_ROWS));
+        pages.push(await getPage(next, this.ended.signal));
+      }
+      if (!may()) return;
+      this.catchUp(pages, before);
+      this.histogram = histogram;
+      this.state = "ready";
+    });
+    this.refreshing = false;
+  }
+
+  /** Show events of the stream at once; `refresh` brings what was coalesced. */
+  arrive(events: readonly RealmEvent[]): void {
+    if (this.rows.add(events)) this.changed();
+  }
+
+  stop(): void {
+    this.ended.abort();
+  }
+
+  private apart(pages: readonly Page[], before: number): boolean {
+    const last = pages.at(-1)!;
+    return last.next !== null && last.events.every((event) => event.cursor > before);
+  }
+
+  private catchUp(pages: readonly Page[], before: number): void {
+    const events = pages.flatMap((page) => page.events);
+    // Between these and the rows from before lie others, or there are too many rows.
+    const afresh = this.apart(pages, before) || this.rows.length + events.length > MAX_LIVE_ROWS;
+    if (afresh) {
+      this.rows.replace(events);
+      this.next = pages.at(-1)!.next;
+    } else this.rows.add(events);
+    this.take(pages[0]!);
+  }
+
+  private take(page: Page): void {
+    this.page = { count: page.total, relation: page.relation };
+    this.asOf = page.asOf;
+  }
+
+  private ask(limit: number, asOf: number | null): Promise<Page> {
+    const params = new URLSearchParams(this.params);
+    params.set("limit", String(limit));
+    if (asOf !== null) params.set("as_of", String(asOf));
+    return getPage(params, this.ended.signal);
+  }
+
+  private askHistogram(asOf: number): Promise<Histogram> {
+    const params = new URLSearchParams(this.params);
+    params.set("buckets", BUCKETS);
+    params.set("as_of", String(asOf));
+    return getJson<Histogram>("api/battle_log/histogram", params, this.ended.signal);
+  }
+
+  private async guarded(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+      this.error = null;
+    } catch (error) {
+      if (this.ended.signal.aborted) return;
+      this.error = error instanceof ApiError ? error : new ApiError(0, "error", String(error), "");
+      if (this.state === "loading") this.state = "failed";
+    }
+    this.changed();
+  }
+}

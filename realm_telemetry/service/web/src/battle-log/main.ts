@@ -1,0 +1,2 @@
+import "../shared/page-header";
+import "./page";

@@ -1,0 +1,135 @@
+import type { Zone } from "../shared/format";
+
+/** Filters whose values are a comma list; names and order of the HTTP API. */
+export const LISTS = ["channel", "severity", "kind", "hero", "campaign", "run", "producer"] as const;
+export type ListName = (typeof LISTS)[number];
+
+/** What is asked for, apart from when. `has` and `not` hold `path:value`. */
+export interface Query {
+  readonly lists: Readonly<Record<ListName, readonly string[]>>;
+  readonly q: string;
+  readonly has: readonly string[];
+  readonly not: readonly string[];
+}
+
+/** `since` and `until` as the HTTP API takes them, so `24h` stays relative; or a named range. */
+export interface Range {
+  readonly named: "last-night" | "all" | null;
+  readonly since: string;
+  readonly until: string;
+}
+
+/** All that the address says: whoever gets it sees the same. */
+export interface Place {
+  readonly query: Query;
+  readonly range: Range;
+  readonly asOf: number | null;
+  readonly event: string | null;
+  readonly zone: Zone;
+  readonly view: "log" | "summary";
+  readonly live: boolean;
+}
+
+export const DEFAULT_RANGE: Range = { named: null, since: "24h", until: "" };
+
+export const EMPTY_QUERY: Query = {
+  lists: { channel: [], severity: [], kind: [], hero: [], campaign: [], run: [], producer: [] },
+  q: "",
+  has: [],
+  not: [],
+};
+
+export function readPlace(search: string): Place {
+  const params = new URLSearchParams(search);
+  const asOf = Number(params.get("as_of") ?? NaN);
+  return {
+    query: readQuery(params),
+    range: readRange(params),
+    asOf: Number.isSafeInteger(asOf) && asOf >= 0 ? asOf : null,
+    event: params.get("event") || null,
+    zone: params.get("tz") === "utc" ? "utc" : "local",
+    view: params.get("view") === "summary" ? "summary" : "log",
+    live: params.get("live") === "1",
+  };
+}
+
+/** The query string of a place, without what is the default. */
+export function writePlace(place: Place): string {
+  const params = queryParams(place.query);
+  if (place.range.named) params.set("range", place.range.named);
+  else if (!sameRange(place.range, DEFAULT_RANGE)) {
+    if (place.range.since) params.set("since", place.range.since);
+    if (place.range.until) params.set("until", place.range.until);
+  }
+  if (place.asOf !== null) params.set("as_of", String(place.asOf));
+  if (place.live) params.set("live", "1");
+  if (place.zone === "utc") params.set("tz", "utc");
+  if (place.view === "summary") params.set("view", "summary");
+  if (place.event) params.set("event", place.event);
+  const text = readable(params);
+  return text ? `?${text}` : "";
+}
+
+/** A query's parameters, the same for the address and the HTTP API. */
+export function queryParams(query: Query): URLSearchParams {
+  const params = new URLSearchParams();
+  for (const name of LISTS) {
+    if (query.lists[name].length) params.set(name, query.lists[name].join(","));
+  }
+  if (query.q) params.set("q", query.q);
+  for (const has of query.has) params.append("has", has);
+  for (const not of query.not) params.append("not", not);
+  return params;
+}
+
+export function sameRange(a: Range, b: Range): boolean {
+  return a.named === b.named && a.since === b.since && a.until === b.until;
+}
+
+/** What decides which rows are shown; places with the same key need no new request. */
+export function dataKey(place: Place): string {
+  const { query, range, asOf } = place;
+  const zone = range.named === "last-night" ? place.zone : "";
+  return JSON.stringify([queryParams(query).toString(), range, asOf, zone]);
+}
+
+export function withList(query: Query, name: ListName, values: readonly string[]): Query {
+  return { ...query, lists: { ...query.lists, [name]: [...new Set(values)] } };
+}
+
+/** Add a value to a list, or take it out if it is there. */
+export function toggled(query: Query, name: ListName, value: string): Query {
+  const values = query.lists[name];
+  const without = values.filter((one) => one !== value);
+  return withList(query, name, without.length < values.length ? without : [...values, value]);
+}
+
+function readQuery(params: URLSearchParams): Query {
+  const lists = Object.fromEntries(
+    LISTS.map((name) => [name, listOf(params, name)]),
+  ) as unknown as Record<ListName, string[]>;
+  const more = (name: string) => [...new Set(params.getAll(name).filter(Boolean))];
+  return { lists, q: (params.get("q") ?? "").trim(), has: more("has"), not: more("not") };
+}
+
+function listOf(params: URLSearchParams, name: ListName): string[] {
+  const given = [...params.getAll(name), ...(name === "channel" ? params.getAll("channels") : [])];
+  const parts = given.flatMap((value) => value.split(",")).map((part) => part.trim());
+  return [...new Set(parts.filter(Boolean))];
+}
+
+function readRange(params: URLSearchParams): Range {
+  const named = params.get("range");
+  if (named === "all" || named === "last-night") return { named, since: "", until: "" };
+  const range: Range = {
+    named: null,
+    since: params.get("since") ?? "",
+    until: params.get("until") ?? "",
+  };
+  return range.since || range.until ? range : DEFAULT_RANGE;
+}
+
+/** Commas and colons need no escape in a query string, and people read addresses. */
+function readable(params: URLSearchParams): string {
+  return params.toString().replaceAll("%2C", ",").replaceAll("%3A", ":");
+}

@@ -1,0 +1,94 @@
+import { formatTime, type Zone } from "../shared/format";
+import { type Place, type Range, queryParams } from "./place";
+
+export interface Preset {
+  label: string;
+  range: Range;
+}
+
+const since = (text: string): Range => ({ named: null, since: text, until: "" });
+
+export const PRESETS: readonly Preset[] = [
+  { label: "1 h", range: since("1h") },
+  { label: "Last night", range: { named: "last-night", since: "", until: "" } },
+  { label: "24 h", range: since("24h") },
+  { label: "7 d", range: since("7d") },
+  { label: "All", range: { named: "all", since: "", until: "" } },
+];
+
+/** A range as absolute times; null where it is open. */
+export interface Span {
+  since: string | null;
+  until: string | null;
+}
+
+const UNITS_MS: Record<string, number> = { s: 1e3, m: 6e4, h: 36e5, d: 864e5, w: 6048e5 };
+const NIGHT_BEGINS_H = 18;
+const NIGHT_ENDS_H = 8;
+
+/** Fix a range at a moment: all requests of one view must mean the same span. */
+export function resolveRange(range: Range, now: Date, zone: Zone): Span {
+  if (range.named === "all") return { since: null, until: null };
+  if (range.named === "last-night") return lastNight(now, zone);
+  return { since: resolveTime(range.since, now), until: resolveTime(range.until, now) };
+}
+
+/** An age or `now` as ISO 8601; what is absolute, or the service must judge, stays as it is. */
+export function resolveTime(text: string, now: Date): string | null {
+  const word = text.trim().toLowerCase();
+  if (!word) return null;
+  if (word === "now") return now.toISOString();
+  const ago = /^(\d{1,9})\s*([smhdw])(?:\s+ago)?$/.exec(word);
+  if (!ago) return text.trim();
+  const moment = new Date(now.getTime() - Number(ago[1]) * (UNITS_MS[ago[2] ?? ""] ?? 0));
+  return Number.isNaN(moment.getTime()) ? text.trim() : moment.toISOString();
+}
+
+/** From 18:00 to 08:00; before 08:00 it is the night that still lasts. */
+export function lastNight(now: Date, zone: Zone): Span {
+  const end = atHour(now, NIGHT_ENDS_H, zone);
+  const begin = atHour(now, NIGHT_BEGINS_H, zone, -1);
+  return { since: begin.toISOString(), until: now < end ? null : end.toISOString() };
+}
+
+function atHour(now: Date, hour: number, zone: Zone, days = 0): Date {
+  const moment = new Date(now);
+  if (zone === "utc") {
+    moment.setUTCDate(moment.getUTCDate() + days);
+    moment.setUTCHours(hour, 0, 0, 0);
+  } else {
+    moment.setDate(moment.getDate() + days);
+    moment.setHours(hour, 0, 0, 0);
+  }
+  return moment;
+}
+
+/** The parameters of the HTTP API for what a place shows. */
+export function apiParams(place: Pick<Place, "query">, span: Span): URLSearchParams {
+  const params = queryParams(place.query);
+  if (span.since) params.set("since", span.since);
+  if (span.until) params.set("until", span.until);
+  return params;
+}
+
+/** A time of the HTTP API in milliseconds, as the service reads it; NaN if it is none. */
+export function momentMs(text: string): number {
+  if (/^-?\d{5,11}(\.\d{1,9})?$/.test(text)) return Number(text) * 1_000;
+  const zoned = /[zZ]$|[+-]\d\d:?\d\d$/.test(text);
+  return Date.parse(zoned || /^\d{4}-\d\d-\d\d$/.test(text) ? text : `${text}Z`);
+}
+
+/** A range in words, for chips and the list's end. */
+export function rangeText(range: Range, zone: Zone): string {
+  const preset = PRESETS.find(
+    (one) => one.range.named === range.named && one.range.since === range.since,
+  );
+  if (preset && !range.until) return preset.label;
+  const shown = (text: string) => {
+    const ms = momentMs(text);
+    return Number.isNaN(ms) ? text : formatTime(new Date(ms), { zone, date: true });
+  };
+  if (!range.until) return `since ${shown(range.since)}`;
+  if (!range.since) return `until ${shown(range.until)}`;
+  return `${shown(range.since)} – ${shown(range.until)}`;
+}

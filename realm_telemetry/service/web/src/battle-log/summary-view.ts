@@ -1,0 +1,119 @@
+import { LitElement, html, nothing, type TemplateResult } from "lit";
+import { customElement, property, state } from "lit/decorators.js";
+import { ApiError, getJson } from "../shared/api";
+import { CHANNELS, channelIcon } from "../shared/catalog";
+import { formatCount, plural } from "../shared/format";
+import { type ChannelDays, type DayCell, type SummaryRow, dailyCounts, lastDays, shade } from "./daily-counts";
+import { EMPTY_QUERY, type Place, withList } from "./place";
+
+const DAYS = [7, 14, 30] as const;
+
+/** Daily counts by channel; a cell leads to its events. Sends `change-place`. */
+@customElement("realm-summary")
+export class RealmSummary extends LitElement {
+  @property({ attribute: false }) place!: Place;
+  @state() private rows: SummaryRow[] | null = null;
+  @state() private error: ApiError | null = null;
+  @state() private count: number = DAYS[0];
+
+  protected override createRenderRoot() {
+    return this;
+  }
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    void this.load();
+  }
+
+  private async load(): Promise<void> {
+    const since = lastDays(new Date(), this.count)[0]!;
+    try {
+      const params = { by: "channel,severity,day", since };
+      this.rows = await getJson<SummaryRow[]>("api/battle_log/summary", params);
+      this.error = null;
+    } catch (error) {
+      this.error = error instanceof ApiError ? error : new ApiError(0, "error", String(error), "");
+    }
+  }
+
+  private choose(count: number): void {
+    this.count = count;
+    void this.load();
+  }
+
+  protected override render() {
+    if (this.error) {
+      return html`<div class="state"><h2>${this.error.message}</h2><p class="soft">${this.error.hint}</p>
+        <button @click=${this.load}>Try again</button></div>`;
+    }
+    const days = lastDays(new Date(), this.count);
+    const channels = dailyCounts(this.rows ?? [], Object.keys(CHANNELS), days);
+    const total = channels.reduce((sum, channel) => sum + channel.total, 0);
+    return html`<section class="summary card" aria-label="Daily counts by channel">
+      <header>
+        <h1>${this.rows ? `${plural(total, "event")} in ${this.count} days` : "Counting …"}</h1>
+        <div class="segments" role="group" aria-label="Days">
+          ${DAYS.map(
+            (count) => html`<button aria-pressed=${count === this.count} @click=${() => this.choose(count)}>
+              ${count} d
+            </button>`,
+          )}
+        </div>
+      </header>
+      <div class="summary-scroll" tabindex="0" role="region" aria-label="Table of daily counts">
+        ${this.table(channels, days)}
+      </div>
+      <p class="soft">Days are UTC. Counts outlive the events that retention removes. Select a number to see its events.</p>
+    </section>`;
+  }
+
+  private table(channels: readonly ChannelDays[], days: readonly string[]): TemplateResult {
+    const most = Math.max(...channels.flatMap((channel) => channel.days.map((cell) => cell.count)), 1);
+    return html`<table>
+      <thead>
+        <tr>
+          <th scope="col">Channel</th>
+          ${days.map((day) => html`<th scope="col">${day.slice(5)}</th>`)}
+          <th scope="col">Total</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${channels.map(
+          (channel) => html`<tr>
+            <th scope="row"><span aria-hidden="true">${channelIcon(channel.channel)}</span> ${CHANNELS[channel.channel]?.label}</th>
+            ${channel.days.map((cell) => this.cell(channel.channel, cell, most))}
+            <td class="sum">${formatCount(channel.total)}</td>
+          </tr>`,
+        )}
+      </tbody>
+    </table>`;
+  }
+
+  private cell(channel: string, cell: DayCell, most: number): TemplateResult {
+    if (!cell.count) return html`<td class="none">·</td>`;
+    const errors = cell.errors ? `, ${plural(cell.errors, "error")}` : "";
+    return html`<td class="shade-${shade(cell.count, most)}">
+      <button
+        class="quiet"
+        aria-label="${plural(cell.count, "event")}${errors} on ${cell.day}"
+        @click=${() => this.open(channel, cell.day)}
+      >
+        ${formatCount(cell.count)}
+        ${cell.errors ? html`<span class="ink-error">✕ ${formatCount(cell.errors)}</span>` : nothing}
+      </button>
+    </td>`;
+  }
+
+  private open(channel: string, day: string): void {
+    const until = new Date(Date.parse(day) + 86_400_000).toISOString().slice(0, 10);
+    const place: Place = {
+      ...this.place,
+      view: "log",
+      asOf: null,
+      event: null,
+      query: withList(EMPTY_QUERY, "channel", [channel]),
+      range: { named: null, since: day, until },
+    };
+    this.dispatchEvent(new CustomEvent("change-place", { detail: { place } }));
+  }
+}

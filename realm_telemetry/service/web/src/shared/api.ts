@@ -1,0 +1,90 @@
+import type { RealmEvent } from "../stream/types";
+
+export type Params = URLSearchParams | Record<string, string>;
+
+/** An error answer of the service, from its catalogue; `status` 0 if it could not be reached. */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+    readonly hint: string,
+  ) {
+    super(message);
+  }
+}
+
+export interface Page {
+  events: RealmEvent[];
+  total: number;
+  relation: "eq" | "gte";
+  asOf: number;
+  /** The parameters of the next page; null after the last. */
+  next: URLSearchParams | null;
+}
+
+/** The address of a path of the service, relative to the page, so that any mount point works. */
+export function apiUrl(path: string, params?: Params): string {
+  const url = new URL(path, new URL(".", document.baseURI));
+  if (params) url.search = new URLSearchParams(params).toString();
+  return url.href;
+}
+
+export async function getJson<T>(path: string, params?: Params, signal?: AbortSignal): Promise<T> {
+  return (await (await ask(apiUrl(path, params), { signal })).json()) as T;
+}
+
+/** One page of history, newest first. */
+export async function getPage(params: URLSearchParams, signal?: AbortSignal): Promise<Page> {
+  const response = await ask(apiUrl("api/battle_log", params), { signal });
+  const headers = response.headers;
+  return {
+    events: (await response.json()) as RealmEvent[],
+    total: Number(headers.get("x-total-count") ?? 0),
+    relation: headers.get("x-total-relation") === "gte" ? "gte" : "eq",
+    asOf: Number(headers.get("x-as-of") ?? 0),
+    next: nextParams(headers.get("link")),
+  };
+}
+
+export interface NoteFields {
+  run_id?: string | null;
+  hero_id?: string | null;
+  campaign_id?: string | null;
+  details?: Record<string, unknown>;
+}
+
+/** Store a note; answered after it is in the log. */
+export async function postNote(message: string, fields: NoteFields = {}): Promise<void> {
+  const event = { kind: "note", message, source: "war-room", ...fields };
+  await ask(apiUrl("api/v1/events"), {
+    method: "POST",
+    headers: { "content-type": "application/json", accept: "application/json" },
+    body: JSON.stringify({ events: [event] }),
+  });
+}
+
+function nextParams(link: string | null): URLSearchParams | null {
+  const found = /<\?([^>]*)>;\s*rel="next"/.exec(link ?? "");
+  return found ? new URLSearchParams(found[1]) : null;
+}
+
+async function ask(url: string, options: RequestInit): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(url, options);
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new ApiError(0, "unreachable", "The service does not answer.", "Is `realm serve` running?");
+  }
+  // A log-in form instead of data: the cookie has ended.
+  if (response.redirected && new URL(response.url).pathname.endsWith("/login")) location.reload();
+  if (response.ok) return response;
+  const body = (await response.json().catch(() => ({}))) as Partial<Record<string, string>>;
+  throw new ApiError(
+    response.status,
+    body["error"] ?? "error",
+    body["message"] ?? `The service answered ${response.status}.`,
+    body["hint"] ?? "",
+  );
+}

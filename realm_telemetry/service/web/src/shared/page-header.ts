@@ -1,0 +1,51 @@
+import { LitElement, html, nothing, type TemplateResult } from "lit";
+import { customElement, property, state } from "lit/decorators.js";
+import "./shortcuts";
+import { THEMES, applyTheme, setTheme, storedTheme, type Theme } from "./theme";
+import "./toast";
+
+const PAGES = [
+  { name: "war-room", label: "War Room", href: "./" },
+  { name: "battle-log", label: "Battle Log", href: "./battle-log" },
+] as const;
+
+const THEME_LABELS: Record<Theme, string> = { auto: "◐ Auto", light: "☀ Light", dark: "☾ Dark" };
+
+applyTheme();
+
+/** The top of both pages: where one is, the page's own tools, the theme. */
+@customElement("realm-header")
+export class RealmHeader extends LitElement {
+  @property() page: "war-room" | "battle-log" = "war-room";
+  @property({ attribute: false }) tools: TemplateResult | typeof nothing = nothing;
+  @state() private theme: Theme = storedTheme();
+
+  protected override createRenderRoot() {
+    return this;
+  }
+
+  private nextTheme(): void {
+    this.theme = THEMES[(THEMES.indexOf(this.theme) + 1) % THEMES.length] ?? "auto";
+    setTheme(this.theme);
+  }
+
+  protected override render() {
+    return html`<header class="page-header">
+        <nav aria-label="Pages">
+          ${PAGES.map(
+            (page) => html`<a
+              href=${page.href}
+              aria-current=${page.name === this.page ? "page" : nothing}
+              >${page.label}</a
+            >`,
+          )}
+        </nav>
+        <div class="page-tools">${this.tools}</div>
+        <button class="quiet theme" @click=${this.nextTheme} aria-label="Theme: ${this.theme}">
+          ${THEME_LABELS[this.theme]}
+        </button>
+      </header>
+      <realm-shortcuts></realm-shortcuts>
+      <realm-toast></realm-toast>`;
+  }
+}

@@ -1,0 +1,32 @@
+import { LitElement, html } from "lit";
+import { customElement, state } from "lit/decorators.js";
+
+const SHOWN_MS = 4_000;
+
+/** The page's one polite live region: short words on what was done. */
+@customElement("realm-toast")
+export class RealmToast extends LitElement {
+  @state() private text = "";
+  private timer: ReturnType<typeof setTimeout> | undefined;
+
+  protected override createRenderRoot() {
+    return this;
+  }
+
+  show(text: string): void {
+    this.text = text;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => (this.text = ""), SHOWN_MS);
+  }
+
+  protected override render() {
+    return html`<div class="toast ${this.text ? "shown" : ""}" role="status" aria-live="polite">
+      ${this.text}
+    </div>`;
+  }
+}
+
+/** Say something in the live region; without one (before the header is there) it is dropped. */
+export function say(text: string): void {
+  document.querySelector<RealmToast>("realm-toast")?.show(text);
+}

@@ -1,0 +1,114 @@
+import { connect } from "./transport";
+import type { ConnectionStatus, RealmEvent, StreamMessage } from "./types";
+
+/** An event as `on` hands it over: `name` is the kind with its first `_` as a dot. */
+export interface NamedEvent extends RealmEvent {
+  name: string;
+  data: Record<string, unknown>;
+}
+
+type Handler = (event: NamedEvent) => void;
+type Listener = (message: StreamMessage) => void;
+
+/** `training_step` -> `training.step`. */
+export function nameOf(kind: string): string {
+  return kind.replace("_", ".");
+}
+
+/**
+ * The live events, for these pages and any other:
+ *
+ *     eventStream.on("training.step", (event) => plot(event.data.loss, event.data.step));
+ *     eventStream.on("training.*", ...); eventStream.on("*", ...);
+ *
+ * It connects at the first subscription, resumes at its cursor after a break, and shares one
+ * connection among all tabs. Events of the snapshot are not handed to `on`, only what comes.
+ */
+export class EventStream {
+  private readonly handlers = new Map<string, Set<Handler>>();
+  private readonly listeners = new Set<Listener>();
+  private disconnect: (() => void) | null = null;
+  /** What a listener that comes later needs first. */
+  private snapshot: StreamMessage | null = null;
+  private since: StreamMessage[] = [];
+  status: ConnectionStatus = "connecting";
+
+  constructor(
+    private readonly base: string,
+    private readonly open: typeof connect = connect,
+  ) {}
+
+  /** Call `handler` for each event of a name, `training.*` or `*`; returns how to stop it. */
+  on(name: string, handler: Handler): () => void {
+    const handlers = this.handlers.get(name) ?? new Set();
+    this.handlers.set(name, handlers.add(handler));
+    this.start();
+    return () => handlers.delete(handler);
+  }
+
+  /** Call `listener` for every message in order, beginning with the snapshot. */
+  messages(listener: Listener): () => void {
+    listener({ type: "status", status: this.status });
+    if (this.snapshot) [this.snapshot, ...this.since].forEach(listener);
+    this.listeners.add(listener);
+    this.start();
+    return () => this.listeners.delete(listener);
+  }
+
+  /** Leave the connection; the next subscription connects again. */
+  close(): void {
+    this.disconnect?.();
+    this.disconnect = null;
+  }
+
+  private start(): void {
+    this.disconnect ??= this.open(this.base, (batch) => batch.forEach((one) => this.take(one)));
+  }
+
+  private take(message: StreamMessage): void {
+    this.remember(message);
+    for (const listener of this.listeners) guarded(() => listener(message));
+    if (message.type === "event") this.dispatch(message.event);
+  }
+
+  private remember(message: StreamMessage): void {
+    if (message.type === "status") this.status = message.status;
+    else if (message.type === "snapshot") [this.snapshot, this.since] = [message, []];
+    else if (this.listeners.size === 0) this.since = [...this.since.slice(-199), message];
+  }
+
+  private dispatch(event: RealmEvent): void {
+    const name = nameOf(event.kind);
+    const names = ["*", name];
+    const dot = name.indexOf(".");
+    if (dot > 0) names.push(`${name.slice(0, dot)}.*`);
+    const named: NamedEvent = { ...event, name, data: event.details };
+    for (const one of names) {
+      for (const handler of this.handlers.get(one) ?? []) guarded(() => handler(named));
+    }
+  }
+}
+
+/** One reader's mistake must not cost the others their events. */
+function guarded(call: () => void): void {
+  try {
+    call();
+  } catch (error) {
+    reportError(error);
+  }
+}
+
+/** The service's address: where this script lies, built or not. */
+function serviceBase(): string {
+  if (import.meta.env.DEV) return new URL(".", document.baseURI).href;
+  const here = import.meta.url;
+  return new URL(here.includes("/assets/") ? ".." : ".", here).href;
+}
+
+declare global {
+  interface Window {
+    eventStream: EventStream;
+  }
+}
+
+export const eventStream = (window.eventStream ??= new EventStream(serviceBase()));

@@ -1,0 +1,85 @@
+import { StreamHub, type Send } from "./hub";
+import type { StreamMessage } from "./types";
+
+/** Connect through the best way that this browser has; returns how to end it. */
+export function connect(base: string, take: Send): () => void {
+  if (typeof SharedWorker !== "undefined") return throughWorker(base, take);
+  if (typeof BroadcastChannel !== "undefined" && navigator.locks) return throughLeader(base, take);
+  const hub = new StreamHub(base);
+  hub.enter(take);
+  return () => hub.close();
+}
+
+function throughWorker(base: string, take: Send): () => void {
+  const worker = new SharedWorker(new URL("./worker.ts", import.meta.url), {
+    type: "module",
+    name: "realm-stream",
+  });
+  worker.port.onmessage = (message: MessageEvent<StreamMessage[]>) => take(message.data);
+  worker.port.postMessage({ base });
+  const leave = () => worker.port.postMessage({ bye: true });
+  window.addEventListener("pagehide", leave);
+  // A page that comes back from the browser's cache missed what came meanwhile.
+  window.addEventListener("pageshow", (shown) => shown.persisted && worker.port.postMessage({ base }));
+  return leave;
+}
+
+/**
+ * Without SharedWorker one tab leads: it holds the lock, connects and tells the others. When it
+ * closes, the lock goes to the next tab, which resumes at the last cursor that it heard.
+ */
+function throughLeader(base: string, take: Send): () => void {
+  const channel = new BroadcastChannel("realm-stream");
+  let lastId = "";
+  let entered = false;
+  let logId = "";
+  const hear = (batch: StreamMessage[]) => {
+    for (const message of batch) {
+      if (message.type === "snapshot") logId = message.snapshot.log_id;
+      const cursor = message.type === "snapshot" ? message.snapshot.cursor : 0;
+      const seen = message.type === "event" ? message.event.cursor : cursor;
+      if (seen) lastId = `${logId}-${seen}`;
+    }
+    take(batch);
+  };
+  channel.onmessage = (heard: MessageEvent<{ start?: string; batch?: StreamMessage[] }>) => {
+    const { start, batch } = heard.data;
+    if (!batch || (start !== undefined && start !== me)) return;
+    // Before its own start a tab would see events without the snapshot they follow.
+    if (start === undefined && !entered) return;
+    entered = true;
+    hear(batch);
+  };
+  const me = crypto.randomUUID();
+  channel.postMessage({ hello: me });
+  const ended = new AbortController();
+  void navigator.locks
+    .request("realm-stream", { signal: ended.signal }, () => lead(base, channel, hear, lastId, ended))
+    .catch(() => undefined); // The page ends before it was its turn.
+  return () => ended.abort();
+}
+
+function lead(
+  base: string,
+  channel: BroadcastChannel,
+  hear: Send,
+  lastId: string,
+  ended: AbortController,
+): Promise<void> {
+  const hub = new StreamHub(base, lastId);
+  hub.enter(hear);
+  hub.enter((batch) => channel.postMessage({ batch }));
+  channel.addEventListener("message", (asked: MessageEvent<{ hello?: string }>) => {
+    const start = asked.data.hello;
+    if (!start) return;
+    const once: Send = (batch) => channel.postMessage({ start, batch });
+    hub.enter(once);
+    hub.leave(once);
+  });
+  return new Promise((resolve) =>
+    ended.signal.addEventListener("abort", () => {
+      hub.close();
+      resolve();
+    }),
+  );
+}

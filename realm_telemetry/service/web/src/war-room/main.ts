@@ -1,0 +1,2 @@
+import "./event-list";
+import "./room";

@@ -1,0 +1,131 @@
+import { describe, expect, it } from "vitest";
+import { barParts, bucketAt, spanOf, type Bucket } from "../../src/battle-log/bars";
+import { asCurl, asRealmQuery, frozenPlace, shellWord } from "../../src/battle-log/commands";
+import { dailyCounts, lastDays, shade } from "../../src/battle-log/daily-counts";
+import { filteredBy, pathText } from "../../src/battle-log/json-paths";
+import { matcher } from "../../src/battle-log/matching";
+import { EMPTY_QUERY, readPlace } from "../../src/battle-log/place";
+import type { RealmEvent } from "../../src/stream/types";
+
+const OPEN = { since: null, until: null };
+const EVENT = {
+  id: "e1", cursor: 1, time_unix_nano: "1764410400000000000", kind: "job_failed", channel: "jobs", severity: "error",
+  message: "Job abc failed: CUDA out of memory", details: { job: { id: "abc" }, "a.b": 1, attempt: 2, ok: false, none: null },
+  source: null, hero_id: "dio", campaign_id: null, run_id: "r7", producer: "aa", number: 1,
+} as unknown as RealmEvent;
+
+describe("matching live events as the service would", () => {
+  it.each([
+    ["?channel=jobs,eval&severity=error&hero=dio&run=r7", true],
+    ["?channel=eval", false],
+    ["?campaign=c1", false],
+    ["?has=job.id:abc", true],
+    ["?has=a.b:1.0", true],
+    ["?has=attempt:2&has=ok:false&has=none:null", true],
+    ["?has=job.id:abd", false],
+    ["?has=missing:null", false],
+    ["?not=attempt:2", false],
+    ["?not=attempt:3", true],
+    ['?q="out of memory"', true],
+    ["?q=dio", true],
+    ["?q=absent", false],
+  ])("%s: %s", (search, wanted) => {
+    expect(matcher(readPlace(search).query, OPEN)(EVENT)).toBe(wanted);
+  });
+
+  it("takes the start of a range and leaves its end", () => {
+    const span = { since: "2025-11-29T10:00:00Z", until: "2025-11-29T10:00:01Z" };
+    expect(matcher(EMPTY_QUERY, span)(EVENT)).toBe(true);
+    expect(matcher(EMPTY_QUERY, { since: null, until: "2025-11-29T10:00:00Z" })(EVENT)).toBe(false);
+  });
+
+  it("leaves routine kinds out of a search", () => {
+    const step = { ...EVENT, kind: "training_step" };
+    expect(matcher({ ...EMPTY_QUERY, q: "cuda" }, OPEN)(step)).toBe(false);
+  });
+});
+
+describe("commands", () => {
+  const place = readPlace("?channel=jobs&q=it's+%22out+of%22&has=id:-1&not=a:b&since=7d");
+
+  it("survive the shell", () => {
+    expect(shellWord("plain-1.2")).toBe("plain-1.2");
+    expect(shellWord("it's $x")).toBe(`'it'\\''s $x'`);
+  });
+
+  it("keep ages relative", () => {
+    expect(asRealmQuery(place, OPEN)).toBe(
+      `realm query --channel jobs --since 7d --q 'it'\\''s "out of"' --has id:-1 --not a:b`,
+    );
+    expect(asCurl(readPlace("?severity=error"), OPEN, "http://h/api/battle_log")).toBe(
+      "curl 'http://h/api/battle_log?severity=error&since=24h&limit=1000'",
+    );
+  });
+
+  it("link to the very same rows", () => {
+    const span = { since: "2025-11-28T10:00:00.000Z", until: null };
+    expect(frozenPlace(readPlace("?live=1"), span, 7)).toBe("?since=2025-11-28T10:00:00.000Z&as_of=7");
+    expect(frozenPlace(readPlace("?range=all"), OPEN, 7)).toBe("?range=all&as_of=7");
+  });
+});
+
+describe("filters from a value", () => {
+  it("keep or exclude a detail, never both", () => {
+    const kept = filteredBy(EMPTY_QUERY, ["details", "job", "id"], "abc", true)!;
+    expect(kept.has).toEqual(["job.id:abc"]);
+    const dropped = filteredBy(kept, ["details", "job", "id"], "abc", false)!;
+    expect([dropped.has, dropped.not]).toEqual([[], ["job.id:abc"]]);
+  });
+
+  it("use the event's own fields where there is a list", () => {
+    expect(filteredBy(EMPTY_QUERY, ["hero_id"], "dio", true)?.lists.hero).toEqual(["dio"]);
+    expect(filteredBy(EMPTY_QUERY, ["severity"], "info", false)?.lists.severity).toEqual(["error", "warning", "success"]);
+    expect(filteredBy(EMPTY_QUERY, ["hero_id"], "dio", false)).toBeNull();
+    expect(filteredBy(EMPTY_QUERY, ["message"], "x", true)).toBeNull();
+  });
+
+  it("are not offered where the service could not answer", () => {
+    expect(filteredBy(EMPTY_QUERY, ["details", "list", 0], 1, true)).toBeNull();
+    expect(filteredBy(EMPTY_QUERY, ["details", "a:b"], 1, true)).toBeNull();
+    expect(filteredBy(EMPTY_QUERY, ["details", "o"], {}, true)).toBeNull();
+  });
+
+  it("write paths as people do", () => {
+    expect(pathText(["details", "gpus", 0, "a b"])).toBe('details.gpus[0]["a b"]');
+  });
+});
+
+describe("bars", () => {
+  const bucket = (start: string, counts: Bucket["counts"]): Bucket => ({
+    start, end: `${start}+`, counts, count: Object.values(counts).reduce((a, b) => a + b, 0),
+  });
+
+  it("stand on each other and show a single error", () => {
+    const parts = barParts(bucket("a", { info: 9_999, error: 1 }), 10_000, 50);
+    expect(parts.map((part) => part.severity)).toEqual(["info", "error"]);
+    expect(parts[1]!.height).toBe(Math.min(2, parts[0]!.y));
+    expect(parts.every((part) => part.y >= 0)).toBe(true);
+  });
+
+  it("give the span from one to another, in either direction", () => {
+    const all = [bucket("a", {}), bucket("b", {}), bucket("c", {})];
+    expect(spanOf(all, 2, 1)).toEqual({ since: "b", until: "c+" });
+    expect(spanOf([], 0, 0)).toBeNull();
+    expect([bucketAt(-1, 3), bucketAt(0.5, 3), bucketAt(1, 3)]).toEqual([0, 1, 2]);
+  });
+});
+
+describe("daily counts", () => {
+  it("have a place for every day", () => {
+    const days = lastDays(new Date("2025-11-02T05:00:00Z"), 3);
+    expect(days).toEqual(["2025-10-31", "2025-11-01", "2025-11-02"]);
+    const rows = [
+      { channel: "jobs", severity: "info", day: "2025-11-01", count: 3 },
+      { channel: "jobs", severity: "error", day: "2025-11-01", count: 1 },
+    ];
+    const [jobs, evals] = dailyCounts(rows, ["jobs", "eval"], days);
+    expect(jobs).toMatchObject({ total: 4, days: [{ count: 0 }, { count: 4, errors: 1 }, { count: 0 }] });
+    expect(evals!.total).toBe(0);
+    expect([shade(0, 9), shade(1, 1_000), shade(1_000, 1_000)]).toEqual([0, 1, 4]);
+  });
+});

@@ -1,0 +1,60 @@
+import { describe, expect, it } from "vitest";
+import type { RealmEvent } from "../../src/stream/types";
+import { Feed } from "../../src/war-room/feed";
+import { makeEvent } from "../events";
+
+const snapshot = (...cursors: number[]) => ({
+  type: "snapshot" as const,
+  snapshot: { events: cursors.map((cursor) => makeEvent(cursor)), routine: [], cursor: cursors[0] ?? 0, log_id: "a" },
+});
+const arrival = (cursor: number, fields: Partial<RealmEvent> = {}) => ({
+  type: "event" as const,
+  event: makeEvent(cursor, fields),
+});
+const shown = (feed: Feed) => feed.rows.map((row) => (row.type === "event" ? row.event.cursor : "gap"));
+
+describe("Feed", () => {
+  it("shows the snapshot and what comes, newest first, each once", () => {
+    const feed = new Feed();
+    feed.take(snapshot(2, 1), 0);
+    feed.take(arrival(3), 0);
+    feed.take(arrival(3), 0);
+    feed.take(snapshot(3, 2, 1), 0);
+    expect(shown(feed)).toEqual([3, 2, 1]);
+  });
+
+  it("holds arrivals back while somebody reads, and loses none", () => {
+    const feed = new Feed();
+    feed.take(snapshot(1), 0);
+    feed.hold(true);
+    feed.take(arrival(2), 0);
+    feed.take(arrival(3), 0);
+    expect(shown(feed)).toEqual([1]);
+    expect(feed.waiting).toHaveLength(2);
+    feed.hold(false);
+    expect(shown(feed)).toEqual([3, 2, 1]);
+  });
+
+  it("marks the place where events are missing after a reset", () => {
+    const feed = new Feed();
+    feed.take(snapshot(2, 1), 0);
+    feed.take({ type: "reset", reason: "retention" }, 0);
+    feed.take(snapshot(9, 8), 0);
+    expect(shown(feed)).toEqual([9, 8, "gap", 2, 1]);
+  });
+
+  it("leaves routine and late events out, and counts them", () => {
+    const feed = new Feed();
+    feed.take(arrival(1, { kind: "training_step", coalesced: 41 }), 0);
+    feed.take(arrival(2, { late: true }), 0);
+    expect(shown(feed)).toEqual([]);
+    expect([feed.coalesced, feed.late]).toEqual([41, 1]);
+  });
+
+  it("is bounded", () => {
+    const feed = new Feed();
+    for (let cursor = 1; cursor <= 1_000; cursor++) feed.take(arrival(cursor), 0);
+    expect(feed.rows).toHaveLength(300);
+    expect(shown(feed)[0]).toBe(1_000);
+  });
+});

@@ -1,0 +1,82 @@
+import { describe, expect, it } from "vitest";
+import { RunCourse, plotOf, toNumber } from "../../src/war-room/runs";
+import { makeEvent } from "../events";
+
+const step = (n: number, loss: unknown, second = n) =>
+  makeEvent(n, {
+    kind: "training_step",
+    details: { step: n, loss, learning_rate: 0.1 },
+    time_unix_nano: String(BigInt(second) * 1_000_000_000n),
+  });
+
+function course(losses: unknown[]): RunCourse {
+  const made = new RunCourse("r1");
+  losses.forEach((loss, index) => made.step(step(index + 1, loss), 0));
+  return made;
+}
+
+describe("RunCourse", () => {
+  it("reads what JSON has no numbers for", () => {
+    expect([toNumber("NaN"), toNumber("Infinity"), toNumber("-Infinity"), toNumber("x"), toNumber(2)]).toEqual([
+      Number.NaN, Infinity, -Infinity, null, 2,
+    ]);
+  });
+
+  it("puts history before what came live meanwhile, without repeating it", () => {
+    const made = course([3, 2]);
+    made.load({ points: [[1, 1_000, 1, 3, 0.1, null, null]] });
+    expect(made.points.map((point) => point.step)).toEqual([1, 2]);
+  });
+
+  it("stays bounded, and keeps what is not finite", () => {
+    const made = new RunCourse("r1");
+    for (let n = 1; n <= 50_000; n++) made.step(step(n, n === 777 ? "NaN" : 1 / n), 0);
+    expect(made.points.length).toBeLessThanOrEqual(6_000);
+    expect(made.points.some((point) => Number.isNaN(point.loss))).toBe(true);
+  });
+
+  it("orders a coalesced step that comes late by its time", () => {
+    const made = new RunCourse("r1");
+    for (const n of [1, 3, 2]) made.step(step(n, n), 0);
+    expect(made.points.map((point) => point.step)).toEqual([1, 2, 3]);
+  });
+
+  it("marks checkpoints, warnings and notes once", () => {
+    const made = course([1]);
+    const saved = makeEvent(7, { kind: "checkpoint_saved", details: { step: 5 } });
+    for (const event of [saved, saved, makeEvent(8, { severity: "warning" }), makeEvent(9, { kind: "job_started" })]) {
+      made.mark(event);
+    }
+    expect(made.markers.map((marker) => [marker.event.cursor, marker.step])).toEqual([[7, 5], [8, null]]);
+  });
+
+  it("counts events a second", () => {
+    const made = new RunCourse("r1");
+    made.count(120, 1_000_000);
+    expect(made.perSecond(1_001_000)).toBe(2);
+    expect(made.perSecond(1_200_000)).toBe(0);
+  });
+});
+
+describe("plotOf", () => {
+  it("breaks the line at NaN and says where", () => {
+    const plot = plotOf([course([3, "NaN", 1])], "step", 0);
+    expect(plot.x).toEqual([1, 2, 3]);
+    expect(plot.y).toEqual([[3, null, 1]]);
+    expect(plot.odd).toEqual([[2]]);
+  });
+
+  it("breaks the line where a process was silent", () => {
+    const made = course([1, 1, 1, 1, 1, 1, 1, 1, 1]);
+    made.step(step(10, 1, 400), 0);
+    expect(plotOf([made], "step", 0).y[0]).toContain(null);
+  });
+
+  it("joins runs on one axis and smooths", () => {
+    const other = new RunCourse("r2");
+    other.step(step(2, 5), 0);
+    const plot = plotOf([course([4, 2]), other], "step", 0.5);
+    expect(plot.x).toEqual([1, 2]);
+    expect(plot.y).toEqual([[4, 3], [undefined, 5]]);
+  });
+});

@@ -1,0 +1,170 @@
+"""A real service in a process of its own, and a real browser."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from realm_telemetry.service.static import BuiltPages
+
+PRODUCER = "00000000000000bb"
+SCREENSHOTS = Path(__file__).parents[2] / ".screenshots"
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without a browser or pages these tests are left out, but never by CI."""
+    missing = None
+    if CHROMIUM is None:
+        missing = "needs chromium: apt install chromium"
+    elif not BuiltPages().built:
+        missing = "needs the pages: make pages"
+    for item in items:
+        here = Path(__file__).parent in item.path.parents
+        if here and missing is not None and "CI" not in os.environ:
+            item.add_marker(pytest.mark.skip(reason=missing))
+
+
+class Lab:
+    """`realm serve` on a home of its own; killed and started again at the same port."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.client = httpx.Client(base_url=self.url, timeout=30)
+
+    def start(self) -> None:
+        """Start the service and wait until it is ready."""
+        ports = ["--port", str(self.port), "--battle-log-port", "0", "--ui-port", "0"]
+        with (self.home / "serve.err").open("ab") as said:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "realm_telemetry", "serve", *ports],
+                env=environment(self.home),
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+            )
+        deadline = time.monotonic() + 30
+        while not self._ready():
+            assert self._process.poll() is None, (self.home / "serve.err").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def _ready(self) -> bool:
+        try:
+            return self.client.get("/ready").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def post(self, shapes: list[dict[str, Any]]) -> None:
+        """Store events over HTTP."""
+        answer = self.client.post("/api/v1/events", json={"events": shapes})
+        assert answer.status_code == 200, answer.text
+        assert not answer.json()["rejected"], answer.text
+
+    def notes(self, first: int, last: int, **fields: Any) -> None:
+        """Store numbered notes."""
+        self.post([note(number, **fields) for number in range(first, last + 1)])
+
+    def emitting(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a producer; see emitting.py."""
+        script = Path(__file__).with_name("emitting.py")
+        command = [sys.executable, str(script), *arguments]
+        return subprocess.Popen(command, env=environment(self.home, self.url))
+
+    def ids(self, **filters: str) -> list[str]:
+        """The ids of all events that the log has, oldest arrival first."""
+        answer = self.client.get("/api/battle_log/export", params=filters)
+        rows = [httpx.Response(200, content=line).json() for line in answer.text.splitlines()]
+        return [row["id"] for row in sorted(rows, key=lambda row: row["cursor"])]
+
+
+def environment(home: Path, url: str = "") -> dict[str, str]:
+    """The environment of the lab's processes."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("REALM_", "OTEL_", "PYTEST"))}
+    return clean | {"REALM_HOME": str(home)} | ({"REALM_SERVICE_URL": url} if url else {})
+
+
+def note(number: int, **fields: Any) -> dict[str, Any]:
+    """The JSON shape of an event."""
+    given = {"kind": "note", "message": f"Note {number}", "producer": PRODUCER, "number": number}
+    return given | {"details": {"n": number}} | fields
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    """A running lab."""
+    made = Lab(tmp_path)
+    made.start()
+    yield made
+    made.kill()
+    made.client.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests; each test gets a profile of its own."""
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A fresh profile."""
+    made = browser.new_context(viewport={"width": 1440, "height": 900}, reduced_motion="reduce")
+    made.set_default_timeout(15_000)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """A tab in which nothing may go wrong unseen: errors and refused content fail the test."""
+    opened = context.new_page()
+    problems: list[str] = []
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.on("console", lambda said: problems.append(said.text) if is_problem(said) else None)
+    yield opened
+    assert not problems
+
+
+def is_problem(said: Any) -> bool:
+    """Whether a console message is one; a service that is down is not the page's mistake."""
+    return said.type == "error" and not re.search(r"ERR_|Failed to load resource", said.text)

@@ -1,0 +1,86 @@
+"""What the tests ask a page."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page
+
+WATCH = """() => {
+  window.seen = new Map();
+  window.order = [];
+  const look = (root) => {
+    for (const row of root.querySelectorAll?.('[data-event-id]') ?? []) note(row);
+    if (root.matches?.('[data-event-id]')) note(root);
+  };
+  const note = (row) => {
+    const id = row.dataset.eventId;
+    if (window.seen.has(id)) return;
+    window.seen.set(id, performance.timeOrigin + performance.now());
+    window.order.push(id);
+  };
+  look(document);
+  new MutationObserver((changes) => {
+    for (const change of changes) {
+      change.addedNodes.forEach(look);
+      if (change.type === 'attributes') note(change.target);
+    }
+  }).observe(document.body, {childList: true, subtree: true, attributes: true,
+                             attributeFilter: ['data-event-id']});
+}"""
+"""Notes when each event's row was first in the document."""
+
+TASKS = """() => {
+  window.tasks = [];
+  new PerformanceObserver((list) => {
+    for (const task of list.getEntries()) window.tasks.push(task.duration);
+  }).observe({type: 'longtask', buffered: false});
+}"""
+"""Notes every task over 50 ms."""
+
+
+def rows(page: Page) -> list[str]:
+    """The event ids of the rows that the page shows, from top to bottom."""
+    found: list[str] = page.eval_on_selector_all(
+        "[data-event-id]", "rows => rows.map(row => row.dataset.eventId)"
+    )
+    return found
+
+
+def pill(page: Page, text: str, timeout_s: float = 10.0) -> None:
+    """Wait until the status pill says a word."""
+    place = page.locator("[data-testid=status-pill]").filter(has_text=text)
+    place.wait_for(timeout=timeout_s * 1000)
+
+
+def until(page: Page, expression: str, timeout_s: float = 15.0) -> None:
+    """Wait for an expression to become true; from outside, for the pages' policy forbids eval."""
+    deadline = time.monotonic() + timeout_s
+    while not page.evaluate(expression):
+        assert time.monotonic() < deadline, f"did not happen: {expression}"
+        page.wait_for_timeout(20)
+
+
+def total(page: Page) -> int:
+    """How many events the Battle Log says that it shows."""
+    return int(page.locator("[data-testid=total]").get_attribute("data-total") or -1)
+
+
+def no_sideways_scroll(page: Page) -> bool:
+    """Whether the page is no wider than its window."""
+    fits: bool = page.evaluate(
+        "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    )
+    return fits
+
+
+def axe_findings(page: Page, axe: Path) -> list[tuple[str, str, list[Any]]]:
+    """Serious and critical findings of axe-core: rule, impact, where."""
+    # Through the debugger, because the page's own policy refuses foreign scripts.
+    page.evaluate(axe.read_text() + "; undefined")
+    result = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
+    return [
+        (found["id"], found["impact"], [node["target"] for node in found["nodes"]][:3])
+        for found in result["violations"]
+        if found["impact"] in ("serious", "critical")
+    ]

@@ -1,0 +1,106 @@
+"""The pages as files: what is served, how, and what happens where they are not built."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from realm_telemetry.service.app import realm_app
+from realm_telemetry.service.errors import ApiError, on_api_error
+from realm_telemetry.service.headers import PAGE_POLICY
+from realm_telemetry.service.static import BuiltPages
+
+from .conftest import free_ports, serving
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> Path:
+    """A directory such as the build makes."""
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "index.html").write_text("<title>War Room</title>")
+    (tmp_path / "battle-log.html").write_text("<title>Battle Log</title>")
+    (tmp_path / "event-stream.js").write_text("export {};")
+    (tmp_path / "assets" / "app-1.js").write_text("let x = 1;\n" * 500)
+    return tmp_path
+
+
+def ask(pages: BuiltPages, path: str, **headers: str) -> httpx.Response:
+    """Ask the files alone, mounted as the service mounts them."""
+    app = Starlette(
+        routes=[
+            Route("/", pages.page),
+            Route("/battle-log", pages.page),
+            Route("/event-stream.js", pages.script),
+            Route("/assets/{name}", pages.asset),
+        ],
+        exception_handlers={ApiError: on_api_error},
+    )
+
+    async def get() -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.get(path, headers=headers)
+
+    return asyncio.run(get())
+
+
+def test_pages_run_only_scripts_of_the_service(built: Path) -> None:
+    """Nothing inside the page, nothing from elsewhere, and never from a cache."""
+    for path, title in (("/", "War Room"), ("/battle-log", "Battle Log")):
+        answer = ask(BuiltPages(built), path)
+        assert title in answer.text
+        assert answer.headers["content-security-policy"] == PAGE_POLICY
+        assert "unsafe" not in PAGE_POLICY
+        assert answer.headers["cache-control"] == "no-store"
+
+
+def test_assets_are_kept_for_ever_and_packed_where_it_pays(built: Path) -> None:
+    """Their names change with their content."""
+    answer = ask(BuiltPages(built), "/assets/app-1.js", **{"accept-encoding": "gzip"})
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.text == "let x = 1;\n" * 500
+    assert "immutable" in answer.headers["cache-control"]
+    assert answer.headers["content-type"].startswith("text/javascript")
+    plain = ask(BuiltPages(built), "/assets/app-1.js", **{"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+
+
+@pytest.mark.parametrize("path", ["/assets/other.js", "/assets/..%2Findex.html"])
+def test_only_files_of_the_build_are_served(built: Path, path: str) -> None:
+    """They are looked up by name in memory, so no path leads out."""
+    assert ask(BuiltPages(built), path).status_code == 404
+
+
+def test_without_pages_the_root_says_how_to_build_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the API works all the same."""
+    empty = BuiltPages(tmp_path / "nothing")
+    assert not empty.built
+    monkeypatch.setattr("realm_telemetry.service.app.BuiltPages", lambda *_: empty)
+    with serving(free_ports(tmp_path)) as server, httpx.Client(base_url=server.url) as client:
+        for accept in ("text/html", "*/*"):
+            answer = client.get("/", headers={"accept": accept})
+            assert answer.status_code == 200
+            assert "make pages" in answer.text
+        missing = client.get("/battle-log")
+        assert missing.status_code == 404
+        assert "make pages" in missing.json()["message"]
+        assert client.get("/api/events").json() == {"events": []}
+
+
+def test_a_browser_gets_the_war_room_and_a_terminal_gets_text(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what they accept; /api says what is served either way."""
+    pages: Any = BuiltPages(built)
+    monkeypatch.setattr("realm_telemetry.service.app.BuiltPages", lambda *_: pages)
+    assert realm_app(free_ports(tmp_path)) is not None
+    with serving(free_ports(tmp_path)) as server, httpx.Client(base_url=server.url) as client:
+        assert "War Room" in client.get("/", headers={"accept": "text/html"}).text
+        assert "/api/battle_log" in client.get("/", headers={"accept": "*/*"}).text
+        assert "/api/battle_log" in client.get("/api", headers={"accept": "text/html"}).text

@@ -1,16 +1,14 @@
 """What an answer that is not a BatchAnswer means for the events that were sent."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 import msgspec
 
 from realm_telemetry.console import printable
 from realm_telemetry.errors import ExportError
+from realm_telemetry.retry_after import retry_after_s
 
-MAX_RETRY_AFTER_S: Final = 3600.0
 _WAIT_FOR_A_PERSON_S: Final = 30.0
 _MAX_SHOWN: Final = 300
 
@@ -65,22 +63,3 @@ def _words(body: bytes) -> str:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return printable(body[:_MAX_SHOWN].decode("utf-8", "replace").strip())
     return printable(f"{said.message} {said.hint}".strip()[:_MAX_SHOWN])
-
-
-def retry_after_s(value: str | None, now_s: float) -> float | None:
-    """Read Retry-After, seconds or an HTTP date (RFC 9110, 10.2.3); None if it is neither.
-
-    At least 0 and at most an hour: another machine's mistake must not stop this one for days.
-    """
-    if value is None:
-        return None
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        wait_s = float(text[:10])
-    else:
-        try:
-            moment = parsedate_to_datetime(text)
-            wait_s = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now_s
-        except (ValueError, TypeError, OverflowError):
-            return None
-    return min(max(wait_s, 0.0), MAX_RETRY_AFTER_S)

@@ -1,9 +1,7 @@
 """The HTTP side: one kept-alive connection, every wait bounded, every answer doubted."""
 
 import gzip
-import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
@@ -15,6 +13,7 @@ import msgspec
 from realm_exporter_realm_service.answers import to_error
 from realm_telemetry.errors import ConfigError, ExportError, PayloadTooLargeError
 from realm_telemetry.event import InvalidEventError
+from realm_telemetry.unlogged import unlogged
 from realm_telemetry.version import __version__
 from realm_telemetry.wire import CONTENT_TYPE, BatchAnswer, decode_answer
 
@@ -26,26 +25,6 @@ _MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 _WORTH_COMPRESSING: Final = 1024
 # Below the 5 s after which uvicorn closes an idle connection: reusing one just then fails.
 _KEEP_ALIVE_S: Final = 4.0
-
-
-class _NotOurs(logging.Filter):
-    """Drops what the HTTP library logs about this module's own requests.
-
-    Where a program exports its logging through this exporter, each request would bring forth the
-    record that needs the next one.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ours = threading.local()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not getattr(self.ours, "active", False)
-
-
-_NOT_OURS: Final = _NotOurs()
-for _name in ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy"):
-    logging.getLogger(_name).addFilter(_NOT_OURS)
 
 
 class _Answer(NamedTuple):
@@ -135,12 +114,11 @@ class ServiceClient:
         self, method: str, path: str, content: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> _Answer:
         deadline = time.monotonic() + self._timeout_s
-        _NOT_OURS.ours.active = True
         stream = self._client().stream(
             method, self.url + path, content=content or None, headers=headers
         )
         try:
-            with stream as response:
+            with unlogged(), stream as response:
                 body = self._read(response, path, deadline)
                 return _Answer(response.status_code, response.headers, body)
         except httpx.HTTPError as error:
@@ -150,8 +128,6 @@ class ServiceClient:
                 " (`realm serve`)? service_url (REALM_SERVICE_URL) says where it is",
                 retryable=True,
             ) from error
-        finally:
-            _NOT_OURS.ours.active = False
 
     def _read(self, response: httpx.Response, path: str, deadline: float) -> bytes:
         """Read the body; each read has its timeout, but a dripping server is always in time."""

@@ -253,7 +253,7 @@ class Telemetry:
             token=settings.token,
             exporters=[_name(item) for item in settings.exporters],
             processors=[_name(item) for item in settings.processors],
-            options=settings.options,
+            options=_own_options(settings),
             redact=list(settings.redact),
             import_path=[entry for entry in sys.path if entry],
             environment=exporter_environment(os.environ),
@@ -366,6 +366,12 @@ class Telemetry:
         if status is None or not status.alive(time.time_ns()):
             return "no shipper runs yet, or it hangs: `realm ship --status` says more"
         return "the shipper is at work"
+
+
+def _own_options(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The options of what this pipeline uses; other plugins' secrets are no business of its."""
+    names = {_name(item) for item in settings.exporters + settings.processors}
+    return {name: options for name, options in settings.options.items() if name in names}
 
 
 def _name(item: Any) -> str:

@@ -252,12 +252,27 @@ def test_resource_and_options_take_any_value(tmp_path: Path) -> None:
     answer, errors = run(
         tmp_path,
         "from pathlib import Path\n"
-        "t = realm.configure(home=HOME, shipper='none', options={'jsonl': {'path': Path('x')}},\n"
+        "t = realm.configure(home=HOME, shipper='none', exporters=['jsonl'],\n"
+        "    options={'jsonl': {'path': Path('x')}},\n"
         "    resource={'where': Path('x'), 'odd': chr(0xdc80), 'big': 2**70, 'any': object()})\n"
         "print(json.dumps([realm.emit('note', 'n').number, t.resource()['where']]))",
     )
     assert answer == [1, "x"]
     assert errors == ""
+
+
+def test_a_manifest_holds_the_options_of_its_own_exporters_only(tmp_path: Path) -> None:
+    """Another plugin's secrets are no business of this pipeline, nor a reason for a new one."""
+    code = (
+        "t = realm.configure(home=HOME, shipper='none', exporters=['jsonl'],\n"
+        "    options={'jsonl': {'keep': 1}, 'webhook': {'secret': '%s'}})\n"
+        "print(json.dumps(str(t.pipeline_dir)))"
+    )
+    first, second = run(tmp_path, code % "one")[0], run(tmp_path, code % "two")[0]
+    assert first == second
+    assert json.loads((Path(first) / "manifest.json").read_text())["options"] == {
+        "jsonl": {"keep": 1}
+    }
 
 
 @pytest.mark.parametrize("left", [b"", b'{"version": "0.'])

@@ -33,6 +33,7 @@ class ExporterContext(msgspec.Struct, frozen=True, kw_only=True):
     log_id: of the log it follows, None outside a shipper.
     options: settings of this exporter, from `realm.toml` or `configure(options=)`.
     inside_shipper: False in a plain OpenTelemetry SDK, where no log has been written yet.
+    long_lived: True in a service, which stays: what an exporter has kept safe it may deliver later.
     """
 
     home: Path
@@ -44,6 +45,7 @@ class ExporterContext(msgspec.Struct, frozen=True, kw_only=True):
     pipeline: str = ""
     service_name: str | None = None
     inside_shipper: bool = True
+    long_lived: bool = False
 
 
 class ExporterInfo(msgspec.Struct, frozen=True):
@@ -102,6 +104,14 @@ def load_exporter(name: str, context: ExporterContext) -> Any:
     return exporter
 
 
+def exporter_class(name: str) -> Any:
+    """Return what builds the exporter of a name; it may say what it thinks of settings (`examine`).
+
+    Raises ConfigError that says what to install or to correct.
+    """
+    return _import(_find(name, EXPORTER_GROUPS, "exporters"))
+
+
 def load_processor(name: str) -> Any:
     """Return the processor that is installed under a name, or that `module:attribute` names.
 
@@ -110,6 +120,11 @@ def load_processor(name: str) -> Any:
     """
     found = _import(_find(name, (PROCESSOR_GROUP,), "processors"))
     return found() if isinstance(found, type) else found
+
+
+def installed_exporters() -> set[str]:
+    """The names that installed distributions offer; imports none of them."""
+    return set(_by_name(EXPORTER_GROUPS))
 
 
 def installed() -> list[ExporterInfo]:

@@ -11,6 +11,9 @@ from realm_telemetry.event import PROCESS_LOST_NUMBER, Event
 from realm_telemetry.log.ranges import Ranges, Run
 from realm_telemetry.log.rows import event_id_bytes
 
+HISTORY_PIPELINES: Final = frozenset({"import", "replay"})
+"""Pipelines of producers whose events are no news: they happened long ago, or were told before."""
+
 
 class ProducerInfo(msgspec.Struct, frozen=True):
     """One run of one process.
@@ -29,6 +32,11 @@ class ProducerInfo(msgspec.Struct, frozen=True):
     last_kind: str | None = None
     last_step: int | None = None
     last_time_unix_nano: int | None = None
+
+    @property
+    def brings_history(self) -> bool:
+        """Whether its events were imported or replayed, here or on the host they came from."""
+        return self.pipeline.rpartition("/")[2] in HISTORY_PIPELINES
 
 
 class Receipt(msgspec.Struct, frozen=True):

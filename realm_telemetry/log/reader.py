@@ -219,6 +219,12 @@ class LogReader:
         with self._snapshot() as connection:
             return tail.min_cursor(connection)
 
+    def first_webhook_cursor(self) -> int | None:
+        """The cursor of the first event there that names addresses; None if none does."""
+        with self._snapshot() as connection:
+            row = connection.execute("SELECT min(cursor) FROM webhook_requests").fetchone()
+            return None if row[0] is None else int(row[0])
+
     def data_version(self) -> int:
         """A number that differs once any other connection has committed; 3 us a call.
 

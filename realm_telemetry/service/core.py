@@ -12,6 +12,7 @@ from starlette.types import Scope
 from realm_telemetry.log.kinds import KindWatch
 from realm_telemetry.service.body import BodyBudget
 from realm_telemetry.service.errors import ApiError
+from realm_telemetry.service.exporting import Exporting
 from realm_telemetry.service.folding import StateKeeper
 from realm_telemetry.service.hub import Hub
 from realm_telemetry.service.live import LiveView
@@ -41,6 +42,7 @@ class Service:
     places: StreamPlaces
     tail: Tail
     folding: StateKeeper
+    exporting: Exporting
 
     def __init__(self, settings: ServiceSettings) -> None:
         self.settings = settings
@@ -94,9 +96,17 @@ class Service:
         self.places = StreamPlaces(settings)
         self.folding = StateKeeper(self.readers, store, self.log_id, self._on_snapshot)
         # Kinds first: the others ask the catalog which of them are routine.
-        takers = (kinds.meet, self.live.take, self.folding.take, self.hub.publish)
+        self.exporting = Exporting(settings)
+        takers = (
+            kinds.meet,
+            self.live.take,
+            self.folding.take,
+            self.hub.publish,
+            lambda _: self.exporting.notify(),
+        )
         self.tail = Tail(self._tail_reader, cursor, takers, settings.tail_poll_s)
         self.tail.start()
+        self.exporting.start()
         self._run(self.folding.fold(cursor))
         self._run(self.folding.save_every(settings.snapshot_interval_s))
 
@@ -126,6 +136,7 @@ class Service:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.hub.close()
+        await asyncio.to_thread(self.exporting.stop)
         await self.folding.save()
         self.readers.close()
         self._tail_reader.close()

@@ -18,6 +18,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Settings of one RealmService; every limit that docs/http-api.md names is here.
 
     port, battle_log_port, ui_port: 0 lets the system choose.
+    exporters: follow the whole log while the service runs; options: their settings by name.
     token: asked of every request if set; required for a host that is not loopback.
     allowed_hosts: names besides the loopback ones that a Host header may carry; `*` is any.
     retention_days, retention_bytes: None leaves that bound out.
@@ -26,6 +27,9 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     log_path: Path
     search_path: Path
     state_path: Path
+
+    exporters: tuple[str, ...] = ("webhook",)
+    options: dict[str, dict[str, Any]] = {}
 
     host: str = "127.0.0.1"
     port: int = 8866
@@ -59,6 +63,11 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     login_attempts: int = 10
     login_window_s: float = 60.0
 
+    @property
+    def home(self) -> Path:
+        """The home that the log is in."""
+        return self.log_path.parent.parent
+
     @classmethod
     def for_home(cls, home: Path, **options: object) -> "ServiceSettings":
         """Settings with the paths of a REALM_HOME."""
@@ -83,6 +92,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             "search_path": str(settings.search_path),
             "state_path": str(settings.state_path),
             "token": settings.token,
+            "options": settings.options,
             **settings.service,
         }
         return _converted(given)

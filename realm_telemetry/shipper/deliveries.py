@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from realm_telemetry.config import load_settings
 from realm_telemetry.log.reader import LogReader
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.writer import LogWriter
@@ -22,6 +23,9 @@ from realm_telemetry.shipper.report import Reporter
 
 SAVE_EVERY_S: Final = 1.0
 SERVICE_EXPORTER: Final = "realm_service"
+WEBHOOK_EXPORTER: Final = "webhook"
+EVERY_PIPELINE: Final = ""
+"""The pipeline under which a service keeps the cursors of its exporters."""
 
 
 class OwnedLog:
@@ -57,10 +61,34 @@ class OwnedLog:
         self._reader.close()
 
 
+class WholeLog(OwnedLog):
+    """The log as a service's exporter reads it: the events of all pipelines but old ones.
+
+    What was imported or replayed is history, and is passed over.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, EVERY_PIPELINE, Recent())
+        self._history: dict[str, bool] = {}
+
+    def after(self, cursor: int, limit: int) -> tuple[Sequence[LogRow], int]:
+        """Rows behind a cursor, in order, and the cursor up to which was looked."""
+        rows = self._reader.after(cursor, limit, webhooks=True)
+        end = rows[-1].cursor if rows else cursor
+        return [row for row in rows if not self._brings_history(row.event.producer)], end
+
+    def _brings_history(self, producer: str) -> bool:
+        if producer not in self._history:
+            known = {info.producer: info.brings_history for info in self._reader.producers()}
+            self._history = {producer: False} | known
+        return self._history[producer]
+
+
 class Deliveries:
     """Starts the deliveries, keeps their cursors in the log's file, and sums them up.
 
     exporters: objects to use for some names, in place of the entry points.
+    In a service, whose pipeline is EVERY_PIPELINE, exporters see the whole log.
     """
 
     def __init__(
@@ -97,18 +125,29 @@ class Deliveries:
         for name in self._manifest.exporters:
             if name not in self._saved:
                 self._save_cursor(name, last_cursor)
-        self._deliveries = [
-            Delivery(
-                name,
-                self._opener(name),
-                self._saved[name],
-                self._report,
-                clock=self._clock,
-            )
-            for name in dict.fromkeys(self._manifest.exporters)
-        ]
-        for delivery in self._deliveries:
-            delivery.start()
+        # Asked for by an event, and not done when the shipper ended.
+        asked = [WEBHOOK_EXPORTER] if pipeline and WEBHOOK_EXPORTER in self._saved else []
+        for name in dict.fromkeys((*self._manifest.exporters, *asked)):
+            self._begin(name)
+
+    def ask_for_webhooks(self, cursor: int) -> None:
+        """Deliver to the addresses that events name, though no exporter here is set up to.
+
+        Not where a RealmService is sent the events: it does that for all who send to it.
+        cursor: before the first such event. Raises LogUnavailableError.
+        """
+        names = {each.name for each in self._deliveries}
+        if names & {SERVICE_EXPORTER, WEBHOOK_EXPORTER}:
+            return
+        self._save_cursor(WEBHOOK_EXPORTER, cursor)
+        self._begin(WEBHOOK_EXPORTER)
+
+    def _begin(self, name: str) -> None:
+        delivery = Delivery(
+            name, self._opener(name), self._saved[name], self._report, clock=self._clock
+        )
+        self._deliveries.append(delivery)
+        delivery.start()
 
     def notify(self) -> None:
         """Say that the log has grown."""
@@ -196,16 +235,17 @@ class Deliveries:
     def _opener(self, name: str) -> Callable[[], tuple[Outlet, OwnedLog]]:
         def open_both() -> tuple[Outlet, OwnedLog]:
             manifest = self._manifest
-            source = OwnedLog(Path(manifest.log_path), manifest.pipeline, self._recent)
+            source = self._source()
             context = ExporterContext(
                 home=Path(manifest.home),
                 log_path=Path(manifest.log_path),
                 log_id=source.log_id,
                 service_url=manifest.service_url,
                 token=manifest.token,
-                options=manifest.options.get(name, {}),
+                options=self._options(name),
                 pipeline=manifest.pipeline,
                 service_name=manifest.service_name,
+                long_lived=manifest.pipeline == EVERY_PIPELINE,
             )
             exporter = self._exporters.get(name)
             if exporter is None:
@@ -213,6 +253,19 @@ class Deliveries:
             return make_outlet(exporter, source.resource), source
 
         return open_both
+
+    def _source(self) -> OwnedLog:
+        path = Path(self._manifest.log_path)
+        if self._manifest.pipeline == EVERY_PIPELINE:
+            return WholeLog(path)
+        return OwnedLog(path, self._manifest.pipeline, self._recent)
+
+    def _options(self, name: str) -> dict[str, Any]:
+        if name in self._manifest.exporters:
+            return self._manifest.options.get(name, {})
+        # Asked for by an event: how to send is set in realm.toml, rules are the service's.
+        settings = load_settings(environ={"REALM_HOME": self._manifest.home})
+        return settings.options.get(name, {}) | {"rules": []}
 
     def _bury(self, delivery: Delivery) -> None:
         while delivery.dead:

@@ -34,6 +34,7 @@ class Intake:
 
     last_cursor: no event stored so far has a higher one.
     unexported: spools with events that some exporter may not have.
+    on_webhooks: called before events are stored that name addresses to be sent to.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Intake:
     ) -> None:
         self.pipeline = pipeline
         self.last_cursor = 0
+        self.on_webhooks: Callable[[int], None] = lambda cursor: None
         self.unexported: set[Spool] = set()
         self._log = log
         self._decoding = decoding
@@ -164,6 +166,8 @@ class Intake:
         self._adapt(self._clock() - began_s)
 
     def _write(self, events: list[Event], skipped: Skipped) -> None:
+        if any(event.webhooks for event in events):
+            self.on_webhooks(self.last_cursor)
         result = self._log.write(
             lambda log: log.append(events, pipeline=self.pipeline, skipped=skipped)
         )

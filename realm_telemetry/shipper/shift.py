@@ -62,6 +62,7 @@ class Shift:
             clock=clock,
         )
         self._deliveries = Deliveries(manifest, self._log, report, exporters, self._recent, clock)
+        self._intake.on_webhooks = self._deliveries.ask_for_webhooks
         self._upkeep = ShipperUpkeep(manifest, report, clock)
         self._strangers: list[Spool] = []
         self._begun = False

@@ -1,0 +1,116 @@
+"""The service's own exporters: those that are to see the whole log, such as webhooks.
+
+They follow it as a shipper's do, each with a thread and a cursor of its own, saved in the log
+under the pipeline "" (all pipelines). What they keep waiting is told once, in the service's output.
+"""
+
+import logging
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+from realm_telemetry.errors import LogError
+from realm_telemetry.log.reader import LogReader
+from realm_telemetry.pipeline.manifest import Manifest
+from realm_telemetry.plugins import installed_exporters
+from realm_telemetry.service.settings import ServiceSettings
+from realm_telemetry.shipper.deliveries import EVERY_PIPELINE, WEBHOOK_EXPORTER, Deliveries
+from realm_telemetry.shipper.guarded import UNAVAILABLE, GuardedLog, LogUnavailableError
+from realm_telemetry.shipper.recent import Recent
+from realm_telemetry.shipper.report import LogFile, Reporter
+from realm_telemetry.version import __version__
+
+SAVE_S: Final = 0.5
+LOG_MAX_BYTES: Final = 1_000_000
+LOG_NAME: Final = "service-exporters.log"
+
+_WEBHOOKS: Final = (EVERY_PIPELINE, WEBHOOK_EXPORTER)
+_logger = logging.getLogger(__name__)
+
+
+class Exporting:
+    """Runs the exporters in threads of their own; nothing here is for the event loop."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        offered = installed_exporters()
+        # The default is only what is there; a name that somebody wrote has to be.
+        names = [name for name in settings.exporters if name != WEBHOOK_EXPORTER or name in offered]
+        self._manifest = _manifest(settings, names)
+        log_file = LogFile(settings.home / "logs" / LOG_NAME, max_bytes=LOG_MAX_BYTES)
+        self._log_file = log_file
+        self._report = Reporter(log_file, _Output())
+        self._log = GuardedLog(settings.log_path, self._report)
+        self._deliveries = Deliveries(self._manifest, self._log, self._report, {}, Recent())
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="realm-exporting", daemon=True)
+        self._timeout_s = settings.shutdown_s / 2
+
+    def start(self) -> None:
+        """Begin to follow the log, if there is anything to do it for."""
+        if self._manifest.exporters:
+            self._thread.start()
+
+    def notify(self) -> None:
+        """Say that the log has grown."""
+        self._deliveries.notify()
+
+    def stop(self) -> None:
+        """End the exporters and save how far they came."""
+        self._ending.set()
+        if self._thread.ident is not None:
+            self._thread.join(2 * self._timeout_s)
+
+    def _run(self) -> None:
+        while not self._begun() and not self._ending.wait(SAVE_S):
+            pass
+        while not self._ending.wait(SAVE_S):
+            try:
+                self._deliveries.save()
+            except LogUnavailableError:  # reported
+                continue
+        self._deliveries.stop(self._timeout_s)
+        self._log.close()
+        self._log_file.close()
+
+    def _begun(self) -> bool:
+        """Start at the saved cursors; without one at the end, or before what asks for webhooks."""
+        try:
+            with LogReader(Path(self._manifest.log_path)) as reader:
+                asked = reader.first_webhook_cursor()
+                last = reader.max_cursor()
+                known = reader.cursors(EVERY_PIPELINE)
+            if asked is not None and WEBHOOK_EXPORTER not in known:
+                self._log.write(lambda log: log.save_cursor(*_WEBHOOKS, asked - 1))
+            self._deliveries.start(last)
+        except (LogUnavailableError, LogError, *UNAVAILABLE) as error:
+            _logger.debug("The service's exporters wait for the log: %r", error)
+            return False
+        return True
+
+
+class _Output:
+    """Tells problems in the service's output."""
+
+    def tell(self, error: str) -> None:
+        """Show an error; empty when all is well."""
+        if error:
+            _logger.warning("%s", error)
+
+
+def _manifest(settings: ServiceSettings, names: list[str]) -> Manifest:
+    return Manifest(
+        version=__version__,
+        python=sys.executable,
+        home=str(settings.home),
+        log_path=str(settings.log_path),
+        search_path=str(settings.search_path),
+        service_url=f"http://{settings.host}:{settings.port}",
+        token=settings.token,
+        exporters=names,
+        options=settings.options,
+        service_name="realm_service",
+        pipeline=EVERY_PIPELINE,
+        created_unix_nano=time.time_ns(),
+    )

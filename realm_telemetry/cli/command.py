@@ -47,6 +47,27 @@ def command(*, examples: Sequence[Example]) -> Callable[[Callable[..., Any]], Re
     return decorate
 
 
+class CommandGroup(RealmCommand, click.Group):
+    """A command with further commands below it."""
+
+
+def group(*, examples: Sequence[Example]) -> Callable[[Callable[..., Any]], CommandGroup]:
+    """Make a function a group of its own name; it runs where no further command is named."""
+
+    def decorate(function: Callable[..., Any]) -> CommandGroup:
+        settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+        decorator = click.command(
+            function.__name__,
+            cls=CommandGroup,
+            examples=examples,
+            context_settings=settings,
+            invoke_without_command=True,
+        )
+        return decorator(function)
+
+    return decorate
+
+
 def home_option() -> click.Option:
     """Return `--home`, which may stand before and behind a command's name."""
     return click.Option(

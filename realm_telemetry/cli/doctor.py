@@ -12,6 +12,7 @@ from realm_telemetry.cli.examine.home import check_file_system, check_home, chec
 from realm_telemetry.cli.examine.log_file import check_lock, check_log
 from realm_telemetry.cli.examine.round_trip import check_round_trip
 from realm_telemetry.cli.examine.service import check_service, check_service_settings
+from realm_telemetry.cli.examine.service_exporters import check_service_exporters
 from realm_telemetry.cli.examine.shipping import check_exporters, check_shipping
 from realm_telemetry.cli.problems import EXIT_PROBLEM
 from realm_telemetry.cli.terminal import colour, json_document, line
@@ -25,6 +26,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_lock,
     check_exporters,
     check_service_settings,
+    check_service_exporters,
     check_service,
     check_shipping,
 )

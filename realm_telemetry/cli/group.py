@@ -31,10 +31,17 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
     "Look after": {
         "doctor": "Examine the whole path of an event and say what to do.",
         "exporters": "List the installed exporters and whether they work.",
+        "webhooks": "Show, test and send again what webhook rules do.",
         "kinds": "List the kinds of events, built in or registered.",
     },
 }
 """Every command and its first line of help, so that `realm --help` imports none of them."""
+
+COMMAND_GROUP: Final = "realm_telemetry.commands"
+"""The entry points of commands that plugins bring."""
+
+BROUGHT: Final = {"webhooks": "realm_exporter_webhook"}
+"""Commands of plugins, and the distribution's part that brings each."""
 
 SUMMARIES: Final = {name: text for section in SECTIONS.values() for name, text in section.items()}
 
@@ -50,6 +57,8 @@ class RealmGroup(click.Group):
         """Import a command; None if there is none of that name."""
         if cmd_name not in SUMMARIES:
             return None
+        if cmd_name in BROUGHT:
+            return _brought(cmd_name)
         module = import_module(f"realm_telemetry.cli.{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
         return command
@@ -94,6 +103,16 @@ class RealmGroup(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:
             return _leave_quietly()
+
+
+def _brought(name: str) -> click.Command:
+    """Import a plugin's command."""
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group=COMMAND_GROUP, name=name):
+        command: click.Command = point.load()
+        return command
+    raise click.UsageError(f"{BROUGHT[name]}, which brings {name!r}, is not installed.")
 
 
 def _leave_quietly() -> int:

@@ -29,6 +29,18 @@ def command_of(name: str) -> RealmCommand:
 
 
 def options_of(command: click.Command) -> set[str]:
+    """The options of a command and of those below it."""
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    return _own_options(command).union(*map(options_of, below))
+
+
+def examples_of(command: RealmCommand) -> list[str]:
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    own = [line for line, _ in command.examples]
+    return own + [line for each in below for line in examples_of(each)]
+
+
+def _own_options(command: click.Command) -> set[str]:
     named = (param for param in command.params if isinstance(param, click.Option))
     return {name for param in named for name in (*param.opts, *param.secondary_opts)}
 
@@ -67,11 +79,11 @@ def test_the_exit_codes_are_documented() -> None:
 def test_the_documented_examples_are_those_of_the_help(name: str) -> None:
     block = re.search(r"```sh\n(.*?)```", SECTIONS[f"realm {name}"], re.DOTALL)
     assert block is not None
-    assert block[1].splitlines() == [line for line, _ in command_of(name).examples]
+    assert block[1].splitlines() == examples_of(command_of(name))
 
 
 ENDLESS = ("realm serve", "realm tail -f", "realm demo")
-EXAMPLES = [line for name in SUMMARIES for line, _ in command_of(name).examples]
+EXAMPLES = [line for name in SUMMARIES for line in examples_of(command_of(name))]
 SHORT = [line for line in EXAMPLES if not line.startswith(ENDLESS)]
 
 

@@ -43,9 +43,22 @@ def open_log(page: Page, lab: Lab, query: str = "") -> None:
 
 
 def settle(page: Page) -> None:
-    """Wait until every answer is in and shown."""
-    page.wait_for_load_state("networkidle")
-    page.wait_for_timeout(150)
+    """Wait until every answer is in and shown: nothing has changed for a while."""
+    before, since_s = "", time.monotonic()
+    deadline = since_s + 15
+    while time.monotonic() - since_s < 0.5:
+        now = page.evaluate(
+            """() => JSON.stringify([
+              document.querySelector('[data-testid=total]')?.dataset.total ?? Math.random(),
+              [...document.querySelectorAll('[data-count]')].map((bar) => bar.dataset.count),
+              document.querySelector('[data-testid=details]')?.textContent.length,
+              [...document.querySelectorAll('[data-event-id]')].map((row) => row.dataset.eventId),
+            ])"""
+        )
+        if now != before:
+            before, since_s = now, time.monotonic()
+        assert time.monotonic() < deadline, "the page does not come to rest"
+        page.wait_for_timeout(50)
 
 
 def bars(page: Page) -> list[int]:
@@ -124,9 +137,9 @@ def test_an_export_has_as_many_lines_as_the_page_says(mixed: Lab, page: Page) ->
 
 
 def test_pages_neither_repeat_nor_skip_while_events_arrive(lab: Lab, page: Page) -> None:
-    """Scrolling through 1,500 events while others come in."""
-    for first in range(1, 1501, 500):
-        lab.notes(first, first + 499)
+    """Scrolling through 1,200 events, several pages, while others come in."""
+    for first in range(1, 1201, 400):
+        lab.notes(first, first + 399)
     before = lab.ids()[::-1]
     open_log(page, lab)
     found: dict[str, None] = {}
@@ -137,8 +150,8 @@ def test_pages_neither_repeat_nor_skip_while_events_arrive(lab: Lab, page: Page)
         assert len(rows(page)) <= 200
         number += 1
         lab.notes(number, number)
-        page.evaluate("document.querySelector('[data-testid=list]').scrollBy(0, 500)")
-        page.wait_for_timeout(30)
+        page.evaluate("document.querySelector('[data-testid=list]').scrollBy(0, 450)")
+        page.wait_for_timeout(70)
     assert list(found) == before
 
 

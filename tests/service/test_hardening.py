@@ -216,7 +216,7 @@ def test_csv_injection_no_cell_begins_like_a_formula(client: httpx.Client, start
 
 def test_script_injection_the_page_escapes_and_runs_no_script(client: httpx.Client) -> None:
     post_notes(client, 1, 1, message="<script>alert(1)</script>", kind='"><img src=x>')
-    response = client.get("/", headers={"accept": "text/html"})
+    response = client.get("/api", headers={"accept": "text/html"})
     assert "<script" not in response.text
     assert "<img" not in response.text
     assert "default-src 'none'" in response.headers["content-security-policy"]

@@ -184,9 +184,9 @@ def test_metrics_are_prometheus_text(client: httpx.Client) -> None:
     assert {line.split("{")[0].split(" ")[0] for line in lines if line[0] != "#"} <= named
 
 
-def test_the_first_page_shows_the_last_events_and_relative_links(client: httpx.Client) -> None:
+def test_the_page_of_routes_shows_the_last_events_and_relative_links(client: httpx.Client) -> None:
     post_notes(client, 1, 3)
-    page = client.get("/", headers={"accept": "text/html"}).text
+    page = client.get("/api", headers={"accept": "text/html"}).text
     assert "Note 3" in page
     assert 'href="api/events"' in page
     assert 'href="/' not in page

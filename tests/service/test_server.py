@@ -150,7 +150,9 @@ async def test_the_application_can_be_mounted_in_another_server(tmp_path: Path) 
         assert len(page.json()) == 2
         rest = await client.get(str(page.url.join(page.links["next"]["url"])))
         assert len(rest.json()) == 1
-        assert 'href="api/events"' in (await client.get("", headers={"accept": "text/html"})).text
+        assert (
+            'href="api/events"' in (await client.get("api", headers={"accept": "text/html"})).text
+        )
 
 
 @pytest.mark.anyio

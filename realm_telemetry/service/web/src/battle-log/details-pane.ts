@@ -29,6 +29,8 @@ export class RealmDetails extends LitElement {
   @state() private context: readonly RealmEvent[] | null = null;
   @state() private leadUp: readonly RealmEvent[] | null = null;
   @state() private problem = "";
+  /** The event as it is, its details first: they are what one looks for. */
+  private tree: Record<string, unknown> = {};
 
   protected override createRenderRoot() {
     return this;
@@ -39,6 +41,8 @@ export class RealmDetails extends LitElement {
     if (!changes.has("event") || before?.id === this.event.id) return;
     this.context = this.leadUp = null;
     this.problem = "";
+    const { details, ...rest } = this.event;
+    this.tree = { details, ...rest };
     if (ENDS.has(this.event.kind)) void this.askBefore(this.event);
   }
 
@@ -101,7 +105,7 @@ export class RealmDetails extends LitElement {
         ${this.facts()}
         ${this.context ? this.neighbours("Around it, whatever the filters", this.context) : nothing}
         ${this.leadUp ? this.neighbours(`The producer's last ${this.leadUp.length} events before`, this.leadUp) : nothing}
-        <realm-json .value=${event} .query=${this.query} .phrases=${this.phrases} open></realm-json>
+        <realm-json .value=${this.tree} .query=${this.query} .phrases=${this.phrases} open></realm-json>
       </div>
     </section>`;
   }
@@ -118,7 +122,9 @@ export class RealmDetails extends LitElement {
       ["Hero", event.hero_id],
       ["Campaign", event.campaign_id],
       ["Source", event.source],
-      ["Producer", `${event.producer} · event ${formatCount(event.number)}`],
+      ["Producer", event.producer],
+      // The event about a lost producer has the greatest of all numbers: a mark, not a count.
+      ["Number", Number.isSafeInteger(event.number) ? formatCount(event.number) : null],
       ["Trace", event.trace_id],
       ["Span", event.span_id],
       ["Cursor", formatCount(event.cursor)],

@@ -2,7 +2,7 @@ import { LitElement, html, nothing, type PropertyValues } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import { getPage } from "../shared/api";
 import { plural } from "../shared/format";
-import { type Place, dataKey } from "./place";
+import { type Place, dataKey, readPlace } from "./place";
 import { apiParams, resolveRange } from "./range";
 import { type Removal, allRemovals } from "./removal";
 
@@ -44,7 +44,8 @@ export class RealmEmpty extends LitElement {
         ? html`<p class="soft">Looking for the filter that leaves them out …</p>`
         : this.answers.length
           ? html`<p class="soft">Without one of these there would be some:</p>`
-          : html`<p class="soft">No single filter, removed, would find any. The log may still be empty.</p>`}
+          : html`<p class="soft">No single filter, removed, would find any.</p>
+            <button @click=${() => this.leave(readPlace("?range=all"))}>Show everything</button>`}
       <ul class="removals">
         ${this.answers?.map(
           (one) => html`<li>

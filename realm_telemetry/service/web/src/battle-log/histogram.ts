@@ -136,7 +136,7 @@ export class RealmHistogram extends LitElement {
           <title>${bucketText(bucket, this.zone)}</title>
           <rect class="bar-place" x=${x} y="0" width="1" height=${HEIGHT} />
           ${barParts(bucket, most, HEIGHT - 2).map(
-            (part) => svg`<rect class="bar ${part.severity}" x=${x + 0.12} width="0.76"
+            (part) => svg`<rect class="log-bar ${part.severity}" x=${x + 0.12} width="0.76"
               y=${part.y + 2} height=${part.height} />`,
           )}
         </g>`,

@@ -2,7 +2,7 @@ import { LitElement, html, nothing, type PropertyValues, type TemplateResult } f
 import { customElement, property, query, state } from "lit/decorators.js";
 import { repeat } from "lit/directives/repeat.js";
 import type { Item } from "./grouping";
-import { type RowLook, rowContent, rowLabel } from "./row-template";
+import { type RowLook, rowContent } from "./row-template";
 import { rowWindow, scrollToRow } from "./virtual-window";
 
 const ROW_PX = 34;
@@ -140,7 +140,6 @@ export class RealmLogList extends LitElement {
       aria-selected=${item.key === this.current}
       aria-posinset=${index + 1}
       aria-setsize=${this.items.length}
-      aria-label=${rowLabel(item)}
       data-event-id=${event?.id ?? nothing}
       data-group=${item.type === "group" ? item.group.kind : nothing}
       .style=${place}

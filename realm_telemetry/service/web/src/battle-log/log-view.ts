@@ -7,8 +7,8 @@ export const FIRST_ROWS = 200;
 export const MORE_ROWS = 500;
 /** Further rows than this are reached by narrowing the range: memory stays bounded. */
 export const MAX_LOADED = 20_000;
-const MAX_LIVE_ROWS = 5_000;
-const LIVE_PAGES = 5;
+const MAX_LIVE_ROWS = 2_000;
+const LIVE_PAGES = 3;
 const BUCKETS = "90";
 
 export interface Total {

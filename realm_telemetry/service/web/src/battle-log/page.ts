@@ -1,7 +1,7 @@
 import { LitElement, html, nothing, type TemplateResult } from "lit";
 import { customElement, query, state } from "lit/decorators.js";
 import { ApiError, apiUrl, getJson, getPage } from "../shared/api";
-import { formatCount, formatTime, plural, timeMs } from "../shared/format";
+import { formatCount, formatTime, plural, timeMs, type Zone } from "../shared/format";
 import { shortcuts, type Shortcut } from "../shared/shortcuts";
 import { say } from "../shared/toast";
 import { eventStream } from "../stream/event-stream";
@@ -72,10 +72,9 @@ export class RealmBattleLog extends LitElement {
 
   override connectedCallback(): void {
     super.connectedCallback();
-    this.ask();
+    // The rows first: the service counts for everything else with the same few threads.
+    void this.ask().then(() => Promise.all([this.loadCounts(), this.loadKinds()]));
     void this.select(this.place.event);
-    void this.loadCounts();
-    void this.loadKinds();
     if (this.place.live) this.connect();
     if (location.hash === "#search") void this.updateComplete.then(() => this.bar?.focusSearch());
     this.ends.push(
@@ -107,14 +106,14 @@ export class RealmBattleLog extends LitElement {
   private arrive(place: Place): void {
     const before = this.place;
     this.place = place;
-    if (dataKey(before) !== dataKey(place)) this.ask();
+    if (dataKey(before) !== dataKey(place)) void this.ask();
     if (before.zone !== place.zone) this.rebuild();
     if (before.event !== place.event) void this.select(place.event);
     if (place.live && !before.live) void this.catchUp();
   }
 
   /** Ask the service for what the place shows; the rows of before stay until the answer is there. */
-  private ask(): void {
+  private async ask(): Promise<void> {
     this.span = resolveRange(this.place.range, new Date(), this.place.zone);
     this.view?.stop();
     this.stale = this.view?.state === "ready" ? this.view : null;
@@ -123,11 +122,13 @@ export class RealmBattleLog extends LitElement {
     this.view = view;
     this.arrivals.restart(matcher(this.place.query, this.span));
     this.requestUpdate();
-    void view.load().then(() => setTimeout(() => this.isConnected && this.connect(), CONNECT_MS));
+    await view.load();
+    setTimeout(() => this.isConnected && this.connect(), CONNECT_MS);
   }
 
   private viewChanged(view: LogView): void {
     if (view !== this.view) return;
+    const first = view.state === "ready" && !view.histogram && view.rows.length > 0;
     if (view.state !== "loading" && this.stale) {
       this.stale = null;
       this.opened.clear();
@@ -136,12 +137,13 @@ export class RealmBattleLog extends LitElement {
     }
     if (view.state === "ready") this.arrivals.caughtUp(view.asOf);
     this.rebuild();
+    if (first && this.place.event) void this.updateComplete.then(() => this.revealSelected());
   }
 
   private rebuild(): void {
     const { rows, complete } = this.shown;
     const { zone } = this.place;
-    const dayOf = (event: RealmEvent) => dayText(timeMs(event), zone);
+    const dayOf = dayReader(zone);
     const days = rows.order === "time";
     this.items = buildItems(rows.all, { opened: this.opened, dayOf, complete, days });
     this.requestUpdate();
@@ -202,6 +204,12 @@ export class RealmBattleLog extends LitElement {
   }
 
   // Selection
+
+  private async revealSelected(): Promise<void> {
+    await this.list?.updateComplete;
+    const at = this.items.findIndex((item) => item.key === this.place.event);
+    if (at >= 0) this.list?.reveal(at);
+  }
 
   private async select(id: string | null): Promise<void> {
     this.selectError = "";
@@ -387,7 +395,7 @@ export class RealmBattleLog extends LitElement {
       </button>
       <button
         data-testid="zone"
-        aria-label="Times are ${place.zone === "utc" ? "UTC" : "local"}; switch"
+        title="Switch between local time and UTC"
         @click=${() => this.go({ ...place, zone: place.zone === "utc" ? "local" : "utc" })}
       >
         ${place.zone === "utc" ? "UTC" : "Local time"}
@@ -423,16 +431,16 @@ export class RealmBattleLog extends LitElement {
   private resultLine(): TemplateResult {
     const { place, span, shown } = this;
     const { total } = shown;
-    const ready = shown.state === "ready";
+    const ready = shown.state === "ready" && this.view.state !== "failed";
     const exported = (format: "jsonl" | "csv") =>
       apiUrl("api/battle_log/export", exportParams(shown.params, shown.asOf, format));
     return html`<div class="result-line">
       <strong data-testid="total" data-total=${total.count} data-relation=${total.relation}
-        >${ready ? `${formatCount(total.count)}${total.relation === "gte" ? "+" : ""} ${total.count === 1 ? "event" : "events"}` : "Loading …"}</strong
+        >${ready ? `${formatCount(total.count)}${total.relation === "gte" ? "+" : ""} ${total.count === 1 ? "event" : "events"}` : this.view.state === "failed" ? "No answer" : "Loading …"}</strong
       >
       <span class="soft">${rangeText(place.range, place.zone)}</span>
-      <span class="soft as-of" data-testid="as-of" data-as-of=${shown.asOf} title="What arrived later is not counted here">as of ${formatCount(shown.asOf)}</span>
-      <span class="result-tools">
+      <span class="soft as-of" ?hidden=${!ready} data-testid="as-of" data-as-of=${shown.asOf} title="What arrived later is not counted here">as of ${formatCount(shown.asOf)}</span>
+      <span class="result-tools" ?hidden=${!ready}>
         <button class="quiet" @click=${this.copyLink} title="The same rows, whenever it is opened">Copy link</button>
         <button class="quiet" @click=${() => copy(asCurl(place, span, apiUrl("api/battle_log")), "curl command")}>curl</button>
         <button class="quiet" @click=${() => copy(asRealmQuery(place, span), "realm query")}>realm query</button>
@@ -470,7 +478,7 @@ export class RealmBattleLog extends LitElement {
     return html`<div class="state" role="alert">
       <h2>${error.message}</h2>
       <p class="soft">${error.hint}</p>
-      <button class="primary" @click=${() => this.ask()}>Try again</button>
+      <button class="primary" @click=${() => void this.ask()}>Try again</button>
     </div>`;
   }
 
@@ -557,8 +565,19 @@ export class RealmBattleLog extends LitElement {
   }
 }
 
-function dayText(ms: number, zone: "local" | "utc"): string {
-  return formatTime(new Date(ms), { zone, date: true }).slice(0, 10);
+/** The day of an event; writing a date for each of thousands of rows would take longer than drawing. */
+function dayReader(zone: Zone): (event: RealmEvent) => string {
+  const days = new Map<number, string>();
+  return (event) => {
+    // No zone begins its days between two quarters of an hour.
+    const quarter = Math.floor(timeMs(event) / 900_000);
+    let day = days.get(quarter);
+    if (day === undefined) {
+      day = formatTime(new Date(quarter * 900_000), { zone, date: true }).slice(0, 10);
+      days.set(quarter, day);
+    }
+    return day;
+  };
 }
 
 function marksText(): boolean {

@@ -27,14 +27,6 @@ export function rowContent(item: Item, look: RowLook): TemplateResult {
   return item.type === "event" ? eventRow(item.event, look) : groupRow(item.group, look);
 }
 
-/** What a screen reader says of a line that has more than text. */
-export function rowLabel(item: Item): string | typeof nothing {
-  if (item.type !== "group") return nothing;
-  const { group } = item;
-  const state = group.open ? "open" : "collapsed, Enter opens";
-  return `${group.members.length} ${group.kind}, ${groupText(group)}, ${state}`;
-}
-
 function eventRow(event: RealmEvent, look: RowLook): TemplateResult {
   const message = event.message.slice(0, SHOWN_CHARS);
   return html`<time class="row-time mono" datetime=${event.timestamp}
@@ -57,7 +49,10 @@ function groupRow(group: Group, look: RowLook): TemplateResult {
   return html`<time class="row-time mono" datetime=${newest.timestamp}
       >${formatTime(new Date(timeMs(newest)), { zone: look.zone, millis: true })}</time
     >
-    <span class="row-severity row-fold" aria-hidden="true">${group.open ? "▾" : "▸"}</span>
+    <span class="row-severity row-fold"
+      ><span aria-hidden="true">${group.open ? "▾" : "▸"}</span
+      ><span class="visually-hidden">${group.open ? "open group" : "group, Enter opens"}</span></span
+    >
     <span class="row-channel" aria-hidden="true">${channelIcon(newest.channel)}</span>
     <span class="row-kind mono">${group.kind}</span>
     <span class="row-message"

@@ -91,15 +91,13 @@ export class RealmSummary extends LitElement {
 
   private cell(channel: string, cell: DayCell, most: number): TemplateResult {
     if (!cell.count) return html`<td class="none">·</td>`;
-    const errors = cell.errors ? `, ${plural(cell.errors, "error")}` : "";
     return html`<td class="shade-${shade(cell.count, most)}">
       <button
         class="quiet"
-        aria-label="${plural(cell.count, "event")}${errors} on ${cell.day}"
         @click=${() => this.open(channel, cell.day)}
       >
-        ${formatCount(cell.count)}
-        ${cell.errors ? html`<span class="ink-error">✕ ${formatCount(cell.errors)}</span>` : nothing}
+        <span>${formatCount(cell.count)}<span class="visually-hidden"> on ${cell.day}</span></span>
+        ${cell.errors ? html`<span class="ink-error">✕ ${formatCount(cell.errors)}<span class="visually-hidden"> errors</span></span>` : nothing}
       </button>
     </td>`;
   }

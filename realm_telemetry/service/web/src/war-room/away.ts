@@ -1,22 +1,24 @@
-import { apiUrl } from "../shared/api";
 import { plural } from "../shared/format";
+import type { RealmEvent, Severity } from "../stream/types";
+import { eventHref, logHref } from "./links";
 
 const KEY = "realm-last-seen";
 const AWAY_MS = 60_000;
+const NAMED = 3;
 
 export interface AwayItem {
   text: string;
   href: string;
-  severity: "error" | "warning" | "success";
+  severity: Severity;
 }
 
-interface KindCount {
+export interface KindCount {
   kind: string;
   severity: string;
   count: number;
 }
 
-/** When this browser last looked at the page, if that is long ago; null otherwise. */
+/** When somebody last looked at the page in this browser, if that is long ago; null otherwise. */
 export function lastSeen(nowMs: number): number | null {
   const stored = Number(localStorage.getItem(KEY));
   return stored && nowMs - stored > AWAY_MS ? stored : null;
@@ -26,22 +28,39 @@ export function noteSeen(nowMs: number): void {
   localStorage.setItem(KEY, String(nowMs));
 }
 
-/** "3 errors, 2 promotions, 1 process lost", each a link to those events. */
+interface Rule {
+  severity: Severity;
+  one: string;
+  many: string;
+  filter: { kind: string } | { severity: string };
+}
+
+const RULES: readonly Rule[] = [
+  { severity: "error", one: "error", many: "errors", filter: { severity: "error" } },
+  { severity: "error", one: "job failed", many: "jobs failed", filter: { kind: "job_failed" } },
+  { severity: "error", one: "run failed", many: "runs failed", filter: { kind: "training_failed" } },
+  { severity: "warning", one: "warning", many: "warnings", filter: { severity: "warning" } },
+  { severity: "success", one: "promotion", many: "promotions", filter: { kind: "checkpoint_promoted" } },
+  { severity: "success", one: "run completed", many: "runs completed", filter: { kind: "training_completed" } },
+];
+
+/** "3 errors", "2 promotions", each a link to those events. */
 export function awayItems(counts: readonly KindCount[], sinceMs: number): AwayItem[] {
   const since = new Date(sinceMs).toISOString();
-  const link = (filter: Record<string, string>) =>
-    apiUrl("battle-log", { since, ...filter });
-  const of = (wanted: (one: KindCount) => boolean) =>
-    counts.filter(wanted).reduce((sum, one) => sum + one.count, 0);
-  const items: [number, AwayItem["severity"], string, string | undefined, Record<string, string>][] = [
-    [of((one) => one.severity === "error"), "error", "error", undefined, { severity: "error" }],
-    [of((one) => one.kind === "process_lost"), "error", "process lost", "processes lost", { kind: "process_lost" }],
-    [of((one) => one.kind === "job_failed"), "error", "job failed", "jobs failed", { kind: "job_failed" }],
-    [of((one) => one.severity === "warning"), "warning", "warning", undefined, { severity: "warning" }],
-    [of((one) => one.kind === "checkpoint_promoted"), "success", "promotion", undefined, { kind: "checkpoint_promoted" }],
-    [of((one) => one.kind === "training_completed"), "success", "run completed", "runs completed", { kind: "training_completed" }],
-  ];
-  return items
-    .filter(([count]) => count > 0)
-    .map(([count, severity, one, many, filter]) => ({ text: plural(count, one, many), href: link(filter), severity }));
+  return RULES.flatMap(({ severity, one, many, filter }) => {
+    const fits = (count: KindCount) =>
+      "kind" in filter ? count.kind === filter.kind : count.severity === filter.severity;
+    const total = counts.filter(fits).reduce((sum, count) => sum + count.count, 0);
+    return total ? [{ text: plural(total, one, many), href: logHref({ since, ...filter }), severity }] : [];
+  });
+}
+
+/** "scout-1 lost": who is gone, by name, each a link to the event that says so. */
+export function lostItems(events: readonly RealmEvent[], workerOf: ReadonlyMap<string, string>): AwayItem[] {
+  return events.slice(0, NAMED).map((event) => {
+    const named = event.details["worker_id"] ?? workerOf.get(event.producer) ?? event.details["service"];
+    const word = event.kind === "worker_stale" ? "stale" : "lost";
+    const text = typeof named === "string" ? `${named.slice(0, 60)} ${word}` : `a process ${word}`;
+    return { text, href: eventHref(event), severity: event.severity };
+  });
 }

@@ -1,33 +1,60 @@
+const SIZE = 32;
+const SHOWN_POINTS = 16;
+const ERROR = "#b3261e";
+const PAPER = "#0f1217";
+const CURVE = "#7fb2ff";
+
 /** Title and icon of the tab: errors and loss at a glance, while one works elsewhere. */
-export function showBadge(errors: number, loss: string | null): void {
-  const parts = [errors ? `(${errors}) ` : "", loss === null ? "" : `loss ${loss} · `, "War Room"];
-  const title = parts.join("");
-  if (document.title !== title) {
-    document.title = title;
-    drawIcon(errors);
-  }
+export function showBadge(errors: number, loss: string | null, curve: readonly number[]): void {
+  const title = titleOf(errors, loss);
+  if (document.title === title && document.querySelector("link[rel=icon]")) return;
+  document.title = title;
+  drawIcon(errors, curve.slice(-SHOWN_POINTS));
 }
 
-let drawn = -1;
+export function titleOf(errors: number, loss: string | null): string {
+  const said = errors ? `(✕ ${errors}) ` : "";
+  return `${said}${loss === null ? "" : `loss ${loss} · `}War Room`;
+}
 
-function drawIcon(errors: number): void {
-  if (errors === drawn) return;
-  drawn = errors;
+function drawIcon(errors: number, curve: readonly number[]): void {
   const canvas = document.createElement("canvas");
-  canvas.width = canvas.height = 32;
+  canvas.width = canvas.height = SIZE;
   const ctx = canvas.getContext("2d");
   if (!ctx) return;
-  ctx.fillStyle = errors ? "#b3261e" : "#22702c";
+  ctx.fillStyle = PAPER;
   ctx.beginPath();
-  ctx.arc(16, 16, 15, 0, 2 * Math.PI);
+  ctx.roundRect(0, 0, SIZE, SIZE, 7);
   ctx.fill();
-  ctx.fillStyle = "#fff";
-  ctx.font = "bold 19px sans-serif";
-  ctx.textAlign = "center";
-  ctx.textBaseline = "middle";
-  ctx.fillText(errors ? (errors > 9 ? "9+" : String(errors)) : "R", 16, 17);
+  drawCurve(ctx, curve.length > 1 ? curve : [3, 1.6, 1, 0.7, 0.5]);
+  if (errors) drawCount(ctx, errors);
   const link = document.querySelector<HTMLLinkElement>("link[rel=icon]") ?? document.createElement("link");
   link.rel = "icon";
   link.href = canvas.toDataURL();
-  document.head.append(link);
+  if (!link.isConnected) document.head.append(link);
+}
+
+function drawCurve(ctx: CanvasRenderingContext2D, curve: readonly number[]): void {
+  const least = Math.min(...curve);
+  const span = Math.max(...curve) - least || 1;
+  ctx.strokeStyle = CURVE;
+  ctx.lineWidth = 3;
+  ctx.lineJoin = "round";
+  ctx.beginPath();
+  curve.forEach((value, index) => {
+    ctx.lineTo(5 + (index / (curve.length - 1)) * (SIZE - 10), SIZE - 6 - ((value - least) / span) * (SIZE - 12));
+  });
+  ctx.stroke();
+}
+
+function drawCount(ctx: CanvasRenderingContext2D, errors: number): void {
+  ctx.fillStyle = ERROR;
+  ctx.beginPath();
+  ctx.arc(21, 11, 11, 0, 2 * Math.PI);
+  ctx.fill();
+  ctx.fillStyle = "#fff";
+  ctx.font = "bold 15px sans-serif";
+  ctx.textAlign = "center";
+  ctx.textBaseline = "middle";
+  ctx.fillText(errors > 9 ? "9+" : String(errors), 21, 12);
 }

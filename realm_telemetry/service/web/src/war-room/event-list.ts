@@ -1,20 +1,31 @@
 import { LitElement, html, nothing } from "lit";
-import { customElement, property, query, state } from "lit/decorators.js";
-import { repeat } from "lit/directives/repeat.js";
-import { apiUrl } from "../shared/api";
-import { channelIcon, severityMark } from "../shared/catalog";
-import { formatCount, formatTime, timeMs } from "../shared/format";
-import type { RealmEvent } from "../stream/types";
-import type { Feed, FeedRow } from "./feed";
+import { customElement, property, query } from "lit/decorators.js";
+import { formatCount } from "../shared/format";
+import { makeRow } from "./event-row";
+import type { Feed } from "./feed";
+import { logHref } from "./links";
 
-/** The last events; asks the feed to hold still while somebody reads further down. */
+const DRAW_MS = 100;
+/** Frames do not come to a tab that nobody sees. */
+const HIDDEN_MS = 250;
+const TOP_PX = 4;
+
+/**
+ * The last events; asks the feed to hold still while somebody reads further down.
+ *
+ * Rows are put in one by one, oldest first, instead of being compared with all that are there: a
+ * new one shows up in the next frame, whatever else the page is drawing.
+ */
 @customElement("realm-event-list")
 export class EventList extends LitElement {
   @property({ attribute: false }) feed!: Feed;
   @property({ type: Boolean }) paused = false;
-  @property({ type: Number }) version = 0;
   @query(".feed") private box!: HTMLElement;
-  @state() private away = false;
+  @query("ol") private list!: HTMLOListElement;
+  private reading = false;
+  private shown = 0;
+  private due = false;
+  private drawnAt = 0;
   private readonly selected = () => this.look();
 
   protected override createRenderRoot() {
@@ -31,91 +42,96 @@ export class EventList extends LitElement {
     document.removeEventListener("selectionchange", this.selected);
   }
 
+  /** Something came; it is drawn in the next frame, at most ten times a second. */
+  arrived(): void {
+    if (this.due) return;
+    this.due = true;
+    const wait = this.drawnAt + DRAW_MS - performance.now();
+    if (wait > 0) setTimeout(() => this.inFrame(), wait);
+    else this.inFrame();
+  }
+
+  private inFrame(): void {
+    const timer = setTimeout(() => draw(), HIDDEN_MS);
+    const frame = requestAnimationFrame(() => draw());
+    const draw = () => {
+      clearTimeout(timer);
+      cancelAnimationFrame(frame);
+      this.due = false;
+      this.drawnAt = performance.now();
+      this.sync();
+      this.requestUpdate();
+    };
+  }
+
+  private sync(): void {
+    const { rows, added } = this.feed;
+    const fresh = Math.min(added - this.shown, rows.length);
+    this.shown = added;
+    if (!this.list) return;
+    for (let index = fresh - 1; index >= 0; index--) this.list.prepend(makeRow(rows[index]!));
+    while (this.list.childElementCount > rows.length) this.list.lastElementChild!.remove();
+  }
+
   /** Hold while scrolled away, or while text of the list is selected. */
   private look(): void {
     const selection = getSelection();
-    const reading = !!selection && !selection.isCollapsed && this.box.contains(selection.anchorNode);
-    this.away = reading || this.box.scrollTop > 4;
-    this.feed.hold(this.away || this.paused);
-    this.requestUpdate();
+    const selecting = !!selection && !selection.isCollapsed && this.box.contains(selection.anchorNode);
+    this.reading = selecting || this.box.scrollTop > TOP_PX;
+    this.settle();
   }
 
-  private toTop(): void {
+  private settle(): void {
+    const before = this.feed.added;
+    this.feed.hold(this.reading || this.paused);
+    if (this.feed.added !== before) this.arrived();
+  }
+
+  /** Let go of what is selected and show the newest. */
+  toTop(): void {
     getSelection()?.removeAllRanges();
     this.box.scrollTop = 0;
     this.look();
   }
 
-  override updated(): void {
-    this.feed.hold(this.away || this.paused);
+  protected override firstUpdated(): void {
+    this.sync();
+    this.requestUpdate();
+  }
+
+  protected override updated(): void {
+    this.settle();
   }
 
   protected override render() {
-    const { rows, waiting } = this.feed;
+    const { rows, waitingCount, routine, coalesced } = this.feed;
     return html`<section class="card events" aria-label="Last events">
       <div class="card-head">
         <h2>Last events</h2>
-        ${this.feed.coalesced
-          ? html`<span class="soft" data-testid="coalesced"
-              >${formatCount(this.feed.coalesced)} routine events folded into the curves</span
+        ${coalesced
+          ? html`<span class="soft" data-testid="coalesced" title="Curves and figures have the latest of each; the Battle Log has all."
+              >${formatCount(routine)} routine events, ${formatCount(coalesced)} coalesced</span
             >`
           : nothing}
       </div>
-      ${waiting.length
+      ${waitingCount
         ? html`<button class="new-pill primary" data-testid="new-pill" @click=${this.toTop} ?disabled=${this.paused}>
-            ↑ ${formatCount(waiting.length)} new
+            ↑ ${formatCount(waitingCount)} new
           </button>`
         : nothing}
       <div class="feed" tabindex="0" role="region" aria-label="Events, newest first" @scroll=${this.look}>
-        ${rows.length ? html`<ol>${repeat(rows, keyOf, (row) => this.row(row))}</ol>` : this.empty()}
+        <ol ?hidden=${!rows.length}></ol>
+        ${rows.length
+          ? html`<p class="feed-end"><a href=${logHref({})}>Earlier events are in the Battle Log</a></p>`
+          : this.empty()}
       </div>
     </section>`;
   }
 
   private empty() {
     return html`<div class="empty-state">
-      <p>Nothing has happened yet.</p>
+      <p>${this.feed.status === "live" ? "Nothing has happened yet." : "Waiting for the service…"}</p>
       <p class="soft">A process that calls <code>realm.emit(…)</code>, or <code>realm demo</code>, shows up here at once.</p>
     </div>`;
   }
-
-  private row(row: FeedRow) {
-    return row.type === "event" ? eventRow(row.event) : gapRow(row);
-  }
 }
-
-const keyOf = (row: FeedRow) => (row.type === "event" ? row.event.id : row.key);
-
-function eventRow(event: RealmEvent) {
-  return html`<li class="event ${event.severity}" data-event-id=${event.id}>
-    <time datetime=${event.timestamp} title=${event.timestamp}
-      >${formatTime(new Date(timeMs(event)), { zone: "local" })}</time
-    >
-    <span class="channel" title=${event.channel}><span aria-hidden="true">${channelIcon(event.channel)}</span><span class="visually-hidden">${event.channel}</span></span>
-    ${severityMark(event.severity)}
-    <a class="message" href=${eventHref(event)}>${event.message.slice(0, 500)}</a>
-  </li>`;
-}
-
-function gapRow(row: FeedRow & { type: "gap" }) {
-  const range: Record<string, string> = {};
-  if (row.since) range["since"] = row.since;
-  if (row.until) range["until"] = row.until;
-  return html`<li class="gap" data-testid="gap-row">
-    What happened in between is not in this view (${row.reason.replace("_", " ")}).
-    <a href=${apiUrl("battle-log", range)}>Look it up in the Battle Log</a>
-  </li>`;
-}
-
-/** The Battle Log around an event, with it selected. */
-export function eventHref(event: RealmEvent): string {
-  return aroundHref(timeMs(event), event);
-}
-
-export function aroundHref(atMs: number, event: RealmEvent | null): string {
-  const at = (ms: number) => new Date(ms).toISOString();
-  const params: Record<string, string> = { since: at(atMs - 300_000), until: at(atMs + 300_000) };
-  if (event) params["event"] = event.id;
-  return apiUrl("battle-log", params);
-}
-

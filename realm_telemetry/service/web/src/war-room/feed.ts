@@ -12,20 +12,27 @@ export type FeedRow =
  * What the list of events shows, newest first.
  *
  * Held: while paused, or while somebody reads further down or has text selected, arrivals wait in
- * `waiting`, so that nothing moves under the hand; they come in when it is let go.
+ * `waiting`, so that nothing moves under the hand; they come in when it is let go. Both lists keep
+ * the newest: what falls out at the end is further down in the Battle Log.
  */
 export class Feed {
   rows: FeedRow[] = [];
   waiting: FeedRow[] = [];
+  /** How many have come while held, also those that `waiting` has no room for. */
+  waitingCount = 0;
+  /** How many rows were ever put in front of `rows`: what is new to one who has drawn some. */
+  added = 0;
   status: ConnectionStatus = "connecting";
-  /** Routine events that the stream left out. */
+  /** Routine events that came, and how many of them the stream left out. */
+  routine = 0;
   coalesced = 0;
   late = 0;
+  lastLate: RealmEvent | null = null;
   lastArrivalMs: number | null = null;
   private held = false;
   private gapReason: string | null = null;
   private gaps = 0;
-  private seen = new Set<string>();
+  private readonly seen = new Set<string>();
 
   take(message: StreamMessage, nowMs: number): void {
     if (message.type === "status") this.status = message.status;
@@ -40,8 +47,11 @@ export class Feed {
   }
 
   release(): void {
+    if (!this.waitingCount) return;
     this.rows = [...this.waiting, ...this.rows].slice(0, SHOWN);
+    this.added += this.waitingCount;
     this.waiting = [];
+    this.waitingCount = 0;
   }
 
   private start(events: RealmEvent[], nowMs: number): void {
@@ -63,22 +73,38 @@ export class Feed {
   }
 
   private add(event: RealmEvent, nowMs: number, arrived = true): void {
-    this.coalesced += event.coalesced ?? 0;
-    if (arrived) this.lastArrivalMs = nowMs;
-    else this.lastArrivalMs ??= Number(event.observed_unix_nano ?? event.time_unix_nano) / 1e6;
-    if (event.late) this.late += 1;
-    if (isRoutine(event.kind) || event.coalesced !== undefined || event.late || this.seen.has(event.id)) return;
+    const arrivedMs = Number(event.observed_unix_nano ?? event.time_unix_nano) / 1e6;
+    this.lastArrivalMs = arrived ? nowMs : Math.max(this.lastArrivalMs ?? 0, Math.min(arrivedMs, nowMs));
+    if (this.isFolded(event)) return this.fold(event);
+    if (this.seen.has(event.id)) return;
     this.remember(event.id);
-    this.push({ type: "event", event });
+    if (event.late) [this.late, this.lastLate] = [this.late + 1, event];
+    else this.push({ type: "event", event });
+  }
+
+  /** Whether an event is one of thousands, which get no row. */
+  isFolded(event: RealmEvent): boolean {
+    return isRoutine(event.kind) || event.coalesced !== undefined;
+  }
+
+  private fold(event: RealmEvent): void {
+    this.coalesced += event.coalesced ?? 0;
+    this.routine += 1 + (event.coalesced ?? 0);
+    if (event.late) [this.late, this.lastLate] = [this.late + 1, event];
   }
 
   private push(row: FeedRow): void {
-    if (this.held) this.waiting = [row, ...this.waiting].slice(0, 5_000);
-    else this.rows = [row, ...this.rows].slice(0, SHOWN);
+    const into = this.held ? this.waiting : this.rows;
+    into.unshift(row);
+    if (into.length > SHOWN) into.pop();
+    if (this.held) this.waitingCount += 1;
+    else this.added += 1;
   }
 
   private remember(id: string): void {
     this.seen.add(id);
-    if (this.seen.size > 4 * SHOWN) this.seen = new Set([...this.seen].slice(-2 * SHOWN));
+    if (this.seen.size <= 4 * SHOWN) return;
+    const oldest = this.seen.values().next().value;
+    if (oldest !== undefined) this.seen.delete(oldest);
   }
 }

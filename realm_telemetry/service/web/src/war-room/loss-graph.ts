@@ -2,27 +2,31 @@ import { LitElement, html, type PropertyValues } from "lit";
 import { customElement, property, query } from "lit/decorators.js";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { formatNumber, formatTick, formatTime } from "../shared/format";
-import { plotOf, type Axis, type Marker, type Plot, type Point, type RunCourse } from "./runs";
+import { formatCount, formatNumber, formatTick, formatTime } from "../shared/format";
+import { cluster, drawMarkers, drawOdd, oddText, type Hit } from "./graph-marks";
+import { readPalette, seriesColour, type Palette } from "./palette";
+import { calmRange, lossOf, plotOf, type Axis, type Pick, type Plot } from "./plot";
+import type { Marker, RunCourse } from "./runs";
 
-const MARK_RADIUS = 4;
-const NEAR_PX = 10;
+const DRAG_PX = 4;
+const DAY_S = 86_400;
+const NEAR_PX = 9;
+const MARKS_PX = 28;
+const DRAW_MS = 250;
+/** A drawing may take at most one part in so many of the time. */
+const IDLE_SHARE = 10;
+const FONT = "11px system-ui, sans-serif";
 
-/** A token of the stylesheet as a colour that a canvas understands. */
-export function token(name: string): string {
-  const probe = document.createElement("i");
-  probe.style.color = `var(${name})`;
-  document.body.append(probe);
-  const colour = getComputedStyle(probe).color;
-  probe.remove();
-  return colour;
-}
+const sameRuns = (now: readonly RunCourse[], before?: readonly RunCourse[]) =>
+  !before || now.length !== before.length || now.some((course, index) => course !== before[index]);
 
 /** Curves of several runs; a click tells the time under the pointer, or the event of a marker. */
 @customElement("realm-loss-graph")
 export class LossGraph extends LitElement {
-  @property({ attribute: false }) courses: readonly RunCourse[] = [];
-  @property({ attribute: false }) pick: (point: Point) => number | null = (point) => point.loss;
+  @property({ attribute: false, hasChanged: sameRuns }) courses: readonly RunCourse[] = [];
+  /** The colour of each run, by its place. */
+  @property({ attribute: false }) colours: ReadonlyMap<string, number> = new Map();
+  @property({ attribute: false }) pick: Pick = lossOf;
   @property() axis: Axis = "step";
   @property({ type: Boolean }) log = false;
   @property({ type: Number }) smoothing = 0;
@@ -34,19 +38,36 @@ export class LossGraph extends LitElement {
   @query(".plot") private place!: HTMLElement;
   private plot: uPlot | null = null;
   private drawn: Plot = { x: [], y: [], odd: [] };
-  private shape = "";
+  private hits: Hit[] = [];
+  private palette!: Palette;
+  private zoom: [number, number] | null = null;
+  private pressedAt = 0;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private drawnAt = 0;
+  private drawCost = 0;
   private readonly resizing = new ResizeObserver(() => this.fit());
+  private readonly theming = new MutationObserver(() => this.rebuild());
+  private readonly dark = matchMedia("(prefers-color-scheme: dark)");
+  private readonly recolour = () => this.rebuild();
 
   protected override createRenderRoot() {
     return this;
   }
 
+  override connectedCallback(): void {
+    super.connectedCallback();
+    this.dark.addEventListener("change", this.recolour);
+    this.theming.observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  }
+
   override disconnectedCallback(): void {
     super.disconnectedCallback();
+    clearTimeout(this.timer);
+    this.dark.removeEventListener("change", this.recolour);
+    this.theming.disconnect();
     this.resizing.disconnect();
     this.plot?.destroy();
     this.plot = null;
-    this.shape = "";
   }
 
   protected override render() {
@@ -55,17 +76,44 @@ export class LossGraph extends LitElement {
 
   protected override firstUpdated(): void {
     this.resizing.observe(this.place);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.rebuild());
-    new MutationObserver(() => this.rebuild()).observe(document.documentElement, {
-      attributeFilter: ["data-theme"],
-    });
   }
 
-  protected override updated(_changed: PropertyValues): void {
-    this.drawn = plotOf(this.courses, this.axis, this.smoothing, this.pick);
-    const shape = [this.axis, this.log, ...this.courses.map((course) => course.id)].join();
-    if (!this.plot || shape !== this.shape) return this.rebuild(shape);
-    this.plot.setData(this.data());
+  /** Back to the whole course after a zoom. */
+  unzoom(): void {
+    if (!this.zoom) return;
+    this.zoom = null;
+    this.draw();
+    this.tell("zoomed", false);
+  }
+
+  protected override updated(changed: PropertyValues): void {
+    if (changed.has("axis")) this.zoom = null;
+    const redone = ["courses", "axis", "log", "colours"].some((name) => changed.has(name));
+    if (!this.plot || redone) this.rebuild();
+    else if (changed.has("smoothing")) this.draw();
+    else if (changed.has("version")) this.drawSoon();
+  }
+
+  /** Many points come in a second, but an eye needs no more than a few pictures of them. */
+  private drawSoon(): void {
+    if (this.timer !== undefined) return;
+    const pause = Math.max(DRAW_MS, this.drawCost * IDLE_SHARE);
+    this.timer = setTimeout(() => this.draw(), Math.max(0, this.drawnAt + pause - performance.now()));
+  }
+
+  private draw(): void {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    const began = performance.now();
+    this.compute();
+    this.plot?.setData(this.data());
+    this.drawnAt = performance.now();
+    this.drawCost = this.drawnAt - began;
+  }
+
+  private compute(): void {
+    const { axis, smoothing, pick, log } = this;
+    this.drawn = plotOf(this.courses, { axis, smoothing, pick, log });
   }
 
   private data(): uPlot.AlignedData {
@@ -75,129 +123,131 @@ export class LossGraph extends LitElement {
   private fit(): void {
     const width = this.place.clientWidth;
     if (width && this.plot) this.plot.setSize({ width, height: this.height });
+    else if (width) this.rebuild();
   }
 
-  private rebuild(shape = this.shape): void {
+  private rebuild(): void {
     if (!this.place?.clientWidth) return;
-    this.shape = shape;
+    this.palette = readPalette();
+    this.compute();
     this.plot?.destroy();
     this.plot = new uPlot(this.options(), this.data(), this.place);
-    this.plot.over.addEventListener("click", (click) => this.clicked(click));
+    const over = this.plot.over;
+    over.addEventListener("mousedown", (pressed) => (this.pressedAt = pressed.clientX));
+    over.addEventListener("click", (click) => this.clicked(click));
   }
 
   private options(): uPlot.Options {
-    const ink = token("--soft");
-    const grid = { stroke: token("--line"), width: 1 };
-    const font = "11px system-ui, sans-serif";
+    const grid = { stroke: this.palette["--line"], width: 1 };
+    const axis = { stroke: this.palette["--soft"], grid, ticks: { ...grid, size: 4 }, font: FONT };
     return {
       width: this.place.clientWidth,
       height: this.height,
+      padding: [8, 10, 0, 0],
       legend: { show: false },
-      cursor: { y: false, points: { size: 6 }, drag: { x: true, y: false } },
-      scales: { x: { time: this.axis === "time" }, y: { distr: this.log ? 3 : 1 } },
+      // A click leads away, so nobody can click twice.
+      cursor: { y: false, points: { size: 6 }, drag: { x: true, y: false, dist: DRAG_PX }, bind: { dblclick: () => null } },
+      scales: {
+        x: { time: this.axis === "time", range: (_, min, max) => this.zoom ?? widened(min, max) },
+        y: { distr: this.log ? 3 : 1, ...(this.marked ? {} : { range: () => calmRange(this.drawn.y) ?? [0, 1] }) },
+      },
       axes: [
-        { stroke: ink, grid, ticks: grid, font, ...(this.axis === "step" ? { values: counted } : {}) },
-        { stroke: ink, grid, ticks: grid, font, size: 56, values: (_, at) => at.map((v) => (v === null ? "" : formatTick(v))) },
+        { ...axis, size: 28, space: 56, values: this.axis === "step" ? stepTicks : timeTicks },
+        { ...axis, size: 58, space: 26, values: (_, at) => at.map((v) => (v === null ? "" : formatTick(v))) },
       ],
       series: [
         {},
         ...this.courses.map((course, index) => ({
           label: course.id,
-          stroke: token(`--series-${(index % 6) + 1}`),
+          stroke: seriesColour(this.palette, this.colours.get(course.id) ?? index),
           width: 1.5,
           points: { show: false },
-          value: (_: uPlot, value: number | null) => (value === null ? "–" : formatNumber(value)),
         })),
       ],
-      hooks: { draw: [(plot) => this.drawMarks(plot)], setCursor: [(plot) => this.tell(plot)] },
+      hooks: {
+        draw: [(plot) => this.drawMarks(plot)],
+        setCursor: [(plot) => this.describe(plot)],
+        setSelect: [(plot) => this.zoomed(plot)],
+      },
     };
   }
 
-  /** Markers of events at the top, what was not finite as crosses at the bottom. */
+  private zoomed(plot: uPlot): void {
+    const { left, width } = plot.select;
+    if (width < DRAG_PX) return;
+    this.zoom = [plot.posToVal(left, "x"), plot.posToVal(left + width, "x")];
+    this.tell("zoomed", true);
+  }
+
   private drawMarks(plot: uPlot): void {
-    const { ctx, bbox } = plot;
-    ctx.save();
-    const scale = devicePixelRatio;
-    for (const marker of this.marked ? this.markers() : []) {
-      const x = plot.valToPos(this.at(marker), "x", true);
-      if (!(x >= bbox.left && x <= bbox.left + bbox.width)) continue;
-      ctx.strokeStyle = ctx.fillStyle = token(`--${marker.event.kind === "note" ? "accent" : marker.event.severity}`);
-      ctx.globalAlpha = 0.35;
-      ctx.fillRect(x, bbox.top, 1, bbox.height);
-      ctx.globalAlpha = 1;
-      ctx.beginPath();
-      ctx.arc(x, bbox.top + MARK_RADIUS * scale, MARK_RADIUS * scale, 0, 2 * Math.PI);
-      if (marker.event.kind === "checkpoint_saved") ctx.stroke();
-      else ctx.fill();
-    }
-    ctx.strokeStyle = token("--error");
-    ctx.lineWidth = 2 * scale;
-    for (const x of this.drawn.odd.flat()) this.cross(ctx, plot.valToPos(x, "x", true), bbox.top + bbox.height - 8 * scale, 4 * scale);
-    ctx.restore();
+    if (!this.marked) return;
+    const width = plot.over.clientWidth;
+    const placed = this.courses
+      .flatMap((course) => course.markers.map((marker) => ({ left: plot.valToPos(this.at(course, marker), "x"), marker })))
+      .filter(({ left }) => left >= 0 && left <= width);
+    this.hits = cluster(placed);
+    drawMarkers(plot, this.hits, this.palette);
+    drawOdd(plot, this.drawn.odd.flat(), this.palette);
   }
 
-  private cross(ctx: CanvasRenderingContext2D, x: number, y: number, r: number): void {
-    ctx.beginPath();
-    ctx.moveTo(x - r, y - r);
-    ctx.lineTo(x + r, y + r);
-    ctx.moveTo(x + r, y - r);
-    ctx.lineTo(x - r, y + r);
-    ctx.stroke();
-  }
-
-  private markers(): Marker[] {
-    return this.courses.flatMap((course) => course.markers);
-  }
-
-  private at(marker: Marker): number {
+  private at(course: RunCourse, marker: Marker): number {
     if (this.axis === "time") return marker.timeMs / 1_000;
-    return marker.step ?? this.stepAt(marker.timeMs);
-  }
-
-  private stepAt(timeMs: number): number {
-    const near = this.courses.flatMap((course) => course.points).filter((point) => point.timeMs <= timeMs);
-    return near.at(-1)?.step ?? Number.NaN;
+    return marker.step ?? course.stepAt(marker.timeMs);
   }
 
   private timeAt(x: number): number | null {
     if (this.axis === "time") return x * 1_000;
-    const points = this.courses.flatMap((course) => course.points);
-    const nearest = points.reduce<Point | null>(
-      (best, point) => (!best || Math.abs(point.step - x) < Math.abs(best.step - x) ? point : best),
-      null,
-    );
-    return nearest?.timeMs ?? null;
+    return this.courses[0]?.nearest(x)?.timeMs ?? null;
   }
 
-  private near(left: number): Marker | undefined {
-    const plot = this.plot!;
-    return this.markers().find((marker) => Math.abs(plot.valToPos(this.at(marker), "x") - left) < NEAR_PX);
+  private hit(left: number, top: number): Hit | undefined {
+    if (!this.marked || top > MARKS_PX) return undefined;
+    return this.hits.find((one) => Math.abs(one.left - left) <= NEAR_PX);
   }
 
   private clicked(click: MouseEvent): void {
-    const left = click.offsetX;
-    const marker = this.marked && click.offsetY < 3 * NEAR_PX ? this.near(left) : undefined;
-    const timeMs = marker?.timeMs ?? this.timeAt(this.plot!.posToVal(left, "x"));
-    if (timeMs === null) return;
-    this.dispatchEvent(new CustomEvent("pick-time", { detail: { timeMs, event: marker?.event ?? null } }));
+    if (Math.abs(click.clientX - this.pressedAt) > DRAG_PX) return;
+    const hit = this.hit(click.offsetX, click.offsetY);
+    const timeMs = hit?.marker.timeMs ?? this.timeAt(this.plot!.posToVal(click.offsetX, "x"));
+    if (timeMs !== null) this.tell("pick-time", { timeMs, event: hit?.marker.event ?? null });
   }
 
-  private tell(plot: uPlot): void {
-    const { idx, left } = plot.cursor;
-    if (idx === null || idx === undefined || (left ?? -1) < 0) return this.said("");
+  private describe(plot: uPlot): void {
+    const { idx, left = -1, top = -1 } = plot.cursor;
+    const hit = this.hit(left, top);
+    plot.over.classList.toggle("on-marker", hit !== undefined);
+    if (hit) return this.tell("hover-text", `${hit.marker.event.message.slice(0, 120)}${hit.count > 1 ? ` (+${hit.count - 1})` : ""}`);
+    if (idx === null || idx === undefined || left < 0) return this.tell("hover-text", "");
     const x = this.drawn.x[idx]!;
-    const at = this.axis === "step" ? `step ${formatNumber(x)}` : formatTime(new Date(x * 1_000), { zone: "local" });
-    const values = this.courses.flatMap((_, run) => {
-      const value = this.drawn.y[run]?.[idx];
-      return typeof value === "number" ? [formatNumber(value)] : [];
-    });
-    const marker = this.marked ? this.near(left!) : undefined;
-    this.said([at, `${this.label} ${values.join(" / ") || "–"}`, marker?.event.message.slice(0, 80)].filter(Boolean).join(" · "));
+    const at = this.axis === "step" ? `step ${formatCount(Math.round(x))}` : formatTime(new Date(x * 1_000), { zone: "local" });
+    this.tell("hover-text", `${at} · ${this.label} ${this.valuesAt(idx, x).join(" / ") || "–"}`);
   }
 
-  private said(text: string): void {
-    this.dispatchEvent(new CustomEvent("hover-text", { detail: text }));
+  private valuesAt(idx: number, x: number): string[] {
+    return this.courses.flatMap((_, run) => {
+      const value = this.drawn.y[run]?.[idx];
+      if (typeof value === "number") return [formatNumber(value)];
+      const odd = this.drawn.odd[run]?.find((one) => one.x === x);
+      return odd ? [oddText(odd.value)] : [];
+    });
+  }
+
+  private tell(name: string, detail: unknown): void {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 }
 
-const counted = (_: uPlot, at: number[]) => at.map((value) => value.toLocaleString("en-US"));
+const stepTicks: uPlot.Axis.DynamicValues = (_, at) => at.map((value) => formatCount(value));
+
+/** 24-hour times in one line, as fine as the ticks are. */
+const timeTicks: uPlot.Axis.DynamicValues = (_, at, __, ___, everyS) =>
+  at.map((value) => {
+    const text = formatTime(new Date(value * 1_000), { zone: "local", date: everyS >= DAY_S });
+    if (everyS >= DAY_S) return text.slice(5, 10);
+    return everyS >= 60 ? text.slice(0, 5) : text;
+  });
+
+/** A single point needs room to stand in. */
+function widened(min: number | null, max: number | null): [number | null, number | null] {
+  return min !== null && min === max ? [min - 1, min + 1] : [min, max];
+}

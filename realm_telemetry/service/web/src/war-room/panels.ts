@@ -1,13 +1,15 @@
 import { html, nothing, type TemplateResult } from "lit";
-import { apiUrl } from "../shared/api";
 import { SEVERITIES, severityMark } from "../shared/catalog";
-import { formatAge, formatCount, formatDuration, formatNumber } from "../shared/format";
+import { formatAge, formatCount, formatDuration, formatNumber, formatTime, plural, timeMs } from "../shared/format";
 import { sparkline } from "../shared/sparkline";
 import type { RealmEvent } from "../stream/types";
 import type { AwayItem } from "./away";
+import type { Clocks } from "./clocks";
+import { eventHref, logHref } from "./links";
 import type { RunCourse } from "./runs";
 import {
   etaSeconds,
+  liveRun,
   sumReceipts,
   toPercent,
   workerStatus,
@@ -19,38 +21,44 @@ import {
 } from "./state";
 
 const LANES = ["waiting", "claimed", "running", "completed", "failed"] as const;
-const LANE_ROWS = 5;
+const LANE_ROWS = 4;
+const MAX_TILES = 60;
+const TOLERATED_OFFSET_NS = 5e7;
 
 /** One run: how far it is, how fast, how long still. */
-export function progressPanel(run: RunState, course: RunCourse | undefined, nowMs: number): TemplateResult {
-  const eta = etaSeconds(run, nowMs);
+export function progressPanel(state: RunState, course: RunCourse | undefined, nowMs: number): TemplateResult {
   const last = course?.points.at(-1);
+  const run = liveRun(state, last);
+  const eta = etaSeconds(run, nowMs, course?.points);
   const share = run.progress ?? 0;
   const figures: [string, string][] = [
     ["loss", typeof run.loss === "number" ? formatNumber(run.loss) : String(run.loss ?? "–")],
     ["best", run.best_loss === null ? "–" : formatNumber(run.best_loss)],
     ["learning rate", run.learning_rate === null ? "–" : formatNumber(run.learning_rate)],
     ["speed", last?.speed ? `${formatNumber(last.speed)}/s` : "–"],
-    ["events", `${(course?.perSecond(nowMs) ?? 0).toFixed(1)}/s`],
-    ["left", eta === null ? "–" : formatDuration(eta)],
+    ["events", `${(course?.rate.perSecond(nowMs) ?? 0).toFixed(1)}/s`],
+    ["time left", eta === null ? "–" : formatDuration(eta)],
   ];
-  return html`<section class="card progress" aria-label="Progress">
+  return html`<section class="card progress" aria-label="Progress of ${run.run_id ?? "the run"}">
     <div class="card-head">
       <h2 class="run-name">${run.run_id ?? "Training"}</h2>
-      ${course ? sparkline(course.rate) : nothing}
+      ${course ? html`<span class="rate" title="Events over the last minute">${sparkline(course.rate.buckets)}</span>` : nothing}
       <span class="pill status-${run.status}">${run.status}</span>
     </div>
-    <div class="bar" role="progressbar" aria-label="Training progress" aria-valuemin="0" aria-valuemax="100" aria-valuenow=${Math.round(share * 100)}>
-      <div .style=${`width: ${share * 100}%`}></div>
-    </div>
+    <progress aria-label="Training progress" max="1" value=${share}></progress>
     <p class="soft">
-      step ${formatCount(run.step ?? 0)}${run.total_steps ? ` of ${formatCount(run.total_steps)} · ${toPercent(share)}` : ""}${run.model ? ` · ${run.model}` : ""}
+      step ${formatCount(run.step ?? 0)}${run.total_steps ? ` of ${formatCount(run.total_steps)} · ${toPercent(share)}` : ""}${eta ? ` · done at ${doneAt(nowMs, eta)}` : ""}${run.model ? ` · ${run.model}` : ""}
     </p>
-    ${run.error ? html`<p class="ink-error">${String(run.error)}</p>` : nothing}
+    ${run.error ? html`<p class="ink-error clamped">${String(run.error)}</p>` : nothing}
     <dl class="figures">
       ${figures.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}
     </dl>
   </section>`;
+}
+
+function doneAt(nowMs: number, etaS: number): string {
+  const done = new Date(nowMs + etaS * 1_000);
+  return formatTime(done, { zone: "local", date: etaS > 86_400 }).slice(0, -3);
 }
 
 export function jobsPanel(state: RealmState): TemplateResult {
@@ -60,7 +68,7 @@ export function jobsPanel(state: RealmState): TemplateResult {
     <div class="lanes">
       ${LANES.map((lane) => {
         const here = jobs.filter((job) => job.status === lane || (lane === "failed" && job.status === "lost"));
-        return html`<div class="lane">
+        return html`<div class="lane ${here.length ? "" : "none"}">
           <h3>${lane} <b>${formatCount(here.length)}</b></h3>
           <ul>${here.slice(0, LANE_ROWS).map(jobRow)}</ul>
           ${here.length > LANE_ROWS ? html`<p class="soft">+${formatCount(here.length - LANE_ROWS)} more</p>` : nothing}
@@ -71,7 +79,7 @@ export function jobsPanel(state: RealmState): TemplateResult {
 }
 
 function jobRow(job: JobState): TemplateResult {
-  const href = apiUrl("battle-log", { has: `job_id:${job.job_id}`, range: "all" });
+  const href = logHref({ has: `job_id:${job.job_id}`, range: "all" });
   const facts = [job.job_type, job.worker_id, job.duration_s === null ? null : formatDuration(job.duration_s)];
   return html`<li class="job ${job.status}" title=${job.error ?? ""}>
     <a href=${href}>${job.job_id}</a>
@@ -79,33 +87,44 @@ function jobRow(job: JobState): TemplateResult {
   </li>`;
 }
 
-export function workersPanel(
-  workers: readonly WorkerState[],
-  receipts: readonly Receipt[],
-  answeredMs: number,
-  nowMs: number,
-): TemplateResult {
-  const offsets = new Map(receipts.map((one) => [one.producer, one.clock_offset_ns ?? 0]));
+export interface WorkersView {
+  workers: readonly WorkerState[];
+  receipts: readonly Receipt[];
+  clocks: Clocks;
+  /** When the ages were true; they go on from there. */
+  answeredMs: number;
+  nowMs: number;
+}
+
+export function workersPanel(view: WorkersView): TemplateResult {
+  const { workers } = view;
   return html`<section class="card workers" aria-label="Workers">
     <h2>Workers</h2>
     ${workers.length ? nothing : html`<p class="soft">No worker has joined.</p>`}
-    <ul class="tiles">
-      ${workers.map((worker) => {
-        const age = worker.age_s === null ? null : worker.age_s + (nowMs - answeredMs) / 1_000;
-        const status = workerStatus(worker, age);
-        const offset = offsets.get(worker.producer ?? "") ?? 0;
-        const facts = [worker.role, worker.device, worker.rank === null ? null : `rank ${worker.rank}`];
-        return html`<li class="tile worker ${status}" data-worker=${worker.worker_id}>
-          <b>${worker.worker_id}</b>
-          <span class="pill status-${status}">${status}</span>
-          <span class="soft">${facts.filter(Boolean).join(" · ") || worker.host || ""}</span>
-          <span class="soft">${age === null ? "no heartbeat" : `heard ${formatAge(age)}`}</span>
-          ${worker.current_job ? html`<span>▸ ${worker.current_job}</span>` : nothing}
-          ${Math.abs(offset) > 5e7 ? html`<span class="ink-warning">clock ${formatNumber(offset / 1e9)} s off</span>` : nothing}
-        </li>`;
-      })}
-    </ul>
+    <ul class="tiles">${workers.slice(0, MAX_TILES).map((worker) => workerTile(worker, view))}</ul>
+    ${workers.length > MAX_TILES ? html`<p class="soft">and ${formatCount(workers.length - MAX_TILES)} more</p>` : nothing}
   </section>`;
+}
+
+function workerTile(worker: WorkerState, view: WorkersView): TemplateResult {
+  const age = worker.age_s === null ? null : worker.age_s + (view.nowMs - view.answeredMs) / 1_000;
+  const status = workerStatus(worker, age);
+  const facts = [worker.role, worker.device, worker.rank === null ? null : `rank ${worker.rank}`];
+  const offset = clockOffset(worker, view);
+  return html`<li class="tile worker ${status}" data-worker=${worker.worker_id}>
+    <b>${worker.worker_id}</b>
+    <span class="pill status-${status}">${status}</span>
+    <span class="soft">${facts.filter(Boolean).join(" · ") || worker.host || ""}</span>
+    <span class="soft">${age === null ? "no heartbeat" : `heartbeat ${formatAge(age)}`}</span>
+    ${worker.current_job ? html`<span class="clamped">▸ ${worker.current_job}</span>` : nothing}
+    ${offset === null ? nothing : html`<span class="ink-warning">clock ${formatDuration(Math.abs(offset))} ${offset > 0 ? "behind" : "ahead"}</span>`}
+  </li>`;
+}
+
+/** Seconds that a worker's clock is behind, by its receipt or else by its heartbeats. */
+function clockOffset(worker: WorkerState, { receipts, clocks }: WorkersView): number | null {
+  const told = receipts.find((one) => one.producer === worker.producer)?.clock_offset_ns ?? 0;
+  return Math.abs(told) > TOLERATED_OFFSET_NS ? told / 1e9 : clocks.offset(worker.worker_id);
 }
 
 export function evalsPanel(state: RealmState): TemplateResult {
@@ -151,11 +170,11 @@ export function guildRibbon(state: RealmState): TemplateResult | typeof nothing 
   </p>`;
 }
 
-export function severityPanel(state: RealmState): TemplateResult {
-  const counts = state.system.counts.by_severity;
+export function severityPanel(state: RealmState | undefined): TemplateResult {
+  const counts = state?.system.counts.by_severity ?? {};
   return html`<section class="severities" aria-label="Events by severity">
     ${SEVERITIES.map(
-      (look) => html`<a class="severity-count" href=${apiUrl("battle-log", { severity: look.name })}>
+      (look) => html`<a class="severity-count" href=${logHref({ severity: look.name, range: "all" })}>
         ${severityMark(look.name)} <b>${formatCount(counts[look.name] ?? 0)}</b>
       </a>`,
     )}
@@ -164,21 +183,26 @@ export function severityPanel(state: RealmState): TemplateResult {
 
 export function receiptsLine(receipts: readonly Receipt[]): TemplateResult {
   const sum = sumReceipts(receipts);
+  const running = sum.open ? ` · ${formatCount(sum.openStored)} more of ${plural(sum.open, "process", "processes")} not ended yet` : "";
+  const told = `${formatCount(sum.emitted)} emitted ${sum.emitted === sum.stored ? "=" : "≠"} ${formatCount(sum.stored)} stored`;
   if (sum.dropped) {
     return html`<p class="receipts loud" data-testid="receipts" role="alert">
-      ✕ ${formatCount(sum.dropped)} events were dropped. ${formatCount(sum.emitted)} emitted, ${formatCount(sum.stored)} stored.
+      <a href=${logHref({ kind: "events_dropped", range: "all" })}>✕ ${plural(sum.dropped, "event was", "events were")} dropped</a>: ${told}${running}
     </p>`;
   }
-  const word = sum.open ? (sum.complete ? "complete so far" : "arriving") : sum.complete ? "complete" : "not yet complete";
-  const sign = sum.emitted === sum.stored ? "=" : "≠";
-  return html`<p class="receipts soft" data-testid="receipts">
-    ${formatCount(sum.emitted)} emitted ${sign} ${formatCount(sum.stored)} stored, ${word}
-  </p>`;
+  if (!receipts.length) return html`<p class="receipts soft" data-testid="receipts">No producer yet</p>`;
+  const word = sum.complete ? "complete" : `${formatCount(Math.max(0, sum.emitted - sum.stored))} still missing`;
+  return html`<p class="receipts ${sum.complete ? "soft" : "ink-warning"}" data-testid="receipts">${told}, ${word}${running}</p>`;
 }
 
-export function lateRibbon(late: number): TemplateResult | typeof nothing {
-  if (!late) return nothing;
-  return html`<p class="ribbon">${formatCount(late)} events arrived late; they stand at their own time in the <a href=${apiUrl("battle-log", { range: "all" })}>Battle Log</a>.</p>`;
+/** What came over a minute after its time: not in the list, where it would stand among the newest. */
+export function lateRibbon(late: number, last: RealmEvent | null): TemplateResult | typeof nothing {
+  if (!late || !last) return nothing;
+  const byS = (Number(last.observed_unix_nano ?? last.time_unix_nano) / 1e6 - timeMs(last)) / 1_000;
+  return html`<p class="ribbon" aria-label="Late events">
+    <span>${plural(late, "event")} arrived late, the last ${formatDuration(byS)} after its time:</span>
+    <a class="clamped" href=${eventHref(last)}>${last.message.slice(0, 120)}</a>
+  </p>`;
 }
 
 export function awayStrip(items: readonly AwayItem[], sinceText: string, dismiss: () => void): TemplateResult | typeof nothing {
@@ -188,9 +212,4 @@ export function awayStrip(items: readonly AwayItem[], sinceText: string, dismiss
     ${items.map((item) => html`<a class="ink-${item.severity}" href=${item.href}>${item.text}</a>`)}
     <button class="quiet" @click=${dismiss} aria-label="Dismiss">✕</button>
   </section>`;
-}
-
-export function pinnedNotes(notes: readonly RealmEvent[], href: (event: RealmEvent) => string): TemplateResult | typeof nothing {
-  if (!notes.length) return nothing;
-  return html`<p class="notes">📌 ${notes.slice(-3).map((note) => html`<a href=${href(note)}>${note.message.slice(0, 80)}</a>`)}</p>`;
 }

@@ -1,9 +1,9 @@
 import { timeMs } from "../shared/format";
 import type { RealmEvent } from "../stream/types";
+import { EventRate } from "./rate";
 
 const MAX_POINTS = 6_000;
-const RATE_BUCKETS = 30;
-const RATE_BUCKET_MS = 2_000;
+const MAX_MARKERS = 200;
 const MARKED_KINDS: ReadonlySet<string> = new Set(["checkpoint_saved", "checkpoint_promoted", "note"]);
 
 export interface Point {
@@ -20,7 +20,10 @@ export interface Marker {
   timeMs: number;
 }
 
-/** The answer of api/battle_log/series for loss, learning_rate, tokens_per_second, samples_per_second. */
+/** What the series of a run are asked for, in the order that `load` reads. */
+export const SERIES_FIELDS = "loss,learning_rate,tokens_per_second,samples_per_second";
+
+/** The answer of api/battle_log/series for SERIES_FIELDS. */
 export interface SeriesAnswer {
   points: [number, number, unknown, ...unknown[]][];
 }
@@ -37,8 +40,7 @@ export function toNumber(value: unknown): number | null {
 export class RunCourse {
   points: Point[] = [];
   markers: Marker[] = [];
-  readonly rate: number[] = Array<number>(RATE_BUCKETS).fill(0);
-  private rateAt = 0;
+  readonly rate = new EventRate();
   private stride = 1;
   private skipped = 0;
 
@@ -47,8 +49,8 @@ export class RunCourse {
   /** Put the history before what the stream has brought meanwhile. */
   load(answer: SeriesAnswer): void {
     const live = this.points;
-    const history = answer.points.map(([, ms, step, ...values]) => ({
-      step: toNumber(step) ?? 0,
+    const history = answer.points.map(([, ms, step, ...values], index) => ({
+      step: toNumber(step) ?? index,
       timeMs: ms,
       loss: toNumber(values[0]),
       learningRate: toNumber(values[1]),
@@ -58,8 +60,8 @@ export class RunCourse {
     this.points = [...history, ...live.filter((point) => point.timeMs > until)];
   }
 
-  step(event: RealmEvent, nowMs: number): void {
-    this.count(1 + (event.coalesced ?? 0), nowMs);
+  /** Add a step; the stream brings each only once. */
+  step(event: RealmEvent): void {
     const details = event.details;
     const point: Point = {
       step: toNumber(details["step"]) ?? this.points.length,
@@ -68,8 +70,7 @@ export class RunCourse {
       learningRate: toNumber(details["learning_rate"]),
       speed: toNumber(details["tokens_per_second"]) ?? toNumber(details["samples_per_second"]),
     };
-    const odd = point.loss !== null && !Number.isFinite(point.loss);
-    if (!odd && ++this.skipped % this.stride) return;
+    if (!isOdd(point) && ++this.skipped % this.stride) return;
     // A coalesced event may come after a later one.
     const before = this.points.findLastIndex((other) => other.timeMs <= point.timeMs);
     if (this.points[before]?.step === point.step) return;
@@ -77,98 +78,45 @@ export class RunCourse {
     if (this.points.length > MAX_POINTS) this.thin();
   }
 
+  /** Remember an event that stands out, once. */
   mark(event: RealmEvent): void {
-    if (!MARKED_KINDS.has(event.kind) && event.severity !== "warning" && event.severity !== "error") return;
+    const loud = event.severity === "warning" || event.severity === "error";
+    if (!loud && !MARKED_KINDS.has(event.kind)) return;
     if (this.markers.some((marker) => marker.event.id === event.id)) return;
     this.markers.push({ event, step: toNumber(event.details["step"]), timeMs: timeMs(event) });
-    this.markers = this.markers.slice(-200);
+    this.markers.sort((a, b) => a.timeMs - b.timeMs);
+    this.markers = this.markers.slice(-MAX_MARKERS);
   }
 
-  count(events: number, nowMs: number): void {
-    const bucket = Math.floor(nowMs / RATE_BUCKET_MS);
-    const passed = Math.min(bucket - this.rateAt, RATE_BUCKETS);
-    if (this.rateAt && passed > 0) {
-      this.rate.splice(0, passed);
-      while (this.rate.length < RATE_BUCKETS) this.rate.push(0);
+  /** The step at a moment, for events that name none; NaN before the first. */
+  stepAt(timeMs: number): number {
+    const points = this.points;
+    let low = 0;
+    let high = points.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (points[middle]!.timeMs <= timeMs) low = middle + 1;
+      else high = middle;
     }
-    this.rateAt = Math.max(bucket, this.rateAt);
-    this.rate[RATE_BUCKETS - 1]! += events;
+    return points[low - 1]?.step ?? Number.NaN;
   }
 
-  /** Events a second over the last minute. */
-  perSecond(nowMs: number): number {
-    this.count(0, nowMs);
-    return this.rate.reduce((sum, one) => sum + one, 0) / ((RATE_BUCKETS * RATE_BUCKET_MS) / 1_000);
+  /** The last point whose step is nearest. */
+  nearest(step: number): Point | null {
+    let best: Point | null = null;
+    for (const point of this.points) {
+      if (!best || Math.abs(point.step - step) <= Math.abs(best.step - step)) best = point;
+    }
+    return best;
   }
 
   private thin(): void {
-    const odd = (point: Point) => point.loss !== null && !Number.isFinite(point.loss);
-    this.points = this.points.filter((point, index) => index % 2 === 0 || odd(point));
+    this.points = this.points.filter((point, index) => index % 2 === 0 || isOdd(point)).slice(-MAX_POINTS);
     this.stride *= 2;
   }
 }
 
-export type Axis = "step" | "time";
-
-export interface Plot {
-  /** Steps, or seconds since 1970; ascending. */
-  x: number[];
-  /** One array for each run; null is a gap. */
-  y: (number | null)[][];
-  /** Where a loss was not finite: x of each run. */
-  odd: number[][];
-}
-
-/** Runs side by side on one axis, smoothed, with gaps where a process was silent for long. */
-export function plotOf(
-  courses: readonly RunCourse[],
-  axis: Axis,
-  smoothing: number,
-  pick: (point: Point) => number | null = (point) => point.loss,
-): Plot {
-  const at = (point: Point) => (axis === "step" ? point.step : point.timeMs / 1_000);
-  const lines = courses.map((course) => lineOf(course.points, at, smoothing, pick));
-  const x = [...new Set(lines.flatMap((line) => [...line.values.keys()]))].sort((a, b) => a - b);
-  return {
-    x,
-    // undefined joins (another run's x), null breaks.
-    y: lines.map((line) => x.map((one) => line.values.get(one) as number | null)),
-    odd: lines.map((line) => line.odd),
-  };
-}
-
-function lineOf(
-  points: readonly Point[],
-  at: (point: Point) => number,
-  smoothing: number,
-  pick: (point: Point) => number | null,
-): { values: Map<number, number | null>; odd: number[] } {
-  const values = new Map<number, number | null>();
-  const odd: number[] = [];
-  const silence = 8 * medianGap(points);
-  let mean: number | null = null;
-  let before: Point | null = null;
-  for (const point of points) {
-    if (before && point.timeMs - before.timeMs > silence) {
-      values.set((at(before) + at(point)) / 2, null);
-      mean = null;
-    }
-    before = point;
-    const value = pick(point);
-    if (value === null) continue;
-    if (!Number.isFinite(value)) {
-      odd.push(at(point));
-      values.set(at(point), null);
-      continue;
-    }
-    mean = mean === null ? value : smoothing * mean + (1 - smoothing) * value;
-    values.set(at(point), mean);
-  }
-  return { values, odd };
-}
-
-function medianGap(points: readonly Point[]): number {
-  if (points.length < 8) return Infinity;
-  const gaps = points.slice(1).map((point, index) => point.timeMs - points[index]!.timeMs);
-  return Math.max(gaps.sort((a, b) => a - b)[gaps.length >> 1]!, 1_000);
+/** Whether a loss is there but no finite number: what must never be thinned away. */
+function isOdd(point: Point): boolean {
+  return point.loss !== null && !Number.isFinite(point.loss);
 }

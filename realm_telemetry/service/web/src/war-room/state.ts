@@ -1,4 +1,8 @@
 import { getJson } from "../shared/api";
+import type { Point } from "./runs";
+
+/** How many of the last points tell the pace. */
+const PACE_POINTS = 60;
 
 /** The parts of RealmState that the page shows; docs/state.md has them all. */
 export interface RunState {
@@ -97,33 +101,58 @@ export const getReceipts = async () =>
   (await getJson<{ receipts: Receipt[] }>("api/receipts")).receipts;
 
 export interface ReceiptSum {
+  /** Of producers that have ended and told how many they emitted. */
   emitted: number;
   stored: number;
   dropped: number;
-  /** Producers that have not said how many they emitted. */
+  /** Producers that still run, and what is stored of theirs. */
   open: number;
+  openStored: number;
   complete: boolean;
 }
 
 /** All receipts as one line. */
 export function sumReceipts(receipts: readonly Receipt[]): ReceiptSum {
-  const sum: ReceiptSum = { emitted: 0, stored: 0, dropped: 0, open: 0, complete: true };
+  const sum: ReceiptSum = { emitted: 0, stored: 0, dropped: 0, open: 0, openStored: 0, complete: true };
   for (const one of receipts) {
-    sum.stored += one.stored;
     sum.dropped += one.dropped;
-    sum.emitted += one.emitted ?? one.stored;
-    if (one.emitted === null) sum.open += 1;
-    else if (!one.complete) sum.complete = false;
+    if (one.emitted === null) {
+      sum.open += 1;
+      sum.openStored += one.stored;
+    } else {
+      sum.emitted += one.emitted;
+      sum.stored += one.stored;
+      if (!one.complete) sum.complete = false;
+    }
   }
   return sum;
 }
 
-/** Seconds until a run is done at the pace so far; null while nobody can tell. */
-export function etaSeconds(run: RunState, nowMs: number): number | null {
+/** A run with what the stream has brought since the state was answered. */
+export function liveRun(run: RunState, last: Point | undefined): RunState {
+  if (!last || (run.step_at && last.timeMs <= Date.parse(run.step_at))) return run;
+  return {
+    ...run,
+    step: last.step,
+    loss: last.loss ?? run.loss,
+    learning_rate: last.learningRate ?? run.learning_rate,
+    progress: run.total_steps ? Math.min(last.step / run.total_steps, 1) : run.progress,
+    step_at: new Date(last.timeMs).toISOString(),
+  };
+}
+
+/** Seconds until a run is done, at its latest pace if its steps are known, else at that since its start. */
+export function etaSeconds(run: RunState, nowMs: number, points: readonly Point[] = []): number | null {
   const { step, total_steps: total, started_at: started, step_at: last } = run;
-  if (!step || !total || !started || run.status !== "running") return null;
-  const spent = (last ? Date.parse(last) : nowMs) - Date.parse(started);
-  return spent > 0 ? ((total - step) * spent) / step / 1_000 : null;
+  if (!step || !total || run.status !== "running") return null;
+  const left = total - step;
+  const recent = points.slice(-PACE_POINTS);
+  const [first, newest] = [recent[0], recent.at(-1)];
+  if (first && newest && newest.step > first.step && newest.timeMs > first.timeMs) {
+    return Math.max(0, (left * (newest.timeMs - first.timeMs)) / (newest.step - first.step) / 1_000);
+  }
+  const spent = (last ? Date.parse(last) : nowMs) - Date.parse(started ?? "");
+  return spent > 0 ? (left * spent) / step / 1_000 : null;
 }
 
 /** A worker's status at a moment: its age goes on between two answers. */
@@ -135,4 +164,10 @@ export function workerStatus(worker: WorkerState, ageS: number | null): string {
 
 export function toPercent(share: number): string {
   return `${(share * 100).toFixed(1)} %`;
+}
+
+/** Whether something runs that should be heard of every few seconds. */
+export function expectsNews(state: RealmState): boolean {
+  const runs = Object.values(state.training.runs).some((run) => run.status === "running");
+  return runs || Object.values(state.workers).some((worker) => !worker.lost && worker.status !== "left");
 }

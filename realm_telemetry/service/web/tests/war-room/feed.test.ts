@@ -51,6 +51,15 @@ describe("Feed", () => {
     expect([feed.coalesced, feed.late]).toEqual([41, 1]);
   });
 
+  it("counts all that wait, though it keeps no more than it can show", () => {
+    const feed = new Feed();
+    feed.hold(true);
+    for (let cursor = 1; cursor <= 900; cursor++) feed.take(arrival(cursor), 0);
+    expect([feed.waitingCount, feed.waiting.length]).toEqual([900, 300]);
+    feed.hold(false);
+    expect([feed.added, shown(feed)[0], shown(feed).at(-1)]).toEqual([900, 900, 601]);
+  });
+
   it("is bounded", () => {
     const feed = new Feed();
     for (let cursor = 1; cursor <= 1_000; cursor++) feed.take(arrival(cursor), 0);

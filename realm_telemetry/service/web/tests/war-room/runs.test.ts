@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { RunCourse, plotOf, toNumber } from "../../src/war-room/runs";
+import { RunCourse, toNumber } from "../../src/war-room/runs";
 import { makeEvent } from "../events";
 
 const step = (n: number, loss: unknown, second = n) =>
@@ -11,7 +11,7 @@ const step = (n: number, loss: unknown, second = n) =>
 
 function course(losses: unknown[]): RunCourse {
   const made = new RunCourse("r1");
-  losses.forEach((loss, index) => made.step(step(index + 1, loss), 0));
+  losses.forEach((loss, index) => made.step(step(index + 1, loss)));
   return made;
 }
 
@@ -30,14 +30,14 @@ describe("RunCourse", () => {
 
   it("stays bounded, and keeps what is not finite", () => {
     const made = new RunCourse("r1");
-    for (let n = 1; n <= 50_000; n++) made.step(step(n, n === 777 ? "NaN" : 1 / n), 0);
+    for (let n = 1; n <= 50_000; n++) made.step(step(n, n === 777 ? "NaN" : 1 / n));
     expect(made.points.length).toBeLessThanOrEqual(6_000);
     expect(made.points.some((point) => Number.isNaN(point.loss))).toBe(true);
   });
 
   it("orders a coalesced step that comes late by its time", () => {
     const made = new RunCourse("r1");
-    for (const n of [1, 3, 2]) made.step(step(n, n), 0);
+    for (const n of [1, 3, 2]) made.step(step(n, n));
     expect(made.points.map((point) => point.step)).toEqual([1, 2, 3]);
   });
 
@@ -50,33 +50,9 @@ describe("RunCourse", () => {
     expect(made.markers.map((marker) => [marker.event.cursor, marker.step])).toEqual([[7, 5], [8, null]]);
   });
 
-  it("counts events a second", () => {
-    const made = new RunCourse("r1");
-    made.count(120, 1_000_000);
-    expect(made.perSecond(1_001_000)).toBe(2);
-    expect(made.perSecond(1_200_000)).toBe(0);
-  });
-});
-
-describe("plotOf", () => {
-  it("breaks the line at NaN and says where", () => {
-    const plot = plotOf([course([3, "NaN", 1])], "step", 0);
-    expect(plot.x).toEqual([1, 2, 3]);
-    expect(plot.y).toEqual([[3, null, 1]]);
-    expect(plot.odd).toEqual([[2]]);
-  });
-
-  it("breaks the line where a process was silent", () => {
-    const made = course([1, 1, 1, 1, 1, 1, 1, 1, 1]);
-    made.step(step(10, 1, 400), 0);
-    expect(plotOf([made], "step", 0).y[0]).toContain(null);
-  });
-
-  it("joins runs on one axis and smooths", () => {
-    const other = new RunCourse("r2");
-    other.step(step(2, 5), 0);
-    const plot = plotOf([course([4, 2]), other], "step", 0.5);
-    expect(plot.x).toEqual([1, 2]);
-    expect(plot.y).toEqual([[4, 3], [undefined, 5]]);
+  it("knows the step at a time, and the time of a step", () => {
+    const made = course([3, 2, 1]);
+    expect([made.stepAt(500), made.stepAt(2_400), made.stepAt(9_000)]).toEqual([Number.NaN, 2, 3]);
+    expect(made.nearest(2.2)?.timeMs).toBe(2_000);
   });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { awayItems } from "../../src/war-room/away";
-import { etaSeconds, sumReceipts, workerStatus, type Receipt, type RunState, type WorkerState } from "../../src/war-room/state";
+import { etaSeconds, liveRun, sumReceipts, workerStatus, type Receipt, type RunState, type WorkerState } from "../../src/war-room/state";
 
 const receipt = (fields: Partial<Receipt>): Receipt => ({
   producer: "aa", emitted: 10, stored: 10, dropped: 0, ended: true, complete: true, ...fields,
@@ -9,7 +9,7 @@ const receipt = (fields: Partial<Receipt>): Receipt => ({
 describe("sumReceipts", () => {
   it("adds up what is complete", () => {
     expect(sumReceipts([receipt({}), receipt({ emitted: 5, stored: 5 })])).toEqual({
-      emitted: 15, stored: 15, dropped: 0, open: 0, complete: true,
+      emitted: 15, stored: 15, dropped: 0, open: 0, openStored: 0, complete: true,
     });
   });
 
@@ -23,9 +23,23 @@ describe("sumReceipts", () => {
 describe("etaSeconds", () => {
   const run = { status: "running", step: 25, total_steps: 100, started_at: "2025-11-29T10:00:00Z", step_at: "2025-11-29T10:01:00Z" } as RunState;
   it("goes by the pace so far", () => expect(etaSeconds(run, 0)).toBe(180));
+  it("goes by the latest steps if they are known: a resumed run did not begin at 0", () => {
+    const points = [20, 25].map((step, n) => ({ step, timeMs: n * 1_000, loss: 1, learningRate: null, speed: null }));
+    expect(etaSeconds(run, 0, points)).toBe(15);
+  });
   it("is unknown for a run that does not run, or has no end", () => {
     expect(etaSeconds({ ...run, status: "completed" }, 0)).toBeNull();
     expect(etaSeconds({ ...run, total_steps: null }, 0)).toBeNull();
+  });
+});
+
+describe("liveRun", () => {
+  const run = { step: 25, total_steps: 100, loss: 2, learning_rate: 0.1, step_at: "2025-11-29T10:01:00Z" } as RunState;
+  const point = (timeMs: number) => ({ step: 50, timeMs, loss: 1, learningRate: null, speed: null });
+  it("takes what the stream brought after the state", () => {
+    const fresh = liveRun(run, point(Date.parse(run.step_at!) + 1));
+    expect([fresh.step, fresh.loss, fresh.learning_rate, fresh.progress]).toEqual([50, 1, 0.1, 0.5]);
+    expect(liveRun(run, point(Date.parse(run.step_at!)))).toBe(run);
   });
 });
 
@@ -49,7 +63,7 @@ describe("awayItems", () => {
       ],
       0,
     );
-    expect(items.map((item) => item.text)).toEqual(["3 errors", "1 process lost", "2 jobs failed"]);
+    expect(items.map((item) => item.text)).toEqual(["3 errors", "2 jobs failed"]);
     expect(items[0]!.href).toContain("severity=error");
   });
 });

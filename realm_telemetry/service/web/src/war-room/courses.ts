@@ -1,0 +1,105 @@
+import { getJson } from "../shared/api";
+import type { RealmEvent } from "../stream/types";
+import { RunCourse, SERIES_FIELDS, type SeriesAnswer } from "./runs";
+
+const HISTORY_POINTS = "2000";
+const KEPT_RUNS = 24;
+const RETRY_MS = 5_000;
+const PRODUCER_ID = /^[0-9a-f]{16}$/;
+
+/** The courses of all runs that the page has heard of: history from the log, the rest live. */
+export class Courses {
+  private readonly byId = new Map<string, RunCourse>();
+  private readonly asked = new Set<string>();
+  /** Which colour a run has, for as long as the page is open. */
+  colours: ReadonlyMap<string, number> = new Map();
+
+  constructor(
+    private readonly changed: () => void,
+    private readonly failed: (error: unknown) => void,
+  ) {}
+
+  get(id: string): RunCourse | undefined {
+    return this.byId.get(id);
+  }
+
+  /** Runs that the stream brought before the state knew of them. */
+  newerThan(known: ReadonlySet<string>, timeMs: number): string[] {
+    const fresh = (course: RunCourse) => !(course.points.at(-1)!.timeMs <= timeMs);
+    return [...this.byId.values()]
+      .filter((course) => !known.has(course.id) && course.points.length && fresh(course))
+      .map((course) => course.id);
+  }
+
+  /** The course of a run with its history, which is asked for once. */
+  show(id: string): RunCourse {
+    const course = this.course(id);
+    if (!this.asked.has(id)) void this.load(course);
+    if (!this.colours.has(id)) this.colours = new Map([...this.colours, [id, this.colours.size]]);
+    return course;
+  }
+
+  /** live: it came just now, rather than with the snapshot. */
+  learn(event: RealmEvent, nowMs: number, live: boolean): void {
+    const id = event.run_id ?? event.producer;
+    const step = event.kind === "training_step";
+    const course = step ? this.course(id) : this.byId.get(id);
+    if (live) course?.rate.count(1 + (event.coalesced ?? 0), nowMs);
+    if (step) course?.step(event);
+    else if (event.run_id === null && event.kind === "note") this.newest?.mark(event);
+    else course?.mark(event);
+  }
+
+  private get newest(): RunCourse | undefined {
+    return [...this.byId.values()].at(-1);
+  }
+
+  private course(id: string): RunCourse {
+    let course = this.byId.get(id);
+    if (!course) {
+      course = new RunCourse(id);
+      this.byId.set(id, course);
+      if (this.byId.size > KEPT_RUNS) this.forgetOldest();
+    }
+    return course;
+  }
+
+  private forgetOldest(): void {
+    const oldest = this.byId.keys().next().value;
+    if (oldest === undefined) return;
+    this.byId.delete(oldest);
+    this.asked.delete(oldest);
+  }
+
+  private async load(course: RunCourse): Promise<void> {
+    this.asked.add(course.id);
+    const own = { [PRODUCER_ID.test(course.id) ? "producer" : "run"]: course.id };
+    const events = (params: Record<string, string>) => getJson<RealmEvent[]>("api/battle_log", params);
+    try {
+      const series = { kind: "training_step", fields: SERIES_FIELDS, points: HISTORY_POINTS, ...own };
+      course.load(await getJson<SeriesAnswer>("api/battle_log/series", series));
+      this.changed();
+      const found = await Promise.all([
+        events({ ...own, kind: "checkpoint_saved,checkpoint_promoted,note", limit: "150" }),
+        events({ ...own, severity: "warning,error", limit: "100" }),
+        this.notesDuring(course),
+      ]);
+      for (const event of found.flat()) course.mark(event);
+      this.changed();
+    } catch (error) {
+      setTimeout(() => this.asked.delete(course.id), RETRY_MS);
+      this.failed(error);
+    }
+  }
+
+  /** Notes that name no run belong to whichever run was on at that time. */
+  private async notesDuring(course: RunCourse): Promise<RealmEvent[]> {
+    const first = course.points[0];
+    const last = course.points.at(-1);
+    if (!first || !last) return [];
+    const at = (ms: number) => new Date(ms).toISOString();
+    const span = { since: at(first.timeMs), until: at(last.timeMs + 60_000) };
+    const notes = await getJson<RealmEvent[]>("api/battle_log", { kind: "note", limit: "50", ...span });
+    return notes.filter((note) => note.run_id === null);
+  }
+}

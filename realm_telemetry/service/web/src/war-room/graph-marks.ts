@@ -1,0 +1,111 @@
+import type uPlot from "uplot";
+import type { Palette } from "./palette";
+import type { Odd } from "./plot";
+import type { Marker } from "./runs";
+
+const RADIUS = 4;
+const CLUSTER_PX = 9;
+const NOTE_CHARS = 28;
+const RANK: Readonly<Record<string, number>> = { error: 3, warning: 2, success: 1, info: 0 };
+
+/** A marker as it was drawn: where, and how many it stands for. */
+export interface Hit {
+  left: number;
+  marker: Marker;
+  count: number;
+}
+
+/** Markers that would cover each other become one: the gravest of them, a note before all. */
+export function cluster(placed: readonly { left: number; marker: Marker }[]): Hit[] {
+  const hits: Hit[] = [];
+  for (const { left, marker } of [...placed].sort((a, b) => a.left - b.left)) {
+    const last = hits.at(-1);
+    if (!last || left - last.left > CLUSTER_PX) {
+      hits.push({ left, marker, count: 1 });
+      continue;
+    }
+    last.count += 1;
+    if (weight(marker) > weight(last.marker)) last.marker = marker;
+  }
+  return hits;
+}
+
+function weight(marker: Marker): number {
+  return marker.event.kind === "note" ? 4 : (RANK[marker.event.severity] ?? 0);
+}
+
+/** Draw markers along the top: a ring is a checkpoint saved, a dot everything else. */
+export function drawMarkers(plot: uPlot, hits: readonly Hit[], palette: Palette): void {
+  const { ctx, bbox } = plot;
+  const scale = devicePixelRatio;
+  let labelled = -Infinity;
+  ctx.save();
+  for (const { left, marker } of hits) {
+    const x = bbox.left + left * scale;
+    const note = marker.event.kind === "note";
+    ctx.strokeStyle = ctx.fillStyle = note ? palette["--accent"] : palette[`--${marker.event.severity}`];
+    ctx.globalAlpha = 0.3;
+    ctx.fillRect(x - scale / 2, bbox.top, scale, bbox.height);
+    ctx.globalAlpha = 1;
+    ctx.lineWidth = 1.5 * scale;
+    ctx.beginPath();
+    ctx.arc(x, bbox.top + (RADIUS + 1) * scale, RADIUS * scale, 0, 2 * Math.PI);
+    if (marker.event.kind === "checkpoint_saved") ctx.stroke();
+    else ctx.fill();
+    if (note && left > labelled) labelled = drawLabel(plot, left, marker.event.message, palette);
+  }
+  ctx.restore();
+}
+
+/** A note's first words beside its line; answers where the next label may begin. */
+function drawLabel(plot: uPlot, left: number, message: string, palette: Palette): number {
+  const { ctx, bbox } = plot;
+  const scale = devicePixelRatio;
+  const text = message.length > NOTE_CHARS ? `${message.slice(0, NOTE_CHARS - 1)}…` : message;
+  ctx.font = `${11 * scale}px system-ui, sans-serif`;
+  const width = ctx.measureText(text).width;
+  const x = bbox.left + left * scale;
+  const flipped = x + width + 8 * scale > bbox.left + bbox.width;
+  ctx.fillStyle = palette["--ink"];
+  ctx.textBaseline = "middle";
+  ctx.textAlign = flipped ? "right" : "left";
+  ctx.fillText(text, x + (flipped ? -8 : 8) * scale, bbox.top + 18 * scale);
+  return left + width / scale + 16;
+}
+
+/** Crosses where a value was no number: infinity at the edge it left by, NaN at the bottom. */
+export function drawOdd(plot: uPlot, odd: readonly Odd[], palette: Palette): void {
+  const { ctx, bbox } = plot;
+  const scale = devicePixelRatio;
+  let labelled = -Infinity;
+  ctx.save();
+  ctx.strokeStyle = ctx.fillStyle = palette["--error"];
+  ctx.lineWidth = 2 * scale;
+  ctx.font = `600 ${11 * scale}px system-ui, sans-serif`;
+  ctx.textAlign = "left";
+  ctx.textBaseline = "middle";
+  for (const { x, value } of odd) {
+    const left = plot.valToPos(x, "x", true);
+    if (!(left >= bbox.left && left <= bbox.left + bbox.width)) continue;
+    const top = value === Infinity ? bbox.top + 18 * scale : bbox.top + bbox.height - 8 * scale;
+    drawCross(ctx, left, top, 4 * scale);
+    if (left < labelled) continue;
+    ctx.fillText(oddText(value), left + 7 * scale, top);
+    labelled = left + 40 * scale;
+  }
+  ctx.restore();
+}
+
+export function oddText(value: number): string {
+  if (Number.isNaN(value)) return "NaN";
+  return value > 0 ? "∞" : "−∞";
+}
+
+function drawCross(ctx: CanvasRenderingContext2D, x: number, y: number, r: number): void {
+  ctx.beginPath();
+  ctx.moveTo(x - r, y - r);
+  ctx.lineTo(x + r, y + r);
+  ctx.moveTo(x + r, y - r);
+  ctx.lineTo(x - r, y + r);
+  ctx.stroke();
+}

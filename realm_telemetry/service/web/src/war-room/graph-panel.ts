@@ -1,0 +1,184 @@
+import { LitElement, html, nothing } from "lit";
+import { customElement, property, query, state } from "lit/decorators.js";
+import { formatTime } from "../shared/format";
+import type { RealmEvent } from "../stream/types";
+import { aroundHref, eventHref } from "./links";
+import type { LossGraph } from "./loss-graph";
+import "./loss-graph";
+import { SERIES_COLOURS } from "./palette";
+import { learningRateOf, lossOf, speedOf, type Axis, type Pick } from "./plot";
+import type { RunCourse } from "./runs";
+
+const KEY = "realm-graph";
+const SMOOTHINGS = [0, 0.6, 0.9, 0.97] as const;
+const LISTED_MARKS = 30;
+
+/** A run that can be shown or left out. */
+export interface LegendRun {
+  id: string;
+  shown: boolean;
+}
+
+interface Look {
+  axis: Axis;
+  log: boolean;
+  smoothing: number;
+}
+
+/** Loss, learning rate and speed of the chosen runs, and how they are drawn. */
+@customElement("realm-graph-panel")
+export class GraphPanel extends LitElement {
+  @property({ attribute: false }) courses: readonly RunCourse[] = [];
+  @property({ attribute: false }) legend: readonly LegendRun[] = [];
+  @property({ attribute: false }) colours: ReadonlyMap<string, number> = new Map();
+  @property({ type: Number }) version = 0;
+  /** The state has not been answered yet. */
+  @property({ type: Boolean }) loading = false;
+  @state() private look: Look = storedLook();
+  @state() private hover = "";
+  @state() private zoomed = false;
+  @query("realm-loss-graph") private loss!: LossGraph | null;
+
+  protected override createRenderRoot() {
+    return this;
+  }
+
+  toggleLog(): void {
+    this.set({ log: !this.look.log });
+  }
+
+  toggleAxis(): void {
+    this.set({ axis: this.look.axis === "step" ? "time" : "step" });
+  }
+
+  private set(change: Partial<Look>): void {
+    this.look = { ...this.look, ...change };
+    if (change.axis) this.zoomed = false;
+    localStorage.setItem(KEY, JSON.stringify(this.look));
+  }
+
+  protected override render() {
+    return html`<section class="card graph" aria-label="Loss">
+      <div class="card-head">
+        <h2>Loss</h2>
+        <span class="hover soft">${this.hover}</span>
+        ${this.controls()}
+      </div>
+      ${this.courses.length ? this.graphs() : this.empty()}
+    </section>`;
+  }
+
+  private controls() {
+    const { axis, log, smoothing } = this.look;
+    return html`<span class="controls">
+      ${this.zoomed ? html`<button @click=${() => this.loss?.unzoom()}>Whole run</button>` : nothing}
+      <button aria-pressed=${axis === "time"} @click=${this.toggleAxis}>Wall time</button>
+      <button aria-pressed=${log} @click=${this.toggleLog}>Log</button>
+      <label
+        >Smooth
+        <select @change=${(e: Event) => this.set({ smoothing: Number((e.target as HTMLSelectElement).value) })}>
+          ${SMOOTHINGS.map((one) => html`<option value=${one} ?selected=${one === smoothing}>${one || "off"}</option>`)}
+        </select>
+      </label>
+    </span>`;
+  }
+
+  private empty() {
+    return html`<div class="empty-state" data-testid="loss-graph">
+      ${this.loading
+        ? html`<p class="soft">Reading the state of the realm…</p>`
+        : html`<p>No training step yet.</p>
+            <p class="soft"><code>realm.training_step(step, loss)</code> draws here.</p>`}
+    </div>`;
+  }
+
+  private graphs() {
+    return html`${this.graph("loss", lossOf, 270, true)}
+      <div class="pair small">
+        <figure><figcaption>Learning rate</figcaption>${this.graph("learning rate", learningRateOf, 104, false)}</figure>
+        <figure><figcaption>Speed, per second</figcaption>${this.graph("speed", speedOf, 104, false)}</figure>
+      </div>
+      ${this.runs()} ${this.notes()} ${this.marks()}`;
+  }
+
+  private graph(label: string, pick: Pick, height: number, main: boolean) {
+    return html`<realm-loss-graph
+      role="img"
+      aria-label="${label} of ${this.courses.map((course) => course.id).join(", ")}; the figures stand below"
+      data-testid=${main ? "loss-graph" : nothing}
+      .courses=${this.courses}
+      .colours=${this.colours}
+      .pick=${pick}
+      .axis=${this.look.axis}
+      .log=${main && this.look.log}
+      .smoothing=${main ? this.look.smoothing : 0}
+      .height=${height}
+      .version=${this.version}
+      .marked=${main}
+      .label=${label}
+      @hover-text=${(told: CustomEvent<string>) => (this.hover = told.detail)}
+      @zoomed=${(told: CustomEvent<boolean>) => (this.zoomed = main && told.detail)}
+      @pick-time=${(told: CustomEvent<{ timeMs: number; event: RealmEvent | null }>) =>
+        location.assign(aroundHref(told.detail.timeMs, told.detail.event))}
+    ></realm-loss-graph>`;
+  }
+
+  private runs() {
+    return html`<ul class="legend" aria-label="Runs">
+      ${this.legend.map(
+        (run) => html`<li>
+          <button class="quiet series-${((this.colours.get(run.id) ?? 0) % SERIES_COLOURS) + 1}"
+            aria-pressed=${run.shown}
+            @click=${() => this.dispatchEvent(new CustomEvent("toggle-run", { detail: run.id }))}
+          >${run.id}</button>
+        </li>`,
+      )}
+    </ul>`;
+  }
+
+  private notes() {
+    const notes = this.marked((event) => event.kind === "note").slice(-4);
+    if (!notes.length) return nothing;
+    return html`<p class="notes" aria-label="Pinned notes">
+      <span aria-hidden="true">📌</span>
+      ${notes.map((note) => html`<a href=${eventHref(note)}>${note.message.slice(0, 80)}</a>`)}
+    </p>`;
+  }
+
+  /** The markers once more as links: for keyboards, fingers and screen readers. */
+  private marks() {
+    const events = this.marked((event) => event.kind !== "note");
+    if (!events.length) return nothing;
+    return html`<details class="marks">
+      <summary>${events.length} markers on the graph</summary>
+      <ul>
+        ${events.slice(-LISTED_MARKS).reverse().map(
+          (event) => html`<li class="ink-${event.severity}">
+            <time class="soft" datetime=${event.timestamp}>${formatTime(new Date(event.timestamp), { zone: "local" })}</time>
+            <a href=${eventHref(event)}>${event.message.slice(0, 160)}</a>
+          </li>`,
+        )}
+      </ul>
+    </details>`;
+  }
+
+  private marked(wanted: (event: RealmEvent) => boolean): RealmEvent[] {
+    const marks = this.courses.flatMap((course) => course.markers).sort((a, b) => a.timeMs - b.timeMs);
+    // A note that names no run is marked on each of them.
+    return [...new Map(marks.map(({ event }) => [event.id, event])).values()].filter(wanted);
+  }
+}
+
+function storedLook(): Look {
+  const usual: Look = { axis: "step", log: false, smoothing: 0 };
+  try {
+    const stored = JSON.parse(localStorage.getItem(KEY) ?? "{}") as Partial<Look>;
+    return {
+      axis: stored.axis === "time" ? "time" : usual.axis,
+      log: stored.log === true,
+      smoothing: SMOOTHINGS.find((one) => one === stored.smoothing) ?? usual.smoothing,
+    };
+  } catch {
+    return usual; // Written by an older page.
+  }
+}

@@ -1,0 +1,22 @@
+import { apiUrl } from "../shared/api";
+import { timeMs } from "../shared/format";
+import type { RealmEvent } from "../stream/types";
+
+const AROUND_MS = 300_000;
+
+/** The Battle Log with filters; without a range it would show the last 24 h only. */
+export function logHref(params: Record<string, string>): string {
+  return apiUrl("battle-log", params);
+}
+
+/** The Battle Log around an event, with it selected. */
+export function eventHref(event: RealmEvent): string {
+  return aroundHref(timeMs(event), event);
+}
+
+export function aroundHref(atMs: number, event: RealmEvent | null): string {
+  const at = (ms: number) => new Date(ms).toISOString();
+  const params: Record<string, string> = { since: at(atMs - AROUND_MS), until: at(atMs + AROUND_MS) };
+  if (event) params["event"] = event.id;
+  return logHref(params);
+}

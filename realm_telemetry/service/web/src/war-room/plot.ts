@@ -1,0 +1,123 @@
+import type { Point, RunCourse } from "./runs";
+
+const SILENCE = 8;
+const LEAST_SILENCE_MS = 8_000;
+const NEIGHBOURS = 4;
+
+export type Axis = "step" | "time";
+export type Pick = (point: Point) => number | null;
+
+/** A value that is no finite number, where it stood. */
+export interface Odd {
+  x: number;
+  value: number;
+}
+
+export interface Plot {
+  /** Steps, or seconds since 1970; ascending. */
+  x: number[];
+  /** One array for each run: null breaks the line, undefined (another run's x) joins it. */
+  y: (number | null | undefined)[][];
+  odd: Odd[][];
+}
+
+export interface PlotOptions {
+  axis: Axis;
+  /** Weight of what was before, 0 for none. */
+  smoothing: number;
+  pick: Pick;
+  log?: boolean;
+}
+
+export const lossOf: Pick = (point) => point.loss;
+export const learningRateOf: Pick = (point) => point.learningRate;
+export const speedOf: Pick = (point) => point.speed;
+
+/** Runs side by side on one axis, smoothed, with gaps where a process was silent for long. */
+export function plotOf(courses: readonly RunCourse[], options: PlotOptions): Plot {
+  const lines = courses.map((course) => lineOf(course.points, options));
+  const x = [...new Set(lines.flatMap((line) => [...line.values.keys()]))].sort((a, b) => a - b);
+  return {
+    x,
+    y: lines.map((line) => widenBreaks(x.map((one) => line.values.get(one)))),
+    odd: lines.map((line) => line.odd),
+  };
+}
+
+/** A break reaches to the run's own neighbours, over the places of other runs between them. */
+function widenBreaks(values: (number | null | undefined)[]): (number | null | undefined)[] {
+  for (let index = 1; index < values.length; index++) {
+    if (values[index] === undefined && values[index - 1] === null) values[index] = null;
+  }
+  for (let index = values.length - 2; index >= 0; index--) {
+    if (values[index] === undefined && values[index + 1] === null) values[index] = null;
+  }
+  return values;
+}
+
+interface Line {
+  values: Map<number, number | null>;
+  odd: Odd[];
+}
+
+function lineOf(points: readonly Point[], { axis, smoothing, pick, log }: PlotOptions): Line {
+  const at = (point: Point) => (axis === "step" ? point.step : point.timeMs / 1_000);
+  const line: Line = { values: new Map(), odd: [] };
+  const shown = axis === "step" ? onPath(points) : points;
+  let mean: number | null = null;
+  shown.forEach((point, index) => {
+    const before = shown[index - 1];
+    if (before && at(before) !== at(point) && isSilence(shown, index)) {
+      line.values.set((at(before) + at(point)) / 2, null);
+      mean = null;
+    }
+    const value = pick(point);
+    if (value === null) return;
+    if (!Number.isFinite(value)) {
+      line.odd.push({ x: at(point), value });
+      line.values.set(at(point), null);
+      return;
+    }
+    mean = mean === null ? value : smoothing * mean + (1 - smoothing) * value;
+    // A logarithmic axis has no place for it.
+    if (!log || mean > 0) line.values.set(at(point), mean);
+  });
+  return line;
+}
+
+/** Without what a run went back behind: it was resumed from a checkpoint and took those steps anew. */
+function onPath(points: readonly Point[]): Point[] {
+  const kept: Point[] = [];
+  let least = Infinity;
+  for (let index = points.length - 1; index >= 0; index--) {
+    const point = points[index]!;
+    if (point.step >= least) continue;
+    least = point.step;
+    kept.push(point);
+  }
+  return kept.reverse();
+}
+
+/** Whether a process was silent before a point, by the pace around it: history is sampled coarser. */
+function isSilence(points: readonly Point[], index: number): boolean {
+  const gap = (at: number) => points[at]!.timeMs - points[at - 1]!.timeMs;
+  const here = gap(index);
+  if (here < LEAST_SILENCE_MS || points.length < 2 * NEIGHBOURS) return false;
+  const around: number[] = [];
+  for (let at = index - NEIGHBOURS; at <= index + NEIGHBOURS; at++) {
+    if (at !== index && at > 0 && at < points.length) around.push(gap(at));
+  }
+  around.sort((a, b) => a - b);
+  return here > SILENCE * (around[around.length >> 1] ?? Infinity);
+}
+
+/** A range in which a few wild values (a first step that warms up) do not flatten the rest. */
+export function calmRange(y: Plot["y"]): [number, number] | null {
+  const values = y.flat().filter((value): value is number => typeof value === "number");
+  if (!values.length) return null;
+  values.sort((a, b) => a - b);
+  const of = (share: number) => values[Math.round((values.length - 1) * share)]!;
+  const [low, high] = values.length < 20 ? [of(0), of(1)] : [of(0.02), of(0.98)];
+  const room = (high - low || Math.abs(high) || 1) * 0.12;
+  return [low >= 0 ? Math.max(0, low - room) : low - room, high + room];
+}

@@ -35,6 +35,7 @@ _STYLES: Final = {"success": "green", "warning": "yellow", "error": "red"}
     examples=(
         ("realm stats", "By day and channel, the last seven days."),
         ("realm stats --since 24h --by hour,severity", "By hour and severity."),
+        ("realm stats --by run,kind --since 30d", "How much of what each run brought."),
         ("realm stats --by kind --json", "For a program: an array of objects with a count."),
     )
 )
@@ -90,12 +91,12 @@ def _print(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """Print a row for each count; what repeats the row above is left blank."""
     table = make_table((*names, "events", ""), numbers=("events",))
     most = max(row["count"] for row in rows)
-    shown = {name: [_shown(name, str(row[name])) for row in rows] for name in names}
+    shown = {name: [_shown(name, _text(row[name])) for row in rows] for name in names}
     shown["events"] = [f"{row['count']:,}" for row in rows]
     columns = bar_columns(sum(widest(name, texts) + GAP for name, texts in shown.items()))
     above: tuple[str, ...] = ()
     for row in rows:
-        values = tuple(str(row[name]) for name in names)
+        values = tuple(_text(row[name]) for name in names)
         table.add_row(
             *(cell(text) for text in _blank_repeats(names, values, above)),
             cell(f"{row['count']:,}"),
@@ -112,6 +113,11 @@ def _blank_repeats(names: Sequence[str], values: Sequence[str], above: Sequence[
         same = same and above[position] == value
         shown.append("" if same else _shown(name, value))
     return shown
+
+
+def _text(value: str | None) -> str:
+    """Return a value as text; events may be without a run."""
+    return "-" if value is None else value
 
 
 def _shown(name: str, value: str) -> str:

@@ -56,7 +56,7 @@ def rows_after(connection: sqlite3.Connection, cursor: int) -> tuple[list[Row], 
 
 
 def add_counts(connection: sqlite3.Connection, rows: list[Row]) -> None:
-    """Add stored rows to the hourly counts and the totals."""
+    """Add stored rows to the hourly counts, those by run, and the totals."""
     counts: Counter[CountKey] = Counter(
         [(row[1] // HOUR_NS, row[5], row[6], row[4]) for row in rows]
     )
@@ -64,6 +64,18 @@ def add_counts(connection: sqlite3.Connection, rows: list[Row]) -> None:
         "INSERT INTO realm_hourly_counts (hour, channel, severity, kind, happened)"
         " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET happened = happened + excluded.happened",
         [(*key, count) for key, count in counts.items()],
+    )
+    runs = Counter(
+        [
+            (row[1] // HOUR_NS, row[10], row[5], row[6], row[4])
+            for row in rows
+            if row[10] is not None
+        ]
+    )
+    connection.executemany(
+        "INSERT INTO realm_run_counts VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET happened = happened + excluded.happened",
+        [(*run, count) for run, count in runs.items()],
     )
     totals: Counter[tuple[str, str, str]] = Counter()
     for key, count in counts.items():

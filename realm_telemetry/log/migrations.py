@@ -2,7 +2,7 @@
 
 import secrets
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -14,7 +14,10 @@ from realm_telemetry.log.schema import (
     INDEXES,
     LATER_TABLES,
     OLDER_TABLE,
+    ORIGIN_COLUMN,
+    RUN_INDEX,
     TABLES,
+    floor_hour,
     triggers,
 )
 
@@ -46,13 +49,30 @@ def _add_kinds(connection: sqlite3.Connection) -> None:
     _create(connection, "realm_kinds", LATER_TABLES["realm_kinds"])
 
 
-def _extend_battle_log(connection: sqlite3.Connection) -> None:
-    connection.execute(OLDER_TABLE)
+def _count_runs(connection: sqlite3.Connection) -> None:
+    _create(connection, "realm_run_counts", LATER_TABLES["realm_run_counts"])
+    connection.execute(
+        f"INSERT INTO realm_run_counts SELECT {floor_hour('time_unix_nano')}, run_id, channel,"
+        f" severity, kind, count(*) FROM battle_log INDEXED BY {RUN_INDEX}"
+        " WHERE run_id IS NOT NULL AND time_unix_nano IS NOT NULL GROUP BY 1, 2, 3, 4, 5"
+    )
+
+
+def _keep_origin(connection: sqlite3.Connection) -> None:
+    _add_columns(connection, (ORIGIN_COLUMN,))
+
+
+def _add_columns(connection: sqlite3.Connection, columns: Sequence[tuple[str, str]]) -> None:
     present = {row[1] for row in connection.execute("PRAGMA table_info(battle_log)")}
-    for name, kind in ADDED_COLUMNS:
+    for name, kind in columns:
         if name not in present:
             # Changes the schema's text only; no row is rewritten.
             connection.execute(f"ALTER TABLE battle_log ADD COLUMN {name} {kind}")
+
+
+def _extend_battle_log(connection: sqlite3.Connection) -> None:
+    connection.execute(OLDER_TABLE)
+    _add_columns(connection, ADDED_COLUMNS)
     log_id = read_log_id(connection)
     for statement in triggers(older_values(log_id)).values():
         connection.execute(statement)
@@ -74,6 +94,8 @@ MIGRATIONS: Final = (
     Migration(2, "extend battle_log", _extend_battle_log),
     *(Migration(3 + n, f"add index {name}", _add_index(name)) for n, name in enumerate(INDEXES)),
     Migration(3 + len(INDEXES), "add realm_kinds", _add_kinds),
+    Migration(4 + len(INDEXES), "keep the arrival of replayed events", _keep_origin),
+    Migration(5 + len(INDEXES), "count by run", _count_runs),
 )
 
 SCHEMA_VERSION: Final = MIGRATIONS[-1].version

@@ -6,7 +6,7 @@ before, and the reader works the same values out for rows that no step has reach
 
 import re
 import sqlite3
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 OLDER_KIND: Final = "note"
@@ -66,17 +66,20 @@ def is_bus(source: str) -> bool:
     return source.startswith(_SOURCE_PREFIX) and len(source) > len(_SOURCE_PREFIX)
 
 
-def older_time(timestamp: str) -> int | None:
-    """An older row's time in ns since 1970; without a zone it is UTC. None if it cannot be read."""
+def older_time(timestamp: str, zone: tzinfo | None = UTC) -> int | None:
+    """An older row's time in ns since 1970; None if it cannot be read.
+
+    zone: of a time that names none; None is this machine's.
+    """
     match = _TIME.match(timestamp)
     if not match:
         return None
-    text, fraction, zone = match.groups()
+    text, fraction, named = match.groups()
     try:
-        moment = datetime.fromisoformat(text + (zone or ""))
+        moment = datetime.fromisoformat(text + (named or ""))
     except ValueError:
         return None
-    seconds = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    seconds = int((moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp())
     return seconds * 1_000_000_000 + int((fraction or "").ljust(9, "0"))
 
 

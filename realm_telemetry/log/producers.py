@@ -165,6 +165,24 @@ class KnownProducers:
         return Ranges((number, number) for number in numbers)
 
 
+def stored_among(connection: sqlite3.Connection, events: Sequence[Event]) -> int:
+    """How many of these events are in rows, or were and are refused since."""
+    known = KnownProducers(connection)
+    stored, unregistered = 0, []
+    for event in events:
+        done = known.done(event.producer)
+        if done is None:
+            unregistered.append(event_id_bytes(event.producer, event.number))
+        else:
+            stored += event.number in done
+    if unregistered:
+        marks = ", ".join("?" * len(unregistered))
+        stored += connection.execute(
+            f"SELECT count(*) FROM battle_log WHERE event_id IN ({marks})", unregistered
+        ).fetchone()[0]
+    return stored
+
+
 def record_receipt(
     connection: sqlite3.Connection,
     producer: str,

@@ -12,7 +12,7 @@ import msgspec
 
 from realm_telemetry.catalog import KindSpec
 from realm_telemetry.errors import LogError
-from realm_telemetry.event import LATE_AFTER_NS, split_event_id
+from realm_telemetry.event import LATE_AFTER_NS, Event, split_event_id
 from realm_telemetry.log import neighbours, tail
 from realm_telemetry.log.connection import explained, open_reader, snapshot
 from realm_telemetry.log.cursors import DeadLetter, load_cursors, read_dead_letters
@@ -28,6 +28,7 @@ from realm_telemetry.log.producers import (
     Receipt,
     read_producers,
     read_receipts,
+    stored_among,
 )
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.search import SearchIndex
@@ -95,6 +96,38 @@ class LogReader:
             for rows in export_rows(connection, filters, as_of, self._search, self.log_id):
                 yield from rows
 
+    def arrivals(self, filters: Filters, as_of: int | None = None) -> Iterator[tail.Followed]:
+        """All rows that the filters want in order of arrival, in short transactions.
+
+        Each step says how far was looked; one may have no rows. as_of: the last cursor to look at.
+        """
+        with explained(self.path), closing(open_reader(self.path)) as connection:
+            with snapshot(connection):
+                cursor = tail.before_since(connection, filters.since_unix_nano)
+                end = last_cursor(connection)
+            end = end if as_of is None else min(as_of, end)
+            while cursor < end:
+                upper = min(cursor + tail.ARRIVALS_WINDOW, end)
+                with snapshot(connection):
+                    rows = tail.between(connection, cursor, upper, filters, self.log_id)
+                yield tail.Followed(rows, upper)
+                cursor = upper
+
+    def cursor_before(self, since_unix_nano: int) -> int:
+        """A cursor behind which lie all rows that happened since a time."""
+        with self._snapshot() as connection:
+            return tail.before_since(connection, since_unix_nano)
+
+    def has_unfilled(self) -> bool:
+        """Whether rows of an older log are not filled in yet, so that times do not find them."""
+        with self._snapshot() as connection:
+            return are_unfilled(connection)
+
+    def stored_among(self, events: Sequence[Event]) -> int:
+        """How many of these events the log has taken already, whatever retention removed since."""
+        with self._snapshot() as connection:
+            return stored_among(connection, events)
+
     def histogram(self, filters: Filters, buckets: int = 60, as_of: int | None = None) -> Histogram:
         """Counts over time by severity; see log.histogram."""
         with self._snapshot() as connection:
@@ -116,7 +149,7 @@ class LogReader:
         since_ns: int | None = None,
         until_ns: int | None = None,
     ) -> list[dict[str, Any]]:
-        """What happened, counted by channel, severity, kind, day or hour; see log.summary."""
+        """What happened, counted by channel, severity, kind, run, day or hour; see log.summary."""
         with self._snapshot() as connection:
             return summary(connection, by, since_ns, until_ns)
 

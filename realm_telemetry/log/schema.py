@@ -114,7 +114,22 @@ CREATE TABLE realm_kinds (
     message TEXT,
     routine INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID""",
+    # Of events that have a run; the others of an hour are what realm_hourly_counts has beyond.
+    "realm_run_counts": """
+CREATE TABLE realm_run_counts (
+    hour INTEGER NOT NULL,
+    run_id TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    severity TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    happened INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (hour, run_id, channel, severity, kind)
+) WITHOUT ROWID""",
 }
+
+# Arrival in the log that an event was replayed from: how live it was. `observed_unix_nano` stays
+# the arrival here, which retention goes by.
+ORIGIN_COLUMN: Final = ("origin_observed_unix_nano", "INTEGER")
 
 TIME_INDEX: Final = "battle_log_by_time"
 KIND_INDEX: Final = "battle_log_by_kind"

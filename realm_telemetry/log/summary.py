@@ -1,4 +1,4 @@
-"""What happened, counted by channel, severity, kind and time. Retention does not change it."""
+"""What happened, counted by channel, severity, kind, run and time. Retention does not change it."""
 
 import sqlite3
 from collections import Counter
@@ -9,7 +9,10 @@ from typing import Any, Final
 from realm_telemetry.log.paths import TIME_PATH
 from realm_telemetry.log.schema import HOUR_NS
 
-GROUPINGS: Final = ("channel", "severity", "kind", "day", "hour")
+GROUPINGS: Final = ("channel", "severity", "kind", "run", "day", "hour")
+
+Hour = tuple[int, str, str, str, str | None, int]
+"""An hour, channel, severity, kind and run (None for events without), and how many of these."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -29,34 +32,50 @@ def summary(
         if name not in GROUPINGS:
             raise ValueError(f"cannot count by {name!r}; known are {', '.join(GROUPINGS)}")
     counts: Counter[tuple[Any, ...]] = Counter()
-    for hour, channel, severity, kind, count in _hours(connection, since_ns, until_ns):
-        names = {"channel": channel, "severity": severity, "kind": kind}
+    for hour, channel, severity, kind, run, count in _hours(connection, by, since_ns, until_ns):
+        names = {"channel": channel, "severity": severity, "kind": kind, "run": run}
         key = tuple(names[name] if name in names else _period(name, hour) for name in by)
         counts[key] += count
     return [
         {**dict(zip(by, key, strict=True)), "count": count}
-        for key, count in sorted(counts.items())
+        for key, count in sorted(counts.items(), key=_in_order)
         if count
     ]
 
 
+def _in_order(counted: tuple[tuple[Any, ...], int]) -> tuple[str, ...]:
+    return tuple(value or "" for value in counted[0])
+
+
 def _hours(
-    connection: sqlite3.Connection, since_ns: int | None, until_ns: int | None
-) -> list[tuple[int, str, str, str, int]]:
+    connection: sqlite3.Connection, by: Sequence[str], since_ns: int | None, until_ns: int | None
+) -> list[Hour]:
     first = -(2**63) if since_ns is None else -(-since_ns // HOUR_NS)
     end = 2**63 - 1 if until_ns is None else until_ns // HOUR_NS
-    rows = connection.execute(
-        "SELECT hour, channel, severity, kind, happened FROM realm_hourly_counts"
+    rows: list[Hour] = connection.execute(
+        "SELECT hour, channel, severity, kind, NULL, happened FROM realm_hourly_counts"
         " WHERE hour >= ? AND hour < ?",
         (first, end),
     ).fetchall()
+    if "run" in by:
+        rows += _runs(connection, first, end)
     for start, stop in _cut_hours(since_ns, until_ns, first, end):
         rows += connection.execute(
-            "SELECT ?, channel, severity, kind, 1"
+            "SELECT ?, channel, severity, kind, run_id, 1"
             f" {TIME_PATH.source()} AND time_unix_nano >= ? AND time_unix_nano < ?",
             (start // HOUR_NS, start, stop),
         )
     return rows
+
+
+def _runs(connection: sqlite3.Connection, first: int, end: int) -> list[Hour]:
+    """Whole hours by run, and the same taken off from what counts as having none."""
+    counted = connection.execute(
+        "SELECT hour, channel, severity, kind, run_id, happened FROM realm_run_counts"
+        " WHERE hour >= ? AND hour < ?",
+        (first, end),
+    ).fetchall()
+    return counted + [(*row[:4], None, -row[5]) for row in counted]
 
 
 def _cut_hours(

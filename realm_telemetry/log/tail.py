@@ -7,11 +7,13 @@ import msgspec
 from realm_telemetry.log.conditions import both, residual, within
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.inserts import last_cursor
-from realm_telemetry.log.paths import Group, kind_path
+from realm_telemetry.log.paths import TIME_PATH, Group, kind_path
 from realm_telemetry.log.rows import READ_COLUMNS, LogRow, Row, read_rows, to_log_row
 from realm_telemetry.log.text import contains_words
 
 _WINDOW = 20_000
+ARRIVALS_WINDOW = 1_000
+"""Row ids that one step of `LogReader.arrivals` looks at."""
 _SEARCHED_FOR_A_GROUP = 1_000
 
 
@@ -20,6 +22,30 @@ class Followed(msgspec.Struct, frozen=True):
 
     rows: list[LogRow]
     cursor: int
+
+
+def before_since(connection: sqlite3.Connection, since_unix_nano: int | None) -> int:
+    """A cursor behind which lie all rows that happened since a time; reads index entries only."""
+    if since_unix_nano is None:
+        return min_cursor(connection)
+    row = connection.execute(
+        f"SELECT min(id) {TIME_PATH.source()} AND time_unix_nano >= ?", (since_unix_nano,)
+    ).fetchone()
+    return last_cursor(connection) if row[0] is None else int(row[0]) - 1
+
+
+def between(
+    connection: sqlite3.Connection, cursor: int, end: int, filters: Filters, log_id: str
+) -> list[LogRow]:
+    """The rows after a cursor and up to another that the filters want."""
+    condition = both([residual(filters), within(filters.since_unix_nano, filters.until_unix_nano)])
+    found = connection.execute(
+        f"SELECT {READ_COLUMNS} FROM battle_log WHERE id > ? AND id <= ? AND {condition.sql}"
+        " ORDER BY id",
+        (cursor, end, *condition.params),
+    )
+    rows = [to_log_row(row, log_id) for row in found]
+    return [row for row in rows if not filters.q or contains_words(row.event, filters.q)]
 
 
 def after(
@@ -74,9 +100,10 @@ def latest(
     """
     path = kind_path(connection, Filters())
     query = (
-        f"SELECT id FROM (SELECT id, time_unix_nano, observed_unix_nano {path.source()}"
+        "SELECT id FROM (SELECT id, time_unix_nano,"
+        f" coalesce(origin_observed_unix_nano, observed_unix_nano) AS arrival {path.source()}"
         f" ORDER BY time_unix_nano DESC, id DESC LIMIT {_SEARCHED_FOR_A_GROUP})"
-        " WHERE observed_unix_nano - time_unix_nano <= ? LIMIT ?"
+        " WHERE arrival - time_unix_nano <= ? LIMIT ?"
     )
     found: dict[Group, list[int]] = {}
     for kind, channel, severity in path.groups:

@@ -113,28 +113,34 @@ class LogWriter:
         *,
         pipeline: str = "",
         skipped: producers.Skipped | None = None,
+        keep_arrival: bool = False,
     ) -> AppendResult:
         """Store events in one transaction, each once; their arrival is now.
 
         events: at most MAX_BATCH, in the order they are to have.
         pipeline: where given, producers not registered yet become producers of it.
         skipped: number ranges by producer that need no row, for the receipt.
+        keep_arrival: the events come from another log: when they arrived there says how live they
+            were. Retention goes by their arrival here all the same.
         Raises InvalidEventError for an event without a proper id; then none is stored.
         """
         try:
-            return self._append(events, pipeline, skipped or {})
+            return self._append(events, pipeline, skipped or {}, keep_arrival)
         except _UNFIT:
             # Rare: a lone surrogate, an integer beyond 64 bits, a time beyond the year 2262, a
             # field of the wrong type.
-            return self._append([mended(event) for event in events], pipeline, skipped or {})
+            events = [mended(event) for event in events]
+            return self._append(events, pipeline, skipped or {}, keep_arrival)
 
     def _append(
         self,
         events: Sequence[Event],
         pipeline: str,
         skipped: producers.Skipped,
+        keep_arrival: bool,
     ) -> AppendResult:
-        rows, runs = to_rows(events, self._clock_ns()), runs_of(events)
+        rows = to_rows(events, self._clock_ns(), keep_arrival=keep_arrival)
+        runs = runs_of(events)
         offered = len(events)
         with self.transaction() as connection:
             self._known.refresh()

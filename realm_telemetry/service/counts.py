@@ -86,7 +86,7 @@ async def get_series(request: Request) -> Response:
 
 
 async def get_summary(request: Request) -> Response:
-    """Counts by channel, severity, kind, day or hour."""
+    """Counts by channel, severity, kind, run, day or hour."""
     query = request.query_params
     until_ns = moment(query, "until") or time.time_ns()
     since_ns = moment(query, "since")

@@ -246,7 +246,7 @@ ENDPOINTS: Final = (
     Endpoint(
         "/api/battle_log/summary",
         get_summary,
-        "History: counts by channel, severity, kind and time.",
+        "History: counts by channel, severity, kind, run and time.",
         (_text("by", "A comma list; channel,day by default."), SINCE, UNTIL),
         errors=(*_BAD, *_LOG),
     ),

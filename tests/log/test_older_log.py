@@ -166,7 +166,8 @@ def test_a_migration_that_was_cut_off_goes_on(older: sqlite3.Connection) -> None
     LogWriter(path).close()
     older.execute("DROP INDEX battle_log_by_run")
     older.execute("DROP TABLE realm_kinds")
-    older.execute("UPDATE realm_meta SET value = value - 2 WHERE key = 'schema_version'")
+    older.execute("DROP TABLE realm_run_counts")
+    older.execute("UPDATE realm_meta SET value = value - 4 WHERE key = 'schema_version'")
     older.commit()
     with pytest.raises(LogError, match="not been brought up to date"):
         LogReader(path)

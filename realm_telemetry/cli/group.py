@@ -28,6 +28,9 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "stats": "Count events by channel and day, with bars.",
         "state": "Show what the events add up to: jobs, workers, checkpoints ...",
     },
+    "Move": {
+        "export": "Write all events that match to a file, in order of arrival.",
+    },
     "Look after": {
         "doctor": "Examine the whole path of an event and say what to do.",
         "exporters": "List the installed exporters and whether they work.",

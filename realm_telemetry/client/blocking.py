@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 import httpx
 
@@ -23,6 +23,8 @@ from realm_telemetry.client.requests import (
 )
 from realm_telemetry.client.session import READ_TIMEOUT_S, STREAM_PATH, StreamSession
 from realm_telemetry.event import Event
+
+EXPORT_PATH: Final = "/api/battle_log/export"
 
 
 class RealmClient:
@@ -75,6 +77,22 @@ class RealmClient:
     def query_page(self, **filters: FilterValue) -> QueryPage:
         """Return the first page of a query, and how many events match."""
         return read_page(self._get("/api/battle_log", filter_params(filters)))
+
+    def export_lines(self, **filters: FilterValue) -> Iterator[bytes]:
+        """Yield all events that match in order of arrival, each as a line of JSON with resource.
+
+        Nothing is held in memory. A connection that breaks off raises, so that an export is whole
+        or none.
+        """
+        params: Params = [*filter_params(filters), ("format", "jsonl"), ("order", "arrival")]
+        try:
+            with self._http.stream("GET", self.url + EXPORT_PATH, params=params) as response:
+                if response.status_code != 200:
+                    response.read()
+                    raise error_from_response(response)
+                yield from _lines(response.iter_bytes())
+        except httpx.RequestError as error:
+            raise error_from_transport(self.url, error) from error
 
     def state(self, section: str | None = None) -> dict[str, Any]:
         """Return RealmState with the cursor it is true at, or one section; see docs/state.md."""
@@ -156,3 +174,13 @@ class RealmClient:
             return self._http.request(method, self.url + path, **options)
         except httpx.RequestError as error:
             raise error_from_transport(self.url, error) from error
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Cut at line feeds alone: httpx cuts at every separator of Unicode, which JSON may hold."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
+    if rest:
+        yield rest

@@ -265,7 +265,12 @@ ENDPOINTS: Final = (
         "/api/battle_log/export",
         get_export,
         "History: all that matches, streamed.",
-        (*FILTERS, AS_OF, _choice("format", ["jsonl", "csv"], "JSON lines, or CSV.")),
+        (
+            *FILTERS,
+            AS_OF,
+            _choice("format", ["jsonl", "csv"], "JSON lines, or CSV."),
+            _choice("order", ["newest", "arrival"], "By time, newest first; or as they arrived."),
+        ),
         ("application/x-ndjson", "text/csv"),
         (*_BAD, *_LOG),
     ),

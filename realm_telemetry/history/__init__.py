@@ -1,0 +1,1 @@
+"""History as a whole: exported to files, imported from files, replayed."""

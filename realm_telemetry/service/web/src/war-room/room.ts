@@ -54,6 +54,7 @@ export class WarRoom extends LitElement {
   private badgedAt = -BADGE_MS;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private sinceMs: number | null = null;
+  private loaded: Promise<void> = Promise.resolve();
   /** What is shown while paused. */
   private frozen: TemplateResult | null = null;
 
@@ -74,8 +75,8 @@ export class WarRoom extends LitElement {
       () => document.removeEventListener("visibilitychange", seen),
       () => removeEventListener("pagehide", leave),
     );
+    this.loaded = this.refresh();
     this.seen();
-    void this.refresh();
   }
 
   override disconnectedCallback(): void {
@@ -149,6 +150,7 @@ export class WarRoom extends LitElement {
 
   private async lookBack(sinceMs: number): Promise<void> {
     const since = new Date(sinceMs).toISOString();
+    await this.loaded; // It knows the workers by name.
     try {
       const [counts, lost] = await Promise.all([
         getJson<KindCount[]>("api/battle_log/summary", { by: "kind,severity", since }),

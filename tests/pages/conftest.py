@@ -136,9 +136,13 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     made.client.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One Chromium for all tests; each test gets a profile of its own."""
+    """One Chromium for a module's tests; each test gets a profile of its own.
+
+    No longer than that: while Playwright runs, its event loop is this thread's running one, and
+    tests elsewhere call `asyncio.run`.
+    """
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
         yield running

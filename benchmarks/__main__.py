@@ -3,7 +3,15 @@
 import sys
 from collections.abc import Callable
 
-from benchmarks import emit_bench, log_bench, path_bench, service_bench, shipper_bench, start_bench
+from benchmarks import (
+    emit_bench,
+    history_bench,
+    log_bench,
+    path_bench,
+    service_bench,
+    shipper_bench,
+    start_bench,
+)
 from benchmarks.measure import Figure, machine, show
 
 GROUPS: dict[str, Callable[[], list[Figure]]] = {
@@ -11,6 +19,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "start": start_bench.figures,
     "shipper": shipper_bench.figures,
     "log": log_bench.figures,
+    "history": history_bench.figures,
     "path": path_bench.figures,
     "service": service_bench.figures,
 }

@@ -165,6 +165,25 @@ def last_hundred_cold(path: Path, rounds: int = 5) -> dict[str, Figures]:
     return figures
 
 
+SUMMARIES: dict[str, tuple[str, ...]] = {
+    "channel, day": ("channel", "day"),
+    "hour": ("hour",),
+    "kind": ("kind",),
+    "severity": ("severity",),
+    "run": ("run",),
+}
+
+
+def summaries(path: Path, rounds: int = 20) -> dict[str, Figures]:
+    """Milliseconds to count the last seven days, by what is counted by."""
+    since = time.time_ns() - 7 * 86_400 * 1_000_000_000
+    with LogReader(path) as reader:
+        return {
+            name: _timed(lambda by=by: reader.summary(by, since), rounds)
+            for name, by in SUMMARIES.items()
+        }
+
+
 def search(path: Path, rounds: int = 100) -> dict[str, Figures]:
     """Milliseconds for the first page of a search: a rare word, a common one, two together."""
     index = SearchIndex(path, path.with_name("search.db"))
@@ -214,6 +233,7 @@ def figures(rows: int = 5_000_000, searched: int = 1_000_000) -> list[Figure]:
         fill(path, rows)
         warm = last_hundred(path, count=False)
         cold = last_hundred_cold(path)
+        counted = summaries(path)
     with tempfile.TemporaryDirectory() as home:
         path = Path(home) / "jobs.db"
         fill(path, searched)
@@ -221,6 +241,7 @@ def figures(rows: int = 5_000_000, searched: int = 1_000_000) -> list[Figure]:
     return [
         *(_slowest(f"last 100 of {rows:,} rows, warm, p99", warm, 5.0)),
         *(_slowest(f"last 100 of {rows:,} rows, cold, worst", cold, 25.0)),
+        *(_slowest(f"summary of 7 days, {rows:,} rows, p99", counted, 25.0)),
         *(_slowest(f"search, first page of {searched:,} rows, p99", found, 50.0)),
     ]
 
@@ -256,6 +277,7 @@ def main() -> None:
         _show("last 100 rows, warm", last_hundred(path, count=False))
         _show("last 100 rows with the total, warm", last_hundred(path, count=True, rounds=20))
         _show("last 100 rows, cold", last_hundred_cold(path))
+        _show("summary of seven days", summaries(path))
         _show("search, first page", search(path))
 
 

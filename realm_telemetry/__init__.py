@@ -67,6 +67,7 @@ from realm_telemetry.kinds import (
     worker_left,
     worker_stale,
 )
+from realm_telemetry.once_more import replay_events
 from realm_telemetry.producer import Telemetry
 from realm_telemetry.telemetry import (
     bound,
@@ -132,6 +133,7 @@ __all__ = [
     "process_lost",
     "queue_backlog",
     "register_kind",
+    "replay_events",
     "retention_applied",
     "section_updated",
     "server_started",

@@ -90,7 +90,7 @@ def format_time(time_unix_nano: int) -> str:
 def _format_second(seconds: int) -> str:
     """Events come in bursts: of all the work on a time, this is done once a second."""
     moment = datetime.fromtimestamp(min(max(seconds, _YEAR_1), _YEAR_9999), UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S").zfill(len("2025-11-29T00:00:00"))
+    return moment.isoformat()[: len("2025-11-29T00:00:00")]
 
 
 def split_event_id(event_id: str) -> tuple[str, int]:

@@ -72,6 +72,8 @@ class JsonlExporter(EventExporter):
 
     def deliver(self, events: Sequence[Event]) -> None:
         """Append those that are not there yet, all or none."""
+        if self._recent and not self.path.exists():
+            self._recent.clear()  # somebody took the file away; what it had may be wanted again
         new: dict[str | bytes, bytes] = {}
         for event in events:
             line = self._format.line(event)

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -85,6 +86,14 @@ class WebhookExporter(EventExporter):
     def examine(cls, context: ExporterContext) -> Iterator[tuple[str, str, str]]:
         """What `realm doctor` says of the settings: level, message, fix."""
         return examine(cls(context=context))
+
+    @classmethod
+    def forget(cls, context: ExporterContext, event_ids: Sequence[str]) -> None:
+        """Let events of a pipeline be new again: `realm replay --to webhook` calls it before."""
+        exporter = cls(context=context)
+        if exporter.path.exists():
+            with closing(Store(exporter.path)) as store:
+                store.forget(context.pipeline, event_ids)
 
     @property
     def path(self) -> Path:
@@ -199,7 +208,8 @@ class WebhookExporter(EventExporter):
         for name in firing.to:
             asked = firing.rule == REQUEST
             target = self.config.requested(name) if asked else self.config.targets[name]
-            message_id = _message_id(firing, target, "" if asked else self._scope)
+            times = 0 if asked else self._kept.replays(self._scope)
+            message_id = _message_id(firing, target, "" if asked else self._scope, times)
             yield Message(
                 message_id=message_id,
                 scope=self._scope,
@@ -298,8 +308,12 @@ def _definition(rule: Any) -> str:
     return blake2b(msgspec.json.encode(rule), digest_size=8).hexdigest()
 
 
-def _message_id(firing: Firing, target: Target, scope: str) -> str:
-    """Name a message: the same events by the same rule to the same place have the same name."""
+def _message_id(firing: Firing, target: Target, scope: str, replays: int) -> str:
+    """Name a message: the same events by the same rule to the same place have the same name.
+
+    Until somebody replays them.
+    """
     parts = [scope, firing.rule, firing.group, target.url, firing.late, firing.count]
     parts += [event["id"] for event in firing.events]
+    parts += [replays] if replays else []
     return f"msg_{blake2b(msgspec.json.encode(parts), digest_size=16).hexdigest()}"

@@ -28,6 +28,8 @@ KEPT_SEEN: Final = 200_000
 
 _PRUNE_EVERY: Final = 100
 _VERSION: Final = 1
+_REPLAYS: Final = """
+CREATE TABLE IF NOT EXISTS replays (scope TEXT PRIMARY KEY, times INTEGER NOT NULL)"""
 _SCHEMA: Final = """
 CREATE TABLE messages (
     id INTEGER PRIMARY KEY,
@@ -139,6 +141,7 @@ class Store:
                 # Not executescript, which would end the transaction.
                 for statement in _SCHEMA.split(";\n"):
                     connection.execute(statement)
+            connection.execute(_REPLAYS)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -161,6 +164,30 @@ class Store:
                 (scope, msgspec.json.encode(event_ids).decode()),
             )
             return set(event_ids) - {row[0] for row in rows}
+
+    def forget(self, scope: str, event_ids: Sequence[str]) -> None:
+        """Let events be new again, for a replay that somebody asked for.
+
+        Their messages get other names, or neither this store nor a receiver would take them.
+        """
+        with self.transaction() as connection:
+            connection.execute(
+                "INSERT INTO replays VALUES (?, 1)"
+                " ON CONFLICT (scope) DO UPDATE SET times = times + 1",
+                (scope,),
+            )
+            connection.executemany(
+                "DELETE FROM seen WHERE scope = ? AND event_id = ?",
+                [(scope, event_id) for event_id in event_ids],
+            )
+
+    def replays(self, scope: str) -> int:
+        """How often events of a scope were made new again."""
+        with self._lock:
+            row = self._connection.execute(
+                "SELECT times FROM replays WHERE scope = ?", (scope,)
+            ).fetchone()
+            return int(row[0]) if row else 0
 
     def take(
         self,

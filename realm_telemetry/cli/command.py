@@ -35,12 +35,15 @@ class RealmCommand(click.Command):
 
 
 def command(*, examples: Sequence[Example]) -> Callable[[Callable[..., Any]], RealmCommand]:
-    """Make a function a command of its own name."""
+    """Make a function a command of its own name; `import_` is `import`."""
 
     def decorate(function: Callable[..., Any]) -> RealmCommand:
         settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
         decorator = click.command(
-            function.__name__, cls=RealmCommand, examples=examples, context_settings=settings
+            function.__name__.rstrip("_"),
+            cls=RealmCommand,
+            examples=examples,
+            context_settings=settings,
         )
         return decorator(function)
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any, Final
 
 import click
@@ -29,7 +30,9 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "state": "Show what the events add up to: jobs, workers, checkpoints ...",
     },
     "Move": {
+        "import": "Take over files of the older systems, and exports.",
         "export": "Write all events that match to a file, in order of arrival.",
+        "replay": "Tell a service or an exporter once more what the log says.",
     },
     "Look after": {
         "doctor": "Examine the whole path of an event and say what to do.",
@@ -62,8 +65,9 @@ class RealmGroup(click.Group):
             return None
         if cmd_name in BROUGHT:
             return _brought(cmd_name)
-        module = import_module(f"realm_telemetry.cli.{cmd_name}")
-        command: click.Command = getattr(module, cmd_name)
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        module = import_module(f"realm_telemetry.cli.{name}")
+        command: click.Command = getattr(module, name)
         return command
 
     def resolve_command(

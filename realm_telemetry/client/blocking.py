@@ -24,6 +24,8 @@ from realm_telemetry.client.requests import (
 from realm_telemetry.client.session import READ_TIMEOUT_S, STREAM_PATH, StreamSession
 from realm_telemetry.event import Event
 
+PROTOBUF: Final = "application/x-protobuf"
+EVENTS_PATH: Final = "/api/v1/events"
 EXPORT_PATH: Final = "/api/battle_log/export"
 
 
@@ -117,7 +119,17 @@ class RealmClient:
 
     def post(self, events: Iterable[Event]) -> dict[str, Any]:
         """Store events; answered after commit: accepted, duplicates, rejected with reasons."""
-        return dict(read_json(self._send("POST", "/api/v1/events", json=event_batch(events))))
+        return dict(read_json(self._send("POST", EVENTS_PATH, json=event_batch(events))))
+
+    def replay(self, batch: bytes) -> dict[str, Any]:
+        """Tell events of another log once more; answered like `post`.
+
+        batch: an EventBatch (`realm_telemetry.wire.encode_batch`).
+        """
+        headers = {"content-type": PROTOBUF, "accept": "application/json"}
+        params: Params = [("replay", "true")]
+        sent = self._send("POST", EVENTS_PATH, content=batch, headers=headers, params=params)
+        return dict(read_json(sent))
 
     def stream(
         self,

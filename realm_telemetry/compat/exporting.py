@@ -3,15 +3,16 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
-import msgspec
-
-from realm_telemetry.catalog import event_to_dict
-from realm_telemetry.compat.first_use import before_reading, open_log
+from realm_telemetry.compat.first_use import before_reading
 from realm_telemetry.errors import ConfigError, LogError
+from realm_telemetry.history.exporting import write_events
+from realm_telemetry.history.output import STDOUT
+from realm_telemetry.history.reading import LogSource, Source, Step, open_log
 from realm_telemetry.log import Filters, InvalidFilterError, parse_filters
 
 _EXAMPLE: Final = "python -m core.event_bus export --since 2025-11-29 --output events.jsonl"
@@ -23,28 +24,28 @@ def export(
     since: str | None = None,
     until: str | None = None,
 ) -> int:
-    """Write all events as JSON lines, newest first; return how many.
+    """Write all events as JSON lines, in order of arrival; return how many.
 
-    output: a file, which is replaced; by default standard output.
+    output: a file, which is whole or not there at all; by default standard output.
     since, until: as `realm query` takes them; without a zone UTC.
     Raises InvalidFilterError, LogError, OSError.
     """
     given = {"since": since, "until": until}
     filters = parse_filters({name: text for name, text in given.items() if text is not None})
-    if output is None:
-        return _write(filters, sys.stdout.buffer)
-    with Path(output).open("wb") as file:
-        return _write(filters, file)
+    settings = before_reading()
+    place = STDOUT if output is None else Path(output)
+    source: Source = LogSource(open_log(settings)) if settings.log_path.exists() else _Nothing()
+    with closing(source):
+        return write_events(source, filters, place, format="jsonl", compress=False).events
 
 
-def _write(filters: Filters, file: IO[bytes]) -> int:
-    written = 0
-    with open_log(before_reading().log_path) as reader:
-        for row in reader.export(filters) if reader else ():
-            file.write(msgspec.json.encode(event_to_dict(row.event)) + b"\n")
-            written += 1
-    file.flush()
-    return written
+class _Nothing:
+    """A home without a log."""
+
+    def steps(self, filters: Filters) -> Iterator[Step]:
+        return iter(())
+
+    def close(self) -> None: ...
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "core.event_bus export",
-        description="Write events of the log as JSON lines, newest first.",
+        description="Write events of the log as JSON lines, in order of arrival.",
         epilog=f"Example: {_EXAMPLE}",
     )
     parser.add_argument("--since", help="at or after: 2025-11-29, 24h, 7d, ISO 8601 (UTC)")

@@ -58,7 +58,7 @@ def open_log(settings: Settings, progress: Progress = no_progress) -> LogReader:
         LogWriter(path).close()
     reader = LogReader(path, search_path=settings.search_path)
     try:
-        if reader.has_unfilled():
+        if not reader.is_filled():
             _fill(path, progress)
     except BaseException:
         reader.close()

@@ -37,6 +37,60 @@ def save_cursor(connection: sqlite3.Connection, pipeline: str, exporter: str, cu
     )
 
 
+def set_back(connection: sqlite3.Connection, exporter: str, cursor: int) -> dict[str, int]:
+    """Ask that an exporter delivers again what comes after a cursor; where it stood, by pipeline.
+
+    A request, and not only another cursor: whoever delivers saves its own once a second, so what
+    is read here may lag behind, and what is written here would be written over.
+    """
+    stood = dict(
+        connection.execute(
+            "SELECT pipeline, cursor FROM realm_cursors WHERE exporter = ?", (exporter,)
+        ).fetchall()
+    )
+    for pipeline in stood:
+        connection.execute(
+            "INSERT INTO realm_meta VALUES (?, ?)"
+            " ON CONFLICT (key) DO UPDATE SET value = min(value, excluded.value)",
+            (_request(pipeline, exporter), cursor),
+        )
+    # At once for retention, which keeps what is to be delivered.
+    connection.execute(
+        "UPDATE realm_cursors SET cursor = ? WHERE exporter = ? AND cursor > ?",
+        (cursor, exporter, cursor),
+    )
+    return stood
+
+
+def asked_back(connection: sqlite3.Connection, pipeline: str) -> dict[str, int]:
+    """The exporters of a pipeline that are to go back, and to which cursor."""
+    start = _request(pipeline, "")
+    rows = connection.execute(
+        "SELECT key, value FROM realm_meta WHERE key >= ? AND key < ?",
+        (start, start + "\U0010ffff"),
+    )
+    return {key.removeprefix(start): int(value) for key, value in rows}
+
+
+def go_back(connection: sqlite3.Connection, pipeline: str, exporter: str, cursor: int) -> None:
+    """Move a cursor back because it was asked for; the request is done with."""
+    connection.execute("DELETE FROM realm_meta WHERE key = ?", (_request(pipeline, exporter),))
+    save_cursor(connection, pipeline, exporter, cursor)
+
+
+def _request(pipeline: str, exporter: str) -> str:
+    return f"set back/{pipeline}/{exporter}"
+
+
+def known_exporters(connection: sqlite3.Connection) -> dict[str, list[str]]:
+    """The exporters that have a cursor, by name, and the pipelines of each."""
+    found: dict[str, list[str]] = {}
+    rows = connection.execute("SELECT exporter, pipeline FROM realm_cursors ORDER BY 1, 2")
+    for exporter, pipeline in rows:
+        found.setdefault(exporter, []).append(pipeline)
+    return found
+
+
 def drop_cursor(connection: sqlite3.Connection, pipeline: str, exporter: str) -> None:
     """Forget an exporter that is no longer set up, so that nothing is kept for it."""
     connection.execute(

@@ -90,7 +90,7 @@ class KnownProducers:
             row = self._connection.execute(
                 "SELECT done FROM realm_producers WHERE producer = ?", (producer,)
             ).fetchone()
-            self._done[producer] = Ranges.load(row[0]) if row else None
+            self._done[producer] = Ranges.load(row[0]) if row and row[0] else None
         return self._done[producer]
 
     def register(self, info: ProducerInfo) -> None:
@@ -104,6 +104,8 @@ class KnownProducers:
             "INSERT INTO realm_producers"
             " (producer, pipeline, resource_json, history, clock_offset_ns, done, stored)"
             " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (producer) DO UPDATE SET"
+            " done = CASE done WHEN '' THEN excluded.done ELSE done END,"
+            " stored = CASE done WHEN '' THEN excluded.stored ELSE stored END,"
             " pipeline = excluded.pipeline, resource_json = excluded.resource_json,"
             " history = excluded.history, clock_offset_ns = excluded.clock_offset_ns",
             (
@@ -117,6 +119,18 @@ class KnownProducers:
             ),
         )
         self._done.pop(info.producer, None)
+
+    def note_resource(self, producer: str, pipeline: str, resource: Mapping[str, Any]) -> None:
+        """Keep what another log knew of a producer, if nothing is known here.
+
+        Its numbers are not kept: those that come by way of an import may have gaps everywhere,
+        and rows are known by their event ids.
+        """
+        self._connection.execute(
+            "INSERT OR IGNORE INTO realm_producers (producer, pipeline, resource_json, done)"
+            " VALUES (?, ?, ?, '')",
+            (producer, pipeline, msgspec.json.encode(resource).decode()),
+        )
 
     def add(self, runs: Iterable[Run], events: Sequence[Event], skipped: Skipped) -> None:
         """Note that these runs of `events` are stored now, and that some numbers need no row."""
@@ -231,7 +245,7 @@ def read_receipts(connection: sqlite3.Connection) -> list[Receipt]:
     """The receipts of all registered producers."""
     rows = connection.execute(
         "SELECT producer, pipeline, emitted, stored, dropped, ended, done"
-        " FROM realm_producers ORDER BY producer"
+        " FROM realm_producers WHERE done != '' ORDER BY producer"
     )
     return [_receipt(*row) for row in rows]
 

@@ -15,7 +15,12 @@ from realm_telemetry.errors import LogError
 from realm_telemetry.event import LATE_AFTER_NS, Event, split_event_id
 from realm_telemetry.log import neighbours, tail
 from realm_telemetry.log.connection import explained, open_reader, snapshot
-from realm_telemetry.log.cursors import DeadLetter, load_cursors, read_dead_letters
+from realm_telemetry.log.cursors import (
+    DeadLetter,
+    known_exporters,
+    load_cursors,
+    read_dead_letters,
+)
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.histogram import Histogram, histogram, oldest_time
 from realm_telemetry.log.inserts import last_cursor
@@ -117,11 +122,6 @@ class LogReader:
         """A cursor behind which lie all rows that happened since a time."""
         with self._snapshot() as connection:
             return tail.before_since(connection, since_unix_nano)
-
-    def has_unfilled(self) -> bool:
-        """Whether rows of an older log are not filled in yet, so that times do not find them."""
-        with self._snapshot() as connection:
-            return are_unfilled(connection)
 
     def stored_among(self, events: Sequence[Event]) -> int:
         """How many of these events the log has taken already, whatever retention removed since."""
@@ -236,6 +236,11 @@ class LogReader:
         """The last cursor that each exporter of a pipeline has acknowledged."""
         with self._snapshot() as connection:
             return load_cursors(connection, pipeline)
+
+    def known_exporters(self) -> dict[str, list[str]]:
+        """The exporters that have a cursor in this log, by name, and the pipelines of each."""
+        with self._snapshot() as connection:
+            return known_exporters(connection)
 
     def dead_letters(self, pipeline: str | None = None) -> list[DeadLetter]:
         """Events that an exporter will never take, oldest first."""

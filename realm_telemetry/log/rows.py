@@ -53,10 +53,12 @@ class LogRow(msgspec.Struct, frozen=True, gc=False):
     """An event where it stands in the log.
 
     cursor: the row id, in order of arrival.
+    replayed: it was told once more out of another log, whose arrival the event has.
     """
 
     cursor: int
     event: Event
+    replayed: bool = False
 
 
 def to_rows(
@@ -102,7 +104,7 @@ def to_rows(
                 event.trace_id,
                 event.span_id,
                 event.trace_flags or None,
-                event.observed_unix_nano if keep_arrival else None,
+                event.observed_unix_nano or observed_unix_nano if keep_arrival else None,
             )
         )
     return rows
@@ -152,7 +154,7 @@ def to_log_row(row: Row, log_id: str) -> LogRow:
         (),
         observed if origin is None else origin,
     )
-    return LogRow(cursor, event)
+    return LogRow(cursor, event, origin is not None)
 
 
 def event_id_bytes(producer: str, number: int) -> bytes:

@@ -138,4 +138,5 @@ def _with_webhooks(row: LogRow, urls: str | None) -> LogRow:
     if urls is None:
         return row
     addresses = msgspec.json.decode(urls, type=tuple[str, ...])
-    return LogRow(row.cursor, msgspec.structs.replace(row.event, webhooks=addresses))
+    event = msgspec.structs.replace(row.event, webhooks=addresses)
+    return msgspec.structs.replace(row, event=event)

@@ -2,10 +2,10 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import msgspec
 
@@ -166,6 +166,14 @@ class LogWriter:
         with self.transaction():
             self._known.register(info)
 
+    def note_resource(self, producer: str, pipeline: str, resource: Mapping[str, Any]) -> None:
+        """Keep the resource of a producer whose events come from another log or a file.
+
+        What is known of it here stays. Not synced: the append that follows does that.
+        """
+        with self.transaction(durable=False):
+            self._known.note_resource(producer, pipeline, resource)
+
     def record_receipt(
         self,
         producer: str,
@@ -201,6 +209,24 @@ class LogWriter:
         """Move an exporter's cursor. Not synced: after power loss some events go out again."""
         with self.transaction(durable=False) as connection:
             cursors.save_cursor(connection, pipeline, exporter, cursor)
+
+    def set_back(self, exporter: str, cursor: int) -> dict[str, int]:
+        """Let an exporter deliver again what comes after a cursor; return where it stood.
+
+        By pipeline; empty if the exporter has no cursor. Whoever delivers notices within a second.
+        """
+        with self.transaction() as connection:
+            return cursors.set_back(connection, exporter, cursor)
+
+    def asked_back(self, pipeline: str) -> dict[str, int]:
+        """The exporters of a pipeline that are to go back, and to which cursor."""
+        with self._lock, explained(self.path):
+            return cursors.asked_back(self._connection, pipeline)
+
+    def go_back(self, pipeline: str, exporter: str, cursor: int) -> None:
+        """Move a cursor back because it was asked for."""
+        with self.transaction() as connection:
+            cursors.go_back(connection, pipeline, exporter, cursor)
 
     def drop_cursor(self, pipeline: str, exporter: str) -> None:
         """Forget an exporter that is no longer set up."""

@@ -7,23 +7,28 @@ from realm_telemetry.log.reader import LogReader
 from realm_telemetry.log.writer import MAX_BATCH, AppendResult, LogWriter
 
 
-def commit_one(writer: LogWriter, events: Sequence[Event]) -> int:
+def commit_one(writer: LogWriter, events: Sequence[Event], *, keep_arrival: bool = False) -> int:
     """Store a batch of any size; returns its duplicates.
 
     A batch over MAX_BATCH takes several transactions, so that other writers get their turn. If
     one fails, the sender sends all again and the stored ones count as duplicates.
     """
     return sum(
-        writer.append(events[start : start + MAX_BATCH]).duplicates
+        writer.append(events[start : start + MAX_BATCH], keep_arrival=keep_arrival).duplicates
         for start in range(0, len(events), MAX_BATCH)
     )
 
 
 def commit_together(
-    writer: LogWriter, reader: LogReader, batches: Sequence[Sequence[Event]]
+    writer: LogWriter,
+    reader: LogReader,
+    batches: Sequence[Sequence[Event]],
+    *,
+    keep_arrival: bool = False,
 ) -> list[int]:
     """Store several batches in one transaction; returns the duplicates of each."""
-    result = writer.append([event for batch in batches for event in batch])
+    events = [event for batch in batches for event in batch]
+    result = writer.append(events, keep_arrival=keep_arrival)
     if not result.duplicates:
         return [0] * len(batches)
     return _duplicates_of_each(reader, result, batches)

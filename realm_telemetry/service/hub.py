@@ -11,7 +11,7 @@ from realm_telemetry.catalog import is_routine
 from realm_telemetry.event import Event
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.service.coalesce import Coalescer
-from realm_telemetry.service.frames import coalesced_frame, event_frame
+from realm_telemetry.service.frames import coalesced_frame, event_frame, replayed_frame
 from realm_telemetry.service.ring import Ring
 from realm_telemetry.service.settings import ServiceSettings
 from realm_telemetry.service.view import View
@@ -90,6 +90,16 @@ class Hub:
             feed.ring.pass_over(self.cursor)
             if not feed.watched:
                 feed.ring.clear()
+        if watched:
+            self._schedule_flush()
+
+    def show_again(self, rows: Sequence[LogRow]) -> None:
+        """Send rows that the streams may have had before; no stream's cursor moves."""
+        watched = [feed for feed in self.feeds.values() if feed.watched]
+        for row in rows if watched else ():
+            data = replayed_frame(row.cursor, row.event)
+            for feed in watched:
+                feed.ring.append(row.cursor, row.event, data)
         if watched:
             self._schedule_flush()
 

@@ -11,10 +11,13 @@ from starlette.responses import Response
 from realm_telemetry.catalog import KindSpec, event_from_dict
 from realm_telemetry.errors import PayloadTooLargeError
 from realm_telemetry.event import Event, InvalidEventError
+from realm_telemetry.log.reader import LogReader
+from realm_telemetry.log.rows import LogRow
 from realm_telemetry.service.answers import json_answer
 from realm_telemetry.service.body import content_encoding, inflate, read_body
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import ApiError
+from realm_telemetry.service.parameters import choice
 from realm_telemetry.service.settings import ServiceSettings
 from realm_telemetry.values import MAX_EVENT_BYTES, fit_event, make_safe
 from realm_telemetry.wire import (
@@ -60,10 +63,16 @@ async def post_events(request: Request) -> Response:
     service = service_of(request.scope)
     media_type = _media_type(request)
     encoding = content_encoding(request)
+    replay = choice(request.query_params, "replay", ("false", "true"), "false") == "true"
+    shown = service.hub.cursor
     with service.bodies.share() as share:
         body = await read_body(request, service.settings, share)
         parsed = await _parse(service, body, encoding, media_type)
-        stored = await service.writer.store(parsed.events, parsed.producers, parsed.kinds)
+        stored = await service.writer.store(
+            parsed.events, parsed.producers, parsed.kinds, replay=replay
+        )
+        if replay and stored.duplicates:
+            await _show_again(service, parsed.events, shown)
     service.tally.stored(stored.accepted, stored.duplicates, len(parsed.rejected), len(body))
     answer = BatchAnswer(
         stored.accepted, stored.duplicates, list(parsed.rejected[:_MAX_REASONS]), service.log_id
@@ -71,6 +80,21 @@ async def post_events(request: Request) -> Response:
     if media_type == CONTENT_TYPE and _JSON_TYPE not in request.headers.get("accept", ""):
         return Response(encode_answer(answer), media_type=CONTENT_TYPE)
     return json_answer(answer)
+
+
+async def _show_again(service: Service, events: Sequence[Event], shown: int) -> None:
+    """Show events that the log had before; those stored just now come by the tail.
+
+    shown: the cursor up to which the streams had everything before this batch was stored.
+    """
+
+    def find(reader: LogReader) -> list[LogRow]:
+        found = (reader.get(event.id) for event in events)
+        return [row for row in found if row is not None and row.cursor <= shown]
+
+    rows = sorted(await service.readers.run(find), key=lambda row: row.cursor)
+    service.live.show_again(rows)
+    service.hub.show_again(rows)
 
 
 def _media_type(request: Request) -> str:

@@ -47,6 +47,22 @@ class LiveView:
         if routine:
             self._remember_routine(row)
 
+    def show_again(self, rows: Sequence[LogRow]) -> None:
+        """Take rows that the log has had for a while, late ones too: somebody replays them."""
+        for row in rows:
+            self._insert(row)
+
+    def _insert(self, row: LogRow) -> None:
+        """Put a row at its place among those of its channel and severity."""
+        event, routine = row.event, is_routine(row.event.kind)
+        key = (event.channel, event.severity, routine)
+        kept = {each.cursor: each for each in self._kept.get(key, ())} | {row.cursor: row}
+        newest = [kept[cursor] for cursor in sorted(kept)][-KEPT_PER_CHANNEL_AND_SEVERITY:]
+        self._kept[key] = deque(newest, maxlen=KEPT_PER_CHANNEL_AND_SEVERITY)
+        latest = self._routine.get((event.kind, event.producer))
+        if routine and (latest is None or latest.cursor < row.cursor):
+            self._remember_routine(row)
+
     def _remember_routine(self, row: LogRow) -> None:
         series = (row.event.kind, row.event.producer)
         self._routine[series] = row

@@ -11,6 +11,9 @@ from realm_telemetry.log.producers import ProducerInfo
 from realm_telemetry.log.writer import LogWriter
 from realm_telemetry.wire import BatchProducer
 
+REPLAY_PIPELINE: Final = "replay"
+"""Of producers that are known by a replay alone; no exporter takes their events for news."""
+
 MAX_REMEMBERED: Final = 10_000
 """Producers whose last word is kept in memory; beyond, all are forgotten and written again."""
 
@@ -22,6 +25,7 @@ class Registrar:
         self._registered: dict[str, ProducerInfo] = {}
         self._receipts: dict[str, BatchProducer] = {}
         self._recorded: dict[str, BatchProducer] = {}
+        self._replayed: set[str] = set()
 
     def note(self, writer: LogWriter, producers: Sequence[BatchProducer]) -> None:
         """Register new producers before their events come; keep receipts for `settle`."""
@@ -35,6 +39,15 @@ class Registrar:
         if len(self._registered) > MAX_REMEMBERED:
             self._registered.clear()
             self._recorded.clear()
+
+    def note_replayed(self, writer: LogWriter, producers: Sequence[BatchProducer]) -> None:
+        """Keep the resources of producers that are new; what is known of others stays."""
+        for producer in producers:
+            if producer.producer not in self._replayed:
+                writer.note_resource(producer.producer, REPLAY_PIPELINE, producer.resource)
+                self._replayed.add(producer.producer)
+        if len(self._replayed) > MAX_REMEMBERED:
+            self._replayed.clear()
 
     def settle(self, writer: LogWriter, *, ended_only: bool = False) -> None:
         """Write the receipts that wait.

@@ -38,6 +38,7 @@ class _Job(msgspec.Struct, frozen=True, eq=False):
     events: Sequence[Event]
     producers: Sequence[BatchProducer]
     kinds: Sequence[KindSpec]
+    replay: bool
     future: "asyncio.Future[Stored]"
 
 
@@ -84,12 +85,16 @@ class WriterThread:
         events: Sequence[Event],
         producers: Sequence[BatchProducer] = (),
         kinds: Sequence[KindSpec] = (),
+        *,
+        replay: bool = False,
     ) -> Stored:
         """Store a batch; returns after its commit.
 
+        replay: it tells once more what another log says; its events keep their arrival there.
+
         Raises ApiError: ingest_full, log_unavailable, shutting_down.
         """
-        job = _Job(events, producers, kinds, self._loop.create_future())
+        job = _Job(events, producers, kinds, replay, self._loop.create_future())
         with self._condition:
             if self._closing or not self._thread.is_alive():
                 raise ApiError("shutting_down")
@@ -151,16 +156,20 @@ class WriterThread:
                 return None if self._closing else []
             jobs = [self._jobs.popleft()]
             rows = len(jobs[0].events)
-            while self._jobs and rows + len(self._jobs[0].events) <= MAX_BATCH:
+            while self._jobs and self._go_together(jobs[0], self._jobs[0], rows):
                 jobs.append(self._jobs.popleft())
                 rows += len(jobs[-1].events)
             return jobs
+
+    def _go_together(self, first: _Job, other: _Job, rows: int) -> bool:
+        return first.replay == other.replay and rows + len(other.events) <= MAX_BATCH
 
     def _commit(self, writer: LogWriter, jobs: list[_Job]) -> None:
         futures = [job.future for job in jobs]
         try:
             for job in jobs:
-                self._registrar.note(writer, job.producers)
+                note = self._registrar.note_replayed if job.replay else self._registrar.note
+                note(writer, job.producers)
                 for kind in job.kinds:
                     writer.register_kind(kind)
             counts = self._append(writer, jobs)
@@ -179,9 +188,14 @@ class WriterThread:
 
     def _append(self, writer: LogWriter, jobs: list[_Job]) -> list[Stored]:
         if len(jobs) == 1:
-            duplicates = [commit_one(writer, jobs[0].events)]
+            duplicates = [commit_one(writer, jobs[0].events, keep_arrival=jobs[0].replay)]
         else:
-            duplicates = commit_together(writer, self._reader, [job.events for job in jobs])
+            duplicates = commit_together(
+                writer,
+                self._reader,
+                [job.events for job in jobs],
+                keep_arrival=jobs[0].replay,
+            )
         return [
             Stored(len(job.events) - double, double)
             for job, double in zip(jobs, duplicates, strict=True)

@@ -75,7 +75,10 @@ class WholeLog(OwnedLog):
         """Rows behind a cursor, in order, and the cursor up to which was looked."""
         rows = self._reader.after(cursor, limit, webhooks=True)
         end = rows[-1].cursor if rows else cursor
-        return [row for row in rows if not self._brings_history(row.event.producer)], end
+        return [row for row in rows if not self._is_history(row)], end
+
+    def _is_history(self, row: LogRow) -> bool:
+        return row.replayed or self._brings_history(row.event.producer)
 
     def _brings_history(self, producer: str) -> bool:
         if producer not in self._history:
@@ -182,16 +185,17 @@ class Deliveries:
         moved = {
             each.name: each.cursor
             for each in self._deliveries
-            if each.cursor != self._saved[each.name]
+            if each.cursor != self._saved[each.name] and not each.going_back
         }
         # A dead letter is queued before its cursor passes: these belong to cursors seen above.
         for delivery in self._deliveries:
             self._bury(delivery)
-        if not moved or (now_s < self._save_at_s and not force):
+        if now_s < self._save_at_s and not force:
             return
         self._save_at_s = now_s + SAVE_EVERY_S
         for name, cursor in moved.items():
             self._save_cursor(name, cursor)
+        self._go_back()
 
     def forget(self) -> None:
         """Drop the cursors of a pipeline that is done: retention waits for what it finds there.
@@ -279,6 +283,22 @@ class Deliveries:
             log.add_dead_letter(self._manifest.pipeline, exporter, letter.row.cursor, letter.reason)
 
         self._log.write(add)
+
+    def _go_back(self) -> None:
+        """Set exporters back of which somebody asked it, with `realm replay`."""
+        pipeline = self._manifest.pipeline
+        asked = self._log.write(lambda log: log.asked_back(pipeline))
+        for delivery in self._deliveries:
+            name = delivery.name
+            if name in asked:
+                cursor = min(asked[name], delivery.cursor)
+                self._set_cursor_back(name, cursor)
+                delivery.go_back(cursor)
+
+    def _set_cursor_back(self, exporter: str, cursor: int) -> None:
+        pipeline = self._manifest.pipeline
+        self._log.write(lambda log: log.go_back(pipeline, exporter, cursor))
+        self._saved[exporter] = cursor
 
     def _save_cursor(self, exporter: str, cursor: int) -> None:
         def save(log: LogWriter) -> None:

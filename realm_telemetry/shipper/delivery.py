@@ -75,6 +75,7 @@ class Delivery:
         self._clock = clock
         self._backoff = backoff or Backoff()
         self._done: set[int] = set()
+        self._back_to: int | None = None
         self._budget = FIRST_BUDGET
         self._stop = threading.Event()
         self._news = threading.Event()
@@ -87,6 +88,16 @@ class Delivery:
     def notify(self) -> None:
         """Say that the log has grown."""
         self._news.set()
+
+    def go_back(self, cursor: int) -> None:
+        """Deliver again what comes after a cursor, once the batch in hand is done."""
+        self._back_to = cursor
+        self._news.set()
+
+    @property
+    def going_back(self) -> bool:
+        """Whether the cursor is still the one from before."""
+        return self._back_to is not None
 
     def request_stop(self) -> None:
         """Ask for the end after the batch in hand."""
@@ -129,6 +140,12 @@ class Delivery:
 
     def _follow(self, outlet: Outlet, source: Source) -> None:
         """Deliver the next batch, or wait for news."""
+        back = self._back_to
+        if back is not None:
+            # The cursor first: while it is going back nobody saves it.
+            self.cursor = min(back, self.cursor)
+            self._done.clear()
+            self._back_to = None
         try:
             rows, end = self._next(source)
         except Exception as error:  # noqa: BLE001 - the log may be broken in many ways

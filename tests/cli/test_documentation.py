@@ -2,8 +2,10 @@
 
 import os
 import re
+import sqlite3
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -13,6 +15,8 @@ from realm_telemetry.cli.command import RealmCommand
 from realm_telemetry.cli.filter_options import FILTER_OPTIONS
 from realm_telemetry.cli.group import SUMMARIES, realm
 from realm_telemetry.cli.problems import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_USAGE
+from realm_telemetry.history.exporting import export_events
+from realm_telemetry.log import LogWriter
 
 from .conftest import Running
 
@@ -82,16 +86,49 @@ def test_the_documented_examples_are_those_of_the_help(name: str) -> None:
     assert block[1].splitlines() == examples_of(command_of(name))
 
 
+WITH_A_SERVICE = "realm replay"
 ENDLESS = ("realm serve", "realm tail -f", "realm demo")
 EXAMPLES = [line for name in SUMMARIES for line in examples_of(command_of(name))]
-SHORT = [line for line in EXAMPLES if not line.startswith(ENDLESS)]
+SHORT = [line for line in EXAMPLES if not line.startswith((*ENDLESS, WITH_A_SERVICE))]
+
+
+@pytest.fixture
+def lab(filled: Path, tmp_path: Path) -> Path:
+    """A directory with the files that examples name."""
+    lab = tmp_path / "lab"
+    for name in ("status", "old"):
+        (lab / name).mkdir(parents=True)
+    (lab / "status" / "events.jsonl").write_text(
+        '{"ts": "2025-11-29T10:00:00.123456", "kind": "job_started", "job_id": "j1"}\n'
+    )
+    older = {
+        "jobs.db": "CREATE TABLE battle_log (id INTEGER PRIMARY KEY AUTOINCREMENT, timestamp TEXT,"
+        " channel TEXT, source TEXT, severity TEXT, hero_id TEXT, campaign_id TEXT, message TEXT,"
+        " details_json TEXT)",
+        "realm_state.db": "CREATE TABLE events (id TEXT PRIMARY KEY, timestamp TEXT, kind TEXT,"
+        " channel TEXT, severity TEXT, message TEXT, icon TEXT, details TEXT)",
+    }
+    for name, table in older.items():
+        with closing(sqlite3.connect(lab / "old" / name)) as connection:
+            connection.execute(table)
+    export_events(lab / "events.jsonl.gz", home=filled)
+    return lab
 
 
 @pytest.mark.parametrize("line", SHORT)
-def test_an_example_runs(line: str, filled: Path) -> None:
+def test_an_example_runs(line: str, lab: Path) -> None:
     result = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, timeout=90
+        ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, timeout=90, cwd=lab
     )
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("line", [line for line in EXAMPLES if line.startswith(WITH_A_SERVICE)])
+def test_an_example_runs_where_a_service_does(line: str, service: str, filled: Path) -> None:
+    with LogWriter(filled / "vault" / "jobs.db") as log:
+        log.save_cursor("p1", "jsonl", 30)
+    line = line.replace("http://127.0.0.1:9866", service)
+    result = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=90)
     assert result.returncode == 0, result.stderr
 
 

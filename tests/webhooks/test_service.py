@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from realm_telemetry.config import load_settings
+from realm_telemetry.history.replaying import replay_events, set_back_exporter
 from realm_telemetry.log import LogReader, LogWriter, ProducerInfo
 from realm_telemetry.pipeline.manifest import Manifest
 from realm_telemetry.service import RealmServer, ServiceSettings
@@ -189,3 +191,24 @@ def test_without_a_service_the_shipper_sends_what_an_event_asks_for(
         wait_for(lambda: cursors(tmp_path).get("webhook", 0) >= 1)
     assert len({each.headers["webhook-id"] for each in receiver.received}) == 1
     assert len(receiver.received) == 1, "sent once, whoever sees it"
+
+
+def test_a_replay_sends_nothing_until_it_is_told_to(tmp_path: Path, receiver: Receiver) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    append(elsewhere, event(1, age_s=9e6), event(2, age_s=9e6))
+    given = options(receiver.url(), {"kind": "job_failed"}, digest="0.1s")
+    with serving(tmp_path, given) as server:
+        wait_for(lambda: "webhook" in cursors(tmp_path))
+        append(tmp_path, event(3, producer="c1" * 8))
+        receiver.wait_for(1)
+        wait_for(lambda: cursors(tmp_path)["webhook"] == 1)
+        replay_events(home=elsewhere, to=server.url)
+        replay_events(home=tmp_path, to=server.url)
+        wait_for(lambda: cursors(tmp_path)["webhook"] == 3)
+        assert len(receiver.received) == 1
+        settings = load_settings({"home": tmp_path, "options": {"webhook": given}})
+        (moved,) = set_back_exporter(settings, "webhook", 0)
+        assert moved.stands == 0
+        receiver.wait_for(2)
+    numbers = [each.json["events"][0]["number"] for each in receiver.received]
+    assert numbers == [3, 3]

@@ -1,0 +1,421 @@
+"""Replay: a second service becomes like the first, the first stores nothing twice."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from msgspec.structs import replace
+
+import realm_telemetry
+from realm_telemetry.client import RealmClient, ServiceError, ServiceUnreachableError
+from realm_telemetry.config import load_settings
+from realm_telemetry.errors import ConfigError
+from realm_telemetry.event import LATE_AFTER_NS
+from realm_telemetry.history.formats import Exported
+from realm_telemetry.history.pace import LONGEST_SILENCE_S, paced
+from realm_telemetry.history.reading import Step
+from realm_telemetry.history.replaying import patiently, replay_events, set_back_exporter
+from realm_telemetry.log import LogReader, LogWriter
+from realm_telemetry.service import RealmServer, ServiceSettings
+from realm_telemetry.state import RealmState, rebuild
+from realm_telemetry.wire import encode_batch
+
+from .conftest import PRODUCER, RESOURCE, SECOND, Home, make_event
+
+
+@contextmanager
+def serving(home: Home, **options: Any) -> Iterator[RealmServer]:
+    """A real service of a home."""
+    ports = {"port": 0, "battle_log_port": 0, "ui_port": 0}
+    server = RealmServer(ServiceSettings.for_home(home.path, **(ports | options)))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        assert server.started.wait(20)
+        yield server
+    finally:
+        server.stop()
+        thread.join(20)
+
+
+def wait_until(done: Callable[[], Any], timeout_s: float = 10.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def a_run(count: int, ago_s: int = 86_400) -> list[Any]:
+    """Events of a day ago that were live then: a training, checkpoints, workers, a late one."""
+    start = time.time_ns() - ago_s * SECOND
+    kinds = ("training_step", "checkpoint_saved", "worker_heartbeat", "job_started", "job_failed")
+    events = []
+    for number in range(1, count + 1):
+        kind = kinds[number % len(kinds)]
+        moment = start + number * SECOND // 10
+        details = {"step": number, "loss": 1 / number, "worker_id": f"w{number % 3}"}
+        details |= {"job_id": f"j{number}", "path": f"ckpt/{number}"}
+        channel, severity = realm_telemetry.KIND_METADATA.get(kind, ("jobs", "info"))
+        arrival = moment + (2 * LATE_AFTER_NS if number % 50 == 0 else 5_000_000)
+        events.append(
+            make_event(
+                number,
+                kind=kind,
+                channel=channel,
+                severity=severity,
+                details=details,
+                time_unix_nano=moment,
+                run_id="r7",
+                observed_unix_nano=arrival,
+            )
+        )
+    return events
+
+
+def original(home: Home, events: list[Any]) -> None:
+    """A log in which these events arrived when they say."""
+    home.register()
+    home.store(events)
+    with LogWriter(home.log) as writer, writer.transaction() as connection:
+        connection.executemany(
+            "UPDATE battle_log SET observed_unix_nano = ? WHERE event_id IS NOT NULL AND id = ?",
+            [(event.observed_unix_nano, place) for place, event in enumerate(events, 1)],
+        )
+
+
+PAGES = (
+    "/api/events?limit=1000",
+    "/api/events?channel=jobs&severity=error",
+    "/api/battle_log?limit=1000",
+    "/api/battle_log/channels",
+    "/api/battle_log/summary?by=run,kind&since=30d",
+)
+
+
+def pages(server: RealmServer) -> dict[str, Any]:
+    with httpx.Client(base_url=server.url, timeout=20) as client:
+        return {page: client.get(page).json() for page in PAGES}
+
+
+def dump(home: Home) -> bytes:
+    """The folded state with all its stamps; only the cursor may differ between two logs."""
+    with LogReader(home.log) as reader:
+        state: RealmState = rebuild(reader)
+    state.cursor = 0
+    return state.dump()
+
+
+def test_a_second_service_shows_the_same_and_keeps_showing_it(home: Home, elsewhere: Home) -> None:
+    original(home, a_run(400))
+    with serving(home) as first, serving(elsewhere) as second:
+        report = replay_events(to=second.url)
+        assert (report.events, report.stored, report.same_log) == (400, 400, False)
+        wait_until(lambda: len(pages(second)[PAGES[0]]["events"]) > 100)
+        wait_until(lambda: pages(second) == pages(first))
+        assert pages(first)[PAGES[0]]["events"]
+        states = [server_state(server) for server in (first, second)]
+        assert states[0] == states[1]
+        assert states[0]["workers"]["w0"]["last_heartbeat"] is not None
+    assert dump(elsewhere) == dump(home)
+    assert elsewhere.events() == home.events()
+    assert elsewhere.resources()[PRODUCER] == RESOURCE
+    with serving(home) as first, serving(elsewhere) as restarted:
+        assert pages(restarted) == pages(first)
+
+
+def server_state(server: RealmServer) -> dict[str, Any]:
+    """The state without what is counted to the present."""
+    with RealmClient(server.url) as client:
+        state: dict[str, Any] = client.state()["state"]
+    return without_ages(state)
+
+
+def without_ages(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: without_ages(each) for name, each in value.items() if name != "age_s"}
+    return [without_ages(each) for each in value] if isinstance(value, list) else value
+
+
+def test_a_second_replay_stores_nothing(home: Home, elsewhere: Home) -> None:
+    original(home, a_run(120))
+    with serving(elsewhere) as second:
+        replay_events(to=second.url)
+        report = replay_events(to=second.url)
+        assert (report.stored, report.already) == (0, 120)
+    assert len(elsewhere.events()) == 120
+
+
+def test_only_what_the_filters_want_is_replayed(home: Home, elsewhere: Home) -> None:
+    original(home, a_run(100))
+    with serving(elsewhere) as second:
+        report = replay_events(since="2d", to=second.url, kind="job_failed", run="r7")
+        assert report.stored == 20
+        assert replay_events(until="3d", to=second.url).events == 0
+    assert {event.kind for event in elsewhere.events()} == {"job_failed"}
+
+
+def test_the_service_of_this_log_shows_late_events_again_and_stores_none(home: Home) -> None:
+    home.store([make_event(number) for number in range(1, 81)])
+    before = home.events()
+    with serving(home) as server, httpx.Client(base_url=server.url, timeout=20) as client:
+        assert client.get("/api/events").json()["events"] == []
+        state = server_state(server)
+        report = realm_telemetry.replay_events(since="2025-11-29T00:00:41Z", to=server.url)
+        assert (report.same_log, report.stored, report.already) == (True, 0, 40)
+        shown = client.get("/api/events").json()["events"]
+        assert [event["number"] for event in shown] == list(range(80, 40, -1))
+        realm_telemetry.replay_events(to=server.url)
+        shown = client.get("/api/events").json()["events"]
+        assert [event["number"] for event in shown] == list(range(80, 30, -1))
+        assert server_state(server) == state
+    assert home.events() == before
+
+
+def test_streams_get_what_is_shown_again_without_an_id(home: Home) -> None:
+    home.store([make_event(number) for number in range(1, 4)])
+    with (
+        serving(home) as server,
+        httpx.stream("GET", f"{server.url}/api/events/stream", timeout=20) as stream,
+    ):
+        lines = stream.iter_lines()
+        assert any(line == "event: snapshot" for line in lines)
+        replay_events(to=server.url)
+        found = []
+        name = sent_id = None
+        for line in lines:
+            if line.startswith("event: "):
+                name = line.removeprefix("event: ")
+            elif line.startswith("id: "):
+                sent_id = line
+            elif line.startswith("data: ") and name == "event":
+                found.append((sent_id, json.loads(line.removeprefix("data: "))))
+            elif not line:
+                name = sent_id = None
+            if len(found) == 3:
+                break
+    assert [(each[0], each[1]["number"]) for each in found] == [(None, 1), (None, 2), (None, 3)]
+    assert all(each[1]["replayed"] for each in found)
+
+
+def test_kinds_that_somebody_registered_come_along(home: Home, elsewhere: Home) -> None:
+    from realm_telemetry.catalog import KindSpec
+
+    kind = KindSpec("beat_of_a_drum", "debug", "info", "Drum {n}", True)
+    with LogWriter(home.log) as writer:
+        writer.register_kind(kind)
+    home.store([make_event(1, kind="beat_of_a_drum", channel="debug")])
+    with serving(elsewhere) as second:
+        replay_events(to=second.url)
+    with LogReader(elsewhere.log) as reader:
+        assert reader.kinds() == [kind]
+
+
+def test_what_a_service_knows_of_a_producer_stays(home: Home, elsewhere: Home) -> None:
+    original(home, a_run(10))
+    elsewhere.register(resource={"service.name": "known"})
+    with serving(elsewhere) as second:
+        replay_events(to=second.url)
+    assert elsewhere.resources()[PRODUCER] == {"service.name": "known"}
+
+
+def test_a_word_that_no_event_has_is_rejected_and_told(home: Home, elsewhere: Home) -> None:
+    home.store([make_event(1), make_event(2, channel="arena")])
+    with serving(elsewhere) as second:
+        report = replay_events(to=second.url)
+        assert (report.stored, report.rejected) == (1, 1)
+        assert "channel must be one of" in report.reason
+        told = home.run("replay", "--to", second.url)
+    assert told.returncode == 1
+    assert "1 event rejected, the first: channel" in told.stdout
+
+
+def test_a_replay_and_ordinary_batches_do_not_mix(elsewhere: Home) -> None:
+    """Both may wait for the same commit; only the one keeps what it brings."""
+    long_ago = time.time_ns() - 10**15
+    mine = [make_event(n, time_unix_nano=long_ago, observed_unix_nano=long_ago) for n in (1, 2)]
+    with serving(elsewhere) as server, httpx.Client(base_url=server.url, timeout=20) as client:
+        headers = {"content-type": "application/x-protobuf"}
+        threads = [
+            threading.Thread(
+                target=client.post,
+                args=("/api/v1/events",),
+                kwargs={
+                    "content": encode_batch([mine[n % 2 and 1]] if n < 2 else []),
+                    "headers": headers,
+                    "params": {"replay": "true" if n % 2 else "false"},
+                },
+            )
+            for n in range(20)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    late = {event.number: event.late for event in elsewhere.events()}
+    assert late == {1: True, 2: False}
+
+
+def test_without_a_service_the_command_says_what_to_do(home: Home) -> None:
+    home.store([make_event(1)])
+    told = home.run("replay", "--since", "24h")
+    assert told.returncode == 1
+    assert "realm serve" in told.stderr
+    with pytest.raises(ServiceUnreachableError):
+        replay_events(to="http://127.0.0.1:9")
+
+
+class Time:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.slept: list[float] = []
+
+    def clock(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(round(seconds, 6))
+        self.now_s += seconds
+
+
+def steps_at(*seconds: float) -> list[Step]:
+    rows = [
+        Exported(make_event(n, time_unix_nano=round(at * SECOND)), n, {})
+        for n, at in enumerate(seconds, 1)
+    ]
+    return [Step(rows[:2], 0.5), Step(rows[2:], 1.0)]
+
+
+def test_a_speed_keeps_the_time_between_events() -> None:
+    time_of = Time()
+    told = list(paced(steps_at(0, 1, 3, 3.001, 2), 10.0, sleep=time_of.sleep, clock=time_of.clock))
+    assert time_of.slept == [0.1, 0.2]
+    assert [[row.cursor for row in step.rows] for step in told] == [[1], [2], [3, 4, 5]]
+
+
+def test_a_silence_is_cut_and_no_speed_waits_for_nothing() -> None:
+    time_of = Time()
+    list(paced(steps_at(0, 90_000), 1.0, sleep=time_of.sleep, clock=time_of.clock))
+    assert time_of.slept == [LONGEST_SILENCE_S]
+    list(paced(steps_at(0, 90_000), None, sleep=time_of.sleep, clock=time_of.clock))
+    assert time_of.slept == [LONGEST_SILENCE_S]
+
+
+def test_a_busy_service_is_asked_again() -> None:
+    waited: list[float] = []
+    answers: list[Any] = [
+        ServiceError(429, "ingest_full", "", "", 3.0),
+        ServiceError(503, "not_ready", "", ""),
+        {"accepted": 1},
+    ]
+
+    def ask() -> dict[str, Any]:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return dict(answer)
+
+    assert patiently(ask, waited.append) == {"accepted": 1}
+    assert waited == [3.0, 1.0]
+    answers[:] = [ServiceError(400, "malformed", "", "")]
+    with pytest.raises(ServiceError):
+        patiently(ask, waited.append)
+
+
+def settings_of(home: Home) -> Any:
+    return load_settings({"home": home.path})
+
+
+def test_an_exporter_is_set_back_and_never_forward(home: Home) -> None:
+    home.store([make_event(number) for number in range(1, 101)])
+    with LogWriter(home.log) as writer:
+        writer.save_cursor("p1", "jsonl", 100)
+        writer.save_cursor("p2", "jsonl", 20)
+    moved = set_back_exporter(settings_of(home), "jsonl", make_event(51).time_unix_nano)
+    assert [(each.pipeline, each.stood, each.stands) for each in moved] == [
+        ("p1", 100, 50),
+        ("p2", 20, 20),
+    ]
+    with LogReader(home.log) as reader:
+        assert reader.cursors("p1") == {"jsonl": 50}
+        assert reader.cursors("p2") == {"jsonl": 20}
+    with pytest.raises(ConfigError, match="There are jsonl"):
+        set_back_exporter(settings_of(home), "carrier_pigeon", 0)
+
+
+def test_the_command_takes_no_other_filter_for_an_exporter(home: Home) -> None:
+    home.store([make_event(1)])
+    with LogWriter(home.log) as writer:
+        writer.save_cursor("p1", "jsonl", 1)
+    wrong = home.run("replay", "--since", "7d", "--kind", "note", "--speed", "2", "--to", "jsonl")
+    assert wrong.returncode == 2
+    assert "--kind, --speed is for a service only" in wrong.stderr
+    assert home.run("replay", "--to", "jsonl").returncode == 2
+    assert "neither a number" in home.run("replay", "--speed", "fast").stderr
+    told = home.run("replay", "--since", "2025-11-29", "--to", "jsonl")
+    assert "jsonl, pipeline p1: back from cursor 1 to 0, 1 row to deliver again" in told.stdout
+
+
+def test_a_shipper_at_work_delivers_again_what_is_asked_for(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real producer with its shipper, and an exporter that writes a file."""
+    lines = tmp_path / "out.jsonl"
+    realm_telemetry.configure(
+        service_name="lab",
+        home=home.path,
+        exporters=("battle_log", "jsonl"),
+        options={"jsonl": {"path": str(lines), "format": "event"}},
+        shipper="thread",
+    )
+    try:
+        for step in range(5):
+            realm_telemetry.note(f"Note {step}")
+        assert realm_telemetry.flush(10.0)
+        assert count(lines) == 5
+        lines.unlink()
+        (moved,) = set_back_exporter(settings_of(home), "jsonl", time.time_ns() - 3600 * SECOND)
+        assert moved.stands == 0
+        wait_until(lambda: count(lines) == 5)
+        realm_telemetry.note("One more")
+        assert realm_telemetry.flush(10.0)
+        assert count(lines) == 6
+    finally:
+        realm_telemetry.shutdown()
+
+
+def count(path: Path) -> int:
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def test_importing_the_package_brings_no_reading_side() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, realm_telemetry; realm_telemetry.replay_events;"
+        "sys.exit(any(name in sys.modules for name in ('httpx', 'realm_telemetry.history')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_nothing_of_a_replay_is_news_to_the_services_exporters(home: Home, elsewhere: Home) -> None:
+    from realm_telemetry.shipper.deliveries import WholeLog
+
+    original(home, a_run(20))
+    elsewhere.register()
+    elsewhere.store([replace(make_event(900), time_unix_nano=time.time_ns())])
+    with serving(elsewhere) as second:
+        replay_events(to=second.url)
+    whole = WholeLog(elsewhere.log)
+    rows, end = whole.after(0, 100)
+    whole.close()
+    assert [row.event.number for row in rows] == [900]
+    assert end == 21

@@ -32,7 +32,8 @@ pages: | $(BIN)/python    ## Build War Room and Battle Log, if their sources hav
 	@$(BIN)/python $(WEB)/build.py
 
 test: $(VENV)/.dev pages  ## All tests but the long ones, under 10 minutes on 2 cores
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not long and not alone'
+	$(BIN)/python -m pytest -m 'alone and not long'
 
 test-long: $(VENV)/.dev pages ## Hundred-round crash tests and million-row tests
 	$(BIN)/python -m pytest -m long --timeout 1200

@@ -21,6 +21,8 @@ from realm_telemetry.event import Event
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.reader import LogReader
 
+pytestmark = pytest.mark.alone
+
 CAMPAIGN = "digits-001"
 ANY_PORTS = Ports(0, 0, 0)
 SERVICE = "serve"

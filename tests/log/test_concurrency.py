@@ -18,6 +18,8 @@ from realm_telemetry.log.lock import WriterLock
 
 from .conftest import NOW, OLDER_INSERT, SECOND, make_event, older_row
 
+pytestmark = pytest.mark.alone
+
 _SPAWN = multiprocessing.get_context("spawn")
 
 

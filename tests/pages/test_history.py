@@ -13,6 +13,8 @@ from playwright.sync_api import Browser, Page
 from .conftest import Lab, note
 from .watching import rows, total, until
 
+pytestmark = pytest.mark.alone
+
 SEVERITIES = ("info", "success", "warning", "error")
 
 

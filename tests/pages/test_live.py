@@ -8,6 +8,8 @@ from playwright.sync_api import BrowserContext, Page
 from .conftest import Lab, note
 from .watching import TASKS, WATCH, pill, rows, until
 
+pytestmark = pytest.mark.alone
+
 
 def test_the_last_fifty_events_are_there_within_a_second(lab: Lab, page: Page) -> None:
     """From asking for the page to its painted rows."""

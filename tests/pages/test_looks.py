@@ -11,6 +11,8 @@ from playwright.sync_api import Browser, Page
 from .conftest import SCREENSHOTS, Lab, environment, note
 from .watching import axe_findings, no_sideways_scroll
 
+pytestmark = pytest.mark.alone
+
 AXE = Path(__file__).parents[2] / "realm_telemetry/service/web/node_modules/axe-core/axe.min.js"
 PATHS = {"war-room": "/", "battle-log": "/battle-log"}
 

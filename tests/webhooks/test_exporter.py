@@ -185,6 +185,7 @@ def test_what_a_receiver_refuses_is_dead_at_once_and_holds_up_nothing(
     ]
 
 
+@pytest.mark.alone
 def test_a_target_that_hangs_delays_no_other(
     receiver: Receiver, other: Receiver, make: Maker
 ) -> None:

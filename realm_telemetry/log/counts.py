@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from realm_telemetry.log.conditions import TRUE, both, one_of, residual, within
+from realm_telemetry.log.conditions import COLUMNS, TRUE, asks_for, both, named, residual, within
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.paths import (
+    COUNTED,
     OLDEST,
     Bounds,
     Group,
@@ -28,8 +29,9 @@ _WINDOW: Final = {True: 20_000, False: 2_000}
 
 def are_exact(filters: Filters) -> bool:
     """Whether counts of these filters are always exact: channel, severity, kind and time only."""
-    other = ("heroes", "campaigns", "runs", "producers", "has", "has_not", "q")
-    return not any(getattr(filters, field) for field in other)
+    return not (filters.has or filters.has_not or filters.q) and all(
+        field in COUNTED or not asks_for(filters, field) for field in COLUMNS
+    )
 
 
 def total(
@@ -86,12 +88,7 @@ def _stored(
     when: str,
     params: Sequence[object],
 ) -> Counter[str]:
-    fields = (
-        ("channel", filters.channels),
-        ("severity", filters.severities),
-        ("kind", filters.kinds),
-    )
-    condition = both([one_of(column, values) for column, values in fields if values])
+    condition = named(filters, COUNTED)
     rows = connection.execute(
         f"SELECT severity, sum(happened - gone) FROM {table}"
         f" WHERE {when} AND {condition.sql} GROUP BY severity",

@@ -29,6 +29,7 @@ class InvalidFilterError(ValueError):
 class Filters(msgspec.Struct, frozen=True, kw_only=True):
     """Which events are wanted; an empty field wants all.
 
+    not_*: names that must not fit; an event that has none is wanted.
     since_unix_nano: at or after. until_unix_nano: before.
     q: words that must all occur. has, has_not: details that must, or must not, have a value.
     limit: the most rows of one page. cursor: where the page before ended.
@@ -41,6 +42,13 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     campaigns: tuple[str, ...] = ()
     runs: tuple[str, ...] = ()
     producers: tuple[str, ...] = ()
+    not_channels: tuple[str, ...] = ()
+    not_kinds: tuple[str, ...] = ()
+    not_severities: tuple[str, ...] = ()
+    not_heroes: tuple[str, ...] = ()
+    not_campaigns: tuple[str, ...] = ()
+    not_runs: tuple[str, ...] = ()
+    not_producers: tuple[str, ...] = ()
     since_unix_nano: int | None = None
     until_unix_nano: int | None = None
     q: str = ""
@@ -62,14 +70,18 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
 
     def _matches_names(self, event: Event) -> bool:
         return (
-            (not self.channels or event.channel in self.channels)
-            and (not self.kinds or event.kind in self.kinds)
-            and (not self.severities or event.severity in self.severities)
-            and (not self.heroes or event.hero_id in self.heroes)
-            and (not self.campaigns or event.campaign_id in self.campaigns)
-            and (not self.runs or event.run_id in self.runs)
-            and (not self.producers or event.producer in self.producers)
+            _fits(event.channel, self.channels, self.not_channels)
+            and _fits(event.kind, self.kinds, self.not_kinds)
+            and _fits(event.severity, self.severities, self.not_severities)
+            and _fits(event.hero_id, self.heroes, self.not_heroes)
+            and _fits(event.campaign_id, self.campaigns, self.not_campaigns)
+            and _fits(event.run_id, self.runs, self.not_runs)
+            and _fits(event.producer, self.producers, self.not_producers)
         )
+
+
+def _fits(name: str | None, wanted: tuple[str, ...], unwanted: tuple[str, ...]) -> bool:
+    return (not wanted or name in wanted) and name not in unwanted
 
 
 Params = Mapping[str, str | Sequence[str]]
@@ -99,7 +111,10 @@ def parse_filters(params: Params, *, now_ns: Callable[[], int] = time.time_ns) -
         known = _ALIASES.get(name, name)
         if known in _LISTS:
             field, allowed = _LISTS[known]
-            fields[field] = fields.get(field, ()) + _names(name, values, allowed)
+            for target, names in zip(
+                (field, f"not_{field}"), _names(name, values, allowed), strict=True
+            ):
+                fields[target] = fields.get(target, ()) + names
         elif known in ("has", "not"):
             fields["has" if known == "has" else "has_not"] = _has(name, values)
         elif known in FILTER_PARAMETERS:
@@ -113,9 +128,14 @@ def parse_filters(params: Params, *, now_ns: Callable[[], int] = time.time_ns) -
 def to_params(filters: Filters) -> dict[str, list[str]]:
     """Write filters as query parameters; `parse_filters` reads the same filters back."""
     params: dict[str, list[str]] = {
-        name: list(values)
+        name: names
         for name, (field, _) in _LISTS.items()
-        if (values := getattr(filters, field))
+        if (
+            names := [
+                *getattr(filters, field),
+                *(f"!{unwanted}" for unwanted in getattr(filters, f"not_{field}")),
+            ]
+        )
     }
     for name, nanos in (("since", filters.since_unix_nano), ("until", filters.until_unix_nano)):
         if nanos is not None:
@@ -134,17 +154,24 @@ def to_params(filters: Filters) -> dict[str, list[str]]:
     return params
 
 
-def _names(parameter: str, values: list[str], allowed: tuple[str, ...]) -> tuple[str, ...]:
-    names = [name for value in values for part in value.split(",") if (name := part.strip())]
-    if parameter == "producer":
-        names = [name.lower() for name in names]
-    for name in names:
+def _names(
+    parameter: str, values: list[str], allowed: tuple[str, ...]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names wanted, and those not wanted: `!debug`."""
+    parts = [part.strip() for value in values for part in value.split(",")]
+    names = [part.lower() for part in parts] if parameter == "producer" else parts
+    wanted = [name for name in names if name and not name.startswith("!")]
+    unwanted = [name[1:].strip() for name in names if name.startswith("!")]
+    for name in (*wanted, *unwanted):
+        if not name:
+            hint = f"Write {parameter}=!name to leave out what has this name"
+            raise InvalidFilterError(parameter, "there is no name after the !", hint)
         if allowed and name not in allowed:
             hint = f"{_nearest(name, allowed)}Known are {', '.join(allowed)}"
             raise InvalidFilterError(
                 parameter, f"there is no {parameter.rstrip('s')} {name!r}", hint
             )
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(wanted)), tuple(dict.fromkeys(unwanted))
 
 
 def _has(parameter: Literal["has", "not"] | str, values: list[str]) -> tuple[Has, ...]:

@@ -1,7 +1,7 @@
 """Filters over details: `path:value`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -10,7 +10,6 @@ import msgspec
 _SEGMENT: Final = re.compile(r"[^\"\\\x00-\x1f\x7f:]+")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _MAX_PATH: Final = 256
-_MISSING: Final = object()
 
 
 class InvalidHasError(ValueError):
@@ -20,7 +19,8 @@ class InvalidHasError(ValueError):
 class Has(msgspec.Struct, frozen=True):
     """A detail with a value.
 
-    path: keys joined by dots; a key that itself holds the dots is found as well.
+    path: keys joined by dots; a key that itself holds the dots is found as well. If there
+        is a list on the way, or at its end, any of the list's entries will do.
     value: text. It equals a string of the same text, a number of the same value, and
         true, false and null.
     """
@@ -46,13 +46,9 @@ class Has(msgspec.Struct, frozen=True):
         """Whether the details have the value at the path."""
         return any(
             _equals(found, self.value)
-            for keys in self._keys()
-            if (found := _look_up(details, keys)) is not _MISSING
+            for keys in self.key_lists()
+            for found in _look_up(details, keys)
         )
-
-    def json_paths(self) -> list[str]:
-        """The places to look at, as SQLite JSON paths."""
-        return ["$" + "".join(f'."{key}"' for key in keys) for keys in self._keys()]
 
     def json_texts(self) -> list[str]:
         """What the JSON text of an equal value that is not a string may be."""
@@ -60,17 +56,23 @@ class Has(msgspec.Struct, frozen=True):
             return [self.value]
         return [msgspec.json.encode(number).decode() for number in _numbers(self.value)]
 
-    def _keys(self) -> list[list[str]]:
+    def key_lists(self) -> list[list[str]]:
+        """The places to look at: the path as a single key, and cut at its dots."""
         nested = self.path.split(".")
         return [[self.path], nested] if len(nested) > 1 else [nested]
 
 
-def _look_up(details: Any, keys: list[str]) -> Any:
-    for key in keys:
-        if not isinstance(details, Mapping) or key not in details:
-            return _MISSING
-        details = details[key]
-    return details
+def _look_up(value: Any, keys: list[str], *, through_list: bool = True) -> Iterator[Any]:
+    """What keys lead to, through one list at the most."""
+    for depth, key in enumerate(keys, 1):
+        if not isinstance(value, Mapping) or key not in value:
+            return
+        value = value[key]
+        if through_list and isinstance(value, list | tuple):
+            for entry in value:
+                yield from _look_up(entry, keys[depth:], through_list=False)
+            return
+    yield value
 
 
 def _equals(found: Any, text: str) -> bool:

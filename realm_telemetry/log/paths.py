@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from realm_telemetry.log.conditions import Condition
+from realm_telemetry.log.conditions import Condition, asks_for, named
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.schema import (
     CAMPAIGN_INDEX,
@@ -56,7 +56,9 @@ class Bounds(msgspec.Struct, frozen=True):
 
 TIME_PATH: Final = Path(TIME_INDEX, (), ((),), frozenset())
 
-_COUNTED: Final = ("kinds", "channels", "severities")
+COUNTED: Final = ("kinds", "channels", "severities")
+"""The filters that totals and hourly counts can answer."""
+
 _SINGLE: Final = (
     ("runs", "run_id", RUN_INDEX),
     ("campaigns", "campaign_id", CAMPAIGN_INDEX),
@@ -73,9 +75,10 @@ def paths_for(connection: sqlite3.Connection, filters: Filters) -> list[Path]:
             tuple(
                 (value, *combination)
                 for value in dict.fromkeys(values)
+                if value not in getattr(filters, f"not_{field}")
                 for combination in _combinations(connection, filters)
             ),
-            frozenset({field, *_COUNTED}),
+            frozenset({field, *COUNTED}),
         )
         for field, column, index in _SINGLE
         if (values := getattr(filters, field))
@@ -85,7 +88,7 @@ def paths_for(connection: sqlite3.Connection, filters: Filters) -> list[Path]:
 
 def counted_path(connection: sqlite3.Connection, filters: Filters) -> Path:
     """The path by kind, channel and severity; by time alone if the filters name none of them."""
-    if not any(getattr(filters, field) for field in _COUNTED):
+    if not any(asks_for(filters, field) for field in COUNTED):
         return TIME_PATH
     return kind_path(connection, filters)
 
@@ -96,27 +99,17 @@ def kind_path(connection: sqlite3.Connection, filters: Filters) -> Path:
         KIND_INDEX,
         ("kind", "channel", "severity"),
         tuple(_combinations(connection, filters)),
-        frozenset(_COUNTED),
+        frozenset(COUNTED),
     )
 
 
 def _combinations(connection: sqlite3.Connection, filters: Filters) -> list[tuple[str, str, str]]:
     """Kind, channel and severity of all rows that the filters can want; a few dozen."""
-    named = {
-        column: values
-        for column, values in (
-            ("kind", filters.kinds),
-            ("channel", filters.channels),
-            ("severity", filters.severities),
-        )
-        if values
-    }
-    conditions = "".join(
-        f" AND {column} IN ({', '.join('?' * len(values))})" for column, values in named.items()
-    )
+    condition = named(filters, COUNTED)
     return connection.execute(
-        f"SELECT kind, channel, severity FROM realm_totals WHERE happened > gone{conditions}",
-        [value for values in named.values() for value in values],
+        "SELECT kind, channel, severity FROM realm_totals"
+        f" WHERE happened > gone AND {condition.sql}",
+        condition.params,
     ).fetchall()
 
 

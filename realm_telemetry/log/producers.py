@@ -46,6 +46,7 @@ class Receipt(msgspec.Struct, frozen=True):
     stored: how many of its events the log has taken, whatever retention removed since.
     dropped: refused for want of room; they have no numbers.
     complete: every number from 1 to `emitted` is stored (or needed no row), and none was dropped.
+    clock_offset_ns: what to add to its times to get this host's.
     """
 
     producer: str
@@ -55,6 +56,7 @@ class Receipt(msgspec.Struct, frozen=True):
     dropped: int
     ended: bool
     complete: bool
+    clock_offset_ns: int = 0
 
 
 Skipped = Mapping[str, Iterable[tuple[int, int]]]
@@ -244,7 +246,7 @@ def read_producers(connection: sqlite3.Connection) -> list[ProducerInfo]:
 def read_receipts(connection: sqlite3.Connection) -> list[Receipt]:
     """The receipts of all registered producers."""
     rows = connection.execute(
-        "SELECT producer, pipeline, emitted, stored, dropped, ended, done"
+        "SELECT producer, pipeline, emitted, stored, dropped, ended, done, clock_offset_ns"
         " FROM realm_producers WHERE done != '' ORDER BY producer"
     )
     return [_receipt(*row) for row in rows]
@@ -258,6 +260,9 @@ def _receipt(
     dropped: int,
     ended: int,
     done: str,
+    clock_offset_ns: int,
 ) -> Receipt:
     complete = emitted is not None and not dropped and Ranges.load(done).covers(1, emitted)
-    return Receipt(producer, pipeline, emitted, stored, dropped, bool(ended), complete)
+    return Receipt(
+        producer, pipeline, emitted, stored, dropped, bool(ended), complete, clock_offset_ns
+    )

@@ -81,13 +81,13 @@ def _choice(name: str, choices: list[str], description: str) -> Parameter:
 SINCE: Final = _text("since", "At or after: ISO 8601, a date, 15m, 24h, 7d, or seconds since 1970.")
 UNTIL: Final = _text("until", "Before; in the forms of since.")
 FILTERS: Final = (
-    _text("channel", "Channels, a comma list; channels is an alias."),
-    _text("kind", "Kinds, a comma list."),
-    _text("severity", "Severities, a comma list."),
-    _text("hero", "Hero ids, a comma list."),
-    _text("campaign", "Campaign ids, a comma list."),
-    _text("run", "Run ids, a comma list."),
-    _text("producer", "Producer ids, a comma list."),
+    _text("channel", "Channels, a comma list; !name leaves out; channels is an alias."),
+    _text("kind", "Kinds, a comma list; !name leaves out."),
+    _text("severity", "Severities, a comma list; !name leaves out."),
+    _text("hero", "Hero ids, a comma list; !name leaves out."),
+    _text("campaign", "Campaign ids, a comma list; !name leaves out."),
+    _text("run", "Run ids, a comma list; !name leaves out."),
+    _text("producer", "Producer ids, a comma list; !name leaves out."),
     SINCE,
     UNTIL,
     _text("q", "Words that must all occur; a phrase in double quotes."),

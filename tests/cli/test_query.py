@@ -46,6 +46,9 @@ def test_events_are_printed_newest_first_with_total_and_as_of(filled: Path, invo
         (("--q", "out of memory"), 1),
         (("--has", "step:7"), 1),
         (("--kind", "training_step", "--not", "step:7"), 19),
+        (("--kind", "!training_step"), 10),
+        (("--channel", "training,jobs,!jobs"), 20),
+        (("--hero", "!dio"), 21),
     ],
 )
 def test_every_filter_filters(

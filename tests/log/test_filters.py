@@ -26,9 +26,9 @@ def test_all_parameters_are_understood() -> None:
             "kind": ["job_started", "job_failed, eval_started"],
             "severity": "error",
             "hero": "dio",
-            "campaign": "c1",
-            "run": "r7",
-            "producer": "00112233445566AA",
+            "campaign": "c1,! c2",
+            "run": ["r7", "!r8,!r9"],
+            "producer": "00112233445566AA,!FFFFFFFFFFFFFFFF",
             "since": "15m",
             "until": "now",
             "q": " saved ",
@@ -47,6 +47,9 @@ def test_all_parameters_are_understood() -> None:
         campaigns=("c1",),
         runs=("r7",),
         producers=("00112233445566aa",),
+        not_campaigns=("c2",),
+        not_runs=("r8", "r9"),
+        not_producers=("ffffffffffffffff",),
         since_unix_nano=NOW - 900 * SECOND,
         until_unix_nano=NOW,
         q="saved",
@@ -72,6 +75,8 @@ def test_nothing_asked_for_means_everything() -> None:
     [
         ({"chanel": "jobs"}, "chanel", "Did you mean channel?"),
         ({"severity": "warn"}, "severity", "Did you mean warning?"),
+        ({"severity": "!warn"}, "severity", "Did you mean warning?"),
+        ({"run": "r1,!"}, "run", "run=!name"),
         ({"channels": "trainin"}, "channels", "Did you mean training?"),
         ({"since": "last week"}, "since", "Write 15m"),
         ({"limit": "0"}, "limit", "1 to 1000"),
@@ -126,11 +131,15 @@ _values = st.sampled_from(
 _details_values = st.sampled_from(
     [1, 1.0, 0.1, 1e16, 10**16, True, False, None, "1", "a:b", "", "true", 1.5, 2**53 + 1, [1], {}]
 )
-_details = st.dictionaries(
-    st.sampled_from(["a", "a.b", "c", "d"]),
-    _details_values | st.dictionaries(st.sampled_from(["b", "e"]), _details_values, max_size=2),
-    max_size=3,
+_nested = st.recursive(
+    _details_values,
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["b", "e", "0", '"[1]']), inner, max_size=2)
+    ),
+    max_leaves=4,
 )
+_details = st.dictionaries(st.sampled_from(["a", "a.b", "c", "d"]), _nested, max_size=3)
 _few = {
     "channels": ["jobs", "training"],
     "kinds": ["job_started", "training_step"],
@@ -170,8 +179,9 @@ _times = st.none() | st.integers(-4, 4).map(lambda half: NOW + half * HOUR // 2)
 _filters = st.builds(
     Filters,
     **{  # type: ignore[arg-type]
-        name: st.lists(st.sampled_from(values), max_size=2, unique=True).map(tuple)
+        prefix + name: st.lists(st.sampled_from(values), max_size=size, unique=True).map(tuple)
         for name, values in _few.items()
+        for prefix, size in (("", 2), ("not_", 1))
     },
     since_unix_nano=_times,
     until_unix_nano=_times,
@@ -205,6 +215,50 @@ def test_sql_and_python_want_the_same_events(
             ]
             bars = reader.histogram(filters, 7)
             assert (bars.total, bars.relation) == (len(expected), "eq")
+
+
+@pytest.mark.parametrize(
+    ("has", "found"),
+    [
+        ("tags:warmup", True),
+        ("tags:lr", False),
+        ("steps:3", True),
+        ("steps:3.0", True),
+        ("steps:4", False),
+        ("steps:0.30000000000000004", True),
+        ("steps:0.3", False),
+        ("flags:true", True),
+        ("flags:null", False),
+        ("gpus.name:A100", True),
+        ("gpus.0.name:A100", False),
+        ("run.tags:warmup", True),
+        ("matrix:1", False),
+    ],
+)
+def test_any_entry_of_a_list_will_do(
+    has: str, found: bool, writer: LogWriter, reader: LogReader
+) -> None:
+    details = {
+        "tags": ["cold", "warmup"],
+        "steps": [2, 3, 0.1 + 0.2],
+        "flags": [True],
+        "gpus": [{"name": "H100"}, {"name": "A100"}],
+        "run": {"tags": ["warmup"]},
+        "matrix": [[1]],
+    }
+    event = make_event(1, details=details)
+    writer.append([event])
+    filters = parse_filters({"has": has})
+    assert filters.matches(event) is found
+    assert bool(reader.page(filters).rows) is found
+    assert bool(reader.page(parse_filters({"not": has})).rows) is not found
+
+
+def test_what_has_no_hero_is_not_left_out_with_one(writer: LogWriter, reader: LogReader) -> None:
+    writer.append([make_event(1, hero_id="dio"), make_event(2, hero_id=None)])
+    page = reader.page(parse_filters({"hero": "!dio"}))
+    assert [row.event.number for row in page.rows] == [2]
+    assert (page.total, page.relation) == (1, "eq")
 
 
 @given(_filters)

@@ -19,6 +19,8 @@ FIELDS = {
     "campaigns": ("c1",),
     "runs": ("r1",),
     "producers": ("00112233445566aa",),
+    "not_kinds": ("job_failed",),
+    "not_heroes": ("dio",),
     "since_unix_nano": NOW - 3 * HOUR // 2,
     "until_unix_nano": NOW + 3 * HOUR // 2,
     "has": (Has("step", "3"),),

@@ -99,6 +99,11 @@ def test_a_receipt_of_a_stranger_counts_what_is_there(writer: LogWriter, reader:
     assert receipt(reader).stored == 2
 
 
+def test_a_receipt_says_how_far_its_clock_is_off(writer: LogWriter, reader: LogReader) -> None:
+    writer.register_producer(ProducerInfo(PRODUCER, clock_offset_ns=-3_000_000_000))
+    assert receipt(reader).clock_offset_ns == -3_000_000_000
+
+
 def test_the_loss_of_a_process_is_not_one_of_its_numbers(
     writer: LogWriter, reader: LogReader
 ) -> None:

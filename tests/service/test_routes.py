@@ -195,6 +195,22 @@ def test_the_page_of_routes_shows_the_last_events_and_relative_links(client: htt
     assert "note: Note 3" in text.text
 
 
+def test_a_name_with_an_exclamation_mark_is_left_out_everywhere(client: httpx.Client) -> None:
+    post_notes(client, 1, 2)
+    shape = {"kind": "job_failed", "message": "m", "hero_id": "dio"}
+    client.post("/api/v1/events", json={"events": [shape]})
+    for left_out, wanted in (("kind=!note", {"job_failed"}), ("hero=!dio", {"note"})):
+        listed = client.get(f"/api/battle_log?{left_out}")
+        assert {event["kind"] for event in listed.json()} == wanted
+        assert listed.headers["x-total-relation"] == "eq"
+        live = client.get(f"/api/events?{left_out}").json()["events"]
+        assert {event["kind"] for event in live} == wanted
+        bars = client.get(f"/api/battle_log/histogram?{left_out}").json()
+        assert bars["total"] == len(listed.json()) == int(listed.headers["x-total-count"])
+        exported = client.get(f"/api/battle_log/export?{left_out}").text
+        assert len(exported.splitlines()) == len(listed.json())
+
+
 def test_every_route_is_in_the_openapi_document_and_answers(client: httpx.Client) -> None:
     post_notes(client, 1, 1)
     document = client.get("/openapi.json").json()

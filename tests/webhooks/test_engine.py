@@ -44,6 +44,8 @@ def seconds_of(firings: Sequence[Firing]) -> list[float]:
         ({"kind": "job_failed"}, True),
         ({"kind": ["job_started", "job_failed"]}, True),
         ({"kind": "job_started"}, False),
+        ({"kind": "!job_failed"}, False),
+        ({"kind": ["!job_started"], "severity": "error"}, True),
         ({"channel": "jobs", "severity": "error"}, True),
         ({"severity": ["warning"]}, False),
         ({"has": "job.type:eval"}, True),

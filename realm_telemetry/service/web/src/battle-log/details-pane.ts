@@ -6,6 +6,7 @@ import { formatAge, formatCount, formatTime, timeMs, type Zone } from "../shared
 import type { RealmEvent } from "../stream/types";
 import "./json-tree";
 import { copy } from "./json-tree";
+import { seconds } from "./nanoseconds";
 import type { Query } from "./place";
 import { marked } from "./row-template";
 
@@ -162,10 +163,4 @@ export class RealmDetails extends LitElement {
       </ul>
     </section>`;
   }
-}
-
-/** Nanoseconds as a text of seconds, which the HTTP API takes to the last digit. */
-export function seconds(nanos: string): string {
-  const digits = nanos.padStart(10, "0");
-  return `${digits.slice(0, -9)}.${digits.slice(-9)}`;
 }

@@ -1,0 +1,107 @@
+import { formatTime, timeMs, type Zone } from "../shared/format";
+import type { RealmEvent } from "../stream/types";
+import { type Group, type Item, buildItems } from "./grouping";
+import type { LogPage } from "./log-page";
+import { LogView } from "./log-view";
+import { seconds } from "./nanoseconds";
+import { type Span, apiParams, resolveRange } from "./range";
+
+/** Collapsed routine rows make short lists: so many rows are loaded to fill one by themselves. */
+const MAX_FILL = 3_000;
+
+/** The rows of the page's place: those of the place before stay until the answer is there. */
+export class Results {
+  span: Span = { since: null, until: null };
+  items: readonly Item[] = [];
+  /** What was asked for last; `shown` is what is seen. */
+  view!: LogView;
+  private before: LogView | null = null;
+  private readonly opened = new Set<number>();
+
+  constructor(private readonly page: LogPage) {}
+
+  get shown(): LogView {
+    return this.before ?? this.view;
+  }
+
+  /** Whether the rows are still those of the place before. */
+  get stale(): boolean {
+    return this.before !== null;
+  }
+
+  /** Ask the service for what the place shows. */
+  async ask(): Promise<void> {
+    const { place, live } = this.page;
+    this.span = resolveRange(place.range, new Date(), place.zone);
+    this.view?.stop();
+    this.before = this.view?.state === "ready" ? this.view : null;
+    const view = new LogView(apiParams(place, this.span), place.asOf, () => this.changed(view));
+    this.view = view;
+    live.restart();
+    this.page.requestUpdate();
+    await view.load();
+    live.connectSoon();
+  }
+
+  private changed(view: LogView): void {
+    if (view !== this.view) return;
+    const first = view.state === "ready" && !view.histogram && view.rows.length > 0;
+    if (view.state !== "loading" && this.before) this.turnOver();
+    if (view.state === "ready") this.page.live.caughtUp(view.asOf);
+    this.rebuild();
+    if (first) void this.page.selection.reveal();
+  }
+
+  private turnOver(): void {
+    this.before = null;
+    this.opened.clear();
+    this.page.selection.standAtOpen();
+    this.page.list?.toTop();
+  }
+
+  rebuild(): void {
+    const { rows, complete } = this.shown;
+    const dayOf = dayReader(this.page.place.zone);
+    this.items = buildItems(rows.all, { opened: this.opened, dayOf, complete, days: rows.order === "time" });
+    this.page.requestUpdate();
+  }
+
+  toggleGroup({ members, open }: Group): void {
+    if (!open) this.opened.add(members.at(-1)!.cursor);
+    else for (const event of members) this.opened.delete(event.cursor);
+    this.rebuild();
+  }
+
+  /** The end of what is loaded is near. */
+  readonly nearEnd = (): void => {
+    const { view } = this;
+    if (this.stale || view.state !== "ready" || view.complete || view.full || view.error) return;
+    // Scrolling asks for more; by itself the list only fills the window.
+    if (view.rows.length > MAX_FILL && this.page.list?.atTop) return;
+    void view.more();
+  };
+
+  /** Begin a list where the one that is full ends. */
+  readonly goOn = (): void => {
+    const last = this.shown.rows.all.at(-1);
+    if (!last) return;
+    const until = seconds(last.time_unix_nano);
+    const range = { named: null, since: this.span.since ?? "", until };
+    this.page.go({ ...this.page.place, range, live: false });
+  };
+}
+
+/** The day of an event; writing a date for each of thousands of rows would take longer than drawing. */
+function dayReader(zone: Zone): (event: RealmEvent) => string {
+  const days = new Map<number, string>();
+  return (event) => {
+    // No zone begins its days between two quarters of an hour.
+    const quarter = Math.floor(timeMs(event) / 900_000);
+    let day = days.get(quarter);
+    if (day === undefined) {
+      day = formatTime(new Date(quarter * 900_000), { zone, date: true }).slice(0, 10);
+      days.set(quarter, day);
+    }
+    return day;
+  };
+}

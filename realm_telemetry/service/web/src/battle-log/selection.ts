@@ -1,0 +1,106 @@
+import { ApiError, getJson } from "../shared/api";
+import { timeMs } from "../shared/format";
+import type { RealmEvent } from "../stream/types";
+import type { Item } from "./grouping";
+import type { LogPage } from "./log-page";
+import { EMPTY_QUERY } from "./place";
+
+const AROUND_MS = 5 * 60_000;
+
+/** The row one stands on, and the event whose details are open. */
+export class Selection {
+  event: RealmEvent | null = null;
+  error = "";
+  /** The key of the item one stands on. */
+  current = "";
+
+  constructor(private readonly page: LogPage) {}
+
+  private get items(): readonly Item[] {
+    return this.page.results.items;
+  }
+
+  /** The place names another event, or none. */
+  async select(id: string | null): Promise<void> {
+    this.error = "";
+    if (id) this.current = id;
+    const loaded = id ? this.page.results.view.rows.all.find((event) => event.id === id) : null;
+    // Of one that is not loaded the details come soon: until then those of before stay.
+    if (loaded === undefined) await this.load(id!);
+    else this.event = loaded;
+    this.page.requestUpdate();
+  }
+
+  private async load(id: string): Promise<void> {
+    try {
+      const found = await getJson<RealmEvent>(`api/battle_log/${encodeURIComponent(id)}`);
+      if (this.page.place.event === id) this.event = found;
+    } catch (error) {
+      if (this.page.place.event !== id) return;
+      this.event = null;
+      this.error = error instanceof ApiError ? error.message : String(error);
+    }
+  }
+
+  standAtOpen(): void {
+    this.current = this.page.place.event ?? "";
+  }
+
+  /** Scroll to the row of the open event. */
+  async reveal(): Promise<void> {
+    if (!this.page.place.event) return;
+    await this.page.updateComplete;
+    await this.page.list?.updateComplete;
+    const at = this.items.findIndex((item) => item.key === this.page.place.event);
+    if (at >= 0) this.page.list?.reveal(at);
+  }
+
+  activate(item: Item): void {
+    this.current = item.key;
+    const { event } = this.page.place;
+    if (item.type === "group") this.page.results.toggleGroup(item.group);
+    else if (item.type === "event") this.open(item.event, event !== null && event !== item.event.id);
+  }
+
+  open(event: RealmEvent, replace = false): void {
+    this.page.go({ ...this.page.place, event: event.id }, { replace });
+  }
+
+  enter(): void {
+    const item = this.items.find((one) => one.key === this.current);
+    if (item) this.activate(item);
+  }
+
+  move(by: number): void {
+    const { items } = this;
+    let at = items.findIndex((item) => item.key === this.current);
+    if (at < 0) at = (this.page.list?.firstInView ?? 0) - (by > 0 ? 1 : 0);
+    do at += by;
+    while (items[at]?.type === "day");
+    const item = items[at];
+    if (item) this.stand(item, at);
+  }
+
+  /** Make an item the current one; with the details open they follow. */
+  stand(item: Item, at: number): void {
+    this.current = item.key;
+    this.page.list?.reveal(at);
+    if (this.page.place.event && item.type === "event") this.open(item.event, true);
+    this.page.requestUpdate();
+  }
+
+  /** Close the details; if they are closed, stand nowhere. */
+  readonly close = (): void => {
+    if (this.page.place.event) this.page.go({ ...this.page.place, event: null });
+    else this.current = "";
+    this.page.requestUpdate();
+  };
+
+  /** All that happened around an event, whatever the filters. */
+  around(event: RealmEvent): void {
+    const at = timeMs(event);
+    const iso = (ms: number) => new Date(ms).toISOString();
+    const range = { named: null, since: iso(at - AROUND_MS), until: iso(at + AROUND_MS) };
+    this.page.go({ ...this.page.place, query: EMPTY_QUERY, range, asOf: null, live: false, event: event.id });
+  }
+}

@@ -1,0 +1,55 @@
+import type { ReactiveController } from "lit";
+import { getJson } from "../shared/api";
+import type { ChannelCounts } from "./channel-chips";
+import type { LogPage } from "./log-page";
+import type { ListName } from "./place";
+
+const COUNTS_MS = 60_000;
+const OFFERED = 50;
+const LOOKED_AT = 1_000;
+
+/** What stands beside the rows: counts of the channels, and values that the fields can offer. */
+export class SideData implements ReactiveController {
+  counts: ChannelCounts | null = null;
+  private kinds: readonly string[] = [];
+  private timer: ReturnType<typeof setInterval> | undefined;
+
+  constructor(private readonly page: LogPage) {
+    page.addController(this);
+  }
+
+  hostConnected(): void {
+    this.timer = setInterval(() => void this.loadCounts(), COUNTS_MS);
+  }
+
+  hostDisconnected(): void {
+    clearInterval(this.timer);
+  }
+
+  async load(): Promise<void> {
+    await Promise.all([this.loadCounts(), this.loadKinds()]);
+  }
+
+  private async loadCounts(): Promise<void> {
+    if (document.hidden) return;
+    const ask = getJson<ChannelCounts>("api/battle_log/channels", { since: "24h" });
+    // The page's own query says what is wrong with the service.
+    this.counts = await ask.catch(() => this.counts);
+    this.page.requestUpdate();
+  }
+
+  private async loadKinds(): Promise<void> {
+    const params = { by: "kind", since: "30d" };
+    const rows = await getJson<{ kind: string }[]>("api/battle_log/summary", params).catch(() => []);
+    this.kinds = rows.map((row) => row.kind).sort();
+    this.page.requestUpdate();
+  }
+
+  /** Values to offer, by list: those of the newest rows. */
+  known(): Partial<Record<ListName, readonly string[]>> {
+    const recent = this.page.results.shown.rows.all.slice(0, LOOKED_AT);
+    const of = (field: "run_id" | "hero_id" | "campaign_id" | "producer") =>
+      [...new Set(recent.map((event) => event[field]))].filter((value): value is string => !!value).slice(0, OFFERED);
+    return { kind: this.kinds, run: of("run_id"), hero: of("hero_id"), campaign: of("campaign_id"), producer: of("producer") };
+  }
+}

@@ -1,6 +1,7 @@
 import { html, type TemplateResult } from "lit";
 import { CHANNELS } from "../shared/catalog";
 import { formatCount } from "../shared/format";
+import { leftOut } from "./place";
 
 /** `api/battle_log/channels`. */
 export interface ChannelCounts {
@@ -20,10 +21,10 @@ export function channelChips(
       const channel = counts?.channels[name];
       const count = channel ? formatCount(channel.count) : "–";
       return html`<button
-        class="channel"
+        class="channel ${chosen.includes(leftOut(name)) ? "left-out" : ""}"
         data-testid="channel-${name}"
         aria-pressed=${chosen.includes(name)}
-        aria-label="${look.label}, ${count} in 24 hours"
+        aria-label="${look.label}${chosen.includes(leftOut(name)) ? ", left out" : ""}, ${count} in 24 hours"
         title=${channel?.description ?? look.label}
         @click=${() => toggle(name)}
       >

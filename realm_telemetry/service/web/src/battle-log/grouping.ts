@@ -79,8 +79,9 @@ function addGroup(
   const single = members.length < LEAST_MEMBERS;
   const open = single || (opened.size > 0 && members.some((event) => opened.has(event.cursor)));
   const { kind, producer } = members[0]!;
-  // The oldest member stays the same while newer ones arrive above.
-  const key = `group-${kind}-${producer}-${members.at(-1)!.cursor}`;
+  // The oldest member stays the same while newer ones arrive above; at the end of the list, which
+  // a live tail cuts, there is only one group of them.
+  const key = `group-${kind}-${producer}-${unfinished ? "last" : members.at(-1)!.cursor}`;
   if (!single) items.push({ type: "group", key, group: { kind, members, open, unfinished } });
   if (!open) return;
   for (const event of members) items.push({ type: "event", key: event.id, event, member: !single });

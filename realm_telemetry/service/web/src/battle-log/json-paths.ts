@@ -1,4 +1,5 @@
-import { type Query, type ListName, LISTS, withList } from "./place";
+import { type Query, type ListName, leftOut, wantedOf, withList } from "./place";
+import { wordsOf } from "./words";
 
 export type Path = readonly (string | number)[];
 
@@ -11,12 +12,6 @@ const OWN_FILTER: Readonly<Record<string, ListName>> = {
   campaign_id: "campaign",
   run_id: "run",
   producer: "producer",
-};
-
-/** Lists that are short enough to exclude one by naming the others. */
-const CLOSED: Partial<Record<ListName, readonly string[]>> = {
-  channel: ["training", "checkpoint", "eval", "jobs", "data", "guild", "vault", "system", "debug"],
-  severity: ["error", "warning", "success", "info"],
 };
 
 /** A path as people write it: `details.worker.gpus[0].name`. */
@@ -33,9 +28,12 @@ export function pathText(path: Path): string {
 /** The query with only, or without, events that have this value; null where the API has no filter. */
 export function filteredBy(query: Query, path: Path, value: unknown, keep: boolean): Query | null {
   if (value !== null && typeof value === "object") return null;
+  if (path.length === 1 && path[0] === "message") return keep ? byWords(query, String(value)) : null;
   if (path[0] !== "details") return byField(query, path, value, keep);
-  const keys = path.slice(1);
-  const plain = keys.every((key) => typeof key === "string" && /^[^"\\\p{Cc}:]+$/u.test(key));
+  // Of a list any entry will do, of one list on the way.
+  if (path.filter((key) => typeof key === "number").length > 1) return null;
+  const keys = path.slice(1).filter((key): key is string => typeof key === "string");
+  const plain = keys.every((key) => /^[^"\\\p{Cc}:]+$/u.test(key));
   const name = keys.join(".");
   if (!keys.length || !plain || name.length > 256 || String(value).length > 1_000) return null;
   const condition = `${name}:${value}`;
@@ -45,11 +43,18 @@ export function filteredBy(query: Query, path: Path, value: unknown, keep: boole
     : { ...query, not: [...others(query.not), condition], has: others(query.has) };
 }
 
+/** A message has no filter of its own: its words side by side find it. */
+function byWords(query: Query, message: string): Query | null {
+  const plain = message.length <= 200 && !message.includes('"') && wordsOf(message).length > 0;
+  return plain ? { ...query, q: `"${message.trim()}"` } : null;
+}
+
 function byField(query: Query, path: Path, value: unknown, keep: boolean): Query | null {
   const name = path.length === 1 ? OWN_FILTER[String(path[0])] : undefined;
-  if (!name || !LISTS.includes(name) || typeof value !== "string" || value.includes(",")) return null;
+  // A comma parts names, and `!` before one leaves it out.
+  if (!name || typeof value !== "string" || !value || /^[!\s]|,|\s$/.test(value)) return null;
   if (keep) return withList(query, name, [value]);
-  const chosen = query.lists[name].length ? query.lists[name] : CLOSED[name];
-  const others = (chosen ?? []).filter((one) => one !== value);
-  return others.length ? withList(query, name, others) : null;
+  const others = query.lists[name].filter((one) => one !== value);
+  const named = others.length < query.lists[name].length && wantedOf(others).wanted.length > 0;
+  return withList(query, name, named ? others : [...others, leftOut(value)]);
 }

@@ -1,6 +1,7 @@
 import { ApiError, getJson, getPage, type Page } from "../shared/api";
 import type { RealmEvent } from "../stream/types";
 import type { Histogram } from "./bars";
+import { secondsAfter } from "./nanoseconds";
 import { Rows } from "./rows";
 
 export const FIRST_ROWS = 200;
@@ -130,13 +131,26 @@ export class LogView {
 
   private catchUp(pages: readonly Page[], before: number): void {
     const events = pages.flatMap((page) => page.events);
-    // Between these and the rows from before lie others, or there are too many rows.
-    const afresh = this.apart(pages, before) || this.rows.length + events.length > MAX_LIVE_ROWS;
-    if (afresh) {
+    // Between these and the rows from before lie others; or a search has grown too long, which
+    // goes by arrival and so cannot be cut at a time.
+    const long = this.rows.order === "arrival" && this.rows.length + events.length > MAX_LIVE_ROWS;
+    if (long || this.apart(pages, before)) {
       this.rows.replace(events);
       this.next = pages.at(-1)!.next;
     } else this.rows.add(events);
     this.take(pages[0]!);
+    this.forgetOldest();
+  }
+
+  /** A tail that is followed for hours keeps its newest rows; what is below is asked for again. */
+  private forgetOldest(): void {
+    if (this.rows.length <= MAX_LIVE_ROWS || this.rows.order !== "time") return;
+    this.rows.keepNewest(MAX_LIVE_ROWS);
+    const next = new URLSearchParams(this.params);
+    // Rows of the same nanosecond come a second time, which `Rows` does not mind.
+    next.set("until", secondsAfter(this.rows.all.at(-1)!.time_unix_nano));
+    next.set("as_of", String(this.asOf));
+    this.next = next;
   }
 
   private take(page: Page): void {

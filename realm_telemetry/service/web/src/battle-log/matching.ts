@@ -1,7 +1,7 @@
 import { isRoutine } from "../shared/kinds";
 import { timeMs } from "../shared/format";
 import type { RealmEvent } from "../stream/types";
-import { LISTS, type ListName, type Query } from "./place";
+import { LISTS, type ListName, type Query, wantedOf } from "./place";
 import { type Span, momentMs } from "./range";
 import { containsPhrases, phrasesOf } from "./words";
 
@@ -17,9 +17,10 @@ const FIELDS: Record<ListName, (event: RealmEvent) => string | null> = {
 
 /** Whether the service would answer an event to this query: for events that arrive live. */
 export function matcher(query: Query, span: Span): (event: RealmEvent) => boolean {
-  const names = LISTS.filter((name) => query.lists[name].length).map(
-    (name) => [FIELDS[name], new Set(query.lists[name])] as const,
-  );
+  const names = LISTS.filter((name) => query.lists[name].length).map((name) => {
+    const { wanted, unwanted } = wantedOf(query.lists[name]);
+    return { field: FIELDS[name], wanted: new Set(wanted), unwanted: new Set(unwanted) };
+  });
   const phrases = phrasesOf(query.q);
   const has = query.has.map(parseHas);
   const not = query.not.map(parseHas);
@@ -28,7 +29,7 @@ export function matcher(query: Query, span: Span): (event: RealmEvent) => boolea
   return (event) => {
     const at = timeMs(event);
     return (
-      names.every(([field, wanted]) => wanted.has(field(event) ?? "")) &&
+      names.every(({ field, wanted, unwanted }) => fits(field(event) ?? "", wanted, unwanted)) &&
       at >= from &&
       at < to &&
       has.every((one) => hasDetail(event.details, one)) &&
@@ -37,6 +38,10 @@ export function matcher(query: Query, span: Span): (event: RealmEvent) => boolea
       (!phrases.length || (!isRoutine(event.kind) && containsPhrases(searchText(event), phrases)))
     );
   };
+}
+
+function fits(name: string, wanted: ReadonlySet<string>, unwanted: ReadonlySet<string>): boolean {
+  return (!wanted.size || wanted.has(name)) && !unwanted.has(name);
 }
 
 /** All of an event that full text search looks at. */
@@ -56,16 +61,21 @@ export function parseHas(text: string): Has {
 }
 
 function hasDetail(details: Record<string, unknown>, { path, value }: Has): boolean {
-  return equals(details[path], value) || equals(lookUp(details, path.split(".")), value);
+  const places = [[path], path.split(".")];
+  return places.some((keys) => lookUp(details, keys).some((found) => equals(found, value)));
 }
 
-function lookUp(details: unknown, keys: readonly string[]): unknown {
-  let found = details;
-  for (const key of keys) {
-    if (typeof found !== "object" || found === null || Array.isArray(found)) return undefined;
+/** What keys lead to, through one list at the most, as realm_telemetry/log/has.py has it. */
+function lookUp(from: unknown, keys: readonly string[], throughList = true): unknown[] {
+  let found = from;
+  for (const [at, key] of keys.entries()) {
+    if (typeof found !== "object" || found === null || Array.isArray(found)) return [];
     found = (found as Record<string, unknown>)[key];
+    if (throughList && Array.isArray(found)) {
+      return found.flatMap((entry) => lookUp(entry, keys.slice(at + 1), false));
+    }
   }
-  return found;
+  return [found];
 }
 
 function equals(found: unknown, text: string): boolean {

@@ -4,7 +4,7 @@ import type { Zone } from "../shared/format";
 export const LISTS = ["channel", "severity", "kind", "hero", "campaign", "run", "producer"] as const;
 export type ListName = (typeof LISTS)[number];
 
-/** What is asked for, apart from when. `has` and `not` hold `path:value`. */
+/** What is asked for, apart from when. Names with `!` are left out; `has` and `not` hold `path:value`. */
 export interface Query {
   readonly lists: Readonly<Record<ListName, readonly string[]>>;
   readonly q: string;
@@ -97,11 +97,22 @@ export function withList(query: Query, name: ListName, values: readonly string[]
   return { ...query, lists: { ...query.lists, [name]: [...new Set(values)] } };
 }
 
-/** Add a value to a list, or take it out if it is there. */
+/** Add a value to a list, or take it out if it is there, wanted or left out. */
 export function toggled(query: Query, name: ListName, value: string): Query {
   const values = query.lists[name];
-  const without = values.filter((one) => one !== value);
+  const without = values.filter((one) => one !== value && one !== leftOut(value));
   return withList(query, name, without.length < values.length ? without : [...values, value]);
+}
+
+/** How a list says that a value must not fit. */
+export function leftOut(value: string): string {
+  return `!${value}`;
+}
+
+/** The values of a list that must fit, and those that must not. */
+export function wantedOf(values: readonly string[]): { wanted: string[]; unwanted: string[] } {
+  const wanted = values.filter((value) => !value.startsWith("!"));
+  return { wanted, unwanted: values.filter((value) => value.startsWith("!")).map((value) => value.slice(1).trim()) };
 }
 
 function readQuery(params: URLSearchParams): Query {
@@ -129,7 +140,7 @@ function readRange(params: URLSearchParams): Range {
   return range.since || range.until ? range : DEFAULT_RANGE;
 }
 
-/** Commas and colons need no escape in a query string, and people read addresses. */
+/** Commas, colons and exclamation marks need no escape in a query string, and people read addresses. */
 function readable(params: URLSearchParams): string {
-  return params.toString().replaceAll("%2C", ",").replaceAll("%3A", ":");
+  return params.toString().replaceAll("%2C", ",").replaceAll("%3A", ":").replaceAll("%21", "!");
 }

@@ -1,4 +1,4 @@
-import { type Place, LISTS, withList } from "./place";
+import { type ListName, type Place, type Query, LISTS, leftOut, wantedOf, withList } from "./place";
 import { rangeText } from "./range";
 
 /** One filter, and the place without it. */
@@ -15,9 +15,9 @@ export function removals(place: Place): Removal[] {
     found.push({ label, without: { ...place, query: changed } });
   if (query.q) put(`text: ${query.q}`, { ...query, q: "" });
   for (const name of LISTS) {
-    if (query.lists[name].length) {
-      put(`${name}: ${query.lists[name].join(", ")}`, withList(query, name, []));
-    }
+    const { wanted, unwanted } = wantedOf(query.lists[name]);
+    if (wanted.length) put(`${name}: ${wanted.join(", ")}`, withList(query, name, unwanted.map(leftOut)));
+    for (const value of unwanted) put(`${name} ≠ ${value}`, withoutValue(query, name, leftOut(value)));
   }
   for (const has of query.has) {
     put(has.replace(":", " = "), { ...query, has: query.has.filter((one) => one !== has) });
@@ -26,6 +26,10 @@ export function removals(place: Place): Removal[] {
     put(not.replace(":", " ≠ "), { ...query, not: query.not.filter((one) => one !== not) });
   }
   return found;
+}
+
+function withoutValue(query: Query, name: ListName, value: string): Query {
+  return withList(query, name, query.lists[name].filter((one) => one !== value));
 }
 
 /** The range counts as a filter where nothing matches. */

@@ -67,8 +67,10 @@ export class Results {
   }
 
   toggleGroup({ members, open }: Group): void {
-    if (!open) this.opened.add(members.at(-1)!.cursor);
-    else for (const event of members) this.opened.delete(event.cursor);
+    for (const { cursor } of members) {
+      if (open) this.opened.delete(cursor);
+      else this.opened.add(cursor);
+    }
     this.rebuild();
   }
 

@@ -4,6 +4,7 @@ import { sparkline } from "../shared/sparkline";
 import { formatTime, timeMs, type Zone } from "../shared/format";
 import type { RealmEvent } from "../stream/types";
 import { type Group, type Item, groupCount, groupSeries, groupText } from "./grouping";
+import { detailSnippet } from "./snippet";
 import { highlight } from "./words";
 
 /** Of a message a line shows no more than fits any screen; the details have all of it. */
@@ -29,6 +30,7 @@ export function rowContent(item: Item, look: RowLook): TemplateResult {
 
 function eventRow(event: RealmEvent, look: RowLook): TemplateResult {
   const message = event.message.slice(0, SHOWN_CHARS);
+  const snippet = detailSnippet(event, look.phrases);
   return html`<time class="row-time mono" datetime=${event.timestamp}
       >${formatTime(new Date(timeMs(event)), { zone: look.zone, millis: true })}</time
     >
@@ -36,11 +38,14 @@ function eventRow(event: RealmEvent, look: RowLook): TemplateResult {
     <span class="row-channel" title=${event.channel} aria-hidden="true"
       >${channelIcon(event.channel)}</span
     >
-    <span class="row-kind mono">${event.kind}</span>
+    <span class="row-kind mono">${marked(event.kind, look.phrases)}</span>
     <span class="row-message"
-      >${event.late ? html`<span class="row-late" title="Arrived over a minute after its time">late</span>` : nothing}${marked(message, look.phrases)}</span
+      >${event.late ? html`<span class="row-late" title="Arrived over a minute after its time">late</span>` : nothing}<span
+        class="row-text"
+        >${marked(message, look.phrases)}</span
+      >${snippet === null ? nothing : html`<span class="row-snippet mono" title="In the details">${marked(snippet, look.phrases)}</span>`}</span
     >
-    <span class="row-owner soft">${event.run_id ?? event.hero_id ?? event.source ?? ""}</span>`;
+    <span class="row-owner soft">${marked(event.run_id ?? event.hero_id ?? event.source ?? "", look.phrases)}</span>`;
 }
 
 function groupRow(group: Group, look: RowLook): TemplateResult {

@@ -46,6 +46,11 @@ export class Rows {
     return fresh.length;
   }
 
+  /** Forget all but the first `count`. */
+  keepNewest(count: number): void {
+    for (const event of this.events.splice(count)) this.cursors.delete(event.cursor);
+  }
+
   replace(events: readonly RealmEvent[]): void {
     this.events = [];
     this.cursors.clear();

@@ -1,11 +1,31 @@
+import { formatNumber } from "../shared/format";
+import type { RunCourse } from "./runs";
+import { liveRun, type RunState } from "./state";
+
 const SIZE = 32;
+const CURVE_POINTS = 64;
 const SHOWN_POINTS = 16;
 const ERROR = "#b3261e";
 const PAPER = "#0f1217";
 const CURVE = "#7fb2ff";
 
+export interface Badge {
+  errors: number;
+  loss: string | null;
+  curve: readonly number[];
+}
+
+/** What a tab says of the newest run. */
+export function badgeOf(errors: number, run: RunState | undefined, course: RunCourse | undefined): Badge {
+  const points = course?.points ?? [];
+  const loss = run ? liveRun(run, points.at(-1)).loss : null;
+  const curve = points.slice(-CURVE_POINTS).flatMap((point) => (Number.isFinite(point.loss) ? [point.loss!] : []));
+  const text = typeof loss === "number" ? formatNumber(loss) : typeof loss === "string" ? loss : null;
+  return { errors, loss: text, curve };
+}
+
 /** Title and icon of the tab: errors and loss at a glance, while one works elsewhere. */
-export function showBadge(errors: number, loss: string | null, curve: readonly number[]): void {
+export function showBadge({ errors, loss, curve }: Badge): void {
   const title = titleOf(errors, loss);
   if (document.title === title && document.querySelector("link[rel=icon]")) return;
   document.title = title;

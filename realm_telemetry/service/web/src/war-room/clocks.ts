@@ -22,11 +22,11 @@ export class Clocks {
     if (this.delays.size > 512) this.delays.delete(this.delays.keys().next().value!);
   }
 
-  /** Seconds that a worker's clock is behind (or, negative, ahead); null if it is right or unknown. */
+  /** Seconds that a worker's clock is behind (or, negative, ahead), 0 if it is right; null if unknown. */
   offset(worker: string): number | null {
     const delays = this.delays.get(worker);
     if (!delays) return null;
     const least = Math.min(...delays);
-    return least > BEHIND_S || least < AHEAD_S ? least : null;
+    return least > BEHIND_S || least < AHEAD_S ? least : 0;
   }
 }

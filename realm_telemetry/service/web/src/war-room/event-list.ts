@@ -87,8 +87,16 @@ export class EventList extends LitElement {
     if (this.feed.added !== before) this.arrived();
   }
 
+  /** Go so many rows down, or up, with the keyboard. */
+  walk(by: number): void {
+    const links = [...this.list.querySelectorAll<HTMLElement>(".message")];
+    const at = links.indexOf(document.activeElement as HTMLElement);
+    links[Math.min(Math.max(at + by, 0), links.length - 1)]?.focus();
+  }
+
   /** Let go of what is selected and show the newest. */
   toTop(): void {
+    if (this.contains(document.activeElement)) (document.activeElement as HTMLElement).blur();
     getSelection()?.removeAllRanges();
     this.box.scrollTop = 0;
     this.look();

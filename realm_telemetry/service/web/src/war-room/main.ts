@@ -1,2 +1,3 @@
+import "../shared/page-header";
 import "./event-list";
 import "./room";

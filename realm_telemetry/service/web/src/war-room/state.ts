@@ -93,7 +93,8 @@ export interface Receipt {
   dropped: number;
   ended: boolean;
   complete: boolean;
-  clock_offset_ns?: number;
+  /** What to add to its times to get those of the log's host. */
+  clock_offset_ns: number;
 }
 
 export const getState = () => getJson<StateAnswer>("api/state");

@@ -27,6 +27,15 @@ describe("rows", () => {
     expect(cursors(rows)).toEqual([10, 9, 8, 7, 5, 3]);
   });
 
+  it("keep the newest, and take the others again", () => {
+    const rows = new Rows("time");
+    rows.add([event(9), event(7), event(5)]);
+    rows.keepNewest(2);
+    expect(cursors(rows)).toEqual([9, 7]);
+    expect(rows.add([event(7), event(5)])).toBe(1);
+    expect(cursors(rows)).toEqual([9, 7, 5]);
+  });
+
   it("put a late event where its time is, a hit where it arrived", () => {
     const late = event(11, { time_unix_nano: event(4).time_unix_nano });
     for (const [order, expected] of [["time", [9, 11, 3]], ["arrival", [11, 9, 3]]] as const) {
@@ -66,6 +75,13 @@ describe("grouping", () => {
     const after = buildItems([step(6, 1), step(5, 1), step(4, 2)], { ...options, opened });
     expect(after[1]!.key).toBe(before[1]!.key);
     expect(keys(after)).toEqual(["day", "group", "event", "event", "event"]);
+  });
+
+  it("keeps the key of the last group while its end is cut off", () => {
+    const unfinished = { ...options, complete: false };
+    const [, before] = buildItems([step(5, 1), step(4, 2), step(3, 2)], unfinished);
+    const [, after] = buildItems([step(6, 1), step(5, 1), step(4, 2)], unfinished);
+    expect(after!.key).toBe(before!.key);
   });
 
   it("says that a group may go on below the loaded rows", () => {

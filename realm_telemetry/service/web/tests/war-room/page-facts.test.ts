@@ -7,6 +7,8 @@ import { pillWord } from "../../src/war-room/connection";
 import { cluster, oddText } from "../../src/war-room/graph-marks";
 import { EventRate } from "../../src/war-room/rate";
 import { Refresh } from "../../src/war-room/refresh";
+import type { Receipt } from "../../src/war-room/state";
+import { clockOffset } from "../../src/war-room/workers-panel";
 import { makeEvent } from "../events";
 
 describe("pillWord", () => {
@@ -55,11 +57,22 @@ describe("Clocks", () => {
     return clocks.offset("w1");
   };
   it("takes the least delay, so that a slow way is not a wrong clock", () => {
-    expect(offset(5_000, 4, 3_000)).toBeNull();
+    expect(offset(5_000, 4, 3_000)).toBe(0);
     expect(offset(5_000, 4_004)).toBeCloseTo(4.004);
     expect(offset(-2_000)).toBeCloseTo(-2);
   });
-  it("is unknown before a heartbeat", () => expect(new Clocks().offset("w1")).toBeNull());
+  it("is what the receipt says before a heartbeat", () => {
+    const told = (clock_offset_ns: number, clocks = new Clocks()) => {
+      const receipts = [{ producer: "aa", clock_offset_ns } as Receipt];
+      return clockOffset({ worker_id: "w1", producer: "aa" }, { receipts, clocks });
+    };
+    expect(told(-2e9)).toBe(-2);
+    expect(told(5e7)).toBe(0);
+    expect(told(5e7 + 1)).toBeCloseTo(0.05);
+    const heard = new Clocks();
+    heard.heard(heartbeat(4));
+    expect(told(-2e9, heard)).toBe(0);
+  });
 });
 
 describe("cluster", () => {

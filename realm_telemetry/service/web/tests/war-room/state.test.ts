@@ -3,7 +3,7 @@ import { awayItems } from "../../src/war-room/away";
 import { etaSeconds, liveRun, sumReceipts, workerStatus, type Receipt, type RunState, type WorkerState } from "../../src/war-room/state";
 
 const receipt = (fields: Partial<Receipt>): Receipt => ({
-  producer: "aa", emitted: 10, stored: 10, dropped: 0, ended: true, complete: true, ...fields,
+  producer: "aa", emitted: 10, stored: 10, dropped: 0, ended: true, complete: true, clock_offset_ns: 0, ...fields,
 });
 
 describe("sumReceipts", () => {

@@ -1,0 +1,32 @@
+import { html, type TemplateResult } from "lit";
+import { SEVERITIES, severityMark } from "../shared/catalog";
+import { formatCount, plural } from "../shared/format";
+import { logHref } from "./links";
+import { sumReceipts, type RealmState, type Receipt } from "./state";
+
+/** How many events there are of each severity, each a link to them. */
+export function severityPanel(state: RealmState | undefined): TemplateResult {
+  const counts = state?.system.counts.by_severity ?? {};
+  return html`<section class="severities" aria-label="Events by severity">
+    ${SEVERITIES.map(
+      (look) => html`<a class="severity-count" href=${logHref({ severity: look.name, range: "all" })}>
+        ${severityMark(look.name)} <b>${formatCount(counts[look.name] ?? 0)}</b>
+      </a>`,
+    )}
+  </section>`;
+}
+
+/** Whether all that was emitted is stored; what was dropped is said loudly. */
+export function receiptsLine(receipts: readonly Receipt[]): TemplateResult {
+  const sum = sumReceipts(receipts);
+  const running = sum.open ? ` · ${formatCount(sum.openStored)} more of ${plural(sum.open, "process", "processes")} not ended yet` : "";
+  const told = `${formatCount(sum.emitted)} emitted ${sum.emitted === sum.stored ? "=" : "≠"} ${formatCount(sum.stored)} stored`;
+  if (sum.dropped) {
+    return html`<p class="receipts loud" data-testid="receipts" role="alert">
+      <a href=${logHref({ kind: "events_dropped", range: "all" })}>✕ ${plural(sum.dropped, "event was", "events were")} dropped</a>: ${told}${running}
+    </p>`;
+  }
+  if (!receipts.length) return html`<p class="receipts soft" data-testid="receipts">No producer yet</p>`;
+  const word = sum.complete ? "complete" : `${formatCount(Math.max(0, sum.emitted - sum.stored))} still missing`;
+  return html`<p class="receipts ${sum.complete ? "soft" : "ink-warning"}" data-testid="receipts">${told}, ${word}${running}</p>`;
+}

@@ -1,0 +1,29 @@
+import { describe, expect, it } from "vitest";
+import { detailSnippet } from "../../src/battle-log/snippet";
+import { phrasesOf } from "../../src/battle-log/words";
+import { makeEvent } from "../events";
+
+const EVENT = makeEvent(1, {
+  message: "Job failed",
+  details: { job: { id: "abc", tags: ["cold", "warm up"] }, trace: `${"x ".repeat(200)}needle ${"y ".repeat(200)}` },
+});
+const found = (query: string) => detailSnippet(EVENT, phrasesOf(query));
+
+describe("what a row shows of a hit in the details", () => {
+  it("is nothing if the row has all words", () => {
+    expect(found("job failed")).toBeNull();
+    expect(found("")).toBeNull();
+  });
+
+  it("is the value with its path", () => {
+    expect(found("abc")).toBe("job.id: abc");
+    expect(found('failed "warm up"')).toBe("job.tags[1]: warm up");
+    expect(found('"id abc"')).toBe("job.id: abc");
+  });
+
+  it("is cut around the hit", () => {
+    const text = found("needle")!;
+    expect(text).toMatch(/^trace: …x .*needle y .*…$/);
+    expect(text.length).toBeLessThan(110);
+  });
+});

@@ -1,7 +1,7 @@
 """What every compatibility module does first: set the process up, and open the log to read."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -82,16 +82,21 @@ def _fill(path: Path) -> None:
             pass
 
 
-def newest(path: Path, filters: Filters, limit: int | None) -> list[LogRow]:
-    """Return the newest rows of a log that the filters want, without updates of sections."""
+def newest(
+    path: Path,
+    filters: Filters,
+    limit: int | None,
+    leave_out: Callable[[str], bool] = lambda kind: kind == UPDATES,
+) -> list[LogRow]:
+    """Return the newest rows of a log that the filters want, without some kinds."""
     with open_log(path) as reader:
         most = None if limit is None else max(int(limit), 0)
         if reader is None or most == 0:
             return []
         occurring = reader.occurring_kinds()
-        if UPDATES in occurring and not filters.kinds:
+        if not filters.kinds and any(map(leave_out, occurring)):
             # Asked for by name, because there may be a million updates between two events.
-            names = tuple(kind for kind in occurring if kind != UPDATES)
+            names = tuple(kind for kind in occurring if not leave_out(kind))
             filters = msgspec.structs.replace(filters, kinds=names or ("",))
         if most is None or most > MAX_LIMIT:
             return list(islice(reader.export(filters), most))

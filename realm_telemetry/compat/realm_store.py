@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from realm_telemetry.catalog import CHANNEL_ICONS
+from realm_telemetry.catalog import CHANNEL_ICONS, is_routine
 from realm_telemetry.compat.first_use import (
     UPDATES,
     before_emitting,
@@ -71,8 +71,7 @@ class RealmStore:
 
     def get_events(self, limit: int = 50) -> list[dict[str, Any]]:
         """Return the last events, newest first."""
-        rows = newest(before_reading().log_path, Filters(), limit)
-        return [_shape(row.event) for row in rows]
+        return [_shape(row.event) for row in newest(_log_path(), Filters(), limit)]
 
     def update_training(self, data: Fields = None, **fields: Any) -> None:
         """Merge fields into the section training."""
@@ -103,13 +102,15 @@ class RealmStore:
     def get_state(self) -> dict[str, Any]:
         """Return every section by name, and beside them what `GET /api/state` answers.
 
-        state: the sections once more. events: the last 50. timestamp, schema_version.
+        state: the sections once more. events: the last 50 that are not routine, of which the
+        sections tell. timestamp, schema_version.
         """
         sections = self._fold.sections()
+        last = newest(_log_path(), Filters(), _STATE_EVENTS, is_routine)
         return {
             **sections,
             "state": sections,
-            "events": self.get_events(_STATE_EVENTS),
+            "events": [_shape(row.event) for row in last],
             "timestamp": local_time(time.time_ns()),
             "schema_version": _SCHEMA_VERSION,
         }
@@ -178,6 +179,10 @@ update_queue: Final = _store.update_queue
 update_skills: Final = _store.update_skills
 update_training: Final = _store.update_training
 update_worker: Final = _store.update_worker
+
+
+def _log_path() -> Path:
+    return before_reading().log_path
 
 
 def _shape(event: Event) -> dict[str, Any]:

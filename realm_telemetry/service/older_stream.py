@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 
-from realm_telemetry.catalog import event_to_dict
 from realm_telemetry.event import Event
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.frames import KEEPALIVE, message_frame
@@ -82,10 +81,7 @@ class _Session:
     async def _begin(self) -> None:
         # In one step of the loop: the state holds what the ring has had up to here.
         self._position = self._feed.ring.head
-        shape = state_shape(self._service)
-        seen = self._service.live.last_not_routine(matches=_is_seen)
-        shape["events"] = [event_to_dict(row.event, row.cursor) for row in seen]
-        await self._stream.write(message_frame("init", shape))
+        await self._stream.write(message_frame("init", state_shape(self._service)))
 
     def _events(self) -> bytes:
         ring = self._feed.ring

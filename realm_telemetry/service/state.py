@@ -11,30 +11,29 @@ from realm_telemetry.event import format_time
 from realm_telemetry.service.answers import json_answer
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import ApiError
-from realm_telemetry.service.live import SNAPSHOT_EVENTS
 
 SCHEMA_VERSION: Final = 2
 """Of the older RealmService's answers, whose shapes are kept."""
 
 
 async def get_state(request: Request) -> Response:
-    """All sections, with the last 50 events."""
+    """All sections, with the last 50 events that are not routine."""
     content = state_shape(service_of(request.scope))
     return json_answer(content, headers={"x-cursor": str(content["cursor"])})
 
 
 def state_shape(service: Service) -> dict[str, Any]:
-    """All sections, the last 50 events, and the cursor that the sections are true at.
+    """All sections, the last events, and the cursor that the sections are true at.
 
-    Raises ApiError not_ready.
+    Routine events say what the sections say already, and by the thousand: a loop of `update_*`
+    or of training steps would push out everything else. Raises ApiError not_ready.
     """
     state = service.folding.current
+    last = service.live.last_not_routine()
     now_ns = time.time_ns()
     return {
         "state": state.to_dict(now_ns),
-        "events": [
-            event_to_dict(row.event, row.cursor) for row in service.live.last(SNAPSHOT_EVENTS)
-        ],
+        "events": [event_to_dict(row.event, row.cursor) for row in last],
         "timestamp": format_time(now_ns),
         "schema_version": SCHEMA_VERSION,
         "cursor": state.cursor,

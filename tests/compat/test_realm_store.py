@@ -43,6 +43,15 @@ def test_updates_merge_into_the_sections_they_name(home: Path) -> None:
         assert rebuild(reader).section("training")["loss"] == 1.5
 
 
+def test_the_events_of_the_state_are_pushed_out_by_nothing_that_is_routine() -> None:
+    get_store().emit_event("note", "Lunch")
+    for step in range(60):
+        realm_store.update_training(step=step)
+        realm.training_step(step=step, loss=1.0)
+    assert [event["message"] for event in get_realm_state()["events"]] == ["Lunch"]
+    assert get_store().get_events(1)[0]["kind"] == "training_step"
+
+
 def test_the_state_goes_on_with_what_came_since_and_in_another_home(
     tmp_path: Path,
 ) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import Event
 from realm_telemetry.log import Filters, InvalidFilterError, parse_filters
+from realm_telemetry.log.addresses import redacted
 
 REQUEST: Final = "request"
 """The rule of events that name addresses themselves: `emit(..., webhooks=[url])`."""
@@ -92,16 +93,6 @@ class Config(msgspec.Struct, frozen=True):
     def requested(self, url: str) -> Target:
         """The target that an address asked for at `emit` is."""
         return Target(f"{REQUEST} {redacted(url)}", url, guess_template(url), self.secret)
-
-
-def redacted(url: str) -> str:
-    """An address as it may be shown: scheme and host."""
-    try:
-        parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return "(not an address)"
-    return f"{parts.scheme}://{parts.hostname or '?'}{port}/…"
 
 
 def guess_template(url: str) -> str:

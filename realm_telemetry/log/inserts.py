@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -87,18 +87,23 @@ def add_counts(connection: sqlite3.Connection, rows: list[Row]) -> None:
     )
 
 
-def add_webhooks(connection: sqlite3.Connection, events: Sequence[Event], before: int) -> None:
-    """Keep the addresses that events stored after the cursor `before` ask for."""
-    asked = [event for event in events if event.webhooks]
+def add_webhooks(
+    connection: sqlite3.Connection, events: Sequence[Event], kept: Mapping[str, str], before: int
+) -> None:
+    """Note which addresses events stored after the cursor `before` ask for.
+
+    kept: what the log is to hold of each address, see log.addresses.
+    """
     connection.executemany(
         "INSERT OR IGNORE INTO webhook_requests"
         " SELECT id, ? FROM battle_log WHERE event_id = ? AND id > ?",
         [
             (
-                msgspec.json.encode(event.webhooks).decode(),
+                msgspec.json.encode([kept[url] for url in event.webhooks]).decode(),
                 event_id_bytes(event.producer, event.number),
                 before,
             )
-            for event in asked
+            for event in events
+            if event.webhooks
         ],
     )

@@ -14,6 +14,7 @@ from realm_telemetry.catalog import KindSpec
 from realm_telemetry.errors import LogError
 from realm_telemetry.event import LATE_AFTER_NS, Event, split_event_id
 from realm_telemetry.log import neighbours, tail
+from realm_telemetry.log.addresses import Addresses, addresses_path
 from realm_telemetry.log.connection import explained, open_reader, snapshot
 from realm_telemetry.log.cursors import (
     DeadLetter,
@@ -59,6 +60,7 @@ class LogReader:
     ) -> None:
         self.path = Path(path)
         self._search = SearchIndex(self.path, search_path or self.path.with_name("search.db"))
+        self._addresses = Addresses(addresses_path(self.path))
         self._clock_ns = clock_ns
         self._threads = threading.local()
         self._connections: list[sqlite3.Connection] = []
@@ -176,14 +178,16 @@ class LogReader:
         webhooks: whether events carry the addresses asked for at emit.
         """
         with self._snapshot() as connection:
-            return tail.after(connection, cursor, limit, filters, self.log_id, webhooks)
+            addresses = self._addresses if webhooks else None
+            return tail.after(connection, cursor, limit, filters, self.log_id, addresses)
 
     def follow(
         self, cursor: int, limit: int = 1000, *, pipeline: str, webhooks: bool = False
     ) -> tail.Followed:
         """Rows of one pipeline's producers after a cursor, and how far was looked."""
         with self._snapshot() as connection:
-            return tail.follow(connection, cursor, limit, pipeline, self.log_id, webhooks)
+            addresses = self._addresses if webhooks else None
+            return tail.follow(connection, cursor, limit, pipeline, self.log_id, addresses)
 
     def latest(self, per_group: int = 50) -> list[LogRow]:
         """The newest rows of each channel and severity that did not come late, by arrival."""

@@ -97,6 +97,7 @@ CREATE TABLE realm_totals (
     gone INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (channel, severity, kind)
 ) WITHOUT ROWID""",
+    # urls: a JSON list of what stands for each address, never the address: see log.addresses.
     "webhook_requests": """
 CREATE TABLE webhook_requests (
     cursor INTEGER PRIMARY KEY,

@@ -4,6 +4,7 @@ import sqlite3
 
 import msgspec
 
+from realm_telemetry.log.addresses import Addresses
 from realm_telemetry.log.conditions import both, residual, within
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.inserts import last_cursor
@@ -54,7 +55,7 @@ def after(
     limit: int,
     filters: Filters | None,
     log_id: str,
-    webhooks: bool,
+    addresses: Addresses | None,
 ) -> list[LogRow]:
     """Up to `limit` rows after a cursor that the filters want."""
     filters = filters or Filters()
@@ -62,14 +63,14 @@ def after(
     query = f"SELECT {READ_COLUMNS} FROM battle_log WHERE id > ? AND {condition.sql} ORDER BY id"
     found = connection.execute(query, (cursor, *condition.params))
     if not filters.q:
-        return _events(connection, found.fetchmany(limit), log_id, webhooks)
+        return _events(connection, found.fetchmany(limit), log_id, addresses)
     rows: list[Row] = []
     for row in found:
         if contains_words(to_log_row(row, log_id).event, filters.q):
             rows.append(row)
         if len(rows) == limit:
             break
-    return _events(connection, rows, log_id, webhooks)
+    return _events(connection, rows, log_id, addresses)
 
 
 def follow(
@@ -78,7 +79,7 @@ def follow(
     limit: int,
     pipeline: str,
     log_id: str,
-    webhooks: bool,
+    addresses: Addresses | None,
 ) -> Followed:
     """Up to `limit` rows of a pipeline's producers, from a window of row ids."""
     end = min(cursor + max(_WINDOW, limit), last_cursor(connection))
@@ -88,7 +89,7 @@ def follow(
         (cursor, end, pipeline, limit),
     ).fetchall()
     reached = rows[-1][0] if len(rows) == limit else max(end, cursor)
-    return Followed(_events(connection, rows, log_id, webhooks), reached)
+    return Followed(_events(connection, rows, log_id, addresses), reached)
 
 
 def latest(
@@ -120,23 +121,24 @@ def min_cursor(connection: sqlite3.Connection) -> int:
 
 
 def _events(
-    connection: sqlite3.Connection, rows: list[Row], log_id: str, webhooks: bool
+    connection: sqlite3.Connection, rows: list[Row], log_id: str, addresses: Addresses | None
 ) -> list[LogRow]:
+    """Rows as events, with what they ask for if there is somewhere to look it up."""
     found = [to_log_row(row, log_id) for row in rows]
-    if not webhooks or not found:
+    if addresses is None or not found:
         return found
-    asked = dict(
-        connection.execute(
-            "SELECT cursor, urls FROM webhook_requests WHERE cursor BETWEEN ? AND ?",
-            (found[0].cursor, found[-1].cursor),
-        ).fetchall()
-    )
-    return [_with_webhooks(row, asked.get(row.cursor)) for row in found]
+    asked = connection.execute(
+        "SELECT cursor, urls FROM webhook_requests WHERE cursor BETWEEN ? AND ?",
+        (found[0].cursor, found[-1].cursor),
+    ).fetchall()
+    if not asked:
+        return found
+    urls = {cursor: addresses.find(msgspec.json.decode(kept)) for cursor, kept in asked}
+    return [_with_webhooks(row, urls.get(row.cursor, ())) for row in found]
 
 
-def _with_webhooks(row: LogRow, urls: str | None) -> LogRow:
-    if urls is None:
+def _with_webhooks(row: LogRow, urls: tuple[str, ...]) -> LogRow:
+    if not urls:
         return row
-    addresses = msgspec.json.decode(urls, type=tuple[str, ...])
-    event = msgspec.structs.replace(row.event, webhooks=addresses)
+    event = msgspec.structs.replace(row.event, webhooks=urls)
     return msgspec.structs.replace(row, event=event)

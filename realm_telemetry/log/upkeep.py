@@ -1,4 +1,5 @@
-"""What keeps a log in shape beside the writing: older rows filled in, search, retention.
+"""What keeps a log in shape beside the writing: older rows filled in, search, retention, and
+addresses of webhooks removed that nothing asks for any more.
 
 One small step at a time, by whoever has time between its transactions: a service, or a shipper
 where no service runs. A row of the log says who does it, so that one is enough.
@@ -21,6 +22,7 @@ CLAIM_NS: Final = 60_000_000_000
 _RENEW_NS: Final = 20_000_000_000
 _DAY_NS: Final = 24 * 3600 * 1_000_000_000
 _FOR_EVER: Final = 2**62
+_ADDRESSES_EVERY_NS: Final = 3600 * 1_000_000_000
 
 
 class Upkeep:
@@ -46,12 +48,13 @@ class Upkeep:
         self._interval_s = interval_s
         self._clock_ns = clock_ns
         self._retention: Retention | None = None
+        self._addresses_at_ns = 0
         self._turn = 0
         self._idle = 0
 
     def step(self, writer: LogWriter) -> float:
         """Do one step of the next job; returns seconds until the next."""
-        jobs: tuple[Callable[[LogWriter], bool], ...] = (self._backfill, self._index, self._retain)
+        jobs = (self._backfill, self._index, self._retain, self._forget_addresses)
         more = jobs[self._turn % len(jobs)](writer)
         self._turn += 1
         self._idle = 0 if more else self._idle + 1
@@ -67,6 +70,12 @@ class Upkeep:
         if self._retention is None:
             self._retention = Retention(writer, self._limits, clock_ns=self._clock_ns)
         return self._do_retain(self._retention)
+
+    def _forget_addresses(self, writer: LogWriter) -> bool:
+        if self._clock_ns() >= self._addresses_at_ns:
+            self._addresses_at_ns = self._clock_ns() + _ADDRESSES_EVERY_NS
+            writer.forget_addresses()
+        return False
 
 
 class UpkeepClaim:

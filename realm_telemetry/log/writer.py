@@ -12,6 +12,7 @@ import msgspec
 from realm_telemetry.catalog import KindSpec
 from realm_telemetry.event import Event
 from realm_telemetry.log import cursors, older, producers
+from realm_telemetry.log.addresses import Addresses, addresses_path
 from realm_telemetry.log.connection import explained, open_writer
 from realm_telemetry.log.inserts import (
     add_counts,
@@ -63,6 +64,7 @@ class LogWriter:
         self._clock_ns = clock_ns
         self._connection = open_writer(self.path)
         self._lock = WriterLock(self.path)
+        self._addresses = Addresses(addresses_path(self.path))
         self._known = producers.KnownProducers(self._connection)
         self._schema_version = -1
         try:
@@ -142,6 +144,7 @@ class LogWriter:
         rows = to_rows(events, self._clock_ns(), keep_arrival=keep_arrival)
         runs = runs_of(events)
         offered = len(events)
+        addresses = self._keep_addresses(events)
         with self.transaction() as connection:
             self._known.refresh()
             if pipeline:
@@ -156,7 +159,7 @@ class LogWriter:
             left = runs if len(events) == offered else runs_of(events)
             self._known.add(left, events, skipped)
             add_counts(connection, rows)
-            add_webhooks(connection, events, before)
+            add_webhooks(connection, events, addresses, before)
             last = last_cursor(connection)
         duplicates = offered - stored
         return AppendResult(first if stored else 0, last if stored else 0, stored, duplicates)
@@ -244,6 +247,20 @@ class LogWriter:
         """Fill in older rows, newest first; returns about how many are left. See log.older."""
         with self.transaction(durable=False) as connection:
             return older.backfill_step(connection, max_rows)
+
+    def forget_addresses(self) -> None:
+        """Remove the addresses of webhooks that no event in the log has asked for."""
+        with self._lock, explained(self.path):
+            row = self._connection.execute(
+                "SELECT observed_unix_nano FROM battle_log"
+                " WHERE id = (SELECT min(cursor) FROM webhook_requests)"
+            ).fetchone()
+        self._addresses.forget_unused(row[0] if row else self._clock_ns())
+
+    def _keep_addresses(self, events: Sequence[Event]) -> dict[str, str]:
+        """Save addresses before the rows that name them: a crash between loses no request."""
+        urls = {url for event in events for url in event.webhooks}
+        return self._addresses.keep(urls, self._clock_ns()) if urls else {}
 
     def _register_new(self, runs: Sequence[Run], pipeline: str) -> None:
         for producer in {run.producer for run in runs}:

@@ -23,6 +23,10 @@ _EXTRAS: Final = {
     "numpy": "demo",
     "sklearn": "demo",
     "opentelemetry.exporter": "otlp",
+    "opentelemetry.proto": "otlp",
+    "google.rpc": "otlp",
+    "requests": "otlp",
+    "grpc": "otlp",
 }
 """Modules that an extra of realm-telemetry installs."""
 
@@ -34,6 +38,8 @@ class ExporterContext(msgspec.Struct, frozen=True, kw_only=True):
     options: settings of this exporter, from `realm.toml` or `configure(options=)`.
     inside_shipper: False in a plain OpenTelemetry SDK, where no log has been written yet.
     long_lived: True in a service, which stays: what an exporter has kept safe it may deliver later.
+    environment: the variables that exporters read, as the producer saw them; None where that is
+        this process's own. One process may ship several pipelines, each with its own.
     """
 
     home: Path
@@ -46,6 +52,7 @@ class ExporterContext(msgspec.Struct, frozen=True, kw_only=True):
     service_name: str | None = None
     inside_shipper: bool = True
     long_lived: bool = False
+    environment: dict[str, str] | None = None
 
 
 class ExporterInfo(msgspec.Struct, frozen=True):

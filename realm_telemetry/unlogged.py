@@ -23,7 +23,14 @@ class _NotOurs(logging.Filter):
 
 
 _NOT_OURS: Final = _NotOurs()
-for _name in ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy"):
+for _name in (
+    "httpx",
+    "httpcore.connection",
+    "httpcore.http11",
+    "httpcore.proxy",
+    "urllib3.connectionpool",
+    "urllib3.util.retry",
+):
     logging.getLogger(_name).addFilter(_NOT_OURS)
 
 

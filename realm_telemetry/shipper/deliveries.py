@@ -239,6 +239,7 @@ class Deliveries:
     def _opener(self, name: str) -> Callable[[], tuple[Outlet, OwnedLog]]:
         def open_both() -> tuple[Outlet, OwnedLog]:
             manifest = self._manifest
+            whole = manifest.pipeline == EVERY_PIPELINE
             source = self._source()
             context = ExporterContext(
                 home=Path(manifest.home),
@@ -249,7 +250,9 @@ class Deliveries:
                 options=self._options(name),
                 pipeline=manifest.pipeline,
                 service_name=manifest.service_name,
-                long_lived=manifest.pipeline == EVERY_PIPELINE,
+                long_lived=whole,
+                # A service's exporters read the service's own variables.
+                environment=None if whole else manifest.environment,
             )
             exporter = self._exporters.get(name)
             if exporter is None:

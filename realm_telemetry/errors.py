@@ -19,6 +19,7 @@ class ExportError(Exception):
     retryable: whether the same events may be accepted later.
     retry_after_s: seconds the other side asked to wait, if it did.
     rejected_ids: event ids it will never accept; the others of the batch were taken.
+    rejected_count: how many more of those it will never accept, where it does not say which.
     """
 
     def __init__(
@@ -28,10 +29,12 @@ class ExportError(Exception):
         retryable: bool,
         retry_after_s: float | None = None,
         rejected_ids: Sequence[str] = (),
+        rejected_count: int = 0,
     ) -> None:
         self.retryable = retryable
         self.retry_after_s = retry_after_s
         self.rejected_ids = tuple(rejected_ids)
+        self.rejected_count = rejected_count
         super().__init__(message)
 
 

@@ -58,7 +58,8 @@ class ExporterContext(msgspec.Struct, frozen=True, kw_only=True):
 class ExporterInfo(msgspec.Struct, frozen=True):
     """An installed exporter, as `realm exporters` lists it.
 
-    status: "ok", "duplicate" (two distributions offer the name) or "broken" (cannot be imported).
+    status: "ok", "duplicate" (two distributions offer the name), "broken" (cannot be imported) or
+        "hidden" (the name means the exporter that another group has under it).
     problem: what is wrong and what to do, empty if nothing is.
     """
 
@@ -137,18 +138,18 @@ def installed_exporters() -> set[str]:
 def installed() -> list[ExporterInfo]:
     """List every exporter of the installed distributions, by name; imports each of them."""
     points = _by_name(EXPORTER_GROUPS)
-    return [
-        _describe(point, [p for p in points[name] if p.group == point.group])
-        for name in sorted(points)
-        for point in points[name]
-    ]
+    return [_describe(point, points[name]) for name in sorted(points) for point in points[name]]
 
 
 def _describe(point: EntryPoint, same_name: list[EntryPoint]) -> ExporterInfo:
     distribution, version = _distribution(point)
     status = problem = ""
-    if len(same_name) > 1:
-        status, problem = "duplicate", _duplicate(point.name, "exporters", same_name).args[0]
+    first = same_name[0]
+    rivals = [each for each in same_name if each.group == point.group]
+    if first.group != point.group and first.value != point.value:
+        status, problem = "hidden", _hidden(point, first)
+    elif len(rivals) > 1:
+        status, problem = "duplicate", _duplicate(point.name, "exporters", rivals).args[0]
     else:
         try:
             _import(point)
@@ -209,6 +210,13 @@ def _duplicate(name: str, setting: str, points: list[EntryPoint]) -> ConfigError
         f"{setting}: {name!r}",
         f"{len(points)} distributions offer it: {offers}",
         f"Uninstall one of them, or name the one you mean: {points[0].value!r}",
+    )
+
+
+def _hidden(point: EntryPoint, first: EntryPoint) -> str:
+    return (
+        f"the name means that of {_distribution(first)[0]}; to use that of"
+        f" {_distribution(point)[0]}, name it {point.value!r}"
     )
 
 

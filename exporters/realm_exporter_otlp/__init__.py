@@ -1,18 +1,25 @@
 """Sends events as OpenTelemetry log records to any OTLP receiver: Grafana, a collector."""
 
+import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+from realm_exporter_otlp.examination import Said, examine
 from realm_exporter_otlp.log_records import encode_events
 from realm_exporter_otlp.resources import Resources
-from realm_exporter_otlp.splitting import send_split
+from realm_exporter_otlp.splitting import Sent, send_split
 from realm_exporter_otlp.transport import TRANSPORT_DEFAULTS, open_channel
 from realm_telemetry.errors import ExportError
 from realm_telemetry.event import Event
 from realm_telemetry.otel import EventExporter
+from realm_telemetry.plugins import ExporterContext
 
 __all__ = ["OtlpExporter"]
+
+_logger = logging.getLogger(__name__)
 
 
 class OtlpExporter(EventExporter):
@@ -26,23 +33,43 @@ class OtlpExporter(EventExporter):
         super().__init__(*args, **kwargs)
         self._channel = open_channel("logs", self.options, self.context)
         self._resources = Resources(self.context.log_path if self.context.inside_shipper else None)
+        self._warned = False
+
+    @classmethod
+    def examine(cls, context: ExporterContext) -> Iterator[Said]:
+        """What `realm doctor` says of the settings and the receiver: level, message, fix."""
+        return examine(cls(context=context)._channel, ExportLogsServiceRequest())
 
     def deliver(self, events: Sequence[Event]) -> None:
         """Send the events, in parts where one request would be too large."""
         now_s = time.monotonic()
-        sent = send_split(
-            self._channel,
-            events,
-            lambda part: encode_events(part, lambda producer: self._resources.of(producer, now_s)),
-            self.options["max_request_bytes"],
-        )
-        if sent.too_large:
-            raise ExportError(
-                f"{len(sent.too_large)} events are too large: {sent.too_large[0][1]}",
-                retryable=False,
-                rejected_ids=[event.id for event, _ in sent.too_large],
-            )
+
+        def encode(part: Sequence[Event]) -> ExportLogsServiceRequest:
+            return encode_events(part, lambda producer: self._resources.of(producer, now_s))
+
+        sent = send_split(self._channel, events, encode, self.options["max_request_bytes"])
+        self._tell(sent)
 
     def close(self) -> None:
         """Close the connection."""
         self._channel.close()
+
+    def _tell(self, sent: Sent[Event]) -> None:
+        """Raise ExportError for what the receiver will never take; the rest is delivered."""
+        rejected = [event.id for event, _ in sent.too_large]
+        reasons = [reason for _, reason in sent.too_large]
+        unknown = 0
+        for events, answer in sent.answers:
+            if answer.rejected >= len(events):
+                rejected += [event.id for event in events]
+            else:
+                unknown += answer.rejected
+            if answer.rejected:
+                reasons.append(f"{self._channel.target.shown} rejected them: {answer.message}")
+            elif answer.message and not self._warned:
+                self._warned = True
+                _logger.warning("%s warns: %s", self._channel.target.shown, answer.message)
+        if reasons:
+            raise ExportError(
+                reasons[0], retryable=False, rejected_ids=rejected, rejected_count=unknown
+            )

@@ -16,11 +16,18 @@ class Sent(NamedTuple, Generic[Item]):
     """What became of the items.
 
     too_large: those that no request can carry, with the reason.
-    answer: of all requests together; its message is the first that says anything.
+    answers: each request's items, and what was said of them.
     """
 
     too_large: list[tuple[Item, str]]
-    answer: Answer
+    answers: list[tuple[Sequence[Item], Answer]]
+
+    @property
+    def answer(self) -> Answer:
+        """Of all requests together; its message is the first that says anything."""
+        rejected = sum(answer.rejected for _, answer in self.answers)
+        messages = [answer.message for _, answer in self.answers if answer.message]
+        return Answer(rejected, messages[0] if messages else "")
 
 
 def send_split(
@@ -39,20 +46,12 @@ def send_split(
     reason = f"{size:,} bytes are over max_request_bytes, {max_bytes:,}"
     if size <= max_bytes:
         try:
-            return Sent([], channel.send(request))
+            return Sent([], [(items, channel.send(request))])
         except PayloadTooLargeError as error:
             reason = str(error)
     if len(items) == 1:
-        return Sent([(items[0], reason)], Answer())
+        return Sent([(items[0], reason)], [])
     middle = len(items) // 2
     first = send_split(channel, items[:middle], encode, max_bytes)
     second = send_split(channel, items[middle:], encode, max_bytes)
-    return _together(first, second)
-
-
-def _together(first: Sent[Item], second: Sent[Item]) -> Sent[Item]:
-    answer = Answer(
-        first.answer.rejected + second.answer.rejected,
-        first.answer.message or second.answer.message,
-    )
-    return Sent(first.too_large + second.too_large, answer)
+    return Sent(first.too_large + second.too_large, first.answers + second.answers)

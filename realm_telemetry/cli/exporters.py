@@ -6,18 +6,28 @@ from typing import Final
 import msgspec
 
 from realm_telemetry.cli.command import command, json_option, settings
+from realm_telemetry.cli.examine.service_exporters import examine_exporter
 from realm_telemetry.cli.problems import EXIT_PROBLEM
 from realm_telemetry.cli.terminal import cell, json_document, make_table, note, print_table
+from realm_telemetry.config import Settings
 from realm_telemetry.plugins import ExporterInfo, installed
 
-STATUS_STYLES: Final = {"ok": "green", "duplicate": "yellow", "broken": "red", "missing": "red"}
+STATUS_STYLES: Final = {
+    "ok": "green",
+    "duplicate": "yellow",
+    "broken": "red",
+    "missing": "red",
+    "unfit": "red",
+    "hidden": "dim",
+}
 
 
 class ExporterRow(msgspec.Struct, frozen=True):
     """One exporter as it is listed.
 
     used: whether the settings name it. groups: the entry point groups that offer it.
-    status: ok, duplicate, broken, or missing for one that is used and not installed.
+    status: ok, duplicate, broken, hidden behind another group's of the name, unfit where its own
+        settings are wrong, or missing for one that is used and not installed.
     """
 
     name: str
@@ -39,9 +49,12 @@ class ExporterRow(msgspec.Struct, frozen=True):
 def exporters(as_json: bool) -> int:
     """List the installed exporters and whether they work.
 
+    Those that the settings name look at their own settings, and at their receiver if they have one.
     Exit code 1 if one that the settings name is missing or cannot be used.
     """
-    rows = list_exporters([name for name in settings().exporters if isinstance(name, str)])
+    known = settings()
+    rows = list_exporters([name for name in known.exporters if isinstance(name, str)])
+    rows = [_examined(row, known) for row in rows]
     if as_json:
         json_document(rows)
     else:
@@ -65,10 +78,22 @@ def list_exporters(used: Sequence[str]) -> list[ExporterRow]:
     return sorted(rows, key=lambda row: (not row.used, row.name))
 
 
+def _examined(row: ExporterRow, known: Settings) -> ExporterRow:
+    """Let an exporter that is used say what it thinks of its settings."""
+    if not row.used or row.status != "ok":
+        return row
+    findings = [each for each in examine_exporter(row.name, known) if each.level != "ok"]
+    if not findings:
+        return row
+    unfit = any(each.level == "problem" for each in findings)
+    problem = " ".join(f"{each.message}. {each.fix}".strip() for each in findings)
+    return msgspec.structs.replace(row, status="unfit" if unfit else "ok", problem=problem)
+
+
 def _row(info: ExporterInfo, used: Sequence[str], groups: list[str]) -> ExporterRow:
     return ExporterRow(
         info.name,
-        info.name in used,
+        info.name in used and info.status != "hidden",
         info.status,
         info.distribution,
         info.version,
@@ -93,6 +118,7 @@ def _print(rows: Sequence[ExporterRow]) -> None:
             cell(", ".join(row.groups)),
         )
     print_table(table)
+    used = {row.name for row in rows if row.used}
     for row in rows:
-        if row.problem:
+        if row.problem and (row.status != "hidden" or row.name in used):
             note(f"{row.name}: {row.problem}")

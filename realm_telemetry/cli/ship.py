@@ -82,6 +82,11 @@ def describe(pipeline: PipelineStatus) -> list[str]:
     if pipeline.dead_letters:
         lines.append(f"  {counted(len(pipeline.dead_letters), 'dead letter')}, the last of them:")
         lines += [f"    {letter}" for letter in pipeline.dead_letters[-_SHOWN_LETTERS:]]
+    for refusal in pipeline.refused:
+        lines.append(
+            f"  {refusal.exporter}: {counted(refusal.count, 'event')} refused by the other side,"
+            f" which does not say which: {refusal.reason}"
+        )
     if pipeline.error:
         lines.append(f"  error: {pipeline.error}")
     return lines

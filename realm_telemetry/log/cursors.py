@@ -4,6 +4,8 @@ import sqlite3
 
 import msgspec
 
+_decode = msgspec.json.Decoder(tuple[int, str]).decode
+
 
 class DeadLetter(msgspec.Struct, frozen=True):
     """An event that an exporter will never take.
@@ -17,6 +19,17 @@ class DeadLetter(msgspec.Struct, frozen=True):
     event_id: str | None
     reason: str
     time_unix_nano: int
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Events that an exporter's other side will never take, without saying which.
+
+    count: since the log began. reason: the last one given.
+    """
+
+    exporter: str
+    count: int
+    reason: str
 
 
 def load_cursors(connection: sqlite3.Connection, pipeline: str) -> dict[str, int]:
@@ -123,3 +136,28 @@ def read_dead_letters(connection: sqlite3.Connection, pipeline: str | None) -> l
         (pipeline,),
     )
     return [DeadLetter(row[0], row[1], row[2], row[3] or None, row[4], row[5]) for row in rows]
+
+
+def add_refusal(connection: sqlite3.Connection, pipeline: str, refusal: Refusal) -> None:
+    """Add to the count of the events that an exporter lost without being told which."""
+    key = _refused(pipeline, refusal.exporter)
+    row = connection.execute("SELECT value FROM realm_meta WHERE key = ?", (key,)).fetchone()
+    count = refusal.count + (_decode(row[0])[0] if row else 0)
+    connection.execute(
+        "INSERT OR REPLACE INTO realm_meta VALUES (?, ?)",
+        (key, msgspec.json.encode((count, refusal.reason)).decode()),
+    )
+
+
+def read_refusals(connection: sqlite3.Connection, pipeline: str) -> list[Refusal]:
+    """The counts of one pipeline, by exporter."""
+    start = _refused(pipeline, "")
+    rows = connection.execute(
+        "SELECT key, value FROM realm_meta WHERE key >= ? AND key < ? ORDER BY key",
+        (start, start + "\U0010ffff"),
+    )
+    return [Refusal(key.removeprefix(start), *_decode(value)) for key, value in rows]
+
+
+def _refused(pipeline: str, exporter: str) -> str:
+    return f"refused/{pipeline}/{exporter}"

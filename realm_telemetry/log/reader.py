@@ -18,9 +18,11 @@ from realm_telemetry.log.addresses import Addresses, addresses_path
 from realm_telemetry.log.connection import explained, open_reader, snapshot
 from realm_telemetry.log.cursors import (
     DeadLetter,
+    Refusal,
     known_exporters,
     load_cursors,
     read_dead_letters,
+    read_refusals,
 )
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.histogram import Histogram, histogram, oldest_time
@@ -250,6 +252,11 @@ class LogReader:
         """Events that an exporter will never take, oldest first."""
         with self._snapshot() as connection:
             return read_dead_letters(connection, pipeline)
+
+    def refusals(self, pipeline: str) -> list[Refusal]:
+        """How many events each exporter lost without being told which."""
+        with self._snapshot() as connection:
+            return read_refusals(connection, pipeline)
 
     def max_cursor(self) -> int:
         """The cursor of the last row, gone or not; 0 in a new log."""

@@ -243,6 +243,11 @@ class LogWriter:
                 connection, pipeline, exporter, cursor, reason, self._clock_ns()
             )
 
+    def add_refusal(self, pipeline: str, refusal: cursors.Refusal) -> None:
+        """Add to the count of events that an exporter lost without being told which."""
+        with self.transaction() as connection:
+            cursors.add_refusal(connection, pipeline, refusal)
+
     def backfill_step(self, max_rows: int = 200) -> int:
         """Fill in older rows, newest first; returns about how many are left. See log.older."""
         with self.transaction(durable=False) as connection:

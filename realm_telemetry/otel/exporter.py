@@ -98,7 +98,8 @@ class EventExporter(LogRecordExporter):
             if not self._failing:
                 # The SDK only learns that it failed; a person wants to know why. Once: where
                 # logging itself is exported, each report is one more record to lose.
-                _logger.warning("%s lost %d records: %s", self.name, len(events), error)
+                rejected = len(error.rejected_ids) + error.rejected_count
+                _logger.warning("%s lost %d records: %s", self.name, rejected or len(events), error)
             self._failing = True
             return LogRecordExportResult.FAILURE
         self._failing = False

@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from realm_telemetry.config import load_settings
+from realm_telemetry.log.cursors import Refusal
 from realm_telemetry.log.reader import LogReader
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.writer import LogWriter
@@ -213,8 +214,8 @@ class Deliveries:
 
     @property
     def unburied(self) -> bool:
-        """Whether dead letters wait to be put into the log."""
-        return any(delivery.dead for delivery in self._deliveries)
+        """Whether dead letters or counts of refused events wait to be put into the log."""
+        return any(delivery.dead or delivery.refused for delivery in self._deliveries)
 
     def take_lost(self) -> Counter[str]:
         """How many events of each producer went to the dead letters since last asked."""
@@ -275,6 +276,9 @@ class Deliveries:
         return settings.options.get(name, {}) | {"rules": []}
 
     def _bury(self, delivery: Delivery) -> None:
+        while delivery.refused:
+            self._add_refusal(delivery.refused[0])
+            delivery.refused.popleft()
         while delivery.dead:
             letter = delivery.dead[0]
             self._add_dead_letter(delivery.name, letter)
@@ -286,6 +290,9 @@ class Deliveries:
             log.add_dead_letter(self._manifest.pipeline, exporter, letter.row.cursor, letter.reason)
 
         self._log.write(add)
+
+    def _add_refusal(self, refusal: Refusal) -> None:
+        self._log.write(lambda log: log.add_refusal(self._manifest.pipeline, refusal))
 
     def _go_back(self) -> None:
         """Set exporters back of which somebody asked it, with `realm replay`."""

@@ -2,7 +2,8 @@
 
 A failure is waited out; the same events are tried again. Only two things end in the dead
 letters: what the other side names as rejected, and a record that keeps failing alone while
-others go through (see `bisection`). A hanging exporter keeps its own thread, and nothing else.
+others go through (see `bisection`). What it rejects without naming it is counted. A hanging
+exporter keeps its own thread, and nothing else.
 """
 
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from realm_telemetry.errors import ConfigError, ExportError
+from realm_telemetry.log.cursors import Refusal
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.shipper.backoff import Backoff
 from realm_telemetry.shipper.bisection import FIRST_BUDGET, OutageError, bisect
@@ -50,7 +52,7 @@ class Delivery:
 
     open: makes the outlet and its source, in the thread.
     cursor: everything up to it is acknowledged or in `dead`; read by the shipper's thread.
-    dead: appended before the cursor passes; emptied by the shipper's thread.
+    dead, refused: appended before the cursor passes; emptied by the shipper's thread.
     failing_since_s: when the trouble began, on `clock`; None while all is well.
     broken: the exporter cannot even be made.
     """
@@ -68,6 +70,7 @@ class Delivery:
         self.name = name
         self.cursor = cursor
         self.dead: deque[DeadLetter] = deque()
+        self.refused: deque[Refusal] = deque()
         self.failing_since_s: float | None = None
         self.broken = False
         self._open = open
@@ -75,6 +78,7 @@ class Delivery:
         self._clock = clock
         self._backoff = backoff or Backoff()
         self._done: set[int] = set()
+        self._told_refusal = False
         self._back_to: int | None = None
         self._budget = FIRST_BUDGET
         self._stop = threading.Event()
@@ -173,7 +177,7 @@ class Delivery:
         try:
             outlet.deliver([row.event for row in rows])
         except ExportError as error:
-            if error.rejected_ids:
+            if error.rejected_ids or error.rejected_count:
                 self._rejected(rows, error)
             elif isinstance(error, BareFailureError):
                 self._failed(outlet, rows, error, FAILURES_BEFORE_BISECTION)
@@ -195,9 +199,21 @@ class Delivery:
             self._report.solved(self.name, f"exporter {self.name} delivers again")
 
     def _rejected(self, rows: Sequence[LogRow], error: ExportError) -> None:
+        if error.rejected_count:
+            self._refuse(Refusal(self.name, error.rejected_count, str(error)))
         rejected = frozenset(error.rejected_ids)
         self._condemn([(row, str(error)) for row in rows if row.event.id in rejected])
         self._settled(rows)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self.refused.append(refusal)
+        if not self._told_refusal:
+            self._told_refusal = True
+            self._report.incident(
+                f"exporter {self.name} will never take {refusal.count} events, and was not told"
+                f" which: {refusal.reason.rstrip('.')}. The log has them; `realm ship --status`"
+                " counts on."
+            )
 
     def _condemn(self, condemned: Sequence[tuple[LogRow, str]]) -> None:
         for row, reason in condemned:
@@ -234,7 +250,7 @@ class Delivery:
         try:
             outlet.deliver([row.event for row in rows])
         except ExportError as error:
-            if error.rejected_ids:
+            if error.rejected_ids or error.rejected_count:
                 self._rejected(rows, error)
                 return None
             if error.retryable and not isinstance(error, BareFailureError):

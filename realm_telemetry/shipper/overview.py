@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from realm_telemetry.errors import ConfigError, LogError
+from realm_telemetry.log.cursors import Refusal
 from realm_telemetry.log.reader import LogReader
 from realm_telemetry.pipeline.lock import is_held
 from realm_telemetry.pipeline.manifest import MANIFEST_NAME, Manifest, read_manifest
@@ -43,6 +44,7 @@ class PipelineStatus(msgspec.Struct, frozen=True):
     running: whether a shipper holds it; pid and heartbeat_age_s are None if none does.
     lag: rows of the log that each exporter has not looked at yet.
     dead_letters: events that an exporter will never take, as "event id, exporter: reason".
+    refused: events that the other side of an exporter will never take, without saying which.
     error: what is wrong and what to do; empty if nothing is.
     """
 
@@ -58,6 +60,7 @@ class PipelineStatus(msgspec.Struct, frozen=True):
     cursors: dict[str, int]
     lag: dict[str, int]
     dead_letters: list[str] = []
+    refused: list[Refusal] = []
 
     @property
     def pending(self) -> int:
@@ -96,9 +99,8 @@ def _describe(directory: Path, manifest: Manifest) -> PipelineStatus:
     page = read_status(directory)
     running = is_held(directory)
     age_s = (time.time_ns() - page.heartbeat_unix_nano) / 1e9 if running and page else None
-    cursors, highest, letters, error = _in_the_log(manifest)
-    if page and page.error:
-        error = page.error
+    known = _in_the_log(manifest)
+    error = page.error if page and page.error else known.error
     return PipelineStatus(
         pipeline=manifest.pipeline,
         directory=str(directory),
@@ -109,16 +111,26 @@ def _describe(directory: Path, manifest: Manifest) -> PipelineStatus:
         heartbeat_age_s=age_s,
         error=error,
         spools=[describe_spool(spool) for spool in sorted(spool_directories(directory))],
-        cursors=cursors,
-        lag={name: highest - cursor for name, cursor in cursors.items()},
-        dead_letters=letters,
+        cursors=known.cursors,
+        lag={name: known.highest - cursor for name, cursor in known.cursors.items()},
+        dead_letters=known.letters,
+        refused=known.refused,
     )
 
 
-def _in_the_log(manifest: Manifest) -> tuple[dict[str, int], int, list[str], str]:
-    """Cursors, the last cursor, dead letters, and why the log cannot be read."""
+class _InTheLog(msgspec.Struct, frozen=True):
+    """What the log knows of a pipeline. error: why it cannot be read."""
+
+    cursors: dict[str, int] = {}
+    highest: int = 0
+    letters: list[str] = []
+    refused: list[Refusal] = []
+    error: str = ""
+
+
+def _in_the_log(manifest: Manifest) -> _InTheLog:
     if not Path(manifest.log_path).exists():
-        return {}, 0, [], ""
+        return _InTheLog()
     try:
         with LogReader(Path(manifest.log_path)) as reader:
             letters = [
@@ -126,9 +138,11 @@ def _in_the_log(manifest: Manifest) -> tuple[dict[str, int], int, list[str], str
                 f" {letter.reason}"
                 for letter in reader.dead_letters(manifest.pipeline)
             ]
-            return reader.cursors(manifest.pipeline), reader.max_cursor(), letters, ""
+            cursors = reader.cursors(manifest.pipeline)
+            refused = reader.refusals(manifest.pipeline)
+            return _InTheLog(cursors, reader.max_cursor(), letters, refused)
     except LogError as error:
-        return {}, 0, [], str(error)
+        return _InTheLog(error=str(error))
 
 
 def describe_spool(directory: Path) -> SpoolStatus:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from realm_telemetry.cli.examine.finding import Finding, Subject
+from realm_telemetry.config import Settings
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.plugins import ExporterContext, exporter_class
 
@@ -22,21 +23,26 @@ def check_service_exporters(subject: Subject) -> Iterator[Finding]:
 
 
 def _examine(subject: Subject, name: str, *, wanted: bool) -> Iterator[Finding]:
-    settings = subject.settings
+    try:
+        exporter_class(name)
+    except ConfigError as error:
+        if wanted and name not in subject.settings.exporters:  # the others are looked at elsewhere
+            yield Finding(name, "problem", f"{error.setting}: {error.problem}", error.fix)
+        return
+    yield from examine_exporter(name, subject.settings, subject.log_id)
+
+
+def examine_exporter(name: str, settings: Settings, log_id: str | None = None) -> Iterator[Finding]:
+    """Let an exporter that can be imported examine its settings; nothing if it does not do that."""
     context = ExporterContext(
         home=settings.home,
         log_path=settings.log_path,
-        log_id=subject.log_id,
+        log_id=log_id,
         service_url=settings.service_url,
         token=settings.token,
         options=settings.options.get(name, {}),
     )
-    try:
-        examine: Any = getattr(exporter_class(name), "examine", None)
-    except ConfigError as error:
-        if wanted and name not in settings.exporters:  # the others are looked at elsewhere
-            yield Finding(name, "problem", f"{error.setting}: {error.problem}", error.fix)
-        return
+    examine: Any = getattr(exporter_class(name), "examine", None)
     try:
         for level, message, fix in examine(context) if examine else ():
             yield Finding(name, level, message, fix)

@@ -70,6 +70,10 @@ def _losses(pipeline: PipelineStatus) -> Iterator[Finding]:
         message = f"{counted(dropped, 'event')} dropped because a spool was full"
         fix = "Raise max_spool_bytes, or mend what keeps the log from being written."
         yield Finding("spools", "warning", message, fix)
+    for refusal in pipeline.refused:
+        message = f"{counted(refusal.count, 'event')} refused by the other side of"
+        fix = "It does not say which; the log has them all."
+        yield Finding("spools", "warning", f"{message} {refusal.exporter}: {refusal.reason}", fix)
     if given_up:
         message = f"{counted(given_up, 'event')} given up by an exporter; the log has them"
         yield Finding("spools", "warning", message, _look(pipeline))

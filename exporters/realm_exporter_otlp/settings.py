@@ -7,10 +7,9 @@ https://opentelemetry.io/docs/specs/otel/protocol/exporter/. An empty one counts
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
-from opentelemetry.util.re import parse_env_headers
 
 from realm_telemetry.errors import ConfigError
 
@@ -192,10 +191,13 @@ def _without_user(endpoint: str) -> str:
 
 def _headers(look: _Look) -> dict[str, str]:
     """Headers of the variable, and over them those of the options; no value is ever shown."""
-    text = look.variable("headers") or ""
-    headers = dict(parse_env_headers(text, liberal=True))
-    if text and not headers:
-        raise look.error("headers", "are not written as name=value", "Divide them by commas.")
+    headers = {}
+    # OpenTelemetry's own parser logs what it cannot read, and that may be a secret.
+    for item in filter(None, map(str.strip, (look.variable("headers") or "").split(","))):
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise look.error("headers", "are not written as name=value", "Divide them by commas.")
+        headers[unquote(name).strip().lower()] = unquote(value).strip()
     for name, value in look.options["headers"].items():
         if not isinstance(value, str):
             raise look.error("headers", f"the value of {name} is not text", "Put it in quotes.")

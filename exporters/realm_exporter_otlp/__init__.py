@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from realm_exporter_otlp.examination import Said, examine
-from realm_exporter_otlp.log_records import encode_events
+from realm_exporter_otlp.log_records import encode_events, encode_records, item_id
 from realm_exporter_otlp.resources import Resources
 from realm_exporter_otlp.splitting import Sent, send_split
 from realm_exporter_otlp.transport import TRANSPORT_DEFAULTS, open_channel
@@ -40,28 +40,31 @@ class OtlpExporter(EventExporter):
         """What `realm doctor` says of the settings and the receiver: level, message, fix."""
         return examine(cls(context=context)._channel, ExportLogsServiceRequest())
 
-    def deliver(self, events: Sequence[Event]) -> None:
-        """Send the events, in parts where one request would be too large."""
+    def read_records(self, batch: Sequence[Any]) -> Sequence[Any]:
+        """Leave a plain SDK's records as they are: any logger's keep their names and resource."""
+        return batch
+
+    def deliver(self, events: Sequence[Any]) -> None:
+        """Send events, or a plain SDK's records, in parts where one request would be too large."""
+        encode = self._encode if isinstance(events[0], Event) else encode_records
+        self._tell(send_split(self._channel, events, encode, self.options["max_request_bytes"]))
+
+    def _encode(self, events: Sequence[Event]) -> ExportLogsServiceRequest:
         now_s = time.monotonic()
-
-        def encode(part: Sequence[Event]) -> ExportLogsServiceRequest:
-            return encode_events(part, lambda producer: self._resources.of(producer, now_s))
-
-        sent = send_split(self._channel, events, encode, self.options["max_request_bytes"])
-        self._tell(sent)
+        return encode_events(events, lambda producer: self._resources.of(producer, now_s))
 
     def close(self) -> None:
         """Close the connection."""
         self._channel.close()
 
-    def _tell(self, sent: Sent[Event]) -> None:
+    def _tell(self, sent: Sent[Any]) -> None:
         """Raise ExportError for what the receiver will never take; the rest is delivered."""
-        rejected = [event.id for event, _ in sent.too_large]
+        rejected = [item_id(item) for item, _ in sent.too_large]
         reasons = [reason for _, reason in sent.too_large]
         unknown = 0
-        for events, answer in sent.answers:
-            if answer.rejected >= len(events):
-                rejected += [event.id for event in events]
+        for items, answer in sent.answers:
+            if answer.rejected >= len(items):
+                rejected += [item_id(item) for item in items]
             else:
                 unknown += answer.rejected
             if answer.rejected:

@@ -39,6 +39,20 @@ def encode_events(
     )
 
 
+def encode_records(records: Sequence[Any]) -> ExportLogsServiceRequest:
+    """Return a request with a plain SDK's records, as OpenTelemetry's own exporters encode them."""
+    from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+
+    return encode_logs(records)
+
+
+def item_id(item: Any) -> str:
+    """Return the id of an event, or of a plain SDK's record, empty if it has none."""
+    if isinstance(item, Event):
+        return item.id
+    return str((item.log_record.attributes or {}).get(names.UID, ""))
+
+
 def log_record(event: Event) -> LogRecord:
     """Return one event as a log record."""
     return LogRecord(

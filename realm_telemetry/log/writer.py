@@ -44,12 +44,14 @@ class AppendResult(msgspec.Struct, frozen=True):
     """What an append did.
 
     first_cursor, last_cursor: of the rows it stored; both 0 if it stored none.
+    observed_unix_nano: the arrival that it gave them.
     """
 
     first_cursor: int
     last_cursor: int
     stored: int
     duplicates: int
+    observed_unix_nano: int
 
 
 class LogWriter:
@@ -141,7 +143,8 @@ class LogWriter:
         skipped: producers.Skipped,
         keep_arrival: bool,
     ) -> AppendResult:
-        rows = to_rows(events, self._clock_ns(), keep_arrival=keep_arrival)
+        observed = self._clock_ns()
+        rows = to_rows(events, observed, keep_arrival=keep_arrival)
         runs = runs_of(events)
         offered = len(events)
         addresses = self._keep_addresses(events)
@@ -161,8 +164,8 @@ class LogWriter:
             add_counts(connection, rows)
             add_webhooks(connection, events, addresses, before)
             last = last_cursor(connection)
-        duplicates = offered - stored
-        return AppendResult(first if stored else 0, last if stored else 0, stored, duplicates)
+        span = (first, last) if stored else (0, 0)
+        return AppendResult(*span, stored, offered - stored, observed)
 
     def register_producer(self, info: producers.ProducerInfo) -> None:
         """Make a producer known: only then are its receipts kept and late duplicates refused."""

@@ -73,6 +73,13 @@ class EventExporter(LogRecordExporter):
     def close(self) -> None:
         """Release what `open` acquired; called at most once, also if `open` never was."""
 
+    def read_records(self, batch: Sequence[ReadableLogRecord]) -> Sequence[Any]:
+        """Return what `deliver` gets of a plain SDK's records: events, unless a subclass says else.
+
+        Records become events without loss, but not under the same names.
+        """
+        return [from_log_record(record) for record in batch]
+
     def export_events(self, events: Sequence[Event]) -> None:
         """Deliver a batch, oldest first. Raises ExportError if not all were delivered."""
         with self._lock:
@@ -91,7 +98,7 @@ class EventExporter(LogRecordExporter):
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
         """Deliver log records of a plain OpenTelemetry SDK, trying again for a short while."""
-        events = [from_log_record(record) for record in batch]
+        events = self.read_records(batch)
         try:
             self._try_again_until(time.monotonic() + RETRY_FOR_S, events)
         except ExportError as error:

@@ -1,7 +1,6 @@
 """What this shipper stored last, in memory: exporters that keep up need not read it back."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
@@ -48,8 +47,7 @@ class Recent:
     transactions belongs to others.
     """
 
-    def __init__(self, clock_ns: Callable[[], int] = time.time_ns) -> None:
-        self._clock_ns = clock_ns
+    def __init__(self) -> None:
         self._view = _View(0, 0, ())
 
     def start(self, last_cursor: int) -> None:
@@ -67,7 +65,7 @@ class Recent:
         floor, _, chunks = self._view
         if len(chunks) == MAX_CHUNKS:
             floor, chunks = chunks[0].last, chunks[1:]
-        chunk = _Chunk(result.first_cursor, events, self._clock_ns())
+        chunk = _Chunk(result.first_cursor, events, result.observed_unix_nano)
         self._view = _View(floor, chunk.last, (*chunks, chunk))
 
     def after(self, cursor: int, limit: int) -> tuple[Sequence[LogRow], int] | None:

@@ -48,7 +48,7 @@ class Shift:
         self._clock = clock
         self._clock_ns = clock_ns
         self._log = GuardedLog(Path(manifest.log_path), report, clock=clock)
-        self._recent = Recent(clock_ns)
+        self._recent = Recent()
         resources = ResourceProcessor()
         chain, self._endings = build_chain(manifest, resources, processors, report)
         quarantine = Quarantine(pipeline_dir.parent / "quarantine", report, clock_ns)

@@ -25,7 +25,14 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
+from realm_telemetry.log.reader import LogReader
+from realm_telemetry.log.rows import LogRow
+from realm_telemetry.pipeline.manifest import Manifest, write_manifest
 from realm_telemetry.plugins import ExporterContext, load_exporter
+from realm_telemetry.shipper.overview import PipelineStatus, pipeline_status
+from realm_telemetry.shipper.shipper import Shipper
+from realm_telemetry.spool.frames import encode_msgpack
+from realm_telemetry.spool.writer import SpoolWriter
 
 ROTEL = Path(rotel.__file__).parent / "rotel-agent"
 PROTOCOLS = ("http/protobuf", "grpc")
@@ -151,7 +158,7 @@ class Receiver:
         for group in request.resource_logs:
             for scope in group.scope_logs:
                 for record in scope.log_records:
-                    if attributes(record.attributes)["log.record.uid"] in self.invalid:
+                    if attributes(record.attributes).get("log.record.uid") in self.invalid:
                         return Told(400, grpc.StatusCode.INVALID_ARGUMENT, words="invalid record")
         return Told()
 
@@ -320,6 +327,70 @@ def make(home: Path) -> Iterator[Make]:
 def exporter(make: Make, receiver: Receiver, protocol: str) -> Any:
     """An exporter to the receiver."""
     return make(endpoint=receiver.endpoint, protocol=protocol, timeout_s=5)
+
+
+class Lab:
+    """A pipeline with the exporters battle_log and otlp, and a producer's spool in it."""
+
+    def __init__(self, home: Path, **options: Any) -> None:
+        self.home = home
+        self.log_path = home / "vault" / "jobs.db"
+        manifest = Manifest(
+            version="1",
+            python="",
+            home=str(home),
+            log_path=str(self.log_path),
+            search_path=str(home / "vault" / "search.db"),
+            service_url="http://127.0.0.1:1",
+            exporters=["battle_log", "otlp"],
+            options={"otlp": options},
+        )
+        self.pipeline_dir = write_manifest(home / "spool", manifest)
+        self.writer = SpoolWriter(self.pipeline_dir, "ab" * 8)
+        resource = {"service.name": "trainer", "process.pid": 4242}
+        self.writer.append_control({"type": "hello", "forked": False, "resource": resource})
+        self._shipper: Shipper | None = None
+        self._thread: threading.Thread | None = None
+
+    def emit(self, count: int, **details: Any) -> None:
+        for step in range(count):
+            fields = (time.time_ns(), "training_step", "training", "info", "hello")
+            self.writer.append(encode_msgpack((*fields, {"step": step, **details})))
+
+    def start(self) -> None:
+        """Let a shipper work."""
+        self._shipper = Shipper(self.pipeline_dir, grace_s=0.0)
+        self._thread = threading.Thread(target=self._shipper.run)
+        self._thread.start()
+
+    def stop(self) -> None:
+        if self._shipper is not None and self._thread is not None:
+            self._shipper.stop()
+            self._thread.join(20)
+            assert not self._thread.is_alive()
+        self.writer.close()
+
+    def status(self) -> PipelineStatus:
+        (found,) = pipeline_status(self.home)
+        return found
+
+    def rows(self) -> list[LogRow]:
+        with LogReader(self.log_path) as reader:
+            return reader.after(0, 1_000_000)
+
+
+@pytest.fixture
+def lab(home: Path) -> Iterator[Callable[..., Lab]]:
+    """Make a pipeline; its shipper is stopped at the end."""
+    made: list[Lab] = []
+
+    def make_lab(**options: Any) -> Lab:
+        made.append(Lab(home, **options))
+        return made[-1]
+
+    yield make_lab
+    for each in made:
+        each.stop()
 
 
 class Authority(NamedTuple):

@@ -1,0 +1,1 @@
+"""Traces from lifecycles: jobs, evals and trainings as spans."""

@@ -1,1 +1,123 @@
-"""Traces from lifecycles: jobs, evals and trainings as spans."""
+"""Sends lifecycles as spans to any OTLP receiver: Jaeger, Tempo, a collector."""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from realm_exporter_otlp.examination import Said, examine
+from realm_exporter_otlp.resources import Resources
+from realm_exporter_otlp.traces.encoding import encode_spans
+from realm_exporter_otlp.traces.fold import Fold, no_run
+from realm_exporter_otlp.traces.history import History
+from realm_exporter_otlp.traces.sending import Refused, send_spans
+from realm_exporter_otlp.traces.spans import Span
+from realm_exporter_otlp.traces.state import Limits, State
+from realm_exporter_otlp.transport import TRANSPORT_DEFAULTS, open_channel
+from realm_telemetry.errors import ConfigError, ExportError
+from realm_telemetry.event import Event
+from realm_telemetry.otel import EventExporter
+from realm_telemetry.plugins import ExporterContext
+
+__all__ = ["OtlpTracesExporter"]
+
+_DAY_S = 86_400.0
+_logger = logging.getLogger(__name__)
+
+
+class OtlpTracesExporter(EventExporter):
+    """Sends a span when its lifecycle ends; docs/traces.md has the rules.
+
+    What is open is kept in memory, and folded again out of the log after a restart. In a plain
+    OpenTelemetry SDK there is no log: what is open when it is shut down is sent as it is.
+    """
+
+    name = "otlp_traces"
+    defaults: ClassVar[Mapping[str, Any]] = {**TRANSPORT_DEFAULTS, "silent_after_s": _DAY_S}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Connects to nothing yet. Raises ConfigError."""
+        super().__init__(*args, **kwargs)
+        self._channel = open_channel("traces", self.options, self.context)
+        self._resources = Resources(self.context.log_path if self.context.inside_shipper else None)
+        self._limits = Limits(silent_after_ns=_silent_after_ns(self.options["silent_after_s"]))
+        self._history: History | None = None
+        self._state = State(self._limits)
+        self._through: int | None = None
+        self._warned = False
+
+    @classmethod
+    def examine(cls, context: ExporterContext) -> Iterator[Said]:
+        """What `realm doctor` says of the settings and the receiver: level, message, fix."""
+        return examine(cls(context=context)._channel, ExportTraceServiceRequest())
+
+    def open(self) -> None:
+        """Open the log, if there is one."""
+        if self.context.inside_shipper:
+            self._history = History(self.context)
+
+    def deliver(self, events: Sequence[Event]) -> None:
+        """Send the spans that end with these events."""
+        self._find_place(events[0])
+        # On a copy: if it cannot be sent, the same events come again, to the state as it was.
+        fold = Fold(self._state.copy(), self._history.run_before if self._history else no_run)
+        refused = self._send(fold.take(events))
+        self._state = fold.state
+        self._through = self._history.cursor(events[-1]) if self._history else None
+        self._tell(refused)
+
+    def close(self) -> None:
+        """Close log and connection; where no log remembers what is open, send it first."""
+        if self._history is not None:
+            self._history.close()
+        elif self._state.open:
+            self._send_open()
+        self._channel.close()
+
+    def _find_place(self, event: Event) -> None:
+        """Fold anew what is before an event, unless it follows on what came last.
+
+        At the start, and when somebody has set the exporter back (`realm replay`).
+        """
+        if self._history is None:
+            return
+        cursor = self._history.cursor(event)
+        if cursor is not None and (self._through is None or cursor <= self._through):
+            self._state = self._history.state_before(cursor, self._limits)
+
+    def _send(self, spans: Sequence[Span]) -> Refused:
+        now_s = time.monotonic()
+
+        def encode(part: Sequence[Span]) -> ExportTraceServiceRequest:
+            return encode_spans(part, lambda producer: self._resources.of(producer, now_s))
+
+        return send_spans(self._channel, spans, encode, self.options["max_request_bytes"])
+
+    def _send_open(self) -> None:
+        spans = Fold(self._state.copy()).close_all()
+        try:
+            self._send(spans)
+        except ExportError as error:
+            _logger.warning("%s lost %d open spans: %s", self.name, len(spans), error)
+
+    def _tell(self, refused: Refused) -> None:
+        """Raise ExportError for spans that will never be taken; all others are delivered."""
+        shown = self._channel.target.shown
+        if refused.spans:
+            reason = f"{shown} refused {refused.spans} spans: {refused.words}"
+            raise ExportError(reason, retryable=False, rejected_count=refused.spans)
+        if refused.words and not self._warned:
+            self._warned = True
+            _logger.warning("%s warns: %s", shown, refused.words)
+
+
+def _silent_after_ns(seconds: float) -> int:
+    if not 1.0 <= seconds <= 366 * _DAY_S:
+        raise ConfigError(
+            "options.otlp_traces.silent_after_s",
+            f"{seconds!r} is not between 1 second and a year",
+            "The default is 86400, a day.",
+        )
+    return int(seconds * 1_000_000_000)

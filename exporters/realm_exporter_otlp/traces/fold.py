@@ -116,25 +116,27 @@ class Fold:
         return self.state.ended_at(key) is not None
 
     def _lost(self, event: Event) -> None:
-        for span in list(self.state.open.values()):
-            if span.start.producer == event.producer:
-                self._close(span, event.time_unix_nano, PROCESS_LOST, event.message)
+        its_own = [s for s in self.state.open.values() if s.start.producer == event.producer]
+        for span in its_own:
+            self._close(span, event.time_unix_nano, PROCESS_LOST, event.message)
         self.state.follow_run(event, self._find_run)
-        self._other(event)
+        # Its own spans tell of it; a training that it worked for goes on, and is told too.
+        self._other(event, alone=not its_own)
 
-    def _other(self, event: Event) -> None:
-        """Put an event into the span that it belongs to, or beside one that has been sent."""
+    def _other(self, event: Event, *, alone: bool = True) -> None:
+        """Put an event into the span that it belongs to.
+
+        alone: whether it becomes a span by itself where that one has been sent.
+        """
+        attempt = None
         span = self._span_of(event)
+        if span is None:
+            attempt = self._attempt(event)
+            span = self.state.by_id(attempt.context.span_id) if attempt else None
         if span is not None:
             self.state.add(span, event)
-            return
-        attempt = self._attempt(event)
-        if attempt is not None:
-            root = self.state.by_id(attempt.context.span_id)
-            if root is not None:
-                self.state.add(root, event)
-            else:
-                self._spans.append(point(event, attempt.context))
+        elif attempt is not None and alone:
+            self._spans.append(point(event, attempt.context))
 
     def _span_of(self, event: Event) -> OpenSpan | None:
         """Return the producer's innermost span, unless the event names a job that it is not in."""

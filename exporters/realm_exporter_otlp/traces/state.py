@@ -1,6 +1,6 @@
 """What has to be remembered between two batches: the open spans, and little else; all bounded."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -103,6 +103,23 @@ class State:
         rest = (from_ns for name, from_ns in silent_from_ns.items() if name not in silent)
         self.silent_from_ns = min(rest, default=_NEVER)
         return {name: self.seen[name].time_unix_nano for name in silent}
+
+    def resume(self, limits: Limits, now_ns: int, last_heard: Mapping[str, int]) -> None:
+        """Go on with a state that was made of a part of the events, up to now.
+
+        last_heard: of producers, the time of their last event of any kind. Who was silent too long
+        by then has been dealt with.
+        """
+        self.limits = limits
+        for name, seen in self.seen.items():
+            time_ns = max(last_heard.get(name, 0), seen.time_unix_nano)
+            arrived_ns = max(last_heard.get(name, 0), seen.arrived_unix_nano)
+            self.seen[name] = Seen(arrived_ns, time_ns)
+        silent = self.silent(now_ns)
+        for span in list(self.open.values()):
+            if span.start.producer in silent:
+                self.finish(span)
+                self.leave_run(span)
 
     def add(self, span: OpenSpan, event: Event) -> None:
         """Let an event be one of an open span."""

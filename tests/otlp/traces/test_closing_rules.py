@@ -39,10 +39,21 @@ def test_a_lost_trainer_ends_its_training_and_the_next_one_begins_a_trace() -> N
         [first.tell(0, "training_started")],
         [first.tell(1, "process_lost")],
         [second.tell(2, "training_started"), second.tell(3, "training_completed")],
-    )[::2]
+    )
     assert lost.attributes["realm.span.end"] == "process_lost"
     assert good.parent_id == b""
     assert good.trace_id != lost.trace_id
+
+
+def test_a_loss_after_the_end_of_the_training_is_a_span_without_length() -> None:
+    """A worker of which nothing was open: nothing else would tell of it."""
+    trainer, worker = Process(1, run_id="r1"), Process(2, run_id="r1")
+    training, lost = spans_of(
+        trainer.tell(0, "training_started"),
+        trainer.tell(1, "training_completed"),
+        worker.tell(2, "process_lost"),
+    )
+    assert (lost.name, lost.status, lost.parent_id) == ("process_lost", "error", training.span_id)
 
 
 def test_another_start_of_the_same_job_closes_the_first() -> None:

@@ -1,0 +1,139 @@
+"""What the log still knows: the open spans of before a restart, and the roots of runs."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Final
+
+import msgspec
+
+from realm_exporter_otlp.traces.fold import Fold, in_order
+from realm_exporter_otlp.traces.lifecycles import LOST, TRAINING_KINDS, phase_of
+from realm_exporter_otlp.traces.runs import Run, arrival, run_of
+from realm_exporter_otlp.traces.state import Limits, State
+from realm_telemetry.catalog import is_routine
+from realm_telemetry.errors import ExportError, LogError
+from realm_telemetry.event import Event
+from realm_telemetry.log.filters import Filters
+from realm_telemetry.log.producers import ProducerInfo
+from realm_telemetry.log.reader import LogReader
+from realm_telemetry.log.rows import LogRow
+from realm_telemetry.plugins import ExporterContext
+
+MAX_LIFECYCLE_ROWS: Final = 20_000
+"""Starts and ends that are read back, the newest; what began before them has no start any more."""
+
+MAX_OTHER_ROWS: Final = 20_000
+"""Other events that are read back for the spans they belong to, the newest."""
+
+_RUN_ROWS: Final = 200
+_ENDLESS_NS: Final = 2**62
+
+
+class History:
+    """Reads the log that the exporter follows. Raises ExportError, retryable, if it cannot."""
+
+    def __init__(self, context: ExporterContext) -> None:
+        self._pipeline = context.pipeline
+        with _explained():
+            self._reader = LogReader(context.log_path)
+
+    def close(self) -> None:
+        """Close the log."""
+        self._reader.close()
+
+    def cursor(self, event: Event) -> int | None:
+        """Return where an event stands; None if it is gone."""
+        with _explained():
+            row = self._reader.get(event.id)
+        return None if row is None else row.cursor
+
+    def run_before(self, event: Event) -> Run:
+        """Return what an event's run was before the event."""
+        if event.run_id is None:
+            return Run()
+        filters = Filters(
+            kinds=(*TRAINING_KINDS, LOST),
+            runs=(event.run_id,),
+            until_unix_nano=event.time_unix_nano + 1,
+            limit=_RUN_ROWS,
+        )
+        with _explained():
+            rows = self._reader.page(filters, count=False).rows
+        events = [row.event for row in rows if arrival(row.event) <= arrival(event)]
+        if all(each.id != event.id for each in events):
+            return run_of(in_order(events))
+        earlier = in_order(events)
+        return run_of(earlier[: [each.id for each in earlier].index(event.id)])
+
+    def state_before(self, cursor: int, limits: Limits) -> State:
+        """Return the state that the events up to a cursor, without it, leave behind.
+
+        It is folded anew, so there is no second copy of it that could differ from the log.
+        """
+        with _explained():
+            producers = {info.producer: info for info in self._reader.producers()}
+            rows = self._rows_before(cursor, producers)
+        # Who was silent for how long cannot be seen from a part of the rows.
+        patient = msgspec.structs.replace(limits, silent_after_ns=_ENDLESS_NS)
+        state = _folded(rows, patient, self.run_before)
+        now_ns = max((arrival(row.event) for row in rows), default=0)
+        state.resume(limits, now_ns, _last_heard(producers))
+        return state
+
+    def _rows_before(self, cursor: int, producers: Mapping[str, ProducerInfo]) -> list[LogRow]:
+        """The newest starts and ends, and what has happened since the first that is open."""
+        kinds = self._reader.occurring_kinds()
+        edges = tuple(kind for kind in kinds if kind == LOST or phase_of(kind))
+        others = tuple(kind for kind in kinds if kind not in edges and not is_routine(kind))
+        rows = self._newest(edges, MAX_LIFECYCLE_ROWS, cursor, producers)
+        patient = Limits(silent_after_ns=_ENDLESS_NS)
+        still_open = _folded(rows, patient, lambda event: Run()).open.values()
+        if not still_open:
+            return rows
+        since = min(span.start.time_unix_nano for span in still_open)
+        rows += self._newest(others, MAX_OTHER_ROWS, cursor, producers, since)
+        return sorted(rows, key=lambda row: row.cursor)
+
+    def _newest(
+        self,
+        kinds: Sequence[str],
+        most: int,
+        cursor: int,
+        producers: Mapping[str, ProducerInfo],
+        since_unix_nano: int | None = None,
+    ) -> list[LogRow]:
+        if not kinds:
+            return []
+        filters = Filters(kinds=tuple(kinds), since_unix_nano=since_unix_nano)
+        found = islice(self._reader.export(filters, as_of=cursor - 1), most)
+        return [row for row in found if self._is_followed(row, producers)]
+
+    def _is_followed(self, row: LogRow, producers: Mapping[str, ProducerInfo]) -> bool:
+        """Whether the exporter was given this row: a service's is given all but old events."""
+        info = producers.get(row.event.producer)
+        if self._pipeline:
+            return info is not None and info.pipeline == self._pipeline
+        return not row.replayed and not (info is not None and info.brings_history)
+
+
+def _folded(rows: Sequence[LogRow], limits: Limits, find_run: Callable[[Event], Run]) -> State:
+    fold = Fold(State(limits), find_run)
+    fold.take([row.event for row in rows])
+    return fold.state
+
+
+def _last_heard(producers: Mapping[str, ProducerInfo]) -> dict[str, int]:
+    return {
+        name: info.last_time_unix_nano
+        for name, info in producers.items()
+        if info.last_time_unix_nano is not None
+    }
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except LogError as error:
+        raise ExportError(str(error), retryable=True) from error

@@ -47,6 +47,12 @@ def total(
     return max(counted, 0), "eq" if all_seen else "gte"
 
 
+def happened(connection: sqlite3.Connection) -> dict[tuple[str, str, str], int]:
+    """Events ever stored, by channel, kind and severity; retention does not change it."""
+    rows = connection.execute("SELECT channel, kind, severity, happened FROM realm_totals")
+    return {(channel, kind, severity): count for channel, kind, severity, count in rows if count}
+
+
 def count_by_severity(
     connection: sqlite3.Connection, filters: Filters, since: int | None, until: int | None
 ) -> Counter[str]:

@@ -16,6 +16,7 @@ from realm_telemetry.event import LATE_AFTER_NS, Event, split_event_id
 from realm_telemetry.log import neighbours, tail
 from realm_telemetry.log.addresses import Addresses, addresses_path
 from realm_telemetry.log.connection import explained, open_reader, snapshot
+from realm_telemetry.log.counts import happened
 from realm_telemetry.log.cursors import (
     DeadLetter,
     Refusal,
@@ -38,6 +39,7 @@ from realm_telemetry.log.producers import (
     read_receipts,
     stored_among,
 )
+from realm_telemetry.log.receipt_totals import ReceiptTotals, receipt_totals
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.search import SearchIndex
 from realm_telemetry.log.series import Series, series
@@ -147,6 +149,11 @@ class LogReader:
             counts.setdefault(row["channel"], {})[row["severity"]] = row["count"]
         return counts
 
+    def happened(self) -> dict[tuple[str, str, str], int]:
+        """Events ever stored, by channel, kind and severity."""
+        with self._snapshot() as connection:
+            return happened(connection)
+
     def summary(
         self,
         by: Sequence[str] = ("channel", "day"),
@@ -222,6 +229,11 @@ class LogReader:
         """What became of each registered producer's events."""
         with self._snapshot() as connection:
             return read_receipts(connection)
+
+    def receipt_totals(self) -> ReceiptTotals:
+        """What the receipts add up to, and the newest producers that are alive."""
+        with self._snapshot() as connection:
+            return receipt_totals(connection)
 
     def producers(self) -> list[ProducerInfo]:
         """All registered producers."""

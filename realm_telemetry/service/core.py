@@ -4,16 +4,18 @@ import asyncio
 import secrets
 import time
 from collections.abc import Coroutine
+from functools import partial
 from itertools import count
 from typing import Any
 
 from starlette.types import Scope
 
 from realm_telemetry.log.kinds import KindWatch
+from realm_telemetry.measures import Measures, MeasureStore, read_definition
 from realm_telemetry.service.body import BodyBudget
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.exporting import Exporting
-from realm_telemetry.service.folding import StateKeeper
+from realm_telemetry.service.folding import F, FoldKeeper, Store
 from realm_telemetry.service.hub import Hub
 from realm_telemetry.service.live import LiveView
 from realm_telemetry.service.prefill import last_rows
@@ -24,7 +26,7 @@ from realm_telemetry.service.tail import Tail
 from realm_telemetry.service.tally import IngestTally
 from realm_telemetry.service.upkeep import ServiceUpkeep
 from realm_telemetry.service.writing import WriterThread
-from realm_telemetry.state import SnapshotStore
+from realm_telemetry.state import RealmState, SnapshotStore
 
 
 class Service:
@@ -41,11 +43,15 @@ class Service:
     hub: Hub
     places: StreamPlaces
     tail: Tail
-    folding: StateKeeper
+    folding: FoldKeeper[RealmState]
+    measuring: FoldKeeper[Measures]
     exporting: Exporting
 
     def __init__(self, settings: ServiceSettings) -> None:
         self.settings = settings
+        definition = read_definition(settings.options.get("otlp_metrics", {}))
+        self._measures = MeasureStore(settings.measures_path, "service", definition)
+        self.no_measures = self._measures.fresh()
         self.tally = IngestTally()
         self.live = LiveView()
         self.producer = secrets.token_hex(8)
@@ -91,24 +97,26 @@ class Service:
         cursor = self._tail_reader.max_cursor()
         for row in await self.readers.run(lambda reader: last_rows(reader, cursor)):
             self.live.add(row)
-        store = SnapshotStore(settings.state_path)
         self.hub = Hub(settings, self.log_id, cursor)
         self.places = StreamPlaces(settings)
-        self.folding = StateKeeper(self.readers, store, self.log_id, self._on_snapshot)
+        self.folding = self._keeper("RealmState", SnapshotStore(settings.state_path))
+        self.measuring = self._keeper("Metrics", self._measures)
         # Kinds first: the others ask the catalog which of them are routine.
         self.exporting = Exporting(settings)
         takers = (
             kinds.meet,
             self.live.take,
             self.folding.take,
+            self.measuring.take,
             self.hub.publish,
             lambda _: self.exporting.notify(),
         )
         self.tail = Tail(self._tail_reader, cursor, takers, settings.tail_poll_s)
         self.tail.start()
         self.exporting.start()
-        self._run(self.folding.fold(cursor))
-        self._run(self.folding.save_every(settings.snapshot_interval_s))
+        for keeper in (self.folding, self.measuring):
+            self._run(keeper.fold(cursor))
+            self._run(keeper.save_every(settings.snapshot_interval_s))
 
     def _run(self, job: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.ensure_future(job))
@@ -116,8 +124,10 @@ class Service:
     def _on_commit(self) -> None:
         self.tail.poke()
 
-    def _on_snapshot(self, cursor: int) -> None:
-        self.upkeep.snapshot_cursor = cursor
+    def _keeper(self, name: str, store: Store[F]) -> FoldKeeper[F]:
+        saved = partial(self.upkeep.covered, name)
+        saved(0)
+        return FoldKeeper(name, self.readers, store, self.log_id, saved)
 
     def number(self) -> int:
         """The number of the next event that comes without an id."""
@@ -138,6 +148,7 @@ class Service:
         self.hub.close()
         await asyncio.to_thread(self.exporting.stop)
         await self.folding.save()
+        await self.measuring.save()
         self.readers.close()
         self._tail_reader.close()
 

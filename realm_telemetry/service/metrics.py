@@ -1,55 +1,79 @@
-"""GET /metrics: Prometheus text.
-
-Source: https://prometheus.io/docs/instrumenting/exposition_formats/
-"""
+"""GET /metrics: the service's own metrics, the receipts, and those made of events."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from realm_telemetry.log.reader import LogReader
+from realm_telemetry.log.receipt_totals import ReceiptTotals
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import CATALOGUE
+from realm_telemetry.service.exposition import CONTENT_TYPE, Metric, Sample, by, exposition, one
+from realm_telemetry.service.measured import EVENTS, Counted, event_counter, measured
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
+class _Read(NamedTuple):
+    """What a scrape asks the log."""
 
-class Metric(NamedTuple):
-    """One metric: name, type, help and samples of (labels, value)."""
-
-    name: str
-    kind: str
-    help: str
-    samples: Iterable[tuple[dict[str, str], float]]
+    totals: dict[Counted, int]
+    receipts: ReceiptTotals
 
 
 async def get_metrics(request: Request) -> Response:
     """All metrics of the service."""
     service = service_of(request.scope)
-    counts = await service.readers.run(lambda reader: reader.channels(None))
+    read = await service.readers.run(_read)
     metrics = [
-        *_log_metrics(service, counts),
+        *_event_metrics(service, read.totals),
+        *_receipt_metrics(read.receipts),
+        *_log_metrics(service),
         *_ingest_metrics(service),
         _error_metric(request.app.state.error_answers),
         *_live_metrics(service),
     ]
-    text = "".join(_lines(metric) for metric in metrics)
-    return Response(text, headers={"cache-control": "no-store"}, media_type=CONTENT_TYPE)
+    headers = {"cache-control": "no-store"}
+    return Response(exposition(metrics), headers=headers, media_type=CONTENT_TYPE)
 
 
-def _log_metrics(service: Service, counts: dict[str, dict[str, int]]) -> list[Metric]:
-    by_both = [
-        ({"channel": channel, "severity": severity}, float(count))
-        for channel, severities in counts.items()
-        for severity, count in severities.items()
+def _read(reader: LogReader) -> _Read:
+    return _Read(reader.happened(), reader.receipt_totals())
+
+
+def _event_metrics(service: Service, totals: Mapping[Counted, int]) -> Iterator[Metric]:
+    # While they are being folded, only what the log itself counts is known.
+    measures = service.measuring.current if service.measuring.ready else service.no_measures
+    yield event_counter(measures[EVENTS], totals)
+    yield from measured(measures, time.time_ns())
+
+
+def _receipt_metrics(receipts: ReceiptTotals) -> list[Metric]:
+    outcomes = {
+        "emitted": receipts.emitted,
+        "stored": receipts.stored,
+        "stored_so_far": receipts.stored_so_far,
+        "dropped": receipts.dropped,
+    }
+    states = {"live": receipts.live, "ended": receipts.producers - receipts.live}
+    live = [
+        Sample({"realm_producer_id": each.producer, "service_name": each.service_name}, each.stored)
+        for each in receipts.newest_live
     ]
     return [
-        Metric("realm_events_total", "counter", "Events that the log has stored.", by_both),
-        _one("realm_log_bytes", "gauge", "Size of the log's files.", _size(service)),
-        _one("realm_log_cursor", "gauge", "Highest row id seen.", service.tail.cursor),
+        by("realm_receipt_events", "gauge", "Events by receipts.", "outcome", outcomes),
+        one("realm_receipts_incomplete", "gauge", "Producers that lack some.", receipts.incomplete),
+        by("realm_producers", "gauge", "Producers known.", "state", states),
+        Metric("realm_producer_stored_events", "gauge", "Of the newest 50 alive.", live),
+    ]
+
+
+def _log_metrics(service: Service) -> list[Metric]:
+    return [
+        one("realm_log_bytes", "gauge", "Size of the log's files.", _size(service)),
+        one("realm_log_cursor", "gauge", "Highest row id seen.", service.tail.cursor),
     ]
 
 
@@ -60,69 +84,57 @@ def _ingest_metrics(service: Service) -> list[Metric]:
         "duplicate": tally.duplicates,
         "rejected": tally.rejected,
     }
-    samples = [({"outcome": name}, float(count)) for name, count in outcomes.items()]
     return [
-        Metric("realm_ingest_events_total", "counter", "Events that came over HTTP.", samples),
-        _one("realm_ingest_batches_total", "counter", "Batches answered.", tally.batches),
-        _one("realm_ingest_bytes_total", "counter", "Bytes of bodies as sent.", tally.bytes),
-        _one("realm_ingest_queue_events", "gauge", "Events that wait.", writer.queued_events),
-        _one("realm_ingest_bytes", "gauge", "Bytes of bodies in memory.", service.bodies.used),
-        _one("realm_commits_total", "counter", "Transactions with events.", writer.commits),
+        by(
+            "realm_ingest_events_total",
+            "counter",
+            "Events that came over HTTP.",
+            "outcome",
+            outcomes,
+        ),
+        one("realm_ingest_batches_total", "counter", "Batches answered.", tally.batches),
+        one("realm_ingest_bytes_total", "counter", "Bytes of bodies as sent.", tally.bytes),
+        one("realm_ingest_queue_events", "gauge", "Events that wait.", writer.queued_events),
+        one("realm_ingest_bytes", "gauge", "Bytes of bodies in memory.", service.bodies.used),
+        one("realm_commits_total", "counter", "Transactions with events.", writer.commits),
     ]
 
 
 def _error_metric(counts: Mapping[str, int]) -> Metric:
     # With those that never happened, so that an alert on an increase sees the first.
-    samples = [({"error": code}, float(counts.get(code, 0))) for code in sorted(CATALOGUE)]
-    return Metric("realm_http_errors_total", "counter", "Error answers by code.", samples)
+    codes = {code: counts.get(code, 0) for code in sorted(CATALOGUE)}
+    return by("realm_http_errors_total", "counter", "Error answers by code.", "error", codes)
 
 
 def _live_metrics(service: Service) -> list[Metric]:
     places, tail = service.places, service.tail
-    rings = [
-        ({"feed": str(name)}, float(len(feed.ring))) for name, feed in service.hub.feeds.items()
-    ]
+    rings = {str(name): len(feed.ring) for name, feed in service.hub.feeds.items()}
     drops = {
         "refused": places.refused,
         "stalled": places.stalled,
         "fell_off": places.fell_off,
     }
     return [
-        _one("realm_sse_clients", "gauge", "Connected streams.", len(places)),
-        Metric("realm_sse_ring_frames", "gauge", "Frames in the rings.", rings),
-        Metric(
+        one("realm_sse_clients", "gauge", "Connected streams.", len(places)),
+        by("realm_sse_ring_frames", "gauge", "Frames in the rings.", "feed", rings),
+        by(
             "realm_sse_drops_total",
             "counter",
             "Streams refused, cut off, or sent back to the log.",
-            [({"reason": name}, float(count)) for name, count in drops.items()],
+            "reason",
+            drops,
         ),
-        _one("realm_tail_rows_total", "counter", "Rows the tail has read.", tail.rows),
-        _one("realm_tail_lag_seconds", "gauge", "From arrival to the tail, last row.", tail.lag_s),
-        _one("realm_state_ready", "gauge", "1 once RealmState is folded.", service.folding.ready),
-        _one("realm_uptime_seconds", "gauge", "Since start.", time.time() - service.started_s),
+        one("realm_tail_rows_total", "counter", "Rows the tail has read.", tail.rows),
+        one("realm_tail_lag_seconds", "gauge", "From arrival to the tail, last row.", tail.lag_s),
+        one("realm_state_ready", "gauge", "1 once RealmState is folded.", service.folding.ready),
+        one(
+            "realm_measures_ready",
+            "gauge",
+            "1 once the metrics of events are folded.",
+            service.measuring.ready,
+        ),
+        one("realm_uptime_seconds", "gauge", "Since start.", time.time() - service.started_s),
     ]
-
-
-def _one(name: str, kind: str, text: str, value: float) -> Metric:
-    return Metric(name, kind, text, [({}, float(value))])
-
-
-def _lines(metric: Metric) -> str:
-    head = f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} {metric.kind}\n"
-    return head + "".join(
-        f"{metric.name}{_labels(labels)} {value:.10g}\n" for labels, value in metric.samples
-    )
-
-
-def _labels(labels: dict[str, str]) -> str:
-    if not labels:
-        return ""
-    pairs = (f'{name}="{_escaped(value)}"' for name, value in labels.items())
-    return "{" + ",".join(pairs) + "}"
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
 def _size(service: Service) -> int:

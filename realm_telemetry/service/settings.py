@@ -7,6 +7,7 @@ import msgspec
 
 from realm_telemetry.config import Settings
 from realm_telemetry.errors import ConfigError
+from realm_telemetry.measures.store import FILE_NAME as MEASURES_FILE
 
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 """Binds that only this machine reaches, so that no token is asked for."""
@@ -67,6 +68,11 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     def home(self) -> Path:
         """The home that the log is in."""
         return self.log_path.parent.parent
+
+    @property
+    def measures_path(self) -> Path:
+        """Where metrics made of events are kept."""
+        return self.state_path.with_name(MEASURES_FILE)
 
     @classmethod
     def for_home(cls, home: Path, **options: object) -> "ServiceSettings":

@@ -8,10 +8,7 @@ from realm_telemetry.service.settings import ServiceSettings
 
 
 class ServiceUpkeep:
-    """Belongs to the writer's thread, but for `snapshot_cursor`.
-
-    snapshot_cursor: up to where a saved RealmState covers the log; retention stays below it.
-    """
+    """Belongs to the writer's thread, but for `covered`."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._claim = UpkeepClaim("service", first=True)
@@ -21,7 +18,11 @@ class ServiceUpkeep:
             self._retain,
             interval_s=settings.upkeep_interval_s,
         )
-        self.snapshot_cursor = 0
+        self._covered: dict[str, int] = {}
+
+    def covered(self, fold: str, cursor: int) -> None:
+        """Note up to where the log is covered by a snapshot; retention stays below all of them."""
+        self._covered[fold] = cursor
 
     def step(self, writer: LogWriter) -> float:
         """Do one step of the next job; returns seconds until the next."""
@@ -29,4 +30,4 @@ class ServiceUpkeep:
         return self._upkeep.step(writer)
 
     def _retain(self, retention: Retention) -> bool:
-        return retention.step(self.snapshot_cursor + 1).more
+        return retention.step(min(self._covered.values(), default=0) + 1).more

@@ -21,6 +21,16 @@ class Row(Protocol):
     def event(self) -> Event: ...
 
 
+class Fold(Protocol):
+    """What a log's events are folded into."""
+
+    @property
+    def cursor(self) -> int: ...
+
+    def apply(self, event: Event, cursor: int) -> None:
+        """Fold in one event."""
+
+
 class Log(Protocol):
     """What a fold needs of a log reader; `realm_telemetry.log.LogReader` has it."""
 
@@ -43,9 +53,9 @@ def rebuild(reader: Log, store: SnapshotStore | None = None) -> RealmState:
     return state
 
 
-def catch_up(state: RealmState, reader: Log, limit: int = STEP_ROWS) -> int:
-    """Fold up to `limit` rows behind the state's cursor; return how many there were."""
-    rows = reader.after(state.cursor, limit)
+def catch_up(fold: Fold, reader: Log, limit: int = STEP_ROWS) -> int:
+    """Fold up to `limit` rows behind the fold's cursor; return how many there were."""
+    rows = reader.after(fold.cursor, limit)
     for row in rows:
-        state.apply(row.event, row.cursor)
+        fold.apply(row.event, row.cursor)
     return len(rows)

@@ -42,6 +42,14 @@ class SnapshotStore:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    def fresh(self) -> RealmState:
+        """Return the state of no events."""
+        return RealmState()
+
+    def read(self, dumped: bytes) -> RealmState:
+        """Return the state that `RealmState.dump` wrote. Raises ValueError."""
+        return RealmState.load(dumped)
+
     def save(self, state: RealmState, log_id: str) -> None:
         """Write a snapshot in one transaction, unless there is a newer one of the same log.
 
@@ -61,7 +69,7 @@ class SnapshotStore:
         """
         dumped = self._select(_LOAD, log_id)
         try:
-            return RealmState.load(dumped) if isinstance(dumped, bytes) else None
+            return self.read(dumped) if isinstance(dumped, bytes) else None
         except ValueError:
             return None
 

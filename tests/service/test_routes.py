@@ -189,7 +189,8 @@ def test_metrics_are_prometheus_text(client: httpx.Client) -> None:
     response = client.get("/metrics")
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
     lines = response.text.splitlines()
-    assert 'realm_events_total{channel="system",severity="info"} 7' in lines
+    labels = 'realm_channel="system",realm_kind="note",realm_severity="info"'
+    assert f"realm_events_total{{{labels}}} 7" in lines
     assert 'realm_ingest_events_total{outcome="accepted"} 7' in lines
     assert "realm_sse_clients 0" in lines
     named = {line.split()[2] for line in lines if line.startswith("# TYPE")}

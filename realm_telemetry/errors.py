@@ -38,6 +38,16 @@ class ExportError(Exception):
         super().__init__(message)
 
 
+class NotYetError(ExportError):
+    """Nothing is wrong: an exporter gathers events, and wants to be asked again after a while."""
+
+    def __init__(self, after_s: float) -> None:
+        self.after_s = after_s
+        super().__init__(
+            f"asked to come back in {after_s:g} s", retryable=True, retry_after_s=after_s
+        )
+
+
 class PayloadTooLargeError(ValueError):
     """A body is over the limit that its reader or writer keeps."""
 

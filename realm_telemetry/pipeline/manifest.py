@@ -11,7 +11,14 @@ from realm_telemetry.errors import ConfigError
 from realm_telemetry.filesystem import make_private_directory
 
 MANIFEST_NAME: Final = "manifest.json"
-_EXPORTER_ENVIRONMENT: Final = ("OTEL_EXPORTER_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_")
+_EXPORTER_ENVIRONMENT: Final = (
+    "OTEL_EXPORTER_",
+    "OTEL_METRIC_EXPORT_",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "SSL_",
+)
 # Whoever was configured first names these; they do not make another pipeline.
 _NOT_IN_ID: Final = ("pipeline", "created_unix_nano", "service_name", "import_path")
 

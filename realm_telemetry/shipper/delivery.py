@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from realm_telemetry.errors import ConfigError, ExportError
+from realm_telemetry.errors import ConfigError, ExportError, NotYetError
 from realm_telemetry.log.cursors import Refusal
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.shipper.backoff import Backoff
@@ -176,6 +176,8 @@ class Delivery:
         """Deliver what can be delivered now; what is settled joins `_done`."""
         try:
             outlet.deliver([row.event for row in rows])
+        except NotYetError as later:
+            self._stop.wait(later.after_s)
         except ExportError as error:
             if error.rejected_ids or error.rejected_count:
                 self._rejected(rows, error)

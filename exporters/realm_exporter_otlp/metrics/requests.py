@@ -1,0 +1,124 @@
+"""Measures as OTLP metrics.
+
+Source: opentelemetry/proto/metrics/v1/metrics.proto.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import (
+    AGGREGATION_TEMPORALITY_CUMULATIVE,
+    Gauge,
+    Histogram,
+    HistogramDataPoint,
+    Metric,
+    NumberDataPoint,
+    ResourceMetrics,
+    ScopeMetrics,
+    Sum,
+)
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+from realm_exporter_otlp.encoding import SCOPE, key_values
+from realm_telemetry.measures import Count, Distribution, Latest, Measures, Series
+
+_MAX_UNIX_NANO: Final = 2**64 - 1
+
+
+def metrics_request(
+    resource: Mapping[str, str], metrics: Sequence[Metric]
+) -> ExportMetricsServiceRequest:
+    """A request with these metrics of one resource."""
+    return ExportMetricsServiceRequest(
+        resource_metrics=[
+            ResourceMetrics(
+                resource=Resource(attributes=key_values(resource)),
+                scope_metrics=[ScopeMetrics(scope=SCOPE, metrics=metrics)],
+            )
+        ]
+    )
+
+
+def metrics_of(measures: Measures, now_ns: int) -> list[Metric]:
+    """Every instrument that has something to say.
+
+    Counters and histograms say all, with the time `now_ns`, since the first event counted; gauges
+    what changed since the last request, each with the time of its own event.
+    """
+    start_ns = measures.start_unix_nano
+    span = _time(start_ns), _time(max(now_ns, start_ns))
+    return [metric for series in measures if (metric := _metric(series, *span)) is not None]
+
+
+def _metric(series: Series, start_ns: int, now_ns: int) -> Metric | None:
+    gauges, counts, distributions = [], [], []
+    for key, point in series:
+        attributes = key_values(series.attributes(key))
+        if isinstance(point, Distribution):
+            distributions.append(_distribution(point, attributes, start_ns, now_ns))
+        elif isinstance(point, Count):
+            counts.append(_count(point, attributes, start_ns, now_ns))
+        elif key in series.changed:
+            gauges.append(_latest(point, attributes))
+    if not (gauges or counts or distributions):
+        return None
+    instrument = series.instrument
+    return Metric(
+        name=instrument.name,
+        description=instrument.description,
+        unit=instrument.unit,
+        gauge=Gauge(data_points=gauges) if gauges else None,
+        sum=_sum(counts) if counts else None,
+        histogram=_histogram(distributions) if distributions else None,
+    )
+
+
+def _sum(points: list[NumberDataPoint]) -> Sum:
+    return Sum(
+        data_points=points,
+        aggregation_temporality=AGGREGATION_TEMPORALITY_CUMULATIVE,
+        is_monotonic=True,
+    )
+
+
+def _histogram(points: list[HistogramDataPoint]) -> Histogram:
+    return Histogram(data_points=points, aggregation_temporality=AGGREGATION_TEMPORALITY_CUMULATIVE)
+
+
+def _count(point: Count, attributes: list[KeyValue], start_ns: int, now_ns: int) -> NumberDataPoint:
+    return NumberDataPoint(
+        attributes=attributes,
+        start_time_unix_nano=start_ns,
+        time_unix_nano=now_ns,
+        as_int=point.value,
+    )
+
+
+def _latest(point: Latest, attributes: list[KeyValue]) -> NumberDataPoint:
+    return NumberDataPoint(
+        attributes=attributes, time_unix_nano=_time(point.time_unix_nano), as_double=point.value
+    )
+
+
+def _distribution(
+    point: Distribution, attributes: list[KeyValue], start_ns: int, now_ns: int
+) -> HistogramDataPoint:
+    return HistogramDataPoint(
+        attributes=attributes,
+        start_time_unix_nano=start_ns,
+        time_unix_nano=now_ns,
+        count=point.count,
+        sum=point.sum,
+        min=point.minimum,
+        max=point.maximum,
+        bucket_counts=point.buckets,
+        explicit_bounds=point.bounds,
+    )
+
+
+def _time(time_unix_nano: int) -> int:
+    return min(max(time_unix_nano, 0), _MAX_UNIX_NANO)

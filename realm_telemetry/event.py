@@ -25,6 +25,12 @@ LATE_AFTER_NS: Final = 60 * 1_000_000_000
 PROCESS_LOST_NUMBER: Final = 2**64 - 1
 """The number of a producer's `process_lost` event, so that it can never come twice."""
 
+FIRST_CONTENT_NUMBER: Final = 2**63
+"""Numbers from here on, but for `process_lost`, are made of a record's uid or content.
+
+They count nothing, so a receipt has no use for them.
+"""
+
 
 class InvalidEventError(ValueError):
     """The caller handed over something that is not an event; the message names the field."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from realm_telemetry.event import PROCESS_LOST_NUMBER, Event
+from realm_telemetry.event import FIRST_CONTENT_NUMBER, PROCESS_LOST_NUMBER, Event
 from realm_telemetry.log.ranges import Ranges, Run
 from realm_telemetry.log.rows import event_id_bytes
 
@@ -140,7 +140,8 @@ class KnownProducers:
         last: dict[str, Event] = {}
         for run in runs:
             done = self.done(run.producer)
-            if done is not None:
+            # Each number made of content would be a range of its own, and tell nothing.
+            if done is not None and _is_counted(run.last):
                 new = done.add(run.first, run.last)
                 lost = run.last == PROCESS_LOST_NUMBER
                 stored[run.producer] += max(new - lost, 0)
@@ -178,23 +179,27 @@ class KnownProducers:
             (first, last),
         )
         numbers = (int.from_bytes(row[0][8:], "big") for row in rows)
-        return Ranges((number, number) for number in numbers)
+        return Ranges((number, number) for number in numbers if _is_counted(number))
+
+
+def _is_counted(number: int) -> bool:
+    return number < FIRST_CONTENT_NUMBER or number == PROCESS_LOST_NUMBER
 
 
 def stored_among(connection: sqlite3.Connection, events: Sequence[Event]) -> int:
     """How many of these events are in rows, or were and are refused since."""
     known = KnownProducers(connection)
-    stored, unregistered = 0, []
+    stored, in_rows = 0, []
     for event in events:
         done = known.done(event.producer)
-        if done is None:
-            unregistered.append(event_id_bytes(event.producer, event.number))
+        if done is None or not _is_counted(event.number):
+            in_rows.append(event_id_bytes(event.producer, event.number))
         else:
             stored += event.number in done
-    if unregistered:
-        marks = ", ".join("?" * len(unregistered))
+    if in_rows:
+        marks = ", ".join("?" * len(in_rows))
         stored += connection.execute(
-            f"SELECT count(*) FROM battle_log WHERE event_id IN ({marks})", unregistered
+            f"SELECT count(*) FROM battle_log WHERE event_id IN ({marks})", in_rows
         ).fetchone()[0]
     return stored
 

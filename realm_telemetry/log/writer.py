@@ -180,6 +180,26 @@ class LogWriter:
         with self.transaction(durable=False):
             self._known.note_resource(producer, pipeline, resource)
 
+    def introduce(
+        self,
+        pipeline: str,
+        counted: Mapping[str, Mapping[str, Any]],
+        others: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        """Keep the resources of producers that a third party tells of, unless they are known.
+
+        counted, others: resources by producer, of those that have a receipt and of those that
+        have none. Not synced: the append that follows does that.
+        """
+        with self.transaction(durable=False):
+            self._known.refresh()
+            for producer, resource in counted.items():
+                if self._known.done(producer) is None:
+                    info = producers.ProducerInfo(producer, pipeline, dict(resource))
+                    self._known.register(info)
+            for producer, resource in others.items():
+                self._known.note_resource(producer, pipeline, resource)
+
     def record_receipt(
         self,
         producer: str,

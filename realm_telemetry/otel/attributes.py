@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from realm_telemetry.otel import names
+from realm_telemetry.otel.plain import PlainRecord
 from realm_telemetry.otel.sdk import LogRecord
 from realm_telemetry.values import safe_text, to_json_value
 
@@ -74,7 +75,7 @@ def value_text(value: Any) -> str:
     return converted if type(converted) is str else msgspec.json.encode(converted).decode()
 
 
-def trace_context(record: LogRecord) -> tuple[str | None, str | None, int]:
+def trace_context(record: LogRecord | PlainRecord) -> tuple[str | None, str | None, int]:
     """Return trace_id, span_id and trace_flags as an event has them."""
     trace_id, span_id = record.trace_id, record.span_id
     return (

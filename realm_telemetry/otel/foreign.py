@@ -10,6 +10,7 @@ import msgspec
 from realm_telemetry.catalog import render, resolve
 from realm_telemetry.event import (
     CHANNELS,
+    FIRST_CONTENT_NUMBER,
     PROCESS_LOST_NUMBER,
     SEVERITIES,
     Event,
@@ -24,10 +25,10 @@ from realm_telemetry.otel.attributes import (
     trace_context,
     value_text,
 )
+from realm_telemetry.otel.plain import Origin, PlainRecord
 from realm_telemetry.otel.sdk import (
+    InstrumentationScope,
     LogRecord,
-    ReadableLogRecord,
-    ReadWriteLogRecord,
     Resource,
 )
 from realm_telemetry.values import safe_text
@@ -35,48 +36,49 @@ from realm_telemetry.values import safe_text
 LOG_RECORD_KIND: Final = "log_record"
 """The kind of a record without an event name."""
 
-FIRST_CONTENT_NUMBER: Final = 2**63
-"""Numbers from here on, but for `process_lost`, are made of a record's uid or content.
-
-They count nothing, so a receipt has no use for them.
-"""
-
 _CONTENT_NUMBERS: Final = PROCESS_LOST_NUMBER - FIRST_CONTENT_NUMBER
 _IDENTITY: Final = ("service.namespace", "service.name", "service.instance.id", "host.name")
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-def foreign_event(record: ReadableLogRecord | ReadWriteLogRecord, read: Attributes) -> Event:
+def foreign_event(
+    record: LogRecord | PlainRecord, read: Attributes, origin: Origin, dropped_attributes: int = 0
+) -> Event:
     """Return the event of a record that lacks some of what ours have.
 
     Whatever has no field of its own is among the details, under OpenTelemetry's names.
     """
     details, fields = dict(read.details), read.fields
-    log_record = record.log_record
-    kind = _kind(log_record, fields, details)
-    severity = _severity(log_record, fields, details)
-    source = _source(record, fields.get(names.SOURCE), details)
+    kind = _kind(record, fields, details)
+    severity = _severity(record, fields, details)
+    source = _source(origin, fields.get(names.SOURCE), dropped_attributes, details)
+    time, observed = record.timestamp or 0, record.observed_timestamp or 0
+    if observed and time and observed != time:
+        # The log has its own arrival in the event's field.
+        add_detail(details, "otel.observed_time_unix_nano", str(observed))
     event = Event(
         kind,
-        _channel(log_record, fields, kind),
+        _channel(record, fields, kind),
         severity or resolve(kind)[1],
-        _message(log_record.body, kind, details),
+        _message(record.body, kind, details),
         details,
-        log_record.timestamp or log_record.observed_timestamp or 0,
-        producer_of(record.resource),
+        time or observed,
+        origin.producer,
         1,
         fields.get(names.HERO),
         fields.get(names.CAMPAIGN),
         fields.get(names.RUN),
         source,
-        *trace_context(log_record),
+        *trace_context(record),
         (),
-        log_record.observed_timestamp or None,
+        observed or None,
     )
     return _with_id(event, fields)
 
 
-def _kind(record: LogRecord, fields: Mapping[str, str], details: dict[str, Any]) -> str:
+def _kind(
+    record: LogRecord | PlainRecord, fields: Mapping[str, str], details: dict[str, Any]
+) -> str:
     # Older SDKs had no field for the event's name.
     name = record.event_name or value_text(details.get("event.name", ""))
     bare = name.removeprefix(names.EVENT_NAME_PREFIX)
@@ -92,7 +94,9 @@ def snake_case(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")
 
 
-def _severity(record: LogRecord, fields: Mapping[str, str], details: dict[str, Any]) -> str | None:
+def _severity(
+    record: LogRecord | PlainRecord, fields: Mapping[str, str], details: dict[str, Any]
+) -> str | None:
     number = _severity_number(record)
     text = safe_text(record.severity_text or "")
     given = fields.get(names.SEVERITY)
@@ -104,8 +108,11 @@ def _severity(record: LogRecord, fields: Mapping[str, str], details: dict[str, A
     return severity
 
 
-def _severity_number(record: LogRecord) -> int:
-    return 0 if record.severity_number is None else int(record.severity_number.value)
+def _severity_number(record: LogRecord | PlainRecord) -> int:
+    number = record.severity_number
+    if number is None or isinstance(number, int):
+        return number or 0
+    return int(number.value)
 
 
 def _severity_of(number: int, text: str) -> str | None:
@@ -130,7 +137,7 @@ _SEVERITY_WORDS: Final = {
 }
 
 
-def _channel(record: LogRecord, fields: Mapping[str, str], kind: str) -> str:
+def _channel(record: LogRecord | PlainRecord, fields: Mapping[str, str], kind: str) -> str:
     given = fields.get(names.CHANNEL)
     if given is not None and given in CHANNELS:
         return given
@@ -144,26 +151,41 @@ def _channel(record: LogRecord, fields: Mapping[str, str], kind: str) -> str:
 def _message(body: Any, kind: str, details: dict[str, Any]) -> str:
     if body is None:
         return render(kind, details)
-    return value_text(body)
+    if isinstance(body, str):
+        return safe_text(body)
+    add_detail(details, "otel.body", json_value(body))
+    texts = [body.get(key) for key in _MESSAGE_KEYS] if isinstance(body, Mapping) else []
+    return next((safe_text(text) for text in texts if isinstance(text, str)), value_text(body))
+
+
+_MESSAGE_KEYS: Final = ("message", "msg")
+"""Where loggers that write objects have the line that a person reads."""
 
 
 def _source(
-    record: ReadableLogRecord | ReadWriteLogRecord, source: str | None, details: dict[str, Any]
+    origin: Origin, source: str | None, dropped_attributes: int, details: dict[str, Any]
 ) -> str | None:
     """Return the source, the scope's name if there is no other; scope and resource are kept."""
-    scope = record.instrumentation_scope
-    name = safe_text(scope.name or "") if scope else ""
-    for key, value in (
-        ("otel.scope.name", name if source else None),
-        ("otel.scope.version", scope and scope.version),
-        ("otel.scope.schema_url", scope and scope.schema_url),
-        ("otel.scope.attributes", dict((scope and scope.attributes) or {})),
-        ("otel.resource", dict(record.resource.attributes) if record.resource else {}),
-        ("otel.dropped_attributes_count", record.dropped_attributes),
-    ):
-        if value:
-            add_detail(details, key, json_value(value))
-    return source or name or None
+    if source and origin.scope:
+        add_detail(details, "otel.scope.name", origin.scope)
+    for key, value in origin.details.items():
+        add_detail(details, key, value)
+    if dropped_attributes:
+        add_detail(details, "otel.dropped_attributes_count", dropped_attributes)
+    return source or origin.scope or None
+
+
+def origin_of(resource: Resource | None, scope: InstrumentationScope | None) -> Origin:
+    """Return what a resource and a scope of the SDK say."""
+    attributes = resource.attributes if resource is not None else {}
+    details = {
+        "otel.scope.version": scope and scope.version,
+        "otel.scope.schema_url": scope and scope.schema_url,
+        "otel.scope.attributes": dict((scope and scope.attributes) or {}),
+        "otel.resource": dict(attributes),
+    }
+    said = {key: json_value(value) for key, value in details.items() if value}
+    return Origin(producer_of(resource), safe_text(scope.name or "") if scope else "", said)
 
 
 def _with_id(event: Event, fields: Mapping[str, str]) -> Event:
@@ -175,9 +197,14 @@ def _with_id(event: Event, fields: Mapping[str, str]) -> Event:
             return msgspec.structs.replace(event, producer=producer, number=number or 1)
         except InvalidEventError:
             pass
-    content = uid.encode() if uid else _encode(event)
+    number = content_number(uid.encode() if uid else _encode(event))
+    return msgspec.structs.replace(event, number=number)
+
+
+def content_number(content: bytes) -> int:
+    """Return the number that stands for a uid or for a record's whole content."""
     number = int.from_bytes(blake2b(content, digest_size=8).digest(), "big")
-    return msgspec.structs.replace(event, number=FIRST_CONTENT_NUMBER + number % _CONTENT_NUMBERS)
+    return FIRST_CONTENT_NUMBER + number % _CONTENT_NUMBERS
 
 
 _last_producer: tuple[Resource | None, str] = (None, "")
@@ -189,12 +216,13 @@ def producer_of(resource: Resource | None) -> str:
     known, producer = _last_producer
     if known is not resource or known is None:
         attributes = dict(resource.attributes) if resource is not None else {}
-        producer = _producer_id(attributes)
+        producer = producer_id(attributes)
         _last_producer = (resource, producer)
     return producer
 
 
-def _producer_id(attributes: Mapping[str, Any]) -> str:
+def producer_id(attributes: Mapping[str, Any]) -> str:
+    """Return the producer id that a resource's attributes give, or one made of them."""
     given = attributes.get(names.PRODUCER_ID)
     if isinstance(given, str) and re.fullmatch("[0-9a-f]{16}", given):
         return given

@@ -5,7 +5,8 @@ from typing import Any, Final
 from realm_telemetry.event import CHANNELS, Event, InvalidEventError, split_event_id
 from realm_telemetry.otel import names
 from realm_telemetry.otel.attributes import Attributes, read_attributes, trace_context
-from realm_telemetry.otel.foreign import foreign_event
+from realm_telemetry.otel.foreign import foreign_event, origin_of
+from realm_telemetry.otel.plain import PlainRecord
 from realm_telemetry.otel.sdk import (
     Context,
     InstrumentationScope,
@@ -85,10 +86,14 @@ def from_log_record(record: ReadableLogRecord | ReadWriteLogRecord) -> Event:
     """
     log_record = record.log_record
     read = read_attributes(log_record.attributes)
-    return _our_event(log_record, read) or foreign_event(record, read)
+    ours = our_event(log_record, read)
+    if ours is not None:
+        return ours
+    origin = origin_of(record.resource, record.instrumentation_scope)
+    return foreign_event(log_record, read, origin, record.dropped_attributes)
 
 
-def _our_event(record: LogRecord, read: Attributes) -> Event | None:
+def our_event(record: LogRecord | PlainRecord, read: Attributes) -> Event | None:
     """Return the event of a record that has all of the table, else None."""
     fields = read.fields
     kind, channel, severity = map(fields.get, (names.KIND, names.CHANNEL, names.SEVERITY))

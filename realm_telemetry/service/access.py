@@ -19,6 +19,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from realm_telemetry.service.errors import ApiError
+from realm_telemetry.service.paths import route_path
 from realm_telemetry.service.settings import LOOPBACK_HOSTS, ServiceSettings
 from realm_telemetry.service.throttle import Throttle
 
@@ -28,13 +29,6 @@ COOKIE_AGE_S: Final = 30 * 24 * 3600
 _OPEN_PATHS: Final = frozenset({"/health", "/ready", "/login"})
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _STREAM_PATHS: Final = frozenset({"/api/events/stream", "/api/stream", "/api/battle_log/export"})
-
-
-def route_path(scope: Scope) -> str:
-    """The path below the mount point."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    return path[len(root) :] if root and path.startswith(root) else path
 
 
 def host_name(host: str) -> str:

@@ -8,6 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from realm_telemetry.service.otlp_failures import failure, is_otlp
+
 
 class ErrorEntry(NamedTuple):
     """status: HTTP status; message, hint: what is wrong and what to do, when nothing is nearer."""
@@ -156,20 +158,30 @@ class ApiError(Exception):
 class ErrorAnswer(Response):
     """`{error, message, hint}`, counted by its code where the application keeps count.
 
-    Counted when it is sent, because middleware answers as well as handlers do.
+    Counted when it is sent, because middleware answers as well as handlers do. OTLP's paths are
+    answered as that protocol wants.
     """
 
     def __init__(self, error: ApiError, headers: dict[str, str]) -> None:
         body = {"error": error.code, "message": error.message, "hint": error.hint}
         content = json.dumps(body, ensure_ascii=False).encode("utf-8", "backslashreplace")
         super().__init__(content, error.status, headers, "application/json")
-        self._code = error.code
+        self._error = error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         counts = getattr(scope["app"].state, "error_answers", None)
         if counts is not None:
-            counts[self._code] += 1
-        await super().__call__(scope, receive, send)
+            counts[self._error.code] += 1
+        if is_otlp(scope):
+            await self._as_otlp(scope)(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    def _as_otlp(self, scope: Scope) -> Response:
+        error = self._error
+        text = f"{error.message} {error.hint}"
+        headers = {k: v for k, v in self.headers.items() if not k.startswith("content-")}
+        return failure(scope, error.code, error.status, text, headers)
 
 
 def on_api_error(_request: Request, error: Exception) -> Response:

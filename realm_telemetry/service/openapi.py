@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from realm_telemetry.service.errors import CATALOGUE
+from realm_telemetry.service.otlp_failures import RETRYABLE
 from realm_telemetry.service.routes import Endpoint, Parameter
 
 _EVERYWHERE: Final = ("token_required", "token_wrong", "too_many_attempts", "host_not_allowed")
@@ -21,6 +22,13 @@ _ERROR_SCHEMA: Final[dict[str, Any]] = {
         "message": {"type": "string"},
         "hint": {"type": "string"},
     },
+}
+
+_STATUS_SCHEMA: Final[dict[str, Any]] = {
+    "type": "object",
+    "description": "google.rpc.Status",
+    "required": ["message"],
+    "properties": {"code": {"type": "integer"}, "message": {"type": "string"}},
 }
 
 
@@ -41,7 +49,7 @@ def openapi_document(endpoints: Sequence[Endpoint], version: str) -> dict[str, A
         "security": [{}, {"bearer": []}, {"cookie": []}],
         "paths": paths,
         "components": {
-            "schemas": {"Error": _ERROR_SCHEMA},
+            "schemas": {"Error": _ERROR_SCHEMA, "Status": _STATUS_SCHEMA},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "cookie": {"type": "apiKey", "in": "cookie", "name": "realm_session"},
@@ -91,8 +99,13 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 def _errors(endpoint: Endpoint) -> dict[str, Any]:
     by_status: dict[str, list[str]] = {}
     for code in (*endpoint.errors, *_EVERYWHERE):
-        by_status.setdefault(str(CATALOGUE[code].status), []).append(code)
-    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+        status = CATALOGUE[code].status
+        if endpoint.failure == "Status":
+            status = RETRYABLE.get(code, status)
+        by_status.setdefault(str(status), []).append(code)
+    schema = {"schema": {"$ref": f"#/components/schemas/{endpoint.failure}"}}
+    types = ("application/json",) if endpoint.failure == "Error" else endpoint.media_types
+    content = dict.fromkeys(types, schema)
     return {
         status: {"description": ", ".join(codes), "content": content}
         for status, codes in sorted(by_status.items())

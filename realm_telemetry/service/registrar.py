@@ -4,8 +4,8 @@ Each batch repeats it, and each note costs a transaction of its own, so what is 
 skipped, and a running producer's receipt waits until nothing else does.
 """
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence, Set
+from typing import Any, Final, NamedTuple
 
 from realm_telemetry.log.producers import ProducerInfo
 from realm_telemetry.log.writer import LogWriter
@@ -18,6 +18,21 @@ MAX_REMEMBERED: Final = 10_000
 """Producers whose last word is kept in memory; beyond, all are forgotten and written again."""
 
 
+OTLP_PIPELINE: Final = "remote/otlp"
+"""Of producers that are known by OTLP alone."""
+
+
+class Introduced(NamedTuple):
+    """Resources by producer, as somebody tells them who need not be the producer.
+
+    counted: of producers whose events are numbered, so that there is a receipt.
+    others: of those that are known by their resource only.
+    """
+
+    counted: Mapping[str, Mapping[str, Any]]
+    others: Mapping[str, Mapping[str, Any]]
+
+
 class Registrar:
     """Belongs to the writer's thread."""
 
@@ -26,6 +41,8 @@ class Registrar:
         self._receipts: dict[str, BatchProducer] = {}
         self._recorded: dict[str, BatchProducer] = {}
         self._replayed: set[str] = set()
+        self._counted: set[str] = set()
+        self._others: set[str] = set()
 
     def note(self, writer: LogWriter, producers: Sequence[BatchProducer]) -> None:
         """Register new producers before their events come; keep receipts for `settle`."""
@@ -49,6 +66,18 @@ class Registrar:
         if len(self._replayed) > MAX_REMEMBERED:
             self._replayed.clear()
 
+    def introduce(self, writer: LogWriter, introduced: Introduced) -> None:
+        """Keep the resources of producers that are new; what is known of others stays."""
+        counted = _without(introduced.counted, self._registered.keys() | self._counted)
+        others = _without(introduced.others, self._others)
+        if not counted and not others:
+            return
+        writer.introduce(OTLP_PIPELINE, counted, others)
+        for known, new in ((self._counted, counted), (self._others, others)):
+            known.update(new)
+            if len(known) > MAX_REMEMBERED:
+                known.clear()
+
     def settle(self, writer: LogWriter, *, ended_only: bool = False) -> None:
         """Write the receipts that wait.
 
@@ -63,6 +92,12 @@ class Registrar:
                     ended=producer.ended or None,
                 )
                 self._recorded[name] = self._receipts.pop(name)
+
+
+def _without(
+    resources: Mapping[str, Mapping[str, Any]], known: Set[str]
+) -> dict[str, Mapping[str, Any]]:
+    return {producer: said for producer, said in resources.items() if producer not in known}
 
 
 def _info(producer: BatchProducer) -> ProducerInfo:

@@ -33,6 +33,7 @@ from realm_telemetry.service.older_writing import (
     post_update,
     post_worker,
 )
+from realm_telemetry.service.otlp import post_logs, post_metrics, post_traces
 from realm_telemetry.service.sse import EventStream
 from realm_telemetry.service.state import get_section, get_state
 
@@ -53,6 +54,7 @@ class Endpoint(NamedTuple):
     handler: an async function, or an ASGI application. parameters: besides those of the path.
     media_types, body_types: of the answer and of the request.
     errors: codes of the catalogue besides those of all routes.
+    failure: the schema of its failures.
     """
 
     path: str
@@ -63,6 +65,7 @@ class Endpoint(NamedTuple):
     errors: tuple[str, ...] = ()
     method: str = "GET"
     body_types: tuple[str, ...] = ()
+    failure: str = "Error"
 
 
 def _text(name: str, description: str) -> Parameter:
@@ -112,6 +115,27 @@ _BODY: Final = (
     "ingest_full",
 )
 _OBJECT: Final = ("application/json",)
+
+_OTLP_TYPES: Final = ("application/x-protobuf", "application/json")
+_OTLP_ERRORS: Final = ("malformed_protobuf", "too_many_events", "shutting_down", *_BODY, *_LOG)
+
+OTLP_ENDPOINTS: Final = tuple(
+    Endpoint(
+        path,
+        handler,
+        summary,
+        media_types=_OTLP_TYPES,
+        errors=_OTLP_ERRORS,
+        method="POST",
+        body_types=_OTLP_TYPES,
+        failure="Status",
+    )
+    for path, handler, summary in (
+        ("/v1/logs", post_logs, "OTLP: store log records as events; answered after commit."),
+        ("/v1/traces", post_traces, "OTLP: store the events of spans; the spans are refused."),
+        ("/v1/metrics", post_metrics, "OTLP: data points are refused, as the protocol says."),
+    )
+)
 
 OLDER_ENDPOINTS: Final = (
     Endpoint(
@@ -311,5 +335,6 @@ ENDPOINTS: Final = (
         media_types=("text/plain",),
         errors=_LOG,
     ),
+    *OTLP_ENDPOINTS,
     *OLDER_ENDPOINTS,
 )

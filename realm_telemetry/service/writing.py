@@ -21,7 +21,7 @@ from realm_telemetry.log.reader import LogReader
 from realm_telemetry.log.writer import MAX_BATCH, LogWriter
 from realm_telemetry.service.commit import commit_one, commit_together
 from realm_telemetry.service.errors import ApiError
-from realm_telemetry.service.registrar import Registrar
+from realm_telemetry.service.registrar import Introduced, Registrar
 from realm_telemetry.wire import BatchProducer
 
 _logger = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ class _Job(msgspec.Struct, frozen=True, eq=False):
     producers: Sequence[BatchProducer]
     kinds: Sequence[KindSpec]
     replay: bool
+    introduced: Introduced | None
     future: "asyncio.Future[Stored]"
 
 
@@ -87,14 +88,16 @@ class WriterThread:
         kinds: Sequence[KindSpec] = (),
         *,
         replay: bool = False,
+        introduced: Introduced | None = None,
     ) -> Stored:
         """Store a batch; returns after its commit.
 
         replay: it tells once more what another log says; its events keep their arrival there.
+        introduced: what a third party says of producers; what is known of them stays.
 
         Raises ApiError: ingest_full, log_unavailable, shutting_down.
         """
-        job = _Job(events, producers, kinds, replay, self._loop.create_future())
+        job = _Job(events, producers, kinds, replay, introduced, self._loop.create_future())
         with self._condition:
             if self._closing or not self._thread.is_alive():
                 raise ApiError("shutting_down")
@@ -170,6 +173,8 @@ class WriterThread:
             for job in jobs:
                 note = self._registrar.note_replayed if job.replay else self._registrar.note
                 note(writer, job.producers)
+                if job.introduced is not None:
+                    self._registrar.introduce(writer, job.introduced)
                 for kind in job.kinds:
                     writer.register_kind(kind)
             counts = self._append(writer, jobs)

@@ -130,7 +130,7 @@ def through_sdk(original: Event) -> Event:
 
 
 def foreign(scope: str | None = None, resource: Any = None, **fields: Any) -> Event:
-    fields = {"timestamp": 5, "observed_timestamp": 6, "context": None} | fields
+    fields = {"timestamp": 5, "observed_timestamp": 5, "context": None} | fields
     record = ReadableLogRecord(
         LogRecord(**fields),
         Resource(resource or {}),
@@ -150,7 +150,15 @@ def test_a_plain_log_line_becomes_a_log_record_event() -> None:
     assert (back.kind, back.severity, back.message) == ("log_record", "warning", "disk is full")
     assert back.details == {"code.lineno": 7, "tags": ["a", "b"]}
     assert back.source == "my.module"
+    assert (back.time_unix_nano, back.observed_unix_nano) == (5, 5)
+
+
+def test_when_a_record_was_observed_is_kept_if_it_is_not_its_time() -> None:
+    """The log puts its own arrival into the event's field."""
+    back = foreign(body="b", timestamp=5, observed_timestamp=6)
     assert (back.time_unix_nano, back.observed_unix_nano) == (5, 6)
+    assert back.details == {"otel.observed_time_unix_nano": "6"}
+    assert foreign(body="b", timestamp=None, observed_timestamp=6).time_unix_nano == 6
 
 
 @pytest.mark.parametrize(
@@ -211,8 +219,15 @@ def test_severity_is_read_from_number_and_text_and_nothing_of_it_lost(
     assert back.details == kept
 
 
-def test_a_structured_body_becomes_json_text() -> None:
-    assert foreign(body={"a": [1, None]}).message == '{"a":[1,null]}'
+def test_a_structured_body_becomes_json_text_and_stays_whole_among_the_details() -> None:
+    back = foreign(body={"a": [1, None]})
+    assert back.message == '{"a":[1,null]}'
+    assert back.details == {"otel.body": {"a": [1, None]}}
+
+
+def test_a_structured_body_with_a_message_shows_it() -> None:
+    assert foreign(body={"level": 3, "msg": "disk is full"}).message == "disk is full"
+    assert foreign(body={"message": 3}).message == '{"message":3}'
 
 
 def test_values_that_json_cannot_hold_are_converted() -> None:

@@ -310,6 +310,7 @@ def test_what_comes_within_the_interval_goes_out_together(
     assert [next(iter(points.values())).as_int for points in counts] == [1, 3]
 
 
+@pytest.mark.alone
 def test_a_shipper_waits_out_the_interval_without_reporting_trouble(
     make_lab: Callable[..., Lab], collector: Collector
 ) -> None:

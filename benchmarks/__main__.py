@@ -7,6 +7,7 @@ from benchmarks import (
     emit_bench,
     history_bench,
     log_bench,
+    otlp_bench,
     path_bench,
     service_bench,
     shipper_bench,
@@ -21,6 +22,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "log": log_bench.figures,
     "history": history_bench.figures,
     "path": path_bench.figures,
+    "otlp": otlp_bench.figures,
     "service": service_bench.figures,
 }
 

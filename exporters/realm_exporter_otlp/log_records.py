@@ -1,24 +1,23 @@
 """Events as OTLP log records, by the table in docs/semantic-conventions.md."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import KeyValue
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
-from realm_exporter_otlp.encoding import SCOPE, any_value, hex_bytes, key_value, resource_of
+from realm_exporter_otlp.encoding import SCOPE, add_attributes, fill_value, hex_bytes, resource_of
 from realm_telemetry.event import Event
 from realm_telemetry.otel import names
 from realm_telemetry.values import safe_text
 
-EVENT_NAME: str = "event.name"
+EVENT_NAME: Final = "event.name"
 """The event's name once more, as an attribute: some stores drop the field."""
 
-_MAX_UNIX_NANO = 2**64 - 1
-_FLAGS = 0xFF  # the trace flags; other bits are reserved
+_MAX_UNIX_NANO: Final = 2**64 - 1
+_FLAGS: Final = 0xFF  # the trace flags; other bits are reserved
 
 
 def encode_events(
@@ -28,15 +27,15 @@ def encode_events(
 
     resource: what is known of a producer.
     """
-    return ExportLogsServiceRequest(
-        resource_logs=[
-            ResourceLogs(
-                resource=resource_of(producer, resource(producer)),
-                scope_logs=[ScopeLogs(scope=SCOPE, log_records=map(log_record, group))],
-            )
-            for producer, group in groupby(events, attrgetter("producer"))
-        ]
-    )
+    request = ExportLogsServiceRequest()
+    for producer, group in groupby(events, attrgetter("producer")):
+        resource_logs = request.resource_logs.add(
+            resource=resource_of(producer, resource(producer))
+        )
+        records = resource_logs.scope_logs.add(scope=SCOPE).log_records
+        for event in group:
+            fill_record(records.add(), event)
+    return request
 
 
 def encode_records(records: Sequence[Any]) -> ExportLogsServiceRequest:
@@ -55,37 +54,44 @@ def item_id(item: Any) -> str:
 
 def log_record(event: Event) -> LogRecord:
     """Return one event as a log record."""
-    return LogRecord(
-        time_unix_nano=_time(event.time_unix_nano),
-        observed_time_unix_nano=_time(event.observed_unix_nano or 0),
-        severity_number=names.SEVERITY_NUMBERS[event.severity],  # type: ignore[arg-type]  # the enum
-        severity_text=names.SEVERITY_TEXTS[event.severity],
-        event_name=safe_text(names.EVENT_NAME_PREFIX + event.kind),
-        body=any_value(event.message),
-        attributes=_attributes(event),
-        trace_id=hex_bytes(event.trace_id, 16),
-        span_id=hex_bytes(event.span_id, 8),
-        flags=event.trace_flags & _FLAGS,
+    record = LogRecord()
+    fill_record(record, event)
+    return record
+
+
+def fill_record(record: LogRecord, event: Event) -> None:
+    """Write an event into a new log record."""
+    severity = event.severity
+    record.time_unix_nano = _time(event.time_unix_nano)
+    record.observed_time_unix_nano = _time(event.observed_unix_nano or 0)
+    record.severity_number = names.SEVERITY_NUMBERS[severity]  # type: ignore[assignment]  # an enum
+    record.severity_text = names.SEVERITY_TEXTS[severity]
+    record.event_name = safe_text(names.EVENT_NAME_PREFIX + event.kind)
+    fill_value(record.body, event.message)
+    prefix = names.DETAIL_PREFIX
+    add_attributes(
+        record.attributes, [(prefix + key, value) for key, value in event.details.items()]
     )
+    add_attributes(record.attributes, _fields(event))
+    record.trace_id = hex_bytes(event.trace_id, 16)
+    record.span_id = hex_bytes(event.span_id, 8)
+    record.flags = event.trace_flags & _FLAGS
 
 
-def _attributes(event: Event) -> list[KeyValue]:
-    attributes = [
-        key_value(names.DETAIL_PREFIX + key, value) for key, value in event.details.items()
-    ]
-    fields = (
+def _fields(event: Event) -> Iterator[tuple[str, str]]:
+    for name, value in (
         (names.HERO, event.hero_id),
         (names.CAMPAIGN, event.campaign_id),
         (names.RUN, event.run_id),
         (names.SOURCE, event.source),
-        (names.KIND, event.kind),
-        (names.CHANNEL, event.channel),
-        (names.SEVERITY, event.severity),
-        (EVENT_NAME, names.EVENT_NAME_PREFIX + event.kind),
-        (names.UID, event.id),
-    )
-    attributes += [key_value(name, value) for name, value in fields if value is not None]
-    return attributes
+    ):
+        if value is not None:
+            yield name, value
+    yield names.KIND, event.kind
+    yield names.CHANNEL, event.channel
+    yield names.SEVERITY, event.severity
+    yield EVENT_NAME, names.EVENT_NAME_PREFIX + event.kind
+    yield names.UID, event.id
 
 
 def _time(unix_nano: int) -> int:

@@ -30,6 +30,8 @@ _EXTRAS: Final = {
 }
 """Modules that an extra of realm-telemetry installs."""
 
+_SECRET_OPTIONS: Final = frozenset({"headers", "secret", "token"})
+
 
 class ExporterContext(msgspec.Struct, frozen=True, kw_only=True):
     """What an exporter is told about the place where it works.
@@ -258,9 +260,10 @@ def read_options(
             raise ConfigError(f"{setting}.{name}", "there is no such option", hint)
         wanted = type(defaults[name])
         if defaults[name] is not None and not _fits(value, wanted):
+            shown = type(value).__name__ if name in _SECRET_OPTIONS else repr(value)
             raise ConfigError(
                 f"{setting}.{name}",
-                f"needs {wanted.__name__}, got {value!r}",
+                f"needs {wanted.__name__}, got {shown}",
                 f"The default is {defaults[name]!r}.",
             )
     return dict(defaults) | dict(options)

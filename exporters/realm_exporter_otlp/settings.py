@@ -149,7 +149,8 @@ class _Look:
         """A file that has to be there; None if it is not set."""
         found = self.text(name)
         if found is not None and not Path(found).is_file():
-            raise self.error(name, f"there is no file {found}", "Correct the path, or take it out.")
+            fix = "Write an absolute path: the shipper works in another directory."
+            raise self.error(name, f"there is no file {found}", fix)
         return found
 
     def error(self, name: str, problem: str, fix: str) -> ConfigError:

@@ -83,6 +83,21 @@ def test_two_distributions_with_one_name_are_both_named(site: Path) -> None:
     assert load_exporter("two_two:Foreign", context())
 
 
+def test_a_name_that_opentelemetrys_group_has_too_means_ours(site: Path) -> None:
+    """The other one is still there, under its module and attribute."""
+    entries = "[opentelemetry_logs_exporter]\njsonl = their_jsonl:Foreign\n"
+    distribution(site, "their-dist", entries, their_jsonl=FOREIGN)
+    found = {each.distribution: each for each in installed() if each.name == "jsonl"}
+    assert found["realm-telemetry"].status == "ok"
+    assert found["their-dist"].status == "hidden"
+    assert found["their-dist"].problem == (
+        "the name means that of realm-telemetry; to use that of their-dist, name it"
+        " 'their_jsonl:Foreign'"
+    )
+    assert type(load_exporter("jsonl", context())).__name__ == "JsonlExporter"
+    assert type(load_exporter("their_jsonl:Foreign", context())).__name__ == "Foreign"
+
+
 def test_one_distribution_seen_twice_on_the_path_is_no_duplicate(
     site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,8 @@
 """Real receivers: ours over HTTP and gRPC, which can be told to misbehave, and rotel."""
 
+import contextlib
 import gzip
+import os
 import socket
 import ssl
 import subprocess
@@ -263,8 +265,6 @@ class GrpcReceiver(Receiver):
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home of its own; no setting of the machine reaches a test."""
-    import os
-
     for name in list(os.environ):
         if name.startswith(("REALM_", "OTEL_")) or name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)
@@ -286,6 +286,54 @@ def start_receiver() -> Iterator[Callable[..., Any]]:
     yield start
     for each in running:
         each.stop()
+
+
+class Wire:
+    """A TCP proxy that counts what the client sends."""
+
+    def __init__(self, to_port: int) -> None:
+        self.sent = 0
+        self._to_port = to_port
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._server.getsockname()[1])
+        self._threads = [threading.Thread(target=self._accept)]
+        self._sockets = [self._server]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near = self._server.accept()[0]
+            except OSError:  # stopped
+                return
+            far = socket.create_connection(("127.0.0.1", self._to_port))
+            self._sockets += [near, far]
+            for one, other, counted in ((near, far, True), (far, near, False)):
+                thread = threading.Thread(target=self._copy, args=(one, other, counted))
+                self._threads.append(thread)
+                thread.start()
+
+    def _copy(self, one: socket.socket, other: socket.socket, counted: bool) -> None:
+        try:
+            while data := one.recv(65_536):
+                self.sent += len(data) if counted else 0
+                other.sendall(data)
+        except OSError:
+            return
+
+    def stop(self) -> None:
+        for each in self._sockets:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        for thread in self._threads:
+            thread.join(5)
+
+
+@pytest.fixture
+def wire(start_receiver: Callable[..., Any]) -> Callable[[int], Wire]:
+    """Put a counting proxy before a port."""
+    return lambda port: start_receiver(Wire, port)
 
 
 @pytest.fixture(params=PROTOCOLS)
@@ -332,7 +380,13 @@ def exporter(make: Make, receiver: Receiver, protocol: str) -> Any:
 class Lab:
     """A pipeline with the exporters battle_log and otlp, and a producer's spool in it."""
 
-    def __init__(self, home: Path, **options: Any) -> None:
+    def __init__(
+        self,
+        home: Path,
+        producer: str = "ab" * 8,
+        environment: dict[str, str] | None = None,
+        **options: Any,
+    ) -> None:
         self.home = home
         self.log_path = home / "vault" / "jobs.db"
         manifest = Manifest(
@@ -344,9 +398,10 @@ class Lab:
             service_url="http://127.0.0.1:1",
             exporters=["battle_log", "otlp"],
             options={"otlp": options},
+            environment=environment or {},
         )
         self.pipeline_dir = write_manifest(home / "spool", manifest)
-        self.writer = SpoolWriter(self.pipeline_dir, "ab" * 8)
+        self.writer = SpoolWriter(self.pipeline_dir, producer)
         resource = {"service.name": "trainer", "process.pid": 4242}
         self.writer.append_control({"type": "hello", "forked": False, "resource": resource})
         self._shipper: Shipper | None = None
@@ -356,6 +411,11 @@ class Lab:
         for step in range(count):
             fields = (time.time_ns(), "training_step", "training", "info", "hello")
             self.writer.append(encode_msgpack((*fields, {"step": step, **details})))
+
+    def end(self) -> None:
+        """End the producer, in order."""
+        self.writer.append_control({"type": "goodbye", "emitted": self.writer.last_number})
+        self.writer.close()
 
     def start(self) -> None:
         """Let a shipper work."""

@@ -12,6 +12,7 @@ from realm_telemetry.cli.group import realm
 from realm_telemetry.log import LogWriter
 from realm_telemetry.log.cursors import Refusal
 from realm_telemetry.log.reader import LogReader
+from realm_telemetry.shipper.once import ship_once
 
 from .conftest import HttpReceiver, Lab, Receiver, Told, free_port
 
@@ -44,6 +45,24 @@ def test_events_arrive_with_their_producers_resource(
     log = {row.event.id: row.event for row in running.rows()}
     for each in receiver.arrived:
         assert each.record.observed_time_unix_nano == log[each.uid].observed_unix_nano
+
+
+def test_a_pipelines_variables_are_those_of_its_producer(
+    home: Path, start_receiver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`realm ship --once` ships several at once, from a shell with variables of its own."""
+    receivers = [start_receiver(HttpReceiver) for _ in range(3)]
+    labs = [
+        Lab(home, producer=f"{n}" * 16, environment={"OTEL_EXPORTER_OTLP_ENDPOINT": to.endpoint})
+        for n, to in enumerate(receivers[:2])
+    ]
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receivers[2].endpoint)
+    for number, made in enumerate(labs, 1):
+        made.emit(number)
+        made.end()
+    results = ship_once([made.pipeline_dir for made in labs], timeout_s=20)
+    assert all(result.complete for result in results), results
+    assert [each.count() for each in receivers] == [1, 2, 0]
 
 
 def test_a_receiver_that_is_away_gets_everything_later_and_nobody_else_waits(

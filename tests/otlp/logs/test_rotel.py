@@ -8,6 +8,7 @@ rest is fetched back from the log by `realm replay`.
 """
 
 import http.client
+import os
 import subprocess
 import sys
 import threading
@@ -40,11 +41,9 @@ import realm_telemetry as realm
 from realm_telemetry.catalog import KIND_METADATA
 from realm_telemetry.event import SEVERITIES
 
-endpoint, protocol, compression = sys.argv[1:4]
 realm.configure(
     service_name="trainer",
     exporters=("battle_log", "otlp"),
-    options={"otlp": {"endpoint": endpoint, "protocol": protocol, "compression": compression}},
     resource={"deployment.environment.name": "lab", "gpus": 8},
     run_id="r7",
 )
@@ -77,11 +76,17 @@ realm.shutdown()
 
 
 class Program:
-    """A training program that emits as many events as it is told."""
+    """A training program that emits as many events as it is told; only variables say where to."""
 
     def __init__(self, endpoint: str, protocol: str, compression: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, endpoint, protocol, compression],
+            [sys.executable, "-c", PROGRAM],
+            env=os.environ
+            | {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+                "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+                "OTEL_EXPORTER_OTLP_COMPRESSION": compression,
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

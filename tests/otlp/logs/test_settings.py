@@ -8,6 +8,7 @@ import pytest
 from realm_exporter_otlp.settings import TRANSPORT_DEFAULTS, Signal, Target, resolve
 
 from realm_telemetry.errors import ConfigError
+from realm_telemetry.plugins import read_options
 
 
 def target(
@@ -157,5 +158,17 @@ def test_secrets_are_in_no_message() -> None:
         with pytest.raises(ConfigError) as caught:
             target(**options)
         assert "s3cret" not in str(caught.value)
+    with pytest.raises(ConfigError, match="needs dict, got str") as caught:
+        read_options("options.otlp", {"headers": "authorization=s3cret"}, TRANSPORT_DEFAULTS)
+    assert "s3cret" not in str(caught.value)
     shown = target(signal_endpoint="https://user:s3cret@c/v1/logs?key=s3cret").shown
     assert shown == "https://c/v1/logs"
+
+
+def test_every_option_is_documented() -> None:
+    """In the exporter's own page and among the settings."""
+    root = Path(__file__).parents[3]
+    for page in ("exporters/realm_exporter_otlp/README.md", "docs/configuration.md"):
+        text = (root / page).read_text()
+        missing = [name for name in TRANSPORT_DEFAULTS if f"`{name}`" not in text]
+        assert missing == [], page

@@ -100,7 +100,7 @@ def _describe(target: Target, error: requests.RequestException) -> str:
 def _cause(error: BaseException) -> str:
     """The innermost reason, such as `Connection refused`."""
     reason: BaseException = error
-    while True:
+    for _ in range(20):
         inner = getattr(reason, "reason", None) or (reason.args[0] if reason.args else None)
         if isinstance(inner, BaseException):
             reason = inner

@@ -4,6 +4,7 @@ The variables, and what they mean, are those of OpenTelemetry's own exporters fo
 https://opentelemetry.io/docs/specs/otel/protocol/exporter/. An empty one counts as not set.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -47,6 +48,9 @@ DEFAULT_ENDPOINTS: Final = {
     "grpc": "http://localhost:4317",
 }
 DEFAULT_TIMEOUT_S: Final = 10.0
+
+# What HTTP and gRPC both take; -bin would have gRPC want bytes.
+_HEADER_NAME: Final = re.compile(r"[a-z0-9_.-]+(?<!-bin)")
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,10 +206,12 @@ def _headers(look: _Look) -> dict[str, str]:
     for name, value in look.options["headers"].items():
         if not isinstance(value, str):
             raise look.error("headers", f"the value of {name} is not text", "Put it in quotes.")
-        headers[name.lower()] = value
+        headers[name.strip().lower()] = value.strip()
     for name, value in headers.items():
-        if not (name.isascii() and value.isascii() and (name + value).isprintable()):
-            raise look.error("headers", f"{name!r} cannot be sent", "Use printable ASCII.")
+        # The libraries refuse these too, but their messages show the value.
+        if not (_HEADER_NAME.fullmatch(name) and value.isascii() and value.isprintable()):
+            fix = "Use letters, digits, - and _ in its name, and printable ASCII in its value."
+            raise look.error("headers", f"{name!r} cannot be sent", fix)
     return headers
 
 

@@ -14,7 +14,9 @@ from realm_telemetry.log.cursors import Refusal
 from realm_telemetry.log.reader import LogReader
 from realm_telemetry.shipper.once import ship_once
 
-from .conftest import HttpReceiver, Lab, Receiver, Told, free_port
+from .lab import Lab
+from .neighbours import free_port
+from .receivers import HttpReceiver, Receiver, Told
 
 MakeLab = Callable[..., Lab]
 

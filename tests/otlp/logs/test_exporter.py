@@ -20,7 +20,9 @@ from realm_telemetry.otel import to_log_record
 from realm_telemetry.plugins import installed
 from realm_telemetry.testing import CASES, Case, Subject, sample_events
 
-from .conftest import HttpReceiver, Make, Receiver, Told, free_port
+from .conftest import Make
+from .neighbours import free_port
+from .receivers import HttpReceiver, Receiver, Told
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -26,7 +26,8 @@ from realm_telemetry.event import Event
 from realm_telemetry.log.reader import LogReader
 from realm_telemetry.log.rows import LogRow
 
-from .conftest import Arrived, HttpReceiver, Rotel, attributes
+from .neighbours import Rotel
+from .receivers import Arrived, HttpReceiver, attributes
 
 Eventually = Callable[..., None]
 

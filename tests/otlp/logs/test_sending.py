@@ -15,7 +15,9 @@ from realm_telemetry.errors import ConfigError, ExportError
 from realm_telemetry.event import Event
 from realm_telemetry.testing import sample_events
 
-from .conftest import Authority, GrpcReceiver, HttpReceiver, Make, Receiver, Told, free_port
+from .conftest import Authority, Make
+from .neighbours import free_port
+from .receivers import GrpcReceiver, HttpReceiver, Receiver, Told
 
 CODES = grpc.StatusCode
 

@@ -98,6 +98,7 @@ def test_options_win_over_variables_and_headers_join() -> None:
     )
     assert (found.protocol, found.timeout_s, found.compression) == ("http/protobuf", 4.0, "deflate")
     assert found.headers == {"a": "1", "b": "3"}
+    assert target(headers={"a": " x "}).headers == {"a": "x"}  # the client would refuse it, shown
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,10 @@ def test_grpc_goes_without_tls_by_scheme_then_by_setting(
         ({"TIMEOUT": "nan"}, {}, "is no time"),
         ({"CERTIFICATE": "/nowhere.pem"}, {}, "there is no file /nowhere.pem"),
         ({}, {"headers": {"a": 1}}, "the value of a is not text"),
-        ({}, {"headers": {"a": "x\n"}}, "'a' cannot be sent"),
+        ({}, {"headers": {"a": "x\ny"}}, "'a' cannot be sent"),
+        ({}, {"headers": {"a b": "x"}}, "'a b' cannot be sent"),
+        ({}, {"headers": {"a-bin": "x"}}, "'a-bin' cannot be sent"),
+        ({}, {"headers": {"": "x"}}, "'' cannot be sent"),
         ({"HEADERS": "no-header"}, {}, "not written as name=value"),
     ],
 )
@@ -152,7 +156,7 @@ def test_a_wrong_setting_is_named_with_its_variable_and_the_fix(
 
 def test_secrets_are_in_no_message() -> None:
     for options in (
-        {"headers": {"authorization": "s3cret\n"}},
+        {"headers": {"authorization": "s3cret\nX: y"}},
         {"endpoint": "ftp://user:s3cret@c"},
     ):
         with pytest.raises(ConfigError) as caught:

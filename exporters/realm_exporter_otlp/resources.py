@@ -12,7 +12,7 @@ RETRY_S: Final = 5.0
 
 
 class Resources:
-    """Reads all producers when one is new; a producer's resource does not change.
+    """Reads all producers when one is new, or had no resource yet; it does not change then.
 
     log_path: of the log; None where there is none to ask, as in a plain OpenTelemetry SDK.
     """
@@ -27,7 +27,8 @@ class Resources:
 
         now_s: on any clock that only moves forward.
         """
-        if producer not in self._known and now_s >= self._unknown_until_s.get(producer, now_s):
+        known = self._known.get(producer)
+        if not known and now_s >= self._unknown_until_s.get(producer, now_s):
             self._known = self._read()
             self._unknown_until_s[producer] = now_s + RETRY_S
         return self._known.get(producer, {})

@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 
 WEB    := realm_telemetry/service/web
 
-.PHONY: help demo pages test test-long check bench proto clean
+.PHONY: help demo pages test test-long trace-store check bench proto clean
 .DEFAULT_GOAL := help
 
 help:            ## Say what there is to make
@@ -35,8 +35,16 @@ test: $(VENV)/.dev pages  ## All tests but the long ones, under 10 minutes on 2 
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not long and not alone'
 	$(BIN)/python -m pytest -m 'alone and not long'
 
-test-long: $(VENV)/.dev pages ## Hundred-round crash tests and million-row tests
+test-long: $(VENV)/.dev pages trace-store ## Hundred-round crash tests and million-row tests
 	$(BIN)/python -m pytest -m long --timeout 1200
+
+# A trace store that nobody here wrote, which a test reads the demo back from. It has an environment of
+# its own: 850 MB, and other versions of what we use.
+trace-store: $(VENV)/trace-store/bin/mlflow ## Install mlflow for the long tests of traces
+
+$(VENV)/trace-store/bin/mlflow: | $(BIN)/python
+	$(BIN)/python -m venv $(VENV)/trace-store
+	$(VENV)/trace-store/bin/python -m pip install --quiet 'mlflow>=3.17,<4'
 
 check: $(VENV)/.dev       ## Format, lint, types, import contracts, dependencies
 	$(BIN)/ruff format --check .

@@ -60,11 +60,7 @@ class History:
         )
         with _explained():
             rows = self._reader.page(filters, count=False).rows
-        events = [row.event for row in rows if arrival(row.event) <= arrival(event)]
-        if all(each.id != event.id for each in events):
-            return run_of(in_order(events))
-        earlier = in_order(events)
-        return run_of(earlier[: [each.id for each in earlier].index(event.id)])
+        return run_of(in_order(row.event for row in rows if row.event.id != event.id))
 
     def state_before(self, cursor: int, limits: Limits) -> State:
         """Return the state that the events up to a cursor, without it, leave behind.

@@ -26,7 +26,7 @@ class Lifecycle(NamedTuple):
     """One row of the table.
 
     level: lower ones hold higher ones; None for a lifecycle of the user's own, which may be in
-        any other and hold all but a training.
+        any other and hold any other. (Where trainings are is another question: see `runs`.)
     ends: what each last word of a kind makes of the span.
     alone: last words that are a span even if nothing ever began, each time they come.
     not_alone: last words that only mean something if there is a beginning.
@@ -40,9 +40,7 @@ class Lifecycle(NamedTuple):
 
     def holds(self, other: "Lifecycle") -> bool:
         """Whether a span of the other may be a child of one of this."""
-        if self.level is None or other.level is None:
-            return other.level != TRAINING.level
-        return self.level < other.level
+        return self.level is None or other.level is None or self.level < other.level
 
 
 _ENDS: Final[Mapping[str, Status]] = {"completed": "ok", "failed": "error", "cancelled": "unset"}

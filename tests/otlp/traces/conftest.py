@@ -167,11 +167,13 @@ class Log:
         self._clock = Clock()
         self.writer = LogWriter(path, clock_ns=self._clock)
 
-    def store(self, events: Sequence[Event], pipeline: str = PIPELINE) -> list[Event]:
+    def store(
+        self, events: Sequence[Event], pipeline: str = PIPELINE, *, replayed: bool = False
+    ) -> list[Event]:
         """Store events, each at the arrival that it has."""
         for event in events:
             self._clock.now_ns = event.observed_unix_nano or event.time_unix_nano
-            self.writer.append([event], pipeline=pipeline)
+            self.writer.append([event], pipeline=pipeline, keep_arrival=replayed)
         return list(events)
 
 

@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 from realm_exporter_otlp.traces.fold import Fold
+from realm_exporter_otlp.traces.runs import Run
 from realm_exporter_otlp.traces.state import Limits, State
+
+from realm_telemetry.event import Event
 
 from .telling import EPOCH, SECOND, Process, by_name, spans_of, told
 
@@ -110,6 +113,18 @@ def test_a_process_that_speaks_again_after_a_day_does_not_undo_it() -> None:
     assert spans[1].start_unix_nano == EPOCH
 
 
+def test_a_training_closed_by_silence_does_not_go_on_with_the_next() -> None:
+    """Another process that takes the run up again is its own trace, not one beside the first."""
+    silent, next_one = Process(1, run_id="r1"), Process(2, run_id="r1")
+    spans = told(
+        [silent.tell(0, "training_started")],
+        [next_one.tell(DAY_S + 1, "training_started")],
+        [next_one.tell(DAY_S + 2, "training_completed")],
+    )
+    assert [span.attributes["realm.span.end"] for span in spans] == ["silent", "completed"]
+    assert spans[1].parent_id == b""
+
+
 @pytest.mark.parametrize("extra", [-1, 0, 1])
 def test_too_many_open_spans_close_those_of_the_quietest_process(extra: int) -> None:
     """Memory is bounded; what is closed for it is sent and says so."""
@@ -126,6 +141,23 @@ def test_too_many_open_spans_close_those_of_the_quietest_process(extra: int) -> 
     [span] = spans
     assert (span.name, span.status) == ("a", "unset")
     assert span.attributes["realm.span.end"] == "too_many_open"
+
+
+@pytest.mark.parametrize(("seconds", "looks"), [(9.9, 1), (10.0, 1), (10.1, 2)])
+def test_a_run_without_a_training_is_looked_for_every_ten_seconds(
+    seconds: float, looks: int
+) -> None:
+    """An eval-only run must not cost a query an event."""
+    looked: list[Event] = []
+
+    def find(event: Event) -> Run:
+        looked.append(event)
+        return Run()
+
+    worker = Process(1, run_id="r1")
+    fold = Fold(State(), find)
+    fold.take([worker.tell(seconds * n / 20, "note") for n in range(21)])
+    assert len(looked) == looks
 
 
 def test_only_what_is_bounded_is_remembered() -> None:

@@ -127,12 +127,16 @@ def test_only_events_of_the_own_pipeline_are_folded_again(
     assert receiver.named()["job"].attributes["realm.span.start"] == "missing"
 
 
-@pytest.mark.parametrize(("pipeline", "begun"), [("p2", True), ("import", False)])
+@pytest.mark.parametrize(
+    ("pipeline", "replayed", "begun"),
+    [("p2", False, True), ("import", False, False), ("p2", True, False)],
+)
 def test_a_service_folds_all_pipelines_but_old_events(
-    make: Make, log: Log, receiver: Receiver, pipeline: str, begun: bool
+    make: Make, log: Log, receiver: Receiver, pipeline: str, replayed: bool, begun: bool
 ) -> None:
-    """An import is history, and no exporter is given it."""
-    log.store([Process(5).tell(0, "job_started", job_id="a")], pipeline=pipeline)
+    """What was imported or told once more is history, and no exporter is given it."""
+    start = Process(5).tell(0, "job_started", job_id="a")
+    log.store([start], pipeline=pipeline, replayed=replayed)
     end = log.store([Process(6).tell(1, "job_completed", job_id="a")])
     make(pipeline="").export_events(end)
     assert ("realm.span.start" not in receiver.named()["job"].attributes) is begun
@@ -150,6 +154,43 @@ def test_a_job_finds_its_training_though_it_ended_before_the_restart(
     spans = receiver.named()
     assert spans["job"].span.parent_span_id == spans["training"].span.span_id
     assert spans["job"].span.trace_id == spans["training"].span.trace_id
+
+
+def test_the_last_of_several_trainings_is_found_in_the_log(
+    make: Make, log: Log, receiver: Receiver
+) -> None:
+    """Also where one process began anew without an end."""
+    trainer, worker = Process(1, run_id="r1"), Process(3, run_id="r1")
+    log.store([trainer.tell(0, "training_started"), trainer.tell(1, "training_started")])
+    make().export_events(log.store([trainer.tell(2, "training_completed")]))
+    job = [worker.tell(3, "job_started", job_id="z"), worker.tell(4, "job_completed", job_id="z")]
+    make(pipeline="p2").export_events(log.store(job, pipeline="p2"))
+    spans = receiver.named()
+    assert spans["job"].span.parent_span_id == spans["training"].span.span_id
+    assert spans["training"].span.start_time_unix_nano == EPOCH + SECOND
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("together", [False, True])
+def test_a_training_that_arrives_after_a_job_has_started_is_not_its_parent(
+    make: Make, log: Log, receiver: Receiver, restart: bool, together: bool
+) -> None:
+    """Whenever it is looked at: an eval of the job may have been sent by then."""
+    trainer, worker = Process(1, run_id="r1"), Process(3, run_id="r1")
+    events = log.store(
+        [
+            worker.tell(1, "job_started", job_id="a"),
+            trainer.tell(0, "training_started", arrives=2),
+            worker.tell(3, "job_completed", job_id="a"),
+        ]
+    )
+    exporter = make()
+    if not together:
+        for event in events[:2]:
+            exporter.export_events([event])
+        events = events[2:]
+    (make() if restart else exporter).export_events(events)
+    assert receiver.named()["job"].span.parent_span_id == b""
 
 
 def test_a_start_that_has_been_trimmed_leaves_the_end_s_duration(
@@ -193,9 +234,11 @@ def test_who_was_silent_before_a_restart_is_found_silent_after_it(
     worker, other = Process(2), Process(3)
     log.store([worker.tell(0, "job_started", job_id="a")])
     log.store([worker.tell(3600 * 12, "worker_heartbeat", worker_id="w")])
+    log.store([worker.tell(3600 * 30, "worker_heartbeat", worker_id="w")])
+    log.store([other.tell(3600 * 31, "note")])
     exporter = make()
-    exporter.export_events(log.store([other.tell(3600 * (12 + hours), "note")]))
-    end = 3600 * (12 + hours) + 1
+    exporter.export_events(log.store([other.tell(3600 * (30 + hours), "note")]))
+    end = 3600 * (30 + hours) + 1
     exporter.export_events(log.store([worker.tell(end, "job_completed", job_id="a")]))
     first = receiver.arrived[0]
     assert first.attributes["realm.span.end"] == why

@@ -186,6 +186,31 @@ def test_evals_of_the_same_skill_are_told_apart_by_level_suite_and_process() -> 
         assert pairs[start.id].attributes["realm.span.end.event_id"] == end.id
 
 
+def test_an_eval_may_be_ended_by_another_process_if_its_own_has_none() -> None:
+    """A pool of processes: the one that collects the result tells it."""
+    [span] = spans_of(
+        Process(1, run_id="r1").tell(0, "eval_started", skill="x", level=1),
+        Process(2, run_id="r1").tell(1, "eval_completed", skill="x", level=1),
+    )
+    assert (span.producer, span.status) == (Process(1).id, "ok")
+
+
+def test_what_a_process_does_for_another_run_is_not_in_the_span_of_the_first() -> None:
+    """A worker that serves several runs at once."""
+    worker = Process(1)
+    spans = spans_of(
+        worker.tell(0, "job_started", job_id="a", run_id="r1"),
+        worker.tell(1, "note", run_id="r2"),
+        worker.tell(2, "eval_started", skill="x", run_id="r2"),
+        worker.tell(3, "eval_completed", skill="x", run_id="r2"),
+        worker.tell(4, "note", "without any run"),
+        worker.tell(5, "job_completed", job_id="a", run_id="r1"),
+    )
+    evaluation, job = spans
+    assert evaluation.parent_id == b""
+    assert [event.attributes["realm.message"] for event in job.events] == ["without any run"]
+
+
 def test_other_events_are_span_events_of_the_innermost_span() -> None:
     """With their own names and times; a pause and its end are two of them."""
     trainer, worker = Process(1, run_id="r1"), Process(2, run_id="r1")

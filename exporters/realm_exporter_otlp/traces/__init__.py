@@ -62,7 +62,7 @@ class OtlpTracesExporter(EventExporter):
         """Send the spans that end with these events."""
         self._find_place(events[0])
         # On a copy: if it cannot be sent, the same events come again, to the state as it was.
-        fold = Fold(self._state.copy(), self._history.run_before if self._history else no_run)
+        fold = Fold(self._state.copy(), self._history.run_at if self._history else no_run)
         refused = self._send(fold.take(events))
         self._state = fold.state
         self._through = self._history.cursor(events[-1]) if self._history else None

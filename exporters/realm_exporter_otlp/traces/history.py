@@ -20,12 +20,14 @@ from realm_telemetry.log.reader import LogReader
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.plugins import ExporterContext
 
-MAX_LIFECYCLE_ROWS: Final = 20_000
-"""Starts and ends that are read back, the newest; what began before them has no start any more."""
+MAX_ROWS: Final = 5_000
+"""Rows that are read back of each group, the newest.
 
-MAX_OTHER_ROWS: Final = 20_000
-"""Other events that are read back for the spans they belong to, the newest."""
+The groups are trainings, jobs, all other lifecycles, lost processes, and what happened since the
+first start that is open: a thousand short evals must not hide the training that they belong to.
+"""
 
+_GROUPS: Final = {"training": "trainings", "job": "jobs"}
 _RUN_ROWS: Final = 200
 _ENDLESS_NS: Final = 2**62
 
@@ -48,8 +50,8 @@ class History:
             row = self._reader.get(event.id)
         return None if row is None else row.cursor
 
-    def run_before(self, event: Event) -> Run:
-        """Return what an event's run was before the event."""
+    def run_at(self, event: Event) -> Run:
+        """Return what an event's run was when it happened."""
         if event.run_id is None:
             return Run()
         filters = Filters(
@@ -60,7 +62,7 @@ class History:
         )
         with _explained():
             rows = self._reader.page(filters, count=False).rows
-        return run_of(in_order(row.event for row in rows if row.event.id != event.id))
+        return run_of(in_order(row.event for row in rows))
 
     def state_before(self, cursor: int, limits: Limits) -> State:
         """Return the state that the events up to a cursor, without it, leave behind.
@@ -70,31 +72,51 @@ class History:
         with _explained():
             producers = {info.producer: info for info in self._reader.producers()}
             rows = self._rows_before(cursor, producers)
-        # Who was silent for how long cannot be seen from a part of the rows.
-        patient = msgspec.structs.replace(limits, silent_after_ns=_ENDLESS_NS)
-        state = _folded(rows, patient, self.run_before)
-        now_ns = max((arrival(row.event) for row in rows), default=0)
-        state.resume(limits, now_ns, _last_heard(producers))
+            # Who was silent for how long cannot be seen from a part of the rows.
+            patient = msgspec.structs.replace(limits, silent_after_ns=_ENDLESS_NS)
+            state = _folded(rows, patient, self.run_at)
+            now_ns = self._newest_arrival(Filters(limit=1), cursor)
+            heard = {
+                name: self._last_heard(name, cursor, now_ns, producers.get(name))
+                for name in state.seen
+            }
+        state.resume(limits, now_ns, heard)
         return state
+
+    def _last_heard(
+        self, producer: str, cursor: int, now_ns: int, info: ProducerInfo | None
+    ) -> int:
+        """When the last event of a producer before a cursor happened, a routine one too."""
+        last_ns = info.last_time_unix_nano if info is not None else None
+        if last_ns is None or last_ns <= now_ns:
+            return last_ns or 0
+        return self._newest_arrival(Filters(producers=(producer,), limit=1), cursor)
+
+    def _newest_arrival(self, filters: Filters, cursor: int) -> int:
+        for row in self._reader.export(filters, as_of=cursor - 1):
+            return arrival(row.event)
+        return 0
 
     def _rows_before(self, cursor: int, producers: Mapping[str, ProducerInfo]) -> list[LogRow]:
         """The newest starts and ends, and what has happened since the first that is open."""
-        kinds = self._reader.occurring_kinds()
-        edges = tuple(kind for kind in kinds if kind == LOST or phase_of(kind))
-        others = tuple(kind for kind in kinds if kind not in edges and not is_routine(kind))
-        rows = self._newest(edges, MAX_LIFECYCLE_ROWS, cursor, producers)
+        groups: dict[str, list[str]] = {}
+        for kind in self._reader.occurring_kinds():
+            groups.setdefault(_group(kind), []).append(kind)
+        others = groups.pop("others", [])
+        groups.pop("routine", None)
+        rows = [row for kinds in groups.values() for row in self._newest(kinds, cursor, producers)]
+        rows.sort(key=lambda row: row.cursor)
         patient = Limits(silent_after_ns=_ENDLESS_NS)
         still_open = _folded(rows, patient, lambda event: Run()).open.values()
         if not still_open:
             return rows
         since = min(span.start.time_unix_nano for span in still_open)
-        rows += self._newest(others, MAX_OTHER_ROWS, cursor, producers, since)
+        rows += self._newest(others, cursor, producers, since)
         return sorted(rows, key=lambda row: row.cursor)
 
     def _newest(
         self,
         kinds: Sequence[str],
-        most: int,
         cursor: int,
         producers: Mapping[str, ProducerInfo],
         since_unix_nano: int | None = None,
@@ -102,7 +124,7 @@ class History:
         if not kinds:
             return []
         filters = Filters(kinds=tuple(kinds), since_unix_nano=since_unix_nano)
-        found = islice(self._reader.export(filters, as_of=cursor - 1), most)
+        found = islice(self._reader.export(filters, as_of=cursor - 1), MAX_ROWS)
         return [row for row in found if self._is_followed(row, producers)]
 
     def _is_followed(self, row: LogRow, producers: Mapping[str, ProducerInfo]) -> bool:
@@ -113,18 +135,19 @@ class History:
         return not row.replayed and not (info is not None and info.brings_history)
 
 
+def _group(kind: str) -> str:
+    phase = phase_of(kind)
+    if phase is not None:
+        return _GROUPS.get(phase.lifecycle.name, "lifecycles")
+    if kind == LOST:
+        return "lost"
+    return "routine" if is_routine(kind) else "others"
+
+
 def _folded(rows: Sequence[LogRow], limits: Limits, find_run: Callable[[Event], Run]) -> State:
     fold = Fold(State(limits), find_run)
     fold.take([row.event for row in rows])
     return fold.state
-
-
-def _last_heard(producers: Mapping[str, ProducerInfo]) -> dict[str, int]:
-    return {
-        name: info.last_time_unix_nano
-        for name, info in producers.items()
-        if info.last_time_unix_nano is not None
-    }
 
 
 @contextmanager

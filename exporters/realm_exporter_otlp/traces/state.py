@@ -11,7 +11,7 @@ from realm_exporter_otlp.traces.spans import OpenSpan, span_event
 from realm_telemetry.event import Event
 
 FindRun = Callable[[Event], Run]
-"""What the log has of the trainings of an event's run before the event."""
+"""What the log has of the trainings of an event's run when the event happened."""
 
 _NEVER: Final = 2**63
 LOOK_AGAIN_NS: Final = 10_000_000_000

@@ -217,13 +217,20 @@ def test_a_bounded_number_of_starts_and_ends_is_read_back(
     found: bool,
 ) -> None:
     """The newest of them; what began before is an end without a start."""
-    monkeypatch.setattr(history, "MAX_LIFECYCLE_ROWS", rows)
-    worker = Process(2)
-    log.store([worker.tell(0, "job_started", job_id="a")])
-    log.store([worker.tell(1 + n, "eval_completed", skill=f"s{n}") for n in range(4)])
-    log.store([worker.tell(6 + n, "training_step", step=n) for n in range(9)])
-    make().export_events(log.store([worker.tell(20, "job_completed", job_id="a")]))
-    assert ("realm.span.start" not in receiver.named()["job"].attributes) is found
+    monkeypatch.setattr(history, "MAX_ROWS", rows)
+    trainer, worker = Process(1, run_id="r1"), Process(2)
+    log.store([trainer.tell(0, "training_started"), worker.tell(0, "job_started", job_id="a")])
+    for n in range(4):
+        log.store([worker.tell(1 + n, "job_completed", job_id=str(n))])
+        log.store([worker.tell(1 + n, "eval_completed", skill="x"), worker.tell(1 + n, "note")])
+    make().export_events(
+        log.store(
+            [worker.tell(20, "job_completed", job_id="a"), trainer.tell(20, "training_completed")]
+        )
+    )
+    spans = receiver.named()
+    assert ("realm.span.start" not in spans["job"].attributes) is found
+    assert "realm.span.start" not in spans["training"].attributes
 
 
 @pytest.mark.parametrize(("hours", "why"), [(23.9, "completed"), (24.1, "silent")])
@@ -243,6 +250,29 @@ def test_who_was_silent_before_a_restart_is_found_silent_after_it(
     first = receiver.arrived[0]
     assert first.attributes["realm.span.end"] == why
     assert first.span.start_time_unix_nano == EPOCH
+
+
+def test_what_was_closed_for_silence_before_a_restart_stays_closed(
+    make: Make, log: Log, receiver: Receiver
+) -> None:
+    """It has been sent; a training among it is not one that the run's next would join."""
+    silent, other = Process(2, run_id="r1"), Process(3, run_id="r1")
+    day_s = 86_400
+    begun = [silent.tell(0, "training_started"), silent.tell(1, "job_started", job_id="a")]
+    exporter = make()
+    exporter.export_events(log.store(begun))
+    exporter.export_events(log.store([Process(4).tell(day_s + 2, "note")]))
+    assert {each.attributes["realm.span.end"] for each in receiver.arrived} == {"silent"}
+    receiver.requests.clear()
+    after = [
+        silent.tell(day_s + 3, "job_completed", job_id="a"),
+        other.tell(day_s + 4, "training_started"),
+        other.tell(day_s + 5, "training_completed"),
+    ]
+    make().export_events(log.store(after))
+    spans = receiver.named()
+    assert spans["job"].attributes["realm.span.start"] == "missing"
+    assert spans["training"].span.parent_span_id == b""
 
 
 def test_a_span_that_is_refused_costs_no_other(make: Make, log: Log, receiver: Receiver) -> None:

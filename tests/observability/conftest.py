@@ -1,0 +1,184 @@
+"""The files of examples/observability, and what exporters and service really produce."""
+
+import json
+import re
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+)
+from prometheus_client.parser import text_string_to_metric_families
+from realm_exporter_otlp import OtlpExporter
+
+from realm_telemetry.catalog import resolve
+from realm_telemetry.event import Event
+from realm_telemetry.log import LogWriter
+from realm_telemetry.log.producers import ProducerInfo
+from realm_telemetry.measures import INSTRUMENTS, OVERFLOW
+from realm_telemetry.measures.naming import label_name, prometheus_name
+from realm_telemetry.plugins import ExporterContext
+from realm_telemetry.service import RealmServer, ServiceSettings
+
+STACK = Path(__file__).parents[2] / "examples" / "observability"
+DASHBOARDS = sorted((STACK / "grafana" / "dashboards").glob("*.json"))
+PRODUCER = "00000000000000aa"
+
+
+def read(path: str) -> Any:
+    """A YAML file of the stack."""
+    return yaml.safe_load((STACK / path).read_text(encoding="utf-8"))
+
+
+def dashboard(path: Path) -> dict[str, Any]:
+    shape: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return shape
+
+
+def sample(kind: str, number: int) -> Event:
+    """An event with everything that is measured or looked for."""
+    channel, severity = resolve(kind)
+    details: dict[str, Any] = dict.fromkeys(
+        ("step", "total_steps", "loss", "learning_rate", "tokens_per_second", "duration_s"), 1.5
+    )
+    details |= {"accuracy": 0.5, "skill": "digits", "level": 1, "job_type": "eval", "job_id": "j1"}
+    return Event(
+        kind,
+        channel,
+        severity,
+        kind,
+        details,
+        time.time_ns(),
+        PRODUCER,
+        number,
+        hero_id="dio",
+        campaign_id="c1",
+        run_id="r7",
+        source="trainer",
+    )
+
+
+def samples() -> list[Event]:
+    kinds = ["note", *(kind for each in INSTRUMENTS for kind in each.kinds)]
+    return [sample(kind, number) for number, kind in enumerate(dict.fromkeys(kinds), 1)]
+
+
+class Running:
+    """A service in a thread."""
+
+    def __init__(self, home: Path, **options: Any) -> None:
+        ports = {"port": 0, "battle_log_port": 0, "ui_port": 0}
+        self.server = RealmServer(ServiceSettings.for_home(home, **(ports | options)))
+        self._thread = threading.Thread(target=self.server.run)
+
+    def __enter__(self) -> RealmServer:
+        self._thread.start()
+        assert self.server.started.wait(20)
+        return self.server
+
+    def __exit__(self, *_: object) -> None:
+        self.server.stop()
+        self._thread.join(20)
+
+
+def store(home: Path, events: list[Event]) -> None:
+    with LogWriter(home / "vault" / "jobs.db") as writer:
+        resource = {"service.name": "trainer", "host.name": "lab"}
+        writer.register_producer(ProducerInfo(PRODUCER, "p1", resource=resource))
+        writer.append(events)
+        writer.record_receipt(PRODUCER, emitted=None, dropped=0, ended=False)
+
+
+@pytest.fixture(scope="session")
+def metrics(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """Labels by name of sample, as a real service shows them."""
+    home = tmp_path_factory.mktemp("metrics")
+    store(home, samples())
+    with Running(home) as server, httpx.Client(base_url=server.url) as client:
+        deadline = time.monotonic() + 20
+        while "realm_measures_ready 1" not in (text := client.get("/metrics").text):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    found: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(text):
+        for each in family.samples:
+            found.setdefault(each.name, set()).update(each.labels)
+    for instrument in INSTRUMENTS:
+        for name in found:
+            if name.startswith(prometheus_name(instrument)):
+                found[name].add(label_name(OVERFLOW))
+    return found
+
+
+@pytest.fixture(scope="session")
+def metadata(attributes: set[str]) -> set[str]:
+    """Names that the attributes have in Loki: with underscores for dots."""
+    return {re.sub(r"[^a-zA-Z0-9_]", "_", name) for name in attributes}
+
+
+@pytest.fixture(scope="session")
+def attributes(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """Attributes of log records that were really sent, and of their resource."""
+    home = tmp_path_factory.mktemp("logs")
+    store(home, samples())
+    with receiving() as (url, requests):
+        exporter = OtlpExporter.from_context(
+            ExporterContext(
+                home=home,
+                log_path=home / "vault" / "jobs.db",
+                options={"endpoint": url},
+                environment={},
+            )
+        )
+        exporter.export_events(samples())
+        exporter.shutdown()
+    resource = requests[0].resource_logs[0]
+    names = {each.key for each in resource.resource.attributes}
+    for record in resource.scope_logs[0].log_records:
+        names |= {each.key for each in record.attributes}
+    return names
+
+
+class receiving:  # noqa: N801 - a context manager
+    """A receiver of logs: its address, and what came."""
+
+    def __enter__(self) -> tuple[str, list[ExportLogsServiceRequest]]:
+        requests: list[ExportLogsServiceRequest] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                requests.append(ExportLogsServiceRequest.FromString(body))
+                answer = ExportLogsServiceResponse().SerializeToString()
+                self.send_response(200)
+                self.send_header("content-type", "application/x-protobuf")
+                self.send_header("content-length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+        return f"http://127.0.0.1:{self._server.server_address[1]}", requests
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def panels() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in DASHBOARDS:
+        for panel in dashboard(path)["panels"]:
+            yield path.stem, panel

@@ -1,0 +1,204 @@
+"""Every name in the dashboards is one that is really sent."""
+
+import inspect
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from realm_telemetry import kinds
+from realm_telemetry.catalog import KIND_METADATA
+from realm_telemetry.event import CHANNELS, SEVERITIES
+
+from .conftest import DASHBOARDS, dashboard, panels, read
+from .promql import legend_labels, names_in
+
+VALUES = {
+    "realm_kind": set(KIND_METADATA),
+    "realm_channel": set(CHANNELS),
+    "realm_severity": set(SEVERITIES),
+    "otel_metric_overflow": {"true"},
+    "outcome": {"emitted", "stored", "stored_so_far", "dropped"},
+}
+LOKI_FILTER = re.compile(r'\|\s*(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"\s*')
+LOKI_SELECTOR = re.compile(r'\{(\w+)=~"\.\+"\}\s*')
+LOKI_REST = re.compile(r'(\|\s*line_format\s+"[^"]*"\s*)?(\[\d+m\]\s*)?\)*')
+TEMPO_ATTRIBUTE = re.compile(r"\b(span|resource)\.([\w.]+)")
+LIFECYCLES = {"training", "job", "eval", "checkpoint"}
+
+DATASOURCES = {
+    each["uid"]: each for each in read("grafana/provisioning/datasources/realm.yaml")["datasources"]
+}
+
+QUERIES = [
+    pytest.param(panel, target, id=f"{name}-{panel['title']}-{target['refId']}")
+    for name, panel in panels()
+    for target in panel["targets"]
+]
+PROMETHEUS = [each for each in QUERIES if each.values[1]["datasource"]["type"] == "prometheus"]
+LOKI = [each for each in QUERIES if each.values[1]["datasource"]["type"] == "loki"]
+TEMPO = [each for each in QUERIES if each.values[1]["datasource"]["type"] == "tempo"]
+
+
+def check_values(label: str, value: str) -> None:
+    """What a query looks for exists; a variable's value is whatever there is."""
+    if label in VALUES and not value.startswith("$"):
+        assert set(value.split("|")) <= VALUES[label], f"{label}={value}"
+
+
+@pytest.mark.parametrize(("panel", "target"), PROMETHEUS)
+def test_metrics_and_labels_of_a_query_are_those_of_the_service(
+    panel: dict[str, Any], target: dict[str, Any], metrics: dict[str, set[str]]
+) -> None:
+    """Parsed as PromQL, compared with what a real service shows."""
+    names = names_in(target["expr"])
+    assert names.selectors
+    labels: set[str] = set()
+    for metric, matchers in names.selectors:
+        assert metric in metrics, metric
+        assert {label for label, _ in matchers} <= metrics[metric], metric
+        labels |= metrics[metric]
+        for label, value in matchers:
+            check_values(label, value)
+    assert names.labels <= labels
+    assert legend_labels(target.get("legendFormat", "")) <= labels
+
+
+def check_logql(expression: str, metadata: set[str]) -> None:
+    """Every part of it is understood here, and every name in it is a record's."""
+    inner = re.sub(r"^sum by \((\w+)\) \(count_over_time\(", "", expression)
+    grouped = re.match(r"^sum by \((\w+)\)", expression)
+    assert grouped is None or grouped[1] in metadata
+    selector = LOKI_SELECTOR.match(inner)
+    assert selector, expression
+    assert selector[1] == "service_name"
+    position = selector.end()
+    while found := LOKI_FILTER.match(inner, position):
+        assert found[1] in metadata, found[1]
+        check_values(found[1], found[3])
+        position = found.end()
+    rest = inner[position:]
+    assert LOKI_REST.fullmatch(rest), rest
+    assert set(re.findall(r"\{\{\.(\w+)\}\}", rest)) <= metadata
+
+
+@pytest.mark.parametrize(("panel", "target"), LOKI)
+def test_names_in_log_queries_are_attributes_of_real_log_records(
+    panel: dict[str, Any], target: dict[str, Any], metadata: set[str]
+) -> None:
+    """Loki writes underscores for dots."""
+    check_logql(target["expr"], metadata)
+    assert legend_labels(target.get("legendFormat", "")) <= metadata
+
+
+def check_traceql(query: str, attributes: set[str]) -> None:
+    for scope, attribute in TEMPO_ATTRIBUTE.findall(query):
+        assert scope == "span"
+        detail = attribute.removeprefix("realm.details.")
+        assert attribute in attributes or is_a_field(detail), attribute
+    for value in re.findall(r'name\s*=~?\s*"(\w+)', query):
+        assert value in LIFECYCLES, value
+    without = TEMPO_ATTRIBUTE.sub("", re.sub(r'"[^"]*"', "", query))
+    assert set(re.findall(r"[a-z]+", without)) <= {"name", "status", "error", "select"}
+
+
+def is_a_field(detail: str) -> bool:
+    """Whether a typed helper takes it."""
+    helpers = (getattr(kinds, name) for name in KIND_METADATA)
+    return any(detail in inspect.signature(each).parameters for each in helpers)
+
+
+@pytest.mark.parametrize(("panel", "target"), TEMPO)
+def test_names_in_trace_queries_are_those_of_spans(
+    panel: dict[str, Any], target: dict[str, Any], attributes: set[str]
+) -> None:
+    """Spans have a log record's attributes, and are named by their lifecycle."""
+    assert target["queryType"] == "traceql"
+    check_traceql(target["query"], attributes)
+
+
+@pytest.mark.skipif(
+    find_spec("realm_exporter_otlp.traces") is None, reason="no exporter of traces is installed"
+)
+def test_spans_are_named_by_the_lifecycles_that_queries_look_for() -> None:
+    """The names are the trace exporter's."""
+    from realm_exporter_otlp.traces.lifecycles import LIFECYCLES as REAL
+
+    assert set(REAL) == LIFECYCLES
+
+
+def test_links_between_logs_and_traces_name_real_attributes(
+    attributes: set[str], metadata: set[str]
+) -> None:
+    """From a record to the traces of its run, and from a span to its run's records."""
+    fields = {each["name"]: each for each in DATASOURCES["realm-loki"]["jsonData"]["derivedFields"]}
+    # Loki's own names for the fields of a record beside its attributes.
+    own = {"trace_id", "span_id"}
+    for field in fields.values():
+        assert field["matcherType"] == "label"
+        assert field["matcherRegex"] in metadata | own
+        assert field["datasourceUid"] in DATASOURCES
+    query = fields["Traces of the run"]["url"]
+    check_traceql(query.replace("$${__value.raw}", ""), attributes)
+    for uid in ("realm-tempo", "realm-jaeger"):
+        link = DATASOURCES[uid]["jsonData"]["tracesToLogsV2"]
+        assert link["datasourceUid"] == "realm-loki"
+        (tag,) = re.findall(r'__span\.tags\["([\w.]+)"\]', link["query"])
+        assert tag in attributes
+        check_logql(re.sub(r"\$\$\{[^}]*\}", "", link["query"]), metadata)
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
+def test_a_dashboard_has_the_shape_that_grafana_reads(path: Path) -> None:
+    """Unique panels that do not overlap, known data sources, a legible grid."""
+    shape = dashboard(path)
+    assert {"uid", "title", "schemaVersion", "panels", "time", "templating"} <= shape.keys()
+    assert shape["uid"] == f"realm-{path.stem}"
+    assert len({panel["id"] for panel in shape["panels"]}) == len(shape["panels"])
+    taken: set[tuple[int, int]] = set()
+    for panel in shape["panels"]:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken, panel["title"]
+        taken |= cells
+        assert panel["targets"]
+        for each in (panel, *panel["targets"]):
+            source = each["datasource"]
+            assert DATASOURCES[source["uid"]]["type"] == source["type"]
+        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
+def test_variables_are_defined_and_their_queries_true(
+    path: Path, metrics: dict[str, set[str]], metadata: set[str]
+) -> None:
+    """`label_values(metric, label)`, and every $name in a query is one of them."""
+    shape = dashboard(path)
+    defined = {each["name"] for each in shape["templating"]["list"]}
+    for variable in shape["templating"]["list"]:
+        found = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["definition"])
+        assert found
+        assert found[2] in metrics[found[1]]
+        assert variable["query"]["query"] == variable["definition"]
+        assert variable["datasource"]["uid"] in DATASOURCES
+    used = set(re.findall(r"\$(?!__)(\w+)", str(shape["panels"]) + str(shape["annotations"])))
+    assert used == defined
+    for annotation in shape["annotations"]["list"]:
+        check_logql(annotation["expr"], metadata)
+        assert annotation["datasource"]["uid"] in DATASOURCES
+
+
+def test_there_is_a_dashboard_for_each_subject() -> None:
+    """Training, jobs, events, receipts; the first of them is Grafana's home."""
+    assert [path.stem for path in DASHBOARDS] == ["events", "jobs", "receipts", "training"]
+    environment = read("compose.yaml")["services"]["grafana"]["environment"]
+    home = environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    provider = read("grafana/provisioning/dashboards/realm.yaml")["providers"][0]
+    assert home == f"{provider['options']['path']}/training.json"

@@ -1,21 +1,26 @@
 """The fold of events into metrics: each event once, in the log's order."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
 
 from realm_telemetry.event import Event
+from realm_telemetry.measures.instruments import Attribute
+from realm_telemetry.measures.keys import Key, key_reader
 from realm_telemetry.measures.options import Definition
 from realm_telemetry.measures.points import Count, Distribution, Latest
-from realm_telemetry.measures.series import Key, Series
+from realm_telemetry.measures.series import Series
 
 FOLD_VERSION: Final = 1
 """Raised with every change of what is kept; a dump of another version is ignored."""
 
 _WORDS: Final = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
+_MOST_KINDS: Final = 10_000
+
+_Group = tuple[Callable[[Event], Key], list[tuple[str | None, Series]]]
 _Dumped = list[tuple[Key | None, Count | Latest | Distribution]]
 
 
@@ -40,7 +45,7 @@ class Measures:
         self._series = {
             each.name: Series(each, definition.max_series) for each in definition.instruments
         }
-        self._by_kind: dict[str, list[Series]] = {}
+        self._by_kind: dict[str, list[_Group]] = {}
 
     def apply(self, event: Event, cursor: int) -> None:
         """Fold in one event; one at or before the cursor is known already."""
@@ -50,11 +55,13 @@ class Measures:
         if not self.start_unix_nano:
             self.start_unix_nano = event.observed_unix_nano or event.time_unix_nano
         stamp = (event.time_unix_nano, event.producer, event.number)
-        for series in self._for_kind(event.kind):
-            detail = series.instrument.detail
-            value = 1.0 if detail is None else number(event.details.get(detail))
-            if value is not None and series.instrument.takes(value):
-                series.add(event, value, stamp)
+        details = event.details
+        for read_key, members in self._for_kind(event.kind):
+            key = read_key(event)
+            for detail, series in members:
+                value = 1.0 if detail is None else number(details.get(detail))
+                if value is not None and series.instrument.takes(value):
+                    series.add(key, value, stamp)
 
     def __iter__(self) -> Iterator[Series]:
         """The series of each instrument, in the order of the table."""
@@ -87,18 +94,24 @@ class Measures:
             series.overflow = next((point for key, point in points if key is None), None)
         return measures
 
-    def _for_kind(self, kind: str) -> list[Series]:
+    def _for_kind(self, kind: str) -> list[_Group]:
         found = self._by_kind.get(kind)
         if found is None:
-            found = [
-                each
-                for each in self._series.values()
-                if not each.instrument.kinds or kind in each.instrument.kinds
-            ]
+            found = self._grouped(kind)
             # Kinds are a handful; somebody who makes them up should not fill the memory.
-            if len(self._by_kind) < 10_000:
+            if len(self._by_kind) < _MOST_KINDS:
                 self._by_kind[kind] = found
         return found
+
+    def _grouped(self, kind: str) -> list[_Group]:
+        """The series that a kind's events go to; those of the same attributes share a key."""
+        groups: dict[tuple[Attribute, ...], list[tuple[str | None, Series]]] = {}
+        for each in self._series.values():
+            instrument = each.instrument
+            if not instrument.kinds or kind in instrument.kinds:
+                members = groups.setdefault(instrument.attributes, [])
+                members.append((instrument.detail, each))
+        return [(key_reader(attributes), members) for attributes, members in groups.items()]
 
 
 def digest(definition: Definition) -> str:
@@ -109,8 +122,9 @@ def digest(definition: Definition) -> str:
 
 def number(value: Any) -> float | None:
     """A detail as a number; NaN and infinities are text there. None for what is no number."""
-    if isinstance(value, str):
-        return _WORDS.get(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value)
+    kind = type(value)
+    if kind is float:
+        return value  # type: ignore[no-any-return]  # it is a float
+    if kind is int:
+        return float(value)
+    return _WORDS.get(value) if kind is str else None

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
-from realm_telemetry.event import Event
-from realm_telemetry.measures.instruments import FIELDS, Instrument
+from realm_telemetry.measures.instruments import Instrument
+from realm_telemetry.measures.keys import Key
 from realm_telemetry.measures.points import Latest, Point, Stamp, new_point
 
 MAX_SERIES: Final = 500
@@ -18,11 +18,6 @@ Source: https://opentelemetry.io/docs/specs/otel/metrics/sdk/#overflow-attribute
 
 FRESH_NS: Final = 3_600_000_000_000
 """A gauge whose last event is older is no longer shown, and gives its place to a new one."""
-
-MAX_TEXT: Final = 128
-
-Key = tuple[str | None, ...]
-"""Values of an instrument's attributes, in order; None for one that the event does not have."""
 
 
 class Series:
@@ -40,9 +35,8 @@ class Series:
         self.changed: set[Key | None] = set()
         self.places = max_series - 1
 
-    def add(self, event: Event, value: float, stamp: Stamp) -> None:
+    def add(self, key: Key, value: float, stamp: Stamp) -> None:
         """Add an event's value to the series of its attributes."""
-        key = tuple(attribute_text(event, each.source) for each in self.instrument.attributes)
         point = self.points.get(key)
         if point is None and self._has_place(stamp[0]):
             point = self.points[key] = new_point(self.instrument)
@@ -85,16 +79,3 @@ class Series:
         del self.points[key]
         self.changed.discard(key)
         return True
-
-
-def attribute_text(event: Event, source: str) -> str | None:
-    """An event's field or detail as an attribute's value; None if it has none, or no plain one.
-
-    To Prometheus an empty label is the same as none.
-    """
-    value = getattr(event, source) if source in FIELDS else event.details.get(source)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str | int | float):
-        return str(value)[:MAX_TEXT] or None
-    return None

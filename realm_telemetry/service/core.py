@@ -33,6 +33,7 @@ class Service:
     """Everything that runs behind the routes; `await Service.start(settings)` makes one.
 
     producer: the producer id of events that come without one.
+    measures: where metrics made of events are kept, and what they are.
     """
 
     settings: ServiceSettings
@@ -50,8 +51,7 @@ class Service:
     def __init__(self, settings: ServiceSettings) -> None:
         self.settings = settings
         definition = read_definition(settings.options.get("otlp_metrics", {}))
-        self._measures = MeasureStore(settings.measures_path, "service", definition)
-        self.no_measures = self._measures.fresh()
+        self.measures = MeasureStore(settings.measures_path, "service", definition)
         self.tally = IngestTally()
         self.live = LiveView()
         self.producer = secrets.token_hex(8)
@@ -100,7 +100,7 @@ class Service:
         self.hub = Hub(settings, self.log_id, cursor)
         self.places = StreamPlaces(settings)
         self.folding = self._keeper("RealmState", SnapshotStore(settings.state_path))
-        self.measuring = self._keeper("Metrics", self._measures)
+        self.measuring = self._keeper("Metrics", self.measures)
         # Kinds first: the others ask the catalog which of them are routine.
         self.exporting = Exporting(settings)
         takers = (

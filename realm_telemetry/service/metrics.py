@@ -1,7 +1,7 @@
 """GET /metrics: the service's own metrics, the receipts, and those made of events."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,22 +13,23 @@ from realm_telemetry.log.receipt_totals import ReceiptTotals
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import CATALOGUE
 from realm_telemetry.service.exposition import CONTENT_TYPE, Metric, Sample, by, exposition, one
-from realm_telemetry.service.measured import EVENTS, Counted, event_counter, measured
+from realm_telemetry.service.measured import EVENTS, event_counter, measured
 
 
 class _Read(NamedTuple):
-    """What a scrape asks the log."""
+    """What a scrape asks the log. events: the metrics of events, as text."""
 
-    totals: dict[Counted, int]
+    events: str
     receipts: ReceiptTotals
 
 
 async def get_metrics(request: Request) -> Response:
     """All metrics of the service."""
     service = service_of(request.scope)
-    read = await service.readers.run(_read)
+    # A copy: the tail goes on folding while the thread writes, which takes a while for many series.
+    dumped = service.measuring.current.dump() if service.measuring.ready else None
+    read = await service.readers.run(lambda reader: _read(reader, service, dumped))
     metrics = [
-        *_event_metrics(service, read.totals),
         *_receipt_metrics(read.receipts),
         *_log_metrics(service),
         *_ingest_metrics(service),
@@ -36,18 +37,16 @@ async def get_metrics(request: Request) -> Response:
         *_live_metrics(service),
     ]
     headers = {"cache-control": "no-store"}
-    return Response(exposition(metrics), headers=headers, media_type=CONTENT_TYPE)
+    text = read.events + exposition(metrics)
+    return Response(text, headers=headers, media_type=CONTENT_TYPE)
 
 
-def _read(reader: LogReader) -> _Read:
-    return _Read(reader.happened(), reader.receipt_totals())
-
-
-def _event_metrics(service: Service, totals: Mapping[Counted, int]) -> Iterator[Metric]:
+def _read(reader: LogReader, service: Service, dumped: bytes | None) -> _Read:
     # While they are being folded, only what the log itself counts is known.
-    measures = service.measuring.current if service.measuring.ready else service.no_measures
-    yield event_counter(measures[EVENTS], totals)
-    yield from measured(measures, time.time_ns())
+    measures = service.measures.fresh() if dumped is None else service.measures.read(dumped)
+    counter = event_counter(measures[EVENTS], reader.happened())
+    events = exposition([counter, *measured(measures, time.time_ns())])
+    return _Read(events, reader.receipt_totals())
 
 
 def _receipt_metrics(receipts: ReceiptTotals) -> list[Metric]:

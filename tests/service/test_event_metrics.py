@@ -16,10 +16,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from realm_telemetry.log import LogWriter
 from realm_telemetry.log.producers import ProducerInfo
+from realm_telemetry.log.retention import Retention
+from realm_telemetry.log.upkeep import limits_of
 from realm_telemetry.measures import FRESH_NS, INSTRUMENTS
 from realm_telemetry.measures.naming import prometheus_name
 from realm_telemetry.measures.options import RESERVED
 from realm_telemetry.service import RealmServer
+from realm_telemetry.service.upkeep import ServiceUpkeep
 
 from .conftest import PRODUCER, asking, free_ports, make_event, serving, wait_until
 
@@ -162,6 +165,22 @@ def test_counters_do_not_fall_when_retention_takes_rows_away(tmp_path: Path) -> 
     for suffix in ("_count", "_sum", "_bucket"):
         name = "realm_job_duration_seconds"
         assert values(after[name], suffix) == values(before[name], suffix)
+
+
+def test_retention_waits_until_rows_are_in_every_saved_fold(tmp_path: Path) -> None:
+    """RealmState alone is not enough: what the metrics have not seen would never be counted."""
+    settings = free_ports(tmp_path, retention_days=0.0)
+    old_ns = time.time_ns() - 10**9
+    with LogWriter(settings.log_path, clock_ns=lambda: old_ns) as writer:
+        writer.append([make_event(number) for number in (1, 2, 3)])
+    with LogWriter(settings.log_path) as writer:
+        upkeep = ServiceUpkeep(settings)
+        for state, measures, left in ((3, 0, 3), (0, 3, 3), (3, 2, 1), (3, 3, 0)):
+            upkeep.covered("RealmState", state)
+            upkeep.covered("Metrics", measures)
+            for _ in range(3):
+                upkeep._retain(Retention(writer, limits_of(0.0, None)))
+            assert in_log(tmp_path, "SELECT count(*) FROM battle_log") == [(left,)]
 
 
 def test_any_text_comes_back_out_of_a_label(tmp_path: Path) -> None:

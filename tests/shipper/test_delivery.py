@@ -3,7 +3,7 @@
 import threading
 import time
 
-from realm_telemetry.errors import ExportError
+from realm_telemetry.errors import ExportError, NotYetError
 from realm_telemetry.log.reader import LogReader
 from realm_telemetry.otel import LogRecordExporter, LogRecordExportResult
 
@@ -255,3 +255,35 @@ def test_a_process_lost_event_is_delivered_too(make_lab):
     lab.ship(exporters={"one": Kinds()})
     assert kinds == ["training_step", "process_lost"]
     assert not producer.writer.directory.exists()
+
+
+def test_an_exporter_that_gathers_is_asked_again_and_reported_to_nobody(make_lab):
+    lab = make_lab(exporters=["one"])
+    producer = lab.producer()
+    producer.emit_many(3)
+    producer.end()
+    exporter = Scripted(NotYetError(0.2), NotYetError(0.1))
+    assert lab.ship(exporters={"one": exporter})
+    assert exporter.taken == [1, 2, 3]
+    assert len(exporter.calls) == 3
+    assert exporter.times[1] - exporter.times[0] >= 0.2
+    assert exporter.times[2] - exporter.times[1] >= 0.1
+    assert "one" not in lab.log_text()
+    assert dead_letters(lab) == []
+
+
+def test_a_shipper_that_has_to_leave_does_not_wait_for_one_that_gathers(make_lab):
+    lab = make_lab(exporters=["one"])
+    producer = lab.producer()
+    producer.emit_many(3)
+    exporter = Scripted(NotYetError(600.0))
+    running = lab.start(exporters={"one": exporter})
+    deadline = time.monotonic() + 10
+    while not exporter.calls:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    began = time.monotonic()
+    running.stop()
+    assert time.monotonic() - began < 5
+    assert exporter.closed
+    assert "hangs" not in lab.log_text()

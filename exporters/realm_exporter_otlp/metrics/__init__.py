@@ -6,10 +6,15 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, Final
 
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+
+from realm_exporter_otlp.examination import Said, examine
 from realm_exporter_otlp.metrics.counting import Counting, FromEvents, FromLog
 from realm_exporter_otlp.metrics.requests import metrics_of, metrics_request
 from realm_exporter_otlp.splitting import send_split
@@ -19,6 +24,7 @@ from realm_telemetry.event import Event
 from realm_telemetry.measures import read_definition
 from realm_telemetry.measures.options import OPTIONS
 from realm_telemetry.otel import EventExporter
+from realm_telemetry.plugins import ExporterContext
 
 __all__ = ["OtlpMetricsExporter"]
 
@@ -60,6 +66,11 @@ class OtlpMetricsExporter(EventExporter):
         self._pushed_s = -math.inf
         self._told = False
         self._repeating: threading.Thread | None = None
+
+    @classmethod
+    def examine(cls, context: ExporterContext) -> Iterator[Said]:
+        """What `realm doctor` says of the settings and the receiver: level, message, fix."""
+        return examine(cls(context=context)._channel, ExportMetricsServiceRequest())
 
     def open(self) -> None:
         """Go on from what was saved, and begin to repeat while nothing happens."""

@@ -316,13 +316,13 @@ def test_a_shipper_waits_out_the_interval_without_reporting_trouble(
 ) -> None:
     """Nothing is wrong, so nothing is said; and all goes out in the end."""
     lab = make_lab(interval_s=0.4)
-    with emitting(lab, seconds=2.0) as producer:
+    with emitting(lab, seconds=2.5) as producer:
         count = len(producer.answer()["ids"])
         assert producer.ask("flush", timeout_s=30)["delivered"]
     (point,) = collector.points()["realm.events"].values()
     assert point.as_int == count > 100
     # From the first push to the last; the receiver sees them a little earlier or later.
     lasted_s = collector.arrivals_s[-1] - collector.arrivals_s[0]
-    assert 3 <= len(collector.requests) <= lasted_s / 0.35 + 1
+    assert 2 <= len(collector.requests) <= lasted_s / 0.35 + 1
     said = "".join(path.read_text() for path in (lab.home / "logs").glob("*.log"))
     assert EXPORTER not in said, said

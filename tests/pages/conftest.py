@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -126,14 +127,30 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@contextmanager
+def running_lab(home: Path) -> Iterator[Lab]:
+    """A lab while it is needed."""
+    made = Lab(home)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.kill()
+        made.client.close()
+
+
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
     """A running lab."""
-    made = Lab(tmp_path)
-    made.start()
-    yield made
-    made.kill()
-    made.client.close()
+    with running_lab(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab for all tests of a module that only look."""
+    with running_lab(tmp_path_factory.mktemp("lab")) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +178,13 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
     """A tab in which nothing may go wrong unseen: errors and refused content fail the test."""
+    with watched_page(context) as opened:
+        yield opened
+
+
+@contextmanager
+def watched_page(context: BrowserContext) -> Iterator[Page]:
+    """A tab; afterwards nothing may have gone wrong in it."""
     opened = context.new_page()
     problems: list[str] = []
     opened.on("pageerror", lambda error: problems.append(str(error)))

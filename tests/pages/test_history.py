@@ -11,18 +11,18 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from .conftest import Lab, note
-from .watching import rows, total, until
+from .watching import has_total, rows, total, until
 
 pytestmark = pytest.mark.alone
 
 SEVERITIES = ("info", "success", "warning", "error")
 
 
-@pytest.fixture
-def mixed(lab: Lab) -> Lab:
+@pytest.fixture(scope="module")
+def mixed(shared_lab: Lab) -> Lab:
     """A log of 400 events over the last twelve hours, of several channels and severities."""
     now_ns = time.time_ns()
-    lab.post(
+    shared_lab.post(
         [
             note(
                 number,
@@ -34,7 +34,7 @@ def mixed(lab: Lab) -> Lab:
             for number in range(1, 401)
         ]
     )
-    return lab
+    return shared_lab
 
 
 def open_log(page: Page, lab: Lab, query: str = "") -> None:
@@ -92,10 +92,10 @@ def test_filters_are_in_the_address_and_back_undoes_one(mixed: Lab, page: Page) 
     """A chip narrows; Back widens again."""
     open_log(page, mixed)
     page.locator("[data-testid=channel-jobs]").click()
-    until(page, "document.querySelector('[data-testid=total]').dataset.total === '100'")
+    has_total(page, 100)
     assert "channel=jobs" in page.url
     page.go_back()
-    until(page, "document.querySelector('[data-testid=total]').dataset.total === '400'")
+    has_total(page, 400)
     assert page.locator("[data-testid=channel-jobs]").get_attribute("aria-pressed") == "false"
 
 
@@ -123,15 +123,18 @@ def test_search_finds_and_highlights(mixed: Lab, page: Page) -> None:
     open_log(page, mixed)
     page.locator("[data-testid=search]").fill("needle")
     page.keyboard.press("Enter")
-    until(page, "document.querySelector('[data-testid=total]').dataset.total === '8'")
+    has_total(page, 8)
     assert page.locator("[data-event-id] mark").all_inner_texts() == ["needle"] * 8
 
 
-def test_an_export_has_as_many_lines_as_the_page_says(mixed: Lab, page: Page) -> None:
+def test_an_export_has_as_many_lines_as_the_page_says(lab: Lab, page: Page) -> None:
     """At the same as_of, whatever has arrived since."""
-    open_log(page, mixed, "?channel=jobs")
+    lab.notes(1, 30, channel="jobs")
+    lab.notes(31, 35)
+    open_log(page, lab, "?channel=jobs")
     shown = total(page)
-    mixed.notes(1001, 1020, channel="jobs")
+    assert shown == 30
+    lab.notes(1001, 1020, channel="jobs")
     for form, extra in (("jsonl", 0), ("csv", 1)):
         link = page.locator(f"[data-testid=export-{form}]").get_attribute("href") or ""
         answer = httpx.get(urljoin(page.url, link), timeout=30)

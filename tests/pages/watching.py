@@ -61,6 +61,11 @@ def until(page: Page, expression: str, timeout_s: float = 15.0) -> None:
         page.wait_for_timeout(20)
 
 
+def has_total(page: Page, count: int) -> None:
+    """Wait until the Battle Log says that it shows so many events."""
+    until(page, f"document.querySelector('[data-testid=total]')?.dataset.total === '{count}'")
+
+
 def total(page: Page) -> int:
     """How many events the Battle Log says that it shows."""
     return int(page.locator("[data-testid=total]").get_attribute("data-total") or -1)

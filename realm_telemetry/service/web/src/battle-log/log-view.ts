@@ -8,7 +8,8 @@ export const FIRST_ROWS = 200;
 export const MORE_ROWS = 500;
 /** Further rows than this are reached by narrowing the range: memory stays bounded. */
 export const MAX_LOADED = 20_000;
-const MAX_LIVE_ROWS = 2_000;
+/** More than what is loaded to fill a window, or it would be loaded again each second. */
+const MAX_LIVE_ROWS = 4_000;
 const LIVE_PAGES = 3;
 const BUCKETS = "90";
 
@@ -27,6 +28,8 @@ export class LogView {
   readonly rows: Rows;
   histogram: Histogram | null = null;
   asOf = 0;
+  /** How often rows and counts were read together. */
+  readings = 0;
   state: "loading" | "ready" | "failed" = "loading";
   error: ApiError | null = null;
   loadingMore = false;
@@ -34,6 +37,7 @@ export class LogView {
   private next: URLSearchParams | null = null;
   private readonly ended = new AbortController();
   private refreshing = false;
+  private pending: Promise<void> | null = null;
 
   /** params: filters with absolute times, so that every request means the same span. */
   constructor(
@@ -75,14 +79,21 @@ export class LogView {
     });
   }
 
-  async more(): Promise<void> {
+  /** Load the next page; who asks meanwhile waits for the same one. */
+  more(): Promise<void> {
+    return (this.pending ??= this.loadMore().finally(() => (this.pending = null)));
+  }
+
+  private async loadMore(): Promise<void> {
     const next = this.next;
-    if (!next || this.loadingMore || this.full) return;
+    if (!next || this.full) return;
     this.loadingMore = true;
     this.changed();
     await this.guarded(async () => {
       next.set("limit", String(MORE_ROWS));
       const page = await getPage(next, this.ended.signal);
+      // A refresh may have moved the end of the rows meanwhile: then this page is not next to it.
+      if (this.next !== next) return;
       this.rows.add(page.events);
       this.next = page.next;
     });
@@ -156,6 +167,7 @@ export class LogView {
   private take(page: Page): void {
     this.page = { count: page.total, relation: page.relation };
     this.asOf = page.asOf;
+    this.readings += 1;
   }
 
   private ask(limit: number, asOf: number | null): Promise<Page> {

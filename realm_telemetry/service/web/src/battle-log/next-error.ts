@@ -15,10 +15,10 @@ export async function nextError(page: LogPage): Promise<void> {
     return say("The severity filter leaves errors out");
   }
   const { view } = page.results;
-  for (let pages = 0; pages <= ERROR_PAGES; pages++) {
+  for (let pages = 0; ; pages++) {
     const at = errorBelow(page);
     if (at >= 0) return openError(page, at);
-    if (view.complete || view.full) break;
+    if (view.complete || view.full || view.error || pages === ERROR_PAGES) break;
     await view.more();
   }
   await jump(page);

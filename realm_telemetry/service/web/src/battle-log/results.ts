@@ -16,6 +16,7 @@ export class Results {
   /** What was asked for last; `shown` is what is seen. */
   view!: LogView;
   private before: LogView | null = null;
+  private readings = 0;
   private readonly opened = new Set<number>();
 
   constructor(private readonly page: LogPage) {}
@@ -37,6 +38,7 @@ export class Results {
     this.before = this.view?.state === "ready" ? this.view : null;
     const view = new LogView(apiParams(place, this.span), place.asOf, () => this.changed(view));
     this.view = view;
+    this.readings = 0;
     live.restart();
     this.page.requestUpdate();
     await view.load();
@@ -47,7 +49,8 @@ export class Results {
     if (view !== this.view) return;
     const first = view.state === "ready" && !view.histogram && view.rows.length > 0;
     if (view.state !== "loading" && this.before) this.turnOver();
-    if (view.state === "ready") this.page.live.caughtUp(view.asOf);
+    if (view.readings > this.readings) this.page.live.caughtUp(view.asOf);
+    this.readings = view.readings;
     this.rebuild();
     if (first) void this.page.selection.reveal();
   }

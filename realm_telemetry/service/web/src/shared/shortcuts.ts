@@ -16,6 +16,8 @@ export function shortcuts(target: EventTarget, table: readonly Shortcut[]): () =
   const pressed = (event: Event) => {
     const key = event as KeyboardEvent;
     if (key.defaultPrevented || key.ctrlKey || key.metaKey || key.altKey) return;
+    // An open dialog has the keys, first of all Escape.
+    if (document.querySelector("dialog[open]")) return;
     const where = key.target as Element | null;
     if (key.key === "?" && !where?.matches?.(TYPING)) return show(table);
     const found = table.find((one) => one.key === key.key);

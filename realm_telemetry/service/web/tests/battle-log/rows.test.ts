@@ -125,6 +125,11 @@ describe("arrivals", () => {
     arrivals.take({ type: "event", event: event(5, { channel: "jobs" }) });
     expect(arrivals.count).toBe(11);
     expect(arrivals.drain().map((one) => one.cursor)).toEqual([3]);
+    expect(arrivals.drain()).toEqual([]);
+    // Shown, but in no count of the service's yet.
+    expect(arrivals.count).toBe(11);
+    arrivals.caughtUp(3);
+    expect(arrivals.count).toBe(10);
     arrivals.caughtUp(4);
     expect(arrivals.count).toBe(0);
     expect(arrivals.take({ type: "event", event: event(4) })).toBe(false);

@@ -1,0 +1,234 @@
+"""One event of the Battle Log: its details, what they filter by, and what can be copied."""
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from .conftest import Lab, environment, note, watched_page
+from .watching import has_total, rows, until
+
+pytestmark = pytest.mark.alone
+
+LOST = 2**64 - 1
+EVERY = "?range=all"
+Shape = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def told(shared_lab: Lab) -> Lab:
+    """A log of two producers: one whose job fails after 30 notes, one that is lost after 25."""
+    now_ns = time.time_ns() - 3600 * 1_000_000_000
+    ours = {"hero_id": "dio", "campaign_id": "c1", "run_id": "r1", "producer": "aa" * 8}
+    theirs = {"hero_id": "ada", "run_id": "r2", "producer": "bb" * 8}
+    shapes = [note(n, details={"n": n, "tags": ["cold"]}, **ours) for n in range(1, 31)]
+    shapes.append(
+        note(
+            31,
+            kind="job_failed",
+            channel="jobs",
+            severity="error",
+            message="Job j7 failed",
+            details={
+                "job_id": "j7",
+                "error": "CUDA out of memory",
+                "tags": ["cold", "retry"],
+                "gpus": [{"name": "A100"}],
+            },
+            trace_id="ab" * 16,
+            span_id="cd" * 8,
+            **ours,
+        )
+    )
+    shapes += [note(n, channel="eval", **theirs) for n in range(1, 26)]
+    shapes.append(note(LOST, kind="process_lost", severity="error", message="Gone", **theirs))
+    for place, shape in enumerate(shapes):
+        shape["time_unix_nano"] = str(now_ns + place * 1_000_000_000)
+    shared_lab.post(shapes)
+    return shared_lab
+
+
+def stored(lab: Lab) -> list[Shape]:
+    """All events, newest first."""
+    found: list[Shape] = lab.client.get("/api/battle_log", params={"limit": 1000}).json()
+    return found
+
+
+def open_event(page: Page, lab: Lab, kind: str, query: str = EVERY) -> Shape:
+    """Open the only event of a kind."""
+    (event,) = lab.client.get("/api/battle_log", params={"kind": kind}).json()
+    page.goto(f"{lab.url}/battle-log{query}&event={event['id']}")
+    page.locator("realm-json").first.wait_for()
+    until(page, "document.querySelector('[data-testid=total]').dataset.total > 0")
+    return dict(event)
+
+
+def unfold(page: Page, *keys: str) -> None:
+    """Open branches of the tree."""
+    for key in keys:
+        fold = page.locator(f".json-fold:has(.json-key:text-is('{key}'))").first
+        if fold.get_attribute("aria-expanded") == "false":
+            fold.click()
+
+
+Has = Callable[[Shape], bool]
+VALUES: dict[str, Has] = {
+    "kind": lambda event: event["kind"] == "job_failed",
+    "channel": lambda event: event["channel"] == "jobs",
+    "severity": lambda event: event["severity"] == "error",
+    "hero_id": lambda event: event["hero_id"] == "dio",
+    "campaign_id": lambda event: event["campaign_id"] == "c1",
+    "run_id": lambda event: event["run_id"] == "r1",
+    "producer": lambda event: event["producer"] == "aa" * 8,
+    "details.job_id": lambda event: event["details"].get("job_id") == "j7",
+    "details.tags[0]": lambda event: "cold" in event["details"].get("tags", ()),
+    "details.tags[1]": lambda event: "retry" in event["details"].get("tags", ()),
+    "details.gpus[0].name": lambda event: "gpus" in event["details"],
+}
+
+
+@pytest.mark.parametrize("word", ["Only", "Exclude"])
+def test_any_value_filters_and_excludes(told: Lab, page: Page, word: str) -> None:
+    """Fields of the event, details and entries of lists; Back undoes each."""
+    events = stored(told)
+    open_event(page, told, "job_failed")
+    has_total(page, len(events))
+    unfold(page, "tags", "gpus", "0")
+    for name, has in VALUES.items():
+        wanted = [event["id"] for event in events if has(event) is (word == "Only")]
+        page.get_by_label(f"{word} events where {name} has this value").click()
+        has_total(page, len(wanted))
+        until(page, "!document.querySelector('.stale')")
+        assert set(rows(page)) <= set(wanted), name
+        page.go_back()
+        has_total(page, len(events))
+
+
+def test_what_is_excluded_stands_as_a_chip(told: Lab, page: Page) -> None:
+    """With a button that takes it back."""
+    open_event(page, told, "job_failed")
+    page.get_by_label("Exclude events where hero_id has this value").click()
+    chip = page.locator(".filter-chip").filter(has_text="hero ≠ dio")
+    chip.wait_for()
+    assert "hero=!dio" in page.url
+    chip.get_by_role("button").click()
+    has_total(page, len(stored(told)))
+
+
+def test_a_hit_that_is_only_in_the_details_shows_in_the_row(told: Lab, page: Page) -> None:
+    """With its path, and marked."""
+    page.goto(f"{told.url}/battle-log?range=all&q=a100")
+    snippet = page.locator("[data-event-id] .row-snippet")
+    snippet.wait_for()
+    assert snippet.inner_text() == "gpus[0].name: A100"
+    assert snippet.locator("mark").inner_text() == "A100"
+
+
+@pytest.mark.parametrize("kind", ["job_failed", "process_lost"])
+def test_an_end_shows_the_last_twenty_events_of_its_producer(
+    told: Lab, page: Page, kind: str
+) -> None:
+    """Newest first, none of another producer; one of them opens by a click."""
+    end = open_event(page, told, kind)
+    mine = [event for event in stored(told) if event["producer"] == end["producer"]][1:21]
+    lines = page.locator(".neighbours .neighbour-text")
+    lines.nth(19).wait_for()
+    assert page.locator(".neighbours h3").inner_text() == "The producer's last 20 events before"
+    assert lines.all_inner_texts() == [event["message"] for event in mine]
+    lines.first.click()
+    page.locator("[data-testid=details] h2", has_text="note").wait_for()
+
+
+def test_context_ignores_the_filters(told: Lab, page: Page) -> None:
+    """What happened around it, also by others."""
+    end = open_event(page, told, "job_failed", "?range=all&kind=job_failed")
+    assert rows(page) == [end["id"]]
+    page.get_by_role("button", name="Context").click()
+    page.locator(".neighbour[aria-current]").wait_for()
+    messages = page.locator(".neighbours").first.locator(".neighbour-text").all_inner_texts()
+    assert {"Note 15", "Note 30", "Job j7 failed", "Note 1"} <= set(messages)
+
+
+def test_the_trace_is_named(told: Lab, page: Page) -> None:
+    """With its span."""
+    open_event(page, told, "job_failed")
+    facts = page.locator(".facts").inner_text()
+    assert "ab" * 16 in facts
+    assert "cd" * 8 in facts
+
+
+@pytest.fixture
+def copied(page: Page) -> Callable[[str], str]:
+    """Click a button by its name; answers what it put on the clipboard."""
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+
+    def click(name: str) -> str:
+        page.evaluate("navigator.clipboard.writeText('')")
+        page.get_by_role("button", name=name, exact=True).click()
+        page.locator(".toast.shown", has_text="copied").wait_for()
+        return str(page.evaluate("navigator.clipboard.readText()"))
+
+    return click
+
+
+def test_values_and_paths_can_be_copied(
+    told: Lab, page: Page, copied: Callable[[str], str]
+) -> None:
+    """A text as it is, everything else as JSON."""
+    end = open_event(page, told, "job_failed")
+    unfold(page, "gpus", "0")
+    assert copied("Copy the value of details.error") == "CUDA out of memory"
+    assert copied("Copy the path details.error") == "details.error"
+    assert json.loads(copied("Copy the value of details.gpus")) == [{"name": "A100"}]
+    assert copied("Copy the path details.gpus[0].name") == "details.gpus[0].name"
+    assert json.loads(copied("Copy JSON"))["id"] == end["id"]
+
+
+QUERY = "?range=all&hero=!ada&severity=info&has=tags:cold&q=note&not=n:7"
+
+
+def test_a_copied_link_shows_the_same_rows_whatever_arrives(
+    told: Lab, page: Page, browser: Browser, copied: Callable[[str], str]
+) -> None:
+    """In another profile."""
+    page.goto(f"{told.url}/battle-log{QUERY}")
+    has_total(page, 29)
+    link = copied("Copy link")
+    stranger = browser.new_context()
+    with watched_page(stranger) as other:
+        other.goto(link)
+        has_total(other, 29)
+        assert rows(other) == rows(page)
+        assert other.locator("[data-testid=as-of]").inner_text() in page.inner_text(".result-line")
+    stranger.close()
+
+
+def test_a_copied_command_answers_the_same_events(
+    told: Lab, page: Page, copied: Callable[[str], str]
+) -> None:
+    """`curl` and `realm query` are run as they are."""
+    page.goto(f"{told.url}/battle-log{QUERY}")
+    has_total(page, 29)
+    expected = rows(page)
+    if shutil.which("curl"):
+        answer = run(shlex.split(copied("curl")), told)
+        assert [event["id"] for event in json.loads(answer)] == expected
+    program, *arguments = shlex.split(copied("realm query"))
+    assert program == "realm"
+    command = [sys.executable, "-m", "realm_telemetry", *arguments, "--jsonl", "-n", "1000"]
+    answer = run(command, told)
+    assert [json.loads(line)["id"] for line in answer.splitlines()] == expected
+
+
+def run(command: list[str], lab: Lab) -> str:
+    """What a command of the lab's own shell says."""
+    done = subprocess.run(command, env=environment(lab.home), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

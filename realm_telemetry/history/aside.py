@@ -1,4 +1,7 @@
-"""Lines that are no events, kept as they are in a file of their own."""
+"""Lines that are no events, kept in a file of their own, as they are, to be mended and imported.
+
+Beside it stands a file that says of each which number it had, and why it could not be taken.
+"""
 
 from pathlib import Path
 from typing import BinaryIO
@@ -8,30 +11,38 @@ from realm_telemetry.history.batches import Broken
 
 
 class Aside:
-    """The file, made with the first line that it gets; an earlier one is written anew.
+    """The two files, made with the first line that they get; earlier ones are written anew.
 
-    directory: None keeps nothing.
+    directory: None keeps nothing. unit: what the numbers count, line or row.
     """
 
-    def __init__(self, directory: Path | None, name: str) -> None:
-        self._path = None if directory is None else directory / f"{name}.broken"
-        self._file: BinaryIO | None = None
+    def __init__(self, directory: Path | None, name: str, unit: str) -> None:
+        self._directory = directory
+        self._broken = Path(directory or "", f"{name}.broken")
+        self._why = Path(directory or "", f"{name}.reasons")
+        self._unit = unit
+        self._lines: BinaryIO | None = None
+        self._reasons: BinaryIO | None = None
 
     @property
     def path(self) -> str | None:
         """Where lines are kept, None as long as there are none."""
-        return str(self._path) if self._file else None
+        return str(self._broken) if self._lines else None
 
     def keep(self, broken: Broken) -> None:
         """Write a line. Raises OSError."""
-        if self._path is None:
+        if self._directory is None:
             return
-        if self._file is None:
-            make_private_directory(self._path.parent)
-            self._file = self._path.open("wb")
-        self._file.write(broken.data)
+        if self._lines is None or self._reasons is None:
+            make_private_directory(self._directory)
+            self._lines = self._broken.open("wb")
+            self._reasons = self._why.open("wb")
+        self._lines.write(broken.data)
+        if broken.reason:
+            self._reasons.write(f"{self._unit} {broken.number}: {broken.reason}\n".encode())
 
     def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
+        """Close the files."""
+        for file in (self._lines, self._reasons):
+            if file is not None:
+                file.close()

@@ -20,7 +20,7 @@ from realm_telemetry.history.identity import Origin, Origins
 from realm_telemetry.history.lines import JsonLines
 from realm_telemetry.history.older_events import BATTLE_LOG_ZONE, Times
 from realm_telemetry.history.reading import Progress, no_progress, open_log
-from realm_telemetry.history.reports import MAX_EXAMPLES, BrokenLine, ImportReport
+from realm_telemetry.history.reports import MAX_EXAMPLES, BrokenLine, ImportReport, Outcome
 from realm_telemetry.history.sinks import IntoLog, Nowhere, Sink
 from realm_telemetry.history.tables import SHAPES, OlderTable, OtherLog, tables_of
 
@@ -46,6 +46,10 @@ class Input(Protocol):
     def batches(self) -> Iterator[Batch]:
         """Yield what it holds."""
         ...
+
+
+Maker = Callable[[Origins], Input]
+"""Makes what is read, knowing of earlier imports."""
 
 
 class UnknownFormatError(ConfigError):
@@ -94,21 +98,28 @@ def import_file(
         raise UnknownFormatError(str(path), "is not a file but a pipe or a device", fix)
     if settings.log_path.exists() and not dry_run:
         open_log(settings, progress).close()
-    makers = _inputs(path, zone)
-    for make, times, named in makers:
-        sink: Sink = Nowhere(settings.log_path) if dry_run else IntoLog(settings.log_path)
-        with closing(sink):
-            source = make(sink.origins())
-            report = ImportReport(
-                str(path), source.kind, "dry_run" if dry_run else "imported", source.unit
-            )
-            name = f"{path.name}-{source.producer}"
-            aside = Aside(None if dry_run else settings.home / "imports", name)
-            with closing(aside):
-                _Run(report, sink, aside, progress).run(source)
+    for make, times, named in _inputs(path, zone):
+        report = _import_input(path, make, settings, dry_run, progress)
         report.without_zone, report.with_zone = times.without_zone, times.with_zone
         report.zone = named
         yield report
+
+
+def _import_input(
+    path: Path, make: Maker, settings: Settings, dry_run: bool, progress: Progress
+) -> ImportReport:
+    sink: Sink = Nowhere(settings.log_path) if dry_run else IntoLog(settings.log_path)
+    outcome: Outcome = "dry_run" if dry_run else "imported"
+    with closing(sink):
+        source = make(sink.origins())
+        report = ImportReport(str(path), source.kind, outcome, source.unit)
+        place, name = (
+            None if dry_run else settings.home / "imports",
+            f"{path.name}-{source.producer}",
+        )
+        with closing(Aside(place, name, source.unit)) as aside:
+            _Run(report, sink, aside, progress).run(source)
+    return report
 
 
 def is_own_log(path: Path, log_path: Path) -> bool:
@@ -116,7 +127,7 @@ def is_own_log(path: Path, log_path: Path) -> bool:
     return path.exists() and log_path.exists() and path.samefile(log_path)
 
 
-def _inputs(path: Path, zone: tzinfo | None) -> list[tuple[Callable[[Origins], Input], Times, str]]:
+def _inputs(path: Path, zone: tzinfo | None) -> list[tuple[Maker, Times, str]]:
     """What there is to import in a file, its clock, and the zone of that by name."""
     with path.open("rb") as file:
         is_sqlite = file.read(len(_SQLITE)) == _SQLITE
@@ -137,9 +148,7 @@ def _inputs(path: Path, zone: tzinfo | None) -> list[tuple[Callable[[Origins], I
     return [_table(path, name, zone, local) for name in tables]
 
 
-def _table(
-    path: Path, name: str, zone: tzinfo | None, local: str
-) -> tuple[Callable[[Origins], Input], Times, str]:
+def _table(path: Path, name: str, zone: tzinfo | None, local: str) -> tuple[Maker, Times, str]:
     in_utc = name == "battle_log"
     times = Times(BATTLE_LOG_ZONE if in_utc else zone)
     named = "UTC" if in_utc else local

@@ -126,7 +126,7 @@ def event_of_store_row(row: tuple[Any, ...], times: Times, producer: str) -> Eve
 def _event_of_row(
     kind: Any, columns: Mapping[str, Any], text: Any, time: int, producer: str, number: int
 ) -> Event:
-    details = _details(text)
+    details = details_of(text)
     fields = {name: str(value) for name, value in columns.items() if value is not None}
     for name, known in _CHOICES.items():
         if name in fields and fields[name] not in known:
@@ -152,23 +152,15 @@ def _event(
     if message is None:
         message = render(kind, details)
     event = Event(
-        kind,
-        channel,
-        severity,
-        message,
-        details,
-        time,
-        producer,
-        number,
-        hero_id=fields.get("hero_id"),
-        campaign_id=fields.get("campaign_id"),
-        run_id=fields.get("run_id"),
-        source=fields.get("source"),
-    )
+        kind, channel, severity, message, details, time, producer, number,
+        fields.get("hero_id"), fields.get("campaign_id"), fields.get("run_id"),
+        fields.get("source"),
+    )  # fmt: skip
     return event if size < SURELY_FITS else fit_event(make_safe(event))
 
 
-def _details(text: Any) -> dict[str, Any]:
+def details_of(text: Any) -> dict[str, Any]:
+    """Return the details that a row's text holds; of one that is no JSON object the text itself."""
     if not text:
         return {}
     try:

@@ -1,17 +1,26 @@
 """Tables to import: an older `battle_log` or `events`, or a whole log of ours."""
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from realm_telemetry.event import Event, InvalidEventError
 from realm_telemetry.history.batches import Batch, Broken
 from realm_telemetry.history.identity import Origin, Origins, RowMark, identify_table, mark_row
-from realm_telemetry.history.older_events import Times, event_of_battle_row, event_of_store_row
+from realm_telemetry.history.older_events import (
+    Times,
+    details_of,
+    event_of_battle_row,
+    event_of_store_row,
+)
 from realm_telemetry.log.connection import explained, open_reader
 from realm_telemetry.log.migrations import read_log_id
+from realm_telemetry.log.older import older_kind
 from realm_telemetry.log.rows import INSERT_COLUMNS, to_log_row
 from realm_telemetry.log.tail import ARRIVALS_WINDOW
 
@@ -19,7 +28,7 @@ Row = tuple[Any, ...]
 
 
 class Shape(NamedTuple):
-    """How an older table is read. columns: the first is the row's number."""
+    """How an older table is read. columns: the row's number first, and its details last."""
 
     table: str
     kind: str
@@ -66,7 +75,7 @@ class OlderTable:
         self._path = path
         self._shape = shape
         self._times = times
-        self.producer, self.origin = "", Origin(path=str(path))
+        self.producer, self.origin = "", Origin(path=str(path.absolute()))
         self.last = 0
         with explained(path), closing(open_reader(path)) as connection:
             ends = [self._end(connection, order) for order in ("", "DESC")]
@@ -77,7 +86,7 @@ class OlderTable:
                     shape.table,
                     first,
                     last,
-                    path,
+                    path.absolute(),
                     known,
                     lambda mark: self._holds(connection, mark),
                 )
@@ -98,7 +107,7 @@ class OlderTable:
             try:
                 batch.add(self._shape.to_event(row, self._times, self.producer))
             except InvalidEventError as error:
-                batch.break_off(Broken(row[0], str(error), _as_json(self._shape.columns, row)))
+                batch.break_off(Broken(row[0], str(error), _as_line(self._shape, row)))
         # With the gaps between: rows that were deleted never come back under their numbers.
         batch.settled[self.producer] = [(before + 1, rows[-1][0])]
         return batch
@@ -169,14 +178,18 @@ class OtherLog:
 
 
 def _resources(connection: sqlite3.Connection) -> dict[str, dict[str, Any]]:
-    import msgspec
-
     rows = connection.execute("SELECT producer, resource_json FROM realm_producers")
     told = {producer: msgspec.json.decode(text) for producer, text in rows}
     return {producer: resource for producer, resource in told.items() if resource}
 
 
-def _as_json(columns: Sequence[str], row: Row) -> bytes:
-    import json
-
-    return json.dumps(dict(zip(columns, row, strict=True)), default=repr).encode() + b"\n"
+def _as_line(shape: Shape, row: Row) -> bytes:
+    """A row as an older line, which can be mended and imported as those of a file."""
+    columns = dict(zip(shape.columns, row, strict=True))
+    del columns[shape.columns[0]]
+    line = {"ts": columns.pop("timestamp")}
+    if "source" in columns:
+        line["kind"] = older_kind(str(columns["source"]))
+    details = details_of(columns.pop(shape.columns[-1]))
+    line |= {name: value for name, value in columns.items() if value is not None}
+    return json.dumps(details | line, default=repr).encode() + b"\n"

@@ -164,6 +164,9 @@ def test_broken_lines_are_told_by_number_and_kept_aside_as_they_are(
     assert report.kept_aside is not None
     aside = Path(report.kept_aside)
     assert aside.read_bytes() == b"".join(broken)
+    reasons = aside.with_suffix(".reasons").read_text().splitlines()
+    assert [each.split(":")[0] for each in reasons] == [f"line {n}" for n in (2, 3, 4, 6, 7, 8)]
+    assert reasons[4] == "line 7: the time 'yesterday' cannot be read"
     aside.write_bytes(b'{"ts": "2025-11-29T10:00:00", "kind": "mended"}\n')
     assert take(aside).taken == 1
 
@@ -234,6 +237,23 @@ def test_an_older_battle_log_is_taken_in_utc_and_left_untouched(home: Home, tmp_
     further = {"channel": "arena", "severity": "loud"}
     assert events[5].details == {**further, "message": 1, "v": "NaN"}
     assert events[7].details == {"details": "{broken"}
+
+
+def test_a_row_that_could_not_be_taken_is_kept_as_a_line_that_can_be_mended(
+    home: Home, tmp_path: Path
+) -> None:
+    path = older_log(tmp_path / "old" / "jobs.db", 1)
+    add_row(path, "soon", source="event.job_failed", severity="error", message="Broke")
+    kept = take(path).kept_aside
+    assert kept is not None
+    aside = Path(kept)
+    assert aside.with_suffix(".reasons").read_text() == "row 2: the time 'soon' cannot be read\n"
+    aside.write_text(aside.read_text().replace("soon", "2025-11-29T02:00:00Z"))
+    assert take(aside).taken == 1
+    event = home.events()[-1]
+    assert (event.kind, event.severity, event.message) == ("job_failed", "error", "Broke")
+    assert (event.hero_id, event.details["job_id"]) == ("dio", "j1")
+    assert event.timestamp == "2025-11-29T02:00:00.000000Z"
 
 
 def test_an_older_battle_log_that_was_written_to_and_cleaned_gives_what_is_new(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from realm_telemetry.catalog import (
     CHANNEL_DESCRIPTIONS,
@@ -16,6 +16,7 @@ from realm_telemetry.catalog import (
     SEVERITY_COLOURS,
     SEVERITY_ICONS,
 )
+from realm_telemetry.compat.cleaning import save_state, trim
 from realm_telemetry.compat.first_use import (
     UPDATES,
     before_emitting,
@@ -27,10 +28,8 @@ from realm_telemetry.compat.moments import Moment, moment_ns
 from realm_telemetry.emission import emit_in_full
 from realm_telemetry.log import Filters, LogWriter
 from realm_telemetry.log.older import older_kind
-from realm_telemetry.log.retention import Limits, Retention
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.older_shapes import older_event
-from realm_telemetry.state import SnapshotStore, rebuild
 from realm_telemetry.telemetry import get_telemetry
 
 SEVERITY_COLORS: Final = SEVERITY_COLOURS
@@ -55,8 +54,6 @@ __all__ = [
     "log_training",
     "log_vault",
 ]
-
-_DAY_NS: Final = 86_400 * 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -167,25 +164,8 @@ class BattleLogger:
         path = self._path()
         if not path.exists():
             return 0
-        covered = self._save_state(path)
-        limits = Limits(max_age_ns=int(max_age_days * _DAY_NS), max_bytes=2**62)
-        removed = 0
-        with LogWriter(path) as writer:
-            retention = Retention(writer, limits)
-            while (step := retention.step(covered + 1)).more:
-                removed += step.removed
-        return removed
-
-    def _save_state(self, path: Path) -> int:
-        """Bring the snapshot of RealmState up to the log; up to where it covers it."""
-        if self._is_elsewhere():
-            return 2**62
-        store = SnapshotStore(before_reading().state_path)
-        with open_log(path) as reader:
-            if reader is None:
-                return 0
-            store.save(rebuild(reader, store), reader.log_id)
-            return store.cursor(reader.log_id)
+        covered = None if self._is_elsewhere() else save_state(path, before_reading().state_path)
+        return trim(path, max_age_days, covered)
 
     def _is_elsewhere(self) -> bool:
         active = get_telemetry()
@@ -219,49 +199,28 @@ def log_event(channel: str, message: str, severity: str = "info", **fields: Any)
     return _default.log(channel, message, severity, **fields)
 
 
-def log_system(message: str, severity: str = "info", **fields: Any) -> str:
-    """Record an entry of the channel system."""
-    return _default.log("system", message, severity, **fields)
+class _Log(Protocol):
+    def __call__(self, message: str, severity: str = "info", **fields: Any) -> str: ...
 
 
-def log_jobs(message: str, severity: str = "info", **fields: Any) -> str:
-    """Record an entry of the channel jobs."""
-    return _default.log("jobs", message, severity, **fields)
+def _to_channel(channel: str) -> _Log:
+    def log(message: str, severity: str = "info", **fields: Any) -> str:
+        return _default.log(channel, message, severity, **fields)
+
+    log.__name__ = log.__qualname__ = f"log_{channel}"
+    log.__doc__ = f"Record an entry of the channel {channel}; see BattleLogger.log."
+    return log
 
 
-def log_training(message: str, severity: str = "info", **fields: Any) -> str:
-    """Record an entry of the channel training."""
-    return _default.log("training", message, severity, **fields)
-
-
-def log_eval(message: str, severity: str = "info", **fields: Any) -> str:
-    """Record an entry of the channel eval."""
-    return _default.log("eval", message, severity, **fields)
-
-
-def log_vault(message: str, severity: str = "info", **fields: Any) -> str:
-    """Record an entry of the channel vault."""
-    return _default.log("vault", message, severity, **fields)
-
-
-def log_guild(message: str, severity: str = "info", **fields: Any) -> str:
-    """Record an entry of the channel guild."""
-    return _default.log("guild", message, severity, **fields)
-
-
-def log_debug(message: str, severity: str = "info", **fields: Any) -> str:
-    """Record an entry of the channel debug."""
-    return _default.log("debug", message, severity, **fields)
-
-
-def log_data(message: str, severity: str = "info", **fields: Any) -> str:
-    """Record an entry of the channel data."""
-    return _default.log("data", message, severity, **fields)
-
-
-def log_checkpoint(message: str, severity: str = "info", **fields: Any) -> str:
-    """Record an entry of the channel checkpoint."""
-    return _default.log("checkpoint", message, severity, **fields)
+log_system: Final = _to_channel("system")
+log_jobs: Final = _to_channel("jobs")
+log_training: Final = _to_channel("training")
+log_eval: Final = _to_channel("eval")
+log_vault: Final = _to_channel("vault")
+log_guild: Final = _to_channel("guild")
+log_debug: Final = _to_channel("debug")
+log_data: Final = _to_channel("data")
+log_checkpoint: Final = _to_channel("checkpoint")
 
 
 def _names(given: str | Sequence[str] | None) -> tuple[str, ...]:

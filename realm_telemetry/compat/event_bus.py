@@ -37,24 +37,22 @@ def emit_realm_event(
 ) -> dict[str, Any]:
     """Record an event; return it with kind, message, channel, severity, details, timestamp, id.
 
-    persist: without effect; False says so once.
-    webhooks: addresses to send this event to; secrets, which no reader is shown.
+    persist: without effect; False says so once. webhooks: secrets, which no reader is shown.
     """
     before_emitting()
     _note_persist(persist)
-    return as_dict(
-        emit_in_full(
-            kind,
-            message,
-            channel=channel,
-            severity=severity,
-            details=details,
-            hero_id=hero_id,
-            campaign_id=campaign_id,
-            source=bus_source(kind),
-            webhooks=webhooks,
-        )
+    event = emit_in_full(
+        kind,
+        message,
+        channel=channel,
+        severity=severity,
+        details=details,
+        hero_id=hero_id,
+        campaign_id=campaign_id,
+        source=bus_source(kind),
+        webhooks=webhooks,
     )
+    return as_dict(event)
 
 
 def as_dict(event: Event) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,48 @@ from core.events import emit_job_started
 emit_realm_event(kind="job_started", message="Job eval started")
 emit_job_started("j1", "eval")
 """
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of a fresh environment that has the distribution's wheel installed."""
+    root = tmp_path_factory.mktemp("environment")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    offline = ["--no-index", "--no-deps"]
+    wheel = [*pip, "wheel", *offline, "--no-build-isolation", "--wheel-dir", root, SOURCE]
+    subprocess.run(wheel, check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", root / "venv"], check=True)
+    python = root / "venv" / "bin" / "python3"
+    (built,) = root.glob("realm_telemetry_core-*.whl")
+    subprocess.run([*pip, "--python", python, "install", *offline, built], check=True)
+    # What it depends on is this checkout, with what that depends on.
+    (packages,) = (root / "venv").glob("lib/python*/site-packages")
+    ours = sysconfig.get_path("purelib")
+    (packages / "checkout.pth").write_text(f"import site; site.addsitedir({ours!r})\n")
+    return python
+
+
+def test_the_documented_command_runs_in_an_environment_of_its_own(
+    python: Path, home: Path, tmp_path: Path
+) -> None:
+    """As an older lab has it: no path is set, the names are simply installed."""
+    (tmp_path / "train.py").write_text(
+        "from core.battle_log import get_battle_logger\n"
+        "from core.event_bus import checkpoint_saved\n"
+        "from core.realm_store import get_events\n"
+        "checkpoint_saved(step=1000, loss=0.5, path='checkpoints/1000')\n"
+        "assert get_events(limit=10)[0]['kind'] == 'checkpoint_saved'\n"
+        "print(get_battle_logger().get_events(channels=['checkpoint'], limit=10)[0].message)\n"
+    )
+    command = ["-m", "core.event_bus", "export", "--since", "2025-11-29"]
+    for arguments in (["train.py"], [*command, "--output", "events.jsonl"]):
+        done = subprocess.run(
+            [python, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+        assert arguments != ["train.py"] or done.stdout.startswith("Checkpoint 1,000")
+    (line,) = (tmp_path / "events.jsonl").read_text().splitlines()
+    assert json.loads(line)["details"]["step"] == 1000
 
 
 def test_it_has_no_init_that_could_stand_in_the_way(target: Path) -> None:

@@ -1,8 +1,5 @@
 """Replay tells a service what the log says, and duplicates nothing."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +9,7 @@ import realm_telemetry as realm
 from realm_telemetry.client import RealmClient, ServiceUnreachableError
 from realm_telemetry.compat.event_bus import checkpoint_saved, replay_events
 from realm_telemetry.compat.realm_store import get_events, update_training
-from realm_telemetry.service import RealmServer, ServiceSettings
-
-
-@contextmanager
-def serving(home: Path) -> Iterator[str]:
-    """The address of a service of a home."""
-    server = RealmServer(ServiceSettings.for_home(home, port=0, battle_log_port=0, ui_port=0))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    assert server.started.wait(20)
-    try:
-        yield server.url
-    finally:
-        server.stop()
-        thread.join(20)
+from realm_telemetry.testing.running_service import running_service
 
 
 def told(url: str) -> tuple[list[str], Any]:
@@ -44,7 +27,8 @@ def emit_some(url: str) -> None:
 
 
 def test_another_service_shows_the_same_after_a_replay(home: Path, tmp_path: Path) -> None:
-    with serving(tmp_path / "second") as url:
+    with running_service(tmp_path / "second") as service:
+        url = service.url
         emit_some(url)
         assert replay_events(since="2025-11-29T00:00:00Z") == 4
         first = told(url)
@@ -56,7 +40,8 @@ def test_another_service_shows_the_same_after_a_replay(home: Path, tmp_path: Pat
 
 
 def test_the_service_of_this_log_gets_nothing_twice(home: Path) -> None:
-    with serving(home) as url:
+    with running_service(home) as service:
+        url = service.url
         emit_some(url)
         assert len(get_events()) == 3
         assert replay_events(since="2025-11-29T00:00:00Z") == 4

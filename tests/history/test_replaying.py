@@ -3,8 +3,8 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -14,35 +14,31 @@ from msgspec.structs import replace
 
 import realm_telemetry
 from realm_telemetry import appenders, telemetry
-from realm_telemetry.client import RealmClient, ServiceError, ServiceUnreachableError
+from realm_telemetry.client import (
+    RealmClient,
+    ServiceError,
+    ServiceUnreachableError,
+    SnapshotMessage,
+)
 from realm_telemetry.config import load_settings
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.event import LATE_AFTER_NS
+from realm_telemetry.event import LATE_AFTER_NS, format_time
 from realm_telemetry.history.formats import Exported
 from realm_telemetry.history.pace import LONGEST_SILENCE_S, paced
 from realm_telemetry.history.reading import Step
 from realm_telemetry.history.replaying import patiently, replay_events, set_back_exporter
 from realm_telemetry.log import LogReader, LogWriter
-from realm_telemetry.service import RealmServer, ServiceSettings
+from realm_telemetry.service import RealmServer
 from realm_telemetry.state import RealmState, rebuild
+from realm_telemetry.testing.running_service import running_service
 from realm_telemetry.wire import encode_batch
 
 from .conftest import PRODUCER, RESOURCE, SECOND, Home, make_event
 
 
-@contextmanager
-def serving(home: Home, **options: Any) -> Iterator[RealmServer]:
+def serving(home: Home, **settings: Any) -> AbstractContextManager[RealmServer]:
     """A real service of a home."""
-    ports = {"port": 0, "battle_log_port": 0, "ui_port": 0}
-    server = RealmServer(ServiceSettings.for_home(home.path, **(ports | options)))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        assert server.started.wait(20)
-        yield server
-    finally:
-        server.stop()
-        thread.join(20)
+    return running_service(home.path, **settings)
 
 
 def wait_until(done: Callable[[], Any], timeout_s: float = 10.0) -> None:
@@ -58,10 +54,11 @@ def a_run(count: int, ago_s: int = 86_400) -> list[Any]:
     kinds = ("training_step", "checkpoint_saved", "worker_heartbeat", "job_started", "job_failed")
     events = []
     for number in range(1, count + 1):
-        kind = kinds[number % len(kinds)]
+        kind = kinds[number % len(kinds)] if number % 10 else "section_updated"
         moment = start + number * SECOND // 10
         details = {"step": number, "loss": 1 / number, "worker_id": f"w{number % 3}"}
         details |= {"job_id": f"j{number}", "path": f"ckpt/{number}"}
+        details |= {"section": "queue", "data": {"depth": number}, "record_history": True}
         channel, severity = realm_telemetry.KIND_METADATA.get(kind, ("jobs", "info"))
         arrival = moment + (2 * LATE_AFTER_NS if number % 50 == 0 else 5_000_000)
         events.append(
@@ -90,18 +87,33 @@ def original(home: Home, events: list[Any]) -> None:
         )
 
 
+SPAN = f"since={format_time(time.time_ns() - 2 * 86_400 * SECOND)}&until=2100-01-01"
 PAGES = (
     "/api/events?limit=1000",
     "/api/events?channel=jobs&severity=error",
     "/api/battle_log?limit=1000",
     "/api/battle_log/channels",
     "/api/battle_log/summary?by=run,kind&since=30d",
+    "/api/battle_log/summary?by=channel,severity,day,hour&since=30d",
+    f"/api/battle_log/histogram?{SPAN}",
+    f"/api/battle_log/series?fields=loss&kind=training_step&{SPAN}",
+    "/api/battle_log?q=started&limit=50",
+    f"/api/battle_log/{PRODUCER}{7:016x}/context",
+    "/api/history/queue",
 )
 
 
 def pages(server: RealmServer) -> dict[str, Any]:
+    """What the pages show, with the state's events, the stream's snapshot and the export."""
     with httpx.Client(base_url=server.url, timeout=20) as client:
-        return {page: client.get(page).json() for page in PAGES}
+        shown = {page: client.get(page).json() for page in PAGES}
+        shown["state"] = client.get("/api/state").json()["events"]
+        shown["export"] = client.get("/api/battle_log/export?order=arrival").text
+    with RealmClient(server.url) as client, closing(client.stream()) as stream:
+        snapshot = next(stream)
+    assert isinstance(snapshot, SnapshotMessage)
+    shown["snapshot"] = snapshot.rows, snapshot.routine
+    return shown
 
 
 def dump(home: Home) -> bytes:

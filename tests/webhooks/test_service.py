@@ -3,10 +3,8 @@
 import os
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +15,11 @@ from realm_telemetry.config import load_settings
 from realm_telemetry.history.replaying import replay_events, set_back_exporter
 from realm_telemetry.log import LogReader, LogWriter, ProducerInfo
 from realm_telemetry.pipeline.manifest import Manifest
-from realm_telemetry.service import RealmServer, ServiceSettings
 from realm_telemetry.shipper.deliveries import Deliveries
 from realm_telemetry.shipper.guarded import GuardedLog
 from realm_telemetry.shipper.recent import Recent
 from realm_telemetry.shipper.report import LogFile, Reporter
+from realm_telemetry.testing.running_service import running_service
 
 from .conftest import Receiver, event, options
 
@@ -34,18 +32,9 @@ assert realm.flush(timeout_s=20.0), realm.flush_problem()
 """
 
 
-@contextmanager
-def serving(home: Path, given: dict[str, Any], **changes: Any) -> Iterator[RealmServer]:
-    ports = {"port": 0, "battle_log_port": 0, "ui_port": 0, "options": {"webhook": given}}
-    server = RealmServer(ServiceSettings.for_home(home, **(ports | changes)))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        assert server.started.wait(20)
-        yield server
-    finally:
-        server.stop()
-        thread.join(20)
+def serving(home: Path, given: dict[str, Any], **settings: Any) -> Any:
+    """A real service of a home, with options of its webhook exporter."""
+    return running_service(home, options={"webhook": given}, **settings)
 
 
 def append(home: Path, *events: Any, pipeline: str = "main") -> None:

@@ -12,6 +12,7 @@ from benchmarks import (
     service_bench,
     shipper_bench,
     start_bench,
+    webhook_bench,
 )
 from benchmarks.measure import Figure, machine, show
 
@@ -24,6 +25,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "path": path_bench.figures,
     "otlp": otlp_bench.figures,
     "service": service_bench.figures,
+    "webhooks": webhook_bench.figures,
 }
 
 

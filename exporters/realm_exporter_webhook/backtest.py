@@ -1,42 +1,92 @@
-"""What each rule would have done over the log as it is."""
+"""What each rule would have done over the log as it is; memory stays flat whatever that is."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
 
-from realm_exporter_webhook import WebhookExporter
 from realm_exporter_webhook.engine import Engine, Firing
+from realm_exporter_webhook.exporter import WebhookExporter
+from realm_exporter_webhook.memory import held_back
 from realm_exporter_webhook.rules import Rule
-from realm_telemetry.event import Event
+from realm_telemetry.event import Event, format_time
 from realm_telemetry.log import LogReader
+from realm_telemetry.log.tail import Followed
 
-ROWS: Final = 1000
+Progress = Callable[[int, float | None], None]
+"""Told how many events a rule has matched, and which share of the log is read."""
+
+LAST: Final = 1000
+"""Messages that are told one by one: the last ones. All are counted by their time."""
+
+PARTS: Final = 280
+"""Equal parts of the time, for each of which messages are counted."""
+
 _LEVELS: Final = "▁▂▃▄▅▆▇█"
 
 
 class Moment(msgspec.Struct, frozen=True):
     """One message that would have been sent."""
 
-    time_unix_nano: int
+    time: str
     group: str
     events: int
     held_back: int
     late: bool
 
 
-class History(msgspec.Struct, frozen=True):
+class Part(msgspec.Struct, frozen=True):
+    """How many messages would have been sent from a time on, up to the next part."""
+
+    since: str
+    messages: int
+
+
+class History:
     """What a rule would have done.
 
-    events: that it matches. messages: each goes to all of so many targets. held_back: by the
-    cooldown, those that no later message told of among them.
+    events: that it matches. messages, digests: each goes to all of so many targets; digests are
+    among the messages. held_back: by the cooldown, those that no later message told of among them.
+    last: the last LAST messages. parts: of the time, how many messages fell into each.
     """
 
-    rule: str
-    events: int
-    messages: list[Moment]
-    targets: int
-    held_back: int
+    def __init__(self, rule: Rule, since_ns: int, until_ns: int) -> None:
+        self.rule = rule
+        self.events = self.messages = self.digests = self.held_back = 0
+        self.last: deque[Firing] = deque(maxlen=LAST)
+        self.parts = [0] * PARTS
+        self._since_ns, self._width_ns = since_ns, max((until_ns - since_ns) // PARTS, 1)
+
+    def note(self, firings: Iterable[Firing]) -> None:
+        """Count what would have been sent."""
+        for firing in firings:
+            self.messages += 1
+            self.digests += firing.late
+            self.held_back += firing.held
+            self.last.append(_slim(firing))
+            place = (firing.time_unix_nano - self._since_ns) // self._width_ns
+            self.parts[min(max(place, 0), PARTS - 1)] += 1
+
+    def moments(self) -> list[Moment]:
+        """The last messages, oldest first."""
+        return [
+            Moment(format_time(each.time_unix_nano), each.group, each.count, each.held, each.late)
+            for each in self.last
+        ]
+
+    def when(self) -> list[Part]:
+        """The parts of the time in which anything was sent."""
+        return [
+            Part(format_time(self._since_ns + place * self._width_ns), count)
+            for place, count in enumerate(self.parts)
+            if count
+        ]
+
+
+def _slim(firing: Firing) -> Firing:
+    """Without its events, which would be most of a backtest's memory."""
+    return msgspec.structs.replace(firing, events=[])
 
 
 def backtest(
@@ -44,54 +94,59 @@ def backtest(
     reader: LogReader,
     rule: Rule,
     since_ns: int,
-    progress: Callable[[int], None] = lambda rows: None,
+    until_ns: int,
+    progress: Progress = lambda events, share: None,
 ) -> History:
     """Run one rule over the events since a time, in the order in which they arrived.
 
     The clock is each event's arrival. The rule begins without a memory, and what it has gathered at
-    the end counts as sent. progress: told how many events were read.
+    the end counts as sent. until_ns: of the parts that messages are counted in: now.
     """
     alone = msgspec.structs.replace(exporter.config, rules=(rule,))
     engine = exporter.engine(config=alone)
-    firings: list[Firing] = []
-    matched = now_ns = 0
-    for event in _news(reader, rule, since_ns):
+    history = History(rule, since_ns, until_ns)
+    now_ns = since_ns
+    for event in _news(reader, rule, since_ns, history, progress):
         now_ns = max(now_ns, event.observed_unix_nano or event.time_unix_nano)
-        firings += _step(engine, event, now_ns)
-        matched += 1
-        progress(matched)
-    firings += engine.flush(now_ns)
-    held = sum(firing.held for firing in firings) + sum(
-        each.held for each in engine.states.values()
-    )
-    return History(rule.name, matched, [_moment(each) for each in firings], len(rule.to), held)
+        history.note(_step(engine, event, now_ns))
+        history.events += 1
+    history.note(engine.flush(now_ns))
+    history.held_back += held_back(state for _, state in engine.memory.items())
+    return history
 
 
 def _step(engine: Engine, event: Event, now_ns: int) -> list[Firing]:
     # What was due before the event came went without it.
-    return engine.tick(now_ns) + engine.take(msgspec.structs.replace(event, webhooks=()), now_ns)
+    due = engine.tick(now_ns)
+    firings = due + engine.take(event, now_ns)
+    engine.memory.changed.clear()  # nothing is saved, and each group would be kept here
+    return firings
 
 
-def _news(reader: LogReader, rule: Rule, since_ns: int) -> Iterator[Event]:
+def _news(
+    reader: LogReader, rule: Rule, since_ns: int, history: History, progress: Progress
+) -> Iterator[Event]:
     """The events that a rule wants, without those that were imported or replayed."""
     old = {info.producer for info in reader.producers() if info.brings_history}
     filters = msgspec.structs.replace(rule.filters, since_unix_nano=since_ns)
-    cursor = 0
-    while rows := reader.after(cursor, ROWS, filters):
-        yield from (row.event for row in rows if row.event.producer not in old)
-        cursor = rows[-1].cursor
+    end = reader.max_cursor()
+    first: int | None = None
+    for step in reader.arrivals(filters, end):
+        yield from (
+            row.event for row in step.rows if not row.replayed and row.event.producer not in old
+        )
+        first = step.cursor if first is None else first
+        progress(history.events, _share(step, first, end))
 
 
-def _moment(firing: Firing) -> Moment:
-    return Moment(firing.time_unix_nano, firing.group, firing.count, firing.held, firing.late)
+def _share(step: Followed, first: int, end: int) -> float:
+    return (step.cursor - first) / max(end - first, 1)
 
 
-def picture(moments: Sequence[Moment], since_ns: int, until_ns: int, columns: int) -> str:
+def picture(parts: Sequence[int], columns: int) -> str:
     """A bar for each of `columns` equal parts of a time; a dot where nothing was sent."""
-    counts = [0] * columns
-    for moment in moments:
-        place = (moment.time_unix_nano - since_ns) * columns // max(until_ns - since_ns, 1)
-        counts[min(max(place, 0), columns - 1)] += 1
+    width = len(parts) // columns
+    counts = [sum(parts[start : start + width]) for start in range(0, width * columns, width)]
     most = max(counts)
     return "".join(
         _LEVELS[(count * len(_LEVELS) - 1) // most] if count else "·" for count in counts

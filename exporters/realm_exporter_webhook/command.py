@@ -1,46 +1,41 @@
 """`realm webhooks`: the rules, what they sent, and what they would have sent."""
 
 import secrets
-import sqlite3
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from realm_exporter_webhook import WebhookExporter
-from realm_exporter_webhook.backtest import History, backtest, picture
+from realm_exporter_webhook.backtest import History, backtest
 from realm_exporter_webhook.engine import Firing
+from realm_exporter_webhook.homes import exporter_of_home, rule_named, stored
+from realm_exporter_webhook.outbox import Message
 from realm_exporter_webhook.posting import Outcome
 from realm_exporter_webhook.rules import Rule, Target
-from realm_exporter_webhook.store import Message, Store
-from realm_exporter_webhook.templates import render
-from realm_telemetry.catalog import event_to_dict, resolve
-from realm_telemetry.cli.command import CommandGroup, command, group, json_option, settings
-from realm_telemetry.cli.problems import EXIT_PROBLEM
-from realm_telemetry.cli.terminal import (
-    cell,
-    counted,
-    json_document,
-    line,
-    make_table,
-    note,
-    print_table,
+from realm_exporter_webhook.showing import (
+    STATES,
+    history_shape,
+    print_histories,
+    print_messages,
+    print_rules,
+    rule_shape,
+    said,
+    shown,
+    target_shape,
+    told,
 )
-from realm_telemetry.console import printable
-from realm_telemetry.errors import LogError
-from realm_telemetry.event import Event, format_time
-from realm_telemetry.log import InvalidFilterError, LogReader, to_params
+from realm_exporter_webhook.store import Store
+from realm_exporter_webhook.templates import render
+from realm_telemetry.catalog import resolve
+from realm_telemetry.cli.command import CommandGroup, command, group, json_option
+from realm_telemetry.cli.problems import EXIT_PROBLEM
+from realm_telemetry.cli.progress import ProgressLine
+from realm_telemetry.cli.terminal import counted, json_document, line, note
+from realm_telemetry.event import Event
+from realm_telemetry.log import InvalidFilterError, LogReader
 from realm_telemetry.log.times import TIME_HINT, parse_time
-from realm_telemetry.plugins import ExporterContext
-
-STATES: Final = ("pending", "delivered", "dead")
-SHOWN_MOMENTS: Final = 5
-BAR_COLUMNS: Final = 28
-_STYLES: Final = {"pending": "yellow", "delivered": "green", "dead": "red"}
-_PROGRESS_ROWS: Final = 5_000
 
 
 @group(
@@ -86,12 +81,12 @@ def _list_command(as_json: bool) -> None:
 @json_option("Print a JSON array.")
 def _log_command(states: tuple[str, ...], limit: int, as_json: bool) -> None:
     """Show the last messages: where they went, and what came of it."""
-    with _stored(_exporter()) as store:
-        messages = store.messages(limit, states) if store else []
+    with stored(exporter_of_home()) as store:
+        messages = store.outbox.messages(limit, states) if store else []
     if as_json:
-        json_document([_shown(message) for message in messages])
+        json_document([shown(message) for message in messages])
     elif messages:
-        _print_messages(messages)
+        print_messages(messages)
     else:
         note("There is no such message.")
 
@@ -104,7 +99,7 @@ def _test_command(name: str, as_json: bool) -> int:
 
     Exit code 1 if one was not taken. Nothing is written to the log.
     """
-    exporter = _exporter()
+    exporter = exporter_of_home()
     poster = exporter.poster()
     results = []
     for target in _targets(exporter, name):
@@ -112,10 +107,10 @@ def _test_command(name: str, as_json: bool) -> int:
         body = render(target.template, _test_firing(name), message_id)
         results.append((target, poster.post(target.url, body, message_id, target.secret)))
     if as_json:
-        json_document([{"target": target.name, **_said(outcome)} for target, outcome in results])
+        json_document([{"target": target.name, **said(outcome)} for target, outcome in results])
     else:
         for target, outcome in results:
-            line(f"{target.name} ({target.place}): {_told(outcome)}")
+            line(f"{target.name} ({target.place}): {told(outcome)}")
     return 0 if all(outcome.delivered for _, outcome in results) else EXIT_PROBLEM
 
 
@@ -131,200 +126,79 @@ def _redeliver_command(ids: tuple[int, ...], everything: bool, as_json: bool) ->
     """
     if bool(ids) == everything:
         raise click.UsageError("Give the numbers of messages, or --all for all dead ones.")
-    exporter = _exporter()
-    with _stored(exporter) as store:
+    exporter = exporter_of_home()
+    with stored(exporter) as store:
         results = _send_again(exporter, store, ids) if store else []
     if as_json:
-        json_document([{"id": message.id, **_said(outcome)} for message, outcome in results])
+        json_document([{"id": message.id, **said(outcome)} for message, outcome in results])
     else:
         for message, outcome in results:
-            line(f"{message.id} {message.target}: {_told(outcome)}")
+            line(f"{message.id} {message.target}: {told(outcome)}")
         note(f"{counted(sum(each.delivered for _, each in results), 'message')} delivered")
     return 0 if all(outcome.delivered for _, outcome in results) else EXIT_PROBLEM
 
 
-@_add("backtest", ("realm webhooks backtest --since 24h --json", "Every moment, for a program."))
+@_add(
+    "backtest", ("realm webhooks backtest --since 24h --json", "How often and when, for a program.")
+)
 @click.option("--since", default="7d", show_default=True, metavar="TIME", help="From when on.")
 @click.option("--rule", "names", multiple=True, metavar="NAME", help="Only this rule.")
-@json_option("Print a JSON array: rule, events, messages with their times.")
+@json_option("Print a JSON array: of each rule how often, when, and the last messages.")
 def _backtest_command(since: str, names: tuple[str, ...], as_json: bool) -> None:
     """Say how often each rule would have fired over history, and when.
 
     The rules are those of realm.toml as it is now; nothing is sent. Imported and replayed events
     are left out, as they are live.
     """
-    exporter = _exporter()
-    rules = [_rule(exporter, name) for name in names] or list(exporter.config.rules)
+    exporter = exporter_of_home()
+    rules = [rule_named(exporter, name) for name in names] or list(exporter.config.rules)
     now_ns = time.time_ns()
     try:
         since_ns = parse_time(since, now_ns)
     except ValueError:
         raise InvalidFilterError("since", f"{since!r} is not a time", TIME_HINT) from None
-    with LogReader(exporter.context.log_path) as reader:
-        found = [backtest(exporter, reader, rule, since_ns, _progress()) for rule in rules]
+    found = list(_backtests(exporter, rules, since_ns, now_ns))
     if as_json:
-        json_document(found)
+        json_document([history_shape(each, since_ns) for each in found])
     elif found:
-        _print_histories(found, since_ns, now_ns)
+        print_histories(found, since_ns)
     else:
         note("There are no rules. Write some into realm.toml, see docs/webhooks.md.")
 
 
-def _exporter() -> WebhookExporter:
-    chosen = settings()
-    context = ExporterContext(
-        home=chosen.home,
-        log_path=chosen.log_path,
-        service_url=chosen.service_url,
-        options=chosen.options.get("webhook", {}),
-    )
-    return WebhookExporter(context=context)
-
-
-@contextmanager
-def _stored(exporter: WebhookExporter) -> Iterator[Store | None]:
-    """The messages of the home; None before there was any."""
-    if not exporter.path.exists():
-        yield None
-        return
-    try:
-        store = Store(exporter.path)
-    except sqlite3.Error as error:
-        raise LogError(f"{exporter.path}: {error}") from error
-    try:
-        yield store
-    finally:
-        store.close()
+def _backtests(
+    exporter: WebhookExporter, rules: Sequence[Rule], since_ns: int, now_ns: int
+) -> Iterator[History]:
+    with LogReader(exporter.context.log_path) as reader:
+        for rule in rules:
+            with ProgressLine(f"Backtesting {rule.name}") as progress:
+                yield backtest(exporter, reader, rule, since_ns, now_ns, progress)
 
 
 def _list(as_json: bool) -> None:
-    exporter = _exporter()
-    with _stored(exporter) as store:
-        counts = store.counts() if store else {}
+    exporter = exporter_of_home()
+    with stored(exporter) as store:
+        counts = store.outbox.counts() if store else {}
     config = exporter.config
     if as_json:
-        rules = [_rule_shape(rule, counts) for rule in config.rules]
-        targets = [_target_shape(target) for target in config.targets.values()]
+        rules = [rule_shape(rule, counts) for rule in config.rules]
+        targets = [target_shape(target) for target in config.targets.values()]
         json_document({"rules": rules, "targets": targets})
         return
     if not config.rules:
         note("There are no rules. Write some into realm.toml, see docs/webhooks.md.")
     else:
-        _print_rules(config.rules, counts)
+        print_rules(config.rules, counts)
     for target in config.targets.values():
         signed = "signed" if target.secret else "not signed"
         line(f"target {target.name}: {target.place}, {target.template}, {signed}")
-
-
-def _print_rules(rules: Sequence[Rule], counts: dict[tuple[str, str], int]) -> None:
-    table = make_table(("rule", *STATES, "to", "when"), numbers=STATES)
-    for rule in rules:
-        numbers = [f"{counts.get((rule.name, state), 0):,}" for state in STATES]
-        table.add_row(
-            cell(rule.name, "bold"),
-            *(cell(number) for number in numbers),
-            cell(", ".join(rule.to)),
-            cell(printable(_when(rule))),
-        )
-    print_table(table)
-
-
-def _when(rule: Rule) -> str:
-    """A rule in words."""
-    params = to_params(rule.filters)
-    parts = [f"{name} {'|'.join(values)}" for name, values in params.items()] or ["every event"]
-    if rule.threshold > 1:
-        parts.append(f"{rule.threshold} within {_short(rule.window_s)}")
-    if rule.group_by:
-        parts.append(f"by {', '.join(rule.group_by)}")
-    if rule.cooldown_s:
-        parts.append(f"then quiet {_short(rule.cooldown_s)}")
-    if rule.collect_s:
-        parts.append(f"gathered {_short(rule.collect_s)}")
-    return "; ".join(parts)
-
-
-def _short(duration_s: float) -> str:
-    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
-        if duration_s >= size and duration_s % size == 0:
-            return f"{duration_s / size:g}{unit}"
-    return f"{duration_s:g}s"
-
-
-def _rule_shape(rule: Rule, counts: dict[tuple[str, str], int]) -> dict[str, Any]:
-    return {
-        "name": rule.name,
-        "to": rule.to,
-        "filters": to_params(rule.filters),
-        "threshold": rule.threshold,
-        "window_s": rule.window_s,
-        "cooldown_s": rule.cooldown_s,
-        "group_by": rule.group_by,
-        "collect_s": rule.collect_s,
-        "messages": {state: counts.get((rule.name, state), 0) for state in STATES},
-    }
-
-
-def _target_shape(target: Target) -> dict[str, Any]:
-    return {
-        "name": target.name,
-        "place": target.place,
-        "template": target.template,
-        "signed": bool(target.secret),
-    }
-
-
-def _print_messages(messages: Sequence[Message]) -> None:
-    table = make_table(
-        ("id", "time", "state", "tries", "status", "target", "what"), numbers=("id", "tries")
-    )
-    for message in messages:
-        what = f"{message.title}: {message.problem}" if message.problem else message.title
-        table.add_row(
-            cell(str(message.id)),
-            cell(format_time(message.created_unix_nano)[:19].replace("T", " ")),
-            cell(message.state, _STYLES[message.state]),
-            cell(str(message.attempts)),
-            cell("" if message.status is None else str(message.status)),
-            cell(message.target),
-            cell(printable(what)),
-        )
-    print_table(table)
-
-
-def _shown(message: Message) -> dict[str, Any]:
-    """A message without its body and without a secret address."""
-    return {
-        "id": message.id,
-        "message_id": message.message_id,
-        "pipeline": message.scope,
-        "rule": message.rule,
-        "target": message.target,
-        "title": message.title,
-        "events": message.events,
-        "state": message.state,
-        "attempts": message.attempts,
-        "status": message.status,
-        "problem": message.problem,
-        "created": format_time(message.created_unix_nano),
-        "due": format_time(message.due_unix_nano) if message.state == "pending" else None,
-    }
 
 
 def _targets(exporter: WebhookExporter, name: str) -> list[Target]:
     targets = exporter.config.targets
     if name in targets:
         return [targets[name]]
-    return [targets[each] for each in _rule(exporter, name).to]
-
-
-def _rule(exporter: WebhookExporter, name: str) -> Rule:
-    for rule in exporter.config.rules:
-        if rule.name == name:
-            return rule
-    known = [rule.name for rule in exporter.config.rules] + list(exporter.config.targets)
-    listing = f"There are {', '.join(known)}." if known else "realm.toml has none."
-    raise click.UsageError(f"There is no rule or target {name!r}. {listing}")
+    return [targets[each] for each in rule_named(exporter, name).to]
 
 
 def _test_firing(name: str) -> Firing:
@@ -339,70 +213,16 @@ def _test_firing(name: str) -> Firing:
         producer=secrets.token_hex(8),
         number=1,
     )
-    return Firing(name, "", (), [event_to_dict(event)], 1)
+    return Firing(name, "", (), [event], 1)
 
 
 def _send_again(
     exporter: WebhookExporter, store: Store, ids: Sequence[int]
 ) -> list[tuple[Message, Outcome]]:
-    wanted = ids or [each.id for each in reversed(store.messages(100_000, ["dead"]))]
+    wanted = ids or [each.id for each in reversed(store.outbox.messages(100_000, ["dead"]))]
     sender = exporter.sender(store)
     found = [(id, sender.send_again(id)) for id in wanted]
     for id, result in found:
         if result is None:
             raise click.UsageError(f"There is no message {id}. See: realm webhooks log")
     return [result for _, result in found if result is not None]
-
-
-def _said(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "delivered": outcome.delivered,
-        "status": outcome.status,
-        "problem": outcome.problem,
-        "took_ms": round(outcome.took_s * 1000),
-    }
-
-
-def _told(outcome: Outcome) -> str:
-    if outcome.delivered:
-        return f"taken ({outcome.status}) after {outcome.took_s * 1000:,.0f} ms"
-    return f"not taken: {printable(outcome.problem)}"
-
-
-def _progress() -> Callable[[int], None]:
-    """Count on stderr where somebody looks at it."""
-    if not sys.stderr.isatty():
-        return lambda rows: None
-
-    def show(rows: int) -> None:
-        if rows % _PROGRESS_ROWS == 0:
-            click.echo(f"\r{rows:,} events", sys.stderr, nl=False)
-
-    return show
-
-
-def _print_histories(found: Sequence[History], since_ns: int, now_ns: int) -> None:
-    if sys.stderr.isatty():
-        click.echo("\r\x1b[K", sys.stderr, nl=False)
-    columns = ("events", "messages", "held back", "digests")
-    table = make_table(("rule", *columns, "when"), numbers=columns)
-    for each in found:
-        numbers = (
-            each.events,
-            len(each.messages) * each.targets,
-            each.held_back,
-            sum(moment.late for moment in each.messages),
-        )
-        table.add_row(
-            cell(each.rule, "bold"),
-            *(cell(f"{number:,}") for number in numbers),
-            cell(picture(each.messages, since_ns, now_ns, BAR_COLUMNS), "cyan"),
-        )
-    print_table(table)
-    for each in found:
-        for moment in each.messages[-SHOWN_MOMENTS:]:
-            when = format_time(moment.time_unix_nano)[:19].replace("T", " ")
-            late = ", late" if moment.late else ""
-            group = f" {printable(moment.group)}" if moment.group else ""
-            line(f"{each.rule}: {when}{group}, {counted(moment.events, 'event')}{late}")
-    note(f"From {format_time(since_ns)[:19]}Z to now; of each rule the last {SHOWN_MOMENTS}.")

@@ -47,7 +47,7 @@ def _messages(exporter: "WebhookExporter") -> Iterator[Said]:
         yield "problem", f"{exporter.path}: {error}", "Move it away; a new one is made."
         return
     try:
-        counts = store.counts()
+        counts = store.outbox.counts()
     finally:
         store.close()
     dead = sum(count for (_, state), count in counts.items() if state == "dead")

@@ -138,18 +138,7 @@ class Poster:
         left_s = deadline_s - time.monotonic()
         if left_s <= 0:
             raise httpx.ReadTimeout(f"no answer within {self._timeout_s:g} s")
-        url = httpx.URL(checked.url)
-        request = httpx.Request(
-            "POST",
-            url.copy_with(host=address.partition("%")[0]),
-            headers={**headers, "Host": url.netloc.decode("ascii")},
-            content=body,
-            # The certificate is checked against this name, not against the pinned address.
-            extensions={
-                "sni_hostname": url.raw_host.decode("ascii"),
-                "timeout": httpx.Timeout(left_s).as_dict(),
-            },
-        )
+        request = _pinned_request(address, checked.url, body, headers, left_s)
         # No proxy: it would resolve the name again. No redirect: each is checked anew.
         with (
             unlogged(),
@@ -189,6 +178,24 @@ class Poster:
             problem += ". It has moved: set its new address, a POST is not sent on by this status"
         wait_s = retry_after_s(answer.headers.get("retry-after"), self._clock.time())
         return Outcome(status, problem, status in _BUSY or status >= 500, wait_s)
+
+
+def _pinned_request(
+    address: str, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float
+) -> httpx.Request:
+    """A request to an address, for the name that the URL has."""
+    named = httpx.URL(url)
+    return httpx.Request(
+        "POST",
+        named.copy_with(host=address.partition("%")[0]),
+        headers={**headers, "Host": named.netloc.decode("ascii")},
+        content=body,
+        # The certificate is checked against this name, not against the pinned address.
+        extensions={
+            "sni_hostname": named.raw_host.decode("ascii"),
+            "timeout": httpx.Timeout(timeout_s).as_dict(),
+        },
+    )
 
 
 def _redirected(url: str, location: str) -> str:

@@ -1,16 +1,16 @@
-"""Rules and targets, read from the options; every mistake names the setting and the fix."""
+"""What a rule and a target are."""
 
 import re
-from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
 
-from realm_telemetry.errors import ConfigError
+from realm_exporter_webhook.memory import STATE_VERSION
 from realm_telemetry.event import Event
-from realm_telemetry.log import Filters, InvalidFilterError, parse_filters
+from realm_telemetry.log import Filters
 from realm_telemetry.log.addresses import redacted
 
 REQUEST: Final = "request"
@@ -35,10 +35,6 @@ DEFAULT_WINDOW_S: Final = 600.0
 MAX_THRESHOLD: Final = 1000
 MAX_DURATION_S: Final = 100 * 365 * 86_400.0
 
-_SETTING: Final = "options.webhook"
-_UNITS_S: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
-_DURATION: Final = re.compile(r"(\d{1,7}(?:\.\d{1,3})?)\s*([smhd]?)")
-_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
 _DISCORD: Final = re.compile(r"(?:[a-z]+\.)?discord(?:app)?\.com")
 
 
@@ -106,144 +102,6 @@ def guess_template(url: str) -> str:
     return "slack" if host == "hooks.slack.com" else "json"
 
 
-def read_config(options: Mapping[str, Any]) -> Config:
-    """Read the options of the exporter.
-
-    Raises ConfigError.
-    """
-    secret = _text(f"{_SETTING}.secret", options.get("secret", ""), empty=True)
-    targets = {
-        name: _target(name, table, secret)
-        for name, table in _table(f"{_SETTING}.targets", options.get("targets", {})).items()
-    }
-    given = options.get("rules", [])
-    if not isinstance(given, list | tuple):
-        raise ConfigError(
-            f"{_SETTING}.rules", "needs a list of tables", "Write [[" + _SETTING + ".rules]]."
-        )
-    rules: list[Rule] = []
-    for number, table in enumerate(given, 1):
-        rule = _rule(number, table, targets)
-        if rule.name in {other.name for other in rules}:
-            raise ConfigError(_rule_setting(rule.name), "two rules have this name", "Rename one.")
-        rules.append(rule)
-    return Config(tuple(rules), targets, secret)
-
-
-def _target(name: str, given: Any, secret: str) -> Target:
-    setting = f"{_SETTING}.targets.{name}"
-    _check_name(setting, name)
-    table = _table(setting, given)
-    _refuse_unknown(setting, table, ("url", "template", "secret"))
-    url = check_url(f"{setting}.url", table.get("url"))
-    template = table.get("template", guess_template(url))
-    if template not in TEMPLATES:
-        fix = f"Use one of {', '.join(TEMPLATES)}."
-        raise ConfigError(f"{setting}.template", f"there is no {template!r}", fix)
-    own = _text(f"{setting}.secret", table.get("secret", ""), empty=True)
-    return Target(name, url, template, own or secret)
-
-
-def check_url(setting: str, value: Any) -> str:
-    """Return an address that can be sent to; it is not shown in the error, being a secret.
-
-    Raises ConfigError.
-    """
-    fix = "Write the whole address: https://host/path."
-    text = _text(setting, value)
-    try:
-        parts = urlsplit(text)
-        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        known = False
-    if not known or not text.isprintable() or " " in text:
-        raise ConfigError(setting, "is no http:// or https:// address", fix)
-    return text
-
-
-def _rule(number: int, given: Any, targets: Mapping[str, Target]) -> Rule:
-    table = _table(f"{_SETTING}.rules, number {number}", given)
-    name = _text(f"{_SETTING}.rules, number {number}: name", table.get("name"))
-    setting = _rule_setting(name)
-    _check_name(setting, name)
-    if name == REQUEST:
-        raise ConfigError(setting, "this name is taken by webhooks=[...] of an event", "Rename it.")
-    own = ("name", "to", "threshold", "window", "cooldown", "group_by", "collect")
-    _refuse_unknown(setting, table, (*own, *RULE_FILTERS))
-    return Rule(
-        name,
-        _to(setting, table.get("to", []), targets),
-        _filters(setting, table),
-        _threshold(f"{setting}.threshold", table.get("threshold", 1)),
-        seconds(f"{setting}.window", table.get("window", DEFAULT_WINDOW_S), least_s=0.001),
-        seconds(f"{setting}.cooldown", table.get("cooldown", 0)),
-        _group_by(f"{setting}.group_by", _list(f"{setting}.group_by", table.get("group_by", []))),
-        seconds(f"{setting}.collect", table.get("collect", 0)),
-    )
-
-
-def _rule_setting(name: str) -> str:
-    return f"{_SETTING}.rules: {name}"
-
-
-def _to(setting: str, given: Any, targets: Mapping[str, Target]) -> tuple[str, ...]:
-    names = _list(f"{setting}.to", given)
-    for name in names:
-        if name not in targets:
-            raise ConfigError(
-                f"{setting}.to",
-                f"there is no target {name!r}",
-                f"{_near(name, targets)}Add [{_SETTING}.targets.{name}] with its url.",
-            )
-    if not names:
-        raise ConfigError(f"{setting}.to", "names no target", "Name at least one of the targets.")
-    return tuple(dict.fromkeys(names))
-
-
-def _filters(setting: str, table: Mapping[str, Any]) -> Filters:
-    given = {
-        name: _list(f"{setting}.{name}", table[name]) for name in RULE_FILTERS if name in table
-    }
-    try:
-        return parse_filters(given)
-    except InvalidFilterError as error:
-        raise ConfigError(f"{setting}.{error.parameter}", error.message, f"{error.hint}.") from None
-
-
-def _threshold(setting: str, value: Any) -> int:
-    if type(value) is not int or not 1 <= value <= MAX_THRESHOLD:
-        fix = f"Write a whole number from 1 to {MAX_THRESHOLD}."
-        raise ConfigError(setting, f"{value!r} is no number of events", fix)
-    return value
-
-
-def _group_by(setting: str, names: Sequence[str]) -> tuple[str, ...]:
-    for name in names:
-        if name not in GROUP_FIELDS and not re.fullmatch(r"details\..+", name):
-            known = ", ".join(GROUP_FIELDS)
-            fix = f"{_near(name, GROUP_FIELDS)}Use some of {known}, or details.<key>."
-            raise ConfigError(setting, f"cannot group by {name!r}", fix)
-    return tuple(dict.fromkeys(names))
-
-
-def seconds(setting: str, value: Any, *, least_s: float = 0.0) -> float:
-    """Read a duration: seconds, or text such as `30s`, `10m`, `1h`.
-
-    Raises ConfigError.
-    """
-    found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found:
-        number = float(found[1]) * _UNITS_S[found[2]]
-    elif type(value) in (int, float):
-        number = float(value)
-    else:
-        number = -1.0
-    if not least_s <= number <= MAX_DURATION_S:
-        fix = "Write seconds, or text such as 30s, 10m, 1h."
-        raise ConfigError(setting, f"{value!r} is no duration", fix)
-    return number
-
-
 def _value(event: Event, name: str) -> str:
     if name in GROUP_FIELDS:
         return str(getattr(event, GROUP_FIELDS[name]) or "-")
@@ -263,38 +121,10 @@ def _short(value: Any) -> str:
     return text[:100]
 
 
-def _check_name(setting: str, name: str) -> None:
-    if not _NAME.fullmatch(name):
-        fix = "Use letters, digits, dots, dashes and underscores; at most 64."
-        raise ConfigError(setting, f"{name!r} is no name", fix)
-
-
-def _text(setting: str, value: Any, *, empty: bool = False) -> str:
-    if not isinstance(value, str) or not (empty or value.strip()):
-        raise ConfigError(setting, "needs text that is not empty", "See docs/webhooks.md.")
-    return value.strip()
-
-
-def _list(setting: str, value: Any) -> list[str]:
-    values = [value] if isinstance(value, str) else value
-    if not isinstance(values, list | tuple) or not all(isinstance(each, str) for each in values):
-        raise ConfigError(setting, f"needs text or a list of texts, got {value!r}", "Mend it.")
-    return list(values)
-
-
-def _table(setting: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ConfigError(setting, "needs a table", "See docs/webhooks.md.")
-    return dict(value)
-
-
-def _refuse_unknown(setting: str, table: Mapping[str, Any], known: Sequence[str]) -> None:
-    for name in table:
-        if name not in known:
-            fix = f"{_near(name, known)}Known: {', '.join(known)}."
-            raise ConfigError(f"{setting}.{name}", "there is no such setting", fix)
-
-
-def _near(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-    near = get_close_matches(name, list(known), 1, 0.5)
-    return f"Did you mean {near[0]!r}? " if near else ""
+def definitions_of(config: Config) -> dict[str, str]:
+    """What each rule is, shortly; what it remembers counts only as long as that stays."""
+    rules = {rule.name: rule for rule in config.rules} | {REQUEST: None}
+    return {
+        name: blake2b(msgspec.json.encode([STATE_VERSION, rule]), digest_size=8).hexdigest()
+        for name, rule in rules.items()
+    }

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from realm_exporter_webhook.outbox import Message, Outbox
 from realm_exporter_webhook.posting import Outcome, Poster
 from realm_exporter_webhook.rules import Config, Target
-from realm_exporter_webhook.store import Message, Store
 
 SENDERS: Final = 4
 """Attempts at once; a receiver that hangs holds one of them."""
@@ -29,7 +29,7 @@ class Sender:
 
     def __init__(
         self,
-        store: Store,
+        outbox: Outbox,
         config: Config,
         poster: Poster,
         scope: str,
@@ -40,7 +40,7 @@ class Sender:
         jitter: Callable[[], float] = random.random,
         done: Callable[[], None] = lambda: None,
     ) -> None:
-        self._store = store
+        self._outbox = outbox
         self._config = config
         self._poster = poster
         self._scope = scope
@@ -57,7 +57,7 @@ class Sender:
         free = SENDERS - len(self._flying)
         if not free:
             return 0
-        claimed = self._store.claim(self._scope, self._clock.time_ns(), self._lease_ns, free)
+        claimed = self._outbox.claim(self._scope, self._clock.time_ns(), self._lease_ns, free)
         for message in claimed:
             # A daemon: the end of the process waits for no receiver. The message is due again then.
             thread = threading.Thread(target=self._attempt, args=(message,), daemon=True)
@@ -73,12 +73,12 @@ class Sender:
 
     def send_again(self, id: int) -> tuple[Message, Outcome] | None:
         """Try a message now, whatever became of it before; None if there is no such one."""
-        message = self._store.claim_one(id, self._clock.time_ns(), self._lease_ns)
+        message = self._outbox.claim_one(id, self._clock.time_ns(), self._lease_ns)
         return None if message is None else (message, self._attempt(message))
 
     def wait_s(self) -> float | None:
         """Seconds until something is due; None if nothing waits."""
-        due = self._store.next_due_ns(self._scope)
+        due = self._outbox.next_due_ns(self._scope)
         return None if due is None else max((due - self._clock.time_ns()) / _S, 0.0)
 
     def _attempt(self, message: Message) -> Outcome:
@@ -104,9 +104,9 @@ class Sender:
         now_ns = self._clock.time_ns()
         due_ns = now_ns + int(self._pause_s(message.attempts + 1, outcome) * _S)
         if outcome.delivered:
-            self._store.record(message, "delivered", now_ns, status=outcome.status)
+            self._outbox.record(message, "delivered", now_ns, status=outcome.status)
         elif outcome.retryable and due_ns - message.created_unix_nano < self._give_up_after_ns:
-            self._store.record(
+            self._outbox.record(
                 message,
                 "pending",
                 now_ns,
@@ -115,7 +115,7 @@ class Sender:
                 problem=outcome.problem,
             )
         else:
-            self._store.record(
+            self._outbox.record(
                 message, "dead", now_ns, status=outcome.status, problem=outcome.problem
             )
 

@@ -7,7 +7,8 @@ import msgspec
 
 from realm_exporter_webhook.engine import Firing
 from realm_exporter_webhook.rules import REQUEST
-from realm_telemetry.catalog import CHANNEL_ICONS, SEVERITY_ICONS
+from realm_telemetry.catalog import CHANNEL_ICONS, SEVERITY_ICONS, event_to_dict
+from realm_telemetry.event import Event
 
 # https://docs.discord.com/developers/resources/message#embed-object-embed-limits
 DISCORD_CONTENT: Final = 2000
@@ -48,13 +49,13 @@ def render(template: str, firing: Firing, message_id: str) -> bytes:
 
 def title(firing: Firing) -> str:
     """The first line of a message, which says what it is about."""
-    event = firing.events[-1] if firing.events else {}
+    event = firing.events[-1]
     icon = SEVERITY_ICONS.get(_worst(firing), "")
     if firing.late:
         return f"{icon} {firing.rule}: {_events(firing.count)} that came late"
     if firing.count > 1:
-        return f"{icon} {firing.rule}: {_events(firing.count)}, last {event.get('kind', '')}"
-    about = event.get("kind", "") if firing.rule == REQUEST else f"{firing.rule}: {event['kind']}"
+        return f"{icon} {firing.rule}: {_events(firing.count)}, last {event.kind}"
+    about = event.kind if firing.rule == REQUEST else f"{firing.rule}: {event.kind}"
     return f"{icon} {about}"
 
 
@@ -69,7 +70,7 @@ def _json(firing: Firing, message_id: str) -> dict[str, Any]:
         "late": firing.late,
         "count": firing.count,
         "held_back": firing.held,
-        "events": firing.events,
+        "events": [event_to_dict(event) for event in firing.events],
     }
 
 
@@ -87,7 +88,7 @@ def _discord(firing: Firing, message_id: str) -> dict[str, Any]:
             for name, value in _facts(firing)[:DISCORD_FIELDS]
         ],
         "footer": {"text": cut(_footer(firing), DISCORD_FOOTER)},
-        "timestamp": _last_time(firing),
+        "timestamp": firing.events[-1].timestamp,
     }
     # Names in a message must not call people: @everyone in an error text is only text.
     return {"embeds": [_within(embed)], "allowed_mentions": {"parse": []}}
@@ -134,29 +135,24 @@ _RENDERERS: Final[dict[str, Callable[[Firing, str], dict[str, Any]]]] = {
 def _lines(firing: Firing) -> list[str]:
     """A line for each event that is shown, and one for those that are not."""
     single = firing.count == 1
-    lines = [
-        str(event["message"]) if single else cut(_line(event), _LINE) for event in firing.events
-    ]
+    lines = [event.message if single else cut(_line(event), _LINE) for event in firing.events]
     hidden = firing.count - len(firing.events)
     return [f"{_events(hidden)} before these", *lines] if hidden > 0 else lines
 
 
-def _line(event: dict[str, Any]) -> str:
-    icon = CHANNEL_ICONS.get(event["channel"], "")
-    return f"{icon} {event['timestamp'][11:19]} {event['kind']}: {event['message']}"
+def _line(event: Event) -> str:
+    icon = CHANNEL_ICONS.get(event.channel, "")
+    return f"{icon} {event.timestamp[11:19]} {event.kind}: {event.message}"
 
 
 def _facts(firing: Firing) -> list[tuple[str, str]]:
     """Names and values beside the text: group, who, and of a single event the first details."""
-    event = firing.events[-1] if firing.events else {}
+    event = firing.events[-1]
     facts = [("group", firing.group)] if firing.group else []
     if firing.count == 1:
-        facts += [
-            (label, str(event[name]))
-            for label, name in (("hero", "hero_id"), ("campaign", "campaign_id"), ("run", "run_id"))
-            if event.get(name)
-        ]
-        details = list(event.get("details", {}).items())[:_SHOWN_DETAILS]
+        who = {"hero": event.hero_id, "campaign": event.campaign_id, "run": event.run_id}
+        facts += [(label, name) for label, name in who.items() if name]
+        details = list(event.details.items())[:_SHOWN_DETAILS]
         facts += [(key or "-", _value(value)) for key, value in details]
     return [(cut(name, _DETAIL), cut(value, _DETAIL)) for name, value in facts if value]
 
@@ -172,12 +168,8 @@ def _footer(firing: Firing) -> str:
     return " · ".join(parts)
 
 
-def _last_time(firing: Firing) -> str | None:
-    return firing.events[-1]["timestamp"] if firing.events else None
-
-
 def _worst(firing: Firing) -> str:
-    found = {event["severity"] for event in firing.events}
+    found = {event.severity for event in firing.events}
     return max(found & set(_RANK), key=_RANK.index, default="info")
 
 

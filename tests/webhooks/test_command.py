@@ -13,8 +13,9 @@ from typing import Any
 import click.testing
 import pytest
 from realm_exporter_webhook import WebhookExporter
-from realm_exporter_webhook.backtest import Moment, picture
-from realm_exporter_webhook.rules import GROUP_FIELDS, RULE_FILTERS, read_config
+from realm_exporter_webhook.backtest import LAST, PARTS, picture
+from realm_exporter_webhook.rules import GROUP_FIELDS, RULE_FILTERS
+from realm_exporter_webhook.settings import read_config
 
 from realm_telemetry.cli.group import realm
 from realm_telemetry.errors import ExportError
@@ -191,9 +192,11 @@ def test_a_backtest_says_how_often_and_when_and_sends_nothing(
     fill(home)
     (found,) = json.loads(invoke("backtest", "--since", "1d", "--json").output)
     assert (found["events"], found["held_back"]) == (21, 10)
-    live = [each for each in found["messages"] if not each["late"]]
+    live = [each for each in found["last"] if not each["late"]]
     assert [each["held_back"] for each in live] == [0] + [1] * 9
-    assert [each["events"] for each in found["messages"] if each["late"]] == [1]
+    assert [each["events"] for each in found["last"] if each["late"]] == [1]
+    assert (found["messages"], found["digests"], found["targets"]) == (11, 1, 1)
+    assert sum(part["messages"] for part in found["when"]) == 11
     result = invoke("backtest", "--since", "1d", "--rule", "failures")
     assert re.search(r"failures +21 +11 +10 +1 +·+[▁-█·]+", result.output), result.output
     assert ", late" in result.output
@@ -222,8 +225,8 @@ def test_a_backtest_fires_as_the_rule_would_have_live(
                 exporter.export_events([row.event])
     exporter.shutdown()
     fired = [each.json for each in receiver.received]
-    assert [each["count"] for each in fired] == [each["events"] for each in found["messages"]]
-    assert [each["late"] for each in fired] == [each["late"] for each in found["messages"]]
+    assert [each["count"] for each in fired] == [each["events"] for each in found["last"]]
+    assert [each["late"] for each in fired] == [each["late"] for each in found["last"]]
     assert 2 <= len(fired) <= 7
 
 
@@ -240,9 +243,37 @@ class Replayed:
 
 
 def test_a_picture_has_a_bar_for_each_part_of_the_time() -> None:
-    moments = [Moment(time_ns, "", 1, 0, False) for time_ns in (0, 0, 0, 0, 50, 99)]
-    assert picture(moments, 0, 100, 4) == "█·▂▂"
-    assert picture([], 0, 100, 4) == "····"
+    assert picture([3, 1, 0, 0, 0, 1, 1, 0], 4) == "█·▂▂"
+    assert picture([0] * 8, 4) == "····"
+
+
+def test_a_backtest_counts_every_message_and_tells_the_last_ones(
+    home: Path, invoke: Invoke, receiver: Receiver
+) -> None:
+    """At the number that is told one by one, and one above it."""
+    write_settings(home, receiver.url(), '\n[[options.webhook.rules]]\nname = "all"\nto = "lab"\n')
+    with LogWriter(home / "vault" / "jobs.db") as log:
+        log.register_producer(ProducerInfo("d0" * 8))
+        log.append([event(number) for number in range(1, LAST + 1)])
+        (found,) = json.loads(invoke("backtest", "--since", "1h", "--json").output)
+        assert (found["messages"], len(found["last"])) == (LAST, LAST)
+        log.append([event(LAST + 1)])
+    (found,) = json.loads(invoke("backtest", "--since", "1h", "--json").output)
+    assert (found["messages"], len(found["last"])) == (LAST + 1, LAST)
+    assert len(found["when"]) <= PARTS
+    assert sum(part["messages"] for part in found["when"]) == LAST + 1
+
+
+def test_a_backtest_passes_over_what_was_replayed_into_this_log(
+    home: Path, invoke: Invoke, receiver: Receiver
+) -> None:
+    write_settings(home, receiver.url(), RULES)
+    with LogWriter(home / "vault" / "jobs.db") as log:
+        log.register_producer(ProducerInfo("d0" * 8))
+        log.append([event(1)])
+        log.append([event(2)], keep_arrival=True)
+    (found,) = json.loads(invoke("backtest", "--since", "1h", "--json").output)
+    assert found["events"] == 1
 
 
 def examine(invoke_doctor: bool = True) -> dict[str, Any]:

@@ -7,8 +7,9 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from realm_exporter_webhook.engine import MAX_GROUPS, SHOWN_EVENTS, Engine, Firing, State
-from realm_exporter_webhook.rules import read_config
+from realm_exporter_webhook.engine import Engine, Firing
+from realm_exporter_webhook.memory import MAX_GROUPS, SHOWN_EVENTS, State
+from realm_exporter_webhook.settings import read_config
 
 from realm_telemetry.event import Event
 
@@ -68,7 +69,7 @@ def test_a_threshold_fires_at_so_many_within_its_window_and_begins_anew() -> Non
 
 def test_a_threshold_tells_of_the_events_that_reached_it() -> None:
     (firing,) = fire(engine({"threshold": 2, "window": "10s"}), [at(0), at(20), at(21)])
-    assert [each["number"] for each in firing.events] == [201, 211]
+    assert [each.number for each in firing.events] == [201, 211]
     assert firing.count == 2
 
 
@@ -94,7 +95,7 @@ def test_groups_count_and_cool_down_apart() -> None:
 def test_what_is_collected_goes_as_one_message_when_its_time_has_come() -> None:
     rules = engine({"collect": "30s"})
     assert fire(rules, [at(s) for s in range(20)]) == []
-    assert rules.next_due_ns() == NOW + 30 * S
+    assert rules.memory.next_due_ns() == NOW + 30 * S
     assert rules.tick(NOW + 29 * S) == []
     (firing,) = rules.tick(NOW + 30 * S)
     assert firing.count == 20
@@ -138,8 +139,24 @@ def test_a_rule_remembers_so_many_groups_and_forgets_the_most_silent() -> None:
     rules = engine({"group_by": "run", "cooldown": "1h"})
     events = [msgspec.structs.replace(at(0, n), run_id=f"r{n}") for n in range(1, MAX_GROUPS + 2)]
     assert len(fire(rules, events)) == MAX_GROUPS + 1
-    assert len(rules.states) == MAX_GROUPS
-    assert rules.changed[("rule1", "run=r1")] is None
+    assert len(list(rules.memory.items())) == MAX_GROUPS
+    assert rules.memory.changed[("rule1", "run=r1")] is None
+
+
+def test_a_group_that_has_to_make_room_tells_what_it_has_gathered() -> None:
+    """However many groups gather at once, no more than so many are remembered, and none is lost."""
+    rules = engine({"group_by": "run", "collect": "1h"})
+    events = [msgspec.structs.replace(at(0, n), run_id=f"r{n}") for n in range(1, MAX_GROUPS + 3)]
+    late = msgspec.structs.replace(at(0, 9, age_s=61), run_id="r9")
+    early = fire(rules, [*events[:-1], late, events[-1]])
+    assert [firing.group for firing in early] == ["run=r1", "run=r2", "run=r3"]
+    assert len(list(rules.memory.items())) == MAX_GROUPS
+    assert len(rules.flush(NOW)) == MAX_GROUPS
+
+
+def test_matches_out_of_order_count_within_the_window_of_each() -> None:
+    rules = engine({"threshold": 3, "window": "10s"})
+    assert seconds_of(fire(rules, [at(5), at(1), at(12), at(9)])) == [9]
 
 
 RULES = (
@@ -164,7 +181,7 @@ def test_a_restart_at_any_place_changes_nothing(
     expected = run(whole, events)
     first = engine(*RULES)
     got = run(first, events[:place])
-    kept = {key: again(state) for key, state in first.states.items()}
+    kept = {key: again(state) for key, state in first.memory.items()}
     second = engine(*RULES, states=kept)
     got += run(second, events[place:])
     assert got == expected

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 from realm_exporter_webhook import WebhookExporter
-from realm_exporter_webhook.store import Message, Store
+from realm_exporter_webhook.outbox import Message
+from realm_exporter_webhook.store import Store
 
 from realm_telemetry.errors import ExportError
 from realm_telemetry.testing import FakeClock
@@ -20,7 +21,7 @@ def kept(exporter: WebhookExporter) -> list[Message]:
     """The messages, oldest first."""
     store = Store(exporter.path)
     try:
-        return store.messages(10_000)[::-1]
+        return store.outbox.messages(10_000)[::-1]
     finally:
         store.close()
 
@@ -285,7 +286,7 @@ def test_the_store_is_private(receiver: Receiver, make: Maker) -> None:
 def test_a_full_queue_makes_dead_letters(
     receiver: Receiver, make: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realm_exporter_webhook.store.MAX_PENDING", 3)
+    monkeypatch.setattr("realm_exporter_webhook.outbox.MAX_PENDING", 3)
     receiver.always = Answer(500)
     exporter = make(options(receiver.url()))
     with pytest.raises(ExportError):
@@ -296,7 +297,7 @@ def test_a_full_queue_makes_dead_letters(
 def test_settled_messages_are_kept_up_to_a_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realm_exporter_webhook.store.KEPT_SETTLED", 10)
+    monkeypatch.setattr("realm_exporter_webhook.outbox.KEPT_SETTLED", 10)
     store = Store(tmp_path / "webhooks.db")
     for number in range(250):
         message = Message(
@@ -312,6 +313,6 @@ def test_settled_messages_are_kept_up_to_a_number(
             created_unix_nano=number,
         )
         store.take("", [], {}, {}, [message])
-    left = len(store.messages(1000))
+    left = len(store.outbox.messages(1000))
     store.close()
     assert 10 <= left <= 110

@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from realm_exporter_webhook.rules import guess_template, read_config, seconds
+from realm_exporter_webhook.rules import guess_template
+from realm_exporter_webhook.settings import read_config, seconds
 
 from realm_telemetry.errors import ConfigError
 

@@ -30,7 +30,7 @@ FIRINGS = st.builds(
         group,
         ("lab",),
         [
-            event_to_dict(event(number, message=message or "x", details=details, hero_id=message))
+            event(number, message=message or "x", details=details, hero_id=message)
             for number, message in enumerate(messages, 1)
         ],
         len(messages) + more,
@@ -83,15 +83,15 @@ def test_a_slack_message_is_within_all_limits(firing: Firing) -> None:
 
 
 def test_plain_json_holds_the_events_as_readers_see_them() -> None:
-    events = [event_to_dict(event(n, details={"loss": 0.5, "path": ["a", None]})) for n in (1, 2)]
+    events = [event(n, details={"loss": 0.5, "path": ["a", None]}) for n in (1, 2)]
     firing = Firing("rule", "", ("lab",), events, 2)
     message = json.loads(render("json", firing, "msg_1"))
-    assert message["events"] == json.loads(json.dumps(firing.events))
+    assert message["events"] == [json.loads(json.dumps(event_to_dict(each))) for each in events]
     assert (message["id"], message["count"], message["rule"]) == ("msg_1", firing.count, "rule")
 
 
 def single(text: str) -> Firing:
-    return Firing("rule", "", ("lab",), [event_to_dict(event(1, message=text))], 1)
+    return Firing("rule", "", ("lab",), [event(1, message=text)], 1)
 
 
 def test_text_of_an_event_is_no_markup() -> None:
@@ -119,7 +119,7 @@ def test_a_cut_breaks_no_character_and_no_escape(text: str, most: int, expected:
 
 
 def test_a_digest_says_that_it_is_late_and_how_many_are_not_shown() -> None:
-    events = [event_to_dict(event(number)) for number in range(1, 3)]
+    events = [event(number) for number in range(1, 3)]
     message = json.loads(render("slack", Firing("jobs", "", (), events, 40, 0, True), ""))
     assert "40 events that came late" in message["text"]
     assert "38 events before these" in message["blocks"][1]["text"]["text"]

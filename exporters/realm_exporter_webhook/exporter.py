@@ -1,0 +1,240 @@
+"""The exporter: events in, rules folded, messages kept and sent."""
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from realm_exporter_webhook.addresses import Guard
+from realm_exporter_webhook.claim import Claim
+from realm_exporter_webhook.composing import compose
+from realm_exporter_webhook.engine import Engine, Firing, run
+from realm_exporter_webhook.examination import examine
+from realm_exporter_webhook.posting import Poster
+from realm_exporter_webhook.rules import Config, definitions_of
+from realm_exporter_webhook.sending import Sender
+from realm_exporter_webhook.settings import read_config, read_hosts, seconds
+from realm_exporter_webhook.store import Store
+from realm_telemetry.errors import ExportError
+from realm_telemetry.event import Event
+from realm_telemetry.otel import EventExporter
+from realm_telemetry.plugins import ExporterContext
+
+_LOOK_S: Final = 1.0
+_AFTER_ERROR_S: Final = 5.0
+_END_S: Final = 1.5
+_BEGAN_BEFORE_NS: Final = 60_000_000_000
+"""A first event may have been stored a moment before there was an exporter."""
+
+_logger = logging.getLogger(__name__)
+
+
+class WebhookExporter(EventExporter):
+    """Fires rules over the events of its pipeline and delivers what follows.
+
+    In a service, which stays, `deliver` returns once the messages are kept, and a thread sends
+    them. Elsewhere it sends them itself, and fails as long as one of them waits: a shipper leaves
+    when its exporters are done.
+    """
+
+    name = "webhook"
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "rules": [],
+        "targets": {},
+        "secret": "",
+        "allow_hosts": [],
+        "timeout": None,
+        "late_after": None,
+        "digest": None,
+        "give_up_after": None,
+    }
+    durations_s: ClassVar[Mapping[str, float]] = {
+        "timeout": 10.0,
+        "late_after": 600.0,
+        "digest": 60.0,
+        "give_up_after": 86_400.0,
+    }
+
+    def __init__(self, *args: Any, clock: Any = time, **kwargs: Any) -> None:
+        """clock: `time`, or what stands for it. Raises ConfigError."""
+        super().__init__(*args, **kwargs)
+        self.config = read_config(self.options)
+        self._durations_s = {
+            name: seconds(f"options.webhook.{name}", default if given is None else given)
+            for name, default in self.durations_s.items()
+            for given in (self.options[name],)
+        }
+        self.guard = Guard(read_hosts(self.options["allow_hosts"]))
+        self._clock = clock
+        self._scope = self.context.pipeline
+        self._store: Store | None = None
+        self._fold = threading.Lock()
+        self._wake = threading.Event()
+        self._claim = Claim(self.path.with_name(f"webhooks-{self._scope or 'service'}.lock"))
+        self._thread: threading.Thread | None = None
+
+    @classmethod
+    def examine(cls, context: ExporterContext) -> Iterator[tuple[str, str, str]]:
+        """What `realm doctor` says of the settings: level, message, fix."""
+        return examine(cls(context=context))
+
+    @classmethod
+    def forget(cls, context: ExporterContext, event_ids: Sequence[str]) -> None:
+        """Let events of a pipeline be new again: `realm replay --to webhook` calls it before."""
+        exporter = cls(context=context)
+        if exporter.path.exists():
+            with closing(Store(exporter.path)) as store:
+                store.forget(context.pipeline, event_ids)
+
+    @property
+    def path(self) -> Path:
+        """Where messages and what rules remember are kept."""
+        return self.context.home / "data" / "webhooks.db"
+
+    def engine(self, config: Config | None = None, **options: Any) -> Engine:
+        """The rules as they are set, or others, with an empty memory unless one is given."""
+        return Engine(
+            config or self.config,
+            late_after_s=self._durations_s["late_after"],
+            digest_s=self._durations_s["digest"],
+            **options,
+        )
+
+    def poster(self) -> Poster:
+        """What sends a single message."""
+        return Poster(self.guard, timeout_s=self._durations_s["timeout"], clock=self._clock)
+
+    def sender(self, store: Store, scope: str = "", **options: Any) -> Sender:
+        """What sends the messages of a scope."""
+        return Sender(
+            store.outbox,
+            self.config,
+            self.poster(),
+            scope,
+            timeout_s=self._durations_s["timeout"],
+            give_up_after_s=self._durations_s["give_up_after"],
+            clock=self._clock,
+            **options,
+        )
+
+    def open(self) -> None:
+        """Open the store; in a service, begin to send what waits there."""
+        try:
+            self._store = store = Store(self.path)
+            self._claim.take()
+            self._definitions = definitions_of(self.config)
+            store.forget_others(self._scope, self._definitions)
+            self._began_ns = store.began_ns(self._scope, self._clock.time_ns() - _BEGAN_BEFORE_NS)
+            self._engine = self._remembering(store)
+        except sqlite3.Error as error:
+            self._release()
+            raise ExportError(f"{self.path}: {error}", retryable=True) from error
+        except (ExportError, OSError):
+            self._release()
+            raise
+        self._sender = self.sender(store, self._scope, done=self._wake.set)
+        if self.context.long_lived:
+            self._thread = threading.Thread(target=self._send, name="realm-webhooks", daemon=True)
+            self._thread.start()
+
+    def deliver(self, events: Sequence[Event]) -> None:
+        """Let the rules see the events, and deliver or keep what follows."""
+        try:
+            self._take(events)
+            if self.context.long_lived:
+                self._wake.set()
+            else:
+                self._send_all()
+        except sqlite3.Error as error:
+            raise ExportError(f"{self.path}: {error}", retryable=True) from error
+
+    def close(self) -> None:
+        """Stop sending; what waits is sent by the next who opens the store."""
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(_END_S)
+        elif self._store is not None:
+            self._send_last()
+        self._release()
+
+    def _take(self, events: Sequence[Event]) -> None:
+        """Fold new events into the rules and keep what follows, in one transaction."""
+        with self._fold:
+            wanted = {event.id: event for event in events if self._engine.wants(event)}
+            fresh = self._kept.fresh(self._scope, wanted) if wanted else []
+            now_ns = self._clock.time_ns()
+            self._keep(run(self._engine, fresh, now_ns), fresh, now_ns)
+
+    def _keep(self, firings: Sequence[Firing], seen: Sequence[Event], now_ns: int) -> None:
+        changed = self._engine.memory.changed
+        if not (firings or seen or changed):
+            return
+        replays = self._kept.replays(self._scope) if firings else 0
+        messages = [
+            message
+            for firing in firings
+            for message in compose(firing, self.config, self._scope, replays, now_ns)
+        ]
+        try:
+            self._kept.take(self._scope, seen, changed, self._definitions, messages)
+        except BaseException:
+            # What is in memory was not kept: the same events come again, to the rules as they were.
+            self._engine = self._remembering(self._kept)
+            raise
+        self._engine.memory.changed = {}
+
+    def _send(self) -> None:
+        """Send until the end: what is gathered when its time has come, and what waits."""
+        while not self.stopping.is_set():
+            self._wake.clear()
+            try:
+                self._take([])
+                self._sender.start_due()
+                # Looked at every second: others may put messages into the store.
+                wait_s = min(self._sender.wait_s() or _LOOK_S, _LOOK_S)
+            except (sqlite3.Error, OSError) as error:
+                _logger.warning("Webhooks cannot be sent, next try in 5 s: %s", error)
+                wait_s = _AFTER_ERROR_S
+            self._wake.wait(wait_s)
+
+    def _send_all(self) -> None:
+        """Send what is due; raises ExportError while anything waits."""
+        self._sender.send_due()
+        wait_s = self._sender.wait_s()
+        if wait_s is not None:
+            waiting = self._kept.outbox.messages(1, ["pending"])
+            problem = waiting[0].problem if waiting else ""
+            raise ExportError(
+                f"webhook messages wait to be sent: {problem}", retryable=True, retry_after_s=wait_s
+            )
+
+    def _send_last(self) -> None:
+        """Send what is still gathered: nobody may come back for it soon."""
+        try:
+            with self._fold:
+                now_ns = self._clock.time_ns()
+                self._keep(self._engine.flush(now_ns), [], now_ns)
+            self._send_all()
+        except (ExportError, sqlite3.Error, OSError) as error:
+            _logger.debug("Webhook messages are kept for later: %s", error)
+
+    @property
+    def _kept(self) -> Store:
+        assert self._store is not None, "`open` comes first"
+        return self._store
+
+    def _remembering(self, store: Store) -> Engine:
+        states = store.states(self._scope, self._definitions)
+        # A service may begin far back, at the first event that names an address.
+        since_ns = self._began_ns if self.context.long_lived else 0
+        return self.engine(states=states, since_unix_nano=since_ns)
+
+    def _release(self) -> None:
+        store, self._store = self._store, None
+        if store is not None:
+            store.close()
+        self._claim.release()

@@ -1,0 +1,61 @@
+"""OpenTelemetry's JavaScript SDK, from npm, as client: JSON and protobuf, gzip or not."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+from realm_telemetry.service import RealmServer
+
+HERE = Path(__file__).parent / "javascript"
+
+pytestmark = [
+    pytest.mark.skipif(
+        not os.environ.get("CI") and shutil.which("npm") is None,
+        reason="there is no node here; where CI is set it is needed",
+    ),
+    pytest.mark.timeout(300),
+]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project with what it needs, installed from npm."""
+    made = tmp_path_factory.mktemp("javascript")
+    for name in ("package.json", "send.mjs"):
+        shutil.copy(HERE / name, made)
+    command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"]
+    subprocess.run(command, cwd=made, check=True, timeout=240)
+    return made
+
+
+def run(project: Path, server: RealmServer, protocol: str, compression: str, count: int) -> None:
+    command = ["node", "send.mjs", f"{server.url}/v1/logs", protocol, compression, str(count)]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("protocol", ["http", "proto"])
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_records_of_javascript_arrive_whole_and_in_both_views(
+    project: Path, server: RealmServer, client: httpx.Client, protocol: str, compression: str
+) -> None:
+    run(project, server, protocol, compression, 600)
+    assert client.get("/api/battle_log?limit=1").headers["x-total-count"] == "601"
+    (event,) = client.get("/api/battle_log?kind=cart_emptied").json()
+    assert (event["severity"], event["message"]) == ("warning", "cart emptied")
+    assert (event["source"], event["details"]["user"]) == ("web.cart", "u1")
+    body = {"message": "cart emptied", "items": [1, 2.5, True, None, {"deep": "é"}]}
+    assert event["details"]["otel.body"] == body
+    assert event["details"]["large"] == 9007199254740991
+    assert event["details"]["bytes"] == "AP8="
+    assert event["details"]["otel.severity_number"] == 14
+    assert event["details"]["otel.resource"]["service.instance.id"] == "w-1"
+    assert event["trace_id"] == "5b8efff798038103d269b633813fc60c"
+    assert event["span_id"] == "eee19b7ec3c1b174"
+    live = client.get("/api/events?kind=cart_emptied").json()["events"]
+    assert [each["id"] for each in live] == [event["id"]]
+    assert client.get("/api/battle_log?channel=debug&limit=1").headers["x-total-count"] == "600"

@@ -8,6 +8,7 @@ from benchmarks import (
     history_bench,
     log_bench,
     otlp_bench,
+    otlp_in_bench,
     path_bench,
     service_bench,
     shipper_bench,
@@ -26,6 +27,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "otlp": otlp_bench.figures,
     "service": service_bench.figures,
     "webhooks": webhook_bench.figures,
+    "otlp_in": otlp_in_bench.figures,
 }
 
 

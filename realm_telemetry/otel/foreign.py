@@ -80,7 +80,7 @@ def _kind(
     record: LogRecord | PlainRecord, fields: Mapping[str, str], details: dict[str, Any]
 ) -> str:
     # Older SDKs had no field for the event's name.
-    name = record.event_name or value_text(details.get("event.name", ""))
+    name = record.event_name or value_text(details.get(names.EVENT_NAME, ""))
     bare = name.removeprefix(names.EVENT_NAME_PREFIX)
     kind = fields.get(names.KIND) or snake_case(bare) or LOG_RECORD_KIND
     if record.event_name and bare != kind:

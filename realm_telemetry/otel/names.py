@@ -3,6 +3,9 @@
 from typing import Final
 
 EVENT_NAME_PREFIX: Final = "realm."
+EVENT_NAME: Final = "event.name"
+"""What records without a field for the event's name have instead; ours may have both."""
+
 DETAIL_PREFIX: Final = "realm.details."
 
 UID: Final = "log.record.uid"

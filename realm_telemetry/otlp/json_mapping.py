@@ -1,25 +1,44 @@
 """OTLP requests in JSON: protobuf's JSON mapping with OTLP's deviations.
 
-Ids are hex, 64-bit integers strings or numbers, enums numbers only, unknown fields passed over.
+Ids are hex, 64-bit integers strings or numbers, enums numbers only.
 Source: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
 """
 
 import base64
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
 from realm_telemetry.errors import PayloadTooLargeError
 from realm_telemetry.event import InvalidEventError
 from realm_telemetry.otel.plain import PlainRecord
-from realm_telemetry.otlp.parts import KEPT_ITEMS, MAX_DEPTH, Entries, Group, Item, too_deep
-from realm_telemetry.otlp.plain import record_of, resource_said, scope_said, span_event
+from realm_telemetry.otlp.json_shapes import (
+    LOG_RECORD,
+    METRIC,
+    REQUEST,
+    SPAN,
+    AnyValue,
+    Attributed,
+    KeyValue,
+    Number,
+    ScopeItems,
+    ScopeShape,
+    Span,
+    SpanEvent,
+)
+from realm_telemetry.otlp.parts import (
+    KEPT_ITEMS,
+    MAX_DEPTH,
+    Entries,
+    Group,
+    Item,
+    ScopeSaid,
+    too_deep,
+)
+from realm_telemetry.otlp.records import record_of, resource_said, scope_said, span_event
 
 T = TypeVar("T")
-
-Number = int | float | str | None
-"""As JSON may have it; `_integer` reads it."""
 
 ReadItem = Callable[[msgspec.Raw], Item]
 
@@ -27,137 +46,37 @@ VALUES_PER_ENTRY: Final = 200
 """JSON values a request may have for each entry it may have, on average."""
 
 
-class _Message(msgspec.Struct, rename="camel"):
-    """A message: null is as good as missing, and unknown fields are passed over."""
+class Names(NamedTuple):
+    """What a signal calls its resources, scopes and items."""
+
+    resources: str
+    scopes: str
+    items: str
 
 
-class _AnyValue(_Message):
-    string_value: str | None = None
-    bool_value: bool | None = None
-    int_value: Number = None
-    double_value: float | str | None = None
-    array_value: "_ArrayValue | None" = None
-    kvlist_value: "_KeyValueList | None" = None
-    bytes_value: str | None = None
-
-
-class _ArrayValue(_Message):
-    values: list[_AnyValue] | None = None
-
-
-class _KeyValue(_Message):
-    key: str | None = None
-    value: _AnyValue | None = None
-
-
-class _KeyValueList(_Message):
-    values: list[_KeyValue] | None = None
-
-
-class _Attributed(_Message):
-    attributes: list[_KeyValue] | None = None
-    dropped_attributes_count: Number = None
-
-
-class _Scope(_Attributed):
-    name: str | None = None
-    version: str | None = None
-
-
-class _ScopeItems(_Message):
-    """ScopeLogs, ScopeSpans or ScopeMetrics; the items are read one at a time."""
-
-    scope: _Scope | None = None
-    schema_url: str | None = None
-    log_records: list[msgspec.Raw] | None = None
-    spans: list[msgspec.Raw] | None = None
-    metrics: list[msgspec.Raw] | None = None
-
-
-class _ResourceItems(_Message):
-    resource: _Attributed | None = None
-    schema_url: str | None = None
-    scope_logs: list[_ScopeItems] | None = None
-    scope_spans: list[_ScopeItems] | None = None
-    scope_metrics: list[_ScopeItems] | None = None
-
-
-class _Request(_Message):
-    resource_logs: list[_ResourceItems] | None = None
-    resource_spans: list[_ResourceItems] | None = None
-    resource_metrics: list[_ResourceItems] | None = None
-
-
-class _LogRecord(_Attributed):
-    time_unix_nano: Number = None
-    observed_time_unix_nano: Number = None
-    severity_number: int | None = None
-    severity_text: str | None = None
-    body: _AnyValue | None = None
-    flags: Number = None
-    trace_id: str | None = None
-    span_id: str | None = None
-    event_name: str | None = None
-
-
-class _SpanEvent(_Attributed):
-    time_unix_nano: Number = None
-    name: str | None = None
-
-
-class _Span(_Message):
-    trace_id: str | None = None
-    span_id: str | None = None
-    name: str | None = None
-    flags: Number = None
-    events: list[_SpanEvent] | None = None
-
-
-class _Points(_Message):
-    data_points: list[msgspec.Raw] | None = None
-
-
-class _Metric(_Message):
-    gauge: _Points | None = None
-    sum: _Points | None = None
-    histogram: _Points | None = None
-    exponential_histogram: _Points | None = None
-    summary: _Points | None = None
-
-
-_request: Final = msgspec.json.Decoder(_Request)
-_log_record: Final = msgspec.json.Decoder(_LogRecord)
-_span: Final = msgspec.json.Decoder(_Span)
-_metric: Final = msgspec.json.Decoder(_Metric)
-
-
-def groups(data: bytes, entries: Entries, names: tuple[str, str, str], read_item: ReadItem) -> (
-    Iterator[Group]
-):  # fmt: skip
+def groups(data: bytes, entries: Entries, names: Names, read_item: ReadItem) -> Iterator[Group]:
     """Take a request apart.
 
-    names: of the resources, the scopes and the items of the signal.
     Raises InvalidEventError for what is no such request, PayloadTooLargeError.
     """
     _check_values(data, entries)
-    resources, scopes, items = names
-    for resource in getattr(_decode(_request, data), resources) or ():
+    for resource in getattr(_decode(REQUEST, data), names.resources) or ():
         entries.count()
-        said = resource.resource or _Attributed()
+        said = resource.resource or Attributed()
         whole = resource_said(
             _attributes(said.attributes),
             _integer(said.dropped_attributes_count, _UINT32),
             resource.schema_url or "",
         )
-        for scope in getattr(resource, scopes) or ():
+        for scope in getattr(resource, names.scopes) or ():
             entries.count()
-            raw = getattr(scope, items) or []
+            raw = getattr(scope, names.items) or []
             entries.count(len(raw))
             yield Group(whole, _scope_said(scope), map(read_item, raw))
 
 
-def _scope_said(group: _ScopeItems) -> Any:
-    scope = group.scope or _Scope()
+def _scope_said(group: ScopeItems) -> ScopeSaid:
+    scope = group.scope or ScopeShape()
     return scope_said(
         scope.name or "",
         scope.version or "",
@@ -169,7 +88,7 @@ def _scope_said(group: _ScopeItems) -> Any:
 
 def log_record(raw: msgspec.Raw) -> Item:
     """Read a LogRecord."""
-    one = _decode(_log_record, raw)
+    one = _decode(LOG_RECORD, raw)
     record = record_of(
         _integer(one.time_unix_nano, _UINT64),
         _integer(one.observed_time_unix_nano, _UINT64),
@@ -188,12 +107,12 @@ def log_record(raw: msgspec.Raw) -> Item:
 
 def span(raw: msgspec.Raw) -> Item:
     """Read the events of a Span, which itself is refused."""
-    one = _decode(_span, raw)
+    one = _decode(SPAN, raw)
     records = [_event(one, event) for event in one.events or ()]
     return Item(records, 1, len(memoryview(raw)))
 
 
-def _event(whole: _Span, event: _SpanEvent) -> PlainRecord:
+def _event(whole: Span, event: SpanEvent) -> PlainRecord:
     record = record_of(
         _integer(event.time_unix_nano, _UINT64),
         0,
@@ -208,13 +127,13 @@ def _event(whole: _Span, event: _SpanEvent) -> PlainRecord:
 
 def metric(raw: msgspec.Raw) -> Item:
     """Count the data points of a Metric, which are refused."""
-    one = _decode(_metric, raw)
+    one = _decode(METRIC, raw)
     kinds = (one.gauge, one.sum, one.histogram, one.exponential_histogram, one.summary)
     points = sum(len(kind.data_points or ()) for kind in kinds if kind is not None)
     return Item([], points, len(memoryview(raw)))
 
 
-def value_of(value: _AnyValue | None, depth: int = 0) -> Any:
+def value_of(value: AnyValue | None, depth: int = 0) -> Any:
     """Return an AnyValue as a plain value, of a container at most KEPT_ITEMS."""
     if value is None:
         return None
@@ -231,7 +150,7 @@ def value_of(value: _AnyValue | None, depth: int = 0) -> Any:
     return _container(value, depth)
 
 
-def _container(value: _AnyValue, depth: int) -> Any:
+def _container(value: AnyValue, depth: int) -> Any:
     if value.array_value is not None:
         if depth >= MAX_DEPTH:
             return too_deep("list")
@@ -243,7 +162,7 @@ def _container(value: _AnyValue, depth: int) -> Any:
     return None
 
 
-def _attributes(pairs: Iterable[_KeyValue] | None, depth: int = 0) -> dict[str, Any]:
+def _attributes(pairs: Iterable[KeyValue] | None, depth: int = 0) -> dict[str, Any]:
     return {pair.key or "": value_of(pair.value, depth) for pair in pairs or ()}
 
 

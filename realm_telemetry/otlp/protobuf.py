@@ -28,7 +28,7 @@ from realm_telemetry.otlp.parts import (
     ResourceSaid,
     too_deep,
 )
-from realm_telemetry.otlp.plain import record_of, resource_said, scope_said, span_event
+from realm_telemetry.otlp.records import record_of, resource_said, scope_said, span_event
 
 M = TypeVar("M", bound=Message)
 

@@ -116,7 +116,7 @@ class _Reader:
         if long := [key for key in event.details if len(key) > MAX_KEY_CHARS]:
             details, cut = mark_truncated(details, long), True
         event = msgspec.structs.replace(event, kind=event.kind[:_MAX_KIND_CHARS], details=details)
-        if len(_to_msgpack(event)) > MAX_EVENT_BYTES + _ARRIVAL_BYTES:
+        if cut or len(_to_msgpack(event)) > MAX_EVENT_BYTES + _ARRIVAL_BYTES:
             event, cut = fit_event(event), True
         self.reading.cut += cut
         return event

@@ -18,7 +18,7 @@ class Signal(NamedTuple):
     """One signal.
 
     request: the name of its request. rejected: the field of partial_success that counts.
-    from_protobuf, from_json: readers of one item. json_names: of resources, scopes and items.
+    from_protobuf, from_json: readers of one item. json_names: what it calls its parts.
     why: what is not taken and where it can go.
     """
 
@@ -27,7 +27,7 @@ class Signal(NamedTuple):
     rejected: str
     from_protobuf: protobuf.ReadItem
     from_json: json_mapping.ReadItem
-    json_names: tuple[str, str, str]
+    json_names: json_mapping.Names
     why: str
 
     def groups(self, data: bytes, entries: Entries, *, as_json: bool) -> Iterator[Group]:
@@ -43,7 +43,7 @@ LOGS: Final = Signal(
     "rejected_log_records",
     protobuf.log_record,
     json_mapping.log_record,
-    ("resource_logs", "scope_logs", "log_records"),
+    json_mapping.Names("resource_logs", "scope_logs", "log_records"),
     f"A log record of more than {MAX_VALUES:,} values is not taken.",
 )
 TRACES: Final = Signal(
@@ -52,7 +52,7 @@ TRACES: Final = Signal(
     "rejected_spans",
     protobuf.span,
     json_mapping.span,
-    ("resource_spans", "scope_spans", "spans"),
+    json_mapping.Names("resource_spans", "scope_spans", "spans"),
     "RealmService keeps events, not spans: the events of these spans are stored, the spans are"
     " not. Send spans to a trace store, such as Jaeger or Tempo, with"
     " OTEL_EXPORTER_OTLP_TRACES_ENDPOINT; see docs/otlp-in.md.",
@@ -63,7 +63,7 @@ METRICS: Final = Signal(
     "rejected_data_points",
     protobuf.metric,
     json_mapping.metric,
-    ("resource_metrics", "scope_metrics", "metrics"),
+    json_mapping.Names("resource_metrics", "scope_metrics", "metrics"),
     "RealmService keeps events, not metrics. Send metrics to a store for them, such as"
     " Prometheus, with OTEL_EXPORTER_OTLP_METRICS_ENDPOINT, or set OTEL_METRICS_EXPORTER=none;"
     " see docs/otlp-in.md.",

@@ -88,6 +88,19 @@ def test_the_record_says_what_the_table_says() -> None:
     }
 
 
+def test_the_events_name_among_the_attributes_is_no_detail() -> None:
+    """Exporters repeat it there, because some stores drop the record's own field."""
+    original = event(details={"event.name": "mine"})
+    record = to_log_record(original)
+    record.log_record.attributes = {
+        **(record.log_record.attributes or {}),
+        "event.name": "realm.note",
+    }
+    assert from_log_record(record) == original
+    record.log_record.attributes["event.name"] = "other"  # type: ignore[index]
+    assert from_log_record(record).details["attributes.event.name"] == "other"
+
+
 def test_webhook_addresses_are_in_no_exported_field() -> None:
     """They are secrets, and a record goes to any backend."""
     record = to_log_record(event(webhooks=("https://hooks.example/secret",)))

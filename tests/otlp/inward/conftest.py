@@ -21,6 +21,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
+from realm_telemetry.otlp import LOGS, Reading, read_request
 from realm_telemetry.service import RealmServer, ServiceSettings
 
 PROTOBUF = "application/x-protobuf"
@@ -165,6 +166,12 @@ def failed(response: httpx.Response, status: int) -> str:
         return Status.FromString(response.content).message
     message: str = response.json()["message"]
     return message
+
+
+def read(request: Message, media_type: str = PROTOBUF) -> Reading:
+    """What the service would make of a log request, without a service."""
+    body = encoded(request, media_type)
+    return read_request(LOGS, body, as_json=media_type == JSON, max_entries=50_000, now_ns=NOW)
 
 
 def stored(client: httpx.Client) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ from .conftest import (
     failed,
     log_record,
     logs_request,
+    read,
     send,
     serving,
     stored,
@@ -126,11 +127,10 @@ def test_both_encodings_of_a_record_are_the_same_event(client: httpx.Client) -> 
     ],
 )
 def test_an_unknown_record_has_its_channel_by_severity(
-    client: httpx.Client, number: int, channel: str, severity: str
+    number: int, channel: str, severity: str
 ) -> None:
-    send(client, logs_request(log_record(severity_number=number)))
-    (event,) = stored(client)
-    assert (event["kind"], event["channel"], event["severity"]) == ("log_record", channel, severity)
+    (event,) = read(logs_request(log_record(severity_number=number))).events
+    assert (event.kind, event.channel, event.severity) == ("log_record", channel, severity)
 
 
 def test_a_record_is_in_both_views(client: httpx.Client) -> None:
@@ -156,9 +156,11 @@ def test_a_foreign_producer_has_no_receipt_because_nobody_numbered_its_records(
 @pytest.mark.parametrize(
     ("media_type", "body"), [(PROTOBUF, b""), (JSON, b"{}"), (JSON, b'{"resourceLogs":[]}')]
 )
-def test_an_empty_request_is_accepted(client: httpx.Client, media_type: str, body: bytes) -> None:
-    assert send(client, body, media_type).status_code == 200
-    assert stored(client) == []
+def test_an_empty_request_is_accepted(
+    untouched: httpx.Client, media_type: str, body: bytes
+) -> None:
+    assert send(untouched, body, media_type).status_code == 200
+    assert stored(untouched) == []
 
 
 def test_json_as_people_and_other_languages_write_it(client: httpx.Client) -> None:
@@ -209,16 +211,16 @@ def test_original_field_names_are_no_json_keys(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize("media_type", [PROTOBUF, JSON])
 def test_a_failure_is_a_status_in_the_requests_encoding(
-    client: httpx.Client, media_type: str
+    untouched: httpx.Client, media_type: str
 ) -> None:
-    response = send(client, b"\xff{", media_type)
+    response = send(untouched, b"\xff{", media_type)
     message = failed(response, 400)
     assert "ExportLogsServiceRequest" in message
     assert message.startswith("malformed_")
 
 
-def test_bad_data_is_described_as_a_bad_request(client: httpx.Client) -> None:
-    status = Status.FromString(send(client, b"\xff").content)
+def test_bad_data_is_described_as_a_bad_request(untouched: httpx.Client) -> None:
+    status = Status.FromString(send(untouched, b"\xff").content)
     described = BadRequest()
     assert status.code == 3
     assert status.details[0].Unpack(described)
@@ -240,14 +242,12 @@ def test_bad_data_is_described_as_a_bad_request(client: httpx.Client) -> None:
     ],
 )
 def test_the_content_type_is_json_or_protobuf(
-    client: httpx.Client, given: str, status: int
+    untouched: httpx.Client, given: str, status: int
 ) -> None:
     """A form of another site's page can send none of the two without asking first."""
-    body = encoded(logs_request(log_record()), JSON)
-    response = client.post("/v1/logs", content=body, headers={"content-type": given})
+    response = untouched.post("/v1/logs", content=b"{}", headers={"content-type": given})
     assert response.status_code == status
     assert response.headers["content-type"] == JSON
-    assert len(stored(client)) == (status == 200)
 
 
 def test_protobuf_with_a_parameter_is_protobuf(client: httpx.Client) -> None:
@@ -257,21 +257,21 @@ def test_protobuf_with_a_parameter_is_protobuf(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["br", "deflate", "gzip, gzip", "x-gzip"])
-def test_another_content_encoding_is_refused(client: httpx.Client, encoding: str) -> None:
-    response = send(client, b"x", content_encoding=encoding)
+def test_another_content_encoding_is_refused(untouched: httpx.Client, encoding: str) -> None:
+    response = send(untouched, b"x", content_encoding=encoding)
     assert "Content-Encoding" in failed(response, 415)
 
 
-def test_a_page_of_another_site_cannot_send_records(client: httpx.Client) -> None:
-    response = send(client, logs_request(log_record()), JSON, origin="http://evil.example")
+def test_a_page_of_another_site_cannot_send_records(untouched: httpx.Client) -> None:
+    response = send(untouched, logs_request(log_record()), JSON, origin="http://evil.example")
     assert "origin_not_allowed" in failed(response, 403)
-    assert stored(client) == []
+    assert stored(untouched) == []
 
 
-def test_no_answer_lets_another_sites_page_ask(client: httpx.Client) -> None:
+def test_no_answer_lets_another_sites_page_ask(untouched: httpx.Client) -> None:
     """A preflight that is not answered is a no."""
     headers = {"origin": "http://evil.example", "access-control-request-method": "POST"}
-    response = client.options("/v1/logs", headers=headers)
+    response = untouched.options("/v1/logs", headers=headers)
     assert response.status_code == 405
     assert not any(name.startswith("access-control") for name in response.headers)
 
@@ -296,9 +296,9 @@ def test_guessing_the_token_is_throttled_with_a_retry_after(tmp_path: Path) -> N
     ("method", "path", "status"), [("GET", "/v1/logs", 405), ("POST", "/v1/profiles", 404)]
 )
 def test_what_is_not_there_is_told_as_a_status(
-    client: httpx.Client, method: str, path: str, status: int
+    untouched: httpx.Client, method: str, path: str, status: int
 ) -> None:
-    response = client.request(method, path, headers={"content-type": PROTOBUF})
+    response = untouched.request(method, path, headers={"content-type": PROTOBUF})
     assert failed(response, status)
     assert ("allow" in response.headers) == (status == 405)
 

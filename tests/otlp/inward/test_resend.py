@@ -3,6 +3,7 @@
 import httpx
 import msgspec
 import pytest
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from realm_telemetry.otlp import LOGS, read_request
 
@@ -14,6 +15,7 @@ from .conftest import (
     encoded,
     log_record,
     logs_request,
+    read,
     send,
     stored,
 )
@@ -74,15 +76,12 @@ def test_equal_lines_of_two_resources_or_scopes_are_two_events(client: httpx.Cli
         log_record(["a"]),
     ],
 )
-def test_records_that_differ_in_any_field_are_two_events(other: object) -> None:
-    body = logs_request(log_record("a"), other).SerializeToString()  # type: ignore[arg-type]
-    reading = read_request(LOGS, body, as_json=False, max_entries=9, now_ns=1)
-    one, two = reading.events
+def test_records_that_differ_in_any_field_are_two_events(other: LogRecord) -> None:
+    one, two = read(logs_request(log_record("a"), other)).events
     assert one.id != two.id
     # And not because they came together.
-    alone = logs_request(other).SerializeToString()  # type: ignore[arg-type]
-    (again,) = read_request(LOGS, alone, as_json=False, max_entries=9, now_ns=1).events
-    assert again.id == two.id
+    (alone,) = read(logs_request(other)).events
+    assert alone.id == two.id
 
 
 def test_a_uid_says_which_record_it_is_whatever_else_it_says(client: httpx.Client) -> None:

@@ -5,19 +5,29 @@ Tested with opentelemetry-sdk 1.39 to 1.45.
 """
 
 from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.context import (
+    _SUPPRESS_INSTRUMENTATION_KEY as SUPPRESS_INSTRUMENTATION,
+)
 from opentelemetry.context import Context
 from opentelemetry.sdk._logs import (
+    LoggerProvider,
     LogRecordLimits,
     LogRecordProcessor,
     ReadableLogRecord,
     ReadWriteLogRecord,
 )
-from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk._logs.export import (
+    BatchLogRecordProcessor,
+    LogRecordExporter,
+    LogRecordExportResult,
+)
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import TraceFlags
 
 __all__ = [
+    "SUPPRESS_INSTRUMENTATION",
+    "BatchLogRecordProcessor",
     "Context",
     "InstrumentationScope",
     "LogRecord",
@@ -25,6 +35,7 @@ __all__ = [
     "LogRecordExporter",
     "LogRecordLimits",
     "LogRecordProcessor",
+    "LoggerProvider",
     "ReadWriteLogRecord",
     "ReadableLogRecord",
     "Resource",

@@ -13,7 +13,13 @@ from realm_telemetry.log.ranges import Ranges
 from realm_telemetry.processors import ProcessorChain, ResourceProcessor
 from realm_telemetry.shipper.quarantine import Quarantine
 from realm_telemetry.shipper.spool import Spool
-from realm_telemetry.spool.frames import FORMAT_EVENT, Frame, decode_control, decode_event
+from realm_telemetry.spool.frames import (
+    FORMAT_CONTROL,
+    FORMAT_EVENT,
+    Frame,
+    decode_control,
+    decode_event,
+)
 
 
 class Portion(NamedTuple):
@@ -55,8 +61,13 @@ class Decoding:
         producer = spool.producer
         refused = 0
         for format_, number, payload, _ in frames:
-            if format_ != FORMAT_EVENT:
+            if format_ == FORMAT_CONTROL:
                 self._control(spool, payload, kinds)
+            elif format_ != FORMAT_EVENT:
+                # Log records whole are spooled by DurableLogRecordProcessor, beside pipelines.
+                wrong = ValueError(f"frame format {format_} holds no event")
+                self.quarantine.refused(producer, number, payload, wrong)
+                refused += number > through
             elif number > through:
                 try:
                     events.append(decode_event(payload, producer, number))

@@ -175,7 +175,7 @@ class SpoolWriter:
 
     def append_one_at_a_time(self) -> None:
         """Take an owner-checked lock round each append (builds without the global lock)."""
-        one_at_a_time = _OwnerCheckedLock()
+        one_at_a_time = OwnerCheckedLock()
         self.append = one_at_a_time.wrap(self.append)  # type: ignore[method-assign]
         self.append_control = one_at_a_time.wrap(self.append_control)  # type: ignore[method-assign]
 
@@ -308,7 +308,7 @@ class SpoolClosedError(Exception):
     """The buffer was handed over to a spool; append to that."""
 
 
-class _OwnerCheckedLock:
+class OwnerCheckedLock:
     """Lets one thread in at a time, and that thread in again.
 
     A signal handler or finalizer that emits while its own thread appends goes ahead without

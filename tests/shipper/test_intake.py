@@ -8,6 +8,7 @@ from realm_telemetry.event import PROCESS_LOST_NUMBER
 from realm_telemetry.log.reader import LogReader
 from realm_telemetry.shipper.intake import Intake
 from realm_telemetry.spool.control import Control
+from realm_telemetry.spool.frames import FORMAT_OTLP, encode_frame, encode_msgpack
 
 
 def receipts(lab):
@@ -150,6 +151,22 @@ def test_a_frame_that_is_no_event_is_kept_aside(lab):
     assert lab.numbers(producer.id) == [2]
     assert not receipts(lab)[producer.id].complete
     assert "cannot be stored" in lab.log_text()
+
+
+def test_a_frame_of_a_log_record_is_kept_aside(lab):
+    """Format 2 is the durable processor's, whose spools are elsewhere: it is no control frame."""
+    producer = lab.producer()
+    frame = encode_frame(FORMAT_OTLP, 1, encode_msgpack({"type": "goodbye"}))
+    cursor = producer.writer.cursor
+    cursor.mm[cursor.pos : cursor.pos + len(frame)] = frame
+    cursor.pos += len(frame)
+    cursor.seq = 1
+    producer.emit()
+    producer.end()
+    lab.ship()
+    assert lab.numbers(producer.id) == [2]
+    assert not receipts(lab)[producer.id].complete
+    assert "frame format 2 holds no event" in lab.log_text()
 
 
 def test_what_a_processor_drops_is_not_missing_from_the_receipt(make_lab):

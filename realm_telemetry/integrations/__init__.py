@@ -1,0 +1,1 @@
+"""Bridges from other libraries; importing this imports none of them."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from benchmarks import (
     emit_bench,
     history_bench,
+    integrations_bench,
     log_bench,
     otlp_bench,
     otlp_in_bench,
@@ -23,6 +24,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "shipper": shipper_bench.figures,
     "log": log_bench.figures,
     "history": history_bench.figures,
+    "integrations": integrations_bench.figures,
     "path": path_bench.figures,
     "otlp": otlp_bench.figures,
     "service": service_bench.figures,

@@ -16,6 +16,7 @@ from realm_telemetry.once import mistake
 from realm_telemetry.spool.frames import encode_msgpack
 from realm_telemetry.spool.writer import DROPPED, SpoolClosedError
 from realm_telemetry.values import (
+    MAX_DETAILS,
     MAX_EVENT_BYTES,
     clean_details,
     clean_fields,
@@ -121,6 +122,7 @@ def record(
     campaign_id: str | None = None,
     source: str | None = None,
     webhooks: tuple[str, ...] = (),
+    time_unix_nano: int | None = None,
 ) -> Event:
     """What `emit` does once its arguments are sorted: the hot path."""
     bound = _bound.get() or _base
@@ -142,7 +144,7 @@ def record(
     campaign_id = campaign_id or bound.campaign_id
     source = source or bound.source
     run_id = bound.run_id
-    moment = time_ns()
+    moment = time_unix_nano or time_ns()
     try:
         payload = encode_msgpack(
             (
@@ -159,7 +161,7 @@ def record(
             )  # fmt: skip
     except (TypeError, ValueError, OverflowError, SpoolClosedError):
         pass  # text that does not encode, or a buffer just handed over: once more, with care
-    return _keep(
+    return keep(
         Event(
             kind, channel, severity, message, fields, moment, "", DROPPED,
             hero_id, campaign_id, run_id, source, trace_id, span_id, trace_flags, webhooks,
@@ -260,27 +262,50 @@ def _trace_context() -> tuple[str | None, str | None, int]:
     return None, None, 0
 
 
-def _keep(event: Event) -> Event:
-    """Append an event that needs care: made safe, cut to the limit, or after a hand-over."""
+def keep(event: Event) -> Event:
+    """Append an event that needs care: made safe, cut to the limit, or after a hand-over.
+
+    Its producer and number are new ones.
+    """
     run_id = event.run_id or _base.run_id  # the first event of a child is what joins its pipeline
     fitted = fit_event(make_safe(msgspec.structs.replace(event, run_id=run_id)))
-    payload = encode_msgpack(
+    return _append(fitted, _payload(fitted))
+
+
+def keep_clean(event: Event) -> Event:
+    """Append an event whose values are JSON already; `keep` if it is too large or not quite so."""
+    if event.run_id is None and _base.run_id is not None:
+        event = msgspec.structs.replace(event, run_id=_base.run_id)
+    try:
+        payload = _payload(event)
+    except (TypeError, ValueError, OverflowError):
+        return keep(event)
+    if len(payload) >= _SURELY_FITS or len(event.details) > MAX_DETAILS:
+        return keep(event)
+    return _append(event, payload)
+
+
+def _append(event: Event, payload: bytes) -> Event:
+    producer, number = appenders.append(payload, urgent=event.severity in _URGENT)
+    return msgspec.structs.replace(event, producer=producer, number=number)
+
+
+def _payload(event: Event) -> bytes:
+    return encode_msgpack(
         (
-            fitted.time_unix_nano,
-            fitted.kind,
-            fitted.channel,
-            fitted.severity,
-            fitted.message,
-            fitted.details,
-            fitted.hero_id,
-            fitted.campaign_id,
-            fitted.run_id,
-            fitted.source,
-            fitted.trace_id,
-            fitted.span_id,
-            fitted.trace_flags,
-            fitted.webhooks,
+            event.time_unix_nano,
+            event.kind,
+            event.channel,
+            event.severity,
+            event.message,
+            event.details,
+            event.hero_id,
+            event.campaign_id,
+            event.run_id,
+            event.source,
+            event.trace_id,
+            event.span_id,
+            event.trace_flags,
+            event.webhooks,
         )
     )
-    producer, number = appenders.append(payload, urgent=fitted.severity in _URGENT)
-    return msgspec.structs.replace(fitted, producer=producer, number=number)

@@ -83,7 +83,7 @@ def configure(
         "redact": redact,
         "options": options,
     }
-    settings = load_settings(arguments, inherited=_inherited())
+    settings = load_settings(arguments, inherited=_inherited() or _provided())
     with _setting_up:
         if _provisional:
             return _replace(settings)
@@ -121,6 +121,19 @@ def configure_on_first_use(timeout_s: float = 0.0) -> None:
             _provisional = _set_up(_named(load_settings(inherited=_inherited()))) is not None
     finally:
         lock.release()
+
+
+def configure_provisionally(**arguments: Any) -> None:
+    """Set up for a program that has not called `configure`; if it does, that replaces this.
+
+    Harmless where something is set up. Arguments are those of `configure`.
+    Raises ConfigError, OSError.
+    """
+    global _provisional
+    settings = _named(load_settings(arguments, inherited=_inherited()))
+    with _setting_up:
+        if _active is None:
+            _provisional = _set_up(settings) is not None
 
 
 def flush(timeout_s: float = 2.0) -> bool:
@@ -248,6 +261,13 @@ def _inherited() -> dict[str, Any]:
         return {}
     taken = ("home", "exporters", "processors", "service_url", "token", "options", "redact")
     return told | {name: getattr(manifest, name) for name in taken}
+
+
+def _provided() -> dict[str, Any]:
+    """The exporters that were chosen for this program from outside, if it chooses none itself."""
+    if not _provisional or _active is None:
+        return {}
+    return {name: getattr(_active.settings, name) for name in ("exporters", "options")}
 
 
 def _on_first_event() -> None:

@@ -40,14 +40,17 @@ class EventExporter(LogRecordExporter):
         settings: Mapping[str, Any] | None = None,
         *,
         context: ExporterContext | None = None,
+        **options: Any,
     ) -> None:
         """Read the options; opens nothing.
 
-        settings: options; without a context all else comes from the environment.
+        settings, options: both are options, as a mapping and by name, as an OpenTelemetry
+            configuration file gives them; without a context all else comes from the environment.
         Raises ConfigError.
         """
-        self.context = context or standalone_context(self.name, settings)
-        given = self.context.options | dict(settings or {})
+        own = dict(settings or {}) | options
+        self.context = context or standalone_context(self.name, own)
+        given = self.context.options | own
         self.options = read_options(f"options.{self.name}", given, self.defaults)
         self.stopping = Signal()
         self._lock = RLock()

@@ -30,6 +30,8 @@ _DROPPED: Final = (
     "PYTHONWARNINGS",
     "REALM_PIPELINE",
 )
+# Where `opentelemetry-instrument` has its sitecustomize: a shipper is no part of the program.
+_INSTRUMENTING: Final = "opentelemetry/instrumentation/auto_instrumentation"
 _PARENT: Final = """
 import os, sys
 python, pipeline_dir, log_file = sys.argv[1:]
@@ -99,6 +101,7 @@ def shipper_environment() -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if name not in _DROPPED}
     package_root = str(Path(__file__).parent.parent.parent)
     entries = [entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    entries = [entry for entry in entries if not entry.rstrip("/").endswith(_INSTRUMENTING)]
     # Last: where this package was imported from, should the interpreter not find it itself.
     paths = [str(Path(entry).absolute()) for entry in entries] + [package_root]
     return environment | {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}

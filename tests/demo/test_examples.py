@@ -32,6 +32,12 @@ EXPECTED = {
         "job_completed": 2,
         "job_failed": 1,
     },
+    "logging_bridge.py": {
+        "training_started": 1,
+        "log_record": 2,
+        "training_completed": 1,
+    },
+    "plain_opentelemetry.py": {"app_level_evaluated": 3, "log_record": 1},
     "many_processes.py": {
         "eval_round_started": 1,
         "eval_started": 4,

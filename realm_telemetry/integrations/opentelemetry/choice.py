@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from opentelemetry.environment_variables import OTEL_LOGS_EXPORTER
 
+from realm_telemetry.errors import ConfigError
 from realm_telemetry.integrations.opentelemetry.config_file import file_exporters, read_file
 from realm_telemetry.integrations.opentelemetry.names import our_exporters
 
@@ -40,6 +41,14 @@ def chosen(environ: Mapping[str, str] = os.environ) -> Choice:
         return Choice(list(options), {name: own for name, own in options.items() if own}, file)
     named = [ours[name] for name in _names(environ) if name in ours]
     return Choice(list(dict.fromkeys(named)), {})
+
+
+def anything_chosen() -> bool:
+    """Whether anything of ours is named, as far as it can be read."""
+    try:
+        return bool(chosen().exporters)
+    except (ConfigError, ImportError):  # the configurator says so
+        return False
 
 
 def _names(environ: Mapping[str, str]) -> list[str]:

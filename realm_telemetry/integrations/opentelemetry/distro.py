@@ -11,6 +11,7 @@ from opentelemetry.instrumentation.environment_variables import (
     OTEL_PYTHON_DISTRO,
 )
 
+from realm_telemetry.integrations.opentelemetry.choice import anything_chosen
 from realm_telemetry.integrations.opentelemetry.names import DISTRO
 
 DEFAULT_EXPORTERS = "battle_log,realm_service"
@@ -31,8 +32,9 @@ class RealmDistro(BaseDistro):  # type: ignore[misc]  # its module is not checke
             self._other.configure(**kwargs)
         if _asked_for():
             os.environ.setdefault(OTEL_LOGS_EXPORTER, DEFAULT_EXPORTERS)
-        # It goes through any other configurator, so that choosing it takes nothing away.
-        os.environ.setdefault(OTEL_PYTHON_CONFIGURATOR, DISTRO)
+        if anything_chosen():
+            # It goes through any other configurator, so that choosing it takes nothing away.
+            os.environ.setdefault(OTEL_PYTHON_CONFIGURATOR, DISTRO)
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
         """Instrument a library, in the other distro's way if there is one."""

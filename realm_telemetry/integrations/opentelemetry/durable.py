@@ -103,7 +103,8 @@ class DurableLogRecordProcessor(LogRecordProcessor):
             writer.append_record(encode_record(log_record, origin), origin, urgent)
         except Exception as error:  # noqa: BLE001 - a logging program must not see it
             self._refused += 1
-            warn_once(f"durable {error!r}", f"{self.name}: a log record was not kept: {error!r}")
+            kind = type(error).__name__
+            warn_once(f"durable {kind}", f"{self.name}: a log record was not kept: {error!r}")
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Export what has been emitted so far; False if that takes longer, or after shutdown."""

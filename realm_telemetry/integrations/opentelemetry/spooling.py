@@ -1,6 +1,9 @@
 """The log record processor of our distro: records of any logger become events in our spool."""
 
+import threading
+
 from realm_telemetry.emission import keep_clean
+from realm_telemetry.integrations.logging import THREAD_PREFIX
 from realm_telemetry.once import warn_once
 from realm_telemetry.otel import from_log_record
 from realm_telemetry.otel.sdk import (
@@ -26,12 +29,14 @@ class SpoolingProcessor(LogRecordProcessor):
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Keep a record; never raises."""
+        if threading.current_thread().name.startswith(THREAD_PREFIX):
+            return  # what a delivery logs must not bring forth the next
         try:
             beyond = self._beyond_producer(log_record.resource)
             scope = log_record.instrumentation_scope
             keep_clean(from_log_record(ReadableLogRecord(log_record.log_record, beyond, scope)))
         except Exception as error:  # noqa: BLE001 - a logging program must not see it
-            warn_once(f"spooling {error!r}", f"a log record was not kept: {error!r}")
+            warn_once(f"spooling {type(error)}", f"a log record was not kept: {error!r}")
 
     def _beyond_producer(self, resource: Resource | None) -> Resource:
         """The resource without what the producer's hello has told."""

@@ -12,7 +12,7 @@ from realm_exporter_otlp.resources import Resources
 from realm_exporter_otlp.traces.encoding import encode_spans
 from realm_exporter_otlp.traces.fold import Fold, no_run
 from realm_exporter_otlp.traces.history import History
-from realm_exporter_otlp.traces.sending import Refused, send_spans
+from realm_exporter_otlp.traces.sending import Refused, Sender
 from realm_exporter_otlp.traces.spans import Span
 from realm_exporter_otlp.traces.state import Limits, State
 from realm_exporter_otlp.transport import TRANSPORT_DEFAULTS, open_channel
@@ -42,6 +42,7 @@ class OtlpTracesExporter(EventExporter):
         super().__init__(*args, **kwargs)
         self._channel = open_channel("traces", self.options, self.context)
         self._resources = Resources(self.context.log_path if self.context.inside_shipper else None)
+        self._sender = Sender(self._channel, self._encode, self.options["max_request_bytes"])
         self._limits = Limits(silent_after_ns=_silent_after_ns(self.options["silent_after_s"]))
         self._history: History | None = None
         self._state = State(self._limits)
@@ -63,7 +64,7 @@ class OtlpTracesExporter(EventExporter):
         self._find_place(events[0])
         # On a copy: if it cannot be sent, the same events come again, to the state as it was.
         fold = Fold(self._state.copy(), self._history.run_at if self._history else no_run)
-        refused = self._send(fold.take(events))
+        refused = self._sender.send(fold.take(events))
         self._state = fold.state
         self._through = self._history.cursor(events[-1]) if self._history else None
         self._tell(refused)
@@ -87,18 +88,14 @@ class OtlpTracesExporter(EventExporter):
         if cursor is not None and (self._through is None or cursor <= self._through):
             self._state = self._history.state_before(cursor, self._limits)
 
-    def _send(self, spans: Sequence[Span]) -> Refused:
+    def _encode(self, spans: Sequence[Span]) -> ExportTraceServiceRequest:
         now_s = time.monotonic()
-
-        def encode(part: Sequence[Span]) -> ExportTraceServiceRequest:
-            return encode_spans(part, lambda producer: self._resources.of(producer, now_s))
-
-        return send_spans(self._channel, spans, encode, self.options["max_request_bytes"])
+        return encode_spans(spans, lambda producer: self._resources.of(producer, now_s))
 
     def _send_open(self) -> None:
         spans = Fold(self._state.copy()).close_all()
         try:
-            self._send(spans)
+            self._sender.send(spans)
         except ExportError as error:
             _logger.warning("%s lost %d open spans: %s", self.name, len(spans), error)
 

@@ -280,12 +280,48 @@ def test_a_span_that_is_refused_costs_no_other(make: Make, log: Log, receiver: R
     receiver.refused_names.add("job eval")
     events = log.store(a_run())
     exporter = make()
+    exporter.export_events(log.store([Process(4).tell(-1, "checkpoint_saved", step=0)]))
+    receiver.requests.clear()
     with pytest.raises(ExportError, match="refused 1 spans") as caught:
         exporter.export_events(events)
     assert (caught.value.retryable, caught.value.rejected_count) == (False, 1)
-    assert list(receiver.named()) == ["training"]
+    # The one that it had taken came again, to see whether it takes anything.
+    assert [each.span.name for each in receiver.arrived] == ["checkpoint", "training"]
     exporter.export_events(log.store([Process(4).tell(9, "checkpoint_saved", step=1)]))
-    assert [each.span.name for each in receiver.arrived] == ["training", "checkpoint"]
+    assert [each.span.name for each in receiver.arrived][2:] == ["checkpoint"]
+
+
+@pytest.mark.parametrize("taken_before", [False, True])
+def test_a_receiver_that_refuses_everything_is_waited_for(
+    make: Make, log: Log, receiver: Receiver, taken_before: bool
+) -> None:
+    """Status 500 may mean a span or the receiver: nothing is given up while it takes nothing."""
+    exporter = make()
+    if taken_before:
+        exporter.export_events(log.store([Process(4).tell(-1, "checkpoint_saved", step=0)]))
+    events = log.store(a_run())
+    receiver.script.extend([500, 500, 500, 500])
+    for _ in range(2):
+        with pytest.raises(ExportError) as caught:
+            exporter.export_events(events)
+        assert caught.value.retryable
+    assert not receiver.script
+    receiver.requests.clear()
+    exporter.export_events(events)
+    assert set(receiver.named()) == {"job eval", "training"}
+
+
+def test_a_refused_span_is_found_among_many(make: Make, log: Log, receiver: Receiver) -> None:
+    """All others are there, though some of them more than once."""
+    receiver.refused_names.add("bad")
+    worker = Process(2)
+    kinds = [f"{'bad' if n in (5, 11) else f'good{n}'}_completed" for n in range(16)]
+    events = log.store([worker.tell(n, kind, id=str(n)) for n, kind in enumerate(kinds)])
+    with pytest.raises(ExportError, match="refused 2 spans") as caught:
+        make().export_events(events)
+    assert caught.value.rejected_count == 2
+    assert len({each.span.span_id for each in receiver.arrived}) == 14
+    assert len(receiver.arrived) == 14
 
 
 def test_a_partial_success_is_told(make: Make, log: Log, receiver: Receiver) -> None:

@@ -91,6 +91,26 @@ def test_a_killed_shipper_s_open_spans_are_closed_by_the_next(
         assert span.end_time_unix_nano == rows["process_lost"].time_unix_nano
 
 
+def test_a_replay_makes_the_same_trace(start: Start, receiver: Receiver, home: Path) -> None:
+    """`realm replay` sets the running shipper's exporter back; a span's bytes are the same."""
+    process = start()
+    wait_until(lambda: len(receiver.arrived) == 2)
+    wait_until(lambda: saved(home))
+    command = [sys.executable, "-m", "realm_telemetry", "--home", str(home), "replay"]
+    done = subprocess.run(
+        [*command, "--since", "1h", "--to", "otlp_traces"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    wait_until(lambda: len(receiver.arrived) == 4)
+    messages = [each.span.SerializeToString() for each in receiver.arrived]
+    assert messages[:2] == messages[2:]
+    process.kill()
+    wait_until(lambda: len(receiver.arrived) == 6)
+    job, training = sorted((each.span for each in receiver.arrived[4:]), key=lambda s: s.name)
+    assert job.parent_span_id == training.span_id
+    assert receiver.arrived[1].span.parent_span_id == job.span_id
+
+
 def saved(home: Path) -> bool:
     with LogReader(home / "vault" / "jobs.db") as reader:
         [status] = pipeline_status(home)

@@ -14,7 +14,7 @@ from realm_exporter_otlp.traces.state import Limits, State
 from realm_telemetry.catalog import is_routine
 from realm_telemetry.errors import ExportError, LogError
 from realm_telemetry.event import Event
-from realm_telemetry.log.filters import Filters
+from realm_telemetry.log.filters import MAX_LIMIT, Filters
 from realm_telemetry.log.producers import ProducerInfo
 from realm_telemetry.log.reader import LogReader
 from realm_telemetry.log.rows import LogRow
@@ -28,7 +28,7 @@ first start that is open: a thousand short evals must not hide the training that
 """
 
 _GROUPS: Final = {"training": "trainings", "job": "jobs"}
-_RUN_ROWS: Final = 200
+_RUN_ROWS: Final = MAX_LIMIT
 _ENDLESS_NS: Final = 2**62
 
 

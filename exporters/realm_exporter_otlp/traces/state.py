@@ -135,9 +135,12 @@ class State:
         self.open[span.key] = msgspec.structs.replace(span, events=events, dropped_events=dropped)
 
     def matching(self, key: Key) -> OpenSpan | None:
-        """Return the span that an end belongs to: its producer's, or another's if that has none."""
+        """Return the span that an end belongs to: its producer's, or another's if that has none.
+
+        Not another's where nothing but the name is the same.
+        """
         found = self.open.get(key)
-        if found is None and key.producer:
+        if found is None and key.producer and any(key.values):
             for other in self.open.values():
                 if other.key[:2] == key[:2]:
                     return other

@@ -195,6 +195,17 @@ def test_an_eval_may_be_ended_by_another_process_if_its_own_has_none() -> None:
     assert (span.producer, span.status) == (Process(1).id, "ok")
 
 
+def test_a_lifecycle_of_ones_own_without_an_id_is_not_ended_by_another_process() -> None:
+    """Many processes upload something; which upload ended only its own process knows."""
+    one, two = Process(1), Process(2)
+    spans = spans_of(
+        one.tell(0, "upload_started"),
+        two.tell(1, "upload_completed"),
+        one.tell(2, "upload_failed", error="E"),
+    )
+    assert [(span.producer, span.status) for span in spans] == [(two.id, "ok"), (one.id, "error")]
+
+
 def test_what_a_process_does_for_another_run_is_not_in_the_span_of_the_first() -> None:
     """A worker that serves several runs at once."""
     worker = Process(1)

@@ -60,13 +60,18 @@ def run_demo(home: Path) -> Iterator[Callable[..., list[Event]]]:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         with LogReader(home / "vault" / "jobs.db") as reader:
-            wait_until(lambda: all(each.pending == 0 for each in pipeline_status(home)))
+            wait_until(lambda: is_delivered(home), 90)
             return [row.event for row in reader.after(0, 10**6)]
 
     yield run
     for status in pipeline_status(home):
         if status.pid is not None:
             os.kill(status.pid, signal.SIGKILL)
+
+
+def is_delivered(home: Path) -> bool:
+    """Whether every event of the home is in the log and its spans at the receiver."""
+    return not any(each.pending or each.lag.get("otlp_traces") for each in pipeline_status(home))
 
 
 def toml(value: Any) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from realm_telemetry.config import Settings, load_settings
-from realm_telemetry.errors import ConfigError
+from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.event import format_time
 from realm_telemetry.history.aside import Aside
 from realm_telemetry.history.batches import Batch
@@ -23,8 +23,10 @@ from realm_telemetry.history.reading import Progress, no_progress, open_log
 from realm_telemetry.history.reports import MAX_EXAMPLES, BrokenLine, ImportReport, Outcome
 from realm_telemetry.history.sinks import IntoLog, Nowhere, Sink
 from realm_telemetry.history.tables import SHAPES, OlderTable, OtherLog, tables_of
+from realm_telemetry.log import LogReader
 
 _SQLITE: Final = b"SQLite format 3\0"
+_JSONL: Final = "jsonl"
 
 
 class Input(Protocol):
@@ -70,7 +72,7 @@ def import_files(
     zone: of times that name none, in JSON lines and the older RealmService's events; this
         machine's if None. Those of an older battle log are UTC.
     dry_run: read, tell and write nothing. started: called before each file.
-    Raises UnknownFormatError, LogError, OSError; what was taken before stays.
+    Raises UnknownFormatError, OwnLinesError, LogError, OSError; what was taken before stays.
     """
     settings = load_settings({"home": home})
     return [
@@ -96,6 +98,7 @@ def import_file(
     if not path.is_file():
         fix = "An import reads it twice: save it to a file first."
         raise UnknownFormatError(str(path), "is not a file but a pipe or a device", fix)
+    _refuse_own_lines(path, settings)
     if settings.log_path.exists() and not dry_run:
         open_log(settings, progress).close()
     for make, times, named in _inputs(path, zone):
@@ -125,6 +128,32 @@ def _import_input(
 def is_own_log(path: Path, log_path: Path) -> bool:
     """Whether a file is the home's log: an older one is extended in place by the first writer."""
     return path.exists() and log_path.exists() and path.samefile(log_path)
+
+
+class OwnLinesError(ConfigError):
+    """A file is what the exporter jsonl of this home writes: its events are in the log."""
+
+
+def _refuse_own_lines(path: Path, settings: Settings) -> None:
+    """Older lines have no ids, so what our exporter wrote would come back as further events."""
+    given = settings.options.get(_JSONL, {}).get("path")
+    own = Path(given).expanduser() if given else settings.home / "status" / "events.jsonl"
+    if own.exists() and path.samefile(own) and _is_writing(settings):
+        raise OwnLinesError(
+            str(path),
+            "is where this home's exporter jsonl writes what the log has already",
+            "Save the lines from before it began to a file of their own, and import that.",
+        )
+
+
+def _is_writing(settings: Settings) -> bool:
+    if _JSONL in settings.exporters:
+        return True
+    try:
+        with LogReader(settings.log_path) as reader:
+            return _JSONL in reader.known_exporters()
+    except LogError:  # none yet, or not brought up to date; then it has had no exporter either
+        return False
 
 
 def _inputs(path: Path, zone: tzinfo | None) -> list[tuple[Maker, Times, str]]:

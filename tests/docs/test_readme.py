@@ -92,8 +92,9 @@ def test_the_realm_commands_run(served: Path) -> None:
     assert len(commands) >= 2
     for command in commands:
         answer = subprocess.run(
-            command, shell=True, env=environment(served), capture_output=True, text=True, timeout=60
-        )
+            command, shell=True, env=environment(served), cwd=served,
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
         assert answer.returncode == 0, (command, answer.stdout, answer.stderr)
 
 

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realm_telemetry.errors import LogError
+from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.history.exporting import export_events
 from realm_telemetry.history.identity import ChangedFileError
 from realm_telemetry.history.importing import UnknownFormatError, import_files
@@ -295,6 +295,25 @@ def test_a_file_that_is_this_homes_log_needs_no_import(home: Home) -> None:
     assert "is this home's log. It was extended in place" in result.stdout
     assert result.returncode == 0
     assert home.log.read_bytes() == before
+
+
+def test_a_file_that_our_exporter_writes_is_not_taken_for_an_older_one(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the way back its lines are events of the log, and would be there twice."""
+    (home.path / "status").mkdir(parents=True)
+    path = write_lines(home.path / "status" / "events.jsonl", older_line(1))
+    assert take(path).taken == 1
+    monkeypatch.setenv("REALM_EXPORTERS", "battle_log,jsonl")
+    with pytest.raises(ConfigError, match="exporter jsonl writes"):
+        take(path)
+    monkeypatch.delenv("REALM_EXPORTERS")
+    with LogWriter(home.log) as writer:
+        writer.save_cursor("p1", "jsonl", 1)
+    told = home.run("import", str(path))
+    assert told.returncode == 2
+    assert "Save the lines from before" in told.stderr
+    assert take(write_lines(tmp_path / "before.jsonl", older_line(2))).taken == 1
 
 
 def test_a_copy_of_what_was_extended_in_place_adds_nothing(home: Home, tmp_path: Path) -> None:

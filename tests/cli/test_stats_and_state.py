@@ -1,7 +1,10 @@
 """`realm stats` and `realm state`: what the log adds up to."""
 
 import json
+import re
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from click.testing import Result
@@ -10,6 +13,9 @@ from hypothesis import strategies as st
 
 from realm_telemetry.cli.state import outline
 from realm_telemetry.cli.terminal import bar
+
+MANUAL = Path(__file__).parents[2] / "docs" / "cli.md"
+LOOSE = "datetime('now', '-7 days')"
 
 Invoke = Callable[..., Result]
 
@@ -27,6 +33,17 @@ def test_counts_may_be_by_anything_and_for_a_program(filled: Path, invoke: Invok
     rows = json.loads(invoke("stats", "--by", "severity,kind", "--json").stdout)
     assert {"severity": "error", "kind": "job_failed", "count": 1} in rows
     assert sum(row["count"] for row in rows) == 30
+
+
+def test_the_numbers_are_those_of_the_documented_sql(filled: Path, invoke: Invoke) -> None:
+    (query,) = re.findall(r"```sql\n(.*?)```", MANUAL.read_text(), re.DOTALL)
+    with closing(sqlite3.connect(filled / "vault" / "jobs.db")) as connection:
+        rows = connection.execute(query).fetchall()
+        loose = connection.execute(re.sub(r"strftime\(.*?\)", LOOSE, query)).fetchall()
+    counted = json.loads(invoke("stats", "--by", "channel,day", "--json").stdout)
+    assert {(row["channel"], row["count"], row["day"]) for row in counted} == set(rows)
+    assert loose == rows
+    assert LOOSE in MANUAL.read_text()
 
 
 def test_hours_are_shown_as_hours(filled: Path, invoke: Invoke) -> None:

@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +97,10 @@ def home(tmp_path: Path) -> Home:
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Home:
     return Home(tmp_path / "elsewhere")
+
+
+def wait_until(done: Callable[[], Any], timeout_s: float = 10.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

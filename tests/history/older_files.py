@@ -1,10 +1,14 @@
-"""Files as the older systems wrote them."""
+"""Files as the older systems wrote them, and the report of taking one."""
 
 import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
+
+from realm_telemetry.history.importing import import_files
+from realm_telemetry.history.reports import ImportReport
 
 OLDER_LOG = """
 CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT);
@@ -50,3 +54,11 @@ def add_row(path: Path, timestamp: str, **changes: Any) -> None:
     fields |= {"hero_id": "dio", "message": "Job", "details_json": '{"job_id": "j1"}'} | changes
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(_INSERT, (timestamp, *fields.values()))
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+def take(path: Path, **options: Any) -> ImportReport:
+    (report,) = import_files([path], **options)
+    return report

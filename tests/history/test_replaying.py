@@ -3,9 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,78 +11,26 @@ import pytest
 from msgspec.structs import replace
 
 import realm_telemetry
-from realm_telemetry import appenders, telemetry
 from realm_telemetry.client import (
     RealmClient,
-    ServiceError,
     ServiceUnreachableError,
     SnapshotMessage,
 )
-from realm_telemetry.config import load_settings
-from realm_telemetry.errors import ConfigError
-from realm_telemetry.event import LATE_AFTER_NS, format_time
-from realm_telemetry.history.formats import Exported
-from realm_telemetry.history.pace import LONGEST_SILENCE_S, paced
-from realm_telemetry.history.reading import Step
-from realm_telemetry.history.replaying import patiently, replay_events, set_back_exporter
+from realm_telemetry.event import format_time
+from realm_telemetry.history.replaying import replay_events
 from realm_telemetry.log import LogReader, LogWriter
 from realm_telemetry.service import RealmServer
 from realm_telemetry.state import RealmState, rebuild
 from realm_telemetry.testing.running_service import running_service
 from realm_telemetry.wire import encode_batch
 
-from .conftest import PRODUCER, RESOURCE, SECOND, Home, make_event
+from .conftest import PRODUCER, RESOURCE, SECOND, Home, make_event, wait_until
+from .runs import a_run, original
 
 
 def serving(home: Home, **settings: Any) -> AbstractContextManager[RealmServer]:
     """A real service of a home."""
     return running_service(home.path, **settings)
-
-
-def wait_until(done: Callable[[], Any], timeout_s: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def a_run(count: int, ago_s: int = 86_400) -> list[Any]:
-    """Events of a day ago that were live then: a training, checkpoints, workers, a late one."""
-    start = time.time_ns() - ago_s * SECOND
-    kinds = ("training_step", "checkpoint_saved", "worker_heartbeat", "job_started", "job_failed")
-    events = []
-    for number in range(1, count + 1):
-        kind = kinds[number % len(kinds)] if number % 10 else "section_updated"
-        moment = start + number * SECOND // 10
-        details = {"step": number, "loss": 1 / number, "worker_id": f"w{number % 3}"}
-        details |= {"job_id": f"j{number}", "path": f"ckpt/{number}"}
-        details |= {"section": "queue", "data": {"depth": number}, "record_history": True}
-        channel, severity = realm_telemetry.KIND_METADATA.get(kind, ("jobs", "info"))
-        arrival = moment + (2 * LATE_AFTER_NS if number % 50 == 0 else 5_000_000)
-        events.append(
-            make_event(
-                number,
-                kind=kind,
-                channel=channel,
-                severity=severity,
-                details=details,
-                time_unix_nano=moment,
-                run_id="r7",
-                observed_unix_nano=arrival,
-            )
-        )
-    return events
-
-
-def original(home: Home, events: list[Any]) -> None:
-    """A log in which these events arrived when they say."""
-    home.register()
-    home.store(events)
-    with LogWriter(home.log) as writer, writer.transaction() as connection:
-        connection.executemany(
-            "UPDATE battle_log SET observed_unix_nano = ? WHERE event_id IS NOT NULL AND id = ?",
-            [(event.observed_unix_nano, place) for place, event in enumerate(events, 1)],
-        )
 
 
 SPAN = f"since={format_time(time.time_ns() - 2 * 86_400 * SECOND)}&until=2100-01-01"
@@ -281,132 +227,6 @@ def test_without_a_service_the_command_says_what_to_do(home: Home) -> None:
     assert "realm serve" in told.stderr
     with pytest.raises(ServiceUnreachableError):
         replay_events(to="http://127.0.0.1:9")
-
-
-class Time:
-    """A clock that only sleeping moves."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-        self.slept: list[float] = []
-
-    def clock(self) -> float:
-        return self.now_s
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(round(seconds, 6))
-        self.now_s += seconds
-
-
-def steps_at(*seconds: float) -> list[Step]:
-    rows = [
-        Exported(make_event(n, time_unix_nano=round(at * SECOND)), n, {})
-        for n, at in enumerate(seconds, 1)
-    ]
-    return [Step(rows[:2], 0.5), Step(rows[2:], 1.0)]
-
-
-def test_a_speed_keeps_the_time_between_events() -> None:
-    time_of = Time()
-    told = list(paced(steps_at(0, 1, 3, 3.001, 2), 10.0, sleep=time_of.sleep, clock=time_of.clock))
-    assert time_of.slept == [0.1, 0.2]
-    assert [[row.cursor for row in step.rows] for step in told] == [[1], [2], [3, 4, 5]]
-
-
-def test_a_silence_is_cut_and_no_speed_waits_for_nothing() -> None:
-    time_of = Time()
-    list(paced(steps_at(0, 90_000), 1.0, sleep=time_of.sleep, clock=time_of.clock))
-    assert time_of.slept == [LONGEST_SILENCE_S]
-    list(paced(steps_at(0, 90_000), None, sleep=time_of.sleep, clock=time_of.clock))
-    assert time_of.slept == [LONGEST_SILENCE_S]
-
-
-def test_a_busy_service_is_asked_again() -> None:
-    waited: list[float] = []
-    answers: list[Any] = [
-        ServiceError(429, "ingest_full", "", "", 3.0),
-        ServiceError(503, "not_ready", "", ""),
-        {"accepted": 1},
-    ]
-
-    def ask() -> dict[str, Any]:
-        answer = answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return dict(answer)
-
-    assert patiently(ask, waited.append) == {"accepted": 1}
-    assert waited == [3.0, 1.0]
-    answers[:] = [ServiceError(400, "malformed", "", "")]
-    with pytest.raises(ServiceError):
-        patiently(ask, waited.append)
-
-
-def settings_of(home: Home) -> Any:
-    return load_settings({"home": home.path})
-
-
-def test_an_exporter_is_set_back_and_never_forward(home: Home) -> None:
-    home.store([make_event(number) for number in range(1, 101)])
-    with LogWriter(home.log) as writer:
-        writer.save_cursor("p1", "jsonl", 100)
-        writer.save_cursor("p2", "jsonl", 20)
-    moved = set_back_exporter(settings_of(home), "jsonl", make_event(51).time_unix_nano)
-    assert [(each.pipeline, each.stood, each.stands) for each in moved] == [
-        ("p1", 100, 50),
-        ("p2", 20, 20),
-    ]
-    with LogReader(home.log) as reader:
-        assert reader.cursors("p1") == {"jsonl": 50}
-        assert reader.cursors("p2") == {"jsonl": 20}
-    with pytest.raises(ConfigError, match="There are jsonl"):
-        set_back_exporter(settings_of(home), "carrier_pigeon", 0)
-
-
-def test_the_command_takes_no_other_filter_for_an_exporter(home: Home) -> None:
-    home.store([make_event(1)])
-    with LogWriter(home.log) as writer:
-        writer.save_cursor("p1", "jsonl", 1)
-    wrong = home.run("replay", "--since", "7d", "--kind", "note", "--speed", "2", "--to", "jsonl")
-    assert wrong.returncode == 2
-    assert "--kind, --speed is for a service only" in wrong.stderr
-    assert home.run("replay", "--to", "jsonl").returncode == 2
-    assert "neither a number" in home.run("replay", "--speed", "fast").stderr
-    told = home.run("replay", "--since", "2025-11-29", "--to", "jsonl")
-    assert "jsonl, pipeline p1: back from cursor 1 to 0, 1 row to deliver again" in told.stdout
-
-
-def test_a_shipper_at_work_delivers_again_what_is_asked_for(home: Home, tmp_path: Path) -> None:
-    """A real producer with its shipper, and an exporter that writes a file."""
-    # Other tests of this process may have left events that nobody configured anything for.
-    realm_telemetry.shutdown()
-    appenders.set_current(appenders.Early(telemetry._on_first_event))
-    lines = tmp_path / "out.jsonl"
-    realm_telemetry.configure(
-        service_name="lab",
-        home=home.path,
-        exporters=("battle_log", "jsonl"),
-        options={"jsonl": {"path": str(lines), "format": "event"}},
-        shipper="thread",
-    )
-    try:
-        for step in range(5):
-            realm_telemetry.note(f"Note {step}")
-        assert realm_telemetry.flush(10.0)
-        assert count(lines) == 5
-        lines.unlink()
-        (moved,) = set_back_exporter(settings_of(home), "jsonl", time.time_ns() - 3600 * SECOND)
-        assert moved.stands == 0
-        wait_until(lambda: count(lines) == 5)
-        realm_telemetry.note("One more")
-        assert realm_telemetry.flush(10.0)
-        assert count(lines) == 6
-    finally:
-        realm_telemetry.shutdown()
-
-
-def count(path: Path) -> int:
-    return len(path.read_text().splitlines()) if path.exists() else 0
 
 
 def test_importing_the_package_brings_no_reading_side() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import ssl
 import threading
 import time
@@ -11,10 +12,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import click.testing
 import pytest
 from realm_exporter_webhook import WebhookExporter
 
 from realm_telemetry.catalog import render, resolve
+from realm_telemetry.cli.group import realm
 from realm_telemetry.event import Event
 from realm_telemetry.plugins import ExporterContext
 
@@ -158,6 +161,7 @@ def options(url: str, *rules: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 Maker = Callable[..., WebhookExporter]
+Invoke = Callable[..., click.testing.Result]
 
 
 @pytest.fixture
@@ -173,3 +177,22 @@ def make(tmp_path: Path) -> Iterator[Maker]:
     yield build
     for each in made:
         each.shutdown()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in list(os.environ):
+        if name.startswith(("REALM_", "OTEL_")) or name in ("NO_COLOR", "FORCE_COLOR"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("REALM_HOME", str(tmp_path))
+    monkeypatch.setenv("REALM_EXPORTERS", "battle_log")
+    monkeypatch.setenv("REALM_SERVICE_URL", "http://127.0.0.1:9")
+    return tmp_path
+
+
+@pytest.fixture
+def invoke() -> Invoke:
+    def run(*arguments: str) -> click.testing.Result:
+        return click.testing.CliRunner().invoke(realm, ["webhooks", *arguments])
+
+    return run

@@ -1,0 +1,120 @@
+"""What rules would have done over history."""
+
+import json
+import re
+import time
+from pathlib import Path
+
+from realm_exporter_webhook.backtest import LAST, PARTS, picture
+
+from realm_telemetry.log import LogWriter, ProducerInfo
+
+from .conftest import Invoke, Maker, Receiver, event, options
+from .settings_file import RULES, write_settings
+
+S = 1_000_000_000
+
+
+def fill(home: Path) -> None:
+    """Ten failures of the last ten hours, 30 minutes after the full hour before, and an import."""
+    now_ns = time.time_ns()
+    clock = [now_ns]
+    with LogWriter(home / "vault" / "jobs.db", clock_ns=lambda: clock[0]) as log:
+        for number in range(1, 11):
+            clock[0] = now_ns - (11 - number) * 3600 * S
+            log.append([event(2 * number, now_ns=clock[0]), event(2 * number + 1, "note")])
+            log.append([event(100 + number, now_ns=clock[0] + 60 * S)])
+        log.append([event(200, age_s=3 * 3600)])
+        log.register_producer(ProducerInfo("e1" * 8, "import"))
+        log.append([event(1, producer="e1" * 8), event(2, producer="e1" * 8)])
+
+
+def test_a_backtest_says_how_often_and_when_and_sends_nothing(
+    home: Path, invoke: Invoke, receiver: Receiver
+) -> None:
+    write_settings(home, receiver.url(), RULES.replace("1h", "30m"))
+    fill(home)
+    (found,) = json.loads(invoke("backtest", "--since", "1d", "--json").output)
+    assert (found["events"], found["held_back"]) == (21, 10)
+    live = [each for each in found["last"] if not each["late"]]
+    assert [each["held_back"] for each in live] == [0] + [1] * 9
+    assert [each["events"] for each in found["last"] if each["late"]] == [1]
+    assert (found["messages"], found["digests"], found["targets"]) == (11, 1, 1)
+    assert sum(part["messages"] for part in found["when"]) == 11
+    result = invoke("backtest", "--since", "1d", "--rule", "failures")
+    assert re.search(r"failures +21 +11 +10 +1 +·+[▁-█·]+", result.output), result.output
+    assert ", late" in result.output
+    assert receiver.received == []
+    assert not (home / "data" / "webhooks.db").exists()
+
+
+def test_a_backtest_fires_as_the_rule_would_have_live(
+    home: Path, invoke: Invoke, make: Maker, receiver: Receiver
+) -> None:
+    rule = {"name": "failures", "threshold": 2, "window": "5m", "cooldown": "2h"}
+    lines = "\n".join(
+        ["", "[[options.webhook.rules]]", 'to = "lab"']
+        + [f"{k} = {json.dumps(v)}" for k, v in rule.items()]
+    )
+    write_settings(home, receiver.url(), lines)
+    fill(home)
+    (found,) = json.loads(invoke("backtest", "--since", "1d", "--json").output)
+    exporter = make(options(receiver.url(), rule), clock=Replayed())
+    from realm_telemetry.log import LogReader
+
+    with LogReader(home / "vault" / "jobs.db") as reader:
+        for row in reader.after(0):
+            if row.event.producer != "e1" * 8:
+                Replayed.now_ns = row.event.observed_unix_nano or 0
+                exporter.export_events([row.event])
+    exporter.shutdown()
+    fired = [each.json for each in receiver.received]
+    assert [each["count"] for each in fired] == [each["events"] for each in found["last"]]
+    assert [each["late"] for each in fired] == [each["late"] for each in found["last"]]
+    assert 2 <= len(fired) <= 7
+
+
+class Replayed:
+    """A clock that shows when each event arrived."""
+
+    now_ns = 0
+
+    def time_ns(self) -> int:
+        return self.now_ns
+
+    def time(self) -> float:
+        return self.now_ns / 1e9
+
+
+def test_a_picture_has_a_bar_for_each_part_of_the_time() -> None:
+    assert picture([3, 1, 0, 0, 0, 1, 1, 0], 4) == "█·▂▂"
+    assert picture([0] * 8, 4) == "····"
+
+
+def test_a_backtest_counts_every_message_and_tells_the_last_ones(
+    home: Path, invoke: Invoke, receiver: Receiver
+) -> None:
+    """At the number that is told one by one, and one above it."""
+    write_settings(home, receiver.url(), '\n[[options.webhook.rules]]\nname = "all"\nto = "lab"\n')
+    with LogWriter(home / "vault" / "jobs.db") as log:
+        log.register_producer(ProducerInfo("d0" * 8))
+        log.append([event(number) for number in range(1, LAST + 1)])
+        (found,) = json.loads(invoke("backtest", "--since", "1h", "--json").output)
+        assert (found["messages"], len(found["last"])) == (LAST, LAST)
+        log.append([event(LAST + 1)])
+    (found,) = json.loads(invoke("backtest", "--since", "1h", "--json").output)
+    assert (found["messages"], len(found["last"])) == (LAST + 1, LAST)
+    assert len(found["when"]) <= PARTS
+    assert sum(part["messages"] for part in found["when"]) == LAST + 1
+
+
+def test_a_backtest_passes_over_what_was_replayed_into_this_log(
+    home: Path, invoke: Invoke, receiver: Receiver
+) -> None:
+    write_settings(home, receiver.url(), RULES)
+    with LogWriter(home / "vault" / "jobs.db") as log:
+        log.register_producer(ProducerInfo("d0" * 8))
+        log.append([event(1)])
+        log.append([event(2)], keep_arrival=True)
+    (found,) = json.loads(invoke("backtest", "--since", "1h", "--json").output)
+    assert found["events"] == 1

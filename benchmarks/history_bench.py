@@ -12,7 +12,7 @@ import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from benchmarks.measure import Figure, at_most
+from benchmarks.measure import Figure, at_most, show
 
 IMPORT_TARGET_S = 60.0
 MEMORY_TARGET_MIB = 100.0
@@ -73,8 +73,7 @@ def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lines", type=int, default=1_000_000)
-    for figure in figures(parser.parse_args().lines):
-        print(f"{figure.what:40}{figure.measured:>12}  {figure.target:>12}  {figure.note}")
+    show("history", figures(parser.parse_args().lines))
 
 
 if __name__ == "__main__":

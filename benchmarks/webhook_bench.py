@@ -17,7 +17,7 @@ from realm_exporter_webhook import WebhookExporter
 
 from benchmarks.history_bench import measure
 from benchmarks.log_bench import fill, make_events
-from benchmarks.measure import Figure, at_least, at_most
+from benchmarks.measure import Figure, at_least, at_most, show
 from realm_telemetry.event import Event
 from realm_telemetry.plugins import ExporterContext
 
@@ -120,8 +120,7 @@ def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    for figure in figures(parser.parse_args().rows):
-        print(f"{figure.what:60}{figure.measured:>12}  {figure.target:>12}  {figure.note}")
+    show("webhooks", figures(parser.parse_args().rows))
 
 
 if __name__ == "__main__":

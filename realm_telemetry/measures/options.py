@@ -118,7 +118,7 @@ def _attributes(kind: InstrumentKind, details: Sequence[str]) -> tuple[Attribute
 
 
 def _check_names(added: Sequence[Instrument]) -> None:
-    taken = {prometheus_name(each) for each in INSTRUMENTS}
+    taken = {name for each in INSTRUMENTS for name in (each.name, prometheus_name(each))}
     for each in added:
         name = prometheus_name(each)
         if not _NAME.fullmatch(each.name):
@@ -127,11 +127,11 @@ def _check_names(added: Sequence[Instrument]) -> None:
                 "is no name of a metric",
                 "Letters, digits, _ and dots.",
             )
-        if name in taken or name.startswith(RESERVED):
+        if {name, each.name} & taken or name.startswith(RESERVED):
             raise ConfigError(
                 f"{SETTING}: {each.name!r}", f"there is a metric {name} already", "Set `name`."
             )
-        taken.add(name)
+        taken |= {name, each.name}
         labels = [label_name(attribute.name) for attribute in each.attributes]
         if len(set(labels)) < len(labels):
             raise ConfigError(

@@ -23,6 +23,10 @@ CREATE TABLE IF NOT EXISTS realm_measures (
 """
 _SAVE: Final = "INSERT OR REPLACE INTO realm_measures VALUES (?, ?, ?, ?, ?)"
 _LOAD: Final = "SELECT measures FROM realm_measures WHERE reader = ? AND log_id = ?"
+# Each version and each setting is a pipeline of its own, of which most never come back.
+_FORGET: Final = "DELETE FROM realm_measures WHERE saved_unix_nano < ?"
+FORGET_AFTER_NS: Final = 30 * 86_400 * 1_000_000_000
+
 _BUSY_TIMEOUT_S: Final = 5.0
 
 
@@ -48,14 +52,28 @@ class MeasureStore:
     def save(self, measures: Measures, log_id: str) -> None:
         """Write all in one transaction; counts and cursor cannot come apart.
 
-        Raises sqlite3.Error if the file cannot be written; what was there stays.
+        What other readers have not saved for 30 days is forgotten.
+
+        A file that is no database is replaced. Raises sqlite3.Error, OSError if it cannot be
+        written; what was there stays.
         """
         make_private_directory(self.path.parent)
-        self.path.touch(0o600)  # SQLite would make it readable to everybody
         row = (self._reader, log_id, measures.cursor, time.time_ns(), measures.dump())
+        try:
+            self._write(row)
+        except sqlite3.OperationalError:  # locked, or the disk is full
+            raise
+        except sqlite3.DatabaseError:
+            # Broken: what was in it is in here, or is counted anew.
+            self.path.unlink()
+            self._write(row)
+
+    def _write(self, row: tuple[str, str, int, int, bytes]) -> None:
+        self.path.touch(0o600)  # SQLite would make it readable to everybody
         with closing(self._connect()) as connection, connection:
             connection.execute(_SCHEMA)
             connection.execute(_SAVE, row)
+            connection.execute(_FORGET, (row[3] - FORGET_AFTER_NS,))
 
     def load(self, log_id: str) -> Measures | None:
         """Return what was saved; None if that is of another log or of other instruments."""

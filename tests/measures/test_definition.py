@@ -126,6 +126,7 @@ GAUGE = {"kind": "training_step", "detail": "norm"}
         ({"histograms": [GAUGE | {"bounds": [1, 1]}]}, "bounds"),
         ({"gauges": [GAUGE | {"name": "realm.training.loss"}]}, "already"),
         ({"gauges": [GAUGE, GAUGE]}, "already"),
+        ({"gauges": [GAUGE | {"name": "a", "unit": unit} for unit in "sW"]}, "already"),
         ({"gauges": [GAUGE | {"name": "realm.log.bytes"}]}, "already"),
         ({"gauges": [GAUGE | {"name": "9 lives"}]}, "no name"),
         ({"gauges": [GAUGE | {"attributes": ["a.b", "a_b"]}]}, "two attributes"),

@@ -104,7 +104,7 @@ def metrics(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     store(home, samples())
     with Running(home) as server, httpx.Client(base_url=server.url) as client:
         deadline = time.monotonic() + 20
-        while "realm_measures_ready 1" not in (text := client.get("/metrics").text):
+        while "\nrealm_measures_ready 1\n" not in (text := client.get("/metrics").text):
             assert time.monotonic() < deadline
             time.sleep(0.02)
     found: dict[str, set[str]] = {}

@@ -7,10 +7,17 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+import yaml
+from realm_exporter_otlp import OtlpExporter
+from realm_exporter_otlp.metrics import OtlpMetricsExporter
+from realm_exporter_otlp.transport import TRANSPORT_DEFAULTS
 
+from realm_telemetry.config import load_settings
 from realm_telemetry.measures import INSTRUMENTS
 from realm_telemetry.measures.naming import prometheus_name
 from realm_telemetry.measures.options import RESERVED
+from realm_telemetry.plugins import installed_exporters, read_options
+from realm_telemetry.service import ServiceSettings
 
 from .conftest import STACK, Running, read
 
@@ -175,8 +182,6 @@ def test_prometheus_takes_otlp_under_the_names_of_the_table() -> None:
 
 def test_exporters_in_the_pages_exist() -> None:
     """Otherwise the first command that somebody tries fails."""
-    from realm_telemetry.plugins import installed_exporters
-
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         lists = re.findall(r"REALM_EXPORTERS=([\w,]+)", text)
@@ -186,3 +191,47 @@ def test_exporters_in_the_pages_exist() -> None:
         for names in lists:
             # Made elsewhere; once it is there, nothing is left out here.
             assert set(names.split(",")) - {"otlp_traces"} <= installed_exporters()
+
+
+def fenced(page: Path, language: str) -> list[str]:
+    text = page.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.parent.name)
+def test_settings_in_the_pages_are_settings(page: Path, tmp_path: Path) -> None:
+    """TOML that is read as realm.toml is, with options that the exporters know."""
+    known = {
+        "otlp": OtlpExporter.defaults,
+        "otlp_metrics": OtlpMetricsExporter.defaults,
+        "otlp_traces": TRANSPORT_DEFAULTS,
+    }
+    assert fenced(page, "toml")
+    for number, text in enumerate(fenced(page, "toml")):
+        home = tmp_path / str(number)
+        home.mkdir()
+        (home / "realm.toml").write_text(text)
+        settings = load_settings(environ={"REALM_HOME": str(home)})
+        for name, options in settings.options.items():
+            read_options(f"options.{name}", options, known[name])
+        ServiceSettings.of(settings)
+
+
+def test_variables_in_the_pages_are_those_that_are_read() -> None:
+    """OpenTelemetry's, or realm's own."""
+    told = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    signals = "(LOGS_|TRACES_|METRICS_)?"
+    known = rf"OTEL_EXPORTER_OTLP_{signals}(ENDPOINT|HEADERS|PROTOCOL)|REALM_(EXPORTERS|TOKEN)"
+    for name in re.findall(r"export (\w+)=", told):
+        assert re.fullmatch(known, name), name
+
+
+def test_collector_and_prometheus_files_in_the_page_are_whole() -> None:
+    """Pipelines name what there is; a scrape has its targets."""
+    files = [yaml.safe_load(text) for text in fenced(PAGES[1], "yaml")]
+    (collector,) = (each for each in files if "service" in each)
+    for pipeline in collector["service"]["pipelines"].values():
+        assert set(pipeline["receivers"]) <= set(collector["receivers"])
+        assert set(pipeline["exporters"]) <= set(collector["exporters"])
+    (scrape,) = (each for each in files if "scrape_configs" in each)
+    assert scrape["scrape_configs"][0]["static_configs"][0]["targets"] == ["127.0.0.1:8866"]

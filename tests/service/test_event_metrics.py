@@ -2,10 +2,14 @@
 
 import json
 import shutil
+import socket
 import sqlite3
+import subprocess
+import sys
 import time
 from collections import Counter
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +30,7 @@ from realm_telemetry.service.upkeep import ServiceUpkeep
 
 from .conftest import PRODUCER, asking, free_ports, make_event, serving, wait_until
 
+READY = "\nrealm_measures_ready 1\n"  # the help text begins like it
 Labels = tuple[tuple[str, str], ...]
 
 
@@ -33,7 +38,7 @@ def scraped(client: httpx.Client) -> dict[str, Metric]:
     """All metrics by name, once the tail has read what is stored."""
     cursor = client.get("/api/battle_log?limit=1").headers["x-as-of"]
     wait_until(lambda: f"realm_log_cursor {cursor}\n" in client.get("/metrics").text)
-    wait_until(lambda: "realm_measures_ready 1" in client.get("/metrics").text)
+    wait_until(lambda: READY in client.get("/metrics").text)
     text = client.get("/metrics").text
     return {metric.name: metric for metric in text_string_to_metric_families(text)}
 
@@ -131,7 +136,7 @@ def test_numbers_equal_sql_after_redelivery_and_restart(tmp_path: Path) -> None:
         check_against_sql(tmp_path, client)
 
 
-def test_a_service_that_died_reads_again_what_it_had_not_saved(tmp_path: Path) -> None:
+def test_a_service_whose_save_was_lost_reads_again_what_it_lacks(tmp_path: Path) -> None:
     """Whatever is on disk, an older state or nothing, the log makes up for it."""
     saved, older = tmp_path / "data" / "realm_measures.db", tmp_path / "older.db"
     with serving(free_ports(tmp_path)) as server, asking(server) as client:
@@ -149,6 +154,47 @@ def test_a_service_that_died_reads_again_what_it_had_not_saved(tmp_path: Path) -
         check_against_sql(tmp_path, client)
 
 
+def test_a_service_that_is_killed_goes_on_from_what_it_last_saved(tmp_path: Path) -> None:
+    """A real process, and a real signal between two saves."""
+    (tmp_path / "realm.toml").write_text("[service]\nsnapshot_interval_s = 0.1\n")
+    saved = tmp_path / "data" / "realm_measures.db"
+    with process(tmp_path) as (killed, client):
+        post(client, shapes(1))
+        wait_until(saved.exists)
+        post(client, shapes(21))
+        killed.kill()
+        killed.wait()
+    with process(tmp_path) as (_, client):
+        check_against_sql(tmp_path, client)
+        assert post(client, shapes(41))["accepted"] == 20
+        check_against_sql(tmp_path, client)
+
+
+@contextmanager
+def process(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]]:
+    """`realm serve` as a process, and a client of it."""
+    with socket.create_server(("127.0.0.1", 0)) as place:
+        port = place.getsockname()[1]
+    command = [sys.executable, "-m", "realm_telemetry", "--home", str(home), "serve"]
+    command += ["--port", str(port), "--battle-log-port", "0", "--ui-port", "0"]
+    with (home / "output.txt").open("ab") as output:
+        running = subprocess.Popen(command, stdout=output, stderr=output)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+            wait_until(lambda: answers(client), 30)
+            yield running, client
+    finally:
+        running.terminate()
+        running.wait(20)
+
+
+def answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/ready").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
 def test_counters_do_not_fall_when_retention_takes_rows_away(tmp_path: Path) -> None:
     """What happened stays, in the log's totals and in the saved histograms."""
     with serving(free_ports(tmp_path)) as server, asking(server) as client:
@@ -158,7 +204,7 @@ def test_counters_do_not_fall_when_retention_takes_rows_away(tmp_path: Path) -> 
         connection.execute("DELETE FROM battle_log")
         connection.commit()
     with serving(free_ports(tmp_path)) as server, asking(server) as client:
-        wait_until(lambda: "realm_measures_ready 1" in client.get("/metrics").text)
+        wait_until(lambda: READY in client.get("/metrics").text)
         text = client.get("/metrics").text
     after = {metric.name: metric for metric in text_string_to_metric_families(text)}
     assert values(after["realm_events"], "_total") == values(before["realm_events"], "_total")

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
+_WHOLE_BELOW: Final = 2**63
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -72,4 +73,5 @@ def _number(value: float) -> str:
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
     # Whole, or as many digits as it takes: a rounded counter of ten thousand million stands still.
-    return str(int(value)) if value == int(value) else repr(float(value))
+    whole = abs(value) < _WHOLE_BELOW and value == int(value)
+    return str(int(value)) if whole else repr(float(value))

@@ -17,6 +17,7 @@ from realm_exporter_otlp.metrics import DEFAULT_INTERVAL_S, OtlpMetricsExporter
 
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.measures import INSTRUMENTS
+from realm_telemetry.pipeline.manifest import exporter_environment
 from realm_telemetry.plugins import load_exporter
 from realm_telemetry.testing import check_exporter
 
@@ -218,6 +219,12 @@ def test_the_interval_is_the_option_then_the_variable(
     exporter = lab.exporter(options=options, environment=environment)
     assert exporter.interval_s == interval_s
     exporter.shutdown()
+
+
+def test_the_shipper_gets_the_producers_interval() -> None:
+    """It starts with an environment of its own."""
+    seen = exporter_environment({"OTEL_METRIC_EXPORT_INTERVAL": "1000", "OTEL_SDK_DISABLED": "x"})
+    assert seen == {"OTEL_METRIC_EXPORT_INTERVAL": "1000"}
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ from realm_telemetry.otlp.parts import (
     ScopeSaid,
     too_deep,
 )
-from realm_telemetry.otlp.records import record_of, resource_said, scope_said, span_event
+from realm_telemetry.otlp.records import record_of, resource_said, scope_said, span_event, span_item
 
 T = TypeVar("T")
 
@@ -108,8 +108,8 @@ def log_record(raw: msgspec.Raw) -> Item:
 def span(raw: msgspec.Raw) -> Item:
     """Read the events of a Span, which itself is refused."""
     one = _decode(SPAN, raw)
-    records = [_event(one, event) for event in one.events or ()]
-    return Item(records, 1, len(memoryview(raw)))
+    records = (_event(one, event) for event in one.events or ())
+    return span_item(records, len(memoryview(raw)))
 
 
 def _event(whole: Span, event: SpanEvent) -> PlainRecord:

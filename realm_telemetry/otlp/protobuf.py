@@ -28,7 +28,7 @@ from realm_telemetry.otlp.parts import (
     ResourceSaid,
     too_deep,
 )
-from realm_telemetry.otlp.records import record_of, resource_said, scope_said, span_event
+from realm_telemetry.otlp.records import record_of, resource_said, scope_said, span_event, span_item
 
 M = TypeVar("M", bound=Message)
 
@@ -114,7 +114,7 @@ def span(data: bytes) -> Item:
     if _is_bomb(data, fields.SPAN):
         return Item([], 1, len(data))
     one = _parse(Span, data)
-    records = [
+    records = (
         span_event(
             record_of(
                 event.time_unix_nano,
@@ -129,8 +129,8 @@ def span(data: bytes) -> Item:
             one.name,
         )
         for event in one.events
-    ]
-    return Item(records, 1, len(data))
+    )
+    return span_item(records, len(data))
 
 
 _POINTS: Final = frozenset({5, 7, 9, 10, 11})
@@ -139,12 +139,13 @@ _POINTS: Final = frozenset({5, 7, 9, 10, 11})
 
 def metric(data: bytes) -> Item:
     """Count the data points of a Metric, which are refused."""
-    points = sum(
-        inner == 1
-        for number, start, end in submessages(data, 0, len(data))
-        if number in _POINTS
-        for inner, _, _ in submessages(data, start, end)
-    )
+    points = 0
+    for number, start, end in submessages(data, 0, len(data)):
+        if number in _POINTS:
+            for inner, _, _ in submessages(data, start, end):
+                points += inner == 1
+                if points > MAX_VALUES:
+                    raise PayloadTooLargeError(f"a Metric has over {MAX_VALUES:,} data points")
     return Item([], points, len(data))
 
 

@@ -54,8 +54,9 @@ def read_request(
     now_ns: the time of records that bring none.
     Raises InvalidEventError for what is no such request, PayloadTooLargeError.
     """
-    reader = _Reader(now_ns)
-    for group in signal.groups(data, Entries(max_entries), as_json=as_json):
+    entries = Entries(max_entries)
+    reader = _Reader(entries, now_ns)
+    for group in signal.groups(data, entries, as_json=as_json):
         reader.read(group)
     return reader.reading
 
@@ -63,8 +64,9 @@ def read_request(
 class _Reader:
     """One request that is being read."""
 
-    def __init__(self, now_ns: int) -> None:
+    def __init__(self, entries: Entries, now_ns: int) -> None:
         self.reading = Reading()
+        self._entries = entries
         self._now_ns = now_ns
         self._same: Counter[str] = Counter()
 
@@ -74,6 +76,8 @@ class _Reader:
             producer_id(resource.attributes), scope.name, scope.details | resource.details
         )
         for item in group.items:
+            # A span may have any number of events; the item itself is counted already.
+            self._entries.count(max(len(item.records) - 1, 0))
             self.reading.refused += item.refused
             for record in item.records:
                 event = self._event(record, origin, resource.attributes)

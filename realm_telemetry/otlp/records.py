@@ -1,10 +1,12 @@
 """Resources, scopes, log records and span events of either encoding, as plain values."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
+from realm_telemetry.otel import names
 from realm_telemetry.otel.attributes import json_value
 from realm_telemetry.otel.plain import PlainRecord
-from realm_telemetry.otlp.parts import ResourceSaid, ScopeSaid
+from realm_telemetry.otlp.parts import Item, ResourceSaid, ScopeSaid
 
 _MAX_TIME: Final = 2**63 - 1
 """Of the log, in the year 2262; OTLP's times have one bit more."""
@@ -77,6 +79,19 @@ def span_event(record: PlainRecord, name: str, span_name: str) -> PlainRecord:
         record.severity_text = "ERROR"
     record.attributes["otel.span.name"] = span_name
     return record
+
+
+def span_item(records: Iterable[PlainRecord], size: int) -> Item:
+    """Return a span's events as an item; the span itself is refused.
+
+    An event of ours in a span is an excerpt of one that is sent whole as a log record. It has the
+    same id, so if it came first, the whole one would be taken for a resend.
+    """
+    return Item([record for record in records if not _is_excerpt(record.attributes)], 1, size)
+
+
+def _is_excerpt(attributes: dict[str, Any]) -> bool:
+    return names.UID in attributes and names.CHANNEL in attributes
 
 
 def resource_said(

@@ -92,6 +92,20 @@ def test_events_of_spans_sent_again_are_stored_once(client: httpx.Client) -> Non
     assert len(stored(client)) == 2
 
 
+@pytest.mark.parametrize("media_type", [PROTOBUF, JSON])
+def test_our_own_events_in_a_span_are_excerpts_and_left_to_the_log_records(
+    client: httpx.Client, media_type: str
+) -> None:
+    """The exporter otlp_traces puts them there under the ids that the whole events have."""
+    request = traces()
+    ours = request.resource_spans[0].scope_spans[0].spans[0].events.add(name="note")
+    for key, said in (("log.record.uid", "ab" * 16), ("realm.channel", "system")):
+        ours.attributes.add(key=key, value=any_value(said))
+    body = otlp_json(request) if media_type == JSON else request.SerializeToString()
+    assert send(client, body, media_type, "/v1/traces").status_code == 200
+    assert [event["kind"] for event in stored(client)] == ["order_paid", "exception"]
+
+
 def test_spans_without_events_are_refused_and_nothing_is_stored(client: httpx.Client) -> None:
     response = send(client, traces(events=False), path="/v1/traces")
     answer = ExportTraceServiceResponse.FromString(response.content)
@@ -148,3 +162,30 @@ def test_a_span_of_too_many_values_is_refused_with_its_events(client: httpx.Clie
     answer = ExportTraceServiceResponse.FromString(response.content)
     assert answer.partial_success.rejected_spans == 2
     assert len(stored(client)) == 2
+
+
+@pytest.mark.parametrize("media_type", [PROTOBUF, JSON])
+def test_tens_of_thousands_of_empty_span_events_are_counted_before_they_are_kept(
+    untouched: httpx.Client, media_type: str
+) -> None:
+    if media_type == PROTOBUF:
+        request = traces(events=False)
+        spans = request.resource_spans[0].scope_spans[0].spans
+        for _ in range(3_000):
+            spans[0].events.add()
+        spans.extend([spans[0]] * 20)
+        body = request.SerializeToString()
+    else:
+        span = b'{"events":[' + b"{}," * 3_000 + b"{}]}"
+        spans_ = b",".join([span] * 20)
+        body = b'{"resourceSpans":[{"scopeSpans":[{"spans":[' + spans_ + b"]}]}]}"
+    assert "entries" in failed(send(untouched, body, media_type, "/v1/traces"), 413)
+
+
+def test_a_metric_of_millions_of_data_points_is_refused_while_they_are_counted(
+    untouched: httpx.Client,
+) -> None:
+    request = ExportMetricsServiceRequest()
+    metric = request.resource_metrics.add().scope_metrics.add().metrics.add()
+    metric.gauge.data_points.extend(type(metric.gauge.data_points.add())() for _ in range(100_001))
+    assert "data points" in failed(send(untouched, request, path="/v1/metrics"), 413)

@@ -154,7 +154,7 @@ def test_a_gzip_bomb_is_refused_while_it_inflates(untouched: httpx.Client, media
     bomb = gzip.compress(bytes(1024 * MIB // 4))
     started = time.monotonic()
     failed(send(untouched, bomb, media_type, content_encoding="gzip"), 413)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60
 
 
 @pytest.mark.parametrize(("beyond", "status"), [(-1, 200), (0, 200), (1, 413)])
@@ -186,8 +186,8 @@ def test_the_limit_of_entries_holds_at_below_and_above(
 def test_a_hundred_thousand_records_are_refused_or_taken_as_the_limit_says(
     client: httpx.Client, tmp_path: Path
 ) -> None:
-    records = [log_record(f"line {n}", time_unix_nano=NOW + n) for n in range(100_000)]
-    body = logs_request(*records).SerializeToString()
+    lines = (field(5, field(1, b"line %d" % n)) for n in range(100_000))
+    body = raw_request(*lines)
     failed(send(client, body), 413)
     assert stored(client) == []
     home = tmp_path / "large"
@@ -214,7 +214,7 @@ def test_millions_of_empty_parts_are_counted_before_they_are_built(
     packed = gzip.compress(body, 1)
     started = time.monotonic()
     failed(send(untouched, packed, media_type, content_encoding="gzip"), 413)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60
 
 
 def test_a_record_of_too_many_values_is_rejected_and_its_neighbours_are_stored(

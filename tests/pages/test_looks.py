@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from .conftest import SCREENSHOTS, Lab, environment, note
-from .watching import axe_findings, no_sideways_scroll
+from .watching import axe_findings, no_sideways_scroll, pill
 
 pytestmark = pytest.mark.alone
 
@@ -32,17 +32,24 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     made.client.close()
 
 
-def opened(browser: Browser, lab: Lab, name: str, theme: str, width: int = 1440) -> Page:
-    """A page in a profile of its own."""
+def new_page(browser: Browser, theme: str, width: int = 1440) -> Page:
+    """A tab in a profile of its own."""
+    SCREENSHOTS.mkdir(exist_ok=True)
     context = browser.new_context(
         viewport={"width": width, "height": 1000 if width > 600 else 844},
         color_scheme="dark" if theme == "dark" else "light",
         reduced_motion="reduce",
     )
-    page = context.new_page()
+    return context.new_page()
+
+
+def opened(browser: Browser, lab: Lab, name: str, theme: str, width: int = 1440) -> Page:
+    """One of the pages, drawn."""
+    page = new_page(browser, theme, width)
     page.goto(lab.url + PATHS[name])
     page.wait_for_selector("[data-event-id]")
-    page.wait_for_timeout(700)
+    pill(page, "Live")
+    page.wait_for_timeout(300)
     return page
 
 
@@ -51,27 +58,46 @@ def opened(browser: Browser, lab: Lab, name: str, theme: str, width: int = 1440)
 def test_axe_finds_nothing_serious(browser: Browser, demo: Lab, name: str, theme: str) -> None:
     """On the demo's data, in both themes; and a picture is taken."""
     page = opened(browser, demo, name, theme)
-    SCREENSHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}-{theme}.png")
     assert axe_findings(page, AXE) == []
     page.context.close()
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("name", PATHS)
-def test_a_phone_scrolls_only_down(browser: Browser, demo: Lab, name: str) -> None:
-    """390 px wide."""
-    page = opened(browser, demo, name, "light", width=390)
-    page.screenshot(path=SCREENSHOTS / f"{name}-phone.png")
+def test_a_phone_scrolls_only_down(browser: Browser, demo: Lab, name: str, theme: str) -> None:
+    """390 px wide, with the details open as well."""
+    page = opened(browser, demo, name, theme, width=390)
+    page.screenshot(path=SCREENSHOTS / f"{name}-phone-{theme}.png", full_page=True)
     assert no_sideways_scroll(page)
+    if name == "battle-log":
+        page.locator("[data-event-id]").nth(2).click()
+        page.locator("[data-testid=details]").wait_for()
+        page.screenshot(path=SCREENSHOTS / f"{name}-phone-details-{theme}.png")
+        assert no_sideways_scroll(page)
     page.context.close()
 
 
-def test_an_open_event_is_accessible_too(browser: Browser, demo: Lab) -> None:
-    """The details pane of the Battle Log."""
-    page = opened(browser, demo, "battle-log", "light")
-    page.locator("[data-event-id]").nth(2).click()
-    page.wait_for_selector("[data-testid=details]")
-    page.wait_for_timeout(500)
-    page.screenshot(path=SCREENSHOTS / "battle-log-details.png")
+VIEWS = {
+    "details": ("?kind=job_failed&range=all", "[data-event-id]", "[data-testid=details] li"),
+    "groups": ("?channel=training&range=all", "[data-group]", "[data-event-id]"),
+    "search": ("?q=digit-sage&range=all&kind=!eval_started", None, "[data-event-id] mark"),
+    "empty": ("?channel=jobs&hero=nobody", None, ".removals li"),
+    "summary": ("?view=summary", None, ".summary td button"),
+}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_other_views_are_accessible_too(browser: Browser, demo: Lab, view: str, theme: str) -> None:
+    """An open event, a group, a search, an empty result and the summary; pictures are taken."""
+    query, click, shown = VIEWS[view]
+    page = new_page(browser, theme)
+    page.goto(f"{demo.url}/battle-log{query}")
+    if click:
+        page.locator(click).first.click()
+    page.locator(shown).first.wait_for()
+    page.wait_for_timeout(300)
+    page.screenshot(path=SCREENSHOTS / f"battle-log-{view}-{theme}.png")
     assert axe_findings(page, AXE) == []
     page.context.close()

@@ -1,5 +1,6 @@
 import { LitElement, html, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
+import { COPY_ICON, PATH_ICON } from "../shared/icons";
 import { say } from "../shared/toast";
 import { type Path, filteredBy, pathText } from "./json-paths";
 import type { Query } from "./place";
@@ -110,9 +111,9 @@ export class RealmJson extends LitElement {
       ${drop
         ? html`<button aria-label="Exclude events where ${name} has this value" title="Exclude" @click=${() => this.filter(drop)}>≠</button>`
         : nothing}
-      <button aria-label="Copy the value of ${name}" title="Copy value" @click=${this.copyValue}>⧉</button>
+      <button aria-label="Copy the value of ${name}" title="Copy value" @click=${this.copyValue}>${COPY_ICON}</button>
       <button aria-label="Copy the path ${name}" title="Copy path" @click=${() => copy(pathText(this.path), "Path")}>
-        ⌗
+        ${PATH_ICON}
       </button>
     </span>`;
   }

@@ -4,7 +4,7 @@ import { sparkline } from "../shared/sparkline";
 import { formatTime, timeMs, type Zone } from "../shared/format";
 import type { RealmEvent } from "../stream/types";
 import { type Group, type Item, groupCount, groupSeries, groupText } from "./grouping";
-import { detailSnippet } from "./snippet";
+import { hitSnippet } from "./snippet";
 import { highlight } from "./words";
 
 /** Of a message a line shows no more than fits any screen; the details have all of it. */
@@ -30,7 +30,7 @@ export function rowContent(item: Item, look: RowLook): TemplateResult {
 
 function eventRow(event: RealmEvent, look: RowLook): TemplateResult {
   const message = event.message.slice(0, SHOWN_CHARS);
-  const snippet = detailSnippet(event, look.phrases);
+  const snippet = hitSnippet(event, look.phrases);
   return html`<time class="row-time mono" datetime=${event.timestamp}
       >${formatTime(new Date(timeMs(event)), { zone: look.zone, millis: true })}</time
     >
@@ -43,7 +43,7 @@ function eventRow(event: RealmEvent, look: RowLook): TemplateResult {
       >${event.late ? html`<span class="row-late" title="Arrived over a minute after its time">late</span>` : nothing}<span
         class="row-text"
         >${marked(message, look.phrases)}</span
-      >${snippet === null ? nothing : html`<span class="row-snippet mono" title="In the details">${marked(snippet, look.phrases)}</span>`}</span
+      >${snippet === null ? nothing : html`<span class="row-snippet mono" title="Where the event has it">${marked(snippet, look.phrases)}</span>`}</span
     >
     <span class="row-owner soft">${marked(event.run_id ?? event.hero_id ?? event.source ?? "", look.phrases)}</span>`;
 }

@@ -11,10 +11,10 @@ let known = new WeakMap<RealmEvent, string | null>();
 let knownFor: readonly string[][] = [];
 
 /**
- * Where the details have what was searched for and the message does not: `job.error: … out of
- * memory …`; null if the row shows it all.
+ * Where an event has what was searched for, if its row does not show it: `job.error: … out of
+ * memory …`, `hero: dio`; null if the row shows it all.
  */
-export function detailSnippet(event: RealmEvent, phrases: readonly string[][]): string | null {
+export function hitSnippet(event: RealmEvent, phrases: readonly string[][]): string | null {
   if (!phrases.length) return null;
   if (JSON.stringify(knownFor) !== JSON.stringify(phrases)) [known, knownFor] = [new WeakMap(), phrases];
   let found = known.get(event);
@@ -26,11 +26,16 @@ function find(event: RealmEvent, phrases: readonly string[][]): string | null {
   const row = [event.message, event.kind, event.run_id ?? event.hero_id ?? event.source].join("\n");
   const missing = phrases.filter((phrase) => !containsPhrases(row, [phrase]));
   if (!missing.length) return null;
-  for (const line of leaves(event.details)) {
+  for (const line of [...names(event), ...leaves(event.details)]) {
     const parts = highlight(line, missing);
     if (parts.some((part) => part.hit)) return cut(line, parts[0]!.hit ? 0 : parts[0]!.text.length);
   }
   return null;
+}
+
+function names({ hero_id, campaign_id, run_id, source }: RealmEvent): string[] {
+  const all = { hero: hero_id, campaign: campaign_id, run: run_id, source };
+  return Object.entries(all).flatMap(([name, value]) => (value ? [`${name}: ${value}`] : []));
 }
 
 /** `path: value` of each value, in order, up to a bound. */

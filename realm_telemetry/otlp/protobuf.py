@@ -17,7 +17,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from realm_telemetry.errors import PayloadTooLargeError
 from realm_telemetry.event import InvalidEventError
 from realm_telemetry.otlp import fields
-from realm_telemetry.otlp.fields import Layout, has_more_values, submessages
+from realm_telemetry.otlp.fields import Layout, has_more_values
 from realm_telemetry.otlp.parts import (
     KEPT_ITEMS,
     MAX_DEPTH,
@@ -29,6 +29,7 @@ from realm_telemetry.otlp.parts import (
     too_deep,
 )
 from realm_telemetry.otlp.records import record_of, resource_said, scope_said, span_event, span_item
+from realm_telemetry.wire.fields import submessages
 
 M = TypeVar("M", bound=Message)
 

@@ -18,6 +18,9 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 from realm_exporter_otlp import OtlpExporter
+from realm_exporter_otlp.traces.fold import Fold
+from realm_exporter_otlp.traces.spans import Span
+from realm_exporter_otlp.traces.state import State
 
 from realm_telemetry.catalog import resolve
 from realm_telemetry.event import Event
@@ -119,14 +122,20 @@ def metrics(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
 
 
 @pytest.fixture(scope="session")
-def metadata(attributes: set[str]) -> set[str]:
-    """Names that the attributes have in Loki: with underscores for dots."""
-    return {re.sub(r"[^a-zA-Z0-9_]", "_", name) for name in attributes}
+def spans() -> list[Span]:
+    """A training and a job that failed in it, as spans."""
+    kinds = ("training_started", "job_started", "job_failed", "training_completed")
+    made = Fold(State()).take([sample(kind, number) for number, kind in enumerate(kinds, 1)])
+    assert [(span.name, span.status) for span in made] == [
+        ("job eval", "error"),
+        ("training", "ok"),
+    ]
+    return made
 
 
 @pytest.fixture(scope="session")
-def attributes(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """Attributes of log records that were really sent, and of their resource."""
+def metadata(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """What a log record really sent has in Loki: its attributes, with underscores for dots."""
     home = tmp_path_factory.mktemp("logs")
     store(home, samples())
     with receiving() as (url, requests):
@@ -144,7 +153,7 @@ def attributes(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     names = {each.key for each in resource.resource.attributes}
     for record in resource.scope_logs[0].log_records:
         names |= {each.key for each in record.attributes}
-    return names
+    return {re.sub(r"[^a-zA-Z0-9_]", "_", name) for name in names}
 
 
 class receiving:  # noqa: N801 - a context manager

@@ -15,16 +15,20 @@ SELECT count(*), total(NOT ended), total(emitted), total(iif(emitted IS NULL, 0,
         AND (json_extract(done, '$[0][0]') IS NOT 1 OR json_extract(done, '$[0][1]') < emitted)))
 FROM realm_producers WHERE done != ''"""
 _LIVE: Final = """
-SELECT producer, coalesce(json_extract(resource_json, '$."service.name"'), ''), stored, dropped
-FROM realm_producers WHERE done != '' AND NOT ended
+SELECT producer, coalesce(json_extract(resource_json, '$."service.name"'), ''),
+    emitted, stored, dropped FROM realm_producers WHERE done != '' AND NOT ended
 ORDER BY last_time_unix_nano DESC, producer LIMIT ?"""
 
 
 class LiveProducer(msgspec.Struct, frozen=True):
-    """A producer that has not said goodbye; how many it has emitted is not known yet."""
+    """A producer that has not said goodbye.
+
+    emitted: None while it has not said, which those of this host do when they end.
+    """
 
     producer: str
     service_name: str
+    emitted: int | None
     stored: int
     dropped: int
 

@@ -1,7 +1,7 @@
 """GET /metrics: the service's own metrics, the receipts, and those made of events."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from realm_telemetry.log.reader import LogReader
-from realm_telemetry.log.receipt_totals import ReceiptTotals
+from realm_telemetry.log.receipt_totals import LiveProducer, ReceiptTotals
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import CATALOGUE
 from realm_telemetry.service.exposition import CONTENT_TYPE, Metric, Sample, by, exposition, one
@@ -57,16 +57,21 @@ def _receipt_metrics(receipts: ReceiptTotals) -> list[Metric]:
         "dropped": receipts.dropped,
     }
     states = {"live": receipts.live, "ended": receipts.producers - receipts.live}
-    live = [
-        Sample({"realm_producer_id": each.producer, "service_name": each.service_name}, each.stored)
-        for each in receipts.newest_live
-    ]
+    live = [sample for producer in receipts.newest_live for sample in _of_producer(producer)]
     return [
         by("realm_receipt_events", "gauge", "Events by receipts.", "outcome", outcomes),
         one("realm_receipts_incomplete", "gauge", "Producers that lack some.", receipts.incomplete),
         by("realm_producers", "gauge", "Producers known.", "state", states),
-        Metric("realm_producer_stored_events", "gauge", "Of the newest 50 alive.", live),
+        Metric("realm_producer_events", "gauge", "Of the newest 50 alive.", live),
     ]
+
+
+def _of_producer(live: LiveProducer) -> Iterator[Sample]:
+    name = {"realm_producer_id": live.producer, "service_name": live.service_name}
+    outcomes = {"emitted": live.emitted, "stored": live.stored, "dropped": live.dropped}
+    for outcome, count in outcomes.items():
+        if count is not None:
+            yield Sample({**name, "outcome": outcome}, count)
 
 
 def _log_metrics(service: Service) -> list[Metric]:

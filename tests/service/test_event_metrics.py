@@ -321,9 +321,23 @@ def test_receipts_are_summed_up_and_live_producers_shown(tmp_path: Path) -> None
     assert values(metrics["realm_receipts_incomplete"]) == {(): 1}
     states = {dict(k)["state"]: v for k, v in values(metrics["realm_producers"]).items()}
     assert states == {"live": 1, "ended": 2}
-    assert values(metrics["realm_producer_stored_events"]) == {
-        (("realm_producer_id", "aa" * 8), ("service_name", "trainer")): 3
+    name = (("realm_producer_id", "aa" * 8), ("service_name", "trainer"))
+    assert values(metrics["realm_producer_events"]) == {
+        (("outcome", "stored"), *name): 3,
+        (("outcome", "dropped"), *name): 0,
     }
+
+
+def test_a_producer_of_another_host_says_what_it_emitted_while_it_lives(tmp_path: Path) -> None:
+    """Its batches bring the receipt along."""
+    with LogWriter(tmp_path / "vault" / "jobs.db") as writer:
+        writer.register_producer(ProducerInfo("aa" * 8))
+        writer.append([make_event(1, producer="aa" * 8)])
+        writer.record_receipt("aa" * 8, emitted=4, dropped=2, ended=None)
+    with serving(free_ports(tmp_path)) as server, asking(server) as client:
+        found = values(scraped(client)["realm_producer_events"])
+    counts = {dict(labels)["outcome"]: count for labels, count in found.items()}
+    assert counts == {"emitted": 4, "stored": 1, "dropped": 2}
 
 
 def test_incomplete_receipts_are_those_that_the_route_says(tmp_path: Path) -> None:
@@ -352,7 +366,7 @@ def test_at_most_fifty_live_producers_are_shown(tmp_path: Path, alive: int, show
             writer.register_producer(ProducerInfo(producer))
             writer.append([make_event(1, producer=producer, time_unix_nano=10**18 + moment)])
     with serving(free_ports(tmp_path)) as server, asking(server) as client:
-        live = values(scraped(client)["realm_producer_stored_events"])
+        live = values(scraped(client)["realm_producer_events"])
     ids = {dict(labels)["realm_producer_id"] for labels in live}
     assert ids == set(producers[-shown:])
 

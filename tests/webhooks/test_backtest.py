@@ -2,9 +2,12 @@
 
 import json
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import pytest
 from realm_exporter_webhook.backtest import LAST, PARTS, picture
 
 from realm_telemetry.log import LogWriter, ProducerInfo
@@ -118,3 +121,34 @@ def test_a_backtest_passes_over_what_was_replayed_into_this_log(
         log.append([event(2)], keep_arrival=True)
     (found,) = json.loads(invoke("backtest", "--since", "1h", "--json").output)
     assert found["events"] == 1
+
+
+@pytest.mark.long
+def test_a_backtest_holds_no_more_for_two_hundred_thousand_messages(
+    home: Path, receiver: Receiver
+) -> None:
+    """Each event a message of a group of its own, gathered: all that could be piled up is."""
+    rule = '\n[[options.webhook.rules]]\nname = "all"\nto = "lab"\ncollect = "10m"\n'
+    write_settings(home, receiver.url(), rule + 'group_by = ["details.step"]\n')
+    with LogWriter(home / "vault" / "jobs.db") as log:
+        log.register_producer(ProducerInfo("d0" * 8))
+        for start in range(1, 200_001, 1000):
+            log.append([event(n, details={"step": n}) for n in range(start, start + 1000)])
+    command = [sys.executable, "-m", "realm_telemetry", "webhooks", "backtest", "--json"]
+    told = home / "backtest.json"
+    with told.open("wb") as output, subprocess.Popen(command, stdout=output) as process:
+        peak_mib = peak(process)
+    (found,) = json.loads(told.read_text())
+    assert found["messages"] == 200_000
+    assert peak_mib < 100
+
+
+def peak(process: subprocess.Popen[bytes]) -> float:
+    """The most memory that a process held, asked of the kernel while it runs."""
+    status, peak_kib = Path(f"/proc/{process.pid}/status"), 0
+    while process.poll() is None:
+        held = re.search(r"VmHWM:\s+(\d+)", status.read_text())
+        peak_kib = int(held[1]) if held else peak_kib
+        time.sleep(0.02)
+    assert peak_kib
+    return peak_kib / 1024

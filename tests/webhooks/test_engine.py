@@ -154,6 +154,14 @@ def test_a_group_that_has_to_make_room_tells_what_it_has_gathered() -> None:
     assert len(rules.flush(NOW)) == MAX_GROUPS
 
 
+def test_reminders_of_groups_that_are_gone_are_taken_out() -> None:
+    rules = engine({"group_by": "run", "collect": "1h"})
+    for number in range(1, 12 * MAX_GROUPS):
+        rules.take(msgspec.structs.replace(at(0, number), run_id=f"r{number}"), NOW)
+    assert len(rules.memory._dues) <= 11 * MAX_GROUPS
+    assert len(rules.flush(NOW)) == MAX_GROUPS
+
+
 def test_matches_out_of_order_count_within_the_window_of_each() -> None:
     rules = engine({"threshold": 3, "window": "10s"})
     assert seconds_of(fire(rules, [at(5), at(1), at(12), at(9)])) == [9]

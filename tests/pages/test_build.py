@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -67,17 +68,23 @@ def test_the_lock_file_names_no_download_address() -> None:
     )
 
 
-def test_a_release_contains_the_pages_and_not_their_sources(tmp_path: Path) -> None:
-    """The wheel has what `make pages` made."""
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(tmp_path), "."]
-    answer = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
+def test_a_release_contains_the_pages_and_not_their_tools(tmp_path: Path) -> None:
+    """Wheel and sdist have what `make pages` made; only the sdist has the sources."""
+    build = [sys.executable, "-m", "build", "--wheel", "--sdist", "--no-isolation"]
+    answer = subprocess.run(
+        [*build, "-o", str(tmp_path), "."], cwd=ROOT, capture_output=True, text=True
+    )
     assert answer.returncode == 0, answer.stderr
-    names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
+    wheel = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
+        sdist = [name.partition("/")[2] for name in archive.getnames()]
     static = "realm_telemetry/service/static"
-    assert {f"{static}/index.html", f"{static}/battle-log.html", f"{static}/event-stream.js"} <= {
-        *names
-    }
-    assert not [name for name in names if "/web/" in name or "node_modules" in name]
+    built = {f"{static}/index.html", f"{static}/battle-log.html", f"{static}/event-stream.js"}
+    assert built <= {*wheel}
+    assert built <= {*sdist}
+    assert not [name for name in wheel if "/web/" in name]
+    assert "realm_telemetry/service/web/package-lock.json" in sdist
+    assert not [name for name in (*wheel, *sdist) if "node_modules" in name]
 
 
 def test_a_release_without_pages_is_refused(tmp_path: Path) -> None:

@@ -111,6 +111,32 @@ def test_any_value_filters_and_excludes(told: Lab, page: Page, word: str) -> Non
         has_total(page, len(events))
 
 
+FIELDS = {"kind": "note", "hero": "ada", "campaign": "c1", "run": "r2", "producer": "aa" * 8}
+
+
+def test_each_field_of_the_filters_narrows(told: Lab, page: Page) -> None:
+    """Typed by hand, where the fields offer what occurs; severities and ranges by buttons."""
+    everything = len(stored(told))
+    page.goto(f"{told.url}/battle-log{EVERY}")
+    has_total(page, everything)
+    page.get_by_role("button", name="More filters").click()
+    for name, value in FIELDS.items():
+        wanted = told.client.get("/api/battle_log", params={name: value, "limit": 1})
+        field = page.locator(f"#more-filters input[name={name}]")
+        offered = page.locator(f"#known-{name} option[value='{value}']")
+        offered.wait_for(state="attached")
+        field.fill(value)
+        field.press("Enter")
+        has_total(page, int(wanted.headers["x-total-count"]))
+        page.go_back()
+        has_total(page, everything)
+    page.locator("[data-testid=severity-error]").click()
+    has_total(page, 2)
+    page.get_by_role("button", name="7 d").click()
+    until(page, "location.search.includes('since=7d')")
+    has_total(page, 2)
+
+
 def test_what_is_excluded_stands_as_a_chip(told: Lab, page: Page) -> None:
     """With a button that takes it back."""
     open_event(page, told, "job_failed")

@@ -239,6 +239,9 @@ def test_routine_neighbours_collapse(lab: Lab, page: Page) -> None:
     group = page.get_by_text(re.compile(r"training_step\s*×\s*60"))
     group.wait_for()
     assert len(rows(page)) < 10
+    row = page.locator("[data-group=training_step]")
+    assert "loss 1 → 0.01667" in row.inner_text()
+    assert row.locator("svg polyline").count() == 1
     group.click()
     until(page, "document.querySelectorAll('[data-event-id]').length > 10")
 

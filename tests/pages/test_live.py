@@ -1,12 +1,13 @@
 """War Room and the live side of both pages, in a real browser against a real service."""
 
+import re
 import time
 
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, Route
 
 from .conftest import Lab, note
-from .watching import TASKS, WATCH, pill, rows, until
+from .watching import TASKS, WATCH, has_total, pill, rows, until
 
 pytestmark = pytest.mark.alone
 
@@ -138,6 +139,47 @@ def test_pausing_loses_nothing(lab: Lab, page: Page) -> None:
     page.locator("[data-testid=pause]").click()
     until(page, "document.querySelectorAll('[data-event-id]').length === 12")
     assert rows(page) == lab.ids()[::-1]
+
+
+def test_the_tail_shows_what_comes_and_counts_it(lab: Lab, page: Page) -> None:
+    """Rows, total and bars go on together."""
+    lab.notes(1, 3)
+    page.goto(f"{lab.url}/battle-log?live=1")
+    has_total(page, 3)
+    pill(page, "Live")
+    lab.notes(4, 8)
+    until(page, "document.querySelectorAll('[data-event-id]').length === 8")
+    assert rows(page) == lab.ids()[::-1]
+    has_total(page, 8)
+    assert page.locator("[data-testid=new-pill]").count() == 0
+
+
+def test_a_service_that_is_away_is_said_and_tried_again(lab: Lab, page: Page) -> None:
+    """By the Battle Log in place of the rows; each page has one polite live region."""
+    lab.notes(1, 3)
+    page.goto(f"{lab.url}/battle-log")
+    has_total(page, 3)
+    assert page.locator("[aria-live=polite]").count() == 1
+    lab.kill()
+    page.locator("[data-testid=channel-jobs]").click()
+    problem = page.get_by_role("alert").filter(has_text="The service does not answer")
+    problem.wait_for()
+    assert "realm serve" in problem.inner_text()
+    lab.start()
+    problem.get_by_role("button", name="Try again").click()
+    page.locator("[data-testid=empty]").wait_for()
+
+
+def test_rows_that_take_their_time_have_places_held(lab: Lab, page: Page) -> None:
+    """Until the answer is there, nothing is said of no events."""
+    lab.notes(1, 1)
+    held: list[Route] = []
+    page.route(re.compile(r"/api/battle_log\?"), lambda route: held.append(route))
+    page.goto(f"{lab.url}/battle-log")
+    page.locator(".skeleton-row").first.wait_for()
+    until(page, "document.querySelector('[data-testid=total]').textContent === 'Loading …'")
+    held[0].continue_()
+    page.locator("[data-event-id]").wait_for()
 
 
 def test_receipts_say_that_all_is_stored(lab: Lab, page: Page) -> None:

@@ -1,6 +1,8 @@
 """What the War Room shows of a lab: each panel, and the ways from it into the Battle Log."""
 
 import re
+import subprocess
+import sys
 import time
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -11,7 +13,7 @@ from playwright.sync_api import Browser, Page
 from realm_telemetry.wire.codec import encode_batch
 from realm_telemetry.wire.messages import BatchProducer
 
-from .conftest import Lab, note
+from .conftest import Lab, environment, note
 from .watching import pill, rows, until
 
 pytestmark = pytest.mark.alone
@@ -102,6 +104,8 @@ def test_a_run_shows_progress_pace_and_time_left(room: Page) -> None:
     assert figures["learning rate"] == "0.01000"
     assert figures["speed"] == "1,040/s"
     assert re.fullmatch(r"(39|40|41)(\.\d)? s", figures["time left"])
+    assert panel.locator(".rate svg").count() == 1
+    until(room, "document.title === 'loss 0.05000 · War Room'")
 
 
 def test_a_worker_tile_says_who_where_and_how_its_clock_goes(room: Page) -> None:
@@ -131,6 +135,45 @@ def test_markers_open_their_events(room: Page) -> None:
     mark = room.locator(".marks a", has_text="checkpoint_promoted")
     mark.click()
     room.locator(".details-title", has_text="checkpoint_promoted").wait_for()
+
+
+def test_the_graph_is_drawn_as_one_likes_it(room: Page) -> None:
+    """Time and logarithm by keys, smoothing by a list, runs by their names; kept on a reload."""
+    room.keyboard.press("t")
+    room.keyboard.press("l")
+    room.get_by_label("Smooth").select_option("0.9")
+    pressed = room.locator(".graph .controls button[aria-pressed=true]")
+    assert pressed.all_inner_texts() == ["Wall time", "Log"]
+    room.reload()
+    room.locator(".legend button").wait_for()
+    assert pressed.all_inner_texts() == ["Wall time", "Log"]
+    assert room.get_by_label("Smooth").input_value() == "0.9"
+    run = room.locator(".legend button", has_text="r1")
+    assert run.get_attribute("aria-pressed") == "true"
+    run.click()
+    room.locator(".graph", has_text="No run is chosen").wait_for()
+    run.click()
+    room.locator("[data-testid=loss-graph] canvas").wait_for()
+
+
+def test_space_pauses_and_resumes(room: Page) -> None:
+    """As the button does."""
+    room.keyboard.press(" ")
+    pill(room, "Paused")
+    room.keyboard.press(" ")
+    pill(room, "Live")
+
+
+def test_a_replayed_run_looks_the_same(told: Lab, lab: Lab, page: Page, room: Page) -> None:
+    """On a second service that heard of it only by `realm replay`."""
+    command = [sys.executable, "-m", "realm_telemetry", "replay", "--to", lab.url]
+    done = subprocess.run(command, env=environment(told.home), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    panels = (".champion", ".evals", ".jobs", ".guild", ".severities", ".legend")
+    original = [room.locator(panel).inner_text() for panel in panels]
+    page.goto(lab.url)
+    page.locator(".progress").filter(has_text="step 40 of 80").wait_for()
+    assert [page.locator(panel).inner_text() for panel in panels] == original
 
 
 def test_a_click_on_the_loss_opens_the_battle_log_around_that_time(room: Page, told: Lab) -> None:

@@ -64,7 +64,8 @@ export class GraphPanel extends LitElement {
         <span class="hover soft">${this.hover}</span>
         ${this.controls()}
       </div>
-      ${this.courses.length ? this.graphs() : this.empty()}
+      ${this.courses.length ? this.graphs() : this.empty()} ${this.legend.length ? this.runs() : nothing}
+      ${this.notes()} ${this.marks()}
     </section>`;
   }
 
@@ -84,6 +85,7 @@ export class GraphPanel extends LitElement {
   }
 
   private empty() {
+    if (this.legend.length) return html`<div class="empty-state"><p class="soft">No run is chosen.</p></div>`;
     return html`<div class="empty-state" data-testid="loss-graph">
       ${this.loading
         ? html`<p class="soft">Reading the state of the realm…</p>`
@@ -97,8 +99,7 @@ export class GraphPanel extends LitElement {
       <div class="pair small">
         <figure><figcaption>Learning rate</figcaption>${this.graph("learning rate", learningRateOf, 104, false)}</figure>
         <figure><figcaption>Speed, per second</figcaption>${this.graph("speed", speedOf, 104, false)}</figure>
-      </div>
-      ${this.runs()} ${this.notes()} ${this.marks()}`;
+      </div>`;
   }
 
   private graph(label: string, pick: Pick, height: number, main: boolean) {

@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx
 import pytest
+from realm_exporter_webhook.outbox import Message
 from realm_exporter_webhook.store import Store
 
 from .conftest import Answer, Receiver
@@ -108,8 +109,15 @@ class Lab:
 
     def states(self) -> set[str]:
         """What became of all messages."""
+        return {message.state for message in self._messages()}
+
+    def refused(self) -> bool:
+        """Whether every message waits after an answer: one on its way waits much longer."""
+        return {message.status for message in self._messages()} == {503}
+
+    def _messages(self) -> list[Message]:
         with closing(Store(self.home / "data" / "webhooks.db")) as store:
-            return {message.state for message in store.outbox.messages(10_000)}
+            return store.outbox.messages(10_000)
 
 
 def holder(lock: Path) -> int:
@@ -151,12 +159,13 @@ def test_a_service_killed_before_a_receiver_took_it_sends_it_when_it_is_back(
     lab.serve()
     assert lab.emit(3, 0.0, "realm_service").wait(30) == 0
     receiver.wait_for(3)
+    wait_for(lab.refused)
     lab.kill_service()
     before = received(receiver)
     receiver.received.clear()
     receiver.always = None
     lab.serve()
-    wait_for(lambda: len(received(receiver)) == 3)
+    wait_for(lambda: len(received(receiver)) == 3, 60)
     wait_for(lambda: lab.states() == {"delivered"})
     assert received(receiver) == before, "the same messages, by the same ids"
 
@@ -168,6 +177,7 @@ def test_a_shipper_killed_between_keeping_an_event_and_sending_it_leaves_it_to_t
     receiver.always = Answer(503)
     assert lab.emit(3).wait(30) == 0
     receiver.wait_for(3)
+    wait_for(lab.refused)
     assert lab.logged() == 3
     assert lab.kill_shipper()
     receiver.always = None

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
+from realm_telemetry.event import SEVERITIES
+
 from .conftest import SCREENSHOTS, Lab, environment, note
 from .watching import axe_findings, no_sideways_scroll, pill
 
@@ -61,6 +63,45 @@ def test_axe_finds_nothing_serious(browser: Browser, demo: Lab, name: str, theme
     page.screenshot(path=SCREENSHOTS / f"{name}-{theme}.png")
     assert axe_findings(page, AXE) == []
     page.context.close()
+
+
+SEVERITY_MARKS = """() => {
+  const marks = [...document.querySelectorAll('[data-event-id] .severity')];
+  const icon = (mark) => mark.querySelector('.severity-icon').textContent;
+  const seen = (mark) => [icon(mark), mark.textContent.trim(), getComputedStyle(mark).color];
+  return [...new Set(marks.map((mark) => seen(mark).join('|')))];
+}"""
+"""Icon, text and colour of every severity in the rows, each combination once."""
+
+MOVING = """() => [...document.querySelectorAll('*')].some((one) => {
+  const { animationName, transitionDuration } = getComputedStyle(one);
+  return animationName !== 'none' || transitionDuration !== '0s';
+})"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_severity_is_an_icon_a_word_and_a_colour(lab: Lab, browser: Browser, theme: str) -> None:
+    """Four of each, so that any one of the three tells them apart."""
+    lab.post([note(n, severity=severity) for n, severity in enumerate(SEVERITIES, 1)])
+    page = opened(browser, lab, "battle-log", theme)
+    marks = [mark.split("|") for mark in page.evaluate(SEVERITY_MARKS)]
+    assert len(marks) == 4
+    assert [len(set(column)) for column in zip(*marks, strict=True)] == [4, 4, 4]
+    page.context.close()
+
+
+@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+def test_nothing_moves_for_those_who_ask_for_it(lab: Lab, browser: Browser, motion: str) -> None:
+    """prefers-reduced-motion stops every animation and transition."""
+    lab.notes(1, 3)
+    context = browser.new_context(reduced_motion=motion)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto(f"{lab.url}/battle-log?q=note")
+    page.wait_for_selector("[data-event-id]")
+    page.get_by_role("button", name="Copy link").click()
+    page.wait_for_selector(".toast", state="attached")
+    assert page.evaluate(MOVING) is (motion == "no-preference")
+    context.close()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -94,6 +94,13 @@ class RealmHandler(logging.Handler):
         """Make no lock: emitting needs none, and threads would wait for each other."""
         self.lock = None
 
+    def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]
+        """Emit a record that passes the filters; from Python 3.13 on, theirs needs a lock."""
+        passed = self.filter(record)
+        if passed:
+            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
+        return passed
+
     def emit(self, record: logging.LogRecord) -> None:
         """Emit a record as an event, unless its logger is left out."""
         name = record.name

@@ -77,6 +77,31 @@ def test_the_level_is_the_severity(
     assert (event.channel, event.severity) == (channel, severity)
 
 
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_record_is_taken_where_handlers_enter_their_lock(
+    beside: bool, spooled: Spooled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in Python 3.13 and later, where `Handler.handle` says `with self.lock`; ours has none."""
+
+    def handle(self: logging.Handler, record: logging.LogRecord) -> bool:
+        with self.lock:  # type: ignore[union-attr]
+            self.emit(record)
+        return True
+
+    monkeypatch.setattr(logging.Handler, "handle", handle)
+    install(beside=beside)
+    LOG.info("step 7")
+    assert [event.message for event in spooled()] == ["step 7"]
+
+
+def test_a_filter_of_the_handler_is_asked(spooled: Spooled) -> None:
+    handler = install()
+    handler.addFilter(lambda record: "secret" not in record.getMessage())
+    LOG.info("a secret")
+    LOG.info("a word")
+    assert [event.message for event in spooled()] == ["a word"]
+
+
 def through_opentelemetry(record: logging.LogRecord) -> realm.Event:
     """The same record through OpenTelemetry's handler and our table read backwards."""
     exporter = InMemoryLogRecordExporter()

@@ -32,6 +32,7 @@ class Drain:
     """Empties one spool.
 
     rows: read and not exported yet, oldest first.
+    exported_number: all records up to this number have been exported; can be read after `close`.
     claim: the lock of a dead producer's spool, which says that this process empties it.
     Raises OSError if the spool cannot be read.
     """
@@ -44,6 +45,7 @@ class Drain:
         self._quarantine = quarantine
         self._claim = claim
         self._reader = SpoolReader(directory, on_damage=quarantine.damaged)
+        self.exported_number = int(self._reader.control.stored_number)
         self._origins: dict[bytes, Origin] = {}
         self._segment = 0
         self._number = 0
@@ -55,11 +57,6 @@ class Drain:
     def empty(self) -> bool:
         """Whether a dead producer's spool has been read and exported to its end."""
         return self._reader.exhausted and not self.rows
-
-    @property
-    def exported_number(self) -> int:
-        """All records up to this number have been exported."""
-        return int(self._reader.control.stored_number)
 
     def fill(self, most: int) -> None:
         """Read until so many rows wait, or there are no more by now."""
@@ -79,9 +76,9 @@ class Drain:
         that were exported from those that were not, so it follows each batch.
         """
         if self.rows:
-            self._reader.control.stored_number = self.rows[0].number - 1
+            self._note(self.rows[0].number - 1)
         elif self._position is not None:
-            self._reader.control.stored_number = self._number
+            self._note(self._number)
             self._reader.acknowledge(self._position)
 
     def close(self) -> None:
@@ -98,6 +95,9 @@ class Drain:
             self.directory.rename(gone)
         rmtree(gone, ignore_errors=True)
         self.close()
+
+    def _note(self, number: int) -> None:
+        self._reader.control.stored_number = self.exported_number = number
 
     def _take(self, frame: Frame) -> None:
         segment = frame.position[0]

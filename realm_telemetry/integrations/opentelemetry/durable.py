@@ -98,8 +98,9 @@ class DurableLogRecordProcessor(LogRecordProcessor):
             return  # what exporting logs would bring forth the next export, for ever
         try:
             origin = self._origins.of(log_record)
-            number = log_record.log_record.severity_number
-            urgent = number is not None and number.value >= _WARN
+            # Some loggers hand over a plain number.
+            number: Any = log_record.log_record.severity_number
+            urgent = number is not None and getattr(number, "value", number) >= _WARN
             writer.append_record(encode_record(log_record, origin), origin, urgent)
         except Exception as error:  # noqa: BLE001 - a logging program must not see it
             self._refused += 1
@@ -181,6 +182,8 @@ class DurableLogRecordProcessor(LogRecordProcessor):
         """The child gets a spool of its own, with its first record. Takes no lock."""
         forget_inherited()
         self._beginning = threading.RLock()
+        # Its lock may be held by the parent's worker, which is not here to give it up.
+        self._report = _reporter(self._settings, self.name)
         self._writer = self._worker = None
         self._refused = 0
 

@@ -93,7 +93,8 @@ class Worker:
             return
         for drain in self._adopted:
             drain.close()
-        if exported:
+        # Another thread may have been within `on_emit` when the end began.
+        if exported and self.exported_number >= self._writer.last_number:
             self._own.remove()
         else:
             self._own.close()

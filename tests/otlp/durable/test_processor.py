@@ -239,6 +239,86 @@ def test_a_forked_child_has_a_spool_of_its_own(make: Make, tmp_path: Path) -> No
     ]
 
 
+def test_a_child_exports_though_the_parent_was_reporting_a_problem(make: Make) -> None:
+    """The parent's worker held the reporter's lock at the fork; nobody gives it up in the child."""
+    made = make()
+    with made.processor._report._lock:
+        child = os.fork()
+        if child == 0:
+            flushed = []
+            for _ in range(2):
+                emit(made, 1, "child")
+                flushed.append(made.processor.force_flush(5_000))
+            os._exit(0 if all(flushed) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("number", [13, 17])
+def test_a_severity_that_is_a_plain_number_is_kept(number: int, make: Make) -> None:
+    made = make()
+    made.logger.emit(LogRecord(body="x", severity_number=number))  # type: ignore[arg-type]
+    assert made.processor.force_flush()
+    (record,) = made.exporter.records
+    assert record.log_record.severity_number == SeverityNumber(number)
+
+
+def test_a_flush_that_meets_a_shutdown_does_not_raise(make: Make) -> None:
+    """It waits for the last batch while another thread ends the processor and unmaps its spool."""
+    made = make(max_export_batch_size=1)
+    taken = made.exporter.export
+    made.exporter.export = lambda batch: (time.sleep(0.05), taken(batch))[1]  # type: ignore[method-assign]
+    emit(made, 4)
+    raised: list[BaseException] = []
+
+    def flush() -> None:
+        try:
+            made.processor.force_flush()
+        except ValueError as error:
+            raised.append(error)
+
+    flushers = [threading.Thread(target=flush) for _ in range(8)]
+    for flusher in flushers:
+        flusher.start()
+    made.provider.shutdown()
+    for flusher in flushers:
+        flusher.join()
+    assert raised == []
+
+
+class Slow(dict[str, str]):
+    """A body that is encoded only once the exporter is being shut down."""
+
+    def __init__(self, go_on: threading.Event) -> None:
+        super().__init__(late="yes")
+        self.began = threading.Event()
+        self._go_on = go_on
+
+    def items(self) -> Any:
+        self.began.set()
+        assert self._go_on.wait(10)
+        return super().items()
+
+
+def test_a_record_that_is_emitted_while_the_end_comes_is_left_to_the_next(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread was within `emit` when the shutdown began, and is through before it is over."""
+    made, shutting_down = make(), threading.Event()
+    body = Slow(shutting_down)
+    emitting = threading.Thread(target=lambda: made.logger.emit(LogRecord(body=body)))
+
+    def shut_down() -> None:
+        shutting_down.set()
+        emitting.join(10)
+
+    monkeypatch.setattr(made.exporter, "shutdown", shut_down)
+    emitting.start()
+    assert body.began.wait(10)
+    made.provider.shutdown()
+    following = make()
+    eventually(lambda: following.exporter.bodies == [{"late": "yes"}])
+
+
 def test_what_exporting_logs_does_not_bring_forth_the_next_export(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,11 @@ class LivenessLock:
         self.producer = producer
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self._descriptor = os.open(directory / LOCK_NAME, flags, 0o600)
-        fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # another process has it, and so has this one none to lose
+            os.close(self._descriptor)
+            raise
         _own.add(producer)
 
     def release(self) -> None:

@@ -98,7 +98,7 @@ def log_record(raw: msgspec.Raw) -> Item:
         _integer(one.flags, _UINT32),
         _integer(one.dropped_attributes_count, _UINT32),
     )
-    record.severity_number = one.severity_number or 0
+    record.severity_number = _integer(one.severity_number, _INT32)
     record.severity_text = one.severity_text or ""
     record.event_name = one.event_name or ""
     record.body = value_of(one.body)
@@ -168,6 +168,7 @@ def _attributes(pairs: Iterable[KeyValue] | None, depth: int = 0) -> dict[str, A
 
 _INT64: Final = (-(2**63), 2**63 - 1)
 _UINT64: Final = (0, 2**64 - 1)
+_INT32: Final = (-(2**31), 2**31 - 1)
 _UINT32: Final = (0, 2**32 - 1)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from realm_telemetry.event import Event
-from realm_telemetry.limits import mark_truncated
+from realm_telemetry.limits import TRUNCATED, mark_truncated
 from realm_telemetry.otel import names
 from realm_telemetry.otel.attributes import read_attributes
 from realm_telemetry.otel.foreign import content_number, foreign_event, producer_id
@@ -18,14 +18,20 @@ from realm_telemetry.values import MAX_DETAILS, MAX_EVENT_BYTES, fit_event, forc
 from realm_telemetry.walk import MAX_KEY_CHARS
 
 _SMALL_BYTES: Final = 2_000
-"""A record of less is within all limits but that on the number of its attributes."""
+"""A record of less is within all limits but those on its names and on their number."""
+
+_MAX_CARRIED_CHARS: Final = 8_192
+"""Of each detail that all events of a scope carry: its attributes, the resource, their schemas."""
 
 _ARRIVAL_BYTES: Final = 1_024
 """What an event may grow by after `emit`: arrival, source, and the like."""
 
 _MAX_KIND_CHARS: Final = 256
 
+_MAX_SOURCE_CHARS: Final = 256
+
 _to_msgpack: Final = msgspec.msgpack.Encoder().encode
+_to_json: Final = msgspec.json.Encoder().encode
 
 Resources = dict[str, dict[str, Any]]
 
@@ -71,18 +77,17 @@ class _Reader:
         self._same: Counter[str] = Counter()
 
     def read(self, group: Group) -> None:
-        resource, scope = group.resource, group.scope
-        origin = Origin(
-            producer_id(resource.attributes), scope.name, scope.details | resource.details
-        )
+        resource, origin = _within_bounds(group.resource.attributes), _origin(group)
+        mark = origin.details.get(TRUNCATED)
         for item in group.items:
             # A span may have any number of events; the item itself is counted already.
             self._entries.count(max(len(item.records) - 1, 0))
             self.reading.refused += item.refused
             for record in item.records:
-                event = self._event(record, origin, resource.attributes)
-                if item.size > _SMALL_BYTES or len(event.details) > MAX_DETAILS:
-                    event = self._within_limits(event)
+                event = self._event(record, origin, resource)
+                carries_cut = mark is not None and event.details.get(TRUNCATED) is mark
+                if carries_cut or _may_be_beyond(event, item.size):
+                    event = self._within_limits(event, carries_cut)
                 self.reading.events.append(event)
 
     def _event(self, record: PlainRecord, origin: Origin, resource: dict[str, Any]) -> Event:
@@ -111,12 +116,13 @@ class _Reader:
         number = content_number(f"{event.id}/{repetition}".encode())
         return msgspec.structs.replace(event, number=number)
 
-    def _within_limits(self, event: Event) -> Event:
-        """Cut what no `emit` would let through."""
+    def _within_limits(self, event: Event, has_lost: bool) -> Event:
+        """Cut what no `emit` would let through; has_lost: whether something is cut already."""
         details = event.details
         if len(event.kind) > _MAX_KIND_CHARS:
             details = details | {"otel.event_name": event.kind}
         details, cut = force_clean(details)
+        cut = cut or has_lost
         if long := [key for key in event.details if len(key) > MAX_KEY_CHARS]:
             details, cut = mark_truncated(details, long), True
         event = msgspec.structs.replace(event, kind=event.kind[:_MAX_KIND_CHARS], details=details)
@@ -124,3 +130,50 @@ class _Reader:
             event, cut = fit_event(event), True
         self.reading.cut += cut
         return event
+
+
+def _may_be_beyond(event: Event, size: int) -> bool:
+    """Whether an event of a record of so many bytes may be over a limit."""
+    if size > _SMALL_BYTES or len(event.details) > MAX_DETAILS:
+        return True
+    if size <= MAX_KEY_CHARS:
+        return False
+    return (
+        len(event.kind) > _MAX_KIND_CHARS or max(map(len, event.details), default=0) > MAX_KEY_CHARS
+    )
+
+
+def _origin(group: Group) -> Origin:
+    """Return where a group comes from, as each of its events will carry it.
+
+    It stands in every one of them, so one long attribute would be stored as often as there are
+    records.
+    """
+    scope, resource = group.scope, group.resource
+    details = scope.details | resource.details
+    if len(scope.name) > _MAX_SOURCE_CHARS:
+        details["otel.scope.name"] = scope.name
+    name = scope.name[:_MAX_SOURCE_CHARS]
+    return Origin(producer_id(resource.attributes), name, _carried(details))
+
+
+def _carried(details: dict[str, Any]) -> dict[str, Any]:
+    """Return details with the beginnings of those that are long, as `fit_event` cuts them."""
+    if len(_to_msgpack(details)) <= _SMALL_BYTES:
+        return details
+    details, _ = force_clean(details)
+    long = []
+    for key, value in details.items():
+        text = value if isinstance(value, str) else _to_json(value).decode()
+        if len(text) > _MAX_CARRIED_CHARS:
+            details[key] = text[:_MAX_CARRIED_CHARS] + "…"
+            long.append(key)
+    return mark_truncated(details, long) if long else details
+
+
+def _within_bounds(resource: dict[str, Any]) -> dict[str, Any]:
+    """Return a resource as it is registered, no larger than an event's details."""
+    if len(_to_msgpack(resource)) <= MAX_EVENT_BYTES:
+        return resource
+    event = Event("", "system", "info", "", force_clean(resource)[0], 0, "0" * 16, 1)
+    return fit_event(event).details

@@ -113,6 +113,7 @@ def test_a_schema_url_that_is_not_utf_8_is_refused(untouched: httpx.Client) -> N
         {"timeUnixNano": 1.5},
         {"observedTimeUnixNano": "1e400"},
         {"severityNumber": "SEVERITY_NUMBER_INFO"},
+        {"severityNumber": 2**31},
         {"flags": 2**32},
         {"droppedAttributesCount": -1},
         {"traceId": "not hex"},
@@ -284,6 +285,35 @@ def test_no_event_is_larger_than_an_event_may_be(huge: dict[str, Any]) -> None:
     assert reading.cut == 1
     assert len(msgspec.msgpack.encode(event)) <= MAX_EVENT_BYTES
     assert event.details["realm.truncated"]
+
+
+@pytest.mark.parametrize("where", ["resource", "scope", "scope name"])
+def test_what_all_events_of_a_scope_carry_is_cut_too(where: str) -> None:
+    """A body of 1 MB must not become a thousand events of 1 MB each."""
+    request = logs_request(*(log_record(f"r{n}") for n in range(1_000)))
+    (resource_logs,) = request.resource_logs
+    (scope_logs,) = resource_logs.scope_logs
+    if where == "scope name":
+        scope_logs.scope.name = "x" * MIB
+    else:
+        owner = resource_logs.resource if where == "resource" else scope_logs.scope
+        owner.attributes.add(key="dump", value=any_value("x" * MIB))
+    reading = read(request)
+    assert len(reading.events) == reading.cut == 1_000
+    for event in reading.events:
+        assert len(msgspec.msgpack.encode(event)) <= 16_384
+        assert len(event.source or "") <= 256
+        assert event.details["realm.truncated"]
+    assert all(len(json.dumps(said)) <= MAX_EVENT_BYTES for said in reading.others.values())
+
+
+@pytest.mark.parametrize(
+    "long", [{"event_name": "x" * 257}, {"attributes": {"x" * 257: 1}}], ids=["event name", "key"]
+)
+def test_a_long_name_in_a_short_record_is_cut(long: dict[str, Any]) -> None:
+    (event,) = read(logs_request(log_record(**long))).events
+    assert max(map(len, (event.kind, *event.details))) <= 256
+    assert event.details["realm.truncated"] if "attributes" in long else event.details
 
 
 def nested(depth: int) -> Any:

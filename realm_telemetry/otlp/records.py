@@ -17,6 +17,8 @@ _TRACE_FLAGS: Final = 0xFF
 _TRACE_ID_BYTES: Final = (0, 16)
 _SPAN_ID_BYTES: Final = (0, 8)
 
+_MAX_SPAN_NAME_CHARS: Final = 256
+
 _EXCEPTION: Final = "exception"
 _ERROR: Final = 17
 
@@ -77,7 +79,8 @@ def span_event(record: PlainRecord, name: str, span_name: str) -> PlainRecord:
         record.body = ": ".join(part for part in said if isinstance(part, str)) or None
         record.severity_number = _ERROR
         record.severity_text = "ERROR"
-    record.attributes["otel.span.name"] = span_name
+    # In each of its events: a long one must not be stored as often.
+    record.attributes["otel.span.name"] = span_name[:_MAX_SPAN_NAME_CHARS]
     return record
 
 

@@ -9,6 +9,9 @@ from typing import Final
 
 from realm_telemetry.event import InvalidEventError
 
+MAX_SCALARS: Final = 100_000
+"""Numbers in one message that are passed over; no message that is walked has more than a dozen."""
+
 _TRUNCATED: Final = "it ends inside a field"
 
 
@@ -17,6 +20,7 @@ def submessages(data: bytes, position: int, end: int) -> Iterator[tuple[int, int
 
     Raises InvalidEventError for bytes that are no protobuf message.
     """
+    scalars = 0
     while position < end:
         tag, position = _varint(data, position)
         wire_type = tag & 7
@@ -26,7 +30,11 @@ def submessages(data: bytes, position: int, end: int) -> Iterator[tuple[int, int
             if position > end:
                 raise InvalidEventError(_TRUNCATED)
             yield tag >> 3, start, position
-        elif wire_type == 0:
+            continue
+        scalars += 1
+        if scalars > MAX_SCALARS:
+            raise InvalidEventError("it has too many numbers")
+        if wire_type == 0:
             _, position = _varint(data, position)
         elif wire_type in (1, 5):
             position += 8 if wire_type == 1 else 4

@@ -218,6 +218,14 @@ def test_millions_of_empty_parts_are_counted_before_they_are_built(
     assert time.monotonic() - started < 60
 
 
+def test_millions_of_numbers_are_not_walked_over(untouched: httpx.Client) -> None:
+    """64 MB of two-byte fields that mean nothing would take a reader's thread for 15 s."""
+    packed = gzip.compress(b"\x08\x01" * (31 * MIB), 1)
+    started = time.process_time()
+    failed(send(untouched, packed, PROTOBUF, content_encoding="gzip"), 400)
+    assert time.process_time() - started < 5
+
+
 def test_a_record_of_too_many_values_is_rejected_and_its_neighbours_are_stored(
     client: httpx.Client,
 ) -> None:

@@ -106,6 +106,15 @@ def test_our_own_events_in_a_span_are_excerpts_and_left_to_the_log_records(
     assert [event["kind"] for event in stored(client)] == ["order_paid", "exception"]
 
 
+def test_a_long_name_of_a_span_is_cut_in_its_events(client: httpx.Client) -> None:
+    """It stands in each of them: a span of 100 KB must not become a hundred times as much."""
+    request = traces()
+    request.resource_spans[0].scope_spans[0].spans[0].name = "x" * 50_000
+    send(client, request, path="/v1/traces")
+    names = [event["details"]["otel.span.name"] for event in stored(client)]
+    assert names == ["x" * 256, "x" * 256]
+
+
 def test_spans_without_events_are_refused_and_nothing_is_stored(client: httpx.Client) -> None:
     response = send(client, traces(events=False), path="/v1/traces")
     answer = ExportTraceServiceResponse.FromString(response.content)

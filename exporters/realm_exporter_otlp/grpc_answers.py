@@ -25,7 +25,8 @@ _RETRYABLE: Final = frozenset(
 # Not the records are at fault here but a setting, and once it is mended they will be taken.
 _HEADERS_AT_FAULT: Final = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
 _ENDPOINT_AT_FAULT: Final = frozenset({"UNIMPLEMENTED", "NOT_FOUND"})
-_TOO_LARGE_WORDS: Final = ("too large", "larger than", "exceeds")
+_SIZE_CODES: Final = frozenset({"RESOURCE_EXHAUSTED", "OUT_OF_RANGE"})
+_TOO_LARGE_WORDS: Final = ("too large", "too big", "larger than", "exceeds", "message size")
 
 
 def to_error(target: Target, error: Any) -> ExportError | PayloadTooLargeError:
@@ -34,15 +35,15 @@ def to_error(target: Target, error: Any) -> ExportError | PayloadTooLargeError:
     words = printable(str(error.details() or "")[:_MAX_SHOWN])
     message = f"{target.shown} answered {code}{f' ({words})' if words else ''}"
     wait_s = retry_delay_s(error.trailing_metadata())
-    # Servers refuse a message for its size with this code, or with OUT_OF_RANGE and such words.
-    if wait_s is None and (code == "RESOURCE_EXHAUSTED" or _is_size(code, words)):
+    if wait_s is None and _is_size(code, words):
         return PayloadTooLargeError(message)
     fix = _fix(target, code)
     if wait_s is None and (code in _HEADERS_AT_FAULT or code in _ENDPOINT_AT_FAULT):
         wait_s = _WAIT_FOR_A_PERSON_S
     return ExportError(
         f"{message}. {fix}" if fix else message,
-        # What is exhausted and says when it will not be, comes back.
+        # A quota that is used up comes back, as it does from HTTP's 429. By the protocol's letter
+        # it would only if it said when, and all that is sent meanwhile would be given up.
         retryable=bool(fix) or code in _RETRYABLE or code == "RESOURCE_EXHAUSTED",
         retry_after_s=wait_s,
     )
@@ -70,7 +71,8 @@ def _seconds(info: RetryInfo) -> float:
 
 
 def _is_size(code: str, words: str) -> bool:
-    return code == "OUT_OF_RANGE" and any(each in words.lower() for each in _TOO_LARGE_WORDS)
+    """Whether a message was refused for its size: only the words tell it from a quota."""
+    return code in _SIZE_CODES and any(each in words.lower() for each in _TOO_LARGE_WORDS)
 
 
 def _fix(target: Target, code: str) -> str:

@@ -182,11 +182,41 @@ def test_retry_after_may_be_a_date(start_receiver: Any, make: Make) -> None:
 def test_retry_info_is_kept_up_to_an_hour(
     start_receiver: Any, make: Make, code: Any, metadata: Any, kept: float
 ) -> None:
-    """An exhausted resource with it comes back; without it the request was too large."""
     receiver = start_receiver(GrpcReceiver)
     receiver.script.append(Told(code=code, headers=metadata))
     error = failure(make(endpoint=receiver.endpoint, protocol="grpc"))
     assert (error.retryable, error.retry_after_s) == (True, kept)
+
+
+def test_a_quota_that_is_used_up_is_no_request_that_is_too_large(
+    start_receiver: Any, make: Make
+) -> None:
+    """It is not sent in ever smaller parts until every event is given up, but waits."""
+    receiver = start_receiver(GrpcReceiver)
+    limited = Told(code=CODES.RESOURCE_EXHAUSTED, words="RATE_LIMITED: ingestion rate limit")
+    receiver.script.extend([limited] * 200)
+    error = failure(make(endpoint=receiver.endpoint, protocol="grpc"), 64)
+    assert (error.retryable, error.rejected_ids, receiver.refused) == (True, (), 1)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "grpc: received message larger than max (5000000 vs. 4194304)",
+        "Received message larger than max (5000000 vs. 4194304)",
+        "gRPC message exceeds maximum size 4194304: 5000000",
+    ],
+)
+def test_a_message_that_is_too_large_is_known_by_its_words(
+    start_receiver: Any, make: Make, words: str
+) -> None:
+    """As gRPC for Go, C (and with it Python) and Java say it."""
+    receiver = start_receiver(GrpcReceiver)
+    receiver.script.append(Told(code=CODES.RESOURCE_EXHAUSTED, words=words))
+    events = sample_events(64)
+    make(endpoint=receiver.endpoint, protocol="grpc").export_events(events)
+    assert receiver.uids() == [event.id for event in events]
+    assert len(receiver.requests) == 2
 
 
 def test_retry_info_does_not_save_what_is_invalid(start_receiver: Any, make: Make) -> None:

@@ -132,14 +132,17 @@ class Worker:
             self._adopted += adopt(self._writer.directory.parent, self._quarantine)
 
     def _ship(self) -> None:
-        while self._due() and self._ship_batch(self._own):
-            pass
+        self._ship_own()
         for drain in list(self._adopted):
             while self._free() and self._ship_batch(drain):
-                pass
+                self._ship_own()  # a day's backlog of a dead process must not hold it up
             if drain.empty:
                 self._adopted.remove(drain)
                 drain.remove()
+
+    def _ship_own(self) -> None:
+        while self._due() and self._ship_batch(self._own):
+            pass
 
     def _free(self) -> bool:
         """Whether the exporter may be tried now."""

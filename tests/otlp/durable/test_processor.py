@@ -114,6 +114,26 @@ def test_a_shutdown_with_a_failing_exporter_is_soon_over(make: Make, tmp_path: P
     eventually(lambda: len(spools(tmp_path)) == 1)  # the living one's own
 
 
+def test_what_a_dead_process_left_does_not_hold_up_what_is_new(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A collector that was away for a day leaves a long backlog, and a flush waits for seconds."""
+    dead = make(max_export_batch_size=1)
+    dead.exporter.works = False
+    emit(dead, 100, "old")
+    dead.provider.shutdown()
+    take = Recording.export
+    monkeypatch.setattr(
+        Recording, "export", lambda self, batch: (time.sleep(0.03), take(self, batch))[1]
+    )
+    made = make(max_export_batch_size=1)
+    eventually(lambda: bool(made.exporter.bodies))
+    emit(made, 1, "new")
+    assert made.processor.force_flush(1_500)
+    assert made.exporter.bodies[-1] != "old99"
+    eventually(lambda: len(made.exporter.bodies) == 101)
+
+
 def test_another_name_leaves_a_spool_alone(make: Make, tmp_path: Path) -> None:
     made = make(name="one")
     made.exporter.works = False

@@ -138,7 +138,9 @@ class WebhookExporter(EventExporter):
             raise
         self._sender = self.sender(store, self._scope, done=self._wake.set)
         if self.context.long_lived:
-            self._thread = threading.Thread(target=self._send, name="realm-webhooks", daemon=True)
+            self._thread = threading.Thread(
+                target=self._send, name="realm-telemetry-webhooks", daemon=True
+            )
             self._thread.start()
 
     def deliver(self, events: Sequence[Event]) -> None:

@@ -142,7 +142,7 @@ def end_when_nobody_reads() -> None:
         poll.poll()
         os._exit(0)
 
-    threading.Thread(target=watch, name="realm-pipe", daemon=True).start()
+    threading.Thread(target=watch, name="realm-telemetry-pipe", daemon=True).start()
 
 
 def counted(count: int, noun: str) -> str:

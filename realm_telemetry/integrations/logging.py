@@ -17,8 +17,11 @@ from typing import Any, Final, NamedTuple
 from realm_telemetry.emission import record as emit_record
 
 KIND: Final = "log_record"
-THREAD_PREFIX: Final = "realm-"
-"""Of our own threads; what they log would bring forth more of the same."""
+THREAD_PREFIX: Final = "realm-telemetry-"
+"""Of our own threads; what they log would bring forth more of the same.
+
+Long, because a program that trains for a realm has threads named `realm-...` too.
+"""
 
 _OURS: Final = frozenset(("realm_telemetry", "opentelemetry", "httpx", "httpcore"))
 _OUR_PLUGINS: Final = "realm_exporter_"

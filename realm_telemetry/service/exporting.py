@@ -44,7 +44,9 @@ class Exporting:
         self._log = GuardedLog(settings.log_path, self._report)
         self._deliveries = Deliveries(self._manifest, self._log, self._report, {}, Recent())
         self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="realm-exporting", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name="realm-telemetry-exporting", daemon=True
+        )
         self._timeout_s = settings.shutdown_s / 2
 
     def start(self) -> None:

@@ -21,7 +21,7 @@ class ReaderPool:
     def __init__(self, log_path: Path, search_path: Path, threads: int) -> None:
         self._paths = (log_path, search_path)
         self._reader = self.open()
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="realm-reader")
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="realm-telemetry-reader")
 
     def open(self) -> LogReader:
         """A reader of its own, for what takes many steps; the caller closes it."""

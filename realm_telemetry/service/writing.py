@@ -69,7 +69,9 @@ class WriterThread:
         self._closing = False
         self._registrar = Registrar()
         self._opened: asyncio.Future[str] = self._loop.create_future()
-        self._thread = threading.Thread(target=self._run, name="realm-writer", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name="realm-telemetry-writer", daemon=True
+        )
         self.queued_events = 0
         self.commits = 0
 

@@ -61,7 +61,7 @@ def end_on_signals(shipper: Shipper) -> None:
             time.sleep(LEAVE_WITHIN_S)
             os._exit(0)
 
-    threading.Thread(target=wait, name="realm-signals", daemon=True).start()
+    threading.Thread(target=wait, name="realm-telemetry-signals", daemon=True).start()
 
 
 if __name__ == "__main__":

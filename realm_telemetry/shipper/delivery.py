@@ -83,7 +83,9 @@ class Delivery:
         self._budget = FIRST_BUDGET
         self._stop = threading.Event()
         self._news = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"realm-{name}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name=f"realm-telemetry-{name}", daemon=True
+        )
 
     def start(self) -> None:
         """Begin to deliver."""

@@ -14,7 +14,9 @@ class Heartbeat:
     def __init__(self, page: StatusPage) -> None:
         self._page = page
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="realm-heartbeat", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name="realm-telemetry-heartbeat", daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:

@@ -38,7 +38,9 @@ class ThreadShipper:
             processors=processor_objects,
         )
         self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="realm-shipper", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name="realm-telemetry-shipper", daemon=True
+        )
 
     def start(self) -> None:
         """Begin shipping."""

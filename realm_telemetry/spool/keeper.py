@@ -28,7 +28,9 @@ class Keeper:
         self._on_error = on_error
         self._interval_s = interval_s
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="realm-keeper", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name="realm-telemetry-keeper", daemon=True
+        )
 
     def start(self) -> None:
         """Begin, in a daemon thread."""

@@ -4,11 +4,13 @@ import contextlib
 import io
 import logging
 import logging.config
+import re
 import subprocess
 import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,12 +20,13 @@ from opentelemetry.sdk.resources import Resource
 
 import realm_telemetry as realm
 from realm_telemetry.integrations import logging as realm_logging
-from realm_telemetry.integrations.logging import RealmHandler, install, uninstall
+from realm_telemetry.integrations.logging import THREAD_PREFIX, RealmHandler, install, uninstall
 from realm_telemetry.otel import from_log_record
 
 from .conftest import Spooled
 
 LOG = logging.getLogger("lab.train")
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -192,10 +195,38 @@ def test_what_delivering_logs_brings_forth_no_event(name: str, spooled: Spooled)
 def test_what_a_thread_of_ours_logs_brings_forth_no_event(spooled: Spooled) -> None:
     """Whatever library an exporter uses there."""
     install()
-    thread = threading.Thread(target=lambda: LOG.error("urllib3"), name="realm-otlp")
+    thread = threading.Thread(target=lambda: LOG.error("urllib3"), name="realm-telemetry-otlp")
     thread.start()
     thread.join()
     assert spooled() == []
+
+
+def test_what_a_thread_of_the_program_logs_is_heard_whatever_its_name(spooled: Spooled) -> None:
+    install()
+    thread = threading.Thread(target=lambda: LOG.info("step 7"), name="realm-worker-1")
+    thread.start()
+    thread.join()
+    assert [event.message for event in spooled()] == ["step 7"]
+
+
+def test_all_threads_of_ours_are_known_by_their_names() -> None:
+    """Those that deliver: the demo's and the tests' are programs like any other."""
+    sources = [
+        path
+        for top in (Path("realm_telemetry"), Path("exporters"))
+        for path in (ROOT / top).rglob("*.py")
+        if not {"demo", "testing"} & set(path.parts)
+    ]
+    named = [
+        name
+        for path in sources
+        for name in re.findall(
+            r'(?:Thread\([^)]*\bname=f?|thread_name_prefix=|THREAD_NAME: Final = )"([^"]*)"',
+            path.read_text(),
+        )
+    ]
+    assert len(named) > 10
+    assert [name for name in named if not name.startswith(THREAD_PREFIX)] == []
 
 
 def test_a_second_install_replaces_the_first(spooled: Spooled) -> None:

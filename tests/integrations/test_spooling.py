@@ -98,11 +98,15 @@ def test_text_that_does_not_encode_is_made_safe(spooled: Spooled) -> None:
 def test_what_a_thread_of_ours_logs_is_not_kept(spooled: Spooled) -> None:
     """A delivery inside this process must not bring forth the next."""
     thread = threading.Thread(
-        target=lambda: logger().emit(LogRecord(body="request")), name="realm-otlp"
+        target=lambda: logger().emit(LogRecord(body="request")), name="realm-telemetry-otlp"
     )
     thread.start()
     thread.join()
-    logger().emit(LogRecord(body="kept"))
+    theirs = threading.Thread(
+        target=lambda: logger().emit(LogRecord(body="kept")), name="realm-worker-1"
+    )
+    theirs.start()
+    theirs.join()
     assert [event.message for event in spooled()] == ["kept"]
 
 

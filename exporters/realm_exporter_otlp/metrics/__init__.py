@@ -78,7 +78,9 @@ class OtlpMetricsExporter(EventExporter):
             self._counting.open()
         except LogError as error:
             raise ExportError(str(error), retryable=True) from error
-        self._repeating = threading.Thread(target=self._repeat, name="realm-metrics", daemon=True)
+        self._repeating = threading.Thread(
+            target=self._repeat, name="realm-telemetry-metrics", daemon=True
+        )
         self._repeating.start()
 
     def deliver(self, events: Sequence[Event]) -> None:

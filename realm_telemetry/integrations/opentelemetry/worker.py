@@ -15,7 +15,7 @@ from realm_telemetry.shipper.report import Reporter
 POLL_S: Final = 0.05
 REPORT_DROPS_EVERY_S: Final = 10.0
 URGE_EVERY_S: Final = 0.25
-THREAD_NAME: Final = "realm-durable"
+THREAD_NAME: Final = "realm-telemetry-durable"
 
 
 class Worker:

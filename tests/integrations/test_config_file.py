@@ -159,3 +159,43 @@ def test_a_file_that_is_not_there_says_so_and_the_program_runs(tmp_path: Path) -
     assert (run.returncode, run.out) == (0, "runs\n")
     assert "none.yaml: it cannot be read" in run.err
     assert not os.path.exists(tmp_path / "home" / "spool")  # noqa: PTH110
+
+
+def test_a_value_that_is_filled_in_is_never_read_as_yaml(tmp_path: Path) -> None:
+    """A password may hold any character, and none of them may begin another key."""
+    values = {"A": "a: b", "B": "x #y", "C": "q\nlogger_provider: {}", "D": "[1", "N": "7"}
+    text = """
+        a: ${A}
+        b: &b ${B}
+        again: *b
+        c: ${C}
+        d: "${D}"
+        number: ${N}
+        text: "${N}"
+        joined: n${N}
+        escaped: &e $${N}
+        escaped_again: *e
+        missing: ${M}
+        ${N}: key
+    """
+    assert read_file(str(write(tmp_path, text)), values) == {
+        "a": "a: b",
+        "b": "x #y",
+        "again": "x #y",
+        "c": "q\nlogger_provider: {}",
+        "d": "[1",
+        "number": 7,
+        "text": "7",
+        "joined": "n7",
+        "escaped": "${N}",
+        "escaped_again": "${N}",
+        "missing": None,
+        "${N}": "key",
+    }
+
+
+def test_what_is_in_a_broken_file_is_not_shown(tmp_path: Path) -> None:
+    path = write(tmp_path, "a: 1\nheaders: [secret-token\nb: }")
+    with pytest.raises(ConfigError, match="line 3") as caught:
+        read_file(str(path), {})
+    assert "secret" not in str(caught.value)

@@ -19,18 +19,55 @@ _REFERENCE: Final = re.compile(r"\$\$|\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-
 def read_file(path: str, environ: Mapping[str, str]) -> dict[str, Any]:
     """Read a file, YAML or JSON, with `${VARIABLE:-default}` filled in.
 
-    Raises ConfigError.
+    Values are filled in once the file is parsed, so that none of them can be read as YAML.
+    Raises ConfigError, whose text shows nothing of what is in the file.
     """
     import yaml  # of the extra `auto`
 
     try:
         text = Path(path).read_text(encoding="utf-8")
-        found = yaml.safe_load(_REFERENCE.sub(lambda match: _filled(match, environ), text))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(
-            f"OTEL_CONFIG_FILE={path}", f"it cannot be read ({error})", "Mend or rename it."
-        ) from error
+        found = yaml.load(text, Loader=_filling_loader(environ))
+    except yaml.YAMLError as error:
+        raise _unreadable(path, _without_excerpt(error)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, str(error)) from error
     return found if isinstance(found, dict) else {}
+
+
+def _unreadable(path: str, problem: str) -> ConfigError:
+    return ConfigError(
+        f"OTEL_CONFIG_FILE={path}", f"it cannot be read ({problem})", "Mend or rename it."
+    )
+
+
+def _without_excerpt(error: Exception) -> str:
+    """What YAML says is wrong and where; its own text shows the line, which may hold a secret."""
+    mark = getattr(error, "problem_mark", None)
+    return "it is no YAML" + (f", see line {mark.line + 1}" if mark is not None else "")
+
+
+def _filling_loader(environ: Mapping[str, str]) -> Any:
+    """YAML's safe loader, with variables filled into values but not into keys."""
+    import yaml
+
+    class FillingLoader(yaml.SafeLoader):
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            again = self.check_event(yaml.AliasEvent)
+            node = super().compose_node(parent, index)
+            is_key = isinstance(parent, yaml.MappingNode) and index is None
+            if isinstance(node, yaml.ScalarNode) and not is_key and not again:
+                self._fill(node)
+            return node
+
+        def _fill(self, node: yaml.ScalarNode) -> None:
+            given = node.value
+            node.value = _REFERENCE.sub(lambda match: _filled(match, environ), given)
+            whole = _REFERENCE.fullmatch(given)
+            if whole is not None and whole[1] and node.style is None:
+                # Not in quotes, and nothing beside it: `${LIMIT}` may be a number.
+                node.tag = self.resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]
+
+    return FillingLoader
 
 
 def _filled(match: re.Match[str], environ: Mapping[str, str]) -> str:

@@ -115,7 +115,7 @@ class Drain:
     def _learn(self, frame: Frame) -> None:
         try:
             told = decode_origin(frame.payload)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             self._quarantine.refused(self.directory.name, frame.number, frame.payload, error)
             return
         if told is not None:
@@ -127,7 +127,7 @@ class Drain:
             if frame.format != FORMAT_OTLP:
                 raise ValueError(f"frame format {frame.format} is none of a log record")
             record = decode_record(frame.payload, self._origins)
-        except (ValueError, TypeError, KeyError, OverflowError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             self._quarantine.refused(self.directory.name, frame.number, frame.payload, error)
             return
         self.rows.append(Row(frame.number, record, frame.payload))

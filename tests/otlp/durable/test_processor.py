@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import threading
 import time
 import warnings
@@ -197,6 +198,23 @@ def test_a_record_that_is_never_taken_is_set_aside_alone(make: Make, tmp_path: P
     (aside,) = (tmp_path / "spool" / "otel" / "collector" / "quarantine").iterdir()
     assert b"r7" in aside.read_bytes()
     assert "kept aside" in (tmp_path / "logs" / "otel-collector.log").read_text()
+
+
+def test_a_record_nested_too_deep_to_be_read_does_not_block_those_behind_it(make: Make) -> None:
+    """It was emitted where the limit of recursion was higher than it is where it is exported."""
+    made, usual = make(schedule_delay_millis=60_000), sys.getrecursionlimit()
+    body: Any = "leaf"
+    for _ in range(3_000):
+        body = [body]
+    sys.setrecursionlimit(50_000)
+    try:
+        made.logger.emit(LogRecord(body=body))
+    finally:
+        sys.setrecursionlimit(usual)
+    assert made.processor.dropped == 0
+    emit(made, 1, "behind")
+    assert made.processor.force_flush(5_000)
+    assert made.exporter.bodies == ["behind0"]
 
 
 def test_while_nothing_goes_through_no_record_is_to_blame(make: Make, tmp_path: Path) -> None:

@@ -13,9 +13,6 @@ from realm_telemetry.event import Event
 from realm_telemetry.otel import names
 from realm_telemetry.values import safe_text
 
-EVENT_NAME: Final = "event.name"
-"""The event's name once more, as an attribute: some stores drop the field."""
-
 _MAX_UNIX_NANO: Final = 2**64 - 1
 _FLAGS: Final = 0xFF  # the trace flags; other bits are reserved
 
@@ -90,7 +87,8 @@ def _fields(event: Event) -> Iterator[tuple[str, str]]:
     yield names.KIND, event.kind
     yield names.CHANNEL, event.channel
     yield names.SEVERITY, event.severity
-    yield EVENT_NAME, names.EVENT_NAME_PREFIX + event.kind
+    # Once more: some stores drop the field.
+    yield names.EVENT_NAME, names.EVENT_NAME_PREFIX + event.kind
     yield names.UID, event.id
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from realm_telemetry.integrations.opentelemetry.names import our_exporters
 from realm_telemetry.log.reader import LogReader
 from realm_telemetry.pipeline.launch import shipper_environment
 from realm_telemetry.shipper.once import ship_once
@@ -243,3 +244,9 @@ def test_a_shipper_is_not_instrumented_itself(monkeypatch: pytest.MonkeyPatch) -
     paths = shipper_environment()["PYTHONPATH"].split(os.pathsep)
     assert paths[0] == "/lab"
     assert not any("auto_instrumentation" in path for path in paths)
+
+
+def test_each_exporter_that_can_be_named_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "no-code.md").read_text()
+    (row,) = [line for line in page.splitlines() if line.startswith("| `OTEL_LOGS_EXPORTER` |")]
+    assert [name for name in our_exporters() if f"`{name}`" not in row] == []

@@ -19,7 +19,6 @@ from realm_telemetry.errors import ConfigError
 from realm_telemetry.once import warn_once
 from realm_telemetry.pipeline.manifest import read_manifest
 from realm_telemetry.producer import PIPELINE_VARIABLE, Telemetry
-from realm_telemetry.spool.liveness import forget_inherited
 
 __all__ = [
     "bound",
@@ -317,7 +316,6 @@ def _end() -> None:
 def _after_fork_in_child() -> None:
     """A child is a new producer. Takes no lock, starts no thread, touches no file."""
     global _active, _before_fork, _ending, _provisional, _setting_up
-    forget_inherited()
     if _active is not None:
         _before_fork = _active
     _active, _provisional, _ending = None, False, False

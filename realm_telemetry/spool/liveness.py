@@ -63,6 +63,6 @@ def is_locked(path: str | Path) -> bool:
     return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
 
 
-def forget_inherited() -> None:
-    """In a forked child: the parent's locks are not ours."""
-    _own.clear()
+# In a forked child: the parent's locks are not ours. Registered here, so that it comes before
+# whatever else takes a lock there.
+os.register_at_fork(after_in_child=_own.clear)

@@ -24,7 +24,6 @@ from realm_telemetry.otel.sdk import (
 )
 from realm_telemetry.shipper.quarantine import Quarantine
 from realm_telemetry.shipper.report import LogFile, Reporter
-from realm_telemetry.spool.liveness import forget_inherited
 from realm_telemetry.spool.writer import MAX_SPOOL_BYTES
 
 _WARN: Final = 13
@@ -180,7 +179,6 @@ class DurableLogRecordProcessor(LogRecordProcessor):
 
     def _after_fork_in_child(self) -> None:
         """The child gets a spool of its own, with its first record. Takes no lock."""
-        forget_inherited()
         self._beginning = threading.RLock()
         # Its lock may be held by the parent's worker, which is not here to give it up.
         self._report = _reporter(self._settings, self.name)

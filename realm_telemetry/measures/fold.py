@@ -18,6 +18,8 @@ FOLD_VERSION: Final = 1
 
 _WORDS: Final = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
+_BEYOND_FLOATS: Final = 2**1023
+
 _MOST_KINDS: Final = 10_000
 
 _Group = tuple[Callable[[Event], Key], list[tuple[str | None, Series]]]
@@ -121,10 +123,13 @@ def digest(definition: Definition) -> str:
 
 
 def number(value: Any) -> float | None:
-    """A detail as a number; NaN and infinities are text there. None for what is no number."""
+    """A detail as a number; NaN and infinities are text there. None for what is no number.
+
+    A row of an older log, or a peer, may have an integer beyond all floats: that is none either.
+    """
     kind = type(value)
     if kind is float:
         return value  # type: ignore[no-any-return]  # it is a float
     if kind is int:
-        return float(value)
+        return float(value) if abs(value) < _BEYOND_FLOATS else None
     return _WORDS.get(value) if kind is str else None

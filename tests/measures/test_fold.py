@@ -199,3 +199,15 @@ def test_what_changed_since_is_known(make: Made) -> None:
     series.changed.clear()
     measures.apply(make("training_step", details={"loss": 9}, run_id="a", time_unix_nano=1), 2)
     assert series.changed == set()
+
+
+@pytest.mark.parametrize("beyond", [10**400, -(10**400), 2**1024], ids=["+", "-", "least"])
+def test_an_integer_beyond_all_floats_is_no_number(beyond: int, make: Made) -> None:
+    """An older log may hold one, and must not keep the service from folding what follows."""
+    events = [
+        make("training_step", run_id="r", details={"loss": loss}) for loss in (0.5, beyond, 0.25)
+    ]
+    assert points(folded(events)["realm.training.loss"]) == [
+        ({"realm.run.id": "r"}, 0.25),
+    ]
+    assert points(folded(events[:2])["realm.training.loss"])[0][1] == 0.5

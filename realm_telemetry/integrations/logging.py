@@ -213,8 +213,8 @@ def installed() -> RealmHandler | None:
 
 
 def _add(handler: RealmHandler, names: Sequence[str]) -> Callable[[], None]:
-    # Below another one that is named too, a record would be heard twice.
-    tops = [name for name in names if not _is_below(name, [n for n in names if n != name])]
+    # Where records go on to another one that is named too, they would be heard twice.
+    tops = [name for name in names if not _goes_on_to(logging.getLogger(name), names)]
     heard = [logging.getLogger(name) for name in dict.fromkeys(tops)] or [logging.getLogger()]
     for logger in heard:
         logger.addHandler(handler)
@@ -224,6 +224,14 @@ def _add(handler: RealmHandler, names: Sequence[str]) -> Callable[[], None]:
             logger.removeHandler(handler)
 
     return remove
+
+
+def _goes_on_to(logger: logging.Logger, names: Sequence[str]) -> bool:
+    while logger.propagate and logger.parent is not None:
+        logger = logger.parent
+        if logger.name in names:
+            return True
+    return False
 
 
 def _listen_beside(handler: RealmHandler) -> Callable[[], None]:

@@ -201,6 +201,17 @@ def test_what_a_thread_of_ours_logs_brings_forth_no_event(spooled: Spooled) -> N
     assert spooled() == []
 
 
+@pytest.mark.parametrize("propagates", [True, False])
+def test_a_named_logger_below_another_is_heard_once(propagates: bool, spooled: Spooled) -> None:
+    LOG.propagate = propagates
+    install(loggers=["lab", "lab.train"])
+    LOG.info("below")
+    logging.getLogger("lab").info("above")
+    assert [event.message for event in spooled()] == ["below", "above"]
+    uninstall()
+    assert LOG.handlers == logging.getLogger("lab").handlers == []
+
+
 def test_what_a_thread_of_the_program_logs_is_heard_whatever_its_name(spooled: Spooled) -> None:
     install()
     thread = threading.Thread(target=lambda: LOG.info("step 7"), name="realm-worker-1")

@@ -1,10 +1,13 @@
 """Options over OpenTelemetry's variables, and those by its specification."""
 
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+from realm_exporter_otlp.over_http import HttpChannel
 from realm_exporter_otlp.settings import TRANSPORT_DEFAULTS, Signal, Target, resolve
 
 from realm_telemetry.errors import ConfigError
@@ -176,3 +179,18 @@ def test_every_option_is_documented() -> None:
         text = (root / page).read_text()
         missing = [name for name in TRANSPORT_DEFAULTS if f"`{name}`" not in text]
         assert missing == [], page
+
+
+def test_a_header_is_not_replaced_by_that_of_a_netrc_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may know another login for the same host."""
+    login = tmp_path / "netrc"
+    login.write_text("machine collector login somebody password else\n")
+    login.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(login))
+    given = target(endpoint="http://collector:4318", headers={"Authorization": "Bearer t0ken"})
+    with closing(HttpChannel(given)) as channel:
+        request = requests.Request("POST", given.endpoint, headers=given.headers)
+        sent = channel._open().prepare_request(request)
+    assert sent.headers["authorization"] == "Bearer t0ken"

@@ -10,13 +10,11 @@ from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
-from realm_exporter_otlp.settings import Target
+from realm_exporter_otlp.settings import MAX_SHOWN, WAIT_FOR_A_PERSON_S, Target
 from realm_telemetry.console import printable
 from realm_telemetry.errors import ExportError, PayloadTooLargeError
 from realm_telemetry.retry_after import MAX_RETRY_AFTER_S
 
-_WAIT_FOR_A_PERSON_S: Final = 30.0
-_MAX_SHOWN: Final = 300
 _HTTP_PORT: Final = 4318
 
 _RETRYABLE: Final = frozenset(
@@ -32,14 +30,14 @@ _TOO_LARGE_WORDS: Final = ("too large", "too big", "larger than", "exceeds", "me
 def to_error(target: Target, error: Any) -> ExportError | PayloadTooLargeError:
     """Return what to raise for a `grpc.RpcError`."""
     code = error.code().name
-    words = printable(str(error.details() or "")[:_MAX_SHOWN])
+    words = printable(str(error.details() or "")[:MAX_SHOWN])
     message = f"{target.shown} answered {code}{f' ({words})' if words else ''}"
     wait_s = retry_delay_s(error.trailing_metadata())
     if wait_s is None and _is_size(code, words):
         return PayloadTooLargeError(message)
     fix = _fix(target, code)
     if wait_s is None and (code in _HEADERS_AT_FAULT or code in _ENDPOINT_AT_FAULT):
-        wait_s = _WAIT_FOR_A_PERSON_S
+        wait_s = WAIT_FOR_A_PERSON_S
     return ExportError(
         f"{message}. {fix}" if fix else message,
         # A quota that is used up comes back, as it does from HTTP's 429. By the protocol's letter
@@ -77,9 +75,7 @@ def _is_size(code: str, words: str) -> bool:
 
 def _fix(target: Target, code: str) -> str:
     if code in _HEADERS_AT_FAULT:
-        return (
-            f"Set options.{target.exporter}.headers or OTEL_EXPORTER_OTLP_HEADERS to what it asks"
-        )
+        return target.headers_fix
     if code in _ENDPOINT_AT_FAULT:
         return f"Set {target.endpoint_setting} to the address of an OTLP receiver that speaks gRPC"
     if code == "UNAVAILABLE":

@@ -12,13 +12,11 @@ import requests
 from google.protobuf.message import DecodeError
 from google.rpc.status_pb2 import Status
 
-from realm_exporter_otlp.settings import Target
+from realm_exporter_otlp.settings import MAX_SHOWN, WAIT_FOR_A_PERSON_S, Target
 from realm_telemetry.console import printable
 from realm_telemetry.errors import ExportError
 from realm_telemetry.retry_after import retry_after_s
 
-_WAIT_FOR_A_PERSON_S: Final = 30.0
-_MAX_SHOWN: Final = 300
 _GRPC_PORT: Final = 4317
 
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})
@@ -34,7 +32,7 @@ def to_error(target: Target, status: int, headers: Mapping[str, str], body: byte
     fix = _fix(target, status)
     wait_s = retry_after_s(headers.get("retry-after"), time.time())
     if wait_s is None and fix:
-        wait_s = _WAIT_FOR_A_PERSON_S
+        wait_s = WAIT_FOR_A_PERSON_S
     words = _words(headers.get("content-type", ""), body)
     message = f"{target.shown} answered {status}{f' ({words})' if words else ''}"
     return ExportError(
@@ -69,9 +67,7 @@ def _fix(target: Target, status: int) -> str:
             f" OTEL_EXPORTER_OTLP_{target.signal.upper()}_ENDPOINT"
         )
     if status in _HEADERS_AT_FAULT:
-        return (
-            f"Set options.{target.exporter}.headers or OTEL_EXPORTER_OTLP_HEADERS to what it asks"
-        )
+        return target.headers_fix
     if status in _FORMAT_AT_FAULT:
         return f"Set options.{target.exporter}.compression to 'none', or protocol to another one"
     return ""
@@ -110,14 +106,14 @@ def _cause(error: BaseException) -> str:
             break
         reason = deeper
     text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-    return printable(str(text)[:_MAX_SHOWN])
+    return printable(str(text)[:MAX_SHOWN])
 
 
 def _words(content_type: str, body: bytes) -> str:
     """The receiver's own words: a google.rpc.Status, or text."""
     if content_type.startswith("application/x-protobuf"):
         try:
-            return printable(Status.FromString(body).message[:_MAX_SHOWN])
+            return printable(Status.FromString(body).message[:MAX_SHOWN])
         except DecodeError:
             return ""
-    return printable(body[:_MAX_SHOWN].decode("utf-8", "replace").strip())
+    return printable(body[:MAX_SHOWN].decode("utf-8", "replace").strip())

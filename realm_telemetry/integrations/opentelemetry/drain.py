@@ -17,7 +17,10 @@ from realm_telemetry.spool.frames import FORMAT_CONTROL, FORMAT_OTLP, Frame
 from realm_telemetry.spool.liveness import LivenessLock
 from realm_telemetry.spool.reader import SpoolReader
 
-READ_AT_ONCE: Final = 512
+READ_AT_ONCE: Final = 16
+
+MAX_WAITING_BYTES: Final = 8 * 1024 * 1024
+"""Records are read no further while so much of them waits to be exported."""
 
 
 class Row(NamedTuple):
@@ -59,14 +62,18 @@ class Drain:
         return self._reader.exhausted and not self.rows
 
     def fill(self, most: int) -> None:
-        """Read until so many rows wait, or there are no more by now."""
+        """Read until so many rows wait, or MAX_WAITING_BYTES, or there are no more by now."""
+        waiting_bytes = sum(len(row.payload) for row in self.rows)
         # `pending` waits for the next segment to be due; a dead producer begins none.
         while len(self.rows) < most and (self._claim or self._reader.pending()):
+            if waiting_bytes >= MAX_WAITING_BYTES:
+                break
             frames = self._reader.read(min(READ_AT_ONCE, most - len(self.rows)))
             if not frames:
                 break
             for frame in frames:
                 self._take(frame)
+                waiting_bytes += len(frame.payload)
         self.settle()
 
     def settle(self) -> None:

@@ -250,6 +250,16 @@ def test_a_full_spool_keeps_the_rest_for_warnings_and_counts(
     eventually(lambda: made.processor.force_flush() and "room again" in made.exporter.bodies)
 
 
+def test_large_records_go_in_small_batches(make: Make) -> None:
+    """512 of the largest would be half a gigabyte of the program's memory: 8 MiB wait at most."""
+    made = make(schedule_delay_millis=3_600_000, max_export_batch_size=100)
+    for _ in range(60):
+        made.logger.emit(LogRecord(body="x" * (MAX_PAYLOAD_BYTES // 2)))
+    assert made.processor.force_flush()
+    assert len(made.exporter.records) == 60
+    assert 16 <= max(made.exporter.batches) <= 32, "8 MiB, and what one reading brings"
+
+
 @pytest.mark.parametrize(("size", "kept"), [(-200, True), (0, False), (1, False)])
 def test_a_record_over_1_mib_is_refused_and_counted(make: Make, size: int, kept: bool) -> None:
     made = make()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 from realm_exporter_webhook.addresses import Guard
 from realm_exporter_webhook.claim import Claim
@@ -76,6 +76,17 @@ class WebhookExporter(EventExporter):
         self._wake = threading.Event()
         self._claim = Claim(self.path.with_name(f"webhooks-{self._scope or 'service'}.lock"))
         self._thread: threading.Thread | None = None
+
+    @classmethod
+    def from_context(cls, context: ExporterContext) -> Self:
+        """Build it; in a service, go on at once with what another left: no event may come for long.
+
+        Raises ConfigError, ExportError.
+        """
+        exporter = cls(context=context)
+        if context.long_lived and exporter.path.exists():
+            exporter.begin()
+        return exporter
 
     @classmethod
     def examine(cls, context: ExporterContext) -> Iterator[tuple[str, str, str]]:

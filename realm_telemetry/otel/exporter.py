@@ -83,6 +83,11 @@ class EventExporter(LogRecordExporter):
         """
         return [from_log_record(record) for record in batch]
 
+    def begin(self) -> None:
+        """Open now, not with the first events: for what waits already. Raises ExportError."""
+        with self._lock:
+            self._ensure_open()
+
     def export_events(self, events: Sequence[Event]) -> None:
         """Deliver a batch, oldest first. Raises ExportError if not all were delivered."""
         with self._lock:
@@ -92,12 +97,15 @@ class EventExporter(LogRecordExporter):
             if not events:
                 return
             try:
-                if not self._is_open:
-                    self.open()
-                    self._is_open = True
+                self._ensure_open()
                 self.deliver(events)
             except OSError as error:
                 raise ExportError(f"{self.name}: {error}", retryable=True) from error
+
+    def _ensure_open(self) -> None:
+        if not self._is_open:
+            self.open()
+            self._is_open = True
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
         """Deliver log records of a plain OpenTelemetry SDK, trying again for a short while."""

@@ -255,9 +255,11 @@ class Deliveries:
                 # A service's exporters read the service's own variables.
                 environment=None if whole else manifest.environment,
             )
-            exporter = self._exporters.get(name)
-            if exporter is None:
-                exporter = load_exporter(name, context)
+            try:
+                exporter = self._exporters.get(name) or load_exporter(name, context)
+            except Exception:
+                source.close()
+                raise
             return make_outlet(exporter, source.resource), source
 
         return open_both

@@ -91,7 +91,7 @@ def durable() -> dict[str, float]:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-    from realm_telemetry.integrations.opentelemetry import DurableLogRecordProcessor
+    from realm_telemetry.otel.durable import DurableLogRecordProcessor
 
     home = _home()
     record = ReadWriteLogRecord(

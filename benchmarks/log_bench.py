@@ -15,7 +15,7 @@ from benchmarks.measure import Figure, at_most
 from realm_telemetry.event import Event
 from realm_telemetry.log import Filters, LogReader, LogWriter, ProducerInfo
 from realm_telemetry.log.rows import INSERT_COLUMNS, to_rows
-from realm_telemetry.log.search import SearchIndex
+from realm_telemetry.log.sqlite.search import SearchIndex
 
 BATCH = 1000
 PRODUCER = "00112233445566aa"

@@ -29,9 +29,9 @@ from opentelemetry.sdk.resources import Resource
 from benchmarks.measure import Figure, at_least, show
 from benchmarks.service_bench import make_event
 from realm_telemetry.event import Event
-from realm_telemetry.log.producers import ProducerInfo
-from realm_telemetry.log.reader import LogReader
-from realm_telemetry.log.writer import LogWriter
+from realm_telemetry.log.sqlite.producers import ProducerInfo
+from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.otel.record import to_api_record
 from realm_telemetry.plugins import ExporterContext, load_exporter
 

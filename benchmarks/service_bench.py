@@ -27,7 +27,7 @@ import zstandard
 
 from benchmarks.measure import Figure, at_most
 from realm_telemetry.event import Event
-from realm_telemetry.log.writer import LogWriter
+from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.service import RealmServer, ServiceSettings
 from realm_telemetry.wire import CONTENT_TYPE, encode_batch
 

@@ -18,9 +18,9 @@ from typing import Any
 
 from benchmarks.measure import Figure, at_least, at_most, show
 from realm_telemetry.log.rows import INSERT_COLUMNS, to_rows
-from realm_telemetry.log.writer import LogWriter
+from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.otel import LogRecordProcessor
-from realm_telemetry.pipeline.manifest import Manifest, write_manifest
+from realm_telemetry.shipper.manifest import Manifest, write_manifest
 from realm_telemetry.shipper.shipper import Shipper
 from realm_telemetry.spool.frames import decode_event, encode_msgpack
 from realm_telemetry.spool.reader import SpoolReader

@@ -5,7 +5,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.resources import Resource
 from realm_exporter_battle_log import BattleLogExporter
 
-from realm_telemetry.integrations.opentelemetry import DurableLogRecordProcessor
+from realm_telemetry.otel.durable import DurableLogRecordProcessor
 
 provider = LoggerProvider(Resource.create({"service.name": "evaluator"}))
 # In place of BatchLogRecordProcessor(exporter), with any exporter; the name is the spool's.

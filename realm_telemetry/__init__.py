@@ -6,11 +6,10 @@ realm.configure(service_name="training_daemon")
 realm.checkpoint_saved(step=183_000, loss=0.234, path="ckpt/183000")
 """
 
-from realm_telemetry.catalog import KIND_METADATA, KindSpec
 from realm_telemetry.errors import ConfigError, ExportError
 from realm_telemetry.event import Event, InvalidEventError
-from realm_telemetry.instrument import emits, lifecycle
-from realm_telemetry.kinds import (
+from realm_telemetry.kinds.catalog import KIND_METADATA, KindSpec
+from realm_telemetry.kinds.typed import (
     achievement,
     assertion_failed,
     campaign_milestone,
@@ -68,8 +67,7 @@ from realm_telemetry.kinds import (
     worker_stale,
 )
 from realm_telemetry.once_more import replay_events
-from realm_telemetry.producer import Telemetry
-from realm_telemetry.telemetry import (
+from realm_telemetry.producer.api import (
     bound,
     configure,
     emit,
@@ -79,6 +77,8 @@ from realm_telemetry.telemetry import (
     register_kind,
     shutdown,
 )
+from realm_telemetry.producer.instrument import emits, lifecycle
+from realm_telemetry.producer.telemetry import Telemetry
 from realm_telemetry.version import __version__
 
 __all__ = [

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from realm_telemetry.catalog import event_from_dict
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError
-from realm_telemetry.json_fields import field
-from realm_telemetry.values import make_safe
+from realm_telemetry.kinds.catalog import event_from_dict
+from realm_telemetry.values.details import make_safe
+from realm_telemetry.values.json_fields import field
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 

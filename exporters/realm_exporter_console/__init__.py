@@ -7,9 +7,9 @@ from errno import EIO, EPIPE
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
-from realm_telemetry.console import format_line, wants_colour
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import Event
+from realm_telemetry.kinds.line import format_line, wants_colour
 from realm_telemetry.otel import EventExporter
 
 __all__ = ["ConsoleExporter"]

@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Final, NamedTuple
 import msgspec
 
 from realm_exporter_jsonl.file import append, last_lines, rotate
-from realm_telemetry.catalog import event_to_dict
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import Event
+from realm_telemetry.kinds.catalog import event_to_dict
 from realm_telemetry.older_shapes import older_line
 from realm_telemetry.otel import EventExporter
 

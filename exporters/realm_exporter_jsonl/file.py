@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from realm_telemetry.filesystem import make_private_directory
+from realm_telemetry.home import make_private_directory
 
 _TAIL_BYTES: Final = 1024 * 1024
 """How much of the file's end is read to recognise events that come again."""

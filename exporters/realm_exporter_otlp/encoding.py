@@ -11,7 +11,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationSc
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from realm_telemetry.otel.names import PRODUCER_ID
-from realm_telemetry.values import safe_text
+from realm_telemetry.values.details import safe_text
 from realm_telemetry.version import __version__
 
 __all__ = [

@@ -11,9 +11,9 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
 from realm_exporter_otlp.settings import MAX_SHOWN, WAIT_FOR_A_PERSON_S, Target
-from realm_telemetry.console import printable
+from realm_telemetry.delivery.retry_after import MAX_RETRY_AFTER_S
 from realm_telemetry.errors import ExportError, PayloadTooLargeError
-from realm_telemetry.retry_after import MAX_RETRY_AFTER_S
+from realm_telemetry.kinds.line import printable
 
 _HTTP_PORT: Final = 4318
 

@@ -13,9 +13,9 @@ from google.protobuf.message import DecodeError
 from google.rpc.status_pb2 import Status
 
 from realm_exporter_otlp.settings import MAX_SHOWN, WAIT_FOR_A_PERSON_S, Target
-from realm_telemetry.console import printable
+from realm_telemetry.delivery.retry_after import retry_after_s
 from realm_telemetry.errors import ExportError
-from realm_telemetry.retry_after import retry_after_s
+from realm_telemetry.kinds.line import printable
 
 _GRPC_PORT: Final = 4317
 

@@ -15,9 +15,9 @@ from opentelemetry.exporter.otlp.proto.http import _OTLP_HTTP_HEADERS
 from realm_exporter_otlp.http_answers import nonsense, to_error, unreachable
 from realm_exporter_otlp.settings import Target
 from realm_exporter_otlp.signals import SERVICES, Answer
+from realm_telemetry.delivery.quiet_http import unlogged
 from realm_telemetry.errors import PayloadTooLargeError
 from realm_telemetry.shipper.deliveries import is_loopback
-from realm_telemetry.unlogged import unlogged
 from realm_telemetry.version import __version__
 
 _MAX_ANSWER_BYTES: Final = 65_536

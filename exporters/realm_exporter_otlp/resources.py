@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from realm_telemetry.errors import LogError
-from realm_telemetry.log.reader import LogReader
+from realm_telemetry.log.sqlite.reader import LogReader
 
 RETRY_S: Final = 5.0
 """How soon the log is asked again for a producer of which it knew nothing."""

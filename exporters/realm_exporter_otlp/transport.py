@@ -10,7 +10,7 @@
 `options` are an exporter's, made of `TRANSPORT_DEFAULTS | {its own}`. Opening connects to nothing.
 OpenTelemetry's own exporters keep the answer to themselves, wait and try again inside `export`, and
 say FAILURE for everything; so of them this uses the settings, headers, channel options and stubs,
-and sends by itself, once. Who delivers waits: see `realm_telemetry.shipper.delivery`.
+and sends by itself, once. Who delivers waits: see `realm_telemetry.delivery.follower`.
 """
 
 import os

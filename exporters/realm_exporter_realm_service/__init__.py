@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Final
 
 from realm_exporter_realm_service.client import COMPRESSIONS, ServiceClient
 from realm_exporter_realm_service.producers import ProducerBook
-from realm_telemetry.catalog import KindSpec
 from realm_telemetry.errors import ConfigError, ExportError, PayloadTooLargeError
 from realm_telemetry.event import Event, InvalidEventError
+from realm_telemetry.kinds.catalog import KindSpec
 from realm_telemetry.otel import EventExporter
 from realm_telemetry.wire import (
     MAX_BATCH_EVENTS,

@@ -5,9 +5,9 @@ from typing import Final
 
 import msgspec
 
-from realm_telemetry.console import printable
+from realm_telemetry.delivery.retry_after import retry_after_s
 from realm_telemetry.errors import ExportError
-from realm_telemetry.retry_after import retry_after_s
+from realm_telemetry.kinds.line import printable
 
 _WAIT_FOR_A_PERSON_S: Final = 30.0
 _MAX_SHOWN: Final = 300

@@ -11,9 +11,9 @@ import httpx
 import msgspec
 
 from realm_exporter_realm_service.answers import to_error
+from realm_telemetry.delivery.quiet_http import unlogged
 from realm_telemetry.errors import ConfigError, ExportError, PayloadTooLargeError
 from realm_telemetry.event import InvalidEventError
-from realm_telemetry.unlogged import unlogged
 from realm_telemetry.version import __version__
 from realm_telemetry.wire import CONTENT_TYPE, BatchAnswer, decode_answer
 

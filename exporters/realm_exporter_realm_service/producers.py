@@ -4,9 +4,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
-from realm_telemetry.catalog import KIND_METADATA, KindSpec
 from realm_telemetry.errors import LogError
-from realm_telemetry.log.reader import LogReader
+from realm_telemetry.kinds.catalog import KIND_METADATA, KindSpec
+from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.wire import BatchProducer
 
 REFRESH_S: Final = 5.0

@@ -12,7 +12,7 @@ from realm_exporter_webhook.memory import held_back
 from realm_exporter_webhook.rules import Rule
 from realm_telemetry.event import Event, format_time
 from realm_telemetry.log import LogReader
-from realm_telemetry.log.tail import Followed
+from realm_telemetry.log.sqlite.tail import Followed
 
 Progress = Callable[[int, float | None], None]
 """Told how many events a rule has matched, and which share of the log is read."""

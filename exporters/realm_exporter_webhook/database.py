@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from realm_telemetry.filesystem import make_private_directory
+from realm_telemetry.home import make_private_directory
 
 _VERSION: Final = 1
 _REPLAYS: Final = """

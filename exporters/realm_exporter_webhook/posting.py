@@ -13,10 +13,10 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from realm_exporter_webhook.addresses import Checked, Guard, RefusedAddressError, UnresolvedError
-from realm_telemetry.console import printable
-from realm_telemetry.log.addresses import redacted
-from realm_telemetry.retry_after import retry_after_s
-from realm_telemetry.unlogged import unlogged
+from realm_telemetry.delivery.quiet_http import unlogged
+from realm_telemetry.delivery.retry_after import retry_after_s
+from realm_telemetry.kinds.line import printable
+from realm_telemetry.log.sqlite.addresses import redacted
 from realm_telemetry.version import __version__
 
 MAX_REDIRECTS: Final = 3

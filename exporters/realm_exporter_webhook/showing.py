@@ -8,8 +8,8 @@ from realm_exporter_webhook.outbox import Message
 from realm_exporter_webhook.posting import Outcome
 from realm_exporter_webhook.rules import Rule, Target
 from realm_telemetry.cli.terminal import cell, counted, line, make_table, note, print_table
-from realm_telemetry.console import printable
 from realm_telemetry.event import format_time
+from realm_telemetry.kinds.line import printable
 from realm_telemetry.log import to_params
 
 STATES: Final = ("pending", "delivered", "dead")

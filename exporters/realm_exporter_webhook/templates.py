@@ -7,8 +7,8 @@ import msgspec
 
 from realm_exporter_webhook.engine import Firing
 from realm_exporter_webhook.rules import REQUEST
-from realm_telemetry.catalog import CHANNEL_ICONS, SEVERITY_ICONS, event_to_dict
 from realm_telemetry.event import Event
+from realm_telemetry.kinds.catalog import CHANNEL_ICONS, SEVERITY_ICONS, event_to_dict
 
 # https://docs.discord.com/developers/resources/message#embed-object-embed-limits
 DISCORD_CONTENT: Final = 2000

@@ -6,12 +6,12 @@ from typing import Any, Final
 import click
 import msgspec
 
-from realm_telemetry.catalog import KIND_METADATA, event_to_dict
 from realm_telemetry.cli.command import command, json_option, settings, timeout_option
 from realm_telemetry.cli.problems import EXIT_PROBLEM
 from realm_telemetry.cli.terminal import json_line, line, note
 from realm_telemetry.config import Settings
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event
+from realm_telemetry.kinds.catalog import KIND_METADATA, event_to_dict
 
 SERVICE_NAME: Final = "realm"
 """Who emitted, unless OTEL_SERVICE_NAME or realm.toml says otherwise."""

@@ -5,8 +5,8 @@ from typing import Final
 
 import msgspec
 
+from realm_telemetry.cli.checks.service_exporters import examine_exporter
 from realm_telemetry.cli.command import command, json_option, settings
-from realm_telemetry.cli.examine.service_exporters import examine_exporter
 from realm_telemetry.cli.problems import EXIT_PROBLEM
 from realm_telemetry.cli.terminal import cell, json_document, make_table, note, print_table
 from realm_telemetry.config import Settings

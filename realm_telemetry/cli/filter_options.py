@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from realm_telemetry.catalog import KIND_METADATA
 from realm_telemetry.event import CHANNELS, SEVERITIES
+from realm_telemetry.kinds.catalog import KIND_METADATA
 
 if TYPE_CHECKING:
     from realm_telemetry.log.filters import Filters

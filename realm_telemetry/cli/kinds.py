@@ -1,11 +1,11 @@
 """`realm kinds`: the catalog."""
 
-from realm_telemetry import catalog
 from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.terminal import cell, json_document, make_table, print_table
 from realm_telemetry.errors import LogError
+from realm_telemetry.kinds import catalog
 from realm_telemetry.log import LogReader
-from realm_telemetry.log.kinds import learn_kinds
+from realm_telemetry.log.sqlite.kinds import learn_kinds
 
 
 @command(

@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from realm_telemetry.catalog import CHANNEL_ICONS, SEVERITY_ICONS, event_to_dict
 from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.filter_options import filter_options, to_filters
 from realm_telemetry.cli.sources import Listing, LogSource, Row, open_source
@@ -18,7 +17,8 @@ from realm_telemetry.cli.terminal import (
     note,
     print_table,
 )
-from realm_telemetry.console import printable
+from realm_telemetry.kinds.catalog import CHANNEL_ICONS, SEVERITY_ICONS, event_to_dict
+from realm_telemetry.kinds.line import printable
 
 SEVERITY_STYLES = {"success": "green", "warning": "yellow", "error": "red"}
 

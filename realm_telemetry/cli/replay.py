@@ -11,14 +11,14 @@ from realm_telemetry.cli.problems import EXIT_PROBLEM
 from realm_telemetry.cli.progress import ProgressLine
 from realm_telemetry.cli.terminal import counted, json_document, line
 from realm_telemetry.config import Settings
-from realm_telemetry.history.replaying import (
+from realm_telemetry.log.filters import Filters
+from realm_telemetry.transfer.replay import (
     LIVE,
     ReplayReport,
     SetBack,
     replay_to_service,
     set_back_exporter,
 )
-from realm_telemetry.log.filters import Filters
 
 _OTHER: Final = "An exporter gets everything since a time; {what} for a service only."
 

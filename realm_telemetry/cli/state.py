@@ -11,8 +11,8 @@ from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.sources import LogSource, ServiceSource, Source, open_source
 from realm_telemetry.cli.terminal import json_document, line, note
 from realm_telemetry.config import Settings
-from realm_telemetry.console import printable
-from realm_telemetry.state import SECTIONS, SnapshotStore, rebuild
+from realm_telemetry.folds.state import SECTIONS, SnapshotStore, rebuild
+from realm_telemetry.kinds.line import printable
 
 MAX_ITEMS: Final = 20
 """Entries of a list or object that a person is shown; --json has all."""

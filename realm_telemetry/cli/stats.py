@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import click
 
-from realm_telemetry.catalog import CHANNEL_ICONS, SEVERITY_ICONS
 from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.terminal import (
     GAP,
@@ -20,11 +19,12 @@ from realm_telemetry.cli.terminal import (
     print_table,
     widest,
 )
-from realm_telemetry.console import printable
 from realm_telemetry.event import format_time
+from realm_telemetry.kinds.catalog import CHANNEL_ICONS, SEVERITY_ICONS
+from realm_telemetry.kinds.line import printable
 from realm_telemetry.log import LogReader
 from realm_telemetry.log.filters import InvalidFilterError
-from realm_telemetry.log.summary import GROUPINGS
+from realm_telemetry.log.sqlite.summary import GROUPINGS
 from realm_telemetry.log.times import TIME_HINT, parse_time
 
 _ICONS: Final = {"channel": CHANNEL_ICONS, "severity": SEVERITY_ICONS}

@@ -7,14 +7,14 @@ from typing import Any, Final
 
 import click
 
-from realm_telemetry.catalog import event_to_dict
 from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.filter_options import filter_options, to_filters
 from realm_telemetry.cli.sources import Row, Source, open_source
 from realm_telemetry.cli.terminal import colour, end_when_nobody_reads, json_line, line, note
 from realm_telemetry.config import Settings
-from realm_telemetry.console import format_line
 from realm_telemetry.errors import LogError
+from realm_telemetry.kinds.catalog import event_to_dict
+from realm_telemetry.kinds.line import format_line
 from realm_telemetry.log.filters import Filters
 
 WAIT_S: Final = 0.2

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import click
 import msgspec
 
-from realm_telemetry.console import wants_colour
+from realm_telemetry.kinds.line import wants_colour
 
 if TYPE_CHECKING:
     from rich.table import Table

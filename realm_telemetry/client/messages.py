@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
-from realm_telemetry.catalog import event_from_dict
+from realm_telemetry.client.sse import SseMessage
 from realm_telemetry.event import Event
-from realm_telemetry.sse import SseMessage
+from realm_telemetry.kinds.catalog import event_from_dict
 
 
 class StoredEvent(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ import httpx
 
 from realm_telemetry.client.errors import ServiceError, unexpected_answer
 from realm_telemetry.client.messages import StreamMessage, read_message
-from realm_telemetry.sse import SseParser
+from realm_telemetry.client.sse import SseParser
 
 STREAM_PATH: Final = "/api/events/stream"
 

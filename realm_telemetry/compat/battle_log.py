@@ -10,12 +10,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from realm_telemetry.catalog import (
-    CHANNEL_DESCRIPTIONS,
-    CHANNEL_ICONS,
-    SEVERITY_COLOURS,
-    SEVERITY_ICONS,
-)
 from realm_telemetry.compat.cleaning import save_state, trim
 from realm_telemetry.compat.first_use import (
     UPDATES,
@@ -25,12 +19,18 @@ from realm_telemetry.compat.first_use import (
     open_log,
 )
 from realm_telemetry.compat.moments import Moment, moment_ns
-from realm_telemetry.emission import emit_in_full
+from realm_telemetry.kinds.catalog import (
+    CHANNEL_DESCRIPTIONS,
+    CHANNEL_ICONS,
+    SEVERITY_COLOURS,
+    SEVERITY_ICONS,
+)
 from realm_telemetry.log import Filters, LogWriter
-from realm_telemetry.log.older import older_kind
 from realm_telemetry.log.rows import LogRow
+from realm_telemetry.log.sqlite.older import older_kind
 from realm_telemetry.older_shapes import older_event
-from realm_telemetry.telemetry import get_telemetry
+from realm_telemetry.producer.api import get_telemetry
+from realm_telemetry.producer.emission import emit_in_full
 
 SEVERITY_COLORS: Final = SEVERITY_COLOURS
 

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Final
 
 from realm_telemetry.compat.first_use import open_log
+from realm_telemetry.folds.state import SnapshotStore, rebuild
 from realm_telemetry.log import LogWriter
-from realm_telemetry.log.retention import Limits, Retention
-from realm_telemetry.state import SnapshotStore, rebuild
+from realm_telemetry.log.sqlite.retention import Limits, Retention
 
 _DAY_NS: Final = 86_400 * 1_000_000_000
 _ALL: Final = 2**62

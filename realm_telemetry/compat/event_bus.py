@@ -1,6 +1,6 @@
 """The older `core.event_bus`: `emit_realm_event`, a typed helper for each kind, and replay.
 
-Every typed helper of `realm_telemetry.kinds` is here by its name and answers as
+Every typed helper of `realm_telemetry.kinds.typed` is here by its name and answers as
 `emit_realm_event` does.
 """
 
@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Final
 
-from realm_telemetry import kinds
-from realm_telemetry.catalog import KIND_METADATA
 from realm_telemetry.compat.exporting import export, main
 from realm_telemetry.compat.first_use import before_emitting, bus_source
 from realm_telemetry.compat.replaying import replay_events
-from realm_telemetry.emission import emit_in_full
 from realm_telemetry.event import Event
+from realm_telemetry.kinds import typed as kinds
+from realm_telemetry.kinds.catalog import KIND_METADATA
 from realm_telemetry.once import warn_once
+from realm_telemetry.producer.emission import emit_in_full
 
 _NOT_KEPT: Final = (
     "persist=False has no effect: every event is stored, for the log is what the live view reads"

@@ -19,10 +19,10 @@ from realm_telemetry.compat.first_use import (
     open_log,
 )
 from realm_telemetry.compat.moments import Moment, moment_ns
-from realm_telemetry.emission import emit_in_full
 from realm_telemetry.event import CHANNELS, SEVERITIES
 from realm_telemetry.log import Filters
 from realm_telemetry.older_shapes import older_line
+from realm_telemetry.producer.emission import emit_in_full
 
 __all__ = [
     "emit_checkpoint_saved",

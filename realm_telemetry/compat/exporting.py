@@ -10,10 +10,10 @@ from typing import Final
 
 from realm_telemetry.compat.first_use import before_reading
 from realm_telemetry.errors import ConfigError, LogError
-from realm_telemetry.history.exporting import write_events
-from realm_telemetry.history.output import STDOUT
-from realm_telemetry.history.reading import LogSource, Source, Step, open_log
 from realm_telemetry.log import Filters, InvalidFilterError, parse_filters
+from realm_telemetry.transfer.exports import write_events
+from realm_telemetry.transfer.output import STDOUT
+from realm_telemetry.transfer.source import LogSource, Source, Step, open_log
 
 _EXAMPLE: Final = "python -m core.event_bus export --since 2025-11-29 --output events.jsonl"
 

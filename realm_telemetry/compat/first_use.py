@@ -9,14 +9,14 @@ from typing import Final
 
 import msgspec
 
-from realm_telemetry import appenders
 from realm_telemetry.config import Settings, load_settings
 from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.log import Filters, LogReader, LogWriter
 from realm_telemetry.log.filters import MAX_LIMIT
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.once import warn_once
-from realm_telemetry.telemetry import configure_on_first_use, get_telemetry
+from realm_telemetry.producer import appenders
+from realm_telemetry.producer.api import configure_on_first_use, get_telemetry
 
 FLUSH_S: Final = 2.0
 """The longest that reading waits for what was emitted just before."""

@@ -6,9 +6,9 @@ from realm_telemetry.client import ServiceUnreachableError
 from realm_telemetry.compat.first_use import before_reading
 from realm_telemetry.compat.moments import Moment, moment_ns
 from realm_telemetry.config import DEFAULT_SERVICE_URL, Settings
-from realm_telemetry.history.reading import LogSource, open_log
-from realm_telemetry.history.replaying import LIVE, replay_to_service
 from realm_telemetry.log import Filters
+from realm_telemetry.transfer.replay import LIVE, replay_to_service
+from realm_telemetry.transfer.source import LogSource, open_log
 
 
 def replay_events(since: Moment | None = None) -> int:
@@ -16,7 +16,7 @@ def replay_events(since: Moment | None = None) -> int:
 
     A service of this log shows them again, and stores nothing; another service stores those that
     it lacks, by the same ids. Nothing is sent to webhooks. See
-    `realm_telemetry.history.replaying.replay_events`.
+    `realm_telemetry.transfer.replay.replay_events`.
     Raises ServiceError, LogError; not where no service runs on this host, for it will read the
     log when it starts.
     """

@@ -44,12 +44,12 @@ def run(
     """
     _check_extra()
     from realm_telemetry.config import load_settings
-    from realm_telemetry.console import wants_colour
     from realm_telemetry.demo.campaign import QUICK, Plan
     from realm_telemetry.demo.display import Display
     from realm_telemetry.demo.lab import Lab, ended_by_signals
     from realm_telemetry.demo.service import Ports, find_or_start
     from realm_telemetry.demo.summary import links
+    from realm_telemetry.kinds.line import wants_colour
 
     settings = load_settings({"home": (home or HOME).absolute()})
     if colour is None:

@@ -7,9 +7,9 @@ from typing import Final, TextIO
 
 import msgspec
 
-from realm_telemetry.catalog import is_routine
-from realm_telemetry.console import format_line
 from realm_telemetry.event import Event
+from realm_telemetry.kinds.catalog import is_routine
+from realm_telemetry.kinds.line import format_line
 
 _QUIET: Final = frozenset({"eval_started", "eval_suite_triggered", "ledger_updated"})
 """Kinds that say little beside others; both views have them."""

@@ -11,7 +11,7 @@ from realm_telemetry.client import RealmClient, ServiceError
 from realm_telemetry.config import Settings
 from realm_telemetry.demo.children import Child, environment
 from realm_telemetry.errors import ConfigError, LogError
-from realm_telemetry.log.reader import LogReader
+from realm_telemetry.log.sqlite.reader import LogReader
 
 HOST: Final = "127.0.0.1"
 START_TIMEOUT_S: Final = 20.0

@@ -14,7 +14,7 @@ from traceback import format_exception
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
-from realm_telemetry.emission import record as emit_record
+from realm_telemetry.producer.emission import record as emit_record
 
 KIND: Final = "log_record"
 THREAD_PREFIX: Final = "realm-telemetry-"

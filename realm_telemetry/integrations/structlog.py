@@ -18,9 +18,9 @@ import sys
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, Final
 
-from realm_telemetry.catalog import spec
-from realm_telemetry.emission import record as emit_record
 from realm_telemetry.integrations.logging import KIND, ExcInfo, exception_details, level_of
+from realm_telemetry.kinds.catalog import spec
+from realm_telemetry.producer.emission import record as emit_record
 
 _LEVELS: Final = {
     "debug": logging.DEBUG,

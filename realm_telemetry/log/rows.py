@@ -7,8 +7,8 @@ from typing import Any, Final
 import msgspec
 
 from realm_telemetry.event import Event, InvalidEventError, format_time
-from realm_telemetry.log.older import older_kind, older_producer, older_time
-from realm_telemetry.values import clean_details
+from realm_telemetry.log.sqlite.older import older_kind, older_producer, older_time
+from realm_telemetry.values.details import clean_details
 
 INSERT_COLUMNS: Final = (
     "event_id",

@@ -8,7 +8,7 @@ import msgspec
 from realm_telemetry.otel import names
 from realm_telemetry.otel.plain import PlainRecord
 from realm_telemetry.otel.sdk import LogRecord
-from realm_telemetry.values import safe_text, to_json_value
+from realm_telemetry.values.details import safe_text, to_json_value
 
 _PREFIX_LENGTH: Final = len(names.DETAIL_PREFIX)
 

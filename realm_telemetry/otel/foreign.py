@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import msgspec
 
-from realm_telemetry.catalog import render, resolve
 from realm_telemetry.event import (
     CHANNELS,
     FIRST_CONTENT_NUMBER,
@@ -17,6 +16,7 @@ from realm_telemetry.event import (
     InvalidEventError,
     split_event_id,
 )
+from realm_telemetry.kinds.catalog import render, resolve
 from realm_telemetry.otel import names
 from realm_telemetry.otel.attributes import (
     Attributes,
@@ -31,7 +31,7 @@ from realm_telemetry.otel.sdk import (
     LogRecord,
     Resource,
 )
-from realm_telemetry.values import safe_text
+from realm_telemetry.values.details import safe_text
 
 LOG_RECORD_KIND: Final = "log_record"
 """The kind of a record without an event name."""

@@ -16,7 +16,8 @@ from starlette.routing import Route
 
 from realm_telemetry.config import Settings
 from realm_telemetry.service.access import HostCheck, OriginCheck, Sessions, TokenCheck
-from realm_telemetry.service.answers import json_answer
+from realm_telemetry.service.api.answers import json_answer
+from realm_telemetry.service.api.openapi import openapi_document
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import (
     ApiError,
@@ -26,7 +27,6 @@ from realm_telemetry.service.errors import (
 )
 from realm_telemetry.service.headers import HTML_POLICY, SecurityHeaders
 from realm_telemetry.service.login import Login
-from realm_telemetry.service.openapi import openapi_document
 from realm_telemetry.service.pages import index_page, index_text
 from realm_telemetry.service.routes import ENDPOINTS, Endpoint, Handler
 from realm_telemetry.service.settings import ServiceSettings

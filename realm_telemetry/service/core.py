@@ -10,23 +10,23 @@ from typing import Any
 
 from starlette.types import Scope
 
-from realm_telemetry.log.kinds import KindWatch
-from realm_telemetry.measures import Measures, MeasureStore, read_definition
-from realm_telemetry.service.body import BodyBudget
+from realm_telemetry.folds.metrics import Measures, MeasureStore, read_definition
+from realm_telemetry.folds.state import RealmState, SnapshotStore
+from realm_telemetry.log.sqlite.kinds import KindWatch
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.exporting import Exporting
 from realm_telemetry.service.folding import F, FoldKeeper, Store
-from realm_telemetry.service.hub import Hub
-from realm_telemetry.service.live import LiveView
-from realm_telemetry.service.prefill import last_rows
+from realm_telemetry.service.ingest.body import BodyBudget
+from realm_telemetry.service.ingest.writing import WriterThread
+from realm_telemetry.service.live.hub import Hub
+from realm_telemetry.service.live.latest import LiveView
+from realm_telemetry.service.live.prefill import last_rows
+from realm_telemetry.service.live.streams import StreamPlaces
+from realm_telemetry.service.live.tail import Tail
 from realm_telemetry.service.reading import ReaderPool
 from realm_telemetry.service.settings import ServiceSettings
-from realm_telemetry.service.streams import StreamPlaces
-from realm_telemetry.service.tail import Tail
 from realm_telemetry.service.tally import IngestTally
 from realm_telemetry.service.upkeep import ServiceUpkeep
-from realm_telemetry.service.writing import WriterThread
-from realm_telemetry.state import RealmState, SnapshotStore
 
 
 class Service:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from realm_telemetry.service.otlp_failures import failure, is_otlp
+from realm_telemetry.service.ingest.otlp_failures import failure, is_otlp
 
 
 class ErrorEntry(NamedTuple):

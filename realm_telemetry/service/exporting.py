@@ -11,15 +11,15 @@ import time
 from pathlib import Path
 from typing import Final
 
+from realm_telemetry.delivery.guarded import UNAVAILABLE, GuardedLog, LogUnavailableError
+from realm_telemetry.delivery.recent import Recent
+from realm_telemetry.delivery.report import LogFile, Reporter
 from realm_telemetry.errors import LogError
-from realm_telemetry.log.reader import LogReader
-from realm_telemetry.pipeline.manifest import Manifest
+from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.plugins import installed_exporters
 from realm_telemetry.service.settings import ServiceSettings
 from realm_telemetry.shipper.deliveries import EVERY_PIPELINE, WEBHOOK_EXPORTER, Deliveries
-from realm_telemetry.shipper.guarded import UNAVAILABLE, GuardedLog, LogUnavailableError
-from realm_telemetry.shipper.recent import Recent
-from realm_telemetry.shipper.report import LogFile, Reporter
+from realm_telemetry.shipper.manifest import Manifest
 from realm_telemetry.version import __version__
 
 SAVE_S: Final = 0.5

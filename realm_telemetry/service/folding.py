@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from realm_telemetry.event import Event
+from realm_telemetry.folds.state import catch_up
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.reading import ReaderPool
-from realm_telemetry.state import catch_up
 
 _logger = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from starlette.responses import Response
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.has import Has
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.service.answers import json_answer
+from realm_telemetry.service.api.answers import json_answer
+from realm_telemetry.service.api.parameters import moment, whole
 from realm_telemetry.service.core import service_of
 from realm_telemetry.service.errors import ApiError
-from realm_telemetry.service.parameters import moment, whole
 
 MAX_HISTORY: Final = 1_000
 

@@ -14,13 +14,13 @@ from typing import Any, Final
 from starlette.types import Receive, Scope, Send
 
 from realm_telemetry.event import Event
+from realm_telemetry.folds.state import section_of
+from realm_telemetry.service.api.state import state_shape
 from realm_telemetry.service.core import Service, service_of
-from realm_telemetry.service.frames import KEEPALIVE, message_frame
-from realm_telemetry.service.ring import Frame
-from realm_telemetry.service.sse import run_stream
-from realm_telemetry.service.state import state_shape
-from realm_telemetry.service.streams import Stream
-from realm_telemetry.state import section_of
+from realm_telemetry.service.live.frames import KEEPALIVE, message_frame
+from realm_telemetry.service.live.ring import Frame
+from realm_telemetry.service.live.sse import run_stream
+from realm_telemetry.service.live.streams import Stream
 
 SECTION_INTERVAL_S: Final = 0.5
 """What a section's messages are apart, however often it changes."""

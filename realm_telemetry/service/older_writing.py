@@ -12,15 +12,15 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from realm_telemetry.catalog import event_to_dict
 from realm_telemetry.event import Event, InvalidEventError, split_event_id
+from realm_telemetry.kinds.catalog import event_to_dict
 from realm_telemetry.older_shapes import older_event
-from realm_telemetry.service.answers import json_answer
-from realm_telemetry.service.body import content_encoding, inflate, read_body
+from realm_telemetry.service.api.answers import json_answer
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import ApiError
-from realm_telemetry.service.writing import Stored
-from realm_telemetry.values import MAX_EVENT_BYTES
+from realm_telemetry.service.ingest.body import content_encoding, inflate, read_body
+from realm_telemetry.service.ingest.writing import Stored
+from realm_telemetry.values.details import MAX_EVENT_BYTES
 
 RECORD: Final = "_record_history"
 """In the body of an update: whether `/api/history/{section}` is to show it."""

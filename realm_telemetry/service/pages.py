@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from realm_telemetry.catalog import CHANNEL_ICONS
+from realm_telemetry.kinds.catalog import CHANNEL_ICONS
 from realm_telemetry.log.rows import LogRow
 
 _STYLE: Final = """

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from realm_telemetry.service.streams import ABORT_EXTENSION
+from realm_telemetry.service.live.streams import ABORT_EXTENSION
 
 HEADER_TIMEOUT_S: Final = 15.0
 MAX_HEADER_BYTES: Final = 64 * 1024

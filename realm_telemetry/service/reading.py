@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from realm_telemetry.errors import LogError
 from realm_telemetry.log.filters import InvalidFilterError
-from realm_telemetry.log.reader import LogReader
+from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.service.errors import ApiError
 
 T = TypeVar("T")

@@ -6,20 +6,23 @@ from typing import Any, Final, NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
-from realm_telemetry.log.series import MAX_POINTS
-from realm_telemetry.service.counts import (
+from realm_telemetry.log.sqlite.series import MAX_POINTS
+from realm_telemetry.service.api.counts import (
     MAX_BUCKETS,
     get_channels,
     get_histogram,
     get_series,
     get_summary,
 )
-from realm_telemetry.service.events import get_events
-from realm_telemetry.service.export import get_export
-from realm_telemetry.service.health import get_health, get_ready, get_receipts
-from realm_telemetry.service.history import MAX_CONTEXT, get_context, get_event, get_page
-from realm_telemetry.service.ingest import post_events
-from realm_telemetry.service.metrics import get_metrics
+from realm_telemetry.service.api.events import get_events
+from realm_telemetry.service.api.export import get_export
+from realm_telemetry.service.api.health import get_health, get_ready, get_receipts
+from realm_telemetry.service.api.history import MAX_CONTEXT, get_context, get_event, get_page
+from realm_telemetry.service.api.metrics import get_metrics
+from realm_telemetry.service.api.state import get_section, get_state
+from realm_telemetry.service.ingest.batches import post_events
+from realm_telemetry.service.ingest.otlp import post_logs, post_metrics, post_traces
+from realm_telemetry.service.live.sse import EventStream
 from realm_telemetry.service.older_reading import (
     MAX_HISTORY,
     get_history,
@@ -33,9 +36,6 @@ from realm_telemetry.service.older_writing import (
     post_update,
     post_worker,
 )
-from realm_telemetry.service.otlp import post_logs, post_metrics, post_traces
-from realm_telemetry.service.sse import EventStream
-from realm_telemetry.service.state import get_section, get_state
 
 Handler = Callable[[Request], Awaitable[Response]]
 

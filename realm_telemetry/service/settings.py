@@ -7,7 +7,7 @@ import msgspec
 
 from realm_telemetry.config import Settings
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.measures.store import FILE_NAME as MEASURES_FILE
+from realm_telemetry.folds.metrics.store import FILE_NAME as MEASURES_FILE
 
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 """Binds that only this machine reaches, so that no token is asked for."""

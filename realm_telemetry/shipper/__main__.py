@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.pipeline.launch import launch
-from realm_telemetry.pipeline.manifest import read_manifest
+from realm_telemetry.shipper.launch import launch
+from realm_telemetry.shipper.manifest import read_manifest
 from realm_telemetry.shipper.shipper import Shipper
 from realm_telemetry.shipper.surroundings import join_surroundings
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.pipeline.lock import is_held
-from realm_telemetry.pipeline.manifest import MANIFEST_NAME
+from realm_telemetry.shipper.lock import is_held
+from realm_telemetry.shipper.manifest import MANIFEST_NAME
 from realm_telemetry.spool.reader import spool_directories
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from realm_telemetry.delivery.report import Reporter
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import Event
-from realm_telemetry.pipeline.manifest import Manifest
 from realm_telemetry.plugins import load_processor
 from realm_telemetry.processors import KindMetadataProcessor, ProcessorChain, ResourceProcessor
-from realm_telemetry.redaction import RedactionProcessor
-from realm_telemetry.shipper.report import Reporter
+from realm_telemetry.processors.redaction import RedactionProcessor
+from realm_telemetry.shipper.manifest import Manifest
 
 Process = Callable[[Event], Event | None]
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from realm_telemetry.log.reader import LogReader
-from realm_telemetry.state import RealmState, SnapshotStore, catch_up
+from realm_telemetry.folds.state import RealmState, SnapshotStore, catch_up
+from realm_telemetry.log.sqlite.reader import LogReader
 
 STEP_ROWS: Final = 500
 SAVE_EVERY_STEPS: Final = 200

@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from realm_telemetry.catalog import KindSpec, learn_kind
+from realm_telemetry.delivery.quarantine import Quarantine
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import Event
-from realm_telemetry.kind_rules import check_kind
+from realm_telemetry.kinds.catalog import KindSpec, learn_kind
+from realm_telemetry.kinds.rules import check_kind
 from realm_telemetry.log.ranges import Ranges
 from realm_telemetry.processors import ProcessorChain, ResourceProcessor
-from realm_telemetry.shipper.quarantine import Quarantine
 from realm_telemetry.shipper.spool import Spool
 from realm_telemetry.spool.frames import (
     FORMAT_CONTROL,

@@ -10,17 +10,17 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from realm_telemetry.config import load_settings
-from realm_telemetry.log.cursors import Refusal
-from realm_telemetry.log.reader import LogReader
+from realm_telemetry.delivery.follower import DeadLetter, Delivery
+from realm_telemetry.delivery.guarded import GuardedLog, LogUnavailableError
+from realm_telemetry.delivery.outlet import Outlet, make_outlet
+from realm_telemetry.delivery.recent import Recent
+from realm_telemetry.delivery.report import Reporter
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.writer import LogWriter
-from realm_telemetry.pipeline.manifest import Manifest
+from realm_telemetry.log.sqlite.cursors import Refusal
+from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.plugins import ExporterContext, load_exporter
-from realm_telemetry.shipper.delivery import DeadLetter, Delivery
-from realm_telemetry.shipper.guarded import GuardedLog, LogUnavailableError
-from realm_telemetry.shipper.outlet import Outlet, make_outlet
-from realm_telemetry.shipper.recent import Recent
-from realm_telemetry.shipper.report import Reporter
+from realm_telemetry.shipper.manifest import Manifest
 
 SAVE_EVERY_S: Final = 1.0
 SERVICE_EXPORTER: Final = "realm_service"

@@ -3,7 +3,7 @@
 import threading
 from typing import Final
 
-from realm_telemetry.pipeline.status import StatusPage
+from realm_telemetry.shipper.status import StatusPage
 
 BEAT_S: Final = 0.5
 

@@ -9,13 +9,13 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from realm_telemetry.catalog import KindSpec
+from realm_telemetry.delivery.guarded import REFUSED, GuardedLog, LogUnavailableError
+from realm_telemetry.delivery.recent import Recent
 from realm_telemetry.event import Event
-from realm_telemetry.log.producers import ProducerInfo
-from realm_telemetry.log.writer import LogWriter
+from realm_telemetry.kinds.catalog import KindSpec
+from realm_telemetry.log.sqlite.producers import ProducerInfo
+from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.shipper.decoding import Decoding, Portion
-from realm_telemetry.shipper.guarded import REFUSED, GuardedLog, LogUnavailableError
-from realm_telemetry.shipper.recent import Recent
 from realm_telemetry.shipper.spool import Spool
 
 MAX_ROWS: Final = 1000

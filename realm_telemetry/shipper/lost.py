@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from realm_telemetry.catalog import render, resolve
 from realm_telemetry.event import PROCESS_LOST_NUMBER, Event
+from realm_telemetry.kinds.catalog import render, resolve
 from realm_telemetry.shipper.notes import Notes
 from realm_telemetry.shipper.spool import Spool
 

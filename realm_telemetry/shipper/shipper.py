@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from realm_telemetry.pipeline import lock
-from realm_telemetry.pipeline.launch import reap
-from realm_telemetry.pipeline.manifest import Manifest, read_manifest
-from realm_telemetry.pipeline.status import StatusPage
+from realm_telemetry.delivery.backoff import Backoff
+from realm_telemetry.delivery.report import LogFile, Reporter
+from realm_telemetry.shipper import lock
 from realm_telemetry.shipper.adopt import adopt
-from realm_telemetry.shipper.backoff import Backoff
 from realm_telemetry.shipper.heartbeat import Heartbeat
-from realm_telemetry.shipper.report import LogFile, Reporter
-from realm_telemetry.shipper.shift import Shift
+from realm_telemetry.shipper.launch import reap
+from realm_telemetry.shipper.manifest import Manifest, read_manifest
+from realm_telemetry.shipper.session import Shift
+from realm_telemetry.shipper.status import StatusPage
 from realm_telemetry.spool.liveness import is_alive
 from realm_telemetry.spool.reader import spool_directories
 

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from realm_telemetry.pipeline.manifest import Manifest
+from realm_telemetry.shipper.manifest import Manifest
 
 
 def join_surroundings(manifest: Manifest) -> None:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from realm_telemetry.config import load_settings
+from realm_telemetry.delivery.report import Reporter
 from realm_telemetry.errors import ConfigError, LogError
-from realm_telemetry.log.retention import Limits, Retention
-from realm_telemetry.log.search import SearchIndex
-from realm_telemetry.log.upkeep import Upkeep, UpkeepClaim, limits_of
-from realm_telemetry.log.writer import LogWriter
-from realm_telemetry.pipeline.manifest import Manifest
-from realm_telemetry.shipper.report import Reporter
+from realm_telemetry.log.sqlite.retention import Limits, Retention
+from realm_telemetry.log.sqlite.search import SearchIndex
+from realm_telemetry.log.sqlite.upkeep import Upkeep, UpkeepClaim, limits_of
+from realm_telemetry.log.sqlite.writer import LogWriter
+from realm_telemetry.shipper.manifest import Manifest
 
 if TYPE_CHECKING:
     from realm_telemetry.shipper.coverage import Coverage

@@ -5,7 +5,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from realm_telemetry.filesystem import is_local_filesystem, make_private_directory
+from realm_telemetry.home import is_local_filesystem, make_private_directory
 
 
 def spool_roots(

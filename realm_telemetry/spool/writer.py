@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 from zlib import crc32
 
-from realm_telemetry.filesystem import make_private_directory
+from realm_telemetry.home import make_private_directory
 from realm_telemetry.spool.control import Control
 from realm_telemetry.spool.frames import (
     CRC_SEED_PRIME,

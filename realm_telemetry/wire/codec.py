@@ -10,10 +10,10 @@ from typing import Any, Final
 import msgspec
 from google.protobuf.message import DecodeError
 
-from realm_telemetry.catalog import KindSpec
 from realm_telemetry.errors import ConfigError, PayloadTooLargeError
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError
-from realm_telemetry.kind_rules import check_kind
+from realm_telemetry.kinds.catalog import KindSpec
+from realm_telemetry.kinds.rules import check_kind
 from realm_telemetry.wire.limits import (
     MAX_BATCH_BYTES,
     MAX_BATCH_EVENTS,

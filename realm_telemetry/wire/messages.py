@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
-from realm_telemetry.catalog import KindSpec
 from realm_telemetry.event import Event
+from realm_telemetry.kinds.catalog import KindSpec
 
 
 class BatchProducer(msgspec.Struct, frozen=True):

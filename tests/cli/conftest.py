@@ -13,9 +13,9 @@ from typing import Any
 import click.testing
 import pytest
 
-from realm_telemetry.catalog import render, resolve
 from realm_telemetry.cli.group import realm
 from realm_telemetry.event import Event
+from realm_telemetry.kinds.catalog import render, resolve
 from realm_telemetry.log import LogWriter
 
 EXECUTABLE = Path(sys.executable).with_name("realm")

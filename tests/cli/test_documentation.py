@@ -15,8 +15,8 @@ from realm_telemetry.cli.command import RealmCommand
 from realm_telemetry.cli.filter_options import FILTER_OPTIONS
 from realm_telemetry.cli.group import SUMMARIES, realm
 from realm_telemetry.cli.problems import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_USAGE
-from realm_telemetry.history.exporting import export_events
 from realm_telemetry.log import LogWriter
+from realm_telemetry.transfer.exports import export_events
 
 from .conftest import Running
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from realm_telemetry import catalog
-from realm_telemetry.catalog import KIND_METADATA
+from realm_telemetry.kinds import catalog
+from realm_telemetry.kinds.catalog import KIND_METADATA
 from realm_telemetry.log import LogWriter
 
 Invoke = Callable[..., Result]

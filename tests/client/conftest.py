@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from realm_telemetry.catalog import event_to_dict
 from realm_telemetry.event import Event
+from realm_telemetry.kinds.catalog import event_to_dict
 
 LOG_ID = "ab" * 16
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from realm_telemetry.catalog import event_from_dict
 from realm_telemetry.client import (
     AsyncRealmClient,
     EventMessage,
@@ -22,6 +21,7 @@ from realm_telemetry.client import (
     StreamMessage,
     session,
 )
+from realm_telemetry.kinds.catalog import event_from_dict
 
 from .conftest import LOG_ID, SmallService, event_frame, frame, make_event, shape
 

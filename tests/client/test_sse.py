@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from realm_telemetry.client.sse import SseMessage, SseParser
 from realm_telemetry.errors import PayloadTooLargeError
-from realm_telemetry.sse import SseMessage, SseParser
 
 
 def parsed(stream: bytes) -> list[tuple[str, str, str]]:

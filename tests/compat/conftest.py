@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import realm_telemetry as realm
-from realm_telemetry import appenders, telemetry
+from realm_telemetry.producer import api as telemetry
+from realm_telemetry.producer import appenders
 
 
 @pytest.fixture(autouse=True)

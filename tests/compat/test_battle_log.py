@@ -16,7 +16,7 @@ from realm_telemetry.compat.battle_log import (
 )
 from realm_telemetry.compat.realm_store import get_training_state, update_training
 from realm_telemetry.event import CHANNELS, InvalidEventError
-from realm_telemetry.log.schema import OLDER_TABLE
+from realm_telemetry.log.sqlite.schema import OLDER_TABLE
 
 OLDER_ROW = (
     "INSERT INTO battle_log (timestamp, channel, source, severity, message, details_json)"

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 import realm_telemetry as realm
-from realm_telemetry import kinds
-from realm_telemetry.catalog import KIND_METADATA
 from realm_telemetry.compat import event_bus
 from realm_telemetry.compat.battle_log import get_battle_logger
 from realm_telemetry.compat.event_bus import checkpoint_saved, emit_realm_event
 from realm_telemetry.compat.realm_store import get_events
+from realm_telemetry.kinds import typed as kinds
+from realm_telemetry.kinds.catalog import KIND_METADATA
 
 
 def test_a_checkpoint_is_in_both_views_at_once() -> None:

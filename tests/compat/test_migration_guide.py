@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from realm_telemetry.cli.group import SUMMARIES
-from realm_telemetry.log.schema import OLDER_TABLE
+from realm_telemetry.log.sqlite.schema import OLDER_TABLE
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "migration.md").read_text()
 

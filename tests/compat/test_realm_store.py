@@ -6,8 +6,8 @@ from pathlib import Path
 import realm_telemetry as realm
 from realm_telemetry.compat import realm_store
 from realm_telemetry.compat.realm_store import get_realm_state, get_store, get_training_state
+from realm_telemetry.folds.state import rebuild
 from realm_telemetry.log import LogReader
-from realm_telemetry.state import rebuild
 
 
 def test_events_are_newest_first_with_naive_local_times() -> None:

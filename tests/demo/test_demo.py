@@ -19,7 +19,7 @@ from realm_telemetry.demo.verdict import judge
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import Event
 from realm_telemetry.log.filters import Filters
-from realm_telemetry.log.reader import LogReader
+from realm_telemetry.log.sqlite.reader import LogReader
 
 pytestmark = pytest.mark.alone
 

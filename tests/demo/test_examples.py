@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from realm_telemetry.log.filters import Filters
-from realm_telemetry.log.reader import LogReader
+from realm_telemetry.log.sqlite.reader import LogReader
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

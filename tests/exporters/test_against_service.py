@@ -9,11 +9,11 @@ import msgspec
 import pytest
 from realm_exporter_realm_service import RealmServiceExporter
 
-from realm_telemetry import catalog
 from realm_telemetry.errors import ExportError
-from realm_telemetry.log.producers import ProducerInfo
-from realm_telemetry.log.reader import LogReader
-from realm_telemetry.log.writer import LogWriter
+from realm_telemetry.kinds import catalog
+from realm_telemetry.log.sqlite.producers import ProducerInfo
+from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.plugins import ExporterContext
 from realm_telemetry.service import RealmServer, ServiceSettings
 from realm_telemetry.testing import CASES, Case, Subject, sample_events

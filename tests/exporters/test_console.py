@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from realm_exporter_console import ConsoleExporter
 
-from realm_telemetry.console import format_line, printable, wants_colour
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import Event
+from realm_telemetry.kinds.line import format_line, printable, wants_colour
 from realm_telemetry.plugins import ExporterContext
 
 EVENT = Event(

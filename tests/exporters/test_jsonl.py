@@ -12,8 +12,8 @@ import msgspec
 import pytest
 from realm_exporter_jsonl import JsonlExporter
 
-from realm_telemetry.catalog import event_to_dict
 from realm_telemetry.errors import ConfigError, ExportError
+from realm_telemetry.kinds.catalog import event_to_dict
 from realm_telemetry.plugins import ExporterContext
 from realm_telemetry.testing import sample_events
 

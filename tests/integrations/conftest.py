@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import realm_telemetry as realm
-from realm_telemetry import appenders
 from realm_telemetry.integrations import logging as realm_logging
+from realm_telemetry.producer import appenders
 from realm_telemetry.service import RealmServer, ServiceSettings
 from realm_telemetry.spool.frames import decode_event
 from realm_telemetry.spool.reader import SpoolReader

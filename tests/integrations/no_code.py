@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from realm_telemetry import Event
 from realm_telemetry.log.filters import Filters
-from realm_telemetry.log.reader import LogReader
+from realm_telemetry.log.sqlite.reader import LogReader
 
 
 class Run(NamedTuple):

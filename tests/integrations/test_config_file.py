@@ -9,8 +9,8 @@ from textwrap import dedent
 import pytest
 
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.integrations.opentelemetry.choice import chosen
-from realm_telemetry.integrations.opentelemetry.config_file import file_resource, read_file
+from realm_telemetry.otel.auto.choice import chosen
+from realm_telemetry.otel.auto.config_file import file_resource, read_file
 
 from .no_code import instrument
 

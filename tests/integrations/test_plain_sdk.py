@@ -9,7 +9,7 @@ from textwrap import dedent
 import pytest
 
 from realm_telemetry import Event
-from realm_telemetry.log.reader import LogReader
+from realm_telemetry.log.sqlite.reader import LogReader
 
 from .conftest import serving
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from realm_telemetry.log import Filters, LogReader, LogWriter, ProducerInfo
-from realm_telemetry.log.lock import WriterLock
+from realm_telemetry.log.sqlite.lock import WriterLock
 
 from .conftest import NOW, OLDER_INSERT, SECOND, make_event, older_row
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from realm_telemetry.filesystem import is_local_filesystem, make_private_directory
+from realm_telemetry.home import is_local_filesystem, make_private_directory
 
 TABLE = """\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw

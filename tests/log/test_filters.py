@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from realm_telemetry.event import Event
 from realm_telemetry.log import Filters, InvalidFilterError, LogWriter, parse_filters, to_params
 from realm_telemetry.log.has import Has
-from realm_telemetry.log.reader import LogReader
+from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.times import parse_time
 
 from .conftest import HOUR, NOW, SECOND, make_event

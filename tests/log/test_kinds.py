@@ -2,12 +2,12 @@
 
 import pytest
 
-from realm_telemetry import catalog
-from realm_telemetry.catalog import KindSpec, is_routine
+from realm_telemetry.kinds import catalog
+from realm_telemetry.kinds.catalog import KindSpec, is_routine
 from realm_telemetry.log import Filters, LogReader, LogWriter
-from realm_telemetry.log.kinds import KindWatch
-from realm_telemetry.log.retention import Limits, Retention
-from realm_telemetry.log.search import SearchIndex
+from realm_telemetry.log.sqlite.kinds import KindWatch
+from realm_telemetry.log.sqlite.retention import Limits, Retention
+from realm_telemetry.log.sqlite.search import SearchIndex
 
 from .conftest import HOUR, Clock, make_event
 

@@ -8,7 +8,7 @@ import pytest
 
 from realm_telemetry.event import Event
 from realm_telemetry.log import Filters, LogReader, LogWriter
-from realm_telemetry.log.search import SearchIndex
+from realm_telemetry.log.sqlite.search import SearchIndex
 
 from .conftest import NOW, OLDER_INSERT, SECOND, make_event, older_row
 

@@ -1,7 +1,7 @@
 """Keeping the log within its bounds."""
 
 from realm_telemetry.log import Filters, LogReader, LogWriter, ProducerInfo
-from realm_telemetry.log.retention import Limits, Retention
+from realm_telemetry.log.sqlite.retention import Limits, Retention
 
 from .conftest import HOUR, NOW, PRODUCER, SECOND, Clock, make_event
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from realm_telemetry.log import Filters, LogReader, LogWriter
-from realm_telemetry.log.search import SearchIndex
+from realm_telemetry.log.sqlite.search import SearchIndex
 from realm_telemetry.log.text import match_expression, words_of
 
 from .conftest import NOW, make_event

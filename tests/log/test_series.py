@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from realm_telemetry.log import LogReader, LogWriter
-from realm_telemetry.log import series as series_module
 from realm_telemetry.log.filters import Filters
-from realm_telemetry.log.series import Point, thin
+from realm_telemetry.log.sqlite import series as series_module
+from realm_telemetry.log.sqlite.series import Point, thin
 
 from .conftest import NOW, SECOND, make_event
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from realm_telemetry.errors import LogError
 from realm_telemetry.event import Event, InvalidEventError
 from realm_telemetry.log import Filters, LogReader, LogWriter, ProducerInfo
-from realm_telemetry.log.connection import check_place
+from realm_telemetry.log.sqlite.connection import check_place
 
 from .conftest import HOUR, NOW, PRODUCER, SECOND, Clock, make_event
 

@@ -22,12 +22,12 @@ from realm_exporter_otlp.traces.fold import Fold
 from realm_exporter_otlp.traces.spans import Span
 from realm_exporter_otlp.traces.state import State
 
-from realm_telemetry.catalog import resolve
 from realm_telemetry.event import Event
+from realm_telemetry.folds.metrics import INSTRUMENTS, OVERFLOW
+from realm_telemetry.folds.metrics.naming import label_name, prometheus_name
+from realm_telemetry.kinds.catalog import resolve
 from realm_telemetry.log import LogWriter
-from realm_telemetry.log.producers import ProducerInfo
-from realm_telemetry.measures import INSTRUMENTS, OVERFLOW
-from realm_telemetry.measures.naming import label_name, prometheus_name
+from realm_telemetry.log.sqlite.producers import ProducerInfo
 from realm_telemetry.plugins import ExporterContext
 from realm_telemetry.service import RealmServer, ServiceSettings
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from realm_exporter_otlp.traces.spans import Span
 
-from realm_telemetry.catalog import KIND_METADATA
 from realm_telemetry.event import CHANNELS, SEVERITIES
+from realm_telemetry.kinds.catalog import KIND_METADATA
 
 from .conftest import DASHBOARDS, dashboard, panels, read
 from .promql import legend_labels, names_in

@@ -12,10 +12,10 @@ import anyio.lowlevel
 import pytest
 
 import realm_telemetry as realm
-from realm_telemetry import appenders
+from realm_telemetry.producer import appenders
 from realm_telemetry.spool.frames import decode_event
 from realm_telemetry.spool.reader import SpoolReader
-from realm_telemetry.values import MAX_EVENT_BYTES
+from realm_telemetry.values.details import MAX_EVENT_BYTES
 
 
 @pytest.fixture

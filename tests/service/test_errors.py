@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from realm_telemetry.log.writer import LogWriter
+from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.service import ServiceSettings, realm_app
 from realm_telemetry.service.errors import CATALOGUE, ApiError, on_unexpected
 from realm_telemetry.wire import CONTENT_TYPE

@@ -18,13 +18,13 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from realm_telemetry.folds.metrics import FRESH_NS, INSTRUMENTS
+from realm_telemetry.folds.metrics.naming import prometheus_name
+from realm_telemetry.folds.metrics.options import RESERVED
 from realm_telemetry.log import LogWriter
-from realm_telemetry.log.producers import ProducerInfo
-from realm_telemetry.log.retention import Retention
-from realm_telemetry.log.upkeep import limits_of
-from realm_telemetry.measures import FRESH_NS, INSTRUMENTS
-from realm_telemetry.measures.naming import prometheus_name
-from realm_telemetry.measures.options import RESERVED
+from realm_telemetry.log.sqlite.producers import ProducerInfo
+from realm_telemetry.log.sqlite.retention import Retention
+from realm_telemetry.log.sqlite.upkeep import limits_of
 from realm_telemetry.service import RealmServer
 from realm_telemetry.service.upkeep import ServiceUpkeep
 

@@ -5,7 +5,7 @@ import math
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from realm_telemetry.service.exposition import Metric, Sample, exposition, one
+from realm_telemetry.service.api.exposition import Metric, Sample, exposition, one
 
 NUMBERS = (0, 1, -1, 0.1, 1 / 3, 1e-300, 1e300, 10**10 + 1, 2**53, 2**63 - 1, 2**63, -(2**63))
 

@@ -11,7 +11,7 @@ import pytest
 import zstandard
 
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.log.writer import LogWriter
+from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.service import RealmServer, ServiceSettings
 from realm_telemetry.service import protocol as protocol_module
 from realm_telemetry.service.access import COOKIE, host_name

@@ -11,7 +11,7 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from realm_telemetry.log.reader import LogReader
+from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.service import RealmServer
 from realm_telemetry.wire import (
     CONTENT_TYPE,

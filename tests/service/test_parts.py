@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realm_telemetry.log.reader import LogReader
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.writer import LogWriter
-from realm_telemetry.service.coalesce import Coalescer, thin_batch
-from realm_telemetry.service.live import LiveView
-from realm_telemetry.service.ring import Ring
-from realm_telemetry.service.tail import Tail
-from realm_telemetry.service.view import MAX_PIECE_BYTES, View, join_pieces
+from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.sqlite.writer import LogWriter
+from realm_telemetry.service.live.coalesce import Coalescer, thin_batch
+from realm_telemetry.service.live.latest import LiveView
+from realm_telemetry.service.live.ring import Ring
+from realm_telemetry.service.live.tail import Tail
+from realm_telemetry.service.live.view import MAX_PIECE_BYTES, View, join_pieces
 
 from .conftest import make_event
 
@@ -166,7 +166,7 @@ def test_pieces_join_to_the_whole(frames: list[bytes]) -> None:
 async def test_a_tail_goes_on_after_a_fault_that_nobody_thought_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realm_telemetry.service.tail._PAUSE_AFTER_ERROR_S", 0.01)
+    monkeypatch.setattr("realm_telemetry.service.live.tail._PAUSE_AFTER_ERROR_S", 0.01)
     failed, taken = asyncio.Event(), asyncio.Queue[int]()
     asyncio.get_running_loop().set_exception_handler(lambda *_: failed.set())
 

@@ -174,7 +174,7 @@ async def test_a_mounted_application_asks_for_its_token_below_its_mount(tmp_path
 
 
 def test_retention_waits_for_the_snapshot_of_the_state(tmp_path: Path) -> None:
-    from realm_telemetry.log.writer import LogWriter
+    from realm_telemetry.log.sqlite.writer import LogWriter
 
     from .conftest import wait_until
 

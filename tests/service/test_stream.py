@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from realm_telemetry import catalog
-from realm_telemetry.log.writer import LogWriter
+from realm_telemetry.kinds import catalog
+from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.service import RealmServer, ServiceSettings
 
 from .conftest import asking, free_ports, make_event, post_notes, serving, wait_until

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from realm_telemetry.log.reader import LogReader
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.pipeline.manifest import Manifest, write_manifest
+from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.shipper.manifest import Manifest, write_manifest
 from realm_telemetry.shipper.shipper import Shipper
 from realm_telemetry.spool.frames import encode_msgpack
 from realm_telemetry.spool.writer import SpoolWriter

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realm_telemetry.shipper.backoff import Backoff
-from realm_telemetry.shipper.bisection import bisect
+from realm_telemetry.delivery.backoff import Backoff
+from realm_telemetry.delivery.bisection import bisect
 
 
 class OtherSide:

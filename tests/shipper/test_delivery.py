@@ -4,7 +4,7 @@ import threading
 import time
 
 from realm_telemetry.errors import ExportError, NotYetError
-from realm_telemetry.log.reader import LogReader
+from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.otel import LogRecordExporter, LogRecordExportResult
 
 

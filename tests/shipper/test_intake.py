@@ -5,7 +5,7 @@ from pathlib import Path
 
 from realm_telemetry.errors import ExportError
 from realm_telemetry.event import PROCESS_LOST_NUMBER
-from realm_telemetry.log.reader import LogReader
+from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.shipper.intake import Intake
 from realm_telemetry.spool.control import Control
 from realm_telemetry.spool.frames import FORMAT_OTLP, encode_frame, encode_msgpack
@@ -194,7 +194,7 @@ def test_what_damage_took_is_missing_from_the_receipt(lab):
 
 
 def test_a_kind_that_the_user_registered_is_known_to_the_shipper(lab):
-    from realm_telemetry.catalog import spec
+    from realm_telemetry.kinds.catalog import spec
 
     producer = lab.producer()
     kind = {"kind": "kind_of_the_shipper_test", "channel": "training", "severity": "warning"}

@@ -6,15 +6,15 @@ import time
 import msgspec
 import pytest
 
+from realm_telemetry.delivery.report import LogFile, Reporter
 from realm_telemetry.errors import ConfigError, ExportError
 from realm_telemetry.log import LogReader
-from realm_telemetry.pipeline import lock
-from realm_telemetry.pipeline.manifest import pipeline_id, read_manifest, write_manifest
-from realm_telemetry.pipeline.status import STATUS_NAME, StatusPage, read_status
-from realm_telemetry.shipper.inside import ThreadShipper
-from realm_telemetry.shipper.once import ship_once
+from realm_telemetry.shipper import lock
+from realm_telemetry.shipper.manifest import pipeline_id, read_manifest, write_manifest
 from realm_telemetry.shipper.overview import pipeline_status
-from realm_telemetry.shipper.report import LogFile, Reporter
+from realm_telemetry.shipper.ship_once import ship_once
+from realm_telemetry.shipper.status import STATUS_NAME, StatusPage, read_status
+from realm_telemetry.shipper.thread import ThreadShipper
 
 
 class Refused:

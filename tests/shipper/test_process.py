@@ -12,11 +12,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from realm_telemetry.pipeline import lock
-from realm_telemetry.pipeline.launch import launch, reap, shipper_environment
-from realm_telemetry.pipeline.manifest import write_manifest
-from realm_telemetry.pipeline.status import read_status
+from realm_telemetry.shipper import lock
+from realm_telemetry.shipper.launch import launch, reap, shipper_environment
+from realm_telemetry.shipper.manifest import write_manifest
 from realm_telemetry.shipper.overview import pipeline_status
+from realm_telemetry.shipper.status import read_status
 
 EXPORTER = '''
 import os

@@ -12,7 +12,7 @@ from realm_telemetry.processors import (
     ProcessorChain,
     ResourceProcessor,
 )
-from realm_telemetry.redaction import REDACTED, REDACTED_KEY, RedactionProcessor
+from realm_telemetry.processors.redaction import REDACTED, REDACTED_KEY, RedactionProcessor
 
 
 def event(message="hello", kind="checkpoint_saved", channel="debug", severity="info", **details):

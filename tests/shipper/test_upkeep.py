@@ -2,13 +2,13 @@
 
 import time
 
+from realm_telemetry.folds.state import RealmState, SnapshotStore, rebuild
 from realm_telemetry.log import LogReader, LogWriter
-from realm_telemetry.log.search import SearchIndex
-from realm_telemetry.log.upkeep import UpkeepClaim
+from realm_telemetry.log.sqlite.search import SearchIndex
+from realm_telemetry.log.sqlite.upkeep import UpkeepClaim
 from realm_telemetry.shipper import upkeep
 from realm_telemetry.shipper.coverage import Coverage
 from realm_telemetry.shipper.upkeep import limits_at
-from realm_telemetry.state import RealmState, SnapshotStore, rebuild
 
 TWO_SECONDS = 2 / 86_400
 

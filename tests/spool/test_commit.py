@@ -14,7 +14,7 @@ from types import CodeType
 
 import pytest
 
-from realm_telemetry import appenders
+from realm_telemetry.producer import appenders
 from realm_telemetry.spool import writer as writer_module
 from realm_telemetry.spool.reader import SpoolReader
 from realm_telemetry.spool.segment import SEGMENT_BYTES

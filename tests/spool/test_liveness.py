@@ -27,7 +27,7 @@ FORKING = """
 import os, sys
 from pathlib import Path
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
-from realm_telemetry.integrations.opentelemetry import DurableLogRecordProcessor
+from realm_telemetry.otel.durable import DurableLogRecordProcessor
 from realm_telemetry.spool.liveness import LivenessLock, is_alive, is_locked
 
 directory, locks = Path(sys.argv[1]) / "0123456789abcdef", []

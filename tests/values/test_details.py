@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realm_telemetry.values import (
+from realm_telemetry.values.details import (
     MAX_DETAILS,
     TRUNCATED,
     clean_details,

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realm_telemetry.event import PROCESS_LOST_NUMBER, Event
-from realm_telemetry.values import (
+from realm_telemetry.values.details import (
     MAX_DETAILS,
     MAX_EVENT_BYTES,
     TRUNCATED,

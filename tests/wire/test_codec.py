@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realm_telemetry.catalog import KindSpec
 from realm_telemetry.errors import PayloadTooLargeError
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError
+from realm_telemetry.kinds.catalog import KindSpec
 from realm_telemetry.wire import (
     MAX_BATCH_EVENTS,
     BatchAnswer,

@@ -21,8 +21,8 @@ from realm_exporter_otlp.splitting import send_split
 from realm_exporter_otlp.transport import TRANSPORT_DEFAULTS, open_channel
 from realm_telemetry.errors import ConfigError, ExportError, LogError, NotYetError
 from realm_telemetry.event import Event
-from realm_telemetry.measures import read_definition
-from realm_telemetry.measures.options import OPTIONS
+from realm_telemetry.folds.metrics import read_definition
+from realm_telemetry.folds.metrics.options import OPTIONS
 from realm_telemetry.otel import EventExporter
 from realm_telemetry.plugins import ExporterContext
 

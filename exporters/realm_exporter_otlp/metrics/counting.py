@@ -4,13 +4,13 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
+from realm_telemetry.delivery.recent import Recent
 from realm_telemetry.event import Event
-from realm_telemetry.log.reader import LogReader
-from realm_telemetry.measures import Definition, Measures, MeasureStore
-from realm_telemetry.measures.store import FILE_NAME
+from realm_telemetry.folds.metrics import Definition, Measures, MeasureStore
+from realm_telemetry.folds.metrics.store import FILE_NAME
+from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.plugins import ExporterContext
 from realm_telemetry.shipper.deliveries import EVERY_PIPELINE, OwnedLog, WholeLog
-from realm_telemetry.shipper.recent import Recent
 
 _STEP_ROWS: Final = 2_000
 _REMEMBERED: Final = 10_000

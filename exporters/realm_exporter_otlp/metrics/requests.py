@@ -24,7 +24,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from realm_exporter_otlp.encoding import SCOPE, key_values
-from realm_telemetry.measures import Count, Distribution, Latest, Measures, Series
+from realm_telemetry.folds.metrics import Count, Distribution, Latest, Measures, Series
 
 _MAX_UNIX_NANO: Final = 2**64 - 1
 

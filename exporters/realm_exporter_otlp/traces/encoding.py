@@ -10,7 +10,7 @@ from opentelemetry.proto.trace.v1 import trace_pb2
 
 from realm_exporter_otlp.encoding import SCOPE, key_values, resource_of
 from realm_exporter_otlp.traces.spans import Span, SpanEvent
-from realm_telemetry.values import safe_text
+from realm_telemetry.values.details import safe_text
 
 _STATUS_CODES: Final = {
     "unset": trace_pb2.Status.STATUS_CODE_UNSET,

@@ -22,8 +22,8 @@ from realm_exporter_otlp.traces.lifecycles import (
 from realm_exporter_otlp.traces.runs import Attempt, Run, arrival
 from realm_exporter_otlp.traces.spans import OpenSpan, Span, closed, ended, point, unbegun
 from realm_exporter_otlp.traces.state import FindRun, State
-from realm_telemetry.catalog import is_routine
 from realm_telemetry.event import Event
+from realm_telemetry.kinds.catalog import is_routine
 
 PROCESS_LOST: Final = "process_lost"
 RESTARTED: Final = "restarted"

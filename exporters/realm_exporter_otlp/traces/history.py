@@ -11,13 +11,13 @@ from realm_exporter_otlp.traces.fold import Fold, in_order
 from realm_exporter_otlp.traces.lifecycles import LOST, TRAINING_KINDS, phase_of
 from realm_exporter_otlp.traces.runs import Run, arrival, run_of
 from realm_exporter_otlp.traces.state import Limits, State
-from realm_telemetry.catalog import is_routine
 from realm_telemetry.errors import ExportError, LogError
 from realm_telemetry.event import Event
+from realm_telemetry.kinds.catalog import is_routine
 from realm_telemetry.log.filters import MAX_LIMIT, Filters
-from realm_telemetry.log.producers import ProducerInfo
-from realm_telemetry.log.reader import LogReader
 from realm_telemetry.log.rows import LogRow
+from realm_telemetry.log.sqlite.producers import ProducerInfo
+from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.plugins import ExporterContext
 
 MAX_ROWS: Final = 5_000

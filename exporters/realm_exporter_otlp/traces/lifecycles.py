@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 from realm_telemetry.event import Event
-from realm_telemetry.kind_table import KIND_METADATA
+from realm_telemetry.kinds.table import KIND_METADATA
 
 Status = Literal["unset", "ok", "error"]
 

@@ -1,0 +1,1 @@
+"""Deliver events to receivers: retry, bisect, dead-letter. Exporters may import it."""

@@ -1,0 +1,133 @@
+"""The log as the shipper writes it: opened when needed, and never waited for in a tight loop."""
+
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from realm_telemetry.delivery.backoff import Backoff
+from realm_telemetry.delivery.report import Reporter
+from realm_telemetry.errors import LogError
+from realm_telemetry.log.sqlite.writer import LogWriter
+
+Result = TypeVar("Result")
+
+LOG_KEY: Final = "log"
+LOOK_S: Final = 1.0
+# These blame what is written and not the file.
+REFUSED: Final = (
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+)
+UNAVAILABLE: Final = (sqlite3.Error, OSError, LogError)
+
+
+class LogUnavailableError(Exception):
+    """The log cannot be written now; it has been reported, and will be tried again."""
+
+
+class GuardedLog:
+    """Writes to the log through one connection; used by one thread only.
+
+    Raises, from `write`, LogUnavailableError while the log cannot be used.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        report: Reporter,
+        open_writer: Callable[[Path], LogWriter] = LogWriter,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.path = path
+        self._report = report
+        self._open_writer = open_writer
+        self._clock = clock
+        self._writer: LogWriter | None = None
+        self._backoff = Backoff()
+        self._retry_at_s = 0.0
+        self._identity: tuple[str, int] | None = None
+        self._replaced = False
+        self._look_at_s = 0.0
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last attempt failed."""
+        return self._backoff.failures > 0
+
+    def ready(self) -> bool:
+        """Whether it is worth trying: False while waiting after a failure."""
+        return self._clock() >= self._retry_at_s
+
+    def write(self, action: Callable[[LogWriter], Result]) -> Result:
+        """Do something with the writer; what the log refuses for its content is passed on."""
+        if not self.ready():
+            raise LogUnavailableError
+        try:
+            if self._writer is None:
+                self._writer = self._opened()
+            result = action(self._writer)
+        except REFUSED:
+            raise
+        except UNAVAILABLE as error:
+            self._failed(error)
+            raise LogUnavailableError from error
+        if self._backoff.failures:
+            self._backoff.succeeded()
+            self._report.solved(LOG_KEY, f"the log {self.path} is written again")
+        return result
+
+    def _opened(self) -> LogWriter:
+        """Open the log; another one than before is not written, because its cursors differ.
+
+        Raises LogUnavailableError for that one.
+        """
+        writer = self._open_writer(self.path)
+        # A new file often gets the inode of the one that was deleted, a restored one has its id.
+        identity = writer.log_id, self.path.stat().st_ino
+        if self._identity not in (None, identity):
+            self._replaced = True
+            writer.close()
+            raise LogUnavailableError
+        self._identity = identity
+        return writer
+
+    def replaced(self) -> bool:
+        """Whether the file is not the one that was first opened; then nothing more is written.
+
+        Looked at once a second: SQLite would go on writing to a file that nobody finds.
+        """
+        now_s = self._clock()
+        if self._replaced or self._identity is None or now_s < self._look_at_s:
+            return self._replaced
+        self._look_at_s = now_s + LOOK_S
+        try:
+            self._replaced = self.path.stat().st_ino != self._identity[1]
+        except OSError:
+            self._replaced = True
+        return self._replaced
+
+    def close(self) -> None:
+        """Close the connection; the next `write` opens another."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            try:
+                writer.close()
+            except UNAVAILABLE:  # it is the file that is broken, and that has been reported
+                return
+
+    def _failed(self, error: Exception) -> None:
+        # Closed: whoever mends the file may put another in its place.
+        self.close()
+        self._retry_at_s = self._clock() + self._backoff.failed()
+        self._report.problem(LOG_KEY, explain(self.path, error))
+
+
+def explain(path: Path, error: Exception) -> str:
+    """Say why the log cannot be used and what to do."""
+    if isinstance(error, LogError):
+        return str(error)
+    return f"the log {path} cannot be used ({error}). Run `realm doctor`; events wait in spools."

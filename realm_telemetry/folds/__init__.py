@@ -1,0 +1,1 @@
+"""Folds of the log: what is computed by reading its events once, in order."""

@@ -1,0 +1,135 @@
+"""The fold of events into metrics: each event once, in the log's order."""
+
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgspec
+
+from realm_telemetry.event import Event
+from realm_telemetry.folds.metrics.instruments import Attribute
+from realm_telemetry.folds.metrics.keys import Key, key_reader
+from realm_telemetry.folds.metrics.options import Definition
+from realm_telemetry.folds.metrics.points import Count, Distribution, Latest
+from realm_telemetry.folds.metrics.series import Series
+
+FOLD_VERSION: Final = 1
+"""Raised with every change of what is kept; a dump of another version is ignored."""
+
+_WORDS: Final = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
+
+_BEYOND_FLOATS: Final = 2**1023
+
+_MOST_KINDS: Final = 10_000
+
+_Group = tuple[Callable[[Event], Key], list[tuple[str | None, Series]]]
+_Dumped = list[tuple[Key | None, Count | Latest | Distribution]]
+
+
+class _Dump(msgspec.Struct, array_like=True):
+    definition: str
+    cursor: int
+    start_unix_nano: int
+    series: dict[str, _Dumped]
+
+
+class Measures:
+    """All metrics of a log, or of a part of it. For one thread at a time.
+
+    cursor: of the last event folded in.
+    start_unix_nano: the arrival of the first, which is where its counters began at 0; 0 before.
+    """
+
+    def __init__(self, definition: Definition) -> None:
+        self._definition = definition
+        self.cursor = 0
+        self.start_unix_nano = 0
+        self._series = {
+            each.name: Series(each, definition.max_series) for each in definition.instruments
+        }
+        self._by_kind: dict[str, list[_Group]] = {}
+
+    def apply(self, event: Event, cursor: int) -> None:
+        """Fold in one event; one at or before the cursor is known already."""
+        if cursor <= self.cursor:
+            return
+        self.cursor = cursor
+        if not self.start_unix_nano:
+            self.start_unix_nano = event.observed_unix_nano or event.time_unix_nano
+        stamp = (event.time_unix_nano, event.producer, event.number)
+        details = event.details
+        for read_key, members in self._for_kind(event.kind):
+            key = read_key(event)
+            for detail, series in members:
+                value = 1.0 if detail is None else number(details.get(detail))
+                if value is not None and series.instrument.takes(value):
+                    series.add(key, value, stamp)
+
+    def __iter__(self) -> Iterator[Series]:
+        """The series of each instrument, in the order of the table."""
+        return iter(self._series.values())
+
+    def __getitem__(self, name: str) -> Series:
+        """The series of one instrument. Raises KeyError."""
+        return self._series[name]
+
+    def dump(self) -> bytes:
+        """All of it as bytes, for `load`."""
+        series: dict[str, _Dumped] = {name: list(each) for name, each in self._series.items()}
+        dump = _Dump(digest(self._definition), self.cursor, self.start_unix_nano, series)
+        return msgspec.msgpack.encode(dump)
+
+    @classmethod
+    def load(cls, dumped: bytes, definition: Definition) -> "Measures":
+        """Return what `dump` wrote.
+
+        Raises ValueError if it is no dump, or one of other instruments.
+        """
+        read = msgspec.msgpack.decode(dumped, type=_Dump)
+        if read.definition != digest(definition):
+            raise ValueError("a dump of other instruments")
+        measures = cls(definition)
+        measures.cursor, measures.start_unix_nano = read.cursor, read.start_unix_nano
+        for name, points in read.series.items():
+            series = measures._series[name]
+            series.points = {key: point for key, point in points if key is not None}
+            series.overflow = next((point for key, point in points if key is None), None)
+        return measures
+
+    def _for_kind(self, kind: str) -> list[_Group]:
+        found = self._by_kind.get(kind)
+        if found is None:
+            found = self._grouped(kind)
+            # Kinds are a handful; somebody who makes them up should not fill the memory.
+            if len(self._by_kind) < _MOST_KINDS:
+                self._by_kind[kind] = found
+        return found
+
+    def _grouped(self, kind: str) -> list[_Group]:
+        """The series that a kind's events go to; those of the same attributes share a key."""
+        groups: dict[tuple[Attribute, ...], list[tuple[str | None, Series]]] = {}
+        for each in self._series.values():
+            instrument = each.instrument
+            if not instrument.kinds or kind in instrument.kinds:
+                members = groups.setdefault(instrument.attributes, [])
+                members.append((instrument.detail, each))
+        return [(key_reader(attributes), members) for attributes, members in groups.items()]
+
+
+def digest(definition: Definition) -> str:
+    """What identifies instruments and limits: counts made by others cannot be gone on with."""
+    text = msgspec.json.encode((FOLD_VERSION, definition), order="deterministic")
+    return blake2b(text, digest_size=8).hexdigest()
+
+
+def number(value: Any) -> float | None:
+    """A detail as a number; NaN and infinities are text there. None for what is no number.
+
+    A row of an older log, or a peer, may have an integer beyond all floats: that is none either.
+    """
+    kind = type(value)
+    if kind is float:
+        return value  # type: ignore[no-any-return]  # it is a float
+    if kind is int:
+        return float(value) if abs(value) < _BEYOND_FLOATS else None
+    return _WORDS.get(value) if kind is str else None

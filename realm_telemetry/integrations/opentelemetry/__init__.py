@@ -1,8 +1,0 @@
-"""OpenTelemetry without code of ours, and a processor for programs that have their own set-up.
-
-Importing this imports the OpenTelemetry SDK.
-"""
-
-from realm_telemetry.integrations.opentelemetry.durable import DurableLogRecordProcessor
-
-__all__ = ["DurableLogRecordProcessor"]

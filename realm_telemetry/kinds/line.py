@@ -1,0 +1,88 @@
+"""An event as one line for a terminal."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, TextIO
+
+import msgspec
+
+from realm_telemetry.event import Event, format_time
+from realm_telemetry.kinds.catalog import CHANNEL_ICONS, SEVERITY_ICONS
+
+_ANSI: Final = {"info": "", "success": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m"}
+_DIM: Final = "\x1b[2m"
+_BOLD: Final = "\x1b[1m"
+_RESET: Final = "\x1b[0m"
+
+# C0 and C1 controls would drive the terminal; line separators and bidirectional controls let a
+# message look like other lines than it is (CVE-2021-42574); lone surrogates cannot be written.
+_UNSAFE: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+def format_line(event: Event, colour: bool, *, details: bool = False) -> str:
+    """Return the event as one line without its line end.
+
+    colour: whether ANSI colours may be used. details: whether they follow the message as JSON.
+    The time is local; no text of the event can drive the terminal.
+    """
+    tint = _ANSI.get(event.severity, "") if colour else ""
+    dim, bold, reset = (_DIM, _BOLD, _RESET) if colour else ("", "", "")
+    icons = f"{CHANNEL_ICONS.get(event.channel, ' ')} {SEVERITY_ICONS.get(event.severity, ' ')}"
+    kind = printable(event.kind)
+    message = printable(event.message)
+    about = _about(event, details)
+    return (
+        f"{dim}{_local_time(event.time_unix_nano)}{reset} {icons} {bold}{kind:<20}{reset} "
+        f"{tint}{message}{reset if tint else ''}{f'  {dim}{about}{reset}' if about else ''}"
+    )
+
+
+def printable(text: str) -> str:
+    """Return the text with every character escaped that is not plainly shown."""
+    if text.isascii() and text.isprintable():
+        return text
+    return _UNSAFE.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found.group().encode("unicode_escape").decode("ascii")
+
+
+def _about(event: Event, details: bool) -> str:
+    words = [
+        f"{name}={printable(value)}"
+        for name, value in (
+            ("hero", event.hero_id),
+            ("campaign", event.campaign_id),
+            ("run", event.run_id),
+        )
+        if value
+    ]
+    if event.late:
+        words.append("late")
+    if details and event.details:
+        words.append(printable(msgspec.json.encode(event.details).decode()))
+    return " ".join(words)
+
+
+def _local_time(time_unix_nano: int) -> str:
+    try:
+        moment = datetime.fromtimestamp(time_unix_nano // 1_000_000_000)
+    except (OverflowError, ValueError, OSError):
+        return format_time(time_unix_nano)[11:19]
+    return f"{moment:%H:%M:%S}"
+
+
+def wants_colour(stream: TextIO, environ: Mapping[str, Any]) -> bool:
+    """Return whether a stream is to be written in colour.
+
+    NO_COLOR and FORCE_COLOR, if not empty, decide (https://no-color.org); else a terminal does.
+    """
+    if environ.get("NO_COLOR"):
+        return False
+    if environ.get("FORCE_COLOR"):
+        return bool(environ["FORCE_COLOR"] != "0")
+    return stream.isatty() and environ.get("TERM") != "dumb"

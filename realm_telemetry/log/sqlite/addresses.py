@@ -1,0 +1,138 @@
+"""Addresses that events ask to be sent to: secrets, kept outside the log's file.
+
+Whoever knows the address of a webhook can post there, and the log is copied, synced and handed
+around. So it holds a random name for each address and what may be shown of it, and the address
+itself is in a file of its own (docs/decisions/0061).
+"""
+
+import secrets
+import sqlite3
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from realm_telemetry.errors import LogError
+from realm_telemetry.home import make_private_directory
+from realm_telemetry.log.sqlite.connection import BUSY_TIMEOUT_S, explained
+
+NAME: Final = "webhook_addresses.db"
+
+UNUSED_NS: Final = 24 * 3600 * 1_000_000_000
+"""An address stays for so long beyond its last event: that may not be in the log yet."""
+
+_REFRESH_NS: Final = UNUSED_NS // 24
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS addresses (
+    name TEXT PRIMARY KEY,
+    url TEXT NOT NULL UNIQUE,
+    used_unix_nano INTEGER NOT NULL
+) WITHOUT ROWID"""
+
+
+def addresses_path(log_path: Path) -> Path:
+    """Where the addresses of a log are: not in `vault/`, which is what people copy."""
+    directory = log_path.parent
+    return (directory.parent / "data" if directory.name == "vault" else directory) / NAME
+
+
+def redacted(url: str) -> str:
+    """An address as it may be shown: scheme and host."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "?", f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "(not an address)"
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}/…"
+
+
+class Addresses:
+    """The file; opened for each use, which is rare. Raises LogError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def keep(self, urls: Collection[str], now_ns: int) -> dict[str, str]:
+        """Return what the log is to hold of each address, which is on disk by then."""
+        with self._opened() as connection:
+            names = _fresh(connection, list(urls), now_ns)
+            unsaved = set(urls) - names.keys()
+            if unsaved:
+                names |= _save(connection, unsaved, now_ns)
+        return {url: f"{name} {redacted(url)}" for url, name in names.items()}
+
+    def find(self, kept: Sequence[str]) -> tuple[str, ...]:
+        """Return the addresses behind what the log holds; those that are not here are left out.
+
+        So a copy of the log in another home sends nothing.
+        """
+        if not self.path.exists():
+            return ()
+        names = [each.partition(" ")[0] for each in kept]
+        with self._opened() as connection:
+            found = dict(
+                connection.execute(
+                    "SELECT name, url FROM addresses"
+                    " WHERE name IN (SELECT value FROM json_each(?))",
+                    (_json(names),),
+                )
+            )
+        return tuple(found[name] for name in names if name in found)
+
+    def forget_unused(self, since_ns: int) -> None:
+        """Remove addresses that no event has named since a time."""
+        if self.path.exists():
+            with self._opened() as connection:
+                connection.execute(
+                    "DELETE FROM addresses WHERE used_unix_nano < ?", (since_ns - UNUSED_NS,)
+                )
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        try:
+            make_private_directory(self.path.parent)
+            self.path.touch(mode=0o600)
+        except OSError as error:
+            raise LogError(
+                f"the addresses of webhooks cannot be kept in {self.path} ({error.strerror})."
+                " Give this user write permission for the file and its directory."
+            ) from error
+        with (
+            explained(self.path),
+            closing(
+                sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+            ) as connection,
+        ):
+            # What is removed is to be gone from the disk too, as far as SQLite can see to it.
+            connection.execute("PRAGMA secure_delete = ON")
+            connection.execute(_SCHEMA)
+            yield connection
+
+
+def _fresh(connection: sqlite3.Connection, urls: list[str], now_ns: int) -> dict[str, str]:
+    """Names of addresses that were used lately: to note it again would cost a sync."""
+    query = (
+        "SELECT url, name FROM addresses WHERE used_unix_nano > ?"
+        " AND url IN (SELECT value FROM json_each(?))"
+    )
+    return dict(connection.execute(query, (now_ns - _REFRESH_NS, _json(urls))))
+
+
+def _save(connection: sqlite3.Connection, urls: Collection[str], now_ns: int) -> dict[str, str]:
+    """Save addresses, synced; the names that they have, which another process may have given."""
+    connection.execute("BEGIN IMMEDIATE")
+    connection.executemany(
+        "INSERT INTO addresses VALUES (?, ?, ?)"
+        " ON CONFLICT (url) DO UPDATE SET used_unix_nano = excluded.used_unix_nano",
+        [(secrets.token_hex(16), url, now_ns) for url in urls],
+    )
+    names = _fresh(connection, list(urls), now_ns)
+    connection.execute("COMMIT")
+    return names
+
+
+def _json(values: Sequence[str]) -> str:
+    return msgspec.json.encode(values).decode()

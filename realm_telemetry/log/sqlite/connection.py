@@ -1,0 +1,166 @@
+"""Connections to the log's file, and what SQLite's errors mean to a person."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from realm_telemetry.errors import LogError
+from realm_telemetry.home import is_local_filesystem, make_private_directory
+
+BUSY_TIMEOUT_S: Final = 30.0
+_WAL_PATIENCE_S: Final = 10.0
+
+_ADVICE: Final = {
+    sqlite3.SQLITE_CORRUPT: (
+        "is corrupt",
+        "Stop the processes that use it, move it away together with its -wal and -shm files"
+        " (what is readable can be saved with: sqlite3 {path} .recover), and start again with an"
+        " empty log; events not yet stored wait in their spools",
+    ),
+    sqlite3.SQLITE_NOTADB: (
+        "is not an SQLite database",
+        "Move it away, or set another home, and start again; events wait in their spools",
+    ),
+    sqlite3.SQLITE_FULL: (
+        "cannot grow, the disk is full",
+        "Free some space on it; events wait in their spools meanwhile",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        "cannot be written",
+        "Give this user write permission for the file and its directory",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        "cannot be opened",
+        "Check that its directory exists and that this user may read and write there",
+    ),
+    sqlite3.SQLITE_IOERR: (
+        "could not be read or written",
+        "Check the disk; events wait in their spools meanwhile",
+    ),
+    sqlite3.SQLITE_BUSY: (
+        "is locked by another program",
+        "Find it with: fuser {path}; events wait in their spools meanwhile",
+    ),
+}
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors about the file into LogError; a mistake in our SQL stays as it is."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if code not in _ADVICE:
+            raise
+        problem, advice = _ADVICE[code]
+        raise LogError(
+            f"the log {path} {problem} ({error}). {advice.format(path=path)}."
+        ) from error
+
+
+def check_place(path: Path, *, mount_table: str | None = None) -> None:
+    """Refuse a network file system, where WAL and its locks fail silently.
+
+    Source: https://sqlite.org/wal.html, "all processes must be on the same host".
+    Raises LogError.
+    """
+    local, kind = is_local_filesystem(path, mount_table=mount_table)
+    if not local:
+        raise LogError(
+            f"the log {path} would lie on a network file system ({kind}), where SQLite loses data."
+            " Set REALM_HOME to a directory on a local disk; other hosts reach the log over HTTP."
+        )
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """Open the file for writing, creating it and its directory (mode 0700) if need be.
+
+    WAL, every commit synced. Raises LogError.
+    """
+    check_place(path)
+    with explained(path):
+        try:
+            make_private_directory(path.parent)
+        except OSError as error:
+            raise LogError(
+                f"the log's directory {path.parent} cannot be made: {error.strerror}."
+                " Set REALM_HOME to a directory that this user may write."
+            ) from error
+        connection = sqlite3.connect(
+            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        try:
+            _set_up_writer(connection)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """Open the file read-only, autocommit. Raises LogError if it is not there."""
+    if not path.exists():
+        raise LogError(
+            f"there is no log at {path} yet. It comes with the first event"
+            " (try: realm emit note message=hello), or set REALM_HOME to where it is."
+        )
+    with explained(path):
+        connection = sqlite3.connect(
+            f"file:{_uri_path(path)}?mode=ro",
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,
+            uri=True,
+            cached_statements=256,
+        )
+        connection.execute("PRAGMA query_only = 1")
+        connection.execute("PRAGMA cache_size = -16000")
+    return connection
+
+
+@contextmanager
+def snapshot(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """One short read transaction: all statements inside see the same rows."""
+    connection.execute("BEGIN")
+    try:
+        yield connection
+    finally:
+        if connection.in_transaction:
+            connection.execute("COMMIT")
+
+
+def _set_up_writer(connection: sqlite3.Connection) -> None:
+    _switch_to_wal(connection)
+    for pragma in (
+        "synchronous = FULL",
+        "cache_size = -16000",
+        "temp_store = MEMORY",
+        "journal_size_limit = 67108864",
+        # Distributions build SQLite with secure_delete on, which doubles the work of trimming.
+        "secure_delete = FAST",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    # The switch needs the file alone and does not wait for it: older code may be at work.
+    deadline = time.monotonic() + _WAL_PATIENCE_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _uri_path(path: Path) -> str:
+    text = os.fspath(path.absolute())
+    return text.replace("%", "%25").replace("?", "%3f").replace("#", "%23")

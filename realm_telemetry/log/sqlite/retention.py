@@ -1,0 +1,233 @@
+"""Keeping the log within its bounds, a few rows at a time."""
+
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from realm_telemetry.kinds.catalog import is_routine
+from realm_telemetry.log.sqlite.kinds import learn_kinds, read_kinds
+from realm_telemetry.log.sqlite.writer import LogWriter
+
+STEP_ROWS: Final = 500
+LIVE_GRACE_NS: Final = 60_000_000_000
+"""For how long the newest rows stay whatever they are: live views follow them."""
+
+_S: Final = 1_000_000_000
+_DAY_NS: Final = 86_400 * _S
+_THINNED_TO_ONE_PER_NS: Final = 10 * _S
+_ROW_OVERHEAD_BYTES: Final = 450
+_SAMPLE_ROWS: Final = 500
+_MOST_BUCKETS: Final = 100_000
+_MEASURE_EVERY_NS: Final = 60 * _S
+
+# An exporter saved under the pipeline "" sees the events of all pipelines.
+_OUTBOXES: Final = """
+SELECT pipeline, floor FROM (
+    SELECT DISTINCT p.pipeline, (SELECT min(cursor) FROM realm_cursors AS c
+        WHERE c.pipeline IN (p.pipeline, '')) AS floor
+    FROM realm_producers AS p WHERE NOT p.history
+) WHERE floor IS NOT NULL"""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What the log may keep.
+
+    max_age_ns: since arrival. max_bytes: of the log's own rows, estimated.
+    least_age_ns: for how long rows that are not routine stay, whatever the size.
+    """
+
+    max_age_ns: int = 30 * _DAY_NS
+    max_bytes: int = 2 * 1024**3
+    least_age_ns: int = _DAY_NS
+
+
+class Trimmed(msgspec.Struct, frozen=True):
+    """What one step did. more: whether another step would find something to do."""
+
+    removed: int
+    more: bool
+
+
+class Retention:
+    """Trims one log by steps of at most 500 rows, each its own transaction.
+
+    In order: rows over `max_age_ns`, a prefix of ids; exported rows of pipelines without history;
+    and while the log is over `max_bytes`, routine kinds down to one per kind, producer and 10 s,
+    then again a prefix of ids, of rows that are at least a day old. A row younger than a day is
+    never taken for its size before every exporter has it. Counts of what happened, receipts and
+    the refusal of duplicates stay as they were.
+    """
+
+    def __init__(
+        self,
+        writer: LogWriter,
+        limits: Limits | None = None,
+        *,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._writer = writer
+        self._limits = limits or Limits()
+        self._clock_ns = clock_ns
+        self._thinned_through = 0
+        self._kept_buckets: dict[tuple[str, str], int] = {}
+        self._exported_through: dict[str, int] = {}
+        self._excess_bytes = 0.0
+        self._row_bytes = 0.0
+        self._measured_at: int | None = None
+
+    def step(self, keep_from: int | None = None) -> Trimmed:
+        """Remove up to 500 rows.
+
+        keep_from: a cursor; it and all rows after it stay, for a snapshot that has not seen them.
+        """
+        keep_from = 2**63 - 1 if keep_from is None else keep_from
+        for trim in (self._trim_old, self._trim_outbox, self._thin, self._trim_large):
+            with self._writer.transaction(durable=False) as connection:
+                trimmed = trim(connection, keep_from)
+            if trimmed.more:
+                return trimmed
+        return Trimmed(0, False)
+
+    def due(self) -> bool:
+        """Whether there is something to trim, were it not held back by a snapshot; reads little."""
+        with self._writer.transaction(durable=False) as connection:
+            self._measure(connection)
+            return self._excess_bytes > 0 or self._is_old(connection) or self._has_sent(connection)
+
+    def _is_old(self, connection: sqlite3.Connection) -> bool:
+        row = connection.execute(
+            "SELECT observed_unix_nano FROM battle_log ORDER BY id LIMIT 1"
+        ).fetchone()
+        return bool(row and row[0] and row[0] < self._clock_ns() - self._limits.max_age_ns)
+
+    def _has_sent(self, connection: sqlite3.Connection) -> bool:
+        arrived_before = self._clock_ns() - LIVE_GRACE_NS
+        for pipeline, floor in connection.execute(_OUTBOXES).fetchall():
+            row = connection.execute(
+                "SELECT observed_unix_nano FROM battle_log WHERE id > ? AND id <= ?"
+                " ORDER BY id LIMIT 1",
+                (self._exported_through.get(pipeline, 0), floor),
+            ).fetchone()
+            if row and row[0] and row[0] < arrived_before:
+                return True
+        return False
+
+    def _trim_old(self, connection: sqlite3.Connection, keep_from: int) -> Trimmed:
+        return self._trim_prefix(connection, keep_from, self._limits.max_age_ns)
+
+    def _trim_prefix(
+        self, connection: sqlite3.Connection, keep_from: int, age_ns: int, most: int = STEP_ROWS
+    ) -> Trimmed:
+        """Remove the first rows, up to the first that is younger than an age."""
+        arrived_before = self._clock_ns() - age_ns
+        last = None
+        rows = connection.execute(
+            "SELECT id, observed_unix_nano FROM battle_log WHERE id < ? ORDER BY id LIMIT ?",
+            (keep_from, most),
+        ).fetchall()
+        for cursor, observed in rows:
+            # Older rows that are not filled in yet count as arriving now.
+            if observed is None or observed >= arrived_before:
+                break
+            last = cursor
+        if last is None:
+            return Trimmed(0, False)
+        query = "DELETE FROM battle_log WHERE id <= ?"
+        return Trimmed(self._removed(connection.execute(query, (last,)).rowcount), True)
+
+    def _trim_outbox(self, connection: sqlite3.Connection, keep_from: int) -> Trimmed:
+        """Remove rows of pipelines without history that every exporter has."""
+        for pipeline, floor in connection.execute(_OUTBOXES).fetchall():
+            trimmed = self._trim_exported(connection, pipeline, min(floor, keep_from - 1))
+            if trimmed.more:
+                return trimmed
+        return Trimmed(0, False)
+
+    def _trim_exported(
+        self, connection: sqlite3.Connection, pipeline: str, through: int
+    ) -> Trimmed:
+        rows = connection.execute(
+            "SELECT id, +producer IN (SELECT producer FROM realm_producers"
+            " WHERE pipeline = ? AND NOT history) FROM battle_log"
+            " WHERE id > ? AND id <= ? AND observed_unix_nano < ? ORDER BY id LIMIT ?",
+            (
+                pipeline,
+                self._exported_through.get(pipeline, 0),
+                through,
+                self._clock_ns() - LIVE_GRACE_NS,
+                STEP_ROWS,
+            ),
+        ).fetchall()
+        if not rows:
+            return Trimmed(0, False)
+        self._exported_through[pipeline] = rows[-1][0]
+        return Trimmed(self._delete(connection, [row[0] for row in rows if row[1]]), True)
+
+    def _thin(self, connection: sqlite3.Connection, keep_from: int) -> Trimmed:
+        """Remove routine rows but the first of each kind and producer in 10 s."""
+        self._measure(connection)
+        if self._excess_bytes <= 0:
+            return Trimmed(0, False)
+        learn_kinds(read_kinds(connection))
+        rows = connection.execute(
+            "SELECT id, kind, producer, time_unix_nano FROM battle_log"
+            " WHERE id > ? AND id < ? AND observed_unix_nano < ? ORDER BY id LIMIT ?",
+            (
+                self._thinned_through,
+                self._floor(connection, keep_from),
+                self._clock_ns() - LIVE_GRACE_NS,
+                STEP_ROWS,
+            ),
+        ).fetchall()
+        if not rows:
+            return Trimmed(0, False)
+        surplus = [row[0] for row in rows if is_routine(row[1]) and not self._is_first(*row[1:])]
+        self._thinned_through = rows[-1][0]
+        return Trimmed(self._delete(connection, surplus), True)
+
+    def _is_first(self, kind: str, producer: str, time_unix_nano: int) -> bool:
+        bucket = time_unix_nano // _THINNED_TO_ONE_PER_NS
+        key = (kind, producer)
+        if len(self._kept_buckets) > _MOST_BUCKETS:
+            self._kept_buckets.clear()
+        first = self._kept_buckets.get(key) != bucket
+        self._kept_buckets[key] = bucket
+        return first
+
+    def _trim_large(self, connection: sqlite3.Connection, keep_from: int) -> Trimmed:
+        if self._excess_bytes <= 0:
+            return Trimmed(0, False)
+        most = min(STEP_ROWS, int(self._excess_bytes / self._row_bytes) + 1)
+        return self._trim_prefix(connection, keep_from, self._limits.least_age_ns, most)
+
+    def _floor(self, connection: sqlite3.Connection, keep_from: int) -> int:
+        """The first row that must stay: wanted by a snapshot or an exporter."""
+        row = connection.execute("SELECT min(cursor) FROM realm_cursors").fetchone()
+        return keep_from if row[0] is None else min(keep_from, row[0] + 1)
+
+    def _measure(self, connection: sqlite3.Connection) -> None:
+        """Estimate the bytes of all rows with their index entries, from a sample of the last."""
+        now = self._clock_ns()
+        if self._measured_at is not None and now - self._measured_at < _MEASURE_EVERY_NS:
+            return
+        self._measured_at = now
+        rows = connection.execute("SELECT sum(happened - gone) FROM realm_totals").fetchone()[0]
+        sample = connection.execute(
+            "SELECT avg(length(message) + coalesce(length(details_json), 0)) FROM"
+            " (SELECT message, details_json FROM battle_log ORDER BY id DESC LIMIT ?)",
+            (_SAMPLE_ROWS,),
+        ).fetchone()[0]
+        self._row_bytes = _ROW_OVERHEAD_BYTES + (sample or 0.0)
+        self._excess_bytes = (rows or 0) * self._row_bytes - self._limits.max_bytes
+
+    def _delete(self, connection: sqlite3.Connection, ids: list[int]) -> int:
+        text = msgspec.json.encode(ids).decode()
+        query = "DELETE FROM battle_log WHERE id IN (SELECT value FROM json_each(?))"
+        return self._removed(connection.execute(query, (text,)).rowcount)
+
+    def _removed(self, count: int) -> int:
+        self._excess_bytes -= count * self._row_bytes
+        return count

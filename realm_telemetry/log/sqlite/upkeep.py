@@ -1,0 +1,117 @@
+"""What keeps a log in shape beside the writing: older rows filled in, search, retention, and
+addresses of webhooks removed that nothing asks for any more.
+
+One small step at a time, by whoever has time between its transactions: a service, or a shipper
+where no service runs. A row of the log says who does it, so that one is enough.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from realm_telemetry.log.sqlite.retention import Limits, Retention
+from realm_telemetry.log.sqlite.search import SearchIndex
+from realm_telemetry.log.sqlite.writer import LogWriter
+
+INDEX_ROWS: Final = 200
+BACKFILL_ROWS: Final = 200
+BETWEEN_STEPS_S: Final = 0.02
+CLAIM_NS: Final = 60_000_000_000
+"""For how long a claim counts after it was last renewed."""
+
+_RENEW_NS: Final = 20_000_000_000
+_DAY_NS: Final = 24 * 3600 * 1_000_000_000
+_FOR_EVER: Final = 2**62
+_ADDRESSES_EVERY_NS: Final = 3600 * 1_000_000_000
+
+
+class Upkeep:
+    """The jobs in turn; belongs to the writer's thread.
+
+    retain: one step of retention, no further than a saved RealmState covers the log; whether
+        there is more to do.
+    interval_s: between steps once there is nothing to do.
+    """
+
+    def __init__(
+        self,
+        search: SearchIndex,
+        limits: Limits,
+        retain: Callable[[Retention], bool],
+        *,
+        interval_s: float,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._search = search
+        self._limits = limits
+        self._do_retain = retain
+        self._interval_s = interval_s
+        self._clock_ns = clock_ns
+        self._retention: Retention | None = None
+        self._addresses_at_ns = 0
+        self._turn = 0
+        self._idle = 0
+
+    def step(self, writer: LogWriter) -> float:
+        """Do one step of the next job; returns seconds until the next."""
+        jobs = (self._backfill, self._index, self._retain, self._forget_addresses)
+        more = jobs[self._turn % len(jobs)](writer)
+        self._turn += 1
+        self._idle = 0 if more else self._idle + 1
+        return BETWEEN_STEPS_S if self._idle < len(jobs) else self._interval_s
+
+    def _backfill(self, writer: LogWriter) -> bool:
+        return writer.backfill_step(BACKFILL_ROWS) > 0
+
+    def _index(self, _writer: LogWriter) -> bool:
+        return self._search.index_step(INDEX_ROWS) == INDEX_ROWS
+
+    def _retain(self, writer: LogWriter) -> bool:
+        if self._retention is None:
+            self._retention = Retention(writer, self._limits, clock_ns=self._clock_ns)
+        return self._do_retain(self._retention)
+
+    def _forget_addresses(self, writer: LogWriter) -> bool:
+        if self._clock_ns() >= self._addresses_at_ns:
+            self._addresses_at_ns = self._clock_ns() + _ADDRESSES_EVERY_NS
+            writer.forget_addresses()
+        return False
+
+
+class UpkeepClaim:
+    """One process's claim to do the upkeep of a log.
+
+    by: "service", or a shipper's name. first: take it from whoever has it, as a service does.
+    """
+
+    def __init__(
+        self, by: str, *, first: bool = False, clock_ns: Callable[[], int] = time.time_ns
+    ) -> None:
+        self._by = by
+        self._first = first
+        self._clock_ns = clock_ns
+
+    def hold(self, writer: LogWriter) -> bool:
+        """Make or renew the claim; False while another process has it."""
+        now = self._clock_ns()
+        with writer.transaction(durable=False) as connection:
+            row = connection.execute("SELECT value FROM realm_meta WHERE key = 'upkeep'").fetchone()
+            since, _, by = str(row[0]).partition(" ") if row else ("0", "", "")
+            # Either way: the clock may have been set back since.
+            age_ns = abs(now - int(since))
+            if by == self._by and age_ns < _RENEW_NS:
+                return True
+            if by != self._by and age_ns < CLAIM_NS and not self._first:
+                return False
+            connection.execute(
+                "INSERT OR REPLACE INTO realm_meta VALUES ('upkeep', ?)", (f"{now} {self._by}",)
+            )
+        return True
+
+
+def limits_of(retention_days: float | None, retention_bytes: int | None) -> Limits:
+    """The bounds of the log; a bound that is None is never reached."""
+    return Limits(
+        max_age_ns=_FOR_EVER if retention_days is None else int(retention_days * _DAY_NS),
+        max_bytes=_FOR_EVER if retention_bytes is None else retention_bytes,
+    )

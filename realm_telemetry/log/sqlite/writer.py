@@ -1,0 +1,321 @@
+"""The one way into the log."""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Self
+
+import msgspec
+
+from realm_telemetry.event import Event
+from realm_telemetry.kinds.catalog import KindSpec
+from realm_telemetry.log.ranges import Run, runs_of
+from realm_telemetry.log.rows import Row, mended, to_rows
+from realm_telemetry.log.sqlite import cursors, older, producers
+from realm_telemetry.log.sqlite.addresses import Addresses, addresses_path
+from realm_telemetry.log.sqlite.connection import explained, open_writer
+from realm_telemetry.log.sqlite.inserts import (
+    add_counts,
+    add_webhooks,
+    insert_rows,
+    last_cursor,
+    rows_after,
+)
+from realm_telemetry.log.sqlite.kinds import has_kind, save_kind
+from realm_telemetry.log.sqlite.lock import WriterLock
+from realm_telemetry.log.sqlite.migrations import has_foreign_tables, migrate, read_log_id
+
+MAX_BATCH: Final = 1000
+"""The most events one transaction should hold; more keeps other writers waiting."""
+
+_UNFIT: Final = (
+    TypeError,
+    ValueError,
+    OverflowError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+)
+
+
+class AppendResult(msgspec.Struct, frozen=True):
+    """What an append did.
+
+    first_cursor, last_cursor: of the rows it stored; both 0 if it stored none.
+    observed_unix_nano: the arrival that it gave them.
+    """
+
+    first_cursor: int
+    last_cursor: int
+    stored: int
+    duplicates: int
+    observed_unix_nano: int
+
+
+class LogWriter:
+    """Writes to one log, from any thread; other processes may do the same.
+
+    Makes the file or brings it up to date when opened. Every method is one transaction under the
+    shared writer lock and raises LogError if the file cannot be written.
+    """
+
+    def __init__(self, path: Path, *, clock_ns: Callable[[], int] = time.time_ns) -> None:
+        self.path = Path(path)
+        self._clock_ns = clock_ns
+        self._connection = open_writer(self.path)
+        self._lock = WriterLock(self.path)
+        self._addresses = Addresses(addresses_path(self.path))
+        self._known = producers.KnownProducers(self._connection)
+        self._schema_version = -1
+        try:
+            left = 1
+            while left:
+                with self.transaction() as connection:
+                    left = migrate(connection)
+            with explained(self.path):
+                self.log_id: str = read_log_id(self._connection)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file. What was committed is safe already."""
+        self._connection.close()
+        self._lock.close()
+
+    @contextmanager
+    def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """One write transaction under the writer lock, rolled back on any exception.
+
+        durable: False leaves the sync to the next durable one; for what may be done again.
+        """
+        with self._lock, explained(self.path):
+            self._look_for_other_programs()
+            connection = self._connection
+            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                self._known.forget()
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def append(
+        self,
+        events: Sequence[Event],
+        *,
+        pipeline: str = "",
+        skipped: producers.Skipped | None = None,
+        keep_arrival: bool = False,
+    ) -> AppendResult:
+        """Store events in one transaction, each once; their arrival is now.
+
+        events: at most MAX_BATCH, in the order they are to have.
+        pipeline: where given, producers not registered yet become producers of it.
+        skipped: number ranges by producer that need no row, for the receipt.
+        keep_arrival: the events come from another log: when they arrived there says how live they
+            were. Retention goes by their arrival here all the same.
+        Raises InvalidEventError for an event without a proper id; then none is stored.
+        """
+        try:
+            return self._append(events, pipeline, skipped or {}, keep_arrival)
+        except _UNFIT:
+            # Rare: a lone surrogate, an integer beyond 64 bits, a time beyond the year 2262, a
+            # field of the wrong type.
+            events = [mended(event) for event in events]
+            return self._append(events, pipeline, skipped or {}, keep_arrival)
+
+    def _append(
+        self,
+        events: Sequence[Event],
+        pipeline: str,
+        skipped: producers.Skipped,
+        keep_arrival: bool,
+    ) -> AppendResult:
+        observed = self._clock_ns()
+        rows = to_rows(events, observed, keep_arrival=keep_arrival)
+        runs = runs_of(events)
+        offered = len(events)
+        addresses = self._keep_addresses(events)
+        with self.transaction() as connection:
+            self._known.refresh()
+            if pipeline:
+                self._register_new(runs, pipeline)
+            events, rows = self._without_known(events, rows, runs)
+            before = last_cursor(connection)
+            stored = insert_rows(connection, rows)
+            if stored < len(rows):
+                rows, first = rows_after(connection, before)
+            else:
+                first = last_cursor(connection) - stored + 1
+            left = runs if len(events) == offered else runs_of(events)
+            self._known.add(left, events, skipped)
+            add_counts(connection, rows)
+            add_webhooks(connection, events, addresses, before)
+            last = last_cursor(connection)
+        span = (first, last) if stored else (0, 0)
+        return AppendResult(*span, stored, offered - stored, observed)
+
+    def register_producer(self, info: producers.ProducerInfo) -> None:
+        """Make a producer known: only then are its receipts kept and late duplicates refused."""
+        with self.transaction():
+            self._known.register(info)
+
+    def note_resource(self, producer: str, pipeline: str, resource: Mapping[str, Any]) -> None:
+        """Keep the resource of a producer whose events come from another log or a file.
+
+        What is known of it here stays. Not synced: the append that follows does that.
+        """
+        with self.transaction(durable=False):
+            self._known.note_resource(producer, pipeline, resource)
+
+    def introduce(
+        self,
+        pipeline: str,
+        counted: Mapping[str, Mapping[str, Any]],
+        others: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        """Keep the resources of producers that a third party tells of, unless they are known.
+
+        counted, others: resources by producer, of those that have a receipt and of those that
+        have none. Not synced: the append that follows does that.
+        """
+        with self.transaction(durable=False):
+            self._known.refresh()
+            for producer, resource in counted.items():
+                if self._known.done(producer) is None:
+                    info = producers.ProducerInfo(producer, pipeline, dict(resource))
+                    self._known.register(info)
+            for producer, resource in others.items():
+                self._known.note_resource(producer, pipeline, resource)
+
+    def record_receipt(
+        self,
+        producer: str,
+        *,
+        emitted: int | None = None,
+        dropped: int | None = None,
+        ended: bool | None = None,
+    ) -> None:
+        """Note what a producer says of itself; see Receipt."""
+        with self.transaction() as connection:
+            self._known.refresh()
+            if self._known.done(producer) is None:
+                self._known.register(producers.ProducerInfo(producer))
+            producers.record_receipt(
+                connection, producer, emitted=emitted, dropped=dropped, ended=ended
+            )
+
+    def register_kind(self, kind: KindSpec) -> None:
+        """Keep a producer's own kind for all readers. Not synced: the next append does that."""
+        with self._lock, explained(self.path):
+            known = has_kind(self._connection, kind)
+        # Every start of a producer says it again.
+        if not known:
+            with self.transaction(durable=False) as connection:
+                save_kind(connection, kind)
+
+    def load_cursors(self, pipeline: str) -> dict[str, int]:
+        """The last cursor that each exporter of a pipeline has acknowledged."""
+        with self._lock, explained(self.path):
+            return cursors.load_cursors(self._connection, pipeline)
+
+    def save_cursor(self, pipeline: str, exporter: str, cursor: int) -> None:
+        """Move an exporter's cursor. Not synced: after power loss some events go out again."""
+        with self.transaction(durable=False) as connection:
+            cursors.save_cursor(connection, pipeline, exporter, cursor)
+
+    def set_back(self, exporter: str, cursor: int) -> dict[str, int]:
+        """Let an exporter deliver again what comes after a cursor; return where it stood.
+
+        By pipeline; empty if the exporter has no cursor. Whoever delivers notices within a second.
+        """
+        with self.transaction() as connection:
+            return cursors.set_back(connection, exporter, cursor)
+
+    def asked_back(self, pipeline: str) -> dict[str, int]:
+        """The exporters of a pipeline that are to go back, and to which cursor."""
+        with self._lock, explained(self.path):
+            return cursors.asked_back(self._connection, pipeline)
+
+    def go_back(self, pipeline: str, exporter: str, cursor: int) -> None:
+        """Move a cursor back because it was asked for."""
+        with self.transaction() as connection:
+            cursors.go_back(connection, pipeline, exporter, cursor)
+
+    def drop_cursor(self, pipeline: str, exporter: str) -> None:
+        """Forget an exporter that is no longer set up."""
+        with self.transaction(durable=False) as connection:
+            cursors.drop_cursor(connection, pipeline, exporter)
+
+    def add_dead_letter(self, pipeline: str, exporter: str, cursor: int, reason: str) -> None:
+        """Keep note of an event that an exporter will never take."""
+        with self.transaction() as connection:
+            cursors.add_dead_letter(
+                connection, pipeline, exporter, cursor, reason, self._clock_ns()
+            )
+
+    def add_refusal(self, pipeline: str, refusal: cursors.Refusal) -> None:
+        """Add to the count of events that an exporter lost without being told which."""
+        with self.transaction() as connection:
+            cursors.add_refusal(connection, pipeline, refusal)
+
+    def backfill_step(self, max_rows: int = 200) -> int:
+        """Fill in older rows, newest first; returns about how many are left. See log.older."""
+        with self.transaction(durable=False) as connection:
+            return older.backfill_step(connection, max_rows)
+
+    def forget_addresses(self) -> None:
+        """Remove the addresses of webhooks that no event in the log has asked for."""
+        with self._lock, explained(self.path):
+            row = self._connection.execute(
+                "SELECT observed_unix_nano FROM battle_log"
+                " WHERE id = (SELECT min(cursor) FROM webhook_requests)"
+            ).fetchone()
+        self._addresses.forget_unused(row[0] if row else self._clock_ns())
+
+    def _keep_addresses(self, events: Sequence[Event]) -> dict[str, str]:
+        """Save addresses before the rows that name them: a crash between loses no request."""
+        urls = {url for event in events for url in event.webhooks}
+        return self._addresses.keep(urls, self._clock_ns()) if urls else {}
+
+    def _register_new(self, runs: Sequence[Run], pipeline: str) -> None:
+        for producer in {run.producer for run in runs}:
+            if self._known.done(producer) is None:
+                self._known.register(producers.ProducerInfo(producer, pipeline))
+
+    def _without_known(
+        self, events: Sequence[Event], rows: list[Row], runs: Sequence[Run]
+    ) -> tuple[Sequence[Event], list[Row]]:
+        """Leave out events whose numbers are stored, even if retention has removed the rows."""
+        known = {run.producer: self._known.done(run.producer) for run in runs}
+        if not any(
+            done.overlaps(run.first, run.last)
+            for run in runs
+            if (done := known[run.producer]) is not None
+        ):
+            return events, rows
+        fresh = [
+            position
+            for position, event in enumerate(events)
+            if (done := known[event.producer]) is None or event.number not in done
+        ]
+        return [events[position] for position in fresh], [rows[position] for position in fresh]
+
+    def _look_for_other_programs(self) -> None:
+        """Another program that makes tables of its own changes the schema's version."""
+        version = self._connection.execute("PRAGMA schema_version").fetchone()[0]
+        if version != self._schema_version:
+            self._schema_version = version
+            self._lock.polite = has_foreign_tables(self._connection)

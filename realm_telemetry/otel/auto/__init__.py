@@ -1,0 +1,1 @@
+"""OpenTelemetry without code of ours: distro, configurator, configuration file."""

@@ -1,0 +1,218 @@
+"""OTLP requests in protobuf.
+
+The outer messages have one layout for all signals: field 1 of a request are its resources, field
+2 of those the scopes, field 2 of those the items. They are walked over; resources, scopes and
+items are parsed one at a time, so that a body costs little more memory than it has bytes.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, TypeVar
+
+from google.protobuf.message import DecodeError, Message
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from realm_telemetry.errors import PayloadTooLargeError
+from realm_telemetry.event import InvalidEventError
+from realm_telemetry.otel.otlp import fields
+from realm_telemetry.otel.otlp.fields import Layout, has_more_values
+from realm_telemetry.otel.otlp.parts import (
+    KEPT_ITEMS,
+    MAX_DEPTH,
+    MAX_VALUES,
+    Entries,
+    Group,
+    Item,
+    ResourceSaid,
+    too_deep,
+)
+from realm_telemetry.otel.otlp.records import (
+    record_of,
+    resource_said,
+    scope_said,
+    span_event,
+    span_item,
+)
+from realm_telemetry.wire.fields import submessages
+
+M = TypeVar("M", bound=Message)
+
+ReadItem = Callable[[bytes], Item]
+
+_SMALL_BYTES: Final = 64 * 1024
+"""Below this, parsing costs little whatever is inside."""
+
+
+def groups(data: bytes, entries: Entries, read_item: ReadItem) -> Iterator[Group]:
+    """Take a request apart.
+
+    Raises InvalidEventError for what is no such request, PayloadTooLargeError.
+    """
+    for number, start, end in submessages(data, 0, len(data)):
+        if number == 1:
+            entries.count()
+            yield from _scopes(data, start, end, entries, read_item)
+
+
+def _scopes(
+    data: bytes, start: int, end: int, entries: Entries, read_item: ReadItem
+) -> Iterator[Group]:
+    resource, url, scopes = Resource(), "", []
+    for number, first, last in submessages(data, start, end):
+        if number == 1:
+            resource = _parse(Resource, data[first:last], fields.RESOURCE)
+        elif number == 2:
+            entries.count()
+            scopes.append((first, last))
+        elif number == 3:
+            url = _text(data[first:last])
+    said = resource_said(_attributes(resource.attributes), resource.dropped_attributes_count, url)
+    for first, last in scopes:
+        yield _group(said, data, first, last, entries, read_item)
+
+
+def _group(
+    resource: ResourceSaid, data: bytes, start: int, end: int, entries: Entries, read_item: ReadItem
+) -> Group:
+    scope, url, places = InstrumentationScope(), "", []
+    for number, first, last in submessages(data, start, end):
+        if number == 1:
+            scope = _parse(InstrumentationScope, data[first:last], fields.SCOPE)
+        elif number == 2:
+            entries.count()
+            places.append((first, last))
+        elif number == 3:
+            url = _text(data[first:last])
+    said = scope_said(
+        scope.name,
+        scope.version,
+        _attributes(scope.attributes),
+        scope.dropped_attributes_count,
+        url,
+    )
+    return Group(resource, said, (read_item(data[first:last]) for first, last in places))
+
+
+def log_record(data: bytes) -> Item:
+    """Read a LogRecord."""
+    if _is_bomb(data, fields.LOG_RECORD):
+        return Item([], 1, len(data))
+    one = _parse(LogRecord, data)
+    record = record_of(
+        one.time_unix_nano,
+        one.observed_time_unix_nano,
+        _attributes(one.attributes),
+        one.trace_id,
+        one.span_id,
+        one.flags,
+        one.dropped_attributes_count,
+    )
+    record.severity_number = one.severity_number
+    record.severity_text = one.severity_text
+    record.event_name = one.event_name
+    record.body = value_of(one.body)
+    return Item([record], 0, len(data))
+
+
+def span(data: bytes) -> Item:
+    """Read the events of a Span, which itself is refused."""
+    if _is_bomb(data, fields.SPAN):
+        return Item([], 1, len(data))
+    one = _parse(Span, data)
+    records = (
+        span_event(
+            record_of(
+                event.time_unix_nano,
+                0,
+                _attributes(event.attributes),
+                one.trace_id,
+                one.span_id,
+                one.flags,
+                event.dropped_attributes_count,
+            ),
+            event.name,
+            one.name,
+        )
+        for event in one.events
+    )
+    return span_item(records, len(data))
+
+
+_POINTS: Final = frozenset({5, 7, 9, 10, 11})
+"""A Metric's gauge, sum, histogram, exponential histogram and summary; their field 1 is points."""
+
+
+def metric(data: bytes) -> Item:
+    """Count the data points of a Metric, which are refused."""
+    points = 0
+    for number, start, end in submessages(data, 0, len(data)):
+        if number in _POINTS:
+            for inner, _, _ in submessages(data, start, end):
+                points += inner == 1
+                if points > MAX_VALUES:
+                    raise PayloadTooLargeError(f"a Metric has over {MAX_VALUES:,} data points")
+    return Item([], points, len(data))
+
+
+def value_of(value: AnyValue) -> Any:
+    """Return an AnyValue as a plain value, of a container at most KEPT_ITEMS."""
+    kind = value.WhichOneof("value")
+    return getattr(value, kind) if kind in _SCALARS else _container(value, kind, 0)
+
+
+_SCALARS: Final = frozenset(
+    {"string_value", "int_value", "double_value", "bool_value", "bytes_value"}
+)
+
+
+def _attributes(pairs: Iterable[KeyValue], depth: int = 0) -> dict[str, Any]:
+    # Half of the work on a record, so scalars are read here and not by a call each.
+    attributes = {}
+    for pair in pairs:
+        value = pair.value
+        kind = value.WhichOneof("value")
+        plain = getattr(value, kind) if kind in _SCALARS else _container(value, kind, depth)
+        attributes[pair.key] = plain
+    return attributes
+
+
+def _container(value: AnyValue, kind: str | None, depth: int) -> Any:
+    if kind == "array_value":
+        if depth >= MAX_DEPTH:
+            return too_deep("list")
+        return _values(value.array_value.values[:KEPT_ITEMS], depth + 1)
+    if kind == "kvlist_value":
+        if depth >= MAX_DEPTH:
+            return too_deep("dict")
+        return _attributes(value.kvlist_value.values[:KEPT_ITEMS], depth + 1)
+    return None
+
+
+def _values(values: Iterable[AnyValue], depth: int) -> list[Any]:
+    plain = []
+    for value in values:
+        kind = value.WhichOneof("value")
+        plain.append(getattr(value, kind) if kind in _SCALARS else _container(value, kind, depth))
+    return plain
+
+
+def _is_bomb(data: bytes, layout: Layout) -> bool:
+    return len(data) > _SMALL_BYTES and has_more_values(data, layout, MAX_VALUES)
+
+
+def _parse(message: type[M], data: bytes, layout: Layout | None = None) -> M:
+    if layout is not None and _is_bomb(data, layout):
+        raise PayloadTooLargeError(f"a {message.DESCRIPTOR.name} has over {MAX_VALUES:,} values")
+    try:
+        return message.FromString(data)
+    except DecodeError as error:
+        raise InvalidEventError(f"{message.DESCRIPTOR.name}: {error}") from None
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidEventError(f"schema_url: {error}") from None

@@ -1,0 +1,1 @@
+"""Set-up and emission: where events begin. Its modules import nothing heavy."""

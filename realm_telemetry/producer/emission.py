@@ -1,0 +1,311 @@
+"""The hot path: `emit` builds an event, encodes it and hands it to the current appender."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from sys import modules
+from time import time_ns
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError
+from realm_telemetry.kinds.catalog import UNREGISTERED, known_kind, render, resolve
+from realm_telemetry.once import mistake
+from realm_telemetry.producer import appenders
+from realm_telemetry.spool.frames import encode_msgpack
+from realm_telemetry.spool.writer import DROPPED, SpoolClosedError
+from realm_telemetry.values.details import (
+    MAX_DETAILS,
+    MAX_EVENT_BYTES,
+    clean_details,
+    clean_fields,
+    fit_event,
+    make_safe,
+    text_or_none,
+    to_json_value,
+)
+
+_URGENT: Final = frozenset(("warning", "error"))
+_SURELY_FITS: Final = MAX_EVENT_BYTES - 1024
+"""Payload bytes below which an event is within its limit, whatever stands beside the payload."""
+
+
+class Bound:
+    """What `bound` adds to every event inside it."""
+
+    __slots__ = ("campaign_id", "details", "hero_id", "run_id", "source")
+
+    def __init__(
+        self,
+        hero_id: str | None = None,
+        campaign_id: str | None = None,
+        run_id: str | None = None,
+        source: str | None = None,
+        details: dict[str, Any] | None = None,
+    ) -> None:
+        self.hero_id = hero_id
+        self.campaign_id = campaign_id
+        self.run_id = run_id
+        self.source = source
+        self.details = details
+
+
+_bound: ContextVar[Bound | None] = ContextVar("realm_bound", default=None)
+_base = Bound()
+
+
+def emit_in_full(
+    kind: str,
+    message: str | None = None,
+    *,
+    channel: str | None = None,
+    severity: str | None = None,
+    details: Mapping[str, Any] | None = None,
+    hero_id: str | None = None,
+    campaign_id: str | None = None,
+    source: str | None = None,
+    webhooks: Sequence[str] | None = None,
+    **fields: Any,
+) -> Event:
+    """Record that something happened, in about two microseconds, and return the event.
+
+    message: without one the kind's template is rendered.
+    channel, severity: without them those of the kind.
+    details, fields: JSON values, or anything that converts to them; fields win. Within 96
+        details and 64 KiB; what is cut is marked.
+    webhooks: addresses to send this event to.
+    An event that could not be kept has the number 0; nothing is dropped without being counted.
+    Never raises for a delivery problem. A bad kind, channel or severity warns once and the
+    event is recorded all the same; under pytest it raises InvalidEventError.
+    """
+    if details is not None:
+        fields = _joined(details, fields)
+    kind, channel, severity = _checked(kind, channel, severity)
+    if not (hero_id is campaign_id is source is None):
+        hero_id, campaign_id, source = _id(hero_id), _id(campaign_id), _id(source)
+    requested = () if webhooks is None else _addresses(webhooks)
+    return record(kind, message, fields, channel, severity, hero_id, campaign_id, source, requested)
+
+
+# Matching a keyword that ends up in **fields against many named parameters costs CPython 100 ns
+# and more a keyword, so the fast signature has none; the set is looked at once instead.
+_ARGUMENTS: Final = frozenset(
+    emit_in_full.__code__.co_varnames[
+        : emit_in_full.__code__.co_argcount + emit_in_full.__code__.co_kwonlyargcount
+    ]
+)
+
+if TYPE_CHECKING:
+    emit = emit_in_full
+else:
+
+    def emit(kind=None, message=None, /, **fields):
+        if kind.__class__ is str and _ARGUMENTS.isdisjoint(fields):
+            return record(kind, message, fields)
+        given = {"kind": kind} if kind is not None else {}
+        return emit_in_full(
+            **given | ({"message": message} if message is not None else {}), **fields
+        )
+
+    emit.__doc__ = emit_in_full.__doc__
+    emit.__wrapped__ = emit_in_full  # whose signature `inspect` shows
+
+
+def record(
+    kind: str,
+    message: str | None,
+    fields: dict[str, Any],
+    channel: str | None = None,
+    severity: str | None = None,
+    hero_id: str | None = None,
+    campaign_id: str | None = None,
+    source: str | None = None,
+    webhooks: tuple[str, ...] = (),
+    time_unix_nano: int | None = None,
+) -> Event:
+    """What `emit` does once its arguments are sorted: the hot path."""
+    bound = _bound.get() or _base
+    if bound.details:
+        fields = bound.details | fields
+    fields, _ = clean_fields(fields)
+    if channel is None and severity is None:
+        channel, severity = known_kind(kind, UNREGISTERED)
+    else:
+        channel, severity = resolve(kind, channel, severity)
+    if message is None:
+        message = render(kind, fields)
+    elif message.__class__ is not str:
+        message = _shown(message)
+    trace_id, span_id, trace_flags = None, None, 0
+    if "opentelemetry.trace" in modules:
+        trace_id, span_id, trace_flags = _trace_context()
+    hero_id = hero_id or bound.hero_id
+    campaign_id = campaign_id or bound.campaign_id
+    source = source or bound.source
+    run_id = bound.run_id
+    moment = time_unix_nano or time_ns()
+    try:
+        payload = encode_msgpack(
+            (
+                moment, kind, channel, severity, message, fields, hero_id, campaign_id,
+                run_id, source, trace_id, span_id, trace_flags, webhooks,
+            )
+        )  # fmt: skip
+        if len(payload) < _SURELY_FITS:
+            appender = appenders.current
+            number = appender.append(payload, severity in _URGENT)
+            return Event(
+                kind, channel, severity, message, fields, moment, appender.producer, number,
+                hero_id, campaign_id, run_id, source, trace_id, span_id, trace_flags, webhooks,
+            )  # fmt: skip
+    except (TypeError, ValueError, OverflowError, SpoolClosedError):
+        pass  # text that does not encode, or a buffer just handed over: once more, with care
+    return keep(
+        Event(
+            kind, channel, severity, message, fields, moment, "", DROPPED,
+            hero_id, campaign_id, run_id, source, trace_id, span_id, trace_flags, webhooks,
+        )
+    )  # fmt: skip
+
+
+@contextmanager
+def bound(
+    *,
+    hero_id: str | None = None,
+    campaign_id: str | None = None,
+    run_id: str | None = None,
+    source: str | None = None,
+    **fields: Any,
+) -> Iterator[None]:
+    """Add fields to everything emitted inside the block, in this thread or asyncio task.
+
+    fields: join the details; an event's own win. Blocks nest, the inner one wins.
+    """
+    outer = _bound.get() or _base
+    details, _ = clean_details(fields)
+    inner = Bound(
+        _id(hero_id) or outer.hero_id,
+        _id(campaign_id) or outer.campaign_id,
+        _id(run_id) or outer.run_id,
+        _id(source) or outer.source,
+        {**(outer.details or {}), **details},
+    )
+    token = _bound.set(inner)
+    try:
+        yield
+    finally:
+        _bound.reset(token)
+
+
+def set_base(*, run_id: str | None) -> None:
+    """Set what events carry outside any `bound` block (`configure` calls)."""
+    _base.run_id = run_id
+
+
+def _joined(details: Mapping[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    """The `details` argument and fields as one; fields win."""
+    if isinstance(details, Mapping):
+        return {**clean_details(details)[0], **fields}
+    problem = f"details must be a mapping, got {type(details).__name__}"
+    mistake(InvalidEventError(problem))
+    return {"details": details, **fields}
+
+
+def _checked(
+    kind: Any, channel: str | None, severity: str | None
+) -> tuple[str, str | None, str | None]:
+    if not isinstance(kind, str) or not kind:
+        shown = to_json_value(kind)
+        mistake(InvalidEventError(f"kind must be text that is not empty, got {shown!r}"))
+        kind = text_or_none(kind) or "unnamed"
+    if channel is not None and channel not in CHANNELS:
+        mistake(InvalidEventError(f"channel {channel!r} is none of {', '.join(CHANNELS)}"))
+        channel = None
+    if severity is not None and severity not in SEVERITIES:
+        mistake(InvalidEventError(f"severity {severity!r} is none of {', '.join(SEVERITIES)}"))
+        severity = None
+    return str(kind), channel, severity
+
+
+def _id(value: Any) -> str | None:
+    """A hero's id and the like as text; text is looked at only if it does not encode."""
+    return value if value is None or value.__class__ is str else text_or_none(value)
+
+
+def _addresses(webhooks: Any) -> tuple[str, ...]:
+    if isinstance(webhooks, str):
+        return (webhooks,)
+    if isinstance(webhooks, Sequence):
+        return tuple(str(to_json_value(address)) for address in webhooks)
+    problem = f"webhooks must be a list of addresses, got {type(webhooks).__name__}"
+    mistake(InvalidEventError(problem))
+    return ()
+
+
+def _shown(message: Any) -> str:
+    """What a message that is not text says."""
+    try:
+        return str.__str__(str(message))
+    except Exception:  # noqa: BLE001 - a value's own code may raise anything
+        return str(to_json_value(message))
+
+
+def _trace_context() -> tuple[str | None, str | None, int]:
+    """The active span's context, if there is one; never imports OpenTelemetry itself."""
+    try:
+        span = modules["opentelemetry.trace"].get_current_span().get_span_context()
+        if span.is_valid:
+            return f"{span.trace_id:032x}", f"{span.span_id:016x}", int(span.trace_flags)
+    except (AttributeError, KeyError):  # it is only just being imported
+        pass
+    return None, None, 0
+
+
+def keep(event: Event) -> Event:
+    """Append an event that needs care: made safe, cut to the limit, or after a hand-over.
+
+    Its producer and number are new ones.
+    """
+    run_id = event.run_id or _base.run_id  # the first event of a child is what joins its pipeline
+    fitted = fit_event(make_safe(msgspec.structs.replace(event, run_id=run_id)))
+    return _append(fitted, _payload(fitted))
+
+
+def keep_clean(event: Event) -> Event:
+    """Append an event whose values are JSON already; `keep` if it is too large or not quite so."""
+    if event.run_id is None and _base.run_id is not None:
+        event = msgspec.structs.replace(event, run_id=_base.run_id)
+    try:
+        payload = _payload(event)
+    except (TypeError, ValueError, OverflowError):
+        return keep(event)
+    if len(payload) >= _SURELY_FITS or len(event.details) > MAX_DETAILS:
+        return keep(event)
+    return _append(event, payload)
+
+
+def _append(event: Event, payload: bytes) -> Event:
+    producer, number = appenders.append(payload, urgent=event.severity in _URGENT)
+    return msgspec.structs.replace(event, producer=producer, number=number)
+
+
+def _payload(event: Event) -> bytes:
+    return encode_msgpack(
+        (
+            event.time_unix_nano,
+            event.kind,
+            event.channel,
+            event.severity,
+            event.message,
+            event.details,
+            event.hero_id,
+            event.campaign_id,
+            event.run_id,
+            event.source,
+            event.trace_id,
+            event.span_id,
+            event.trace_flags,
+            event.webhooks,
+        )
+    )

@@ -1,0 +1,378 @@
+"""One producer: this process's spool, the pipeline it belongs to, and the shipper it relies on."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from realm_telemetry.config import Settings
+from realm_telemetry.errors import ConfigError
+from realm_telemetry.kinds.catalog import KindSpec
+from realm_telemetry.once import warn_once
+from realm_telemetry.producer import appenders
+from realm_telemetry.shipper.launch import launch, reap
+from realm_telemetry.shipper.lock import is_held
+from realm_telemetry.shipper.manifest import Manifest, exporter_environment, write_manifest
+from realm_telemetry.shipper.status import ShipperStatus, read_status
+from realm_telemetry.spool.control import Control
+from realm_telemetry.spool.keeper import Keeper
+from realm_telemetry.spool.place import find_spool_root, spool_roots
+from realm_telemetry.spool.writer import MemoryWriter, SpoolWriter
+from realm_telemetry.values.details import force_clean
+from realm_telemetry.version import __version__
+
+PIPELINE_VARIABLE: Final = "REALM_PIPELINE"
+MAX_UNSPOOLED_EVENTS: Final = 20_000
+"""Events kept in memory where no spool can be."""
+RELAUNCH_S: Final = 5.0
+FLUSH_POLL_S: Final = 0.001
+
+
+class InnerShipper(Protocol):
+    """The shipper inside the producer."""
+
+    def start(self) -> None:
+        """Begin shipping."""
+        ...
+
+    def stop(self, timeout_s: float) -> None:
+        """Ship what is there, within the time, and end."""
+        ...
+
+
+class Telemetry:
+    """What `configure` set up.
+
+    producer: this producer's id, 16 hex digits.
+    spool_root: where the spools are; None if there is no place and events stay in memory.
+    flush_problem: why the last `flush` was False; None after one that was True.
+    """
+
+    def __init__(self, settings: Settings, producer: str, *, parent: str | None = None) -> None:
+        self.settings = settings
+        self.producer = producer
+        self.parent = parent
+        self.flush_problem: str | None = None
+        self.pipeline_dir: Path | None = None
+        self.writer = self._open_spool()
+        self._keeper: Keeper | None = None
+        self._shipper: InnerShipper | None = None
+        self._launched: list[int] = []
+        self._launch_at = 0.0
+        self._shown_error = 0
+        self._reported_drops = 0
+
+    def begin(self) -> None:
+        """Say hello in the spool, then start keeper and shipper. The spool is current by now."""
+        if isinstance(self.writer, SpoolWriter):
+            self.writer.append_control(self._hello())
+        if self.settings.shipper == "thread" and self.pipeline_dir is not None:
+            self._shipper = self._thread_shipper(self.pipeline_dir)
+            self._shipper.start()
+        self._keeper = Keeper(
+            [self._look_after_spool, self._look_after_shipper],
+            hurried=lambda: bool(getattr(self.writer, "restricted", False)),
+            on_error=lambda error: warn_once(repr(error), f"the keeper met {error!r}"),
+        )
+        self._keeper.start()
+
+    @property
+    def emitted(self) -> int:
+        """Events kept so far."""
+        return self.writer.last_number
+
+    @property
+    def dropped(self) -> int:
+        """Events refused so far."""
+        writer = self.writer
+        return writer.control.dropped if isinstance(writer, SpoolWriter) else writer.dropped
+
+    def flush(self, timeout_s: float = 2.0) -> bool:
+        """Wait until all emitted so far is in the log and acknowledged by every exporter.
+
+        False at the deadline, or if events were dropped or given up; `flush_problem` says why.
+        """
+        target = self.writer.last_number
+        self._wait_until(lambda control: control.exported_number >= target, timeout_s)
+        self.flush_problem = self._problem(target)
+        return self.flush_problem is None
+
+    def settle(self, timeout_s: float = 2.0) -> bool:
+        """Wait until all emitted so far is in the log, whichever exporter still waits for it."""
+        target = self.writer.last_number
+        return self._wait_until(lambda control: control.stored_number >= target, timeout_s)
+
+    def _wait_until(self, done: Callable[[Control], bool], timeout_s: float) -> bool:
+        """Wait for the shipper to say so; False at the deadline, or where nothing is spooled."""
+        deadline = time.monotonic() + timeout_s
+        writer = self.writer
+        if not isinstance(writer, SpoolWriter):
+            return False
+        self._look_after_shipper()
+        while not done(writer.control):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(FLUSH_POLL_S)
+        return True
+
+    def shutdown(self, timeout_s: float = 2.0) -> bool:
+        """End this producer in the given time; what is left is shipped later.
+
+        With a live shipper process this waits for nothing, unless nobody outlives this process
+        (`exit_wait`). Returns whether all is known to be delivered.
+        """
+        deadline = time.monotonic() + timeout_s
+        if self._keeper is not None:
+            self._keeper.stop(min(timeout_s, 0.05))
+        writer = self.writer
+        if isinstance(writer, SpoolWriter):
+            self._report_drops()
+        # Before the goodbye, which says how many events there are, and before the lock is free:
+        # the shipper deletes the spool of a producer that has ended.
+        # A writer that has made room for another's is not current any more.
+        if appenders.current is writer:
+            appenders.set_current(appenders.Ended(self.producer))
+        if isinstance(writer, MemoryWriter):
+            writer.close()
+            return writer.last_number == 0
+        writer.append_control(
+            {"type": "goodbye", "emitted": writer.last_number, "dropped": writer.control.dropped}
+        )
+        if self._shipper is not None:
+            writer.close()
+            self._shipper.stop(max(deadline - time.monotonic(), 0.0))
+            return self._problem(writer.last_number) is None
+        self._look_after_shipper()
+        delivered = self._problem(writer.last_number) is None
+        if not delivered and self._nobody_outlives_us():
+            delivered = self.flush(max(deadline - time.monotonic(), 0.0))
+        writer.close()
+        self._reap()
+        return delivered
+
+    def count_early_drops(self, dropped: int) -> None:
+        """Events refused before there was a spool belong to this producer's receipt too."""
+        if isinstance(self.writer, SpoolWriter):
+            self.writer.count_early_drops(dropped)
+            self._reported_drops = dropped
+
+    def register_kind(self, spec: KindSpec) -> None:
+        """Tell the log of a kind that this process registered."""
+        if isinstance(self.writer, SpoolWriter):
+            self.writer.append_control(
+                {
+                    "type": "kind",
+                    "kind": spec.kind,
+                    "channel": spec.channel,
+                    "severity": spec.severity,
+                    "message": spec.template,
+                    "routine": spec.routine,
+                }
+            )
+
+    def inherited(self) -> str:
+        """What `REALM_PIPELINE` tells children, as JSON."""
+        return msgspec.json.encode(
+            {
+                "directory": str(self.pipeline_dir),
+                "service_name": self.settings.service_name,
+                "shipper": self.settings.shipper,
+                "run_id": self.settings.run_id,
+            }
+        ).decode()
+
+    def resource(self) -> dict[str, Any]:
+        """The resource of its events, named as OpenTelemetry's semantic conventions do."""
+        settings = self.settings
+        rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID")
+        named = {
+            "service.name": settings.service_name,
+            "service.instance.id": self.producer,
+            "host.name": os.uname().nodename,
+            "process.pid": os.getpid(),
+            "process.executable.name": Path(sys.argv[0] or sys.executable).name,
+            "realm.producer.id": self.producer,
+            "realm.version": __version__,
+            "realm.run.id": settings.run_id,
+            "realm.rank": int(rank) if rank and rank.isdigit() else rank,
+        }
+        told = {key: value for key, value in named.items() if value is not None}
+        return force_clean(told | settings.resource)[0]
+
+    def _open_spool(self) -> SpoolWriter | MemoryWriter:
+        settings = self.settings
+        problems: list[str] = []
+        roots = spool_roots(settings.home, settings.spool)
+        while roots:
+            root, found = find_spool_root(roots)
+            problems += found
+            if root is None:
+                break
+            roots = roots[roots.index(root) + 1 :]
+            try:
+                writer = self._spool_at(root)
+            except OSError as error:
+                problems.append(f"{root} cannot hold a spool ({error.strerror})")
+                continue
+            if problems:
+                reasons = "; ".join(problems)
+                warn_once("spool elsewhere", f"the spool is in {root}, because {reasons}")
+            return writer
+        warn_once(
+            "no spool",
+            "no place for a spool, so events are kept in memory and lost at exit: "
+            + "; ".join(problems)
+            + ". Set REALM_SPOOL to a writable directory on a local disk.",
+        )
+        return MemoryWriter(self.producer, max_events=MAX_UNSPOOLED_EVENTS)
+
+    def _spool_at(self, root: Path) -> SpoolWriter:
+        pipeline_dir = write_manifest(root, self._manifest())
+        writer = SpoolWriter(
+            pipeline_dir,
+            self.producer,
+            max_bytes=self.settings.max_spool_bytes,
+            sync=self.settings.durability == "power",
+        )
+        self.pipeline_dir = pipeline_dir
+        return writer
+
+    def _manifest(self) -> Manifest:
+        settings = self.settings
+        return Manifest(
+            version=__version__,
+            python=sys.executable,
+            home=str(settings.home),
+            log_path=str(settings.log_path),
+            search_path=str(settings.search_path),
+            service_url=settings.service_url,
+            token=settings.token,
+            exporters=[_name(item) for item in settings.exporters],
+            processors=[_name(item) for item in settings.processors],
+            options=_own_options(settings),
+            redact=list(settings.redact),
+            import_path=[entry for entry in sys.path if entry],
+            environment=exporter_environment(os.environ),
+            service_name=settings.service_name,
+            created_unix_nano=time.time_ns(),
+        )
+
+    def _hello(self) -> dict[str, Any]:
+        return {
+            "type": "hello",
+            "producer": self.producer,
+            "resource": self.resource(),
+            "forked": self.parent is not None,
+            "parent": self.parent,
+            "time_unix_nano": time.time_ns(),
+        }
+
+    def _thread_shipper(self, pipeline_dir: Path) -> InnerShipper:
+        from realm_telemetry.shipper.thread import ThreadShipper
+
+        settings = self.settings
+        return ThreadShipper(pipeline_dir, settings.exporters, settings.processors)
+
+    def _look_after_spool(self) -> None:
+        if isinstance(self.writer, SpoolWriter):
+            self.writer.prepare_spare()
+            self.writer.reconsider()
+            self._report_drops()
+
+    def _report_drops(self) -> None:
+        dropped = self.dropped
+        fresh = dropped - self._reported_drops
+        if fresh and not getattr(self.writer, "restricted", False):
+            from realm_telemetry.producer.emission import emit
+
+            if emit("events_dropped", count=fresh, total=dropped, reason="spool full").number:
+                self._reported_drops = dropped
+        if dropped:
+            warn_once(
+                "dropped",
+                "the spool is full, so info and success events are being dropped (and counted); "
+                "the log cannot be written fast enough or at all. `realm doctor` says why.",
+            )
+
+    def _look_after_shipper(self) -> None:
+        self._reap()
+        if self.pipeline_dir is None:
+            return
+        status = read_status(self.pipeline_dir)
+        self._show_error(status)
+        now = time.monotonic()
+        if self.settings.shipper != "process" or now < self._launch_at:
+            return
+        # The lock alone decides: a killed shipper may have beaten just before, and one that is
+        # stopped keeps the lock, so that another could do nothing.
+        if not is_held(self.pipeline_dir):
+            self._launch_at = now + RELAUNCH_S
+            self._launch(self.pipeline_dir)
+
+    def _launch(self, pipeline_dir: Path) -> None:
+        try:
+            self._launched.append(launch(pipeline_dir))
+        except (ConfigError, OSError) as error:  # `flush` and `shutdown` come here too
+            warn_once("no shipper", f"no shipper can be started: {error}")
+
+    def _show_error(self, status: ShipperStatus | None) -> None:
+        if status is not None and status.error and status.error_number != self._shown_error:
+            self._shown_error = status.error_number
+            warn_once(status.error, f"shipper: {status.error}")
+
+    def _reap(self) -> None:
+        self._launched = [pid for pid in self._launched if not reap(pid)]
+
+    def _nobody_outlives_us(self) -> bool:
+        wait = self.settings.exit_wait
+        if wait != "auto":
+            return wait == "always"
+        batch = ("SLURM_JOB_ID", "KUBERNETES_SERVICE_HOST")
+        return os.getpid() == 1 or any(name in os.environ for name in batch)
+
+    def _problem(self, target: int) -> str | None:
+        """Why not all events up to a number are delivered; None if they are."""
+        writer = self.writer
+        if isinstance(writer, MemoryWriter):
+            return f"{target} events are in memory only: there is no place for a spool"
+        control = writer.control
+        error = status.error if (status := self._status()) else ""
+        because = f": {error}" if error else ""
+        if control.stored_number < target:
+            waiting = target - control.stored_number
+            hint = because or f" ({self._shipper_state(status)})"
+            return f"{waiting} of {target} events are in the spool, not yet in the log{hint}"
+        if control.undelivered:
+            lost = "were given up by an exporter, or could not be read"
+            return f"{control.undelivered} events {lost}{because}"
+        if control.exported_number < target:
+            waiting = target - control.exported_number
+            return f"{waiting} of {target} events wait for an exporter{because}"
+        if control.dropped:
+            full = "the spool, or the buffer before it, was full"
+            return f"{control.dropped} events were dropped: {full}"
+        return None
+
+    def _status(self) -> ShipperStatus | None:
+        return read_status(self.pipeline_dir) if self.pipeline_dir else None
+
+    def _shipper_state(self, status: ShipperStatus | None) -> str:
+        if self.settings.shipper == "none":
+            return "shipper='none': run `realm ship --once`"
+        if status is None or not status.alive(time.time_ns()):
+            return "no shipper runs yet, or it hangs: `realm ship --status` says more"
+        return "the shipper is at work"
+
+
+def _own_options(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The options of what this pipeline uses; other plugins' secrets are no business of its."""
+    names = {_name(item) for item in settings.exporters + settings.processors}
+    return {name: options for name, options in settings.options.items() if name in names}
+
+
+def _name(item: Any) -> str:
+    return item if isinstance(item, str) else type(item).__name__

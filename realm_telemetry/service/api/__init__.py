@@ -1,0 +1,1 @@
+"""History, counts, export, health and metrics over HTTP."""

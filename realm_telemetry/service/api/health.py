@@ -1,0 +1,42 @@
+"""GET /health, /ready and /api/receipts."""
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.service.api.answers import json_answer
+from realm_telemetry.service.api.state import SCHEMA_VERSION
+from realm_telemetry.service.core import service_of
+from realm_telemetry.service.errors import ApiError
+
+
+async def get_health(request: Request) -> Response:
+    """Whether the service runs, and on which log."""
+    service = service_of(request.scope)
+    error = service.tail.error
+    content = {
+        "status": "ok" if error is None else "degraded",
+        "service": "realm",
+        "schema_version": SCHEMA_VERSION,
+        "sse_clients": len(service.places),
+        "log_id": service.log_id,
+        "cursor": service.tail.cursor,
+        "ready": service.folding.ready,
+    }
+    return json_answer(content if error is None else content | {"problem": error})
+
+
+async def get_ready(request: Request) -> Response:
+    """200 once the log is followed and RealmState is folded."""
+    service = service_of(request.scope)
+    if service.tail.error is not None:
+        raise ApiError("log_unavailable", f"The log cannot be read: {service.tail.error}")
+    cursor = service.folding.current.cursor
+    return json_answer({"ready": True, "cursor": cursor})
+
+
+async def get_receipts(request: Request) -> Response:
+    """What each producer emitted, what of it is stored, and whether that is all."""
+    receipts = await service_of(request.scope).readers.run(LogReader.receipts)
+    return json_answer({"receipts": [msgspec.to_builtins(receipt) for receipt in receipts]})

@@ -1,0 +1,91 @@
+"""The historic view: pages of the log and what surrounds an event."""
+
+import re
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from realm_telemetry.kinds.catalog import event_to_dict
+from realm_telemetry.log.sqlite.pages import Page
+from realm_telemetry.service.api.answers import json_answer
+from realm_telemetry.service.api.parameters import choice, filters_of, optional_whole, whole
+from realm_telemetry.service.core import service_of
+from realm_telemetry.service.errors import ApiError
+
+MAX_CONTEXT: Final = 200
+_EVENT_KEY: Final = re.compile(r"[0-9a-fA-F]{32}|[0-9]{1,19}")
+
+
+async def get_page(request: Request) -> Response:
+    """One page, newest first: an array, or the older object with format=object."""
+    query = request.query_params
+    shape = choice(query, "format", ("array", "object"), "array")
+    as_of = optional_whole(query, "as_of")
+    filters = filters_of(query, own=("format", "as_of"))
+    service = service_of(request.scope)
+    page = await service.readers.run(lambda reader: reader.page(filters, as_of=as_of))
+    events = [event_to_dict(row.event, row.cursor) for row in page.rows]
+    headers = _page_headers(request, page)
+    if shape == "array":
+        return json_answer(events, headers=headers)
+    counts = await service.readers.run(lambda reader: reader.channels(filters.since_unix_nano))
+    return json_answer(_older_shape(events, counts), headers=headers)
+
+
+def _page_headers(request: Request, page: Page) -> dict[str, str]:
+    headers = {
+        "x-total-count": str(page.total),
+        "x-total-relation": page.relation,
+        "x-as-of": str(page.as_of),
+    }
+    if page.next_cursor is not None:
+        query = [pair for pair in request.query_params.multi_items() if pair[0] not in _PAGING]
+        query += [("cursor", page.next_cursor), ("as_of", str(page.as_of))]
+        # Relative to this very path, so that it holds behind any proxy and mount point.
+        headers["link"] = f'<?{urlencode(query)}>; rel="next"'
+    return headers
+
+
+_PAGING: Final = ("cursor", "as_of")
+
+
+def _older_shape(events: list[dict[str, Any]], counts: Any) -> dict[str, Any]:
+    return {
+        "events": events,
+        "count": len(events),
+        "next_since": events[0]["timestamp"] if events else None,
+        "channel_counts": {channel: sum(by.values()) for channel, by in counts.items()},
+    }
+
+
+async def get_event(request: Request) -> Response:
+    """One event, by its id or its cursor."""
+    key = _event_key(request)
+    row = await service_of(request.scope).readers.run(lambda reader: reader.get(key))
+    if row is None:
+        raise ApiError("event_not_found")
+    return json_answer(event_to_dict(row.event, row.cursor))
+
+
+async def get_context(request: Request) -> Response:
+    """An event among those before and after it, oldest first."""
+    key, query = _event_key(request), request.query_params
+    before = whole(query, "before", 20, 0, MAX_CONTEXT)
+    after = whole(query, "after", 20, 0, MAX_CONTEXT)
+    rows = await service_of(request.scope).readers.run(
+        lambda reader: reader.context(key, before, after)
+    )
+    if not rows:
+        raise ApiError("event_not_found")
+    return json_answer([event_to_dict(row.event, row.cursor) for row in rows])
+
+
+def _event_key(request: Request) -> str | int:
+    text: str = request.path_params["id"]
+    if not _EVENT_KEY.fullmatch(text):
+        raise ApiError("invalid_event_id", f"{text[:80]!r} is neither an event id nor a cursor.")
+    if len(text) == 32:
+        return text.lower()
+    return min(int(text), 2**63 - 1)

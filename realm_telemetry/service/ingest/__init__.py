@@ -1,0 +1,1 @@
+"""Events that arrive over HTTP, and their way into the log."""

@@ -1,0 +1,173 @@
+"""POST /api/v1/events: batches in, answered after their commit."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from realm_telemetry.errors import PayloadTooLargeError
+from realm_telemetry.event import Event, InvalidEventError
+from realm_telemetry.kinds.catalog import KindSpec, event_from_dict
+from realm_telemetry.log.rows import LogRow
+from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.service.api.answers import json_answer
+from realm_telemetry.service.api.parameters import choice
+from realm_telemetry.service.core import Service, service_of
+from realm_telemetry.service.errors import ApiError
+from realm_telemetry.service.ingest.body import content_encoding, inflate, read_body
+from realm_telemetry.service.settings import ServiceSettings
+from realm_telemetry.values.details import MAX_EVENT_BYTES, fit_event, make_safe
+from realm_telemetry.wire import (
+    CONTENT_TYPE,
+    Batch,
+    BatchAnswer,
+    BatchProducer,
+    Rejected,
+    encode_answer,
+    read_batch,
+)
+
+_INLINE_BYTES: Final = 32 * 1024
+"""Below this, decoding takes less than the way to a thread and back."""
+
+_ARRIVAL_BYTES: Final = 1_024
+"""What an event may grow by after `emit`: arrival, source, and the like."""
+
+_to_msgpack: Final = msgspec.msgpack.Encoder().encode
+
+_MAX_REASONS: Final = 1_000
+_JSON_TYPE: Final = "application/json"
+
+
+class _JsonBatch(msgspec.Struct):
+    events: list[Any]
+
+
+class Parsed(NamedTuple):
+    """A body taken apart.
+
+    rejected: those that no event can be, with their place in the batch where they have no id.
+    """
+
+    events: Sequence[Event]
+    producers: Sequence[BatchProducer]
+    rejected: Sequence[Rejected]
+    kinds: Sequence[KindSpec] = ()
+
+
+async def post_events(request: Request) -> Response:
+    """Take a batch; protobuf is answered in protobuf unless JSON is asked for."""
+    service = service_of(request.scope)
+    media_type = _media_type(request)
+    encoding = content_encoding(request)
+    replay = choice(request.query_params, "replay", ("false", "true"), "false") == "true"
+    shown = service.hub.cursor
+    with service.bodies.share() as share:
+        body = await read_body(request, service.settings, share)
+        parsed = await _parse(service, body, encoding, media_type)
+        stored = await service.writer.store(
+            parsed.events, parsed.producers, parsed.kinds, replay=replay
+        )
+        if replay and stored.duplicates:
+            await _show_again(service, parsed.events, shown)
+    service.tally.stored(stored.accepted, stored.duplicates, len(parsed.rejected), len(body))
+    answer = BatchAnswer(
+        stored.accepted, stored.duplicates, list(parsed.rejected[:_MAX_REASONS]), service.log_id
+    )
+    if media_type == CONTENT_TYPE and _JSON_TYPE not in request.headers.get("accept", ""):
+        return Response(encode_answer(answer), media_type=CONTENT_TYPE)
+    return json_answer(answer)
+
+
+async def _show_again(service: Service, events: Sequence[Event], shown: int) -> None:
+    """Show events that the log had before; those stored just now come by the tail.
+
+    shown: the cursor up to which the streams had everything before this batch was stored.
+    """
+
+    def find(reader: LogReader) -> list[LogRow]:
+        found = (reader.get(event.id) for event in events)
+        return [row for row in found if row is not None and row.cursor <= shown]
+
+    rows = sorted(await service.readers.run(find), key=lambda row: row.cursor)
+    service.live.show_again(rows)
+    service.hub.show_again(rows)
+
+
+def _media_type(request: Request) -> str:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    # Only these two: a form of another site's page can send neither without asking first.
+    if media_type not in (CONTENT_TYPE, _JSON_TYPE):
+        raise ApiError("unsupported_media_type")
+    return media_type
+
+
+async def _parse(service: Service, body: bytes, encoding: str, media_type: str) -> Parsed:
+    settings = service.settings
+
+    def parse() -> Parsed:
+        data = inflate(body, encoding, settings.max_body_bytes)
+        if media_type == CONTENT_TYPE:
+            return _from_protobuf(data, settings)
+        return _from_json(data, service)
+
+    if encoding == "identity" and len(body) < _INLINE_BYTES:
+        return parse()
+    return await service.readers.work(parse)
+
+
+def _from_protobuf(data: bytes, settings: ServiceSettings) -> Parsed:
+    try:
+        batch: Batch = read_batch(
+            data, max_bytes=settings.max_body_bytes, max_entries=settings.max_batch_events
+        )
+    except PayloadTooLargeError as error:
+        raise ApiError("too_many_events", f"{error}.") from None
+    except InvalidEventError as error:
+        raise ApiError("malformed_protobuf", f"{error}.") from None
+    events = (
+        batch.events if len(data) <= MAX_EVENT_BYTES else [_fitted(one) for one in batch.events]
+    )
+    return Parsed(events, batch.producers, batch.rejected, batch.kinds)
+
+
+def _fitted(event: Event) -> Event:
+    """Cut what no `emit` would let through: the live view keeps thousands of events in memory."""
+    if len(_to_msgpack(event)) <= MAX_EVENT_BYTES + _ARRIVAL_BYTES:
+        return event
+    return fit_event(event)
+
+
+def _from_json(data: bytes, service: Service) -> Parsed:
+    try:
+        batch = msgspec.json.decode(data, type=_JsonBatch)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ApiError("malformed_json", f"The body is not the JSON expected: {error}") from None
+    if len(batch.events) > service.settings.max_batch_events:
+        raise ApiError("too_many_events")
+    events, rejected = [], []
+    for place, shape in enumerate(batch.events):
+        try:
+            events.append(_event(shape, service))
+        except InvalidEventError as error:
+            rejected.append(Rejected(_name(shape, place), str(error)))
+    return Parsed(events, (), rejected)
+
+
+def _event(shape: Any, service: Service) -> Event:
+    """One event of a JSON batch; what it lacks is given here: id, time, channel, message."""
+    if isinstance(shape, Mapping) and not ("time_unix_nano" in shape or "timestamp" in shape):
+        shape = {**shape, "time_unix_nano": time.time_ns()}
+    if isinstance(shape, Mapping) and "id" not in shape and "producer" not in shape:
+        event = event_from_dict(shape, producer=service.producer, number=service.number())
+    else:
+        event = event_from_dict(shape)
+    return make_safe(event)
+
+
+def _name(shape: Any, place: int) -> str:
+    named = shape.get("id") if isinstance(shape, Mapping) else None
+    return named[:64] if isinstance(named, str) else f"events[{place}]"

@@ -1,0 +1,54 @@
+"""Batches into the log, and how many events of each were there already."""
+
+from collections.abc import Sequence
+
+from realm_telemetry.event import Event
+from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.sqlite.writer import MAX_BATCH, AppendResult, LogWriter
+
+
+def commit_one(writer: LogWriter, events: Sequence[Event], *, keep_arrival: bool = False) -> int:
+    """Store a batch of any size; returns its duplicates.
+
+    A batch over MAX_BATCH takes several transactions, so that other writers get their turn. If
+    one fails, the sender sends all again and the stored ones count as duplicates.
+    """
+    return sum(
+        writer.append(events[start : start + MAX_BATCH], keep_arrival=keep_arrival).duplicates
+        for start in range(0, len(events), MAX_BATCH)
+    )
+
+
+def commit_together(
+    writer: LogWriter,
+    reader: LogReader,
+    batches: Sequence[Sequence[Event]],
+    *,
+    keep_arrival: bool = False,
+) -> list[int]:
+    """Store several batches in one transaction; returns the duplicates of each."""
+    events = [event for batch in batches for event in batch]
+    result = writer.append(events, keep_arrival=keep_arrival)
+    if not result.duplicates:
+        return [0] * len(batches)
+    return _duplicates_of_each(reader, result, batches)
+
+
+def _duplicates_of_each(
+    reader: LogReader, result: AppendResult, batches: Sequence[Sequence[Event]]
+) -> list[int]:
+    """Rare, so by looking each event up: it is new if its row is of this transaction."""
+    counts, seen = [], set[str]()
+    for batch in batches:
+        new = 0
+        for event in batch:
+            if event.id not in seen and _is_of(result, reader.get(event.id)):
+                new += 1
+            seen.add(event.id)
+        counts.append(len(batch) - new)
+    return counts
+
+
+def _is_of(result: AppendResult, row: object) -> bool:
+    cursor = getattr(row, "cursor", 0)
+    return bool(cursor) and result.first_cursor <= cursor <= result.last_cursor

@@ -1,0 +1,233 @@
+"""The one thread that writes: batches are queued, committed together and answered afterwards.
+
+Batches that wait at the same time share a transaction. When nothing waits, the thread does one
+small step of upkeep (retention, search, backfill), so that no batch waits for more than one.
+"""
+
+import asyncio
+import logging
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from realm_telemetry.errors import LogError
+from realm_telemetry.event import Event
+from realm_telemetry.kinds.catalog import KindSpec
+from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.sqlite.writer import MAX_BATCH, LogWriter
+from realm_telemetry.service.errors import ApiError
+from realm_telemetry.service.ingest.commit import commit_one, commit_together
+from realm_telemetry.service.ingest.registrar import Introduced, Registrar
+from realm_telemetry.wire import BatchProducer
+
+_logger = logging.getLogger(__name__)
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """What became of a batch; duplicates are as good as accepted."""
+
+    accepted: int
+    duplicates: int
+
+
+class _Job(msgspec.Struct, frozen=True, eq=False):
+    events: Sequence[Event]
+    producers: Sequence[BatchProducer]
+    kinds: Sequence[KindSpec]
+    replay: bool
+    introduced: Introduced | None
+    future: "asyncio.Future[Stored]"
+
+
+class WriterThread:
+    """Owns the LogWriter.
+
+    The queue is bounded in events; when it is full, `store` raises ingest_full.
+    committed: called on the event loop after each commit.
+    step: one step of upkeep in the writer's thread; answers seconds until the next.
+    """
+
+    def __init__(
+        self,
+        log_path: Path,
+        *,
+        max_events: int,
+        committed: Callable[[], None],
+        step: Callable[[LogWriter], float],
+    ) -> None:
+        self._log_path = log_path
+        self._max_events = max_events
+        self._committed = committed
+        self._step = step
+        self._loop = asyncio.get_running_loop()
+        self._condition = threading.Condition()
+        self._jobs: deque[_Job] = deque()
+        self._closing = False
+        self._registrar = Registrar()
+        self._opened: asyncio.Future[str] = self._loop.create_future()
+        self._thread = threading.Thread(
+            target=self._run, name="realm-telemetry-writer", daemon=True
+        )
+        self.queued_events = 0
+        self.commits = 0
+
+    async def start(self) -> str:
+        """Open the log; returns its log_id.
+
+        Raises LogError.
+        """
+        self._thread.start()
+        return await self._opened
+
+    async def store(
+        self,
+        events: Sequence[Event],
+        producers: Sequence[BatchProducer] = (),
+        kinds: Sequence[KindSpec] = (),
+        *,
+        replay: bool = False,
+        introduced: Introduced | None = None,
+    ) -> Stored:
+        """Store a batch; returns after its commit.
+
+        replay: it tells once more what another log says; its events keep their arrival there.
+        introduced: what a third party says of producers; what is known of them stays.
+
+        Raises ApiError: ingest_full, log_unavailable, shutting_down.
+        """
+        job = _Job(events, producers, kinds, replay, introduced, self._loop.create_future())
+        with self._condition:
+            if self._closing or not self._thread.is_alive():
+                raise ApiError("shutting_down")
+            if self._is_full(job):
+                raise ApiError("ingest_full")
+            self._jobs.append(job)
+            self.queued_events += len(events)
+            self._condition.notify()
+        return await job.future
+
+    def _is_full(self, job: _Job) -> bool:
+        # A batch over the queue's bound is taken alone rather than never.
+        return bool(self._jobs) and self.queued_events + len(job.events) > self._max_events
+
+    async def stop(self, timeout_s: float) -> None:
+        """Store what is queued, then close the log; gives up after timeout_s."""
+        with self._condition:
+            self._closing = True
+            self._condition.notify()
+        if self._thread.ident is not None:
+            await asyncio.to_thread(self._thread.join, timeout_s)
+
+    def _run(self) -> None:
+        try:
+            writer = LogWriter(self._log_path)
+        except (LogError, sqlite3.Error, OSError) as error:
+            self._on_loop(_fail, [self._opened], error)
+            return
+        self._reader = LogReader(self._log_path)
+        self._on_loop(_succeed, [(self._opened, writer.log_id)])
+        try:
+            self._work(writer)
+            self._registrar.settle(writer)
+        finally:
+            self._reader.close()
+            writer.close()
+
+    def _work(self, writer: LogWriter) -> None:
+        pause_s = 0.0
+        while (jobs := self._next_jobs(pause_s)) is not None:
+            pause_s = self._upkeep(writer) if not jobs else pause_s
+            if jobs:
+                self._commit(writer, jobs)
+
+    def _upkeep(self, writer: LogWriter) -> float:
+        try:
+            self._registrar.settle(writer)
+            return self._step(writer)
+        except Exception as error:  # noqa: BLE001 - batches must go on being stored
+            _logger.warning("Upkeep of the log failed, next try in 30 s: %r", error)
+            return 30.0
+
+    def _next_jobs(self, pause_s: float) -> list[_Job] | None:
+        """Wait for jobs: those of one commit; none after pause_s; None at the end."""
+        with self._condition:
+            if not self._jobs and not self._closing:
+                self._condition.wait(pause_s)
+            if not self._jobs:
+                return None if self._closing else []
+            jobs = [self._jobs.popleft()]
+            rows = len(jobs[0].events)
+            while self._jobs and self._go_together(jobs[0], self._jobs[0], rows):
+                jobs.append(self._jobs.popleft())
+                rows += len(jobs[-1].events)
+            return jobs
+
+    def _go_together(self, first: _Job, other: _Job, rows: int) -> bool:
+        return first.replay == other.replay and rows + len(other.events) <= MAX_BATCH
+
+    def _commit(self, writer: LogWriter, jobs: list[_Job]) -> None:
+        futures = [job.future for job in jobs]
+        try:
+            for job in jobs:
+                note = self._registrar.note_replayed if job.replay else self._registrar.note
+                note(writer, job.producers)
+                if job.introduced is not None:
+                    self._registrar.introduce(writer, job.introduced)
+                for kind in job.kinds:
+                    writer.register_kind(kind)
+            counts = self._append(writer, jobs)
+            self._registrar.settle(writer, ended_only=True)
+        except Exception as error:  # noqa: BLE001 - all other batches need this thread
+            _logger.error("A batch could not be stored: %r", error)
+            message = f"The batch could not be stored: {error}"
+            self._on_loop(_fail, futures, ApiError(_blame(error), message))
+        else:
+            self.commits += 1
+            # In this order, so that who has the answer finds the events in the live view.
+            self._on_loop(self._committed)
+            self._on_loop(_succeed, list(zip(futures, counts, strict=True)))
+        with self._condition:
+            self.queued_events -= sum(len(job.events) for job in jobs)
+
+    def _append(self, writer: LogWriter, jobs: list[_Job]) -> list[Stored]:
+        if len(jobs) == 1:
+            duplicates = [commit_one(writer, jobs[0].events, keep_arrival=jobs[0].replay)]
+        else:
+            duplicates = commit_together(
+                writer,
+                self._reader,
+                [job.events for job in jobs],
+                keep_arrival=jobs[0].replay,
+            )
+        return [
+            Stored(len(job.events) - double, double)
+            for job, double in zip(jobs, duplicates, strict=True)
+        ]
+
+    def _on_loop(self, call: Callable[..., None], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call, *arguments)
+        except RuntimeError:
+            _logger.debug("The event loop was closed before an answer could be given.")
+
+
+def _blame(error: Exception) -> str:
+    """The entry of the error catalogue: the log's trouble, or a mistake of ours."""
+    of_the_log = isinstance(error, LogError | sqlite3.Error | OSError)
+    return "log_unavailable" if of_the_log else "internal_error"
+
+
+def _succeed(answers: list[tuple["asyncio.Future[object]", object]]) -> None:
+    for future, answer in answers:
+        if not future.done():
+            future.set_result(answer)
+
+
+def _fail(futures: list["asyncio.Future[object]"], error: Exception) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_exception(error)

@@ -1,0 +1,1 @@
+"""The live view: the tail of the log, pushed to streams."""

@@ -1,0 +1,103 @@
+"""The live view in memory: the last events per channel and severity, and of each routine kind."""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Sequence
+from heapq import nlargest
+from itertools import chain
+from typing import Final
+
+from realm_telemetry.event import Event
+from realm_telemetry.kinds.catalog import is_routine
+from realm_telemetry.log.rows import LogRow
+
+KEPT_PER_CHANNEL_AND_SEVERITY: Final = 50
+MAX_ROUTINE_SERIES: Final = 1_000
+"""Routine kinds times producers that are remembered; the longest silent goes first."""
+
+SNAPSHOT_EVENTS: Final = 50
+
+
+class LiveView:
+    """What happened last, bounded, late events left out.
+
+    Routine events are kept beside the others, so that a thousand training steps do not push
+    out the one `training_started`.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str, bool], deque[LogRow]] = {}
+        self._routine: OrderedDict[tuple[str, str], LogRow] = OrderedDict()
+
+    def take(self, rows: Sequence[LogRow]) -> None:
+        """Take the next rows of the log."""
+        for row in rows:
+            self.add(row)
+
+    def add(self, row: LogRow) -> None:
+        """Take one row."""
+        event = row.event
+        if event.late:
+            return
+        routine = is_routine(event.kind)
+        key = (event.channel, event.severity, routine)
+        kept = self._kept.get(key)
+        if kept is None:
+            kept = self._kept[key] = deque(maxlen=KEPT_PER_CHANNEL_AND_SEVERITY)
+        kept.append(row)
+        if routine:
+            self._remember_routine(row)
+
+    def show_again(self, rows: Sequence[LogRow]) -> None:
+        """Take rows that the log has had for a while, late ones too: somebody replays them."""
+        for row in rows:
+            self._insert(row)
+
+    def _insert(self, row: LogRow) -> None:
+        """Put a row at its place among those of its channel and severity."""
+        event, routine = row.event, is_routine(row.event.kind)
+        key = (event.channel, event.severity, routine)
+        kept = {each.cursor: each for each in self._kept.get(key, ())} | {row.cursor: row}
+        newest = [kept[cursor] for cursor in sorted(kept)][-KEPT_PER_CHANNEL_AND_SEVERITY:]
+        self._kept[key] = deque(newest, maxlen=KEPT_PER_CHANNEL_AND_SEVERITY)
+        latest = self._routine.get((event.kind, event.producer))
+        if routine and (latest is None or latest.cursor < row.cursor):
+            self._remember_routine(row)
+
+    def _remember_routine(self, row: LogRow) -> None:
+        series = (row.event.kind, row.event.producer)
+        self._routine[series] = row
+        self._routine.move_to_end(series)
+        if len(self._routine) > MAX_ROUTINE_SERIES:
+            self._routine.popitem(last=False)
+
+    def last(self, limit: int, matches: Callable[[Event], bool] | None = None) -> list[LogRow]:
+        """The last events of every channel and severity merged, newest first."""
+        channels = {key[:2] for key in self._kept}
+        kept = chain.from_iterable(self._of_channel(*key) for key in channels)
+        return _newest(kept, limit, matches)
+
+    def _of_channel(self, channel: str, severity: str) -> list[LogRow]:
+        both = (self._kept.get((channel, severity, routine), ()) for routine in (False, True))
+        return _newest(chain.from_iterable(both), KEPT_PER_CHANNEL_AND_SEVERITY, None)
+
+    def last_not_routine(
+        self, limit: int = SNAPSHOT_EVENTS, matches: Callable[[Event], bool] | None = None
+    ) -> list[LogRow]:
+        """The last events that are not routine, newest first."""
+        kept = (rows for (_, _, routine), rows in self._kept.items() if not routine)
+        return _newest(chain.from_iterable(kept), limit, matches)
+
+    def latest_routine(self, matches: Callable[[Event], bool] | None = None) -> list[LogRow]:
+        """The latest event of each routine kind and producer, newest first."""
+        return _newest(self._routine.values(), MAX_ROUTINE_SERIES, matches)
+
+
+def _newest(
+    rows: Iterable[LogRow], limit: int, matches: Callable[[Event], bool] | None
+) -> list[LogRow]:
+    wanted = rows if matches is None else (row for row in rows if matches(row.event))
+    return nlargest(limit, wanted, key=_cursor)
+
+
+def _cursor(row: LogRow) -> int:
+    return row.cursor

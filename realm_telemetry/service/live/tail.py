@@ -1,0 +1,107 @@
+"""Follows the log: asks SQLite every few milliseconds whether somebody committed.
+
+`PRAGMA data_version` on a connection changes when another connection commits; it costs 3 us.
+The tail lives on the event loop, where its batches need no hand-over between threads, and reads
+few rows at a time, so that no stream waits long for it.
+"""
+
+import asyncio
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from realm_telemetry.errors import LogError
+from realm_telemetry.log.rows import LogRow
+from realm_telemetry.log.sqlite.reader import LogReader
+
+BATCH_ROWS: Final = 200
+_PAUSE_AFTER_ERROR_S: Final = 1.0
+
+_logger = logging.getLogger(__name__)
+
+
+class Tail:
+    """Hands every new row of the log to its takers, in the order of the log.
+
+    error: what went wrong at the last poll, None while all is well.
+    """
+
+    def __init__(
+        self,
+        reader: LogReader,
+        cursor: int,
+        takers: Sequence[Callable[[Sequence[LogRow]], None]],
+        poll_s: float,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._reader = reader
+        self._takers = takers
+        self._poll_s = poll_s
+        self._version: int | None = None
+        self._timer: asyncio.Handle | None = None
+        self.cursor = cursor
+        self.rows = 0
+        self.lag_s = 0.0
+        self.error: str | None = None
+
+    def start(self) -> None:
+        """Begin to poll."""
+        self._again(0.0)
+
+    def stop(self) -> None:
+        """Stop polling."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def poke(self) -> None:
+        """Look now instead of at the next poll."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._poll()
+
+    def _again(self, delay_s: float) -> None:
+        self._timer = self._loop.call_later(delay_s, self._poll)
+
+    def _poll(self) -> None:
+        delay_s = _PAUSE_AFTER_ERROR_S
+        try:
+            delay_s = self._look()
+            self.error = None
+        except (sqlite3.Error, LogError) as error:
+            self._report(error)
+        finally:
+            # Whatever went wrong: a tail that stands still would show nothing for ever.
+            self._again(delay_s)
+
+    def _look(self) -> float:
+        """Take what is new; seconds until the next look."""
+        version = self._reader.data_version()
+        if version != self._version and self._read():
+            return 0.0
+        # Kept only now: a commit between the two shows as a new version next time.
+        self._version = version
+        return self._poll_s
+
+    def _read(self) -> bool:
+        """Take one batch; whether there may be more."""
+        rows = self._reader.after(self.cursor, BATCH_ROWS)
+        if rows:
+            self.cursor = rows[-1].cursor
+            self.rows += len(rows)
+            self._measure(rows[-1])
+            for take in self._takers:
+                take(rows)
+        return len(rows) == BATCH_ROWS
+
+    def _measure(self, newest: LogRow) -> None:
+        arrival = newest.event.observed_unix_nano
+        if arrival is not None:
+            self.lag_s = max(0.0, (time.time_ns() - arrival) / 1e9)
+
+    def _report(self, error: Exception) -> None:
+        if self.error is None:
+            _logger.warning("The log cannot be followed: %s", error)
+        self.error = str(error)

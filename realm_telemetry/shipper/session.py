@@ -1,0 +1,229 @@
+"""One holding of a pipeline's lock: everything that is open meanwhile, and a turn of work."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from realm_telemetry.delivery.guarded import GuardedLog, LogUnavailableError
+from realm_telemetry.delivery.quarantine import Quarantine
+from realm_telemetry.delivery.recent import Recent
+from realm_telemetry.delivery.report import Reporter
+from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.sqlite.writer import LogWriter
+from realm_telemetry.processors import ResourceProcessor
+from realm_telemetry.shipper import lost
+from realm_telemetry.shipper.chain import build_chain
+from realm_telemetry.shipper.decoding import Decoding
+from realm_telemetry.shipper.deliveries import Deliveries
+from realm_telemetry.shipper.intake import Intake
+from realm_telemetry.shipper.manifest import Manifest
+from realm_telemetry.shipper.spool import Spool
+from realm_telemetry.shipper.spools import Spools, remove_staging
+from realm_telemetry.shipper.upkeep import ShipperUpkeep
+
+SETTLE_S: Final = 0.05
+SETTLED_PER_S: Final = 5000
+HISTORY_EXPORTER: Final = "battle_log"
+
+
+class Shift:
+    """Spools, log and deliveries of one pipeline.
+
+    progress_at_s: when something was last moved, on `clock`.
+    """
+
+    def __init__(
+        self,
+        pipeline_dir: Path,
+        manifest: Manifest,
+        report: Reporter,
+        *,
+        exporters: Mapping[str, Any],
+        processors: Mapping[str, Any],
+        clock: Callable[[], float],
+        clock_ns: Callable[[], int],
+    ) -> None:
+        self.progress_at_s = clock()
+        self._report = report
+        self._clock = clock
+        self._clock_ns = clock_ns
+        self._log = GuardedLog(Path(manifest.log_path), report, clock=clock)
+        self._recent = Recent()
+        resources = ResourceProcessor()
+        chain, self._endings = build_chain(manifest, resources, processors, report)
+        quarantine = Quarantine(pipeline_dir.parent / "quarantine", report, clock_ns)
+        self._spools = Spools(pipeline_dir, quarantine.damaged, self._spool_trouble)
+        self._intake = Intake(
+            manifest.pipeline,
+            self._log,
+            Decoding(chain, resources, quarantine),
+            self._recent,
+            history=HISTORY_EXPORTER in manifest.exporters,
+            clock=clock,
+        )
+        self._deliveries = Deliveries(manifest, self._log, report, exporters, self._recent, clock)
+        self._intake.on_webhooks = self._deliveries.ask_for_webhooks
+        self._upkeep = ShipperUpkeep(manifest, report, clock)
+        self._strangers: list[Spool] = []
+        self._begun = False
+        self._settle_at_s = 0.0
+        self._acknowledged = 0
+        remove_staging(pipeline_dir)
+
+    @property
+    def producers(self) -> set[str]:
+        """The producers whose spools were seen, those that cannot be opened among them."""
+        return {spool.producer for spool in self._spools} | self._spools.unopened
+
+    def turn(self) -> int:
+        """Store and settle what there is; how much was moved."""
+        now_s = self._clock()
+        self._strangers += self._spools.refresh(now_s)
+        if not self._begun and not self._begin():
+            self._spools.probe(now_s)
+            return 0
+        while self._strangers:
+            self._intake.welcome(self._strangers.pop())
+        moved = self._intake.step(self._spools.ready(now_s))
+        if moved:
+            self._deliveries.notify()
+        if moved or now_s >= self._settle_at_s:
+            self._settle_at_s = now_s + max(SETTLE_S, len(self._spools) / SETTLED_PER_S)
+            moved += self._settle(now_s)
+        self._export()
+        if moved:
+            self.progress_at_s = now_s
+        return moved
+
+    def idle(self) -> None:
+        """Use a turn in which nothing moved for a step of the log's upkeep."""
+        if self._begun and not self._log.failing:
+            self._upkeep.idle()
+
+    def log_replaced(self) -> bool:
+        """Whether the log is another file now, so that cursors and readers mean the old one."""
+        return self._log.replaced()
+
+    def producer_lives(self) -> bool:
+        """Whether a producer was alive when last looked at."""
+        return any(spool.alive for spool in self._spools)
+
+    def unstored(self, *, of_the_living: bool) -> bool:
+        """Whether frames wait, or a producer's end is not told yet."""
+        if not self._begun or self._intake.holding:
+            return True
+        unshipped = [spool for spool in self._spools if spool.reader is not None]
+        return any(
+            not each.alive or (of_the_living and (each.pending() or not each.probed))
+            for each in unshipped
+        )
+
+    def lagging(self) -> list[str]:
+        """Exporters that have not acknowledged everything."""
+        return [each.name for each in self._deliveries.lagging(self._intake.last_cursor)]
+
+    def hopeless(self) -> bool:
+        """Whether all that is left waits for something that a person has to mend."""
+        if self._log.failing:
+            return True
+        lagging = self._deliveries.lagging(self._intake.last_cursor)
+        return all(self._deliveries.hopeless(delivery) for delivery in lagging)
+
+    def close(self, timeout_s: float) -> None:
+        """End deliveries and close everything, within the time."""
+        self._deliveries.stop(timeout_s)
+        if self._begun:
+            self._export()
+            self._remove_finished()
+            if not self.producers and not self.lagging():
+                self._deliveries.forget()
+        for end in self._endings:
+            try:
+                end()
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+                self._report.info(f"a processor did not end well: {error!r}")
+        self._upkeep.close()
+        self._log.close()
+        self._spools.close()
+
+    def _begin(self) -> bool:
+        try:
+            self._log.write(_touch)
+            # Whatever was stored before has no higher cursor than this.
+            reader = LogReader(self._log.path)
+            self._intake.last_cursor = reader.max_cursor()
+            reader.close()
+            self._recent.start(self._intake.last_cursor)
+            self._deliveries.start(self._intake.last_cursor)
+        except LogUnavailableError:
+            return False
+        self._begun = True
+        return True
+
+    def _settle(self, now_s: float) -> int:
+        self._spools.probe(now_s)
+        ended = 0
+        try:
+            for spool in self._spools:
+                if spool.drained and spool.reader is not None and not self._intake.holding:
+                    self._end(spool)
+                    ended += 1
+            self._deliveries.save()
+        except LogUnavailableError:
+            return ended
+        return ended + self._remove_finished()
+
+    def _end(self, spool: Spool) -> None:
+        """Everything is in the log: tell the end of the producer there, then free the spool."""
+        if lost.was_lost(spool.notes):
+            self._intake.store_event(lost.process_lost(spool, self._clock_ns()))
+            self._report.info(f"producer {spool.producer} was lost")
+
+        def record(log: LogWriter) -> None:
+            log.record_receipt(
+                spool.producer,
+                emitted=max(spool.notes.through, spool.control.last_number),
+                dropped=spool.control.dropped,
+                ended=True,
+            )
+
+        self._log.write(record)
+        try:
+            self._intake.finish(spool)
+        except OSError as error:
+            self._spool_trouble(spool.directory, error)
+        self._deliveries.notify()
+
+    def _remove_finished(self) -> int:
+        finished = [spool for spool in self._spools if spool.notes.shipped and not spool.unexported]
+        for spool in finished:
+            self._spools.remove(spool)
+        return len(finished)
+
+    def _export(self) -> None:
+        acknowledged = self._deliveries.acknowledged(self._intake.last_cursor)
+        # Cursors were looked at first: what they passed over is queued or buried by now.
+        if self._deliveries.unburied:
+            self._settle_at_s = 0.0
+            return
+        # Told before the numbers: a flush that sees these must see what was given up.
+        for producer, count in self._deliveries.take_lost().items():
+            spool = self._spools.get(producer)
+            if spool is not None:
+                spool.control.undelivered += count
+        if acknowledged != self._acknowledged:
+            self._acknowledged = acknowledged
+            self.progress_at_s = self._clock()
+        if self._intake.unexported:
+            self._intake.exported(acknowledged)
+
+    def _spool_trouble(self, directory: Path, error: OSError) -> None:
+        self._report.problem(
+            f"spool {directory.name}",
+            f"the spool {directory} cannot be read ({error}). It is tried again; look at the"
+            " permissions of the directory.",
+        )
+
+
+def _touch(log: LogWriter) -> None:
+    """Open the log, and do nothing."""

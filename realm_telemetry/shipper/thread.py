@@ -1,0 +1,83 @@
+"""The shipper inside its producer: for exporters and processors given as objects, and for tests."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from realm_telemetry.once import warn_once
+from realm_telemetry.shipper.manifest import read_manifest
+from realm_telemetry.shipper.shipper import Shipper
+
+RETRY_LOCK_S: Final = 0.2
+LAST_MOMENT_S: Final = 0.2
+
+
+class ThreadShipper:
+    """Runs a Shipper in a daemon thread.
+
+    exporters, processors: names of entry points, or objects.
+    """
+
+    def __init__(
+        self, pipeline_dir: Path, exporters: Sequence[Any], processors: Sequence[Any]
+    ) -> None:
+        exporter_objects, exporter_names = _named(exporters)
+        processor_objects, processor_names = _named(processors)
+        manifest = msgspec.structs.replace(
+            read_manifest(pipeline_dir), exporters=exporter_names, processors=processor_names
+        )
+        self._shipper = Shipper(
+            pipeline_dir,
+            manifest=manifest,
+            exporters=exporter_objects,
+            processors=processor_objects,
+        )
+        self._ending = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, name="realm-telemetry-shipper", daemon=True
+        )
+
+    def start(self) -> None:
+        """Begin shipping."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Ship what is there, within the time, and end."""
+        deadline_s = time.monotonic() + timeout_s
+        self._shipper.finish()
+        self._ending.set()
+        self._thread.join(max(timeout_s - LAST_MOMENT_S, timeout_s / 2))
+        self._shipper.stop()
+        self._thread.join(max(deadline_s - time.monotonic(), 0.0))
+
+    def _run(self) -> None:
+        # False: a thread of another producer ships the pipeline, ours with it, until it ends.
+        while not self._try() and not self._ending.wait(RETRY_LOCK_S):
+            pass
+
+    def _try(self) -> bool:
+        try:
+            return self._shipper.run()
+        except OSError as error:
+            warn_once("thread shipper", f"the shipper cannot work: {error}")
+            return False
+
+
+def _named(items: Sequence[Any]) -> tuple[dict[str, Any], list[str]]:
+    """Name objects by their types, the second of a type `Type-2`; the objects by name."""
+    objects: dict[str, Any] = {}
+    names: list[str] = []
+    seen: Counter[str] = Counter()
+    for item in items:
+        name = item if isinstance(item, str) else type(item).__name__
+        seen[name] += 1
+        name = name if seen[name] == 1 else f"{name}-{seen[name]}"
+        names.append(name)
+        if not isinstance(item, str):
+            objects[name] = item
+    return objects, names

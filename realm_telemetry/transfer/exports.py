@@ -1,0 +1,108 @@
+"""All events that match, into a file: the whole event with resource, in order of arrival."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from realm_telemetry.config import Settings, load_settings
+from realm_telemetry.log.filters import Filters, parse_filters
+from realm_telemetry.transfer.formats import Exported
+from realm_telemetry.transfer.output import STDOUT, opened_output
+from realm_telemetry.transfer.source import (
+    LogSource,
+    Progress,
+    ServiceSource,
+    Source,
+    no_progress,
+    open_log,
+)
+from realm_telemetry.transfer.writers import format_of, make_writer
+
+
+class ExportReport(msgspec.Struct, frozen=True):
+    """What an export wrote."""
+
+    output: str
+    format: str
+    events: int
+
+
+def export_events(
+    output: str | Path,
+    *,
+    format: str | None = None,
+    compress: bool | None = None,
+    home: str | Path | None = None,
+    url: str | None = None,
+    progress: Progress = no_progress,
+    **filters: Any,
+) -> ExportReport:
+    """Write all events that match to a file, which is whole or not there at all.
+
+    output: `-` is standard output. format: jsonl, csv or parquet; by the file's name if None.
+    compress: gzip; by the file's name if None. url: a service to read in place of the log.
+    filters: those of docs/http-api.md: since="2025-11-29", channel="jobs,eval" ...
+    Raises InvalidFilterError, ConfigError, MissingPackageError, LogError, ServiceError, OSError.
+    """
+    settings = load_settings({"home": home})
+    wanted = filters_of(filters)
+    named, compressed = format_of(Path(output))
+    with closing(open_source(settings, url, progress)) as source:
+        return write_events(
+            source,
+            wanted,
+            Path(output),
+            format=format or named or "jsonl",
+            compress=compressed if compress is None else compress,
+            progress=progress,
+        )
+
+
+def filters_of(given: Mapping[str, Any]) -> Filters:
+    """Read filters given as Python values; None wants all. Raises InvalidFilterError."""
+    return parse_filters({name: _text(value) for name, value in given.items() if value is not None})
+
+
+def _text(value: Any) -> str | list[str]:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return [str(each) for each in value] if isinstance(value, list | tuple) else str(value)
+
+
+def open_source(settings: Settings, url: str | None, progress: Progress = no_progress) -> Source:
+    """Return the service at an address, or the home's log. Raises LogError, ServiceError."""
+    if url is not None:
+        return ServiceSource(url, settings.token)
+    return LogSource(open_log(settings, progress))
+
+
+def write_events(
+    source: Source,
+    filters: Filters,
+    output: Path,
+    *,
+    format: str,
+    compress: bool,
+    progress: Progress = no_progress,
+) -> ExportReport:
+    """Write all events of a source that match; see `export_events`."""
+    with opened_output(output, compress=compress) as file:
+        writer = make_writer(format, file)
+        events = 0
+        for rows in _told(source, filters, progress):
+            writer.write(rows)
+            events += len(rows)
+        writer.close()
+    return ExportReport("stdout" if output == STDOUT else str(output), format, events)
+
+
+def _told(source: Source, filters: Filters, progress: Progress) -> Iterator[list[Exported]]:
+    done = 0
+    for step in source.steps(filters):
+        yield list(step.rows)
+        done += len(step.rows)
+        progress(done, step.share)

@@ -1,0 +1,234 @@
+"""Files of the older systems, and exports of ours, into the home's log.
+
+A second import of the same file adds nothing: ids come from the file and its line numbers, and an
+exported event keeps its own. What cannot be an event is told with its number and kept aside.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from datetime import tzinfo
+from pathlib import Path
+from typing import Final, Protocol
+
+from realm_telemetry.config import Settings, load_settings
+from realm_telemetry.errors import ConfigError, LogError
+from realm_telemetry.event import format_time
+from realm_telemetry.log import LogReader
+from realm_telemetry.transfer.batches import Batch
+from realm_telemetry.transfer.identity import Origin, Origins
+from realm_telemetry.transfer.lines import JsonLines
+from realm_telemetry.transfer.older_events import BATTLE_LOG_ZONE, Times
+from realm_telemetry.transfer.refused import Aside
+from realm_telemetry.transfer.reports import MAX_EXAMPLES, BrokenLine, ImportReport, Outcome
+from realm_telemetry.transfer.sinks import IntoLog, Nowhere, Sink
+from realm_telemetry.transfer.source import Progress, no_progress, open_log
+from realm_telemetry.transfer.tables import SHAPES, OlderTable, OtherLog, tables_of
+
+_SQLITE: Final = b"SQLite format 3\0"
+_JSONL: Final = "jsonl"
+
+
+class Input(Protocol):
+    """A file, or a table of one, that is read for an import."""
+
+    kind: str
+    unit: str
+
+    @property
+    def producer(self) -> str:
+        """Whose events those are that bring no id; empty if all bring one."""
+        ...
+
+    @property
+    def origin(self) -> Origin | None:
+        """What the log is to keep of it."""
+        ...
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield what it holds."""
+        ...
+
+
+Maker = Callable[[Origins], Input]
+"""Makes what is read, knowing of earlier imports."""
+
+
+class UnknownFormatError(ConfigError):
+    """A file is none of those that can be imported."""
+
+
+def import_files(
+    paths: Iterable[str | Path],
+    *,
+    home: str | Path | None = None,
+    zone: tzinfo | None = None,
+    dry_run: bool = False,
+    progress: Progress = no_progress,
+    started: Callable[[Path], None] = lambda path: None,
+) -> list[ImportReport]:
+    """Import files into the home's log; a report for each, or for each table of one.
+
+    zone: of times that name none, in JSON lines and the older RealmService's events; this
+        machine's if None. Those of an older battle log are UTC.
+    dry_run: read, tell and write nothing. started: called before each file.
+    Raises UnknownFormatError, OwnLinesError, LogError, OSError; what was taken before stays.
+    """
+    settings = load_settings({"home": home})
+    return [
+        report
+        for path in map(Path, paths)
+        for report in import_file(path, settings, zone, dry_run, progress, started)
+    ]
+
+
+def import_file(
+    path: Path,
+    settings: Settings,
+    zone: tzinfo | None,
+    dry_run: bool,
+    progress: Progress = no_progress,
+    started: Callable[[Path], None] = lambda path: None,
+) -> Iterator[ImportReport]:
+    """Import one file; see `import_files`."""
+    started(path)
+    if is_own_log(path, settings.log_path):
+        yield ImportReport(str(path), "this home's log", "own_log")
+        return
+    if not path.is_file():
+        fix = "An import reads it twice: save it to a file first."
+        raise UnknownFormatError(str(path), "is not a file but a pipe or a device", fix)
+    _refuse_own_lines(path, settings)
+    if settings.log_path.exists() and not dry_run:
+        open_log(settings, progress).close()
+    for make, times, named in _inputs(path, zone):
+        report = _import_input(path, make, settings, dry_run, progress)
+        report.without_zone, report.with_zone = times.without_zone, times.with_zone
+        report.zone = named
+        yield report
+
+
+def _import_input(
+    path: Path, make: Maker, settings: Settings, dry_run: bool, progress: Progress
+) -> ImportReport:
+    sink: Sink = Nowhere(settings.log_path) if dry_run else IntoLog(settings.log_path)
+    outcome: Outcome = "dry_run" if dry_run else "imported"
+    with closing(sink):
+        source = make(sink.origins())
+        report = ImportReport(str(path), source.kind, outcome, source.unit)
+        place, name = (
+            None if dry_run else settings.home / "imports",
+            f"{path.name}-{source.producer}",
+        )
+        with closing(Aside(place, name, source.unit)) as aside:
+            _Run(report, sink, aside, progress).run(source)
+    return report
+
+
+def is_own_log(path: Path, log_path: Path) -> bool:
+    """Whether a file is the home's log: an older one is extended in place by the first writer."""
+    return path.exists() and log_path.exists() and path.samefile(log_path)
+
+
+class OwnLinesError(ConfigError):
+    """A file is what the exporter jsonl of this home writes: its events are in the log."""
+
+
+def _refuse_own_lines(path: Path, settings: Settings) -> None:
+    """Older lines have no ids, so what our exporter wrote would come back as further events."""
+    given = settings.options.get(_JSONL, {}).get("path")
+    own = Path(given).expanduser() if given else settings.home / "status" / "events.jsonl"
+    if own.exists() and path.samefile(own) and _is_writing(settings):
+        raise OwnLinesError(
+            str(path),
+            "is where this home's exporter jsonl writes what the log has already",
+            "Save the lines from before it began to a file of their own, and import that.",
+        )
+
+
+def _is_writing(settings: Settings) -> bool:
+    if _JSONL in settings.exporters:
+        return True
+    try:
+        with LogReader(settings.log_path) as reader:
+            return _JSONL in reader.known_exporters()
+    except LogError:  # none yet, or not brought up to date; then it has had no exporter either
+        return False
+
+
+def _inputs(path: Path, zone: tzinfo | None) -> list[tuple[Maker, Times, str]]:
+    """What there is to import in a file, its clock, and the zone of that by name."""
+    with path.open("rb") as file:
+        is_sqlite = file.read(len(_SQLITE)) == _SQLITE
+    local = zone_name(zone)
+    if not is_sqlite:
+        times = Times(zone)
+        return [(lambda known: JsonLines(path, times, known), times, local)]
+    tables = tables_of(path)
+    if tables == ["realm_meta"]:
+        utc = Times(BATTLE_LOG_ZONE)
+        return [(lambda known: OtherLog(path, utc), utc, "UTC")]
+    if not tables:
+        raise UnknownFormatError(
+            str(path),
+            "has neither a table battle_log nor a table events",
+            "Name an older jobs.db, realm_state.db or events.jsonl, or an export in JSON lines.",
+        )
+    return [_table(path, name, zone, local) for name in tables]
+
+
+def _table(path: Path, name: str, zone: tzinfo | None, local: str) -> tuple[Maker, Times, str]:
+    in_utc = name == "battle_log"
+    times = Times(BATTLE_LOG_ZONE if in_utc else zone)
+    named = "UTC" if in_utc else local
+    return lambda known: OlderTable(path, SHAPES[name], times, known), times, named
+
+
+def zone_name(zone: tzinfo | None) -> str:
+    """Return a zone's name; for None this machine's."""
+    if zone is not None:
+        return str(zone)
+    # Both names: which of them holds depends on the date of each event.
+    names = "/".join(dict.fromkeys(time.tzname if time.daylight else time.tzname[:1]))
+    return f"{names}, this machine's zone"
+
+
+class _Run:
+    """One file's way into a sink."""
+
+    def __init__(self, report: ImportReport, sink: Sink, aside: Aside, progress: Progress) -> None:
+        self._report = report
+        self._sink = sink
+        self._aside = aside
+        self._progress = progress
+        self._times: list[int] = []
+
+    def run(self, source: Input) -> None:
+        self._sink.begin(source.producer, source.origin)
+        last = 0
+        for batch in source.batches():
+            self._take(batch)
+            last = max((ends[-1][1] for ends in batch.settled.values() if ends), default=last)
+        self._sink.end(source.producer, last)
+        report = self._report
+        if self._times:
+            report.first, report.last = map(format_time, (min(self._times), max(self._times)))
+        report.kept_aside = self._aside.path
+
+    def _take(self, batch: Batch) -> None:
+        report = self._report
+        taken = self._sink.take(batch)
+        report.seen += batch.seen
+        report.blank += batch.blank
+        report.taken += taken.stored
+        report.already += taken.already
+        for broken in batch.broken:
+            self._aside.keep(broken)
+            if broken.reason:
+                report.broken += 1
+                if len(report.examples) < MAX_EXAMPLES:
+                    report.examples.append(BrokenLine(broken.number, broken.reason))
+        if batch.events:
+            span = [event.time_unix_nano for event in batch.events]
+            self._times = [min(self._times + span), max(self._times + span)]
+        self._progress(report.taken + report.already, batch.share)

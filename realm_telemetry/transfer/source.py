@@ -1,0 +1,150 @@
+"""The events of a log or of a service as an export reads them: in order of arrival, in steps."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol
+
+import msgspec
+
+from realm_telemetry.config import Settings
+from realm_telemetry.event import InvalidEventError
+from realm_telemetry.kinds.catalog import event_from_dict
+from realm_telemetry.log.filters import Filters, to_params
+from realm_telemetry.log.sqlite.connection import explained, open_reader
+from realm_telemetry.log.sqlite.migrations import SCHEMA_VERSION, read_version
+from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.sqlite.writer import LogWriter
+from realm_telemetry.transfer.formats import Exported
+from realm_telemetry.transfer.resources import Resources
+
+Progress = Callable[[int, float | None], None]
+"""Told how many events are done, and which share of the work; None where nobody knows."""
+
+FILL_ROWS: Final = 1_000
+_SERVICE_ROWS: Final = 500
+
+
+def no_progress(_events: int, _share: float | None) -> None:
+    """Show nothing."""
+
+
+class Step(NamedTuple):
+    """Some rows, perhaps none, and the share of the work that is done; None if unknown."""
+
+    rows: Sequence[Exported]
+    share: float | None
+
+
+class Source(Protocol):
+    """Where an export reads."""
+
+    def steps(self, filters: Filters) -> Iterator[Step]:
+        """Yield all events that the filters want, in order of arrival."""
+        ...
+
+    def close(self) -> None:
+        """Close files and connections."""
+        ...
+
+
+def open_log(settings: Settings, progress: Progress = no_progress) -> LogReader:
+    """Open the home's log once it is up to date and all rows of an older one are filled in.
+
+    Raises LogError.
+    """
+    path = settings.log_path
+    if path.exists() and _is_older(path):
+        LogWriter(path).close()
+    reader = LogReader(path, search_path=settings.search_path)
+    try:
+        if not reader.is_filled():
+            _fill(path, progress)
+    except BaseException:
+        reader.close()
+        raise
+    return reader
+
+
+def _is_older(path: Path) -> bool:
+    with explained(path), closing(open_reader(path)) as connection:
+        return read_version(connection) < SCHEMA_VERSION
+
+
+def _fill(path: Path, progress: Progress) -> None:
+    """Fill in an older log's rows: until then neither times nor kinds find them."""
+    with LogWriter(path) as writer:
+        left = most = writer.backfill_step(FILL_ROWS)
+        while left:
+            progress(0, 1 - left / most)
+            left = writer.backfill_step(FILL_ROWS)
+
+
+class LogSource:
+    """Reads the log's file."""
+
+    def __init__(self, reader: LogReader) -> None:
+        self._reader = reader
+        self._resources = Resources(reader)
+
+    def steps(self, filters: Filters) -> Iterator[Step]:
+        """Yield all events that the filters want, in order of arrival. Raises LogError."""
+        end = self._reader.max_cursor()
+        first: int | None = None
+        for step in self._reader.arrivals(filters, end):
+            first = step.cursor if first is None else first
+            share = (step.cursor - first) / max(end - first, 1)
+            yield Step(self._resources.join(step.rows), share)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._reader.close()
+
+
+class ServiceSource:
+    """Reads a service's export."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        from realm_telemetry.client import RealmClient
+
+        self._client = RealmClient(url, token)
+
+    def steps(self, filters: Filters) -> Iterator[Step]:
+        """Yield all events that the filters want, in order of arrival. Raises ServiceError."""
+        params = to_params(filters)
+        page = self._client.query_page(**(params | {"limit": "1"}))
+        total = page.total if page.relation == "eq" else None
+        done = 0
+        rows: list[Exported] = []
+        for line in self._client.export_lines(**params):
+            rows.append(read_line(line))
+            if len(rows) == _SERVICE_ROWS:
+                done += len(rows)
+                yield Step(rows, min(done / total, 1.0) if total else None)
+                rows = []
+        yield Step(rows, 1.0)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+
+class _Line(msgspec.Struct):
+    cursor: int | None = None
+    resource: dict[str, Any] = {}
+
+
+_decode: Final = msgspec.json.Decoder().decode
+
+
+def read_line(line: bytes) -> Exported:
+    """Read what `formats.encode_jsonl` wrote of an event.
+
+    Raises InvalidEventError.
+    """
+    try:
+        shape = _decode(line)
+        told = msgspec.convert(shape, _Line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidEventError(f"not an event of an export: {error}") from None
+    return Exported(event_from_dict(shape), told.cursor, told.resource)

@@ -1,0 +1,1 @@
+"""Any Python value as a JSON value within limits."""

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
-from realm_telemetry.delivery.backoff import Backoff
 from realm_telemetry.delivery.report import Reporter
+from realm_telemetry.delivery.retry import Backoff
 from realm_telemetry.errors import LogError
 from realm_telemetry.log.sqlite.writer import LogWriter
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from realm_telemetry.delivery.guarded import UNAVAILABLE, GuardedLog, LogUnavailableError
-from realm_telemetry.delivery.recent import Recent
 from realm_telemetry.delivery.report import LogFile, Reporter
+from realm_telemetry.delivery.sources import Recent
 from realm_telemetry.errors import LogError
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.plugins import installed_exporters

@@ -49,12 +49,6 @@ DEFAULT_ENDPOINTS: Final = {
 }
 DEFAULT_TIMEOUT_S: Final = 10.0
 
-WAIT_FOR_A_PERSON_S: Final = 30.0
-"""Before another try where a setting is at fault: nothing changes sooner by itself."""
-
-MAX_SHOWN: Final = 300
-"""Characters of a receiver's own words that a message has."""
-
 # What HTTP and gRPC both take; -bin would have gRPC want bytes.
 _HEADER_NAME: Final = re.compile(r"[a-z0-9_.-]+(?<!-bin)")
 

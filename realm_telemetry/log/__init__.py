@@ -2,6 +2,7 @@
 
 from realm_telemetry.log.filters import Filters, InvalidFilterError, parse_filters, to_params
 from realm_telemetry.log.rows import LogRow
+from realm_telemetry.log.sqlite.addresses import redacted
 from realm_telemetry.log.sqlite.pages import Page
 from realm_telemetry.log.sqlite.producers import ProducerInfo, Receipt
 from realm_telemetry.log.sqlite.reader import LogReader
@@ -18,5 +19,6 @@ __all__ = [
     "ProducerInfo",
     "Receipt",
     "parse_filters",
+    "redacted",
     "to_params",
 ]

@@ -13,12 +13,12 @@ from typing import Final
 
 from realm_telemetry.delivery.guarded import UNAVAILABLE, GuardedLog, LogUnavailableError
 from realm_telemetry.delivery.report import LogFile, Reporter
-from realm_telemetry.delivery.sources import Recent
+from realm_telemetry.delivery.sources import EVERY_PIPELINE, Recent
 from realm_telemetry.errors import LogError
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.plugins import installed_exporters
 from realm_telemetry.service.settings import ServiceSettings
-from realm_telemetry.shipper.deliveries import EVERY_PIPELINE, WEBHOOK_EXPORTER, Deliveries
+from realm_telemetry.shipper.deliveries import WEBHOOK_EXPORTER, Deliveries
 from realm_telemetry.shipper.manifest import Manifest
 from realm_telemetry.version import __version__
 

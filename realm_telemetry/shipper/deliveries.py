@@ -2,22 +2,21 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from realm_telemetry.config import load_settings
-from realm_telemetry.delivery.follower import DeadLetter, Delivery
+from realm_telemetry.delivery.delivery import Delivery, Opened
 from realm_telemetry.delivery.guarded import GuardedLog, LogUnavailableError
-from realm_telemetry.delivery.outlet import Outlet, make_outlet
+from realm_telemetry.delivery.http import is_loopback
+from realm_telemetry.delivery.outlet import make_outlet
 from realm_telemetry.delivery.report import Reporter
-from realm_telemetry.delivery.sources import Recent
+from realm_telemetry.delivery.retry import Condemned
+from realm_telemetry.delivery.sources import EVERY_PIPELINE, PipelineLog, Recent, WholeLog
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.sqlite.cursors import Refusal
-from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.plugins import ExporterContext, load_exporter
 from realm_telemetry.shipper.manifest import Manifest
@@ -25,67 +24,6 @@ from realm_telemetry.shipper.manifest import Manifest
 SAVE_EVERY_S: Final = 1.0
 SERVICE_EXPORTER: Final = "realm_service"
 WEBHOOK_EXPORTER: Final = "webhook"
-EVERY_PIPELINE: Final = ""
-"""The pipeline under which a service keeps the cursors of its exporters."""
-
-
-class OwnedLog:
-    """The log as one delivery reads it: the events of one pipeline, from memory if it can be.
-
-    Raises LogError if there is no log.
-    """
-
-    def __init__(self, path: Path, pipeline: str, recent: Recent) -> None:
-        self._recent = recent
-        self._reader = LogReader(path)
-        self._pipeline = pipeline
-        self._resources: dict[str, dict[str, Any]] = {}
-        self.log_id = self._reader.log_id
-
-    def after(self, cursor: int, limit: int) -> tuple[Sequence[LogRow], int]:
-        """Rows behind a cursor, in order, and the cursor up to which was looked."""
-        remembered = self._recent.after(cursor, limit)
-        if remembered is not None:
-            return remembered
-        found = self._reader.follow(cursor, limit, pipeline=self._pipeline, webhooks=True)
-        return found.rows, found.cursor
-
-    def resource(self, producer: str) -> Mapping[str, Any]:
-        """The resource of a producer."""
-        if producer not in self._resources:
-            known = {info.producer: info.resource for info in self._reader.producers()}
-            self._resources = {producer: {}} | known
-        return self._resources[producer]
-
-    def close(self) -> None:
-        """Close the log."""
-        self._reader.close()
-
-
-class WholeLog(OwnedLog):
-    """The log as a service's exporter reads it: the events of all pipelines but old ones.
-
-    What was imported or replayed is history, and is passed over.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, EVERY_PIPELINE, Recent())
-        self._history: dict[str, bool] = {}
-
-    def after(self, cursor: int, limit: int) -> tuple[Sequence[LogRow], int]:
-        """Rows behind a cursor, in order, and the cursor up to which was looked."""
-        rows = self._reader.after(cursor, limit, webhooks=True)
-        end = rows[-1].cursor if rows else cursor
-        return [row for row in rows if not self._is_history(row)], end
-
-    def _is_history(self, row: LogRow) -> bool:
-        return row.replayed or self._brings_history(row.event.producer)
-
-    def _brings_history(self, producer: str) -> bool:
-        if producer not in self._history:
-            known = {info.producer: info.brings_history for info in self._reader.producers()}
-            self._history = {producer: False} | known
-        return self._history[producer]
 
 
 class Deliveries:
@@ -237,8 +175,8 @@ class Deliveries:
         except LogUnavailableError:  # reported; some events go out again, which is harmless
             return
 
-    def _opener(self, name: str) -> Callable[[], tuple[Outlet, OwnedLog]]:
-        def open_both() -> tuple[Outlet, OwnedLog]:
+    def _opener(self, name: str) -> Callable[[], Opened]:
+        def open_both() -> Opened:
             manifest = self._manifest
             whole = manifest.pipeline == EVERY_PIPELINE
             source = self._source()
@@ -264,11 +202,11 @@ class Deliveries:
 
         return open_both
 
-    def _source(self) -> OwnedLog:
+    def _source(self) -> PipelineLog:
         path = Path(self._manifest.log_path)
         if self._manifest.pipeline == EVERY_PIPELINE:
             return WholeLog(path)
-        return OwnedLog(path, self._manifest.pipeline, self._recent)
+        return PipelineLog(path, self._manifest.pipeline, self._recent)
 
     def _options(self, name: str) -> dict[str, Any]:
         if name in self._manifest.exporters:
@@ -287,7 +225,7 @@ class Deliveries:
             delivery.dead.popleft()
             self._lost[letter.row.event.producer] += 1
 
-    def _add_dead_letter(self, exporter: str, letter: DeadLetter) -> None:
+    def _add_dead_letter(self, exporter: str, letter: Condemned[LogRow]) -> None:
         def add(log: LogWriter) -> None:
             log.add_dead_letter(self._manifest.pipeline, exporter, letter.row.cursor, letter.reason)
 
@@ -318,12 +256,3 @@ class Deliveries:
 
         self._log.write(save)
         self._saved[exporter] = cursor
-
-
-def is_loopback(url: str) -> bool:
-    """Whether an address is on this host."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

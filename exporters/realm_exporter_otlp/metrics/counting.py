@@ -4,13 +4,12 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from realm_telemetry.delivery.sources import Recent
+from realm_telemetry.delivery.sources import EVERY_PIPELINE, PipelineLog, Recent, WholeLog
 from realm_telemetry.event import Event
 from realm_telemetry.folds.metrics import Definition, Measures, MeasureStore
 from realm_telemetry.folds.metrics.store import FILE_NAME
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.plugins import ExporterContext
-from realm_telemetry.shipper.deliveries import EVERY_PIPELINE, OwnedLog, WholeLog
 
 _STEP_ROWS: Final = 2_000
 _REMEMBERED: Final = 10_000
@@ -57,7 +56,7 @@ class FromLog:
         self.all_sent = False
         self._sent_through = 0
         self._reader: LogReader | None = None
-        self._rows: OwnedLog | None = None
+        self._rows: PipelineLog | None = None
 
     def open(self) -> None:
         self.close()
@@ -66,7 +65,7 @@ class FromLog:
         nothing = Recent()
         nothing.start(_NOTHING_RECENT)
         whole = pipeline == EVERY_PIPELINE
-        self._rows = WholeLog(path) if whole else OwnedLog(path, pipeline, nothing)
+        self._rows = WholeLog(path) if whole else PipelineLog(path, pipeline, nothing)
         log_id = self._reader.log_id
         self.resource = _resource(f"{log_id}/{pipeline}") | {"realm.log.id": log_id}
         self.measures = self._store.load(log_id) or self._store.fresh()

@@ -24,7 +24,7 @@ from realm_telemetry.home import make_private_directory
 from realm_telemetry.once import warn_once
 from realm_telemetry.otel.durable.records import Origins, encode_record
 from realm_telemetry.otel.durable.spool import RecordWriter
-from realm_telemetry.otel.durable.worker import THREAD_NAME, Courier, Worker
+from realm_telemetry.otel.durable.worker import THREAD_NAME, Worker
 from realm_telemetry.otel.sdk import (
     BatchLogRecordProcessor,
     LogRecordExporter,
@@ -190,9 +190,13 @@ class DurableLogRecordProcessor(LogRecordProcessor):
         directory = spool_directory(self._settings, self.name)
         writer = RecordWriter(directory, urandom(8).hex(), max_bytes=self._max_bytes)
         quarantine = Quarantine(directory.parent / "quarantine", self._report)
-        courier = Courier(self._exporter, quarantine, self._report)
         self._worker = Worker(
-            writer, courier, quarantine, self._report, delay_s=self._delay_s, batch=self._batch
+            writer,
+            self._exporter,
+            quarantine,
+            self._report,
+            delay_s=self._delay_s,
+            batch=self._batch,
         )
         self._worker.thread.start()
         self._writer = writer

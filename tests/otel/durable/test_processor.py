@@ -29,7 +29,7 @@ WARN = SeverityNumber.WARN
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits for seconds in a program waits for less here."""
     package = "realm_telemetry.otel.durable"
-    monkeypatch.setattr(f"{package}.courier.FIRST_RETRY_S", 0.02)
+    monkeypatch.setattr(f"{package}.worker.FIRST_RETRY_S", 0.02)
     monkeypatch.setattr(f"{package}.worker.ADOPT_EVERY_S", 0.2)
 
 

@@ -132,7 +132,7 @@ def test_a_partial_success_is_told_once_and_counted_in_the_status(
     assert "too old" in shown
     assert "3 events refused by the other side of otlp" in said("doctor", "--no-round-trip").output
     log_file = next((made.home / "logs").glob("shipper-*.log")).read_text()
-    assert log_file.count("was not told which") == 1
+    assert log_file.count("does not name them") == 1
 
 
 def test_refusals_of_a_log_are_counted_by_pipeline_and_exporter(tmp_path: Path) -> None:

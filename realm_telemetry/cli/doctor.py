@@ -9,9 +9,12 @@ import click
 from realm_telemetry.cli.checks.check import MARKS, STYLES, Check, Finding, Subject
 from realm_telemetry.cli.checks.home import check_file_system, check_home, check_spool_place
 from realm_telemetry.cli.checks.log_file import check_lock, check_log
-from realm_telemetry.cli.checks.round_trip import check_round_trip
-from realm_telemetry.cli.checks.service import check_service, check_service_settings
-from realm_telemetry.cli.checks.service_exporters import check_service_exporters
+from realm_telemetry.cli.checks.service import (
+    check_round_trip,
+    check_service,
+    check_service_exporters,
+    check_service_settings,
+)
 from realm_telemetry.cli.checks.shipping import check_exporters, check_shipping
 from realm_telemetry.cli.command import command, json_option, settings, timeout_option
 from realm_telemetry.cli.problems import EXIT_PROBLEM

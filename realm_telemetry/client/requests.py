@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from realm_telemetry.client.errors import error_from_response, unexpected_answer
-from realm_telemetry.client.messages import QueryPage, StoredEvent, stored_events
+from realm_telemetry.client.stream import QueryPage, StoredEvent, stored_events
 from realm_telemetry.config import load_settings
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import event_to_dict, resolve

@@ -48,7 +48,7 @@ def run(
     from realm_telemetry.demo.display import Display
     from realm_telemetry.demo.lab import Lab, ended_by_signals
     from realm_telemetry.demo.service import Ports, find_or_start
-    from realm_telemetry.demo.summary import links
+    from realm_telemetry.demo.verdict import links
     from realm_telemetry.kinds.line import wants_colour
 
     settings = load_settings({"home": (home or HOME).absolute()})

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final
 
 import realm_telemetry as realm
-from realm_telemetry.demo import checkpoints, digits
 from realm_telemetry.demo.campaign import Campaign
+from realm_telemetry.demo.children import run_until_told
 from realm_telemetry.demo.jobs import SKILLS, Claim, EvalResult
-from realm_telemetry.demo.lifeline import run_until_told
+from realm_telemetry.demo.network import load_checkpoint, load_digits
 
 ROLE: Final = "eval_worker"
 DEVICE: Final = "cpu"
@@ -109,8 +109,8 @@ class Worker:
         """Load the job's checkpoint and measure it on each digit of the test images."""
         job = claim.job
         # Whoever submits a job has the dataset, so it is there by now.
-        data = digits.load(self._campaign.dataset)
-        learned = checkpoints.load(Path(job.checkpoint))
+        data = load_digits(self._campaign.dataset)
+        learned = load_checkpoint(Path(job.checkpoint))
         before = self._skills_before(job.step)
         skills = {}
         for digit in range(SKILLS):

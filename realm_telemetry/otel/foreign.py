@@ -20,12 +20,13 @@ from realm_telemetry.kinds.catalog import render, resolve
 from realm_telemetry.otel import names
 from realm_telemetry.otel.attributes import (
     Attributes,
+    Origin,
+    PlainRecord,
     add_detail,
     json_value,
     trace_context,
     value_text,
 )
-from realm_telemetry.otel.plain import Origin, PlainRecord
 from realm_telemetry.otel.sdk import (
     InstrumentationScope,
     LogRecord,

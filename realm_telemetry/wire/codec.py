@@ -12,9 +12,8 @@ from google.protobuf.message import DecodeError
 
 from realm_telemetry.errors import ConfigError, PayloadTooLargeError
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError
-from realm_telemetry.kinds.catalog import KindSpec
-from realm_telemetry.kinds.rules import check_kind
-from realm_telemetry.wire.limits import (
+from realm_telemetry.kinds.catalog import KindSpec, check_kind
+from realm_telemetry.wire.fields import (
     MAX_BATCH_BYTES,
     MAX_BATCH_EVENTS,
     MAX_ENTRY_BYTES,

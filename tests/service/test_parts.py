@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.sqlite.writer import LogWriter
-from realm_telemetry.service.live.coalesce import Coalescer, thin_batch
+from realm_telemetry.service.live.frames import Coalescer, thin_batch
 from realm_telemetry.service.live.latest import LiveView
 from realm_telemetry.service.live.ring import Ring
 from realm_telemetry.service.live.tail import Tail

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from realm_telemetry.errors import PayloadTooLargeError
-from realm_telemetry.otel.plain import PlainRecord
-from realm_telemetry.values.walk import MAX_DEPTH, MAX_ITEMS
+from realm_telemetry.otel.attributes import PlainRecord
+from realm_telemetry.values.conversions import MAX_DEPTH, MAX_ITEMS
 
 MAX_VALUES: Final = 100_000
 """Values in one item; an event keeps no more than 64 KiB of them."""

@@ -4,9 +4,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from realm_telemetry.otel import names
-from realm_telemetry.otel.attributes import json_value
+from realm_telemetry.otel.attributes import PlainRecord, json_value
 from realm_telemetry.otel.otlp.parts import Item, ResourceSaid, ScopeSaid
-from realm_telemetry.otel.plain import PlainRecord
 
 _MAX_TIME: Final = 2**63 - 1
 """Of the log, in the year 2262; OTLP's times have one bit more."""

@@ -22,13 +22,13 @@ from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.service.api.parameters import choice, filters_of
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import ApiError
-from realm_telemetry.service.live.coalesce import thin_batch
 from realm_telemetry.service.live.frames import (
     KEEPALIVE,
     RETRY,
     coalesced_frame,
     event_frame,
     message_frame,
+    thin_batch,
 )
 from realm_telemetry.service.live.hub import RoutineMode
 from realm_telemetry.service.live.streams import Stream

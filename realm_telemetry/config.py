@@ -191,9 +191,11 @@ def _read_file(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             return tomllib.load(file)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(str(path), f"is not TOML: {error}", "Mend that line.") from None
+        raise ConfigError(str(path), f"is not TOML: {error}", "Correct that line.") from None
     except OSError as error:
-        raise ConfigError(str(path), f"cannot be read ({error.strerror})", "Mend it.") from None
+        raise ConfigError(
+            str(path), f"cannot be read ({error.strerror})", "Make it readable, or remove it."
+        ) from None
 
 
 def _look_up(

@@ -128,7 +128,7 @@ class RealmClient:
         return dict(read_json(self._send("POST", EVENTS_PATH, json=event_batch(events))))
 
     def replay(self, batch: bytes) -> dict[str, Any]:
-        """Tell events of another log once more; answered like `post`.
+        """Replay events of another log; answered like `post`.
 
         batch: an EventBatch (`realm_telemetry.wire.encode_batch`).
         """

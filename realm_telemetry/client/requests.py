@@ -115,7 +115,7 @@ def read_page(response: httpx.Response) -> QueryPage:
         relation=headers.get("x-total-relation", "eq"),
         as_of=_whole(headers.get("x-as-of")),
         # Only its parameters: behind a proxy the address may be one that is not reached from
-        # here, and the token goes to nobody but the service we were given.
+        # here, and the token goes only to the service that was given.
         next_params=httpx.URL(following).query.decode() if following else None,
     )
 

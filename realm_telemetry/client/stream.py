@@ -26,7 +26,7 @@ class StoredEvent(msgspec.Struct, frozen=True):
 class QueryPage(msgspec.Struct, frozen=True):
     """One page of the battle log, newest first.
 
-    total, relation: how many match, exactly (`eq`) or at least (`gte`); None if not told.
+    total, relation: how many match, exactly (`eq`) or at least (`gte`); None if unknown.
     as_of: the highest cursor that the query looked at.
     next_params: the parameters of the next page, None at the end.
     """

@@ -1,4 +1,4 @@
-"""The demo: a lab that trains a network on handwritten digits and tells what happens.
+"""The demo: a lab that trains a network on handwritten digits and emits what happens.
 
 `trainer.py` and `worker.py` show how programs of one's own use realm_telemetry; `lab.py` runs
 them, and `verdict.py` checks that every event arrived.

@@ -21,7 +21,7 @@ _TRIES: Final = 5
 
 
 class ProducerLine(NamedTuple):
-    """One producer's receipt. emitted: None if nobody has said."""
+    """One producer's receipt. emitted: None if unknown."""
 
     name: str
     producer: str
@@ -110,7 +110,7 @@ def _receipt_problems(lines: list[ProducerLine], history: list[StoredEvent]) -> 
         yield f"{len(lines)} producers are in the log, not {expected}"
     counts = Counter(row.event.producer for row in history)
     for line in lines:
-        # The shipper's event of a loss is in the log, and nobody emitted it.
+        # The shipper's event of a loss is in the log; no producer emitted it.
         shown = counts[line.producer] - line.lost
         if not line.complete or line.dropped or line.emitted != line.stored:
             yield (

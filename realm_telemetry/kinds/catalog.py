@@ -31,7 +31,7 @@ from realm_telemetry.values.json_fields import field, hex_digits, integer, one_o
 
 
 def check_kind(kind: str, channel: str, severity: str, template: str | None) -> None:
-    """Raise ConfigError, with the way to mend it, unless a kind can be registered like this."""
+    """Raise ConfigError, which names the fix, unless a kind can be registered like this."""
     setting = f"register_kind({kind!r})"
     if not _is_snake_case(kind):
         raise ConfigError(
@@ -104,7 +104,7 @@ __all__ = [
 ]
 
 UNREGISTERED: Final = ("system", "info")
-"""Channel and severity of a kind that nobody registered."""
+"""Channel and severity of an unregistered kind."""
 
 
 class KindSpec(msgspec.Struct, frozen=True):
@@ -189,21 +189,21 @@ def register_kind(
     return new
 
 
-def learn_kind(told: KindSpec) -> bool:
+def learn_kind(learned: KindSpec) -> bool:
     """Take over a kind that another process registered; whether it is known like that now.
 
     What is built in or was registered in this process stays; of others the newest word counts.
     A kind that `register_kind` would refuse is not learned.
     """
-    known = _specs.get(told.kind)
-    if known is not None and told.kind not in _learned:
-        return known == told
+    known = _specs.get(learned.kind)
+    if known is not None and learned.kind not in _learned:
+        return known == learned
     try:
-        check_kind(told.kind, told.channel, told.severity, told.template)
+        check_kind(learned.kind, learned.channel, learned.severity, learned.template)
     except ConfigError:
         return False
-    _learned.add(told.kind)
-    _put(told)
+    _learned.add(learned.kind)
+    _put(learned)
     return True
 
 

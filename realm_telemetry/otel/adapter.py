@@ -169,7 +169,7 @@ class EventExporter(LogRecordExporter):
 class _CleanLogRecord(ReadWriteLogRecord):
     """A record whose attributes are clean and within limits since `emit`.
 
-    The SDK's own copies each value once more, half of the lane's time, and its older releases
+    The SDK's own copies each value again, half of the lane's time, and its older releases
     replace lists of mixed types by None.
     """
 
@@ -182,7 +182,7 @@ def apply_log_record_processor(
 ) -> list[Event]:
     """Show each event to a processor as a log record; return them as it left them.
 
-    resource: their producer's. Ids and webhooks stay what they were, whatever the processor
+    resource: their producer's. Ids and webhooks stay what they were, also if the processor
     does to the record. What the processor raises is raised.
     """
     if resource is None:

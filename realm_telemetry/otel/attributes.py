@@ -69,7 +69,7 @@ def read_attributes(attributes: Mapping[str, Any] | None) -> Attributes:
         else:
             others[key] = value
     if others.get(names.EVENT_NAME) == names.EVENT_NAME_PREFIX + fields.get(names.KIND, ""):
-        # Said again for stores that drop the record's own field.
+        # Repeated for stores that drop the record's own field.
         del others[names.EVENT_NAME]
     for key, value in others.items():
         add_detail(details, safe_text(key), json_value(value))

@@ -19,7 +19,7 @@ from realm_telemetry.values.details import MAX_DETAILS, MAX_NAMES, clean_details
 
 
 class Around(Protocol):
-    """A context around one call, which is told the call's result."""
+    """A context around one call, which receives the call's result."""
 
     result: Any
 
@@ -142,7 +142,7 @@ class Parameters:
 
 
 def parameters_of(function: Callable[..., Any]) -> Parameters:
-    """Return the parameters of a callable; none where it does not tell."""
+    """Return the parameters of a callable; none where it has no signature."""
     # Not at the top: it would be a fifth of the time that importing the package takes.
     from inspect import Parameter, signature
 

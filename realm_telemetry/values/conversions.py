@@ -1,7 +1,7 @@
 """Any Python value -> JSON value, within the limits of one conversion.
 
 Types of other packages are known by name or by shape (`.shape`, `.dtype`, `.device`), so that
-nothing is imported for them. Whatever a value's own code raises, the conversion does not raise.
+nothing is imported for them. If a value's own code raises, the conversion does not.
 """
 
 from collections.abc import Callable, ItemsView, Iterable, KeysView, Mapping, ValuesView
@@ -73,7 +73,7 @@ MIN_INT: Final = -(2**63)
 def to_json_value(value: Any, walk: Walk | None = None) -> Any:
     """Return the JSON value that stands for any Python value. Never raises an Exception.
 
-    walk: tells afterwards whether something was cut.
+    walk: knows afterwards whether something was cut.
     The rules are in docs/semantic-conventions.md.
     """
     return _convert(value, walk or Walk())

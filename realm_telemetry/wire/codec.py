@@ -143,7 +143,7 @@ def decode_batch(
 def read_batch(
     data: bytes, *, max_bytes: int = MAX_BATCH_BYTES, max_entries: int = MAX_READ_ENTRIES
 ) -> Batch:
-    """Decode an EventBatch body; single events that are not valid are told apart.
+    """Decode an EventBatch body; single events that are not valid are listed apart.
 
     data: uncompressed.
     Raises InvalidEventError if it is no EventBatch or a producer is not valid,

@@ -52,7 +52,7 @@ class SpoolingProcessor(LogRecordProcessor):
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Keep a record; never raises."""
         if threading.current_thread().name.startswith(THREAD_PREFIX):
-            return  # what a delivery logs must not bring forth the next
+            return  # what a delivery logs must not cause the next
         try:
             beyond = self._beyond_producer(log_record.resource)
             scope = log_record.instrumentation_scope
@@ -61,17 +61,17 @@ class SpoolingProcessor(LogRecordProcessor):
             warn_once(f"spooling {type(error)}", f"a log record was not kept: {error!r}")
 
     def _beyond_producer(self, resource: Resource | None) -> Resource:
-        """The resource without what the producer's hello has told."""
+        """The resource without what the producer's hello frame has."""
         known, active, beyond = self._last
         telemetry = get_telemetry()
         if known is resource and active is telemetry:
             return beyond
-        told = {} if telemetry is None else telemetry.resource()
+        known = {} if telemetry is None else telemetry.resource()
         attributes = {} if resource is None else dict(resource.attributes)
         left = {
             key: value
             for key, value in attributes.items()
-            if key not in _IDENTITY and _plain(value) != told.get(key)
+            if key not in _IDENTITY and _plain(value) != known.get(key)
         }
         self._last = (resource, telemetry, Resource(left))
         return self._last[2]
@@ -119,7 +119,7 @@ def _set_the_rest_up(choice: Choice, other: _BaseConfigurator, arguments: dict[s
 
 
 def after_instrumenting() -> None:
-    """Hear what the program logs, unless OpenTelemetry's own handler does or nobody should."""
+    """Take what the program logs, unless OpenTelemetry's own handler does or it is switched off."""
     wanted = os.environ.get(LOGGING_VARIABLE, "").strip().lower() != "false"
     if not _set_up_here or not wanted or realm_logging.installed() is not None:
         return
@@ -129,7 +129,7 @@ def after_instrumenting() -> None:
 
 
 def _choice() -> Choice:
-    if "realm_telemetry.shipper" in sys.orig_argv:  # it delivers, and has nothing to tell
+    if "realm_telemetry.shipper" in sys.orig_argv:  # it delivers and has no records of its own
         return Choice([], {})
     try:
         return chosen()

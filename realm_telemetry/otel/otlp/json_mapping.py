@@ -20,13 +20,13 @@ from realm_telemetry.otel.otlp.parts import (
     Entries,
     Group,
     Item,
-    ScopeSaid,
+    ScopeFields,
     too_deep,
 )
 from realm_telemetry.otel.otlp.records import (
     record_of,
-    resource_said,
-    scope_said,
+    resource_fields,
+    scope_fields,
     span_event,
     span_item,
 )
@@ -163,22 +163,22 @@ def groups(data: bytes, entries: Entries, names: Names, read_item: ReadItem) -> 
     _check_values(data, entries)
     for resource in getattr(_decode(REQUEST, data), names.resources) or ():
         entries.count()
-        said = resource.resource or Attributed()
-        whole = resource_said(
-            _attributes(said.attributes),
-            _integer(said.dropped_attributes_count, _UINT32),
+        given = resource.resource or Attributed()
+        whole = resource_fields(
+            _attributes(given.attributes),
+            _integer(given.dropped_attributes_count, _UINT32),
             resource.schema_url or "",
         )
         for scope in getattr(resource, names.scopes) or ():
             entries.count()
             raw = getattr(scope, names.items) or []
             entries.count(len(raw))
-            yield Group(whole, _scope_said(scope), map(read_item, raw))
+            yield Group(whole, _scope_fields(scope), map(read_item, raw))
 
 
-def _scope_said(group: ScopeItems) -> ScopeSaid:
+def _scope_fields(group: ScopeItems) -> ScopeFields:
     scope = group.scope or ScopeShape()
-    return scope_said(
+    return scope_fields(
         scope.name or "",
         scope.version or "",
         _attributes(scope.attributes),

@@ -24,13 +24,13 @@ from realm_telemetry.otel.otlp.parts import (
     Entries,
     Group,
     Item,
-    ResourceSaid,
+    ResourceFields,
     too_deep,
 )
 from realm_telemetry.otel.otlp.records import (
     record_of,
-    resource_said,
-    scope_said,
+    resource_fields,
+    scope_fields,
     span_event,
     span_item,
 )
@@ -69,7 +69,7 @@ M = TypeVar("M", bound=Message)
 ReadItem = Callable[[bytes], Item]
 
 _SMALL_BYTES: Final = 64 * 1024
-"""Below this, parsing costs little whatever is inside."""
+"""Below this size, parsing any content costs little."""
 
 
 def groups(data: bytes, entries: Entries, read_item: ReadItem) -> Iterator[Group]:
@@ -95,13 +95,20 @@ def _scopes(
             scopes.append((first, last))
         elif number == 3:
             url = _text(data[first:last])
-    said = resource_said(_attributes(resource.attributes), resource.dropped_attributes_count, url)
+    given = resource_fields(
+        _attributes(resource.attributes), resource.dropped_attributes_count, url
+    )
     for first, last in scopes:
-        yield _group(said, data, first, last, entries, read_item)
+        yield _group(given, data, first, last, entries, read_item)
 
 
 def _group(
-    resource: ResourceSaid, data: bytes, start: int, end: int, entries: Entries, read_item: ReadItem
+    resource: ResourceFields,
+    data: bytes,
+    start: int,
+    end: int,
+    entries: Entries,
+    read_item: ReadItem,
 ) -> Group:
     scope, url, places = InstrumentationScope(), "", []
     for number, first, last in submessages(data, start, end):
@@ -112,14 +119,14 @@ def _group(
             places.append((first, last))
         elif number == 3:
             url = _text(data[first:last])
-    said = scope_said(
+    given = scope_fields(
         scope.name,
         scope.version,
         _attributes(scope.attributes),
         scope.dropped_attributes_count,
         url,
     )
-    return Group(resource, said, (read_item(data[first:last]) for first, last in places))
+    return Group(resource, given, (read_item(data[first:last]) for first, last in places))
 
 
 def log_record(data: bytes) -> Item:

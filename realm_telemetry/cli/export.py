@@ -64,7 +64,7 @@ def export(
                 )
         except MissingPackageError as error:
             raise MissingExtraError(f"export --format {form}", error.extra, error.package) from None
-    _tell(report, as_json)
+    _print_report(report, as_json)
 
 
 def _check(output: Path, form: str, compress: bool) -> None:
@@ -75,7 +75,7 @@ def _check(output: Path, form: str, compress: bool) -> None:
         raise click.UsageError(_BINARY.format(what=what))
 
 
-def _tell(report: ExportReport, as_json: bool) -> None:
+def _print_report(report: ExportReport, as_json: bool) -> None:
     if as_json:
         import msgspec
 

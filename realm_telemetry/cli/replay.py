@@ -1,4 +1,4 @@
-"""`realm replay`: the log, told once more."""
+"""`realm replay`: events of the log, sent again."""
 
 import time
 from typing import Any, Final
@@ -41,7 +41,7 @@ _OTHER: Final = "An exporter gets everything since a time; {what} for a service 
 @json_option("Print what was done as a JSON document.")
 @filter_options
 def replay(to: str, speed: str, as_json: bool, **filters: Any) -> int:
-    """Tell a service or an exporter once more what the log says.
+    """Send events of the log again, to a service or an exporter.
 
     Ids stay, so nothing is stored twice. Another service then shows the pages and the state of the
     original; the one of this log shows the events again. Nothing goes to webhooks, unless

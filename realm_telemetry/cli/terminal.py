@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 PIPE_WIDTH: Final = 100_000
-"""Columns where nobody looks: nothing is cut that a program may read."""
+"""Columns where stdout is no terminal: nothing is cut that a program may read."""
 
 GAP: Final = 2
 """Blanks between columns."""
@@ -134,7 +134,7 @@ def width() -> int:
 def end_when_nobody_reads() -> None:
     """End this process once the reader of its pipe has left, though nothing is being written.
 
-    For commands that only print: whatever is still in a buffer is of use to nobody.
+    For commands that only print: what is still in a buffer is of no use.
     """
     try:
         descriptor = sys.stdout.fileno()
@@ -145,7 +145,7 @@ def end_when_nobody_reads() -> None:
 
     def watch() -> None:
         poll = select.poll()
-        poll.register(descriptor, 0)  # errors are told without being asked for
+        poll.register(descriptor, 0)  # errors are reported without being asked for
         poll.poll()
         os._exit(0)
 
@@ -158,7 +158,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def bar(count: int, most: int, columns: int) -> str:
-    """Return a bar of block characters; whatever is not zero is seen."""
+    """Return a bar of block characters; a value above zero is always seen."""
     if not count or not most:
         return ""
     eighths = max(round(count / most * columns * 8), 1)

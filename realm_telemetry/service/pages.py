@@ -201,11 +201,11 @@ def index_page(routes: Sequence[tuple[str, str]], rows: Sequence[LogRow], remark
 
     routes: (path, what it answers). rows: newest first. remark: a word in front, may be empty.
     """
-    said = f"<p><strong>{escape(remark)}</strong></p>" if remark else ""
+    note = f"<p><strong>{escape(remark)}</strong></p>" if remark else ""
     return _document(
         "RealmService",
         "<main><h1>⚔️ RealmService</h1><p>One log, two views of it: live and historic."
-        f" Every path is answered at every address of this service.</p>{said}"
+        f" Every path is answered at every address of this service.</p>{note}"
         f"<h2>Last events</h2>{_events_table(rows)}"
         f"<h2>What is served where</h2>{_routes_table(routes)}</main>",
     )

@@ -110,7 +110,7 @@ def _check_host(host: str, error: OSError, bound: list[Address]) -> None:
 
 
 def holder_of(port: int) -> str | None:
-    """Who listens on a TCP port: `pid 123 (command)`; None if nobody can be seen."""
+    """Who listens on a TCP port: `pid 123 (command)`; None if it cannot be seen."""
     inodes = set(_listening_inodes(port))
     if not inodes:
         return None

@@ -31,7 +31,7 @@ def event_frame(log_id: str, cursor: int, event: Event) -> bytes:
 
 
 def replayed_frame(cursor: int, event: Event) -> bytes:
-    """An event that is shown once more. No id: a reader that resumed there would go back."""
+    """A replayed event. No id: a reader that resumed there would go back."""
     shape = event_to_dict(event, cursor)
     shape["replayed"] = True
     return b"event: event\ndata: %s\n\n" % _encode(shape)

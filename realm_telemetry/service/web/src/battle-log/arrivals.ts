@@ -1,4 +1,4 @@
-import type { RealmEvent, Snapshot, StreamMessage } from "../stream/types";
+import type { RealmEvent, Snapshot, StreamMessage } from "../stream/event";
 
 const MAX_HELD = 1_000;
 

@@ -1,5 +1,5 @@
 import { formatTime, type Zone } from "../shared/format";
-import type { Severity } from "../stream/types";
+import type { Severity } from "../stream/event";
 
 /** A bar as `api/battle_log/histogram` answers it. */
 export interface Bucket {

@@ -1,7 +1,7 @@
 import { html, type TemplateResult } from "lit";
 import { CHANNELS } from "../shared/catalog";
 import { formatCount } from "../shared/format";
-import { leftOut } from "./place";
+import { leftOut } from "./address";
 
 /** `api/battle_log/channels`. */
 export interface ChannelCounts {

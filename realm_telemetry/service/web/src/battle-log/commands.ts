@@ -1,5 +1,5 @@
-import { type Place, LISTS, queryParams, writePlace } from "./place";
-import { type Span, apiParams } from "./range";
+import { type Place, LISTS, queryParams, writePlace } from "./address";
+import { type Span, apiParams } from "./time-range";
 
 /** A text as one word of a POSIX shell. */
 export function shellWord(text: string): string {

@@ -3,11 +3,11 @@ import { customElement, property, state } from "lit/decorators.js";
 import { ApiError, getJson, getPage } from "../shared/api";
 import { channelIcon, severityMark } from "../shared/catalog";
 import { formatAge, formatCount, formatTime, timeMs, type Zone } from "../shared/format";
-import type { RealmEvent } from "../stream/types";
+import type { RealmEvent } from "../stream/event";
 import "./json-tree";
 import { copy } from "./json-tree";
 import { seconds } from "./nanoseconds";
-import type { Query } from "./place";
+import type { Query } from "./address";
 import { marked } from "./row-template";
 
 const LAST_EVENTS = 20;

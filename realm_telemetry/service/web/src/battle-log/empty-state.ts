@@ -2,9 +2,9 @@ import { LitElement, html, nothing, type PropertyValues } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import { getPage } from "../shared/api";
 import { plural } from "../shared/format";
-import { type Place, dataKey, readPlace } from "./place";
-import { apiParams, resolveRange } from "./range";
-import { type Removal, allRemovals } from "./removal";
+import { type Place, dataKey, readPlace } from "./address";
+import { apiParams, resolveRange } from "./time-range";
+import { type Removal, allRemovals } from "./active-filters";
 
 interface Answer extends Removal {
   count: number;

@@ -2,9 +2,9 @@ import { LitElement, html, nothing, type TemplateResult } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
 import { SEVERITIES } from "../shared/catalog";
 import { formatTime, type Zone } from "../shared/format";
-import { type ListName, type Place, type Range, sameRange, toggled, withList } from "./place";
-import { PRESETS, momentMs, rangeText } from "./range";
-import { removals } from "./removal";
+import { type ListName, type Place, type Range, sameRange, toggled, withList } from "./address";
+import { PRESETS, momentMs, rangeText } from "./time-range";
+import { removals } from "./active-filters";
 
 const TYPING_MS = 300;
 

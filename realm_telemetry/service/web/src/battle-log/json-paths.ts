@@ -1,5 +1,5 @@
-import { type Query, type ListName, leftOut, wantedOf, withList } from "./place";
-import { wordsOf } from "./words";
+import { type Query, type ListName, leftOut, wantedOf, withList } from "./address";
+import { wordsOf } from "./text-search";
 
 export type Path = readonly (string | number)[];
 

@@ -3,7 +3,7 @@ import { customElement, property, state } from "lit/decorators.js";
 import { COPY_ICON, PATH_ICON } from "../shared/icons";
 import { say } from "../shared/toast";
 import { type Path, filteredBy, pathText } from "./json-paths";
-import type { Query } from "./place";
+import type { Query } from "./address";
 import { marked } from "./row-template";
 
 /** So many children are rendered at once: a megabyte opens as fast as a line. */

@@ -1,11 +1,11 @@
 import type { ReactiveController } from "lit";
 import { say } from "../shared/toast";
 import { eventStream } from "../stream/event-stream";
-import type { ConnectionStatus, StreamMessage } from "../stream/types";
+import type { ConnectionStatus, StreamMessage } from "../stream/event";
 import { Arrivals } from "./arrivals";
 import type { LogPage } from "./log-page";
-import { matcher } from "./matching";
-import type { Range } from "./place";
+import { matcher } from "./event-filter";
+import type { Range } from "./address";
 
 const DRAW_MS = 100;
 const FOLLOW_MS = 1_000;

@@ -1,7 +1,7 @@
 import { LitElement, html, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
 import { repeat } from "lit/directives/repeat.js";
-import type { Item } from "./grouping";
+import type { Item } from "./row-groups";
 import { type RowLook, rowContent } from "./row-template";
 import { rowWindow, scrollToRow } from "./virtual-window";
 

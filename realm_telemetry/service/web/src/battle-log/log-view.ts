@@ -1,5 +1,5 @@
 import { ApiError, getJson, getPage, type Page } from "../shared/api";
-import type { RealmEvent } from "../stream/types";
+import type { RealmEvent } from "../stream/event";
 import type { Histogram } from "./bars";
 import { secondsAfter } from "./nanoseconds";
 import { Rows } from "./rows";

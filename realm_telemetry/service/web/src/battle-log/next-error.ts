@@ -1,6 +1,6 @@
 import { getPage } from "../shared/api";
 import { say } from "../shared/toast";
-import type { Item } from "./grouping";
+import type { Item } from "./row-groups";
 import type { LogPage } from "./log-page";
 import { seconds, secondsAfter } from "./nanoseconds";
 

@@ -1,5 +1,5 @@
 import { html, type TemplateResult } from "lit";
-import type { ConnectionStatus } from "../stream/types";
+import type { ConnectionStatus } from "../stream/event";
 import type { LogPage } from "./log-page";
 
 const CONNECTION: Record<ConnectionStatus, string> = {

@@ -2,13 +2,13 @@ import { LitElement, html, nothing, type TemplateResult } from "lit";
 import { customElement, query, state } from "lit/decorators.js";
 import { formatCount } from "../shared/format";
 import { shortcuts, type Shortcut } from "../shared/shortcuts";
-import type { RealmEvent } from "../stream/types";
+import type { RealmEvent } from "../stream/event";
 import { channelChips } from "./channel-chips";
 import "./details-pane";
 import "./empty-state";
 import "./filter-bar";
 import type { Change, RealmFilterBar } from "./filter-bar";
-import type { Item } from "./grouping";
+import type { Item } from "./row-groups";
 import "./histogram";
 import { failure, listEnd, loadingRows, retention } from "./list-states";
 import { LiveTail } from "./live-tail";
@@ -17,15 +17,15 @@ import type { RealmLogList } from "./log-list";
 import type { LogPage, Step } from "./log-page";
 import { nextError } from "./next-error";
 import { pageTools } from "./page-tools";
-import { type Place, type Query, dataKey, readPlace, toggled, writePlace } from "./place";
+import { type Place, type Query, dataKey, readPlace, toggled, writePlace } from "./address";
 import { copyLink, resultLine } from "./result-line";
 import { Results } from "./results";
 import { Selection } from "./selection";
-import { SideData } from "./side-data";
-import "./summary-view";
-import { phrasesOf } from "./words";
+import { SideData } from "./filter-data";
+import "./daily-summary";
+import { phrasesOf } from "./text-search";
 
-/** The Battle Log: what happened. The address holds all of its state; see place.ts. */
+/** The Battle Log: what happened. The address holds all of its state; see address.ts. */
 @customElement("realm-battle-log")
 export class RealmBattleLog extends LitElement implements LogPage {
   @state() place: Place = readPlace(location.search);

@@ -4,7 +4,7 @@ import { formatCount } from "../shared/format";
 import { asCurl, asRealmQuery, exportParams, frozenPlace } from "./commands";
 import { copy } from "./json-tree";
 import type { LogPage } from "./log-page";
-import { rangeText } from "./range";
+import { rangeText } from "./time-range";
 
 /** How many events there are as of when, and ways to take them along. */
 export function resultLine(page: LogPage): TemplateResult {

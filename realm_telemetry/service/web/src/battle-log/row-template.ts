@@ -2,10 +2,10 @@ import { html, nothing, type TemplateResult } from "lit";
 import { channelIcon, severityMark } from "../shared/catalog";
 import { sparkline } from "../shared/sparkline";
 import { formatTime, timeMs, type Zone } from "../shared/format";
-import type { RealmEvent } from "../stream/types";
-import { type Group, type Item, groupCount, groupSeries, groupText } from "./grouping";
+import type { RealmEvent } from "../stream/event";
+import { type Group, type Item, groupCount, groupSeries, groupText } from "./row-groups";
 import { hitSnippet } from "./snippet";
-import { highlight } from "./words";
+import { highlight } from "./text-search";
 
 /** Of a message a line shows no more than fits any screen; the details have all of it. */
 const SHOWN_CHARS = 400;

@@ -1,4 +1,4 @@
-import type { RealmEvent } from "../stream/types";
+import type { RealmEvent } from "../stream/event";
 
 /** History goes by time, full text search by arrival. */
 export type Order = "time" | "arrival";

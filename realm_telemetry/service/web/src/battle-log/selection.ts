@@ -1,9 +1,9 @@
 import { ApiError, getJson } from "../shared/api";
 import { timeMs } from "../shared/format";
-import type { RealmEvent } from "../stream/types";
-import type { Item } from "./grouping";
+import type { RealmEvent } from "../stream/event";
+import type { Item } from "./row-groups";
 import type { LogPage } from "./log-page";
-import { EMPTY_QUERY } from "./place";
+import { EMPTY_QUERY } from "./address";
 
 const AROUND_MS = 5 * 60_000;
 

@@ -1,5 +1,5 @@
-import type { RealmEvent } from "../stream/types";
-import { containsPhrases, highlight } from "./words";
+import type { RealmEvent } from "../stream/event";
+import { containsPhrases, highlight } from "./text-search";
 
 const LOOKED_AT = 2_000;
 const MAX_CHARS = 20_000;

@@ -1,4 +1,4 @@
-import type { RealmEvent } from "../stream/types";
+import type { RealmEvent } from "../stream/event";
 
 export type Params = URLSearchParams | Record<string, string>;
 

@@ -1,5 +1,5 @@
 import { html, type TemplateResult } from "lit";
-import type { Severity } from "../stream/types";
+import type { Severity } from "../stream/event";
 
 export { ROUTINE_KINDS, isRoutine } from "./kinds";
 

@@ -1,7 +1,7 @@
 import { isRoutine } from "../shared/kinds";
 import { Recent } from "./recent";
 import { StreamSource } from "./source";
-import type { ConnectionStatus, StreamMessage } from "./types";
+import type { ConnectionStatus, StreamMessage } from "./event";
 
 /** Messages are handed over in batches: one crossing between threads for many events. */
 const GATHER_MS = 8;

@@ -1,4 +1,4 @@
-import type { RealmEvent, Snapshot, StreamMessage } from "./types";
+import type { RealmEvent, Snapshot, StreamMessage } from "./event";
 
 const KEPT_EVENTS = 50;
 const KEPT_SERIES = 1_000;

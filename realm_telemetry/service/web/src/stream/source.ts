@@ -1,4 +1,4 @@
-import type { RealmEvent, Snapshot, StreamMessage } from "./types";
+import type { RealmEvent, Snapshot, StreamMessage } from "./event";
 
 const RETRY_MS = 1_000;
 /** A service that restarts is tried again at once, one that stays away less and less often. */

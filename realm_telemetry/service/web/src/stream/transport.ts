@@ -1,5 +1,5 @@
 import { StreamHub, type Send } from "./hub";
-import type { StreamMessage } from "./types";
+import type { StreamMessage } from "./event";
 
 /** Connect through the best way that this browser has; returns how to end it. */
 export function connect(base: string, take: Send): () => void {

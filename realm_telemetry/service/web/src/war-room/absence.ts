@@ -1,8 +1,8 @@
 import type { ReactiveController, ReactiveControllerHost } from "lit";
 import { getJson } from "../shared/api";
 import { formatAge } from "../shared/format";
-import type { RealmEvent } from "../stream/types";
-import { awayItems, lastSeen, lostItems, noteSeen, type AwayItem, type KindCount } from "./away";
+import type { RealmEvent } from "../stream/event";
+import { awayItems, lastSeen, lostItems, noteSeen, type AwayItem, type KindCount } from "./while-away";
 
 const NOTE_MS = 1_000;
 

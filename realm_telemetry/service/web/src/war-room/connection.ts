@@ -1,4 +1,4 @@
-import type { ConnectionStatus } from "../stream/types";
+import type { ConnectionStatus } from "../stream/event";
 
 const STALE_S = 60;
 

@@ -1,6 +1,6 @@
 import { getJson } from "../shared/api";
-import type { RealmEvent } from "../stream/types";
-import { RunCourse, SERIES_FIELDS, type SeriesAnswer } from "./runs";
+import type { RealmEvent } from "../stream/event";
+import { RunCourse, SERIES_FIELDS, type SeriesAnswer } from "./run-series";
 
 const HISTORY_POINTS = "2000";
 const KEPT_RUNS = 24;

@@ -1,6 +1,6 @@
 import { SEVERITIES, channelIcon } from "../shared/catalog";
 import { formatTime, timeMs } from "../shared/format";
-import type { RealmEvent } from "../stream/types";
+import type { RealmEvent } from "../stream/event";
 import type { FeedRow } from "./feed";
 import { eventHref, logHref } from "./links";
 

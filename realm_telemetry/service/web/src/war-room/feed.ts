@@ -1,5 +1,5 @@
 import { isRoutine } from "../shared/kinds";
-import type { ConnectionStatus, RealmEvent, StreamMessage } from "../stream/types";
+import type { ConnectionStatus, RealmEvent, StreamMessage } from "../stream/event";
 
 const SHOWN = 300;
 

@@ -1,7 +1,7 @@
 import type uPlot from "uplot";
 import type { Palette } from "./palette";
 import type { Odd } from "./plot";
-import type { Marker } from "./runs";
+import type { Marker } from "./run-series";
 
 const RADIUS = 4;
 const CLUSTER_PX = 9;

@@ -1,13 +1,13 @@
 import { LitElement, html, nothing } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
 import { formatTime } from "../shared/format";
-import type { RealmEvent } from "../stream/types";
+import type { RealmEvent } from "../stream/event";
 import { aroundHref, eventHref } from "./links";
 import type { LossGraph } from "./loss-graph";
 import "./loss-graph";
 import { SERIES_COLOURS } from "./palette";
 import { learningRateOf, lossOf, speedOf, type Axis, type Pick } from "./plot";
-import type { RunCourse } from "./runs";
+import type { RunCourse } from "./run-series";
 
 const KEY = "realm-graph";
 const SMOOTHINGS = [0, 0.6, 0.9, 0.97] as const;

@@ -1,6 +1,6 @@
 import { apiUrl } from "../shared/api";
 import { timeMs } from "../shared/format";
-import type { RealmEvent } from "../stream/types";
+import type { RealmEvent } from "../stream/event";
 
 const AROUND_MS = 300_000;
 

@@ -6,7 +6,7 @@ import { formatCount, formatNumber, formatTick, formatTime } from "../shared/for
 import { cluster, drawMarkers, drawOdd, oddText, type Hit } from "./graph-marks";
 import { readPalette, seriesColour, type Palette } from "./palette";
 import { calmRange, lossOf, plotOf, type Axis, type Pick, type Plot } from "./plot";
-import type { Marker, RunCourse } from "./runs";
+import type { Marker, RunCourse } from "./run-series";
 
 const DRAG_PX = 4;
 const DAY_S = 86_400;

@@ -1,3 +1,3 @@
 import "../shared/page-header";
 import "./event-list";
-import "./room";
+import "./page";

@@ -1,4 +1,4 @@
-import type { Point, RunCourse } from "./runs";
+import type { Point, RunCourse } from "./run-series";
 
 const SILENCE = 8;
 const LEAST_SILENCE_MS = 8_000;

@@ -1,7 +1,7 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { formatDuration, plural, timeMs } from "../shared/format";
-import type { RealmEvent } from "../stream/types";
-import type { AwayItem } from "./away";
+import type { RealmEvent } from "../stream/event";
+import type { AwayItem } from "./while-away";
 import { eventHref } from "./links";
 import type { RealmState } from "./state";
 

@@ -1,5 +1,5 @@
 import { getJson } from "../shared/api";
-import type { Point } from "./runs";
+import type { Point } from "./run-series";
 
 /** How many of the last points tell the pace. */
 const PACE_POINTS = 60;

@@ -1,6 +1,6 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { formatAge, formatCount, formatDuration } from "../shared/format";
-import type { Clocks } from "./clocks";
+import type { Clocks } from "./worker-clocks";
 import { workerStatus, type Receipt, type WorkerState } from "./state";
 
 const MAX_TILES = 60;

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import { EventStream, nameOf } from "../../src/stream/event-stream";
-import type { StreamMessage } from "../../src/stream/types";
+import type { StreamMessage } from "../../src/stream/event";
 import { makeEvent } from "../events";
 
 function opened() {

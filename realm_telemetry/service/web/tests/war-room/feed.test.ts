@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { RealmEvent } from "../../src/stream/types";
+import type { RealmEvent } from "../../src/stream/event";
 import { Feed } from "../../src/war-room/feed";
 import { makeEvent } from "../events";
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import type { RealmEvent } from "../../src/stream/types";
-import { lostItems } from "../../src/war-room/away";
-import { titleOf } from "../../src/war-room/badge";
-import { Clocks } from "../../src/war-room/clocks";
+import type { RealmEvent } from "../../src/stream/event";
+import { lostItems } from "../../src/war-room/while-away";
+import { titleOf } from "../../src/war-room/tab-badge";
+import { Clocks } from "../../src/war-room/worker-clocks";
 import { pillWord } from "../../src/war-room/connection";
 import { cluster, oddText } from "../../src/war-room/graph-marks";
 import { EventRate } from "../../src/war-room/rate";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { calmRange, lossOf, plotOf, type PlotOptions } from "../../src/war-room/plot";
-import { RunCourse } from "../../src/war-room/runs";
+import { RunCourse } from "../../src/war-room/run-series";
 import { makeEvent } from "../events";
 
 /** A run of [step, loss, second] triples. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { awayItems } from "../../src/war-room/away";
+import { awayItems } from "../../src/war-room/while-away";
 import { etaSeconds, liveRun, sumReceipts, workerStatus, type Receipt, type RunState, type WorkerState } from "../../src/war-room/state";
 
 const receipt = (fields: Partial<Receipt>): Receipt => ({

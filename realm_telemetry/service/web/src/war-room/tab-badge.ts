@@ -1,5 +1,5 @@
 import { formatNumber } from "../shared/format";
-import type { RunCourse } from "./runs";
+import type { RunCourse } from "./run-series";
 import { liveRun, type RunState } from "./state";
 
 const SIZE = 32;

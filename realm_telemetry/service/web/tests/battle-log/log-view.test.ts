@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { Arrivals } from "../../src/battle-log/arrivals";
-import { buildItems, groupCount, groupText } from "../../src/battle-log/grouping";
+import { buildItems, groupCount, groupText } from "../../src/battle-log/row-groups";
 import { Rows } from "../../src/battle-log/rows";
 import { rowWindow, scrollToRow } from "../../src/battle-log/virtual-window";
-import type { RealmEvent } from "../../src/stream/types";
+import type { RealmEvent } from "../../src/stream/event";
 
 function event(cursor: number, fields: Partial<RealmEvent> = {}): RealmEvent {
   return {

@@ -1,4 +1,4 @@
-import type { RealmEvent } from "../stream/types";
+import type { RealmEvent } from "../stream/event";
 
 const KEPT = 20;
 const BEHIND_S = 1;

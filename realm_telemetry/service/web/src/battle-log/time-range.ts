@@ -1,5 +1,5 @@
 import { formatTime, type Zone } from "../shared/format";
-import { type Place, type Range, queryParams } from "./place";
+import { type Place, type Range, queryParams } from "./address";
 
 export interface Preset {
   label: string;

@@ -4,7 +4,7 @@ import { ApiError, getJson } from "../shared/api";
 import { CHANNELS, channelIcon } from "../shared/catalog";
 import { formatCount, plural } from "../shared/format";
 import { type ChannelDays, type DayCell, type SummaryRow, dailyCounts, lastDays, shade } from "./daily-counts";
-import { EMPTY_QUERY, type Place, withList } from "./place";
+import { EMPTY_QUERY, type Place, withList } from "./address";
 
 const DAYS = [7, 14, 30] as const;
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { containsPhrases, highlight, phrasesOf } from "../../src/battle-log/words";
+import { containsPhrases, highlight, phrasesOf } from "../../src/battle-log/text-search";
 
 const marks = (text: string, query: string) =>
   highlight(text, phrasesOf(query))

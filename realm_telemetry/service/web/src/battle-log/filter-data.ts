@@ -2,7 +2,7 @@ import type { ReactiveController } from "lit";
 import { getJson } from "../shared/api";
 import type { ChannelCounts } from "./channel-chips";
 import type { LogPage } from "./log-page";
-import type { ListName } from "./place";
+import type { ListName } from "./address";
 
 const COUNTS_MS = 60_000;
 const OFFERED = 50;

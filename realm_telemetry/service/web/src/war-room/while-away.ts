@@ -1,5 +1,5 @@
 import { plural } from "../shared/format";
-import type { RealmEvent, Severity } from "../stream/types";
+import type { RealmEvent, Severity } from "../stream/event";
 import { eventHref, logHref } from "./links";
 
 const KEY = "realm-last-seen";

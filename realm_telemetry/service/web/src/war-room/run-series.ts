@@ -1,5 +1,5 @@
 import { timeMs } from "../shared/format";
-import type { RealmEvent } from "../stream/types";
+import type { RealmEvent } from "../stream/event";
 import { EventRate } from "./rate";
 
 const MAX_POINTS = 6_000;

@@ -1,6 +1,6 @@
 import { formatCount, formatNumber } from "../shared/format";
 import { isRoutine } from "../shared/kinds";
-import type { RealmEvent } from "../stream/types";
+import type { RealmEvent } from "../stream/event";
 
 /** What the list shows, line by line; all lines have the same height. */
 export type Item =

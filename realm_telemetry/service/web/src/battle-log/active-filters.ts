@@ -1,5 +1,5 @@
-import { type ListName, type Place, type Query, LISTS, leftOut, wantedOf, withList } from "./place";
-import { rangeText } from "./range";
+import { type ListName, type Place, type Query, LISTS, leftOut, wantedOf, withList } from "./address";
+import { rangeText } from "./time-range";
 
 /** One filter, and the place without it. */
 export interface Removal {

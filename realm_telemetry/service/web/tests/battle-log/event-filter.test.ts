@@ -3,9 +3,9 @@ import { barParts, bucketAt, spanOf, type Bucket } from "../../src/battle-log/ba
 import { asCurl, asRealmQuery, frozenPlace, shellWord } from "../../src/battle-log/commands";
 import { dailyCounts, lastDays, shade } from "../../src/battle-log/daily-counts";
 import { filteredBy, pathText } from "../../src/battle-log/json-paths";
-import { matcher } from "../../src/battle-log/matching";
-import { EMPTY_QUERY, readPlace } from "../../src/battle-log/place";
-import type { RealmEvent } from "../../src/stream/types";
+import { matcher } from "../../src/battle-log/event-filter";
+import { EMPTY_QUERY, readPlace } from "../../src/battle-log/address";
+import type { RealmEvent } from "../../src/stream/event";
 
 const OPEN = { since: null, until: null };
 const EVENT = {

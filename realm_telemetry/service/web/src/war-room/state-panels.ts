@@ -1,7 +1,7 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { formatCount, formatDuration, formatNumber, formatTime } from "../shared/format";
 import { sparkline } from "../shared/sparkline";
-import type { RunCourse } from "./runs";
+import type { RunCourse } from "./run-series";
 import { etaSeconds, liveRun, toPercent, type RunState } from "./state";
 
 /** One run: how far it is, how fast, how long still. */

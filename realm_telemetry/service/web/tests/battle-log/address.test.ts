@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { dataKey, readPlace, toggled, writePlace } from "../../src/battle-log/place";
-import { allRemovals } from "../../src/battle-log/removal";
+import { dataKey, readPlace, toggled, writePlace } from "../../src/battle-log/address";
+import { allRemovals } from "../../src/battle-log/active-filters";
 
 describe("the place in the address", () => {
   it("is empty for the default", () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { RunCourse, toNumber } from "../../src/war-room/runs";
+import { RunCourse, toNumber } from "../../src/war-room/run-series";
 import { makeEvent } from "../events";
 
 const step = (n: number, loss: unknown, second = n) =>

@@ -1,9 +1,9 @@
 import { isRoutine } from "../shared/kinds";
 import { timeMs } from "../shared/format";
-import type { RealmEvent } from "../stream/types";
-import { LISTS, type ListName, type Query, wantedOf } from "./place";
-import { type Span, momentMs } from "./range";
-import { containsPhrases, phrasesOf } from "./words";
+import type { RealmEvent } from "../stream/event";
+import { LISTS, type ListName, type Query, wantedOf } from "./address";
+import { type Span, momentMs } from "./time-range";
+import { containsPhrases, phrasesOf } from "./text-search";
 
 const FIELDS: Record<ListName, (event: RealmEvent) => string | null> = {
   channel: (event) => event.channel,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { lastNight, momentMs, rangeText, resolveRange, resolveTime } from "../../src/battle-log/range";
+import { lastNight, momentMs, rangeText, resolveRange, resolveTime } from "../../src/battle-log/time-range";
 
 const NOW = new Date("2025-11-29T10:00:00.000Z");
 

@@ -7,7 +7,7 @@ import type { RealmEvent, StreamMessage } from "../stream/event";
 import { Absence } from "./absence";
 import { badgeOf, showBadge } from "./tab-badge";
 import { Clocks } from "./worker-clocks";
-import { Courses } from "./courses";
+import { Courses } from "./runs";
 import type { EventList } from "./event-list";
 import { Feed } from "./feed";
 import type { GraphPanel } from "./graph-panel";

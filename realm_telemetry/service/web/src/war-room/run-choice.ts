@@ -1,4 +1,4 @@
-import type { Courses } from "./courses";
+import type { Courses } from "./runs";
 import type { LegendRun } from "./graph-panel";
 import type { RunState } from "./state";
 

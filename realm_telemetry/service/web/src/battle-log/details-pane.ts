@@ -3,12 +3,12 @@ import { customElement, property, state } from "lit/decorators.js";
 import { ApiError, getJson, getPage } from "../shared/api";
 import { channelIcon, severityMark } from "../shared/catalog";
 import { formatAge, formatCount, formatTime, timeMs, type Zone } from "../shared/format";
+import { copy } from "../shared/toast";
 import type { RealmEvent } from "../stream/event";
 import "./json-tree";
-import { copy } from "./json-tree";
 import { seconds } from "./nanoseconds";
 import type { Query } from "./address";
-import { marked } from "./row-template";
+import { marked } from "./text-search";
 
 const LAST_EVENTS = 20;
 const AROUND = "15";

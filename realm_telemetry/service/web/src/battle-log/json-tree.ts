@@ -1,10 +1,10 @@
 import { LitElement, html, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import { COPY_ICON, PATH_ICON } from "../shared/icons";
-import { say } from "../shared/toast";
+import { copy } from "../shared/toast";
 import { type Path, filteredBy, pathText } from "./json-paths";
 import type { Query } from "./address";
-import { marked } from "./row-template";
+import { marked } from "./text-search";
 
 /** So many children are rendered at once: a megabyte opens as fast as a line. */
 const CHUNK = 100;
@@ -125,15 +125,5 @@ export class RealmJson extends LitElement {
   private copyValue(): void {
     const { value } = this;
     void copy(typeof value === "string" ? value : JSON.stringify(value, null, 2), "Value");
-  }
-}
-
-/** Put a text on the clipboard and say so. */
-export async function copy(text: string, what: string): Promise<void> {
-  try {
-    await navigator.clipboard.writeText(text);
-    say(`${what} copied`);
-  } catch {
-    say("The browser does not allow copying here");
   }
 }

@@ -1,8 +1,8 @@
 import { html, type TemplateResult } from "lit";
 import { apiUrl } from "../shared/api";
 import { formatCount } from "../shared/format";
+import { copy } from "../shared/toast";
 import { asCurl, asRealmQuery, exportParams, frozenPlace } from "./commands";
-import { copy } from "./json-tree";
 import type { LogPage } from "./log-page";
 import { rangeText } from "./time-range";
 

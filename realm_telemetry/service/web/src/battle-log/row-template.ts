@@ -5,7 +5,7 @@ import { formatTime, timeMs, type Zone } from "../shared/format";
 import type { RealmEvent } from "../stream/event";
 import { type Group, type Item, groupCount, groupSeries, groupText } from "./row-groups";
 import { hitSnippet } from "./snippet";
-import { highlight } from "./text-search";
+import { marked } from "./text-search";
 
 /** Of a message a line shows no more than fits any screen; the details have all of it. */
 const SHOWN_CHARS = 400;
@@ -14,13 +14,6 @@ const SPARK_POINTS = 400;
 export interface RowLook {
   zone: Zone;
   phrases: readonly string[][];
-}
-
-/** A text with the words that were searched for marked. */
-export function marked(text: string, phrases: readonly string[][]): TemplateResult {
-  return html`${highlight(text, phrases).map((part) =>
-    part.hit ? html`<mark>${part.text}</mark>` : part.text,
-  )}`;
 }
 
 export function rowContent(item: Item, look: RowLook): TemplateResult {

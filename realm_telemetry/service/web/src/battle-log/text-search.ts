@@ -1,3 +1,5 @@
+import { html, type TemplateResult } from "lit";
+
 /** Words of texts and queries, cut as the service's full text search cuts them. */
 
 const WORD = /[\p{L}\p{N}\p{M}]+/gu;
@@ -44,6 +46,13 @@ export function highlight(text: string, phrases: readonly string[][]): Segment[]
   }
   if (at < text.length || !segments.length) segments.push({ text: text.slice(at), hit: false });
   return segments;
+}
+
+/** A text with the words that were searched for marked. */
+export function marked(text: string, phrases: readonly string[][]): TemplateResult {
+  return html`${highlight(text, phrases).map((part) =>
+    part.hit ? html`<mark>${part.text}</mark>` : part.text,
+  )}`;
 }
 
 function hits(tokens: readonly Token[], phrases: readonly string[][]): [number, number][] {

@@ -1,8 +1,6 @@
 import { html, type TemplateResult } from "lit";
 import type { Severity } from "../stream/event";
 
-export { ROUTINE_KINDS, isRoutine } from "./kinds";
-
 export interface ChannelLook {
   icon: string;
   label: string;

@@ -30,3 +30,13 @@ export class RealmToast extends LitElement {
 export function say(text: string): void {
   document.querySelector<RealmToast>("realm-toast")?.show(text);
 }
+
+/** Put a text on the clipboard and say so. */
+export async function copy(text: string, what: string): Promise<void> {
+  try {
+    await navigator.clipboard.writeText(text);
+    say(`${what} copied`);
+  } catch {
+    say("The browser does not allow copying here");
+  }
+}

@@ -1,4 +1,4 @@
-import type { ReactiveController, ReactiveControllerHost } from "lit";
+import { html, nothing, type ReactiveController, type ReactiveControllerHost, type TemplateResult } from "lit";
 import { getJson } from "../shared/api";
 import { formatAge } from "../shared/format";
 import type { RealmEvent } from "../stream/event";
@@ -70,3 +70,13 @@ export class Absence implements ReactiveController {
 }
 
 const leave = () => noteSeen(Date.now());
+
+/** What happened while nobody looked, each a link. */
+export function awayStrip(items: readonly AwayItem[], sinceText: string, dismiss: () => void): TemplateResult | typeof nothing {
+  if (!items.length) return nothing;
+  return html`<section class="away" aria-label="Since you were away">
+    <b>Since you were away</b> <span class="soft">(${sinceText})</span>
+    ${items.map((item) => html`<a class="ink-${item.severity}" href=${item.href}>${item.text}</a>`)}
+    <button class="quiet" @click=${dismiss} aria-label="Dismiss">✕</button>
+  </section>`;
+}

@@ -1,7 +1,8 @@
-import { html, type TemplateResult } from "lit";
+import { html, nothing, type TemplateResult } from "lit";
 import { SEVERITIES, severityMark } from "../shared/catalog";
-import { formatCount, plural } from "../shared/format";
-import { logHref } from "./links";
+import { formatCount, formatDuration, plural, timeMs } from "../shared/format";
+import type { RealmEvent } from "../stream/event";
+import { eventHref, logHref } from "./links";
 import { sumReceipts, type RealmState, type Receipt } from "./state";
 
 /** How many events there are of each severity, each a link to them. */
@@ -29,4 +30,14 @@ export function receiptsLine(receipts: readonly Receipt[]): TemplateResult {
   if (!receipts.length) return html`<p class="receipts soft" data-testid="receipts">No producer yet</p>`;
   const word = sum.complete ? "complete" : `${formatCount(Math.max(0, sum.emitted - sum.stored))} still missing`;
   return html`<p class="receipts ${sum.complete ? "soft" : "ink-warning"}" data-testid="receipts">${told}, ${word}${running}</p>`;
+}
+
+/** What came over a minute after its time: not in the list, where it would stand among the newest. */
+export function lateRibbon(late: number, last: RealmEvent | null): TemplateResult | typeof nothing {
+  if (!late || !last) return nothing;
+  const byS = (Number(last.observed_unix_nano ?? last.time_unix_nano) / 1e6 - timeMs(last)) / 1_000;
+  return html`<p class="ribbon" aria-label="Late events">
+    <span>${plural(late, "event")} arrived late, the last ${formatDuration(byS)} after its time:</span>
+    <a class="clamped" href=${eventHref(last)}>${last.message.slice(0, 120)}</a>
+  </p>`;
 }

@@ -8,16 +8,11 @@ import "./loss-graph";
 import { SERIES_COLOURS } from "./palette";
 import { learningRateOf, lossOf, speedOf, type Axis, type Pick } from "./plot";
 import type { RunCourse } from "./run-series";
+import type { LegendRun } from "./run-choice";
 
 const KEY = "realm-graph";
 const SMOOTHINGS = [0, 0.6, 0.9, 0.97] as const;
 const LISTED_MARKS = 30;
-
-/** A run that can be shown or left out. */
-export interface LegendRun {
-  id: string;
-  shown: boolean;
-}
 
 interface Look {
   axis: Axis;

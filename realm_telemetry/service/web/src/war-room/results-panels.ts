@@ -38,3 +38,12 @@ export function championPanel(state: RealmState): TemplateResult {
     ${best?.loss != null ? html`<p class="soft">least loss: ${formatNumber(best.loss)} at ${formatCount(best.step ?? 0)}</p>` : nothing}
   </section>`;
 }
+
+/** The titles that heroes have earned, quietly. */
+export function guildRibbon(state: RealmState): TemplateResult | typeof nothing {
+  const titles = state.guild.titles.slice(0, 6);
+  if (!titles.length) return nothing;
+  return html`<p class="ribbon guild" aria-label="Titles of the guild">
+    🏰 ${titles.map((one) => html`<span><b>${one.title}</b> ${one.hero_id ?? ""}</span>`)}
+  </p>`;
+}

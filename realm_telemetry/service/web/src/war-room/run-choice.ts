@@ -1,9 +1,14 @@
 import type { Courses } from "./runs";
-import type { LegendRun } from "./graph-panel";
 import type { RunState } from "./state";
 
 const LISTED_RUNS = 8;
 const SHOWN_RUNS = 4;
+
+/** A run that can be shown or left out. */
+export interface LegendRun {
+  id: string;
+  shown: boolean;
+}
 
 /** Which runs are on the graph: the newest and those that run, unless somebody chose otherwise. */
 export class RunChoice {

@@ -1,8 +1,10 @@
 import type { RealmEvent } from "../stream/event";
+import type { Receipt, WorkerState } from "./state";
 
 const KEPT = 20;
 const BEHIND_S = 1;
 const AHEAD_S = -0.05;
+const TOLERATED_OFFSET_NS = 5e7;
 
 /**
  * How far the workers' clocks are off, judged by their heartbeats.
@@ -29,4 +31,13 @@ export class Clocks {
     const least = Math.min(...delays);
     return least > BEHIND_S || least < AHEAD_S ? least : 0;
   }
+}
+
+/** Seconds that a worker's clock is behind, by its heartbeats or else by its receipt; 0 if it is right. */
+export function clockOffset(
+  worker: Pick<WorkerState, "worker_id" | "producer">,
+  { receipts, clocks }: { receipts: readonly Receipt[]; clocks: Clocks },
+): number {
+  const told = receipts.find((one) => one.producer === worker.producer)?.clock_offset_ns ?? 0;
+  return clocks.offset(worker.worker_id) ?? (Math.abs(told) > TOLERATED_OFFSET_NS ? told / 1e9 : 0);
 }

@@ -1,10 +1,9 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { formatAge, formatCount, formatDuration } from "../shared/format";
-import type { Clocks } from "./worker-clocks";
+import { clockOffset, type Clocks } from "./worker-clocks";
 import { workerStatus, type Receipt, type WorkerState } from "./state";
 
 const MAX_TILES = 60;
-const TOLERATED_OFFSET_NS = 5e7;
 
 export interface WorkersView {
   workers: readonly WorkerState[];
@@ -38,13 +37,4 @@ function workerTile(worker: WorkerState, view: WorkersView): TemplateResult {
     ${worker.current_job ? html`<span class="clamped">▸ ${worker.current_job}</span>` : nothing}
     ${offset === 0 ? nothing : html`<span class="ink-warning">clock ${formatDuration(Math.abs(offset))} ${offset > 0 ? "behind" : "ahead"}</span>`}
   </li>`;
-}
-
-/** Seconds that a worker's clock is behind, by its heartbeats or else by its receipt; 0 if it is right. */
-export function clockOffset(
-  worker: Pick<WorkerState, "worker_id" | "producer">,
-  { receipts, clocks }: Pick<WorkersView, "receipts" | "clocks">,
-): number {
-  const told = receipts.find((one) => one.producer === worker.producer)?.clock_offset_ns ?? 0;
-  return clocks.offset(worker.worker_id) ?? (Math.abs(told) > TOLERATED_OFFSET_NS ? told / 1e9 : 0);
 }

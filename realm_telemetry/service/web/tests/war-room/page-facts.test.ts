@@ -2,13 +2,12 @@ import { describe, expect, it } from "vitest";
 import type { RealmEvent } from "../../src/stream/event";
 import { lostItems } from "../../src/war-room/while-away";
 import { titleOf } from "../../src/war-room/tab-badge";
-import { Clocks } from "../../src/war-room/worker-clocks";
+import { Clocks, clockOffset } from "../../src/war-room/worker-clocks";
 import { pillWord } from "../../src/war-room/connection";
 import { cluster, oddText } from "../../src/war-room/graph-marks";
 import { EventRate } from "../../src/war-room/rate";
 import { Refresh } from "../../src/war-room/refresh";
 import type { Receipt } from "../../src/war-room/state";
-import { clockOffset } from "../../src/war-room/workers-panel";
 import { makeEvent } from "../events";
 
 describe("pillWord", () => {

@@ -2,6 +2,8 @@ import type { Zone } from "../shared/format";
 
 /** Filters whose values are a comma list; names and order of the HTTP API. */
 export const LISTS = ["channel", "severity", "kind", "hero", "campaign", "run", "producer"] as const;
+const DEFAULT_RANGE: Range = { named: null, since: "24h", until: "" };
+
 export type ListName = (typeof LISTS)[number];
 
 /** What is asked for, apart from when. Names with `!` are left out; `has` and `not` hold `path:value`. */
@@ -29,8 +31,6 @@ export interface Place {
   readonly view: "log" | "summary";
   readonly live: boolean;
 }
-
-export const DEFAULT_RANGE: Range = { named: null, since: "24h", until: "" };
 
 export const EMPTY_QUERY: Query = {
   lists: { channel: [], severity: [], kind: [], hero: [], campaign: [], run: [], producer: [] },

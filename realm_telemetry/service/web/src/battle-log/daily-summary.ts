@@ -1,12 +1,64 @@
-import { LitElement, html, nothing, type TemplateResult } from "lit";
+import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import { ApiError, getJson } from "../shared/api";
-import { CHANNELS, channelIcon } from "../shared/catalog";
+import { channelIcon, CHANNELS } from "../shared/catalog";
 import { formatCount, plural } from "../shared/format";
-import { type ChannelDays, type DayCell, type SummaryRow, dailyCounts, lastDays, shade } from "./daily-counts";
 import { EMPTY_QUERY, type Place, withList } from "./address";
 
 const DAYS = [7, 14, 30] as const;
+
+/** `api/battle_log/summary?by=channel,severity,day`. */
+interface SummaryRow {
+  channel: string;
+  severity: string;
+  day: string;
+  count: number;
+}
+
+interface DayCell {
+  day: string;
+  count: number;
+  errors: number;
+}
+
+interface ChannelDays {
+  channel: string;
+  /** One for each of the days, oldest first. */
+  days: DayCell[];
+  total: number;
+}
+
+/** The table of a summary: channels in a given order, each with all days. */
+export function dailyCounts(
+  rows: readonly SummaryRow[],
+  channels: readonly string[],
+  days: readonly string[],
+): ChannelDays[] {
+  const cells = new Map<string, DayCell>();
+  for (const { channel, severity, day, count } of rows) {
+    const cell = cells.get(`${channel} ${day}`) ?? { day, count: 0, errors: 0 };
+    cell.count += count;
+    if (severity === "error") cell.errors += count;
+    cells.set(`${channel} ${day}`, cell);
+  }
+  return channels.map((channel) => {
+    const of = days.map((day) => cells.get(`${channel} ${day}`) ?? { day, count: 0, errors: 0 });
+    return { channel, days: of, total: of.reduce((sum, cell) => sum + cell.count, 0) };
+  });
+}
+
+/** The last days up to a moment, oldest first, in UTC as the service counts them. */
+export function lastDays(now: Date, count: number): string[] {
+  return Array.from({ length: count }, (_, at) =>
+    new Date(now.getTime() - (count - 1 - at) * 86_400_000).toISOString().slice(0, 10),
+  );
+}
+
+/** 0 to 4: how dark a cell is; logarithmic, because steps outnumber titles by thousands. */
+export function shade(count: number, most: number): number {
+  if (!count) return 0;
+  return 1 + Math.min(3, Math.floor((Math.log(count + 1) / Math.log(most + 1)) * 4 - 1e-9));
+}
 
 /** Daily counts by channel; a cell leads to its events. Sends `change-place`. */
 @customElement("realm-summary")

@@ -5,10 +5,10 @@ import { channelIcon, severityMark } from "../shared/catalog";
 import { formatAge, formatCount, formatTime, timeMs, type Zone } from "../shared/format";
 import { copy } from "../shared/toast";
 import type { RealmEvent } from "../stream/event";
-import "./json-tree";
-import { seconds } from "./nanoseconds";
 import type { Query } from "./address";
+import "./json-tree";
 import { marked } from "./text-search";
+import { seconds } from "./time-range";
 
 const LAST_EVENTS = 20;
 const AROUND = "15";

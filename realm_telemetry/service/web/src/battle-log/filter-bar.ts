@@ -1,12 +1,38 @@
-import { LitElement, html, nothing, type TemplateResult } from "lit";
+import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
-import { SEVERITIES } from "../shared/catalog";
-import { formatTime, type Zone } from "../shared/format";
-import { type ListName, type Place, type Range, sameRange, toggled, withList } from "./address";
-import { PRESETS, momentMs, rangeText } from "./time-range";
+import { CHANNELS, SEVERITIES } from "../shared/catalog";
+import { formatCount, formatTime, type Zone } from "../shared/format";
 import { removals } from "./active-filters";
+import { leftOut, type ListName, type Place, type Range, sameRange, toggled, withList } from "./address";
+import type { ChannelCounts } from "./filter-data";
+import { momentMs, PRESETS, rangeText } from "./time-range";
 
 const TYPING_MS = 300;
+
+/** One chip for each channel with its events of the last 24 hours, whatever the filters. */
+export function channelChips(
+  counts: ChannelCounts | null,
+  chosen: readonly string[],
+  toggle: (name: string) => void,
+): TemplateResult {
+  return html`<div class="channels" role="group" aria-label="Channels, with events of the last 24 hours">
+    ${Object.entries(CHANNELS).map(([name, look]) => {
+      const channel = counts?.channels[name];
+      const count = channel ? formatCount(channel.count) : "–";
+      return html`<button
+        class="channel ${chosen.includes(leftOut(name)) ? "left-out" : ""}"
+        data-testid="channel-${name}"
+        aria-pressed=${chosen.includes(name)}
+        aria-label="${look.label}${chosen.includes(leftOut(name)) ? ", left out" : ""}, ${count} in 24 hours"
+        title=${channel?.description ?? look.label}
+        @click=${() => toggle(name)}
+      >
+        <span aria-hidden="true">${look.icon}</span> ${look.label}
+        <span class="channel-count" aria-hidden="true">${count}</span>
+      </button>`;
+    })}
+  </div>`;
+}
 
 const FIELDS: readonly { name: ListName; label: string }[] = [
   { name: "kind", label: "Kind" },

@@ -1,12 +1,18 @@
 import type { ReactiveController } from "lit";
 import { getJson } from "../shared/api";
-import type { ChannelCounts } from "./channel-chips";
-import type { LogPage } from "./log-page";
 import type { ListName } from "./address";
+import type { LogPage } from "./log-page";
 
 const COUNTS_MS = 60_000;
 const OFFERED = 50;
 const LOOKED_AT = 1_000;
+
+/** `api/battle_log/channels`. */
+export interface ChannelCounts {
+  channels: Record<string, { count: number; counts: Record<string, number>; description: string }>;
+  oldest: string | null;
+  retention_days: number;
+}
 
 /** What stands beside the rows: counts of the channels, and values that the fields can offer. */
 export class SideData implements ReactiveController {

@@ -1,16 +1,94 @@
-import { LitElement, html, nothing, type PropertyValues, type TemplateResult } from "lit";
+import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
 import { repeat } from "lit/directives/repeat.js";
-import type { Item } from "./row-groups";
-import { type RowLook, rowContent } from "./row-template";
-import { rowWindow, scrollToRow } from "./virtual-window";
+import { channelIcon, severityMark } from "../shared/catalog";
+import { formatTime, timeMs, type Zone } from "../shared/format";
+import { sparkline } from "../shared/sparkline";
+import type { RealmEvent } from "../stream/event";
+import { type Group, groupCount, groupSeries, groupText, type Item } from "./row-groups";
+import { hitSnippet, marked } from "./text-search";
 
+/** However high the window is, more rows than this are never in the DOM. */
+const MAX_ROWS = 150;
+const OVERSCAN = 12;
+/** Of a message a line shows no more than fits any screen; the details have all of it. */
+const SHOWN_CHARS = 400;
+const SPARK_POINTS = 400;
 const ROW_PX = 34;
 const NARROW_ROW_PX = 58;
 /** Ask for further rows when this many are left below the window. */
 const AHEAD_ROWS = 60;
 
-export type ListEvent = CustomEvent<Item>;
+interface RowWindow {
+  first: number;
+  /** Behind the last. */
+  end: number;
+}
+
+/** Which rows of equal height to render at a scroll position. */
+export function rowWindow(scrollTop: number, height: number, row: number, count: number): RowWindow {
+  const wanted = Math.floor(Math.max(scrollTop, 0) / row) - OVERSCAN;
+  const first = Math.max(0, Math.min(wanted, count - 1));
+  const shown = Math.ceil(Math.max(height, 0) / row) + 1 + 2 * OVERSCAN;
+  return { first, end: Math.min(count, first + Math.min(shown, MAX_ROWS)) };
+}
+
+/** Where to scroll so that a row is in view; the same place if it is already. */
+export function scrollToRow(index: number, scrollTop: number, height: number, row: number): number {
+  const top = index * row;
+  if (top < scrollTop) return Math.max(0, top - row);
+  if (top + row > scrollTop + height) return top + 2 * row - height;
+  return scrollTop;
+}
+
+interface RowLook {
+  zone: Zone;
+  phrases: readonly string[][];
+}
+
+function rowContent(item: Item, look: RowLook): TemplateResult {
+  if (item.type === "day") return html`<span class="row-day">${item.day}</span>`;
+  return item.type === "event" ? eventRow(item.event, look) : groupRow(item.group, look);
+}
+
+function eventRow(event: RealmEvent, look: RowLook): TemplateResult {
+  const message = event.message.slice(0, SHOWN_CHARS);
+  const snippet = hitSnippet(event, look.phrases);
+  return html`<time class="row-time mono" datetime=${event.timestamp}
+      >${formatTime(new Date(timeMs(event)), { zone: look.zone, millis: true })}</time
+    >
+    <span class="row-severity">${severityMark(event.severity)}</span>
+    <span class="row-channel" title=${event.channel} aria-hidden="true"
+      >${channelIcon(event.channel)}</span
+    >
+    <span class="row-kind mono">${marked(event.kind, look.phrases)}</span>
+    <span class="row-message"
+      >${event.late ? html`<span class="row-late" title="Arrived over a minute after its time">late</span>` : nothing}<span
+        class="row-text"
+        >${marked(message, look.phrases)}</span
+      >${snippet === null ? nothing : html`<span class="row-snippet mono" title="Where the event has it">${marked(snippet, look.phrases)}</span>`}</span
+    >
+    <span class="row-owner soft">${marked(event.run_id ?? event.hero_id ?? event.source ?? "", look.phrases)}</span>`;
+}
+
+function groupRow(group: Group, look: RowLook): TemplateResult {
+  const newest = group.members[0]!;
+  const series = groupSeries(group);
+  return html`<time class="row-time mono" datetime=${newest.timestamp}
+      >${formatTime(new Date(timeMs(newest)), { zone: look.zone, millis: true })}</time
+    >
+    <span class="row-severity row-fold"
+      ><span aria-hidden="true">${group.open ? "▾" : "▸"}</span
+      ><span class="visually-hidden">${group.open ? "open group" : "group, Enter opens"}</span></span
+    >
+    <span class="row-channel" aria-hidden="true">${channelIcon(newest.channel)}</span>
+    <span class="row-kind mono">${group.kind}</span>
+    <span class="row-message"
+      ><strong>${groupCount(group)}</strong> <span class="soft">${groupText(group)}</span>
+      ${series ? sparkline(series.values.slice(-SPARK_POINTS), 96, 16) : nothing}</span
+    >
+    <span class="row-owner soft">${newest.run_id ?? newest.hero_id ?? newest.source ?? ""}</span>`;
+}
 
 /**
  * The rows: a virtual list of lines of equal height.

@@ -1,7 +1,7 @@
 import type { ReactiveControllerHost } from "lit";
+import type { Place } from "./address";
 import type { LiveTail } from "./live-tail";
 import type { RealmLogList } from "./log-list";
-import type { Place } from "./address";
 import type { Results } from "./results";
 import type { Selection } from "./selection";
 

@@ -1,29 +1,55 @@
-import { LitElement, html, nothing, type TemplateResult } from "lit";
+import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, query, state } from "lit/decorators.js";
 import { formatCount } from "../shared/format";
-import { shortcuts, type Shortcut } from "../shared/shortcuts";
-import type { RealmEvent } from "../stream/event";
-import { channelChips } from "./channel-chips";
+import "../shared/page-header";
+import { type Shortcut, shortcuts } from "../shared/shortcuts";
+import type { ConnectionStatus, RealmEvent } from "../stream/event";
+import { dataKey, type Place, type Query, readPlace, toggled, writePlace } from "./address";
+import "./daily-summary";
 import "./details-pane";
-import "./empty-state";
-import "./filter-bar";
-import type { Change, RealmFilterBar } from "./filter-bar";
-import type { Item } from "./row-groups";
+import { type Change, channelChips, type RealmFilterBar } from "./filter-bar";
+import { SideData } from "./filter-data";
 import "./histogram";
 import { failure, listEnd, loadingRows, retention } from "./list-states";
 import { LiveTail } from "./live-tail";
-import "./log-list";
 import type { RealmLogList } from "./log-list";
+import "./log-list";
 import type { LogPage, Step } from "./log-page";
-import { nextError } from "./next-error";
-import { pageTools } from "./page-tools";
-import { type Place, type Query, dataKey, readPlace, toggled, writePlace } from "./address";
 import { copyLink, resultLine } from "./result-line";
 import { Results } from "./results";
-import { Selection } from "./selection";
-import { SideData } from "./filter-data";
-import "./daily-summary";
+import type { Item } from "./row-groups";
+import { nextError, Selection } from "./selection";
 import { phrasesOf } from "./text-search";
+
+const CONNECTION: Record<ConnectionStatus, string> = {
+  live: "Live",
+  connecting: "Connecting",
+  reconnecting: "Reconnecting",
+};
+
+/** The page's own tools in the header: connection, live tail, zone, summary. */
+function pageTools({ place, live, go }: LogPage): TemplateResult {
+  const summary = place.view === "summary";
+  const utc = place.zone === "utc";
+  return html`<span class="pill status-${live.status}" data-testid="status-pill">${CONNECTION[live.status]}</span>
+    <button role="switch" aria-checked=${place.live} class="switch" data-testid="live-tail" @click=${live.toggle}>
+      <span class="switch-dot" aria-hidden="true"></span> Live tail
+    </button>
+    <button
+      data-testid="zone"
+      title="Switch between local time and UTC"
+      @click=${() => go({ ...place, zone: utc ? "local" : "utc" })}
+    >
+      ${utc ? "UTC" : "Local time"}
+    </button>
+    <button
+      aria-pressed=${summary}
+      data-testid="summary"
+      @click=${() => go({ ...place, view: summary ? "log" : "summary" })}
+    >
+      Summary
+    </button>`;
+}
 
 /** The Battle Log: what happened. The address holds all of its state; see address.ts. */
 @customElement("realm-battle-log")

@@ -2,9 +2,9 @@ import { html, type TemplateResult } from "lit";
 import { apiUrl } from "../shared/api";
 import { formatCount } from "../shared/format";
 import { copy } from "../shared/toast";
-import { asCurl, asRealmQuery, exportParams, frozenPlace } from "./commands";
+import { LISTS, type Place, writePlace } from "./address";
 import type { LogPage } from "./log-page";
-import { rangeText } from "./time-range";
+import { apiParams, rangeText, type Span } from "./time-range";
 
 /** How many events there are as of when, and ways to take them along. */
 export function resultLine(page: LogPage): TemplateResult {
@@ -47,4 +47,61 @@ function downloads({ results }: LogPage): TemplateResult[] {
 export function copyLink({ place, results }: LogPage): void {
   const query = frozenPlace(place, results.span, results.shown.asOf);
   void copy(location.origin + location.pathname + query, "Link");
+}
+
+/** A text as one word of a POSIX shell. */
+export function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+/** The filter as a `curl` command; ages stay ages. */
+export function asCurl(place: Place, span: Span, api: string): string {
+  const params = apiParams(place, relativeOr(place, span));
+  params.set("limit", "1000");
+  if (place.asOf !== null) params.set("as_of", String(place.asOf));
+  return `curl ${shellWord(`${api}?${params}`)}`;
+}
+
+/** The filter as a `realm query` command. */
+export function asRealmQuery(place: Place, span: Span): string {
+  const { query } = place;
+  const { since, until } = relativeOr(place, span);
+  const options: [string, string][] = LISTS.filter((name) => query.lists[name].length).map(
+    (name) => [name, query.lists[name].join(",")],
+  );
+  if (since) options.push(["since", since]);
+  if (until) options.push(["until", until]);
+  if (query.q) options.push(["q", query.q]);
+  options.push(...query.has.map((has): [string, string] => ["has", has]));
+  options.push(...query.not.map((not): [string, string] => ["not", not]));
+  return ["realm query", ...options.map(option)].join(" ");
+}
+
+/** The query string of a link that shows these very rows to whoever opens it, whenever. */
+export function frozenPlace(place: Place, span: Span, asOf: number): string {
+  const range = span.since || span.until
+    ? { named: null, since: span.since ?? "", until: span.until ?? "" }
+    : place.range;
+  return writePlace({ ...place, range, asOf, live: false });
+}
+
+/** The address of an export: the whole query, as of the same cursor as the rows on the page. */
+function exportParams(
+  params: URLSearchParams,
+  asOf: number,
+  format: "jsonl" | "csv",
+): URLSearchParams {
+  const all = new URLSearchParams(params);
+  all.set("as_of", String(asOf));
+  all.set("format", format);
+  return all;
+}
+
+function option([name, value]: [string, string]): string {
+  // With the equals sign a value may begin with a dash.
+  return value.startsWith("-") ? `--${name}=${shellWord(value)}` : `--${name} ${shellWord(value)}`;
+}
+
+function relativeOr({ range }: Place, span: Span): Span {
+  return range.named ? span : { since: range.since || null, until: range.until || null };
 }

@@ -1,10 +1,9 @@
 import { formatTime, timeMs, type Zone } from "../shared/format";
 import type { RealmEvent } from "../stream/event";
-import { type Group, type Item, buildItems } from "./row-groups";
 import type { LogPage } from "./log-page";
 import { LogView } from "./log-view";
-import { seconds } from "./nanoseconds";
-import { type Span, apiParams, resolveRange } from "./time-range";
+import { type Group, type Item, buildItems } from "./row-groups";
+import { apiParams, resolveRange, seconds, type Span } from "./time-range";
 
 /** Collapsed routine rows make short lists: so many rows are loaded to fill one by themselves. */
 const MAX_FILL = 3_000;

@@ -1,6 +1,9 @@
 import { formatCount, formatNumber } from "../shared/format";
-import { isRoutine } from "../shared/kinds";
-import type { RealmEvent } from "../stream/event";
+import { isRoutine, type RealmEvent } from "../stream/event";
+
+const LEAST_MEMBERS = 2;
+/** The numbers worth a look, best first. */
+const FIELDS = ["loss", "accuracy", "tokens_per_second", "value"] as const;
 
 /** What the list shows, line by line; all lines have the same height. */
 export type Item =
@@ -17,7 +20,7 @@ export interface Group {
   unfinished: boolean;
 }
 
-export interface GroupingOptions {
+interface GroupingOptions {
   /** Cursors by which groups were opened; a group with any of them is open. */
   opened: ReadonlySet<number>;
   dayOf: (event: RealmEvent) => string;
@@ -25,8 +28,6 @@ export interface GroupingOptions {
   /** Off for a search by arrival, where days are not in order. */
   days?: boolean;
 }
-
-const LEAST_MEMBERS = 2;
 
 /**
  * Collapse neighbouring routine rows, and put the days between.
@@ -86,9 +87,6 @@ function addGroup(
   if (!open) return;
   for (const event of members) items.push({ type: "event", key: event.id, event, member: !single });
 }
-
-/** The numbers worth a look, best first. */
-const FIELDS = ["loss", "accuracy", "tokens_per_second", "value"] as const;
 
 /** The first field that members have as a number, oldest first; null if there is none. */
 export function groupSeries(group: Group): { field: string; values: number[] } | null {

@@ -1,7 +1,11 @@
 import { formatTime, type Zone } from "../shared/format";
-import { type Place, type Range, queryParams } from "./address";
+import { type Place, queryParams, type Range } from "./address";
 
-export interface Preset {
+const UNITS_MS: Record<string, number> = { s: 1e3, m: 6e4, h: 36e5, d: 864e5, w: 6048e5 };
+const NIGHT_BEGINS_H = 18;
+const NIGHT_ENDS_H = 8;
+
+interface Preset {
   label: string;
   range: Range;
 }
@@ -21,10 +25,6 @@ export interface Span {
   since: string | null;
   until: string | null;
 }
-
-const UNITS_MS: Record<string, number> = { s: 1e3, m: 6e4, h: 36e5, d: 864e5, w: 6048e5 };
-const NIGHT_BEGINS_H = 18;
-const NIGHT_ENDS_H = 8;
 
 /** Fix a range at a moment: all requests of one view must mean the same span. */
 export function resolveRange(range: Range, now: Date, zone: Zone): Span {
@@ -91,4 +91,15 @@ export function rangeText(range: Range, zone: Zone): string {
   if (!range.until) return `since ${shown(range.since)}`;
   if (!range.since) return `until ${shown(range.until)}`;
   return `${shown(range.since)} – ${shown(range.until)}`;
+}
+
+/** Nanoseconds as a text of seconds, which the HTTP API takes to the last digit. */
+export function seconds(nanos: string | bigint): string {
+  const digits = String(nanos).padStart(10, "0");
+  return `${digits.slice(0, -9)}.${digits.slice(-9)}`;
+}
+
+/** The moment right after one, for ranges that are to contain it. */
+export function secondsAfter(nanos: string): string {
+  return seconds(BigInt(nanos) + 1n);
 }

@@ -1,6 +1,6 @@
 import type { RealmEvent } from "../stream/event";
 
-export type Params = URLSearchParams | Record<string, string>;
+type Params = URLSearchParams | Record<string, string>;
 
 /** An error answer of the service, from its catalogue; `status` 0 if it could not be reached. */
 export class ApiError extends Error {

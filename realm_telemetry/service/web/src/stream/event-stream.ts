@@ -1,5 +1,5 @@
-import { connect } from "./transport";
 import type { ConnectionStatus, RealmEvent, StreamMessage } from "./event";
+import { connect } from "./transport";
 
 /** An event as `on` hands it over: `name` is the kind with its first `_` as a dot. */
 export interface NamedEvent extends RealmEvent {

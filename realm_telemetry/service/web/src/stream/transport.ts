@@ -1,5 +1,5 @@
-import { StreamHub, type Send } from "./hub";
 import type { StreamMessage } from "./event";
+import { StreamHub, type Send } from "./hub";
 
 /** Connect through the best way that this browser has; returns how to end it. */
 export function connect(base: string, take: Send): () => void {

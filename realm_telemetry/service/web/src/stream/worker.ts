@@ -1,6 +1,6 @@
 /// <reference lib="webworker" />
-import { StreamHub } from "./hub";
 import type { StreamMessage } from "./event";
+import { StreamHub } from "./hub";
 
 /** The connection that all tabs share: browsers allow six to one host, and a tab needs others. */
 declare const self: SharedWorkerGlobalScope;

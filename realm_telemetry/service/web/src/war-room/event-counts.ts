@@ -3,7 +3,7 @@ import { SEVERITIES, severityMark } from "../shared/catalog";
 import { formatCount, formatDuration, plural, timeMs } from "../shared/format";
 import type { RealmEvent } from "../stream/event";
 import { eventHref, logHref } from "./links";
-import { sumReceipts, type RealmState, type Receipt } from "./state";
+import type { RealmState, Receipt } from "./state";
 
 /** How many events there are of each severity, each a link to them. */
 export function severityPanel(state: RealmState | undefined): TemplateResult {
@@ -15,6 +15,34 @@ export function severityPanel(state: RealmState | undefined): TemplateResult {
       </a>`,
     )}
   </section>`;
+}
+
+interface ReceiptSum {
+  /** Of producers that have ended and told how many they emitted. */
+  emitted: number;
+  stored: number;
+  dropped: number;
+  /** Producers that still run, and what is stored of theirs. */
+  open: number;
+  openStored: number;
+  complete: boolean;
+}
+
+/** All receipts as one line. */
+export function sumReceipts(receipts: readonly Receipt[]): ReceiptSum {
+  const sum: ReceiptSum = { emitted: 0, stored: 0, dropped: 0, open: 0, openStored: 0, complete: true };
+  for (const one of receipts) {
+    sum.dropped += one.dropped;
+    if (one.emitted === null) {
+      sum.open += 1;
+      sum.openStored += one.stored;
+    } else {
+      sum.emitted += one.emitted;
+      sum.stored += one.stored;
+      if (!one.complete) sum.complete = false;
+    }
+  }
+  return sum;
 }
 
 /** Whether all that was emitted is stored; what was dropped is said loudly. */

@@ -1,5 +1,4 @@
-import { isRoutine } from "../shared/kinds";
-import type { ConnectionStatus, RealmEvent, StreamMessage } from "../stream/event";
+import { type ConnectionStatus, isRoutine, type RealmEvent, type StreamMessage } from "../stream/event";
 
 const SHOWN = 300;
 

@@ -8,7 +8,7 @@ import "./loss-graph";
 import { SERIES_COLOURS } from "./palette";
 import { learningRateOf, lossOf, speedOf, type Axis, type Pick } from "./plot";
 import type { RunCourse } from "./run-series";
-import type { LegendRun } from "./run-choice";
+import type { LegendRun } from "./runs";
 
 const KEY = "realm-graph";
 const SMOOTHINGS = [0, 0.6, 0.9, 0.97] as const;

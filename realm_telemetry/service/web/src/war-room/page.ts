@@ -1,32 +1,67 @@
-import { LitElement, html, nothing, type TemplateResult } from "lit";
+import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, query, state } from "lit/decorators.js";
 import { ApiError } from "../shared/api";
+import { formatAge } from "../shared/format";
+import "../shared/page-header";
 import { shortcuts } from "../shared/shortcuts";
+import type { ConnectionStatus, RealmEvent, StreamMessage } from "../stream/event";
 import { eventStream } from "../stream/event-stream";
-import type { RealmEvent, StreamMessage } from "../stream/event";
-import { Absence, awayStrip } from "./absence";
-import { badgeOf, showBadge } from "./tab-badge";
-import { Clocks } from "./worker-clocks";
-import { Courses } from "./runs";
+import { lateRibbon, receiptsLine, severityPanel } from "./event-counts";
 import type { EventList } from "./event-list";
+import "./event-list";
 import { Feed } from "./feed";
 import type { GraphPanel } from "./graph-panel";
 import "./graph-panel";
-import { jobsPanel } from "./jobs-panel";
-import { KnownState } from "./known-state";
 import { logHref } from "./links";
 import type { NoteDialog } from "./note-dialog";
 import "./note-dialog";
-import { progressPanel } from "./state-panels";
-import { championPanel, evalsPanel, guildRibbon } from "./results-panels";
-import { atWork, RunChoice } from "./run-choice";
-import { statusTools } from "./status-tools";
-import { lateRibbon, receiptsLine, severityPanel } from "./event-counts";
-import { workersPanel } from "./workers-panel";
+import { atWork, Courses, RunChoice } from "./runs";
+import { KnownState } from "./state";
+import { championPanel, evalsPanel, guildRibbon, jobsPanel, progressPanel, workersPanel } from "./state-panels";
+import { badgeOf, showBadge } from "./tab-badge";
+import { Absence, awayStrip } from "./while-away";
+import { Clocks } from "./worker-clocks";
 
+const STALE_S = 60;
 const RENDER_MS = 250;
 const TICK_MS = 1_000;
 const BADGE_MS = 2_000;
+
+type PillWord = "Live" | "Connecting" | "Reconnecting" | "Paused" | "Stale";
+
+/** What the pill says. expecting: whether something runs that should be heard of every few seconds. */
+export function pillWord(
+  status: ConnectionStatus,
+  paused: boolean,
+  ageS: number | null,
+  expecting: boolean,
+): PillWord {
+  if (status === "reconnecting") return "Reconnecting";
+  if (paused) return "Paused";
+  if (status === "connecting") return "Connecting";
+  return expecting && ageS !== null && ageS > STALE_S ? "Stale" : "Live";
+}
+
+interface StatusView {
+  feed: Feed;
+  paused: boolean;
+  /** Whether something runs that should be heard of every few seconds. */
+  expecting: boolean;
+  togglePause: () => void;
+  writeNote: () => void;
+}
+
+/** The page's own tools in the header: whether it is live, how old the news is, pause and note. */
+function statusTools({ feed, paused, expecting, togglePause, writeNote }: StatusView): TemplateResult {
+  const age = feed.lastArrivalMs === null ? null : (Date.now() - feed.lastArrivalMs) / 1_000;
+  const word = pillWord(feed.status, paused, age, expecting);
+  return html`<span class="pill connection ${word.toLowerCase()}" data-testid="status-pill" title="Age of the last event">
+      <span class="dot" aria-hidden="true"></span>${word}
+      <span class="soft age">${age === null ? "no event yet" : formatAge(age)}</span>
+    </span>
+    <button data-testid="pause" aria-pressed=${paused} @click=${togglePause}>${paused ? "Resume" : "Pause"}</button>
+    <button data-testid="note" @click=${writeNote}>Note</button>`;
+}
 
 /** The page beside a running training: what the stream brings, drawn around RealmState. */
 @customElement("realm-war-room")

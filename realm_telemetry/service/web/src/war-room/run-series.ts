@@ -1,10 +1,35 @@
 import { timeMs } from "../shared/format";
 import type { RealmEvent } from "../stream/event";
-import { EventRate } from "./rate";
 
+const BUCKETS = 30;
+const BUCKET_MS = 2_000;
 const MAX_POINTS = 6_000;
 const MAX_MARKERS = 200;
 const MARKED_KINDS: ReadonlySet<string> = new Set(["checkpoint_saved", "checkpoint_promoted", "note"]);
+/** What the series of a run are asked for, in the order that `load` reads. */
+export const SERIES_FIELDS = "loss,learning_rate,tokens_per_second,samples_per_second";
+
+/** How many events came, in steps of 2 s over the last minute. */
+export class EventRate {
+  readonly buckets: number[] = Array<number>(BUCKETS).fill(0);
+  private at = 0;
+
+  count(events: number, nowMs: number): void {
+    const bucket = Math.floor(nowMs / BUCKET_MS);
+    const passed = Math.min(bucket - this.at, BUCKETS);
+    if (this.at && passed > 0) {
+      this.buckets.splice(0, passed);
+      while (this.buckets.length < BUCKETS) this.buckets.push(0);
+    }
+    this.at = Math.max(bucket, this.at);
+    this.buckets[BUCKETS - 1]! += events;
+  }
+
+  perSecond(nowMs: number): number {
+    this.count(0, nowMs);
+    return this.buckets.reduce((sum, one) => sum + one, 0) / ((BUCKETS * BUCKET_MS) / 1_000);
+  }
+}
 
 export interface Point {
   step: number;
@@ -19,9 +44,6 @@ export interface Marker {
   step: number | null;
   timeMs: number;
 }
-
-/** What the series of a run are asked for, in the order that `load` reads. */
-export const SERIES_FIELDS = "loss,learning_rate,tokens_per_second,samples_per_second";
 
 /** The answer of api/battle_log/series for SERIES_FIELDS. */
 export interface SeriesAnswer {

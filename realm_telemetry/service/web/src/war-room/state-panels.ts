@@ -1,8 +1,24 @@
 import { html, nothing, type TemplateResult } from "lit";
-import { formatCount, formatDuration, formatNumber, formatTime } from "../shared/format";
+import { formatAge, formatCount, formatDuration, formatNumber, formatTime } from "../shared/format";
 import { sparkline } from "../shared/sparkline";
+import { logHref } from "./links";
 import type { RunCourse } from "./run-series";
-import { etaSeconds, liveRun, toPercent, type RunState } from "./state";
+import {
+  etaSeconds,
+  type JobState,
+  liveRun,
+  type RealmState,
+  type Receipt,
+  type RunState,
+  toPercent,
+  type WorkerState,
+  workerStatus,
+} from "./state";
+import { clockOffset, type Clocks } from "./worker-clocks";
+
+const LANES = ["waiting", "claimed", "running", "completed", "failed"] as const;
+const LANE_ROWS = 4;
+const MAX_TILES = 60;
 
 /** One run: how far it is, how fast, how long still. */
 export function progressPanel(state: RunState, course: RunCourse | undefined, nowMs: number): TemplateResult {
@@ -38,4 +54,111 @@ export function progressPanel(state: RunState, course: RunCourse | undefined, no
 function doneAt(nowMs: number, etaS: number): string {
   const done = new Date(nowMs + etaS * 1_000);
   return formatTime(done, { zone: "local", date: etaS > 86_400 }).slice(0, -3);
+}
+
+/** Jobs by what has become of them. */
+export function jobsPanel(state: RealmState): TemplateResult {
+  const jobs = Object.values(state.jobs.jobs);
+  return html`<section class="card jobs" aria-label="Jobs">
+    <h2>Jobs</h2>
+    <div class="lanes">
+      ${LANES.map((lane) => {
+        const here = jobs.filter((job) => job.status === lane || (lane === "failed" && job.status === "lost"));
+        return html`<div class="lane ${here.length ? "" : "none"}">
+          <h3>${lane} <b>${formatCount(here.length)}</b></h3>
+          <ul>${here.slice(0, LANE_ROWS).map(jobRow)}</ul>
+          ${here.length > LANE_ROWS ? html`<p class="soft">+${formatCount(here.length - LANE_ROWS)} more</p>` : nothing}
+        </div>`;
+      })}
+    </div>
+  </section>`;
+}
+
+function jobRow(job: JobState): TemplateResult {
+  const href = logHref({ has: `job_id:${job.job_id}`, range: "all" });
+  const facts = [job.job_type, job.worker_id, job.duration_s === null ? null : formatDuration(job.duration_s)];
+  return html`<li class="job ${job.status}" title=${job.error ?? ""}>
+    <a href=${href}>${job.job_id}</a>
+    <span class="soft">${facts.filter(Boolean).join(" · ")}</span>
+  </li>`;
+}
+
+interface WorkersView {
+  workers: readonly WorkerState[];
+  receipts: readonly Receipt[];
+  clocks: Clocks;
+  /** When the ages were true; they go on from there. */
+  answeredMs: number;
+  nowMs: number;
+}
+
+export function workersPanel(view: WorkersView): TemplateResult {
+  const { workers } = view;
+  return html`<section class="card workers" aria-label="Workers">
+    <h2>Workers</h2>
+    ${workers.length ? nothing : html`<p class="soft">No worker has joined.</p>`}
+    <ul class="tiles">${workers.slice(0, MAX_TILES).map((worker) => workerTile(worker, view))}</ul>
+    ${workers.length > MAX_TILES ? html`<p class="soft">and ${formatCount(workers.length - MAX_TILES)} more</p>` : nothing}
+  </section>`;
+}
+
+function workerTile(worker: WorkerState, view: WorkersView): TemplateResult {
+  const age = worker.age_s === null ? null : worker.age_s + (view.nowMs - view.answeredMs) / 1_000;
+  const status = workerStatus(worker, age);
+  const facts = [worker.role, worker.device, worker.rank === null ? null : `rank ${worker.rank}`];
+  const offset = clockOffset(worker, view);
+  return html`<li class="tile worker ${status}" data-worker=${worker.worker_id}>
+    <b>${worker.worker_id}</b>
+    <span class="pill status-${status}">${status}</span>
+    <span class="soft">${facts.filter(Boolean).join(" · ") || worker.host || ""}</span>
+    <span class="soft">${age === null ? "no heartbeat" : `heartbeat ${formatAge(age)}`}</span>
+    ${worker.current_job ? html`<span class="clamped">▸ ${worker.current_job}</span>` : nothing}
+    ${offset === 0 ? nothing : html`<span class="ink-warning">clock ${formatDuration(Math.abs(offset))} ${offset > 0 ? "behind" : "ahead"}</span>`}
+  </li>`;
+}
+
+/** What the skills were measured at last, and how that has changed. */
+export function evalsPanel(state: RealmState): TemplateResult {
+  const evals = Object.values(state.eval.latest).slice(0, 12);
+  return html`<section class="card evals" aria-label="Latest evals">
+    <h2>Latest evals</h2>
+    ${evals.length ? nothing : html`<p class="soft">No skill has been measured.</p>`}
+    <table>
+      <tbody>
+        ${evals.map((one) => {
+          const delta = one.delta ?? 0;
+          const trend = delta > 0 ? "success" : delta < 0 ? "warning" : "info";
+          return html`<tr>
+            <th scope="row">${one.skill ?? "?"} <span class="soft">${one.level ?? ""}</span></th>
+            <td>${one.accuracy === null ? "–" : toPercent(one.accuracy)}</td>
+            <td class="ink-${trend}">${one.delta === null ? "" : `${delta > 0 ? "▲ +" : delta < 0 ? "▼ −" : "= "}${toPercent(Math.abs(delta))}`}</td>
+          </tr>`;
+        })}
+      </tbody>
+    </table>
+  </section>`;
+}
+
+/** The checkpoint that was promoted last. */
+export function championPanel(state: RealmState): TemplateResult {
+  const champion = state.checkpoints.champion;
+  const best = state.checkpoints.best;
+  return html`<section class="card champion" aria-label="Champion checkpoint">
+    <h2>Champion</h2>
+    ${champion
+      ? html`<p class="big">👑 ${champion.step === null ? (champion.path ?? "?") : formatCount(champion.step)}</p>
+          <p>${champion.accuracy === null ? "" : toPercent(champion.accuracy)}${champion.loss === null ? "" : ` · loss ${formatNumber(champion.loss)}`}</p>
+          <p class="soft path">${champion.path ?? ""}</p>`
+      : html`<p class="soft">No checkpoint has been promoted.</p>`}
+    ${best?.loss != null ? html`<p class="soft">least loss: ${formatNumber(best.loss)} at ${formatCount(best.step ?? 0)}</p>` : nothing}
+  </section>`;
+}
+
+/** The titles that heroes have earned, quietly. */
+export function guildRibbon(state: RealmState): TemplateResult | typeof nothing {
+  const titles = state.guild.titles.slice(0, 6);
+  if (!titles.length) return nothing;
+  return html`<p class="ribbon guild" aria-label="Titles of the guild">
+    🏰 ${titles.map((one) => html`<span><b>${one.title}</b> ${one.hero_id ?? ""}</span>`)}
+  </p>`;
 }

@@ -9,7 +9,7 @@ const ERROR = "#b3261e";
 const PAPER = "#0f1217";
 const CURVE = "#7fb2ff";
 
-export interface Badge {
+interface Badge {
   errors: number;
   loss: string | null;
   curve: readonly number[];

@@ -1,9 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { barParts, bucketAt, spanOf, type Bucket } from "../../src/battle-log/bars";
-import { asCurl, asRealmQuery, frozenPlace, shellWord } from "../../src/battle-log/commands";
-import { dailyCounts, lastDays, shade } from "../../src/battle-log/daily-counts";
-import { filteredBy, pathText } from "../../src/battle-log/json-paths";
-import { matcher } from "../../src/battle-log/event-filter";
+import { barParts, bucketAt, spanOf, type Bucket } from "../../src/battle-log/histogram";
+import { asCurl, asRealmQuery, frozenPlace, shellWord } from "../../src/battle-log/result-line";
+import { dailyCounts, lastDays, shade } from "../../src/battle-log/daily-summary";
+import { filteredBy, matcher, pathText } from "../../src/battle-log/event-filter";
 import { EMPTY_QUERY, readPlace } from "../../src/battle-log/address";
 import type { RealmEvent } from "../../src/stream/event";
 

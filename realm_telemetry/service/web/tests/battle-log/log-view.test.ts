@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { Arrivals } from "../../src/battle-log/arrivals";
+import { Arrivals } from "../../src/battle-log/live-tail";
 import { buildItems, groupCount, groupText } from "../../src/battle-log/row-groups";
-import { Rows } from "../../src/battle-log/rows";
-import { rowWindow, scrollToRow } from "../../src/battle-log/virtual-window";
+import { Rows } from "../../src/battle-log/log-view";
+import { rowWindow, scrollToRow } from "../../src/battle-log/log-list";
 import type { RealmEvent } from "../../src/stream/event";
 
 function event(cursor: number, fields: Partial<RealmEvent> = {}): RealmEvent {

@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { hitSnippet } from "../../src/battle-log/snippet";
-import { phrasesOf } from "../../src/battle-log/text-search";
+import { hitSnippet, phrasesOf } from "../../src/battle-log/text-search";
 import { makeEvent } from "../events";
 
 const EVENT = makeEvent(1, {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { isRoutine } from "../../src/shared/kinds";
-import { Recent } from "../../src/stream/recent";
+import { isRoutine } from "../../src/stream/event";
+import { Recent } from "../../src/stream/hub";
 import { makeEvent } from "../events";
 
 function started() {

@@ -3,11 +3,10 @@ import type { RealmEvent } from "../../src/stream/event";
 import { lostItems } from "../../src/war-room/while-away";
 import { titleOf } from "../../src/war-room/tab-badge";
 import { Clocks, clockOffset } from "../../src/war-room/worker-clocks";
-import { pillWord } from "../../src/war-room/connection";
+import { pillWord } from "../../src/war-room/page";
 import { cluster, oddText } from "../../src/war-room/graph-marks";
-import { EventRate } from "../../src/war-room/rate";
-import { Refresh } from "../../src/war-room/refresh";
-import type { Receipt } from "../../src/war-room/state";
+import { EventRate } from "../../src/war-room/run-series";
+import { type Receipt, Refresh } from "../../src/war-room/state";
 import { makeEvent } from "../events";
 
 describe("pillWord", () => {

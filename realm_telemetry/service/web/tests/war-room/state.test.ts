@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { awayItems } from "../../src/war-room/while-away";
-import { etaSeconds, liveRun, sumReceipts, workerStatus, type Receipt, type RunState, type WorkerState } from "../../src/war-room/state";
+import { sumReceipts } from "../../src/war-room/event-counts";
+import { etaSeconds, liveRun, workerStatus, type Receipt, type RunState, type WorkerState } from "../../src/war-room/state";
 
 const receipt = (fields: Partial<Receipt>): Receipt => ({
   producer: "aa", emitted: 10, stored: 10, dropped: 0, ended: true, complete: true, clock_offset_ns: 0, ...fields,

@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
 import { dataKey, readPlace, toggled, writePlace } from "../../src/battle-log/address";
-import { allRemovals } from "../../src/battle-log/active-filters";
 
 describe("the place in the address", () => {
   it("is empty for the default", () => {
@@ -34,20 +33,5 @@ describe("the place in the address", () => {
     expect(dataKey({ ...place, zone: "utc" })).toBe(dataKey(place));
     const query = toggled(place.query, "channel", "jobs");
     expect(dataKey({ ...place, query })).not.toBe(dataKey(place));
-  });
-});
-
-describe("filters taken away one by one", () => {
-  it("names each, the range too", () => {
-    const place = readPlace("?channel=jobs&q=x&has=a:1&not=b:2&since=1h");
-    const removals = allRemovals(place);
-    expect(removals.map((one) => one.label)).toEqual([
-      "text: x",
-      "channel: jobs",
-      "a = 1",
-      "b ≠ 2",
-      "time: 1 h",
-    ]);
-    expect(writePlace(removals[2]!.without)).toBe("?channel=jobs&q=x&not=b:2&since=1h");
   });
 });

@@ -1,9 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { barParts, bucketAt, spanOf, type Bucket } from "../../src/battle-log/histogram";
-import { asCurl, asRealmQuery, frozenPlace, shellWord } from "../../src/battle-log/result-line";
-import { dailyCounts, lastDays, shade } from "../../src/battle-log/daily-summary";
-import { filteredBy, matcher, pathText } from "../../src/battle-log/event-filter";
 import { EMPTY_QUERY, readPlace } from "../../src/battle-log/address";
+import { filteredBy, matcher, pathText } from "../../src/battle-log/event-filter";
 import type { RealmEvent } from "../../src/stream/event";
 
 const OPEN = { since: null, until: null };
@@ -53,30 +50,6 @@ describe("matching live events as the service would", () => {
   });
 });
 
-describe("commands", () => {
-  const place = readPlace("?channel=jobs&q=it's+%22out+of%22&has=id:-1&not=a:b&since=7d");
-
-  it("survive the shell", () => {
-    expect(shellWord("plain-1.2")).toBe("plain-1.2");
-    expect(shellWord("it's $x")).toBe(`'it'\\''s $x'`);
-  });
-
-  it("keep ages relative", () => {
-    expect(asRealmQuery(place, OPEN)).toBe(
-      `realm query --channel jobs --since 7d --q 'it'\\''s "out of"' --has id:-1 --not a:b`,
-    );
-    expect(asCurl(readPlace("?severity=error"), OPEN, "http://h/api/battle_log")).toBe(
-      "curl 'http://h/api/battle_log?severity=error&since=24h&limit=1000'",
-    );
-  });
-
-  it("link to the very same rows", () => {
-    const span = { since: "2025-11-28T10:00:00.000Z", until: null };
-    expect(frozenPlace(readPlace("?live=1"), span, 7)).toBe("?since=2025-11-28T10:00:00.000Z&as_of=7");
-    expect(frozenPlace(readPlace("?range=all"), OPEN, 7)).toBe("?range=all&as_of=7");
-  });
-});
-
 describe("filters from a value", () => {
   it("keep or exclude a detail, never both", () => {
     const kept = filteredBy(EMPTY_QUERY, ["details", "job", "id"], "abc", true)!;
@@ -121,40 +94,5 @@ describe("filters from a value", () => {
 
   it("write paths as people do", () => {
     expect(pathText(["details", "gpus", 0, "a b"])).toBe('details.gpus[0]["a b"]');
-  });
-});
-
-describe("bars", () => {
-  const bucket = (start: string, counts: Bucket["counts"]): Bucket => ({
-    start, end: `${start}+`, counts, count: Object.values(counts).reduce((a, b) => a + b, 0),
-  });
-
-  it("stand on each other and show a single error", () => {
-    const parts = barParts(bucket("a", { info: 9_999, error: 1 }), 10_000, 50);
-    expect(parts.map((part) => part.severity)).toEqual(["info", "error"]);
-    expect(parts[1]!.height).toBe(Math.min(2, parts[0]!.y));
-    expect(parts.every((part) => part.y >= 0)).toBe(true);
-  });
-
-  it("give the span from one to another, in either direction", () => {
-    const all = [bucket("a", {}), bucket("b", {}), bucket("c", {})];
-    expect(spanOf(all, 2, 1)).toEqual({ since: "b", until: "c+" });
-    expect(spanOf([], 0, 0)).toBeNull();
-    expect([bucketAt(-1, 3), bucketAt(0.5, 3), bucketAt(1, 3)]).toEqual([0, 1, 2]);
-  });
-});
-
-describe("daily counts", () => {
-  it("have a place for every day", () => {
-    const days = lastDays(new Date("2025-11-02T05:00:00Z"), 3);
-    expect(days).toEqual(["2025-10-31", "2025-11-01", "2025-11-02"]);
-    const rows = [
-      { channel: "jobs", severity: "info", day: "2025-11-01", count: 3 },
-      { channel: "jobs", severity: "error", day: "2025-11-01", count: 1 },
-    ];
-    const [jobs, evals] = dailyCounts(rows, ["jobs", "eval"], days);
-    expect(jobs).toMatchObject({ total: 4, days: [{ count: 0 }, { count: 4, errors: 1 }, { count: 0 }] });
-    expect(evals!.total).toBe(0);
-    expect([shade(0, 9), shade(1, 1_000), shade(1_000, 1_000)]).toEqual([0, 1, 4]);
   });
 });

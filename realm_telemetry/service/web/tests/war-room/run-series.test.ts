@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { RunCourse, toNumber } from "../../src/war-room/run-series";
+import { EventRate, RunCourse, toNumber } from "../../src/war-room/run-series";
 import { makeEvent } from "../events";
 
 const step = (n: number, loss: unknown, second = n) =>
@@ -54,5 +54,14 @@ describe("RunCourse", () => {
     const made = course([3, 2, 1]);
     expect([made.stepAt(500), made.stepAt(2_400), made.stepAt(9_000)]).toEqual([Number.NaN, 2, 3]);
     expect(made.nearest(2.2)?.timeMs).toBe(2_000);
+  });
+});
+
+describe("EventRate", () => {
+  it("counts events a second over the last minute", () => {
+    const rate = new EventRate();
+    rate.count(120, 1_000_000);
+    expect(rate.perSecond(1_001_000)).toBe(2);
+    expect(rate.perSecond(1_200_000)).toBe(0);
   });
 });

@@ -1,25 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { awayItems } from "../../src/war-room/while-away";
-import { sumReceipts } from "../../src/war-room/event-counts";
-import { etaSeconds, liveRun, workerStatus, type Receipt, type RunState, type WorkerState } from "../../src/war-room/state";
-
-const receipt = (fields: Partial<Receipt>): Receipt => ({
-  producer: "aa", emitted: 10, stored: 10, dropped: 0, ended: true, complete: true, clock_offset_ns: 0, ...fields,
-});
-
-describe("sumReceipts", () => {
-  it("adds up what is complete", () => {
-    expect(sumReceipts([receipt({}), receipt({ emitted: 5, stored: 5 })])).toEqual({
-      emitted: 15, stored: 15, dropped: 0, open: 0, openStored: 0, complete: true,
-    });
-  });
-
-  it("does not call it complete while something is missing or dropped", () => {
-    expect(sumReceipts([receipt({ stored: 9, complete: false })]).complete).toBe(false);
-    expect(sumReceipts([receipt({ dropped: 3, complete: false })]).dropped).toBe(3);
-    expect(sumReceipts([receipt({ emitted: null, complete: false })]).open).toBe(1);
-  });
-});
+import { etaSeconds, liveRun, Refresh, workerStatus, type RunState, type WorkerState } from "../../src/war-room/state";
 
 describe("etaSeconds", () => {
   const run = { status: "running", step: 25, total_steps: 100, started_at: "2025-11-29T10:00:00Z", step_at: "2025-11-29T10:01:00Z" } as RunState;
@@ -54,17 +34,16 @@ describe("workerStatus", () => {
   });
 });
 
-describe("awayItems", () => {
-  it("names what matters, each a link", () => {
-    const items = awayItems(
-      [
-        { kind: "job_failed", severity: "error", count: 2 },
-        { kind: "process_lost", severity: "error", count: 1 },
-        { kind: "note", severity: "info", count: 9 },
-      ],
-      0,
-    );
-    expect(items.map((item) => item.text)).toEqual(["3 errors", "2 jobs failed"]);
-    expect(items[0]!.href).toContain("severity=error");
+describe("Refresh", () => {
+  it("asks only if something came, and not too often", () => {
+    const refresh = new Refresh();
+    refresh.began(0);
+    expect(refresh.due(60_000, false)).toBe(false);
+    refresh.want("later");
+    expect(refresh.due(2_000, false)).toBe(false);
+    refresh.want("soon");
+    refresh.want("later");
+    expect(refresh.due(2_000, false)).toBe(true);
+    expect(refresh.due(2_000, true)).toBe(false);
   });
 });

@@ -2,6 +2,7 @@ import type { ReactiveController } from "lit";
 import { getJson } from "../shared/api";
 import type { ListName } from "./address";
 import type { LogPage } from "./log-page";
+import type { Results } from "./results";
 
 const COUNTS_MS = 60_000;
 const OFFERED = 50;
@@ -20,7 +21,10 @@ export class SideData implements ReactiveController {
   private kinds: readonly string[] = [];
   private timer: ReturnType<typeof setInterval> | undefined;
 
-  constructor(private readonly page: LogPage) {
+  constructor(
+    private readonly page: LogPage,
+    private readonly results: Results,
+  ) {
     page.addController(this);
   }
 
@@ -53,7 +57,7 @@ export class SideData implements ReactiveController {
 
   /** Values to offer, by list: those of the newest rows. */
   known(): Partial<Record<ListName, readonly string[]>> {
-    const recent = this.page.results.shown.rows.all.slice(0, LOOKED_AT);
+    const recent = this.results.shown.rows.all.slice(0, LOOKED_AT);
     const of = (field: "run_id" | "hero_id" | "campaign_id" | "producer") =>
       [...new Set(recent.map((event) => event[field]))].filter((value): value is string => !!value).slice(0, OFFERED);
     return { kind: this.kinds, run: of("run_id"), hero: of("hero_id"), campaign: of("campaign_id"), producer: of("producer") };

@@ -6,6 +6,7 @@ import { allRemovals, type Removal } from "./active-filters";
 import { dataKey, type Place, readPlace } from "./address";
 import type { ChannelCounts } from "./filter-data";
 import type { LogPage } from "./log-page";
+import type { Results } from "./results";
 import { apiParams, resolveRange } from "./time-range";
 
 export function loadingRows(): TemplateResult {
@@ -23,8 +24,8 @@ export function failure(error: ApiError, again: () => void): TemplateResult {
 }
 
 /** Below the last row that is loaded: how it goes on, or where the log begins. */
-export function listEnd(page: LogPage, counts: ChannelCounts | null): TemplateResult {
-  const { shown, goOn } = page.results;
+export function listEnd(page: LogPage, results: Results, counts: ChannelCounts | null): TemplateResult {
+  const { shown, goOn } = results;
   if (shown.error) {
     return html`<p class="notice error">${shown.error.message} ${shown.error.hint}</p>
       <button @click=${() => void shown.more()}>Try again</button>`;
@@ -33,15 +34,19 @@ export function listEnd(page: LogPage, counts: ChannelCounts | null): TemplateRe
     return html`<p>${plural(shown.rows.length, "row")} are loaded, that is as far as one list goes.</p>
       <button @click=${goOn}>Go on below</button>`;
   }
-  if (shown.complete) return retention(page, counts);
+  if (shown.complete) return retention(page, results, counts);
   const { rows, total, loadingMore } = shown;
   return html`<p class="soft">${loadingMore ? "Loading …" : `${formatCount(rows.length)} of ${formatCount(total.count)} looked at.`}</p>
     <button @click=${() => void shown.more()} ?disabled=${loadingMore}>Load more</button>
-    ${retention(page, counts)}`;
+    ${retention(page, results, counts)}`;
 }
 
 /** Up to where the log goes back. */
-export function retention({ place, results, go }: LogPage, counts: ChannelCounts | null): TemplateResult {
+export function retention(
+  { place, go }: LogPage,
+  results: Results,
+  counts: ChannelCounts | null,
+): TemplateResult {
   if (!counts) return html`<p class="soft" data-testid="retention"></p>`;
   const oldest = counts.oldest ? new Date(counts.oldest) : null;
   if (!oldest) return html`<p class="soft" data-testid="retention">The log is empty.</p>`;

@@ -5,6 +5,7 @@ import { eventStream } from "../stream/event-stream";
 import type { Range } from "./address";
 import { matcher } from "./event-filter";
 import type { LogPage } from "./log-page";
+import type { Results } from "./results";
 
 const MAX_HELD = 1_000;
 const DRAW_MS = 100;
@@ -88,7 +89,10 @@ export class LiveTail implements ReactiveController {
   private draw: ReturnType<typeof setTimeout> | undefined;
   private present = false;
 
-  constructor(private readonly page: LogPage) {
+  constructor(
+    private readonly page: LogPage,
+    private readonly results: Results,
+  ) {
     page.addController(this);
   }
 
@@ -116,7 +120,7 @@ export class LiveTail implements ReactiveController {
   }
 
   restart(): void {
-    this.arrivals.restart(matcher(this.page.place.query, this.page.results.span));
+    this.arrivals.restart(matcher(this.page.place.query, this.results.span));
   }
 
   caughtUp(asOf: number): void {
@@ -126,7 +130,8 @@ export class LiveTail implements ReactiveController {
   /** How many wait to be looked at; null if there is nothing to say. */
   get waiting(): number | null {
     const { count, broken } = this.arrivals;
-    const { place, results } = this.page;
+    const { results } = this;
+    const { place } = this.page;
     if (results.view.state !== "ready" || (!count && !broken)) return null;
     return place.live && !this.held ? null : count;
   }
@@ -140,7 +145,7 @@ export class LiveTail implements ReactiveController {
 
   private show(): void {
     this.draw = undefined;
-    if (this.page.place.live && !this.held) this.page.results.view.arrive(this.arrivals.drain());
+    if (this.page.place.live && !this.held) this.results.view.arrive(this.arrivals.drain());
     this.page.requestUpdate();
   }
 
@@ -152,7 +157,7 @@ export class LiveTail implements ReactiveController {
   private async follow(): Promise<void> {
     const quiet = !this.arrivals.count && !this.arrivals.broken;
     if (!this.page.place.live || document.hidden || this.held || quiet) return;
-    await this.page.results.view.refresh(() => !this.held);
+    await this.results.view.refresh(() => !this.held);
   }
 
   /** Show what is new, and go to it. */
@@ -161,7 +166,7 @@ export class LiveTail implements ReactiveController {
     if (page.place.asOf !== null) return page.go({ ...page.place, asOf: null });
     getSelection()?.removeAllRanges();
     page.list?.toTop();
-    await page.results.view.refresh(() => !this.held);
+    await this.results.view.refresh(() => !this.held);
   };
 
   readonly toggle = (): void => {
@@ -175,7 +180,7 @@ export class LiveTail implements ReactiveController {
 
   /** A range that has ended would never show anything new. */
   private openEnded(range: Range): Range {
-    const since = range.named === "last-night" ? (this.page.results.span.since ?? "") : range.since;
+    const since = range.named === "last-night" ? (this.results.span.since ?? "") : range.since;
     return { named: range.named === "all" ? "all" : null, since, until: "" };
   }
 }

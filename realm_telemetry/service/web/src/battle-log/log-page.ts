@@ -1,9 +1,6 @@
 import type { ReactiveControllerHost } from "lit";
 import type { Place } from "./address";
-import type { LiveTail } from "./live-tail";
 import type { RealmLogList } from "./log-list";
-import type { Results } from "./results";
-import type { Selection } from "./selection";
 
 export interface Step {
   /** Part of typing: all of it is one step of Back. */
@@ -12,12 +9,9 @@ export interface Step {
   replace?: boolean;
 }
 
-/** The page as its parts know it; each part owns one concern, and asks the others through here. */
+/** The page as its parts know it: rows, live tail and selection read its address and go to others. */
 export interface LogPage extends ReactiveControllerHost {
   readonly place: Place;
   readonly list: RealmLogList | null;
-  readonly results: Results;
-  readonly live: LiveTail;
-  readonly selection: Selection;
   go(place: Place, step?: Step): void;
 }

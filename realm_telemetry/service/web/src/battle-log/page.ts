@@ -18,7 +18,7 @@ import type { LogPage, Step } from "./log-page";
 import { copyLink, resultLine } from "./result-line";
 import { Results } from "./results";
 import type { Item } from "./row-groups";
-import { nextError, Selection } from "./selection";
+import { Selection } from "./selection";
 import { phrasesOf } from "./text-search";
 
 const CONNECTION: Record<ConnectionStatus, string> = {
@@ -28,7 +28,7 @@ const CONNECTION: Record<ConnectionStatus, string> = {
 };
 
 /** The page's own tools in the header: connection, live tail, zone, summary. */
-function pageTools({ place, live, go }: LogPage): TemplateResult {
+function pageTools({ place, go }: LogPage, live: LiveTail): TemplateResult {
   const summary = place.view === "summary";
   const utc = place.zone === "utc";
   return html`<span class="pill status-${live.status}" data-testid="status-pill">${CONNECTION[live.status]}</span>
@@ -57,10 +57,16 @@ export class RealmBattleLog extends LitElement implements LogPage {
   @state() place: Place = readPlace(location.search);
   @query("realm-log-list") readonly list!: RealmLogList | null;
   @query("realm-filter-bar") private bar!: RealmFilterBar | null;
-  readonly results: Results = new Results(this);
-  readonly selection: Selection = new Selection(this);
-  readonly live: LiveTail = new LiveTail(this);
-  private readonly side = new SideData(this);
+  private readonly results: Results = new Results(this, {
+    asked: () => this.live.restart(),
+    answered: () => this.live.connectSoon(),
+    counted: (asOf) => this.live.caughtUp(asOf),
+    replaced: () => this.selection.standAtOpen(),
+    firstRows: () => void this.selection.reveal(),
+  });
+  private readonly selection: Selection = new Selection(this, this.results);
+  private readonly live: LiveTail = new LiveTail(this, this.results);
+  private readonly side = new SideData(this, this.results);
   private typing = false;
   private readonly ends: (() => void)[] = [];
 
@@ -94,7 +100,7 @@ export class RealmBattleLog extends LitElement implements LogPage {
       { key: "Enter", label: "Open the event or the group", run: () => selection.enter() },
       { key: "Escape", shown: "Esc", label: "Close the details", run: selection.close },
       { key: " ", label: "Live tail on or off", run: this.live.toggle },
-      { key: "e", label: "Next error", run: () => void nextError(this) },
+      { key: "e", label: "Next error", run: () => void selection.nextError() },
       { key: "?", label: "This list", run: () => undefined },
     ];
   }
@@ -122,7 +128,7 @@ export class RealmBattleLog extends LitElement implements LogPage {
 
   protected override render() {
     const { place } = this;
-    return html`<realm-header page="battle-log" .tools=${pageTools(this)}></realm-header>
+    return html`<realm-header page="battle-log" .tools=${pageTools(this, this.live)}></realm-header>
       <main class="battle-log ${this.selection.event ? "with-details" : ""} view-${place.view}">
         <h1 class="visually-hidden">Battle Log</h1>
         ${place.view === "summary"
@@ -138,7 +144,7 @@ export class RealmBattleLog extends LitElement implements LogPage {
       this.go({ ...place, range: { named: null, ...event.detail }, live: false });
     return html`<div class="log-controls">
       <realm-filter-bar .place=${place} .known=${side.known()} @change-place=${this.changed}></realm-filter-bar>
-      ${channelChips(side.counts, place.query.lists.channel, toggle)} ${resultLine(this)}
+      ${channelChips(side.counts, place.query.lists.channel, toggle)} ${resultLine(place, results)}
       <realm-histogram .histogram=${results.shown.histogram} zone=${place.zone} @range=${narrow}></realm-histogram>
     </div>`;
   }
@@ -160,12 +166,12 @@ export class RealmBattleLog extends LitElement implements LogPage {
     if (shown.state === "loading") return loadingRows();
     if (!items.length && shown.complete) {
       return html`<realm-empty .place=${place} @change-place=${this.changed}></realm-empty>
-        <div class="log-end">${retention(this, side.counts)}</div>`;
+        <div class="log-end">${retention(this, results, side.counts)}</div>`;
     }
     return html`<realm-log-list
       .items=${items}
       .look=${{ zone: place.zone, phrases: phrasesOf(place.query.q) }}
-      .end=${listEnd(this, side.counts)}
+      .end=${listEnd(this, results, side.counts)}
       current=${this.selection.current}
       @activate=${(event: CustomEvent<Item>) => this.selection.activate(event.detail)}
       @near-end=${results.nearEnd}
@@ -200,7 +206,7 @@ export class RealmBattleLog extends LitElement implements LogPage {
       @close=${selection.close}
       @open=${(told: CustomEvent<RealmEvent>) => selection.open(told.detail)}
       @around=${() => selection.around(event)}
-      @link=${() => copyLink(this)}
+      @link=${() => copyLink(place, this.results)}
       @filter=${(told: CustomEvent<Query>) => this.go({ ...place, query: told.detail, asOf: null })}
     ></realm-details>`;
   }

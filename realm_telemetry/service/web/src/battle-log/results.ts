@@ -8,6 +8,20 @@ import { apiParams, resolveRange, seconds, type Span } from "./time-range";
 /** Collapsed routine rows make short lists: so many rows are loaded to fill one by themselves. */
 const MAX_FILL = 3_000;
 
+/** What follows a change of the rows; the page hands it to the live tail and the selection. */
+export interface ResultsListener {
+  /** The service is asked for the rows of another place. */
+  asked(): void;
+  /** It has answered, or failed. */
+  answered(): void;
+  /** Rows and counts are true as of a cursor. */
+  counted(asOf: number): void;
+  /** The rows of the place before are gone. */
+  replaced(): void;
+  /** The first rows of a place are there. */
+  firstRows(): void;
+}
+
 /** The rows of the page's place: those of the place before stay until the answer is there. */
 export class Results {
   span: Span = { since: null, until: null };
@@ -18,7 +32,10 @@ export class Results {
   private readings = 0;
   private readonly opened = new Set<number>();
 
-  constructor(private readonly page: LogPage) {}
+  constructor(
+    private readonly page: LogPage,
+    private readonly listener: ResultsListener,
+  ) {}
 
   get shown(): LogView {
     return this.before ?? this.view;
@@ -31,33 +48,33 @@ export class Results {
 
   /** Ask the service for what the place shows. */
   async ask(): Promise<void> {
-    const { place, live } = this.page;
+    const { place } = this.page;
     this.span = resolveRange(place.range, new Date(), place.zone);
     this.view?.stop();
     this.before = this.view?.state === "ready" ? this.view : null;
     const view = new LogView(apiParams(place, this.span), place.asOf, () => this.changed(view));
     this.view = view;
     this.readings = 0;
-    live.restart();
+    this.listener.asked();
     this.page.requestUpdate();
     await view.load();
-    live.connectSoon();
+    this.listener.answered();
   }
 
   private changed(view: LogView): void {
     if (view !== this.view) return;
     const first = view.state === "ready" && !view.histogram && view.rows.length > 0;
     if (view.state !== "loading" && this.before) this.turnOver();
-    if (view.readings > this.readings) this.page.live.caughtUp(view.asOf);
+    if (view.readings > this.readings) this.listener.counted(view.asOf);
     this.readings = view.readings;
     this.rebuild();
-    if (first) void this.page.selection.reveal();
+    if (first) this.listener.firstRows();
   }
 
   private turnOver(): void {
     this.before = null;
     this.opened.clear();
-    this.page.selection.standAtOpen();
+    this.listener.replaced();
     this.page.list?.toTop();
   }
 

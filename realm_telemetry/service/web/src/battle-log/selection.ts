@@ -4,6 +4,7 @@ import { say } from "../shared/toast";
 import type { RealmEvent } from "../stream/event";
 import { EMPTY_QUERY } from "./address";
 import type { LogPage } from "./log-page";
+import type { Results } from "./results";
 import type { Item } from "./row-groups";
 import { seconds, secondsAfter } from "./time-range";
 
@@ -18,17 +19,20 @@ export class Selection {
   /** The key of the item one stands on. */
   current = "";
 
-  constructor(private readonly page: LogPage) {}
+  constructor(
+    private readonly page: LogPage,
+    private readonly results: Results,
+  ) {}
 
   private get items(): readonly Item[] {
-    return this.page.results.items;
+    return this.results.items;
   }
 
   /** The place names another event, or none. */
   async select(id: string | null): Promise<void> {
     this.error = "";
     if (id) this.current = id;
-    const loaded = id ? this.page.results.view.rows.all.find((event) => event.id === id) : null;
+    const loaded = id ? this.results.view.rows.all.find((event) => event.id === id) : null;
     // Of one that is not loaded the details come soon: until then those of before stay.
     if (loaded === undefined) await this.load(id!);
     else this.event = loaded;
@@ -62,7 +66,7 @@ export class Selection {
   activate(item: Item): void {
     this.current = item.key;
     const { event } = this.page.place;
-    if (item.type === "group") this.page.results.toggleGroup(item.group);
+    if (item.type === "group") this.results.toggleGroup(item.group);
     else if (item.type === "event") this.open(item.event, event !== null && event !== item.event.id);
   }
 
@@ -107,55 +111,56 @@ export class Selection {
     const range = { named: null, since: iso(at - AROUND_MS), until: iso(at + AROUND_MS) };
     this.page.go({ ...this.page.place, query: EMPTY_QUERY, range, asOf: null, live: false, event: event.id });
   }
-}
 
-/** Open the next error below the current row: among the loaded rows, further ones, or far away. */
-export async function nextError(page: LogPage): Promise<void> {
-  const { severity } = page.place.query.lists;
-  const wanted = severity.filter((name) => !name.startsWith("!"));
-  if (severity.includes("!error") || (wanted.length && !wanted.includes("error"))) {
-    return say("The severity filter leaves errors out");
+  /** Open the next error below the current row: among the loaded rows, further ones, or far away. */
+  async nextError(): Promise<void> {
+    const { severity } = this.page.place.query.lists;
+    const wanted = severity.filter((name) => !name.startsWith("!"));
+    if (severity.includes("!error") || (wanted.length && !wanted.includes("error"))) {
+      return say("The severity filter leaves errors out");
+    }
+    const { view } = this.results;
+    for (let pages = 0; ; pages++) {
+      const at = this.errorBelow();
+      if (at >= 0) return this.openError(at);
+      if (view.complete || view.full || view.error || pages === ERROR_PAGES) break;
+      await view.more();
+    }
+    await this.jumpToError();
   }
-  const { view } = page.results;
-  for (let pages = 0; ; pages++) {
-    const at = errorBelow(page);
-    if (at >= 0) return openError(page, at);
-    if (view.complete || view.full || view.error || pages === ERROR_PAGES) break;
-    await view.more();
-  }
-  await jump(page);
-}
 
-function errorBelow({ results, selection, list }: LogPage): number {
-  const current = results.items.findIndex((item) => item.key === selection.current);
-  const from = current < 0 ? (list?.firstInView ?? 0) : current + 1;
-  return results.items.findIndex((item, at) => at >= from && isError(item));
+  private errorBelow(): number {
+    const current = this.items.findIndex((item) => item.key === this.current);
+    const from = current < 0 ? (this.page.list?.firstInView ?? 0) : current + 1;
+    return this.items.findIndex((item, at) => at >= from && isError(item));
+  }
+
+  private openError(at: number): void {
+    const item = this.items[at];
+    if (item?.type !== "event") return;
+    const replace = this.page.place.event !== null;
+    this.stand(item, at);
+    this.open(item.event, replace);
+  }
+
+  /** Too far to page there: let the range end at the error. */
+  private async jumpToError(): Promise<void> {
+    const { page } = this;
+    const { view, span } = this.results;
+    const last = view.rows.all.at(-1);
+    if (view.complete || !last || view.rows.order === "arrival") return say("No further error");
+    const params = new URLSearchParams(view.params);
+    params.set("severity", "error");
+    params.set("until", seconds(last.time_unix_nano));
+    params.set("limit", "1");
+    const error = (await getPage(params)).events[0];
+    if (!error) return say("No further error");
+    const until = secondsAfter(error.time_unix_nano);
+    page.go({ ...page.place, range: { named: null, since: span.since ?? "", until }, event: error.id, live: false });
+    say("Moved to an older error; Back returns");
+  }
 }
 
 function isError(item: Item): boolean {
   return item.type === "event" && item.event.severity === "error";
-}
-
-function openError({ results, selection, place }: LogPage, at: number): void {
-  const item = results.items[at];
-  if (item?.type !== "event") return;
-  const replace = place.event !== null;
-  selection.stand(item, at);
-  selection.open(item.event, replace);
-}
-
-/** Too far to page there: let the range end at the error. */
-async function jump(page: LogPage): Promise<void> {
-  const { view, span } = page.results;
-  const last = view.rows.all.at(-1);
-  if (view.complete || !last || view.rows.order === "arrival") return say("No further error");
-  const params = new URLSearchParams(view.params);
-  params.set("severity", "error");
-  params.set("until", seconds(last.time_unix_nano));
-  params.set("limit", "1");
-  const error = (await getPage(params)).events[0];
-  if (!error) return say("No further error");
-  const until = secondsAfter(error.time_unix_nano);
-  page.go({ ...page.place, range: { named: null, since: span.since ?? "", until }, event: error.id, live: false });
-  say("Moved to an older error; Back returns");
 }

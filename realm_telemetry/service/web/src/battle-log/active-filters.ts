@@ -1,23 +1,23 @@
-import { type ListName, type Place, type Query, LISTS, leftOut, wantedOf, withList } from "./address";
+import { type ListName, type Address, type Query, LISTS, exclusion, splitValues, withList } from "./address";
 import { rangeText } from "./time-range";
 
-/** One filter, and the place without it. */
-export interface Removal {
+/** One filter, and the address without it. */
+export interface ActiveFilter {
   label: string;
-  without: Place;
+  without: Address;
 }
 
-/** Every filter of a place by itself: for chips, and for what an empty result could do without. */
-export function removals(place: Place): Removal[] {
-  const { query } = place;
-  const found: Removal[] = [];
+/** Every filter of an address by itself: for chips, and for what an empty result could do without. */
+export function activeFilters(address: Address): ActiveFilter[] {
+  const { query } = address;
+  const found: ActiveFilter[] = [];
   const put = (label: string, changed: typeof query) =>
-    found.push({ label, without: { ...place, query: changed } });
+    found.push({ label, without: { ...address, query: changed } });
   if (query.q) put(`text: ${query.q}`, { ...query, q: "" });
   for (const name of LISTS) {
-    const { wanted, unwanted } = wantedOf(query.lists[name]);
-    if (wanted.length) put(`${name}: ${wanted.join(", ")}`, withList(query, name, unwanted.map(leftOut)));
-    for (const value of unwanted) put(`${name} ≠ ${value}`, withoutValue(query, name, leftOut(value)));
+    const { wanted, unwanted } = splitValues(query.lists[name]);
+    if (wanted.length) put(`${name}: ${wanted.join(", ")}`, withList(query, name, unwanted.map(exclusion)));
+    for (const value of unwanted) put(`${name} ≠ ${value}`, withoutValue(query, name, exclusion(value)));
   }
   for (const has of query.has) {
     put(has.replace(":", " = "), { ...query, has: query.has.filter((one) => one !== has) });
@@ -33,14 +33,14 @@ function withoutValue(query: Query, name: ListName, value: string): Query {
 }
 
 /** The range counts as a filter where nothing matches. */
-export function allRemovals(place: Place): Removal[] {
-  const found = removals(place);
-  if (place.range.named !== "all") {
-    const without: Place = { ...place, range: { named: "all", since: "", until: "" } };
-    found.push({ label: `time: ${rangeText(place.range, place.zone)}`, without });
+export function activeFiltersAndRange(address: Address): ActiveFilter[] {
+  const found = activeFilters(address);
+  if (address.range.named !== "all") {
+    const without: Address = { ...address, range: { named: "all", since: "", until: "" } };
+    found.push({ label: `time: ${rangeText(address.range, address.zone)}`, without });
   }
-  if (place.asOf !== null) {
-    found.push({ label: `as of cursor ${place.asOf}`, without: { ...place, asOf: null } });
+  if (address.asOf !== null) {
+    found.push({ label: `as of cursor ${address.asOf}`, without: { ...address, asOf: null } });
   }
   return found;
 }

@@ -22,7 +22,7 @@ export interface Range {
 }
 
 /** All that the address says: whoever gets it sees the same. */
-export interface Place {
+export interface Address {
   readonly query: Query;
   readonly range: Range;
   readonly asOf: number | null;
@@ -39,7 +39,7 @@ export const EMPTY_QUERY: Query = {
   not: [],
 };
 
-export function readPlace(search: string): Place {
+export function readAddress(search: string): Address {
   const params = new URLSearchParams(search);
   const asOf = Number(params.get("as_of") ?? NaN);
   return {
@@ -53,19 +53,19 @@ export function readPlace(search: string): Place {
   };
 }
 
-/** The query string of a place, without what is the default. */
-export function writePlace(place: Place): string {
-  const params = queryParams(place.query);
-  if (place.range.named) params.set("range", place.range.named);
-  else if (!sameRange(place.range, DEFAULT_RANGE)) {
-    if (place.range.since) params.set("since", place.range.since);
-    if (place.range.until) params.set("until", place.range.until);
+/** The query string of an address, without what is the default. */
+export function writeAddress(address: Address): string {
+  const params = queryParams(address.query);
+  if (address.range.named) params.set("range", address.range.named);
+  else if (!sameRange(address.range, DEFAULT_RANGE)) {
+    if (address.range.since) params.set("since", address.range.since);
+    if (address.range.until) params.set("until", address.range.until);
   }
-  if (place.asOf !== null) params.set("as_of", String(place.asOf));
-  if (place.live) params.set("live", "1");
-  if (place.zone === "utc") params.set("tz", "utc");
-  if (place.view === "summary") params.set("view", "summary");
-  if (place.event) params.set("event", place.event);
+  if (address.asOf !== null) params.set("as_of", String(address.asOf));
+  if (address.live) params.set("live", "1");
+  if (address.zone === "utc") params.set("tz", "utc");
+  if (address.view === "summary") params.set("view", "summary");
+  if (address.event) params.set("event", address.event);
   const text = readable(params);
   return text ? `?${text}` : "";
 }
@@ -87,9 +87,9 @@ export function sameRange(a: Range, b: Range): boolean {
 }
 
 /** What decides which rows are shown; places with the same key need no new request. */
-export function dataKey(place: Place): string {
-  const { query, range, asOf } = place;
-  const zone = range.named === "last-night" ? place.zone : "";
+export function dataKey(address: Address): string {
+  const { query, range, asOf } = address;
+  const zone = range.named === "last-night" ? address.zone : "";
   return JSON.stringify([queryParams(query).toString(), range, asOf, zone]);
 }
 
@@ -100,17 +100,17 @@ export function withList(query: Query, name: ListName, values: readonly string[]
 /** Add a value to a list, or take it out if it is there, wanted or left out. */
 export function toggled(query: Query, name: ListName, value: string): Query {
   const values = query.lists[name];
-  const without = values.filter((one) => one !== value && one !== leftOut(value));
+  const without = values.filter((one) => one !== value && one !== exclusion(value));
   return withList(query, name, without.length < values.length ? without : [...values, value]);
 }
 
 /** How a list says that a value must not fit. */
-export function leftOut(value: string): string {
+export function exclusion(value: string): string {
   return `!${value}`;
 }
 
 /** The values of a list that must fit, and those that must not. */
-export function wantedOf(values: readonly string[]): { wanted: string[]; unwanted: string[] } {
+export function splitValues(values: readonly string[]): { wanted: string[]; unwanted: string[] } {
   const wanted = values.filter((value) => !value.startsWith("!"));
   return { wanted, unwanted: values.filter((value) => value.startsWith("!")).map((value) => value.slice(1).trim()) };
 }

@@ -3,7 +3,7 @@ import { customElement, property, state } from "lit/decorators.js";
 import { ApiError, getJson } from "../shared/api";
 import { channelIcon, CHANNELS } from "../shared/catalog";
 import { formatCount, plural } from "../shared/format";
-import { EMPTY_QUERY, type Place, withList } from "./address";
+import { EMPTY_QUERY, type Address, withList } from "./address";
 
 const DAYS = [7, 14, 30] as const;
 
@@ -60,10 +60,10 @@ export function shade(count: number, most: number): number {
   return 1 + Math.min(3, Math.floor((Math.log(count + 1) / Math.log(most + 1)) * 4 - 1e-9));
 }
 
-/** Daily counts by channel; a cell leads to its events. Sends `change-place`. */
+/** Daily counts by channel; a cell leads to its events. Sends `change-address`. */
 @customElement("realm-summary")
 export class RealmSummary extends LitElement {
-  @property({ attribute: false }) place!: Place;
+  @property({ attribute: false }) address!: Address;
   @state() private rows: SummaryRow[] | null = null;
   @state() private error: ApiError | null = null;
   @state() private count: number = DAYS[0];
@@ -156,14 +156,14 @@ export class RealmSummary extends LitElement {
 
   private open(channel: string, day: string): void {
     const until = new Date(Date.parse(day) + 86_400_000).toISOString().slice(0, 10);
-    const place: Place = {
-      ...this.place,
+    const address: Address = {
+      ...this.address,
       view: "log",
       asOf: null,
       event: null,
       query: withList(EMPTY_QUERY, "channel", [channel]),
       range: { named: null, since: day, until },
     };
-    this.dispatchEvent(new CustomEvent("change-place", { detail: { place } }));
+    this.dispatchEvent(new CustomEvent("change-address", { detail: { address } }));
   }
 }

@@ -1,8 +1,8 @@
 import { timeMs } from "../shared/format";
 import { isRoutine, type RealmEvent } from "../stream/event";
-import { leftOut, type ListName, LISTS, type Query, wantedOf, withList } from "./address";
+import { exclusion, type ListName, LISTS, type Query, splitValues, withList } from "./address";
 import { containsPhrases, phrasesOf, wordsOf } from "./text-search";
-import { momentMs, type Span } from "./time-range";
+import { momentMs, type TimeSpan } from "./time-range";
 
 const FIELDS: Record<ListName, (event: RealmEvent) => string | null> = {
   channel: (event) => event.channel,
@@ -15,9 +15,9 @@ const FIELDS: Record<ListName, (event: RealmEvent) => string | null> = {
 };
 
 /** Whether the service would answer an event to this query: for events that arrive live. */
-export function matcher(query: Query, span: Span): (event: RealmEvent) => boolean {
+export function matcher(query: Query, span: TimeSpan): (event: RealmEvent) => boolean {
   const names = LISTS.filter((name) => query.lists[name].length).map((name) => {
-    const { wanted, unwanted } = wantedOf(query.lists[name]);
+    const { wanted, unwanted } = splitValues(query.lists[name]);
     return { field: FIELDS[name], wanted: new Set(wanted), unwanted: new Set(unwanted) };
   });
   const phrases = phrasesOf(query.q);
@@ -137,6 +137,6 @@ function byField(query: Query, path: Path, value: unknown, keep: boolean): Query
   if (!name || typeof value !== "string" || !value || /^[!\s]|,|\s$/.test(value)) return null;
   if (keep) return withList(query, name, [value]);
   const others = query.lists[name].filter((one) => one !== value);
-  const named = others.length < query.lists[name].length && wantedOf(others).wanted.length > 0;
-  return withList(query, name, named ? others : [...others, leftOut(value)]);
+  const named = others.length < query.lists[name].length && splitValues(others).wanted.length > 0;
+  return withList(query, name, named ? others : [...others, exclusion(value)]);
 }

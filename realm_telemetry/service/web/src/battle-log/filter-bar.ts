@@ -2,8 +2,8 @@ import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
 import { CHANNELS, SEVERITIES } from "../shared/catalog";
 import { formatCount, formatTime, type Zone } from "../shared/format";
-import { removals } from "./active-filters";
-import { leftOut, type ListName, type Place, type Range, sameRange, toggled, withList } from "./address";
+import { activeFilters } from "./active-filters";
+import { exclusion, type ListName, type Address, type Range, sameRange, toggled, withList } from "./address";
 import type { ChannelCounts } from "./filter-data";
 import { momentMs, PRESETS, rangeText } from "./time-range";
 
@@ -20,10 +20,10 @@ export function channelChips(
       const channel = counts?.channels[name];
       const count = channel ? formatCount(channel.count) : "–";
       return html`<button
-        class="channel ${chosen.includes(leftOut(name)) ? "left-out" : ""}"
+        class="channel ${chosen.includes(exclusion(name)) ? "excluded" : ""}"
         data-testid="channel-${name}"
         aria-pressed=${chosen.includes(name)}
-        aria-label="${look.label}${chosen.includes(leftOut(name)) ? ", left out" : ""}, ${count} in 24 hours"
+        aria-label="${look.label}${chosen.includes(exclusion(name)) ? ", left out" : ""}, ${count} in 24 hours"
         title=${channel?.description ?? look.label}
         @click=${() => toggle(name)}
       >
@@ -42,16 +42,16 @@ const FIELDS: readonly { name: ListName; label: string }[] = [
   { name: "producer", label: "Producer" },
 ];
 
-/** A change of place; `typing` ones belong to one step of Back. */
+/** A change of address; `typing` ones belong to one step of Back. */
 export interface Change {
-  place: Place;
+  address: Address;
   typing?: boolean;
 }
 
 /** Search, severities, time range, and one field for each list. Sends `change` with a Change. */
 @customElement("realm-filter-bar")
 export class RealmFilterBar extends LitElement {
-  @property({ attribute: false }) place!: Place;
+  @property({ attribute: false }) address!: Address;
   /** Values to offer, by list. */
   @property({ attribute: false }) known: Readonly<Partial<Record<ListName, readonly string[]>>> = {};
   @state() private open = false;
@@ -67,10 +67,10 @@ export class RealmFilterBar extends LitElement {
     this.search.select();
   }
 
-  private send(place: Place, typing = false): void {
+  private send(address: Address, typing = false): void {
     // Without the freeze: a changed question is asked about the log as it is now.
-    const detail: Change = { place: { ...place, asOf: null }, typing };
-    this.dispatchEvent(new CustomEvent<Change>("change-place", { detail }));
+    const detail: Change = { address: { ...address, asOf: null }, typing };
+    this.dispatchEvent(new CustomEvent<Change>("change-address", { detail }));
   }
 
   private typed(): void {
@@ -81,7 +81,7 @@ export class RealmFilterBar extends LitElement {
   private searchNow(typing: boolean): void {
     clearTimeout(this.timer);
     const q = this.search.value.trim();
-    if (q !== this.place.query.q) this.send({ ...this.place, query: { ...this.place.query, q } }, typing);
+    if (q !== this.address.query.q) this.send({ ...this.address, query: { ...this.address.query, q } }, typing);
   }
 
   private searchKey(event: KeyboardEvent): void {
@@ -94,15 +94,15 @@ export class RealmFilterBar extends LitElement {
 
   private setList(name: ListName, text: string): void {
     const values = text.split(",").map((part) => part.trim()).filter(Boolean);
-    this.send({ ...this.place, query: withList(this.place.query, name, values) });
+    this.send({ ...this.address, query: withList(this.address.query, name, values) });
   }
 
   private setRange(range: Range): void {
-    this.send({ ...this.place, range });
+    this.send({ ...this.address, range });
   }
 
   protected override render() {
-    const active = removals(this.place);
+    const active = activeFilters(this.address);
     return html`<div class="filters" role="search" aria-label="Filter events">
       <div class="filter-line">
         <input
@@ -111,7 +111,7 @@ export class RealmFilterBar extends LitElement {
           data-testid="search"
           aria-label="Search messages and details"
           placeholder='Search messages and details, "a phrase"   /'
-          .value=${this.place.query.q}
+          .value=${this.address.query.q}
           @input=${this.typed}
           @keydown=${this.searchKey}
         />
@@ -119,7 +119,7 @@ export class RealmFilterBar extends LitElement {
         <div class="segments" role="group" aria-label="Time range">
           ${PRESETS.map(
             ({ label, range }) => html`<button
-              aria-pressed=${sameRange(range, this.place.range)}
+              aria-pressed=${sameRange(range, this.address.range)}
               @click=${() => this.setRange(range)}
             >
               ${label}
@@ -146,8 +146,8 @@ export class RealmFilterBar extends LitElement {
     const look = SEVERITIES.find((one) => one.name === name)!;
     return html`<button
       data-testid="severity-${name}"
-      aria-pressed=${this.place.query.lists.severity.includes(name)}
-      @click=${() => this.send({ ...this.place, query: toggled(this.place.query, "severity", name) })}
+      aria-pressed=${this.address.query.lists.severity.includes(name)}
+      @click=${() => this.send({ ...this.address, query: toggled(this.address.query, "severity", name) })}
     >
       <span class="severity ${name}"
         ><span class="severity-icon" aria-hidden="true">${look.icon}</span>${look.label}</span
@@ -163,7 +163,7 @@ export class RealmFilterBar extends LitElement {
         list="known-${name}"
         placeholder="any"
         autocomplete="off"
-        .value=${this.place.query.lists[name].join(", ")}
+        .value=${this.address.query.lists[name].join(", ")}
         @change=${(event: Event) => this.setList(name, (event.target as HTMLInputElement).value)}
       />
       <datalist id="known-${name}">
@@ -173,7 +173,7 @@ export class RealmFilterBar extends LitElement {
   }
 
   private moment(end: "since" | "until", label: string): TemplateResult {
-    const { range, zone } = this.place;
+    const { range, zone } = this.address;
     return html`<label
       ><span>${label}${zone === "utc" ? " (UTC)" : ""}</span>
       <input
@@ -188,14 +188,14 @@ export class RealmFilterBar extends LitElement {
     /></label>`;
   }
 
-  private chips(active: ReturnType<typeof removals>): TemplateResult | typeof nothing {
-    const { range, zone, asOf } = this.place;
+  private chips(active: ReturnType<typeof activeFilters>): TemplateResult | typeof nothing {
+    const { range, zone, asOf } = this.address;
     const preset = PRESETS.some((one) => sameRange(one.range, range));
     if (!active.length && preset && asOf === null) return nothing;
-    const all = { ...this.place, query: { ...this.place.query, q: "", has: [], not: [], lists: emptied(this.place) } };
+    const all = { ...this.address, query: { ...this.address.query, q: "", has: [], not: [], lists: emptied(this.address) } };
     return html`<ul class="chips" aria-label="Active filters">
       ${preset ? nothing : this.chip(rangeText(range, zone), () => this.setRange(PRESETS[2]!.range))}
-      ${asOf === null ? nothing : this.chip(`as of cursor ${asOf}`, () => this.send(this.place))}
+      ${asOf === null ? nothing : this.chip(`as of cursor ${asOf}`, () => this.send(this.address))}
       ${active.map(({ label, without }) => this.chip(label, () => this.send(without)))}
       ${active.length > 1
         ? html`<li><button class="quiet" @click=${() => this.send(all)}>Clear filters</button></li>`
@@ -211,9 +211,9 @@ export class RealmFilterBar extends LitElement {
   }
 }
 
-function emptied(place: Place): Place["query"]["lists"] {
-  const names = Object.keys(place.query.lists) as ListName[];
-  return Object.fromEntries(names.map((name) => [name, []])) as unknown as Place["query"]["lists"];
+function emptied(address: Address): Address["query"]["lists"] {
+  const names = Object.keys(address.query.lists) as ListName[];
+  return Object.fromEntries(names.map((name) => [name, []])) as unknown as Address["query"]["lists"];
 }
 
 function toInput(text: string, zone: Zone): string {

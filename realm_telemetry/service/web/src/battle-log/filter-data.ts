@@ -16,7 +16,7 @@ export interface ChannelCounts {
 }
 
 /** What stands beside the rows: counts of the channels, and values that the fields can offer. */
-export class SideData implements ReactiveController {
+export class FilterData implements ReactiveController {
   counts: ChannelCounts | null = null;
   private kinds: readonly string[] = [];
   private timer: ReturnType<typeof setInterval> | undefined;

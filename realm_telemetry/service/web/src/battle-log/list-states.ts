@@ -2,8 +2,8 @@ import { html, LitElement, nothing, type PropertyValues, type TemplateResult } f
 import { customElement, property, state } from "lit/decorators.js";
 import { type ApiError, getPage } from "../shared/api";
 import { formatCount, formatTime, plural } from "../shared/format";
-import { allRemovals, type Removal } from "./active-filters";
-import { dataKey, type Place, readPlace } from "./address";
+import { activeFiltersAndRange, type ActiveFilter } from "./active-filters";
+import { dataKey, type Address, readAddress } from "./address";
 import type { ChannelCounts } from "./filter-data";
 import type { LogPage } from "./log-page";
 import type { Results } from "./results";
@@ -25,14 +25,14 @@ export function failure(error: ApiError, again: () => void): TemplateResult {
 
 /** Below the last row that is loaded: how it goes on, or where the log begins. */
 export function listEnd(page: LogPage, results: Results, counts: ChannelCounts | null): TemplateResult {
-  const { shown, goOn } = results;
+  const { shown, continueBelow } = results;
   if (shown.error) {
     return html`<p class="notice error">${shown.error.message} ${shown.error.hint}</p>
       <button @click=${() => void shown.more()}>Try again</button>`;
   }
   if (shown.full) {
     return html`<p>${plural(shown.rows.length, "row")} are loaded, that is as far as one list goes.</p>
-      <button @click=${goOn}>Go on below</button>`;
+      <button @click=${continueBelow}>Go on below</button>`;
   }
   if (shown.complete) return retention(page, results, counts);
   const { rows, total, loadingMore } = shown;
@@ -43,7 +43,7 @@ export function listEnd(page: LogPage, results: Results, counts: ChannelCounts |
 
 /** Up to where the log goes back. */
 export function retention(
-  { place, go }: LogPage,
+  { address, go }: LogPage,
   results: Results,
   counts: ChannelCounts | null,
 ): TemplateResult {
@@ -52,23 +52,23 @@ export function retention(
   if (!oldest) return html`<p class="soft" data-testid="retention">The log is empty.</p>`;
   const { since } = results.span;
   const all = !since || Date.parse(since) <= oldest.getTime();
-  const showAll = () => go({ ...place, range: { named: "all", since: "", until: "" } });
+  const showAll = () => go({ ...address, range: { named: "all", since: "", until: "" } });
   return html`<p class="soft" data-testid="retention">
       ${all ? "The log begins here," : "The range ends here; the log goes back to"}
-      ${formatTime(oldest, { zone: place.zone, date: true })}. Events are kept for ${plural(counts.retention_days, "day")}.
+      ${formatTime(oldest, { zone: address.zone, date: true })}. Events are kept for ${plural(counts.retention_days, "day")}.
     </p>
     ${all ? nothing : html`<button @click=${showAll}>Show all</button>`}`;
 }
 
-interface Answer extends Removal {
+interface Answer extends ActiveFilter {
   count: number;
   relation: "eq" | "gte";
 }
 
-/** Nothing matches: says which one filter, removed, gives how many. Sends `change-place`. */
+/** Nothing matches: says which one filter, removed, gives how many. Sends `change-address`. */
 @customElement("realm-empty")
 export class RealmEmpty extends LitElement {
-  @property({ attribute: false }) place!: Place;
+  @property({ attribute: false }) address!: Address;
   @state() private answers: Answer[] | null = null;
   private asked = "";
 
@@ -77,14 +77,14 @@ export class RealmEmpty extends LitElement {
   }
 
   protected override willUpdate(changes: PropertyValues): void {
-    if (!changes.has("place") || dataKey(this.place) === this.asked) return;
-    this.asked = dataKey(this.place);
+    if (!changes.has("address") || dataKey(this.address) === this.asked) return;
+    this.asked = dataKey(this.address);
     this.answers = null;
     void this.ask(this.asked);
   }
 
   private async ask(key: string): Promise<void> {
-    const found = await Promise.all(allRemovals(this.place).map(countWithout));
+    const found = await Promise.all(activeFiltersAndRange(this.address).map(countWithout));
     if (key !== this.asked) return;
     this.answers = found
       .filter((one): one is Answer => one !== null && one.count > 0)
@@ -99,7 +99,7 @@ export class RealmEmpty extends LitElement {
         : this.answers.length
           ? html`<p class="soft">Without one of these there would be some:</p>`
           : html`<p class="soft">No single filter, removed, would find any.</p>
-            <button @click=${() => this.leave(readPlace("?range=all"))}>Show everything</button>`}
+            <button @click=${() => this.leave(readAddress("?range=all"))}>Show everything</button>`}
       <ul class="removals">
         ${this.answers?.map(
           (one) => html`<li>
@@ -113,19 +113,19 @@ export class RealmEmpty extends LitElement {
     </div>`;
   }
 
-  private leave(place: Place): void {
-    this.dispatchEvent(new CustomEvent("change-place", { detail: { place } }));
+  private leave(address: Address): void {
+    this.dispatchEvent(new CustomEvent("change-address", { detail: { address } }));
   }
 }
 
-async function countWithout(removal: Removal): Promise<Answer | null> {
-  const { without } = removal;
+async function countWithout(filter: ActiveFilter): Promise<Answer | null> {
+  const { without } = filter;
   const params = apiParams(without, resolveRange(without.range, new Date(), without.zone));
   params.set("limit", "1");
   if (without.asOf !== null) params.set("as_of", String(without.asOf));
   try {
     const { total, relation } = await getPage(params);
-    return { ...removal, count: total, relation };
+    return { ...filter, count: total, relation };
   } catch {
     return null; // The page itself tells what is wrong with the service.
   }

@@ -99,7 +99,7 @@ export class LiveTail implements ReactiveController {
   hostConnected(): void {
     this.present = true;
     this.following = setInterval(() => void this.follow(), FOLLOW_MS);
-    if (this.page.place.live) this.connect();
+    if (this.page.address.live) this.connect();
   }
 
   hostDisconnected(): void {
@@ -120,7 +120,7 @@ export class LiveTail implements ReactiveController {
   }
 
   restart(): void {
-    this.arrivals.restart(matcher(this.page.place.query, this.results.span));
+    this.arrivals.restart(matcher(this.page.address.query, this.results.span));
   }
 
   caughtUp(asOf: number): void {
@@ -131,21 +131,21 @@ export class LiveTail implements ReactiveController {
   get waiting(): number | null {
     const { count, broken } = this.arrivals;
     const { results } = this;
-    const { place } = this.page;
+    const { address } = this.page;
     if (results.view.state !== "ready" || (!count && !broken)) return null;
-    return place.live && !this.held ? null : count;
+    return address.live && !this.held ? null : count;
   }
 
   private hear(message: StreamMessage): void {
     if (message.type === "status") this.status = message.status;
     if (message.type === "status") this.page.requestUpdate();
-    if (this.page.place.asOf !== null || !this.arrivals.take(message)) return;
+    if (this.page.address.asOf !== null || !this.arrivals.take(message)) return;
     this.draw ??= setTimeout(() => requestAnimationFrame(() => this.show()), DRAW_MS);
   }
 
   private show(): void {
     this.draw = undefined;
-    if (this.page.place.live && !this.held) this.results.view.arrive(this.arrivals.drain());
+    if (this.page.address.live && !this.held) this.results.view.arrive(this.arrivals.drain());
     this.page.requestUpdate();
   }
 
@@ -156,25 +156,25 @@ export class LiveTail implements ReactiveController {
 
   private async follow(): Promise<void> {
     const quiet = !this.arrivals.count && !this.arrivals.broken;
-    if (!this.page.place.live || document.hidden || this.held || quiet) return;
+    if (!this.page.address.live || document.hidden || this.held || quiet) return;
     await this.results.view.refresh(() => !this.held);
   }
 
   /** Show what is new, and go to it. */
   readonly catchUp = async (): Promise<void> => {
     const { page } = this;
-    if (page.place.asOf !== null) return page.go({ ...page.place, asOf: null });
+    if (page.address.asOf !== null) return page.go({ ...page.address, asOf: null });
     getSelection()?.removeAllRanges();
     page.list?.toTop();
     await this.results.view.refresh(() => !this.held);
   };
 
   readonly toggle = (): void => {
-    const { place } = this.page;
-    const live = !place.live;
+    const { address } = this.page;
+    const live = !address.live;
     this.connect();
-    const range = live ? this.openEnded(place.range) : place.range;
-    this.page.go({ ...place, live, range, asOf: live ? null : place.asOf });
+    const range = live ? this.openEnded(address.range) : address.range;
+    this.page.go({ ...address, live, range, asOf: live ? null : address.asOf });
     say(live ? "Live tail on" : "Live tail off");
   };
 

@@ -33,7 +33,7 @@ export function rowWindow(scrollTop: number, height: number, row: number, count:
   return { first, end: Math.min(count, first + Math.min(shown, MAX_ROWS)) };
 }
 
-/** Where to scroll so that a row is in view; the same place if it is already. */
+/** Where to scroll so that a row is in view; the same position if it is already. */
 export function scrollToRow(index: number, scrollTop: number, height: number, row: number): number {
   const top = index * row;
   if (top < scrollTop) return Math.max(0, top - row);
@@ -204,9 +204,9 @@ export class RealmLogList extends LitElement {
   }
 
   private row(item: Item, index: number): TemplateResult {
-    const place = `transform: translateY(${index * this.rowPx}px)`;
+    const position = `transform: translateY(${index * this.rowPx}px)`;
     if (item.type === "day") {
-      return html`<div class="row day" role="presentation" .style=${place}>
+      return html`<div class="row day" role="presentation" .style=${position}>
         ${rowContent(item, this.look)}
       </div>`;
     }
@@ -220,7 +220,7 @@ export class RealmLogList extends LitElement {
       aria-setsize=${this.items.length}
       data-event-id=${event?.id ?? nothing}
       data-group=${item.type === "group" ? item.group.kind : nothing}
-      .style=${place}
+      .style=${position}
       @click=${() => this.activate(item)}
     >
       ${rowContent(item, this.look)}

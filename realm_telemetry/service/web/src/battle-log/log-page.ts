@@ -1,5 +1,5 @@
 import type { ReactiveControllerHost } from "lit";
-import type { Place } from "./address";
+import type { Address } from "./address";
 import type { RealmLogList } from "./log-list";
 
 export interface Step {
@@ -11,7 +11,7 @@ export interface Step {
 
 /** The page as its parts know it: rows, live tail and selection read its address and go to others. */
 export interface LogPage extends ReactiveControllerHost {
-  readonly place: Place;
+  readonly address: Address;
   readonly list: RealmLogList | null;
-  go(place: Place, step?: Step): void;
+  go(address: Address, step?: Step): void;
 }

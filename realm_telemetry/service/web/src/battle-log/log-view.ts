@@ -1,4 +1,4 @@
-import { ApiError, getJson, getPage, type Page } from "../shared/api";
+import { ApiError, getJson, getPage, type HistoryPage } from "../shared/api";
 import type { RealmEvent } from "../stream/event";
 import type { Histogram } from "./histogram";
 import { secondsAfter } from "./time-range";
@@ -207,12 +207,12 @@ export class LogView {
     this.ended.abort();
   }
 
-  private apart(pages: readonly Page[], before: number): boolean {
+  private apart(pages: readonly HistoryPage[], before: number): boolean {
     const last = pages.at(-1)!;
     return last.next !== null && last.events.every((event) => event.cursor > before);
   }
 
-  private catchUp(pages: readonly Page[], before: number): void {
+  private catchUp(pages: readonly HistoryPage[], before: number): void {
     const events = pages.flatMap((page) => page.events);
     // Between these and the rows from before lie others; or a search has grown too long, which
     // goes by arrival and so cannot be cut at a time.
@@ -236,13 +236,13 @@ export class LogView {
     this.next = next;
   }
 
-  private take(page: Page): void {
+  private take(page: HistoryPage): void {
     this.page = { count: page.total, relation: page.relation };
     this.asOf = page.asOf;
     this.readings += 1;
   }
 
-  private ask(limit: number, asOf: number | null): Promise<Page> {
+  private ask(limit: number, asOf: number | null): Promise<HistoryPage> {
     const params = new URLSearchParams(this.params);
     params.set("limit", String(limit));
     if (asOf !== null) params.set("as_of", String(asOf));

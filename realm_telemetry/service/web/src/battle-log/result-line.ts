@@ -2,21 +2,21 @@ import { html, type TemplateResult } from "lit";
 import { apiUrl } from "../shared/api";
 import { formatCount } from "../shared/format";
 import { copy } from "../shared/toast";
-import { LISTS, type Place, writePlace } from "./address";
+import { LISTS, type Address, writeAddress } from "./address";
 import type { Results } from "./results";
-import { apiParams, rangeText, type Span } from "./time-range";
+import { apiParams, rangeText, type TimeSpan } from "./time-range";
 
 /** How many events there are as of when, and ways to take them along. */
-export function resultLine(place: Place, results: Results): TemplateResult {
+export function resultLine(address: Address, results: Results): TemplateResult {
   const { shown } = results;
   const ready = shown.state === "ready" && results.view.state !== "failed";
   return html`<div class="result-line">
     <strong data-testid="total" data-total=${shown.total.count} data-relation=${shown.total.relation}
       >${ready ? totalText(results) : results.view.state === "failed" ? "No answer" : "Loading …"}</strong
     >
-    <span class="soft">${rangeText(place.range, place.zone)}</span>
+    <span class="soft">${rangeText(address.range, address.zone)}</span>
     <span class="soft as-of" ?hidden=${!ready} data-testid="as-of" data-as-of=${shown.asOf} title="What arrived later is not counted here">as of ${formatCount(shown.asOf)}</span>
-    <span class="result-tools" ?hidden=${!ready}>${copies(place, results)} ${downloads(results)}</span>
+    <span class="result-tools" ?hidden=${!ready}>${copies(address, results)} ${downloads(results)}</span>
   </div>`;
 }
 
@@ -25,10 +25,10 @@ function totalText({ shown }: Results): string {
   return `${formatCount(count)}${relation === "gte" ? "+" : ""} ${count === 1 ? "event" : "events"}`;
 }
 
-function copies(place: Place, results: Results): TemplateResult {
-  const curl = () => copy(asCurl(place, results.span, apiUrl("api/battle_log")), "curl command");
-  const command = () => copy(asRealmQuery(place, results.span), "realm query");
-  return html`<button class="quiet" @click=${() => copyLink(place, results)} title="The same rows, whenever it is opened">Copy link</button>
+function copies(address: Address, results: Results): TemplateResult {
+  const curl = () => copy(asCurl(address, results.span, apiUrl("api/battle_log")), "curl command");
+  const command = () => copy(asRealmQuery(address, results.span), "realm query");
+  return html`<button class="quiet" @click=${() => copyLink(address, results)} title="The same rows, whenever it is opened">Copy link</button>
     <button class="quiet" @click=${curl} title="Copy as a curl command">curl</button>
     <button class="quiet" @click=${command} title="Copy as a realm query command">realm query</button>`;
 }
@@ -42,8 +42,8 @@ function downloads({ shown }: Results): TemplateResult[] {
 }
 
 /** The address of these very rows, for others. */
-export function copyLink(place: Place, results: Results): void {
-  const query = frozenPlace(place, results.span, results.shown.asOf);
+export function copyLink(address: Address, results: Results): void {
+  const query = frozenAddress(address, results.span, results.shown.asOf);
   void copy(location.origin + location.pathname + query, "Link");
 }
 
@@ -53,17 +53,17 @@ export function shellWord(text: string): string {
 }
 
 /** The filter as a `curl` command; ages stay ages. */
-export function asCurl(place: Place, span: Span, api: string): string {
-  const params = apiParams(place, relativeOr(place, span));
+export function asCurl(address: Address, span: TimeSpan, api: string): string {
+  const params = apiParams(address, relativeOr(address, span));
   params.set("limit", "1000");
-  if (place.asOf !== null) params.set("as_of", String(place.asOf));
+  if (address.asOf !== null) params.set("as_of", String(address.asOf));
   return `curl ${shellWord(`${api}?${params}`)}`;
 }
 
 /** The filter as a `realm query` command. */
-export function asRealmQuery(place: Place, span: Span): string {
-  const { query } = place;
-  const { since, until } = relativeOr(place, span);
+export function asRealmQuery(address: Address, span: TimeSpan): string {
+  const { query } = address;
+  const { since, until } = relativeOr(address, span);
   const options: [string, string][] = LISTS.filter((name) => query.lists[name].length).map(
     (name) => [name, query.lists[name].join(",")],
   );
@@ -76,11 +76,11 @@ export function asRealmQuery(place: Place, span: Span): string {
 }
 
 /** The query string of a link that shows these very rows to whoever opens it, whenever. */
-export function frozenPlace(place: Place, span: Span, asOf: number): string {
+export function frozenAddress(address: Address, span: TimeSpan, asOf: number): string {
   const range = span.since || span.until
     ? { named: null, since: span.since ?? "", until: span.until ?? "" }
-    : place.range;
-  return writePlace({ ...place, range, asOf, live: false });
+    : address.range;
+  return writeAddress({ ...address, range, asOf, live: false });
 }
 
 /** The address of an export: the whole query, as of the same cursor as the rows on the page. */
@@ -100,6 +100,6 @@ function option([name, value]: [string, string]): string {
   return value.startsWith("-") ? `--${name}=${shellWord(value)}` : `--${name} ${shellWord(value)}`;
 }
 
-function relativeOr({ range }: Place, span: Span): Span {
+function relativeOr({ range }: Address, span: TimeSpan): TimeSpan {
   return range.named ? span : { since: range.since || null, until: range.until || null };
 }

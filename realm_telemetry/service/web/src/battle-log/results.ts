@@ -3,28 +3,28 @@ import type { RealmEvent } from "../stream/event";
 import type { LogPage } from "./log-page";
 import { LogView } from "./log-view";
 import { type Group, type Item, buildItems } from "./row-groups";
-import { apiParams, resolveRange, seconds, type Span } from "./time-range";
+import { apiParams, resolveRange, seconds, type TimeSpan } from "./time-range";
 
 /** Collapsed routine rows make short lists: so many rows are loaded to fill one by themselves. */
 const MAX_FILL = 3_000;
 
 /** What follows a change of the rows; the page hands it to the live tail and the selection. */
 export interface ResultsListener {
-  /** The service is asked for the rows of another place. */
+  /** The service is asked for the rows of another address. */
   asked(): void;
   /** It has answered, or failed. */
   answered(): void;
   /** Rows and counts are true as of a cursor. */
   counted(asOf: number): void;
-  /** The rows of the place before are gone. */
+  /** The rows of the address before are gone. */
   replaced(): void;
-  /** The first rows of a place are there. */
+  /** The first rows of an address are there. */
   firstRows(): void;
 }
 
-/** The rows of the page's place: those of the place before stay until the answer is there. */
+/** The rows of the page's address: those of the address before stay until the answer is there. */
 export class Results {
-  span: Span = { since: null, until: null };
+  span: TimeSpan = { since: null, until: null };
   items: readonly Item[] = [];
   /** What was asked for last; `shown` is what is seen. */
   view!: LogView;
@@ -41,18 +41,18 @@ export class Results {
     return this.before ?? this.view;
   }
 
-  /** Whether the rows are still those of the place before. */
+  /** Whether the rows are still those of the address before. */
   get stale(): boolean {
     return this.before !== null;
   }
 
-  /** Ask the service for what the place shows. */
+  /** Ask the service for what the address shows. */
   async ask(): Promise<void> {
-    const { place } = this.page;
-    this.span = resolveRange(place.range, new Date(), place.zone);
+    const { address } = this.page;
+    this.span = resolveRange(address.range, new Date(), address.zone);
     this.view?.stop();
     this.before = this.view?.state === "ready" ? this.view : null;
-    const view = new LogView(apiParams(place, this.span), place.asOf, () => this.changed(view));
+    const view = new LogView(apiParams(address, this.span), address.asOf, () => this.changed(view));
     this.view = view;
     this.readings = 0;
     this.listener.asked();
@@ -64,14 +64,14 @@ export class Results {
   private changed(view: LogView): void {
     if (view !== this.view) return;
     const first = view.state === "ready" && !view.histogram && view.rows.length > 0;
-    if (view.state !== "loading" && this.before) this.turnOver();
+    if (view.state !== "loading" && this.before) this.showNewRows();
     if (view.readings > this.readings) this.listener.counted(view.asOf);
     this.readings = view.readings;
     this.rebuild();
     if (first) this.listener.firstRows();
   }
 
-  private turnOver(): void {
+  private showNewRows(): void {
     this.before = null;
     this.opened.clear();
     this.listener.replaced();
@@ -80,7 +80,7 @@ export class Results {
 
   rebuild(): void {
     const { rows, complete } = this.shown;
-    const dayOf = dayReader(this.page.place.zone);
+    const dayOf = dayReader(this.page.address.zone);
     this.items = buildItems(rows.all, { opened: this.opened, dayOf, complete, days: rows.order === "time" });
     this.page.requestUpdate();
   }
@@ -103,12 +103,12 @@ export class Results {
   };
 
   /** Begin a list where the one that is full ends. */
-  readonly goOn = (): void => {
+  readonly continueBelow = (): void => {
     const last = this.shown.rows.all.at(-1);
     if (!last) return;
     const until = seconds(last.time_unix_nano);
     const range = { named: null, since: this.span.since ?? "", until };
-    this.page.go({ ...this.page.place, range, live: false });
+    this.page.go({ ...this.page.address, range, live: false });
   };
 }
 

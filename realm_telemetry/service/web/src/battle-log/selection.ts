@@ -28,7 +28,7 @@ export class Selection {
     return this.results.items;
   }
 
-  /** The place names another event, or none. */
+  /** The address names another event, or none. */
   async select(id: string | null): Promise<void> {
     this.error = "";
     if (id) this.current = id;
@@ -42,36 +42,36 @@ export class Selection {
   private async load(id: string): Promise<void> {
     try {
       const found = await getJson<RealmEvent>(`api/battle_log/${encodeURIComponent(id)}`);
-      if (this.page.place.event === id) this.event = found;
+      if (this.page.address.event === id) this.event = found;
     } catch (error) {
-      if (this.page.place.event !== id) return;
+      if (this.page.address.event !== id) return;
       this.event = null;
       this.error = error instanceof ApiError ? error.message : String(error);
     }
   }
 
-  standAtOpen(): void {
-    this.current = this.page.place.event ?? "";
+  resetCurrent(): void {
+    this.current = this.page.address.event ?? "";
   }
 
   /** Scroll to the row of the open event. */
   async reveal(): Promise<void> {
-    if (!this.page.place.event) return;
+    if (!this.page.address.event) return;
     await this.page.updateComplete;
     await this.page.list?.updateComplete;
-    const at = this.items.findIndex((item) => item.key === this.page.place.event);
+    const at = this.items.findIndex((item) => item.key === this.page.address.event);
     if (at >= 0) this.page.list?.reveal(at);
   }
 
   activate(item: Item): void {
     this.current = item.key;
-    const { event } = this.page.place;
+    const { event } = this.page.address;
     if (item.type === "group") this.results.toggleGroup(item.group);
     else if (item.type === "event") this.open(item.event, event !== null && event !== item.event.id);
   }
 
   open(event: RealmEvent, replace = false): void {
-    this.page.go({ ...this.page.place, event: event.id }, { replace });
+    this.page.go({ ...this.page.address, event: event.id }, { replace });
   }
 
   enter(): void {
@@ -86,20 +86,20 @@ export class Selection {
     do at += by;
     while (items[at]?.type === "day");
     const item = items[at];
-    if (item) this.stand(item, at);
+    if (item) this.makeCurrent(item, at);
   }
 
   /** Make an item the current one; with the details open they follow. */
-  stand(item: Item, at: number): void {
+  makeCurrent(item: Item, at: number): void {
     this.current = item.key;
     this.page.list?.reveal(at);
-    if (this.page.place.event && item.type === "event") this.open(item.event, true);
+    if (this.page.address.event && item.type === "event") this.open(item.event, true);
     this.page.requestUpdate();
   }
 
   /** Close the details; if they are closed, stand nowhere. */
   readonly close = (): void => {
-    if (this.page.place.event) this.page.go({ ...this.page.place, event: null });
+    if (this.page.address.event) this.page.go({ ...this.page.address, event: null });
     else this.current = "";
     this.page.requestUpdate();
   };
@@ -109,12 +109,12 @@ export class Selection {
     const at = timeMs(event);
     const iso = (ms: number) => new Date(ms).toISOString();
     const range = { named: null, since: iso(at - AROUND_MS), until: iso(at + AROUND_MS) };
-    this.page.go({ ...this.page.place, query: EMPTY_QUERY, range, asOf: null, live: false, event: event.id });
+    this.page.go({ ...this.page.address, query: EMPTY_QUERY, range, asOf: null, live: false, event: event.id });
   }
 
   /** Open the next error below the current row: among the loaded rows, further ones, or far away. */
   async nextError(): Promise<void> {
-    const { severity } = this.page.place.query.lists;
+    const { severity } = this.page.address.query.lists;
     const wanted = severity.filter((name) => !name.startsWith("!"));
     if (severity.includes("!error") || (wanted.length && !wanted.includes("error"))) {
       return say("The severity filter leaves errors out");
@@ -138,8 +138,8 @@ export class Selection {
   private openError(at: number): void {
     const item = this.items[at];
     if (item?.type !== "event") return;
-    const replace = this.page.place.event !== null;
-    this.stand(item, at);
+    const replace = this.page.address.event !== null;
+    this.makeCurrent(item, at);
     this.open(item.event, replace);
   }
 
@@ -156,7 +156,7 @@ export class Selection {
     const error = (await getPage(params)).events[0];
     if (!error) return say("No further error");
     const until = secondsAfter(error.time_unix_nano);
-    page.go({ ...page.place, range: { named: null, since: span.since ?? "", until }, event: error.id, live: false });
+    page.go({ ...page.address, range: { named: null, since: span.since ?? "", until }, event: error.id, live: false });
     say("Moved to an older error; Back returns");
   }
 }

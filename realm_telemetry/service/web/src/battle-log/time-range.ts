@@ -1,5 +1,5 @@
 import { formatTime, type Zone } from "../shared/format";
-import { type Place, queryParams, type Range } from "./address";
+import { type Address, queryParams, type Range } from "./address";
 
 const UNITS_MS: Record<string, number> = { s: 1e3, m: 6e4, h: 36e5, d: 864e5, w: 6048e5 };
 const NIGHT_BEGINS_H = 18;
@@ -21,13 +21,13 @@ export const PRESETS: readonly Preset[] = [
 ];
 
 /** A range as absolute times; null where it is open. */
-export interface Span {
+export interface TimeSpan {
   since: string | null;
   until: string | null;
 }
 
 /** Fix a range at a moment: all requests of one view must mean the same span. */
-export function resolveRange(range: Range, now: Date, zone: Zone): Span {
+export function resolveRange(range: Range, now: Date, zone: Zone): TimeSpan {
   if (range.named === "all") return { since: null, until: null };
   if (range.named === "last-night") return lastNight(now, zone);
   return { since: resolveTime(range.since, now), until: resolveTime(range.until, now) };
@@ -45,7 +45,7 @@ export function resolveTime(text: string, now: Date): string | null {
 }
 
 /** From 18:00 to 08:00; before 08:00 it is the night that still lasts. */
-export function lastNight(now: Date, zone: Zone): Span {
+export function lastNight(now: Date, zone: Zone): TimeSpan {
   const end = atHour(now, NIGHT_ENDS_H, zone);
   const begin = atHour(now, NIGHT_BEGINS_H, zone, -1);
   return { since: begin.toISOString(), until: now < end ? null : end.toISOString() };
@@ -63,9 +63,9 @@ function atHour(now: Date, hour: number, zone: Zone, days = 0): Date {
   return moment;
 }
 
-/** The parameters of the HTTP API for what a place shows. */
-export function apiParams(place: Pick<Place, "query">, span: Span): URLSearchParams {
-  const params = queryParams(place.query);
+/** The parameters of the HTTP API for what an address shows. */
+export function apiParams(address: Pick<Address, "query">, span: TimeSpan): URLSearchParams {
+  const params = queryParams(address.query);
   if (span.since) params.set("since", span.since);
   if (span.until) params.set("until", span.until);
   return params;

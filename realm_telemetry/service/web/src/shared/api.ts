@@ -14,7 +14,7 @@ export class ApiError extends Error {
   }
 }
 
-export interface Page {
+export interface HistoryPage {
   events: RealmEvent[];
   total: number;
   relation: "eq" | "gte";
@@ -35,7 +35,7 @@ export async function getJson<T>(path: string, params?: Params, signal?: AbortSi
 }
 
 /** One page of history, newest first. */
-export async function getPage(params: URLSearchParams, signal?: AbortSignal): Promise<Page> {
+export async function getPage(params: URLSearchParams, signal?: AbortSignal): Promise<HistoryPage> {
   const response = await ask(apiUrl("api/battle_log", params), { signal });
   const headers = response.headers;
   return {

@@ -18,7 +18,7 @@ export function severityPanel(state: RealmState | undefined): TemplateResult {
 }
 
 interface ReceiptSum {
-  /** Of producers that have ended and told how many they emitted. */
+  /** Of producers that have ended and sent how many they emitted. */
   emitted: number;
   stored: number;
   dropped: number;
@@ -49,15 +49,15 @@ export function sumReceipts(receipts: readonly Receipt[]): ReceiptSum {
 export function receiptsLine(receipts: readonly Receipt[]): TemplateResult {
   const sum = sumReceipts(receipts);
   const running = sum.open ? ` · ${formatCount(sum.openStored)} more of ${plural(sum.open, "process", "processes")} not ended yet` : "";
-  const told = `${formatCount(sum.emitted)} emitted ${sum.emitted === sum.stored ? "=" : "≠"} ${formatCount(sum.stored)} stored`;
+  const sent = `${formatCount(sum.emitted)} emitted ${sum.emitted === sum.stored ? "=" : "≠"} ${formatCount(sum.stored)} stored`;
   if (sum.dropped) {
     return html`<p class="receipts loud" data-testid="receipts" role="alert">
-      <a href=${logHref({ kind: "events_dropped", range: "all" })}>✕ ${plural(sum.dropped, "event was", "events were")} dropped</a>: ${told}${running}
+      <a href=${logHref({ kind: "events_dropped", range: "all" })}>✕ ${plural(sum.dropped, "event was", "events were")} dropped</a>: ${sent}${running}
     </p>`;
   }
   if (!receipts.length) return html`<p class="receipts soft" data-testid="receipts">No producer yet</p>`;
   const word = sum.complete ? "complete" : `${formatCount(Math.max(0, sum.emitted - sum.stored))} still missing`;
-  return html`<p class="receipts ${sum.complete ? "soft" : "ink-warning"}" data-testid="receipts">${told}, ${word}${running}</p>`;
+  return html`<p class="receipts ${sum.complete ? "soft" : "ink-warning"}" data-testid="receipts">${sent}, ${word}${running}</p>`;
 }
 
 /** What came over a minute after its time: not in the list, where it would stand among the newest. */

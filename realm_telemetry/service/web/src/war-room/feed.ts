@@ -74,7 +74,7 @@ export class Feed {
   private add(event: RealmEvent, nowMs: number, arrived = true): void {
     const arrivedMs = Number(event.observed_unix_nano ?? event.time_unix_nano) / 1e6;
     this.lastArrivalMs = arrived ? nowMs : Math.max(this.lastArrivalMs ?? 0, Math.min(arrivedMs, nowMs));
-    if (this.isFolded(event)) return this.fold(event);
+    if (this.hasNoRow(event)) return this.countRoutine(event);
     if (this.seen.has(event.id)) return;
     this.remember(event.id);
     if (event.late) [this.late, this.lastLate] = [this.late + 1, event];
@@ -82,11 +82,11 @@ export class Feed {
   }
 
   /** Whether an event is one of thousands, which get no row. */
-  isFolded(event: RealmEvent): boolean {
+  hasNoRow(event: RealmEvent): boolean {
     return isRoutine(event.kind) || event.coalesced !== undefined;
   }
 
-  private fold(event: RealmEvent): void {
+  private countRoutine(event: RealmEvent): void {
     this.coalesced += event.coalesced ?? 0;
     this.routine += 1 + (event.coalesced ?? 0);
     if (event.late) [this.late, this.lastLate] = [this.late + 1, event];

@@ -1,6 +1,6 @@
 import type uPlot from "uplot";
 import type { Palette } from "./palette";
-import type { Odd } from "./plot";
+import type { NonFinite } from "./plot";
 import type { Marker } from "./run-series";
 
 const RADIUS = 4;
@@ -74,7 +74,7 @@ function drawLabel(plot: uPlot, left: number, message: string, palette: Palette)
 }
 
 /** Crosses where a value was no number: infinity at the edge it left by, NaN at the bottom. */
-export function drawOdd(plot: uPlot, odd: readonly Odd[], palette: Palette): void {
+export function drawNonFinite(plot: uPlot, nonFinite: readonly NonFinite[], palette: Palette): void {
   const { ctx, bbox } = plot;
   const scale = devicePixelRatio;
   let labelled = -Infinity;
@@ -84,19 +84,19 @@ export function drawOdd(plot: uPlot, odd: readonly Odd[], palette: Palette): voi
   ctx.font = `600 ${11 * scale}px system-ui, sans-serif`;
   ctx.textAlign = "left";
   ctx.textBaseline = "middle";
-  for (const { x, value } of odd) {
+  for (const { x, value } of nonFinite) {
     const left = plot.valToPos(x, "x", true);
     if (!(left >= bbox.left && left <= bbox.left + bbox.width)) continue;
     const top = value === Infinity ? bbox.top + 18 * scale : bbox.top + bbox.height - 8 * scale;
     drawCross(ctx, left, top, 4 * scale);
     if (left < labelled) continue;
-    ctx.fillText(oddText(value), left + 7 * scale, top);
+    ctx.fillText(nonFiniteText(value), left + 7 * scale, top);
     labelled = left + 40 * scale;
   }
   ctx.restore();
 }
 
-export function oddText(value: number): string {
+export function nonFiniteText(value: number): string {
   if (Number.isNaN(value)) return "NaN";
   return value > 0 ? "∞" : "−∞";
 }

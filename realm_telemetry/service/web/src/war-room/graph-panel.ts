@@ -7,7 +7,7 @@ import type { LossGraph } from "./loss-graph";
 import "./loss-graph";
 import { SERIES_COLOURS } from "./palette";
 import { learningRateOf, lossOf, speedOf, type Axis, type Pick } from "./plot";
-import type { RunCourse } from "./run-series";
+import type { RunSeries } from "./run-series";
 import type { LegendRun } from "./runs";
 
 const KEY = "realm-graph";
@@ -23,7 +23,7 @@ interface Look {
 /** Loss, learning rate and speed of the chosen runs, and how they are drawn. */
 @customElement("realm-graph-panel")
 export class GraphPanel extends LitElement {
-  @property({ attribute: false }) courses: readonly RunCourse[] = [];
+  @property({ attribute: false }) runs: readonly RunSeries[] = [];
   @property({ attribute: false }) legend: readonly LegendRun[] = [];
   @property({ attribute: false }) colours: ReadonlyMap<string, number> = new Map();
   @property({ type: Number }) version = 0;
@@ -59,7 +59,7 @@ export class GraphPanel extends LitElement {
         <span class="hover soft">${this.hover}</span>
         ${this.controls()}
       </div>
-      ${this.courses.length ? this.graphs() : this.empty()} ${this.legend.length ? this.runs() : nothing}
+      ${this.runs.length ? this.graphs() : this.empty()} ${this.legend.length ? this.legendList() : nothing}
       ${this.notes()} ${this.marks()}
     </section>`;
   }
@@ -100,9 +100,9 @@ export class GraphPanel extends LitElement {
   private graph(label: string, pick: Pick, height: number, main: boolean) {
     return html`<realm-loss-graph
       role="img"
-      aria-label="${label} of ${this.courses.map((course) => course.id).join(", ")}; the figures stand below"
+      aria-label="${label} of ${this.runs.map((run) => run.id).join(", ")}; the figures stand below"
       data-testid=${main ? "loss-graph" : nothing}
-      .courses=${this.courses}
+      .runs=${this.runs}
       .colours=${this.colours}
       .pick=${pick}
       .axis=${this.look.axis}
@@ -112,14 +112,14 @@ export class GraphPanel extends LitElement {
       .version=${this.version}
       .marked=${main}
       .label=${label}
-      @hover-text=${(told: CustomEvent<string>) => (this.hover = told.detail)}
-      @zoomed=${(told: CustomEvent<boolean>) => (this.zoomed = main && told.detail)}
-      @pick-time=${(told: CustomEvent<{ timeMs: number; event: RealmEvent | null }>) =>
-        location.assign(aroundHref(told.detail.timeMs, told.detail.event))}
+      @hover-text=${(sent: CustomEvent<string>) => (this.hover = sent.detail)}
+      @zoomed=${(sent: CustomEvent<boolean>) => (this.zoomed = main && sent.detail)}
+      @pick-time=${(sent: CustomEvent<{ timeMs: number; event: RealmEvent | null }>) =>
+        location.assign(aroundHref(sent.detail.timeMs, sent.detail.event))}
     ></realm-loss-graph>`;
   }
 
-  private runs() {
+  private legendList() {
     return html`<ul class="legend" aria-label="Runs">
       ${this.legend.map(
         (run) => html`<li>
@@ -159,7 +159,7 @@ export class GraphPanel extends LitElement {
   }
 
   private marked(wanted: (event: RealmEvent) => boolean): RealmEvent[] {
-    const marks = this.courses.flatMap((course) => course.markers).sort((a, b) => a.timeMs - b.timeMs);
+    const marks = this.runs.flatMap((run) => run.markers).sort((a, b) => a.timeMs - b.timeMs);
     // A note that names no run is marked on each of them.
     return [...new Map(marks.map(({ event }) => [event.id, event])).values()].filter(wanted);
   }

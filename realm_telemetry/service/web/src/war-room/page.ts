@@ -15,12 +15,12 @@ import "./graph-panel";
 import { logHref } from "./links";
 import type { NoteDialog } from "./note-dialog";
 import "./note-dialog";
-import { atWork, Courses, RunChoice } from "./runs";
-import { KnownState } from "./state";
+import { currentRuns, Runs, RunChoice } from "./runs";
+import { LatestState } from "./state";
 import { championPanel, evalsPanel, guildRibbon, jobsPanel, progressPanel, workersPanel } from "./state-panels";
 import { badgeOf, showBadge } from "./tab-badge";
-import { Absence, awayStrip } from "./while-away";
-import { Clocks } from "./worker-clocks";
+import { WhileAway, awayStrip } from "./while-away";
+import { WorkerClocks } from "./worker-clocks";
 
 const STALE_S = 60;
 const RENDER_MS = 250;
@@ -72,18 +72,18 @@ export class WarRoom extends LitElement {
   @query("realm-event-list") private list!: EventList | null;
   @query("realm-graph-panel") private graphs!: GraphPanel | null;
   private readonly feed = new Feed();
-  private readonly clocks = new Clocks();
-  private readonly courses = new Courses(() => this.changed(), (error) => this.failed(error));
-  private readonly runChoice = new RunChoice(this.courses);
-  private readonly known = new KnownState(
+  private readonly clocks = new WorkerClocks();
+  private readonly runs = new Runs(() => this.changed(), (error) => this.failed(error));
+  private readonly runChoice = new RunChoice(this.runs);
+  private readonly latest = new LatestState(
     this,
     () => !this.paused && this.feed.status === "live",
     () => this.answered(),
     (error) => this.failed(error),
   );
-  private readonly absence = new Absence(
+  private readonly whileAway = new WhileAway(
     this,
-    () => this.known.loaded.then(() => this.known.workerOf),
+    () => this.latest.loaded.then(() => this.latest.workerOf),
     (error) => this.failed(error),
   );
   private readonly stops: (() => void)[] = [];
@@ -136,18 +136,18 @@ export class WarRoom extends LitElement {
     else if (message.type === "snapshot") {
       const { events, routine } = message.snapshot;
       for (const event of [...routine, ...events].reverse()) this.learn(event, nowMs, false);
-      this.known.want("soon");
+      this.latest.want("soon");
     }
-    if (message.type !== "event" || !this.feed.isFolded(message.event)) this.list?.arrived();
+    if (message.type !== "event" || !this.feed.hasNoRow(message.event)) this.list?.arrived();
     this.changed();
   }
 
   private learn(event: RealmEvent, nowMs: number, live: boolean): void {
-    this.courses.learn(event, nowMs, live);
+    this.runs.learn(event, nowMs, live);
     this.clocks.heard(event);
     if (!live) return;
     if (event.severity === "error") this.errors += 1;
-    this.known.want(event.kind === "training_step" ? "later" : "soon");
+    this.latest.want(event.kind === "training_step" ? "later" : "soon");
   }
 
   /** Ages go on, whether anything comes or not. */
@@ -186,8 +186,8 @@ export class WarRoom extends LitElement {
 
   /** A note is about the newest run, at the step it has reached. */
   private readonly writeNote = (): void => {
-    const run = this.known.runs[0];
-    const last = run ? this.courses.get(run.run_id)?.points.at(-1) : undefined;
+    const run = this.latest.runs[0];
+    const last = run ? this.runs.get(run.run_id)?.points.at(-1) : undefined;
     const step = last?.step ?? run?.step;
     this.noteDialog.open({
       run_id: run?.run_id ?? null,
@@ -197,8 +197,8 @@ export class WarRoom extends LitElement {
     });
   };
 
-  private toggleRun(told: CustomEvent<string>): void {
-    this.runChoice.toggle(told.detail, this.known.runs);
+  private toggleRun(event: CustomEvent<string>): void {
+    this.runChoice.toggle(event.detail, this.latest.runs);
     this.frozen = null;
     this.requestUpdate();
   }
@@ -207,19 +207,19 @@ export class WarRoom extends LitElement {
   private badge(): void {
     if (performance.now() - this.badgedAt < BADGE_MS) return;
     this.badgedAt = performance.now();
-    const run = this.known.runs[0];
-    showBadge(badgeOf(this.errors, run, run && this.courses.get(run.run_id)));
+    const run = this.latest.runs[0];
+    showBadge(badgeOf(this.errors, run, run && this.runs.get(run.run_id)));
   }
 
   protected override render() {
     this.badge();
     this.frozen = this.paused ? (this.frozen ?? this.body()) : null;
-    const { feed, paused, togglePause, writeNote, absence } = this;
-    const tools = statusTools({ feed, paused, expecting: this.known.expectsNews, togglePause, writeNote });
+    const { feed, paused, togglePause, writeNote, whileAway } = this;
+    const tools = statusTools({ feed, paused, expecting: this.latest.expectsEvents, togglePause, writeNote });
     return html`<realm-header page="war-room" .tools=${tools}></realm-header>
       <main class="war-room">
         <h1 class="visually-hidden">War Room</h1>
-        ${awayStrip(absence.items, absence.sinceText, absence.dismiss)}
+        ${awayStrip(whileAway.items, whileAway.sinceText, whileAway.dismiss)}
         ${this.problem ? html`<p class="ribbon ink-error" role="alert">${this.problem}</p>` : nothing}
         ${this.frozen ?? this.body()}
       </main>
@@ -227,7 +227,7 @@ export class WarRoom extends LitElement {
   }
 
   private body(): TemplateResult {
-    const { realm, receipts } = this.known;
+    const { realm, receipts } = this.latest;
     const { late, lastLate } = this.feed;
     return html`<div class="topline">${severityPanel(realm)} ${receiptsLine(receipts)}</div>
       <div class="ribbons">${realm ? guildRibbon(realm) : nothing} ${lateRibbon(late, lastLate)}</div>
@@ -244,13 +244,13 @@ export class WarRoom extends LitElement {
   }
 
   private graphPanel() {
-    const loading = this.known.realm === undefined;
-    const legend = loading ? [] : this.runChoice.legend(this.known.runs);
-    const shown = legend.filter((run) => run.shown).map((run) => this.courses.show(run.id));
+    const loading = this.latest.realm === undefined;
+    const legend = loading ? [] : this.runChoice.legend(this.latest.runs);
+    const shown = legend.filter((run) => run.shown).map((run) => this.runs.show(run.id));
     return html`<realm-graph-panel
-      .courses=${shown}
+      .runs=${shown}
       .legend=${legend}
-      .colours=${this.courses.colours}
+      .colours=${this.runs.colours}
       .version=${this.version}
       .loading=${loading}
       @toggle-run=${this.toggleRun}
@@ -258,11 +258,11 @@ export class WarRoom extends LitElement {
   }
 
   private progress() {
-    return atWork(this.known.runs).map((run) => progressPanel(run, this.courses.get(run.run_id), Date.now()));
+    return currentRuns(this.latest.runs).map((run) => progressPanel(run, this.runs.get(run.run_id), Date.now()));
   }
 
   private workers() {
-    const { realm, receipts, answeredMs } = this.known;
+    const { realm, receipts, answeredMs } = this.latest;
     if (!realm) return nothing;
     const workers = Object.values(realm.workers);
     return workersPanel({ workers, receipts, clocks: this.clocks, answeredMs, nowMs: Date.now() });

@@ -1,4 +1,4 @@
-import type { Point, RunCourse } from "./run-series";
+import type { Point, RunSeries } from "./run-series";
 
 const SILENCE = 8;
 const LEAST_SILENCE_MS = 8_000;
@@ -8,7 +8,7 @@ export type Axis = "step" | "time";
 export type Pick = (point: Point) => number | null;
 
 /** A value that is no finite number, where it stood. */
-export interface Odd {
+export interface NonFinite {
   x: number;
   value: number;
 }
@@ -18,7 +18,7 @@ export interface Plot {
   x: number[];
   /** One array for each run: null breaks the line, undefined (another run's x) joins it. */
   y: (number | null | undefined)[][];
-  odd: Odd[][];
+  nonFinite: NonFinite[][];
 }
 
 export interface PlotOptions {
@@ -34,13 +34,13 @@ export const learningRateOf: Pick = (point) => point.learningRate;
 export const speedOf: Pick = (point) => point.speed;
 
 /** Runs side by side on one axis, smoothed, with gaps where a process was silent for long. */
-export function plotOf(courses: readonly RunCourse[], options: PlotOptions): Plot {
-  const lines = courses.map((course) => lineOf(course.points, options));
+export function plotOf(runs: readonly RunSeries[], options: PlotOptions): Plot {
+  const lines = runs.map((run) => lineOf(run.points, options));
   const x = [...new Set(lines.flatMap((line) => [...line.values.keys()]))].sort((a, b) => a - b);
   return {
     x,
     y: lines.map((line) => widenBreaks(x.map((one) => line.values.get(one)))),
-    odd: lines.map((line) => line.odd),
+    nonFinite: lines.map((line) => line.nonFinite),
   };
 }
 
@@ -57,12 +57,12 @@ function widenBreaks(values: (number | null | undefined)[]): (number | null | un
 
 interface Line {
   values: Map<number, number | null>;
-  odd: Odd[];
+  nonFinite: NonFinite[];
 }
 
 function lineOf(points: readonly Point[], { axis, smoothing, pick, log }: PlotOptions): Line {
   const at = (point: Point) => (axis === "step" ? point.step : point.timeMs / 1_000);
-  const line: Line = { values: new Map(), odd: [] };
+  const line: Line = { values: new Map(), nonFinite: [] };
   const shown = axis === "step" ? onPath(points) : points;
   let mean: number | null = null;
   shown.forEach((point, index) => {
@@ -74,7 +74,7 @@ function lineOf(points: readonly Point[], { axis, smoothing, pick, log }: PlotOp
     const value = pick(point);
     if (value === null) return;
     if (!Number.isFinite(value)) {
-      line.odd.push({ x: at(point), value });
+      line.nonFinite.push({ x: at(point), value });
       line.values.set(at(point), null);
       return;
     }
@@ -112,7 +112,7 @@ function isSilence(points: readonly Point[], index: number): boolean {
 }
 
 /** A range in which a few wild values (a first step that warms up) do not flatten the rest. */
-export function calmRange(y: Plot["y"]): [number, number] | null {
+export function robustRange(y: Plot["y"]): [number, number] | null {
   const values = y.flat().filter((value): value is number => typeof value === "number");
   if (!values.length) return null;
   values.sort((a, b) => a - b);

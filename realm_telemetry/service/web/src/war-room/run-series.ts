@@ -58,8 +58,8 @@ export function toNumber(value: unknown): number | null {
   return value === "-Infinity" ? Number.NEGATIVE_INFINITY : null;
 }
 
-/** The course of one run: bounded, thinned to every second point when it is full. */
-export class RunCourse {
+/** The series of one run: bounded, thinned to every second point when it is full. */
+export class RunSeries {
   points: Point[] = [];
   markers: Marker[] = [];
   readonly rate = new EventRate();
@@ -92,7 +92,7 @@ export class RunCourse {
       learningRate: toNumber(details["learning_rate"]),
       speed: toNumber(details["tokens_per_second"]) ?? toNumber(details["samples_per_second"]),
     };
-    if (!isOdd(point) && ++this.skipped % this.stride) return;
+    if (!isNonFinite(point) && ++this.skipped % this.stride) return;
     // A coalesced event may come after a later one.
     const before = this.points.findLastIndex((other) => other.timeMs <= point.timeMs);
     if (this.points[before]?.step === point.step) return;
@@ -133,12 +133,12 @@ export class RunCourse {
   }
 
   private thin(): void {
-    this.points = this.points.filter((point, index) => index % 2 === 0 || isOdd(point)).slice(-MAX_POINTS);
+    this.points = this.points.filter((point, index) => index % 2 === 0 || isNonFinite(point)).slice(-MAX_POINTS);
     this.stride *= 2;
   }
 }
 
 /** Whether a loss is there but no finite number: what must never be thinned away. */
-function isOdd(point: Point): boolean {
+function isNonFinite(point: Point): boolean {
   return point.loss !== null && !Number.isFinite(point.loss);
 }

@@ -1,6 +1,6 @@
 import { getJson } from "../shared/api";
 import type { RealmEvent } from "../stream/event";
-import { RunCourse, SERIES_FIELDS, type SeriesAnswer } from "./run-series";
+import { RunSeries, SERIES_FIELDS, type SeriesAnswer } from "./run-series";
 import type { RunState } from "./state";
 
 const HISTORY_POINTS = "2000";
@@ -10,9 +10,9 @@ const PRODUCER_ID = /^[0-9a-f]{16}$/;
 const LISTED_RUNS = 8;
 const SHOWN_RUNS = 4;
 
-/** The courses of all runs that the page has heard of: history from the log, the rest live. */
-export class Courses {
-  private readonly byId = new Map<string, RunCourse>();
+/** The runs of all runs that the page has heard of: history from the log, the rest live. */
+export class Runs {
+  private readonly byId = new Map<string, RunSeries>();
   private readonly asked = new Set<string>();
   /** Which colour a run has, for as long as the page is open. */
   colours: ReadonlyMap<string, number> = new Map();
@@ -22,49 +22,49 @@ export class Courses {
     private readonly failed: (error: unknown) => void,
   ) {}
 
-  get(id: string): RunCourse | undefined {
+  get(id: string): RunSeries | undefined {
     return this.byId.get(id);
   }
 
   /** Runs that the stream brought before the state knew of them. */
   newerThan(known: ReadonlySet<string>, timeMs: number): string[] {
-    const fresh = (course: RunCourse) => !(course.points.at(-1)!.timeMs <= timeMs);
+    const fresh = (series: RunSeries) => !(series.points.at(-1)!.timeMs <= timeMs);
     return [...this.byId.values()]
-      .filter((course) => !known.has(course.id) && course.points.length && fresh(course))
-      .map((course) => course.id);
+      .filter((series) => !known.has(series.id) && series.points.length && fresh(series))
+      .map((series) => series.id);
   }
 
-  /** The course of a run with its history, which is asked for once. */
-  show(id: string): RunCourse {
-    const course = this.course(id);
-    if (!this.asked.has(id)) void this.load(course);
+  /** The series of a run with its history, which is asked for once. */
+  show(id: string): RunSeries {
+    const series = this.series(id);
+    if (!this.asked.has(id)) void this.load(series);
     if (!this.colours.has(id)) this.colours = new Map([...this.colours, [id, this.colours.size]]);
-    return course;
+    return series;
   }
 
   /** live: it came just now, rather than with the snapshot. */
   learn(event: RealmEvent, nowMs: number, live: boolean): void {
     const id = event.run_id ?? event.producer;
     const step = event.kind === "training_step";
-    const course = step ? this.course(id) : this.byId.get(id);
-    if (live) course?.rate.count(1 + (event.coalesced ?? 0), nowMs);
-    if (step) course?.step(event);
+    const series = step ? this.series(id) : this.byId.get(id);
+    if (live) series?.rate.count(1 + (event.coalesced ?? 0), nowMs);
+    if (step) series?.step(event);
     else if (event.run_id === null && event.kind === "note") this.newest?.mark(event);
-    else course?.mark(event);
+    else series?.mark(event);
   }
 
-  private get newest(): RunCourse | undefined {
+  private get newest(): RunSeries | undefined {
     return [...this.byId.values()].at(-1);
   }
 
-  private course(id: string): RunCourse {
-    let course = this.byId.get(id);
-    if (!course) {
-      course = new RunCourse(id);
-      this.byId.set(id, course);
+  private series(id: string): RunSeries {
+    let series = this.byId.get(id);
+    if (!series) {
+      series = new RunSeries(id);
+      this.byId.set(id, series);
       if (this.byId.size > KEPT_RUNS) this.forgetOldest();
     }
-    return course;
+    return series;
   }
 
   private forgetOldest(): void {
@@ -74,31 +74,31 @@ export class Courses {
     this.asked.delete(oldest);
   }
 
-  private async load(course: RunCourse): Promise<void> {
-    this.asked.add(course.id);
-    const own = { [PRODUCER_ID.test(course.id) ? "producer" : "run"]: course.id };
+  private async load(series: RunSeries): Promise<void> {
+    this.asked.add(series.id);
+    const own = { [PRODUCER_ID.test(series.id) ? "producer" : "run"]: series.id };
     const events = (params: Record<string, string>) => getJson<RealmEvent[]>("api/battle_log", params);
     try {
-      const series = { kind: "training_step", fields: SERIES_FIELDS, points: HISTORY_POINTS, ...own };
-      course.load(await getJson<SeriesAnswer>("api/battle_log/series", series));
+      const query = { kind: "training_step", fields: SERIES_FIELDS, points: HISTORY_POINTS, ...own };
+      series.load(await getJson<SeriesAnswer>("api/battle_log/series", query));
       this.changed();
       const found = await Promise.all([
         events({ ...own, kind: "checkpoint_saved,checkpoint_promoted,note", limit: "150" }),
         events({ ...own, severity: "warning,error", limit: "100" }),
-        this.notesDuring(course),
+        this.notesDuring(series),
       ]);
-      for (const event of found.flat()) course.mark(event);
+      for (const event of found.flat()) series.mark(event);
       this.changed();
     } catch (error) {
-      setTimeout(() => this.asked.delete(course.id), RETRY_MS);
+      setTimeout(() => this.asked.delete(series.id), RETRY_MS);
       this.failed(error);
     }
   }
 
   /** Notes that name no run belong to whichever run was on at that time. */
-  private async notesDuring(course: RunCourse): Promise<RealmEvent[]> {
-    const first = course.points[0];
-    const last = course.points.at(-1);
+  private async notesDuring(series: RunSeries): Promise<RealmEvent[]> {
+    const first = series.points[0];
+    const last = series.points.at(-1);
     if (!first || !last) return [];
     const at = (ms: number) => new Date(ms).toISOString();
     const span = { since: at(first.timeMs), until: at(last.timeMs + 60_000) };
@@ -117,13 +117,13 @@ export interface LegendRun {
 export class RunChoice {
   private readonly chosen = new Map<string, boolean>();
 
-  constructor(private readonly courses: Courses) {}
+  constructor(private readonly runs: Runs) {}
 
   /** runs: as the state knows them, newest first; those that only the stream knows stand in front. */
   legend(runs: readonly RunState[]): LegendRun[] {
     const known = new Set(runs.map((run) => run.run_id));
-    const unknown = this.courses.newerThan(known, Date.parse(runs[0]?.step_at ?? ""));
-    const usual = new Set([...atWork(runs).map((run) => run.run_id), ...unknown]);
+    const unknown = this.runs.newerThan(known, Date.parse(runs[0]?.step_at ?? ""));
+    const usual = new Set([...currentRuns(runs).map((run) => run.run_id), ...unknown]);
     return [...unknown, ...known]
       .slice(0, LISTED_RUNS)
       .map((id) => ({ id, shown: this.chosen.get(id) ?? usual.has(id) }));
@@ -136,6 +136,6 @@ export class RunChoice {
 }
 
 /** The newest run and all others that run. */
-export function atWork(runs: readonly RunState[]): RunState[] {
+export function currentRuns(runs: readonly RunState[]): RunState[] {
   return runs.filter((run, index) => index === 0 || run.status === "running").slice(0, SHOWN_RUNS);
 }

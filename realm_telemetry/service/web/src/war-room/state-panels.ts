@@ -2,7 +2,7 @@ import { html, nothing, type TemplateResult } from "lit";
 import { formatAge, formatCount, formatDuration, formatNumber, formatTime } from "../shared/format";
 import { sparkline } from "../shared/sparkline";
 import { logHref } from "./links";
-import type { RunCourse } from "./run-series";
+import type { RunSeries } from "./run-series";
 import {
   etaSeconds,
   type JobState,
@@ -14,30 +14,30 @@ import {
   type WorkerState,
   workerStatus,
 } from "./state";
-import { clockOffset, type Clocks } from "./worker-clocks";
+import { clockOffset, type WorkerClocks } from "./worker-clocks";
 
 const LANES = ["waiting", "claimed", "running", "completed", "failed"] as const;
 const LANE_ROWS = 4;
 const MAX_TILES = 60;
 
 /** One run: how far it is, how fast, how long still. */
-export function progressPanel(state: RunState, course: RunCourse | undefined, nowMs: number): TemplateResult {
-  const last = course?.points.at(-1);
+export function progressPanel(state: RunState, series: RunSeries | undefined, nowMs: number): TemplateResult {
+  const last = series?.points.at(-1);
   const run = liveRun(state, last);
-  const eta = etaSeconds(run, nowMs, course?.points);
+  const eta = etaSeconds(run, nowMs, series?.points);
   const share = run.progress ?? 0;
   const figures: [string, string][] = [
     ["loss", typeof run.loss === "number" ? formatNumber(run.loss) : String(run.loss ?? "–")],
     ["best", run.best_loss === null ? "–" : formatNumber(run.best_loss)],
     ["learning rate", run.learning_rate === null ? "–" : formatNumber(run.learning_rate)],
     ["speed", last?.speed ? `${formatNumber(last.speed)}/s` : "–"],
-    ["events", `${(course?.rate.perSecond(nowMs) ?? 0).toFixed(1)}/s`],
+    ["events", `${(series?.rate.perSecond(nowMs) ?? 0).toFixed(1)}/s`],
     ["time left", eta === null ? "–" : formatDuration(eta)],
   ];
   return html`<section class="card progress" aria-label="Progress of ${run.run_id ?? "the run"}">
     <div class="card-head">
       <h2 class="run-name">${run.run_id ?? "Training"}</h2>
-      ${course ? html`<span class="rate" title="Events over the last minute">${sparkline(course.rate.buckets)}</span>` : nothing}
+      ${series ? html`<span class="rate" title="Events over the last minute">${sparkline(series.rate.buckets)}</span>` : nothing}
       <span class="pill status-${run.status}">${run.status}</span>
     </div>
     <progress aria-label="Training progress" max="1" value=${share}></progress>
@@ -86,7 +86,7 @@ function jobRow(job: JobState): TemplateResult {
 interface WorkersView {
   workers: readonly WorkerState[];
   receipts: readonly Receipt[];
-  clocks: Clocks;
+  clocks: WorkerClocks;
   /** When the ages were true; they go on from there. */
   answeredMs: number;
   nowMs: number;

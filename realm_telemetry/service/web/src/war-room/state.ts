@@ -145,7 +145,7 @@ export function toPercent(share: number): string {
 }
 
 /** Whether something runs that should be heard of every few seconds. */
-export function expectsNews(state: RealmState): boolean {
+export function expectsEvents(state: RealmState): boolean {
   const runs = Object.values(state.training.runs).some((run) => run.status === "running");
   return runs || Object.values(state.workers).some((worker) => !worker.lost && worker.status !== "left");
 }
@@ -174,7 +174,7 @@ export class Refresh {
 }
 
 /** RealmState and receipts as last answered; asked for again when something came. */
-export class KnownState implements ReactiveController {
+export class LatestState implements ReactiveController {
   receipts: readonly Receipt[] = [];
   /** When the ages in it were true; they go on from there. */
   answeredMs = Date.now();
@@ -212,8 +212,8 @@ export class KnownState implements ReactiveController {
     return Object.values(this.realm?.training.runs ?? {});
   }
 
-  get expectsNews(): boolean {
-    return this.realm !== undefined && expectsNews(this.realm);
+  get expectsEvents(): boolean {
+    return this.realm !== undefined && expectsEvents(this.realm);
   }
 
   /** Which worker a producer is. */

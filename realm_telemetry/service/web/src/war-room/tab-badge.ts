@@ -1,5 +1,5 @@
 import { formatNumber } from "../shared/format";
-import type { RunCourse } from "./run-series";
+import type { RunSeries } from "./run-series";
 import { liveRun, type RunState } from "./state";
 
 const SIZE = 32;
@@ -16,8 +16,8 @@ interface Badge {
 }
 
 /** What a tab says of the newest run. */
-export function badgeOf(errors: number, run: RunState | undefined, course: RunCourse | undefined): Badge {
-  const points = course?.points ?? [];
+export function badgeOf(errors: number, run: RunState | undefined, series: RunSeries | undefined): Badge {
+  const points = series?.points ?? [];
   const loss = run ? liveRun(run, points.at(-1)).loss : null;
   const curve = points.slice(-CURVE_POINTS).flatMap((point) => (Number.isFinite(point.loss) ? [point.loss!] : []));
   const text = typeof loss === "number" ? formatNumber(loss) : typeof loss === "string" ? loss : null;

@@ -69,7 +69,7 @@ export function lostItems(events: readonly RealmEvent[], workerOf: ReadonlyMap<s
 }
 
 /** What the page shows of the time when nobody looked at it. */
-export class Absence implements ReactiveController {
+export class WhileAway implements ReactiveController {
   items: readonly AwayItem[] = [];
   private sinceMs: number | null = null;
   private timer: ReturnType<typeof setInterval> | undefined;

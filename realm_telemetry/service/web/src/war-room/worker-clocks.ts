@@ -12,7 +12,7 @@ const TOLERATED_OFFSET_NS = 5e7;
  * A heartbeat arrives later than it was sent, by the way it took. The least delay of the last few
  * is therefore the offset, but for a few milliseconds; a negative one means a clock that is ahead.
  */
-export class Clocks {
+export class WorkerClocks {
   private readonly delays = new Map<string, number[]>();
 
   heard(event: RealmEvent): void {
@@ -36,8 +36,8 @@ export class Clocks {
 /** Seconds that a worker's clock is behind, by its heartbeats or else by its receipt; 0 if it is right. */
 export function clockOffset(
   worker: Pick<WorkerState, "worker_id" | "producer">,
-  { receipts, clocks }: { receipts: readonly Receipt[]; clocks: Clocks },
+  { receipts, clocks }: { receipts: readonly Receipt[]; clocks: WorkerClocks },
 ): number {
-  const told = receipts.find((one) => one.producer === worker.producer)?.clock_offset_ns ?? 0;
-  return clocks.offset(worker.worker_id) ?? (Math.abs(told) > TOLERATED_OFFSET_NS ? told / 1e9 : 0);
+  const sent = receipts.find((one) => one.producer === worker.producer)?.clock_offset_ns ?? 0;
+  return clocks.offset(worker.worker_id) ?? (Math.abs(sent) > TOLERATED_OFFSET_NS ? sent / 1e9 : 0);
 }

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { dataKey, readPlace, toggled, writePlace } from "../../src/battle-log/address";
+import { dataKey, readAddress, toggled, writeAddress } from "../../src/battle-log/address";
 
-describe("the place in the address", () => {
+describe("the address in the address", () => {
   it("is empty for the default", () => {
-    expect(writePlace(readPlace(""))).toBe("");
-    expect(readPlace("").range.since).toBe("24h");
+    expect(writeAddress(readAddress(""))).toBe("");
+    expect(readAddress("").range.since).toBe("24h");
   });
 
   it.each([
@@ -15,23 +15,23 @@ describe("the place in the address", () => {
     "?since=2025-11-29T10:00:00.000Z&until=2025-11-29T11:00:00.000Z",
     "?has=a:1&has=b:x,y",
   ])("reads what it writes: %s", (search) => {
-    expect(writePlace(readPlace(search))).toBe(search);
+    expect(writeAddress(readAddress(search))).toBe(search);
   });
 
   it("takes channels as an alias and lists given twice", () => {
-    expect(readPlace("?channels=jobs&channel=eval,jobs").query.lists.channel).toEqual(["eval", "jobs"]);
+    expect(readAddress("?channels=jobs&channel=eval,jobs").query.lists.channel).toEqual(["eval", "jobs"]);
   });
 
   it("ignores an as_of that is no cursor", () => {
-    expect(readPlace("?as_of=-1").asOf).toBeNull();
-    expect(readPlace("?as_of=x").asOf).toBeNull();
+    expect(readAddress("?as_of=-1").asOf).toBeNull();
+    expect(readAddress("?as_of=x").asOf).toBeNull();
   });
 
   it("asks anew for other rows only", () => {
-    const place = readPlace("?channel=jobs");
-    expect(dataKey({ ...place, event: "1", view: "summary", live: true })).toBe(dataKey(place));
-    expect(dataKey({ ...place, zone: "utc" })).toBe(dataKey(place));
-    const query = toggled(place.query, "channel", "jobs");
-    expect(dataKey({ ...place, query })).not.toBe(dataKey(place));
+    const address = readAddress("?channel=jobs");
+    expect(dataKey({ ...address, event: "1", view: "summary", live: true })).toBe(dataKey(address));
+    expect(dataKey({ ...address, zone: "utc" })).toBe(dataKey(address));
+    const query = toggled(address.query, "channel", "jobs");
+    expect(dataKey({ ...address, query })).not.toBe(dataKey(address));
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { EMPTY_QUERY, readPlace } from "../../src/battle-log/address";
+import { EMPTY_QUERY, readAddress } from "../../src/battle-log/address";
 import { filteredBy, matcher, pathText } from "../../src/battle-log/event-filter";
 import type { RealmEvent } from "../../src/stream/event";
 
@@ -35,7 +35,7 @@ describe("matching live events as the service would", () => {
     ["?q=dio", true],
     ["?q=absent", false],
   ])("%s: %s", (search, wanted) => {
-    expect(matcher(readPlace(search).query, OPEN)(EVENT)).toBe(wanted);
+    expect(matcher(readAddress(search).query, OPEN)(EVENT)).toBe(wanted);
   });
 
   it("takes the start of a range and leaves its end", () => {
@@ -67,7 +67,7 @@ describe("filters from a value", () => {
 
   it("leave out one of several, and a second one", () => {
     const kinds = (search: string, value: string) =>
-      filteredBy(readPlace(search).query, ["kind"], value, false)?.lists.kind;
+      filteredBy(readAddress(search).query, ["kind"], value, false)?.lists.kind;
     expect(kinds("?kind=note,job_failed", "note")).toEqual(["job_failed"]);
     expect(kinds("?kind=note", "note")).toEqual(["!note"]);
     expect(kinds("?kind=!job_failed", "note")).toEqual(["!job_failed", "!note"]);

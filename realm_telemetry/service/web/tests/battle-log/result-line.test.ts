@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { readPlace } from "../../src/battle-log/address";
-import { asCurl, asRealmQuery, frozenPlace, shellWord } from "../../src/battle-log/result-line";
+import { readAddress } from "../../src/battle-log/address";
+import { asCurl, asRealmQuery, frozenAddress, shellWord } from "../../src/battle-log/result-line";
 
 const OPEN = { since: null, until: null };
 
 describe("commands", () => {
-  const place = readPlace("?channel=jobs&q=it's+%22out+of%22&has=id:-1&not=a:b&since=7d");
+  const address = readAddress("?channel=jobs&q=it's+%22out+of%22&has=id:-1&not=a:b&since=7d");
 
   it("survive the shell", () => {
     expect(shellWord("plain-1.2")).toBe("plain-1.2");
@@ -13,17 +13,17 @@ describe("commands", () => {
   });
 
   it("keep ages relative", () => {
-    expect(asRealmQuery(place, OPEN)).toBe(
+    expect(asRealmQuery(address, OPEN)).toBe(
       `realm query --channel jobs --since 7d --q 'it'\\''s "out of"' --has id:-1 --not a:b`,
     );
-    expect(asCurl(readPlace("?severity=error"), OPEN, "http://h/api/battle_log")).toBe(
+    expect(asCurl(readAddress("?severity=error"), OPEN, "http://h/api/battle_log")).toBe(
       "curl 'http://h/api/battle_log?severity=error&since=24h&limit=1000'",
     );
   });
 
   it("link to the very same rows", () => {
     const span = { since: "2025-11-28T10:00:00.000Z", until: null };
-    expect(frozenPlace(readPlace("?live=1"), span, 7)).toBe("?since=2025-11-28T10:00:00.000Z&as_of=7");
-    expect(frozenPlace(readPlace("?range=all"), OPEN, 7)).toBe("?range=all&as_of=7");
+    expect(frozenAddress(readAddress("?live=1"), span, 7)).toBe("?since=2025-11-28T10:00:00.000Z&as_of=7");
+    expect(frozenAddress(readAddress("?range=all"), OPEN, 7)).toBe("?range=all&as_of=7");
   });
 });

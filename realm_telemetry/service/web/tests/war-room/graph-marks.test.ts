@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { RealmEvent } from "../../src/stream/event";
-import { cluster, oddText } from "../../src/war-room/graph-marks";
+import { cluster, nonFiniteText } from "../../src/war-room/graph-marks";
 import { makeEvent } from "../events";
 
 describe("cluster", () => {
@@ -14,8 +14,8 @@ describe("cluster", () => {
   });
 });
 
-describe("oddText", () => {
+describe("nonFiniteText", () => {
   it("tells NaN from infinities", () => {
-    expect([Number.NaN, Infinity, -Infinity].map(oddText)).toEqual(["NaN", "∞", "−∞"]);
+    expect([Number.NaN, Infinity, -Infinity].map(nonFiniteText)).toEqual(["NaN", "∞", "−∞"]);
   });
 });

@@ -166,7 +166,7 @@ def test_an_end_shows_the_last_twenty_events_of_its_producer(
     mine = [event for event in stored(told) if event["producer"] == end["producer"]][1:21]
     lines = page.locator(".neighbours .neighbour-text")
     lines.nth(19).wait_for()
-    assert page.locator(".neighbours h3").inner_text() == "The producer's last 20 events before"
+    assert page.locator(".neighbours h3").inner_text() == "Last 20 events of this producer before it"
     assert lines.all_inner_texts() == [event["message"] for event in mine]
     lines.first.click()
     page.locator("[data-testid=details] h2", has_text="note").wait_for()
@@ -232,7 +232,9 @@ def test_a_copied_link_shows_the_same_rows_whatever_arrives(
         other.goto(link)
         has_total(other, 29)
         assert rows(other) == rows(page)
-        assert other.locator("[data-testid=as-of]").inner_text() in page.inner_text(".result-line")
+        cursors = [one.locator("[data-as-of]").get_attribute("data-as-of") for one in (page, other)]
+        assert cursors[0] == cursors[1]
+        assert "as of when the link was copied" in other.inner_text(".result-line")
     stranger.close()
 
 

@@ -66,8 +66,8 @@ def test_space_switches_the_live_tail(deep: Lab, page: Page) -> None:
 @pytest.mark.parametrize(
     ("path", "labels"),
     [
-        ("/", ["Pause or resume", "Write a note", "Next event", "Search in the Battle Log"]),
-        ("/battle-log", ["Search", "Previous event (newer)", "Next error", "Live tail on or off"]),
+        ("/", ["Pause or resume", "Add a note", "Next event", "Search in the Battle Log"]),
+        ("/battle-log", ["Search", "Previous event (newer)", "Next error (older)", "Turn live tail on or off"]),
     ],
 )
 def test_a_question_mark_lists_the_keys(
@@ -94,7 +94,7 @@ def test_the_next_error_is_found_however_far_down(deep: Lab, page: Page) -> None
     page.keyboard.press("e")
     message.filter(has_text=re.compile(r"^Note 2$")).wait_for()
     page.keyboard.press("e")
-    page.locator(".toast.shown", has_text="No further error").wait_for()
+    page.locator(".toast.shown", has_text="No more errors").wait_for()
     page.go_back()
     has_total(page, MANY)
 

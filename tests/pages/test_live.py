@@ -186,7 +186,8 @@ def test_receipts_say_that_all_is_stored(lab: Lab, page: Page) -> None:
     """The producer's own count against the log's."""
     lab.emitting("training_step", "50", "1000").wait(60)
     page.goto(lab.url)
-    page.locator("[data-testid=receipts]").filter(has_text="complete").wait_for()
+    complete = re.compile(r"All \d+ events stored\.")
+    page.locator("[data-testid=receipts]").filter(has_text=complete).wait_for()
     page.locator("[data-testid=loss-graph] canvas").first.wait_for()
 
 

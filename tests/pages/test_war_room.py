@@ -118,7 +118,7 @@ def test_a_worker_tile_says_who_where_and_how_its_clock_goes(room: Page) -> None
 
 def test_the_panels_say_what_the_state_says(room: Page) -> None:
     """Champion, evals with their change, titles, jobs, severities."""
-    assert "👑 20" in room.locator(".champion").inner_text()
+    assert "👑 step 20" in room.locator(".champion").inner_text()
     assert "75.0 %" in room.locator(".champion").inner_text()
     assert "▲ +25.0 %" in room.locator(".evals").inner_text()
     assert "Master of Sums" in room.locator(".guild").inner_text()
@@ -131,7 +131,9 @@ def test_the_panels_say_what_the_state_says(room: Page) -> None:
 
 def test_markers_open_their_events(room: Page) -> None:
     """Also as links, for those who use no mouse."""
-    room.locator(".marks summary").click()
+    summary = room.locator(".marks summary")
+    assert summary.inner_text() == "3 markers on the graph"
+    summary.click()
     mark = room.locator(".marks a", has_text="checkpoint_promoted")
     mark.click()
     room.locator(".details-title", has_text="checkpoint_promoted").wait_for()
@@ -141,17 +143,17 @@ def test_the_graph_is_drawn_as_one_likes_it(room: Page) -> None:
     """Time and logarithm by keys, smoothing by a list, runs by their names; kept on a reload."""
     room.keyboard.press("t")
     room.keyboard.press("l")
-    room.get_by_label("Smooth").select_option("0.9")
+    room.get_by_label("Smoothing").select_option("0.9")
     pressed = room.locator(".graph .controls button[aria-pressed=true]")
-    assert pressed.all_inner_texts() == ["Wall time", "Log"]
+    assert pressed.all_inner_texts() == ["Wall time", "Log scale"]
     room.reload()
     room.locator(".legend button").wait_for()
-    assert pressed.all_inner_texts() == ["Wall time", "Log"]
-    assert room.get_by_label("Smooth").input_value() == "0.9"
+    assert pressed.all_inner_texts() == ["Wall time", "Log scale"]
+    assert room.get_by_label("Smoothing").input_value() == "0.9"
     run = room.locator(".legend button", has_text="r1")
     assert run.get_attribute("aria-pressed") == "true"
     run.click()
-    room.locator(".graph", has_text="No run is chosen").wait_for()
+    room.locator(".graph", has_text="No run selected").wait_for()
     run.click()
     room.locator("[data-testid=loss-graph] canvas").wait_for()
 
@@ -207,8 +209,8 @@ def _seconds(text: str) -> float:
 def test_a_note_stays_pinned_on_the_graph(room: Page, told: Lab) -> None:
     """With the run and the step it was written at, after a reload too."""
     room.keyboard.press("n")
-    room.get_by_label("What should be remembered").fill("Doubled the batch")
-    room.get_by_role("button", name="Store note").click()
+    room.get_by_label("Note for this point").fill("Doubled the batch")
+    room.get_by_role("button", name="Save note").click()
     pin = room.locator(".notes a", has_text="Doubled the batch")
     pin.wait_for()
     room.reload()
@@ -230,6 +232,7 @@ def test_events_while_one_was_away_are_links(told: Lab, browser: Browser) -> Non
     page.goto(told.url)
     strip = page.locator(".away")
     strip.wait_for()
+    assert strip.inner_text().split("\n")[:2] == ["While you were away", "(1 h)"]
     assert "1 error" in strip.inner_text()
     assert "1 promotion" in strip.inner_text()
     strip.get_by_text("1 promotion").click()

@@ -1,6 +1,9 @@
 import { type ListName, type Address, type Query, LISTS, exclusion, splitValues, withList } from "./address";
 import { rangeText } from "./time-range";
 
+/** For an address with `as_of`: its rows stay the same, whatever arrives. */
+export const FROZEN_LABEL = "frozen: later arrivals are hidden";
+
 /** One filter, and the address without it. */
 export interface ActiveFilter {
   label: string;
@@ -40,7 +43,7 @@ export function activeFiltersAndRange(address: Address): ActiveFilter[] {
     found.push({ label: `time: ${rangeText(address.range, address.zone)}`, without });
   }
   if (address.asOf !== null) {
-    found.push({ label: `as of cursor ${address.asOf}`, without: { ...address, asOf: null } });
+    found.push({ label: FROZEN_LABEL, without: { ...address, asOf: null } });
   }
   return found;
 }

@@ -103,7 +103,7 @@ export class RealmSummary extends LitElement {
     const total = channels.reduce((sum, channel) => sum + channel.total, 0);
     return html`<section class="summary card" aria-label="Daily counts by channel">
       <header>
-        <h1>${this.rows ? `${plural(total, "event")} in ${this.count} days` : "Counting …"}</h1>
+        <h1>${this.rows ? `${plural(total, "event")} in ${this.count} days` : "Loading …"}</h1>
         <div class="segments" role="group" aria-label="Days">
           ${DAYS.map(
             (count) => html`<button aria-pressed=${count === this.count} @click=${() => this.choose(count)}>
@@ -115,7 +115,7 @@ export class RealmSummary extends LitElement {
       <div class="summary-scroll" tabindex="0" role="region" aria-label="Table of daily counts">
         ${this.table(channels, days)}
       </div>
-      <p class="soft">Days are UTC. Counts outlive the events that retention removes. Select a number to see its events.</p>
+      <p class="soft">Days are in UTC. Counts stay when old events are deleted. Select a number to see its events.</p>
     </section>`;
   }
 
@@ -149,7 +149,7 @@ export class RealmSummary extends LitElement {
         @click=${() => this.open(channel, cell.day)}
       >
         <span>${formatCount(cell.count)}<span class="visually-hidden"> on ${cell.day}</span></span>
-        ${cell.errors ? html`<span class="ink-error">✕ ${formatCount(cell.errors)}<span class="visually-hidden"> errors</span></span>` : nothing}
+        ${cell.errors ? html`<span class="ink-error">✕ ${formatCount(cell.errors)}<span class="visually-hidden"> ${cell.errors === 1 ? "error" : "errors"}</span></span>` : nothing}
       </button>
     </td>`;
   }

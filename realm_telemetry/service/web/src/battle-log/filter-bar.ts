@@ -2,7 +2,7 @@ import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
 import { CHANNELS, SEVERITIES } from "../shared/catalog";
 import { formatCount, formatTime, type Zone } from "../shared/format";
-import { activeFilters } from "./active-filters";
+import { activeFilters, FROZEN_LABEL } from "./active-filters";
 import { exclusion, type ListName, type Address, type Range, sameRange, toggled, withList } from "./address";
 import type { ChannelCounts } from "./filter-data";
 import { momentMs, PRESETS, rangeText } from "./time-range";
@@ -15,7 +15,7 @@ export function channelChips(
   chosen: readonly string[],
   toggle: (name: string) => void,
 ): TemplateResult {
-  return html`<div class="channels" role="group" aria-label="Channels, with events of the last 24 hours">
+  return html`<div class="channels" role="group" aria-label="Channels, with their number of events in the last 24 hours">
     ${Object.entries(CHANNELS).map(([name, look]) => {
       const channel = counts?.channels[name];
       const count = channel ? formatCount(channel.count) : "–";
@@ -23,7 +23,7 @@ export function channelChips(
         class="channel ${chosen.includes(exclusion(name)) ? "excluded" : ""}"
         data-testid="channel-${name}"
         aria-pressed=${chosen.includes(name)}
-        aria-label="${look.label}${chosen.includes(exclusion(name)) ? ", left out" : ""}, ${count} in 24 hours"
+        aria-label="${look.label}${chosen.includes(exclusion(name)) ? ", excluded" : ""}, ${count} in 24 hours"
         title=${channel?.description ?? look.label}
         @click=${() => toggle(name)}
       >
@@ -110,7 +110,7 @@ export class RealmFilterBar extends LitElement {
           type="search"
           data-testid="search"
           aria-label="Search messages and details"
-          placeholder='Search messages and details, "a phrase"   /'
+          placeholder='Search messages and details. Put a "phrase" in quotes. (Key: /)'
           .value=${this.address.query.q}
           @input=${this.typed}
           @keydown=${this.searchKey}
@@ -195,7 +195,7 @@ export class RealmFilterBar extends LitElement {
     const all = { ...this.address, query: { ...this.address.query, q: "", has: [], not: [], lists: emptied(this.address) } };
     return html`<ul class="chips" aria-label="Active filters">
       ${preset ? nothing : this.chip(rangeText(range, zone), () => this.setRange(PRESETS[2]!.range))}
-      ${asOf === null ? nothing : this.chip(`as of cursor ${asOf}`, () => this.send(this.address))}
+      ${asOf === null ? nothing : this.chip(FROZEN_LABEL, () => this.send(this.address))}
       ${active.map(({ label, without }) => this.chip(label, () => this.send(without)))}
       ${active.length > 1
         ? html`<li><button class="quiet" @click=${() => this.send(all)}>Clear filters</button></li>`

@@ -1,6 +1,6 @@
 import { html, LitElement, nothing, svg, type TemplateResult } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
-import { formatCount, formatTime, type Zone } from "../shared/format";
+import { formatCount, formatTime, plural, type Zone } from "../shared/format";
 import type { Severity } from "../stream/event";
 
 /** From the ground up: what is worst stands on top, where it is seen. */
@@ -67,7 +67,7 @@ function bucketText(bucket: Bucket, zone: Zone): string {
   const counts = [...STACK]
     .reverse()
     .filter((severity) => bucket.counts[severity])
-    .map((severity) => `${bucket.counts[severity]?.toLocaleString("en-US")} ${severity}`);
+    .map((severity) => `${formatCount(bucket.counts[severity] ?? 0)} ${severity}`);
   const end = formatTime(new Date(bucket.end), { zone });
   return `${start} – ${end}: ${counts.join(", ") || "no events"}`;
 }
@@ -178,10 +178,10 @@ export class RealmHistogram extends LitElement {
   private get spoken(): string {
     const [first, last] = [Math.min(this.from, this.to), Math.max(this.from, this.to)];
     const bucket = this.buckets[last];
-    if (!bucket) return `${formatCount(this.histogram?.total ?? 0)} events`;
+    if (!bucket) return plural(this.histogram?.total ?? 0, "event");
     if (first === last) return bucketText(bucket, this.zone);
     const count = this.buckets.slice(first, last + 1).reduce((sum, one) => sum + one.count, 0);
-    return `${last - first + 1} bars, ${formatCount(count)} events`;
+    return `${last - first + 1} bars, ${plural(count, "event")}`;
   }
 
   protected override render() {
@@ -191,7 +191,7 @@ export class RealmHistogram extends LitElement {
         class="bars"
         role="slider"
         tabindex="0"
-        aria-label="Events over time. Arrow keys choose a bar, Shift extends, Enter selects the range"
+        aria-label="Events over time. Arrow keys move, Shift extends the selection, Enter filters by it"
         aria-valuemin="0"
         aria-valuemax=${Math.max(buckets.length - 1, 0)}
         aria-valuenow=${Math.max(this.to, 0)}

@@ -1,5 +1,6 @@
 import { html, LitElement, nothing, svg, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
+import { formatCount, plural } from "../shared/format";
 import { copy } from "../shared/toast";
 import type { Query } from "./address";
 import { filteredBy, type Path, pathText } from "./event-filter";
@@ -80,7 +81,7 @@ export class RealmJson extends LitElement {
     const more = Math.min(left, MAX_TEXT);
     return html`${marked(shown, this.phrases)}${left > 0
       ? html`<button class="quiet" @click=${() => (this.chars += more)}>
-          … ${more.toLocaleString("en-US")} more characters
+          … show ${plural(more, "more character", "more characters")}
         </button>`
       : nothing}`;
   }
@@ -100,7 +101,7 @@ export class RealmJson extends LitElement {
       )}
       ${total > this.shown
         ? html`<button class="quiet" @click=${() => (this.shown += CHUNK)}>
-            ${Math.min(CHUNK, total - this.shown)} more of ${total.toLocaleString("en-US")}
+            Show ${Math.min(CHUNK, total - this.shown)} more of ${formatCount(total)}
           </button>`
         : nothing}
     </div>`;
@@ -112,10 +113,10 @@ export class RealmJson extends LitElement {
     const drop = this.nested ? null : filteredBy(this.query, this.path, this.value, false);
     return html`<span class="json-actions">
       ${keep
-        ? html`<button aria-label="Only events where ${name} has this value" title="Filter for" @click=${() => this.filter(keep)}>=</button>`
+        ? html`<button aria-label="Only events where ${name} has this value" title="Only events with this value" @click=${() => this.filter(keep)}>=</button>`
         : nothing}
       ${drop
-        ? html`<button aria-label="Exclude events where ${name} has this value" title="Exclude" @click=${() => this.filter(drop)}>≠</button>`
+        ? html`<button aria-label="Exclude events where ${name} has this value" title="Exclude events with this value" @click=${() => this.filter(drop)}>≠</button>`
         : nothing}
       <button aria-label="Copy the value of ${name}" title="Copy value" @click=${this.copyValue}>${COPY_ICON}</button>
       <button aria-label="Copy the path ${name}" title="Copy path" @click=${() => copy(pathText(this.path), "Path")}>

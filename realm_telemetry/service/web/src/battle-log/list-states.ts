@@ -31,12 +31,12 @@ export function listEnd(page: LogPage, results: Results, counts: ChannelCounts |
       <button @click=${() => void shown.more()}>Try again</button>`;
   }
   if (shown.full) {
-    return html`<p>${plural(shown.rows.length, "row")} are loaded, that is as far as one list goes.</p>
-      <button @click=${continueBelow}>Go on below</button>`;
+    return html`<p>${plural(shown.rows.length, "row")} loaded. One list shows no more.</p>
+      <button @click=${continueBelow}>Continue with older events</button>`;
   }
   if (shown.complete) return retention(page, results, counts);
   const { rows, total, loadingMore } = shown;
-  return html`<p class="soft">${loadingMore ? "Loading …" : `${formatCount(rows.length)} of ${formatCount(total.count)} looked at.`}</p>
+  return html`<p class="soft">${loadingMore ? "Loading …" : `${formatCount(rows.length)} of ${formatCount(total.count)} loaded`}</p>
     <button @click=${() => void shown.more()} ?disabled=${loadingMore}>Load more</button>
     ${retention(page, results, counts)}`;
 }
@@ -54,7 +54,7 @@ export function retention(
   const all = !since || Date.parse(since) <= oldest.getTime();
   const showAll = () => go({ ...address, range: { named: "all", since: "", until: "" } });
   return html`<p class="soft" data-testid="retention">
-      ${all ? "The log begins here," : "The range ends here; the log goes back to"}
+      ${all ? "The log begins here:" : "The time range ends here. The log goes back to"}
       ${formatTime(oldest, { zone: address.zone, date: true })}. Events are kept for ${plural(counts.retention_days, "day")}.
     </p>
     ${all ? nothing : html`<button @click=${showAll}>Show all</button>`}`;
@@ -93,19 +93,19 @@ export class RealmEmpty extends LitElement {
 
   protected override render() {
     return html`<div class="state" data-testid="empty">
-      <h2>No event matches</h2>
+      <h2>No events match</h2>
       ${this.answers === null
-        ? html`<p class="soft">Looking for the filter that leaves them out …</p>`
+        ? html`<p class="soft">Checking which filter excludes them …</p>`
         : this.answers.length
-          ? html`<p class="soft">Without one of these there would be some:</p>`
-          : html`<p class="soft">No single filter, removed, would find any.</p>
-            <button @click=${() => this.leave(readAddress("?range=all"))}>Show everything</button>`}
+          ? html`<p class="soft">Remove one of these to see events:</p>`
+          : html`<p class="soft">Removing a single filter does not help.</p>
+            <button @click=${() => this.leave(readAddress("?range=all"))}>Show all events</button>`}
       <ul class="removals">
         ${this.answers?.map(
           (one) => html`<li>
             <button @click=${() => this.leave(one.without)}>
               <span class="removal-label">Without ${one.label}</span>
-              <strong>${plural(one.count, "event")}${one.relation === "gte" ? " or more" : nothing}</strong>
+              <strong>${one.relation === "gte" ? "at least " : nothing}${plural(one.count, "event")}</strong>
             </button>
           </li>`,
         )}

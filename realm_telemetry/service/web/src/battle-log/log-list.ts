@@ -63,10 +63,10 @@ function eventRow(event: RealmEvent, look: RowLook): TemplateResult {
     >
     <span class="row-kind mono">${marked(event.kind, look.phrases)}</span>
     <span class="row-message"
-      >${event.late ? html`<span class="row-late" title="Arrived over a minute after its time">late</span>` : nothing}<span
+      >${event.late ? html`<span class="row-late" title="Arrived more than a minute after it happened">late</span>` : nothing}<span
         class="row-text"
         >${marked(message, look.phrases)}</span
-      >${snippet === null ? nothing : html`<span class="row-snippet mono" title="Where the event has it">${marked(snippet, look.phrases)}</span>`}</span
+      >${snippet === null ? nothing : html`<span class="row-snippet mono" title="Where the search found it">${marked(snippet, look.phrases)}</span>`}</span
     >
     <span class="row-owner soft">${marked(event.run_id ?? event.hero_id ?? event.source ?? "", look.phrases)}</span>`;
 }
@@ -79,7 +79,7 @@ function groupRow(group: Group, look: RowLook): TemplateResult {
     >
     <span class="row-severity row-fold"
       ><span aria-hidden="true">${group.open ? "▾" : "▸"}</span
-      ><span class="visually-hidden">${group.open ? "open group" : "group, Enter opens"}</span></span
+      ><span class="visually-hidden">${group.open ? "group, open" : "group, closed"}</span></span
     >
     <span class="row-channel" aria-hidden="true">${channelIcon(newest.channel)}</span>
     <span class="row-kind mono">${group.kind}</span>

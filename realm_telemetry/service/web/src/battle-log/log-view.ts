@@ -100,6 +100,8 @@ export class LogView {
   readonly rows: Rows;
   histogram: Histogram | null = null;
   asOf = 0;
+  /** When rows and counts were read. */
+  readAt = new Date();
   /** How often rows and counts were read together. */
   readings = 0;
   state: "loading" | "ready" | "failed" = "loading";
@@ -239,6 +241,7 @@ export class LogView {
   private take(page: HistoryPage): void {
     this.page = { count: page.total, relation: page.relation };
     this.asOf = page.asOf;
+    this.readAt = new Date();
     this.readings += 1;
   }
 

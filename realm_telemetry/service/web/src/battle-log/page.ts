@@ -97,11 +97,11 @@ export class RealmBattleLog extends LitElement implements LogPage {
       { key: "/", label: "Search", run: () => this.bar?.focusSearch() },
       { key: "j", label: "Next event (older)", run: () => selection.move(1) },
       { key: "k", label: "Previous event (newer)", run: () => selection.move(-1) },
-      { key: "Enter", label: "Open the event or the group", run: () => selection.enter() },
+      { key: "Enter", label: "Open the event or group", run: () => selection.enter() },
       { key: "Escape", shown: "Esc", label: "Close the details", run: selection.close },
-      { key: " ", label: "Live tail on or off", run: this.live.toggle },
-      { key: "e", label: "Next error", run: () => void selection.nextError() },
-      { key: "?", label: "This list", run: () => undefined },
+      { key: " ", label: "Turn live tail on or off", run: this.live.toggle },
+      { key: "e", label: "Next error (older)", run: () => void selection.nextError() },
+      { key: "?", label: "Show this list", run: () => undefined },
     ];
   }
 
@@ -183,7 +183,7 @@ export class RealmBattleLog extends LitElement implements LogPage {
     const { waiting, catchUp } = this.live;
     if (waiting === null) return nothing;
     return html`<button class="pill new-pill" data-testid="new-pill" @click=${catchUp}>
-      <span aria-hidden="true">↑</span> ${waiting ? `${formatCount(waiting)} new` : "Show what is new"}
+      <span aria-hidden="true">↑</span> ${waiting ? `${formatCount(waiting)} new` : "Show new events"}
     </button>`;
   }
 
@@ -191,9 +191,9 @@ export class RealmBattleLog extends LitElement implements LogPage {
     const { selection, address } = this;
     const { event, error } = selection;
     if (error) {
-      return html`<section class="details" data-testid="details" aria-label="Details">
+      return html`<section class="details" data-testid="details" aria-label="Event details">
         <div class="state"><h2>${error}</h2>
-          <p class="soft">Retention may have removed it.</p>
+          <p class="soft">It may have been deleted at the end of its retention period.</p>
           <button @click=${selection.close}>Close</button></div>
       </section>`;
     }

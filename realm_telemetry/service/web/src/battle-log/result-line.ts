@@ -1,6 +1,6 @@
 import { html, type TemplateResult } from "lit";
 import { apiUrl } from "../shared/api";
-import { formatCount } from "../shared/format";
+import { formatCount, formatTime } from "../shared/format";
 import { copy } from "../shared/toast";
 import { LISTS, type Address, writeAddress } from "./address";
 import type { Results } from "./results";
@@ -15,7 +15,14 @@ export function resultLine(address: Address, results: Results): TemplateResult {
       >${ready ? totalText(results) : results.view.state === "failed" ? "No answer" : "Loading …"}</strong
     >
     <span class="soft">${rangeText(address.range, address.zone)}</span>
-    <span class="soft as-of" ?hidden=${!ready} data-testid="as-of" data-as-of=${shown.asOf} title="What arrived later is not counted here">as of ${formatCount(shown.asOf)}</span>
+    <span
+      class="soft as-of"
+      ?hidden=${!ready}
+      data-testid="as-of"
+      data-as-of=${shown.asOf}
+      title="Events that arrived later are not counted (cursor ${formatCount(shown.asOf)})"
+      >as of ${address.asOf === null ? formatTime(shown.readAt, { zone: address.zone }) : "when the link was copied"}</span
+    >
     <span class="result-tools" ?hidden=${!ready}>${copies(address, results)} ${downloads(results)}</span>
   </div>`;
 }
@@ -28,7 +35,7 @@ function totalText({ shown }: Results): string {
 function copies(address: Address, results: Results): TemplateResult {
   const curl = () => copy(asCurl(address, results.span, apiUrl("api/battle_log")), "curl command");
   const command = () => copy(asRealmQuery(address, results.span), "realm query");
-  return html`<button class="quiet" @click=${() => copyLink(address, results)} title="The same rows, whenever it is opened">Copy link</button>
+  return html`<button class="quiet" @click=${() => copyLink(address, results)} title="Copy a link that always shows these rows">Copy link</button>
     <button class="quiet" @click=${curl} title="Copy as a curl command">curl</button>
     <button class="quiet" @click=${command} title="Copy as a realm query command">realm query</button>`;
 }
@@ -37,7 +44,7 @@ function downloads({ shown }: Results): TemplateResult[] {
   const { params, asOf } = shown;
   return (["jsonl", "csv"] as const).map((format) => {
     const href = apiUrl("api/battle_log/export", exportParams(params, asOf, format));
-    return html`<a class="button quiet" data-testid="export-${format}" href=${href} download>${format.toUpperCase()}</a>`;
+    return html`<a class="button quiet" data-testid="export-${format}" href=${href} download title="Download these events as ${format.toUpperCase()}">${format.toUpperCase()}</a>`;
   });
 }
 

@@ -117,7 +117,7 @@ export class Selection {
     const { severity } = this.page.address.query.lists;
     const wanted = severity.filter((name) => !name.startsWith("!"));
     if (severity.includes("!error") || (wanted.length && !wanted.includes("error"))) {
-      return say("The severity filter leaves errors out");
+      return say("The severity filter hides errors");
     }
     const { view } = this.results;
     for (let pages = 0; ; pages++) {
@@ -148,16 +148,16 @@ export class Selection {
     const { page } = this;
     const { view, span } = this.results;
     const last = view.rows.all.at(-1);
-    if (view.complete || !last || view.rows.order === "arrival") return say("No further error");
+    if (view.complete || !last || view.rows.order === "arrival") return say("No more errors");
     const params = new URLSearchParams(view.params);
     params.set("severity", "error");
     params.set("until", seconds(last.time_unix_nano));
     params.set("limit", "1");
     const error = (await getPage(params)).events[0];
-    if (!error) return say("No further error");
+    if (!error) return say("No more errors");
     const until = secondsAfter(error.time_unix_nano);
     page.go({ ...page.address, range: { named: null, since: span.since ?? "", until }, event: error.id, live: false });
-    say("Moved to an older error; Back returns");
+    say("Jumped to an older error. Back returns.");
   }
 }
 

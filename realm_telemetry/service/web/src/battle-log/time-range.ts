@@ -5,19 +5,21 @@ const UNITS_MS: Record<string, number> = { s: 1e3, m: 6e4, h: 36e5, d: 864e5, w:
 const NIGHT_BEGINS_H = 18;
 const NIGHT_ENDS_H = 8;
 
+/** label: on its button. text: where it stands alone. */
 interface Preset {
   label: string;
+  text: string;
   range: Range;
 }
 
 const since = (text: string): Range => ({ named: null, since: text, until: "" });
 
 export const PRESETS: readonly Preset[] = [
-  { label: "1 h", range: since("1h") },
-  { label: "Last night", range: { named: "last-night", since: "", until: "" } },
-  { label: "24 h", range: since("24h") },
-  { label: "7 d", range: since("7d") },
-  { label: "All", range: { named: "all", since: "", until: "" } },
+  { label: "1 h", text: "last hour", range: since("1h") },
+  { label: "Last night", text: "last night", range: { named: "last-night", since: "", until: "" } },
+  { label: "24 h", text: "last 24 hours", range: since("24h") },
+  { label: "7 d", text: "last 7 days", range: since("7d") },
+  { label: "All", text: "all time", range: { named: "all", since: "", until: "" } },
 ];
 
 /** A range as absolute times; null where it is open. */
@@ -83,7 +85,7 @@ export function rangeText(range: Range, zone: Zone): string {
   const preset = PRESETS.find(
     (one) => one.range.named === range.named && one.range.since === range.since,
   );
-  if (preset && !range.until) return preset.label;
+  if (preset && !range.until) return preset.text;
   const shown = (text: string) => {
     const ms = momentMs(text);
     return Number.isNaN(ms) ? text : formatTime(new Date(ms), { zone, date: true });

@@ -47,11 +47,15 @@ export function formatDuration(seconds: number): string {
   return parts.join(" ");
 }
 
-/** "just now", "12 s ago", "3 min ago": one unit, because it changes while one reads. */
+/** "just now", "12 s ago", "3 min ago": one unit, because it changes while it is read. */
 export function formatAge(seconds: number): string {
-  if (seconds < 1.5) return "just now";
+  return seconds < 1.5 ? "just now" : `${formatLargestUnit(seconds)} ago`;
+}
+
+/** Whole seconds as their largest unit: 3_725 -> "1 h". */
+export function formatLargestUnit(seconds: number): string {
   const [size, unit] = DURATIONS.find(([size]) => seconds >= size) ?? [1, "s"];
-  return `${Math.floor(seconds / size)} ${unit} ago`;
+  return `${Math.floor(seconds / size)} ${unit}`;
 }
 
 /** 09:41:07.123, with the date in front if asked for. */

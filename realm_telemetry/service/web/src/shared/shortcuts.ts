@@ -54,7 +54,7 @@ export class RealmShortcuts extends LitElement {
   protected override render() {
     return html`<dialog class="shortcuts" aria-label="Keyboard shortcuts">
       <form method="dialog">
-        <h2>Keyboard</h2>
+        <h2>Keyboard shortcuts</h2>
         <dl>
           ${this.table.map(
             (one) => html`<div>

@@ -37,6 +37,6 @@ export async function copy(text: string, what: string): Promise<void> {
     await navigator.clipboard.writeText(text);
     say(`${what} copied`);
   } catch {
-    say("The browser does not allow copying here");
+    say("The browser blocked copying: it needs HTTPS or localhost");
   }
 }

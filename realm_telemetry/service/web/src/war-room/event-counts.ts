@@ -48,16 +48,27 @@ export function sumReceipts(receipts: readonly Receipt[]): ReceiptSum {
 /** Whether all that was emitted is stored; what was dropped is said loudly. */
 export function receiptsLine(receipts: readonly Receipt[]): TemplateResult {
   const sum = sumReceipts(receipts);
-  const running = sum.open ? ` · ${formatCount(sum.openStored)} more of ${plural(sum.open, "process", "processes")} not ended yet` : "";
-  const sent = `${formatCount(sum.emitted)} emitted ${sum.emitted === sum.stored ? "=" : "≠"} ${formatCount(sum.stored)} stored`;
+  const text = receiptsText(sum);
   if (sum.dropped) {
     return html`<p class="receipts loud" data-testid="receipts" role="alert">
-      <a href=${logHref({ kind: "events_dropped", range: "all" })}>✕ ${plural(sum.dropped, "event was", "events were")} dropped</a>: ${sent}${running}
+      <a href=${logHref({ kind: "events_dropped", range: "all" })}>✕ ${plural(sum.dropped, "event was", "events were")} dropped.</a> ${text}
     </p>`;
   }
-  if (!receipts.length) return html`<p class="receipts soft" data-testid="receipts">No producer yet</p>`;
-  const word = sum.complete ? "complete" : `${formatCount(Math.max(0, sum.emitted - sum.stored))} still missing`;
-  return html`<p class="receipts ${sum.complete ? "soft" : "ink-warning"}" data-testid="receipts">${sent}, ${word}${running}</p>`;
+  const looks = sum.complete ? "soft" : "ink-warning";
+  return html`<p class="receipts ${looks}" data-testid="receipts">${text || "No process has emitted events yet."}</p>`;
+}
+
+/** "All 1,774 events stored. 1 process still running (40 so far)."; empty if no process is known. */
+export function receiptsText({ emitted, stored, dropped, open, openStored, complete }: ReceiptSum): string {
+  const missing = Math.max(0, emitted - stored);
+  const sentences: string[] = [];
+  if (missing || (emitted && !complete && !dropped)) {
+    sentences.push(`${formatCount(stored)} of ${plural(emitted, "event")} stored, ${formatCount(missing)} missing.`);
+  } else if (emitted) {
+    sentences.push(emitted === 1 || dropped ? `${plural(emitted, "event")} stored.` : `All ${formatCount(emitted)} events stored.`);
+  }
+  if (open) sentences.push(`${plural(open, "process", "processes")} still running (${formatCount(openStored)} so far).`);
+  return sentences.join(" ");
 }
 
 /** What came over a minute after its time: not in the list, where it would stand among the newest. */
@@ -65,7 +76,7 @@ export function lateRibbon(late: number, last: RealmEvent | null): TemplateResul
   if (!late || !last) return nothing;
   const byS = (Number(last.observed_unix_nano ?? last.time_unix_nano) / 1e6 - timeMs(last)) / 1_000;
   return html`<p class="ribbon" aria-label="Late events">
-    <span>${plural(late, "event")} arrived late, the last ${formatDuration(byS)} after its time:</span>
+    <span>${plural(late, "event")} arrived late. The latest came ${formatDuration(byS)} after it happened:</span>
     <a class="clamped" href=${eventHref(last)}>${last.message.slice(0, 120)}</a>
   </p>`;
 }

@@ -11,6 +11,12 @@ const DRAW_MS = 100;
 /** Frames do not come to a tab that nobody sees. */
 const HIDDEN_MS = 250;
 const TOP_PX = 4;
+/** The reasons of a `reset` message; see docs/http-api.md. */
+const GAP_REASONS: Readonly<Record<string, string>> = {
+  retention: "old events were deleted in the meantime",
+  other_log: "the service now has another log",
+  ahead: "the log was reset to an earlier point",
+};
 
 /** A row of the list. Made by hand: it is put in once and never changes. */
 function makeRow(row: FeedRow): HTMLLIElement {
@@ -45,9 +51,9 @@ function gapRow(row: FeedRow & { type: "gap" }): HTMLLIElement {
   const range: Record<string, string> = {};
   if (row.since) range["since"] = row.since;
   if (row.until) range["until"] = row.until;
-  const gap = make("li", "gap", `Events between are not in this view (${row.reason.replaceAll("_", " ")}). `);
+  const gap = make("li", "gap", `Some events are missing here: ${GAP_REASONS[row.reason] ?? "the connection could not resume"}. `);
   gap.dataset["testid"] = "gap-row";
-  const link = make("a", "", "Look them up in the Battle Log");
+  const link = make("a", "", "Find them in the Battle Log");
   link.href = logHref(range);
   gap.append(link);
   return gap;
@@ -167,7 +173,7 @@ export class EventList extends LitElement {
       <div class="card-head">
         <h2>Last events</h2>
         ${coalesced
-          ? html`<span class="soft" data-testid="coalesced" title="Curves and figures have the latest of each; the Battle Log has all."
+          ? html`<span class="soft" data-testid="coalesced" title="Training steps, heartbeats and the like are not listed here. When they come too fast, this page gets only the newest of each; the Battle Log has all of them."
               >${formatCount(routine)} routine events, ${formatCount(coalesced)} coalesced</span
             >`
           : nothing}
@@ -188,8 +194,8 @@ export class EventList extends LitElement {
 
   private empty() {
     return html`<div class="empty-state">
-      <p>${this.feed.status === "live" ? "Nothing has happened yet." : "Waiting for the service…"}</p>
-      <p class="soft">A process that calls <code>realm.emit(…)</code>, or <code>realm demo</code>, shows up here at once.</p>
+      <p>${this.feed.status === "live" ? "No events yet." : "Waiting for the service …"}</p>
+      <p class="soft">Call <code>realm.emit(…)</code> in a process, or run <code>realm demo</code>. New events appear here at once.</p>
     </div>`;
   }
 }

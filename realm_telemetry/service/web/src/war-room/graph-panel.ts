@@ -1,6 +1,6 @@
 import { LitElement, html, nothing } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
-import { formatTime } from "../shared/format";
+import { formatTime, plural } from "../shared/format";
 import type { RealmEvent } from "../stream/event";
 import { aroundHref, eventHref } from "./links";
 import type { LossGraph } from "./loss-graph";
@@ -67,11 +67,11 @@ export class GraphPanel extends LitElement {
   private controls() {
     const { axis, log, smoothing } = this.look;
     return html`<span class="controls">
-      ${this.zoomed ? html`<button @click=${() => this.loss?.unzoom()}>Whole run</button>` : nothing}
+      ${this.zoomed ? html`<button @click=${() => this.loss?.unzoom()}>Reset zoom</button>` : nothing}
       <button aria-pressed=${axis === "time"} @click=${this.toggleAxis}>Wall time</button>
-      <button aria-pressed=${log} @click=${this.toggleLog}>Log</button>
+      <button aria-pressed=${log} @click=${this.toggleLog}>Log scale</button>
       <label
-        >Smooth
+        >Smoothing
         <select @change=${(e: Event) => this.set({ smoothing: Number((e.target as HTMLSelectElement).value) })}>
           ${SMOOTHINGS.map((one) => html`<option value=${one} ?selected=${one === smoothing}>${one || "off"}</option>`)}
         </select>
@@ -80,12 +80,12 @@ export class GraphPanel extends LitElement {
   }
 
   private empty() {
-    if (this.legend.length) return html`<div class="empty-state"><p class="soft">No run is chosen.</p></div>`;
+    if (this.legend.length) return html`<div class="empty-state"><p class="soft">No run selected.</p></div>`;
     return html`<div class="empty-state" data-testid="loss-graph">
       ${this.loading
-        ? html`<p class="soft">Reading the state of the realm…</p>`
-        : html`<p>No training step yet.</p>
-            <p class="soft"><code>realm.training_step(step, loss)</code> draws here.</p>`}
+        ? html`<p class="soft">Loading …</p>`
+        : html`<p>No training steps yet.</p>
+            <p class="soft">Call <code>realm.training_step(step, loss)</code> to draw the loss here.</p>`}
     </div>`;
   }
 
@@ -93,14 +93,14 @@ export class GraphPanel extends LitElement {
     return html`${this.graph("loss", lossOf, 270, true)}
       <div class="pair small">
         <figure><figcaption>Learning rate</figcaption>${this.graph("learning rate", learningRateOf, 104, false)}</figure>
-        <figure><figcaption>Speed, per second</figcaption>${this.graph("speed", speedOf, 104, false)}</figure>
+        <figure><figcaption>Speed (tokens or samples per second)</figcaption>${this.graph("speed", speedOf, 104, false)}</figure>
       </div>`;
   }
 
   private graph(label: string, pick: Pick, height: number, main: boolean) {
     return html`<realm-loss-graph
       role="img"
-      aria-label="${label} of ${this.runs.map((run) => run.id).join(", ")}; the figures stand below"
+      aria-label="Graph of the ${label} of ${this.runs.map((run) => run.id).join(", ")}. The numbers are below it."
       data-testid=${main ? "loss-graph" : nothing}
       .runs=${this.runs}
       .colours=${this.colours}
@@ -146,7 +146,7 @@ export class GraphPanel extends LitElement {
     const events = this.marked((event) => event.kind !== "note");
     if (!events.length) return nothing;
     return html`<details class="marks">
-      <summary>${events.length} markers on the graph</summary>
+      <summary>${plural(events.length, "marker")} on the graph</summary>
       <ul>
         ${events.slice(-LISTED_MARKS).reverse().map(
           (event) => html`<li class="ink-${event.severity}">

@@ -216,7 +216,7 @@ export class LossGraph extends LitElement {
     const { idx, left = -1, top = -1 } = plot.cursor;
     const hit = this.hit(left, top);
     plot.over.classList.toggle("on-marker", hit !== undefined);
-    if (hit) return this.tell("hover-text", `${hit.marker.event.message.slice(0, 120)}${hit.count > 1 ? ` (+${hit.count - 1})` : ""}`);
+    if (hit) return this.tell("hover-text", `${hit.marker.event.message.slice(0, 120)}${hit.count > 1 ? ` (and ${hit.count - 1} more)` : ""}`);
     if (idx === null || idx === undefined || left < 0) return this.tell("hover-text", "");
     const x = this.drawn.x[idx]!;
     const at = this.axis === "step" ? `step ${formatCount(Math.round(x))}` : formatTime(new Date(x * 1_000), { zone: "local" });

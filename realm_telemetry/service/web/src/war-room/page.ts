@@ -55,12 +55,12 @@ interface StatusView {
 function statusTools({ feed, paused, expecting, togglePause, writeNote }: StatusView): TemplateResult {
   const age = feed.lastArrivalMs === null ? null : (Date.now() - feed.lastArrivalMs) / 1_000;
   const word = pillWord(feed.status, paused, age, expecting);
-  return html`<span class="pill connection ${word.toLowerCase()}" data-testid="status-pill" title="Age of the last event">
+  return html`<span class="pill connection ${word.toLowerCase()}" data-testid="status-pill" title="Time since the last event">
       <span class="dot" aria-hidden="true"></span>${word}
-      <span class="soft age">${age === null ? "no event yet" : formatAge(age)}</span>
+      <span class="soft age">${age === null ? "no events yet" : formatAge(age)}</span>
     </span>
     <button data-testid="pause" aria-pressed=${paused} @click=${togglePause}>${paused ? "Resume" : "Pause"}</button>
-    <button data-testid="note" @click=${writeNote}>Note</button>`;
+    <button data-testid="note" @click=${writeNote}>Add note</button>`;
 }
 
 /** The page beside a running training: what the stream brings, drawn around RealmState. */
@@ -117,15 +117,15 @@ export class WarRoom extends LitElement {
   private keys() {
     return [
       { key: " ", label: "Pause or resume", run: this.togglePause },
-      { key: "n", label: "Write a note", run: this.writeNote },
-      { key: "l", label: "Logarithmic loss", run: () => this.graphs?.toggleLog() },
-      { key: "t", label: "Steps or wall time", run: () => this.graphs?.toggleAxis() },
+      { key: "n", label: "Add a note", run: this.writeNote },
+      { key: "l", label: "Loss on a logarithmic scale", run: () => this.graphs?.toggleLog() },
+      { key: "t", label: "Steps or wall time on the graph", run: () => this.graphs?.toggleAxis() },
       { key: "j", label: "Next event", run: () => this.list?.walk(1) },
-      { key: "k", label: "Event before", run: () => this.list?.walk(-1) },
+      { key: "k", label: "Previous event", run: () => this.list?.walk(-1) },
       { key: "Enter", label: "Open the event", run: () => undefined },
       { key: "/", label: "Search in the Battle Log", run: () => location.assign(`${logHref({})}#search`) },
-      { key: "Escape", shown: "Esc", label: "Back to the newest", run: () => this.list?.toTop() },
-      { key: "?", label: "This list", run: () => undefined },
+      { key: "Escape", shown: "Esc", label: "Back to the newest event", run: () => this.list?.toTop() },
+      { key: "?", label: "Show this list", run: () => undefined },
     ];
   }
 
@@ -219,7 +219,7 @@ export class WarRoom extends LitElement {
     return html`<realm-header page="war-room" .tools=${tools}></realm-header>
       <main class="war-room">
         <h1 class="visually-hidden">War Room</h1>
-        ${awayStrip(whileAway.items, whileAway.sinceText, whileAway.dismiss)}
+        ${awayStrip(whileAway.items, whileAway.durationText, whileAway.dismiss)}
         ${this.problem ? html`<p class="ribbon ink-error" role="alert">${this.problem}</p>` : nothing}
         ${this.frozen ?? this.body()}
       </main>

@@ -28,7 +28,7 @@ export function progressPanel(state: RunState, series: RunSeries | undefined, no
   const share = run.progress ?? 0;
   const figures: [string, string][] = [
     ["loss", typeof run.loss === "number" ? formatNumber(run.loss) : String(run.loss ?? "–")],
-    ["best", run.best_loss === null ? "–" : formatNumber(run.best_loss)],
+    ["best loss", run.best_loss === null ? "–" : formatNumber(run.best_loss)],
     ["learning rate", run.learning_rate === null ? "–" : formatNumber(run.learning_rate)],
     ["speed", last?.speed ? `${formatNumber(last.speed)}/s` : "–"],
     ["events", `${(series?.rate.perSecond(nowMs) ?? 0).toFixed(1)}/s`],
@@ -96,7 +96,7 @@ export function workersPanel(view: WorkersView): TemplateResult {
   const { workers } = view;
   return html`<section class="card workers" aria-label="Workers">
     <h2>Workers</h2>
-    ${workers.length ? nothing : html`<p class="soft">No worker has joined.</p>`}
+    ${workers.length ? nothing : html`<p class="soft">No workers yet.</p>`}
     <ul class="tiles">${workers.slice(0, MAX_TILES).map((worker) => workerTile(worker, view))}</ul>
     ${workers.length > MAX_TILES ? html`<p class="soft">and ${formatCount(workers.length - MAX_TILES)} more</p>` : nothing}
   </section>`;
@@ -111,7 +111,7 @@ function workerTile(worker: WorkerState, view: WorkersView): TemplateResult {
     <b>${worker.worker_id}</b>
     <span class="pill status-${status}">${status}</span>
     <span class="soft">${facts.filter(Boolean).join(" · ") || worker.host || ""}</span>
-    <span class="soft">${age === null ? "no heartbeat" : `heartbeat ${formatAge(age)}`}</span>
+    <span class="soft">${age === null ? "no heartbeat yet" : `heartbeat ${formatAge(age)}`}</span>
     ${worker.current_job ? html`<span class="clamped">▸ ${worker.current_job}</span>` : nothing}
     ${offset === 0 ? nothing : html`<span class="ink-warning">clock ${formatDuration(Math.abs(offset))} ${offset > 0 ? "behind" : "ahead"}</span>`}
   </li>`;
@@ -122,14 +122,14 @@ export function evalsPanel(state: RealmState): TemplateResult {
   const evals = Object.values(state.eval.latest).slice(0, 12);
   return html`<section class="card evals" aria-label="Latest evals">
     <h2>Latest evals</h2>
-    ${evals.length ? nothing : html`<p class="soft">No skill has been measured.</p>`}
+    ${evals.length ? nothing : html`<p class="soft">No evals yet.</p>`}
     <table>
       <tbody>
         ${evals.map((one) => {
           const delta = one.delta ?? 0;
           const trend = delta > 0 ? "success" : delta < 0 ? "warning" : "info";
           return html`<tr>
-            <th scope="row">${one.skill ?? "?"} <span class="soft">${one.level ?? ""}</span></th>
+            <th scope="row">${one.skill ?? "?"} <span class="soft">${one.level === null ? "" : `level ${one.level}`}</span></th>
             <td>${one.accuracy === null ? "–" : toPercent(one.accuracy)}</td>
             <td class="ink-${trend}">${one.delta === null ? "" : `${delta > 0 ? "▲ +" : delta < 0 ? "▼ −" : "= "}${toPercent(Math.abs(delta))}`}</td>
           </tr>`;
@@ -144,13 +144,13 @@ export function championPanel(state: RealmState): TemplateResult {
   const champion = state.checkpoints.champion;
   const best = state.checkpoints.best;
   return html`<section class="card champion" aria-label="Champion checkpoint">
-    <h2>Champion</h2>
+    <h2 title="The checkpoint that was promoted last">Champion checkpoint</h2>
     ${champion
-      ? html`<p class="big">👑 ${champion.step === null ? (champion.path ?? "?") : formatCount(champion.step)}</p>
+      ? html`<p class="big">👑 ${champion.step === null ? (champion.path ?? "?") : `step ${formatCount(champion.step)}`}</p>
           <p>${champion.accuracy === null ? "" : toPercent(champion.accuracy)}${champion.loss === null ? "" : ` · loss ${formatNumber(champion.loss)}`}</p>
           <p class="soft path">${champion.path ?? ""}</p>`
-      : html`<p class="soft">No checkpoint has been promoted.</p>`}
-    ${best?.loss != null ? html`<p class="soft">least loss: ${formatNumber(best.loss)} at ${formatCount(best.step ?? 0)}</p>` : nothing}
+      : html`<p class="soft">No checkpoint promoted yet.</p>`}
+    ${best?.loss != null ? html`<p class="soft">Best loss: ${formatNumber(best.loss)} at step ${formatCount(best.step ?? 0)}</p>` : nothing}
   </section>`;
 }
 
@@ -158,7 +158,7 @@ export function championPanel(state: RealmState): TemplateResult {
 export function guildRibbon(state: RealmState): TemplateResult | typeof nothing {
   const titles = state.guild.titles.slice(0, 6);
   if (!titles.length) return nothing;
-  return html`<p class="ribbon guild" aria-label="Titles of the guild">
+  return html`<p class="ribbon guild" aria-label="Titles earned">
     🏰 ${titles.map((one) => html`<span><b>${one.title}</b> ${one.hero_id ?? ""}</span>`)}
   </p>`;
 }

@@ -1,6 +1,6 @@
 import { html, nothing, type ReactiveController, type ReactiveControllerHost, type TemplateResult } from "lit";
 import { getJson } from "../shared/api";
-import { formatAge, plural } from "../shared/format";
+import { formatLargestUnit, plural } from "../shared/format";
 import type { RealmEvent, Severity } from "../stream/event";
 import { eventHref, logHref } from "./links";
 
@@ -63,7 +63,7 @@ export function lostItems(events: readonly RealmEvent[], workerOf: ReadonlyMap<s
   return events.slice(0, NAMED).map((event) => {
     const named = event.details["worker_id"] ?? workerOf.get(event.producer) ?? event.details["service"];
     const word = event.kind === "worker_stale" ? "stale" : "lost";
-    const text = typeof named === "string" ? `${named.slice(0, 60)} ${word}` : `a process ${word}`;
+    const text = typeof named === "string" ? `${named.slice(0, 60)} ${word}` : `1 process ${word}`;
     return { text, href: eventHref(event), severity: event.severity };
   });
 }
@@ -71,7 +71,7 @@ export function lostItems(events: readonly RealmEvent[], workerOf: ReadonlyMap<s
 /** What the page shows of the time when nobody looked at it. */
 export class WhileAway implements ReactiveController {
   items: readonly AwayItem[] = [];
-  private sinceMs: number | null = null;
+  private awayMs = 0;
   private timer: ReturnType<typeof setInterval> | undefined;
 
   /** workers: who is which producer, once that is known. */
@@ -96,8 +96,9 @@ export class WhileAway implements ReactiveController {
     clearInterval(this.timer);
   }
 
-  get sinceText(): string {
-    return this.sinceMs === null ? "" : formatAge((Date.now() - this.sinceMs) / 1_000);
+  /** How long nobody looked at the page: "1 h". */
+  get durationText(): string {
+    return formatLargestUnit(this.awayMs / 1_000);
   }
 
   readonly dismiss = (): void => this.show([]);
@@ -110,12 +111,13 @@ export class WhileAway implements ReactiveController {
   /** The page is looked at (again): what happened since the last time? */
   private readonly look = (): void => {
     if (document.hidden) return leave();
-    const sinceMs = lastSeen(Date.now());
-    if (sinceMs !== null) void this.lookBack(sinceMs);
-    noteSeen(Date.now());
+    const nowMs = Date.now();
+    const sinceMs = lastSeen(nowMs);
+    if (sinceMs !== null) void this.lookBack(sinceMs, nowMs);
+    noteSeen(nowMs);
   };
 
-  private async lookBack(sinceMs: number): Promise<void> {
+  private async lookBack(sinceMs: number, returnedMs: number): Promise<void> {
     const since = new Date(sinceMs).toISOString();
     const workerOf = await this.workers();
     try {
@@ -123,7 +125,7 @@ export class WhileAway implements ReactiveController {
         getJson<KindCount[]>("api/battle_log/summary", { by: "kind,severity", since }),
         getJson<RealmEvent[]>("api/battle_log", { kind: "process_lost,worker_stale", since, limit: "3" }),
       ]);
-      this.sinceMs = sinceMs;
+      this.awayMs = returnedMs - sinceMs;
       this.show([...awayItems(counts, sinceMs), ...lostItems(lost, workerOf)]);
     } catch (error) {
       this.failed(error);
@@ -134,10 +136,10 @@ export class WhileAway implements ReactiveController {
 const leave = () => noteSeen(Date.now());
 
 /** What happened while nobody looked, each a link. */
-export function awayStrip(items: readonly AwayItem[], sinceText: string, dismiss: () => void): TemplateResult | typeof nothing {
+export function awayStrip(items: readonly AwayItem[], durationText: string, dismiss: () => void): TemplateResult | typeof nothing {
   if (!items.length) return nothing;
-  return html`<section class="away" aria-label="Since you were away">
-    <b>Since you were away</b> <span class="soft">(${sinceText})</span>
+  return html`<section class="away" aria-label="While you were away">
+    <b>While you were away</b> <span class="soft">(${durationText})</span>
     ${items.map((item) => html`<a class="ink-${item.severity}" href=${item.href}>${item.text}</a>`)}
     <button class="quiet" @click=${dismiss} aria-label="Dismiss">✕</button>
   </section>`;

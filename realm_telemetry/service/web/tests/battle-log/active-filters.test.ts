@@ -11,7 +11,7 @@ describe("filters taken away one by one", () => {
       "channel: jobs",
       "a = 1",
       "b ≠ 2",
-      "time: 1 h",
+      "time: last hour",
     ]);
     expect(writeAddress(activeFilters[2]!.without)).toBe("?channel=jobs&q=x&not=b:2&since=1h");
   });

@@ -36,8 +36,8 @@ describe("ranges", () => {
   });
 
   it("is said in words", () => {
-    expect(rangeText({ named: "last-night", since: "", until: "" }, "utc")).toBe("Last night");
-    expect(rangeText({ named: null, since: "24h", until: "" }, "utc")).toBe("24 h");
+    expect(rangeText({ named: "last-night", since: "", until: "" }, "utc")).toBe("last night");
+    expect(rangeText({ named: null, since: "24h", until: "" }, "utc")).toBe("last 24 hours");
     const both = { named: null, since: "2025-11-29", until: "2025-11-30" };
     expect(rangeText(both, "utc")).toBe("2025-11-29 00:00:00 – 2025-11-30 00:00:00");
   });

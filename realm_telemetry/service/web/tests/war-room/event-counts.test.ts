@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { sumReceipts } from "../../src/war-room/event-counts";
+import { receiptsText, sumReceipts } from "../../src/war-room/event-counts";
 import type { Receipt } from "../../src/war-room/state";
 
 const receipt = (fields: Partial<Receipt>): Receipt => ({
@@ -18,4 +18,18 @@ describe("sumReceipts", () => {
     expect(sumReceipts([receipt({ dropped: 3, complete: false })]).dropped).toBe(3);
     expect(sumReceipts([receipt({ emitted: null, complete: false })]).open).toBe(1);
   });
+});
+
+describe("receiptsText", () => {
+  const text = (...receipts: Receipt[]) => receiptsText(sumReceipts(receipts));
+  const running = (stored: number) => receipt({ emitted: null, stored, complete: false, ended: false });
+
+  it.each([
+    ["All 1,774 events stored.", [receipt({ emitted: 1_774, stored: 1_774 })]],
+    ["All 1,774 events stored. 1 process still running (40 so far).", [receipt({ emitted: 1_774, stored: 1_774 }), running(40)]],
+    ["1 event stored. 2 processes still running (3 so far).", [receipt({ emitted: 1, stored: 1 }), running(1), running(2)]],
+    ["9 of 10 events stored, 1 missing.", [receipt({ stored: 9, complete: false })]],
+    ["10 events stored.", [receipt({ dropped: 3, complete: false })]],
+    ["", []],
+  ])("says: %s", (expected, receipts) => expect(text(...receipts)).toBe(expected));
 });

@@ -22,5 +22,6 @@ describe("lostItems", () => {
     const lost = makeEvent(1, { kind: "process_lost", severity: "error", producer: "aa", details: { service: "eval_worker" } });
     expect(lostItems([lost], new Map([["aa", "w2"]]))[0]!.text).toBe("w2 lost");
     expect(lostItems([lost], new Map())[0]!.text).toBe("eval_worker lost");
+    expect(lostItems([{ ...lost, details: {} }], new Map())[0]!.text).toBe("1 process lost");
   });
 });

@@ -1,7 +1,7 @@
 import { type ListName, type Address, type Query, LISTS, exclusion, splitValues, withList } from "./address";
 import { rangeText } from "./time-range";
 
-/** For an address with `as_of`: its rows stay the same, whatever arrives. */
+/** For an address with `as_of`: its rows stay the same when events arrive. */
 export const FROZEN_LABEL = "frozen: later arrivals are hidden";
 
 /** One filter, and the address without it. */
@@ -10,7 +10,7 @@ export interface ActiveFilter {
   without: Address;
 }
 
-/** Every filter of an address by itself: for chips, and for what an empty result could do without. */
+/** Each filter of an address: for chips, and for what to remove when nothing matches. */
 export function activeFilters(address: Address): ActiveFilter[] {
   const { query } = address;
   const found: ActiveFilter[] = [];
@@ -35,7 +35,7 @@ function withoutValue(query: Query, name: ListName, value: string): Query {
   return withList(query, name, query.lists[name].filter((one) => one !== value));
 }
 
-/** The range counts as a filter where nothing matches. */
+/** When nothing matches, the time range and `as_of` count as filters too. */
 export function activeFiltersAndRange(address: Address): ActiveFilter[] {
   const found = activeFilters(address);
   if (address.range.named !== "all") {

@@ -1,12 +1,12 @@
 import type { Zone } from "../shared/format";
 
-/** Filters whose values are a comma list; names and order of the HTTP API. */
+/** Filters whose values are a comma-separated list; names and order as in the HTTP API. */
 export const LISTS = ["channel", "severity", "kind", "hero", "campaign", "run", "producer"] as const;
 const DEFAULT_RANGE: Range = { named: null, since: "24h", until: "" };
 
 export type ListName = (typeof LISTS)[number];
 
-/** What is asked for, apart from when. Names with `!` are left out; `has` and `not` hold `path:value`. */
+/** All filters except time. Values with `!` are excluded; `has` and `not` hold `path:value`. */
 export interface Query {
   readonly lists: Readonly<Record<ListName, readonly string[]>>;
   readonly q: string;
@@ -21,7 +21,7 @@ export interface Range {
   readonly until: string;
 }
 
-/** All that the address says: whoever gets it sees the same. */
+/** The whole state of the page: the same address shows the same rows to everyone. */
 export interface Address {
   readonly query: Query;
   readonly range: Range;
@@ -53,7 +53,7 @@ export function readAddress(search: string): Address {
   };
 }
 
-/** The query string of an address, without what is the default. */
+/** The query string of an address, without defaults. */
 export function writeAddress(address: Address): string {
   const params = queryParams(address.query);
   if (address.range.named) params.set("range", address.range.named);
@@ -86,7 +86,7 @@ export function sameRange(a: Range, b: Range): boolean {
   return a.named === b.named && a.since === b.since && a.until === b.until;
 }
 
-/** What decides which rows are shown; places with the same key need no new request. */
+/** What decides which rows are shown; addresses with the same key need no new request. */
 export function dataKey(address: Address): string {
   const { query, range, asOf } = address;
   const zone = range.named === "last-night" ? address.zone : "";
@@ -97,19 +97,19 @@ export function withList(query: Query, name: ListName, values: readonly string[]
   return { ...query, lists: { ...query.lists, [name]: [...new Set(values)] } };
 }
 
-/** Add a value to a list, or take it out if it is there, wanted or left out. */
+/** Add a value to a list, or remove it if the list has it, wanted or excluded. */
 export function toggled(query: Query, name: ListName, value: string): Query {
   const values = query.lists[name];
   const without = values.filter((one) => one !== value && one !== exclusion(value));
   return withList(query, name, without.length < values.length ? without : [...values, value]);
 }
 
-/** How a list says that a value must not fit. */
+/** A value as a list entry that excludes it. */
 export function exclusion(value: string): string {
   return `!${value}`;
 }
 
-/** The values of a list that must fit, and those that must not. */
+/** The wanted and the excluded values of a list. */
 export function splitValues(values: readonly string[]): { wanted: string[]; unwanted: string[] } {
   const wanted = values.filter((value) => !value.startsWith("!"));
   return { wanted, unwanted: values.filter((value) => value.startsWith("!")).map((value) => value.slice(1).trim()) };
@@ -140,7 +140,7 @@ function readRange(params: URLSearchParams): Range {
   return range.since || range.until ? range : DEFAULT_RANGE;
 }
 
-/** Commas, colons and exclamation marks need no escape in a query string, and people read addresses. */
+/** Commas, colons and exclamation marks need no escape in a query string, and people read URLs. */
 function readable(params: URLSearchParams): string {
   return params.toString().replaceAll("%2C", ",").replaceAll("%3A", ":").replaceAll("%21", "!");
 }

@@ -28,7 +28,7 @@ interface ChannelDays {
   total: number;
 }
 
-/** The table of a summary: channels in a given order, each with all days. */
+/** Counts by channel and day: channels in the given order, each with all days. */
 export function dailyCounts(
   rows: readonly SummaryRow[],
   channels: readonly string[],
@@ -47,20 +47,20 @@ export function dailyCounts(
   });
 }
 
-/** The last days up to a moment, oldest first, in UTC as the service counts them. */
+/** The last days up to now, oldest first, in UTC as the service counts them. */
 export function lastDays(now: Date, count: number): string[] {
   return Array.from({ length: count }, (_, at) =>
     new Date(now.getTime() - (count - 1 - at) * 86_400_000).toISOString().slice(0, 10),
   );
 }
 
-/** 0 to 4: how dark a cell is; logarithmic, because steps outnumber titles by thousands. */
+/** The shade of a cell, 0 to 4: logarithmic, because there are thousands of steps for each title. */
 export function shade(count: number, most: number): number {
   if (!count) return 0;
   return 1 + Math.min(3, Math.floor((Math.log(count + 1) / Math.log(most + 1)) * 4 - 1e-9));
 }
 
-/** Daily counts by channel; a cell leads to its events. Sends `change-address`. */
+/** Daily counts by channel; a cell opens its events. Sends `change-address`. */
 @customElement("realm-summary")
 export class RealmSummary extends LitElement {
   @property({ attribute: false }) address!: Address;

@@ -12,14 +12,14 @@ import { seconds } from "./time-range";
 
 const LAST_EVENTS = 20;
 const AROUND = "15";
-/** Kinds at whose end one asks what came right before. */
+/** Kinds for which the events just before matter most. */
 const ENDS: ReadonlySet<string> = new Set(["process_lost", "job_failed"]);
 
 /**
  * Everything about one event.
  *
- * Sends `close`, `open` with another event, `around` to see its time without filters, `link` to
- * copy its address, and `filter` from the tree.
+ * Sends `close`, `open` with another event, `around` to show its time without filters, `link` to
+ * copy its link, and `filter` from the tree.
  */
 @customElement("realm-details")
 export class RealmDetails extends LitElement {
@@ -30,7 +30,7 @@ export class RealmDetails extends LitElement {
   @state() private context: readonly RealmEvent[] | null = null;
   @state() private leadUp: readonly RealmEvent[] | null = null;
   @state() private problem = "";
-  /** The event as it is, its details first: they are what one looks for. */
+  /** The event with its details first: they matter most. */
   private tree: Record<string, unknown> = {};
 
   protected override createRenderRoot() {
@@ -124,7 +124,7 @@ export class RealmDetails extends LitElement {
       ["Campaign", event.campaign_id],
       ["Source", event.source],
       ["Producer", event.producer],
-      // The event about a lost producer has the greatest of all numbers: a mark, not a count.
+      // process_lost has the largest possible number, which says nothing to a reader.
       ["Event number", Number.isSafeInteger(event.number) ? formatCount(event.number) : null],
       ["Trace", event.trace_id],
       ["Span", event.span_id],

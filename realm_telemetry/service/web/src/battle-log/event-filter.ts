@@ -14,7 +14,7 @@ const FIELDS: Record<ListName, (event: RealmEvent) => string | null> = {
   producer: (event) => event.producer,
 };
 
-/** Whether the service would answer an event to this query: for events that arrive live. */
+/** Whether the service would return an event for this query: for events that arrive live. */
 export function matcher(query: Query, span: TimeSpan): (event: RealmEvent) => boolean {
   const names = LISTS.filter((name) => query.lists[name].length).map((name) => {
     const { wanted, unwanted } = splitValues(query.lists[name]);
@@ -33,7 +33,7 @@ export function matcher(query: Query, span: TimeSpan): (event: RealmEvent) => bo
       at < to &&
       has.every((one) => hasDetail(event.details, one)) &&
       !not.some((one) => hasDetail(event.details, one)) &&
-      // Full text leaves routine kinds out.
+      // Full-text search does not cover routine kinds.
       (!phrases.length || (!isRoutine(event.kind) && containsPhrases(searchText(event), phrases)))
     );
   };
@@ -43,7 +43,7 @@ function fits(name: string, wanted: ReadonlySet<string>, unwanted: ReadonlySet<s
   return (!wanted.size || wanted.has(name)) && !unwanted.has(name);
 }
 
-/** All of an event that full text search looks at. */
+/** All text of an event that full-text search covers. */
 function searchText(event: RealmEvent): string {
   const { message, kind, source, hero_id, campaign_id, run_id, details } = event;
   return [message, kind, source, hero_id, campaign_id, run_id, JSON.stringify(details)].join("\n");
@@ -64,7 +64,7 @@ function hasDetail(details: Record<string, unknown>, { path, value }: Has): bool
   return places.some((keys) => lookUp(details, keys).some((found) => equals(found, value)));
 }
 
-/** What keys lead to, through one list at the most, as realm_telemetry/log/has.py has it. */
+/** All values at a path, through at most one list, as in realm_telemetry/log/has.py. */
 function lookUp(from: unknown, keys: readonly string[], throughList = true): unknown[] {
   let found = from;
   for (const [at, key] of keys.entries()) {
@@ -107,12 +107,12 @@ export function pathText(path: Path): string {
     .join("");
 }
 
-/** The query with only, or without, events that have this value; null where the API has no filter. */
+/** The query for only events with this value, or without it; null if the API has no such filter. */
 export function filteredBy(query: Query, path: Path, value: unknown, keep: boolean): Query | null {
   if (value !== null && typeof value === "object") return null;
   if (path.length === 1 && path[0] === "message") return keep ? byWords(query, String(value)) : null;
   if (path[0] !== "details") return byField(query, path, value, keep);
-  // Of a list any entry will do, of one list on the way.
+  // The API matches any entry of one list on the path.
   if (path.filter((key) => typeof key === "number").length > 1) return null;
   const keys = path.slice(1).filter((key): key is string => typeof key === "string");
   const plain = keys.every((key) => /^[^"\\\p{Cc}:]+$/u.test(key));
@@ -125,7 +125,7 @@ export function filteredBy(query: Query, path: Path, value: unknown, keep: boole
     : { ...query, not: [...others(query.not), condition], has: others(query.has) };
 }
 
-/** A message has no filter of its own: its words side by side find it. */
+/** A message has no filter of its own: search for its words as a phrase. */
 function byWords(query: Query, message: string): Query | null {
   const plain = message.length <= 200 && !message.includes('"') && wordsOf(message).length > 0;
   return plain ? { ...query, q: `"${message.trim()}"` } : null;
@@ -133,7 +133,7 @@ function byWords(query: Query, message: string): Query | null {
 
 function byField(query: Query, path: Path, value: unknown, keep: boolean): Query | null {
   const name = path.length === 1 ? OWN_FILTER[String(path[0])] : undefined;
-  // A comma parts names, and `!` before one leaves it out.
+  // A comma separates values, and a leading `!` excludes one.
   if (!name || typeof value !== "string" || !value || /^[!\s]|,|\s$/.test(value)) return null;
   if (keep) return withList(query, name, [value]);
   const others = query.lists[name].filter((one) => one !== value);

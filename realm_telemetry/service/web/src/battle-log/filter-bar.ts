@@ -9,7 +9,7 @@ import { momentMs, PRESETS, rangeText } from "./time-range";
 
 const TYPING_MS = 300;
 
-/** One chip for each channel with its events of the last 24 hours, whatever the filters. */
+/** One chip for each channel with its count of the last 24 hours, without filters. */
 export function channelChips(
   counts: ChannelCounts | null,
   chosen: readonly string[],
@@ -42,17 +42,17 @@ const FIELDS: readonly { name: ListName; label: string }[] = [
   { name: "producer", label: "Producer" },
 ];
 
-/** A change of address; `typing` ones belong to one step of Back. */
+/** A change of address; all changes while `typing` are one step of Back. */
 export interface Change {
   address: Address;
   typing?: boolean;
 }
 
-/** Search, severities, time range, and one field for each list. Sends `change` with a Change. */
+/** Search, severities, time range, and one field for each list. Sends `change-address` with a Change. */
 @customElement("realm-filter-bar")
 export class RealmFilterBar extends LitElement {
   @property({ attribute: false }) address!: Address;
-  /** Values to offer, by list. */
+  /** Values to suggest, by list. */
   @property({ attribute: false }) known: Readonly<Partial<Record<ListName, readonly string[]>>> = {};
   @state() private open = false;
   @query("[data-testid=search]") private search!: HTMLInputElement;
@@ -68,7 +68,7 @@ export class RealmFilterBar extends LitElement {
   }
 
   private send(address: Address, typing = false): void {
-    // Without the freeze: a changed question is asked about the log as it is now.
+    // Without `as_of`: a changed query is about the log as it is now.
     const detail: Change = { address: { ...address, asOf: null }, typing };
     this.dispatchEvent(new CustomEvent<Change>("change-address", { detail }));
   }

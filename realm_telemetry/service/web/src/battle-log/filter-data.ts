@@ -15,7 +15,7 @@ export interface ChannelCounts {
   retention_days: number;
 }
 
-/** What stands beside the rows: counts of the channels, and values that the fields can offer. */
+/** Data of the filter controls: counts of the channels, and values that the fields suggest. */
 export class FilterData implements ReactiveController {
   counts: ChannelCounts | null = null;
   private kinds: readonly string[] = [];
@@ -43,7 +43,7 @@ export class FilterData implements ReactiveController {
   private async loadCounts(): Promise<void> {
     if (document.hidden) return;
     const ask = getJson<ChannelCounts>("api/battle_log/channels", { since: "24h" });
-    // The page's own query says what is wrong with the service.
+    // The rows' own request shows what is wrong with the service.
     this.counts = await ask.catch(() => this.counts);
     this.page.requestUpdate();
   }
@@ -55,7 +55,7 @@ export class FilterData implements ReactiveController {
     this.page.requestUpdate();
   }
 
-  /** Values to offer, by list: those of the newest rows. */
+  /** Values to suggest, by list: those of the newest rows. */
   known(): Partial<Record<ListName, readonly string[]>> {
     const recent = this.results.shown.rows.all.slice(0, LOOKED_AT);
     const of = (field: "run_id" | "hero_id" | "campaign_id" | "producer") =>

@@ -3,14 +3,14 @@ import { customElement, property, query, state } from "lit/decorators.js";
 import { formatCount, formatTime, plural, type Zone } from "../shared/format";
 import type { Severity } from "../stream/event";
 
-/** From the ground up: what is worst stands on top, where it is seen. */
+/** From bottom to top: the worst on top, where it is visible. */
 const STACK: readonly Severity[] = ["info", "success", "warning", "error"];
 const LEAST_HEIGHT = 2;
 const HEIGHT = 56;
 const TICKS = 8;
 const NARROW_TICKS = 4;
 
-/** A bar as `api/battle_log/histogram` answers it. */
+/** A bar of `api/battle_log/histogram`. */
 export interface Bucket {
   start: string;
   end: string;
@@ -51,7 +51,7 @@ export function bucketAt(fraction: number, count: number): number {
   return Math.min(count - 1, Math.max(0, Math.floor(fraction * count)));
 }
 
-/** The times from one bucket to another, whichever is the earlier. */
+/** The time range of two buckets and all between, in either order. */
 export function spanOf(
   buckets: readonly Bucket[],
   from: number,
@@ -77,7 +77,7 @@ interface Tick {
   text: string;
 }
 
-/** About `most` labels below the bars, in units that fit the span. */
+/** About `most` labels below the bars, in units that fit the time range. */
 export function ticks(buckets: readonly Bucket[], most: number, zone: Zone): Tick[] {
   if (!buckets.length) return [];
   const first = new Date(buckets[0]!.start);
@@ -97,7 +97,7 @@ export function ticks(buckets: readonly Bucket[], most: number, zone: Zone): Tic
 /**
  * Events over time, stacked by severity.
  *
- * Dragging, or arrow keys with Shift and then Enter, selects a range: event `range` with since
+ * Dragging, or arrow keys with Shift and then Enter, selects a range. Sends `range` with since
  * and until.
  */
 @customElement("realm-histogram")
@@ -124,7 +124,7 @@ export class RealmHistogram extends LitElement {
 
   private pressed(event: PointerEvent): void {
     if (event.button !== 0 || !this.buckets.length) return;
-    // Without it a drag would mark text.
+    // Otherwise dragging would select text.
     event.preventDefault();
     this.bars.focus({ preventScroll: true });
     this.bars.setPointerCapture(event.pointerId);
@@ -175,7 +175,7 @@ export class RealmHistogram extends LitElement {
     if (!extend || this.from < 0) this.from = this.to;
   }
 
-  private get spoken(): string {
+  private get selectionText(): string {
     const [first, last] = [Math.min(this.from, this.to), Math.max(this.from, this.to)];
     const bucket = this.buckets[last];
     if (!bucket) return plural(this.histogram?.total ?? 0, "event");
@@ -195,7 +195,7 @@ export class RealmHistogram extends LitElement {
         aria-valuemin="0"
         aria-valuemax=${Math.max(buckets.length - 1, 0)}
         aria-valuenow=${Math.max(this.to, 0)}
-        aria-valuetext=${this.spoken}
+        aria-valuetext=${this.selectionText}
         @pointerdown=${this.pressed}
         @pointermove=${this.moved}
         @pointerup=${this.released}
@@ -204,7 +204,7 @@ export class RealmHistogram extends LitElement {
         @blur=${this.clear}
       >
         ${this.chart()}
-        ${this.to >= 0 ? html`<span class="bars-chosen" aria-hidden="true">${this.spoken}</span>` : nothing}
+        ${this.to >= 0 ? html`<span class="bars-chosen" aria-hidden="true">${this.selectionText}</span>` : nothing}
       </div>
       <div class="ticks" aria-hidden="true">${this.labels()}</div>
     </figure>`;

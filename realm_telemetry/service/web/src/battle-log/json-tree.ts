@@ -6,12 +6,12 @@ import type { Query } from "./address";
 import { filteredBy, type Path, pathText } from "./event-filter";
 import { marked } from "./text-search";
 
-/** So many children are rendered at once: a megabyte opens as fast as a line. */
+/** Children rendered at once: a megabyte must open as fast as a line. */
 const CHUNK = 100;
 const TEXT_CHUNK = 1_000;
 const MAX_TEXT = 100_000;
 
-/** Drawn, because not every system's fonts have signs for these. */
+/** SVG, because not every font has these symbols. */
 const icon = (shape: unknown): TemplateResult =>
   html`<svg class="icon" viewBox="0 0 16 16" width="14" height="14" aria-hidden="true">${shape}</svg>`;
 
@@ -21,7 +21,7 @@ const COPY_ICON = icon(svg`<rect x="5.5" y="5.5" width="8" height="8" rx="1.5" /
 const PATH_ICON = icon(svg`<circle cx="3.5" cy="3" r="1.5" /><path d="M3.5 4.5V11A1.5 1.5 0 0 0 5 12.5h5.5M3.5 7.5h7" /><circle cx="12" cy="7.5" r="1.5" /><circle cx="12" cy="12.5" r="1.5" />`);
 
 /**
- * A value as a tree that renders only what is open.
+ * A value as a tree; only open branches are rendered.
  *
  * Sends `filter` with the query that keeps or excludes a value.
  */

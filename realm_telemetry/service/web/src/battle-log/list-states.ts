@@ -23,7 +23,7 @@ export function failure(error: ApiError, again: () => void): TemplateResult {
   </div>`;
 }
 
-/** Below the last row that is loaded: how it goes on, or where the log begins. */
+/** Below the last loaded row: how to load more, or where the log begins. */
 export function listEnd(page: LogPage, results: Results, counts: ChannelCounts | null): TemplateResult {
   const { shown, continueBelow } = results;
   if (shown.error) {
@@ -41,7 +41,7 @@ export function listEnd(page: LogPage, results: Results, counts: ChannelCounts |
     ${retention(page, results, counts)}`;
 }
 
-/** Up to where the log goes back. */
+/** How far the log goes back. */
 export function retention(
   { address, go }: LogPage,
   results: Results,
@@ -65,7 +65,7 @@ interface Answer extends ActiveFilter {
   relation: "eq" | "gte";
 }
 
-/** Nothing matches: says which one filter, removed, gives how many. Sends `change-address`. */
+/** Nothing matches: how many events there are without each single filter. Sends `change-address`. */
 @customElement("realm-empty")
 export class RealmEmpty extends LitElement {
   @property({ attribute: false }) address!: Address;
@@ -127,6 +127,6 @@ async function countWithout(filter: ActiveFilter): Promise<Answer | null> {
     const { total, relation } = await getPage(params);
     return { ...filter, count: total, relation };
   } catch {
-    return null; // The page itself tells what is wrong with the service.
+    return null; // The rows' own request shows what is wrong with the service.
   }
 }

@@ -14,26 +14,26 @@ const CONNECT_MS = 1_000;
 
 interface Arrival {
   event: RealmEvent;
-  /** It has been handed over; the counts do not have it yet. */
+  /** Its row is shown; the counts do not include it yet. */
   shown: boolean;
 }
 
 /**
- * Events of the stream that the page's query wants, until the page takes them.
+ * New events of the stream that match the query, until the rows include them.
  *
- * What is held is bounded, what is counted is not: a coalesced event counts for all it stands for.
+ * The events held are bounded, the count is not: a coalesced event counts for all it represents.
  */
 export class Arrivals {
   private held: Arrival[] = [];
   private highest = 0;
-  /** How many came since the rows were last brought up to date. */
+  /** How many arrived since the rows were last read. */
   count = 0;
-  /** Events may have come that the stream did not show. */
+  /** The stream may have missed events. */
   broken = false;
 
   constructor(private wants: (event: RealmEvent) => boolean) {}
 
-  /** Begin anew for a query whose rows are true as of a cursor. */
+  /** Start again for another query. */
   restart(wants: (event: RealmEvent) => boolean): void {
     this.wants = wants;
     this.held = [];
@@ -41,7 +41,7 @@ export class Arrivals {
     this.broken = false;
   }
 
-  /** Rows and counts were read as of this cursor: what came up to it is no longer new. */
+  /** Rows and counts now include all events up to this cursor. */
   caughtUp(asOf: number): void {
     this.held = this.held.filter(({ event }) => event.cursor > asOf);
     this.highest = Math.max(this.highest, asOf);
@@ -57,14 +57,14 @@ export class Arrivals {
     return (this.broken = true);
   }
 
-  /** Hand over the events that can be shown as they are, oldest first; each once. */
+  /** Return the events that are not coalesced and not yet shown, oldest first; each once. */
   drain(): RealmEvent[] {
     const whole = this.held.filter(({ event, shown }) => !shown && !event.coalesced);
     for (const one of whole) one.shown = true;
     return whole.map(({ event }) => event);
   }
 
-  /** The connection began after the rows were read: what came between is in the snapshot, up to a bound. */
+  /** The connection began after the rows were read: the snapshot has the events in between. */
   private join({ events, routine }: Snapshot): boolean {
     const known = new Set(this.held.map(({ event }) => event.cursor));
     const missed = [...events, ...routine].filter((event) => !known.has(event.cursor));
@@ -80,7 +80,7 @@ export class Arrivals {
   }
 }
 
-/** What arrives while the page is open: counted until somebody wants it, shown while the tail is on. */
+/** New events while the page is open: shown while the tail is on, otherwise counted. */
 export class LiveTail implements ReactiveController {
   status: ConnectionStatus = "connecting";
   private readonly arrivals = new Arrivals(() => false);
@@ -110,7 +110,7 @@ export class LiveTail implements ReactiveController {
     this.stop = null;
   }
 
-  /** The rows come first: what is new matters once one sees what there is. */
+  /** Connect a second later, so that the rows load first. */
   connectSoon(): void {
     setTimeout(() => this.present && this.connect(), CONNECT_MS);
   }
@@ -127,7 +127,7 @@ export class LiveTail implements ReactiveController {
     this.arrivals.caughtUp(asOf);
   }
 
-  /** How many wait to be looked at; null if there is nothing to say. */
+  /** How many new events are not shown; null if none. */
   get waiting(): number | null {
     const { count, broken } = this.arrivals;
     const { results } = this;
@@ -149,7 +149,7 @@ export class LiveTail implements ReactiveController {
     this.page.requestUpdate();
   }
 
-  /** Nothing may move what somebody reads: away from the top, or with text marked. */
+  /** Rows must not move while the user has scrolled down or selected text. */
   private get held(): boolean {
     return !this.page.list?.atTop || marksText();
   }
@@ -160,7 +160,7 @@ export class LiveTail implements ReactiveController {
     await this.results.view.refresh(() => !this.held);
   }
 
-  /** Show what is new, and go to it. */
+  /** Show the new events and scroll to them. */
   readonly catchUp = async (): Promise<void> => {
     const { page } = this;
     if (page.address.asOf !== null) return page.go({ ...page.address, asOf: null });
@@ -178,7 +178,7 @@ export class LiveTail implements ReactiveController {
     say(live ? "Live tail on" : "Live tail off");
   };
 
-  /** A range that has ended would never show anything new. */
+  /** A range with an end would never show new events. */
   private openEnded(range: Range): Range {
     const since = range.named === "last-night" ? (this.results.span.since ?? "") : range.since;
     return { named: range.named === "all" ? "all" : null, since, until: "" };

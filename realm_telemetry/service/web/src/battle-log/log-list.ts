@@ -8,20 +8,20 @@ import type { RealmEvent } from "../stream/event";
 import { type Group, groupCount, groupSeries, groupText, type Item } from "./row-groups";
 import { hitSnippet, marked } from "./text-search";
 
-/** However high the window is, more rows than this are never in the DOM. */
+/** The DOM never has more rows than this, however high the window is. */
 const MAX_ROWS = 150;
 const OVERSCAN = 12;
-/** Of a message a line shows no more than fits any screen; the details have all of it. */
+/** A row shows no more of a message than fits a screen; the details have all of it. */
 const SHOWN_CHARS = 400;
 const SPARK_POINTS = 400;
 const ROW_PX = 34;
 const NARROW_ROW_PX = 58;
-/** Ask for further rows when this many are left below the window. */
+/** Load more rows when this many are left below the window. */
 const AHEAD_ROWS = 60;
 
 interface RowWindow {
   first: number;
-  /** Behind the last. */
+  /** One after the last. */
   end: number;
 }
 
@@ -93,8 +93,8 @@ function groupRow(group: Group, look: RowLook): TemplateResult {
 /**
  * The rows: a virtual list of lines of equal height.
  *
- * Sends `activate` with the item that was clicked, `near-end` when further rows would soon be
- * in view, and `moved` when it was scrolled.
+ * Sends `activate` with the clicked item, `near-end` when more rows are needed soon, and `moved`
+ * after scrolling.
  */
 @customElement("realm-log-list")
 export class RealmLogList extends LitElement {
@@ -131,7 +131,7 @@ export class RealmLogList extends LitElement {
     this.measure();
   }
 
-  /** Whether the newest row is in view, and new ones would not move what somebody reads. */
+  /** Whether the newest row is in view, so that new rows may appear above it. */
   get atTop(): boolean {
     return !this.scroller || this.scroller.scrollTop < this.rowPx / 2;
   }
@@ -172,7 +172,7 @@ export class RealmLogList extends LitElement {
   }
 
   private activate(item: Item): void {
-    // Whoever marks text to copy it does not want to open the row.
+    // Selecting text to copy it must not open the row.
     if (item.type === "day" || !getSelection()?.isCollapsed) return;
     this.focusRows();
     this.dispatchEvent(new CustomEvent("activate", { detail: item }));

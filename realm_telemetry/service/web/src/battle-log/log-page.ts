@@ -3,9 +3,9 @@ import type { Address } from "./address";
 import type { RealmLogList } from "./log-list";
 
 export interface Step {
-  /** Part of typing: all of it is one step of Back. */
+  /** All changes while typing are one step of Back. */
   typing?: boolean;
-  /** No step of its own, such as moving along rows with the details open. */
+  /** Replace the current step, as when moving along rows with the details open. */
   replace?: boolean;
 }
 

@@ -5,20 +5,20 @@ import { secondsAfter } from "./time-range";
 
 const FIRST_ROWS = 200;
 const MORE_ROWS = 500;
-/** Further rows than this are reached by narrowing the range: memory stays bounded. */
+/** To see rows beyond these, the user narrows the range: memory stays bounded. */
 const MAX_LOADED = 20_000;
-/** More than what is loaded to fill a window, or it would be loaded again each second. */
+/** More than the rows that fill a window; otherwise they would be loaded again each second. */
 const MAX_LIVE_ROWS = 4_000;
 const LIVE_PAGES = 3;
 const BUCKETS = "90";
 
-/** History goes by time, full text search by arrival. */
+/** History is ordered by time, full-text search by arrival. */
 type Order = "time" | "arrival";
 
-/** Negative if `a` stands above `b`. */
+/** Negative if `a` is above `b`. */
 function compareRows(a: RealmEvent, b: RealmEvent, order: Order): number {
   if (order === "time" && a.time_unix_nano !== b.time_unix_nano) {
-    // As texts: nanoseconds are beyond what JavaScript's numbers hold.
+    // As strings: nanoseconds do not fit into a JavaScript number.
     const [left, right] = [a.time_unix_nano, b.time_unix_nano];
     if (left.length !== right.length) return right.length - left.length;
     return left < right ? 1 : -1;
@@ -45,20 +45,20 @@ export class Rows {
     return this.cursors.has(cursor);
   }
 
-  /** Put events where they belong; returns how many are new. */
+  /** Insert events in order; returns how many are new. */
   add(events: readonly RealmEvent[]): number {
     const fresh = events.filter((event) => !this.cursors.has(event.cursor));
     if (!fresh.length) return 0;
     for (const event of fresh) this.cursors.add(event.cursor);
     const sorted = [...fresh].sort((a, b) => compareRows(a, b, this.order));
     const last = this.events.at(-1);
-    // The usual case, a further page, costs nothing but its own rows.
+    // The usual case, the next page, is appended.
     if (!last || compareRows(last, sorted[0]!, this.order) < 0) this.events.push(...sorted);
     else this.events = mergeRows(this.events, sorted, this.order);
     return fresh.length;
   }
 
-  /** Forget all but the first `count`. */
+  /** Drop all but the first `count`. */
   keepNewest(count: number): void {
     for (const event of this.events.splice(count)) this.cursors.delete(event.cursor);
   }
@@ -91,10 +91,10 @@ export interface Total {
 }
 
 /**
- * The rows of one query: a first page, further ones by their cursor, newer ones when asked.
+ * The rows of one query: the first page, more pages on demand, newer rows by `refresh`.
  *
- * All that it shows is true as of one cursor: what arrives later is in no page, count or export
- * until `refresh`.
+ * All pages, counts and exports are as of one cursor: events that arrive later appear only after
+ * `refresh`.
  */
 export class LogView {
   readonly rows: Rows;
@@ -102,7 +102,7 @@ export class LogView {
   asOf = 0;
   /** When rows and counts were read. */
   readAt = new Date();
-  /** How often rows and counts were read together. */
+  /** How often rows and counts were read. */
   readings = 0;
   state: "loading" | "ready" | "failed" = "loading";
   error: ApiError | null = null;
@@ -113,7 +113,7 @@ export class LogView {
   private refreshing = false;
   private pending: Promise<void> | null = null;
 
-  /** params: filters with absolute times, so that every request means the same span. */
+  /** params: filters with absolute times, so that all requests cover the same time range. */
   constructor(
     readonly params: URLSearchParams,
     private readonly fixedAsOf: number | null,
@@ -127,12 +127,12 @@ export class LogView {
     return this.state === "ready" && this.next === null;
   }
 
-  /** More rows exist, but so many are loaded that one should narrow the range. */
+  /** More rows exist, but MAX_LOADED are loaded. */
   get full(): boolean {
     return this.next !== null && this.rows.length >= MAX_LOADED;
   }
 
-  /** The count of the histogram is exact where that of a page may have run out of time. */
+  /** The histogram has an exact count where that of a page may have timed out. */
   get total(): Total {
     const { page, histogram } = this;
     if (page.relation === "eq" || !histogram) return page;
@@ -148,12 +148,12 @@ export class LogView {
       this.next = page.next;
       this.state = "ready";
       this.changed();
-      // As of the same cursor: bars sum to the total, whatever arrives between both requests.
+      // As of the same cursor: the bars add up to the total, even if events arrive in between.
       this.histogram = await this.askHistogram(page.asOf);
     });
   }
 
-  /** Load the next page; who asks meanwhile waits for the same one. */
+  /** Load the next page; calls in the meantime wait for the same one. */
   more(): Promise<void> {
     return (this.pending ??= this.loadMore().finally(() => (this.pending = null)));
   }
@@ -166,7 +166,7 @@ export class LogView {
     await this.guarded(async () => {
       next.set("limit", String(MORE_ROWS));
       const page = await getPage(next, this.ended.signal);
-      // A refresh may have moved the end of the rows meanwhile: then this page is not next to it.
+      // A refresh may have moved the end of the rows in the meantime: then this page does not follow it.
       if (this.next !== next) return;
       this.rows.add(page.events);
       this.next = page.next;
@@ -176,9 +176,9 @@ export class LogView {
   }
 
   /**
-   * Take up what has arrived since; `asOf`, total, bars and rows move on together.
+   * Read what has arrived since; `asOf`, total, bars and rows change together.
    *
-   * may: asked when the answer is there, because rows must not move under a reader's eyes.
+   * may: called when the response is there, because rows must not move while the user reads.
    */
   async refresh(may: () => boolean): Promise<void> {
     if (this.refreshing || this.state === "loading" || this.fixedAsOf !== null) return;
@@ -200,7 +200,7 @@ export class LogView {
     this.refreshing = false;
   }
 
-  /** Show events of the stream at once; `refresh` brings what was coalesced. */
+  /** Show events of the stream at once; `refresh` loads those that were coalesced. */
   arrive(events: readonly RealmEvent[]): void {
     if (this.rows.add(events)) this.changed();
   }
@@ -216,8 +216,8 @@ export class LogView {
 
   private catchUp(pages: readonly HistoryPage[], before: number): void {
     const events = pages.flatMap((page) => page.events);
-    // Between these and the rows from before lie others; or a search has grown too long, which
-    // goes by arrival and so cannot be cut at a time.
+    // There are more rows between these and the previous ones; or a search has too many rows, and
+    // cannot be cut at a time because it is ordered by arrival.
     const long = this.rows.order === "arrival" && this.rows.length + events.length > MAX_LIVE_ROWS;
     if (long || this.apart(pages, before)) {
       this.rows.replace(events);
@@ -227,12 +227,12 @@ export class LogView {
     this.forgetOldest();
   }
 
-  /** A tail that is followed for hours keeps its newest rows; what is below is asked for again. */
+  /** A tail that runs for hours keeps its newest rows; the rest is loaded again on demand. */
   private forgetOldest(): void {
     if (this.rows.length <= MAX_LIVE_ROWS || this.rows.order !== "time") return;
     this.rows.keepNewest(MAX_LIVE_ROWS);
     const next = new URLSearchParams(this.params);
-    // Rows of the same nanosecond come a second time, which `Rows` does not mind.
+    // Rows of the same nanosecond are loaded twice; `Rows` ignores the second.
     next.set("until", secondsAfter(this.rows.all.at(-1)!.time_unix_nano));
     next.set("as_of", String(this.asOf));
     this.next = next;

@@ -27,7 +27,7 @@ const CONNECTION: Record<ConnectionStatus, string> = {
   reconnecting: "Reconnecting",
 };
 
-/** The page's own tools in the header: connection, live tail, zone, summary. */
+/** The tools in the header: connection, live tail, time zone, summary. */
 function pageTools({ address, go }: LogPage, live: LiveTail): TemplateResult {
   const summary = address.view === "summary";
   const utc = address.zone === "utc";
@@ -51,7 +51,7 @@ function pageTools({ address, go }: LogPage, live: LiveTail): TemplateResult {
     </button>`;
 }
 
-/** The Battle Log: what happened. The address holds all of its state; see address.ts. */
+/** The Battle Log: history and search. Its whole state is in the address; see address.ts. */
 @customElement("realm-battle-log")
 export class RealmBattleLog extends LitElement implements LogPage {
   @state() address: Address = readAddress(location.search);
@@ -76,7 +76,7 @@ export class RealmBattleLog extends LitElement implements LogPage {
 
   override connectedCallback(): void {
     super.connectedCallback();
-    // The rows first: the service counts for everything else with the same few threads.
+    // The rows first: the service has few threads for all requests.
     void this.results.ask().then(() => this.filterData.load());
     void this.selection.select(this.address.event);
     if (location.hash === "#search") void this.updateComplete.then(() => this.bar?.focusSearch());
@@ -105,7 +105,7 @@ export class RealmBattleLog extends LitElement implements LogPage {
     ];
   }
 
-  /** Go to an address as one step that Back undoes; typing, or moving along rows, is a single step. */
+  /** Go to an address as one step that Back undoes. */
   readonly go = (address: Address, { typing = false, replace = false }: Step = {}): void => {
     const url = location.pathname + writeAddress(address);
     if (replace || (typing && this.typing)) history.replaceState(null, "", url);

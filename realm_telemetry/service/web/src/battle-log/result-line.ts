@@ -6,7 +6,7 @@ import { LISTS, type Address, writeAddress } from "./address";
 import type { Results } from "./results";
 import { apiParams, rangeText, type TimeSpan } from "./time-range";
 
-/** How many events there are as of when, and ways to take them along. */
+/** How many events match, as of when, and how to copy or download them. */
 export function resultLine(address: Address, results: Results): TemplateResult {
   const { shown } = results;
   const ready = shown.state === "ready" && results.view.state !== "failed";
@@ -48,7 +48,7 @@ function downloads({ shown }: Results): TemplateResult[] {
   });
 }
 
-/** The address of these very rows, for others. */
+/** Copy a link that shows these rows to others. */
 export function copyLink(address: Address, results: Results): void {
   const query = frozenAddress(address, results.span, results.shown.asOf);
   void copy(location.origin + location.pathname + query, "Link");
@@ -59,7 +59,7 @@ export function shellWord(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
-/** The filter as a `curl` command; ages stay ages. */
+/** The query as a `curl` command; relative times stay relative. */
 export function asCurl(address: Address, span: TimeSpan, api: string): string {
   const params = apiParams(address, relativeOr(address, span));
   params.set("limit", "1000");
@@ -67,7 +67,7 @@ export function asCurl(address: Address, span: TimeSpan, api: string): string {
   return `curl ${shellWord(`${api}?${params}`)}`;
 }
 
-/** The filter as a `realm query` command. */
+/** The query as a `realm query` command. */
 export function asRealmQuery(address: Address, span: TimeSpan): string {
   const { query } = address;
   const { since, until } = relativeOr(address, span);
@@ -82,7 +82,7 @@ export function asRealmQuery(address: Address, span: TimeSpan): string {
   return ["realm query", ...options.map(option)].join(" ");
 }
 
-/** The query string of a link that shows these very rows to whoever opens it, whenever. */
+/** The query string of a link that always shows these rows. */
 export function frozenAddress(address: Address, span: TimeSpan, asOf: number): string {
   const range = span.since || span.until
     ? { named: null, since: span.since ?? "", until: span.until ?? "" }
@@ -90,7 +90,7 @@ export function frozenAddress(address: Address, span: TimeSpan, asOf: number): s
   return writeAddress({ ...address, range, asOf, live: false });
 }
 
-/** The address of an export: the whole query, as of the same cursor as the rows on the page. */
+/** The parameters of an export: the whole query, as of the same cursor as the rows. */
 function exportParams(
   params: URLSearchParams,
   asOf: number,
@@ -103,7 +103,7 @@ function exportParams(
 }
 
 function option([name, value]: [string, string]): string {
-  // With the equals sign a value may begin with a dash.
+  // A value that begins with a dash needs the equals sign.
   return value.startsWith("-") ? `--${name}=${shellWord(value)}` : `--${name} ${shellWord(value)}`;
 }
 

@@ -5,28 +5,28 @@ import { LogView } from "./log-view";
 import { type Group, type Item, buildItems } from "./row-groups";
 import { apiParams, resolveRange, seconds, type TimeSpan } from "./time-range";
 
-/** Collapsed routine rows make short lists: so many rows are loaded to fill one by themselves. */
+/** Collapsed groups make short lists: up to this many rows are loaded to fill the window. */
 const MAX_FILL = 3_000;
 
-/** What follows a change of the rows; the page hands it to the live tail and the selection. */
+/** What the live tail and the selection must know about the rows. */
 export interface ResultsListener {
-  /** The service is asked for the rows of another address. */
+  /** The rows of another address are requested. */
   asked(): void;
-  /** It has answered, or failed. */
+  /** The request has succeeded or failed. */
   answered(): void;
-  /** Rows and counts are true as of a cursor. */
+  /** Rows and counts were read as of a cursor. */
   counted(asOf: number): void;
-  /** The rows of the address before are gone. */
+  /** The rows of the previous address are gone. */
   replaced(): void;
-  /** The first rows of an address are there. */
+  /** The first rows of an address are shown. */
   firstRows(): void;
 }
 
-/** The rows of the page's address: those of the address before stay until the answer is there. */
+/** The rows of the page's address; those of the previous one stay until the response is there. */
 export class Results {
   span: TimeSpan = { since: null, until: null };
   items: readonly Item[] = [];
-  /** What was asked for last; `shown` is what is seen. */
+  /** The latest request; `shown` has the rows on the page. */
   view!: LogView;
   private before: LogView | null = null;
   private readings = 0;
@@ -41,12 +41,12 @@ export class Results {
     return this.before ?? this.view;
   }
 
-  /** Whether the rows are still those of the address before. */
+  /** Whether the rows are still those of the previous address. */
   get stale(): boolean {
     return this.before !== null;
   }
 
-  /** Ask the service for what the address shows. */
+  /** Request the rows of the address. */
   async ask(): Promise<void> {
     const { address } = this.page;
     this.span = resolveRange(address.range, new Date(), address.zone);
@@ -93,16 +93,16 @@ export class Results {
     this.rebuild();
   }
 
-  /** The end of what is loaded is near. */
+  /** Load more rows when the end of the loaded ones is near. */
   readonly nearEnd = (): void => {
     const { view } = this;
     if (this.stale || view.state !== "ready" || view.complete || view.full || view.error) return;
-    // Scrolling asks for more; by itself the list only fills the window.
+    // Scrolling loads more; without it only the window is filled.
     if (view.rows.length > MAX_FILL && this.page.list?.atTop) return;
     void view.more();
   };
 
-  /** Begin a list where the one that is full ends. */
+  /** Start a new list where the full one ends. */
   readonly continueBelow = (): void => {
     const last = this.shown.rows.all.at(-1);
     if (!last) return;
@@ -112,11 +112,11 @@ export class Results {
   };
 }
 
-/** The day of an event; writing a date for each of thousands of rows would take longer than drawing. */
+/** The day of an event, cached: formatting a date for each of thousands of rows is slow. */
 function dayReader(zone: Zone): (event: RealmEvent) => string {
   const days = new Map<number, string>();
   return (event) => {
-    // No zone begins its days between two quarters of an hour.
+    // In every time zone days begin at a quarter of an hour.
     const quarter = Math.floor(timeMs(event) / 900_000);
     let day = days.get(quarter);
     if (day === undefined) {

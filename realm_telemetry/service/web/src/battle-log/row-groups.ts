@@ -2,10 +2,10 @@ import { formatCount, formatNumber } from "../shared/format";
 import { isRoutine, type RealmEvent } from "../stream/event";
 
 const LEAST_MEMBERS = 2;
-/** The numbers worth a look, best first. */
+/** The fields a group may summarise, the preferred first. */
 const FIELDS = ["loss", "accuracy", "tokens_per_second", "value"] as const;
 
-/** What the list shows, line by line; all lines have the same height. */
+/** The lines of the list; all have the same height. */
 export type Item =
   | { type: "day"; key: string; day: string }
   | { type: "event"; key: string; event: RealmEvent; member: boolean }
@@ -16,24 +16,24 @@ export interface Group {
   /** Newest first. */
   members: readonly RealmEvent[];
   open: boolean;
-  /** The rows that follow are not loaded: it may go on. */
+  /** The next rows are not loaded: the group may continue. */
   unfinished: boolean;
 }
 
 interface GroupingOptions {
-  /** Cursors by which groups were opened; a group with any of them is open. */
+  /** Cursors of opened groups; a group with any of them is open. */
   opened: ReadonlySet<number>;
   dayOf: (event: RealmEvent) => string;
   complete: boolean;
-  /** Off for a search by arrival, where days are not in order. */
+  /** Off for a search, which is ordered by arrival: its days are not in order. */
   days?: boolean;
 }
 
 /**
- * Collapse neighbouring routine rows, and put the days between.
+ * Collapse neighbouring routine rows, and insert the days.
  *
- * A stretch of nothing but routine rows becomes one line per kind and producer: steps and
- * heartbeats alternate, and one line for each pair would help nobody.
+ * A sequence of routine rows becomes one line per kind and producer: steps and heartbeats
+ * alternate, so that neighbours of one kind would be short.
  */
 export function buildItems(events: readonly RealmEvent[], options: GroupingOptions): Item[] {
   const items: Item[] = [];
@@ -80,15 +80,15 @@ function addGroup(
   const single = members.length < LEAST_MEMBERS;
   const open = single || (opened.size > 0 && members.some((event) => opened.has(event.cursor)));
   const { kind, producer } = members[0]!;
-  // The oldest member stays the same while newer ones arrive above; at the end of the list, which
-  // a live tail cuts, there is only one group of them.
+  // The oldest member stays the same while newer ones arrive above. A live tail cuts the end of the
+  // list; there is only one group of a kind and producer there.
   const key = `group-${kind}-${producer}-${unfinished ? "last" : members.at(-1)!.cursor}`;
   if (!single) items.push({ type: "group", key, group: { kind, members, open, unfinished } });
   if (!open) return;
   for (const event of members) items.push({ type: "event", key: event.id, event, member: !single });
 }
 
-/** The first field that members have as a number, oldest first; null if there is none. */
+/** The first field with numbers in two members or more, oldest first; null if there is none. */
 export function groupSeries(group: Group): { field: string; values: number[] } | null {
   for (const field of FIELDS) {
     const values: number[] = [];
@@ -101,7 +101,7 @@ export function groupSeries(group: Group): { field: string; values: number[] } |
   return null;
 }
 
-/** "loss 0.4100 → 0.2300", or what the newest says. */
+/** "loss 0.4100 → 0.2300", or the newest message. */
 export function groupText(group: Group): string {
   const series = groupSeries(group);
   if (!series) return group.members[0]?.message ?? "";

@@ -9,14 +9,14 @@ import type { Item } from "./row-groups";
 import { seconds, secondsAfter } from "./time-range";
 
 const AROUND_MS = 5 * 60_000;
-/** How far to page for an error before the range is moved to it. */
+/** How many pages to load in search of an error before the range is moved to it. */
 const ERROR_PAGES = 4;
 
-/** The row one stands on, and the event whose details are open. */
+/** The current row, and the event whose details are open. */
 export class Selection {
   event: RealmEvent | null = null;
   error = "";
-  /** The key of the item one stands on. */
+  /** The key of the current item. */
   current = "";
 
   constructor(
@@ -28,12 +28,12 @@ export class Selection {
     return this.results.items;
   }
 
-  /** The address names another event, or none. */
+  /** Open the details of the address's event, or none. */
   async select(id: string | null): Promise<void> {
     this.error = "";
     if (id) this.current = id;
     const loaded = id ? this.results.view.rows.all.find((event) => event.id === id) : null;
-    // Of one that is not loaded the details come soon: until then those of before stay.
+    // The details of an event that is not loaded come soon; until then the previous ones stay.
     if (loaded === undefined) await this.load(id!);
     else this.event = loaded;
     this.page.requestUpdate();
@@ -89,7 +89,7 @@ export class Selection {
     if (item) this.makeCurrent(item, at);
   }
 
-  /** Make an item the current one; with the details open they follow. */
+  /** Make an item the current one; open details follow it. */
   makeCurrent(item: Item, at: number): void {
     this.current = item.key;
     this.page.list?.reveal(at);
@@ -97,14 +97,14 @@ export class Selection {
     this.page.requestUpdate();
   }
 
-  /** Close the details; if they are closed, stand nowhere. */
+  /** Close the details; if they are closed, clear the current row. */
   readonly close = (): void => {
     if (this.page.address.event) this.page.go({ ...this.page.address, event: null });
     else this.current = "";
     this.page.requestUpdate();
   };
 
-  /** All that happened around an event, whatever the filters. */
+  /** Show all events around an event, without filters. */
   around(event: RealmEvent): void {
     const at = timeMs(event);
     const iso = (ms: number) => new Date(ms).toISOString();
@@ -112,7 +112,7 @@ export class Selection {
     this.page.go({ ...this.page.address, query: EMPTY_QUERY, range, asOf: null, live: false, event: event.id });
   }
 
-  /** Open the next error below the current row: among the loaded rows, further ones, or far away. */
+  /** Open the next error below the current row, however far down it is. */
   async nextError(): Promise<void> {
     const { severity } = this.page.address.query.lists;
     const wanted = severity.filter((name) => !name.startsWith("!"));
@@ -143,7 +143,7 @@ export class Selection {
     this.open(item.event, replace);
   }
 
-  /** Too far to page there: let the range end at the error. */
+  /** For an error far down: let the range end at it. */
   private async jumpToError(): Promise<void> {
     const { page } = this;
     const { view, span } = this.results;

@@ -8,8 +8,6 @@ const MAX_CHARS = 20_000;
 const BEFORE_CHARS = 24;
 const SHOWN_CHARS = 90;
 
-/** Words of texts and queries, cut as the service's full text search cuts them. */
-
 interface Segment {
   text: string;
   hit: boolean;
@@ -21,13 +19,14 @@ interface Token {
   end: number;
 }
 
-/** The phrases of a query, each as its words; all must occur, a phrase's words side by side. */
+/** The phrases of a query, each as its words; all must occur, the words of a phrase in sequence. */
 export function phrasesOf(query: string): string[][] {
   return [...query.matchAll(PART)]
     .map((part) => wordsOf(part[1] ?? part[2] ?? ""))
     .filter((words) => words.length > 0);
 }
 
+/** The words of a text, split as the service's full-text search splits them. */
 export function wordsOf(text: string): string[] {
   return tokensOf(text).map((token) => token.word);
 }
@@ -39,7 +38,7 @@ export function containsPhrases(text: string, phrases: readonly string[][]): boo
   return phrases.every((phrase) => words.includes(`\0${phrase.join("\0")}\0`));
 }
 
-/** A text cut where phrases occur in it; joined, the segments are the text. */
+/** A text split where phrases occur; joined, the segments are the text. */
 export function highlight(text: string, phrases: readonly string[][]): Segment[] {
   const ranges = phrases.length ? hits(tokensOf(text), phrases) : [];
   const segments: Segment[] = [];
@@ -53,7 +52,7 @@ export function highlight(text: string, phrases: readonly string[][]): Segment[]
   return segments;
 }
 
-/** A text with the words that were searched for marked. */
+/** A text with the search words marked. */
 export function marked(text: string, phrases: readonly string[][]): TemplateResult {
   return html`${highlight(text, phrases).map((part) =>
     part.hit ? html`<mark>${part.text}</mark>` : part.text,
@@ -95,13 +94,13 @@ function plain(word: string): string {
   return word.toLowerCase().normalize("NFD").replace(/\p{M}/gu, "");
 }
 
-/** Long details are looked through once, not at every drawing. */
+/** Long details are searched once, not each time a row is drawn. */
 let known = new WeakMap<RealmEvent, string | null>();
 let knownFor: readonly string[][] = [];
 
 /**
- * Where an event has what was searched for, if its row does not show it: `job.error: … out of
- * memory …`, `hero: dio`; null if the row shows it all.
+ * Where the search words occur in an event if its row does not show them: `job.error: … out of
+ * memory …`, `hero: dio`; null if the row shows all of them.
  */
 export function hitSnippet(event: RealmEvent, phrases: readonly string[][]): string | null {
   if (!phrases.length) return null;
@@ -127,7 +126,7 @@ function names({ hero_id, campaign_id, run_id, source }: RealmEvent): string[] {
   return Object.entries(all).flatMap(([name, value]) => (value ? [`${name}: ${value}`] : []));
 }
 
-/** `path: value` of each value, in order, up to a bound. */
+/** `path: value` of each value, in order, up to a limit. */
 function* leaves(details: Record<string, unknown>): Generator<string> {
   let left = LOOKED_AT;
   const waiting: [string, unknown][] = [["", details]];
@@ -143,7 +142,7 @@ function children(path: string, value: object): [string, unknown][] {
   return Object.entries(value).slice(0, LOOKED_AT).map(([key, one]) => [path ? `${path}.${key}` : key, one]);
 }
 
-/** As much as a row has room for, with the hit in it and the path before it. */
+/** The path and the part around the hit, as long as a row has room for. */
 function cut(line: string, hit: number): string {
   const colon = line.indexOf(": ") + 2;
   const from = Math.max(colon, hit - BEFORE_CHARS);

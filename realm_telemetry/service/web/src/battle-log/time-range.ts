@@ -5,7 +5,7 @@ const UNITS_MS: Record<string, number> = { s: 1e3, m: 6e4, h: 36e5, d: 864e5, w:
 const NIGHT_BEGINS_H = 18;
 const NIGHT_ENDS_H = 8;
 
-/** label: on its button. text: where it stands alone. */
+/** label: on its button. text: elsewhere. */
 interface Preset {
   label: string;
   text: string;
@@ -28,14 +28,14 @@ export interface TimeSpan {
   until: string | null;
 }
 
-/** Fix a range at a moment: all requests of one view must mean the same span. */
+/** Make a range absolute: all requests of one view must cover the same time. */
 export function resolveRange(range: Range, now: Date, zone: Zone): TimeSpan {
   if (range.named === "all") return { since: null, until: null };
   if (range.named === "last-night") return lastNight(now, zone);
   return { since: resolveTime(range.since, now), until: resolveTime(range.until, now) };
 }
 
-/** An age or `now` as ISO 8601; what is absolute, or the service must judge, stays as it is. */
+/** A relative time or `now` as ISO 8601; everything else is left to the service. */
 export function resolveTime(text: string, now: Date): string | null {
   const word = text.trim().toLowerCase();
   if (!word) return null;
@@ -46,7 +46,7 @@ export function resolveTime(text: string, now: Date): string | null {
   return Number.isNaN(moment.getTime()) ? text.trim() : moment.toISOString();
 }
 
-/** From 18:00 to 08:00; before 08:00 it is the night that still lasts. */
+/** From 18:00 to 08:00; before 08:00 it is the current night. */
 export function lastNight(now: Date, zone: Zone): TimeSpan {
   const end = atHour(now, NIGHT_ENDS_H, zone);
   const begin = atHour(now, NIGHT_BEGINS_H, zone, -1);
@@ -65,7 +65,7 @@ function atHour(now: Date, hour: number, zone: Zone, days = 0): Date {
   return moment;
 }
 
-/** The parameters of the HTTP API for what an address shows. */
+/** The HTTP API's parameters for the rows of an address. */
 export function apiParams(address: Pick<Address, "query">, span: TimeSpan): URLSearchParams {
   const params = queryParams(address.query);
   if (span.since) params.set("since", span.since);
@@ -73,14 +73,14 @@ export function apiParams(address: Pick<Address, "query">, span: TimeSpan): URLS
   return params;
 }
 
-/** A time of the HTTP API in milliseconds, as the service reads it; NaN if it is none. */
+/** A time of the HTTP API in milliseconds, as the service reads it; NaN if it is invalid. */
 export function momentMs(text: string): number {
   if (/^-?\d{5,11}(\.\d{1,9})?$/.test(text)) return Number(text) * 1_000;
   const zoned = /[zZ]$|[+-]\d\d:?\d\d$/.test(text);
   return Date.parse(zoned || /^\d{4}-\d\d-\d\d$/.test(text) ? text : `${text}Z`);
 }
 
-/** A range in words, for chips and the list's end. */
+/** A range in words. */
 export function rangeText(range: Range, zone: Zone): string {
   const preset = PRESETS.find(
     (one) => one.range.named === range.named && one.range.since === range.since,
@@ -95,13 +95,13 @@ export function rangeText(range: Range, zone: Zone): string {
   return `${shown(range.since)} – ${shown(range.until)}`;
 }
 
-/** Nanoseconds as a text of seconds, which the HTTP API takes to the last digit. */
+/** Nanoseconds as a string of seconds, which the HTTP API reads to the last digit. */
 export function seconds(nanos: string | bigint): string {
   const digits = String(nanos).padStart(10, "0");
   return `${digits.slice(0, -9)}.${digits.slice(-9)}`;
 }
 
-/** The moment right after one, for ranges that are to contain it. */
+/** One nanosecond later, for ranges that must contain the time. */
 export function secondsAfter(nanos: string): string {
   return seconds(BigInt(nanos) + 1n);
 }

@@ -24,7 +24,7 @@ export function formatNumber(n: number): string {
   return Number.isInteger(n) ? String(n) : n.toPrecision(4);
 }
 
-/** A tick of an axis: as short as it can be. */
+/** The label of an axis tick, as short as possible. */
 export function formatTick(n: number): string {
   const size = Math.abs(n);
   if (size !== 0 && (size < 1e-3 || size >= 1e6)) return n.toExponential(1).replace("e+", "e").replace(".0e", "e");
@@ -58,7 +58,7 @@ export function formatLargestUnit(seconds: number): string {
   return `${Math.floor(seconds / size)} ${unit}`;
 }
 
-/** 09:41:07.123, with the date in front if asked for. */
+/** 09:41:07.123, with the date in front if `date` is set. */
 export function formatTime(date: Date, options: { zone: Zone; date?: boolean; millis?: boolean }): string {
   const shifted =
     options.zone === "utc" ? date : new Date(date.getTime() - date.getTimezoneOffset() * 60_000);

@@ -31,7 +31,7 @@ const PAGES = [
 
 applyTheme();
 
-/** The top of both pages: where one is, the page's own tools, the theme. */
+/** The top of both pages: navigation, the tools of the page, the theme. */
 @customElement("realm-header")
 export class RealmHeader extends LitElement {
   @property() page: "war-room" | "battle-log" = "war-room";

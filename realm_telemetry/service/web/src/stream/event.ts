@@ -1,4 +1,4 @@
-/** An event as the RealmService answers it; see docs/http-api.md. */
+/** An event as the RealmService returns it; see docs/http-api.md. */
 export interface RealmEvent {
   id: string;
   cursor: number;
@@ -21,7 +21,7 @@ export interface RealmEvent {
   span_id: string | null;
   trace_flags: number;
   late: boolean;
-  /** With `routine=latest`: how many routine events this one stands for besides itself. */
+  /** With `routine=latest`: how many more routine events this one represents. */
   coalesced?: number;
 }
 
@@ -34,7 +34,7 @@ export interface Snapshot {
   log_id: string;
 }
 
-/** What the connection tells its readers, in order. */
+/** What the connection sends to its readers, in order. */
 export type StreamMessage =
   | { type: "snapshot"; snapshot: Snapshot }
   | { type: "event"; event: RealmEvent }
@@ -44,14 +44,14 @@ export type StreamMessage =
 
 export type ConnectionStatus = "connecting" | "live" | "reconnecting";
 
-/** Kinds that repeat by the thousand; ROUTINE_KINDS of realm_telemetry/kind_table.py. */
+/** Kinds with thousands of events; ROUTINE_KINDS of realm_telemetry/kind_table.py. */
 const ROUTINE_KINDS: ReadonlySet<string> = new Set([
   "training_step",
   "worker_heartbeat",
   "section_updated",
 ]);
 
-/** Registered kinds may be routine too; an event that stands for others says so itself. */
+/** Registered kinds may be routine too: their coalesced events have `coalesced`. */
 export function isRoutine(kind: string): boolean {
   return ROUTINE_KINDS.has(kind);
 }

@@ -1,18 +1,18 @@
 import { type ConnectionStatus, isRoutine, type RealmEvent, type Snapshot, type StreamMessage } from "./event";
 
 const RETRY_MS = 1_000;
-/** A service that restarts is tried again at once, one that stays away less and less often. */
+/** The retry interval grows up to this. */
 const MAX_RETRY_MS = 4_000;
 const KEPT_EVENTS = 50;
 const KEPT_SERIES = 1_000;
-/** Messages are handed over in batches: one crossing between threads for many events. */
+/** Messages are sent in batches: one message between threads for many events. */
 const GATHER_MS = 8;
 
 /**
- * One connection to `api/events/stream` that never gives up.
+ * One connection to `api/events/stream` that retries for ever.
  *
- * The browser's EventSource resumes by itself after a broken connection, but ends for good at an
- * error answer (503 while the service starts); then this opens another one at the same cursor.
+ * The browser's EventSource resumes by itself after a broken connection, but stops for good at an
+ * error response (503 while the service starts). Then this opens another one at the same cursor.
  */
 class StreamSource {
   private source: EventSource | null = null;
@@ -64,8 +64,8 @@ class StreamSource {
 
   private failed(source: EventSource): void {
     this.take({ type: "status", status: "reconnecting" });
-    // Opened anew in either case: the address carries the cursor, and Chromium waits for longer
-    // and longer by itself.
+    // Open a new one in either case: the URL carries the cursor, and Chromium's own retry waits
+    // longer and longer.
     source.close();
     if (source !== this.source) return;
     const wait = Math.min(RETRY_MS * 2 ** this.failures++, MAX_RETRY_MS);
@@ -74,9 +74,9 @@ class StreamSource {
 }
 
 /**
- * The snapshot, kept current: what a reader gets that comes later than the connection.
+ * The snapshot, kept up to date, for readers that join after the connection began.
  *
- * The same bounds as the service's own snapshot: the last 50 events that are not routine, and
+ * It has the same bounds as the service's snapshot: the last 50 events that are not routine, and
  * the latest of each routine kind and producer.
  */
 export class Recent {
@@ -91,7 +91,7 @@ export class Recent {
     else if (message.type === "event") this.add(message.event);
   }
 
-  /** Newest first, as the service answers it; null before there was one. */
+  /** Newest first, as from the service; null before the first snapshot. */
   current(): Snapshot | null {
     if (!this.snapshot) return null;
     return { ...this.snapshot, events: [...this.events], routine: [...this.routine.values()].reverse() };
@@ -123,7 +123,7 @@ export class Recent {
 
 export type Send = (batch: StreamMessage[]) => void;
 
-/** One connection, many readers: what runs in the SharedWorker, and in a leading tab. */
+/** One connection for many readers: it runs in the SharedWorker, or in the leading tab. */
 export class StreamHub {
   private readonly readers = new Set<Send>();
   private readonly recent = new Recent(isRoutine);
@@ -136,7 +136,7 @@ export class StreamHub {
     this.source.open();
   }
 
-  /** Give a reader the snapshot as of now, then everything that comes. */
+  /** Send a reader the current snapshot, then every new message. */
   enter(send: Send): void {
     this.flush();
     const snapshot = this.recent.current();

@@ -5,7 +5,7 @@ import type { RealmEvent } from "../stream/event";
 import { eventHref, logHref } from "./links";
 import type { RealmState, Receipt } from "./state";
 
-/** How many events there are of each severity, each a link to them. */
+/** The number of events of each severity, each a link to them. */
 export function severityPanel(state: RealmState | undefined): TemplateResult {
   const counts = state?.system.counts.by_severity ?? {};
   return html`<section class="severities" aria-label="Events by severity">
@@ -18,17 +18,17 @@ export function severityPanel(state: RealmState | undefined): TemplateResult {
 }
 
 interface ReceiptSum {
-  /** Of producers that have ended and sent how many they emitted. */
+  /** Of producers that have reported how many events they emitted, which they do when they end. */
   emitted: number;
   stored: number;
   dropped: number;
-  /** Producers that still run, and what is stored of theirs. */
+  /** Producers that still run, and how many of their events are stored. */
   open: number;
   openStored: number;
   complete: boolean;
 }
 
-/** All receipts as one line. */
+/** Add up all receipts. */
 export function sumReceipts(receipts: readonly Receipt[]): ReceiptSum {
   const sum: ReceiptSum = { emitted: 0, stored: 0, dropped: 0, open: 0, openStored: 0, complete: true };
   for (const one of receipts) {
@@ -45,7 +45,7 @@ export function sumReceipts(receipts: readonly Receipt[]): ReceiptSum {
   return sum;
 }
 
-/** Whether all that was emitted is stored; what was dropped is said loudly. */
+/** Whether all emitted events are stored; dropped events are an alert. */
 export function receiptsLine(receipts: readonly Receipt[]): TemplateResult {
   const sum = sumReceipts(receipts);
   const text = receiptsText(sum);
@@ -71,7 +71,7 @@ export function receiptsText({ emitted, stored, dropped, open, openStored, compl
   return sentences.join(" ");
 }
 
-/** What came over a minute after its time: not in the list, where it would stand among the newest. */
+/** Events that arrived more than a minute late: they are not in the list of the newest. */
 export function lateRibbon(late: number, last: RealmEvent | null): TemplateResult | typeof nothing {
   if (!late || !last) return nothing;
   const byS = (Number(last.observed_unix_nano ?? last.time_unix_nano) / 1e6 - timeMs(last)) / 1_000;

@@ -8,7 +8,7 @@ import { eventHref, logHref } from "./links";
 
 const SHOWN_CHARS = 500;
 const DRAW_MS = 100;
-/** Frames do not come to a tab that nobody sees. */
+/** A hidden tab gets no animation frames. */
 const HIDDEN_MS = 250;
 const TOP_PX = 4;
 /** The reasons of a `reset` message; see docs/http-api.md. */
@@ -18,7 +18,7 @@ const GAP_REASONS: Readonly<Record<string, string>> = {
   ahead: "the log was reset to an earlier point",
 };
 
-/** A row of the list. Made by hand: it is put in once and never changes. */
+/** A row of the list. A plain element: it is inserted once and never changes. */
 function makeRow(row: FeedRow): HTMLLIElement {
   return row.type === "event" ? eventRow(row.event) : gapRow(row);
 }
@@ -67,10 +67,10 @@ function make<K extends keyof HTMLElementTagNameMap>(name: K, classes: string, t
 }
 
 /**
- * The last events; asks the feed to hold still while somebody reads further down.
+ * The last events; tells the feed to hold new ones while the user reads further down.
  *
- * Rows are put in one by one, oldest first, instead of being compared with all that are there: a
- * new one shows up in the next frame, whatever else the page is drawing.
+ * New rows are inserted at the top, oldest first, without comparing all rows: they appear in the
+ * next frame, however busy the rest of the page is.
  */
 @customElement("realm-event-list")
 export class EventList extends LitElement {
@@ -98,7 +98,7 @@ export class EventList extends LitElement {
     document.removeEventListener("selectionchange", this.selected);
   }
 
-  /** Something came; it is drawn in the next frame, at most ten times a second. */
+  /** Draw new events in the next frame, at most ten times a second. */
   arrived(): void {
     if (this.due) return;
     this.due = true;
@@ -129,7 +129,7 @@ export class EventList extends LitElement {
     while (this.list.childElementCount > rows.length) this.list.lastElementChild!.remove();
   }
 
-  /** Hold while scrolled away, or while text of the list is selected. */
+  /** Hold new events while the list is scrolled, or its text is selected. */
   private look(): void {
     const selection = getSelection();
     const selecting = !!selection && !selection.isCollapsed && this.box.contains(selection.anchorNode);
@@ -143,14 +143,14 @@ export class EventList extends LitElement {
     if (this.feed.added !== before) this.arrived();
   }
 
-  /** Go so many rows down, or up, with the keyboard. */
+  /** Move the focus down, or up, by some rows. */
   walk(by: number): void {
     const links = [...this.list.querySelectorAll<HTMLElement>(".message")];
     const at = links.indexOf(document.activeElement as HTMLElement);
     links[Math.min(Math.max(at + by, 0), links.length - 1)]?.focus();
   }
 
-  /** Let go of what is selected and show the newest. */
+  /** Clear the selection and show the newest events. */
   toTop(): void {
     if (this.contains(document.activeElement)) (document.activeElement as HTMLElement).blur();
     getSelection()?.removeAllRanges();

@@ -2,27 +2,27 @@ import { type ConnectionStatus, isRoutine, type RealmEvent, type StreamMessage }
 
 const SHOWN = 300;
 
-/** A row of the list: an event, or a place where some are missing. */
+/** A row of the list: an event, or a gap where some are missing. */
 export type FeedRow =
   | { type: "event"; event: RealmEvent }
   | { type: "gap"; key: string; reason: string; since: string | null; until: string | null };
 
 /**
- * What the list of events shows, newest first.
+ * The rows of the list of events, newest first.
  *
- * Held: while paused, or while somebody reads further down or has text selected, arrivals wait in
- * `waiting`, so that nothing moves under the hand; they come in when it is let go. Both lists keep
- * the newest: what falls out at the end is further down in the Battle Log.
+ * While the feed is held (paused, scrolled, or text is selected), new events wait in `waiting`, so
+ * that no row moves; they become rows afterwards. Both lists are bounded and keep the newest: the
+ * Battle Log has the rest.
  */
 export class Feed {
   rows: FeedRow[] = [];
   waiting: FeedRow[] = [];
-  /** How many have come while held, also those that `waiting` has no room for. */
+  /** How many arrived while held, including those that `waiting` has no room for. */
   waitingCount = 0;
-  /** How many rows were ever put in front of `rows`: what is new to one who has drawn some. */
+  /** How many rows were ever added to `rows`: the list draws the difference. */
   added = 0;
   status: ConnectionStatus = "connecting";
-  /** Routine events that came, and how many of them the stream left out. */
+  /** Routine events, and how many of them the stream coalesced. */
   routine = 0;
   coalesced = 0;
   late = 0;
@@ -81,7 +81,7 @@ export class Feed {
     else this.push({ type: "event", event });
   }
 
-  /** Whether an event is one of thousands, which get no row. */
+  /** Whether an event is routine and gets no row. */
   hasNoRow(event: RealmEvent): boolean {
     return isRoutine(event.kind) || event.coalesced !== undefined;
   }

@@ -20,14 +20,14 @@ interface Look {
   smoothing: number;
 }
 
-/** Loss, learning rate and speed of the chosen runs, and how they are drawn. */
+/** Loss, learning rate and speed of the selected runs, with the controls of the graphs. */
 @customElement("realm-graph-panel")
 export class GraphPanel extends LitElement {
   @property({ attribute: false }) runs: readonly RunSeries[] = [];
   @property({ attribute: false }) legend: readonly LegendRun[] = [];
   @property({ attribute: false }) colours: ReadonlyMap<string, number> = new Map();
   @property({ type: Number }) version = 0;
-  /** The state has not been answered yet. */
+  /** The state is not loaded yet. */
   @property({ type: Boolean }) loading = false;
   @state() private look: Look = storedLook();
   @state() private hover = "";
@@ -141,7 +141,7 @@ export class GraphPanel extends LitElement {
     </p>`;
   }
 
-  /** The markers once more as links: for keyboards, fingers and screen readers. */
+  /** The markers as links too: for keyboards, touch and screen readers. */
   private marks() {
     const events = this.marked((event) => event.kind !== "note");
     if (!events.length) return nothing;
@@ -160,7 +160,7 @@ export class GraphPanel extends LitElement {
 
   private marked(wanted: (event: RealmEvent) => boolean): RealmEvent[] {
     const marks = this.runs.flatMap((run) => run.markers).sort((a, b) => a.timeMs - b.timeMs);
-    // A note that names no run is marked on each of them.
+    // A note without a run is a marker of each of them.
     return [...new Map(marks.map(({ event }) => [event.id, event])).values()].filter(wanted);
   }
 }
@@ -175,6 +175,6 @@ function storedLook(): Look {
       smoothing: SMOOTHINGS.find((one) => one === stored.smoothing) ?? usual.smoothing,
     };
   } catch {
-    return usual; // Written by an older page.
+    return usual; // Stored by an older version of the page.
   }
 }

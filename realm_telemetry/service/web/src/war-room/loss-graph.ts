@@ -13,18 +13,18 @@ const DAY_S = 86_400;
 const NEAR_PX = 9;
 const MARKS_PX = 28;
 const DRAW_MS = 250;
-/** A drawing may take at most one part in so many of the time. */
+/** Drawing may take at most one tenth of the time. */
 const IDLE_SHARE = 10;
 const FONT = "11px system-ui, sans-serif";
 
 const sameRuns = (now: readonly RunSeries[], before?: readonly RunSeries[]) =>
   !before || now.length !== before.length || now.some((run, index) => run !== before[index]);
 
-/** Curves of several runs; a click tells the time under the pointer, or the event of a marker. */
+/** Curves of several runs. A click sends `pick-time`: the time under the pointer, or a marker's event. */
 @customElement("realm-loss-graph")
 export class LossGraph extends LitElement {
   @property({ attribute: false, hasChanged: sameRuns }) runs: readonly RunSeries[] = [];
-  /** The colour of each run, by its place. */
+  /** The colour number of each run. */
   @property({ attribute: false }) colours: ReadonlyMap<string, number> = new Map();
   @property({ attribute: false }) pick: Pick = lossOf;
   @property() axis: Axis = "step";
@@ -78,7 +78,7 @@ export class LossGraph extends LitElement {
     this.resizing.observe(this.place);
   }
 
-  /** Back to the whole run after a zoom. */
+  /** Show the whole run again. */
   unzoom(): void {
     if (!this.zoom) return;
     this.zoom = null;
@@ -94,7 +94,7 @@ export class LossGraph extends LitElement {
     else if (changed.has("version")) this.drawSoon();
   }
 
-  /** Many points come in a second, but an eye needs no more than a few pictures of them. */
+  /** Draw a few times a second, however many points arrive. */
   private drawSoon(): void {
     if (this.timer !== undefined) return;
     const pause = Math.max(DRAW_MS, this.drawCost * IDLE_SHARE);
@@ -145,7 +145,7 @@ export class LossGraph extends LitElement {
       height: this.height,
       padding: [8, 10, 0, 0],
       legend: { show: false },
-      // A click leads away, so nobody can click twice.
+      // A click leaves the page: there is no double click.
       cursor: { y: false, points: { size: 6 }, drag: { x: true, y: false, dist: DRAG_PX }, bind: { dblclick: () => null } },
       scales: {
         x: { time: this.axis === "time", range: (_, min, max) => this.zoom ?? widened(min, max) },
@@ -239,7 +239,7 @@ export class LossGraph extends LitElement {
 
 const stepTicks: uPlot.Axis.DynamicValues = (_, at) => at.map((value) => formatCount(value));
 
-/** 24-hour times in one line, as fine as the ticks are. */
+/** 24-hour times in one line, as precise as the ticks. */
 const timeTicks: uPlot.Axis.DynamicValues = (_, at, __, ___, everyS) =>
   at.map((value) => {
     const text = formatTime(new Date(value * 1_000), { zone: "local", date: everyS >= DAY_S });
@@ -247,7 +247,7 @@ const timeTicks: uPlot.Axis.DynamicValues = (_, at, __, ___, everyS) =>
     return everyS >= 60 ? text.slice(0, 5) : text;
   });
 
-/** A single point needs room to stand in. */
+/** A single point needs a range around it. */
 function widened(min: number | null, max: number | null): [number | null, number | null] {
   return min !== null && min === max ? [min - 1, min + 1] : [min, max];
 }

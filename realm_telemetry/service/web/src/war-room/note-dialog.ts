@@ -3,7 +3,7 @@ import { customElement, query, state } from "lit/decorators.js";
 import { ApiError, postNote, type NoteFields } from "../shared/api";
 import { say } from "../shared/toast";
 
-/** A person's own word in the log: it stays pinned on the graph. */
+/** The form for a note: it is stored in the log and pinned to the graph. */
 @customElement("realm-note-dialog")
 export class NoteDialog extends LitElement {
   @query("dialog") private dialog!: HTMLDialogElement;

@@ -29,7 +29,7 @@ const BADGE_MS = 2_000;
 
 type PillWord = "Live" | "Connecting" | "Reconnecting" | "Paused" | "Stale";
 
-/** What the pill says. expecting: whether something runs that should be heard of every few seconds. */
+/** The word of the status pill. expecting: whether something runs that sends events every few seconds. */
 export function pillWord(
   status: ConnectionStatus,
   paused: boolean,
@@ -45,13 +45,13 @@ export function pillWord(
 interface StatusView {
   feed: Feed;
   paused: boolean;
-  /** Whether something runs that should be heard of every few seconds. */
+  /** Whether something runs that sends events every few seconds. */
   expecting: boolean;
   togglePause: () => void;
   writeNote: () => void;
 }
 
-/** The page's own tools in the header: whether it is live, how old the news is, pause and note. */
+/** The tools in the header: connection status, time since the last event, pause and note. */
 function statusTools({ feed, paused, expecting, togglePause, writeNote }: StatusView): TemplateResult {
   const age = feed.lastArrivalMs === null ? null : (Date.now() - feed.lastArrivalMs) / 1_000;
   const word = pillWord(feed.status, paused, age, expecting);
@@ -63,7 +63,7 @@ function statusTools({ feed, paused, expecting, togglePause, writeNote }: Status
     <button data-testid="note" @click=${writeNote}>Add note</button>`;
 }
 
-/** The page beside a running training: what the stream brings, drawn around RealmState. */
+/** The page for a running training: RealmState, kept current by the stream. */
 @customElement("realm-war-room")
 export class WarRoom extends LitElement {
   @state() private problem = "";
@@ -92,7 +92,7 @@ export class WarRoom extends LitElement {
   private renderedAt = 0;
   private badgedAt = -BADGE_MS;
   private timer: ReturnType<typeof setTimeout> | undefined;
-  /** What is shown while paused. */
+  /** The panels as they were when the page was paused. */
   private frozen: TemplateResult | null = null;
 
   protected override createRenderRoot() {
@@ -150,7 +150,7 @@ export class WarRoom extends LitElement {
     this.latest.want(event.kind === "training_step" ? "later" : "soon");
   }
 
-  /** Ages go on, whether anything comes or not. */
+  /** Ages grow even if no event arrives. */
   private tick(): void {
     this.list?.arrived();
     this.requestUpdate();
@@ -162,12 +162,12 @@ export class WarRoom extends LitElement {
   }
 
   private failed(error: unknown): void {
-    // The pill tells already that the service is away.
+    // The status pill shows already that the service is unreachable.
     if (error instanceof ApiError && (error.status === 0 || error.status === 503)) return;
     this.problem = error instanceof ApiError ? `${error.message} ${error.hint}` : String(error);
   }
 
-  /** Draw the panels a few times a second, however many events come; the list draws itself. */
+  /** Draw the panels a few times a second, however many events arrive; the list draws itself. */
   private changed(): void {
     if (this.timer !== undefined) return;
     const wait = Math.max(0, this.renderedAt + RENDER_MS - performance.now());
@@ -184,7 +184,7 @@ export class WarRoom extends LitElement {
     if (!this.paused) this.version += 1;
   };
 
-  /** A note is about the newest run, at the step it has reached. */
+  /** A note belongs to the newest run, at its current step. */
   private readonly writeNote = (): void => {
     const run = this.latest.runs[0];
     const last = run ? this.runs.get(run.run_id)?.points.at(-1) : undefined;
@@ -203,7 +203,7 @@ export class WarRoom extends LitElement {
     this.requestUpdate();
   }
 
-  /** Title and icon may lag: drawing an icon ten times a second would cost more than it tells. */
+  /** Update title and icon every two seconds: drawing an icon is costly. */
   private badge(): void {
     if (performance.now() - this.badgedAt < BADGE_MS) return;
     this.badgedAt = performance.now();

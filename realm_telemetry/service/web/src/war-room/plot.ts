@@ -7,7 +7,7 @@ const NEIGHBOURS = 4;
 export type Axis = "step" | "time";
 export type Pick = (point: Point) => number | null;
 
-/** A value that is no finite number, where it stood. */
+/** A value that is not finite, and its x. */
 export interface NonFinite {
   x: number;
   value: number;
@@ -16,14 +16,14 @@ export interface NonFinite {
 export interface Plot {
   /** Steps, or seconds since 1970; ascending. */
   x: number[];
-  /** One array for each run: null breaks the line, undefined (another run's x) joins it. */
+  /** One array for each run: null breaks the line; undefined (the x of another run) does not. */
   y: (number | null | undefined)[][];
   nonFinite: NonFinite[][];
 }
 
 export interface PlotOptions {
   axis: Axis;
-  /** Weight of what was before, 0 for none. */
+  /** Weight of the previous values; 0 for no smoothing. */
   smoothing: number;
   pick: Pick;
   log?: boolean;
@@ -33,7 +33,7 @@ export const lossOf: Pick = (point) => point.loss;
 export const learningRateOf: Pick = (point) => point.learningRate;
 export const speedOf: Pick = (point) => point.speed;
 
-/** Runs side by side on one axis, smoothed, with gaps where a process was silent for long. */
+/** Runs side by side on one axis, smoothed, with gaps where a process sent nothing for long. */
 export function plotOf(runs: readonly RunSeries[], options: PlotOptions): Plot {
   const lines = runs.map((run) => lineOf(run.points, options));
   const x = [...new Set(lines.flatMap((line) => [...line.values.keys()]))].sort((a, b) => a - b);
@@ -44,7 +44,7 @@ export function plotOf(runs: readonly RunSeries[], options: PlotOptions): Plot {
   };
 }
 
-/** A break reaches to the run's own neighbours, over the places of other runs between them. */
+/** Extend a break over the x values of other runs, up to the run's own neighbouring points. */
 function widenBreaks(values: (number | null | undefined)[]): (number | null | undefined)[] {
   for (let index = 1; index < values.length; index++) {
     if (values[index] === undefined && values[index - 1] === null) values[index] = null;
@@ -79,13 +79,13 @@ function lineOf(points: readonly Point[], { axis, smoothing, pick, log }: PlotOp
       return;
     }
     mean = mean === null ? value : smoothing * mean + (1 - smoothing) * value;
-    // A logarithmic axis has no place for it.
+    // A logarithmic axis cannot show zero or less.
     if (!log || mean > 0) line.values.set(at(point), mean);
   });
   return line;
 }
 
-/** Without what a run went back behind: it was resumed from a checkpoint and took those steps anew. */
+/** Drop the steps that a run repeated after it resumed from a checkpoint. */
 function onPath(points: readonly Point[]): Point[] {
   const kept: Point[] = [];
   let least = Infinity;
@@ -98,7 +98,7 @@ function onPath(points: readonly Point[]): Point[] {
   return kept.reverse();
 }
 
-/** Whether a process was silent before a point, by the pace around it: history is sampled coarser. */
+/** Whether a process sent nothing before a point, by the pace around it: history has fewer points. */
 function isSilence(points: readonly Point[], index: number): boolean {
   const gap = (at: number) => points[at]!.timeMs - points[at - 1]!.timeMs;
   const here = gap(index);
@@ -111,7 +111,7 @@ function isSilence(points: readonly Point[], index: number): boolean {
   return here > SILENCE * (around[around.length >> 1] ?? Infinity);
 }
 
-/** A range in which a few wild values (a first step that warms up) do not flatten the rest. */
+/** A range that ignores a few outliers (such as a slow first step), so that they do not flatten the rest. */
 export function robustRange(y: Plot["y"]): [number, number] | null {
   const values = y.flat().filter((value): value is number => typeof value === "number");
   if (!values.length) return null;

@@ -6,10 +6,10 @@ const BUCKET_MS = 2_000;
 const MAX_POINTS = 6_000;
 const MAX_MARKERS = 200;
 const MARKED_KINDS: ReadonlySet<string> = new Set(["checkpoint_saved", "checkpoint_promoted", "note"]);
-/** What the series of a run are asked for, in the order that `load` reads. */
+/** The requested fields of a run, in the order that `load` reads. */
 export const SERIES_FIELDS = "loss,learning_rate,tokens_per_second,samples_per_second";
 
-/** How many events came, in steps of 2 s over the last minute. */
+/** The number of events in each 2 s of the last minute. */
 export class EventRate {
   readonly buckets: number[] = Array<number>(BUCKETS).fill(0);
   private at = 0;
@@ -45,12 +45,12 @@ export interface Marker {
   timeMs: number;
 }
 
-/** The answer of api/battle_log/series for SERIES_FIELDS. */
+/** The response of api/battle_log/series for SERIES_FIELDS. */
 export interface SeriesAnswer {
   points: [number, number, unknown, ...unknown[]][];
 }
 
-/** NaN and infinities come as texts, because JSON has none. */
+/** NaN and infinities arrive as strings, because JSON has none. */
 export function toNumber(value: unknown): number | null {
   if (typeof value === "number") return value;
   if (value === "NaN") return Number.NaN;
@@ -58,7 +58,7 @@ export function toNumber(value: unknown): number | null {
   return value === "-Infinity" ? Number.NEGATIVE_INFINITY : null;
 }
 
-/** The series of one run: bounded, thinned to every second point when it is full. */
+/** The points and markers of one run: bounded, thinned to every second point when full. */
 export class RunSeries {
   points: Point[] = [];
   markers: Marker[] = [];
@@ -68,7 +68,7 @@ export class RunSeries {
 
   constructor(readonly id: string) {}
 
-  /** Put the history before what the stream has brought meanwhile. */
+  /** Put the history before the points that the stream has already delivered. */
   load(answer: SeriesAnswer): void {
     const live = this.points;
     const history = answer.points.map(([, ms, step, ...values], index) => ({
@@ -82,7 +82,7 @@ export class RunSeries {
     this.points = [...history, ...live.filter((point) => point.timeMs > until)];
   }
 
-  /** Add a step; the stream brings each only once. */
+  /** Add a step; the stream delivers each only once. */
   step(event: RealmEvent): void {
     const details = event.details;
     const point: Point = {
@@ -93,14 +93,14 @@ export class RunSeries {
       speed: toNumber(details["tokens_per_second"]) ?? toNumber(details["samples_per_second"]),
     };
     if (!isNonFinite(point) && ++this.skipped % this.stride) return;
-    // A coalesced event may come after a later one.
+    // A coalesced event may arrive after a later one.
     const before = this.points.findLastIndex((other) => other.timeMs <= point.timeMs);
     if (this.points[before]?.step === point.step) return;
     this.points.splice(before + 1, 0, point);
     if (this.points.length > MAX_POINTS) this.thin();
   }
 
-  /** Remember an event that stands out, once. */
+  /** Add a marker for a checkpoint, a note, a warning or an error, once. */
   mark(event: RealmEvent): void {
     const loud = event.severity === "warning" || event.severity === "error";
     if (!loud && !MARKED_KINDS.has(event.kind)) return;
@@ -110,7 +110,7 @@ export class RunSeries {
     this.markers = this.markers.slice(-MAX_MARKERS);
   }
 
-  /** The step at a moment, for events that name none; NaN before the first. */
+  /** The step at a time, for events without one; NaN before the first. */
   stepAt(timeMs: number): number {
     const points = this.points;
     let low = 0;
@@ -123,7 +123,7 @@ export class RunSeries {
     return points[low - 1]?.step ?? Number.NaN;
   }
 
-  /** The last point whose step is nearest. */
+  /** The latest point with the nearest step. */
   nearest(step: number): Point | null {
     let best: Point | null = null;
     for (const point of this.points) {
@@ -138,7 +138,7 @@ export class RunSeries {
   }
 }
 
-/** Whether a loss is there but no finite number: what must never be thinned away. */
+/** Whether the loss is NaN or infinite: such a point must never be thinned away. */
 function isNonFinite(point: Point): boolean {
   return point.loss !== null && !Number.isFinite(point.loss);
 }

@@ -10,11 +10,11 @@ const PRODUCER_ID = /^[0-9a-f]{16}$/;
 const LISTED_RUNS = 8;
 const SHOWN_RUNS = 4;
 
-/** The runs of all runs that the page has heard of: history from the log, the rest live. */
+/** The series of all runs that the page knows: history from the log, the rest from the stream. */
 export class Runs {
   private readonly byId = new Map<string, RunSeries>();
   private readonly asked = new Set<string>();
-  /** Which colour a run has, for as long as the page is open. */
+  /** The colour number of each run; it stays the same while the page is open. */
   colours: ReadonlyMap<string, number> = new Map();
 
   constructor(
@@ -26,7 +26,7 @@ export class Runs {
     return this.byId.get(id);
   }
 
-  /** Runs that the stream brought before the state knew of them. */
+  /** Runs that the stream delivered before the state has them. */
   newerThan(known: ReadonlySet<string>, timeMs: number): string[] {
     const fresh = (series: RunSeries) => !(series.points.at(-1)!.timeMs <= timeMs);
     return [...this.byId.values()]
@@ -34,7 +34,7 @@ export class Runs {
       .map((series) => series.id);
   }
 
-  /** The series of a run with its history, which is asked for once. */
+  /** The series of a run; its history is requested once. */
   show(id: string): RunSeries {
     const series = this.series(id);
     if (!this.asked.has(id)) void this.load(series);
@@ -42,7 +42,7 @@ export class Runs {
     return series;
   }
 
-  /** live: it came just now, rather than with the snapshot. */
+  /** live: the event arrived now, not with the snapshot. */
   learn(event: RealmEvent, nowMs: number, live: boolean): void {
     const id = event.run_id ?? event.producer;
     const step = event.kind === "training_step";
@@ -95,7 +95,7 @@ export class Runs {
     }
   }
 
-  /** Notes that name no run belong to whichever run was on at that time. */
+  /** Notes without a run belong to the run that was active at their time. */
   private async notesDuring(series: RunSeries): Promise<RealmEvent[]> {
     const first = series.points[0];
     const last = series.points.at(-1);
@@ -107,19 +107,19 @@ export class Runs {
   }
 }
 
-/** A run that can be shown or left out. */
+/** A run in the legend: shown on the graph or not. */
 export interface LegendRun {
   id: string;
   shown: boolean;
 }
 
-/** Which runs are on the graph: the newest and those that run, unless somebody chose otherwise. */
+/** Which runs are on the graph: the newest and all active ones, unless the user selected others. */
 export class RunChoice {
   private readonly chosen = new Map<string, boolean>();
 
   constructor(private readonly runs: Runs) {}
 
-  /** runs: as the state knows them, newest first; those that only the stream knows stand in front. */
+  /** runs: of the state, newest first; runs that only the stream knows come before them. */
   legend(runs: readonly RunState[]): LegendRun[] {
     const known = new Set(runs.map((run) => run.run_id));
     const unknown = this.runs.newerThan(known, Date.parse(runs[0]?.step_at ?? ""));
@@ -135,7 +135,7 @@ export class RunChoice {
   }
 }
 
-/** The newest run and all others that run. */
+/** The newest run and all other active ones. */
 export function currentRuns(runs: readonly RunState[]): RunState[] {
   return runs.filter((run, index) => index === 0 || run.status === "running").slice(0, SHOWN_RUNS);
 }

@@ -20,7 +20,7 @@ const LANES = ["waiting", "claimed", "running", "completed", "failed"] as const;
 const LANE_ROWS = 4;
 const MAX_TILES = 60;
 
-/** One run: how far it is, how fast, how long still. */
+/** One run: progress, speed and time left. */
 export function progressPanel(state: RunState, series: RunSeries | undefined, nowMs: number): TemplateResult {
   const last = series?.points.at(-1);
   const run = liveRun(state, last);
@@ -56,7 +56,7 @@ function doneAt(nowMs: number, etaS: number): string {
   return formatTime(done, { zone: "local", date: etaS > 86_400 }).slice(0, -3);
 }
 
-/** Jobs by what has become of them. */
+/** Jobs by status. */
 export function jobsPanel(state: RealmState): TemplateResult {
   const jobs = Object.values(state.jobs.jobs);
   return html`<section class="card jobs" aria-label="Jobs">
@@ -87,7 +87,7 @@ interface WorkersView {
   workers: readonly WorkerState[];
   receipts: readonly Receipt[];
   clocks: WorkerClocks;
-  /** When the ages were true; they go on from there. */
+  /** When the ages were read; they grow from there. */
   answeredMs: number;
   nowMs: number;
 }
@@ -117,7 +117,7 @@ function workerTile(worker: WorkerState, view: WorkersView): TemplateResult {
   </li>`;
 }
 
-/** What the skills were measured at last, and how that has changed. */
+/** The latest eval of each skill, and the change since the one before. */
 export function evalsPanel(state: RealmState): TemplateResult {
   const evals = Object.values(state.eval.latest).slice(0, 12);
   return html`<section class="card evals" aria-label="Latest evals">
@@ -154,7 +154,7 @@ export function championPanel(state: RealmState): TemplateResult {
   </section>`;
 }
 
-/** The titles that heroes have earned, quietly. */
+/** The titles that heroes have earned. */
 export function guildRibbon(state: RealmState): TemplateResult | typeof nothing {
   const titles = state.guild.titles.slice(0, 6);
   if (!titles.length) return nothing;

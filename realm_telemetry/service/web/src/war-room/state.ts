@@ -2,9 +2,9 @@ import type { ReactiveController, ReactiveControllerHost } from "lit";
 import { getJson } from "../shared/api";
 import type { Point } from "./run-series";
 
-/** How many of the last points tell the pace. */
+/** The pace is measured over this many of the last points. */
 const PACE_POINTS = 60;
-/** How long after the last answer the state is asked for again. */
+/** How long to wait between two requests for the state. */
 const PAUSE_MS = { soon: 2_000, later: 5_000, eventually: 10_000 } as const;
 const HIDDEN_MS = 15_000;
 const TICK_MS = 1_000;
@@ -98,7 +98,7 @@ export interface Receipt {
   dropped: number;
   ended: boolean;
   complete: boolean;
-  /** What to add to its times to get those of the log's host. */
+  /** Add this to the producer's times to get times of the log's host. */
   clock_offset_ns: number;
 }
 
@@ -106,7 +106,7 @@ const getState = () => getJson<StateAnswer>("api/state");
 const getReceipts = async () =>
   (await getJson<{ receipts: Receipt[] }>("api/receipts")).receipts;
 
-/** A run with what the stream has brought since the state was answered. */
+/** A run updated with what the stream has delivered since the state was read. */
 export function liveRun(run: RunState, last: Point | undefined): RunState {
   if (!last || (run.step_at && last.timeMs <= Date.parse(run.step_at))) return run;
   return {
@@ -119,7 +119,7 @@ export function liveRun(run: RunState, last: Point | undefined): RunState {
   };
 }
 
-/** Seconds until a run is done, at its latest pace if its steps are known, else at that since its start. */
+/** Seconds until a run is done, at the pace of its last steps if known, else at that since its start. */
 export function etaSeconds(run: RunState, nowMs: number, points: readonly Point[] = []): number | null {
   const { step, total_steps: total, started_at: started, step_at: last } = run;
   if (!step || !total || run.status !== "running") return null;
@@ -133,7 +133,7 @@ export function etaSeconds(run: RunState, nowMs: number, points: readonly Point[
   return spent > 0 ? (left * spent) / step / 1_000 : null;
 }
 
-/** A worker's status at a moment: its age goes on between two answers. */
+/** A worker's status now: its age grows between two requests for the state. */
 export function workerStatus(worker: WorkerState, ageS: number | null): string {
   if (worker.lost) return "lost";
   if (worker.status === "left" || ageS === null) return worker.status;
@@ -144,7 +144,7 @@ export function toPercent(share: number): string {
   return `${(share * 100).toFixed(1)} %`;
 }
 
-/** Whether something runs that should be heard of every few seconds. */
+/** Whether something runs that sends events every few seconds. */
 export function expectsEvents(state: RealmState): boolean {
   const runs = Object.values(state.training.runs).some((run) => run.status === "running");
   return runs || Object.values(state.workers).some((worker) => !worker.lost && worker.status !== "left");
@@ -152,7 +152,7 @@ export function expectsEvents(state: RealmState): boolean {
 
 type Urgency = keyof typeof PAUSE_MS;
 
-/** When to ask for the state again: only if something came, and never more than every few seconds. */
+/** When to request the state again: only after new events, and at most every few seconds. */
 export class Refresh {
   private wanted: Urgency | null = null;
   private beganMs = -Infinity;
@@ -173,18 +173,18 @@ export class Refresh {
   }
 }
 
-/** RealmState and receipts as last answered; asked for again when something came. */
+/** The latest RealmState and receipts; requested again after new events. */
 export class LatestState implements ReactiveController {
   receipts: readonly Receipt[] = [];
-  /** When the ages in it were true; they go on from there. */
+  /** When the ages in it were read; they grow from there. */
   answeredMs = Date.now();
-  /** Settled after the first answer, or failure. */
+  /** Settled after the first response or failure. */
   loaded: Promise<void> = Promise.resolve();
   private answer: StateAnswer | null = null;
   private readonly refreshing = new Refresh();
   private timer: ReturnType<typeof setInterval> | undefined;
 
-  /** ready: whether this is a time to ask. */
+  /** ready: whether a request makes sense now. */
   constructor(
     host: ReactiveControllerHost,
     private readonly ready: () => boolean,
@@ -216,7 +216,7 @@ export class LatestState implements ReactiveController {
     return this.realm !== undefined && expectsEvents(this.realm);
   }
 
-  /** Which worker a producer is. */
+  /** The worker id of each producer. */
   get workerOf(): ReadonlyMap<string, string> {
     const workers = Object.values(this.realm?.workers ?? {});
     return new Map(workers.map((one) => [one.producer ?? "", one.worker_id]));

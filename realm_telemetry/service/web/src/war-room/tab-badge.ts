@@ -15,7 +15,7 @@ interface Badge {
   curve: readonly number[];
 }
 
-/** What a tab says of the newest run. */
+/** What the browser tab shows of the newest run. */
 export function badgeOf(errors: number, run: RunState | undefined, series: RunSeries | undefined): Badge {
   const points = series?.points ?? [];
   const loss = run ? liveRun(run, points.at(-1)).loss : null;
@@ -24,7 +24,7 @@ export function badgeOf(errors: number, run: RunState | undefined, series: RunSe
   return { errors, loss: text, curve };
 }
 
-/** Title and icon of the tab: errors and loss at a glance, while one works elsewhere. */
+/** Set title and icon of the tab: errors and loss are visible from other tabs. */
 export function showBadge({ errors, loss, curve }: Badge): void {
   const title = titleOf(errors, loss);
   if (document.title === title && document.querySelector("link[rel=icon]")) return;
@@ -33,8 +33,8 @@ export function showBadge({ errors, loss, curve }: Badge): void {
 }
 
 export function titleOf(errors: number, loss: string | null): string {
-  const said = errors ? `(✕ ${errors}) ` : "";
-  return `${said}${loss === null ? "" : `loss ${loss} · `}War Room`;
+  const prefix = errors ? `(✕ ${errors}) ` : "";
+  return `${prefix}${loss === null ? "" : `loss ${loss} · `}War Room`;
 }
 
 function drawIcon(errors: number, curve: readonly number[]): void {

@@ -21,7 +21,7 @@ interface KindCount {
   count: number;
 }
 
-/** When somebody last looked at the page in this browser, if that is long ago; null otherwise. */
+/** When the page was last visible in this browser, if that is over a minute ago; null otherwise. */
 function lastSeen(nowMs: number): number | null {
   const stored = Number(localStorage.getItem(KEY));
   return stored && nowMs - stored > AWAY_MS ? stored : null;
@@ -58,7 +58,7 @@ export function awayItems(counts: readonly KindCount[], sinceMs: number): AwayIt
   });
 }
 
-/** "scout-1 lost": who is gone, by name, each a link to the event that says so. */
+/** "scout-1 lost": lost or stale workers by name, each a link to its event. */
 export function lostItems(events: readonly RealmEvent[], workerOf: ReadonlyMap<string, string>): AwayItem[] {
   return events.slice(0, NAMED).map((event) => {
     const named = event.details["worker_id"] ?? workerOf.get(event.producer) ?? event.details["service"];
@@ -68,13 +68,13 @@ export function lostItems(events: readonly RealmEvent[], workerOf: ReadonlyMap<s
   });
 }
 
-/** What the page shows of the time when nobody looked at it. */
+/** What happened while the page was not visible. */
 export class WhileAway implements ReactiveController {
   items: readonly AwayItem[] = [];
   private awayMs = 0;
   private timer: ReturnType<typeof setInterval> | undefined;
 
-  /** workers: who is which producer, once that is known. */
+  /** workers: the worker id of each producer, once the state is loaded. */
   constructor(
     private readonly host: ReactiveControllerHost,
     private readonly workers: () => Promise<ReadonlyMap<string, string>>,
@@ -96,7 +96,7 @@ export class WhileAway implements ReactiveController {
     clearInterval(this.timer);
   }
 
-  /** How long nobody looked at the page: "1 h". */
+  /** How long the page was not visible: "1 h". */
   get durationText(): string {
     return formatLargestUnit(this.awayMs / 1_000);
   }
@@ -108,7 +108,7 @@ export class WhileAway implements ReactiveController {
     this.host.requestUpdate();
   }
 
-  /** The page is looked at (again): what happened since the last time? */
+  /** When the page becomes visible, load what happened since the last time. */
   private readonly look = (): void => {
     if (document.hidden) return leave();
     const nowMs = Date.now();
@@ -135,7 +135,7 @@ export class WhileAway implements ReactiveController {
 
 const leave = () => noteSeen(Date.now());
 
-/** What happened while nobody looked, each a link. */
+/** The events of that time by kind, each a link. */
 export function awayStrip(items: readonly AwayItem[], durationText: string, dismiss: () => void): TemplateResult | typeof nothing {
   if (!items.length) return nothing;
   return html`<section class="away" aria-label="While you were away">

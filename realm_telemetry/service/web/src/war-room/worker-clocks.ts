@@ -7,10 +7,10 @@ const AHEAD_S = -0.05;
 const TOLERATED_OFFSET_NS = 5e7;
 
 /**
- * How far the workers' clocks are off, judged by their heartbeats.
+ * The offsets of the workers' clocks, estimated from their heartbeats.
  *
- * A heartbeat arrives later than it was sent, by the way it took. The least delay of the last few
- * is therefore the offset, but for a few milliseconds; a negative one means a clock that is ahead.
+ * A heartbeat's delay is the clock's offset plus the time on the network. So the least delay of the
+ * last few is the offset, to a few milliseconds; a negative one means that the clock is ahead.
  */
 export class WorkerClocks {
   private readonly delays = new Map<string, number[]>();
@@ -24,7 +24,7 @@ export class WorkerClocks {
     if (this.delays.size > 512) this.delays.delete(this.delays.keys().next().value!);
   }
 
-  /** Seconds that a worker's clock is behind (or, negative, ahead), 0 if it is right; null if unknown. */
+  /** Seconds that a worker's clock is behind (negative: ahead); 0 if it is right, null if unknown. */
   offset(worker: string): number | null {
     const delays = this.delays.get(worker);
     if (!delays) return null;
@@ -33,11 +33,11 @@ export class WorkerClocks {
   }
 }
 
-/** Seconds that a worker's clock is behind, by its heartbeats or else by its receipt; 0 if it is right. */
+/** Seconds that a worker's clock is behind, from its heartbeats or else its receipt; 0 if it is right. */
 export function clockOffset(
   worker: Pick<WorkerState, "worker_id" | "producer">,
   { receipts, clocks }: { receipts: readonly Receipt[]; clocks: WorkerClocks },
 ): number {
-  const sent = receipts.find((one) => one.producer === worker.producer)?.clock_offset_ns ?? 0;
-  return clocks.offset(worker.worker_id) ?? (Math.abs(sent) > TOLERATED_OFFSET_NS ? sent / 1e9 : 0);
+  const reported = receipts.find((one) => one.producer === worker.producer)?.clock_offset_ns ?? 0;
+  return clocks.offset(worker.worker_id) ?? (Math.abs(reported) > TOLERATED_OFFSET_NS ? reported / 1e9 : 0);
 }

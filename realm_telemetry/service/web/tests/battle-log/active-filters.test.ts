@@ -2,8 +2,8 @@ import { describe, expect, it } from "vitest";
 import { activeFiltersAndRange } from "../../src/battle-log/active-filters";
 import { readAddress, writeAddress } from "../../src/battle-log/address";
 
-describe("filters taken away one by one", () => {
-  it("names each, the range too", () => {
+describe("active filters", () => {
+  it("are listed one by one, with the time range", () => {
     const address = readAddress("?channel=jobs&q=x&has=a:1&not=b:2&since=1h");
     const activeFilters = activeFiltersAndRange(address);
     expect(activeFilters.map((one) => one.label)).toEqual([

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { dataKey, readAddress, toggled, writeAddress } from "../../src/battle-log/address";
 
-describe("the address in the address", () => {
+describe("the address", () => {
   it("is empty for the default", () => {
     expect(writeAddress(readAddress(""))).toBe("");
     expect(readAddress("").range.since).toBe("24h");
@@ -27,7 +27,7 @@ describe("the address in the address", () => {
     expect(readAddress("?as_of=x").asOf).toBeNull();
   });
 
-  it("asks anew for other rows only", () => {
+  it("needs a new request for other rows only", () => {
     const address = readAddress("?channel=jobs");
     expect(dataKey({ ...address, event: "1", view: "summary", live: true })).toBe(dataKey(address));
     expect(dataKey({ ...address, zone: "utc" })).toBe(dataKey(address));

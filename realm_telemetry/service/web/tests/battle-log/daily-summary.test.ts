@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { dailyCounts, lastDays, shade } from "../../src/battle-log/daily-summary";
 
 describe("daily counts", () => {
-  it("have an address for every day", () => {
+  it("have a cell for every day", () => {
     const days = lastDays(new Date("2025-11-02T05:00:00Z"), 3);
     expect(days).toEqual(["2025-10-31", "2025-11-01", "2025-11-02"]);
     const rows = [

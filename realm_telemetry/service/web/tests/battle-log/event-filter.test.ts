@@ -38,13 +38,13 @@ describe("matching live events as the service would", () => {
     expect(matcher(readAddress(search).query, OPEN)(EVENT)).toBe(wanted);
   });
 
-  it("takes the start of a range and leaves its end", () => {
+  it("includes the start of a range, not its end", () => {
     const span = { since: "2025-11-29T10:00:00Z", until: "2025-11-29T10:00:01Z" };
     expect(matcher(EMPTY_QUERY, span)(EVENT)).toBe(true);
     expect(matcher(EMPTY_QUERY, { since: null, until: "2025-11-29T10:00:00Z" })(EVENT)).toBe(false);
   });
 
-  it("leaves routine kinds out of a search", () => {
+  it("excludes routine kinds from a search", () => {
     const step = { ...EVENT, kind: "training_step" };
     expect(matcher({ ...EMPTY_QUERY, q: "cuda" }, OPEN)(step)).toBe(false);
   });
@@ -65,7 +65,7 @@ describe("filters from a value", () => {
     expect(filteredBy(EMPTY_QUERY, ["source"], "x", true)).toBeNull();
   });
 
-  it("leave out one of several, and a second one", () => {
+  it("exclude one of several, and a second one", () => {
     const kinds = (search: string, value: string) =>
       filteredBy(readAddress(search).query, ["kind"], value, false)?.lists.kind;
     expect(kinds("?kind=note,job_failed", "note")).toEqual(["job_failed"]);
@@ -79,12 +79,12 @@ describe("filters from a value", () => {
     expect(filteredBy(EMPTY_QUERY, ["message"], '"', true)).toBeNull();
   });
 
-  it("find an entry of a list, wherever it stands", () => {
+  it("find an entry of a list at any position", () => {
     expect(filteredBy(EMPTY_QUERY, ["details", "tags", 0], "cold", true)?.has).toEqual(["tags:cold"]);
     expect(filteredBy(EMPTY_QUERY, ["details", "gpus", 0, "name"], "A100", false)?.not).toEqual(["gpus.name:A100"]);
   });
 
-  it("are not offered where the service could not answer", () => {
+  it("do not exist where the API has none", () => {
     expect(filteredBy(EMPTY_QUERY, ["details", "list", 0, 0], 1, true)).toBeNull();
     expect(filteredBy(EMPTY_QUERY, ["run_id"], "!r", true)).toBeNull();
     expect(filteredBy(EMPTY_QUERY, ["run_id"], "a,b", true)).toBeNull();
@@ -92,7 +92,7 @@ describe("filters from a value", () => {
     expect(filteredBy(EMPTY_QUERY, ["details", "o"], {}, true)).toBeNull();
   });
 
-  it("write paths as people do", () => {
+  it("write readable paths", () => {
     expect(pathText(["details", "gpus", 0, "a b"])).toBe('details.gpus[0]["a b"]');
   });
 });

@@ -6,14 +6,14 @@ describe("bars", () => {
     start, end: `${start}+`, counts, count: Object.values(counts).reduce((a, b) => a + b, 0),
   });
 
-  it("stand on each other and show a single error", () => {
+  it("are stacked, and a single error is visible", () => {
     const parts = barParts(bucket("a", { info: 9_999, error: 1 }), 10_000, 50);
     expect(parts.map((part) => part.severity)).toEqual(["info", "error"]);
     expect(parts[1]!.height).toBe(Math.min(2, parts[0]!.y));
     expect(parts.every((part) => part.y >= 0)).toBe(true);
   });
 
-  it("give the span from one to another, in either direction", () => {
+  it("give the time range from one to another, in either direction", () => {
     const all = [bucket("a", {}), bucket("b", {}), bucket("c", {})];
     expect(spanOf(all, 2, 1)).toEqual({ since: "b", until: "c+" });
     expect(spanOf([], 0, 0)).toBeNull();

@@ -3,7 +3,7 @@ import { Arrivals } from "../../src/battle-log/live-tail";
 import { makeEvent } from "../events";
 
 describe("arrivals", () => {
-  it("counts what a coalesced event stands for, and forgets what the rows have", () => {
+  it("counts all that a coalesced event represents, and forgets what the rows have", () => {
     const arrivals = new Arrivals((one) => one.channel === "system");
     arrivals.take({ type: "event", event: makeEvent(3) });
     arrivals.take({ type: "event", event: makeEvent(4, { coalesced: 9 }) });
@@ -20,7 +20,7 @@ describe("arrivals", () => {
     expect(arrivals.take({ type: "event", event: makeEvent(4) })).toBe(false);
   });
 
-  it("stays bounded, whatever comes", () => {
+  it("stays bounded", () => {
     const arrivals = new Arrivals(() => true);
     for (let n = 1; n <= 5_000; n++) arrivals.take({ type: "event", event: makeEvent(n) });
     expect(arrivals.count).toBe(5_000);

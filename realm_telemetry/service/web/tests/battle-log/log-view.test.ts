@@ -5,7 +5,7 @@ import { makeEvent } from "../events";
 const cursors = (rows: Rows) => rows.all.map((one) => one.cursor);
 
 describe("rows", () => {
-  it("neither repeat nor lose an event, however it comes", () => {
+  it("neither repeat nor lose an event", () => {
     const rows = new Rows("time");
     rows.add([makeEvent(9), makeEvent(7)]);
     rows.add([makeEvent(5), makeEvent(3)]);
@@ -13,7 +13,7 @@ describe("rows", () => {
     expect(cursors(rows)).toEqual([10, 9, 8, 7, 5, 3]);
   });
 
-  it("keep the newest, and take the others again", () => {
+  it("keep the newest, and accept the others again", () => {
     const rows = new Rows("time");
     rows.add([makeEvent(9), makeEvent(7), makeEvent(5)]);
     rows.keepNewest(2);
@@ -22,7 +22,7 @@ describe("rows", () => {
     expect(cursors(rows)).toEqual([9, 7, 5]);
   });
 
-  it("put a late event where its time is, a hit where it arrived", () => {
+  it("order a late event by time, in a search by arrival", () => {
     const late = makeEvent(11, { time_unix_nano: makeEvent(4).time_unix_nano });
     for (const [order, expected] of [["time", [9, 11, 3]], ["arrival", [11, 9, 3]]] as const) {
       const rows = new Rows(order);

@@ -10,7 +10,7 @@ describe("grouping", () => {
   const options = { opened: new Set<number>(), dayOf: () => "2025-11-29", complete: true };
   const keys = (items: ReturnType<typeof buildItems>) => items.map((item) => item.type);
 
-  it("collapses a stretch to one line for each kind and producer", () => {
+  it("collapses a sequence to one line for each kind and producer", () => {
     const beat = makeEvent(6, { kind: "worker_heartbeat", producer: "bb" });
     const events = [makeEvent(9), step(8, 0.23), beat, step(5, 0.3), step(4, 0.41), makeEvent(1)];
     const items = buildItems(events, options);
@@ -37,12 +37,12 @@ describe("grouping", () => {
     expect(after!.key).toBe(before!.key);
   });
 
-  it("says that a group may go on below the loaded rows", () => {
+  it("shows that a group may continue below the loaded rows", () => {
     const [, group] = buildItems([step(5, 1), step(4, 2)], { ...options, complete: false });
     expect(group?.type === "group" && groupCount(group.group)).toBe("× 2+");
   });
 
-  it("divides days, and not at all in a search", () => {
+  it("separates days, but not in a search", () => {
     const dayOf = (one: RealmEvent) => (one.cursor > 2 ? "B" : "A");
     const events = [step(4, 1), step(3, 1), step(2, 1), step(1, 1)];
     expect(keys(buildItems(events, { ...options, dayOf }))).toEqual(["day", "group", "day", "group"]);

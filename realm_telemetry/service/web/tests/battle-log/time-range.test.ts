@@ -4,7 +4,7 @@ import { lastNight, momentMs, rangeText, resolveRange, resolveTime } from "../..
 const NOW = new Date("2025-11-29T10:00:00.000Z");
 
 describe("ranges", () => {
-  it("fixes ages at a moment and leaves the rest to the service", () => {
+  it("makes relative times absolute and leaves the rest to the service", () => {
     expect(resolveTime("24h", NOW)).toBe("2025-11-28T10:00:00.000Z");
     expect(resolveTime("15m ago", NOW)).toBe("2025-11-29T09:45:00.000Z");
     expect(resolveTime("now", NOW)).toBe(NOW.toISOString());
@@ -13,12 +13,12 @@ describe("ranges", () => {
     expect(resolveTime("", NOW)).toBeNull();
   });
 
-  it("opens all", () => {
+  it("has no limits for all time", () => {
     const all = { named: "all", since: "", until: "" } as const;
     expect(resolveRange(all, NOW, "utc")).toEqual({ since: null, until: null });
   });
 
-  it("takes the night that ended, or the one that lasts", () => {
+  it("takes the last night, or the current one", () => {
     expect(lastNight(NOW, "utc")).toEqual({
       since: "2025-11-28T18:00:00.000Z",
       until: "2025-11-29T08:00:00.000Z",
@@ -35,7 +35,7 @@ describe("ranges", () => {
     expect(momentMs("soon")).toBeNaN();
   });
 
-  it("is said in words", () => {
+  it("is written in words", () => {
     expect(rangeText({ named: "last-night", since: "", until: "" }, "utc")).toBe("last night");
     expect(rangeText({ named: null, since: "24h", until: "" }, "utc")).toBe("last 24 hours");
     const both = { named: null, since: "2025-11-29", until: "2025-11-30" };

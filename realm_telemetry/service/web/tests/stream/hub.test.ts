@@ -38,7 +38,7 @@ describe("Recent", () => {
     expect(current.events).toHaveLength(2);
   });
 
-  it("leaves late events out of the last ones", () => {
+  it("does not count late events among the last ones", () => {
     const recent = started();
     recent.take({ type: "event", event: makeEvent(3, { late: true }) });
     expect(recent.current()!.events.map((event) => event.cursor)).toEqual([2, 1]);

@@ -7,13 +7,13 @@ const receipt = (fields: Partial<Receipt>): Receipt => ({
 });
 
 describe("sumReceipts", () => {
-  it("adds up what is complete", () => {
+  it("adds up complete receipts", () => {
     expect(sumReceipts([receipt({}), receipt({ emitted: 5, stored: 5 })])).toEqual({
       emitted: 15, stored: 15, dropped: 0, open: 0, openStored: 0, complete: true,
     });
   });
 
-  it("does not call it complete while something is missing or dropped", () => {
+  it("is not complete while events are missing or dropped", () => {
     expect(sumReceipts([receipt({ stored: 9, complete: false })]).complete).toBe(false);
     expect(sumReceipts([receipt({ dropped: 3, complete: false })]).dropped).toBe(3);
     expect(sumReceipts([receipt({ emitted: null, complete: false })]).open).toBe(1);

@@ -8,14 +8,14 @@ describe("cluster", () => {
     left,
     marker: { event: makeEvent(left, fields), step: null, timeMs: left },
   });
-  it("makes one of those that would cover each other, the gravest", () => {
+  it("combines overlapping markers into the most severe", () => {
     const hits = cluster([at(50, {}), at(10, { severity: "success", kind: "x" }), at(14, { severity: "error", kind: "y" })]);
     expect(hits.map((hit) => [hit.left, hit.marker.event.severity, hit.count])).toEqual([[10, "error", 2], [50, "info", 1]]);
   });
 });
 
 describe("nonFiniteText", () => {
-  it("tells NaN from infinities", () => {
+  it("distinguishes NaN and infinities", () => {
     expect([Number.NaN, Infinity, -Infinity].map(nonFiniteText)).toEqual(["NaN", "∞", "−∞"]);
   });
 });

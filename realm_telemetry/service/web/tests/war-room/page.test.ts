@@ -2,12 +2,12 @@ import { describe, expect, it } from "vitest";
 import { pillWord } from "../../src/war-room/page";
 
 describe("pillWord", () => {
-  it("says stale only where something should be heard of", () => {
+  it("says stale only if something should send events", () => {
     expect(pillWord("live", false, 61, true)).toBe("Stale");
     expect(pillWord("live", false, 61, false)).toBe("Live");
     expect(pillWord("live", false, null, true)).toBe("Live");
   });
-  it("says a lost connection before everything else", () => {
+  it("shows a lost connection before everything else", () => {
     expect(pillWord("reconnecting", true, 1, true)).toBe("Reconnecting");
     expect(pillWord("live", true, 1, true)).toBe("Paused");
   });

@@ -25,20 +25,20 @@ const steady = (count: number, everyS: number, from = 0): [number, unknown, numb
   Array.from({ length: count }, (_, n) => [from + n + 1, 1, (from + n + 1) * everyS]);
 
 describe("plotOf", () => {
-  it("breaks the line at what is no number, and says where and what", () => {
+  it("breaks the line at a non-finite value and returns it", () => {
     const made = plot([run([1, 3, 1], [2, "NaN", 2], [3, 1, 3], [4, "Infinity", 4])]);
     expect(made.x).toEqual([1, 2, 3, 4]);
     expect(made.y).toEqual([[3, null, 1, null]]);
     expect(made.nonFinite).toEqual([[{ x: 2, value: Number.NaN }, { x: 4, value: Infinity }]]);
   });
 
-  it("breaks the line where a process was silent", () => {
+  it("breaks the line where a process sent nothing", () => {
     const silent = run(...steady(10, 1), [11, 1, 400], [12, 1, 401], [13, 1, 402]);
     expect(plot([silent]).y[0]!.filter((value) => value === null)).toHaveLength(1);
     expect(plot([silent], { axis: "time" }).x).toContain(205);
   });
 
-  it("does not take coarse history before fine live points for silence", () => {
+  it("does not break the line between coarse history and dense live points", () => {
     const mixed = run(...steady(10, 60), ...Array.from({ length: 50 }, (_, n): [number, unknown, number] => [11 + n, 1, 600 + 0.1 * (n + 1)]));
     expect(plot([mixed]).y[0]).not.toContain(null);
   });
@@ -49,24 +49,24 @@ describe("plotOf", () => {
     expect(made.y).toEqual([[4, 3], [undefined, 5]]);
   });
 
-  it("breaks a line over the places of other runs too", () => {
+  it("extends a break over the points of other runs", () => {
     const made = plot([run([1, 4, 1], [3, "NaN", 3], [5, 2, 5]), run([2, 5, 2], [4, 5, 4])]);
     expect(made.y).toEqual([[4, null, null, null, 2], [undefined, 5, undefined, 5, undefined]]);
   });
 
-  it("shows the steps that a resumed run took anew, not those it went back behind", () => {
+  it("shows the repeated steps of a resumed run, not the first ones", () => {
     const resumed = run([1, 9, 1], [2, 8, 2], [3, 99, 3], [2, 7, 10], [3, 6, 11]);
     expect(plot([resumed]).y).toEqual([[9, 7, 6]]);
     expect(plot([resumed], { axis: "time" }).y[0]).toEqual([9, 8, 99, 7, 6]);
   });
 
-  it("leaves out what a logarithmic axis has no place for", () => {
+  it("leaves out zero on a logarithmic axis", () => {
     expect(plot([run([1, 1, 1], [2, 0, 2], [3, 0.1, 3])], { log: true }).x).toEqual([1, 3]);
   });
 });
 
 describe("robustRange", () => {
-  it("is not stretched by a few wild values", () => {
+  it("ignores a few outliers", () => {
     const values = [1e6, ...Array<number>(99).fill(10), 11];
     expect(robustRange([values])![1]).toBeLessThan(20);
   });

@@ -16,26 +16,26 @@ function run(losses: unknown[]): RunSeries {
 }
 
 describe("RunSeries", () => {
-  it("reads what JSON has no numbers for", () => {
+  it("reads NaN and infinities", () => {
     expect([toNumber("NaN"), toNumber("Infinity"), toNumber("-Infinity"), toNumber("x"), toNumber(2)]).toEqual([
       Number.NaN, Infinity, -Infinity, null, 2,
     ]);
   });
 
-  it("puts history before what came live meanwhile, without repeating it", () => {
+  it("puts history before live points, without repeating them", () => {
     const made = run([3, 2]);
     made.load({ points: [[1, 1_000, 1, 3, 0.1, null, null]] });
     expect(made.points.map((point) => point.step)).toEqual([1, 2]);
   });
 
-  it("stays bounded, and keeps what is not finite", () => {
+  it("stays bounded, and keeps non-finite values", () => {
     const made = new RunSeries("r1");
     for (let n = 1; n <= 50_000; n++) made.step(step(n, n === 777 ? "NaN" : 1 / n));
     expect(made.points.length).toBeLessThanOrEqual(6_000);
     expect(made.points.some((point) => Number.isNaN(point.loss))).toBe(true);
   });
 
-  it("orders a coalesced step that comes late by its time", () => {
+  it("orders a coalesced step that arrives late by its time", () => {
     const made = new RunSeries("r1");
     for (const n of [1, 3, 2]) made.step(step(n, n));
     expect(made.points.map((point) => point.step)).toEqual([1, 2, 3]);

@@ -3,7 +3,7 @@ import { awayItems, lostItems } from "../../src/war-room/while-away";
 import { makeEvent } from "../events";
 
 describe("awayItems", () => {
-  it("names what matters, each a link", () => {
+  it("counts what matters, each a link", () => {
     const items = awayItems(
       [
         { kind: "job_failed", severity: "error", count: 2 },

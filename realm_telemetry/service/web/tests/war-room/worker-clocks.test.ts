@@ -14,12 +14,12 @@ describe("WorkerClocks", () => {
     for (const delay of delays) clocks.heard(heartbeat(delay));
     return clocks.offset("w1");
   };
-  it("takes the least delay, so that a slow way is not a wrong clock", () => {
+  it("takes the least delay, so that a slow network is not a wrong clock", () => {
     expect(offset(5_000, 4, 3_000)).toBe(0);
     expect(offset(5_000, 4_004)).toBeCloseTo(4.004);
     expect(offset(-2_000)).toBeCloseTo(-2);
   });
-  it("is what the receipt says before a heartbeat", () => {
+  it("uses the receipt before the first heartbeat", () => {
     const sent = (clock_offset_ns: number, clocks = new WorkerClocks()) => {
       const receipts = [{ producer: "aa", clock_offset_ns } as Receipt];
       return clockOffset({ worker_id: "w1", producer: "aa" }, { receipts, clocks });

@@ -2,7 +2,7 @@ import { type ListName, type Address, type Query, LISTS, exclusion, splitValues,
 import { rangeText } from "./time-range";
 
 /** For an address with `as_of`: its rows stay the same when events arrive. */
-export const FROZEN_LABEL = "frozen: later arrivals are hidden";
+export const FROZEN_LABEL = "frozen: later events are hidden";
 
 /** One filter, and the address without it. */
 export interface ActiveFilter {

@@ -110,7 +110,7 @@ export class RealmFilterBar extends LitElement {
           type="search"
           data-testid="search"
           aria-label="Search messages and details"
-          placeholder='Search messages and details. Put a "phrase" in quotes. (Key: /)'
+          placeholder='Search (press /): words or a "phrase"'
           .value=${this.address.query.q}
           @input=${this.typed}
           @keydown=${this.searchKey}

@@ -6,7 +6,7 @@ export interface ChannelLook {
   label: string;
 }
 
-/** Names and icons of realm_telemetry/kind_table.py, most important first. */
+/** Names and icons of realm_telemetry/kinds/table.py, most important first. */
 export const CHANNELS: Readonly<Record<string, ChannelLook>> = {
   training: { icon: "📈", label: "Training" },
   checkpoint: { icon: "💾", label: "Checkpoint" },

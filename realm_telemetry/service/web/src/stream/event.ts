@@ -44,7 +44,7 @@ export type StreamMessage =
 
 export type ConnectionStatus = "connecting" | "live" | "reconnecting";
 
-/** Kinds with thousands of events; ROUTINE_KINDS of realm_telemetry/kind_table.py. */
+/** Kinds with thousands of events; ROUTINE_KINDS of realm_telemetry/kinds/table.py. */
 const ROUTINE_KINDS: ReadonlySet<string> = new Set([
   "training_step",
   "worker_heartbeat",

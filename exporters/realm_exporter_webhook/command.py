@@ -18,8 +18,8 @@ from realm_exporter_webhook.store import Store
 from realm_exporter_webhook.templates import render
 from realm_telemetry.cli.command import CommandGroup, command, group, json_option
 from realm_telemetry.cli.problems import EXIT_PROBLEM
-from realm_telemetry.cli.progress import ProgressLine
 from realm_telemetry.cli.terminal import (
+    ProgressLine,
     cell,
     counted,
     json_document,

@@ -17,8 +17,7 @@ from realm_telemetry.delivery.report import Reporter
 from realm_telemetry.delivery.sources import Recent
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import Event
-from realm_telemetry.kinds.catalog import KindSpec, learn_kind
-from realm_telemetry.kinds.rules import check_kind
+from realm_telemetry.kinds.catalog import KindSpec, check_kind, learn_kind
 from realm_telemetry.log.ranges import Ranges
 from realm_telemetry.log.sqlite.producers import ProducerInfo
 from realm_telemetry.log.sqlite.writer import LogWriter

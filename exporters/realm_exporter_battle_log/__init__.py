@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from realm_telemetry.errors import ExportError, LogError
 from realm_telemetry.event import Event
-from realm_telemetry.log.sqlite.writer import LogWriter
+from realm_telemetry.log import LogWriter
 from realm_telemetry.otel import EventExporter
 
 __all__ = ["BattleLogExporter"]

@@ -6,7 +6,7 @@ from typing import Final
 
 from realm_telemetry.errors import LogError
 from realm_telemetry.kinds.catalog import KIND_METADATA, KindSpec
-from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log import LogReader
 from realm_telemetry.wire import BatchProducer
 
 REFRESH_S: Final = 5.0

@@ -9,7 +9,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from realm_exporter_otlp.log_records import encode_events, encode_records, item_id
 from realm_exporter_otlp.transport import (
     TRANSPORT_DEFAULTS,
-    Said,
+    CheckResult,
     Sent,
     examine,
     open_channel,
@@ -26,7 +26,7 @@ _logger = logging.getLogger(__name__)
 
 
 class OtlpExporter(EventExporter):
-    """Sends log records; a receiver that cares tells one that comes again by `log.record.uid`."""
+    """Sends log records; a receiver can recognise one that comes again by `log.record.uid`."""
 
     name = "otlp"
     defaults: ClassVar[Mapping[str, Any]] = TRANSPORT_DEFAULTS
@@ -38,8 +38,8 @@ class OtlpExporter(EventExporter):
         self._warned = False
 
     @classmethod
-    def examine(cls, context: ExporterContext) -> Iterator[Said]:
-        """What `realm doctor` says of the settings and the receiver: level, message, fix."""
+    def examine(cls, context: ExporterContext) -> Iterator[CheckResult]:
+        """The checks of `realm doctor` on settings and receiver: level, message, fix."""
         return examine(cls(context=context)._channel, ExportLogsServiceRequest())
 
     def read_records(self, batch: Sequence[Any]) -> Sequence[Any]:

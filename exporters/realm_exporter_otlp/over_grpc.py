@@ -24,8 +24,8 @@ from realm_telemetry.kinds.line import printable
 _HTTP_PORT: Final = 4318
 
 # The protocol's own: https://opentelemetry.io/docs/specs/otlp/#failures. By its letter a quota that
-# is used up (RESOURCE_EXHAUSTED) would be retried only if the receiver said when, and all that is
-# sent meanwhile would be given up; it comes back as it does from HTTP's 429.
+# is used up (RESOURCE_EXHAUSTED) would be retried only if the receiver named a time, and all that
+# is sent meanwhile would be given up; it comes back as it does from HTTP's 429.
 _RETRYABLE: Final = frozenset(
     {
         "CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS",
@@ -84,7 +84,7 @@ def _seconds(info: RetryInfo) -> float:
 
 
 def _is_size(code: str, words: str) -> bool:
-    """Whether a message was refused for its size: only the words tell it from a quota."""
+    """Whether a message was refused for its size: only the words show that it is not a quota."""
     return code in _SIZE_CODES and any(each in words.lower() for each in _TOO_LARGE_WORDS)
 
 
@@ -119,7 +119,7 @@ class GrpcChannel:
     def send(self, request: Message) -> Answer:
         """Send an Export*ServiceRequest, once.
 
-        Raises PayloadTooLargeError if it is said to be too large, else ExportError.
+        Raises PayloadTooLargeError if the receiver calls it too large, else ExportError.
         """
         if self._channel is None or self._pid != os.getpid():
             self._open()

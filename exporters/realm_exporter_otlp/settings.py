@@ -89,7 +89,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def headers_fix(self) -> str:
-        """What to do about a receiver that lets nobody in without a header."""
+        """What to do about a receiver that requires a header."""
         return f"Set options.{self.exporter}.headers or OTEL_EXPORTER_OTLP_HEADERS to what it asks"
 
 

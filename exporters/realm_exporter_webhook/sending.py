@@ -43,10 +43,10 @@ _SECRET_PREFIX: Final = "whsec_"
 
 
 class Outcome(NamedTuple):
-    """What came of one attempt.
+    """The outcome of one attempt.
 
     status: of the answer, None without one. problem: empty if it was taken.
-    retryable: whether the same may be taken later. wait_s: as the other side asked.
+    retryable: whether the same may be taken later. wait_s: as the receiver asked.
     """
 
     status: int | None
@@ -57,7 +57,7 @@ class Outcome(NamedTuple):
 
     @property
     def delivered(self) -> bool:
-        """Whether the other side has taken it."""
+        """Whether the receiver has taken it."""
         return not self.problem
 
 
@@ -245,13 +245,13 @@ class Sender:
         return len(claimed)
 
     def send_due(self) -> None:
-        """Try all that is due, and wait for what comes of it."""
+        """Try all that is due, and wait for the outcomes."""
         while self.start_due():
             for thread in self._flying:
                 thread.join()
 
     def send_again(self, id: int) -> tuple[Message, Outcome] | None:
-        """Try a message now, whatever became of it before; None if there is no such one."""
+        """Try a message now, in any state; None if there is none of this number."""
         message = self._outbox.claim_one(id, self._clock.time_ns(), self._lease_ns)
         return None if message is None else (message, self._attempt(message))
 

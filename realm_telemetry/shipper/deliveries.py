@@ -92,7 +92,7 @@ class Deliveries:
         delivery.start()
 
     def notify(self) -> None:
-        """Say that the log has grown."""
+        """Wake the exporters: the log has grown."""
         for delivery in self._deliveries:
             delivery.notify()
 
@@ -104,11 +104,11 @@ class Deliveries:
         """Deliveries that still have something to do."""
         return [each for each in self._deliveries if each.cursor < last_cursor]
 
-    def hopeless(self, delivery: Delivery) -> bool:
-        """Whether waiting on for this one makes no sense once all producers have gone.
+    def waits_for_a_person(self, delivery: Delivery) -> bool:
+        """Whether it makes no sense to wait for this one once all producers have gone.
 
-        An exporter that cannot be made, or a service on this host that is not there: whoever
-        mends that starts something that starts a shipper.
+        An exporter that cannot be made, or a service on this host that is not there. A
+        person has to correct that, and what is started then starts a shipper.
         """
         if delivery.failing_since_s is None:
             return False
@@ -128,7 +128,7 @@ class Deliveries:
         }
         # A dead letter is queued before its cursor passes: these belong to cursors seen above.
         for delivery in self._deliveries:
-            self._bury(delivery)
+            self._save_letters(delivery)
         if now_s < self._save_at_s and not force:
             return
         self._save_at_s = now_s + SAVE_EVERY_S
@@ -151,7 +151,7 @@ class Deliveries:
             self._log.write(drop)
 
     @property
-    def unburied(self) -> bool:
+    def has_unsaved(self) -> bool:
         """Whether dead letters or counts of refused events wait to be put into the log."""
         return any(delivery.dead or delivery.refused for delivery in self._deliveries)
 
@@ -215,7 +215,7 @@ class Deliveries:
         settings = load_settings(environ={"REALM_HOME": self._manifest.home})
         return settings.options.get(name, {}) | {"rules": []}
 
-    def _bury(self, delivery: Delivery) -> None:
+    def _save_letters(self, delivery: Delivery) -> None:
         while delivery.refused:
             self._add_refusal(delivery.refused[0])
             delivery.refused.popleft()
@@ -235,7 +235,7 @@ class Deliveries:
         self._log.write(lambda log: log.add_refusal(self._manifest.pipeline, refusal))
 
     def _go_back(self) -> None:
-        """Set exporters back of which somebody asked it, with `realm replay`."""
+        """Set back the exporters that `realm replay` names."""
         pipeline = self._manifest.pipeline
         asked = self._log.write(lambda log: log.asked_back(pipeline))
         for delivery in self._deliveries:

@@ -349,7 +349,7 @@ def test_what_is_remembered_for_an_exporter_that_is_away_is_bounded(
 
 
 def test_a_frame_that_holds_no_event_is_not_called_delivered(lab):
-    """It is kept aside, its neighbours are stored, and the producer's flush must not be True."""
+    """It is quarantined, its neighbours are stored, and the producer's flush must not be True."""
     producer = lab.producer()
     producer.emit()
     producer.writer.append(b"no event at all")

@@ -215,11 +215,11 @@ def test_writing_a_manifest_twice_keeps_the_first(lab):
 
 def test_the_status_page_tells_and_takes_back(tmp_path):
     page = StatusPage(tmp_path)
-    page.tell("the disk is full ☠")
+    page.show("the disk is full ☠")
     status = read_status(tmp_path)
     assert (status.error, status.pid, status.error_number) == ("the disk is full ☠", os.getpid(), 1)
     assert status.alive(time.time_ns())
-    page.tell("")
+    page.show("")
     page.leave()
     status = read_status(tmp_path)
     assert (status.error, status.error_number) == ("", 1)
@@ -228,7 +228,7 @@ def test_the_status_page_tells_and_takes_back(tmp_path):
 
 def test_an_error_longer_than_the_page_is_cut(tmp_path):
     page = StatusPage(tmp_path)
-    page.tell("x" * 10_000)
+    page.show("x" * 10_000)
     assert 4000 < len(read_status(tmp_path).error) < 4096
     assert (tmp_path / STATUS_NAME).stat().st_size == 4096
     page.leave()

@@ -12,7 +12,7 @@ from realm_exporter_otlp.traces.history import History
 from realm_exporter_otlp.traces.sending import Refused, Sender
 from realm_exporter_otlp.traces.spans import Span
 from realm_exporter_otlp.traces.state import Limits, State
-from realm_exporter_otlp.transport import TRANSPORT_DEFAULTS, Said, examine, open_channel
+from realm_exporter_otlp.transport import TRANSPORT_DEFAULTS, CheckResult, examine, open_channel
 from realm_telemetry.errors import ConfigError, ExportError
 from realm_telemetry.event import Event
 from realm_telemetry.otel import EventExporter
@@ -47,8 +47,8 @@ class OtlpTracesExporter(EventExporter):
         self._warned = False
 
     @classmethod
-    def examine(cls, context: ExporterContext) -> Iterator[Said]:
-        """What `realm doctor` says of the settings and the receiver: level, message, fix."""
+    def examine(cls, context: ExporterContext) -> Iterator[CheckResult]:
+        """The checks of `realm doctor` on settings and receiver: level, message, fix."""
         return examine(cls(context=context)._channel, ExportTraceServiceRequest())
 
     def open(self) -> None:

@@ -54,7 +54,7 @@ def check_name(name: str) -> str:
 def spool_directory(settings: Settings, name: str) -> Path:
     """Return the directory of a name's spools, made if need be.
 
-    Raises OSError where no directory on a local disk can be made; its text says why.
+    Raises OSError where no directory on a local disk can be made; its text has the reason.
     """
     root, problems = find_spool_root(spool_roots(settings.home, settings.spool))
     if root is None:
@@ -234,7 +234,7 @@ class _Warnings:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def tell(self, error: str) -> None:
+    def show(self, error: str) -> None:
         """Show it."""
         if error:
             minute = int(time.monotonic() // 60)
@@ -247,7 +247,7 @@ def _reporter(settings: Settings, name: str) -> Reporter:
 
 
 def _number(given: float | None, variable: str, default: float) -> float:
-    """An argument, or what its environment variable says; a bad variable counts as not set."""
+    """An argument, or its environment variable; a bad variable counts as not set."""
     value: Any = given
     if value is None:
         with suppress(ValueError):

@@ -159,8 +159,8 @@ class Drain:
     def _free(self) -> None:
         """Note how far all is settled, and free what is behind.
 
-        The note is a store into mapped memory. It is all that a crash leaves to tell records
-        that were exported from those that were not, so it follows each batch.
+        The note is a store into mapped memory. It is all that a crash leaves to separate
+        records that were exported from those that were not, so it follows each batch.
         """
         if self.rows:
             self._note(self.rows[0].cursor - 1)

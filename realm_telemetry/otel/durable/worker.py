@@ -73,7 +73,7 @@ class SpoolKeeper:
             self._drain.reject(row, reason)
 
     def count_refused(self, count: int, reason: str) -> None:
-        """Report a count of rejected records; an exporter of the SDK never gives one."""
+        """Report a count of rejected records; an SDK exporter never gives one."""
         self._report.incident(f"the exporter rejected {count} records: {reason}")
 
     def failing(self, error: Exception) -> None:

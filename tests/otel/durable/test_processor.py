@@ -197,7 +197,7 @@ def test_a_record_that_is_never_taken_is_set_aside_alone(make: Make, tmp_path: P
     assert sorted(made.exporter.bodies) == sorted(set(bodies) - {"r7"})
     (aside,) = (tmp_path / "spool" / "otel" / "collector" / "quarantine").iterdir()
     assert b"r7" in aside.read_bytes()
-    assert "kept aside" in (tmp_path / "logs" / "otel-collector.log").read_text()
+    assert "quarantined" in (tmp_path / "logs" / "otel-collector.log").read_text()
 
 
 def test_a_record_nested_too_deep_to_be_read_does_not_block_those_behind_it(make: Make) -> None:

@@ -113,7 +113,7 @@ def test_rows_are_delivered_once_in_order_and_the_cursor_passes_what_is_not_ours
     assert source.settled[-1] == 30
 
 
-def test_nothing_left_is_told_from_a_pause() -> None:
+def test_nothing_left_and_a_pause_are_different() -> None:
     follower, _, source = follow(2, Receiver(None, ExportError("away", retryable=True)))
     assert follower.step() == 0.0
     assert follower.step() is None

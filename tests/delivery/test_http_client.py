@@ -17,7 +17,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 class Server:
-    """A server that says what it is told, to each request of each connection."""
+    """A server that gives the answer of the test to each request of each connection."""
 
     def __init__(self) -> None:
         self.talk: Talk = lambda connection: connection.sendall(OK)

@@ -31,6 +31,12 @@ def installed(old_tree: Tree, tmp_path: Path) -> Tree:
 
 
 @pytest.fixture
+def upgraded(new_tree: Tree, tmp_path: Path) -> Tree:
+    """The new files, ready to be moved in place of old ones."""
+    return new_tree.copy(tmp_path / "upgraded")
+
+
+@pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A home without the older name of anything in it."""
     path = tmp_path / "home"

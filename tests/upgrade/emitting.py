@@ -61,15 +61,14 @@ def child(count: int) -> dict[str, Any]:
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        answer = emit(count) | flush(20)
+        done = emit(count) | flush(20)
         realm.shutdown()
-        os.write(writer, json.dumps(answer).encode())
+        os.write(writer, json.dumps(done).encode())
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as file:
-        text = file.read()
+        answer: dict[str, Any] = json.load(file)
     os.waitpid(pid, 0)
-    answer: dict[str, Any] = json.loads(text)
     return answer
 
 

@@ -118,11 +118,11 @@ def test_names_that_a_running_process_imports_late_are_still_there(
 
 @pytest.mark.parametrize("module", [*STABLE_MODULES, *LATE_IMPORTS])
 def test_an_old_process_can_import_it_after_the_upgrade(
-    installed: Tree, new_tree: Tree, produce: Callable[..., Producer], module: str
+    installed: Tree, upgraded: Tree, produce: Callable[..., Producer], module: str
 ) -> None:
     """Old modules are in memory by then, so that new files have to do with those."""
     producer = produce(installed, shipper="none")
-    installed.become(new_tree)
+    installed.become(upgraded)
     names = LATE_IMPORTS.get(module, [])
     assert producer.ask("take", module=module, names=names)["missing"] == []
 

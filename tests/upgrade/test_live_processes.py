@@ -19,8 +19,8 @@ from .trees import Tree
 Produce = Callable[..., Producer]
 Serve = Callable[[Tree, Path], Service]
 
-RETENTION: Final = "[service]\nretention_days = 0.000001\n"
-"""Trims rows older than a tenth of a second, so that a shipper needs its snapshot code at once."""
+RETENTION: Final = "[service]\nretention_days = 0.00000001\n"
+"""Trims rows as soon as a snapshot has them, so that a shipper needs its snapshot code at once."""
 
 
 def check_once(home: Path, *emitted: list[str]) -> None:
@@ -56,12 +56,12 @@ def ships_from(tree: Tree, pid: int) -> bool:
 
 
 def test_the_keeper_of_an_old_process_starts_the_new_shipper(
-    installed: Tree, new_tree: Tree, home: Path, produce: Produce
+    installed: Tree, upgraded: Tree, home: Path, produce: Produce
 ) -> None:
     producer = produce(installed, exporters=["battle_log", "jsonl"])
     before = producer.emit(60)
     producer.flush()
-    upgrade_without_shipper(installed, new_tree, producer)
+    upgrade_without_shipper(installed, upgraded, producer)
     after = producer.emit(60)
     # The keeper's own round starts it; `flush` would do so as well.
     wait_until(lambda: holder(producer.pipeline_dir))
@@ -76,13 +76,13 @@ def test_the_keeper_of_an_old_process_starts_the_new_shipper(
 
 
 def test_a_flush_of_an_old_process_starts_the_new_shipper(
-    installed: Tree, new_tree: Tree, home: Path, produce: Produce
+    installed: Tree, upgraded: Tree, home: Path, produce: Produce
 ) -> None:
     producer = produce(installed)
     before = producer.emit(20)
     producer.flush()
     wait_until(lambda: kill_shipper(producer.pipeline_dir))
-    installed.become(new_tree)
+    installed.become(upgraded)
     after = producer.emit(20)
     producer.flush()
     producer.exit()
@@ -90,13 +90,13 @@ def test_a_flush_of_an_old_process_starts_the_new_shipper(
 
 
 def test_an_old_process_that_ends_without_flushing_leaves_its_spool_to_the_new_shipper(
-    installed: Tree, new_tree: Tree, home: Path, produce: Produce
+    installed: Tree, upgraded: Tree, home: Path, produce: Produce
 ) -> None:
     producer = produce(installed)
     before = producer.emit(20)
     producer.flush()
     time.sleep(5.1)  # a shipper is started every 5 s at the most
-    upgrade_without_shipper(installed, new_tree, producer)
+    upgrade_without_shipper(installed, upgraded, producer)
     after = producer.emit(500)
     producer.exit()
     wait_until(lambda: len(logged(home)) == 520)
@@ -105,11 +105,11 @@ def test_an_old_process_that_ends_without_flushing_leaves_its_spool_to_the_new_s
 
 
 def test_an_old_process_killed_after_the_upgrade_is_shipped_by_the_next_new_one(
-    installed: Tree, new_tree: Tree, home: Path, produce: Produce
+    installed: Tree, upgraded: Tree, home: Path, produce: Produce
 ) -> None:
     """Its spool, written by old code up to the kill, is read and freed by new code."""
     producer = produce(installed, shipper="none")
-    installed.become(new_tree)
+    installed.become(upgraded)
     ids = producer.emit(300)
     producer.process.kill()
     producer.process.wait()
@@ -120,14 +120,14 @@ def test_an_old_process_killed_after_the_upgrade_is_shipped_by_the_next_new_one(
 
 
 def test_the_old_shipper_ships_on_while_its_files_are_replaced(
-    installed: Tree, new_tree: Tree, home: Path, produce: Produce
+    installed: Tree, upgraded: Tree, home: Path, produce: Produce
 ) -> None:
     """It trims too, for which it imports more: where that fails a new one takes its place."""
     (home / "realm.toml").write_text(RETENTION)
     producer = produce(installed)
     before = producer.emit(20)
     producer.flush()
-    installed.become(new_tree)
+    installed.become(upgraded)
     after = producer.emit(20)
     producer.flush()
     wait_until((home / "data" / "realm_state.db").exists)
@@ -141,14 +141,14 @@ def test_the_old_shipper_ships_on_while_its_files_are_replaced(
 
 @pytest.mark.parametrize("retention", ["", RETENTION], ids=["kept", "trimmed"])
 def test_a_shipper_in_a_thread_of_an_old_process_goes_on(
-    installed: Tree, new_tree: Tree, home: Path, tmp_path: Path, produce: Produce, retention: str
+    installed: Tree, upgraded: Tree, home: Path, tmp_path: Path, produce: Produce, retention: str
 ) -> None:
     """It delivers, and with a short retention makes its first snapshot, from the new files."""
     (home / "realm.toml").write_text(retention)
     written = tmp_path / "written"
     producer = produce(installed, shipper="thread", objects=str(written))
-    installed.become(new_tree)
     first = producer.emit(30)
+    installed.become(upgraded)
     producer.flush()
     if retention:
         wait_until((home / "data" / "realm_state.db").exists)
@@ -163,12 +163,12 @@ def test_a_shipper_in_a_thread_of_an_old_process_goes_on(
 
 @pytest.mark.parametrize("shipper", ["process", "thread"])
 def test_a_child_forked_by_an_old_process_after_the_upgrade_is_a_producer(
-    installed: Tree, new_tree: Tree, home: Path, produce: Produce, shipper: str
+    installed: Tree, upgraded: Tree, home: Path, produce: Produce, shipper: str
 ) -> None:
     producer = produce(installed, shipper=shipper)
     before = producer.emit(10)
     producer.flush()
-    installed.become(new_tree)
+    installed.become(upgraded)
     answer = producer.ask("child", count=10)
     assert answer["delivered"], answer["problem"]
     producer.flush()
@@ -177,7 +177,13 @@ def test_a_child_forked_by_an_old_process_after_the_upgrade_is_a_producer(
 
 
 def test_an_old_process_replays_after_the_upgrade(
-    installed: Tree, new_tree: Tree, home: Path, tmp_path: Path, produce: Produce, serve: Serve
+    installed: Tree,
+    new_tree: Tree,
+    upgraded: Tree,
+    home: Path,
+    tmp_path: Path,
+    produce: Produce,
+    serve: Serve,
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -185,7 +191,7 @@ def test_an_old_process_replays_after_the_upgrade(
     producer = produce(installed)
     ids = producer.emit(30)
     producer.flush()
-    installed.become(new_tree)
+    installed.become(upgraded)
     assert producer.ask("replay", to=service.url)["events"] == 30
     assert logged(elsewhere) == ids
 
@@ -201,7 +207,7 @@ def use_every_route(service: Service) -> None:
 
 
 def test_a_running_old_service_stores_and_sends_webhooks_through_the_upgrade(
-    installed: Tree, new_tree: Tree, home: Path, produce: Produce, serve: Serve, receiver: Receiver
+    installed: Tree, upgraded: Tree, home: Path, produce: Produce, serve: Serve, receiver: Receiver
 ) -> None:
     """What it needs for the first time after the upgrade comes from the new files."""
     (home / "realm.toml").write_text(receiver.webhook_settings())
@@ -212,7 +218,7 @@ def test_a_running_old_service_stores_and_sends_webhooks_through_the_upgrade(
     before = producer.emit(5)
     producer.flush()
     wait_until(lambda: len(receiver.messages()) == 5)
-    installed.become(new_tree)
+    installed.become(upgraded)
     after = producer.emit(5, first=5)
     producer.flush()
     wait_until(lambda: len(receiver.messages()) == 10)

@@ -67,17 +67,14 @@ class Tree:
         return Tree(site)
 
     def become(self, other: "Tree") -> None:
-        """Replace all files by those of another tree, as an upgrade by pip does."""
-        staged = self.site.with_name(f"{self.site.name}.staged")
+        """Replace all files by those of another tree, which is used up, as pip upgrades."""
         removed = self.site.with_name(f"{self.site.name}.removed")
-        shutil.copytree(other.site, staged)
         removed.mkdir()
         for entry in list(self.site.iterdir()):
             entry.rename(removed / entry.name)
-        for entry in list(staged.iterdir()):
+        for entry in list(other.site.iterdir()):
             entry.rename(self.site / entry.name)
         shutil.rmtree(removed)
-        staged.rmdir()
 
 
 def lay_out(source: Path, site: Path) -> Tree:

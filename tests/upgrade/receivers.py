@@ -37,11 +37,13 @@ class Plan(NamedTuple):
     faults: by event, one for each request that it comes in, until none is left: `429`, `503`,
         `reset`, `hang`, or `kill`, which takes the request and kills the sender unanswered.
     poison: events that get 400, always. refused: counted in OTLP's partial success.
+    poison_paths: where every request gets 400.
     """
 
     faults: Mapping[int, Sequence[str]] = {}
     poison: frozenset[int] = frozenset()
     refused: frozenset[int] = frozenset()
+    poison_paths: frozenset[str] = frozenset()
 
 
 NO_FAULTS: Final = Plan()
@@ -115,7 +117,7 @@ class Receiver:
         """What to answer, after noting what is taken by it."""
         numbers = [int(found) for found in _NUMBER.findall(body)]
         with self._lock:
-            answer = self._answer(numbers)
+            answer = "400" if path in self._plan.poison_paths else self._answer(numbers)
             self.answers.append(answer)
             if answer in ("ok", "kill"):
                 self.taken[path].update(set(numbers))

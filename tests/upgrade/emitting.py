@@ -35,8 +35,8 @@ class Written:
 
 def emit(count: int, first: int = 0, **details: Any) -> dict[str, Any]:
     """Emit notes whose messages carry numbers; their ids."""
-    numbers = range(first, first + count)
-    events = [realm.emit("note", f"Note #{number:05d}#", **details) for number in numbers]
+    marks = [f"#{number:05d}#" for number in range(first, first + count)]
+    events = [realm.emit("note", f"Note {mark}", mark=mark, **details) for mark in marks]
     return {"ids": [event.id for event in events]}
 
 

@@ -34,8 +34,9 @@ class Message(NamedTuple):
 class Plan(NamedTuple):
     """What goes wrong for which event.
 
-    faults: by event, one for each request that it comes in, until none is left: `429`, `503`,
-        `reset`, `hang`, or `kill`, which takes the request and kills the sender unanswered.
+    faults: by event, one for each request that it comes in, until none is left: `503`, `429` (come
+        again in a second), `429 3` (in three), `reset`, `hang`, or `kill`, which takes what is no
+        poison and kills the sender unanswered.
     poison: events that get 400, always. refused: counted in OTLP's partial success.
     poison_paths: where every request gets 400.
     """
@@ -58,6 +59,7 @@ class Receiver:
     """Listens on loopback.
 
     taken: how often each event was taken, by path. kill: called for the fault `kill`.
+    closed: whether every request is asked to come again in three seconds.
     """
 
     def __init__(self, plan: Plan = NO_FAULTS, kill: Callable[[], None] = lambda: None) -> None:
@@ -65,6 +67,7 @@ class Receiver:
         self.refused_records = 0
         self.answers: list[str] = []
         self.kill = kill
+        self.closed = False
         self._plan = plan
         self._left = {number: list(faults) for number, faults in plan.faults.items()}
         self._messages: list[Message] = []
@@ -115,17 +118,19 @@ class Receiver:
 
     def decide(self, path: str, headers: Mapping[str, str], body: bytes) -> str:
         """What to answer, after noting what is taken by it."""
-        numbers = [int(found) for found in _NUMBER.findall(body)]
+        numbers = [int(found) for found in dict.fromkeys(_NUMBER.findall(body))]
         with self._lock:
             answer = "400" if path in self._plan.poison_paths else self._answer(numbers)
             self.answers.append(answer)
             if answer in ("ok", "kill"):
-                self.taken[path].update(set(numbers))
+                self.taken[path].update(n for n in numbers if n not in self._plan.poison)
                 if "webhook-id" in headers:
                     self._messages.append(Message(headers["webhook-id"], tuple(numbers)))
         return answer
 
     def _answer(self, numbers: Sequence[int]) -> str:
+        if self.closed:
+            return "429 3"
         for number in numbers:
             if self._left.get(number):
                 return self._left[number].pop(0)
@@ -171,8 +176,9 @@ class _Handler(BaseHTTPRequestHandler):
         answer = self.receiver.decide(self.path, headers, body)
         if answer == "ok":
             self._send(200, *self.receiver.body(self.path, body))
-        elif answer.isdigit():
-            self._send(int(answer), b'{"error": "planned"}', "application/json")
+        elif answer[0].isdigit():
+            status, _, wait_s = answer.partition(" ")
+            self._send(int(status), b'{"error": "planned"}', "application/json", wait_s or "1")
         else:
             self._fail(answer)
 
@@ -187,12 +193,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
 
-    def _send(self, status: int, body: bytes, content_type: str) -> None:
+    def _send(self, status: int, body: bytes, content_type: str, wait_s: str = "") -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         if status == 429:
-            self.send_header("Retry-After", "1")
+            self.send_header("Retry-After", wait_s)
         self.end_headers()
         self.wfile.write(body)
 

@@ -16,7 +16,13 @@ from .receivers import Plan, Receiver
 from .trees import Tree
 
 EXPORTERS: Final = ("battle_log", "jsonl", "realm_service", "otlp", "webhook")
-_FAULTS: Final = ("429", "503", "reset", "hang")
+_FAULTS: Final = (
+    ("503", "reset"),
+    ("hang",),
+    # More often than a batch is halved: if it were taken for final, one would be a dead letter.
+    ("429 0",) * 8,
+    ("503 0",) * 8,
+)
 _MARK: Final = re.compile(r"#(\d{5})#")
 _PATHS: Final = {"realm_service": "/api/v1/events", "otlp": "/v1/logs", "webhook": "/hook"}
 
@@ -51,6 +57,9 @@ def plans(seed: int, events: int, *, each: int, kills: int) -> dict[str, Plan]:
     repeats refusals.
     """
     drawn = {name: _plan(random.Random(f"{seed} {name}"), events, each, kills) for name in _PATHS}
+    # Messages go one by one, each with pauses of its own, and a final answer ends one at once.
+    last = {number: faults[-1:] for number, faults in drawn["webhook"].faults.items()}
+    drawn["webhook"] = drawn["webhook"]._replace(faults=last)
     if not kills:
         otlp = drawn["otlp"]
         drawn["otlp"] = otlp._replace(poison=frozenset(), refused=otlp.poison)
@@ -59,9 +68,11 @@ def plans(seed: int, events: int, *, each: int, kills: int) -> dict[str, Plan]:
 
 def _plan(chance: random.Random, events: int, each: int, kills: int) -> Plan:
     numbers = chance.sample(range(events), len(_FAULTS) * each + kills + 2)
-    faults = {numbers.pop(): [fault] for fault in _FAULTS * each}
-    faults |= {numbers.pop(): ["kill"] for _ in range(kills)}
-    return Plan(faults, poison=frozenset(numbers))
+    poison = frozenset({numbers.pop(), numbers.pop()})
+    # In the order in which a batch meets them: those that name no pause first, for pauses grow
+    # with every failure in a row.
+    planned = sorted(_FAULTS * each, key=_FAULTS.index) + [("kill",)] * kills
+    return Plan(dict(zip(sorted(numbers), planned, strict=True)), poison)
 
 
 class Lab:

@@ -34,8 +34,8 @@ class Message(NamedTuple):
 class Plan(NamedTuple):
     """What goes wrong for which event.
 
-    faults: by event, one for each request that it comes in, until none is left: `503`, `429` (come
-        again in a second), `429 3` (in three), `reset`, `hang`, or `kill`, which takes what is no
+    faults: by event, one for each request that it comes in, until none is left: `503`, `429 3`
+        (come again in three seconds), `reset`, `hang`, or `kill`, which takes what is no
         poison and kills the sender unanswered.
     poison: events that get 400, always. refused: counted in OTLP's partial success.
     poison_paths: where every request gets 400.
@@ -178,7 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, *self.receiver.body(self.path, body))
         elif answer[0].isdigit():
             status, _, wait_s = answer.partition(" ")
-            self._send(int(status), b'{"error": "planned"}', "application/json", wait_s or "1")
+            self._send(int(status), b'{"error": "planned"}', "application/json", wait_s)
         else:
             self._fail(answer)
 
@@ -197,7 +197,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
-        if status == 429:
+        if wait_s:
             self.send_header("Retry-After", wait_s)
         self.end_headers()
         self.wfile.write(body)

@@ -20,12 +20,19 @@ MANY_EVENTS: Final = 1500
 
 
 def delivered(
-    tree: Tree, home: Path, chosen: Mapping[str, Plan], events: int, *, kills: int, seed: int
+    tree: Tree,
+    home: Path,
+    chosen: Mapping[str, Plan],
+    events: int,
+    *,
+    kills: int,
+    seed: int,
+    timeout_s: int = 100,
 ) -> Outcome:
-    """Deliver with one tree; what came of it."""
+    """Deliver with one tree, and kill its shipper at moments of the seed; what came of it."""
     with Lab(tree, home, chosen, events) as lab:
         lab.kill_at_random(seed, kills)
-        return lab.outcome(100.0 if events == EVENTS else 600.0)
+        return lab.outcome(timeout_s)
 
 
 def both(
@@ -90,7 +97,9 @@ def test_both_deliver_the_same_through_many_faults_and_kills(
     old_tree: Tree, new_tree: Tree, tmp_path: Path, seed: int
 ) -> None:
     chosen = without_webhooks(plans(seed, MANY_EVENTS, each=6, kills=5))
-    before, after = both(old_tree, new_tree, tmp_path, chosen, MANY_EVENTS, kills=15, seed=seed)
+    before, after = both(
+        old_tree, new_tree, tmp_path, chosen, MANY_EVENTS, kills=15, seed=seed, timeout_s=600
+    )
     check(before, chosen, MANY_EVENTS)
     assert after == before
 
@@ -100,8 +109,9 @@ def test_both_deliver_the_same_through_many_faults_and_kills(
 def test_both_send_every_webhook_though_their_shipper_is_killed(
     old_tree: Tree, new_tree: Tree, tmp_path: Path
 ) -> None:
-    chosen = {"webhook": plans(4, EVENTS, each=1, kills=3)["webhook"]}
-    before, after = both(old_tree, new_tree, tmp_path, chosen, EVENTS, kills=3, seed=4)
+    chosen = {"webhook": plans(4, EVENTS, each=1, kills=2)["webhook"]}
+    how = {"kills": 1, "seed": 4, "timeout_s": 600}
+    before, after = both(old_tree, new_tree, tmp_path, chosen, EVENTS, **how)
     check(before, chosen, EVENTS)
     assert after == before
     good = sorted(set(range(EVENTS)) - chosen["webhook"].poison)

@@ -34,6 +34,8 @@ _Response = (
     | type[ExportMetricsServiceResponse]
 )
 
+_PACKAGE: Final = "/opentelemetry.proto.collector"
+
 
 class Answer(NamedTuple):
     """A receiver's answer to a request that it has taken.
@@ -62,8 +64,6 @@ class Service(NamedTuple):
         partial = response.partial_success
         return Answer(int(getattr(partial, self.rejected)), partial.error_message)
 
-
-_PACKAGE: Final = "/opentelemetry.proto.collector"
 
 SERVICES: Final[dict[Signal, Service]] = {
     "logs": Service(

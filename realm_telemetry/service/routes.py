@@ -14,10 +14,15 @@ from realm_telemetry.service.api.counts import (
     get_series,
     get_summary,
 )
-from realm_telemetry.service.api.events import get_events
 from realm_telemetry.service.api.export import get_export
 from realm_telemetry.service.api.health import get_health, get_ready, get_receipts
-from realm_telemetry.service.api.history import MAX_CONTEXT, get_context, get_event, get_page
+from realm_telemetry.service.api.history import (
+    MAX_CONTEXT,
+    get_context,
+    get_event,
+    get_events,
+    get_page,
+)
 from realm_telemetry.service.api.metrics import get_metrics
 from realm_telemetry.service.api.state import get_section, get_state
 from realm_telemetry.service.ingest.batches import post_events

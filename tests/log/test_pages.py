@@ -7,7 +7,7 @@ import pytest
 
 from realm_telemetry.log import Filters, InvalidFilterError, LogReader, LogWriter
 from realm_telemetry.log.has import Has
-from realm_telemetry.log.sqlite import pages as pages_module
+from realm_telemetry.log.sqlite import history as pages_module
 
 from .conftest import NOW, SECOND, Clock, make_event, scattered
 

@@ -7,23 +7,21 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from realm_telemetry.log.filters import Filters
-from realm_telemetry.log.sqlite.conditions import (
+from realm_telemetry.log.sqlite.plan import (
     COLUMNS,
-    TRUE,
-    asks_for,
-    both,
-    named,
-    residual,
-    within,
-)
-from realm_telemetry.log.sqlite.paths import (
     COUNTED,
     OLDEST,
+    TRUE,
     Bounds,
     Group,
     Path,
+    asks_for,
+    both,
     kind_path,
+    named,
     paths_for,
+    residual,
+    within,
 )
 from realm_telemetry.log.sqlite.schema import HOUR_NS
 from realm_telemetry.log.tokens import NEWEST, Position

@@ -9,7 +9,6 @@ from typing import Final
 import msgspec
 
 from realm_telemetry.log.filters import Filters
-from realm_telemetry.log.sqlite.conditions import residual
 from realm_telemetry.log.sqlite.counts import (
     BUDGET_S,
     Relation,
@@ -17,7 +16,15 @@ from realm_telemetry.log.sqlite.counts import (
     count_by_severity,
     rows_after,
 )
-from realm_telemetry.log.sqlite.paths import OLDEST, TIME_PATH, Bounds, matching, newest, paths_for
+from realm_telemetry.log.sqlite.plan import (
+    OLDEST,
+    TIME_PATH,
+    Bounds,
+    matching,
+    newest,
+    paths_for,
+    residual,
+)
 from realm_telemetry.log.sqlite.search import SearchIndex
 from realm_telemetry.log.tokens import NEWEST, Position
 

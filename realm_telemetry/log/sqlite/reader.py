@@ -15,7 +15,7 @@ from realm_telemetry.event import LATE_AFTER_NS, Event, split_event_id
 from realm_telemetry.kinds.catalog import KindSpec
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.sqlite import neighbours, tail
+from realm_telemetry.log.sqlite import history, tail
 from realm_telemetry.log.sqlite.addresses import Addresses, addresses_path
 from realm_telemetry.log.sqlite.connection import explained, open_reader, snapshot
 from realm_telemetry.log.sqlite.counts import happened
@@ -28,11 +28,11 @@ from realm_telemetry.log.sqlite.cursors import (
     read_refusals,
 )
 from realm_telemetry.log.sqlite.histogram import Histogram, histogram, oldest_time
+from realm_telemetry.log.sqlite.history import Page, export_rows, read_page
 from realm_telemetry.log.sqlite.inserts import last_cursor
 from realm_telemetry.log.sqlite.kinds import occurring_kinds, read_kinds
 from realm_telemetry.log.sqlite.migrations import SCHEMA_VERSION, read_log_id, read_version
 from realm_telemetry.log.sqlite.older import are_unfilled
-from realm_telemetry.log.sqlite.pages import Page, export_rows, read_page
 from realm_telemetry.log.sqlite.producers import (
     ProducerInfo,
     Receipt,
@@ -210,9 +210,9 @@ class LogReader:
         """
         with self._snapshot() as connection:
             if isinstance(event, int) or (len(event) < 20 and event.isdigit()):
-                return neighbours.by_cursor(connection, int(event), self.log_id)
+                return history.by_cursor(connection, int(event), self.log_id)
             producer, number = split_event_id(event)
-            return neighbours.by_event_id(connection, producer, number, self.log_id)
+            return history.by_event_id(connection, producer, number, self.log_id)
 
     def context(self, event: str | int, before: int = 20, after: int = 20) -> list[LogRow]:
         """What happened around an event, by time, oldest first, with the event itself.
@@ -223,7 +223,7 @@ class LogReader:
         if row is None:
             return []
         with self._snapshot() as connection:
-            return neighbours.around(connection, row, before, after, self.log_id)
+            return history.around(connection, row, before, after, self.log_id)
 
     def receipts(self) -> list[Receipt]:
         """What became of each registered producer's events."""

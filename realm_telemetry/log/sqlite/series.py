@@ -13,8 +13,15 @@ from typing import Any, Final
 import msgspec
 
 from realm_telemetry.log.filters import Filters
-from realm_telemetry.log.sqlite.conditions import residual
-from realm_telemetry.log.sqlite.paths import OLDEST, Bounds, Path, matching, newest, paths_for
+from realm_telemetry.log.sqlite.plan import (
+    OLDEST,
+    Bounds,
+    Path,
+    matching,
+    newest,
+    paths_for,
+    residual,
+)
 from realm_telemetry.log.tokens import NEWEST, Position
 
 EXACT_ROWS: Final = 20_000

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from realm_telemetry.log.filters import Filters
-from realm_telemetry.log.sqlite.paths import Path, kind_path
+from realm_telemetry.log.sqlite.plan import Path, kind_path
 from realm_telemetry.log.sqlite.schema import HOUR_NS, RUN_INDEX
 
 GROUPINGS: Final = ("channel", "severity", "kind", "run", "day", "hour")

@@ -7,9 +7,8 @@ import msgspec
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.rows import READ_COLUMNS, LogRow, Row, read_rows, to_log_row
 from realm_telemetry.log.sqlite.addresses import Addresses
-from realm_telemetry.log.sqlite.conditions import both, residual, within
 from realm_telemetry.log.sqlite.inserts import last_cursor
-from realm_telemetry.log.sqlite.paths import TIME_PATH, Group, kind_path
+from realm_telemetry.log.sqlite.plan import TIME_PATH, Group, both, kind_path, residual, within
 from realm_telemetry.log.text import contains_words
 
 _WINDOW = 20_000

@@ -1,4 +1,4 @@
-"""The historic view: pages of the log and what surrounds an event."""
+"""Events over HTTP: pages of the log, one event with its neighbours, and the live view's last."""
 
 import re
 from typing import Any, Final
@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from realm_telemetry.kinds.catalog import event_to_dict
-from realm_telemetry.log.sqlite.pages import Page
+from realm_telemetry.log.sqlite.history import Page
 from realm_telemetry.service.api.answers import json_answer
 from realm_telemetry.service.api.parameters import choice, filters_of, optional_whole, whole
 from realm_telemetry.service.core import service_of
@@ -16,6 +16,14 @@ from realm_telemetry.service.errors import ApiError
 
 MAX_CONTEXT: Final = 200
 _EVENT_KEY: Final = re.compile(r"[0-9a-fA-F]{32}|[0-9]{1,19}")
+
+
+async def get_events(request: Request) -> Response:
+    """The last events, newest first."""
+    service = service_of(request.scope)
+    filters = filters_of(request.query_params)
+    rows = service.live.last(filters.limit, filters.matches if request.query_params else None)
+    return json_answer({"events": [event_to_dict(row.event, row.cursor) for row in rows]})
 
 
 async def get_page(request: Request) -> Response:

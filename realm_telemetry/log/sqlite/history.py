@@ -1,4 +1,4 @@
-"""Pages of history, newest first, that neither repeat nor skip while rows arrive."""
+"""History, newest first: pages that neither repeat nor skip while rows arrive, and single rows."""
 
 import sqlite3
 import time
@@ -7,13 +7,98 @@ from collections.abc import Iterator
 import msgspec
 
 from realm_telemetry.log.filters import Filters
-from realm_telemetry.log.rows import LogRow, read_rows
+from realm_telemetry.log.rows import READ_COLUMNS, LogRow, event_id_bytes, read_rows, to_log_row
 from realm_telemetry.log.sqlite.connection import snapshot
 from realm_telemetry.log.sqlite.counts import BUDGET_S, Relation, total
-from realm_telemetry.log.sqlite.paths import OLDEST, Bounds
+from realm_telemetry.log.sqlite.older import older_producer
+from realm_telemetry.log.sqlite.plan import (
+    OLDEST,
+    TIME_PATH,
+    TRUE,
+    Bounds,
+    Condition,
+    Path,
+    matching,
+    newest,
+    paths_for,
+    residual,
+)
 from realm_telemetry.log.sqlite.search import SearchIndex
-from realm_telemetry.log.sqlite.walks import find
 from realm_telemetry.log.tokens import NEWEST, Position, decode_token, encode_token
+
+_FIRST_STEP = 256
+_LONGEST_STEP = 4096
+
+
+class Found(msgspec.Struct, frozen=True):
+    """The rows of a page, newest first.
+
+    further: the place to go on from; None if there is nothing below.
+    """
+
+    positions: list[Position]
+    further: Position | None
+
+
+class _Walk:
+    """Goes down one path and keeps the rows for which the rest of the filter is true."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, rest: Condition, bounds: Bounds
+    ) -> None:
+        self._connection = connection
+        self._path = path
+        self._rest = rest
+        self._bounds = bounds
+        self.found: list[Position] = []
+        self.place = bounds.before
+        self.ended = False
+
+    @property
+    def direct(self) -> bool:
+        return self._rest == TRUE
+
+    def step(self, count: int) -> None:
+        bounds = msgspec.structs.replace(self._bounds, before=self.place)
+        rows = newest(self._connection, self._path, bounds, count)
+        self.found += rows if self.direct else matching(self._connection, rows, self._rest)
+        self.ended = len(rows) < count
+        if rows:
+            self.place = rows[-1]
+
+    def result(self, limit: int) -> Found:
+        if len(self.found) > limit:
+            return Found(self.found[:limit], self.found[limit - 1])
+        return Found(self.found, None if self.ended else self.place)
+
+
+def find(
+    connection: sqlite3.Connection,
+    filters: Filters,
+    bounds: Bounds,
+    limit: int,
+    deadline: float,
+) -> Found:
+    """The newest `limit` rows that the filters want (`q` apart).
+
+    Where several indexes could serve, such as hero and kind, they are walked in turns with steps
+    that grow, so that the work is at most a few times that of the best of them. At the deadline
+    (time.monotonic()) the page ends early, with the place to go on from.
+    """
+    walks = [
+        _Walk(connection, path, residual(filters, path.answers), bounds)
+        for path in paths_for(connection, filters)
+    ]
+    step = max(limit + 1, _FIRST_STEP)
+    while True:
+        for walk in walks:
+            walk.step(limit + 1 if walk.direct else step)
+            if walk.ended or len(walk.found) > limit:
+                return walk.result(limit)
+        if time.monotonic() > deadline:
+            # The one that is furthest down has found all that the others have.
+            return min(walks, key=lambda walk: walk.place).result(limit)
+        step = min(step * 4, _LONGEST_STEP)
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -112,3 +197,37 @@ def _search_page(
     token = None if hits.further is None else encode_token(Position(0, hits.further), as_of)
     relation: Relation = "eq" if complete else "gte"
     return Page(rows, token, as_of, len(rows), relation, hits.indexed_through)
+
+
+def by_cursor(connection: sqlite3.Connection, cursor: int, log_id: str) -> LogRow | None:
+    """The row with a cursor."""
+    rows = read_rows(connection, [cursor], log_id) if cursor < 2**63 else []
+    return rows[0] if rows else None
+
+
+def by_event_id(
+    connection: sqlite3.Connection, producer: str, number: int, log_id: str
+) -> LogRow | None:
+    """The row of an event; an older row is found by its row id, filled in or not."""
+    if producer == older_producer(log_id):
+        return by_cursor(connection, number, log_id)
+    row = connection.execute(
+        f"SELECT {READ_COLUMNS} FROM battle_log WHERE event_id = ?",
+        (event_id_bytes(producer, number),),
+    ).fetchone()
+    return to_log_row(row, log_id) if row else None
+
+
+def around(
+    connection: sqlite3.Connection, row: LogRow, before: int, after: int, log_id: str
+) -> list[LogRow]:
+    """The neighbours of a row by time, oldest first, with the row between them."""
+    place = Position(row.event.time_unix_nano, row.cursor)
+    earlier = newest(connection, TIME_PATH, Bounds(OLDEST, place, 2**63 - 1), before)
+    later = connection.execute(
+        f"SELECT id {TIME_PATH.source()} AND (time_unix_nano, id) > (?, ?)"
+        " ORDER BY time_unix_nano, id LIMIT ?",
+        (*place, after),
+    ).fetchall()
+    ids = [position.cursor for position in reversed(earlier)]
+    return read_rows(connection, [*ids, row.cursor, *(found[0] for found in later)], log_id)

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from realm_telemetry.errors import LogError
 from realm_telemetry.event import format_time
 from realm_telemetry.log import Filters, LogReader, LogWriter
-from realm_telemetry.log.sqlite.migrations import SCHEMA_VERSION
 from realm_telemetry.log.sqlite.older import older_time, older_values
-from realm_telemetry.log.sqlite.schema import OLDER_TABLE
+from realm_telemetry.log.sqlite.schema import OLDER_TABLE, SCHEMA_VERSION
 
 from .conftest import NOW, OLDER_INSERT, SECOND, Clock, make_event, older_row
 

@@ -13,7 +13,7 @@ from realm_telemetry.cli.checks.check import Finding, Subject
 from realm_telemetry.errors import LogError
 from realm_telemetry.log import LogReader
 from realm_telemetry.log.sqlite.connection import explained, open_reader
-from realm_telemetry.log.sqlite.migrations import SCHEMA_VERSION, read_version
+from realm_telemetry.log.sqlite.schema import SCHEMA_VERSION, read_version
 
 LOCK_WAIT_S: Final = 2.0
 INSTRUCTIONS_A_LOOK: Final = 100_000

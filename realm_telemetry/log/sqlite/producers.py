@@ -1,4 +1,4 @@
-"""What the log knows of each producer: resource, the numbers it has stored, the receipt."""
+"""What the log knows of each producer: resource, stored numbers, the receipt, and the totals."""
 
 import sqlite3
 from collections import Counter
@@ -12,7 +12,7 @@ from realm_telemetry.log.ranges import Ranges, Run
 from realm_telemetry.log.rows import event_id_bytes
 
 HISTORY_PIPELINES: Final = frozenset({"import", "replay"})
-"""Pipelines of producers whose events are no news: they happened long ago, or were told before."""
+"""Pipelines of producers whose events were imported or replayed: nothing is fired for them."""
 
 
 class ProducerInfo(msgspec.Struct, frozen=True):
@@ -270,4 +270,60 @@ def _receipt(
     complete = emitted is not None and not dropped and Ranges.load(done).covers(1, emitted)
     return Receipt(
         producer, pipeline, emitted, stored, dropped, bool(ended), complete, clock_offset_ns
+    )
+
+
+MOST_LIVE: Final = 50
+
+# The ranges of `done` are sorted and do not touch: 1 to `emitted` are there if the first has them.
+_TOTALS: Final = """
+SELECT count(*), total(NOT ended), total(emitted), total(iif(emitted IS NULL, 0, stored)),
+    total(iif(emitted IS NULL, stored, 0)), total(dropped),
+    total(emitted IS NOT NULL AND (dropped > 0 OR emitted > 0
+        AND (json_extract(done, '$[0][0]') IS NOT 1 OR json_extract(done, '$[0][1]') < emitted)))
+FROM realm_producers WHERE done != ''"""
+_LIVE: Final = """
+SELECT producer, coalesce(json_extract(resource_json, '$."service.name"'), ''),
+    emitted, stored, dropped FROM realm_producers WHERE done != '' AND NOT ended
+ORDER BY last_time_unix_nano DESC, producer LIMIT ?"""
+
+
+class LiveProducer(msgspec.Struct, frozen=True):
+    """A producer that has not said goodbye.
+
+    emitted: None while it has not said, which those of this host do when they end.
+    """
+
+    producer: str
+    service_name: str
+    emitted: int | None
+    stored: int
+    dropped: int
+
+
+class ReceiptTotals(msgspec.Struct, frozen=True):
+    """Sums over all producers.
+
+    emitted, stored: of producers that have said how many events they emitted.
+    stored_so_far: of the others. incomplete: producers that have said so, and something lacks.
+    newest_live: the 50 that spoke last of those that are alive.
+    """
+
+    producers: int
+    live: int
+    emitted: int
+    stored: int
+    stored_so_far: int
+    dropped: int
+    incomplete: int
+    newest_live: list[LiveProducer]
+
+
+def receipt_totals(connection: sqlite3.Connection, most_live: int = MOST_LIVE) -> ReceiptTotals:
+    """Add up the receipts of all registered producers."""
+    numbers = connection.execute(_TOTALS).fetchone()
+    live = [LiveProducer(*row) for row in connection.execute(_LIVE, (most_live,))]
+    producers, alive, emitted, stored, stored_so_far, dropped, incomplete = map(int, numbers)
+    return ReceiptTotals(
+        producers, alive, emitted, stored, stored_so_far, dropped, incomplete, live
     )

@@ -31,16 +31,17 @@ from realm_telemetry.log.sqlite.histogram import Histogram, histogram, oldest_ti
 from realm_telemetry.log.sqlite.history import Page, export_rows, read_page
 from realm_telemetry.log.sqlite.inserts import last_cursor
 from realm_telemetry.log.sqlite.kinds import occurring_kinds, read_kinds
-from realm_telemetry.log.sqlite.migrations import SCHEMA_VERSION, read_log_id, read_version
 from realm_telemetry.log.sqlite.older import are_unfilled
 from realm_telemetry.log.sqlite.producers import (
     ProducerInfo,
     Receipt,
+    ReceiptTotals,
     read_producers,
     read_receipts,
+    receipt_totals,
     stored_among,
 )
-from realm_telemetry.log.sqlite.receipt_totals import ReceiptTotals, receipt_totals
+from realm_telemetry.log.sqlite.schema import SCHEMA_VERSION, read_log_id, read_version
 from realm_telemetry.log.sqlite.search import SearchIndex
 from realm_telemetry.log.sqlite.series import Series, series
 from realm_telemetry.log.sqlite.summary import summary

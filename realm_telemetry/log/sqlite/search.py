@@ -20,8 +20,8 @@ from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.rows import READ_COLUMNS, LogRow, to_log_row
 from realm_telemetry.log.sqlite.connection import check_place, open_reader
 from realm_telemetry.log.sqlite.kinds import learn_kinds, read_kinds
-from realm_telemetry.log.sqlite.migrations import read_log_id
 from realm_telemetry.log.sqlite.plan import Condition, both, matching, residual, within
+from realm_telemetry.log.sqlite.schema import read_log_id
 from realm_telemetry.log.text import contains_words, match_expression, search_text
 from realm_telemetry.log.tokens import Position
 

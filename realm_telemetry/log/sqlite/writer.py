@@ -25,7 +25,7 @@ from realm_telemetry.log.sqlite.inserts import (
 )
 from realm_telemetry.log.sqlite.kinds import has_kind, save_kind
 from realm_telemetry.log.sqlite.lock import WriterLock
-from realm_telemetry.log.sqlite.migrations import has_foreign_tables, migrate, read_log_id
+from realm_telemetry.log.sqlite.schema import has_foreign_tables, migrate, read_log_id
 
 MAX_BATCH: Final = 1000
 """The most events one transaction should hold; more keeps other writers waiting."""

@@ -6,7 +6,8 @@ from typing import Final
 from realm_telemetry.compat.first_use import open_log
 from realm_telemetry.folds.state import SnapshotStore, rebuild
 from realm_telemetry.log import LogWriter
-from realm_telemetry.log.sqlite.retention import Limits, Retention
+from realm_telemetry.log.records import Limits
+from realm_telemetry.log.sqlite.retention import Retention
 
 _DAY_NS: Final = 86_400 * 1_000_000_000
 _ALL: Final = 2**62

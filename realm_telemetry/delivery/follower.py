@@ -16,8 +16,8 @@ from realm_telemetry.delivery.bisection import FIRST_BUDGET, OutageError, bisect
 from realm_telemetry.delivery.outlet import BareFailureError, Outlet
 from realm_telemetry.delivery.report import Reporter
 from realm_telemetry.errors import ConfigError, ExportError, NotYetError
+from realm_telemetry.log.records import Refusal
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.sqlite.cursors import Refusal
 
 BATCH: Final = 512
 FAILURES_BEFORE_BISECTION: Final = 5

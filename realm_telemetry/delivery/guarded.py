@@ -1,6 +1,5 @@
-"""The log as the shipper writes it: opened when needed, and never waited for in a tight loop."""
+"""The log as a shipper writes it: opened at the first write, reopened after a pause on failure."""
 
-import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,30 +8,20 @@ from typing import Final, TypeVar
 from realm_telemetry.delivery.backoff import Backoff
 from realm_telemetry.delivery.report import Reporter
 from realm_telemetry.errors import LogError
+from realm_telemetry.log.errors import LogRefusedError, LogUnavailableError
 from realm_telemetry.log.sqlite.writer import LogWriter
 
 Result = TypeVar("Result")
 
 LOG_KEY: Final = "log"
 LOOK_S: Final = 1.0
-# These blame what is written and not the file.
-REFUSED: Final = (
-    sqlite3.DataError,
-    sqlite3.IntegrityError,
-    sqlite3.InterfaceError,
-    sqlite3.ProgrammingError,
-)
-UNAVAILABLE: Final = (sqlite3.Error, OSError, LogError)
-
-
-class LogUnavailableError(Exception):
-    """The log cannot be written now; it has been reported, and will be tried again."""
 
 
 class GuardedLog:
     """Writes to the log through one connection; used by one thread only.
 
-    Raises, from `write`, LogUnavailableError while the log cannot be used.
+    `write` raises LogUnavailableError while the log cannot be used. That is reported once, and a
+    later write tries again after a pause.
     """
 
     def __init__(
@@ -63,18 +52,21 @@ class GuardedLog:
         return self._clock() >= self._retry_at_s
 
     def write(self, action: Callable[[LogWriter], Result]) -> Result:
-        """Do something with the writer; what the log refuses for its content is passed on."""
+        """Call an action with the writer; returns its result.
+
+        Raises LogUnavailableError, LogRefusedError.
+        """
         if not self.ready():
-            raise LogUnavailableError
+            raise LogUnavailableError(f"the log {self.path} is not tried before its pause is over")
         try:
             if self._writer is None:
                 self._writer = self._opened()
             result = action(self._writer)
-        except REFUSED:
+        except LogRefusedError:
             raise
-        except UNAVAILABLE as error:
+        except (LogError, OSError) as error:
             self._failed(error)
-            raise LogUnavailableError from error
+            raise LogUnavailableError(str(error)) from error
         if self._backoff.failures:
             self._backoff.succeeded()
             self._report.solved(LOG_KEY, f"the log {self.path} is written again")
@@ -91,7 +83,7 @@ class GuardedLog:
         if self._identity not in (None, identity):
             self._replaced = True
             writer.close()
-            raise LogUnavailableError
+            raise LogUnavailableError(f"the log {self.path} is not the one that was opened first")
         self._identity = identity
         return writer
 
@@ -116,7 +108,7 @@ class GuardedLog:
         if writer is not None:
             try:
                 writer.close()
-            except UNAVAILABLE:  # it is the file that is broken, and that has been reported
+            except LogError:  # the file is broken, which has been reported
                 return
 
     def _failed(self, error: Exception) -> None:

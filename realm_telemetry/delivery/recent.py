@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from realm_telemetry.event import Event
+from realm_telemetry.log.records import AppendResult
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.sqlite.writer import AppendResult
 
 MAX_CHUNKS: Final = 8
 

@@ -11,10 +11,11 @@ import time
 from pathlib import Path
 from typing import Final
 
-from realm_telemetry.delivery.guarded import UNAVAILABLE, GuardedLog, LogUnavailableError
+from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.recent import Recent
 from realm_telemetry.delivery.report import LogFile, Reporter
 from realm_telemetry.errors import LogError
+from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.plugins import installed_exporters
 from realm_telemetry.service.settings import ServiceSettings
@@ -86,7 +87,7 @@ class Exporting:
             if asked is not None and WEBHOOK_EXPORTER not in known:
                 self._log.write(lambda log: log.save_cursor(*_WEBHOOKS, asked - 1))
             self._deliveries.start(last)
-        except (LogUnavailableError, LogError, *UNAVAILABLE) as error:
+        except (LogError, OSError) as error:
             _logger.debug("The service's exporters wait for the log: %r", error)
             return False
         return True

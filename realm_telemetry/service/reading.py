@@ -1,7 +1,6 @@
 """Queries of the log away from the event loop."""
 
 import asyncio
-import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,7 +38,7 @@ class ReaderPool:
         """Run a job in one of the threads; raises as `run` does."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, job)
-        except (sqlite3.DatabaseError, LogError, OSError) as error:
+        except (LogError, OSError) as error:
             raise ApiError("log_unavailable", f"The log cannot be read: {error}") from error
         except InvalidFilterError as error:
             raise ApiError(

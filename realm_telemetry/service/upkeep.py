@@ -1,8 +1,9 @@
 """The upkeep of the log as the service does it: before any shipper, in the writer's thread."""
 
+from realm_telemetry.log.records import limits_of
 from realm_telemetry.log.sqlite.retention import Retention
 from realm_telemetry.log.sqlite.search import SearchIndex
-from realm_telemetry.log.sqlite.upkeep import Upkeep, UpkeepClaim, limits_of
+from realm_telemetry.log.sqlite.upkeep import Upkeep, UpkeepClaim
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.service.settings import ServiceSettings
 

@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 
 from realm_telemetry.config import load_settings
 from realm_telemetry.delivery.follower import DeadLetter, Delivery
-from realm_telemetry.delivery.guarded import GuardedLog, LogUnavailableError
+from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.outlet import Outlet, make_outlet
 from realm_telemetry.delivery.recent import Recent
 from realm_telemetry.delivery.report import Reporter
+from realm_telemetry.log.errors import LogUnavailableError
+from realm_telemetry.log.records import Refusal
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.sqlite.cursors import Refusal
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.plugins import ExporterContext, load_exporter

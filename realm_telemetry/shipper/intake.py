@@ -9,11 +9,12 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from realm_telemetry.delivery.guarded import REFUSED, GuardedLog, LogUnavailableError
+from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.recent import Recent
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import KindSpec
-from realm_telemetry.log.sqlite.producers import ProducerInfo
+from realm_telemetry.log.errors import LogRefusedError, LogUnavailableError
+from realm_telemetry.log.records import ProducerInfo
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.shipper.decoding import Decoding, Portion
 from realm_telemetry.shipper.spool import Spool
@@ -161,7 +162,7 @@ class Intake:
         began_s = self._clock()
         try:
             self._write(events, skipped)
-        except (*REFUSED, TypeError, ValueError, OverflowError) as error:
+        except (LogRefusedError, TypeError, ValueError, OverflowError) as error:
             self._append_one_by_one(events, skipped, error)
         self._adapt(self._clock() - began_s)
 

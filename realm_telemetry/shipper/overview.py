@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from realm_telemetry.errors import ConfigError, LogError
-from realm_telemetry.log.sqlite.cursors import Refusal
+from realm_telemetry.log.records import Refusal
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.shipper.lock import is_held
 from realm_telemetry.shipper.manifest import MANIFEST_NAME, Manifest, read_manifest

@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from realm_telemetry.delivery.guarded import GuardedLog, LogUnavailableError
+from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.quarantine import Quarantine
 from realm_telemetry.delivery.recent import Recent
 from realm_telemetry.delivery.report import Reporter
+from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.processors import ResourceProcessor
@@ -148,11 +149,8 @@ class Shift:
 
     def _begin(self) -> bool:
         try:
-            self._log.write(_touch)
-            # Whatever was stored before has no higher cursor than this.
-            reader = LogReader(self._log.path)
-            self._intake.last_cursor = reader.max_cursor()
-            reader.close()
+            # Events stored before have no higher cursor than this.
+            self._intake.last_cursor = self._log.write(_last_cursor)
             self._recent.start(self._intake.last_cursor)
             self._deliveries.start(self._intake.last_cursor)
         except LogUnavailableError:
@@ -225,5 +223,6 @@ class Shift:
         )
 
 
-def _touch(log: LogWriter) -> None:
-    """Open the log, and do nothing."""
+def _last_cursor(log: LogWriter) -> int:
+    with LogReader(log.path) as reader:
+        return reader.max_cursor()

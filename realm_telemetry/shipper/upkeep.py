@@ -1,6 +1,5 @@
 """The upkeep of the log as a shipper does it: in turns without events, where no service does."""
 
-import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +10,10 @@ import msgspec
 from realm_telemetry.config import load_settings
 from realm_telemetry.delivery.report import Reporter
 from realm_telemetry.errors import ConfigError, LogError
-from realm_telemetry.log.sqlite.retention import Limits, Retention
+from realm_telemetry.log.records import Limits, limits_of
+from realm_telemetry.log.sqlite.retention import Retention
 from realm_telemetry.log.sqlite.search import SearchIndex
-from realm_telemetry.log.sqlite.upkeep import Upkeep, UpkeepClaim, limits_of
+from realm_telemetry.log.sqlite.upkeep import Upkeep, UpkeepClaim
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.shipper.manifest import Manifest
 
@@ -54,7 +54,7 @@ class ShipperUpkeep:
             return
         try:
             pause_s = self._step()
-        except (LogError, ConfigError, sqlite3.Error, OSError) as error:
+        except (LogError, ConfigError, OSError) as error:
             self._give_up_for_now(error)
             pause_s = FAILED_S
         self._next_at_s = self._clock() + pause_s

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from realm_telemetry.event import LATE_AFTER_NS
 from realm_telemetry.log import Filters, LogReader, LogWriter, ProducerInfo
-from realm_telemetry.log.sqlite.retention import Limits, Retention
+from realm_telemetry.log.records import Limits
+from realm_telemetry.log.sqlite.retention import Retention
 
 from .conftest import HOUR, NOW, SECOND, Clock, make_event, scattered
 

@@ -5,8 +5,9 @@ import pytest
 from realm_telemetry.kinds import catalog
 from realm_telemetry.kinds.catalog import KindSpec, is_routine
 from realm_telemetry.log import Filters, LogReader, LogWriter
+from realm_telemetry.log.records import Limits
 from realm_telemetry.log.sqlite.kinds import KindWatch
-from realm_telemetry.log.sqlite.retention import Limits, Retention
+from realm_telemetry.log.sqlite.retention import Retention
 from realm_telemetry.log.sqlite.search import SearchIndex
 
 from .conftest import HOUR, Clock, make_event

@@ -1,7 +1,8 @@
 """Keeping the log within its bounds."""
 
 from realm_telemetry.log import Filters, LogReader, LogWriter, ProducerInfo
-from realm_telemetry.log.sqlite.retention import Limits, Retention
+from realm_telemetry.log.records import Limits
+from realm_telemetry.log.sqlite.retention import Retention
 
 from .conftest import HOUR, NOW, PRODUCER, SECOND, Clock, make_event
 

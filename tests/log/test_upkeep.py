@@ -1,9 +1,10 @@
 """Who keeps a log in shape, and what a step of it does."""
 
 from realm_telemetry.log import LogReader, LogWriter, ProducerInfo
-from realm_telemetry.log.sqlite.retention import Limits, Retention
+from realm_telemetry.log.records import Limits, limits_of
+from realm_telemetry.log.sqlite.retention import Retention
 from realm_telemetry.log.sqlite.search import SearchIndex
-from realm_telemetry.log.sqlite.upkeep import BETWEEN_STEPS_S, Upkeep, UpkeepClaim, limits_of
+from realm_telemetry.log.sqlite.upkeep import BETWEEN_STEPS_S, Upkeep, UpkeepClaim
 
 from .conftest import PRODUCER, SECOND, Clock, make_event
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from realm_telemetry.errors import LogError
 from realm_telemetry.event import Event, InvalidEventError
 from realm_telemetry.log import Filters, LogReader, LogWriter, ProducerInfo
+from realm_telemetry.log.errors import LogRefusedError
 from realm_telemetry.log.sqlite.connection import check_place
 
 from .conftest import HOUR, NOW, PRODUCER, SECOND, Clock, make_event
@@ -179,7 +180,7 @@ def test_a_rolled_back_append_leaves_no_trace_in_the_numbers(writer: LogWriter) 
             "CREATE TRIGGER full BEFORE INSERT ON webhook_requests"
             " BEGIN SELECT RAISE(ABORT, 'full'); END"
         )
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(LogRefusedError):
         writer.append([make_event(1, webhooks=("https://example.org",))])
     assert writer.append([make_event(1)]).stored == 1
 

@@ -22,9 +22,8 @@ from realm_telemetry.folds.metrics import FRESH_NS, INSTRUMENTS
 from realm_telemetry.folds.metrics.naming import prometheus_name
 from realm_telemetry.folds.metrics.options import RESERVED
 from realm_telemetry.log import LogWriter
-from realm_telemetry.log.sqlite.producers import ProducerInfo
+from realm_telemetry.log.records import ProducerInfo, limits_of
 from realm_telemetry.log.sqlite.retention import Retention
-from realm_telemetry.log.sqlite.upkeep import limits_of
 from realm_telemetry.service import RealmServer
 from realm_telemetry.service.upkeep import ServiceUpkeep
 

@@ -15,8 +15,8 @@ from realm_telemetry.errors import ExportError, LogError
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import is_routine
 from realm_telemetry.log.filters import MAX_LIMIT, Filters
+from realm_telemetry.log.records import ProducerInfo
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.sqlite.producers import ProducerInfo
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.plugins import ExporterContext
 

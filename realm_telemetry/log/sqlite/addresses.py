@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from realm_telemetry.errors import LogError
 from realm_telemetry.home import make_private_directory
+from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.sqlite.connection import BUSY_TIMEOUT_S, explained
 
 NAME: Final = "webhook_addresses.db"
@@ -50,7 +50,7 @@ def redacted(url: str) -> str:
 
 
 class Addresses:
-    """The file; opened for each use, which is rare. Raises LogError."""
+    """The file; opened for each use, which is rare. Raises LogUnavailableError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -96,7 +96,7 @@ class Addresses:
             make_private_directory(self.path.parent)
             self.path.touch(mode=0o600)
         except OSError as error:
-            raise LogError(
+            raise LogUnavailableError(
                 f"the addresses of webhooks cannot be kept in {self.path} ({error.strerror})."
                 " Give this user write permission for the file and its directory."
             ) from error

@@ -4,32 +4,9 @@ import sqlite3
 
 import msgspec
 
+from realm_telemetry.log.records import DeadLetter, Refusal
+
 _decode = msgspec.json.Decoder(tuple[int, str]).decode
-
-
-class DeadLetter(msgspec.Struct, frozen=True):
-    """An event that an exporter will never take.
-
-    event_id: 32 hex digits, None if the row was gone already.
-    """
-
-    pipeline: str
-    exporter: str
-    cursor: int
-    event_id: str | None
-    reason: str
-    time_unix_nano: int
-
-
-class Refusal(msgspec.Struct, frozen=True):
-    """Events that an exporter's other side will never take, without saying which.
-
-    count: since the log began. reason: the last one given.
-    """
-
-    exporter: str
-    count: int
-    reason: str
 
 
 def load_cursors(connection: sqlite3.Connection, pipeline: str) -> dict[str, int]:

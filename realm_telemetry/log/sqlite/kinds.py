@@ -74,12 +74,12 @@ class KindWatch:
         self._unknown: set[str] = set()
 
     def look(self) -> None:
-        """Learn all kinds of the log. Raises LogError."""
+        """Learn all kinds of the log. Raises LogUnavailableError."""
         self._looked_at_s = self._clock()
         learn_kinds(self._source.kinds())
 
     def meet(self, rows: Sequence[LogRow]) -> None:
-        """Learn what the log knows of kinds among these rows. Raises LogError."""
+        """Learn what the log knows of kinds among these rows. Raises LogUnavailableError."""
         age_s = self._clock() - self._looked_at_s
         unknown = {kind for kind in {row.event.kind for row in rows} if not spec(kind).registered}
         if age_s >= LOOK_AGAIN_AFTER_S:

@@ -9,58 +9,14 @@ import msgspec
 
 from realm_telemetry.event import FIRST_CONTENT_NUMBER, PROCESS_LOST_NUMBER, Event
 from realm_telemetry.log.ranges import Ranges, Run
+from realm_telemetry.log.records import (
+    LiveProducer,
+    ProducerInfo,
+    Receipt,
+    ReceiptTotals,
+    Skipped,
+)
 from realm_telemetry.log.rows import event_id_bytes
-
-HISTORY_PIPELINES: Final = frozenset({"import", "replay"})
-"""Pipelines of producers whose events were imported or replayed: nothing is fired for them."""
-
-
-class ProducerInfo(msgspec.Struct, frozen=True):
-    """One run of one process.
-
-    history: whether its events are kept once every exporter of the pipeline has them.
-    clock_offset_ns: what to add to its times to get this host's.
-    ended: whether it said goodbye. last_*: of the last event stored.
-    """
-
-    producer: str
-    pipeline: str = ""
-    resource: dict[str, Any] = {}
-    history: bool = True
-    clock_offset_ns: int = 0
-    ended: bool = False
-    last_kind: str | None = None
-    last_step: int | None = None
-    last_time_unix_nano: int | None = None
-
-    @property
-    def brings_history(self) -> bool:
-        """Whether its events were imported or replayed, here or on the host they came from."""
-        return self.pipeline.rpartition("/")[2] in HISTORY_PIPELINES
-
-
-class Receipt(msgspec.Struct, frozen=True):
-    """What became of a producer's events.
-
-    emitted: the number of its last event, None while nobody has said.
-    stored: how many of its events the log has taken, whatever retention removed since.
-    dropped: refused for want of room; they have no numbers.
-    complete: every number from 1 to `emitted` is stored (or needed no row), and none was dropped.
-    clock_offset_ns: what to add to its times to get this host's.
-    """
-
-    producer: str
-    pipeline: str
-    emitted: int | None
-    stored: int
-    dropped: int
-    ended: bool
-    complete: bool
-    clock_offset_ns: int = 0
-
-
-Skipped = Mapping[str, Iterable[tuple[int, int]]]
-"""Number ranges by producer that need no row."""
 
 
 class KnownProducers:
@@ -286,37 +242,6 @@ _LIVE: Final = """
 SELECT producer, coalesce(json_extract(resource_json, '$."service.name"'), ''),
     emitted, stored, dropped FROM realm_producers WHERE done != '' AND NOT ended
 ORDER BY last_time_unix_nano DESC, producer LIMIT ?"""
-
-
-class LiveProducer(msgspec.Struct, frozen=True):
-    """A producer that has not said goodbye.
-
-    emitted: None while it has not said, which those of this host do when they end.
-    """
-
-    producer: str
-    service_name: str
-    emitted: int | None
-    stored: int
-    dropped: int
-
-
-class ReceiptTotals(msgspec.Struct, frozen=True):
-    """Sums over all producers.
-
-    emitted, stored: of producers that have said how many events they emitted.
-    stored_so_far: of the others. incomplete: producers that have said so, and something lacks.
-    newest_live: the 50 that spoke last of those that are alive.
-    """
-
-    producers: int
-    live: int
-    emitted: int
-    stored: int
-    stored_so_far: int
-    dropped: int
-    incomplete: int
-    newest_live: list[LiveProducer]
 
 
 def receipt_totals(connection: sqlite3.Connection, most_live: int = MOST_LIVE) -> ReceiptTotals:

@@ -10,18 +10,17 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
-from realm_telemetry.errors import LogError
 from realm_telemetry.event import LATE_AFTER_NS, Event, split_event_id
 from realm_telemetry.kinds.catalog import KindSpec
+from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.filters import Filters
+from realm_telemetry.log.records import DeadLetter, ProducerInfo, Receipt, ReceiptTotals, Refusal
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.sqlite import history, tail
 from realm_telemetry.log.sqlite.addresses import Addresses, addresses_path
 from realm_telemetry.log.sqlite.connection import explained, open_reader, snapshot
 from realm_telemetry.log.sqlite.counts import happened
 from realm_telemetry.log.sqlite.cursors import (
-    DeadLetter,
-    Refusal,
     known_exporters,
     load_cursors,
     read_dead_letters,
@@ -33,9 +32,6 @@ from realm_telemetry.log.sqlite.inserts import last_cursor
 from realm_telemetry.log.sqlite.kinds import occurring_kinds, read_kinds
 from realm_telemetry.log.sqlite.older import are_unfilled
 from realm_telemetry.log.sqlite.producers import (
-    ProducerInfo,
-    Receipt,
-    ReceiptTotals,
     read_producers,
     read_receipts,
     receipt_totals,
@@ -53,7 +49,7 @@ class LogReader:
     """Reads one log, from any thread: each gets a connection of its own.
 
     Every method is one short read transaction, so that no reader holds up the writer's
-    checkpoints. Raises LogError if there is no log or it cannot be read.
+    checkpoints. Raises LogUnavailableError if there is no log or it cannot be read.
     """
 
     def __init__(
@@ -299,7 +295,7 @@ class LogReader:
         with self._snapshot() as connection:
             version = read_version(connection)
             if version < SCHEMA_VERSION:
-                raise LogError(
+                raise LogUnavailableError(
                     f"the log {self.path} has not been brought up to date (schema {version} of"
                     f" {SCHEMA_VERSION}). Start a process that writes to it, or: realm doctor"
                 )

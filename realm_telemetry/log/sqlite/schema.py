@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from realm_telemetry.errors import LogError
+from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.sqlite.older import older_values
 
 HOUR_NS: Final = 3_600_000_000_000
@@ -239,7 +239,7 @@ def _add_tables(connection: sqlite3.Connection) -> None:
 
 def _create(connection: sqlite3.Connection, name: str, statement: str) -> None:
     if _exists(connection, name):
-        raise LogError(
+        raise LogUnavailableError(
             f"the file already has a table {name} that is not this package's."
             " Rename it, or set another REALM_HOME."
         )
@@ -305,12 +305,12 @@ SCHEMA_VERSION: Final = MIGRATIONS[-1].version
 def migrate(connection: sqlite3.Connection) -> int:
     """Apply the next migration that is missing; returns how many are left.
 
-    To be called inside a write transaction. Raises LogError if the file comes from a newer
-    version of the package.
+    To be called inside a write transaction. Raises LogUnavailableError if the file
+    comes from a newer version of the package.
     """
     version = read_version(connection)
     if version > SCHEMA_VERSION:
-        raise LogError(
+        raise LogUnavailableError(
             f"the log was written by a newer version of realm_telemetry (schema {version}, this"
             f" one knows {SCHEMA_VERSION}). Upgrade the package on this host."
         )

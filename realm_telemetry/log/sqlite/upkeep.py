@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from realm_telemetry.log.sqlite.retention import Limits, Retention
+from realm_telemetry.log.records import Limits
+from realm_telemetry.log.sqlite.connection import explained
+from realm_telemetry.log.sqlite.retention import Retention
 from realm_telemetry.log.sqlite.search import SearchIndex
 from realm_telemetry.log.sqlite.writer import LogWriter
 
@@ -20,8 +22,6 @@ CLAIM_NS: Final = 60_000_000_000
 """For how long a claim counts after it was last renewed."""
 
 _RENEW_NS: Final = 20_000_000_000
-_DAY_NS: Final = 24 * 3600 * 1_000_000_000
-_FOR_EVER: Final = 2**62
 _ADDRESSES_EVERY_NS: Final = 3600 * 1_000_000_000
 
 
@@ -64,12 +64,15 @@ class Upkeep:
         return writer.backfill_step(BACKFILL_ROWS) > 0
 
     def _index(self, _writer: LogWriter) -> bool:
-        return self._search.index_step(INDEX_ROWS) == INDEX_ROWS
+        with explained(self._search.search_path):
+            return self._search.index_step(INDEX_ROWS) == INDEX_ROWS
 
     def _retain(self, writer: LogWriter) -> bool:
         if self._retention is None:
             self._retention = Retention(writer, self._limits, clock_ns=self._clock_ns)
-        return self._do_retain(self._retention)
+        # It may save a snapshot, whose file is another.
+        with explained(writer.path):
+            return self._do_retain(self._retention)
 
     def _forget_addresses(self, writer: LogWriter) -> bool:
         if self._clock_ns() >= self._addresses_at_ns:
@@ -107,11 +110,3 @@ class UpkeepClaim:
                 "INSERT OR REPLACE INTO realm_meta VALUES ('upkeep', ?)", (f"{now} {self._by}",)
             )
         return True
-
-
-def limits_of(retention_days: float | None, retention_bytes: int | None) -> Limits:
-    """The bounds of the log; a bound that is None is never reached."""
-    return Limits(
-        max_age_ns=_FOR_EVER if retention_days is None else int(retention_days * _DAY_NS),
-        max_bytes=_FOR_EVER if retention_bytes is None else retention_bytes,
-    )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
-from realm_telemetry.log.sqlite.producers import LiveProducer, ReceiptTotals
+from realm_telemetry.log.records import LiveProducer, ReceiptTotals
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.service.api.event_metrics import EVENTS, event_counter, measured
 from realm_telemetry.service.api.exposition import CONTENT_TYPE, Metric, Sample, by, exposition, one

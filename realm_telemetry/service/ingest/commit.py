@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from realm_telemetry.event import Event
+from realm_telemetry.log.records import MAX_BATCH, AppendResult
 from realm_telemetry.log.sqlite.reader import LogReader
-from realm_telemetry.log.sqlite.writer import MAX_BATCH, AppendResult, LogWriter
+from realm_telemetry.log.sqlite.writer import LogWriter
 
 
 def commit_one(writer: LogWriter, events: Sequence[Event], *, keep_arrival: bool = False) -> int:

@@ -7,7 +7,7 @@ skipped, and a running producer's receipt waits until nothing else does.
 from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final, NamedTuple
 
-from realm_telemetry.log.sqlite.producers import ProducerInfo
+from realm_telemetry.log.records import ProducerInfo
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.wire import BatchProducer
 

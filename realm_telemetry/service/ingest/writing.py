@@ -6,7 +6,6 @@ small step of upkeep (retention, search, backfill), so that no batch waits for m
 
 import asyncio
 import logging
-import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,8 +16,9 @@ import msgspec
 from realm_telemetry.errors import LogError
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import KindSpec
+from realm_telemetry.log.records import MAX_BATCH
 from realm_telemetry.log.sqlite.reader import LogReader
-from realm_telemetry.log.sqlite.writer import MAX_BATCH, LogWriter
+from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.ingest.commit import commit_one, commit_together
 from realm_telemetry.service.ingest.registrar import Introduced, Registrar
@@ -125,7 +125,7 @@ class WriterThread:
     def _run(self) -> None:
         try:
             writer = LogWriter(self._log_path)
-        except (LogError, sqlite3.Error, OSError) as error:
+        except (LogError, OSError) as error:
             self._on_loop(_fail, [self._opened], error)
             return
         self._reader = LogReader(self._log_path)
@@ -217,7 +217,7 @@ class WriterThread:
 
 def _blame(error: Exception) -> str:
     """The entry of the error catalogue: the log's trouble, or a mistake of ours."""
-    of_the_log = isinstance(error, LogError | sqlite3.Error | OSError)
+    of_the_log = isinstance(error, LogError | OSError)
     return "log_unavailable" if of_the_log else "internal_error"
 
 

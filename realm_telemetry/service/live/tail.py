@@ -7,7 +7,6 @@ few rows at a time, so that no stream waits long for it.
 
 import asyncio
 import logging
-import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -70,7 +69,7 @@ class Tail:
         try:
             delay_s = self._look()
             self.error = None
-        except (sqlite3.Error, LogError) as error:
+        except LogError as error:
             self._report(error)
         finally:
             # Whatever went wrong: a tail that stands still would show nothing for ever.

@@ -10,7 +10,7 @@ import pytest
 
 from realm_telemetry.cli.group import realm
 from realm_telemetry.log import LogWriter
-from realm_telemetry.log.sqlite.cursors import Refusal
+from realm_telemetry.log.records import Refusal
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.shipper.ship_once import ship_once
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from realm_exporter_otlp.resources import RETRY_S, Resources
 
 from realm_telemetry.log import LogWriter
-from realm_telemetry.log.sqlite.producers import ProducerInfo
+from realm_telemetry.log.records import ProducerInfo
 
 ONE, OTHER = "11" * 8, "22" * 8
 

@@ -11,7 +11,7 @@ from realm_exporter_otlp.traces import history
 
 from realm_telemetry.errors import ConfigError, ExportError
 from realm_telemetry.event import Event
-from realm_telemetry.log.sqlite.producers import ProducerInfo
+from realm_telemetry.log.records import ProducerInfo
 from realm_telemetry.plugins import ExporterContext, load_exporter
 from realm_telemetry.testing import CASES, Case, Subject
 

@@ -1,0 +1,14 @@
+"""What can go wrong with the log, by what the caller should do about it.
+
+An engine translates the errors of its driver into these at its edge; no caller sees the driver.
+"""
+
+from realm_telemetry.errors import LogError
+
+
+class LogUnavailableError(LogError):
+    """The log cannot be used now. Try again later: the same call may work then."""
+
+
+class LogRefusedError(LogError):
+    """The log will never take what was given to it, whoever tries and however often."""

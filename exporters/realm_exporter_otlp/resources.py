@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from realm_telemetry.errors import LogError
-from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.engine import open_log
 
 RETRY_S: Final = 5.0
 """How soon the log is asked again for a producer of which it knew nothing."""
@@ -37,7 +37,7 @@ class Resources:
         if self._log_path is None:
             return {}
         try:
-            with LogReader(self._log_path) as reader:
+            with open_log(self._log_path).reader() as reader:
                 return {info.producer: info.resource for info in reader.producers()}
         except LogError:
             return self._known  # events go without: it is not worth a delay

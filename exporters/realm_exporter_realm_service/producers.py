@@ -6,7 +6,7 @@ from typing import Final
 
 from realm_telemetry.errors import LogError
 from realm_telemetry.kinds.catalog import KIND_METADATA, KindSpec
-from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.engine import open_log
 from realm_telemetry.wire import BatchProducer
 
 REFRESH_S: Final = 5.0
@@ -55,7 +55,7 @@ class ProducerBook:
     def _read(self, now_s: float) -> None:
         self._read_at_s = now_s
         try:
-            with LogReader(self._log_path) as reader:
+            with open_log(self._log_path).reader() as reader:
                 receipts = {each.producer: each for each in reader.receipts()}
                 infos = reader.producers()
                 self._kinds = {kind.kind: kind for kind in reader.kinds()}

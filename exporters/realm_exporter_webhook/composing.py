@@ -6,9 +6,9 @@ from hashlib import blake2b
 import msgspec
 
 from realm_exporter_webhook.engine import Firing
-from realm_exporter_webhook.outbox import Message
 from realm_exporter_webhook.rules import REQUEST, Config, Target
 from realm_exporter_webhook.templates import render, title
+from realm_telemetry.log.outbox import Message
 
 
 def compose(

@@ -1,12 +1,11 @@
 """What is to be said of rules and targets before anything is sent."""
 
-import sqlite3
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from realm_exporter_webhook.addresses import RefusedAddressError, UnresolvedError, is_this_host
-from realm_exporter_webhook.store import Store
 from realm_telemetry.cli.terminal import counted
+from realm_telemetry.errors import LogError
 
 if TYPE_CHECKING:
     from realm_exporter_webhook import WebhookExporter
@@ -39,12 +38,12 @@ def examine(exporter: "WebhookExporter") -> Iterator[Said]:
 
 
 def _messages(exporter: "WebhookExporter") -> Iterator[Said]:
-    if not exporter.path.exists():
+    if not exporter.has_store():
         return
     try:
-        store = Store(exporter.path)
-    except (sqlite3.Error, OSError) as error:
-        yield "problem", f"{exporter.path}: {error}", "Move it away; a new one is made."
+        store = exporter.open_store()
+    except LogError as error:
+        yield "problem", str(error), "Move it away; a new one is made."
         return
     try:
         counts = store.outbox.counts()

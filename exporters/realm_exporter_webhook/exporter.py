@@ -1,16 +1,13 @@
 """The exporter: events in, rules folded, messages kept and sent."""
 
 import logging
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
 from realm_exporter_webhook.addresses import Guard
-from realm_exporter_webhook.claim import Claim
 from realm_exporter_webhook.composing import compose
 from realm_exporter_webhook.engine import Engine, Firing, run
 from realm_exporter_webhook.examination import examine
@@ -19,12 +16,17 @@ from realm_exporter_webhook.rules import Config, definitions_of
 from realm_exporter_webhook.sending import Sender
 from realm_exporter_webhook.settings import read_config, read_hosts, seconds
 from realm_exporter_webhook.store import Store
-from realm_telemetry.errors import ExportError
+from realm_telemetry.errors import ExportError, LogError
 from realm_telemetry.event import Event
+from realm_telemetry.log.engine import open_log
 from realm_telemetry.otel import EventExporter
 from realm_telemetry.plugins import ExporterContext
 
+OUTBOX: Final = "webhooks"
+"""The outbox of the log that keeps messages."""
+
 _LOOK_S: Final = 1.0
+_LEASE_PAUSE_S: Final = 5.0
 _AFTER_ERROR_S: Final = 5.0
 _END_S: Final = 1.5
 _BEGAN_BEFORE_NS: Final = 60_000_000_000
@@ -74,7 +76,8 @@ class WebhookExporter(EventExporter):
         self._store: Store | None = None
         self._fold = threading.Lock()
         self._wake = threading.Event()
-        self._claim = Claim(self.path.with_name(f"webhooks-{self._scope or 'service'}.lock"))
+        self._log = open_log(self.context.log_path, home=self.context.home)
+        self._lease = self._log.lease(f"{OUTBOX}-{self._scope or 'service'}")
         self._thread: threading.Thread | None = None
 
     @classmethod
@@ -84,7 +87,7 @@ class WebhookExporter(EventExporter):
         Raises ConfigError, ExportError.
         """
         exporter = cls(context=context)
-        if context.long_lived and exporter.path.exists():
+        if context.long_lived and exporter.has_store():
             exporter.begin()
         return exporter
 
@@ -97,14 +100,17 @@ class WebhookExporter(EventExporter):
     def forget(cls, context: ExporterContext, event_ids: Sequence[str]) -> None:
         """Let events of a pipeline be new again: `realm replay --to webhook` calls it before."""
         exporter = cls(context=context)
-        if exporter.path.exists():
-            with closing(Store(exporter.path)) as store:
+        if exporter.has_store():
+            with closing(exporter.open_store()) as store:
                 store.forget(context.pipeline, event_ids)
 
-    @property
-    def path(self) -> Path:
-        """Where messages and what rules remember are kept."""
-        return self.context.home / "data" / "webhooks.db"
+    def has_store(self) -> bool:
+        """Whether messages or the memory of rules were ever kept."""
+        return self._log.has_outbox(OUTBOX)
+
+    def open_store(self) -> Store:
+        """Open what keeps messages and the memory of rules. Raises LogError."""
+        return Store(self._log.outbox(OUTBOX))
 
     def engine(self, config: Config | None = None, **options: Any) -> Engine:
         """The rules as they are set, or others, with an empty memory unless one is given."""
@@ -135,16 +141,16 @@ class WebhookExporter(EventExporter):
     def open(self) -> None:
         """Open the store; in a service, begin to send what waits there."""
         try:
-            self._store = store = Store(self.path)
-            self._claim.take()
+            self._store = store = self.open_store()
+            self._take_lease()
             self._definitions = definitions_of(self.config)
             store.forget_others(self._scope, self._definitions)
             self._began_ns = store.began_ns(self._scope, self._clock.time_ns() - _BEGAN_BEFORE_NS)
             self._engine = self._remembering(store)
-        except sqlite3.Error as error:
+        except LogError as error:
             self._release()
-            raise ExportError(f"{self.path}: {error}", retryable=True) from error
-        except (ExportError, OSError):
+            raise ExportError(str(error), retryable=True) from error
+        except ExportError:
             self._release()
             raise
         self._sender = self.sender(store, self._scope, done=self._wake.set)
@@ -154,6 +160,16 @@ class WebhookExporter(EventExporter):
             )
             self._thread.start()
 
+    def _take_lease(self) -> None:
+        """Two processes that apply the rules of one scope would fire each of them twice."""
+        if not self._lease.take():
+            raise ExportError(
+                f"another process holds {self._lease.place}: only one may fire the rules of this"
+                " home",
+                retryable=True,
+                retry_after_s=_LEASE_PAUSE_S,
+            )
+
     def deliver(self, events: Sequence[Event]) -> None:
         """Let the rules see the events, and deliver or keep what follows."""
         try:
@@ -162,8 +178,8 @@ class WebhookExporter(EventExporter):
                 self._wake.set()
             else:
                 self._send_all()
-        except sqlite3.Error as error:
-            raise ExportError(f"{self.path}: {error}", retryable=True) from error
+        except LogError as error:
+            raise ExportError(str(error), retryable=True) from error
 
     def close(self) -> None:
         """Stop sending; what waits is sent by the next who opens the store."""
@@ -209,7 +225,7 @@ class WebhookExporter(EventExporter):
                 self._sender.start_due()
                 # Looked at every second: others may put messages into the store.
                 wait_s = min(self._sender.wait_s() or _LOOK_S, _LOOK_S)
-            except (sqlite3.Error, OSError) as error:
+            except LogError as error:
                 _logger.warning("Webhooks cannot be sent, next try in 5 s: %s", error)
                 wait_s = _AFTER_ERROR_S
             self._wake.wait(wait_s)
@@ -232,7 +248,7 @@ class WebhookExporter(EventExporter):
                 now_ns = self._clock.time_ns()
                 self._keep(self._engine.flush(now_ns), [], now_ns)
             self._send_all()
-        except (ExportError, sqlite3.Error, OSError) as error:
+        except (ExportError, LogError) as error:
             _logger.debug("Webhook messages are kept for later: %s", error)
 
     @property
@@ -250,4 +266,4 @@ class WebhookExporter(EventExporter):
         store, self._store = self._store, None
         if store is not None:
             store.close()
-        self._claim.release()
+        self._lease.release()

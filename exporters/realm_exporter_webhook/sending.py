@@ -1,15 +1,15 @@
 """Messages on their way: who is next, when to try again, when to give up."""
 
 import random
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from realm_exporter_webhook.outbox import Message, Outbox
 from realm_exporter_webhook.posting import Outcome, Poster
 from realm_exporter_webhook.rules import Config, Target
+from realm_telemetry.errors import LogError
+from realm_telemetry.log.outbox import Message, Outbox
 
 SENDERS: Final = 4
 """Attempts at once; a receiver that hangs holds one of them."""
@@ -89,7 +89,7 @@ class Sender:
             outcome = self._poster.post(target.url, message.body, message.message_id, target.secret)
         try:
             self._record(message, outcome)
-        except sqlite3.Error as error:
+        except LogError as error:
             # Not noted, as where the process ended meanwhile: the message is due again later.
             return outcome._replace(problem=outcome.problem or f"taken, but not noted: {error}")
         self._done()

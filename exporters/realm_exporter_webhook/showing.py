@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from realm_exporter_webhook.backtest import History, picture
-from realm_exporter_webhook.outbox import Message
 from realm_exporter_webhook.posting import Outcome
 from realm_exporter_webhook.rules import Rule, Target
 from realm_telemetry.cli.terminal import cell, counted, line, make_table, note, print_table
 from realm_telemetry.event import format_time
 from realm_telemetry.kinds.line import printable
 from realm_telemetry.log import to_params
+from realm_telemetry.log.outbox import Message
 
 STATES: Final = ("pending", "delivered", "dead")
 SHOWN_MOMENTS: Final = 5

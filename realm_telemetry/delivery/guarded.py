@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final, TypeVar
 
 from realm_telemetry.delivery.backoff import Backoff
 from realm_telemetry.delivery.report import Reporter
 from realm_telemetry.errors import LogError
+from realm_telemetry.log.engine import Log, Writer
 from realm_telemetry.log.errors import LogRefusedError, LogUnavailableError
-from realm_telemetry.log.sqlite.writer import LogWriter
 
 Result = TypeVar("Result")
 
@@ -26,19 +25,17 @@ class GuardedLog:
 
     def __init__(
         self,
-        path: Path,
+        log: Log,
         report: Reporter,
-        open_writer: Callable[[Path], LogWriter] = LogWriter,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.path = path
+        self.log = log
         self._report = report
-        self._open_writer = open_writer
         self._clock = clock
-        self._writer: LogWriter | None = None
+        self._writer: Writer | None = None
         self._backoff = Backoff()
         self._retry_at_s = 0.0
-        self._identity: tuple[str, int] | None = None
+        self._identity: tuple[str, object] | None = None
         self._replaced = False
         self._look_at_s = 0.0
 
@@ -51,13 +48,15 @@ class GuardedLog:
         """Whether it is worth trying: False while waiting after a failure."""
         return self._clock() >= self._retry_at_s
 
-    def write(self, action: Callable[[LogWriter], Result]) -> Result:
+    def write(self, action: Callable[[Writer], Result]) -> Result:
         """Call an action with the writer; returns its result.
 
         Raises LogUnavailableError, LogRefusedError.
         """
         if not self.ready():
-            raise LogUnavailableError(f"the log {self.path} is not tried before its pause is over")
+            raise LogUnavailableError(
+                f"the log {self.log.place} is not tried before its pause is over"
+            )
         try:
             if self._writer is None:
                 self._writer = self._opened()
@@ -69,26 +68,28 @@ class GuardedLog:
             raise LogUnavailableError(str(error)) from error
         if self._backoff.failures:
             self._backoff.succeeded()
-            self._report.solved(LOG_KEY, f"the log {self.path} is written again")
+            self._report.solved(LOG_KEY, f"the log {self.log.place} is written again")
         return result
 
-    def _opened(self) -> LogWriter:
+    def _opened(self) -> Writer:
         """Open the log; another one than before is not written, because its cursors differ.
 
         Raises LogUnavailableError for that one.
         """
-        writer = self._open_writer(self.path)
+        writer = self.log.writer()
         # A new file often gets the inode of the one that was deleted, a restored one has its id.
-        identity = writer.log_id, self.path.stat().st_ino
+        identity = writer.log_id, self.log.identity()
         if self._identity not in (None, identity):
             self._replaced = True
             writer.close()
-            raise LogUnavailableError(f"the log {self.path} is not the one that was opened first")
+            raise LogUnavailableError(
+                f"the log {self.log.place} is not the one that was opened first"
+            )
         self._identity = identity
         return writer
 
     def replaced(self) -> bool:
-        """Whether the file is not the one that was first opened; then nothing more is written.
+        """Whether the log is not the one that was first opened; then nothing more is written.
 
         Looked at once a second: SQLite would go on writing to a file that nobody finds.
         """
@@ -96,10 +97,7 @@ class GuardedLog:
         if self._replaced or self._identity is None or now_s < self._look_at_s:
             return self._replaced
         self._look_at_s = now_s + LOOK_S
-        try:
-            self._replaced = self.path.stat().st_ino != self._identity[1]
-        except OSError:
-            self._replaced = True
+        self._replaced = self.log.identity() != self._identity[1]
         return self._replaced
 
     def close(self) -> None:
@@ -115,11 +113,13 @@ class GuardedLog:
         # Closed: whoever mends the file may put another in its place.
         self.close()
         self._retry_at_s = self._clock() + self._backoff.failed()
-        self._report.problem(LOG_KEY, explain(self.path, error))
+        self._report.problem(LOG_KEY, explain(self.log, error))
 
 
-def explain(path: Path, error: Exception) -> str:
+def explain(log: Log, error: Exception) -> str:
     """Say why the log cannot be used and what to do."""
     if isinstance(error, LogError):
         return str(error)
-    return f"the log {path} cannot be used ({error}). Run `realm doctor`; events wait in spools."
+    return (
+        f"the log {log.place} cannot be used ({error}). Run `realm doctor`; events wait in spools."
+    )

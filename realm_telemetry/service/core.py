@@ -12,6 +12,7 @@ from starlette.types import Scope
 
 from realm_telemetry.folds.metrics import Measures, MeasureStore, read_definition
 from realm_telemetry.folds.state import RealmState, SnapshotStore
+from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.sqlite.kinds import KindWatch
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.exporting import Exporting
@@ -79,9 +80,10 @@ class Service:
 
     async def _open_log(self) -> None:
         settings = self.settings
-        self.upkeep = ServiceUpkeep(settings)
+        self.log = open_log(settings.log_path, home=settings.home, search_path=settings.search_path)
+        self.upkeep = ServiceUpkeep(self.log, settings)
         self.writer = WriterThread(
-            settings.log_path,
+            self.log,
             max_events=settings.ingest_queue_events,
             committed=self._on_commit,
             step=self.upkeep.step,
@@ -90,7 +92,7 @@ class Service:
 
     async def _start_reading(self) -> None:
         settings = self.settings
-        self.readers = ReaderPool(settings.log_path, settings.search_path, settings.query_threads)
+        self.readers = ReaderPool(self.log, settings.query_threads)
         self._tail_reader = self.readers.open()
         kinds = KindWatch(self._tail_reader)
         kinds.look()
@@ -111,7 +113,7 @@ class Service:
             self.hub.publish,
             lambda _: self.exporting.notify(),
         )
-        self.tail = Tail(self._tail_reader, cursor, takers, settings.tail_poll_s)
+        self.tail = Tail(self._tail_reader, self.log.watch(), cursor, takers, settings.tail_poll_s)
         self.tail.start()
         self.exporting.start()
         for keeper in (self.folding, self.measuring):

@@ -3,12 +3,11 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TypeVar
 
 from realm_telemetry.errors import LogError
+from realm_telemetry.log.engine import Log, Reader
 from realm_telemetry.log.filters import InvalidFilterError
-from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.service.errors import ApiError
 
 T = TypeVar("T")
@@ -17,17 +16,16 @@ T = TypeVar("T")
 class ReaderPool:
     """A few threads that read the log; further queries wait their turn."""
 
-    def __init__(self, log_path: Path, search_path: Path, threads: int) -> None:
-        self._paths = (log_path, search_path)
+    def __init__(self, log: Log, threads: int) -> None:
+        self._log = log
         self._reader = self.open()
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="realm-telemetry-reader")
 
-    def open(self) -> LogReader:
+    def open(self) -> Reader:
         """A reader of its own, for what takes many steps; the caller closes it."""
-        log_path, search_path = self._paths
-        return LogReader(log_path, search_path=search_path)
+        return self._log.reader()
 
-    async def run(self, query: Callable[[LogReader], T]) -> T:
+    async def run(self, query: Callable[[Reader], T]) -> T:
         """Run a query in one of the threads.
 
         Raises ApiError: log_unavailable, invalid_parameter.

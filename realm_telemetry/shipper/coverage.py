@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from realm_telemetry.folds.state import RealmState, SnapshotStore, catch_up
-from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.engine import open_log
 
 STEP_ROWS: Final = 500
 SAVE_EVERY_STEPS: Final = 200
@@ -25,7 +25,7 @@ class Coverage:
     def __init__(
         self, log_path: Path, state_path: Path, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._reader = LogReader(log_path)
+        self._reader = open_log(log_path).reader()
         self._store = SnapshotStore(state_path)
         self._clock = clock
         self._state: RealmState | None = None

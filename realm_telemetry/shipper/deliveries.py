@@ -15,11 +15,10 @@ from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.outlet import Outlet, make_outlet
 from realm_telemetry.delivery.recent import Recent
 from realm_telemetry.delivery.report import Reporter
+from realm_telemetry.log.engine import Writer, open_log
 from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.records import Refusal
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.sqlite.reader import LogReader
-from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.plugins import ExporterContext, load_exporter
 from realm_telemetry.shipper.manifest import Manifest
 
@@ -38,7 +37,7 @@ class OwnedLog:
 
     def __init__(self, path: Path, pipeline: str, recent: Recent) -> None:
         self._recent = recent
-        self._reader = LogReader(path)
+        self._reader = open_log(path).reader()
         self._pipeline = pipeline
         self._resources: dict[str, dict[str, Any]] = {}
         self.log_id = self._reader.log_id
@@ -206,7 +205,7 @@ class Deliveries:
         """
         pipeline = self._manifest.pipeline
 
-        def drop(log: LogWriter) -> None:
+        def drop(log: Writer) -> None:
             for delivery in self._deliveries:
                 log.drop_cursor(pipeline, delivery.name)
 
@@ -289,7 +288,7 @@ class Deliveries:
             self._lost[letter.row.event.producer] += 1
 
     def _add_dead_letter(self, exporter: str, letter: DeadLetter) -> None:
-        def add(log: LogWriter) -> None:
+        def add(log: Writer) -> None:
             log.add_dead_letter(self._manifest.pipeline, exporter, letter.row.cursor, letter.reason)
 
         self._log.write(add)
@@ -314,7 +313,7 @@ class Deliveries:
         self._saved[exporter] = cursor
 
     def _save_cursor(self, exporter: str, cursor: int) -> None:
-        def save(log: LogWriter) -> None:
+        def save(log: Writer) -> None:
             log.save_cursor(self._manifest.pipeline, exporter, cursor)
 
         self._log.write(save)

@@ -13,9 +13,9 @@ from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.recent import Recent
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import KindSpec
+from realm_telemetry.log.engine import Writer
 from realm_telemetry.log.errors import LogRefusedError, LogUnavailableError
 from realm_telemetry.log.records import ProducerInfo
-from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.shipper.decoding import Decoding, Portion
 from realm_telemetry.shipper.spool import Spool
 
@@ -213,14 +213,14 @@ class Intake:
             spool.producer, self.pipeline, spool.notes.resource, history=self._history
         )
 
-        def register(log: LogWriter) -> None:
+        def register(log: Writer) -> None:
             log.register_producer(info)
 
         self._log.write(register)
         spool.registered = True
 
     def _register_kind(self, kind: KindSpec) -> None:
-        def register(log: LogWriter) -> None:
+        def register(log: Writer) -> None:
             log.register_kind(kind)
 
         self._log.write(register)

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 
 from realm_telemetry.errors import ConfigError, LogError
+from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.records import Refusal
-from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.shipper.lock import is_held
 from realm_telemetry.shipper.manifest import MANIFEST_NAME, Manifest, read_manifest
 from realm_telemetry.shipper.notes import load_notes
@@ -132,7 +132,7 @@ def _in_the_log(manifest: Manifest) -> _InTheLog:
     if not Path(manifest.log_path).exists():
         return _InTheLog()
     try:
-        with LogReader(Path(manifest.log_path)) as reader:
+        with open_log(Path(manifest.log_path)).reader() as reader:
             letters = [
                 f"{letter.event_id or 'cursor ' + str(letter.cursor)}, {letter.exporter}:"
                 f" {letter.reason}"

@@ -8,9 +8,8 @@ from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.quarantine import Quarantine
 from realm_telemetry.delivery.recent import Recent
 from realm_telemetry.delivery.report import Reporter
+from realm_telemetry.log.engine import Writer, open_log
 from realm_telemetry.log.errors import LogUnavailableError
-from realm_telemetry.log.sqlite.reader import LogReader
-from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.processors import ResourceProcessor
 from realm_telemetry.shipper import lost
 from realm_telemetry.shipper.chain import build_chain
@@ -48,7 +47,7 @@ class Shift:
         self._report = report
         self._clock = clock
         self._clock_ns = clock_ns
-        self._log = GuardedLog(Path(manifest.log_path), report, clock=clock)
+        self._log = GuardedLog(open_log(manifest.log_path), report, clock=clock)
         self._recent = Recent()
         resources = ResourceProcessor()
         chain, self._endings = build_chain(manifest, resources, processors, report)
@@ -150,13 +149,17 @@ class Shift:
     def _begin(self) -> bool:
         try:
             # Events stored before have no higher cursor than this.
-            self._intake.last_cursor = self._log.write(_last_cursor)
+            self._intake.last_cursor = self._log.write(self._last_cursor)
             self._recent.start(self._intake.last_cursor)
             self._deliveries.start(self._intake.last_cursor)
         except LogUnavailableError:
             return False
         self._begun = True
         return True
+
+    def _last_cursor(self, _writer: Writer) -> int:
+        with self._log.log.reader() as reader:
+            return reader.max_cursor()
 
     def _settle(self, now_s: float) -> int:
         self._spools.probe(now_s)
@@ -177,7 +180,7 @@ class Shift:
             self._intake.store_event(lost.process_lost(spool, self._clock_ns()))
             self._report.info(f"producer {spool.producer} was lost")
 
-        def record(log: LogWriter) -> None:
+        def record(log: Writer) -> None:
             log.record_receipt(
                 spool.producer,
                 emitted=max(spool.notes.through, spool.control.last_number),
@@ -221,8 +224,3 @@ class Shift:
             f"the spool {directory} cannot be read ({error}). It is tried again; look at the"
             " permissions of the directory.",
         )
-
-
-def _last_cursor(log: LogWriter) -> int:
-    with LogReader(log.path) as reader:
-        return reader.max_cursor()

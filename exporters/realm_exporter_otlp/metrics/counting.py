@@ -8,7 +8,7 @@ from realm_telemetry.delivery.recent import Recent
 from realm_telemetry.event import Event
 from realm_telemetry.folds.metrics import Definition, Measures, MeasureStore
 from realm_telemetry.folds.metrics.store import FILE_NAME
-from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.engine import Reader, open_log
 from realm_telemetry.plugins import ExporterContext
 from realm_telemetry.shipper.deliveries import EVERY_PIPELINE, OwnedLog, WholeLog
 
@@ -56,13 +56,13 @@ class FromLog:
         self.resource: Mapping[str, str] = {}
         self.all_sent = False
         self._sent_through = 0
-        self._reader: LogReader | None = None
+        self._reader: Reader | None = None
         self._rows: OwnedLog | None = None
 
     def open(self) -> None:
         self.close()
         path, pipeline = self._context.log_path, self._context.pipeline
-        self._reader = LogReader(path)
+        self._reader = open_log(path).reader()
         nothing = Recent()
         nothing.start(_NOTHING_RECENT)
         whole = pipeline == EVERY_PIPELINE

@@ -14,10 +14,10 @@ from realm_exporter_otlp.traces.state import Limits, State
 from realm_telemetry.errors import ExportError, LogError
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import is_routine
+from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.filters import MAX_LIMIT, Filters
 from realm_telemetry.log.records import ProducerInfo
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.plugins import ExporterContext
 
 MAX_ROWS: Final = 5_000
@@ -38,7 +38,7 @@ class History:
     def __init__(self, context: ExporterContext) -> None:
         self._pipeline = context.pipeline
         with _explained():
-            self._reader = LogReader(context.log_path)
+            self._reader = open_log(context.log_path).reader()
 
     def close(self) -> None:
         """Close the log."""

@@ -9,7 +9,7 @@ from realm_telemetry.cli.checks.check import Finding, Subject
 from realm_telemetry.client import ServiceError
 from realm_telemetry.errors import LogError
 from realm_telemetry.event import Event
-from realm_telemetry.log import LogReader
+from realm_telemetry.log.engine import open_log
 
 POLL_S: Final = 0.005
 MESSAGE: Final = "realm doctor was here"
@@ -53,7 +53,7 @@ def _in_log(subject: Subject, event: Event) -> bool:
     if not subject.settings.log_path.exists():
         return False
     try:
-        with LogReader(subject.settings.log_path) as reader:
+        with open_log(subject.settings.log_path).reader() as reader:
             return reader.get(event.id) is not None
     except LogError:  # it is being made, or the lines above have told what is wrong
         return False

@@ -32,7 +32,7 @@ class Fold(Protocol):
 
 
 class Log(Protocol):
-    """What a fold needs of a log reader; `realm_telemetry.log.LogReader` has it."""
+    """What a fold needs of a log reader; `realm_telemetry.log.Reader` has it."""
 
     @property
     def log_id(self) -> str: ...

@@ -73,6 +73,17 @@ def explained(path: Path) -> Iterator[None]:
         raise LogUnavailableError(_unusable(path, error)) from error
 
 
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Translate the errors of a file that stands beside the log, with the file's name."""
+    try:
+        yield
+    except _REFUSED as error:
+        raise LogRefusedError(f"{path}: {error}") from error
+    except (sqlite3.Error, OSError) as error:
+        raise LogUnavailableError(f"{path}: {error}") from error
+
+
 def _explain(path: Path, error: sqlite3.Error) -> str:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code not in _ADVICE:

@@ -283,14 +283,6 @@ class LogReader:
             row = connection.execute("SELECT min(cursor) FROM webhook_requests").fetchone()
             return None if row[0] is None else int(row[0])
 
-    def data_version(self) -> int:
-        """A number that differs once any other connection has committed; 3 us a call.
-
-        Compare only values got in the same thread.
-        """
-        with explained(self.path):
-            return int(self._connection().execute("PRAGMA data_version").fetchone()[0])
-
     def _read_log_id(self) -> str:
         with self._snapshot() as connection:
             version = read_version(connection)

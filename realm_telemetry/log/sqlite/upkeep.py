@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from realm_telemetry.log.engine import Writer
 from realm_telemetry.log.records import Limits
 from realm_telemetry.log.sqlite.connection import explained
 from realm_telemetry.log.sqlite.retention import Retention
 from realm_telemetry.log.sqlite.search import SearchIndex
-from realm_telemetry.log.sqlite.writer import LogWriter
+from realm_telemetry.log.sqlite.writer import LogWriter, own_writer
 
 INDEX_ROWS: Final = 200
 BACKFILL_ROWS: Final = 200
@@ -52,10 +53,10 @@ class Upkeep:
         self._turn = 0
         self._idle = 0
 
-    def step(self, writer: LogWriter) -> float:
+    def step(self, writer: Writer) -> float:
         """Do one step of the next job; returns seconds until the next."""
         jobs = (self._backfill, self._index, self._retain, self._forget_addresses)
-        more = jobs[self._turn % len(jobs)](writer)
+        more = jobs[self._turn % len(jobs)](own_writer(writer))
         self._turn += 1
         self._idle = 0 if more else self._idle + 1
         return BETWEEN_STEPS_S if self._idle < len(jobs) else self._interval_s
@@ -94,10 +95,10 @@ class UpkeepClaim:
         self._first = first
         self._clock_ns = clock_ns
 
-    def hold(self, writer: LogWriter) -> bool:
+    def hold(self, writer: Writer) -> bool:
         """Make or renew the claim; False while another process has it."""
         now = self._clock_ns()
-        with writer.transaction(durable=False) as connection:
+        with own_writer(writer).transaction(durable=False) as connection:
             row = connection.execute("SELECT value FROM realm_meta WHERE key = 'upkeep'").fetchone()
             since, _, by = str(row[0]).partition(" ") if row else ("0", "", "")
             # Either way: the clock may have been set back since.

@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import KindSpec
+from realm_telemetry.log.engine import Writer
 from realm_telemetry.log.errors import LogRefusedError
 from realm_telemetry.log.ranges import Run, runs_of
 from realm_telemetry.log.records import AppendResult, ProducerInfo, Refusal, Skipped
@@ -302,3 +303,9 @@ class LogWriter:
         if version != self._schema_version:
             self._schema_version = version
             self._lock.polite = has_foreign_tables(self._connection)
+
+
+def own_writer(writer: Writer) -> LogWriter:
+    """The engine's own writer, with the transactions that the interface does not offer."""
+    assert isinstance(writer, LogWriter), "a log is maintained through a writer of its own"
+    return writer

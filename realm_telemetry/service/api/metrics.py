@@ -8,8 +8,8 @@ from typing import NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
+from realm_telemetry.log.engine import Reader
 from realm_telemetry.log.records import LiveProducer, ReceiptTotals
-from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.service.api.event_metrics import EVENTS, event_counter, measured
 from realm_telemetry.service.api.exposition import CONTENT_TYPE, Metric, Sample, by, exposition, one
 from realm_telemetry.service.core import Service, service_of
@@ -41,7 +41,7 @@ async def get_metrics(request: Request) -> Response:
     return Response(text, headers=headers, media_type=CONTENT_TYPE)
 
 
-def _read(reader: LogReader, service: Service, dumped: bytes | None) -> _Read:
+def _read(reader: Reader, service: Service, dumped: bytes | None) -> _Read:
     # While they are being folded, only what the log itself counts is known.
     measures = service.measures.fresh() if dumped is None else service.measures.read(dumped)
     counter = event_counter(measures[EVENTS], reader.happened())

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 
 from realm_telemetry.event import Event
+from realm_telemetry.log.engine import Reader, Writer
 from realm_telemetry.log.records import MAX_BATCH, AppendResult
-from realm_telemetry.log.sqlite.reader import LogReader
-from realm_telemetry.log.sqlite.writer import LogWriter
 
 
-def commit_one(writer: LogWriter, events: Sequence[Event], *, keep_arrival: bool = False) -> int:
+def commit_one(writer: Writer, events: Sequence[Event], *, keep_arrival: bool = False) -> int:
     """Store a batch of any size; returns its duplicates.
 
     A batch over MAX_BATCH takes several transactions, so that other writers get their turn. If
@@ -21,8 +20,8 @@ def commit_one(writer: LogWriter, events: Sequence[Event], *, keep_arrival: bool
 
 
 def commit_together(
-    writer: LogWriter,
-    reader: LogReader,
+    writer: Writer,
+    reader: Reader,
     batches: Sequence[Sequence[Event]],
     *,
     keep_arrival: bool = False,
@@ -36,7 +35,7 @@ def commit_together(
 
 
 def _duplicates_of_each(
-    reader: LogReader, result: AppendResult, batches: Sequence[Sequence[Event]]
+    reader: Reader, result: AppendResult, batches: Sequence[Sequence[Event]]
 ) -> list[int]:
     """Rare, so by looking each event up: it is new if its row is of this transaction."""
     counts, seen = [], set[str]()

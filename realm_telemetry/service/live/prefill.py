@@ -2,13 +2,13 @@
 
 from realm_telemetry.event import CHANNELS
 from realm_telemetry.kinds.catalog import kinds
+from realm_telemetry.log.engine import Reader
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.service.live.latest import KEPT_PER_CHANNEL_AND_SEVERITY
 
 
-def last_rows(reader: LogReader, as_of: int) -> list[LogRow]:
+def last_rows(reader: Reader, as_of: int) -> list[LogRow]:
     """The rows up to a cursor that the live view would hold, oldest first."""
     rows = {row.cursor: row for row in reader.latest(KEPT_PER_CHANNEL_AND_SEVERITY)}
     for filters in _by_kind():

@@ -83,17 +83,17 @@ class LogSource:
     def newest(self, filters: Filters, most: int) -> Listing:
         """Return up to `most` events that the filters want."""
         filters = _sized(filters, most)
-        page = self._reader.page(filters)
+        page = self._reader.now.page(filters)
         rows = islice(self._rows(filters, page), most)
         return Listing(rows, page.total, page.relation, page.as_of)
 
     def _rows(self, filters: Filters, page: Any) -> Iterator[Row]:
         while True:
             yield from (Row(row.event, row.cursor) for row in page.rows)
-            if page.next_cursor is None:
+            if page.next_token is None:
                 return
-            following = msgspec.structs.replace(filters, cursor=page.next_cursor)
-            page = self._reader.page(following, count=False)
+            following = msgspec.structs.replace(filters, page_token=page.next_token)
+            page = self._reader.now.page(following, count=False)
 
     def follow(self, filters: Filters, cursor: int | None) -> Iterator[Row]:
         """Yield what arrives after a cursor, for ever; looks every 50 ms."""
@@ -103,8 +103,8 @@ class LogSource:
             if now == version:
                 time.sleep(POLL_S)
                 continue
-            highest = self._reader.max_cursor()
-            rows = self._reader.after(cursor, FOLLOW_ROWS, filters)
+            highest = self._reader.now.max_cursor()
+            rows = self._reader.now.after(cursor, FOLLOW_ROWS, filters)
             yield from (Row(row.event, row.cursor) for row in rows)
             if len(rows) == FOLLOW_ROWS:
                 cursor = rows[-1].cursor

@@ -92,10 +92,10 @@ class Service:
         settings = self.settings
         self.readers = ReaderPool(settings.log_path, settings.search_path, settings.query_threads)
         self._tail_reader = self.readers.open()
-        kinds = KindWatch(self._tail_reader)
+        kinds = KindWatch(self._tail_reader.now)
         kinds.look()
-        cursor = self._tail_reader.max_cursor()
-        for row in await self.readers.run(lambda reader: last_rows(reader, cursor)):
+        cursor = self._tail_reader.now.max_cursor()
+        for row in await self.readers.run(lambda log: last_rows(log, cursor)):
             self.live.add(row)
         self.hub = Hub(settings, self.log_id, cursor)
         self.places = StreamPlaces(settings)

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from realm_telemetry.errors import LogError
 from realm_telemetry.log.filters import InvalidFilterError
-from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.sqlite.reader import LogReader, Snapshot
 from realm_telemetry.service.errors import ApiError
 
 T = TypeVar("T")
@@ -28,12 +28,17 @@ class ReaderPool:
         log_path, search_path = self._paths
         return LogReader(log_path, search_path=search_path)
 
-    async def run(self, query: Callable[[LogReader], T]) -> T:
-        """Run a query in one of the threads.
+    async def run(self, query: Callable[[Snapshot], T]) -> T:
+        """Run a query, or several of one snapshot, in one of the threads.
 
         Raises ApiError: log_unavailable, invalid_parameter.
         """
-        return await self.work(lambda: query(self._reader))
+
+        def ask() -> T:
+            with self._reader.snapshot() as log:
+                return query(log)
+
+        return await self.work(ask)
 
     async def work(self, job: Callable[[], T]) -> T:
         """Run a job in one of the threads; raises as `run` does."""

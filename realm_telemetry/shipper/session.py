@@ -151,7 +151,7 @@ class Shift:
             self._log.write(_touch)
             # Whatever was stored before has no higher cursor than this.
             reader = LogReader(self._log.path)
-            self._intake.last_cursor = reader.max_cursor()
+            self._intake.last_cursor = reader.now.max_cursor()
             reader.close()
             self._recent.start(self._intake.last_cursor)
             self._deliveries.start(self._intake.last_cursor)

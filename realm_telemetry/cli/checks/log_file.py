@@ -38,7 +38,8 @@ def check_log(subject: Subject) -> Iterator[Finding]:
             return
         with LogReader(path) as reader:
             subject.log_id = reader.log_id
-            held = reader.max_cursor() - reader.min_cursor()
+            with reader.snapshot() as log:
+                held = log.max_cursor() - log.min_cursor()
     except LogError as error:
         yield Finding("log", "problem", str(error))
         return

@@ -54,7 +54,7 @@ def _in_log(subject: Subject, event: Event) -> bool:
         return False
     try:
         with LogReader(subject.settings.log_path) as reader:
-            return reader.get(event.id) is not None
+            return reader.now.get(event.id) is not None
     except LogError:  # it is being made, or the lines above have told what is wrong
         return False
 

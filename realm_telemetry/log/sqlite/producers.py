@@ -9,7 +9,7 @@ import msgspec
 
 from realm_telemetry.event import FIRST_CONTENT_NUMBER, PROCESS_LOST_NUMBER, Event
 from realm_telemetry.log.ranges import Ranges, Run
-from realm_telemetry.log.rows import event_id_bytes
+from realm_telemetry.log.sqlite.rows import event_id_bytes
 
 HISTORY_PIPELINES: Final = frozenset({"import", "replay"})
 """Pipelines of producers whose events are no news: they happened long ago, or were told before."""

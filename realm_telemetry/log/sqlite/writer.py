@@ -12,7 +12,6 @@ import msgspec
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import KindSpec
 from realm_telemetry.log.ranges import Run, runs_of
-from realm_telemetry.log.rows import Row, mended, to_rows
 from realm_telemetry.log.sqlite import cursors, older, producers
 from realm_telemetry.log.sqlite.addresses import Addresses, addresses_path
 from realm_telemetry.log.sqlite.connection import explained, open_writer
@@ -26,6 +25,7 @@ from realm_telemetry.log.sqlite.inserts import (
 from realm_telemetry.log.sqlite.kinds import has_kind, save_kind
 from realm_telemetry.log.sqlite.lock import WriterLock
 from realm_telemetry.log.sqlite.migrations import has_foreign_tables, migrate, read_log_id
+from realm_telemetry.log.sqlite.rows import Row, mended, to_rows
 
 MAX_BATCH: Final = 1000
 """The most events one transaction should hold; more keeps other writers waiting."""

@@ -9,7 +9,7 @@ from starlette.responses import Response, StreamingResponse
 
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.sqlite.reader import LogReader, Snapshot
 from realm_telemetry.service.api.parameters import choice, filters_of, optional_whole
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.transfer.formats import TEXT_FORMATS
@@ -30,7 +30,7 @@ async def get_export(request: Request) -> Response:
     filters = filters_of(query, own=("format", "order", "as_of"))
     service = service_of(request.scope)
     if as_of is None:
-        as_of = await service.readers.run(LogReader.max_cursor)
+        as_of = await service.readers.run(Snapshot.max_cursor)
     headers = {
         "cache-control": "no-store",
         "content-disposition": f'attachment; filename="battle_log.{form}"',

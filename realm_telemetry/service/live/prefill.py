@@ -4,15 +4,15 @@ from realm_telemetry.event import CHANNELS
 from realm_telemetry.kinds.catalog import kinds
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.sqlite.reader import Snapshot
 from realm_telemetry.service.live.latest import KEPT_PER_CHANNEL_AND_SEVERITY
 
 
-def last_rows(reader: LogReader, as_of: int) -> list[LogRow]:
+def last_rows(log: Snapshot, as_of: int) -> list[LogRow]:
     """The rows up to a cursor that the live view would hold, oldest first."""
-    rows = {row.cursor: row for row in reader.latest(KEPT_PER_CHANNEL_AND_SEVERITY)}
+    rows = {row.cursor: row for row in log.latest(KEPT_PER_CHANNEL_AND_SEVERITY)}
     for filters in _by_kind():
-        page = reader.page(filters, as_of=as_of, count=False)
+        page = log.page(filters, as_of=as_of, count=False)
         rows.update((row.cursor, row) for row in page.rows)
     return [rows[cursor] for cursor in sorted(rows) if cursor <= as_of]
 

@@ -87,7 +87,7 @@ class Tail:
 
     def _read(self) -> bool:
         """Take one batch; whether there may be more."""
-        rows = self._reader.after(self.cursor, BATCH_ROWS)
+        rows = self._reader.now.after(self.cursor, BATCH_ROWS)
         if rows:
             self.cursor = rows[-1].cursor
             self.rows += len(rows)

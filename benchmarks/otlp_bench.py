@@ -92,7 +92,7 @@ def ours(home: Path, protocol: str, port: int) -> float:
     began = time.perf_counter()
     with LogReader(path) as reader:
         cursor = 0
-        while rows := reader.after(cursor, BATCH, webhooks=True):
+        while rows := reader.now.after(cursor, BATCH, webhooks=True):
             exporter.export_events([row.event for row in rows])
             cursor = rows[-1].cursor
     took = time.perf_counter() - began

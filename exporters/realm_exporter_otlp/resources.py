@@ -38,6 +38,6 @@ class Resources:
             return {}
         try:
             with open_log(self._log_path).reader() as reader:
-                return {info.producer: info.resource for info in reader.producers()}
+                return {info.producer: info.resource for info in reader.now.producers()}
         except LogError:
             return self._known  # events go without: it is not worth a delay

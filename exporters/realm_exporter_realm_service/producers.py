@@ -55,10 +55,10 @@ class ProducerBook:
     def _read(self, now_s: float) -> None:
         self._read_at_s = now_s
         try:
-            with open_log(self._log_path).reader() as reader:
-                receipts = {each.producer: each for each in reader.receipts()}
-                infos = reader.producers()
-                self._kinds = {kind.kind: kind for kind in reader.kinds()}
+            with open_log(self._log_path).reader() as reader, reader.snapshot() as log:
+                receipts = {each.producer: each for each in log.receipts()}
+                infos = log.producers()
+                self._kinds = {kind.kind: kind for kind in log.kinds()}
         except LogError:
             return  # events go without: what they say of their producers is not worth a delay
         self._known = {

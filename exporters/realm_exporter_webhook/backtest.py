@@ -12,7 +12,7 @@ from realm_exporter_webhook.memory import held_back
 from realm_exporter_webhook.rules import Rule
 from realm_telemetry.event import Event, format_time
 from realm_telemetry.log.engine import Reader
-from realm_telemetry.log.sqlite.tail import Followed
+from realm_telemetry.log.rows import Followed
 
 Progress = Callable[[int, float | None], None]
 """Told how many events a rule has matched, and which share of the log is read."""
@@ -127,9 +127,9 @@ def _news(
     reader: Reader, rule: Rule, since_ns: int, history: History, progress: Progress
 ) -> Iterator[Event]:
     """The events that a rule wants, without those that were imported or replayed."""
-    old = {info.producer for info in reader.producers() if info.brings_history}
+    old = {info.producer for info in reader.now.producers() if info.brings_history}
     filters = msgspec.structs.replace(rule.filters, since_unix_nano=since_ns)
-    end = reader.max_cursor()
+    end = reader.now.max_cursor()
     first: int | None = None
     for step in reader.arrivals(filters, end):
         yield from (

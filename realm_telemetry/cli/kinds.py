@@ -41,7 +41,7 @@ def kinds(as_json: bool) -> None:
 def _learn_from_log() -> None:
     try:
         with open_log(settings().log_path).reader() as reader:
-            learn_kinds(reader.kinds())
+            learn_kinds(reader.now.kinds())
     except LogError:  # the built-in ones do not need a log
         return
 

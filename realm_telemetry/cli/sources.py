@@ -86,17 +86,17 @@ class LogSource:
     def newest(self, filters: Filters, most: int) -> Listing:
         """Return up to `most` events that the filters want."""
         filters = _sized(filters, most)
-        page = self._reader.page(filters)
+        page = self._reader.now.page(filters)
         rows = islice(self._rows(filters, page), most)
         return Listing(rows, page.total, page.relation, page.as_of)
 
     def _rows(self, filters: Filters, page: Any) -> Iterator[Row]:
         while True:
             yield from (Row(row.event, row.cursor) for row in page.rows)
-            if page.next_cursor is None:
+            if page.next_token is None:
                 return
-            following = msgspec.structs.replace(filters, cursor=page.next_cursor)
-            page = self._reader.page(following, count=False)
+            following = msgspec.structs.replace(filters, page_token=page.next_token)
+            page = self._reader.now.page(following, count=False)
 
     def follow(self, filters: Filters, cursor: int | None) -> Iterator[Row]:
         """Yield what arrives after a cursor, for ever; looks every 50 ms."""
@@ -114,8 +114,8 @@ class LogSource:
     def _behind(self, filters: Filters, cursor: int) -> tuple[list[Row], int]:
         """Rows after a cursor, and the cursor to go on from."""
         # Read before the rows: those that come in between are found next time.
-        highest = self._reader.max_cursor()
-        rows = self._reader.after(cursor, FOLLOW_ROWS, filters)
+        highest = self._reader.now.max_cursor()
+        rows = self._reader.now.after(cursor, FOLLOW_ROWS, filters)
         last = rows[-1].cursor if rows else 0
         after = last if len(rows) == FOLLOW_ROWS else max(highest, last)
         return [Row(row.event, row.cursor) for row in rows], after
@@ -128,13 +128,13 @@ class LogSource:
 class ServiceSource:
     """Reads a RealmService. Raises ServiceError.
 
-    tell: takes a line about a stream that could not go on where it was.
+    report: takes a line about a stream that could not go on where it was.
     """
 
-    def __init__(self, client: RealmClient, tell: Callable[[str], None]) -> None:
+    def __init__(self, client: RealmClient, report: Callable[[str], None]) -> None:
         self.name = f"the service at {client.url}"
         self._client = client
-        self._tell = tell
+        self._report = report
         try:
             self.log_id = str(client.health().get("log_id", ""))
         except ServiceError:
@@ -166,7 +166,7 @@ class ServiceSource:
         resume = None if cursor is None else f"{self.log_id}-{cursor}"
         for message in self._client.stream(_arguments(filters), resume):
             if isinstance(message, ResetMessage) and message.reason == "other_log":
-                self._tell(f"{self.name} has another log now; it starts anew.")
+                self._report(f"{self.name} has another log now; it starts anew.")
                 seen = 0
             # A service may stand a moment behind its log, and then repeat what we have.
             for row in _fresh(message, seen):
@@ -189,7 +189,7 @@ def _fresh(message: StreamMessage, seen: int) -> list[Row]:
 
 
 def open_source(
-    settings: Settings, *, url: str | None, from_log: bool, tell: Callable[[str], None]
+    settings: Settings, *, url: str | None, from_log: bool, report: Callable[[str], None]
 ) -> Source:
     """Return the service if it runs, else the log.
 
@@ -198,12 +198,12 @@ def open_source(
     Raises ServiceError, LogError.
     """
     if url is not None:
-        return ServiceSource(RealmClient(url, settings.token), tell)
+        return ServiceSource(RealmClient(url, settings.token), report)
     if from_log:
         return LogSource(settings)
     try:
         service = ServiceSource(
-            RealmClient(settings.service_url, settings.token, timeout_s=PROBE_S), tell
+            RealmClient(settings.service_url, settings.token, timeout_s=PROBE_S), report
         )
     except ServiceUnreachableError:
         return LogSource(settings)

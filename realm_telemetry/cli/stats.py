@@ -58,7 +58,7 @@ def stats(since: str, until: str | None, by: str, as_json: bool) -> None:
     since_ns = _moment("since", since)
     until_ns = None if until is None else _moment("until", until)
     with open_log(settings().log_path).reader() as reader:
-        rows = reader.summary(names, since_ns, until_ns)
+        rows = reader.now.summary(names, since_ns, until_ns)
     if as_json:
         json_document(rows)
         return

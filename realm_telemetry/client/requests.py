@@ -11,32 +11,13 @@ from urllib.parse import quote
 import httpx
 
 from realm_telemetry.client.errors import error_from_response, unexpected_answer
-from realm_telemetry.client.messages import QueryPage, StoredEvent, stored_events
+from realm_telemetry.client.stream import QueryPage, StoredEvent, stored_events
 from realm_telemetry.config import load_settings
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import event_to_dict, resolve
+from realm_telemetry.log.fields import FILTER_PARAMETERS, OTHER_FILTERS
 
-FILTERS: Final = frozenset(
-    {
-        "channel",
-        "kind",
-        "severity",
-        "hero",
-        "campaign",
-        "run",
-        "producer",
-        "since",
-        "until",
-        "q",
-        "has",
-        "not",
-        "limit",
-        "cursor",
-    }
-)
-"""The filters that history, live view and stream share; docs/http-api.md explains them."""
-
-_REPEATED: Final = ("has", "not")
+_REPEATED: Final = frozenset(other.name for other in OTHER_FILTERS if other.repeated)
 """Their values may hold commas, so a list is sent as several parameters."""
 
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
@@ -71,8 +52,9 @@ def filter_params(filters: Mapping[str, FilterValue]) -> Params:
     params: Params = []
     for given, value in filters.items():
         name = given.removesuffix("_")
-        if name not in FILTERS:
-            raise TypeError(f"there is no filter {given!r}; there are {', '.join(sorted(FILTERS))}")
+        if name not in FILTER_PARAMETERS:
+            known = ", ".join(sorted(FILTER_PARAMETERS))
+            raise TypeError(f"there is no filter {given!r}; there are {known}")
         params += [(name, text) for text in _texts(name, value)]
     return params
 
@@ -115,7 +97,7 @@ def read_page(response: httpx.Response) -> QueryPage:
         relation=headers.get("x-total-relation", "eq"),
         as_of=_whole(headers.get("x-as-of")),
         # Only its parameters: behind a proxy the address may be one that is not reached from
-        # here, and the token goes to nobody but the service we were given.
+        # here, and the token goes only to the service that was given.
         next_params=httpx.URL(following).query.decode() if following else None,
     )
 

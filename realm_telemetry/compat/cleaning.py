@@ -31,5 +31,5 @@ def save_state(path: Path, state_path: Path) -> int:
     with open_log(path) as reader:
         if reader is None:
             return 0
-        store.save(rebuild(reader, store), reader.log_id)
+        store.save(rebuild(reader.now, store), reader.log_id)
         return store.cursor(reader.log_id)

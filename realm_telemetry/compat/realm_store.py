@@ -145,7 +145,7 @@ class _Fold:
         self._of = None
         if log != known:
             self._state = SnapshotStore(state_path).load(reader.log_id) or RealmState()
-        while catch_up(self._state, reader):
+        while catch_up(self._state, reader.now):
             pass
         self._of = log
         return self._state

@@ -7,6 +7,7 @@ those of `log.errors`, and passes the tests of tests/log that use the `engine` f
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
@@ -31,11 +32,9 @@ if TYPE_CHECKING:
         Skipped,
         Trimmed,
     )
-    from realm_telemetry.log.rows import LogRow
+    from realm_telemetry.log.rows import Followed, LogRow, Page
     from realm_telemetry.log.sqlite.histogram import Histogram
-    from realm_telemetry.log.sqlite.history import Page
     from realm_telemetry.log.sqlite.series import Series
-    from realm_telemetry.log.sqlite.tail import Followed
 
 ENGINES: Final[Mapping[str, str]] = {"sqlite": "realm_telemetry.log.sqlite.log"}
 """The module of each engine by the scheme of its URLs; the module has a function `open_log`."""
@@ -172,22 +171,17 @@ class Log(Protocol):
 
 
 class Reader(Protocol):
-    """Reads one log, from any thread; each method sees one state of the log."""
+    """Reads one log, from any thread."""
 
     log_id: str
 
-    def __enter__(self) -> Self: ...
-    def __exit__(self, *_: object) -> None: ...
-
-    def close(self) -> None:
-        """Release what is held."""
-
-    def page(self, filters: "Filters", as_of: int | None = None, *, count: bool = True) -> "Page":
-        """One page of history, newest first; count=False may leave out the total."""
+    @property
+    def now(self) -> "Snapshot":
+        """A snapshot of its own for each single query: `reader.now.page(filters)`."""
         ...
 
-    def is_filled(self) -> bool:
-        """Whether filters find every row; upkeep still fills in those of an older table."""
+    def snapshot(self) -> AbstractContextManager["Snapshot"]:
+        """One state of the log for all queries inside; keep it short."""
         ...
 
     def export(self, filters: "Filters", as_of: int | None = None) -> Iterator["LogRow"]:
@@ -196,6 +190,29 @@ class Reader(Protocol):
 
     def arrivals(self, filters: "Filters", as_of: int | None = None) -> Iterator["Followed"]:
         """All rows that match, in order of arrival."""
+        ...
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> None: ...
+
+    def close(self) -> None:
+        """Release what is held."""
+
+
+class Snapshot(Protocol):
+    """The log as it was at one moment, and all that can be asked of it."""
+
+    @property
+    def log_id(self) -> str:
+        """The id of the log, 32 hex digits."""
+        ...
+
+    def page(self, filters: "Filters", as_of: int | None = None, *, count: bool = True) -> "Page":
+        """One page of history, newest first; count=False may leave out the total."""
+        ...
+
+    def is_filled(self) -> bool:
+        """Whether filters find every row; upkeep still fills in those of an older table."""
         ...
 
     def cursor_before(self, since_unix_nano: int) -> int:

@@ -1,4 +1,4 @@
-"""The running service: its parts, started and stopped in order."""
+"""The running service: its parts, started and stopped in order, and what it counts for /metrics."""
 
 import asyncio
 import secrets
@@ -20,14 +20,31 @@ from realm_telemetry.service.folding import F, FoldKeeper, Store
 from realm_telemetry.service.ingest.body import BodyBudget
 from realm_telemetry.service.ingest.writing import WriterThread
 from realm_telemetry.service.live.hub import Hub
-from realm_telemetry.service.live.latest import LiveView
-from realm_telemetry.service.live.prefill import last_rows
+from realm_telemetry.service.live.latest import LiveView, last_rows
 from realm_telemetry.service.live.streams import StreamPlaces
 from realm_telemetry.service.live.tail import Tail
 from realm_telemetry.service.reading import ReaderPool
 from realm_telemetry.service.settings import ServiceSettings
-from realm_telemetry.service.tally import IngestTally
 from realm_telemetry.service.upkeep import ServiceUpkeep
+
+
+class IngestTally:
+    """Belongs to the event loop's thread."""
+
+    def __init__(self) -> None:
+        self.batches = 0
+        self.accepted = 0
+        self.duplicates = 0
+        self.rejected = 0
+        self.bytes = 0
+
+    def stored(self, accepted: int, duplicates: int, rejected: int, size: int) -> None:
+        """Count an answered batch."""
+        self.batches += 1
+        self.accepted += accepted
+        self.duplicates += duplicates
+        self.rejected += rejected
+        self.bytes += size
 
 
 class Service:
@@ -94,10 +111,10 @@ class Service:
         settings = self.settings
         self.readers = ReaderPool(self.log, settings.query_threads)
         self._tail_reader = self.readers.open()
-        kinds = KindWatch(self._tail_reader)
+        kinds = KindWatch(self._tail_reader.now)
         kinds.look()
-        cursor = self._tail_reader.max_cursor()
-        for row in await self.readers.run(lambda reader: last_rows(reader, cursor)):
+        cursor = self._tail_reader.now.max_cursor()
+        for row in await self.readers.run(lambda log: last_rows(log, cursor)):
             self.live.add(row)
         self.hub = Hub(settings, self.log_id, cursor)
         self.places = StreamPlaces(settings)

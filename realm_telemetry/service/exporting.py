@@ -79,10 +79,10 @@ class Exporting:
     def _begun(self) -> bool:
         """Start at the saved cursors; without one at the end, or before what asks for webhooks."""
         try:
-            with self._log.log.reader() as reader:
-                asked = reader.first_webhook_cursor()
-                last = reader.max_cursor()
-                known = reader.cursors(EVERY_PIPELINE)
+            with self._log.log.reader() as reader, reader.snapshot() as log:
+                asked = log.first_webhook_cursor()
+                last = log.max_cursor()
+                known = log.cursors(EVERY_PIPELINE)
             if asked is not None and WEBHOOK_EXPORTER not in known:
                 self._log.write(lambda log: log.save_cursor(*_WEBHOOKS, asked - 1))
             self._deliveries.start(last)

@@ -125,7 +125,7 @@ class FoldKeeper(Generic[F]):
         return self._store.load(self._log_id) or self._store.fresh()
 
     async def _step(self, fold: F) -> int:
-        return await self._readers.run(lambda reader: catch_up(fold, reader))
+        return await self._readers.run(lambda log: catch_up(fold, log))
 
     async def save_every(self, interval_s: float) -> None:
         """Save snapshots for as long as the service runs."""

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from realm_telemetry.errors import LogError
-from realm_telemetry.log.engine import Log, Reader
+from realm_telemetry.log.engine import Log, Reader, Snapshot
 from realm_telemetry.log.filters import InvalidFilterError
 from realm_telemetry.service.errors import ApiError
 
@@ -25,12 +25,17 @@ class ReaderPool:
         """A reader of its own, for what takes many steps; the caller closes it."""
         return self._log.reader()
 
-    async def run(self, query: Callable[[Reader], T]) -> T:
-        """Run a query in one of the threads.
+    async def run(self, query: Callable[[Snapshot], T]) -> T:
+        """Run a query, or several of one snapshot, in one of the threads.
 
         Raises ApiError: log_unavailable, invalid_parameter.
         """
-        return await self.work(lambda: query(self._reader))
+
+        def ask() -> T:
+            with self._reader.snapshot() as log:
+                return query(log)
+
+        return await self.work(ask)
 
     async def work(self, job: Callable[[], T]) -> T:
         """Run a job in one of the threads; raises as `run` does."""

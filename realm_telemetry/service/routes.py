@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
+from realm_telemetry.log.fields import FIELDS, OTHER_FILTERS, Field, Filter
 from realm_telemetry.log.sqlite.series import MAX_POINTS
 from realm_telemetry.service.api.counts import (
     MAX_BUCKETS,
@@ -86,22 +87,20 @@ def _choice(name: str, choices: list[str], description: str) -> Parameter:
     return Parameter(name, {"type": "string", "enum": choices, "default": choices[0]}, description)
 
 
-SINCE: Final = _text("since", "At or after: ISO 8601, a date, 15m, 24h, 7d, or seconds since 1970.")
-UNTIL: Final = _text("until", "Before; in the forms of since.")
+def _names_of(field: Field) -> str:
+    alias = f"; {field.alias} is an alias" if field.alias else ""
+    return f"{field.help}; a comma list; !name leaves out{alias}."
+
+
+def _values_of(other: Filter) -> str:
+    return f"{other.help}; may be repeated." if other.repeated else f"{other.help}."
+
+
 FILTERS: Final = (
-    _text("channel", "Channels, a comma list; !name leaves out; channels is an alias."),
-    _text("kind", "Kinds, a comma list; !name leaves out."),
-    _text("severity", "Severities, a comma list; !name leaves out."),
-    _text("hero", "Hero ids, a comma list; !name leaves out."),
-    _text("campaign", "Campaign ids, a comma list; !name leaves out."),
-    _text("run", "Run ids, a comma list; !name leaves out."),
-    _text("producer", "Producer ids, a comma list; !name leaves out."),
-    SINCE,
-    UNTIL,
-    _text("q", "Words that must all occur; a phrase in double quotes."),
-    _text("has", "path:value, a detail that must have this value; may be repeated."),
-    _text("not", "path:value, a detail that must not have this value; may be repeated."),
+    *(_text(field.name, _names_of(field)) for field in FIELDS),
+    *(_text(other.name, _values_of(other)) for other in OTHER_FILTERS),
 )
+SINCE, UNTIL = (next(one for one in FILTERS if one.name == name) for name in ("since", "until"))
 LIMIT: Final = _number("limit", 1, 1000, 100, "The most events to answer.")
 CURSOR: Final = _text("cursor", "Where the page before ended; the Link header has it.")
 AS_OF: Final = Parameter(
@@ -202,7 +201,7 @@ ENDPOINTS: Final = (
         "/api/v1/events",
         post_events,
         "Store a batch of events, protobuf or JSON; answered after commit.",
-        (_choice("replay", ["false", "true"], "true: events of another log, told once more."),),
+        (_choice("replay", ["false", "true"], "true: events of another log, replayed."),),
         errors=(
             "malformed_json",
             "malformed_protobuf",

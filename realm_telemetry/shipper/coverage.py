@@ -43,7 +43,7 @@ class Coverage:
         if self._state is None:
             self._state = self._store.load(self._reader.log_id) or RealmState()
         self._steps += 1
-        if catch_up(self._state, self._reader, STEP_ROWS) == STEP_ROWS:
+        if catch_up(self._state, self._reader.now, STEP_ROWS) == STEP_ROWS:
             if self._steps % SAVE_EVERY_STEPS == 0:
                 self._store.save(self._state, self._reader.log_id)
             return True

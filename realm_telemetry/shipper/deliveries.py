@@ -47,13 +47,13 @@ class OwnedLog:
         remembered = self._recent.after(cursor, limit)
         if remembered is not None:
             return remembered
-        found = self._reader.follow(cursor, limit, pipeline=self._pipeline, webhooks=True)
+        found = self._reader.now.follow(cursor, limit, pipeline=self._pipeline, webhooks=True)
         return found.rows, found.cursor
 
     def resource(self, producer: str) -> Mapping[str, Any]:
         """The resource of a producer."""
         if producer not in self._resources:
-            known = {info.producer: info.resource for info in self._reader.producers()}
+            known = {info.producer: info.resource for info in self._reader.now.producers()}
             self._resources = {producer: {}} | known
         return self._resources[producer]
 
@@ -74,7 +74,7 @@ class WholeLog(OwnedLog):
 
     def after(self, cursor: int, limit: int) -> tuple[Sequence[LogRow], int]:
         """Rows behind a cursor, in order, and the cursor up to which was looked."""
-        rows = self._reader.after(cursor, limit, webhooks=True)
+        rows = self._reader.now.after(cursor, limit, webhooks=True)
         end = rows[-1].cursor if rows else cursor
         return [row for row in rows if not self._is_history(row)], end
 
@@ -83,7 +83,7 @@ class WholeLog(OwnedLog):
 
     def _brings_history(self, producer: str) -> bool:
         if producer not in self._history:
-            known = {info.producer: info.brings_history for info in self._reader.producers()}
+            known = {info.producer: info.brings_history for info in self._reader.now.producers()}
             self._history = {producer: False} | known
         return self._history[producer]
 

@@ -132,15 +132,15 @@ def _in_the_log(manifest: Manifest) -> _InTheLog:
     if not Path(manifest.log_path).exists():
         return _InTheLog()
     try:
-        with open_log(Path(manifest.log_path)).reader() as reader:
+        with open_log(Path(manifest.log_path)).reader() as reader, reader.snapshot() as log:
             letters = [
                 f"{letter.event_id or 'cursor ' + str(letter.cursor)}, {letter.exporter}:"
                 f" {letter.reason}"
-                for letter in reader.dead_letters(manifest.pipeline)
+                for letter in log.dead_letters(manifest.pipeline)
             ]
-            cursors = reader.cursors(manifest.pipeline)
-            refused = reader.refusals(manifest.pipeline)
-            return _InTheLog(cursors, reader.max_cursor(), letters, refused)
+            cursors = log.cursors(manifest.pipeline)
+            refused = log.refusals(manifest.pipeline)
+            return _InTheLog(cursors, log.max_cursor(), letters, refused)
     except LogError as error:
         return _InTheLog(error=str(error))
 

@@ -159,7 +159,7 @@ class Shift:
 
     def _last_cursor(self, _writer: Writer) -> int:
         with self._log.log.reader() as reader:
-            return reader.max_cursor()
+            return reader.now.max_cursor()
 
     def _settle(self, now_s: float) -> int:
         self._spools.probe(now_s)

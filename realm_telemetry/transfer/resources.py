@@ -18,7 +18,7 @@ class Resources:
     def of(self, producer: str) -> Mapping[str, Any]:
         """Return a producer's resource; empty for one that nobody registered."""
         if producer not in self._known:
-            told = {info.producer: info.resource for info in self._reader.producers()}
+            told = {info.producer: info.resource for info in self._reader.now.producers()}
             self._known = {producer: {}} | self._known | told
         return self._known[producer]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from realm_telemetry.log.sqlite.reader import LogReader
-from realm_telemetry.otel.auto.names import our_exporters
+from realm_telemetry.otel.auto.choice import our_exporters
 from realm_telemetry.shipper.launch import shipper_environment
 from realm_telemetry.shipper.overview import pipeline_directories
 from realm_telemetry.shipper.ship_once import ship_once
@@ -47,8 +47,8 @@ def test_events_logging_and_loggers_reach_log_and_service(tmp_path: Path) -> Non
     assert (run.returncode, run.err) == (0, "")
     events = run.events()
     with LogReader(tmp_path / "elsewhere" / "vault" / "jobs.db") as log:
-        assert [row.event.id for row in log.after(0, 100)] == [event.id for event in events]
-        (producer,) = log.producers()
+        assert [row.event.id for row in log.now.after(0, 100)] == [event.id for event in events]
+        (producer,) = log.now.producers()
     assert [(e.kind, e.channel, e.severity, e.source) for e in events] == [
         ("checkpoint_saved", "checkpoint", "success", "trainer"),
         ("log_record", "system", "warning", "lab.train"),

@@ -56,7 +56,7 @@ def test_what_is_stored_is_told_before_it_is_offered_again(
         if registered:
             writer.register_producer(ProducerInfo("a" * 16))
         writer.append(events[::2])
-        assert reader.stored_among(events) == len(events[::2])
+        assert reader.now.stored_among(events) == len(events[::2])
         assert writer.append(events).duplicates == len(events[::2])
 
 
@@ -71,11 +71,11 @@ def test_a_kept_arrival_decides_what_is_late_and_not_what_is_trimmed(
     ]
     writer.append(old, keep_arrival=True)
     writer.append([make_event(3, time_unix_nano=long_ago, observed_unix_nano=long_ago)])
-    events = [row.event for row in reader.after(0)]
+    events = [row.event for row in reader.now.after(0)]
     assert events[:2] == old
     assert events[2].observed_unix_nano == clock.now_ns
     assert [event.late for event in events] == [False, True, True]
-    assert [row.cursor for row in reader.latest()] == [1]
+    assert [row.cursor for row in reader.now.latest()] == [1]
     assert Retention(writer, Limits(), clock_ns=clock).step().removed == 0
     clock.now_ns += 31 * 24 * HOUR
     assert Retention(writer, Limits(), clock_ns=clock).step().removed == 3

@@ -66,10 +66,10 @@ def test_eight_processes_append_at_once_without_a_lock_error(path: Path) -> None
         process.join()
     assert [process.exitcode for process in processes] == [0] * 8
     with LogReader(path) as reader:
-        assert all(receipt.complete for receipt in reader.receipts())
-        assert len(reader.receipts()) == 8
-        assert reader.page(Filters(limit=1)).total == 10_000
-        assert reader.max_cursor() == 10_000
+        assert all(receipt.complete for receipt in reader.now.receipts())
+        assert len(reader.now.receipts()) == 8
+        assert reader.now.page(Filters(limit=1)).total == 10_000
+        assert reader.now.max_cursor() == 10_000
 
 
 def test_an_older_job_store_is_not_held_up(older: sqlite3.Connection, path: Path) -> None:
@@ -99,7 +99,7 @@ def test_an_older_job_store_is_not_held_up(older: sqlite3.Connection, path: Path
     assert found[len(found) * 99 // 100] < 0.1, found[-5:]
     assert found[-1] < 0.3, found[-5:]
     with LogReader(path) as reader:
-        assert reader.page(Filters(limit=1)).total == 40_000 + len(found) // 5
+        assert reader.now.page(Filters(limit=1)).total == 40_000 + len(found) // 5
 
 
 def test_the_lock_is_free_again_after_an_error(path: Path, writer: LogWriter) -> None:

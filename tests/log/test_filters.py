@@ -56,7 +56,7 @@ def test_all_parameters_are_understood() -> None:
         has=(Has("job.id", "a:b"),),
         has_not=(Has("status", "ok"),),
         limit=7,
-        cursor="abc",
+        page_token="abc",
     )
     assert parse_filters(to_params(filters)) == filters
 
@@ -203,17 +203,17 @@ def test_sql_and_python_want_the_same_events(
         writer.append(events)
         for filters in wanted:
             expected = [event.id for event in events if filters.matches(event)]
-            assert [row.event.id for row in reader.after(0, filters=filters)] == expected
+            assert [row.event.id for row in reader.now.after(0, filters=filters)] == expected
             pages = list(reader.export(filters))
             assert sorted(row.event.id for row in pages) == sorted(expected)
             order = [(row.event.time_unix_nano, row.cursor) for row in pages]
             assert order == sorted(order, reverse=True)
-            page = reader.page(filters)
+            page = reader.now.page(filters)
             assert (page.total, page.relation) == (len(expected), "eq")
             assert [row.cursor for row in page.rows] == [
                 row.cursor for row in pages[: filters.limit]
             ]
-            bars = reader.histogram(filters, 7)
+            bars = reader.now.histogram(filters, 7)
             assert (bars.total, bars.relation) == (len(expected), "eq")
 
 
@@ -250,13 +250,13 @@ def test_any_entry_of_a_list_will_do(
     writer.append([event])
     filters = parse_filters({"has": has})
     assert filters.matches(event) is found
-    assert bool(reader.page(filters).rows) is found
-    assert bool(reader.page(parse_filters({"not": has})).rows) is not found
+    assert bool(reader.now.page(filters).rows) is found
+    assert bool(reader.now.page(parse_filters({"not": has})).rows) is not found
 
 
 def test_what_has_no_hero_is_not_left_out_with_one(writer: LogWriter, reader: LogReader) -> None:
     writer.append([make_event(1, hero_id="dio"), make_event(2, hero_id=None)])
-    page = reader.page(parse_filters({"hero": "!dio"}))
+    page = reader.now.page(parse_filters({"hero": "!dio"}))
     assert [row.event.number for row in page.rows] == [2]
     assert (page.total, page.relation) == (1, "eq")
 

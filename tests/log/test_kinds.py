@@ -26,10 +26,10 @@ def test_a_registered_kind_is_kept_and_the_newest_word_counts(
     writer: LogWriter, reader: LogReader
 ) -> None:
     writer.register_kind(KIND)
-    assert reader.kinds() == [KIND]
+    assert reader.now.kinds() == [KIND]
     newer = KindSpec("ray_traced", "debug", "info", None, routine=False)
     writer.register_kind(newer)
-    assert reader.kinds() == [newer]
+    assert reader.now.kinds() == [newer]
 
 
 def test_the_same_again_writes_nothing(writer: LogWriter, reader: LogReader) -> None:
@@ -42,11 +42,11 @@ def test_the_same_again_writes_nothing(writer: LogWriter, reader: LogReader) -> 
 def test_a_kind_is_learned_when_the_tail_first_meets_it(
     writer: LogWriter, reader: LogReader
 ) -> None:
-    watch = KindWatch(reader, clock=lambda: 0.0)
+    watch = KindWatch(reader.now, clock=lambda: 0.0)
     watch.look()
     writer.register_kind(KIND)
     writer.append([make_event(1, kind="ray_traced")])
-    watch.meet(reader.after(0))
+    watch.meet(reader.now.after(0))
     assert is_routine("ray_traced")
 
 
@@ -54,9 +54,9 @@ def test_a_kind_that_nobody_registered_is_looked_up_once_a_second_at_the_most(
     writer: LogWriter, reader: LogReader
 ) -> None:
     now_s = [0.0]
-    watch = KindWatch(reader, clock=lambda: now_s[0])
+    watch = KindWatch(reader.now, clock=lambda: now_s[0])
     writer.append([make_event(1, kind="ray_traced")])
-    rows = reader.after(0)
+    rows = reader.now.after(0)
     watch.meet(rows)
     writer.register_kind(KIND)
     now_s[0] = 0.9
@@ -73,14 +73,14 @@ def test_a_kind_registered_anew_is_learned_within_half_a_minute(
     now_s = [0.0]
     writer.register_kind(KIND)
     writer.append([make_event(1, kind="ray_traced")])
-    watch = KindWatch(reader, clock=lambda: now_s[0])
+    watch = KindWatch(reader.now, clock=lambda: now_s[0])
     watch.look()
     writer.register_kind(KindSpec("ray_traced", "training", "warning"))
     now_s[0] = 29.0
-    watch.meet(reader.after(0))
+    watch.meet(reader.now.after(0))
     assert is_routine("ray_traced")
     now_s[0] = 30.0
-    watch.meet(reader.after(0))
+    watch.meet(reader.now.after(0))
     assert not is_routine("ray_traced")
 
 
@@ -92,7 +92,7 @@ def test_search_leaves_out_a_routine_kind_of_the_users(
     writer.append([make_event(1, kind="ray_traced"), make_event(2)])
     if indexed:
         SearchIndex(writer.path, writer.path.with_name("search.db")).index_step()
-    assert [row.event.number for row in reader.page(Filters(q="Job")).rows] == [2]
+    assert [row.event.number for row in reader.now.page(Filters(q="Job")).rows] == [2]
 
 
 def test_retention_thins_a_routine_kind_of_the_users(
@@ -104,4 +104,4 @@ def test_retention_thins_a_routine_kind_of_the_users(
     retention = Retention(writer, Limits(max_bytes=1), clock_ns=clock)
     while retention.step().more:
         pass
-    assert 10 <= len(reader.after(0)) <= 11
+    assert 10 <= len(reader.now.after(0)) <= 11

@@ -62,7 +62,7 @@ def test_the_last_hundred_stay_quick_among_a_million(large: Path) -> None:
             times = []
             for _ in range(20):
                 started = time.perf_counter()
-                page = reader.page(filters, count=False)
+                page = reader.now.page(filters, count=False)
                 times.append(time.perf_counter() - started)
             assert len(page.rows) == 100
             assert sorted(times)[10] < 0.03
@@ -70,12 +70,12 @@ def test_the_last_hundred_stay_quick_among_a_million(large: Path) -> None:
 
 def test_counts_are_exact_among_a_million(large: Path) -> None:
     with LogReader(large) as reader:
-        page = reader.page(Filters(kinds=("job_failed",), limit=1))
+        page = reader.now.page(Filters(kinds=("job_failed",), limit=1))
         assert (page.total, page.relation) == (ROWS // len(KINDS), "eq")
         since = NOW + 12_345 * SECOND
-        page = reader.page(Filters(since_unix_nano=since, limit=1))
+        page = reader.now.page(Filters(since_unix_nano=since, limit=1))
         assert (page.total, page.relation) == (ROWS - 12_345, "eq")
-        assert reader.histogram(Filters(), 60).total == ROWS
+        assert reader.now.histogram(Filters(), 60).total == ROWS
 
 
 def test_search_stays_quick_among_a_million(large: Path) -> None:
@@ -84,10 +84,10 @@ def test_search_stays_quick_among_a_million(large: Path) -> None:
         pass
     with LogReader(large) as reader:
         started = time.perf_counter()
-        page = reader.page(Filters(q="started job"))
+        page = reader.now.page(Filters(q="started job"))
         assert time.perf_counter() - started < 0.2
         assert len(page.rows) == 100
-        assert [row.cursor for row in reader.page(Filters(q="999990")).rows] == [999_990]
+        assert [row.cursor for row in reader.now.page(Filters(q="999990")).rows] == [999_990]
 
 
 def test_a_million_older_rows_are_extended_without_a_copy(
@@ -107,5 +107,5 @@ def test_a_million_older_rows_are_extended_without_a_copy(
         for _ in range(5):
             writer.backfill_step(1000)
         with LogReader(path) as reader:
-            newest = reader.page(Filters(limit=3)).rows
+            newest = reader.now.page(Filters(limit=3)).rows
             assert [row.cursor for row in newest] == [ROWS, ROWS - 1, ROWS - 2]

@@ -37,10 +37,10 @@ def test_older_rows_become_events(older: sqlite3.Connection, clock: Clock) -> No
     )
     older.commit()
     with LogWriter(path, clock_ns=clock) as writer, LogReader(path) as reader:
-        unfilled = reader.after(0)
+        unfilled = reader.now.after(0)
         fill(writer)
-        filled = reader.after(0)
-        page = reader.page(Filters())
+        filled = reader.now.after(0)
+        page = reader.now.page(Filters())
     first, second = (row.event for row in filled)
     assert (first.kind, first.source, first.time_unix_nano) == (
         "job_started",
@@ -65,8 +65,8 @@ def test_rows_are_filled_in_steps_newest_first(older: sqlite3.Connection) -> Non
     with LogWriter(path_of(older)) as writer, LogReader(writer.path) as reader:
         left = [writer.backfill_step(10) for _ in range(4)]
         assert left == [15, 5, 0, 0]
-        assert [row.cursor for row in reader.page(Filters()).rows] == list(range(25, 0, -1))
-        assert reader.channels() == {"jobs": {"info": 25}}
+        assert [row.cursor for row in reader.now.page(Filters()).rows] == list(range(25, 0, -1))
+        assert reader.now.channels() == {"jobs": {"info": 25}}
 
 
 def test_totals_are_at_least_until_all_older_rows_are_filled(older: sqlite3.Connection) -> None:
@@ -77,7 +77,7 @@ def test_totals_are_at_least_until_all_older_rows_are_filled(older: sqlite3.Conn
         seen = []
         for _ in range(3):
             writer.backfill_step(10)
-            page, bars = reader.page(Filters()), reader.histogram(Filters())
+            page, bars = reader.now.page(Filters()), reader.now.histogram(Filters())
             seen.append((page.total, page.relation, bars.total, bars.relation))
         assert seen == [(10, "gte", 10, "gte"), (20, "gte", 20, "gte"), (25, "eq", 25, "eq")]
 
@@ -88,13 +88,13 @@ def test_older_code_inserts_while_we_run(older: sqlite3.Connection) -> None:
         inserted = older.execute(OLDER_INSERT, older_row())
         older.commit()
         writer.append([make_event(2)])
-        rows = reader.after(0)
+        rows = reader.now.after(0)
         assert inserted.lastrowid == 2
         assert [row.event.number for row in rows] == [1, 2, 2]
         assert rows[1].event.time_unix_nano == NOW + 123_456_000
-        assert reader.get(rows[1].event.id) == rows[1]
-        assert reader.channels() == {"jobs": {"info": 3}}
-        assert reader.page(Filters(heroes=("dio",))).total == 1
+        assert reader.now.get(rows[1].event.id) == rows[1]
+        assert reader.now.channels() == {"jobs": {"info": 3}}
+        assert reader.now.page(Filters(heroes=("dio",))).total == 1
 
 
 def test_older_code_deletes_while_we_run(older: sqlite3.Connection) -> None:
@@ -103,9 +103,9 @@ def test_older_code_deletes_while_we_run(older: sqlite3.Connection) -> None:
         older.execute(OLDER_INSERT, older_row("2020-01-01T00:00:00Z"))
         older.execute("DELETE FROM battle_log WHERE timestamp < '2021'")
         older.commit()
-        assert reader.page(Filters(), count=True).total == 3
-        assert reader.page(Filters(limit=1)).total == 3
-        assert reader.channels() == {"jobs": {"info": 4}}
+        assert reader.now.page(Filters(), count=True).total == 3
+        assert reader.now.page(Filters(limit=1)).total == 3
+        assert reader.now.channels() == {"jobs": {"info": 4}}
 
 
 def test_older_queries_see_new_events(older: sqlite3.Connection) -> None:
@@ -192,7 +192,7 @@ def test_details_that_are_not_json_are_shown_as_they_are(older: sqlite3.Connecti
     older.commit()
     with LogWriter(path_of(older)) as writer, LogReader(writer.path) as reader:
         fill(writer)
-        details = [row.event.details for row in reader.after(0)]
+        details = [row.event.details for row in reader.now.after(0)]
     assert details == [{"details": "{broken"}, {"details": [1, 2]}]
 
 

@@ -15,11 +15,11 @@ from .conftest import NOW, SECOND, Clock, make_event, scattered
 def all_pages(reader: LogReader, filters: Filters) -> list[int]:
     found: list[int] = []
     while True:
-        page = reader.page(filters)
+        page = reader.now.page(filters)
         found += [row.cursor for row in page.rows]
-        if page.next_cursor is None:
+        if page.next_token is None:
             return found
-        filters = msgspec.structs.replace(filters, cursor=page.next_cursor)
+        filters = msgspec.structs.replace(filters, page_token=page.next_token)
 
 
 @pytest.mark.parametrize("limit", [1, 7, 1000])
@@ -41,28 +41,28 @@ def test_paging_neither_repeats_nor_skips_while_rows_arrive(
     writer: LogWriter, reader: LogReader
 ) -> None:
     writer.append([make_event(number) for number in range(1, 101)])
-    first = reader.page(Filters(limit=30))
+    first = reader.now.page(Filters(limit=30))
     seen = [row.event.number for row in first.rows]
-    cursor, number = first.next_cursor, 101
+    cursor, number = first.next_token, 101
     while cursor:
         # One newer than the page, one right among the rows still to come.
         writer.append([make_event(number), make_event(number + 1, time_unix_nano=NOW + 3)])
         number += 2
-        page = reader.page(Filters(limit=30, cursor=cursor))
+        page = reader.now.page(Filters(limit=30, page_token=cursor))
         assert page.as_of == first.as_of == 100
         assert page.total == 100
         seen += [row.event.number for row in page.rows]
-        cursor = page.next_cursor
+        cursor = page.next_token
     assert seen == list(range(100, 0, -1))
-    assert reader.page(Filters()).total == number - 1
+    assert reader.now.page(Filters()).total == number - 1
 
 
 def test_as_of_holds_for_total_histogram_and_export(writer: LogWriter, reader: LogReader) -> None:
     writer.append(scattered(50))
     writer.append([make_event(number, hero_id="dio") for number in range(51, 61)])
     for filters in (Filters(limit=5), Filters(limit=5, heroes=("dio",))):
-        page = reader.page(filters, as_of=50)
-        bars = reader.histogram(filters, 20, as_of=50)
+        page = reader.now.page(filters, as_of=50)
+        bars = reader.now.histogram(filters, 20, as_of=50)
         exported = list(reader.export(filters, as_of=50))
         assert page.total == bars.total == len(exported)
         assert max(row.cursor for row in exported) <= 50
@@ -71,7 +71,7 @@ def test_as_of_holds_for_total_histogram_and_export(writer: LogWriter, reader: L
 def test_a_cursor_that_is_not_ours_is_refused(reader: LogReader) -> None:
     for token in ("abc", "!!!", "AAAA", "ü", "zwAA", "2" * 4000):
         with pytest.raises(InvalidFilterError, match="cursor"):
-            reader.page(Filters(cursor=token))
+            reader.now.page(Filters(page_token=token))
 
 
 def test_a_rare_combination_ends_the_page_early_with_a_way_on(
@@ -86,20 +86,20 @@ def test_a_rare_combination_ends_the_page_early_with_a_way_on(
     writer.append(events[1000:])
     monkeypatch.setattr(pages_module, "BUDGET_S", -1.0)
     filters = Filters(has=(Has("rare", "true"),), limit=1)
-    page = reader.page(filters)
+    page = reader.now.page(filters)
     assert page.rows == []
-    assert page.next_cursor is not None
+    assert page.next_token is not None
     assert page.relation == "gte"
     assert all_pages(reader, filters) == [3]
 
 
 def test_an_empty_log_has_empty_views(reader: LogReader) -> None:
-    page = reader.page(Filters())
-    assert (page.rows, page.next_cursor, page.as_of, page.total) == ([], None, 0, 0)
-    assert reader.histogram(Filters(), 10).buckets == []
-    assert reader.summary() == []
-    assert reader.latest() == []
-    assert (reader.min_cursor(), reader.max_cursor()) == (0, 0)
+    page = reader.now.page(Filters())
+    assert (page.rows, page.next_token, page.as_of, page.total) == ([], None, 0, 0)
+    assert reader.now.histogram(Filters(), 10).buckets == []
+    assert reader.now.summary() == []
+    assert reader.now.latest() == []
+    assert (reader.now.min_cursor(), reader.now.max_cursor()) == (0, 0)
 
 
 def test_the_latest_of_each_group_without_the_late(
@@ -108,24 +108,24 @@ def test_the_latest_of_each_group_without_the_late(
     writer.append([make_event(n, time_unix_nano=clock.now_ns + n) for n in range(1, 101)])
     writer.append([make_event(101, severity="error", time_unix_nano=clock.now_ns)])
     writer.append([make_event(102, time_unix_nano=clock.now_ns - 61 * SECOND)])
-    latest = reader.latest(per_group=50)
+    latest = reader.now.latest(per_group=50)
     assert [row.event.number for row in latest] == [*range(51, 101), 101]
 
 
 def test_one_event_is_found_by_id_and_by_cursor(writer: LogWriter, reader: LogReader) -> None:
     writer.append([make_event(5)])
-    row = reader.get(make_event(5).id)
+    row = reader.now.get(make_event(5).id)
     assert row is not None
-    assert reader.get(row.cursor) == reader.get(str(row.cursor)) == row
-    assert reader.get(make_event(6).id) is None
-    assert reader.get(77) is None
+    assert reader.now.get(row.cursor) == reader.now.get(str(row.cursor)) == row
+    assert reader.now.get(make_event(6).id) is None
+    assert reader.now.get(77) is None
 
 
 def test_context_is_what_happened_around(writer: LogWriter, reader: LogReader) -> None:
     writer.append([make_event(n) for n in (3, 1, 2, 5, 4)])
-    around = reader.context(make_event(3).id, before=1, after=5)
+    around = reader.now.context(make_event(3).id, before=1, after=5)
     assert [row.event.number for row in around] == [2, 3, 4, 5]
-    assert reader.context(make_event(9).id) == []
+    assert reader.now.context(make_event(9).id) == []
 
 
 def test_a_pipeline_follows_its_own_events(writer: LogWriter, reader: LogReader) -> None:
@@ -134,13 +134,13 @@ def test_a_pipeline_follows_its_own_events(writer: LogWriter, reader: LogReader)
     writer.append([make_event(1, producer=other)], pipeline="other")
     writer.append([make_event(2), make_event(3, webhooks=("https://example.org",))])
     writer.append([make_event(2, producer=other)])
-    followed = reader.follow(0, pipeline="main", webhooks=True)
+    followed = reader.now.follow(0, pipeline="main", webhooks=True)
     assert [row.event.number for row in followed.rows] == [1, 2, 3]
     assert followed.rows[2].event.webhooks == ("https://example.org",)
     assert followed.cursor == 5
-    assert reader.follow(0, 2, pipeline="main").cursor == 3
-    assert reader.follow(5, pipeline="main").rows == []
-    assert reader.follow(0, pipeline="nobody").cursor == 5
+    assert reader.now.follow(0, 2, pipeline="main").cursor == 3
+    assert reader.now.follow(5, pipeline="main").rows == []
+    assert reader.now.follow(0, pipeline="nobody").cursor == 5
 
 
 def test_the_data_version_moves_when_another_commits(writer: LogWriter, reader: LogReader) -> None:
@@ -156,7 +156,7 @@ def test_threads_read_at_once(writer: LogWriter, reader: LogReader) -> None:
 
     def read() -> None:
         filters = Filters(limit=3, channels=("jobs",))
-        totals.extend(reader.page(filters).total for _ in range(20))
+        totals.extend(reader.now.page(filters).total for _ in range(20))
 
     threads = [threading.Thread(target=read) for _ in range(4)]
     for thread in threads:

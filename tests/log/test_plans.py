@@ -77,16 +77,16 @@ def check(path_statements: list[str], reader: LogReader) -> None:
 
 def test_pages_of_any_filter_search_an_index(traced: list[str], reader: LogReader) -> None:
     for filters in MATRIX:
-        page = reader.page(filters)
-        if page.next_cursor:
-            reader.page(Filters(limit=2, cursor=page.next_cursor), as_of=page.as_of - 5)
+        page = reader.now.page(filters)
+        if page.next_token:
+            reader.now.page(Filters(limit=2, page_token=page.next_token), as_of=page.as_of - 5)
     assert len(MATRIX) > 200
     check(traced, reader)
 
 
 def test_histograms_of_any_filter_search_an_index(traced: list[str], reader: LogReader) -> None:
     for filters in MATRIX:
-        reader.histogram(filters, 5, as_of=30)
+        reader.now.histogram(filters, 5, as_of=30)
     check(traced, reader)
 
 
@@ -94,16 +94,16 @@ def test_all_other_reads_search_an_index(
     traced: list[str], reader: LogReader, writer: LogWriter
 ) -> None:
     writer.append([make_event(50)], pipeline="main")
-    reader.after(3, 10)
-    reader.after(3, 10, MATRIX[-1], webhooks=True)
-    reader.follow(3, 10, pipeline="main", webhooks=True)
-    reader.latest()
-    reader.context(5)
-    reader.get(make_event(5).id)
-    reader.min_cursor()
-    reader.max_cursor()
-    reader.summary(("day", "kind"), NOW - HOUR // 2, NOW + HOUR // 2)
-    reader.channels(NOW - 7)
+    reader.now.after(3, 10)
+    reader.now.after(3, 10, MATRIX[-1], webhooks=True)
+    reader.now.follow(3, 10, pipeline="main", webhooks=True)
+    reader.now.latest()
+    reader.now.context(5)
+    reader.now.get(make_event(5).id)
+    reader.now.min_cursor()
+    reader.now.max_cursor()
+    reader.now.summary(("day", "kind"), NOW - HOUR // 2, NOW + HOUR // 2)
+    reader.now.channels(NOW - 7)
     list(reader.export(MATRIX[1]))
     check(traced, reader)
 

@@ -46,7 +46,7 @@ def test_runs_cut_a_batch_without_losing_an_event(ids: list[tuple[str, int]]) ->
 
 
 def receipt(reader: LogReader) -> Receipt:
-    (only,) = reader.receipts()
+    (only,) = reader.now.receipts()
     return only
 
 
@@ -131,7 +131,7 @@ def test_a_producer_keeps_its_numbers_when_it_registers_again(
     writer.register_producer(info)
     writer.append([make_event(1), make_event(2, kind="training_step", details={"step": 40})])
     writer.register_producer(info)
-    (known,) = reader.producers()
+    (known,) = reader.now.producers()
     assert (known.resource, known.history, known.clock_offset_ns) == (
         {"service.name": "lab"},
         False,
@@ -146,4 +146,4 @@ def test_naming_a_pipeline_registers_its_producers(
     writer: LogWriter, reader: LogReader, pipeline: str
 ) -> None:
     writer.append([make_event(1)], pipeline=pipeline)
-    assert [info.pipeline for info in reader.producers()] == ([pipeline] if pipeline else [])
+    assert [info.pipeline for info in reader.now.producers()] == ([pipeline] if pipeline else [])

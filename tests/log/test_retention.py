@@ -19,7 +19,7 @@ def run(retention: Retention, keep_from: int | None = None) -> list[int]:
 
 
 def numbers(reader: LogReader) -> list[int]:
-    return [row.event.number for row in reader.after(0, 100_000)]
+    return [row.event.number for row in reader.now.after(0, 100_000)]
 
 
 def test_rows_go_thirty_days_after_they_arrived(
@@ -33,7 +33,7 @@ def test_rows_go_thirty_days_after_they_arrived(
     clock.now_ns += 11 * DAY
     assert run(retention) == [2]
     assert numbers(reader) == [3]
-    assert (reader.min_cursor(), reader.max_cursor()) == (2, 3)
+    assert (reader.now.min_cursor(), reader.now.max_cursor()) == (2, 3)
 
 
 def test_trimming_goes_by_steps_of_500(writer: LogWriter, reader: LogReader, clock: Clock) -> None:
@@ -42,7 +42,7 @@ def test_trimming_goes_by_steps_of_500(writer: LogWriter, reader: LogReader, clo
     clock.now_ns += 31 * DAY
     assert run(Retention(writer, clock_ns=clock)) == [500, 500, 201]
     assert numbers(reader) == []
-    assert reader.min_cursor() == reader.max_cursor() == 1201
+    assert reader.now.min_cursor() == reader.now.max_cursor() == 1201
 
 
 def test_a_row_that_a_snapshot_has_not_seen_stays(
@@ -72,7 +72,7 @@ def test_over_its_size_the_log_first_thins_routine_kinds(
 ) -> None:
     fill_with_steps(writer, clock)
     run(Retention(writer, Limits(max_bytes=1), clock_ns=clock))
-    events = [row.event for row in reader.after(0, 10_000)]
+    events = [row.event for row in reader.now.after(0, 10_000)]
     steps = [event for event in events if event.kind == "training_step"]
     assert sum(event.kind == "checkpoint_saved" for event in events) == 20
     buckets = [event.time_unix_nano // (10 * SECOND) for event in steps]
@@ -127,7 +127,7 @@ def test_without_history_a_row_stays_until_every_exporter_has_it(
     writer.save_cursor("main", "otlp", 8)
     writer.save_cursor("main", "webhook", 4)
     run(retention)
-    assert [row.event.number for row in reader.after(0) if row.event.producer == PRODUCER] == [
+    assert [row.event.number for row in reader.now.after(0) if row.event.producer == PRODUCER] == [
         3,
         4,
         5,
@@ -135,7 +135,7 @@ def test_without_history_a_row_stays_until_every_exporter_has_it(
     writer.save_cursor("main", "webhook", 10)
     writer.save_cursor("main", "otlp", 10)
     run(retention)
-    assert {row.event.producer for row in reader.after(0)} == {OTHER}
+    assert {row.event.producer for row in reader.now.after(0)} == {OTHER}
     assert len(numbers(reader)) == 5
 
 
@@ -173,9 +173,9 @@ def test_what_happened_stays_counted_and_what_is_left_is_the_total(
     clock.now_ns += 31 * DAY
     writer.append([make_event(n) for n in range(11, 14)])
     run(Retention(writer, clock_ns=clock))
-    assert reader.channels() == {"jobs": {"info": 13}}
-    assert reader.page(Filters(limit=1)).total == 3
-    assert reader.histogram(Filters(), 10).total == 3
-    assert reader.receipts()[0].complete
+    assert reader.now.channels() == {"jobs": {"info": 13}}
+    assert reader.now.page(Filters(limit=1)).total == 3
+    assert reader.now.histogram(Filters(), 10).total == 3
+    assert reader.now.receipts()[0].complete
     with writer.transaction() as connection:
         assert connection.execute("SELECT count(*) FROM webhook_requests").fetchone() == (0,)

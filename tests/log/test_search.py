@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from realm_telemetry.log import Filters, LogReader, LogWriter
+from realm_telemetry.log.sqlite.plan import Plan
 from realm_telemetry.log.sqlite.search import SearchIndex
 from realm_telemetry.log.text import match_expression, words_of
 
@@ -26,7 +27,7 @@ def index(writer: LogWriter) -> SearchIndex:
 
 
 def found(reader: LogReader, query: str, **filters: object) -> list[int]:
-    page = reader.page(msgspec.structs.replace(Filters(q=query), **filters))
+    page = reader.now.page(msgspec.structs.replace(Filters(q=query), **filters))
     return [row.event.number for row in page.rows]
 
 
@@ -54,7 +55,7 @@ def test_index_tail_and_live_filter_find_the_same(
 ) -> None:
     index.index_step(indexed) if indexed else None
     assert found(reader, query) == expected
-    live = [row.event for row in reader.after(0)]
+    live = [row.event for row in reader.now.after(0)]
     assert [e.number for e in live if Filters(q=query).matches(e)] == expected[::-1]
 
 
@@ -64,18 +65,18 @@ def test_operators_are_only_words() -> None:
 
 
 def test_a_page_says_how_far_the_index_goes(index: SearchIndex, reader: LogReader) -> None:
-    assert reader.page(Filters(q="saved")).indexed_through == 0
+    assert reader.now.page(Filters(q="saved")).indexed_through == 0
     assert index.index_step(3) == 3
-    assert reader.page(Filters(q="saved")).indexed_through == 3
+    assert reader.now.page(Filters(q="saved")).indexed_through == 3
     assert (index.index_step(), index.index_step()) == (1, 0)
     assert index.indexed_through(reader.log_id) == 4
 
 
 def test_bars_of_a_search_count_its_hits(index: SearchIndex, reader: LogReader) -> None:
     for _ in range(2):
-        bars = reader.histogram(Filters(q="checkpoint"), 10)
+        bars = reader.now.histogram(Filters(q="checkpoint"), 10)
         assert (bars.total, bars.relation) == (3, "eq")
-        assert reader.histogram(Filters(q="checkpoint"), 10, as_of=3).total == 2
+        assert reader.now.histogram(Filters(q="checkpoint"), 10, as_of=3).total == 2
         index.index_step()
 
 
@@ -97,12 +98,12 @@ def test_search_pages_by_arrival_without_repeat(
     filters = Filters(q="needle", limit=30)
     numbers: list[int] = []
     while True:
-        page = reader.page(filters)
+        page = reader.now.page(filters)
         numbers += [row.event.number for row in page.rows]
         writer.append([make_event(5000 + len(numbers), message="needle")])
-        if page.next_cursor is None:
+        if page.next_token is None:
             break
-        filters = msgspec.structs.replace(filters, cursor=page.next_cursor)
+        filters = msgspec.structs.replace(filters, page_token=page.next_token)
     assert numbers == list(range(1009, 9, -1))
 
 
@@ -159,8 +160,9 @@ def test_a_search_that_runs_out_of_time_says_where_it_stopped(
     writer: LogWriter, index: SearchIndex, reader: LogReader
 ) -> None:
     writer.append([make_event(n, message="hay") for n in range(10, 1010)])
-    with reader._snapshot() as log:
-        hits = index.query(log, Filters(q="café"), below=1005, limit=5, deadline=0.0)
+    plan = Plan.of(Filters(q="café"))
+    with reader.snapshot() as log:
+        hits = index.query(log.connection, plan, below=1005, limit=5, deadline=0.0)
     assert hits.ids == []
     assert hits.further is not None
     assert hits.further < 1005

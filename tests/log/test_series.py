@@ -30,30 +30,30 @@ def test_a_short_run_comes_whole_oldest_first(writer: LogWriter, reader: LogRead
     """With cursor, time, step and each field, nested ones too; other runs are left out."""
     writer.append([step(1, 2.0), step(2, "NaN"), step(3, "much"), step(4, 0.5)])
     writer.append([step(5, 9.0, producer="00000000000000cc")])
-    found = reader.series(STEPS, ["loss", "optimizer.rate"])
+    found = reader.now.series(STEPS, ["loss", "optimizer.rate"])
     assert found.fields == ["loss", "optimizer.rate"]
     assert not found.sampled
     assert found.points[0] == (1, (NOW + SECOND) // 1_000_000, 1, 2.0, 0.1)
     assert [point[3] for point in found.points] == [2.0, "NaN", None, 0.5, 9.0]
     other = Filters(kinds=("training_step",), producers=("00000000000000cc",))
-    assert [point[3] for point in reader.series(other, ["loss"]).points] == [9.0]
+    assert [point[3] for point in reader.now.series(other, ["loss"]).points] == [9.0]
 
 
 def test_nothing_makes_an_empty_series(reader: LogReader) -> None:
     """An empty log, and one without such events."""
-    assert reader.series(STEPS, ["loss"]).points == []
+    assert reader.now.series(STEPS, ["loss"]).points == []
 
 
 @pytest.mark.parametrize("fields", [[], ["a b"], ["$.x"], ['x"'], [f"f{n}" for n in range(9)]])
 def test_other_names_are_refused(reader: LogReader, fields: list[str]) -> None:
     """Before they reach the SQL."""
     with pytest.raises(ValueError, match="detail"):
-        reader.series(STEPS, fields)
+        reader.now.series(STEPS, fields)
 
 
 def test_eight_fields_are_taken(reader: LogReader) -> None:
     """As many as the limit says."""
-    assert len(reader.series(STEPS, [f"f{n}" for n in range(8)]).fields) == 8
+    assert len(reader.now.series(STEPS, [f"f{n}" for n in range(8)]).fields) == 8
 
 
 def test_thinning_keeps_spikes_and_what_is_not_finite() -> None:
@@ -80,9 +80,9 @@ def test_a_long_run_is_sampled_over_its_whole_time(
     """One row over the limit: the answer says so, and reaches from the first to the last."""
     monkeypatch.setattr(series_module, "EXACT_ROWS", 300)
     writer.append([step(number, 1 / number) for number in range(1, 301)])
-    assert not reader.series(STEPS, ["loss"], 50).sampled
+    assert not reader.now.series(STEPS, ["loss"], 50).sampled
     writer.append([step(301, 0.1)])
-    found = reader.series(STEPS, ["loss"], 50)
+    found = reader.now.series(STEPS, ["loss"], 50)
     assert found.sampled
     assert 40 <= len(found.points) <= 60
     assert (found.points[0][2], found.points[-1][2]) == (1, 301)
@@ -90,6 +90,6 @@ def test_a_long_run_is_sampled_over_its_whole_time(
 
 def test_the_oldest_time_is_that_of_the_oldest_row(writer: LogWriter, reader: LogReader) -> None:
     """Whatever the order of arrival."""
-    assert reader.oldest_time() is None
+    assert reader.now.oldest_time() is None
     writer.append([make_event(5), make_event(2), make_event(9)])
-    assert reader.oldest_time() == NOW + 2 * SECOND
+    assert reader.now.oldest_time() == NOW + 2 * SECOND

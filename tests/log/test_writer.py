@@ -57,7 +57,7 @@ def test_every_event_comes_back_as_it_went_in(
     path = tmp_path_factory.mktemp("log") / "jobs.db"
     with LogWriter(path, clock_ns=Clock()) as writer, LogReader(path) as reader:
         writer.append(events)
-        stored = [row.event for row in reader.after(0, webhooks=True)]
+        stored = [row.event for row in reader.now.after(0, webhooks=True)]
     assert stored == [msgspec.structs.replace(event, observed_unix_nano=NOW) for event in events]
 
 
@@ -76,7 +76,7 @@ def test_a_batch_of_any_size_is_stored_in_order(
     writer: LogWriter, reader: LogReader, count: int
 ) -> None:
     writer.append([make_event(number) for number in range(1, count + 1)])
-    assert [row.event.number for row in reader.after(0)] == list(range(1, count + 1))
+    assert [row.event.number for row in reader.now.after(0)] == list(range(1, count + 1))
 
 
 def test_arrival_is_when_the_log_got_it(writer: LogWriter, reader: LogReader, clock: Clock) -> None:
@@ -87,7 +87,7 @@ def test_arrival_is_when_the_log_got_it(writer: LogWriter, reader: LogReader, cl
             make_event(2, time_unix_nano=NOW + 2 * SECOND),
         ]
     )
-    late, prompt = (row.event for row in reader.after(0))
+    late, prompt = (row.event for row in reader.now.after(0))
     assert late.observed_unix_nano == clock.now_ns
     assert late.late
     assert not prompt.late
@@ -96,8 +96,8 @@ def test_arrival_is_when_the_log_got_it(writer: LogWriter, reader: LogReader, cl
 def test_a_failed_append_stores_nothing(writer: LogWriter, reader: LogReader) -> None:
     with pytest.raises(InvalidEventError, match="producer must be 16 hex digits"):
         writer.append([make_event(1), make_event(2, producer="nonsense")])
-    assert reader.after(0) == []
-    assert reader.page(Filters()).total == 0
+    assert reader.now.after(0) == []
+    assert reader.now.page(Filters()).total == 0
 
 
 def test_values_that_neither_json_nor_sqlite_take_are_mended(
@@ -109,7 +109,7 @@ def test_values_that_neither_json_nor_sqlite_take_are_mended(
             make_event(2, time_unix_nano=2**70),
         ]
     )
-    first, second = (row.event for row in reader.after(0))
+    first, second = (row.event for row in reader.now.after(0))
     assert first.message == "half ? an emoji"
     assert second.time_unix_nano == 2**63 - 1
 
@@ -117,7 +117,7 @@ def test_values_that_neither_json_nor_sqlite_take_are_mended(
 def test_a_field_of_the_wrong_type_costs_no_event(writer: LogWriter, reader: LogReader) -> None:
     wrong = [make_event(1, message=None), make_event(2, hero_id=7), make_event(3, run_id={"a": 1})]
     assert writer.append(wrong).stored == 3
-    events = [row.event for row in reader.after(0)]
+    events = [row.event for row in reader.now.after(0)]
     assert [event.message for event in events] == ["None", "Job 2 started", "Job 3 started"]
     assert (events[1].hero_id, events[2].run_id) == ("7", "{'a': 1}")
 
@@ -125,9 +125,9 @@ def test_a_field_of_the_wrong_type_costs_no_event(writer: LogWriter, reader: Log
 def test_cursors_of_an_append_are_of_rows_it_stored(writer: LogWriter, reader: LogReader) -> None:
     writer.append([make_event(1), make_event(2)])
     result = writer.append([make_event(1), make_event(3), make_event(4), make_event(2)])
-    stored = [row.cursor for row in reader.after(2)]
+    stored = [row.cursor for row in reader.now.after(2)]
     assert (result.first_cursor, result.last_cursor) == (stored[0], stored[-1])
-    assert reader.max_cursor() == stored[-1]
+    assert reader.now.max_cursor() == stored[-1]
 
 
 def test_webhook_addresses_are_kept_apart_from_the_event(
@@ -135,8 +135,8 @@ def test_webhook_addresses_are_kept_apart_from_the_event(
 ) -> None:
     writer.append([make_event(1), make_event(2, webhooks=("https://example.org/secret",))])
     writer.append([make_event(2, webhooks=("https://example.org/other",))])
-    assert [row.event.webhooks for row in reader.after(0)] == [(), ()]
-    asked = reader.after(0, webhooks=True)
+    assert [row.event.webhooks for row in reader.now.after(0)] == [(), ()]
+    asked = reader.now.after(0, webhooks=True)
     assert [row.event.webhooks for row in asked] == [(), ("https://example.org/secret",)]
     with closing(sqlite3.connect(writer.path)) as database:
         rows = database.execute("SELECT * FROM battle_log").fetchall()
@@ -152,7 +152,7 @@ def test_what_was_stored_once_is_refused_even_after_its_row_is_gone(
         connection.execute("DELETE FROM battle_log WHERE id <= 5")
     again = writer.append([make_event(number) for number in range(3, 13)])
     assert (again.stored, again.duplicates) == (2, 8)
-    assert [row.event.number for row in reader.after(0)] == [6, 7, 8, 9, 10, 11, 12]
+    assert [row.event.number for row in reader.now.after(0)] == [6, 7, 8, 9, 10, 11, 12]
 
 
 def test_a_producer_registered_late_knows_what_it_had_stored(writer: LogWriter) -> None:
@@ -188,7 +188,7 @@ def test_a_rolled_back_append_leaves_no_trace_in_the_numbers(writer: LogWriter) 
 def test_counts_are_of_rows_not_of_attempts(writer: LogWriter, reader: LogReader) -> None:
     writer.append([make_event(1), make_event(2, time_unix_nano=NOW + HOUR)])
     writer.append([make_event(1), make_event(3, severity="error")])
-    assert reader.channels() == {"jobs": {"info": 2, "error": 1}}
+    assert reader.now.channels() == {"jobs": {"info": 2, "error": 1}}
 
 
 def test_the_log_id_stays(writer: LogWriter) -> None:
@@ -245,14 +245,14 @@ def test_cursors_belong_to_pipeline_and_exporter(writer: LogWriter, reader: LogR
     writer.save_cursor("other", "otlp", 1)
     assert writer.load_cursors("main") == {"otlp": 9, "webhook": 2}
     writer.drop_cursor("main", "webhook")
-    assert reader.cursors("main") == {"otlp": 9}
+    assert reader.now.cursors("main") == {"otlp": 9}
 
 
 def test_a_dead_letter_keeps_the_event_id(writer: LogWriter, reader: LogReader) -> None:
     writer.append([make_event(7)])
     writer.add_dead_letter("main", "otlp", 1, "413 too large")
     writer.add_dead_letter("main", "otlp", 99, "gone")
-    first, second = reader.dead_letters("main")
+    first, second = reader.now.dead_letters("main")
     assert (first.event_id, first.reason, first.cursor) == (make_event(7).id, "413 too large", 1)
     assert second.event_id is None
-    assert reader.dead_letters("other") == []
+    assert reader.now.dead_letters("other") == []

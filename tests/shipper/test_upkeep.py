@@ -32,9 +32,9 @@ def test_a_log_over_its_limits_is_trimmed_by_a_shipper_alone_once_a_snapshot_cov
     lab.start()
     eventually(lambda: producer.writer.control.stored_number == 1_200)
     with LogReader(lab.log_path) as reader:
-        whole = rebuild(reader)
-        eventually(lambda: reader.min_cursor() == 1_200, 30)
-        assert reader.max_cursor() == 1_200
+        whole = rebuild(reader.now)
+        eventually(lambda: reader.now.min_cursor() == 1_200, 30)
+        assert reader.now.max_cursor() == 1_200
         kept = SnapshotStore(lab.home / "data" / "realm_state.db").load(reader.log_id)
         search = SearchIndex(lab.log_path, lab.home / "vault" / "search.db")
         assert search.indexed_through(reader.log_id) == 1_200

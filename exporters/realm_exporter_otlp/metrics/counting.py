@@ -83,7 +83,7 @@ class FromLog:
         assert self._rows is not None, "`open` comes first"
         self.all_sent = False
         cursor = self.measures.cursor or self._before(events)
-        end = self._reader.max_cursor()
+        end = self._reader.now.max_cursor()
         while cursor < end:
             rows, reached = self._rows.after(cursor, _STEP_ROWS)
             for row in rows:
@@ -113,7 +113,7 @@ class FromLog:
 
     def _cursor_of(self, event: Event) -> int | None:
         assert self._reader is not None, "`open` comes first"
-        row = self._reader.get(event.id)
+        row = self._reader.now.get(event.id)
         return None if row is None else row.cursor
 
 

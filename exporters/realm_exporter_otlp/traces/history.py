@@ -47,7 +47,7 @@ class History:
     def cursor(self, event: Event) -> int | None:
         """Return where an event stands; None if it is gone."""
         with _explained():
-            row = self._reader.get(event.id)
+            row = self._reader.now.get(event.id)
         return None if row is None else row.cursor
 
     def run_at(self, event: Event) -> Run:
@@ -61,7 +61,7 @@ class History:
             limit=_RUN_ROWS,
         )
         with _explained():
-            rows = self._reader.page(filters, count=False).rows
+            rows = self._reader.now.page(filters, count=False).rows
         return run_of(in_order(row.event for row in rows))
 
     def state_before(self, cursor: int, limits: Limits) -> State:
@@ -70,7 +70,7 @@ class History:
         It is folded anew, so there is no second copy of it that could differ from the log.
         """
         with _explained():
-            producers = {info.producer: info for info in self._reader.producers()}
+            producers = {info.producer: info for info in self._reader.now.producers()}
             rows = self._rows_before(cursor, producers)
             # Who was silent for how long cannot be seen from a part of the rows.
             patient = msgspec.structs.replace(limits, silent_after_ns=_ENDLESS_NS)
@@ -100,7 +100,7 @@ class History:
     def _rows_before(self, cursor: int, producers: Mapping[str, ProducerInfo]) -> list[LogRow]:
         """The newest starts and ends, and what has happened since the first that is open."""
         groups: dict[str, list[str]] = {}
-        for kind in self._reader.occurring_kinds():
+        for kind in self._reader.now.occurring_kinds():
             groups.setdefault(_group(kind), []).append(kind)
         others = groups.pop("others", [])
         groups.pop("routine", None)

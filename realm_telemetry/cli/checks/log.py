@@ -31,7 +31,8 @@ def check_log(subject: Subject) -> Iterator[Finding]:
             return
         with log.reader() as reader:
             subject.log_id = reader.log_id
-            held = reader.max_cursor() - reader.min_cursor()
+            with reader.snapshot() as state:
+                held = state.max_cursor() - state.min_cursor()
     except LogError as error:
         yield Finding("log", "problem", str(error))
         return

@@ -58,9 +58,10 @@ _REFUSED: Final = (
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Translate the errors of SQLite and of the file.
+def explained(path: Path, *, files: bool = False) -> Iterator[None]:
+    """Translate SQLite's errors about the log.
 
+    files: those of the file system too, where only code of the engine runs inside.
     Raises LogUnavailableError that says what to do, or LogRefusedError.
     """
     try:
@@ -70,6 +71,8 @@ def explained(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise LogUnavailableError(_explain(path, error)) from error
     except OSError as error:
+        if not files:
+            raise
         raise LogUnavailableError(_unusable(path, error)) from error
 
 

@@ -105,7 +105,9 @@ def add_dead_letter(
     )
 
 
-def read_dead_letters(connection: sqlite3.Connection, pipeline: str | None) -> list[DeadLetter]:
+def read_dead_letters(
+    connection: sqlite3.Connection, pipeline: str | None = None
+) -> list[DeadLetter]:
     """The refused events of one pipeline or of all, oldest first."""
     rows = connection.execute(
         "SELECT pipeline, exporter, cursor, lower(hex(event_id)), reason, time_unix_nano"

@@ -78,7 +78,9 @@ class SqliteLog:
 
     def check_writable(self, timeout_s: float) -> None:
         """Wait for the writer lock and for SQLite's own, and give both back."""
-        if not try_turn(self.path, timeout_s):
+        with explained(self.path, files=True):
+            is_free = try_turn(self.path, timeout_s)
+        if not is_free:
             raise LogUnavailableError(
                 f"one of our processes has held the log for over {timeout_s:g} s",
                 f"Find it with: fuser {lock_path(self.path)}",

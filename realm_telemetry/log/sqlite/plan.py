@@ -1,17 +1,19 @@
-"""Ways to reach rows in history's order through an index, without a scan or a sort.
+"""The plan of a query: conditions on single rows, and paths through the indexes.
 
 An index that begins with kind, channel and severity gives the rows of one combination in order of
 time. So a filter becomes groups, one for each combination that occurs; the newest of every group
-are fetched and merged. Each query touches about as many index entries as rows are wanted.
-What an index does not answer becomes an SQL condition on single rows.
+are fetched and merged, without a scan or a sort. Each query touches about as many index entries as
+rows are wanted. What no index answers (producer, details) is a condition on the rows that the path
+leads to, and whoever walks it has a deadline.
 """
 
 import sqlite3
 from collections.abc import Collection
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
+from realm_telemetry.log.fields import FIELDS, Field
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.has import Has
 from realm_telemetry.log.sqlite.schema import (
@@ -21,7 +23,17 @@ from realm_telemetry.log.sqlite.schema import (
     RUN_INDEX,
     TIME_INDEX,
 )
-from realm_telemetry.log.tokens import Position
+from realm_telemetry.log.tokens import NEWEST, Position
+
+Group = tuple[object, ...]
+
+OLDEST: Final = -(2**63)
+
+COUNTED: Final = ("kind", "channel", "severity")
+"""The fields that totals and hourly counts can answer, in the order of the index by kind."""
+
+# Runs are the narrowest.
+_INDEXES: Final = {"run": RUN_INDEX, "campaign": CAMPAIGN_INDEX, "hero": HERO_INDEX}
 
 
 class Condition(msgspec.Struct, frozen=True):
@@ -31,54 +43,149 @@ class Condition(msgspec.Struct, frozen=True):
     params: tuple[object, ...] = ()
 
 
-TRUE = Condition("1")
-
-COLUMNS = {
-    "channels": "channel",
-    "kinds": "kind",
-    "severities": "severity",
-    "heroes": "hero_id",
-    "campaigns": "campaign_id",
-    "runs": "run_id",
-    "producers": "producer",
-}
+TRUE: Final = Condition("1")
 
 
-def residual(filters: Filters, without: Collection[str] = ()) -> Condition:
-    """What names and details ask for, without the fields that an index has answered already.
+class Bounds(msgspec.Struct, frozen=True):
+    """The part of history that a query looks at.
 
-    Times, `q`, page and limit are not part of it.
+    since: the earliest time. before: the place that all rows lie below.
+    as_of: the highest row id; later arrivals are left out.
     """
-    parts = [named(filters, [field for field in COLUMNS if field not in without])]
+
+    since: int
+    before: Position
+    as_of: int
+
+
+class AccessPath(msgspec.Struct, frozen=True):
+    """An index, the values of its first columns for each group, and what it leaves to be asked.
+
+    rest: what the filters ask of a row (times and words apart) beyond what the index answers.
+    """
+
+    index: str
+    columns: tuple[str, ...]
+    groups: tuple[Group, ...]
+    rest: Condition = TRUE
+
+    def source(self) -> str:
+        """SQL from FROM on, for one group; its values are the parameters."""
+        conditions = " AND ".join(
+            ["time_unix_nano IS NOT NULL", *(f"{column} = ?" for column in self.columns)]
+        )
+        return f"FROM battle_log INDEXED BY {self.index} WHERE {conditions}"
+
+
+TIME_PATH: Final = AccessPath(TIME_INDEX, (), ((),))
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What filters ask of the log, worked out once for page, count, histogram and export.
+
+    since, end: the span of time; all rows lie below `end`.
+    row: what a row must fulfil, words apart. counted: the part of it that counts can answer.
+    exact: whether that is all of it but for times, so that no row has to be looked at to count.
+    """
+
+    filters: Filters
+    since: int
+    end: Position
+    row: Condition
+    counted: Condition
+    exact: bool
+
+    @classmethod
+    def of(cls, filters: Filters) -> Self:
+        """Plan a query."""
+        since, until = filters.since_unix_nano, filters.until_unix_nano
+        return cls(
+            filters,
+            OLDEST if since is None else since,
+            NEWEST if until is None else Position(until, OLDEST),
+            both([_left_over(filters, ()), _within(since, until)]),
+            both([_named(filters, field) for field in FIELDS if field.name in COUNTED]),
+            _is_counted(filters),
+        )
+
+    def paths(self, connection: sqlite3.Connection) -> list[AccessPath]:
+        """The paths that could answer the filters, at least one; walking shows which is best."""
+        paths = [
+            self._path_by(connection, field, _INDEXES[field.name])
+            for name in _INDEXES
+            for field in FIELDS
+            if field.name == name and self.filters.wanted(field)
+        ]
+        return paths or [self._counted_path(connection)]
+
+    def path_by_kind(self, connection: sqlite3.Connection) -> AccessPath:
+        """The path by kind, channel and severity; its groups end with the severity."""
+        groups = tuple(self._combinations(connection))
+        return AccessPath(KIND_INDEX, COUNTED, groups, _left_over(self.filters, COUNTED))
+
+    def _counted_path(self, connection: sqlite3.Connection) -> AccessPath:
+        """The path by kind, channel and severity; by time alone if none of them is named."""
+        if self.counted != TRUE:
+            return self.path_by_kind(connection)
+        return msgspec.structs.replace(TIME_PATH, rest=_left_over(self.filters, ()))
+
+    def _path_by(self, connection: sqlite3.Connection, field: Field, index: str) -> AccessPath:
+        unwanted = self.filters.unwanted(field)
+        combinations = self._combinations(connection)
+        groups = tuple(
+            (value, *combination)
+            for value in dict.fromkeys(self.filters.wanted(field))
+            if value not in unwanted
+            for combination in combinations
+        )
+        rest = _left_over(self.filters, (field.name, *COUNTED))
+        return AccessPath(index, (field.column, *COUNTED), groups, rest)
+
+    def _combinations(self, connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
+        """Kind, channel and severity of all rows that the filters can want; a few dozen."""
+        return connection.execute(
+            "SELECT kind, channel, severity FROM realm_totals"
+            f" WHERE happened > gone AND {self.counted.sql}",
+            self.counted.params,
+        ).fetchall()
+
+
+def _is_counted(filters: Filters) -> bool:
+    return not (filters.has or filters.has_not or filters.q) and all(
+        field.name in COUNTED or not filters.asks_for(field) for field in FIELDS
+    )
+
+
+def _left_over(filters: Filters, answered: Collection[str]) -> Condition:
+    """What names and details ask for, without the fields that an index has answered already."""
+    parts = [_named(filters, field) for field in FIELDS if field.name not in answered]
     parts += [_has(has) for has in filters.has]
     parts += [Condition(f"NOT {(part := _has(has)).sql}", part.params) for has in filters.has_not]
     return both(parts)
 
 
-def asks_for(filters: Filters, field: str) -> bool:
-    """Whether the filters name anything by this field of COLUMNS."""
-    return bool(getattr(filters, field) or getattr(filters, f"not_{field}"))
-
-
-def named(filters: Filters, fields: Collection[str]) -> Condition:
-    """What some of the fields in COLUMNS ask for: names that must fit, and that must not."""
-    parts = []
-    for field in fields:
-        column = COLUMNS[field]
-        # The plus keeps the planner from choosing an index.
-        if wanted := getattr(filters, field):
-            parts.append(Condition(f"+{column} IN ({_marks(wanted)})", wanted))
-        if unwanted := getattr(filters, f"not_{field}"):
-            sql = f"(+{column} IS NULL OR +{column} NOT IN ({_marks(unwanted)}))"
-            parts.append(Condition(sql, unwanted))
+def _named(filters: Filters, field: Field) -> Condition:
+    """What a field asks for: names that must fit, and names that must not."""
+    parts, value = [], _value_of(field)
+    if wanted := filters.wanted(field):
+        parts.append(Condition(f"{value} IN ({_marks(wanted)})", wanted))
+    if unwanted := filters.unwanted(field):
+        sql = f"({value} IS NULL OR {value} NOT IN ({_marks(unwanted)}))"
+        parts.append(Condition(sql, unwanted))
     return both(parts)
+
+
+def _value_of(field: Field) -> str:
+    # The plus keeps the planner from choosing an index.
+    value = f"+{field.sql or field.column}"
+    return f"coalesce({value}, '{field.absent}')" if field.absent else value
 
 
 def _marks(values: Collection[object]) -> str:
     return ", ".join("?" * len(values))
 
 
-def within(since: int | None, until: int | None) -> Condition:
+def _within(since: int | None, until: int | None) -> Condition:
     """Times at or after `since` and before `until`."""
     parts = []
     if since is not None:
@@ -165,100 +272,8 @@ def _entry_is(has: Has) -> Condition:
     return Condition(f"{sql})", tuple(params))
 
 
-Group = tuple[object, ...]
-
-OLDEST: Final = -(2**63)
-
-
-class Path(msgspec.Struct, frozen=True):
-    """An index, the values of its first columns for each group, and the filters it answers."""
-
-    index: str
-    columns: tuple[str, ...]
-    groups: tuple[Group, ...]
-    answers: frozenset[str]
-
-    def source(self) -> str:
-        """SQL from FROM on, for one group; its values are the parameters."""
-        conditions = " AND ".join(
-            ["time_unix_nano IS NOT NULL", *(f"{column} = ?" for column in self.columns)]
-        )
-        return f"FROM battle_log INDEXED BY {self.index} WHERE {conditions}"
-
-
-class Bounds(msgspec.Struct, frozen=True):
-    """The part of history that a query looks at.
-
-    since: the earliest time. before: the place that all rows lie below.
-    as_of: the highest row id; later arrivals are left out.
-    """
-
-    since: int
-    before: Position
-    as_of: int
-
-
-TIME_PATH: Final = Path(TIME_INDEX, (), ((),), frozenset())
-
-COUNTED: Final = ("kinds", "channels", "severities")
-"""The filters that totals and hourly counts can answer."""
-
-_SINGLE: Final = (
-    ("runs", "run_id", RUN_INDEX),
-    ("campaigns", "campaign_id", CAMPAIGN_INDEX),
-    ("heroes", "hero_id", HERO_INDEX),
-)
-
-
-def paths_for(connection: sqlite3.Connection, filters: Filters) -> list[Path]:
-    """The paths that could answer the filters, at least one; which is best is found by walking."""
-    paths = [
-        Path(
-            index,
-            (column, "kind", "channel", "severity"),
-            tuple(
-                (value, *combination)
-                for value in dict.fromkeys(values)
-                if value not in getattr(filters, f"not_{field}")
-                for combination in _combinations(connection, filters)
-            ),
-            frozenset({field, *COUNTED}),
-        )
-        for field, column, index in _SINGLE
-        if (values := getattr(filters, field))
-    ]
-    return paths or [counted_path(connection, filters)]
-
-
-def counted_path(connection: sqlite3.Connection, filters: Filters) -> Path:
-    """The path by kind, channel and severity; by time alone if the filters name none of them."""
-    if not any(asks_for(filters, field) for field in COUNTED):
-        return TIME_PATH
-    return kind_path(connection, filters)
-
-
-def kind_path(connection: sqlite3.Connection, filters: Filters) -> Path:
-    """The path by kind, channel and severity; its groups end with the severity."""
-    return Path(
-        KIND_INDEX,
-        ("kind", "channel", "severity"),
-        tuple(_combinations(connection, filters)),
-        frozenset(COUNTED),
-    )
-
-
-def _combinations(connection: sqlite3.Connection, filters: Filters) -> list[tuple[str, str, str]]:
-    """Kind, channel and severity of all rows that the filters can want; a few dozen."""
-    condition = named(filters, COUNTED)
-    return connection.execute(
-        "SELECT kind, channel, severity FROM realm_totals"
-        f" WHERE happened > gone AND {condition.sql}",
-        condition.params,
-    ).fetchall()
-
-
 def newest(
-    connection: sqlite3.Connection, path: Path, bounds: Bounds, limit: int
+    connection: sqlite3.Connection, path: AccessPath, bounds: Bounds, limit: int
 ) -> list[Position]:
     """The newest `limit` rows of all groups of a path within bounds, newest first."""
     query = (
@@ -293,3 +308,7 @@ def matching(
         )
     }
     return [position for position in positions if position.cursor in kept]
+
+
+ALL: Final = Plan.of(Filters())
+"""The plan for every event."""

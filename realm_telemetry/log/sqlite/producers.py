@@ -16,7 +16,7 @@ from realm_telemetry.log.records import (
     ReceiptTotals,
     Skipped,
 )
-from realm_telemetry.log.rows import event_id_bytes
+from realm_telemetry.log.sqlite.rows import event_id_bytes
 
 
 class KnownProducers:

@@ -16,11 +16,11 @@ import msgspec
 from realm_telemetry.errors import LogError
 from realm_telemetry.home import make_private_directory
 from realm_telemetry.kinds.catalog import is_routine
-from realm_telemetry.log.filters import Filters
-from realm_telemetry.log.rows import READ_COLUMNS, LogRow, to_log_row
+from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.sqlite.connection import check_place, open_reader
 from realm_telemetry.log.sqlite.kinds import learn_kinds, read_kinds
-from realm_telemetry.log.sqlite.plan import Condition, both, matching, residual, within
+from realm_telemetry.log.sqlite.plan import Plan, matching
+from realm_telemetry.log.sqlite.rows import READ_COLUMNS, to_log_row
 from realm_telemetry.log.sqlite.schema import read_log_id
 from realm_telemetry.log.text import contains_words, match_expression, search_text
 from realm_telemetry.log.tokens import Position
@@ -29,22 +29,16 @@ _CHUNK: Final = 500
 _INSTRUCTIONS_A_CHECK: Final = 20_000
 
 
-class Query:
-    """The search for one page; `ids` holds what it has found, one more than the limit at least
-    if there are further rows.
-    """
+class _Query:
+    """The search for one page; `ids` has more than `limit` of them if there are further rows."""
 
-    def __init__(
-        self, log: sqlite3.Connection, filters: Filters, limit: int, deadline: float
-    ) -> None:
+    def __init__(self, log: sqlite3.Connection, plan: Plan, limit: int, deadline: float) -> None:
         self._log = log
         self._log_id = read_log_id(log)
-        self._filters = filters
+        self._words = plan.filters.q
         self._limit = limit
         self._deadline = deadline
-        self._condition: Condition = both(
-            [residual(filters), within(filters.since_unix_nano, filters.until_unix_nano)]
-        )
+        self._condition = plan.row
         self.ids: list[int] = []
 
     def read_tail(self, below: int, through: int) -> int | None:
@@ -73,7 +67,7 @@ class Query:
         found = index.execute(
             "SELECT rowid FROM event_text WHERE event_text MATCH ? AND rowid < ?"
             " ORDER BY rowid DESC",
-            (match_expression(self._filters.q), below),
+            (match_expression(self._words), below),
         )
         place: int | None = below
         try:
@@ -91,7 +85,7 @@ class Query:
         return place
 
     def _wants(self, row: LogRow) -> bool:
-        return not is_routine(row.event.kind) and contains_words(row.event, self._filters.q)
+        return not is_routine(row.event.kind) and contains_words(row.event, self._words)
 
     def _kept(self, hits: list[int]) -> list[int]:
         positions = [Position(0, hit) for hit in hits]
@@ -174,13 +168,13 @@ class SearchIndex:
     def query(
         self,
         log: sqlite3.Connection,
-        filters: Filters,
+        plan: Plan,
         *,
         below: int,
         limit: int,
         deadline: float | None = None,
     ) -> Hits:
-        """Find the newest rows with an id under `below` that hold the words of `filters.q`.
+        """Find the newest rows with an id under `below` that hold the words of the plan.
 
         log: a read connection inside a snapshot. deadline: time.monotonic(), 200 ms from now by
         default; what is found by then makes a shorter page.
@@ -188,7 +182,7 @@ class SearchIndex:
         deadline = time.monotonic() + BUDGET_S if deadline is None else deadline
         learn_kinds(read_kinds(log))
         with self._reading(read_log_id(log)) as index:
-            query = Query(log, filters, limit, deadline)
+            query = _Query(log, plan, limit, deadline)
             through = _indexed_through(index) if index else 0
             further = query.read_tail(below, through)
             if further is None and index and len(query.ids) <= limit:

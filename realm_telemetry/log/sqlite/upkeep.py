@@ -65,14 +65,14 @@ class Upkeep:
         return writer.backfill_step(BACKFILL_ROWS) > 0
 
     def _index(self, _writer: LogWriter) -> bool:
-        with explained(self._search.search_path):
+        with explained(self._search.search_path, files=True):
             return self._search.index_step(INDEX_ROWS) == INDEX_ROWS
 
     def _retain(self, writer: LogWriter) -> bool:
         if self._retention is None:
             self._retention = Retention(writer, self._limits, clock_ns=self._clock_ns)
         # It may save a snapshot, whose file is another.
-        with explained(writer.path):
+        with explained(writer.path, files=True):
             return self._do_retain(self._retention)
 
     def _forget_addresses(self, writer: LogWriter) -> bool:

@@ -13,7 +13,6 @@ from realm_telemetry.log.engine import Writer
 from realm_telemetry.log.errors import LogRefusedError
 from realm_telemetry.log.ranges import Run, runs_of
 from realm_telemetry.log.records import AppendResult, ProducerInfo, Refusal, Skipped
-from realm_telemetry.log.rows import Row, mended, to_rows
 from realm_telemetry.log.sqlite import cursors, older, producers
 from realm_telemetry.log.sqlite.addresses import Addresses, addresses_path
 from realm_telemetry.log.sqlite.connection import explained, open_writer
@@ -26,6 +25,7 @@ from realm_telemetry.log.sqlite.inserts import (
 )
 from realm_telemetry.log.sqlite.kinds import has_kind, save_kind
 from realm_telemetry.log.sqlite.lock import WriterLock
+from realm_telemetry.log.sqlite.rows import Row, mended, to_rows
 from realm_telemetry.log.sqlite.schema import has_foreign_tables, migrate, read_log_id
 
 _UNFIT: Final = (
@@ -57,7 +57,7 @@ class LogWriter:
             while left:
                 with self.transaction() as connection:
                     left = migrate(connection)
-            with explained(self.path):
+            with explained(self.path, files=True):
                 self.log_id: str = read_log_id(self._connection)
         except BaseException:
             self.close()
@@ -71,7 +71,7 @@ class LogWriter:
 
     def close(self) -> None:
         """Close the file. What was committed is safe already."""
-        with explained(self.path):
+        with explained(self.path, files=True):
             self._connection.close()
             self._lock.close()
 
@@ -81,7 +81,7 @@ class LogWriter:
 
         durable: False leaves the sync to the next durable one; for what may be done again.
         """
-        with explained(self.path), self._lock:
+        with explained(self.path, files=True), self._lock:
             self._look_for_other_programs()
             connection = self._connection
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
@@ -203,7 +203,7 @@ class LogWriter:
 
     def register_kind(self, kind: KindSpec) -> None:
         """Keep a producer's own kind for all readers. Not synced: the next append does that."""
-        with explained(self.path), self._lock:
+        with explained(self.path, files=True), self._lock:
             known = has_kind(self._connection, kind)
         # Every start of a producer says it again.
         if not known:
@@ -212,7 +212,7 @@ class LogWriter:
 
     def load_cursors(self, pipeline: str) -> dict[str, int]:
         """The last cursor that each exporter of a pipeline has acknowledged."""
-        with explained(self.path), self._lock:
+        with explained(self.path, files=True), self._lock:
             return cursors.load_cursors(self._connection, pipeline)
 
     def save_cursor(self, pipeline: str, exporter: str, cursor: int) -> None:
@@ -230,7 +230,7 @@ class LogWriter:
 
     def asked_back(self, pipeline: str) -> dict[str, int]:
         """The exporters of a pipeline that are to go back, and to which cursor."""
-        with explained(self.path), self._lock:
+        with explained(self.path, files=True), self._lock:
             return cursors.asked_back(self._connection, pipeline)
 
     def go_back(self, pipeline: str, exporter: str, cursor: int) -> None:
@@ -262,7 +262,7 @@ class LogWriter:
 
     def forget_addresses(self) -> None:
         """Remove the addresses of webhooks that no event in the log has asked for."""
-        with explained(self.path), self._lock:
+        with explained(self.path, files=True), self._lock:
             row = self._connection.execute(
                 "SELECT observed_unix_nano FROM battle_log"
                 " WHERE id = (SELECT min(cursor) FROM webhook_requests)"

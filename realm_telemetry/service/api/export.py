@@ -30,7 +30,7 @@ async def get_export(request: Request) -> Response:
     filters = filters_of(query, own=("format", "order", "as_of"))
     service = service_of(request.scope)
     if as_of is None:
-        as_of = await service.readers.run(lambda reader: reader.max_cursor())
+        as_of = await service.readers.run(lambda log: log.max_cursor())
     headers = {
         "cache-control": "no-store",
         "content-disposition": f'attachment; filename="battle_log.{form}"',

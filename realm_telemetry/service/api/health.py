@@ -37,5 +37,5 @@ async def get_ready(request: Request) -> Response:
 
 async def get_receipts(request: Request) -> Response:
     """What each producer emitted, what of it is stored, and whether that is all."""
-    receipts = await service_of(request.scope).readers.run(lambda reader: reader.receipts())
+    receipts = await service_of(request.scope).readers.run(lambda log: log.receipts())
     return json_answer({"receipts": [msgspec.to_builtins(receipt) for receipt in receipts]})

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
-from realm_telemetry.log.engine import Reader
+from realm_telemetry.log.engine import Snapshot
 from realm_telemetry.log.records import LiveProducer, ReceiptTotals
 from realm_telemetry.service.api.event_metrics import EVENTS, event_counter, measured
 from realm_telemetry.service.api.exposition import CONTENT_TYPE, Metric, Sample, by, exposition, one
@@ -28,7 +28,7 @@ async def get_metrics(request: Request) -> Response:
     service = service_of(request.scope)
     # A copy: the tail goes on folding while the thread writes, which takes a while for many series.
     dumped = service.measuring.current.dump() if service.measuring.ready else None
-    read = await service.readers.run(lambda reader: _read(reader, service, dumped))
+    read = await service.readers.run(lambda log: _read(log, service, dumped))
     metrics = [
         *_receipt_metrics(read.receipts),
         *_log_metrics(service),
@@ -41,12 +41,12 @@ async def get_metrics(request: Request) -> Response:
     return Response(text, headers=headers, media_type=CONTENT_TYPE)
 
 
-def _read(reader: Reader, service: Service, dumped: bytes | None) -> _Read:
+def _read(log: Snapshot, service: Service, dumped: bytes | None) -> _Read:
     # While they are being folded, only what the log itself counts is known.
     measures = service.measures.fresh() if dumped is None else service.measures.read(dumped)
-    counter = event_counter(measures[EVENTS], reader.happened())
+    counter = event_counter(measures[EVENTS], log.happened())
     events = exposition([counter, *measured(measures, time.time_ns())])
-    return _Read(events, reader.receipt_totals())
+    return _Read(events, log.receipt_totals())
 
 
 def _receipt_metrics(receipts: ReceiptTotals) -> list[Metric]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from realm_telemetry.event import Event
-from realm_telemetry.log.engine import Reader, Writer
+from realm_telemetry.log.engine import Reader, Snapshot, Writer
 from realm_telemetry.log.records import MAX_BATCH, AppendResult
 
 
@@ -31,18 +31,19 @@ def commit_together(
     result = writer.append(events, keep_arrival=keep_arrival)
     if not result.duplicates:
         return [0] * len(batches)
-    return _duplicates_of_each(reader, result, batches)
+    with reader.snapshot() as log:
+        return _duplicates_of_each(log, result, batches)
 
 
 def _duplicates_of_each(
-    reader: Reader, result: AppendResult, batches: Sequence[Sequence[Event]]
+    log: Snapshot, result: AppendResult, batches: Sequence[Sequence[Event]]
 ) -> list[int]:
     """Rare, so by looking each event up: it is new if its row is of this transaction."""
     counts, seen = [], set[str]()
     for batch in batches:
         new = 0
         for event in batch:
-            if event.id not in seen and _is_of(result, reader.get(event.id)):
+            if event.id not in seen and _is_of(result, log.get(event.id)):
                 new += 1
             seen.add(event.id)
         counts.append(len(batch) - new)

@@ -2,7 +2,7 @@
 
 A stream first subscribes (its view notes where the ring is), then replays from the log what lies
 between its cursor and the ring, then follows the ring. Because both are read by cursor, an event
-stored in between is in exactly one of them. A stream that is too slow for the ring is told
+stored in between is in exactly one of them. A stream that is too slow for the ring gets a message
 (`gap`) and goes back to the log, as if it had come anew.
 """
 
@@ -21,13 +21,13 @@ from realm_telemetry.log.rows import LogRow
 from realm_telemetry.service.api.parameters import choice, filters_of
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import ApiError
-from realm_telemetry.service.live.coalesce import thin_batch
 from realm_telemetry.service.live.frames import (
     KEEPALIVE,
     RETRY,
     coalesced_frame,
     event_frame,
     message_frame,
+    thin_batch,
 )
 from realm_telemetry.service.live.hub import RoutineMode
 from realm_telemetry.service.live.streams import Stream
@@ -167,7 +167,7 @@ class Session:
         if int(cursor) > self._hub.cursor:
             return "ahead"
         self.cursor = int(cursor)
-        floor = await self._service.readers.run(lambda reader: reader.min_cursor())
+        floor = await self._service.readers.run(lambda log: log.min_cursor())
         return "retention" if self.cursor < floor else None
 
     async def _reset(self, reason: str) -> None:
@@ -197,9 +197,7 @@ class Session:
         while not self._stream.over and not self._feed.ring.holds_after(self.cursor):
             # Noted before reading: what the ring gets meanwhile may be too new for the rows.
             seen = self._feed.ring.watermark
-            rows = await self._service.readers.run(
-                lambda reader: reader.after(self.cursor, REPLAY_ROWS)
-            )
+            rows = await self._service.readers.run(lambda log: log.after(self.cursor, REPLAY_ROWS))
             # What the tail has not brought yet will come through the ring.
             rows = [row for row in rows if row.cursor <= seen]
             if not rows:
@@ -240,7 +238,7 @@ class Session:
             elif stream.idle_s > self._service.settings.keepalive_s:
                 await stream.write(KEEPALIVE)
             else:
-                place = await view.news(stream)
+                place = await view.next_place(stream)
                 position = max(position, place.position)
                 self.cursor = max(self.cursor, place.cursor)
 

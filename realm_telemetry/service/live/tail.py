@@ -73,7 +73,7 @@ class Tail:
         except LogError as error:
             self._report(error)
         finally:
-            # Whatever went wrong: a tail that stands still would show nothing for ever.
+            # Any error: a tail that stops would show nothing for ever.
             self._again(delay_s)
 
     def _look(self) -> float:
@@ -85,7 +85,7 @@ class Tail:
 
     def _read(self) -> bool:
         """Take one batch; whether there may be more."""
-        rows = self._reader.after(self.cursor, BATCH_ROWS)
+        rows = self._reader.now.after(self.cursor, BATCH_ROWS)
         if rows:
             self.cursor = rows[-1].cursor
             self.rows += len(rows)

@@ -47,7 +47,7 @@ def append(home: Path, *events: Any, pipeline: str = "main") -> None:
 
 def cursors(home: Path) -> dict[str, int]:
     with LogReader(home / "vault" / "jobs.db") as reader:
-        return reader.cursors("")
+        return reader.now.cursors("")
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

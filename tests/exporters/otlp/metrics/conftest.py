@@ -165,8 +165,8 @@ class Lab:
     def store(self, events: list[Event]) -> None:
         """Store events; a shipper that has left begins with them."""
         with LogReader(self.log_path) as reader:
-            before = reader.max_cursor()
-            gone = not reader.cursors(self.pipeline)
+            before = reader.now.max_cursor()
+            gone = not reader.now.cursors(self.pipeline)
         with LogWriter(self.log_path) as writer:
             writer.append(events)
         if gone:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from realm_telemetry.event import Event
 from realm_telemetry.log import Filters, InvalidFilterError, LogWriter, parse_filters, to_params
+from realm_telemetry.log.fields import FIELDS, Field
 from realm_telemetry.log.has import Has
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.times import parse_time
@@ -140,35 +141,33 @@ _nested = st.recursive(
     max_leaves=4,
 )
 _details = st.dictionaries(st.sampled_from(["a", "a.b", "c", "d"]), _nested, max_size=3)
-_few = {
-    "channels": ["jobs", "training"],
-    "kinds": ["job_started", "training_step"],
-    "severities": ["info", "error"],
-    "heroes": ["dio", "ada"],
-    "campaigns": ["c1"],
-    "runs": ["r1", "r2"],
-    "producers": ["00112233445566aa", "ffffffffffffffff"],
+# Values of every field; None where an event may have none. A new row of FIELDS needs a line here.
+_few: dict[str, list[str | None]] = {
+    "channel": ["jobs", "training"],
+    "kind": ["job_started", "training_step"],
+    "severity": ["info", "error"],
+    "hero": ["dio", "ada", None],
+    "campaign": ["c1", None],
+    "run": ["r1", "r2", None],
+    "producer": ["00112233445566aa", "ffffffffffffffff"],
 }
+
+
+def _names(field: Field) -> list[str]:
+    return [*filter(None, _few[field.name]), *filter(None, [field.absent])]
 
 
 @st.composite
 def batches(draw: st.DrawFn) -> list[Event]:
-    count = draw(st.integers(0, 12))
     return [
         make_event(
             number,
-            channel=draw(st.sampled_from(_few["channels"])),
-            kind=draw(st.sampled_from(_few["kinds"])),
-            severity=draw(st.sampled_from(_few["severities"])),
-            hero_id=draw(st.none() | st.sampled_from(_few["heroes"])),
-            campaign_id=draw(st.none() | st.sampled_from(_few["campaigns"])),
-            run_id=draw(st.none() | st.sampled_from(_few["runs"])),
-            producer=draw(st.sampled_from(_few["producers"])),
             message=draw(_words),
             details=draw(_details),
             time_unix_nano=NOW + draw(st.integers(-3, 3)) * HOUR // 2,
+            **{field.column: draw(st.sampled_from(_few[field.name])) for field in FIELDS},
         )
-        for number in range(1, count + 1)
+        for number in range(1, draw(st.integers(0, 12)) + 1)
     ]
 
 
@@ -179,9 +178,9 @@ _times = st.none() | st.integers(-4, 4).map(lambda half: NOW + half * HOUR // 2)
 _filters = st.builds(
     Filters,
     **{  # type: ignore[arg-type]
-        prefix + name: st.lists(st.sampled_from(values), max_size=size, unique=True).map(tuple)
-        for name, values in _few.items()
-        for prefix, size in (("", 2), ("not_", 1))
+        name: st.lists(st.sampled_from(_names(field)), max_size=size, unique=True).map(tuple)
+        for field in FIELDS
+        for name, size in ((field.plural, 2), (field.not_plural, 1))
     },
     since_unix_nano=_times,
     until_unix_nano=_times,

@@ -7,11 +7,13 @@ import sqlite3
 import pytest
 
 from realm_telemetry.log import Filters, LogReader, LogWriter
+from realm_telemetry.log.fields import FIELDS
 from realm_telemetry.log.has import Has
 
 from .conftest import HOUR, NOW, make_event
 
-FIELDS = {
+ASKED = {
+    **{field.plural: ("some",) for field in FIELDS},
     "channels": ("jobs", "eval"),
     "severities": ("info",),
     "kinds": ("job_started",),
@@ -27,9 +29,9 @@ FIELDS = {
     "q": "started",
 }
 MATRIX = [
-    Filters(**{name: FIELDS[name] for name in names}, limit=3)  # type: ignore[arg-type]
+    Filters(**{name: ASKED[name] for name in names}, limit=3)
     for size in (0, 1, 2, 3)
-    for names in itertools.combinations(FIELDS, size)
+    for names in itertools.combinations(ASKED, size)
 ]
 
 

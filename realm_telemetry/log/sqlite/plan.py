@@ -9,6 +9,7 @@ leads to, and whoever walks it has a deadline.
 
 import sqlite3
 from collections.abc import Collection
+from functools import cached_property
 from typing import Final, Self
 
 import msgspec
@@ -34,6 +35,9 @@ COUNTED: Final = ("kind", "channel", "severity")
 
 # Runs are the narrowest.
 _INDEXES: Final = {"run": RUN_INDEX, "campaign": CAMPAIGN_INDEX, "hero": HERO_INDEX}
+_UNINDEXED: Final = tuple(
+    field for field in FIELDS if field.name not in COUNTED and field.name not in _INDEXES
+)
 
 
 class Condition(msgspec.Struct, frozen=True):
@@ -80,20 +84,21 @@ class AccessPath(msgspec.Struct, frozen=True):
 TIME_PATH: Final = AccessPath(TIME_INDEX, (), ((),))
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Plan(msgspec.Struct, frozen=True, dict=True):
     """What filters ask of the log, worked out once for page, count, histogram and export.
 
     since, end: the span of time; all rows lie below `end`.
-    row: what a row must fulfil, words apart. counted: the part of it that counts can answer.
-    exact: whether that is all of it but for times, so that no row has to be looked at to count.
+    counted: the part that totals and hourly counts can answer.
+    exact: whether that is all but for times, so that no row has to be looked at to count.
+    scans: whether names are wanted that no index finds, so that many rows may be looked at.
     """
 
     filters: Filters
     since: int
     end: Position
-    row: Condition
     counted: Condition
     exact: bool
+    scans: bool
 
     @classmethod
     def of(cls, filters: Filters) -> Self:
@@ -103,10 +108,17 @@ class Plan(msgspec.Struct, frozen=True):
             filters,
             OLDEST if since is None else since,
             NEWEST if until is None else Position(until, OLDEST),
-            both([_left_over(filters, ()), _within(since, until)]),
             both([_named(filters, field) for field in FIELDS if field.name in COUNTED]),
             _is_counted(filters),
+            any(filters.wanted(field) for field in _UNINDEXED),
         )
+
+    @cached_property
+    def row(self) -> Condition:
+        """What a row must fulfil, words apart, where no path leads to it."""
+        filters = self.filters
+        within = _within(filters.since_unix_nano, filters.until_unix_nano)
+        return both([_left_over(filters, ()), within])
 
     def paths(self, connection: sqlite3.Connection) -> list[AccessPath]:
         """The paths that could answer the filters, at least one; walking shows which is best."""

@@ -1,0 +1,71 @@
+"""The table of filter fields: every row is whole, and reaches everything that filters."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+from realm_exporter_webhook.rules import GROUP_FIELDS, RULE_FILTERS
+
+from realm_telemetry.cli.query import query
+from realm_telemetry.client.requests import filter_params
+from realm_telemetry.event import Event
+from realm_telemetry.log import Filters, InvalidFilterError, LogReader, LogWriter, parse_filters
+from realm_telemetry.log.fields import FIELDS, FILTER_PARAMETERS, Field
+from realm_telemetry.service.routes import ENDPOINTS
+
+from .conftest import make_event
+
+EVERY_FIELD = pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+
+
+def name_of(field: Field) -> str:
+    return field.allowed[-1] if field.allowed else "ab"
+
+
+@EVERY_FIELD
+def test_a_field_is_a_column_of_the_log_and_of_an_event(field: Field, writer: LogWriter) -> None:
+    with closing(sqlite3.connect(writer.path)) as connection:
+        columns = {row[1] for row in connection.execute("PRAGMA table_info(battle_log)")}
+    assert field.column in columns
+    assert field.column in Event.__struct_fields__
+
+
+def test_no_two_fields_share_a_name() -> None:
+    names = [*FILTER_PARAMETERS, *(field.alias for field in FIELDS if field.alias)]
+    assert len(set(names)) == len(names)
+    assert len({field.plural for field in FIELDS}) == len(FIELDS)
+
+
+@EVERY_FIELD
+def test_a_field_is_a_parameter_an_option_an_argument_and_a_rules_filter(field: Field) -> None:
+    name = name_of(field)
+    filters = parse_filters({field.name: f"{name},!{name}"})
+    assert (filters.wanted(field), filters.unwanted(field)) == ((name,), (name,))
+    assert field.name in {option.name for option in query.params}
+    assert filter_params({field.name: name}) == [(field.name, name)]
+    assert field.name in RULE_FILTERS
+    assert GROUP_FIELDS[field.name] == field.column
+    routes = {one.path: one for one in ENDPOINTS}
+    for path in ("/api/battle_log", "/api/events", "/api/events/stream"):
+        described = {one.name: one.description for one in routes[path].parameters}
+        assert described[field.name].startswith(field.help)
+
+
+@EVERY_FIELD
+def test_a_field_finds_and_leaves_out_the_same_events_in_python_and_sql(
+    field: Field, writer: LogWriter, reader: LogReader
+) -> None:
+    name = name_of(field) * (8 if field.name == "producer" else 1)
+    writer.append([make_event(1), make_event(2, **{field.column: name})])
+    rows = reader.now.after(0)
+    for filters in (Filters(**{field.plural: (name,)}), Filters(**{field.not_plural: (name,)})):
+        expected = [row.cursor for row in rows if filters.matches(row.event)]
+        assert [row.cursor for row in reader.now.page(filters).rows] == expected
+        assert len(expected) == 1
+
+
+def test_a_name_that_is_none_of_a_field_is_refused() -> None:
+    with pytest.raises(TypeError, match="colours"):
+        Filters(colours=("red",))
+    with pytest.raises(InvalidFilterError, match="colour"):
+        parse_filters({"colour": "red"})

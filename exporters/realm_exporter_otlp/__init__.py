@@ -7,11 +7,16 @@ from typing import Any, ClassVar
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from realm_exporter_otlp.examination import Said, examine
 from realm_exporter_otlp.log_records import encode_events, encode_records, item_id
 from realm_exporter_otlp.resources import Resources
-from realm_exporter_otlp.splitting import Sent, send_split
-from realm_exporter_otlp.transport import TRANSPORT_DEFAULTS, open_channel
+from realm_exporter_otlp.transport import (
+    TRANSPORT_DEFAULTS,
+    Said,
+    Sent,
+    examine,
+    open_channel,
+    send_split,
+)
 from realm_telemetry.errors import ExportError
 from realm_telemetry.event import Event
 from realm_telemetry.otel import EventExporter

@@ -1,29 +1,127 @@
-"""The exporter: events in, rules folded, messages kept and sent."""
+"""The webhook exporter: apply rules to events, keep the messages that follow, and send them."""
 
 import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from hashlib import blake2b
 from typing import Any, ClassVar, Final, Self
 
-from realm_exporter_webhook.addresses import Guard
-from realm_exporter_webhook.composing import compose
+import msgspec
+
+from realm_exporter_webhook.addresses import (
+    Guard,
+    RefusedAddressError,
+    UnresolvedError,
+    is_this_host,
+)
 from realm_exporter_webhook.engine import Engine, Firing, run
-from realm_exporter_webhook.examination import examine
-from realm_exporter_webhook.posting import Poster
-from realm_exporter_webhook.rules import Config, definitions_of
-from realm_exporter_webhook.sending import Sender
+from realm_exporter_webhook.rules import REQUEST, Config, Target, definitions_of
+from realm_exporter_webhook.sending import Poster, Sender
 from realm_exporter_webhook.settings import read_config, read_hosts, seconds
 from realm_exporter_webhook.store import Store
+from realm_exporter_webhook.templates import render, title
+from realm_telemetry.cli.terminal import counted
 from realm_telemetry.errors import ExportError, LogError
 from realm_telemetry.event import Event
 from realm_telemetry.log.engine import open_log
+from realm_telemetry.log.outbox import Message
 from realm_telemetry.otel import EventExporter
 from realm_telemetry.plugins import ExporterContext
 
 OUTBOX: Final = "webhooks"
 """The outbox of the log that keeps messages."""
+
+
+def compose(
+    firing: Firing, config: Config, scope: str, replays: int, now_ns: int
+) -> Iterator[Message]:
+    """Yield a message to each place that a firing goes to.
+
+    replays: how often somebody asked for the events of this scope again.
+    """
+    asked = firing.rule == REQUEST
+    for name in firing.to:
+        target = config.requested(name) if asked else config.targets[name]
+        # Whoever sends what an event asks for, it is the same message.
+        message_id = (
+            _message_id(firing, target, "", 0)
+            if asked
+            else _message_id(firing, target, scope, replays)
+        )
+        yield Message(
+            message_id=message_id,
+            scope=scope,
+            rule=firing.rule,
+            title=title(firing),
+            target=target.name,
+            url=name if asked else None,
+            events=firing.count,
+            body=render(target.template, firing, message_id),
+            due_unix_nano=now_ns,
+            created_unix_nano=now_ns,
+        )
+
+
+def _message_id(firing: Firing, target: Target, scope: str, replays: int) -> str:
+    """Name a message: the same events by the same rule to the same place have the same name.
+
+    Until somebody replays them.
+    """
+    parts = [scope, firing.rule, firing.group, target.url, firing.late, firing.count]
+    parts += [event.id for event in firing.events]
+    parts += [replays] if replays else []
+    return f"msg_{blake2b(msgspec.json.encode(parts), digest_size=16).hexdigest()}"
+
+
+Said = tuple[str, str, str]
+
+
+def examine(exporter: "WebhookExporter") -> Iterator[Said]:
+    """Level, message and fix for each thing that is worth saying; sends nothing."""
+    config = exporter.config
+    if config.rules:
+        names = ", ".join(rule.name for rule in config.rules)
+        yield "ok", f"{counted(len(config.rules), 'rule')}: {names}", ""
+    used = {name for rule in config.rules for name in rule.to}
+    for name, target in config.targets.items():
+        if name not in used:
+            yield "warning", f"no rule sends to the target {name}", "Name it in `to`, or remove it."
+        try:
+            addresses = exporter.guard.check(target.url).addresses
+        except RefusedAddressError as error:
+            yield "problem", f"target {name}: {error}", ""
+            continue
+        except UnresolvedError as error:
+            yield "warning", f"target {name}: {error}", "Mend its url, or this host's DNS."
+            continue
+        if target.place.startswith("http://") and not all(map(is_this_host, addresses)):
+            what = f"target {name} ({target.place}) is sent to without TLS"
+            yield "warning", what, "Write https://, if the receiver can."
+    yield from _messages(exporter)
+
+
+def _messages(exporter: "WebhookExporter") -> Iterator[Said]:
+    if not exporter.has_store():
+        return
+    try:
+        store = exporter.open_store()
+    except LogError as error:
+        yield "problem", str(error), "Move it away; a new one is made."
+        return
+    try:
+        counts = store.outbox.counts()
+    finally:
+        store.close()
+    dead = sum(count for (_, state), count in counts.items() if state == "dead")
+    waiting = sum(count for (_, state), count in counts.items() if state == "pending")
+    if dead:
+        fix = "realm webhooks log --state dead; then realm webhooks redeliver --all"
+        yield "warning", f"not taken: {counted(dead, 'message')}", fix
+    if waiting:
+        yield "warning", f"waiting to be sent: {counted(waiting, 'message')}", "realm webhooks log"
+
 
 _LOOK_S: Final = 1.0
 _LEASE_PAUSE_S: Final = 5.0

@@ -1,15 +1,219 @@
-"""Messages on their way: who is next, when to try again, when to give up."""
+"""Send messages to webhooks: signed, to a checked address, with retry until they are too old."""
 
+import base64
+import binascii
+import hashlib
+import hmac
 import random
+import ssl
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+from urllib.parse import urljoin, urlsplit
 
-from realm_exporter_webhook.posting import Outcome, Poster
+import httpx
+
+from realm_exporter_webhook.addresses import Checked, Guard, RefusedAddressError, UnresolvedError
 from realm_exporter_webhook.rules import Config, Target
+from realm_telemetry.delivery.http import retry_after_s, unlogged
 from realm_telemetry.errors import LogError
+from realm_telemetry.kinds.line import printable
 from realm_telemetry.log.outbox import Message, Outbox
+from realm_telemetry.log.sqlite.addresses import redacted
+from realm_telemetry.version import __version__
+
+MAX_REDIRECTS: Final = 3
+_KEPT_METHOD: Final = (307, 308)
+_MOVED: Final = (301, 302, 303)
+_BUSY: Final = frozenset({408, 425, 429})
+_MAX_ANSWER_BYTES: Final = 16 * 1024
+_MAX_SHOWN: Final = 200
+_SECRET_PREFIX: Final = "whsec_"
+
+
+class Outcome(NamedTuple):
+    """What came of one attempt.
+
+    status: of the answer, None without one. problem: empty if it was taken.
+    retryable: whether the same may be taken later. wait_s: as the other side asked.
+    """
+
+    status: int | None
+    problem: str = ""
+    retryable: bool = False
+    wait_s: float | None = None
+    took_s: float = 0.0
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the other side has taken it."""
+        return not self.problem
+
+
+def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
+    """Sign a message as Standard Webhooks does (standardwebhooks.com): `v1,<base64>`.
+
+    HMAC-SHA256 over `id.timestamp.body`. secret: text, or `whsec_` and base64.
+    """
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    digest = hmac.new(_key(secret), signed, hashlib.sha256).digest()
+    return f"v1,{base64.b64encode(digest).decode()}"
+
+
+def _key(secret: str) -> bytes:
+    if secret.startswith(_SECRET_PREFIX):
+        try:
+            return base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
+        except binascii.Error:
+            return secret.encode()
+    return secret.encode()
+
+
+class Poster:
+    """Posts messages; safe to use from several threads.
+
+    timeout_s: for a whole attempt, redirects included.
+    """
+
+    def __init__(self, guard: Guard, *, timeout_s: float, clock: Any = time) -> None:
+        self._guard = guard
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._context: ssl.SSLContext | None = None
+
+    def post(self, url: str, body: bytes, message_id: str, secret: str = "") -> Outcome:
+        """Send one message, once."""
+        started_s = time.monotonic()
+        outcome = self._attempt(url, body, self._headers(body, message_id, secret))
+        return outcome._replace(took_s=time.monotonic() - started_s)
+
+    def _headers(self, body: bytes, message_id: str, secret: str) -> dict[str, str]:
+        timestamp = int(self._clock.time())
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": f"realm_telemetry/{__version__}",
+            "Accept": "*/*",
+            "Idempotency-Key": message_id,
+            "webhook-id": message_id,
+            "webhook-timestamp": str(timestamp),
+        }
+        if secret:
+            headers["webhook-signature"] = signature(secret, message_id, timestamp, body)
+        return headers
+
+    def _attempt(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
+        deadline_s = time.monotonic() + self._timeout_s
+        try:
+            for _ in range(MAX_REDIRECTS + 1):
+                answer = self._send(self._guard.check(url), body, headers, deadline_s)
+                if answer.status_code not in _KEPT_METHOD:
+                    return self._judge(answer)
+                url = _redirected(url, answer.headers.get("location", ""))
+        except (RefusedAddressError, httpx.InvalidURL) as error:
+            return Outcome(None, str(error))
+        except UnresolvedError as error:
+            return Outcome(None, str(error), retryable=True)
+        except (httpx.HTTPError, ssl.SSLError, OSError) as error:
+            what = f"{type(error).__name__}{f': {error}' if str(error) else ''}"
+            return Outcome(None, f"{redacted(url)}: {printable(what)}", retryable=True)
+        return Outcome(None, f"over {MAX_REDIRECTS} redirects, the last to {redacted(url)}")
+
+    def _send(
+        self, checked: Checked, body: bytes, headers: Mapping[str, str], deadline_s: float
+    ) -> httpx.Response:
+        """Send to the first of the checked addresses that takes a connection."""
+        *others, last = checked.addresses
+        for address in others:
+            try:
+                return self._send_to(address, checked, body, headers, deadline_s)
+            except (httpx.ConnectError, httpx.ConnectTimeout):
+                continue
+        return self._send_to(last, checked, body, headers, deadline_s)
+
+    def _send_to(
+        self,
+        address: str,
+        checked: Checked,
+        body: bytes,
+        headers: Mapping[str, str],
+        deadline_s: float,
+    ) -> httpx.Response:
+        left_s = deadline_s - time.monotonic()
+        if left_s <= 0:
+            raise httpx.ReadTimeout(f"no answer within {self._timeout_s:g} s")
+        request = _pinned_request(address, checked.url, body, headers, left_s)
+        # No proxy: it would resolve the name again. No redirect: each is checked anew.
+        with (
+            unlogged(),
+            httpx.Client(verify=self._tls(), trust_env=False, follow_redirects=False) as client,
+        ):
+            response = client.send(request, stream=True)
+            try:
+                self._read(response, deadline_s)
+            finally:
+                response.close()
+            return response
+
+    def _read(self, response: httpx.Response, deadline_s: float) -> None:
+        """Read the beginning of an answer; one that drips is in time for every single read."""
+        content = bytearray()
+        for chunk in response.iter_raw():
+            content += chunk
+            if len(content) > _MAX_ANSWER_BYTES:
+                break
+            if time.monotonic() > deadline_s:
+                raise httpx.ReadTimeout(f"the answer took over {self._timeout_s:g} s")
+        response.extensions["realm_content"] = bytes(content)
+
+    def _tls(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = httpx.create_ssl_context()
+        return self._context
+
+    def _judge(self, answer: httpx.Response) -> Outcome:
+        status = answer.status_code
+        if 200 <= status < 300:
+            return Outcome(status)
+        content: bytes = answer.extensions["realm_content"]
+        said = printable(content[:_MAX_SHOWN].decode("utf-8", "replace").strip())
+        problem = f"answered {status}{f' ({said})' if said else ''}"
+        if status in _MOVED:
+            problem += ". It has moved: set its new address, a POST is not sent on by this status"
+        wait_s = retry_after_s(answer.headers.get("retry-after"), self._clock.time())
+        return Outcome(status, problem, status in _BUSY or status >= 500, wait_s)
+
+
+def _pinned_request(
+    address: str, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float
+) -> httpx.Request:
+    """A request to an address, for the name that the URL has."""
+    named = httpx.URL(url)
+    return httpx.Request(
+        "POST",
+        named.copy_with(host=address.partition("%")[0]),
+        headers={**headers, "Host": named.netloc.decode("ascii")},
+        content=body,
+        # The certificate is checked against this name, not against the pinned address.
+        extensions={
+            "sni_hostname": named.raw_host.decode("ascii"),
+            "timeout": httpx.Timeout(timeout_s).as_dict(),
+        },
+    )
+
+
+def _redirected(url: str, location: str) -> str:
+    """The address of a redirect.
+
+    Raises RefusedAddressError for one that leaves TLS.
+    """
+    if not location:
+        raise RefusedAddressError(f"{redacted(url)} redirects to nowhere")
+    target = urljoin(url, location)
+    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
+        raise RefusedAddressError(f"{redacted(url)} redirects to {redacted(target)}, without TLS")
+    return target
+
 
 SENDERS: Final = 4
 """Attempts at once; a receiver that hangs holds one of them."""

@@ -11,10 +11,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from realm_telemetry.delivery.backoff import Backoff
-from realm_telemetry.delivery.bisection import FIRST_BUDGET, OutageError, bisect
 from realm_telemetry.delivery.outlet import BareFailureError, Outlet
 from realm_telemetry.delivery.report import Reporter
+from realm_telemetry.delivery.retry import FIRST_BUDGET, Backoff, OutageError, bisect
 from realm_telemetry.errors import ConfigError, ExportError, NotYetError
 from realm_telemetry.log.records import Refusal
 from realm_telemetry.log.rows import LogRow

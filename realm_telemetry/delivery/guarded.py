@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from realm_telemetry.delivery.backoff import Backoff
 from realm_telemetry.delivery.report import Reporter
+from realm_telemetry.delivery.retry import Backoff
 from realm_telemetry.errors import LogError
 from realm_telemetry.log.engine import Log, Writer
 from realm_telemetry.log.errors import LogRefusedError, LogUnavailableError

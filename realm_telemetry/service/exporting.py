@@ -11,8 +11,8 @@ import time
 from typing import Final
 
 from realm_telemetry.delivery.guarded import GuardedLog
-from realm_telemetry.delivery.recent import Recent
 from realm_telemetry.delivery.report import LogFile, Reporter
+from realm_telemetry.delivery.sources import Recent
 from realm_telemetry.errors import LogError
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.errors import LogUnavailableError

@@ -13,9 +13,8 @@ from typing import Final
 
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.shipper.launch import launch
-from realm_telemetry.shipper.manifest import read_manifest
+from realm_telemetry.shipper.manifest import join_surroundings, read_manifest
 from realm_telemetry.shipper.shipper import Shipper
-from realm_telemetry.shipper.surroundings import join_surroundings
 
 LEAVE_WITHIN_S: Final = 1.8
 PLUGINS_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"

@@ -13,8 +13,8 @@ from realm_telemetry.config import load_settings
 from realm_telemetry.delivery.follower import DeadLetter, Delivery
 from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.outlet import Outlet, make_outlet
-from realm_telemetry.delivery.recent import Recent
 from realm_telemetry.delivery.report import Reporter
+from realm_telemetry.delivery.sources import Recent
 from realm_telemetry.log.engine import Writer, open_log
 from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.records import Refusal

@@ -7,17 +7,206 @@ could not be stored is held here, and nothing more is read until it is.
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from realm_telemetry.delivery.guarded import GuardedLog
-from realm_telemetry.delivery.recent import Recent
+from realm_telemetry.delivery.quarantine import Quarantine
+from realm_telemetry.delivery.report import Reporter
+from realm_telemetry.delivery.sources import Recent
+from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import Event
-from realm_telemetry.kinds.catalog import KindSpec
+from realm_telemetry.kinds.catalog import KindSpec, check_kind, learn_kind
 from realm_telemetry.log.engine import Writer
 from realm_telemetry.log.errors import LogRefusedError, LogUnavailableError
+from realm_telemetry.log.ranges import Ranges
 from realm_telemetry.log.records import ProducerInfo
-from realm_telemetry.shipper.decoding import Decoding, Portion
-from realm_telemetry.shipper.spool import Spool
+from realm_telemetry.plugins import load_processor
+from realm_telemetry.processors import KindMetadataProcessor, ProcessorChain, ResourceProcessor
+from realm_telemetry.processors.redaction import RedactionProcessor
+from realm_telemetry.shipper.manifest import Manifest
+from realm_telemetry.shipper.spools import Spool
+from realm_telemetry.spool.frames import (
+    FORMAT_CONTROL,
+    FORMAT_EVENT,
+    Frame,
+    decode_control,
+    decode_event,
+)
+
+Process = Callable[[Event], Event | None]
+
+
+def build_chain(
+    manifest: Manifest,
+    resources: ResourceProcessor,
+    objects: Mapping[str, Any],
+    report: Reporter,
+) -> tuple[ProcessorChain, list[Callable[[], None]]]:
+    """Return the chain, and what to call at the end.
+
+    The order is kind metadata, resource, redaction, then the user's as they are named.
+    objects: processors to use for some names, in place of what is installed.
+    """
+    built_in: list[tuple[str, Callable[[Event], Event]]] = [
+        ("kind_metadata", KindMetadataProcessor()),
+        ("resource", resources),
+        ("redaction", RedactionProcessor(manifest.redact)),
+    ]
+    endings: list[Callable[[], None]] = []
+    own = [(name, _load(name, objects, resources, endings)) for name in manifest.processors]
+
+    def failed(name: str, error: BaseException) -> None:
+        report.problem(
+            f"processor {name}",
+            f"processor {name} fails: {error!r}. Events pass without it and are marked; mend it"
+            " and restart the programs that use it.",
+        )
+
+    return ProcessorChain(built_in, own, failed), endings
+
+
+def _load(
+    name: str,
+    objects: Mapping[str, Any],
+    resources: ResourceProcessor,
+    endings: list[Callable[[], None]],
+) -> Process:
+    try:
+        found = objects[name] if name in objects else load_processor(name)
+    except ConfigError as error:
+        return _raising(error)
+    if not hasattr(found, "on_emit"):
+        return found  # type: ignore[no-any-return]  # plugins are of any type
+    endings.append(found.shutdown)
+    return _adapted(found, resources)
+
+
+def _raising(error: ConfigError) -> Process:
+    """Stand in for a processor that cannot be loaded: events are marked as with one that fails."""
+
+    def process(event: Event) -> Event:
+        raise error
+
+    return process
+
+
+def _adapted(processor: Any, resources: ResourceProcessor) -> Process:
+    """Let an OpenTelemetry log record processor see events as log records."""
+    from realm_telemetry.otel import apply_log_record_processor
+    from realm_telemetry.otel.sdk import Resource
+
+    latest: tuple[str, Resource] = ("", Resource({}))
+
+    def process(event: Event) -> Event:
+        nonlocal latest
+        producer, resource = latest
+        if producer != event.producer:
+            resource = Resource(dict(resources.resource(event.producer)))
+            latest = event.producer, resource
+        return apply_log_record_processor(processor, [event], resource)[0]
+
+    return process
+
+
+class Portion(NamedTuple):
+    """What was read from one spool at a time.
+
+    number: the last event's; position: behind the last frame.
+    events: processed, numbered above what the spool's notes know.
+    skipped: numbers of events that a processor dropped.
+    stored: the last number that the log had before.
+    kinds: that the producer registered.
+    refused: how many frames hold no event; they were kept aside.
+    """
+
+    spool: Spool
+    number: int
+    position: tuple[int, int]
+    events: list[Event]
+    skipped: list[tuple[int, int]]
+    stored: int
+    kinds: list[KindSpec]
+    refused: int
+
+
+class Decoding:
+    """Decodes frames, learns from control frames, and runs events through the processors."""
+
+    def __init__(
+        self, chain: ProcessorChain, resources: ResourceProcessor, quarantine: Quarantine
+    ) -> None:
+        self.chain = chain
+        self.resources = resources
+        self.quarantine = quarantine
+
+    def portion(self, spool: Spool, frames: Sequence[Frame]) -> Portion:
+        """Decode frames of a spool, at least one; what is no event is kept aside."""
+        events = []
+        kinds: list[KindSpec] = []
+        through = spool.notes.through
+        producer = spool.producer
+        refused = 0
+        for format_, number, payload, _ in frames:
+            if format_ == FORMAT_CONTROL:
+                self._control(spool, payload, kinds)
+            elif format_ != FORMAT_EVENT:
+                # Log records whole are spooled by DurableLogRecordProcessor, beside pipelines.
+                wrong = ValueError(f"frame format {format_} holds no event")
+                self.quarantine.refused(producer, number, payload, wrong)
+                refused += number > through
+            elif number > through:
+                try:
+                    events.append(decode_event(payload, producer, number))
+                except (msgspec.DecodeError, msgspec.ValidationError) as error:
+                    self.quarantine.refused(producer, number, payload, error)
+                    refused += 1
+        kept = self.chain(events)
+        skipped = _missing(events, kept) if len(kept) < len(events) else []
+        last, stored = frames[-1], spool.control.stored_number
+        return Portion(spool, last.number, last.position, kept, skipped, stored, kinds, refused)
+
+    def _control(self, spool: Spool, payload: bytes, kinds: list[KindSpec]) -> None:
+        try:
+            message = decode_control(payload)
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            self.quarantine.refused(spool.producer, spool.notes.through, payload, error)
+            return
+        match message.get("type"):
+            case "hello":
+                self._introduced(spool, message)
+            case "resource":
+                self._introduced(spool, spool.notes.hello | message)
+            case "kind":
+                kinds += _registered(message)
+            case "goodbye":
+                spool.notes.goodbye = True
+
+    def _introduced(self, spool: Spool, hello: dict[str, Any]) -> None:
+        spool.notes.resource = dict(hello.pop("resource", {}))
+        spool.notes.hello = hello
+        self.resources.learn(spool.producer, spool.notes.resource)
+        spool.registered = False
+
+
+def _missing(events: Sequence[Event], kept: Sequence[Event]) -> list[tuple[int, int]]:
+    """The numbers of events that were not kept, as ranges."""
+    numbers = {event.number for event in kept}
+    gone = [event.number for event in events if event.number not in numbers]
+    return list(Ranges((number, number) for number in gone).pairs())
+
+
+def _registered(message: dict[str, Any]) -> list[KindSpec]:
+    """The kind that a control frame tells of, learned here too; none if it cannot be one."""
+    try:
+        told = msgspec.convert({**message, "template": message.get("message")}, KindSpec)
+        check_kind(told.kind, told.channel, told.severity, told.template)
+    except (msgspec.ValidationError, ConfigError):
+        return []
+    learn_kind(told)
+    return [told]
+
 
 MAX_ROWS: Final = 1000
 MIN_ROWS: Final = 100

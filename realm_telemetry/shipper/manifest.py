@@ -1,6 +1,7 @@
 """The manifest of a pipeline: all that a shipper needs to know, written by the producer."""
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -135,3 +136,12 @@ def read_manifest(pipeline_dir: Path) -> Manifest:
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         problem = f"{path} is not a manifest ({error})"
     raise ConfigError("spool", problem, "Run `configure()` once more; it writes a new one.")
+
+
+def join_surroundings(manifest: Manifest) -> None:
+    """Extend this process's import path and set the variables that exporters read.
+
+    The producer's path comes last: a script's directory often has names that hide others.
+    """
+    sys.path += [entry for entry in manifest.import_path if entry not in sys.path]
+    os.environ.update(manifest.environment)

@@ -6,19 +6,15 @@ from typing import Any, Final
 
 from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.quarantine import Quarantine
-from realm_telemetry.delivery.recent import Recent
 from realm_telemetry.delivery.report import Reporter
+from realm_telemetry.delivery.sources import Recent
 from realm_telemetry.log.engine import Writer, open_log
 from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.processors import ResourceProcessor
-from realm_telemetry.shipper import lost
-from realm_telemetry.shipper.chain import build_chain
-from realm_telemetry.shipper.decoding import Decoding
 from realm_telemetry.shipper.deliveries import Deliveries
-from realm_telemetry.shipper.intake import Intake
+from realm_telemetry.shipper.intake import Decoding, Intake, build_chain
 from realm_telemetry.shipper.manifest import Manifest
-from realm_telemetry.shipper.spool import Spool
-from realm_telemetry.shipper.spools import Spools, remove_staging
+from realm_telemetry.shipper.spools import Spool, Spools, process_lost, remove_staging, was_lost
 from realm_telemetry.shipper.upkeep import ShipperUpkeep
 
 SETTLE_S: Final = 0.05
@@ -176,8 +172,8 @@ class Shift:
 
     def _end(self, spool: Spool) -> None:
         """Everything is in the log: tell the end of the producer there, then free the spool."""
-        if lost.was_lost(spool.notes):
-            self._intake.store_event(lost.process_lost(spool, self._clock_ns()))
+        if was_lost(spool.notes):
+            self._intake.store_event(process_lost(spool, self._clock_ns()))
             self._report.info(f"producer {spool.producer} was lost")
 
         def record(log: Writer) -> None:

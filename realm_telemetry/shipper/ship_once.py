@@ -9,10 +9,9 @@ from typing import Final
 import msgspec
 
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.shipper.manifest import read_manifest
+from realm_telemetry.shipper.manifest import join_surroundings, read_manifest
 from realm_telemetry.shipper.overview import describe_spool
 from realm_telemetry.shipper.shipper import Shipper
-from realm_telemetry.shipper.surroundings import join_surroundings
 from realm_telemetry.spool.reader import spool_directories
 
 LOOK_S: Final = 0.1

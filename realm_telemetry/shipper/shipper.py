@@ -6,22 +6,83 @@ spools again; a producer publishes its spool and *then* looks for a shipper. Whi
 two comes last sees the other. See docs/decisions/0020-when-the-shipper-leaves.md.
 """
 
+import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from realm_telemetry.delivery.backoff import Backoff
 from realm_telemetry.delivery.report import LogFile, Reporter
+from realm_telemetry.delivery.retry import Backoff
+from realm_telemetry.errors import ConfigError
 from realm_telemetry.shipper import lock
-from realm_telemetry.shipper.adopt import adopt
-from realm_telemetry.shipper.heartbeat import Heartbeat
 from realm_telemetry.shipper.launch import reap
-from realm_telemetry.shipper.manifest import Manifest, read_manifest
+from realm_telemetry.shipper.lock import is_held
+from realm_telemetry.shipper.manifest import MANIFEST_NAME, Manifest, read_manifest
 from realm_telemetry.shipper.session import Shift
 from realm_telemetry.shipper.status import StatusPage
 from realm_telemetry.spool.liveness import is_alive
 from realm_telemetry.spool.reader import spool_directories
+
+BEAT_S: Final = 0.5
+
+
+class Heartbeat:
+    """A thread that beats until it is stopped."""
+
+    def __init__(self, page: StatusPage) -> None:
+        self._page = page
+        self._stop = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, name="realm-telemetry-heartbeat", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Beat no more."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(BEAT_S):
+            self._page.beat()
+
+
+def orphaned_pipelines(spool_root: Path, own: Path) -> list[Path]:
+    """Pipelines beside our own that hold spools and have no shipper.
+
+    A spool's directory is there until every exporter has its last event, so a directory means
+    work, whether its frames or a cursor wait.
+    """
+    found = []
+    with os.scandir(spool_root) as entries:
+        directories = [Path(entry.path) for entry in entries if entry.is_dir()]
+    for directory in directories:
+        if directory.name == own.name or not (directory / MANIFEST_NAME).exists():
+            continue
+        if spool_directories(directory) and not is_held(directory):
+            found.append(directory)
+    return found
+
+
+def adopt(
+    spool_root: Path, own: Path, launch: Callable[[Path], int], tell: Callable[[str], None]
+) -> list[int]:
+    """Start a shipper for each orphaned pipeline; the pids for `reap`.
+
+    A process of its own, because exporters read the environment of their pipeline; run by our
+    interpreter, because that of an older version may be gone.
+    """
+    pids = []
+    for directory in orphaned_pipelines(spool_root, own):
+        try:
+            pids.append(launch(directory))
+            tell(f"started a shipper for the orphaned pipeline {directory.name}")
+        except (OSError, ConfigError) as error:
+            tell(f"no shipper could be started for the orphaned pipeline {directory}: {error}")
+    return pids
+
 
 POLL_S: Final = 0.005
 IDLE_POLL_S: Final = 0.01

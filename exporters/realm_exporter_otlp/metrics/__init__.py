@@ -14,11 +14,15 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 
-from realm_exporter_otlp.examination import Said, examine
 from realm_exporter_otlp.metrics.counting import Counting, FromEvents, FromLog
 from realm_exporter_otlp.metrics.requests import metrics_of, metrics_request
-from realm_exporter_otlp.splitting import send_split
-from realm_exporter_otlp.transport import TRANSPORT_DEFAULTS, open_channel
+from realm_exporter_otlp.transport import (
+    TRANSPORT_DEFAULTS,
+    Said,
+    examine,
+    open_channel,
+    send_split,
+)
 from realm_telemetry.errors import ConfigError, ExportError, LogError, NotYetError
 from realm_telemetry.event import Event
 from realm_telemetry.folds.metrics import read_definition

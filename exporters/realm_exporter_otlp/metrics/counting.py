@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from realm_telemetry.delivery.recent import Recent
+from realm_telemetry.delivery.sources import Recent
 from realm_telemetry.event import Event
 from realm_telemetry.folds.metrics import Definition, Measures, MeasureStore
 from realm_telemetry.folds.metrics.store import FILE_NAME

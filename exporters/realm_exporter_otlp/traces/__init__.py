@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from realm_exporter_otlp.examination import Said, examine
 from realm_exporter_otlp.resources import Resources
 from realm_exporter_otlp.traces.encoding import encode_spans
 from realm_exporter_otlp.traces.fold import Fold, no_run
@@ -15,7 +14,7 @@ from realm_exporter_otlp.traces.history import History
 from realm_exporter_otlp.traces.sending import Refused, Sender
 from realm_exporter_otlp.traces.spans import Span
 from realm_exporter_otlp.traces.state import Limits, State
-from realm_exporter_otlp.transport import TRANSPORT_DEFAULTS, open_channel
+from realm_exporter_otlp.transport import TRANSPORT_DEFAULTS, Said, examine, open_channel
 from realm_telemetry.errors import ConfigError, ExportError
 from realm_telemetry.event import Event
 from realm_telemetry.otel import EventExporter

@@ -13,8 +13,8 @@ import pytest
 
 from realm_telemetry.config import load_settings
 from realm_telemetry.delivery.guarded import GuardedLog
-from realm_telemetry.delivery.recent import Recent
 from realm_telemetry.delivery.report import LogFile, Reporter
+from realm_telemetry.delivery.sources import Recent
 from realm_telemetry.log import LogReader, LogWriter, ProducerInfo
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.shipper.deliveries import Deliveries

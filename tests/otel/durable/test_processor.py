@@ -406,7 +406,7 @@ def test_without_a_place_for_a_spool_records_are_queued_as_the_sdk_does(
     blocked = tmp_path / "file"
     blocked.write_text("no directory")
     monkeypatch.setattr(
-        "realm_telemetry.otel.durable.place.spool_roots", lambda *_: [blocked / "x"]
+        "realm_telemetry.otel.durable.processor.spool_roots", lambda *_: [blocked / "x"]
     )
     made = Made(tmp_path, name="nowhere")
     bodies = emit(made, 3)

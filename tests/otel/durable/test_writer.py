@@ -15,13 +15,12 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from realm_telemetry.delivery.quarantine import Quarantine
 from realm_telemetry.delivery.report import LogFile, Reporter
-from realm_telemetry.otel.durable.drain import Drain
 from realm_telemetry.otel.durable.records import (
     MAX_KNOWN_ORIGINS,
     Origins,
     encode_record,
 )
-from realm_telemetry.otel.durable.writer import RecordWriter
+from realm_telemetry.otel.durable.spool import Drain, RecordWriter
 from realm_telemetry.spool.segment import segment_paths
 
 RESOURCE = Resource({"service.name": "lab"})

@@ -3,8 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realm_telemetry.delivery.backoff import Backoff
-from realm_telemetry.delivery.bisection import bisect
+from realm_telemetry.delivery.retry import Backoff, bisect
 
 
 class OtherSide:

@@ -1,4 +1,4 @@
-"""What this shipper stored last, in memory: exporters that keep up need not read it back."""
+"""The log as a follower reads it: the events of one pipeline, or those of all."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple

@@ -1,5 +1,11 @@
-"""One spool of log records being emptied: read, decoded, acknowledged once exported."""
+"""The spools of a durable processor: written by this process, emptied by it or by a later one.
 
+A record stands behind the resource and scope that it refers to. A spool that a dead process left
+is claimed by one process, and then emptied like its own.
+"""
+
+import os
+import threading
 from contextlib import suppress
 from pathlib import Path
 from shutil import rmtree
@@ -12,10 +18,70 @@ from realm_telemetry.otel.durable.records import (
     decode_origin,
     decode_record,
 )
-from realm_telemetry.shipper.spool import STAGING_PREFIX
-from realm_telemetry.spool.frames import FORMAT_CONTROL, FORMAT_OTLP, Frame
-from realm_telemetry.spool.liveness import LivenessLock
-from realm_telemetry.spool.reader import SpoolReader
+from realm_telemetry.shipper.spools import STAGING_PREFIX, remove_staging
+from realm_telemetry.spool.frames import (
+    FORMAT_CONTROL,
+    FORMAT_OTLP,
+    HEADER_BYTES,
+    MAX_PAYLOAD_BYTES,
+    Frame,
+    encode_frame,
+)
+from realm_telemetry.spool.liveness import LivenessLock, is_alive
+from realm_telemetry.spool.reader import SpoolReader, spool_directories
+from realm_telemetry.spool.segment import Cursor
+from realm_telemetry.spool.writer import MAX_SPOOL_BYTES, OwnerCheckedLock, SpoolWriter
+
+
+class RecordWriter(SpoolWriter):
+    """A spool of log records, appended as events are: without a lock, a system call or a wait."""
+
+    def __init__(self, directory: Path, producer: str, *, max_bytes: int = MAX_SPOOL_BYTES) -> None:
+        # The segment and what it has been told, as one value: two threads may begin a new one.
+        self._told: tuple[Cursor | None, set[bytes]] = (None, set())
+        super().__init__(directory, producer, max_bytes=max_bytes)
+
+    def append_record(self, payload: bytes, origin: Origin, urgent: bool = False) -> int:
+        """Keep a record's payload; its number, or DROPPED if there is no room for it.
+
+        Each segment tells of an origin before the first record that refers to it, so that it
+        can be read by itself.
+        """
+        if len(payload) > MAX_PAYLOAD_BYTES or len(origin.control) > MAX_PAYLOAD_BYTES:
+            return self._drop()
+        size = len(payload) + HEADER_BYTES
+        both = size + len(origin.control) + HEADER_BYTES
+        while True:
+            c = self.cursor
+            segment, told = self._told
+            if segment is not c:
+                told = set()
+                self._told = (c, told)
+            known = origin.reference in told
+            p = c.pos
+            e = p + (size if known else both)
+            if e > c.end and (e > c.hard_end or not urgent):
+                if self._make_room(c, both, urgent):
+                    continue
+                return self._drop()
+            q = c.seq + 1
+            if not known:
+                frame = encode_frame(FORMAT_CONTROL, c.seq, origin.control)
+                e = p + len(frame)
+                s = slice(p, e)
+                # One line, no call: see the head of spool/writer.py.
+                if c.pos == p: c.mm[s] = frame; c.pos = e; known = True  # fmt: skip # noqa: E701, E702
+                if known:
+                    told.add(origin.reference)
+                continue
+            frame = encode_frame(FORMAT_OTLP, q, payload)
+            s = slice(p, e)
+            if c.pos == p: c.mm[s] = frame; c.pos = e; c.seq = q; return q  # fmt: skip # noqa: E701, E702
+
+    def append_one_at_a_time(self) -> None:
+        """Take an owner-checked lock round each append (builds without the global lock)."""
+        self.append_record = OwnerCheckedLock().wrap(self.append_record)  # type: ignore[method-assign]
+
 
 READ_AT_ONCE: Final = 16
 
@@ -138,3 +204,42 @@ class Drain:
             self._quarantine.refused(self.directory.name, frame.number, frame.payload, error)
             return
         self.rows.append(Row(frame.number, record, frame.payload))
+
+
+ADOPT_EVERY_S: Final = 5.0
+
+# Of two processors in this process, one looks at a time: opening and closing a lock file drops
+# the lock that the other has just taken on it.
+_looking = threading.Lock()
+
+
+def adopt(directory: Path, quarantine: Quarantine) -> list[Drain]:
+    """Claim the spools of a name whose producers are dead and which nobody empties yet.
+
+    The claim is the dead producer's own lock: if we die in turn, the spool is an orphan again.
+    """
+    with _looking:
+        remove_staging(directory)
+        found = [spool for spool in spool_directories(directory) if not is_alive(spool)]
+        return [drain for drain in (_claim(spool, quarantine) for spool in found) if drain]
+
+
+def _claim(spool: Path, quarantine: Quarantine) -> Drain | None:
+    try:
+        claim = LivenessLock(spool, spool.name)
+    except OSError:  # another process was first, or it is emptied and gone
+        return None
+    try:
+        return Drain(spool, quarantine, claim)
+    except OSError:
+        claim.release()
+        return None
+
+
+def forget_looking() -> None:
+    """In a forked child: no thread of ours is looking."""
+    global _looking
+    _looking = threading.Lock()
+
+
+os.register_at_fork(after_in_child=forget_looking)

@@ -13,7 +13,7 @@ from starlette.types import Scope
 from realm_telemetry.folds.metrics import Measures, MeasureStore, read_definition
 from realm_telemetry.folds.state import RealmState, SnapshotStore
 from realm_telemetry.log.engine import open_log
-from realm_telemetry.log.sqlite.kinds import KindWatch
+from realm_telemetry.log.kinds import KindWatch
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.exporting import Exporting
 from realm_telemetry.service.folding import F, FoldKeeper, Store

@@ -7,13 +7,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from realm_telemetry.event import Event
-from realm_telemetry.log import Filters, InvalidFilterError, LogWriter, parse_filters, to_params
+from realm_telemetry.log import Filters, InvalidFilterError, parse_filters, to_params
+from realm_telemetry.log.engine import Reader, Writer
 from realm_telemetry.log.fields import FIELDS, Field
 from realm_telemetry.log.has import Has
-from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.times import parse_time
 
-from .conftest import HOUR, NOW, SECOND, make_event
+from .conftest import HOUR, NOW, SECOND, Clock, SqliteEngine, make_event
 
 
 def clock() -> int:
@@ -195,10 +195,14 @@ _filters = st.builds(
 )
 @given(batches(), st.lists(_filters, min_size=1, max_size=8))
 def test_sql_and_python_want_the_same_events(
-    tmp_path_factory: pytest.TempPathFactory, events: list[Event], wanted: list[Filters]
+    engine: SqliteEngine,
+    tmp_path_factory: pytest.TempPathFactory,
+    events: list[Event],
+    wanted: list[Filters],
 ) -> None:
     path = tmp_path_factory.mktemp("log") / "jobs.db"
-    with LogWriter(path) as writer, LogReader(path) as reader:
+    log = engine.open(path, Clock())
+    with log.writer() as writer, log.reader() as reader:
         writer.append(events)
         for filters in wanted:
             expected = [event.id for event in events if filters.matches(event)]
@@ -234,9 +238,7 @@ def test_sql_and_python_want_the_same_events(
         ("matrix:1", False),
     ],
 )
-def test_any_entry_of_a_list_will_do(
-    has: str, found: bool, writer: LogWriter, reader: LogReader
-) -> None:
+def test_any_entry_of_a_list_will_do(has: str, found: bool, writer: Writer, reader: Reader) -> None:
     details = {
         "tags": ["cold", "warmup"],
         "steps": [2, 3, 0.1 + 0.2],
@@ -253,7 +255,7 @@ def test_any_entry_of_a_list_will_do(
     assert bool(reader.now.page(parse_filters({"not": has})).rows) is not found
 
 
-def test_what_has_no_hero_is_not_left_out_with_one(writer: LogWriter, reader: LogReader) -> None:
+def test_what_has_no_hero_is_not_left_out_with_one(writer: Writer, reader: Reader) -> None:
     writer.append([make_event(1, hero_id="dio"), make_event(2, hero_id=None)])
     page = reader.now.page(parse_filters({"hero": "!dio"}))
     assert [row.event.number for row in page.rows] == [2]

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from realm_telemetry.kinds.catalog import KindSpec
 from realm_telemetry.log import Filters, LogReader, LogWriter
 from realm_telemetry.log.sqlite.plan import Plan
 from realm_telemetry.log.sqlite.search import SearchIndex
@@ -166,3 +167,16 @@ def test_a_search_that_runs_out_of_time_says_where_it_stopped(
     assert hits.ids == []
     assert hits.further is not None
     assert hits.further < 1005
+
+
+@pytest.mark.usefixtures("own_catalog")
+@pytest.mark.parametrize("indexed", [True, False])
+def test_search_leaves_out_a_routine_kind_of_the_users(
+    writer: LogWriter, reader: LogReader, indexed: bool
+) -> None:
+    kind = KindSpec("ray_traced", "training", "warning", "Ray {number}", routine=True)
+    writer.register_kind(kind)
+    writer.append([make_event(1, kind="ray_traced"), make_event(2)])
+    if indexed:
+        SearchIndex(writer.path, writer.path.with_name("search.db")).index_step()
+    assert [row.event.number for row in reader.now.page(Filters(q="Job")).rows] == [2]

@@ -1,6 +1,7 @@
 """Who keeps a log in shape, and what a step of it does."""
 
-from realm_telemetry.log import LogReader, LogWriter, ProducerInfo
+from realm_telemetry.log import ProducerInfo
+from realm_telemetry.log.engine import Log, Reader, Writer
 from realm_telemetry.log.records import Limits, limits_of
 from realm_telemetry.log.sqlite.retention import Retention
 from realm_telemetry.log.sqlite.search import SearchIndex
@@ -9,7 +10,7 @@ from realm_telemetry.log.sqlite.upkeep import BETWEEN_STEPS_S, Upkeep, UpkeepCla
 from .conftest import PRODUCER, SECOND, Clock, make_event
 
 
-def test_a_shipper_leaves_upkeep_to_a_service_for_a_minute(writer: LogWriter, clock: Clock) -> None:
+def test_a_shipper_leaves_upkeep_to_a_service_for_a_minute(writer: Writer, clock: Clock) -> None:
     service = UpkeepClaim("service", first=True, clock_ns=clock)
     shipper = UpkeepClaim("shipper a", clock_ns=clock)
     assert shipper.hold(writer)
@@ -22,7 +23,7 @@ def test_a_shipper_leaves_upkeep_to_a_service_for_a_minute(writer: LogWriter, cl
 
 
 def test_of_two_shippers_one_does_the_upkeep_and_the_other_takes_over(
-    writer: LogWriter, clock: Clock
+    writer: Writer, clock: Clock
 ) -> None:
     one, two = (UpkeepClaim(f"shipper {name}", clock_ns=clock) for name in "ab")
     assert one.hold(writer)
@@ -35,28 +36,31 @@ def test_of_two_shippers_one_does_the_upkeep_and_the_other_takes_over(
     assert not one.hold(writer)
 
 
-def test_a_claim_from_the_future_does_not_count(writer: LogWriter, clock: Clock) -> None:
+def test_a_claim_from_the_future_does_not_count(writer: Writer, clock: Clock) -> None:
     assert UpkeepClaim("service", first=True, clock_ns=clock).hold(writer)
     clock.now_ns -= 3600 * SECOND
     assert UpkeepClaim("shipper a", clock_ns=clock).hold(writer)
 
 
 def test_a_claim_is_written_only_when_it_must_be_renewed(
-    writer: LogWriter, reader: LogReader, clock: Clock
+    log: Log, writer: Writer, clock: Clock
 ) -> None:
     claim = UpkeepClaim("shipper a", clock_ns=clock)
     claim.hold(writer)
-    before = reader.data_version()
+    watch = log.watch()
+    assert watch.changed()
+    watch.caught_up()
     clock.now_ns += 19 * SECOND
     claim.hold(writer)
-    assert reader.data_version() == before
+    assert not watch.changed()
     clock.now_ns += SECOND
     claim.hold(writer)
-    assert reader.data_version() != before
+    assert watch.changed()
+    watch.close()
 
 
 def test_steps_follow_closely_until_nothing_is_left_to_do(
-    writer: LogWriter, reader: LogReader, clock: Clock
+    writer: Writer, reader: Reader, clock: Clock
 ) -> None:
     writer.append([make_event(n) for n in range(1, 501)])
     search = SearchIndex(writer.path, writer.path.with_name("search.db"))
@@ -71,7 +75,7 @@ def test_steps_follow_closely_until_nothing_is_left_to_do(
 
 
 def test_retention_is_due_for_age_for_size_and_for_what_was_sent(
-    writer: LogWriter, clock: Clock
+    writer: Writer, clock: Clock
 ) -> None:
     writer.register_producer(ProducerInfo(PRODUCER, "main", history=False))
     writer.append([make_event(1)])

@@ -19,8 +19,8 @@ from realm_exporter_webhook.rules import Config, Target
 from realm_telemetry.delivery.http import retry_after_s, unlogged
 from realm_telemetry.errors import LogError
 from realm_telemetry.kinds.line import printable
+from realm_telemetry.log.addresses import redacted
 from realm_telemetry.log.outbox import Message, Outbox
-from realm_telemetry.log.sqlite.addresses import redacted
 from realm_telemetry.version import __version__
 
 MAX_REDIRECTS: Final = 3

@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
 from realm_telemetry.home import make_private_directory
+from realm_telemetry.log.addresses import redacted
 from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.sqlite.connection import BUSY_TIMEOUT_S, explained
 
@@ -37,16 +37,6 @@ def addresses_path(log_path: Path) -> Path:
     """Where the addresses of a log are: not in `vault/`, which is what people copy."""
     directory = log_path.parent
     return (directory.parent / "data" if directory.name == "vault" else directory) / NAME
-
-
-def redacted(url: str) -> str:
-    """An address as it may be shown: scheme and host."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "?", f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return "(not an address)"
-    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}/…"
 
 
 class Addresses:

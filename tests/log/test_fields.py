@@ -1,5 +1,9 @@
 """The table of filter fields: every row is whole, and reaches everything that filters."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from realm_exporter_webhook.rules import GROUP_FIELDS, RULE_FILTERS
 
@@ -7,7 +11,7 @@ from realm_telemetry.cli.query import query
 from realm_telemetry.client.requests import filter_params
 from realm_telemetry.log import Filters, InvalidFilterError, LogReader, LogWriter, parse_filters
 from realm_telemetry.log.fields import FIELDS, FILTER_PARAMETERS, Field
-from realm_telemetry.service.routes import ENDPOINTS
+from realm_telemetry.service import routes
 
 from .conftest import make_event
 
@@ -33,9 +37,9 @@ def test_a_field_is_a_parameter_an_option_an_argument_and_a_rules_filter(field: 
     assert filter_params({field.name: name}) == [(field.name, name)]
     assert field.name in RULE_FILTERS
     assert GROUP_FIELDS[field.name] == field.column
-    routes = {one.path: one for one in ENDPOINTS}
+    endpoints = {one.path: one for one in routes.ENDPOINTS}
     for path in ("/api/battle_log", "/api/events", "/api/events/stream"):
-        described = {one.name: one.description for one in routes[path].parameters}
+        described = {one.name: one.description for one in endpoints[path].parameters}
         assert described[field.name].startswith(field.help)
 
 
@@ -57,3 +61,9 @@ def test_a_name_that_is_none_of_a_field_is_refused() -> None:
         Filters(colours=("red",))
     with pytest.raises(InvalidFilterError, match="colour"):
         parse_filters({"colour": "red"})
+
+
+def test_the_pages_have_the_same_fields() -> None:
+    script = Path(routes.__file__).parent / "web" / "fields.py"
+    checked = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
+    assert (checked.returncode, checked.stderr) == (0, "")

@@ -30,6 +30,8 @@ def test_all_parameters_are_understood() -> None:
             "campaign": "c1,! c2",
             "run": ["r7", "!r8,!r9"],
             "producer": "00112233445566AA,!FFFFFFFFFFFFFFFF",
+            "source": "trainer,!none",
+            "trace": "AB" * 16,
             "since": "15m",
             "until": "now",
             "q": " saved ",
@@ -48,9 +50,12 @@ def test_all_parameters_are_understood() -> None:
         campaigns=("c1",),
         runs=("r7",),
         producers=("00112233445566aa",),
+        sources=("trainer",),
+        traces=("ab" * 16,),
         not_campaigns=("c2",),
         not_runs=("r8", "r9"),
         not_producers=("ffffffffffffffff",),
+        not_sources=("none",),
         since_unix_nano=NOW - 900 * SECOND,
         until_unix_nano=NOW,
         q="saved",
@@ -150,6 +155,8 @@ _few: dict[str, list[str | None]] = {
     "campaign": ["c1", None],
     "run": ["r1", "r2", None],
     "producer": ["00112233445566aa", "ffffffffffffffff"],
+    "source": ["trainer", "vault.sync", None],
+    "trace": ["ab" * 16, None],
 }
 
 
@@ -253,6 +260,30 @@ def test_any_entry_of_a_list_will_do(has: str, found: bool, writer: Writer, read
     assert filters.matches(event) is found
     assert bool(reader.now.page(filters).rows) is found
     assert bool(reader.now.page(parse_filters({"not": has})).rows) is not found
+
+
+@pytest.mark.parametrize(
+    ("source", "numbers"),
+    [
+        ("trainer", [2]),
+        ("none", [3, 1]),
+        ("none,trainer", [3, 2, 1]),
+        ("!none", [4, 2]),
+        ("!trainer", [4, 3, 1]),
+        ("event.job_started", []),
+    ],
+)
+def test_a_source_is_the_one_given_and_none_means_nothing_was_given(
+    source: str, numbers: list[int], writer: Writer, reader: Reader
+) -> None:
+    given = (None, "trainer", "", "eval_runner")
+    writer.append([make_event(number, source=name) for number, name in enumerate(given, 1)])
+    filters = parse_filters({"source": source})
+    page = reader.now.page(filters)
+    assert [row.event.number for row in page.rows] == numbers
+    assert (page.total, page.relation) == (len(numbers), "eq")
+    shown = [row.event.number for row in reader.now.after(0) if filters.matches(row.event)]
+    assert shown == sorted(numbers)
 
 
 def test_what_has_no_hero_is_not_left_out_with_one(writer: Writer, reader: Reader) -> None:

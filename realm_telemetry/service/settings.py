@@ -7,7 +7,7 @@ import msgspec
 
 from realm_telemetry.config import Settings
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.log.sqlite.snapshots import METRICS_FILE
+from realm_telemetry.home import LOG, METRICS, SEARCH_INDEX, STATE
 
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 """Binds that only this machine reaches, so that no token is asked for."""
@@ -72,15 +72,15 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     @property
     def metrics_path(self) -> Path:
         """Where metrics made of events are kept."""
-        return self.state_path.with_name(METRICS_FILE)
+        return self.state_path.with_name(Path(METRICS).name)
 
     @classmethod
     def for_home(cls, home: Path, **options: object) -> "ServiceSettings":
         """Settings with the paths of a REALM_HOME."""
         paths = {
-            "log_path": home / "vault" / "jobs.db",
-            "search_path": home / "vault" / "search.db",
-            "state_path": home / "data" / "realm_state.db",
+            "log_path": home / LOG,
+            "search_path": home / SEARCH_INDEX,
+            "state_path": home / STATE,
         }
         return cls(**(paths | options))  # type: ignore[arg-type]  # options are fields by name
 

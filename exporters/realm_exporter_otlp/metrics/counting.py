@@ -8,8 +8,8 @@ from realm_telemetry.delivery.recent import Recent
 from realm_telemetry.event import Event
 from realm_telemetry.folds.metrics import Definition, Metrics, metrics_runner
 from realm_telemetry.folds.runtime import FoldRunner
+from realm_telemetry.home import METRICS
 from realm_telemetry.log.sqlite.reader import LogReader
-from realm_telemetry.log.sqlite.snapshots import METRICS_FILE
 from realm_telemetry.plugins import ExporterContext
 from realm_telemetry.shipper.deliveries import EVERY_PIPELINE, OwnedLog, WholeLog
 
@@ -69,7 +69,7 @@ class FromLog:
         self._rows = WholeLog(path) if whole else OwnedLog(path, pipeline, nothing)
         log_id = self._reader.log_id
         self.resource = _resource(f"{log_id}/{pipeline}") | {"realm.log.id": log_id}
-        place = self._context.home / "data" / METRICS_FILE
+        place = self._context.home / METRICS
         name = f"otlp_metrics/{pipeline}"
         # Its counters begin at the start that they have: no rows from before it.
         self._runner = metrics_runner(log_id, place, name, self._definition, refill=False)

@@ -14,9 +14,6 @@ from typing import Any, ClassVar, Final, NamedTuple
 from realm_telemetry.errors import LogError
 from realm_telemetry.home import make_private_directory
 
-METRICS_FILE: Final = "realm_measures.db"
-"""In `data/`; the name of version 0.1.0."""
-
 FORGET_AFTER_NS: Final = 30 * 86_400 * 1_000_000_000
 BUSY_TIMEOUT_S: Final = 5.0
 

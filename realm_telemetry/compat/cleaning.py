@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Final
 
 from realm_telemetry.compat.first_use import open_log
-from realm_telemetry.folds.state import SnapshotStore, rebuild
+from realm_telemetry.folds.runtime import every_row
+from realm_telemetry.folds.state import state_runner
 from realm_telemetry.log import engine
 from realm_telemetry.log.records import Limits
 
@@ -27,9 +28,11 @@ def trim(path: Path, max_age_days: float, covered: int | None) -> int:
 
 def save_state(path: Path, state_path: Path) -> int:
     """Bring the snapshot of RealmState up to the log; up to where it covers it."""
-    store = SnapshotStore(state_path)
     with open_log(path) as reader:
         if reader is None:
             return 0
-        store.save(rebuild(reader.now, store), reader.log_id)
-        return store.cursor(reader.log_id)
+        runner = state_runner(reader.log_id, state_path)
+        runner.restart()
+        runner.catch_up(every_row(reader.now))
+        runner.save()
+        return runner.covered

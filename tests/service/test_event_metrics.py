@@ -19,8 +19,8 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from realm_telemetry.folds.metrics import FRESH_NS, INSTRUMENTS
-from realm_telemetry.folds.metrics.naming import prometheus_name
-from realm_telemetry.folds.metrics.options import RESERVED
+from realm_telemetry.folds.metrics.definition import RESERVED
+from realm_telemetry.folds.metrics.instruments import prometheus_name
 from realm_telemetry.log import LogWriter
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.records import ProducerInfo, limits_of

@@ -14,13 +14,14 @@ from realm_telemetry.folds.metrics.instruments import (
     Attribute,
     Instrument,
     InstrumentKind,
+    label_name,
+    prometheus_name,
 )
-from realm_telemetry.folds.metrics.naming import label_name, prometheus_name
 from realm_telemetry.folds.metrics.series import MAX_SERIES
 
 SETTING: Final = "options.otlp_metrics"
 OPTIONS: Final[Mapping[str, Any]] = {"gauges": [], "histograms": [], "max_series": MAX_SERIES}
-"""The options that say what is measured, and their defaults."""
+"""The options that define metrics, and their defaults."""
 
 MOST_SERIES: Final = 100_000
 RESERVED: Final = (
@@ -35,7 +36,7 @@ _UNITS: Final = {"_s": "s", "_ms": "ms", "_bytes": "By"}
 
 
 class Definition(msgspec.Struct, frozen=True):
-    """What is measured, and how many series each metric may have, the overflow series included."""
+    """The metrics, and how many series each may have, the overflow series included."""
 
     instruments: tuple[Instrument, ...] = INSTRUMENTS
     max_series: int = MAX_SERIES

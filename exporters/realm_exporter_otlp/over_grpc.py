@@ -14,20 +14,27 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from opentelemetry.exporter.otlp.proto.grpc import _OTLP_GRPC_CHANNEL_OPTIONS
 
-from realm_exporter_otlp.settings import MAX_SHOWN, WAIT_FOR_A_PERSON_S, Target
+from realm_exporter_otlp.settings import Target
 from realm_exporter_otlp.transport import SERVICES, Answer
-from realm_telemetry.delivery.http import MAX_RETRY_AFTER_S
+from realm_telemetry.delivery.http import MAX_SHOWN, Answers
+from realm_telemetry.delivery.retry import LONGEST_RETRY_AFTER_S
 from realm_telemetry.errors import ExportError, PayloadTooLargeError
 from realm_telemetry.kinds.line import printable
 
 _HTTP_PORT: Final = 4318
 
+# The protocol's own: https://opentelemetry.io/docs/specs/otlp/#failures. By its letter a quota that
+# is used up (RESOURCE_EXHAUSTED) would be retried only if the receiver named a time, and all that
+# is sent meanwhile would be given up; it comes back as it does from HTTP's 429.
 _RETRYABLE: Final = frozenset(
-    {"CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"}
-)
-# Not the records are at fault here but a setting, and once it is mended they will be taken.
-_HEADERS_AT_FAULT: Final = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
-_ENDPOINT_AT_FAULT: Final = frozenset({"UNIMPLEMENTED", "NOT_FOUND"})
+    {
+        "CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS",
+        "RESOURCE_EXHAUSTED",
+    }
+)  # fmt: skip
+# A setting is at fault here and not the records: once it is corrected they are taken.
+_HEADERS_AT_FAULT: Final = ("UNAUTHENTICATED", "PERMISSION_DENIED")
+_ENDPOINT_AT_FAULT: Final = ("UNIMPLEMENTED", "NOT_FOUND")
 _SIZE_CODES: Final = frozenset({"RESOURCE_EXHAUSTED", "OUT_OF_RANGE"})
 _TOO_LARGE_WORDS: Final = ("too large", "too big", "larger than", "exceeds", "message size")
 
@@ -36,19 +43,22 @@ def to_error(target: Target, error: Any) -> ExportError | PayloadTooLargeError:
     """Return what to raise for a `grpc.RpcError`."""
     code = error.code().name
     words = printable(str(error.details() or "")[:MAX_SHOWN])
-    message = f"{target.shown} answered {code}{f' ({words})' if words else ''}"
     wait_s = retry_delay_s(error.trailing_metadata())
+    hint = _hint(target) if code == "UNAVAILABLE" else ""
+    found = _answers(target).error(target.shown, code, words, wait_s, hint)
     if wait_s is None and _is_size(code, words):
-        return PayloadTooLargeError(message)
-    fix = _fix(target, code)
-    if wait_s is None and (code in _HEADERS_AT_FAULT or code in _ENDPOINT_AT_FAULT):
-        wait_s = WAIT_FOR_A_PERSON_S
-    return ExportError(
-        f"{message}. {fix}" if fix else message,
-        # A quota that is used up comes back, as it does from HTTP's 429. By the protocol's letter
-        # it would only if it said when, and all that is sent meanwhile would be given up.
-        retryable=bool(fix) or code in _RETRYABLE or code == "RESOURCE_EXHAUSTED",
-        retry_after_s=wait_s,
+        return PayloadTooLargeError(str(found))
+    return found
+
+
+def _answers(target: Target) -> Answers:
+    receiver = "the address of an OTLP receiver that speaks gRPC"
+    return Answers(
+        _RETRYABLE,
+        {
+            **dict.fromkeys(_HEADERS_AT_FAULT, target.headers_fix),
+            **dict.fromkeys(_ENDPOINT_AT_FAULT, f"Set {target.endpoint_setting} to {receiver}"),
+        },
     )
 
 
@@ -70,22 +80,12 @@ def retry_delay_s(metadata: Any) -> float | None:
 
 def _seconds(info: RetryInfo) -> float:
     delay_s: float = info.retry_delay.seconds + info.retry_delay.nanos / 1e9
-    return min(max(delay_s, 0.0), MAX_RETRY_AFTER_S)
+    return min(max(delay_s, 0.0), LONGEST_RETRY_AFTER_S)
 
 
 def _is_size(code: str, words: str) -> bool:
-    """Whether a message was refused for its size: only the words tell it from a quota."""
+    """Whether a message was refused for its size: only the words show that it is not a quota."""
     return code in _SIZE_CODES and any(each in words.lower() for each in _TOO_LARGE_WORDS)
-
-
-def _fix(target: Target, code: str) -> str:
-    if code in _HEADERS_AT_FAULT:
-        return target.headers_fix
-    if code in _ENDPOINT_AT_FAULT:
-        return f"Set {target.endpoint_setting} to the address of an OTLP receiver that speaks gRPC"
-    if code == "UNAVAILABLE":
-        return _hint(target)
-    return ""
 
 
 def _hint(target: Target) -> str:
@@ -119,7 +119,7 @@ class GrpcChannel:
     def send(self, request: Message) -> Answer:
         """Send an Export*ServiceRequest, once.
 
-        Raises PayloadTooLargeError if it is said to be too large, else ExportError.
+        Raises PayloadTooLargeError if the receiver calls it too large, else ExportError.
         """
         if self._channel is None or self._pid != os.getpid():
             self._open()

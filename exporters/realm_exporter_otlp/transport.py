@@ -36,7 +36,7 @@ _Response = (
 
 
 class Answer(NamedTuple):
-    """What a receiver says of a request that it has taken.
+    """A receiver's answer to a request that it has taken.
 
     rejected: how many records, spans or data points it refused for good; it does not say which,
         and by the protocol they must not be sent again.
@@ -124,7 +124,7 @@ class Sent(NamedTuple, Generic[Item]):
     """What became of the items.
 
     too_large: those that no request can carry, with the reason.
-    answers: each request's items, and what was said of them.
+    answers: each request's items and its answer.
     """
 
     too_large: list[tuple[Item, str]]
@@ -147,7 +147,7 @@ def send_split(
     """Send items in one request, or in more if one were over `max_bytes` or is called too large.
 
     A failure half-way leaves earlier parts delivered: the same items go out again, which a
-    receiver tells by their ids. Raises ExportError.
+    receiver recognises by their ids. Raises ExportError.
     """
     request = encode(items)
     size = request.ByteSize()
@@ -165,14 +165,14 @@ def send_split(
     return Sent(first.too_large + second.too_large, first.answers + second.answers)
 
 
-Said = tuple[str, str, str]
+CheckResult = tuple[str, str, str]
 
 _LONG_S = 600.0
 """A timeout from here on was most likely meant in milliseconds, as other languages have it."""
 
 
-def examine(channel: Channel, empty: Message) -> Iterator[Said]:
-    """Yield level, message and fix for each thing that is worth saying.
+def examine(channel: Channel, empty: Message) -> Iterator[CheckResult]:
+    """Yield the results of the checks: level, message and fix.
 
     empty: a request without records, which a receiver has to answer with success.
     """

@@ -13,7 +13,7 @@ REFRESH_S: Final = 5.0
 """How old a running producer's receipt may be when it is sent."""
 
 REFRESH_KINDS_S: Final = 1.0
-"""How soon a kind that nobody registered is looked up again."""
+"""How soon a kind that is not registered is looked up again."""
 
 
 class ProducerBook:
@@ -39,8 +39,8 @@ class ProducerBook:
             self._read(now_s)
         return [self._kinds[each] for each in sorted(further) if each in self._kinds]
 
-    def news(self, now_s: float) -> list[BatchProducer]:
-        """Return the producers of which something else was sent than is known now."""
+    def changed(self, now_s: float) -> list[BatchProducer]:
+        """Return the producers that changed since they were sent."""
         self._read(now_s)
         return [
             self._known[each]
@@ -49,7 +49,7 @@ class ProducerBook:
         ]
 
     def note_sent(self, producers: Collection[BatchProducer]) -> None:
-        """Remember what the other side has been told."""
+        """Remember what the service has got."""
         self.sent.update((each.producer, each) for each in producers)
 
     def _read(self, now_s: float) -> None:

@@ -136,7 +136,7 @@ def shown(message: Message) -> dict[str, Any]:
     }
 
 
-def said(outcome: Outcome) -> dict[str, Any]:
+def outcome_shape(outcome: Outcome) -> dict[str, Any]:
     return {
         "delivered": outcome.delivered,
         "status": outcome.status,
@@ -145,7 +145,7 @@ def said(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def told(outcome: Outcome) -> str:
+def outcome_text(outcome: Outcome) -> str:
     if outcome.delivered:
         return f"taken ({outcome.status}) after {outcome.took_s * 1000:,.0f} ms"
     return f"not taken: {printable(outcome.problem)}"
@@ -265,10 +265,12 @@ def _test_command(name: str, as_json: bool) -> int:
         body = render(target.template, _test_firing(name), message_id)
         results.append((target, poster.post(target.url, body, message_id, target.secret)))
     if as_json:
-        json_document([{"target": target.name, **said(outcome)} for target, outcome in results])
+        json_document(
+            [{"target": target.name, **outcome_shape(outcome)} for target, outcome in results]
+        )
     else:
         for target, outcome in results:
-            line(f"{target.name} ({target.place}): {told(outcome)}")
+            line(f"{target.name} ({target.place}): {outcome_text(outcome)}")
     return 0 if all(outcome.delivered for _, outcome in results) else EXIT_PROBLEM
 
 
@@ -279,8 +281,8 @@ def _test_command(name: str, as_json: bool) -> int:
 def _redeliver_command(ids: tuple[int, ...], everything: bool, as_json: bool) -> int:
     """Send messages again now, dead ones or any by their numbers in `realm webhooks log`.
 
-    They keep their id, so that a receiver that has one already can tell. One that is not taken
-    waits for further attempts if these make sense. Exit code 1 if one was not taken.
+    They keep their id, so that a receiver can recognise one that it has already. One that is not
+    taken waits for further attempts if these make sense. Exit code 1 if one was not taken.
     """
     if bool(ids) == everything:
         raise click.UsageError("Give the numbers of messages, or --all for all dead ones.")
@@ -288,10 +290,12 @@ def _redeliver_command(ids: tuple[int, ...], everything: bool, as_json: bool) ->
     with stored(exporter) as store:
         results = _send_again(exporter, store, ids) if store else []
     if as_json:
-        json_document([{"id": message.id, **said(outcome)} for message, outcome in results])
+        json_document(
+            [{"id": message.id, **outcome_shape(outcome)} for message, outcome in results]
+        )
     else:
         for message, outcome in results:
-            line(f"{message.id} {message.target}: {told(outcome)}")
+            line(f"{message.id} {message.target}: {outcome_text(outcome)}")
         note(f"{counted(sum(each.delivered for _, each in results), 'message')} delivered")
     return 0 if all(outcome.delivered for _, outcome in results) else EXIT_PROBLEM
 

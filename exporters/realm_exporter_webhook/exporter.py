@@ -39,12 +39,12 @@ def compose(
 ) -> Iterator[Message]:
     """Yield a message to each place that a firing goes to.
 
-    replays: how often somebody asked for the events of this scope again.
+    replays: how often the events of this scope were replayed.
     """
     asked = firing.rule == REQUEST
     for name in firing.to:
         target = config.requested(name) if asked else config.targets[name]
-        # Whoever sends what an event asks for, it is the same message.
+        # What an event asks for is the same message, whichever process sends it.
         message_id = (
             _message_id(firing, target, "", 0)
             if asked
@@ -67,7 +67,7 @@ def compose(
 def _message_id(firing: Firing, target: Target, scope: str, replays: int) -> str:
     """Name a message: the same events by the same rule to the same place have the same name.
 
-    Until somebody replays them.
+    Until they are replayed.
     """
     parts = [scope, firing.rule, firing.group, target.url, firing.late, firing.count]
     parts += [event.id for event in firing.events]
@@ -75,11 +75,11 @@ def _message_id(firing: Firing, target: Target, scope: str, replays: int) -> str
     return f"msg_{blake2b(msgspec.json.encode(parts), digest_size=16).hexdigest()}"
 
 
-Said = tuple[str, str, str]
+CheckResult = tuple[str, str, str]
 
 
-def examine(exporter: "WebhookExporter") -> Iterator[Said]:
-    """Level, message and fix for each thing that is worth saying; sends nothing."""
+def examine(exporter: "WebhookExporter") -> Iterator[CheckResult]:
+    """Yield the results of the checks: level, message and fix. Sends nothing."""
     config = exporter.config
     if config.rules:
         names = ", ".join(rule.name for rule in config.rules)
@@ -102,7 +102,7 @@ def examine(exporter: "WebhookExporter") -> Iterator[Said]:
     yield from _messages(exporter)
 
 
-def _messages(exporter: "WebhookExporter") -> Iterator[Said]:
+def _messages(exporter: "WebhookExporter") -> Iterator[CheckResult]:
     if not exporter.has_store():
         return
     try:
@@ -191,7 +191,7 @@ class WebhookExporter(EventExporter):
 
     @classmethod
     def examine(cls, context: ExporterContext) -> Iterator[tuple[str, str, str]]:
-        """What `realm doctor` says of the settings: level, message, fix."""
+        """The checks of `realm doctor`: level, message, fix."""
         return examine(cls(context=context))
 
     @classmethod
@@ -340,7 +340,7 @@ class WebhookExporter(EventExporter):
             )
 
     def _send_last(self) -> None:
-        """Send what is still gathered: nobody may come back for it soon."""
+        """Send what is still gathered: the next process may come much later."""
         try:
             with self._fold:
                 now_ns = self._clock.time_ns()

@@ -9,34 +9,44 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import Any, Final, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
-import httpx
-
 from realm_exporter_webhook.addresses import Checked, Guard, RefusedAddressError, UnresolvedError
 from realm_exporter_webhook.rules import Config, Target
-from realm_telemetry.delivery.http import retry_after_s, unlogged
+from realm_telemetry.delivery.http import (
+    BUSY,
+    SERVER_ERRORS,
+    USER_AGENT,
+    Answers,
+    NoConnectionError,
+    Reply,
+    UnreachableError,
+    retry_after_s,
+)
+from realm_telemetry.delivery.http_client import HttpClient, InvalidAddressError, tls_context
+from realm_telemetry.delivery.retry import pause_s
 from realm_telemetry.errors import LogError
 from realm_telemetry.kinds.line import printable
 from realm_telemetry.log.addresses import redacted
 from realm_telemetry.log.outbox import Message, Outbox
-from realm_telemetry.version import __version__
 
 MAX_REDIRECTS: Final = 3
 _KEPT_METHOD: Final = (307, 308)
 _MOVED: Final = (301, 302, 303)
-_BUSY: Final = frozenset({408, 425, 429})
+_ANSWERS: Final = Answers(BUSY | SERVER_ERRORS)
+_MOVED_HINT: Final = "It has moved: set its new address, a POST is not sent on by this status"
 _MAX_ANSWER_BYTES: Final = 16 * 1024
 _MAX_SHOWN: Final = 200
 _SECRET_PREFIX: Final = "whsec_"
 
 
 class Outcome(NamedTuple):
-    """What came of one attempt.
+    """The outcome of one attempt.
 
     status: of the answer, None without one. problem: empty if it was taken.
-    retryable: whether the same may be taken later. wait_s: as the other side asked.
+    retryable: whether the same may be taken later. wait_s: as the receiver asked.
     """
 
     status: int | None
@@ -47,7 +57,7 @@ class Outcome(NamedTuple):
 
     @property
     def delivered(self) -> bool:
-        """Whether the other side has taken it."""
+        """Whether the receiver has taken it."""
         return not self.problem
 
 
@@ -92,7 +102,7 @@ class Poster:
         timestamp = int(self._clock.time())
         headers = {
             "Content-Type": "application/json",
-            "User-Agent": f"realm_telemetry/{__version__}",
+            "User-Agent": USER_AGENT,
             "Accept": "*/*",
             "Idempotency-Key": message_id,
             "webhook-id": message_id,
@@ -106,28 +116,27 @@ class Poster:
         deadline_s = time.monotonic() + self._timeout_s
         try:
             for _ in range(MAX_REDIRECTS + 1):
-                answer = self._send(self._guard.check(url), body, headers, deadline_s)
-                if answer.status_code not in _KEPT_METHOD:
-                    return self._judge(answer)
-                url = _redirected(url, answer.headers.get("location", ""))
-        except (RefusedAddressError, httpx.InvalidURL) as error:
+                reply = self._send(self._guard.check(url), body, headers, deadline_s)
+                if reply.status not in _KEPT_METHOD:
+                    return self._judge(reply)
+                url = _redirected(url, reply.headers.get("location", ""))
+        except (RefusedAddressError, InvalidAddressError) as error:
             return Outcome(None, str(error))
         except UnresolvedError as error:
             return Outcome(None, str(error), retryable=True)
-        except (httpx.HTTPError, ssl.SSLError, OSError) as error:
-            what = f"{type(error).__name__}{f': {error}' if str(error) else ''}"
-            return Outcome(None, f"{redacted(url)}: {printable(what)}", retryable=True)
+        except (UnreachableError, OSError) as error:
+            return Outcome(None, f"{redacted(url)}: {printable(str(error))}", retryable=True)
         return Outcome(None, f"over {MAX_REDIRECTS} redirects, the last to {redacted(url)}")
 
     def _send(
         self, checked: Checked, body: bytes, headers: Mapping[str, str], deadline_s: float
-    ) -> httpx.Response:
+    ) -> Reply:
         """Send to the first of the checked addresses that takes a connection."""
         *others, last = checked.addresses
         for address in others:
             try:
                 return self._send_to(address, checked, body, headers, deadline_s)
-            except (httpx.ConnectError, httpx.ConnectTimeout):
+            except NoConnectionError:
                 continue
         return self._send_to(last, checked, body, headers, deadline_s)
 
@@ -138,68 +147,34 @@ class Poster:
         body: bytes,
         headers: Mapping[str, str],
         deadline_s: float,
-    ) -> httpx.Response:
+    ) -> Reply:
         left_s = deadline_s - time.monotonic()
         if left_s <= 0:
-            raise httpx.ReadTimeout(f"no answer within {self._timeout_s:g} s")
-        request = _pinned_request(address, checked.url, body, headers, left_s)
+            raise UnreachableError(f"no answer within {self._timeout_s:g} s")
         # No proxy: it would resolve the name again. No redirect: each is checked anew.
-        with (
-            unlogged(),
-            httpx.Client(verify=self._tls(), trust_env=False, follow_redirects=False) as client,
-        ):
-            response = client.send(request, stream=True)
-            try:
-                self._read(response, deadline_s)
-            finally:
-                response.close()
-            return response
-
-    def _read(self, response: httpx.Response, deadline_s: float) -> None:
-        """Read the beginning of an answer; one that drips is in time for every single read."""
-        content = bytearray()
-        for chunk in response.iter_raw():
-            content += chunk
-            if len(content) > _MAX_ANSWER_BYTES:
-                break
-            if time.monotonic() > deadline_s:
-                raise httpx.ReadTimeout(f"the answer took over {self._timeout_s:g} s")
-        response.extensions["realm_content"] = bytes(content)
+        client = HttpClient(
+            timeout_s=left_s,
+            max_answer_bytes=_MAX_ANSWER_BYTES,
+            proxies=False,
+            tls=self._tls(),
+        )
+        with closing(client):
+            return client.request("POST", checked.url, body, headers, address=address)
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:
-            self._context = httpx.create_ssl_context()
+            self._context = tls_context()
         return self._context
 
-    def _judge(self, answer: httpx.Response) -> Outcome:
-        status = answer.status_code
+    def _judge(self, reply: Reply) -> Outcome:
+        status = reply.status
         if 200 <= status < 300:
             return Outcome(status)
-        content: bytes = answer.extensions["realm_content"]
-        said = printable(content[:_MAX_SHOWN].decode("utf-8", "replace").strip())
-        problem = f"answered {status}{f' ({said})' if said else ''}"
-        if status in _MOVED:
-            problem += ". It has moved: set its new address, a POST is not sent on by this status"
-        wait_s = retry_after_s(answer.headers.get("retry-after"), self._clock.time())
-        return Outcome(status, problem, status in _BUSY or status >= 500, wait_s)
-
-
-def _pinned_request(
-    address: str, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float
-) -> httpx.Request:
-    """A request to an address, for the name that the URL has."""
-    named = httpx.URL(url)
-    return httpx.Request(
-        "POST",
-        named.copy_with(host=address.partition("%")[0]),
-        headers={**headers, "Host": named.netloc.decode("ascii")},
-        content=body,
-        # The certificate is checked against this name, not against the pinned address.
-        extensions={
-            "sni_hostname": named.raw_host.decode("ascii"),
-            "timeout": httpx.Timeout(timeout_s).as_dict(),
-        },
-    )
+        words = printable(reply.body[:_MAX_SHOWN].decode("utf-8", "replace").strip())
+        wait_s = retry_after_s(reply.headers.get("retry-after"), self._clock.time())
+        hint = _MOVED_HINT if status in _MOVED else ""
+        error = _ANSWERS.error("", status, words, wait_s, hint)
+        return Outcome(status, str(error), error.retryable, error.retry_after_s)
 
 
 def _redirected(url: str, location: str) -> str:
@@ -270,13 +245,13 @@ class Sender:
         return len(claimed)
 
     def send_due(self) -> None:
-        """Try all that is due, and wait for what comes of it."""
+        """Try all that is due, and wait for the outcomes."""
         while self.start_due():
             for thread in self._flying:
                 thread.join()
 
     def send_again(self, id: int) -> tuple[Message, Outcome] | None:
-        """Try a message now, whatever became of it before; None if there is no such one."""
+        """Try a message now, in any state; None if there is none of this number."""
         message = self._outbox.claim_one(id, self._clock.time_ns(), self._lease_ns)
         return None if message is None else (message, self._attempt(message))
 
@@ -324,7 +299,10 @@ class Sender:
             )
 
     def _pause_s(self, attempts: int, outcome: Outcome) -> float:
-        if outcome.wait_s is not None:
-            return outcome.wait_s * (1.0 + 0.1 * self._jitter())
-        longest_s = min(FIRST_RETRY_S * 2.0 ** min(attempts - 1, 20), LONGEST_RETRY_S)
-        return longest_s * (0.5 + 0.5 * self._jitter())
+        return pause_s(
+            attempts,
+            outcome.wait_s,
+            first_s=FIRST_RETRY_S,
+            cap_s=LONGEST_RETRY_S,
+            jitter=self._jitter,
+        )

@@ -91,7 +91,7 @@ class GuardedLog:
     def replaced(self) -> bool:
         """Whether the log is not the one that was first opened; then nothing more is written.
 
-        Looked at once a second: SQLite would go on writing to a file that nobody finds.
+        Looked at once a second: SQLite would go on writing to a file without a name.
         """
         now_s = self._clock()
         if self._replaced or self._identity is None or now_s < self._look_at_s:
@@ -110,14 +110,14 @@ class GuardedLog:
                 return
 
     def _failed(self, error: Exception) -> None:
-        # Closed: whoever mends the file may put another in its place.
+        # Closed: the file may be repaired by putting another in its place.
         self.close()
         self._retry_at_s = self._clock() + self._backoff.failed()
         self._report.problem(LOG_KEY, explain(self.log, error))
 
 
 def explain(log: Log, error: Exception) -> str:
-    """Say why the log cannot be used and what to do."""
+    """Return why the log cannot be used and what to do."""
     if isinstance(error, LogError):
         return str(error)
     return (

@@ -1,13 +1,24 @@
 """The log as a follower reads it: the events of one pipeline, or those of all."""
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
+from realm_telemetry.errors import LogError
 from realm_telemetry.event import Event
-from realm_telemetry.log.records import AppendResult
+from realm_telemetry.log.engine import open_log
+from realm_telemetry.log.records import AppendResult, ProducerInfo
 from realm_telemetry.log.rows import LogRow
+
+EVERY_PIPELINE: Final = ""
+"""The pipeline under which a service keeps the cursors of its exporters."""
+
+RETRY_S: Final = 5.0
+"""How soon the log is asked again for a producer of which it knows nothing."""
 
 MAX_CHUNKS: Final = 8
 
@@ -41,17 +52,17 @@ class _View(NamedTuple):
 
 
 class Recent:
-    """The last transactions; one thread adds, any thread reads.
+    """The last transactions of a shipper, in memory: exporters that keep up do not read them back.
 
-    Every event of a pipeline passes through its one shipper, so that what lies between two
-    transactions belongs to others.
+    One thread adds, any thread reads. Every event of a pipeline passes through its one shipper, so
+    what lies between two transactions belongs to other pipelines.
     """
 
     def __init__(self) -> None:
         self._view = _View(0, 0, ())
 
     def start(self, last_cursor: int) -> None:
-        """Nothing is known of what the log has up to here."""
+        """Begin empty: what the log has up to here is not remembered."""
         self._view = _View(last_cursor, last_cursor, ())
 
     def add(self, events: Sequence[Event], result: AppendResult) -> None:
@@ -79,3 +90,82 @@ class Recent:
                 skipped = max(cursor - chunk.first + 1, 0)
                 found += chunk.rows()[skipped : skipped + limit - len(found)]
         return found, found[-1].cursor if found else max(cursor, last)
+
+
+class PipelineLog:
+    """The events of one pipeline, from memory where they are still there.
+
+    Raises LogError if there is no log.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        pipeline: str,
+        recent: Recent,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._reader = open_log(path).reader()
+        self._pipeline = pipeline
+        self._recent = recent
+        self._clock = clock
+        self._producers: dict[str, ProducerInfo] = {}
+        self._unknown_until_s: dict[str, float] = {}
+        self.log_id = self._reader.log_id
+
+    def after(self, cursor: int, limit: int) -> tuple[Sequence[LogRow], int]:
+        """Return the rows behind a cursor, in order, and the cursor up to which was read."""
+        remembered = self._recent.after(cursor, limit)
+        if remembered is not None:
+            return remembered
+        found = self._reader.now.follow(cursor, limit, pipeline=self._pipeline, webhooks=True)
+        return found.rows, found.cursor
+
+    def settle(self, cursor: int) -> None:
+        """Do nothing: the log keeps its rows until retention removes them."""
+
+    def resource(self, producer: str) -> Mapping[str, Any]:
+        """Return the resource of a producer; empty if the log knows none.
+
+        All producers are read when one is new or has no resource yet; it does not change then.
+        """
+        known = self._producers.get(producer)
+        now_s = self._clock()
+        if not (known and known.resource) and now_s >= self._unknown_until_s.get(producer, now_s):
+            self._unknown_until_s[producer] = now_s + RETRY_S
+            with suppress(LogError):  # events go without a resource: it is not worth a delay
+                self._read_producers()
+            known = self._producers.get(producer)
+        return known.resource if known else {}
+
+    def close(self) -> None:
+        """Close the log."""
+        self._reader.close()
+
+    def _read_producers(self) -> None:
+        self._producers = {info.producer: info for info in self._reader.now.producers()}
+
+
+class WholeLog(PipelineLog):
+    """The events of all pipelines, as a service's exporter reads them.
+
+    Imported and replayed events are passed over: they are history.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, EVERY_PIPELINE, Recent())
+
+    def after(self, cursor: int, limit: int) -> tuple[Sequence[LogRow], int]:
+        """Return the rows behind a cursor, in order, and the cursor up to which was read."""
+        rows = self._reader.now.after(cursor, limit, webhooks=True)
+        end = rows[-1].cursor if rows else cursor
+        return [row for row in rows if not self._is_history(row)], end
+
+    def _is_history(self, row: LogRow) -> bool:
+        return row.replayed or self._brings_history(row.event.producer)
+
+    def _brings_history(self, producer: str) -> bool:
+        if producer not in self._producers:
+            self._producers = {producer: ProducerInfo(producer)}
+            self._producers |= {info.producer: info for info in self._reader.now.producers()}
+        return self._producers[producer].brings_history

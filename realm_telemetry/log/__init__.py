@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from realm_telemetry.log.addresses import redacted
     from realm_telemetry.log.filters import Filters, InvalidFilterError, parse_filters, to_params
     from realm_telemetry.log.records import AppendResult, ProducerInfo, Receipt
     from realm_telemetry.log.rows import LogRow, Page
@@ -24,6 +25,7 @@ _MODULES: Final = {
     "ProducerInfo": "records",
     "Receipt": "records",
     "parse_filters": "filters",
+    "redacted": "addresses",
     "to_params": "filters",
 }
 
@@ -38,6 +40,7 @@ __all__ = [
     "ProducerInfo",
     "Receipt",
     "parse_filters",
+    "redacted",
     "to_params",
 ]
 

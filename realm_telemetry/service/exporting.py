@@ -1,7 +1,7 @@
-"""The service's own exporters: those that are to see the whole log, such as webhooks.
+"""The service's own exporters, which follow the whole log: webhooks, for example.
 
 They follow it as a shipper's do, each with a thread and a cursor of its own, saved in the log
-under the pipeline "" (all pipelines). What they keep waiting is told once, in the service's output.
+under the pipeline "" (all pipelines). A problem is reported once, in the service's output.
 """
 
 import logging
@@ -12,13 +12,13 @@ from typing import Final
 
 from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.report import LogFile, Reporter
-from realm_telemetry.delivery.sources import Recent
+from realm_telemetry.delivery.sources import EVERY_PIPELINE, Recent
 from realm_telemetry.errors import LogError
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.plugins import installed_exporters
 from realm_telemetry.service.settings import ServiceSettings
-from realm_telemetry.shipper.deliveries import EVERY_PIPELINE, WEBHOOK_EXPORTER, Deliveries
+from realm_telemetry.shipper.deliveries import WEBHOOK_EXPORTER, Deliveries
 from realm_telemetry.shipper.manifest import Manifest
 from realm_telemetry.version import __version__
 
@@ -35,7 +35,7 @@ class Exporting:
 
     def __init__(self, settings: ServiceSettings) -> None:
         offered = installed_exporters()
-        # The default is only what is there; a name that somebody wrote has to be.
+        # The default is what is installed; a name that was written down must be.
         names = [name for name in settings.exporters if name != WEBHOOK_EXPORTER or name in offered]
         self._manifest = _manifest(settings, names)
         log_file = LogFile(settings.home / "logs" / LOG_NAME, max_bytes=LOG_MAX_BYTES)
@@ -55,7 +55,7 @@ class Exporting:
             self._thread.start()
 
     def notify(self) -> None:
-        """Say that the log has grown."""
+        """Wake the exporters: the log has grown."""
         self._deliveries.notify()
 
     def stop(self) -> None:
@@ -93,9 +93,9 @@ class Exporting:
 
 
 class _Output:
-    """Tells problems in the service's output."""
+    """Shows problems in the service's output."""
 
-    def tell(self, error: str) -> None:
+    def show(self, error: str) -> None:
         """Show an error; empty when all is well."""
         if error:
             _logger.warning("%s", error)

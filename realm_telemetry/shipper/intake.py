@@ -60,8 +60,8 @@ def build_chain(
     def failed(name: str, error: BaseException) -> None:
         report.problem(
             f"processor {name}",
-            f"processor {name} fails: {error!r}. Events pass without it and are marked; mend it"
-            " and restart the programs that use it.",
+            f"processor {name} fails: {error!r}. Events pass without it and are marked;"
+            " correct it and restart the programs that use it.",
         )
 
     return ProcessorChain(built_in, own, failed), endings
@@ -118,7 +118,7 @@ class Portion(NamedTuple):
     skipped: numbers of events that a processor dropped.
     stored: the last number that the log had before.
     kinds: that the producer registered.
-    refused: how many frames hold no event; they were kept aside.
+    refused: how many frames hold no event; they are in the quarantine.
     """
 
     spool: Spool
@@ -142,7 +142,7 @@ class Decoding:
         self.quarantine = quarantine
 
     def portion(self, spool: Spool, frames: Sequence[Frame]) -> Portion:
-        """Decode frames of a spool, at least one; what is no event is kept aside."""
+        """Decode frames of a spool, at least one; what is no event is quarantined."""
         events = []
         kinds: list[KindSpec] = []
         through = spool.notes.through
@@ -198,14 +198,14 @@ def _missing(events: Sequence[Event], kept: Sequence[Event]) -> list[tuple[int, 
 
 
 def _registered(message: dict[str, Any]) -> list[KindSpec]:
-    """The kind that a control frame tells of, learned here too; none if it cannot be one."""
+    """The kind that a control frame registers, learned here too; none if it is not valid."""
     try:
-        told = msgspec.convert({**message, "template": message.get("message")}, KindSpec)
-        check_kind(told.kind, told.channel, told.severity, told.template)
+        found = msgspec.convert({**message, "template": message.get("message")}, KindSpec)
+        check_kind(found.kind, found.channel, found.severity, found.template)
     except (msgspec.ValidationError, ConfigError):
         return []
-    learn_kind(told)
-    return [told]
+    learn_kind(found)
+    return [found]
 
 
 MAX_ROWS: Final = 1000
@@ -255,7 +255,7 @@ class Intake:
         """Whether events were read that are not in the log yet."""
         return bool(self._held)
 
-    def welcome(self, spool: Spool) -> None:
+    def adopt(self, spool: Spool) -> None:
         """Begin with a spool that was found."""
         if spool.notes.resource:
             self._decoding.resources.learn(spool.producer, spool.notes.resource)
@@ -280,7 +280,7 @@ class Intake:
         return moved
 
     def finish(self, spool: Spool) -> None:
-        """Everything of a spool is in the log, and its end is told there.
+        """Finish with a spool: all of it is in the log, its end too.
 
         Raises OSError if that cannot be noted.
         """
@@ -289,7 +289,7 @@ class Intake:
         self._await_export(spool, self.last_cursor, spool.control.stored_number)
 
     def exported(self, acknowledged: int) -> None:
-        """Tell producers what every exporter has: everything up to a cursor."""
+        """Show producers what every exporter has: everything up to a cursor."""
         for spool in list(self.unexported):
             waiting = spool.unexported
             while waiting and waiting[0][0] <= acknowledged:
@@ -299,7 +299,7 @@ class Intake:
 
     def _await_export(self, spool: Spool, cursor: int, number: int) -> None:
         if len(spool.unexported) >= MAX_UNEXPORTED:
-            # An exporter is away, maybe for days. Fewer pairs only tell the producer later.
+            # An exporter is away, maybe for days. With fewer pairs the producer learns it later.
             spool.unexported = deque(list(spool.unexported)[1::2])
         spool.unexported.append((cursor, number))
         self.unexported.add(spool)
@@ -361,7 +361,7 @@ class Intake:
         result = self._log.write(
             lambda log: log.append(events, pipeline=self.pipeline, skipped=skipped)
         )
-        # Remembered first: an exporter that hears of a cursor must find its event.
+        # Remembered first: an exporter that sees a cursor must find its event.
         self._recent.add(events, result)
         self.last_cursor = max(self.last_cursor, result.last_cursor)
 
@@ -391,7 +391,7 @@ class Intake:
         spool.notes.through = max(spool.notes.through, portion.number)
         number = max(portion.number, portion.stored)
         refused = portion.refused + self._refused.pop(spool.producer, 0)
-        if refused:  # told before the number: a flush that sees it must not say that all is well
+        if refused:  # before the number: a flush that sees that must not return True
             spool.control.undelivered += refused
         spool.control.stored_number = number
         self._await_export(spool, self.last_cursor, number)

@@ -20,7 +20,7 @@ _EXPORTER_ENVIRONMENT: Final = (
     "NO_PROXY",
     "SSL_",
 )
-# Whoever was configured first names these; they do not make another pipeline.
+# Set by the first producer of a pipeline; they do not make another pipeline.
 _NOT_IN_ID: Final = ("pipeline", "created_unix_nano", "service_name", "import_path")
 
 
@@ -135,7 +135,7 @@ def read_manifest(pipeline_dir: Path) -> Manifest:
         problem = f"{path} cannot be read ({error.strerror})"
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         problem = f"{path} is not a manifest ({error})"
-    raise ConfigError("spool", problem, "Run `configure()` once more; it writes a new one.")
+    raise ConfigError("spool", problem, "Run `configure()` again; it writes a new one.")
 
 
 def join_surroundings(manifest: Manifest) -> None:

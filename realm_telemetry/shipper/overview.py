@@ -25,8 +25,8 @@ class SpoolStatus(msgspec.Struct, frozen=True):
 
     pending: events that are not in the log yet.
     unexported: events in the log that some exporter has not acknowledged.
-    undelivered: events that an exporter will never take.
-    end_untold: the producer has ended, and the log does not say how yet.
+    undelivered: dead letters: events that an exporter will never take.
+    end_unstored: the producer has ended, and the log does not have its end yet.
     """
 
     producer: str
@@ -35,7 +35,7 @@ class SpoolStatus(msgspec.Struct, frozen=True):
     unexported: int
     undelivered: int
     dropped: int
-    end_untold: bool = False
+    end_unstored: bool = msgspec.field(default=False, name="end_untold")
 
 
 class PipelineStatus(msgspec.Struct, frozen=True):
@@ -44,7 +44,7 @@ class PipelineStatus(msgspec.Struct, frozen=True):
     running: whether a shipper holds it; pid and heartbeat_age_s are None if none does.
     lag: rows of the log that each exporter has not looked at yet.
     dead_letters: events that an exporter will never take, as "event id, exporter: reason".
-    refused: events that the other side of an exporter will never take, without saying which.
+    refused: counts of events that a receiver rejected without naming them.
     error: what is wrong and what to do; empty if nothing is.
     """
 
@@ -119,7 +119,7 @@ def _describe(directory: Path, manifest: Manifest) -> PipelineStatus:
 
 
 class _InTheLog(msgspec.Struct, frozen=True):
-    """What the log knows of a pipeline. error: why it cannot be read."""
+    """What the log has of a pipeline. error: why it cannot be read."""
 
     cursors: dict[str, int] = {}
     highest: int = 0
@@ -162,7 +162,7 @@ def describe_spool(directory: Path) -> SpoolStatus:
             unexported=max(stored - control.exported_number, 0),
             undelivered=control.undelivered,
             dropped=control.dropped,
-            end_untold=not (alive or shipped),
+            end_unstored=not (alive or shipped),
         )
     finally:
         reader.close()

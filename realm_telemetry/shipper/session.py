@@ -1,4 +1,4 @@
-"""One holding of a pipeline's lock: everything that is open meanwhile, and a turn of work."""
+"""Session: the resources that are held while the pipeline's lock is held, and a turn of work."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ SETTLED_PER_S: Final = 5000
 HISTORY_EXPORTER: Final = "battle_log"
 
 
-class Shift:
+class Session:
     """Spools, log and deliveries of one pipeline.
 
     progress_at_s: when something was last moved, on `clock`.
@@ -60,7 +60,7 @@ class Shift:
         self._deliveries = Deliveries(manifest, self._log, report, exporters, self._recent, clock)
         self._intake.on_webhooks = self._deliveries.ask_for_webhooks
         self._upkeep = ShipperUpkeep(manifest, report, clock)
-        self._strangers: list[Spool] = []
+        self._found: list[Spool] = []
         self._begun = False
         self._settle_at_s = 0.0
         self._acknowledged = 0
@@ -74,12 +74,12 @@ class Shift:
     def turn(self) -> int:
         """Store and settle what there is; how much was moved."""
         now_s = self._clock()
-        self._strangers += self._spools.refresh(now_s)
+        self._found += self._spools.refresh(now_s)
         if not self._begun and not self._begin():
             self._spools.probe(now_s)
             return 0
-        while self._strangers:
-            self._intake.welcome(self._strangers.pop())
+        while self._found:
+            self._intake.adopt(self._found.pop())
         moved = self._intake.step(self._spools.ready(now_s))
         if moved:
             self._deliveries.notify()
@@ -105,7 +105,7 @@ class Shift:
         return any(spool.alive for spool in self._spools)
 
     def unstored(self, *, of_the_living: bool) -> bool:
-        """Whether frames wait, or a producer's end is not told yet."""
+        """Whether frames wait, or a producer's end is not in the log yet."""
         if not self._begun or self._intake.holding:
             return True
         unshipped = [spool for spool in self._spools if spool.reader is not None]
@@ -118,12 +118,12 @@ class Shift:
         """Exporters that have not acknowledged everything."""
         return [each.name for each in self._deliveries.lagging(self._intake.last_cursor)]
 
-    def hopeless(self) -> bool:
-        """Whether all that is left waits for something that a person has to mend."""
+    def waits_for_a_person(self) -> bool:
+        """Whether all that is left waits for something that only a person can correct."""
         if self._log.failing:
             return True
         lagging = self._deliveries.lagging(self._intake.last_cursor)
-        return all(self._deliveries.hopeless(delivery) for delivery in lagging)
+        return all(self._deliveries.waits_for_a_person(delivery) for delivery in lagging)
 
     def close(self, timeout_s: float) -> None:
         """End deliveries and close everything, within the time."""
@@ -171,7 +171,7 @@ class Shift:
         return ended + self._remove_finished()
 
     def _end(self, spool: Spool) -> None:
-        """Everything is in the log: tell the end of the producer there, then free the spool."""
+        """All events are in the log: store the end of the producer too, then free the spool."""
         if was_lost(spool.notes):
             self._intake.store_event(process_lost(spool, self._clock_ns()))
             self._report.info(f"producer {spool.producer} was lost")
@@ -199,11 +199,11 @@ class Shift:
 
     def _export(self) -> None:
         acknowledged = self._deliveries.acknowledged(self._intake.last_cursor)
-        # Cursors were looked at first: what they passed over is queued or buried by now.
-        if self._deliveries.unburied:
+        # Cursors were read first: the dead letters that they passed are queued or saved by now.
+        if self._deliveries.has_unsaved:
             self._settle_at_s = 0.0
             return
-        # Told before the numbers: a flush that sees these must see what was given up.
+        # Before the numbers: a flush that sees these must see the dead letters.
         for producer, count in self._deliveries.take_lost().items():
             spool = self._spools.get(producer)
             if spool is not None:

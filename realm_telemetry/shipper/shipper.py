@@ -20,7 +20,7 @@ from realm_telemetry.shipper import lock
 from realm_telemetry.shipper.launch import reap
 from realm_telemetry.shipper.lock import is_held
 from realm_telemetry.shipper.manifest import MANIFEST_NAME, Manifest, read_manifest
-from realm_telemetry.shipper.session import Shift
+from realm_telemetry.shipper.session import Session
 from realm_telemetry.shipper.status import StatusPage
 from realm_telemetry.spool.liveness import is_alive
 from realm_telemetry.spool.reader import spool_directories
@@ -29,7 +29,7 @@ BEAT_S: Final = 0.5
 
 
 class Heartbeat:
-    """A thread that beats until it is stopped."""
+    """A thread that shows that the shipper runs, however long a transaction takes."""
 
     def __init__(self, page: StatusPage) -> None:
         self._page = page
@@ -40,7 +40,7 @@ class Heartbeat:
         self._thread.start()
 
     def stop(self) -> None:
-        """Beat no more."""
+        """End the thread."""
         self._stop.set()
         self._thread.join()
 
@@ -67,7 +67,7 @@ def orphaned_pipelines(spool_root: Path, own: Path) -> list[Path]:
 
 
 def adopt(
-    spool_root: Path, own: Path, launch: Callable[[Path], int], tell: Callable[[str], None]
+    spool_root: Path, own: Path, launch: Callable[[Path], int], report: Callable[[str], None]
 ) -> list[int]:
     """Start a shipper for each orphaned pipeline; the pids for `reap`.
 
@@ -78,9 +78,9 @@ def adopt(
     for directory in orphaned_pipelines(spool_root, own):
         try:
             pids.append(launch(directory))
-            tell(f"started a shipper for the orphaned pipeline {directory.name}")
+            report(f"started a shipper for the orphaned pipeline {directory.name}")
         except (OSError, ConfigError) as error:
-            tell(f"no shipper could be started for the orphaned pipeline {directory}: {error}")
+            report(f"no shipper could be started for the orphaned pipeline {directory}: {error}")
     return pids
 
 
@@ -169,10 +169,10 @@ class Shipper:
                 self._serve()
             finally:
                 held.release()
-            if self._stopping or self._once or not self._somebody_came():
+            if self._stopping or self._once or not self._producer_came():
                 return True
 
-    def _somebody_came(self) -> bool:
+    def _producer_came(self) -> bool:
         """Whether a producer came between the last look and the release of the lock."""
         return any(
             directory.name not in self._seen or is_alive(directory)
@@ -193,27 +193,27 @@ class Shipper:
             page.leave()
 
     def _work(self) -> None:
-        shift = self._new_shift()
+        session = self._new_session()
         try:
             while not self._stopping:
-                if shift.log_replaced():
+                if session.log_replaced():
                     self._report.incident(LOG_REPLACED.format(path=self.manifest.log_path))
-                    shift.close(STOP_S)
-                    shift = self._new_shift()
-                moved = self._turn(shift)
-                if not moved and self._done(shift):
+                    session.close(STOP_S)
+                    session = self._new_session()
+                moved = self._turn(session)
+                if not moved and self._done(session):
                     break
                 if not moved:
-                    shift.idle()
+                    session.idle()
                     # Between transactions the log's writer lock leaves room for other writers.
-                    idle_s = self._clock() - shift.progress_at_s
+                    idle_s = self._clock() - session.progress_at_s
                     self._sleep(POLL_S if idle_s < IDLE_AFTER_S else IDLE_POLL_S)
-            self._seen |= shift.producers
+            self._seen |= session.producers
         finally:
-            shift.close(STOP_S)
+            session.close(STOP_S)
 
-    def _new_shift(self) -> Shift:
-        return Shift(
+    def _new_session(self) -> Session:
+        return Session(
             self.pipeline_dir,
             self.manifest,
             self._report,
@@ -223,10 +223,10 @@ class Shipper:
             clock_ns=self._clock_ns,
         )
 
-    def _turn(self, shift: Shift) -> int:
-        """One turn; whatever goes wrong is told and waited out, so that nothing runs hot."""
+    def _turn(self, session: Session) -> int:
+        """One turn; an error is reported and waited out, so that nothing runs hot."""
         try:
-            moved = shift.turn()
+            moved = session.turn()
         except Exception as error:  # noqa: BLE001 - the edge: a fault must not lose the shipper
             if not self.pipeline_dir.exists():
                 self._stopping = True
@@ -242,21 +242,21 @@ class Shipper:
             self._report.solved(SHIPPER_KEY, "the shipper works again")
         return moved
 
-    def _done(self, shift: Shift) -> bool:
+    def _done(self, session: Session) -> bool:
         """Whether to leave; looked at now and then while nothing moves."""
         now_s = self._clock()
         if now_s < self._look_at_s:
             return False
         self._look_at_s = now_s + LOOK_S
-        lives = shift.producer_lives()
+        lives = session.producer_lives()
         if lives and not self._once:
             self._adopt(now_s)
             return False
-        left = shift.unstored(of_the_living=self._once) or bool(shift.lagging())
-        idle_s = now_s - shift.progress_at_s
+        left = session.unstored(of_the_living=self._once) or bool(session.lagging())
+        idle_s = now_s - session.progress_at_s
         if not left:
             return self._once or idle_s >= self._grace_s
-        return not self._once and shift.hopeless() and idle_s >= self.manifest.linger_s
+        return not self._once and session.waits_for_a_person() and idle_s >= self.manifest.linger_s
 
     def _adopt(self, now_s: float) -> None:
         """Look for orphaned pipelines, while a producer of ours lives.

@@ -27,10 +27,10 @@ _EDGES: Final = ("_started", "_completed", "_failed", "_cancelled")
 
 
 class Notes(msgspec.Struct, kw_only=True):
-    """What the frames of a spool said up to the event `through`.
+    """What the frames of a spool hold up to the event `through`, for the next shipper.
 
     open_lifecycles: names (`job`, `training` ...) that started and have not ended.
-    shipped: everything is in the log, the producer has ended, and its end is told.
+    shipped: everything is in the log, the producer has ended, and the log has its end.
     cursor: no event of this spool has a higher cursor in the log.
     """
 
@@ -113,7 +113,7 @@ class Spool:
     unexported: (cursor, number) pairs; all events up to the number have cursors up to it.
     drained: the producer is dead and the last frame has been read.
     tick_s: the reader's clock; it stands still between the scans of a cold spool.
-    probed: whether anybody has looked yet if the producer lives.
+    probed: whether it has been checked yet that the producer lives.
     """
 
     def __init__(self, directory: Path, on_damage: Damage) -> None:
@@ -171,7 +171,7 @@ class Spool:
             self.reader.finish()
 
     def acknowledge(self, position: tuple[int, int]) -> None:
-        """Free what the log has; what the freed frames said is noted first."""
+        """Free what the log has; notes of the freed frames are kept first."""
         if self.reader is None:
             return
         if self._first_index is not None and self._first_index < position[0]:
@@ -182,7 +182,7 @@ class Spool:
         self.reader.acknowledge(position)
 
     def finish(self, cursor: int) -> None:
-        """All is in the log and told: free the segments, keep what exporters still need."""
+        """All is in the log, the end too: free the segments, keep what exporters still need."""
         self.notes.shipped = True
         self.notes.cursor = cursor
         save_notes(self.directory, self.notes)
@@ -204,7 +204,7 @@ class Spool:
     def remove(self) -> None:
         """Delete the directory: the log and every exporter have everything."""
         self.close()
-        # Renamed first: somebody who looks into it by name must not bring half of it back.
+        # Renamed first: a process that looks into it by name must not bring half of it back.
         gone = self.directory.with_name(f"{STAGING_PREFIX}{self.producer}")
         with suppress(OSError):
             self.directory.rename(gone)
@@ -230,8 +230,8 @@ STAGING_LEFT_S: Final = 60.0
 class Spools:
     """All spools of a pipeline, by producer.
 
-    on_damage: told of bytes that do not check.
-    on_trouble: told (directory, error) of a spool that cannot be opened; it is tried again.
+    on_damage: called with bytes that do not check.
+    on_trouble: called with (directory, error) of a spool that cannot be opened; it is tried again.
     unopened: the producers of those.
     """
 
@@ -354,7 +354,7 @@ KIND: Final = "process_lost"
 
 
 def was_lost(notes: Notes) -> bool:
-    """Whether the end of a producer is worth an event.
+    """Whether the end of a producer needs an event.
 
     A forked child often ends by `os._exit`; it is missed only in the middle of something.
     """
@@ -364,7 +364,7 @@ def was_lost(notes: Notes) -> bool:
 
 
 def process_lost(spool: Spool, time_unix_nano: int) -> Event:
-    """The event that says so: always with the same id, so that it can never come twice.
+    """Return the `process_lost` event: always with the same id, so that it can never come twice.
 
     time_unix_nano: now; the last sign of life is among the details.
     """

@@ -39,7 +39,7 @@ def test_a_few_bad_rows_among_many_are_found(poison):
     assert not verdict.remaining
 
 
-def test_an_outage_costs_few_attempts_and_condemns_nobody():
+def test_an_outage_costs_few_attempts_and_condemns_no_row():
     other_side = OtherSide(range(512))
     verdict = bisect(range(512), other_side)
     assert other_side.calls <= 31

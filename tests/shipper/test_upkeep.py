@@ -66,7 +66,7 @@ def test_where_nothing_is_to_be_trimmed_no_state_is_folded(lab, eventually):
     producer.end()
 
 
-def test_broken_settings_trim_nothing_and_are_told(lab, eventually):
+def test_broken_settings_trim_nothing_and_are_reported(lab, eventually):
     producer = fill(lab, 10)
     (lab.home / "realm.toml").write_text("[service]\nretention_days = 'soon'\n")
     lab.start()

@@ -17,7 +17,7 @@ from realm_exporter_otlp.metrics.counting import Counting, FromEvents, FromLog
 from realm_exporter_otlp.metrics.requests import metrics_of, metrics_request
 from realm_exporter_otlp.transport import (
     TRANSPORT_DEFAULTS,
-    Said,
+    CheckResult,
     examine,
     open_channel,
     send_split,
@@ -71,8 +71,8 @@ class OtlpMetricsExporter(EventExporter):
         self._repeating: threading.Thread | None = None
 
     @classmethod
-    def examine(cls, context: ExporterContext) -> Iterator[Said]:
-        """What `realm doctor` says of the settings and the receiver: level, message, fix."""
+    def examine(cls, context: ExporterContext) -> Iterator[CheckResult]:
+        """The checks of `realm doctor` on settings and receiver: level, message, fix."""
         return examine(cls(context=context)._channel, ExportMetricsServiceRequest())
 
     def open(self) -> None:

@@ -11,8 +11,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple
 
-from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.home import make_private_directory
+from realm_telemetry.log.errors import LogUnavailableError
 
 FORGET_AFTER_NS: Final = 30 * 86_400 * 1_000_000_000
 BUSY_TIMEOUT_S: Final = 5.0
@@ -59,7 +59,9 @@ class SnapshotStore:
             make_private_directory(self.path.parent)
             self._write(row)
         except (sqlite3.Error, OSError) as error:
-            raise LogUnavailableError(f"the snapshot {self.path} cannot be written: {error}") from error
+            raise LogUnavailableError(
+                f"the snapshot {self.path} cannot be written: {error}"
+            ) from error
         return self.cursor()
 
     def _write(self, row: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ from realm_telemetry.home import make_private_directory
 from realm_telemetry.once import warn_once
 from realm_telemetry.otel.durable.records import Origins, encode_record
 from realm_telemetry.otel.durable.spool import RecordWriter
-from realm_telemetry.otel.durable.worker import THREAD_NAME, Courier, Worker
+from realm_telemetry.otel.durable.worker import THREAD_NAME, Worker
 from realm_telemetry.otel.sdk import (
     BatchLogRecordProcessor,
     LogRecordExporter,
@@ -54,7 +54,7 @@ def check_name(name: str) -> str:
 def spool_directory(settings: Settings, name: str) -> Path:
     """Return the directory of a name's spools, made if need be.
 
-    Raises OSError where no directory on a local disk can be made; its text says why.
+    Raises OSError where no directory on a local disk can be made; its text has the reason.
     """
     root, problems = find_spool_root(spool_roots(settings.home, settings.spool))
     if root is None:
@@ -190,9 +190,13 @@ class DurableLogRecordProcessor(LogRecordProcessor):
         directory = spool_directory(self._settings, self.name)
         writer = RecordWriter(directory, urandom(8).hex(), max_bytes=self._max_bytes)
         quarantine = Quarantine(directory.parent / "quarantine", self._report)
-        courier = Courier(self._exporter, quarantine, self._report)
         self._worker = Worker(
-            writer, courier, quarantine, self._report, delay_s=self._delay_s, batch=self._batch
+            writer,
+            self._exporter,
+            quarantine,
+            self._report,
+            delay_s=self._delay_s,
+            batch=self._batch,
         )
         self._worker.thread.start()
         self._writer = writer
@@ -230,7 +234,7 @@ class _Warnings:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def tell(self, error: str) -> None:
+    def show(self, error: str) -> None:
         """Show it."""
         if error:
             minute = int(time.monotonic() // 60)
@@ -243,7 +247,7 @@ def _reporter(settings: Settings, name: str) -> Reporter:
 
 
 def _number(given: float | None, variable: str, default: float) -> float:
-    """An argument, or what its environment variable says; a bad variable counts as not set."""
+    """An argument, or its environment variable; a bad variable counts as not set."""
     value: Any = given
     if value is None:
         with suppress(ValueError):

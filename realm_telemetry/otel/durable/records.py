@@ -123,7 +123,7 @@ class Origin:
     """A resource and a scope.
 
     reference: stands for it in the frames of records.
-    control: payload of the control frame that says what the reference stands for.
+    control: payload of the control frame that defines the reference.
     """
 
     __slots__ = ("control", "reference", "resource", "scope")
@@ -132,12 +132,12 @@ class Origin:
         # Held, so that their ids are theirs alone.
         self.resource = resource
         self.scope = scope
-        told = {
+        fields = {
             "resource": [exact(dict(resource.attributes)), resource.schema_url],
             "scope": None if scope is None else _scope_fields(scope),
         }
-        self.reference = blake2b(encode(told), digest_size=8).digest()
-        self.control = encode({"type": ORIGIN_TYPE, "reference": self.reference, **told})
+        self.reference = blake2b(encode(fields), digest_size=8).digest()
+        self.control = encode({"type": ORIGIN_TYPE, "reference": self.reference, **fields})
 
 
 def _scope_fields(scope: InstrumentationScope) -> list[Any]:
@@ -261,10 +261,10 @@ def decode_origin(payload: bytes) -> tuple[bytes, Origin] | None:
 
     Raises ValueError, TypeError or KeyError for what is no control frame.
     """
-    told = decode(payload)
-    if told["type"] != ORIGIN_TYPE:
+    fields = decode(payload)
+    if fields["type"] != ORIGIN_TYPE:
         return None
-    attributes, schema_url = told["resource"]
-    scope = told["scope"]
+    attributes, schema_url = fields["resource"]
+    scope = fields["scope"]
     resource = Resource(attributes, schema_url)
-    return told["reference"], Origin(resource, scope and InstrumentationScope(*scope))
+    return fields["reference"], Origin(resource, scope and InstrumentationScope(*scope))

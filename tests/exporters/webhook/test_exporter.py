@@ -133,9 +133,7 @@ def test_what_could_not_be_kept_fires_when_it_comes_again(receiver: Receiver, ma
     assert receiver.wait_for(1)[0].json["count"] == 2
 
 
-def test_a_shipper_is_told_to_wait_as_long_as_the_receiver_asks(
-    receiver: Receiver, make: Maker
-) -> None:
+def test_a_shipper_waits_as_long_as_the_receiver_asks(receiver: Receiver, make: Maker) -> None:
     clock = FakeClock()
     receiver.answers = [Answer(429, {"retry-after": "20"})]
     exporter = make(options(receiver.url()), clock=clock)

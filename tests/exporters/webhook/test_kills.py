@@ -84,7 +84,7 @@ class Lab:
             self._service = None
 
     def kill_shipper(self) -> bool:
-        """Kill whoever holds the lock of a pipeline; whether somebody did."""
+        """Kill the process that holds the lock of a pipeline; whether there was one."""
         killed = False
         for lock in (self.home / "spool").glob("*/shipper.lock"):
             if pid := holder(lock):
@@ -215,7 +215,7 @@ def test_a_message_in_flight_when_its_sender_is_killed_is_sent_again(
 
 @pytest.mark.long
 @pytest.mark.parametrize("sender", ["service", "shipper"])
-def test_whoever_sends_is_killed_at_random_and_nothing_is_lost(
+def test_senders_are_killed_at_random_and_nothing_is_lost(
     lab: Lab, receiver: Receiver, sender: str
 ) -> None:
     count, chance = 200, random.Random(sender)

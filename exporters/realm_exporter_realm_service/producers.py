@@ -6,7 +6,7 @@ from typing import Final
 
 from realm_telemetry.errors import LogError
 from realm_telemetry.kinds.catalog import KIND_METADATA, KindSpec
-from realm_telemetry.log import LogReader
+from realm_telemetry.log.engine import open_log
 from realm_telemetry.wire import BatchProducer
 
 REFRESH_S: Final = 5.0
@@ -55,10 +55,10 @@ class ProducerBook:
     def _read(self, now_s: float) -> None:
         self._read_at_s = now_s
         try:
-            with LogReader(self._log_path) as reader:
-                receipts = {each.producer: each for each in reader.receipts()}
-                infos = reader.producers()
-                self._kinds = {kind.kind: kind for kind in reader.kinds()}
+            with open_log(self._log_path).reader() as reader, reader.snapshot() as log:
+                receipts = {each.producer: each for each in log.receipts()}
+                infos = log.producers()
+                self._kinds = {kind.kind: kind for kind in log.kinds()}
         except LogError:
             return  # events go without: what they say of their producers is not worth a delay
         self._known = {

@@ -11,7 +11,6 @@ from realm_exporter_webhook import WebhookExporter
 from realm_exporter_webhook.backtest import History, backtest, picture
 from realm_exporter_webhook.engine import Firing
 from realm_exporter_webhook.homes import exporter_of_home, rule_named, stored
-from realm_exporter_webhook.outbox import Message
 from realm_exporter_webhook.rules import Rule, Target
 from realm_exporter_webhook.sending import Outcome
 from realm_exporter_webhook.store import Store
@@ -31,7 +30,9 @@ from realm_telemetry.cli.terminal import (
 from realm_telemetry.event import Event, format_time
 from realm_telemetry.kinds.catalog import resolve
 from realm_telemetry.kinds.line import printable
-from realm_telemetry.log import InvalidFilterError, LogReader, to_params
+from realm_telemetry.log import InvalidFilterError, to_params
+from realm_telemetry.log.engine import open_log
+from realm_telemetry.log.outbox import Message
 from realm_telemetry.log.times import TIME_HINT, parse_time
 
 STATES: Final = ("pending", "delivered", "dead")
@@ -330,7 +331,7 @@ def _backtest_command(since: str, names: tuple[str, ...], as_json: bool) -> None
 def _backtests(
     exporter: WebhookExporter, rules: Sequence[Rule], since_ns: int, now_ns: int
 ) -> Iterator[History]:
-    with LogReader(exporter.context.log_path) as reader:
+    with open_log(exporter.context.log_path).reader() as reader:
         for rule in rules:
             with ProgressLine(f"Backtesting {rule.name}") as progress:
                 yield backtest(exporter, reader, rule, since_ns, now_ns, progress)

@@ -1,15 +1,11 @@
 """The webhook exporter: apply rules to events, keep the messages that follow, and send them."""
 
-import fcntl
 import logging
-import os
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
 import msgspec
@@ -21,46 +17,21 @@ from realm_exporter_webhook.addresses import (
     is_this_host,
 )
 from realm_exporter_webhook.engine import Engine, Firing, run
-from realm_exporter_webhook.outbox import Message
 from realm_exporter_webhook.rules import REQUEST, Config, Target, definitions_of
 from realm_exporter_webhook.sending import Poster, Sender
 from realm_exporter_webhook.settings import read_config, read_hosts, seconds
 from realm_exporter_webhook.store import Store
 from realm_exporter_webhook.templates import render, title
 from realm_telemetry.cli.terminal import counted
-from realm_telemetry.errors import ExportError
+from realm_telemetry.errors import ExportError, LogError
 from realm_telemetry.event import Event
+from realm_telemetry.log.engine import open_log
+from realm_telemetry.log.outbox import Message
 from realm_telemetry.otel import EventExporter
 from realm_telemetry.plugins import ExporterContext
 
-_AGAIN_S: Final = 5.0
-
-
-class Claim:
-    """A lock that ends with the process that has it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor: int | None = None
-
-    def take(self) -> None:
-        """Raises ExportError if another process has it, OSError."""
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.release()
-            raise ExportError(
-                f"another process holds {self._path}: only one may fire the rules of this home",
-                retryable=True,
-                retry_after_s=_AGAIN_S,
-            ) from None
-
-    def release(self) -> None:
-        """Let others have it."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+OUTBOX: Final = "webhooks"
+"""The outbox of the log that keeps messages."""
 
 
 def compose(
@@ -132,12 +103,12 @@ def examine(exporter: "WebhookExporter") -> Iterator[CheckResult]:
 
 
 def _messages(exporter: "WebhookExporter") -> Iterator[CheckResult]:
-    if not exporter.path.exists():
+    if not exporter.has_store():
         return
     try:
-        store = Store(exporter.path)
-    except (sqlite3.Error, OSError) as error:
-        yield "problem", f"{exporter.path}: {error}", "Move it away; a new one is made."
+        store = exporter.open_store()
+    except LogError as error:
+        yield "problem", str(error), "Move it away; a new one is made."
         return
     try:
         counts = store.outbox.counts()
@@ -153,6 +124,7 @@ def _messages(exporter: "WebhookExporter") -> Iterator[CheckResult]:
 
 
 _LOOK_S: Final = 1.0
+_LEASE_PAUSE_S: Final = 5.0
 _AFTER_ERROR_S: Final = 5.0
 _END_S: Final = 1.5
 _BEGAN_BEFORE_NS: Final = 60_000_000_000
@@ -202,7 +174,8 @@ class WebhookExporter(EventExporter):
         self._store: Store | None = None
         self._fold = threading.Lock()
         self._wake = threading.Event()
-        self._claim = Claim(self.path.with_name(f"webhooks-{self._scope or 'service'}.lock"))
+        self._log = open_log(self.context.log_path, home=self.context.home)
+        self._lease = self._log.lease(f"{OUTBOX}-{self._scope or 'service'}")
         self._thread: threading.Thread | None = None
 
     @classmethod
@@ -212,7 +185,7 @@ class WebhookExporter(EventExporter):
         Raises ConfigError, ExportError.
         """
         exporter = cls(context=context)
-        if context.long_lived and exporter.path.exists():
+        if context.long_lived and exporter.has_store():
             exporter.begin()
         return exporter
 
@@ -225,14 +198,17 @@ class WebhookExporter(EventExporter):
     def forget(cls, context: ExporterContext, event_ids: Sequence[str]) -> None:
         """Let events of a pipeline be new again: `realm replay --to webhook` calls it before."""
         exporter = cls(context=context)
-        if exporter.path.exists():
-            with closing(Store(exporter.path)) as store:
+        if exporter.has_store():
+            with closing(exporter.open_store()) as store:
                 store.forget(context.pipeline, event_ids)
 
-    @property
-    def path(self) -> Path:
-        """Where messages and what rules remember are kept."""
-        return self.context.home / "data" / "webhooks.db"
+    def has_store(self) -> bool:
+        """Whether messages or the memory of rules were ever kept."""
+        return self._log.has_outbox(OUTBOX)
+
+    def open_store(self) -> Store:
+        """Open what keeps messages and the memory of rules. Raises LogError."""
+        return Store(self._log.outbox(OUTBOX))
 
     def engine(self, config: Config | None = None, **options: Any) -> Engine:
         """The rules as they are set, or others, with an empty memory unless one is given."""
@@ -263,16 +239,16 @@ class WebhookExporter(EventExporter):
     def open(self) -> None:
         """Open the store; in a service, begin to send what waits there."""
         try:
-            self._store = store = Store(self.path)
-            self._claim.take()
+            self._store = store = self.open_store()
+            self._take_lease()
             self._definitions = definitions_of(self.config)
             store.forget_others(self._scope, self._definitions)
             self._began_ns = store.began_ns(self._scope, self._clock.time_ns() - _BEGAN_BEFORE_NS)
             self._engine = self._remembering(store)
-        except sqlite3.Error as error:
+        except LogError as error:
             self._release()
-            raise ExportError(f"{self.path}: {error}", retryable=True) from error
-        except (ExportError, OSError):
+            raise ExportError(str(error), retryable=True) from error
+        except ExportError:
             self._release()
             raise
         self._sender = self.sender(store, self._scope, done=self._wake.set)
@@ -282,6 +258,16 @@ class WebhookExporter(EventExporter):
             )
             self._thread.start()
 
+    def _take_lease(self) -> None:
+        """Two processes that apply the rules of one scope would fire each of them twice."""
+        if not self._lease.take():
+            raise ExportError(
+                f"another process holds {self._lease.place}: only one may fire the rules of this"
+                " home",
+                retryable=True,
+                retry_after_s=_LEASE_PAUSE_S,
+            )
+
     def deliver(self, events: Sequence[Event]) -> None:
         """Let the rules see the events, and deliver or keep what follows."""
         try:
@@ -290,8 +276,8 @@ class WebhookExporter(EventExporter):
                 self._wake.set()
             else:
                 self._send_all()
-        except sqlite3.Error as error:
-            raise ExportError(f"{self.path}: {error}", retryable=True) from error
+        except LogError as error:
+            raise ExportError(str(error), retryable=True) from error
 
     def close(self) -> None:
         """Stop sending; what waits is sent by the next who opens the store."""
@@ -337,7 +323,7 @@ class WebhookExporter(EventExporter):
                 self._sender.start_due()
                 # Looked at every second: others may put messages into the store.
                 wait_s = min(self._sender.wait_s() or _LOOK_S, _LOOK_S)
-            except (sqlite3.Error, OSError) as error:
+            except LogError as error:
                 _logger.warning("Webhooks cannot be sent, next try in 5 s: %s", error)
                 wait_s = _AFTER_ERROR_S
             self._wake.wait(wait_s)
@@ -360,7 +346,7 @@ class WebhookExporter(EventExporter):
                 now_ns = self._clock.time_ns()
                 self._keep(self._engine.flush(now_ns), [], now_ns)
             self._send_all()
-        except (ExportError, sqlite3.Error, OSError) as error:
+        except (ExportError, LogError) as error:
             _logger.debug("Webhook messages are kept for later: %s", error)
 
     @property
@@ -378,4 +364,4 @@ class WebhookExporter(EventExporter):
         store, self._store = self._store, None
         if store is not None:
             store.close()
-        self._claim.release()
+        self._lease.release()

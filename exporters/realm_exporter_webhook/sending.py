@@ -5,7 +5,6 @@ import binascii
 import hashlib
 import hmac
 import random
-import sqlite3
 import ssl
 import threading
 import time
@@ -15,7 +14,6 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from realm_exporter_webhook.addresses import Checked, Guard, RefusedAddressError, UnresolvedError
-from realm_exporter_webhook.outbox import Message, Outbox
 from realm_exporter_webhook.rules import Config, Target
 from realm_telemetry.delivery.http import (
     BUSY,
@@ -29,8 +27,10 @@ from realm_telemetry.delivery.http import (
 )
 from realm_telemetry.delivery.http_client import HttpClient, InvalidAddressError, tls_context
 from realm_telemetry.delivery.retry import pause_s
+from realm_telemetry.errors import LogError
 from realm_telemetry.kinds.line import printable
-from realm_telemetry.log import redacted
+from realm_telemetry.log.addresses import redacted
+from realm_telemetry.log.outbox import Message, Outbox
 
 MAX_REDIRECTS: Final = 3
 _KEPT_METHOD: Final = (307, 308)
@@ -267,7 +267,7 @@ class Sender:
             outcome = self._poster.post(target.url, message.body, message.message_id, target.secret)
         try:
             self._record(message, outcome)
-        except sqlite3.Error as error:
+        except LogError as error:
             # Not noted, as where the process ended meanwhile: the message is due again later.
             return outcome._replace(problem=outcome.problem or f"taken, but not noted: {error}")
         self._done()

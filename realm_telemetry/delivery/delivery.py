@@ -13,8 +13,8 @@ from realm_telemetry.delivery.outlet import Outlet
 from realm_telemetry.delivery.report import Reporter
 from realm_telemetry.delivery.retry import Condemned, Policy
 from realm_telemetry.errors import ConfigError, ExportError
+from realm_telemetry.log.records import Refusal
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.sqlite.cursors import Refusal
 
 LOOK_AGAIN_S: Final = 1.0
 RELOAD_S: Final = 60.0

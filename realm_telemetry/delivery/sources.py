@@ -10,7 +10,9 @@ from msgspec.structs import replace
 
 from realm_telemetry.errors import LogError
 from realm_telemetry.event import Event
-from realm_telemetry.log import AppendResult, LogReader, LogRow, ProducerInfo
+from realm_telemetry.log.engine import open_log
+from realm_telemetry.log.records import AppendResult, ProducerInfo
+from realm_telemetry.log.rows import LogRow
 
 EVERY_PIPELINE: Final = ""
 """The pipeline under which a service keeps the cursors of its exporters."""
@@ -103,7 +105,7 @@ class PipelineLog:
         recent: Recent,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._reader = LogReader(path)
+        self._reader = open_log(path).reader()
         self._pipeline = pipeline
         self._recent = recent
         self._clock = clock
@@ -116,7 +118,7 @@ class PipelineLog:
         remembered = self._recent.after(cursor, limit)
         if remembered is not None:
             return remembered
-        found = self._reader.follow(cursor, limit, pipeline=self._pipeline, webhooks=True)
+        found = self._reader.now.follow(cursor, limit, pipeline=self._pipeline, webhooks=True)
         return found.rows, found.cursor
 
     def settle(self, cursor: int) -> None:
@@ -141,7 +143,7 @@ class PipelineLog:
         self._reader.close()
 
     def _read_producers(self) -> None:
-        self._producers = {info.producer: info for info in self._reader.producers()}
+        self._producers = {info.producer: info for info in self._reader.now.producers()}
 
 
 class WholeLog(PipelineLog):
@@ -155,7 +157,7 @@ class WholeLog(PipelineLog):
 
     def after(self, cursor: int, limit: int) -> tuple[Sequence[LogRow], int]:
         """Return the rows behind a cursor, in order, and the cursor up to which was read."""
-        rows = self._reader.after(cursor, limit, webhooks=True)
+        rows = self._reader.now.after(cursor, limit, webhooks=True)
         end = rows[-1].cursor if rows else cursor
         return [row for row in rows if not self._is_history(row)], end
 
@@ -165,5 +167,5 @@ class WholeLog(PipelineLog):
     def _brings_history(self, producer: str) -> bool:
         if producer not in self._producers:
             self._producers = {producer: ProducerInfo(producer)}
-            self._producers |= {info.producer: info for info in self._reader.producers()}
+            self._producers |= {info.producer: info for info in self._reader.now.producers()}
         return self._producers[producer].brings_history

@@ -8,14 +8,14 @@ import logging
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Final
 
-from realm_telemetry.delivery.guarded import UNAVAILABLE, GuardedLog, LogUnavailableError
+from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.report import LogFile, Reporter
 from realm_telemetry.delivery.sources import EVERY_PIPELINE, Recent
 from realm_telemetry.errors import LogError
-from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.engine import open_log
+from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.plugins import installed_exporters
 from realm_telemetry.service.settings import ServiceSettings
 from realm_telemetry.shipper.deliveries import WEBHOOK_EXPORTER, Deliveries
@@ -41,7 +41,7 @@ class Exporting:
         log_file = LogFile(settings.home / "logs" / LOG_NAME, max_bytes=LOG_MAX_BYTES)
         self._log_file = log_file
         self._report = Reporter(log_file, _Output())
-        self._log = GuardedLog(settings.log_path, self._report)
+        self._log = GuardedLog(open_log(settings.log_path, home=settings.home), self._report)
         self._deliveries = Deliveries(self._manifest, self._log, self._report, {}, Recent())
         self._ending = threading.Event()
         self._thread = threading.Thread(
@@ -79,14 +79,14 @@ class Exporting:
     def _begun(self) -> bool:
         """Start at the saved cursors; without one at the end, or before what asks for webhooks."""
         try:
-            with LogReader(Path(self._manifest.log_path)) as reader:
-                asked = reader.first_webhook_cursor()
-                last = reader.max_cursor()
-                known = reader.cursors(EVERY_PIPELINE)
+            with self._log.log.reader() as reader, reader.snapshot() as log:
+                asked = log.first_webhook_cursor()
+                last = log.max_cursor()
+                known = log.cursors(EVERY_PIPELINE)
             if asked is not None and WEBHOOK_EXPORTER not in known:
                 self._log.write(lambda log: log.save_cursor(*_WEBHOOKS, asked - 1))
             self._deliveries.start(last)
-        except (LogUnavailableError, LogError, *UNAVAILABLE) as error:
+        except (LogError, OSError) as error:
             _logger.debug("The service's exporters wait for the log: %r", error)
             return False
         return True

@@ -9,15 +9,16 @@ from typing import Any, Final
 
 from realm_telemetry.config import load_settings
 from realm_telemetry.delivery.delivery import Delivery, Opened
-from realm_telemetry.delivery.guarded import GuardedLog, LogUnavailableError
+from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.http import is_loopback
 from realm_telemetry.delivery.outlet import make_outlet
 from realm_telemetry.delivery.report import Reporter
 from realm_telemetry.delivery.retry import Condemned
 from realm_telemetry.delivery.sources import EVERY_PIPELINE, PipelineLog, Recent, WholeLog
+from realm_telemetry.log.engine import Writer
+from realm_telemetry.log.errors import LogUnavailableError
+from realm_telemetry.log.records import Refusal
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.sqlite.cursors import Refusal
-from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.plugins import ExporterContext, load_exporter
 from realm_telemetry.shipper.manifest import Manifest
 
@@ -143,7 +144,7 @@ class Deliveries:
         """
         pipeline = self._manifest.pipeline
 
-        def drop(log: LogWriter) -> None:
+        def drop(log: Writer) -> None:
             for delivery in self._deliveries:
                 log.drop_cursor(pipeline, delivery.name)
 
@@ -226,7 +227,7 @@ class Deliveries:
             self._lost[letter.row.event.producer] += 1
 
     def _add_dead_letter(self, exporter: str, letter: Condemned[LogRow]) -> None:
-        def add(log: LogWriter) -> None:
+        def add(log: Writer) -> None:
             log.add_dead_letter(self._manifest.pipeline, exporter, letter.row.cursor, letter.reason)
 
         self._log.write(add)
@@ -251,7 +252,7 @@ class Deliveries:
         self._saved[exporter] = cursor
 
     def _save_cursor(self, exporter: str, cursor: int) -> None:
-        def save(log: LogWriter) -> None:
+        def save(log: Writer) -> None:
             log.save_cursor(self._manifest.pipeline, exporter, cursor)
 
         self._log.write(save)

@@ -11,16 +11,17 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from realm_telemetry.delivery.guarded import REFUSED, GuardedLog, LogUnavailableError
+from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.quarantine import Quarantine
 from realm_telemetry.delivery.report import Reporter
 from realm_telemetry.delivery.sources import Recent
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import KindSpec, check_kind, learn_kind
+from realm_telemetry.log.engine import Writer
+from realm_telemetry.log.errors import LogRefusedError, LogUnavailableError
 from realm_telemetry.log.ranges import Ranges
-from realm_telemetry.log.sqlite.producers import ProducerInfo
-from realm_telemetry.log.sqlite.writer import LogWriter
+from realm_telemetry.log.records import ProducerInfo
 from realm_telemetry.plugins import load_processor
 from realm_telemetry.processors import KindMetadataProcessor, ProcessorChain, ResourceProcessor
 from realm_telemetry.processors.redaction import RedactionProcessor
@@ -350,7 +351,7 @@ class Intake:
         began_s = self._clock()
         try:
             self._write(events, skipped)
-        except (*REFUSED, TypeError, ValueError, OverflowError) as error:
+        except (LogRefusedError, TypeError, ValueError, OverflowError) as error:
             self._append_one_by_one(events, skipped, error)
         self._adapt(self._clock() - began_s)
 
@@ -401,14 +402,14 @@ class Intake:
             spool.producer, self.pipeline, spool.notes.resource, history=self._history
         )
 
-        def register(log: LogWriter) -> None:
+        def register(log: Writer) -> None:
             log.register_producer(info)
 
         self._log.write(register)
         spool.registered = True
 
     def _register_kind(self, kind: KindSpec) -> None:
-        def register(log: LogWriter) -> None:
+        def register(log: Writer) -> None:
             log.register_kind(kind)
 
         self._log.write(register)

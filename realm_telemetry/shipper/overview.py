@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 
 from realm_telemetry.errors import ConfigError, LogError
-from realm_telemetry.log.sqlite.cursors import Refusal
-from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.engine import open_log
+from realm_telemetry.log.records import Refusal
 from realm_telemetry.shipper.lock import is_held
 from realm_telemetry.shipper.manifest import MANIFEST_NAME, Manifest, read_manifest
 from realm_telemetry.shipper.spools import load_notes
@@ -132,15 +132,15 @@ def _in_the_log(manifest: Manifest) -> _InTheLog:
     if not Path(manifest.log_path).exists():
         return _InTheLog()
     try:
-        with LogReader(Path(manifest.log_path)) as reader:
+        with open_log(Path(manifest.log_path)).reader() as reader, reader.snapshot() as log:
             letters = [
                 f"{letter.event_id or 'cursor ' + str(letter.cursor)}, {letter.exporter}:"
                 f" {letter.reason}"
-                for letter in reader.dead_letters(manifest.pipeline)
+                for letter in log.dead_letters(manifest.pipeline)
             ]
-            cursors = reader.cursors(manifest.pipeline)
-            refused = reader.refusals(manifest.pipeline)
-            return _InTheLog(cursors, reader.max_cursor(), letters, refused)
+            cursors = log.cursors(manifest.pipeline)
+            refused = log.refusals(manifest.pipeline)
+            return _InTheLog(cursors, log.max_cursor(), letters, refused)
     except LogError as error:
         return _InTheLog(error=str(error))
 

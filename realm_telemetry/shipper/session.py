@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from realm_telemetry.delivery.guarded import GuardedLog, LogUnavailableError
+from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.quarantine import Quarantine
 from realm_telemetry.delivery.report import Reporter
 from realm_telemetry.delivery.sources import Recent
-from realm_telemetry.log.sqlite.reader import LogReader
-from realm_telemetry.log.sqlite.writer import LogWriter
+from realm_telemetry.log.engine import Writer, open_log
+from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.processors import ResourceProcessor
 from realm_telemetry.shipper.deliveries import Deliveries
 from realm_telemetry.shipper.intake import Decoding, Intake, build_chain
@@ -43,7 +43,7 @@ class Session:
         self._report = report
         self._clock = clock
         self._clock_ns = clock_ns
-        self._log = GuardedLog(Path(manifest.log_path), report, clock=clock)
+        self._log = GuardedLog(open_log(manifest.log_path), report, clock=clock)
         self._recent = Recent()
         resources = ResourceProcessor()
         chain, self._endings = build_chain(manifest, resources, processors, report)
@@ -144,17 +144,18 @@ class Session:
 
     def _begin(self) -> bool:
         try:
-            self._log.write(_touch)
-            # No event stored before has a higher cursor than this.
-            reader = LogReader(self._log.path)
-            self._intake.last_cursor = reader.max_cursor()
-            reader.close()
+            # Events stored before have no higher cursor than this.
+            self._intake.last_cursor = self._log.write(self._last_cursor)
             self._recent.start(self._intake.last_cursor)
             self._deliveries.start(self._intake.last_cursor)
         except LogUnavailableError:
             return False
         self._begun = True
         return True
+
+    def _last_cursor(self, _writer: Writer) -> int:
+        with self._log.log.reader() as reader:
+            return reader.now.max_cursor()
 
     def _settle(self, now_s: float) -> int:
         self._spools.probe(now_s)
@@ -175,7 +176,7 @@ class Session:
             self._intake.store_event(process_lost(spool, self._clock_ns()))
             self._report.info(f"producer {spool.producer} was lost")
 
-        def record(log: LogWriter) -> None:
+        def record(log: Writer) -> None:
             log.record_receipt(
                 spool.producer,
                 emitted=max(spool.notes.through, spool.control.last_number),
@@ -219,7 +220,3 @@ class Session:
             f"the spool {directory} cannot be read ({error}). It is tried again; look at the"
             " permissions of the directory.",
         )
-
-
-def _touch(log: LogWriter) -> None:
-    """Open the log, and do nothing."""

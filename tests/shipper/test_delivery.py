@@ -56,12 +56,12 @@ class Plain(LogRecordExporter):
 
 def dead_letters(lab):
     with LogReader(lab.log_path) as reader:
-        return reader.dead_letters(lab.pipeline_dir.name)
+        return reader.now.dead_letters(lab.pipeline_dir.name)
 
 
 def cursors(lab):
     with LogReader(lab.log_path) as reader:
-        return reader.cursors(lab.pipeline_dir.name)
+        return reader.now.cursors(lab.pipeline_dir.name)
 
 
 def test_an_exporter_gets_every_event_once_and_in_order(make_lab):

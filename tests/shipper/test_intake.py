@@ -13,7 +13,7 @@ from realm_telemetry.spool.frames import FORMAT_OTLP, encode_frame, encode_msgpa
 
 def receipts(lab):
     with LogReader(lab.log_path) as reader:
-        return {receipt.producer: receipt for receipt in reader.receipts()}
+        return {receipt.producer: receipt for receipt in reader.now.receipts()}
 
 
 def test_events_arrive_once_and_in_order(lab):
@@ -205,7 +205,7 @@ def test_a_kind_that_the_user_registered_is_known_to_the_shipper(lab):
     known = spec("kind_of_the_shipper_test")
     assert known.severity == "warning"
     with LogReader(lab.log_path) as reader:
-        assert reader.kinds() == [known]
+        assert reader.now.kinds() == [known]
 
 
 def test_a_kind_that_cannot_be_one_is_passed_over(lab):
@@ -221,7 +221,7 @@ def test_a_kind_that_cannot_be_one_is_passed_over(lab):
     lab.ship()
     assert len(lab.rows()) == 1
     with LogReader(lab.log_path) as reader:
-        assert reader.kinds() == []
+        assert reader.now.kinds() == []
 
 
 def test_a_corrupt_log_is_reported_and_the_events_wait_for_a_new_one(lab, eventually):

@@ -290,7 +290,7 @@ def test_a_pipeline_that_is_done_holds_back_no_retention(make_lab):
         lab.ship(exporters={"webhook": collects})
         assert len(collects.numbers) == expected
         with LogReader(lab.log_path) as reader:
-            assert reader.cursors(lab.pipeline_dir.name) == {}
+            assert reader.now.cursors(lab.pipeline_dir.name) == {}
 
 
 def test_a_pipeline_that_lags_keeps_its_cursors(make_lab):
@@ -300,7 +300,7 @@ def test_a_pipeline_that_lags_keeps_its_cursors(make_lab):
     producer.end()
     assert lab.start(exporters={"realm_service": Refused()}).join() is True
     with LogReader(lab.log_path) as reader:
-        assert reader.cursors(lab.pipeline_dir.name) == {"realm_service": 0}
+        assert reader.now.cursors(lab.pipeline_dir.name) == {"realm_service": 0}
 
 
 def test_the_status_lists_dead_letters(make_lab):

@@ -3,7 +3,6 @@
 import logging
 import math
 import os
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +25,7 @@ from realm_exporter_otlp.transport import (
 from realm_telemetry.errors import ConfigError, ExportError, LogError, NotYetError
 from realm_telemetry.event import Event
 from realm_telemetry.folds.metrics import read_definition
-from realm_telemetry.folds.metrics.options import OPTIONS
+from realm_telemetry.folds.metrics.definition import OPTIONS
 from realm_telemetry.otel import EventExporter
 from realm_telemetry.plugins import ExporterContext
 
@@ -101,7 +100,7 @@ class OtlpMetricsExporter(EventExporter):
             self._counting.take(events)
             self._push()
             self._counting.sent()
-        except (LogError, sqlite3.Error) as error:
+        except LogError as error:
             raise ExportError(f"metrics cannot be counted: {error}", retryable=True) from error
 
     def close(self) -> None:
@@ -114,7 +113,7 @@ class OtlpMetricsExporter(EventExporter):
 
         What is refused for good is told once: the next push says it all again. Raises ExportError.
         """
-        metrics = metrics_of(self._counting.measures, time.time_ns())
+        metrics = metrics_of(self._counting.metrics, time.time_ns())
         resource = {"service.name": self.options["service_name"], **self._counting.resource}
         try:
             sent = send_split(

@@ -66,7 +66,7 @@ def test_a_backtest_fires_as_the_rule_would_have_live(
     from realm_telemetry.log import LogReader
 
     with LogReader(home / "vault" / "jobs.db") as reader:
-        for row in reader.after(0):
+        for row in reader.now.after(0):
             if row.event.producer != "e1" * 8:
                 Replayed.now_ns = row.event.observed_unix_nano or 0
                 exporter.export_events([row.event])

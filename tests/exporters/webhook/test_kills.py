@@ -20,8 +20,9 @@ from typing import Any
 
 import httpx
 import pytest
-from realm_exporter_webhook.outbox import Message
-from realm_exporter_webhook.store import Store
+
+from realm_telemetry.log.engine import open_log
+from realm_telemetry.log.outbox import Message
 
 from .conftest import Answer, Receiver
 
@@ -122,8 +123,8 @@ class Lab:
         return {message.status for message in self._messages()} == {503}
 
     def _messages(self) -> list[Message]:
-        with closing(Store(self.home / "data" / "webhooks.db")) as store:
-            return store.outbox.messages(10_000)
+        with closing(open_log(self.log, home=self.home).outbox("webhooks")) as outbox:
+            return outbox.messages(10_000)
 
 
 def holder(lock: Path) -> int:

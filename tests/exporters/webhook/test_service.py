@@ -16,6 +16,7 @@ from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.report import LogFile, Reporter
 from realm_telemetry.delivery.sources import Recent
 from realm_telemetry.log import LogReader, LogWriter, ProducerInfo
+from realm_telemetry.log.engine import open_log
 from realm_telemetry.shipper.deliveries import Deliveries
 from realm_telemetry.shipper.manifest import Manifest
 from realm_telemetry.testing.running_service import running_service
@@ -46,7 +47,7 @@ def append(home: Path, *events: Any, pipeline: str = "main") -> None:
 
 def cursors(home: Path) -> dict[str, int]:
     with LogReader(home / "vault" / "jobs.db") as reader:
-        return reader.cursors("")
+        return reader.now.cursors("")
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -141,7 +142,7 @@ def test_a_shipper_that_comes_back_goes_on_with_what_was_asked_for(
         pipeline="main",
     )
     report = Reporter(LogFile(tmp_path / "shipper.log", max_bytes=1_000_000))
-    log = GuardedLog(path, report)
+    log = GuardedLog(open_log(path), report)
     log.write(lambda writer: writer.save_cursor("main", "webhook", 0))
     recent = Recent()
     recent.start(1)

@@ -10,7 +10,7 @@ import pytest
 
 from realm_telemetry.cli.group import realm
 from realm_telemetry.log import LogWriter
-from realm_telemetry.log.sqlite.cursors import Refusal
+from realm_telemetry.log.records import Refusal
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.shipper.ship_once import ship_once
 
@@ -146,8 +146,8 @@ def test_refusals_of_a_log_are_counted_by_pipeline_and_exporter(tmp_path: Path) 
         log.add_refusal("p1", Refusal("jsonl", 1, "x"))
         log.add_refusal("p2", Refusal("otlp", 9, "other"))
     with LogReader(tmp_path / "jobs.db") as reader:
-        assert reader.refusals("p1") == [Refusal("jsonl", 1, "x"), Refusal("otlp", 5, "new")]
-        assert reader.refusals("p3") == []
+        assert reader.now.refusals("p1") == [Refusal("jsonl", 1, "x"), Refusal("otlp", 5, "new")]
+        assert reader.now.refusals("p3") == []
 
 
 @pytest.mark.parametrize(

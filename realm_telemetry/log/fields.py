@@ -75,6 +75,17 @@ FIELDS: Final = (
     Field("campaign", "campaigns", "campaign_id", "Campaign ids"),
     Field("run", "runs", "run_id", "Run ids"),
     Field("producer", "producers", "producer", "Producer ids, 16 hex digits each", read=str.lower),
+    Field(
+        "source",
+        "sources",
+        "source",
+        "Sources as given at emit; none is for events without one",
+        "NAMES",
+        absent="none",
+        # The column cannot be NULL and holds this where no source was given.
+        sql="nullif(source, 'event.' || kind)",
+    ),
+    Field("trace", "traces", "trace_id", "Trace ids, 32 hex digits each", read=str.lower),
 )
 
 

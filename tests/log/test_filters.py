@@ -1,7 +1,10 @@
 """The one set of filters."""
 
+import sqlite3
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -10,10 +13,11 @@ from realm_telemetry.event import Event
 from realm_telemetry.log import Filters, InvalidFilterError, LogWriter, parse_filters, to_params
 from realm_telemetry.log.fields import FIELDS, Field
 from realm_telemetry.log.has import Has
+from realm_telemetry.log.sqlite import history
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.times import parse_time
 
-from .conftest import HOUR, NOW, SECOND, make_event
+from .conftest import HOUR, NOW, OLDER_INSERT, SECOND, Clock, make_event, older_row
 
 
 def clock() -> int:
@@ -30,6 +34,8 @@ def test_all_parameters_are_understood() -> None:
             "campaign": "c1,! c2",
             "run": ["r7", "!r8,!r9"],
             "producer": "00112233445566AA,!FFFFFFFFFFFFFFFF",
+            "source": "trainer,!none",
+            "trace": "AB" * 16,
             "since": "15m",
             "until": "now",
             "q": " saved ",
@@ -48,9 +54,12 @@ def test_all_parameters_are_understood() -> None:
         campaigns=("c1",),
         runs=("r7",),
         producers=("00112233445566aa",),
+        sources=("trainer",),
+        traces=("ab" * 16,),
         not_campaigns=("c2",),
         not_runs=("r8", "r9"),
         not_producers=("ffffffffffffffff",),
+        not_sources=("none",),
         since_unix_nano=NOW - 900 * SECOND,
         until_unix_nano=NOW,
         q="saved",
@@ -150,6 +159,8 @@ _few: dict[str, list[str | None]] = {
     "campaign": ["c1", None],
     "run": ["r1", "r2", None],
     "producer": ["00112233445566aa", "ffffffffffffffff"],
+    "source": ["trainer", "vault.sync", None],
+    "trace": ["ab" * 16, None],
 }
 
 
@@ -251,6 +262,62 @@ def test_any_entry_of_a_list_will_do(
     assert filters.matches(event) is found
     assert bool(reader.now.page(filters).rows) is found
     assert bool(reader.now.page(parse_filters({"not": has})).rows) is not found
+
+
+@pytest.mark.parametrize(
+    ("source", "numbers"),
+    [
+        ("trainer", [2]),
+        ("none", [3, 1]),
+        ("none,trainer", [3, 2, 1]),
+        ("!none", [4, 2]),
+        ("!trainer", [4, 3, 1]),
+        ("event.job_started", []),
+    ],
+)
+def test_a_source_is_the_one_given_and_none_means_nothing_was_given(
+    source: str, numbers: list[int], writer: LogWriter, reader: LogReader
+) -> None:
+    given = (None, "trainer", "", "eval_runner")
+    writer.append([make_event(number, source=name) for number, name in enumerate(given, 1)])
+    filters = parse_filters({"source": source})
+    page = reader.now.page(filters)
+    assert [row.event.number for row in page.rows] == numbers
+    assert (page.total, page.relation) == (len(numbers), "eq")
+    shown = [row.event.number for row in reader.now.after(0) if filters.matches(row.event)]
+    assert shown == sorted(numbers)
+
+
+def test_sources_of_the_older_log_are_found(
+    older: sqlite3.Connection, path: Path, clock: Clock
+) -> None:
+    older.execute(OLDER_INSERT, older_row(source="event.job_started"))
+    older.execute(OLDER_INSERT, older_row(source="vault.sync"))
+    older.commit()
+    with LogWriter(path, clock_ns=clock) as writer, LogReader(path) as reader:
+        while writer.backfill_step():
+            pass
+        for source, cursors in (("none", [1]), ("vault.sync", [2])):
+            page = reader.now.page(parse_filters({"source": source}))
+            assert [row.cursor for row in page.rows] == cursors
+
+
+def test_a_search_of_a_trace_that_is_not_there_ends_with_a_token(
+    writer: LogWriter, reader: LogReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scan has a deadline; the pages that follow reach every row."""
+    monkeypatch.setattr(history, "SCAN_BUDGET_S", 0.0)
+    writer.append([make_event(1, trace_id="ab" * 16), *(make_event(n) for n in range(2, 1500))])
+    filters, found, pages = Filters(traces=("ab" * 16,)), [], 0
+    while True:
+        page = reader.now.page(filters, count=False)
+        found += [row.cursor for row in page.rows]
+        pages += 1
+        if page.next_token is None:
+            break
+        filters = msgspec.structs.replace(filters, page_token=page.next_token)
+    assert found == [1]
+    assert pages > 3
 
 
 def test_what_has_no_hero_is_not_left_out_with_one(writer: LogWriter, reader: LogReader) -> None:

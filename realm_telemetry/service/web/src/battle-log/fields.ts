@@ -9,4 +9,6 @@ export const FIELDS = [
   { name: "campaign", of: "campaign_id", label: "Campaign", alias: "", absent: "" },
   { name: "run", of: "run_id", label: "Run", alias: "", absent: "" },
   { name: "producer", of: "producer", label: "Producer", alias: "", absent: "" },
+  { name: "source", of: "source", label: "Source", alias: "", absent: "none" },
+  { name: "trace", of: "trace_id", label: "Trace", alias: "", absent: "" },
 ] as const;

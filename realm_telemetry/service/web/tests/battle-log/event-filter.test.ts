@@ -15,6 +15,10 @@ describe("matching live events as the service would", () => {
     ["?channel=jobs,eval&severity=error&hero=dio&run=r7", true],
     ["?channel=eval", false],
     ["?campaign=c1", false],
+    ["?source=none", true],
+    ["?source=!none", false],
+    ["?source=trainer", false],
+    ["?trace=!4bf92f3577b34da6a3ce929d0e0e4736", true],
     ["?has=job.id:abc", true],
     ["?has=a.b:1.0", true],
     ["?has=attempt:2&has=ok:false&has=none:null", true],
@@ -62,7 +66,8 @@ describe("filters from a value", () => {
     expect(filteredBy(EMPTY_QUERY, ["hero_id"], "dio", true)?.lists.hero).toEqual(["dio"]);
     expect(filteredBy(EMPTY_QUERY, ["severity"], "info", false)?.lists.severity).toEqual(["!info"]);
     expect(filteredBy(EMPTY_QUERY, ["hero_id"], "dio", false)?.lists.hero).toEqual(["!dio"]);
-    expect(filteredBy(EMPTY_QUERY, ["source"], "x", true)).toBeNull();
+    expect(filteredBy(EMPTY_QUERY, ["source"], "x", true)?.lists.source).toEqual(["x"]);
+    expect(filteredBy(EMPTY_QUERY, ["span_id"], "x", true)).toBeNull();
   });
 
   it("exclude one of several, and a second one", () => {

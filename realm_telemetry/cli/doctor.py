@@ -11,7 +11,7 @@ from realm_telemetry.cli.examine.finding import MARKS, STYLES, Check, Finding, S
 from realm_telemetry.cli.examine.home import check_file_system, check_home, check_spool_place
 from realm_telemetry.cli.examine.log_file import check_lock, check_log
 from realm_telemetry.cli.examine.round_trip import check_round_trip
-from realm_telemetry.cli.examine.service import check_service, check_service_settings
+from realm_telemetry.cli.examine.service import check_pages, check_service, check_service_settings
 from realm_telemetry.cli.examine.service_exporters import check_service_exporters
 from realm_telemetry.cli.examine.shipping import check_exporters, check_shipping
 from realm_telemetry.cli.problems import EXIT_PROBLEM
@@ -27,6 +27,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_exporters,
     check_service_settings,
     check_service_exporters,
+    check_pages,
     check_service,
     check_shipping,
 )

@@ -1,7 +1,7 @@
 """The built pages: War Room, Battle Log and their assets, read once when the service starts.
 
-They are built from `web/` into `static/` (`make pages`); wheels contain them. Without them the API
-works all the same, and `/` says how to build them.
+They are built from `web/` into `static/` (`make pages`); wheels contain them, an editable install
+does not. Without them the API works all the same, and `/` says how to build them.
 """
 
 import gzip
@@ -17,7 +17,7 @@ from realm_telemetry.service.headers import PAGE_POLICY
 
 STATIC: Final = Path(__file__).with_name("static")
 PAGES: Final = {"/": "index.html", "/battle-log": "battle-log.html"}
-HOW_TO_BUILD: Final = "The pages are not built. In a checkout: make pages (it needs Node 20.19)."
+HOW_TO_BUILD: Final = "The pages are not built. Build them in the checkout: make pages"
 
 _TYPES: Final = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
 _WORTH_PACKING: Final = 1_000
@@ -29,6 +29,11 @@ class StaticFile(NamedTuple):
     media_type: str
     data: bytes
     packed: bytes | None
+
+
+def pages_built(directory: Path = STATIC) -> bool:
+    """Return whether both pages are in a directory."""
+    return all((directory / name).is_file() for name in PAGES.values())
 
 
 class BuiltPages:

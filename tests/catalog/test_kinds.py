@@ -7,6 +7,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
+import realm_telemetry
 from realm_telemetry import catalog, kinds
 from realm_telemetry.event import Event
 
@@ -60,6 +61,11 @@ def template_fields(template):
 
 def test_every_kind_has_exactly_one_helper():
     assert set(HELPERS) == set(catalog.KIND_METADATA)
+
+
+def test_every_helper_is_part_of_the_public_api():
+    assert set(HELPERS) <= set(realm_telemetry.__all__)
+    assert all(getattr(realm_telemetry, name) is helper for name, helper in HELPERS.items())
 
 
 @pytest.mark.parametrize("kind", catalog.KIND_METADATA)

@@ -226,6 +226,7 @@ def test_a_tracer_that_emits_at_every_line_loses_nothing(tmp_path: Path) -> None
     writer.close()
 
 
+@pytest.mark.processes
 def test_interrupts_anywhere_lose_nothing_acknowledged(tmp_path: Path) -> None:
     """KeyboardInterrupt, swallowed, may cost the event it hit, and never another."""
     script = Path(__file__).parent / "interrupted_emitter.py"

@@ -385,6 +385,7 @@ def test_a_json_value_is_left_as_it_is(value):
     assert to_json_value(converted) == converted
 
 
+@pytest.mark.processes
 def test_no_array_library_is_imported():
     code = "import sys, realm_telemetry.values as v; v.to_json_value(object()); print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout

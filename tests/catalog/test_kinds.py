@@ -26,8 +26,9 @@ def emitted(monkeypatch):
     real = kinds.emit
 
     def emit(*args: Any, **kwargs: Any) -> Event:
-        events.append(real(*args, **kwargs))
-        return events[-1]
+        event: Event = real(*args, **kwargs)
+        events.append(event)
+        return event
 
     monkeypatch.setattr(kinds, "emit", emit)
     return events

@@ -1,5 +1,6 @@
 """Events that the instrumentation emits, as a list."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from realm_telemetry.event import Event
 def emitted(monkeypatch) -> list[Event]:
     """The real `emit` keeps events in its buffer before `configure`; collect them beside it."""
     events: list[Event] = []
-    real = instrument.emit
+    real: Callable[..., Event] = vars(instrument)["emit"]
 
     def emit(*args: Any, **kwargs: Any) -> Event:
         events.append(real(*args, **kwargs))

@@ -11,7 +11,7 @@ from .conftest import ROOT, Run
 
 def lines_of_installation() -> list[str]:
     """The block of the quick start that clones and installs."""
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    blocks: list[str] = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     return next(block for block in blocks if block.startswith("git clone ")).splitlines()
 
 

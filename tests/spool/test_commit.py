@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType
+from typing import Any
 
 import pytest
 
@@ -141,7 +142,7 @@ def test_signal_handlers_that_emit_lose_nothing(tmp_path: Path) -> None:
     """A handler runs between any two lines of an append, and appends itself."""
     writer = SpoolWriter(tmp_path / "pipe", PRODUCER)
     acknowledged: dict[int, bytes] = {}
-    fired = []
+    fired: list[Any] = []
 
     def handler(signum: int, frame: object) -> None:
         payload = f"signal:{len(fired)}".encode()

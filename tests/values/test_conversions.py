@@ -243,7 +243,7 @@ class BrokenShape:
     shape = property(broken)
 
 
-class BrokenMapping(collections.UserDict):
+class BrokenMapping(collections.UserDict[str, object]):
     __getitem__ = __iter__ = broken
 
 

@@ -50,7 +50,7 @@ def _read(source: Source, section: str | None, chosen: Settings) -> dict[str, An
         found = source.client.state(section)
         return found if section else dict(found["state"])
     assert isinstance(source, LogSource)
-    folded = rebuild(source.reader, chosen.state_path)
+    folded = rebuild(source.reader.now, chosen.state_path)
     sections = folded.to_dict(time.time_ns())
     return sections[section] if section else sections
 

@@ -152,7 +152,7 @@ class BattleLogger:
         since_ns = time.time_ns() - int(hours * 3_600 * 1_000_000_000)
         counts: Counter[str] = Counter()
         with open_log(self._path()) as reader:
-            for row in reader.summary(("channel", "kind"), since_ns) if reader else ():
+            for row in reader.now.summary(("channel", "kind"), since_ns) if reader else ():
                 counts[row["channel"]] += row["count"] if row["kind"] != UPDATES else 0
         return {channel: number for channel, number in counts.items() if number}
 

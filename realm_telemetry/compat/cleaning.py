@@ -6,8 +6,8 @@ from typing import Final
 from realm_telemetry.compat.first_use import open_log
 from realm_telemetry.folds.runtime import every_row
 from realm_telemetry.folds.state import state_runner
-from realm_telemetry.log import LogWriter
-from realm_telemetry.log.sqlite.retention import Limits, Retention
+from realm_telemetry.log import engine
+from realm_telemetry.log.records import Limits
 
 _DAY_NS: Final = 86_400 * 1_000_000_000
 _ALL: Final = 2**62
@@ -18,8 +18,9 @@ def trim(path: Path, max_age_days: float, covered: int | None) -> int:
     limits = Limits(max_age_ns=int(max_age_days * _DAY_NS), max_bytes=_ALL)
     below = _ALL if covered is None else covered + 1
     removed = 0
-    with LogWriter(path) as writer:
-        retention = Retention(writer, limits)
+    log = engine.open_log(path)
+    with log.writer() as writer:
+        retention = log.retention(writer, limits)
         while (step := retention.step(below)).more:
             removed += step.removed
     return removed
@@ -32,6 +33,6 @@ def save_state(path: Path, state_path: Path) -> int:
             return 0
         runner = state_runner(reader.log_id, state_path)
         runner.restart()
-        runner.catch_up(every_row(reader))
+        runner.catch_up(every_row(reader.now))
         runner.save()
         return runner.covered

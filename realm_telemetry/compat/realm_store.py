@@ -147,7 +147,7 @@ class _Fold:
         if log != known:
             self._runner = state_runner(reader.log_id, state_path)
             self._runner.restart()
-        state = self._runner.catch_up(every_row(reader))
+        state = self._runner.catch_up(every_row(reader.now))
         self._of = log
         return state
 

@@ -13,7 +13,8 @@ from starlette.types import Scope
 from realm_telemetry.folds.metrics import Metrics, metrics_runner, read_definition
 from realm_telemetry.folds.runtime import FoldRunner
 from realm_telemetry.folds.state import RealmState, state_runner
-from realm_telemetry.log.sqlite.kinds import KindWatch
+from realm_telemetry.log.engine import open_log
+from realm_telemetry.log.kinds import KindWatch
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.exporting import Exporting
 from realm_telemetry.service.folding import SF, FoldKeeper
@@ -96,9 +97,10 @@ class Service:
 
     async def _open_log(self) -> None:
         settings = self.settings
-        self.upkeep = ServiceUpkeep(settings)
+        self.log = open_log(settings.log_path, home=settings.home, search_path=settings.search_path)
+        self.upkeep = ServiceUpkeep(self.log, settings)
         self.writer = WriterThread(
-            settings.log_path,
+            self.log,
             max_events=settings.ingest_queue_events,
             committed=self._on_commit,
             step=self.upkeep.step,
@@ -107,12 +109,12 @@ class Service:
 
     async def _start_reading(self) -> None:
         settings = self.settings
-        self.readers = ReaderPool(settings.log_path, settings.search_path, settings.query_threads)
+        self.readers = ReaderPool(self.log, settings.query_threads)
         self._tail_reader = self.readers.open()
-        kinds = KindWatch(self._tail_reader)
+        kinds = KindWatch(self._tail_reader.now)
         kinds.look()
-        cursor = self._tail_reader.max_cursor()
-        for row in await self.readers.run(lambda reader: last_rows(reader, cursor)):
+        cursor = self._tail_reader.now.max_cursor()
+        for row in await self.readers.run(lambda log: last_rows(log, cursor)):
             self.live.add(row)
         self.hub = Hub(settings, self.log_id, cursor)
         self.places = StreamPlaces(settings)
@@ -130,7 +132,7 @@ class Service:
             self.hub.publish,
             lambda _: self.exporting.notify(),
         )
-        self.tail = Tail(self._tail_reader, cursor, takers, settings.tail_poll_s)
+        self.tail = Tail(self._tail_reader, self.log.watch(), cursor, takers, settings.tail_poll_s)
         self.tail.start()
         self.exporting.start()
         for keeper in (self.folding, self.metrics):

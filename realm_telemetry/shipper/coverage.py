@@ -10,7 +10,7 @@ from typing import Final
 
 from realm_telemetry.folds.runtime import FoldRunner, every_row
 from realm_telemetry.folds.state import RealmState, state_runner, state_snapshots
-from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.engine import open_log
 
 STEP_ROWS: Final = 500
 SAVE_EVERY_STEPS: Final = 200
@@ -26,8 +26,8 @@ class Coverage:
     def __init__(
         self, log_path: Path, state_path: Path, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._reader = LogReader(log_path)
-        self._rows_after = every_row(self._reader)
+        self._reader = open_log(log_path).reader()
+        self._rows_after = every_row(self._reader.now)
         self._state_path = state_path
         self._snapshots = state_snapshots(state_path, self._reader.log_id)
         self._clock = clock
@@ -45,7 +45,9 @@ class Coverage:
             return False
         runner = self._restarted()
         self._steps += 1
-        if runner.step(self._rows_after, STEP_ROWS) and runner.is_behind(self._reader.max_cursor()):
+        if runner.step(self._rows_after, STEP_ROWS) and runner.is_behind(
+            self._reader.now.max_cursor()
+        ):
             if self._steps % SAVE_EVERY_STEPS == 0:
                 runner.save()
             return True

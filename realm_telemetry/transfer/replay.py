@@ -107,7 +107,7 @@ class _Telling:
     def __init__(self, client: RealmClient, reader: LogReader, report: ReplayReport) -> None:
         self.report = report
         self._client = client
-        self._kinds = {kind.kind: kind for kind in reader.kinds()}
+        self._kinds = {kind.kind: kind for kind in reader.now.kinds()}
 
     def tell(self, step: Step) -> None:
         report, rows = self.report, step.rows
@@ -154,7 +154,7 @@ def set_back_exporter(settings: Settings, exporter: str, since_unix_nano: int) -
     from realm_telemetry.log.sqlite.writer import LogWriter
 
     with closing(open_log(settings)) as reader, closing(LogWriter(settings.log_path)) as writer:
-        known = reader.known_exporters()
+        known = reader.now.known_exporters()
         if exporter not in known:
             there = f"There are {', '.join(known)}" if known else "No exporter has begun here"
             raise ConfigError(
@@ -162,7 +162,7 @@ def set_back_exporter(settings: Settings, exporter: str, since_unix_nano: int) -
                 f"no exporter {exporter!r} follows this log",
                 f"{there}. A service is named by its address, or live.",
             )
-        cursor = reader.cursor_before(since_unix_nano)
+        cursor = reader.now.cursor_before(since_unix_nano)
         for pipeline in known[exporter]:
             _forget(settings, exporter, pipeline, reader, cursor)
         stood = writer.set_back(exporter, cursor)
@@ -187,6 +187,6 @@ def _forget(
         options=settings.options.get(exporter, {}),
         pipeline=pipeline,
     )
-    while rows := reader.after(cursor, 1000):
+    while rows := reader.now.after(cursor, 1000):
         forget(context, [row.event.id for row in rows])
         cursor = rows[-1].cursor

@@ -12,8 +12,8 @@ from realm_telemetry.event import InvalidEventError
 from realm_telemetry.kinds.catalog import event_from_dict
 from realm_telemetry.log.filters import Filters, to_params
 from realm_telemetry.log.sqlite.connection import explained, open_reader
-from realm_telemetry.log.sqlite.migrations import SCHEMA_VERSION, read_version
 from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.sqlite.schema import SCHEMA_VERSION, read_version
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.transfer.formats import Exported
 from realm_telemetry.transfer.resources import Resources
@@ -58,7 +58,7 @@ def open_log(settings: Settings, progress: Progress = no_progress) -> LogReader:
         LogWriter(path).close()
     reader = LogReader(path, search_path=settings.search_path)
     try:
-        if not reader.is_filled():
+        if not reader.now.is_filled():
             _fill(path, progress)
     except BaseException:
         reader.close()
@@ -89,7 +89,7 @@ class LogSource:
 
     def steps(self, filters: Filters) -> Iterator[Step]:
         """Yield all events that the filters want, in order of arrival. Raises LogError."""
-        end = self._reader.max_cursor()
+        end = self._reader.now.max_cursor()
         first: int | None = None
         for step in self._reader.arrivals(filters, end):
             first = step.cursor if first is None else first

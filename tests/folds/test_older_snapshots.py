@@ -33,8 +33,8 @@ from realm_telemetry.folds.state import (
 from realm_telemetry.folds.state.section import SectionSpec
 from realm_telemetry.folds.state.table import Table, detail, details, time_of
 from realm_telemetry.log import LogReader, LogWriter
+from realm_telemetry.log.records import limits_of
 from realm_telemetry.log.sqlite.retention import Retention
-from realm_telemetry.log.sqlite.upkeep import limits_of
 from realm_telemetry.shipper.coverage import Coverage
 
 from .golden import COVERED, HERE, KINDS, NOW_NS, events, expected
@@ -73,13 +73,13 @@ class Home:
 
     def state(self) -> RealmState:
         with LogReader(self.log_path) as reader:
-            return rebuild(reader, self.state_path)
+            return rebuild(reader.now, self.state_path)
 
     def metrics(self, definition: Definition | None = None, **options: bool) -> Metrics:
         with LogReader(self.log_path) as reader:
             runner = self.metrics_runner(definition, **options)
             runner.restart()
-            return runner.catch_up(every_row(reader))
+            return runner.catch_up(every_row(reader.now))
 
     def metrics_runner(
         self, definition: Definition | None = None, **options: bool
@@ -252,7 +252,7 @@ def test_a_process_that_ends_while_a_section_is_filled_loses_nothing(home: Home)
     with LogReader(home.log_path) as reader:
         runner = state_runner(reader.log_id, home.state_path)
         runner.restart()
-        runner.step(every_row(reader), 50)
+        runner.step(every_row(reader.now), 50)
         runner.save()
     assert stored(home) == 0
     assert home.state().section("training", NOW_NS) == folded().section("training", NOW_NS)
@@ -324,7 +324,7 @@ def saved_by_this_version(home: Home) -> Home:
     runner = home.metrics_runner(WITH_GAUGE)
     with LogReader(home.log_path) as reader:
         runner.restart()
-        runner.catch_up(every_row(reader))
+        runner.catch_up(every_row(reader.now))
         runner.save()
     home.write(401, 420)
     home.trim()

@@ -33,9 +33,9 @@ def test_a_log_over_its_limits_is_trimmed_by_a_shipper_alone_once_a_snapshot_cov
     lab.start()
     eventually(lambda: producer.writer.control.stored_number == 1_200)
     with LogReader(lab.log_path) as reader:
-        whole = rebuild(reader)
-        eventually(lambda: reader.min_cursor() == 1_200, 30)
-        assert reader.max_cursor() == 1_200
+        whole = rebuild(reader.now)
+        eventually(lambda: reader.now.min_cursor() == 1_200, 30)
+        assert reader.now.max_cursor() == 1_200
         kept = state_snapshots(lab.home / "data" / "realm_state.db", reader.log_id).load()
         search = SearchIndex(lab.log_path, lab.home / "vault" / "search.db")
         assert search.indexed_through(reader.log_id) == 1_200
@@ -66,7 +66,7 @@ def test_where_nothing_is_to_be_trimmed_no_state_is_folded(lab, eventually):
     producer.end()
 
 
-def test_broken_settings_trim_nothing_and_are_told(lab, eventually):
+def test_broken_settings_trim_nothing_and_are_reported(lab, eventually):
     producer = fill(lab, 10)
     (lab.home / "realm.toml").write_text("[service]\nretention_days = 'soon'\n")
     lab.start()

@@ -13,11 +13,15 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 
-from realm_exporter_otlp.examination import Said, examine
 from realm_exporter_otlp.metrics.counting import Counting, FromEvents, FromLog
 from realm_exporter_otlp.metrics.requests import metrics_of, metrics_request
-from realm_exporter_otlp.splitting import send_split
-from realm_exporter_otlp.transport import TRANSPORT_DEFAULTS, open_channel
+from realm_exporter_otlp.transport import (
+    TRANSPORT_DEFAULTS,
+    CheckResult,
+    examine,
+    open_channel,
+    send_split,
+)
 from realm_telemetry.errors import ConfigError, ExportError, LogError, NotYetError
 from realm_telemetry.event import Event
 from realm_telemetry.folds.metrics import read_definition
@@ -67,8 +71,8 @@ class OtlpMetricsExporter(EventExporter):
         self._repeating: threading.Thread | None = None
 
     @classmethod
-    def examine(cls, context: ExporterContext) -> Iterator[Said]:
-        """What `realm doctor` says of the settings and the receiver: level, message, fix."""
+    def examine(cls, context: ExporterContext) -> Iterator[CheckResult]:
+        """The checks of `realm doctor` on settings and receiver: level, message, fix."""
         return examine(cls(context=context)._channel, ExportMetricsServiceRequest())
 
     def open(self) -> None:

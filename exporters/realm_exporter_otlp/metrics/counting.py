@@ -4,14 +4,13 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from realm_telemetry.delivery.recent import Recent
+from realm_telemetry.delivery.sources import EVERY_PIPELINE, PipelineLog, Recent, WholeLog
 from realm_telemetry.event import Event
 from realm_telemetry.folds.metrics import Definition, Metrics, metrics_runner
 from realm_telemetry.folds.runtime import FoldRunner
 from realm_telemetry.home import METRICS
-from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.engine import Reader, open_log
 from realm_telemetry.plugins import ExporterContext
-from realm_telemetry.shipper.deliveries import EVERY_PIPELINE, OwnedLog, WholeLog
 
 _REMEMBERED: Final = 10_000
 _NOTHING_RECENT: Final = 2**63 - 1
@@ -55,18 +54,18 @@ class FromLog:
         self.resource: Mapping[str, str] = {}
         self.all_sent = False
         self._sent_through = 0
-        self._reader: LogReader | None = None
-        self._rows: OwnedLog | None = None
+        self._reader: Reader | None = None
+        self._rows: PipelineLog | None = None
         self._runner: FoldRunner[Metrics] | None = None
 
     def open(self) -> None:
         self.close()
         path, pipeline = self._context.log_path, self._context.pipeline
-        self._reader = LogReader(path)
+        self._reader = open_log(path).reader()
         nothing = Recent()
         nothing.start(_NOTHING_RECENT)
         whole = pipeline == EVERY_PIPELINE
-        self._rows = WholeLog(path) if whole else OwnedLog(path, pipeline, nothing)
+        self._rows = WholeLog(path) if whole else PipelineLog(path, pipeline, nothing)
         log_id = self._reader.log_id
         self.resource = _resource(f"{log_id}/{pipeline}") | {"realm.log.id": log_id}
         place = self._context.home / METRICS
@@ -90,7 +89,7 @@ class FromLog:
         self.all_sent = False
         if not self.metrics.cursor:
             self.metrics.cursor = self._before(events)
-        end = self._reader.max_cursor()
+        end = self._reader.now.max_cursor()
         # Without progress the last rows are gone already.
         while self._runner.is_behind(end) and self._runner.step(self._rows.after):
             pass
@@ -116,7 +115,7 @@ class FromLog:
 
     def _cursor_of(self, event: Event) -> int | None:
         assert self._reader is not None, "`open` comes first"
-        row = self._reader.get(event.id)
+        row = self._reader.now.get(event.id)
         return None if row is None else row.cursor
 
 

@@ -1,25 +1,22 @@
 """Sends lifecycles as spans to any OTLP receiver: Jaeger, Tempo, a collector."""
 
 import logging
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from realm_exporter_otlp.examination import Said, examine
-from realm_exporter_otlp.resources import Resources
 from realm_exporter_otlp.traces.encoding import encode_spans
 from realm_exporter_otlp.traces.fold import SpanFold
 from realm_exporter_otlp.traces.history import History
 from realm_exporter_otlp.traces.sending import Refused, Sender
 from realm_exporter_otlp.traces.spans import Span
 from realm_exporter_otlp.traces.state import Limits, State
-from realm_exporter_otlp.transport import TRANSPORT_DEFAULTS, open_channel
+from realm_exporter_otlp.transport import TRANSPORT_DEFAULTS, CheckResult, examine, open_channel
 from realm_telemetry.errors import ConfigError, ExportError
 from realm_telemetry.event import Event
 from realm_telemetry.otel import EventExporter
-from realm_telemetry.plugins import ExporterContext
+from realm_telemetry.plugins import Batch, ExporterContext
 
 __all__ = ["OtlpTracesExporter"]
 
@@ -44,7 +41,7 @@ class OtlpTracesExporter(EventExporter):
         """Connects to nothing yet. Raises ConfigError."""
         super().__init__(*args, **kwargs)
         self._channel = open_channel("traces", self.options, self.context)
-        self._resources = Resources(self.context.log_path if self.context.inside_shipper else None)
+        self._resource = Batch[Event](()).resource
         self._sender = Sender(self._channel, self._encode, self.options["max_request_bytes"])
         self._limits = Limits(silent_after_ns=_silent_after_ns(self.options["silent_after_s"]))
         self._history: History | None = None
@@ -52,8 +49,8 @@ class OtlpTracesExporter(EventExporter):
         self._warned = False
 
     @classmethod
-    def examine(cls, context: ExporterContext) -> Iterator[Said]:
-        """What `realm doctor` says of the settings and the receiver: level, message, fix."""
+    def examine(cls, context: ExporterContext) -> Iterator[CheckResult]:
+        """The checks of `realm doctor` on settings and receiver: level, message, fix."""
         return examine(cls(context=context)._channel, ExportTraceServiceRequest())
 
     def open(self) -> None:
@@ -63,8 +60,9 @@ class OtlpTracesExporter(EventExporter):
             before = self._fold
             self._fold = SpanFold(before.state, self._history.run_at, before.cursor)
 
-    def deliver(self, events: Sequence[Event]) -> None:
+    def deliver(self, events: Batch[Event]) -> None:
         """Send the spans that end with these events."""
+        self._resource = events.resource
         self._find_place(events[0])
         # On a copy: if it cannot be sent, the same events come again, to the state as it was.
         fold = self._fold.copy()
@@ -94,8 +92,7 @@ class OtlpTracesExporter(EventExporter):
             self._fold = self._history.fold_before(cursor, self._limits)
 
     def _encode(self, spans: Sequence[Span]) -> ExportTraceServiceRequest:
-        now_s = time.monotonic()
-        return encode_spans(spans, lambda producer: self._resources.of(producer, now_s))
+        return encode_spans(spans, self._resource)
 
     def _send_open(self) -> None:
         spans = self._fold.copy().close_all()

@@ -15,10 +15,10 @@ from realm_telemetry.errors import ExportError, LogError
 from realm_telemetry.event import Event
 from realm_telemetry.folds.runtime import advance
 from realm_telemetry.kinds.catalog import is_routine
+from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.filters import MAX_LIMIT, Filters
+from realm_telemetry.log.records import ProducerInfo
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.sqlite.producers import ProducerInfo
-from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.plugins import ExporterContext
 
 MAX_ROWS: Final = 5_000
@@ -39,7 +39,7 @@ class History:
     def __init__(self, context: ExporterContext) -> None:
         self._pipeline = context.pipeline
         with _explained():
-            self._reader = LogReader(context.log_path)
+            self._reader = open_log(context.log_path).reader()
 
     def close(self) -> None:
         """Close the log."""
@@ -48,7 +48,7 @@ class History:
     def cursor(self, event: Event) -> int | None:
         """Return where an event stands; None if it is gone."""
         with _explained():
-            row = self._reader.get(event.id)
+            row = self._reader.now.get(event.id)
         return None if row is None else row.cursor
 
     def run_at(self, event: Event) -> Run:
@@ -62,7 +62,7 @@ class History:
             limit=_RUN_ROWS,
         )
         with _explained():
-            rows = self._reader.page(filters, count=False).rows
+            rows = self._reader.now.page(filters, count=False).rows
         return run_of(in_order(row.event for row in rows))
 
     def fold_before(self, cursor: int, limits: Limits) -> SpanFold:
@@ -71,7 +71,7 @@ class History:
         It is folded again each time, so there is no second copy that could differ from the log.
         """
         with _explained():
-            producers = {info.producer: info for info in self._reader.producers()}
+            producers = {info.producer: info for info in self._reader.now.producers()}
             rows = self._rows_before(cursor, producers)
             # Who was silent for how long cannot be seen from a part of the rows.
             patient = msgspec.structs.replace(limits, silent_after_ns=_ENDLESS_NS)
@@ -101,7 +101,7 @@ class History:
     def _rows_before(self, cursor: int, producers: Mapping[str, ProducerInfo]) -> list[LogRow]:
         """The newest starts and ends, and what has happened since the first that is open."""
         groups: dict[str, list[str]] = {}
-        for kind in self._reader.occurring_kinds():
+        for kind in self._reader.now.occurring_kinds():
             groups.setdefault(_group(kind), []).append(kind)
         others = groups.pop("others", [])
         groups.pop("routine", None)

@@ -32,7 +32,7 @@ def state_snapshots(path: Path, log_id: str) -> StateSnapshots:
 
 
 class IdentifiedLog(Log, Protocol):
-    """A log reader; `realm_telemetry.log.LogReader` is one."""
+    """A log reader; `realm_telemetry.log.Reader` is one."""
 
     @property
     def log_id(self) -> str: ...

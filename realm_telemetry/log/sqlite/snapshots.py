@@ -11,8 +11,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple
 
-from realm_telemetry.errors import LogError
 from realm_telemetry.home import make_private_directory
+from realm_telemetry.log.errors import LogUnavailableError
 
 FORGET_AFTER_NS: Final = 30 * 86_400 * 1_000_000_000
 BUSY_TIMEOUT_S: Final = 5.0
@@ -52,14 +52,16 @@ class SnapshotStore:
     def save(self, snapshot: Snapshot) -> int:
         """Write a snapshot in one transaction; return up to where the stored one covers the log.
 
-        Raises LogError if it cannot be written; the one before stays.
+        Raises LogUnavailableError if it cannot be written; the one before stays.
         """
         row = self._key | snapshot._asdict() | {"saved": time.time_ns()}
         try:
             make_private_directory(self.path.parent)
             self._write(row)
         except (sqlite3.Error, OSError) as error:
-            raise LogError(f"the snapshot {self.path} cannot be written: {error}") from error
+            raise LogUnavailableError(
+                f"the snapshot {self.path} cannot be written: {error}"
+            ) from error
         return self.cursor()
 
     def _write(self, row: dict[str, Any]) -> None:

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from realm_telemetry.folds.metrics import Metrics
-from realm_telemetry.log.sqlite.reader import LogReader
-from realm_telemetry.log.sqlite.receipt_totals import LiveProducer, ReceiptTotals
+from realm_telemetry.log.engine import Snapshot
+from realm_telemetry.log.records import LiveProducer, ReceiptTotals
 from realm_telemetry.service.api.event_metrics import EVENTS, event_counter, event_metrics
 from realm_telemetry.service.api.exposition import CONTENT_TYPE, Metric, Sample, by, exposition, one
 from realm_telemetry.service.core import Service, service_of
@@ -29,7 +29,7 @@ async def get_metrics(request: Request) -> Response:
     service = service_of(request.scope)
     # A copy: the tail goes on folding while the thread writes, which takes a while for many series.
     dumped = service.metrics.current.dump() if service.metrics.ready else None
-    read = await service.readers.run(lambda reader: _read(reader, service, dumped))
+    read = await service.readers.run(lambda log: _read(log, service, dumped))
     metrics = [
         *_receipt_metrics(read.receipts),
         *_log_metrics(service),
@@ -42,13 +42,13 @@ async def get_metrics(request: Request) -> Response:
     return Response(text, headers=headers, media_type=CONTENT_TYPE)
 
 
-def _read(reader: LogReader, service: Service, dumped: bytes | None) -> _Read:
+def _read(log: Snapshot, service: Service, dumped: bytes | None) -> _Read:
     # While they are being folded, only what the log itself counts is known.
     definition = service.definition
     metrics = Metrics(definition) if dumped is None else Metrics.load(dumped, definition)
-    counter = event_counter(metrics[EVENTS], reader.happened())
+    counter = event_counter(metrics[EVENTS], log.happened())
     events = exposition([counter, *event_metrics(metrics, time.time_ns())])
-    return _Read(events, reader.receipt_totals())
+    return _Read(events, log.receipt_totals())
 
 
 def _receipt_metrics(receipts: ReceiptTotals) -> list[Metric]:

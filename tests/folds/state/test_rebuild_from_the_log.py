@@ -59,7 +59,7 @@ def append(log_path: Path, numbers: range) -> None:
 def save(reader: LogReader, path: Path) -> None:
     runner = state_runner(reader.log_id, path)
     runner.restart()
-    runner.catch_up(every_row(reader))
+    runner.catch_up(every_row(reader.now))
     runner.save()
 
 
@@ -70,8 +70,8 @@ def test_a_snapshot_and_the_rest_are_the_whole_log(log_path: Path, tmp_path: Pat
         save(reader, path)
     append(log_path, range(3_001, 5_001))
     with closing(LogReader(log_path)) as reader:
-        resumed, whole = rebuild(reader, path), rebuild(reader)
-        assert whole.cursor == resumed.cursor == reader.max_cursor()
+        resumed, whole = rebuild(reader.now, path), rebuild(reader.now)
+        assert whole.cursor == resumed.cursor == reader.now.max_cursor()
     assert resumed.dump() == whole.dump()
     assert whole.section("system", NOW_NS)["counts"]["events"] == 5_000
 
@@ -80,7 +80,7 @@ def test_events_sent_twice_are_counted_once(log_path: Path) -> None:
     append(log_path, range(1, 501))
     append(log_path, range(1, 1_001))
     with closing(LogReader(log_path)) as reader:
-        assert rebuild(reader).section("system", NOW_NS)["counts"]["events"] == 1_000
+        assert rebuild(reader.now).section("system", NOW_NS)["counts"]["events"] == 1_000
 
 
 def test_the_order_of_arrival_makes_no_difference(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_the_order_of_arrival_makes_no_difference(tmp_path: Path) -> None:
         with closing(LogWriter(path, clock_ns=lambda: NOW_NS)) as writer:
             writer.append([make_event(number) for number in order])
         with closing(LogReader(path)) as reader:
-            states.append(rebuild(reader))
+            states.append(rebuild(reader.now))
     assert states[0].dump() == states[1].dump() == states[2].dump()
 
 
@@ -103,13 +103,13 @@ def test_a_tail_that_catches_up_folds_each_row_once(log_path: Path) -> None:
     append(log_path, range(1, 301))
     state = RealmState()
     with closing(LogReader(log_path)) as reader:
-        rows_after, cursors = every_row(reader), []
+        rows_after, cursors = every_row(reader.now), []
         while advance(state, rows_after, 200):
             cursors.append(state.cursor)
         append(log_path, range(301, 351))
         assert advance(state, rows_after, 200)
         assert [*cursors, state.cursor] == [200, 300, 350]
-        assert state.dump() == rebuild(reader).dump()
+        assert state.dump() == rebuild(reader.now).dump()
 
 
 def test_a_snapshot_keeps_what_was_trimmed_from_the_log(log_path: Path, tmp_path: Path) -> None:
@@ -121,5 +121,5 @@ def test_a_snapshot_keeps_what_was_trimmed_from_the_log(log_path: Path, tmp_path
         connection.execute("DELETE FROM battle_log WHERE id <= 400")
     append(log_path, range(501, 601))
     with closing(LogReader(log_path)) as reader:
-        state = rebuild(reader, path)
+        state = rebuild(reader.now, path)
     assert state.section("system", NOW_NS)["counts"]["events"] == 600

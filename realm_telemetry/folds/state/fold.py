@@ -1,4 +1,4 @@
-"""RealmState: what the log's events add up to, whatever order they come in."""
+"""RealmState: what the log's events add up to, in any order of arrival."""
 
 import time
 from collections import defaultdict

@@ -116,7 +116,7 @@ _KINDS: Final = (_UPDATED, _TITLE, _SKILL, _ACHIEVEMENT, _MILESTONE, _LORE)
 
 
 def view(section: Section, reading: Reading) -> dict[str, Any]:
-    """Return heroes by id, skills by hero ("" is nobody's) and name, lists newest first."""
+    """Return heroes by id, skills by hero ("" for none) and name, lists newest first."""
     skills: dict[str, dict[str, Any]] = {}
     for _, skill in section.newest(SKILL):
         hero = skill["hero_id"]

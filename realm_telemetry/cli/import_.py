@@ -11,8 +11,7 @@ from realm_telemetry.cli.problems import EXIT_PROBLEM
 from realm_telemetry.cli.progress import ProgressLine
 from realm_telemetry.cli.terminal import counted, json_document, line, note
 from realm_telemetry.kinds.line import printable
-from realm_telemetry.transfer.imports import import_file
-from realm_telemetry.transfer.reports import ImportReport
+from realm_telemetry.transfer.imports import ImportReport, import_file
 
 
 @command(

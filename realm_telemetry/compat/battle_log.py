@@ -1,4 +1,4 @@
-"""The older `core.battle_log`: entries of the log, written and read. Times are UTC, with `Z`."""
+"""The older `core.battle_log`: write, read and trim entries of the log. Times are UTC, with `Z`."""
 
 import os
 import secrets
@@ -10,7 +10,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from realm_telemetry.compat.cleaning import save_state, trim
 from realm_telemetry.compat.first_use import (
     UPDATES,
     before_emitting,
@@ -19,6 +18,7 @@ from realm_telemetry.compat.first_use import (
     open_log,
 )
 from realm_telemetry.compat.moments import Moment, moment_ns
+from realm_telemetry.folds.state import SnapshotStore, rebuild
 from realm_telemetry.kinds.catalog import (
     CHANNEL_DESCRIPTIONS,
     CHANNEL_ICONS,
@@ -28,6 +28,7 @@ from realm_telemetry.kinds.catalog import (
 from realm_telemetry.log import Filters, LogWriter
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.sqlite.older import older_kind
+from realm_telemetry.log.sqlite.retention import Limits, Retention
 from realm_telemetry.older_shapes import older_event
 from realm_telemetry.producer.api import get_telemetry
 from realm_telemetry.producer.emission import emit_in_full
@@ -243,3 +244,29 @@ def _entry(row: LogRow) -> BattleLogEntry:
         details=event.details,
         icon=CHANNEL_ICONS.get(event.channel, ""),
     )
+
+
+_DAY_NS: Final = 86_400 * 1_000_000_000
+_ALL: Final = 2**62
+
+
+def trim(path: Path, max_age_days: float, covered: int | None) -> int:
+    """Remove what arrived longer ago; how many rows. covered: no further than this cursor."""
+    limits = Limits(max_age_ns=int(max_age_days * _DAY_NS), max_bytes=_ALL)
+    below = _ALL if covered is None else covered + 1
+    removed = 0
+    with LogWriter(path) as writer:
+        retention = Retention(writer, limits)
+        while (step := retention.step(below)).more:
+            removed += step.removed
+    return removed
+
+
+def save_state(path: Path, state_path: Path) -> int:
+    """Bring the snapshot of RealmState up to the log; up to where it covers it."""
+    store = SnapshotStore(state_path)
+    with open_log(path) as reader:
+        if reader is None:
+            return 0
+        store.save(rebuild(reader, store), reader.log_id)
+        return store.cursor(reader.log_id)

@@ -10,11 +10,10 @@ from typing import Final
 import msgspec
 
 from realm_telemetry.config import Settings, load_settings
-from realm_telemetry.errors import ConfigError, LogError
+from realm_telemetry.errors import ConfigError, LogError, warn_once
 from realm_telemetry.log import Filters, LogReader, LogWriter
 from realm_telemetry.log.filters import MAX_LIMIT
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.once import warn_once
 from realm_telemetry.producer import appenders
 from realm_telemetry.producer.api import configure_on_first_use, get_telemetry
 

@@ -6,9 +6,9 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Final, ParamSpec, Self, TypeVar
 
+from realm_telemetry.errors import warn_once
 from realm_telemetry.kinds.catalog import spec
 from realm_telemetry.kinds.messages import render_forgivingly
-from realm_telemetry.once import warn_once
 from realm_telemetry.producer.call_details import CallDetails, parameters_of, result_fields
 from realm_telemetry.producer.emission import emit
 from realm_telemetry.producer.wrapping import check_name, check_target, wrap

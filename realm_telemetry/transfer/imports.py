@@ -1,7 +1,8 @@
-"""Files of the older systems, and exports of ours, into the home's log.
+"""Import files of older systems, and exports, into the home's log.
 
 A second import of the same file adds nothing: ids come from the file and its line numbers, and an
-exported event keeps its own. What cannot be an event is told with its number and kept aside.
+exported event keeps its own. Lines that are not events are reported with their number and kept in
+a file, to be corrected and imported.
 """
 
 import time
@@ -9,21 +10,100 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import tzinfo
 from pathlib import Path
-from typing import Final, Protocol
+from typing import BinaryIO, Final, Literal, Protocol
+
+import msgspec
 
 from realm_telemetry.config import Settings, load_settings
 from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.event import format_time
+from realm_telemetry.home import make_private_directory
 from realm_telemetry.log import LogReader
-from realm_telemetry.transfer.batches import Batch
 from realm_telemetry.transfer.identity import Origin, Origins
-from realm_telemetry.transfer.lines import JsonLines
+from realm_telemetry.transfer.inputs import Batch, Broken, JsonLines
 from realm_telemetry.transfer.older_events import BATTLE_LOG_ZONE, Times
-from realm_telemetry.transfer.refused import Aside
-from realm_telemetry.transfer.reports import MAX_EXAMPLES, BrokenLine, ImportReport, Outcome
 from realm_telemetry.transfer.sinks import IntoLog, Nowhere, Sink
 from realm_telemetry.transfer.source import Progress, no_progress, open_log
 from realm_telemetry.transfer.tables import SHAPES, OlderTable, OtherLog, tables_of
+
+Outcome = Literal["imported", "dry_run", "own_log", "empty"]
+
+MAX_EXAMPLES: Final = 10
+
+
+class BrokenLine(msgspec.Struct, frozen=True):
+    """A line or row that is no event, and why."""
+
+    number: int
+    reason: str
+
+
+class ImportReport(msgspec.Struct):
+    """What became of one file, or of one table of it.
+
+    outcome: own_log is a file that is this home's log already, to which nothing was done.
+    unit: what is counted, line or row. taken, already: events stored now, and known before.
+    broken: lines or rows that are no event; examples has the first of them, kept_aside the file
+        that holds them all. blank: empty lines.
+    without_zone, with_zone: times by whether they named one; zone: what the former were read as.
+    first, last: the earliest and latest time of the events.
+    """
+
+    path: str
+    kind: str
+    outcome: Outcome = "imported"
+    unit: str = "line"
+    seen: int = 0
+    taken: int = 0
+    already: int = 0
+    broken: int = 0
+    blank: int = 0
+    without_zone: int = 0
+    with_zone: int = 0
+    zone: str = ""
+    first: str | None = None
+    last: str | None = None
+    examples: list[BrokenLine] = []
+    kept_aside: str | None = None
+
+
+class Aside:
+    """The two files, made with the first line that they get; earlier ones are written anew.
+
+    directory: None keeps nothing. unit: what the numbers count, line or row.
+    """
+
+    def __init__(self, directory: Path | None, name: str, unit: str) -> None:
+        self._directory = directory
+        self._broken = Path(directory or "", f"{name}.broken")
+        self._why = Path(directory or "", f"{name}.reasons")
+        self._unit = unit
+        self._lines: BinaryIO | None = None
+        self._reasons: BinaryIO | None = None
+
+    @property
+    def path(self) -> str | None:
+        """Where lines are kept, None as long as there are none."""
+        return str(self._broken) if self._lines else None
+
+    def keep(self, broken: Broken) -> None:
+        """Write a line. Raises OSError."""
+        if self._directory is None:
+            return
+        if self._lines is None or self._reasons is None:
+            make_private_directory(self._directory)
+            self._lines = self._broken.open("wb")
+            self._reasons = self._why.open("wb")
+        self._lines.write(broken.data)
+        if broken.reason:
+            self._reasons.write(f"{self._unit} {broken.number}: {broken.reason}\n".encode())
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in (self._lines, self._reasons):
+            if file is not None:
+                file.close()
+
 
 _SQLITE: Final = b"SQLite format 3\0"
 _JSONL: Final = "jsonl"

@@ -14,8 +14,8 @@ from realm_telemetry.log.sqlite.older import older_producer
 from realm_telemetry.log.sqlite.producers import ProducerInfo
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.sqlite.writer import LogWriter
-from realm_telemetry.transfer.batches import Batch
 from realm_telemetry.transfer.identity import PIPELINE, Origin, Origins, read_origins
+from realm_telemetry.transfer.inputs import Batch
 
 
 class Taken(NamedTuple):

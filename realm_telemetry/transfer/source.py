@@ -1,6 +1,6 @@
-"""The events of a log or of a service as an export reads them: in order of arrival, in steps."""
+"""Where an export or a replay reads: the home's log, or a service, in steps."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
@@ -11,12 +11,12 @@ from realm_telemetry.config import Settings
 from realm_telemetry.event import InvalidEventError
 from realm_telemetry.kinds.catalog import event_from_dict
 from realm_telemetry.log.filters import Filters, to_params
+from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.sqlite.connection import explained, open_reader
 from realm_telemetry.log.sqlite.migrations import SCHEMA_VERSION, read_version
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.transfer.formats import Exported
-from realm_telemetry.transfer.resources import Resources
 
 Progress = Callable[[int, float | None], None]
 """Told how many events are done, and which share of the work; None where nobody knows."""
@@ -148,3 +148,22 @@ def read_line(line: bytes) -> Exported:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidEventError(f"not an event of an export: {error}") from None
     return Exported(event_from_dict(shape), told.cursor, told.resource)
+
+
+class Resources:
+    """What a log knows of its producers; read again when a new one is met."""
+
+    def __init__(self, reader: LogReader) -> None:
+        self._reader = reader
+        self._known: dict[str, Mapping[str, Any]] = {}
+
+    def of(self, producer: str) -> Mapping[str, Any]:
+        """Return a producer's resource; empty for one that nobody registered."""
+        if producer not in self._known:
+            told = {info.producer: info.resource for info in self._reader.producers()}
+            self._known = {producer: {}} | self._known | told
+        return self._known[producer]
+
+    def join(self, rows: Sequence[LogRow]) -> list[Exported]:
+        """Put rows together with the resources of their producers."""
+        return [Exported(row.event, row.cursor, self.of(row.event.producer)) for row in rows]

@@ -15,8 +15,8 @@ from realm_telemetry.log.sqlite.connection import explained, open_reader
 from realm_telemetry.log.sqlite.migrations import read_log_id
 from realm_telemetry.log.sqlite.older import older_kind
 from realm_telemetry.log.sqlite.tail import ARRIVALS_WINDOW
-from realm_telemetry.transfer.batches import Batch, Broken
 from realm_telemetry.transfer.identity import Origin, Origins, RowMark, identify_table, mark_row
+from realm_telemetry.transfer.inputs import Batch, Broken
 from realm_telemetry.transfer.older_events import (
     Times,
     details_of,

@@ -53,7 +53,7 @@ def test_every_kind_has_its_typed_helper() -> None:
 def test_persist_false_stores_and_says_so_once(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realm_telemetry.once._said", set())
+    monkeypatch.setattr("realm_telemetry.errors._said", set())
     for number in range(3):
         emit_realm_event(kind="note", message=f"{number}", persist=False)
     checkpoint_saved(step=1, loss=1.0, persist=False)

@@ -18,11 +18,9 @@ from realm_telemetry.config import load_settings
 from realm_telemetry.errors import LogError
 from realm_telemetry.log import Filters
 from realm_telemetry.service import RealmServer, ServiceSettings
-from realm_telemetry.transfer.exports import export_events, write_events
-from realm_telemetry.transfer.formats import CSV_COLUMNS, Exported
-from realm_telemetry.transfer.output import opened_output, replaced
+from realm_telemetry.transfer.exports import export_events, opened_output, replaced, write_events
+from realm_telemetry.transfer.formats import CSV_COLUMNS, Exported, format_of, make_writer
 from realm_telemetry.transfer.source import LogSource, Step, open_log, read_line
-from realm_telemetry.transfer.writers import format_of, make_writer
 
 from .conftest import EXECUTABLE, NOW, PRODUCER, RESOURCE, SECOND, Home, make_event
 

@@ -8,8 +8,7 @@ from realm_telemetry.client import (
     ServiceError,
 )
 from realm_telemetry.transfer.formats import Exported
-from realm_telemetry.transfer.pace import LONGEST_SILENCE_S, paced
-from realm_telemetry.transfer.replay import patiently
+from realm_telemetry.transfer.replay import LONGEST_SILENCE_S, paced, patiently
 from realm_telemetry.transfer.source import Step
 
 from .conftest import SECOND, make_event

@@ -16,9 +16,8 @@ from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DIST
 from opentelemetry.sdk._configuration import _BaseConfigurator, _OTelSDKConfigurator
 
 from realm_telemetry.config import load_settings
-from realm_telemetry.errors import ConfigError
+from realm_telemetry.errors import ConfigError, warn_once
 from realm_telemetry.integrations import logging as realm_logging
-from realm_telemetry.once import warn_once
 from realm_telemetry.otel.auto.choice import Choice, chosen, without_ours
 from realm_telemetry.otel.auto.config_file import file_resource, read_file
 from realm_telemetry.otel.auto.names import DISTRO, our_exporters

@@ -2,8 +2,8 @@
 
 import threading
 
+from realm_telemetry.errors import warn_once
 from realm_telemetry.integrations.logging import THREAD_PREFIX
-from realm_telemetry.once import warn_once
 from realm_telemetry.otel import from_log_record
 from realm_telemetry.otel.sdk import (
     LogRecordProcessor,

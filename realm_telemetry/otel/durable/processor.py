@@ -12,7 +12,7 @@ from typing import Any, Final
 from realm_telemetry.config import Settings, load_settings
 from realm_telemetry.delivery.quarantine import Quarantine
 from realm_telemetry.delivery.report import LogFile, Reporter
-from realm_telemetry.once import warn_once
+from realm_telemetry.errors import warn_once
 from realm_telemetry.otel.durable.courier import Courier
 from realm_telemetry.otel.durable.place import check_name, spool_directory
 from realm_telemetry.otel.durable.records import Origins, encode_record

@@ -1,4 +1,4 @@
-"""JSON lines to import: older `status/events.jsonl`, and our own exports, compressed or not."""
+"""What an import reads: batches of events, from JSON lines, compressed or not."""
 
 import gzip
 from collections.abc import Iterator
@@ -7,7 +7,6 @@ from typing import IO, Any, Final, NamedTuple, cast
 
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError, split_event_id
 from realm_telemetry.kinds.catalog import event_from_dict
-from realm_telemetry.transfer.batches import Batch, Broken
 from realm_telemetry.transfer.identity import Origins, identify_file
 from realm_telemetry.transfer.older_events import (
     SURELY_FITS,
@@ -16,6 +15,51 @@ from realm_telemetry.transfer.older_events import (
     event_of_fields,
 )
 from realm_telemetry.values.details import make_safe
+
+
+class Broken(NamedTuple):
+    """A line or row that is no event.
+
+    number: its own. reason: empty for a further piece of the line before. data: the line itself.
+    """
+
+    number: int
+    reason: str
+    data: bytes
+
+
+class Batch:
+    """Events with their ids, and the numbers of the file that are settled.
+
+    seen: lines or rows. settled: ranges by producer that need no further import: they are events
+        of this batch, or nothing that could become one.
+    resources: of producers that the file tells of. share: of the file, at the end of the batch.
+    """
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.broken: list[Broken] = []
+        self.resources: dict[str, dict[str, Any]] = {}
+        self.settled: dict[str, list[tuple[int, int]]] = {}
+        self.seen = self.blank = self.bytes = 0
+        self.share: float | None = None
+
+    def add(self, event: Event) -> None:
+        """Take an event."""
+        self.events.append(event)
+
+    def break_off(self, broken: Broken) -> None:
+        """Take what is no event."""
+        self.broken.append(broken)
+
+    def settle(self, producer: str, number: int) -> None:
+        """Note that a number, and all before it in this batch, need no further look."""
+        ranges = self.settled.setdefault(producer, [])
+        if ranges and number <= ranges[-1][1] + 1:
+            ranges[-1] = (ranges[-1][0], max(number, ranges[-1][1]))
+        else:
+            ranges.append((number, number))
+
 
 MAX_LINE_BYTES: Final = 8 * 1024 * 1024
 _BATCH: Final = 1_000

@@ -10,8 +10,8 @@ from realm_exporter_jsonl.file import append, last_lines, rotate
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import event_to_dict
-from realm_telemetry.older_shapes import older_line
 from realm_telemetry.otel import EventExporter
+from realm_telemetry.plugins import extension
 
 __all__ = ["JsonlExporter"]
 
@@ -19,6 +19,7 @@ _REMEMBERED: Final = 4096
 """Lines kept to recognise those that come again; a shipper resends at most one batch."""
 
 _encode = msgspec.json.Encoder().encode
+_older_shape: Final[Callable[[Event], dict[str, Any]]] = extension("jsonl.line")
 
 
 class _Line(msgspec.Struct):
@@ -98,7 +99,7 @@ def _event_line(event: Event) -> bytes:
 
 
 def _older_line(event: Event) -> bytes:
-    return _encode(older_line(event))
+    return _encode(_older_shape(event))
 
 
 def _ids(lines: Iterable[bytes]) -> list[str]:

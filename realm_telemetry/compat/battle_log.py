@@ -12,12 +12,14 @@ from typing import Any, Final, Protocol
 
 from realm_telemetry.compat.first_use import (
     UPDATES,
+    Moment,
     before_emitting,
     before_reading,
+    moment_ns,
     newest,
     open_log,
 )
-from realm_telemetry.compat.moments import Moment, moment_ns
+from realm_telemetry.compat.shapes import older_event
 from realm_telemetry.folds.state import SnapshotStore, rebuild
 from realm_telemetry.kinds.catalog import (
     CHANNEL_DESCRIPTIONS,
@@ -29,7 +31,6 @@ from realm_telemetry.log import Filters, LogWriter
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.sqlite.older import older_kind
 from realm_telemetry.log.sqlite.retention import Limits, Retention
-from realm_telemetry.older_shapes import older_event
 from realm_telemetry.producer.api import get_telemetry
 from realm_telemetry.producer.emission import emit_in_full
 

@@ -14,8 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from realm_telemetry.client import ServiceUnreachableError
-from realm_telemetry.compat.first_use import before_emitting, before_reading, bus_source
-from realm_telemetry.compat.moments import Moment, moment_ns
+from realm_telemetry.compat.first_use import (
+    Moment,
+    before_emitting,
+    before_reading,
+    bus_source,
+    moment_ns,
+)
 from realm_telemetry.config import DEFAULT_SERVICE_URL, Settings
 from realm_telemetry.errors import ConfigError, LogError, warn_once
 from realm_telemetry.event import Event

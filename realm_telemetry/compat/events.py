@@ -16,16 +16,17 @@ from typing import Any, ParamSpec, TypeVar
 
 from realm_telemetry.compat.first_use import (
     UPDATES,
+    Moment,
     before_emitting,
     before_reading,
     bus_source,
+    moment_ns,
     newest,
     open_log,
 )
-from realm_telemetry.compat.moments import Moment, moment_ns
+from realm_telemetry.compat.shapes import older_line
 from realm_telemetry.event import CHANNELS, SEVERITIES
 from realm_telemetry.log import Filters
-from realm_telemetry.older_shapes import older_line
 from realm_telemetry.producer.emission import emit_in_full
 
 P = ParamSpec("P")

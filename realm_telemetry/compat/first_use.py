@@ -1,19 +1,22 @@
-"""What every compatibility module does first: set the process up, and open the log to read."""
+"""What the older modules share: set-up at first use, the log to read, times as given."""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from realm_telemetry.compat.shapes import to_unix_nano
 from realm_telemetry.config import Settings, load_settings
 from realm_telemetry.errors import ConfigError, LogError, warn_once
 from realm_telemetry.log import Filters, LogReader, LogWriter
 from realm_telemetry.log.filters import MAX_LIMIT
 from realm_telemetry.log.rows import LogRow
+from realm_telemetry.log.times import parse_time
 from realm_telemetry.producer import appenders
 from realm_telemetry.producer.api import configure_on_first_use, get_telemetry
 
@@ -100,3 +103,36 @@ def newest(
         if most is None or most > MAX_LIMIT:
             return list(islice(reader.export(filters), most))
         return reader.page(msgspec.structs.replace(filters, limit=most), count=False).rows
+
+
+_LATEST: Final = 2**63 - 1 - 1_000
+"""Times are 64-bit numbers in the log; a reader may ask for the microsecond after."""
+
+Moment = str | float | datetime
+"""ISO 8601 text, seconds since 1970, or a datetime."""
+
+
+def moment_ns(given: Moment | None, *, utc: bool = False) -> int | None:
+    """Return a time in nanoseconds, None as it is; without a zone it is local, or with utc UTC.
+
+    A text may also be any of what `realm query --since` takes. Raises ValueError.
+    """
+    return None if given is None else min(max(_ns(given, utc), -(2**63)), _LATEST)
+
+
+def _ns(given: Moment, utc: bool) -> int:
+    if isinstance(given, int | float):
+        return int(given * 1_000_000_000)
+    moment = given if isinstance(given, datetime) else _moment_of(given)
+    if moment is None:
+        return parse_time(str(given), time.time_ns())
+    if utc and moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return to_unix_nano(moment)
+
+
+def _moment_of(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None

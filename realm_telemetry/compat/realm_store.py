@@ -15,11 +15,11 @@ from realm_telemetry.compat.first_use import (
     newest,
     open_log,
 )
+from realm_telemetry.compat.shapes import local_time
 from realm_telemetry.event import Event
 from realm_telemetry.folds.state import RealmState, SnapshotStore, catch_up
 from realm_telemetry.kinds.catalog import CHANNEL_ICONS, is_routine
 from realm_telemetry.log import Filters, LogReader
-from realm_telemetry.older_shapes import local_time
 from realm_telemetry.producer.emission import emit_in_full
 
 __all__ = [

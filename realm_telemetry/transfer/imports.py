@@ -5,12 +5,11 @@ exported event keeps its own. Lines that are not events are reported with their 
 a file, to be corrected and imported.
 """
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import tzinfo
 from pathlib import Path
-from typing import BinaryIO, Final, Literal, Protocol
+from typing import BinaryIO, Final, Literal
 
 import msgspec
 
@@ -19,12 +18,9 @@ from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.event import format_time
 from realm_telemetry.home import make_private_directory
 from realm_telemetry.log import LogReader
-from realm_telemetry.transfer.identity import Origin, Origins
-from realm_telemetry.transfer.inputs import Batch, Broken, JsonLines
-from realm_telemetry.transfer.older_events import BATTLE_LOG_ZONE, Times
+from realm_telemetry.transfer.inputs import Batch, Broken, Found, Input, inputs_of
 from realm_telemetry.transfer.sinks import IntoLog, Nowhere, Sink
 from realm_telemetry.transfer.source import Progress, no_progress, open_log
-from realm_telemetry.transfer.tables import SHAPES, OlderTable, OtherLog, tables_of
 
 Outcome = Literal["imported", "dry_run", "own_log", "empty"]
 
@@ -105,33 +101,7 @@ class Aside:
                 file.close()
 
 
-_SQLITE: Final = b"SQLite format 3\0"
 _JSONL: Final = "jsonl"
-
-
-class Input(Protocol):
-    """A file, or a table of one, that is read for an import."""
-
-    kind: str
-    unit: str
-
-    @property
-    def producer(self) -> str:
-        """Whose events those are that bring no id; empty if all bring one."""
-        ...
-
-    @property
-    def origin(self) -> Origin | None:
-        """What the log is to keep of it."""
-        ...
-
-    def batches(self) -> Iterator[Batch]:
-        """Yield what it holds."""
-        ...
-
-
-Maker = Callable[[Origins], Input]
-"""Makes what is read, knowing of earlier imports."""
 
 
 class UnknownFormatError(ConfigError):
@@ -181,20 +151,32 @@ def import_file(
     _refuse_own_lines(path, settings)
     if settings.log_path.exists() and not dry_run:
         open_log(settings, progress).close()
-    for make, times, named in _inputs(path, zone):
-        report = _import_input(path, make, settings, dry_run, progress)
+    for found in _inputs_of(path, zone):
+        report = _import_input(path, found, settings, dry_run, progress)
+        times = found.times
         report.without_zone, report.with_zone = times.without_zone, times.with_zone
-        report.zone = named
+        report.zone = times.zone_name()
         yield report
 
 
+def _inputs_of(path: Path, zone: tzinfo | None) -> list[Found]:
+    found = inputs_of(path, zone)
+    if not found:
+        raise UnknownFormatError(
+            str(path),
+            "has neither a table battle_log nor a table events",
+            "Name an older jobs.db, realm_state.db or events.jsonl, or an export in JSON lines.",
+        )
+    return found
+
+
 def _import_input(
-    path: Path, make: Maker, settings: Settings, dry_run: bool, progress: Progress
+    path: Path, found: Found, settings: Settings, dry_run: bool, progress: Progress
 ) -> ImportReport:
     sink: Sink = Nowhere(settings.log_path) if dry_run else IntoLog(settings.log_path)
     outcome: Outcome = "dry_run" if dry_run else "imported"
     with closing(sink):
-        source = make(sink.origins())
+        source = found.open(sink.origins())
         report = ImportReport(str(path), source.kind, outcome, source.unit)
         place, name = (
             None if dry_run else settings.home / "imports",
@@ -234,43 +216,6 @@ def _is_writing(settings: Settings) -> bool:
             return _JSONL in reader.known_exporters()
     except LogError:  # none yet, or not brought up to date; then it has had no exporter either
         return False
-
-
-def _inputs(path: Path, zone: tzinfo | None) -> list[tuple[Maker, Times, str]]:
-    """What there is to import in a file, its clock, and the zone of that by name."""
-    with path.open("rb") as file:
-        is_sqlite = file.read(len(_SQLITE)) == _SQLITE
-    local = zone_name(zone)
-    if not is_sqlite:
-        times = Times(zone)
-        return [(lambda known: JsonLines(path, times, known), times, local)]
-    tables = tables_of(path)
-    if tables == ["realm_meta"]:
-        utc = Times(BATTLE_LOG_ZONE)
-        return [(lambda known: OtherLog(path, utc), utc, "UTC")]
-    if not tables:
-        raise UnknownFormatError(
-            str(path),
-            "has neither a table battle_log nor a table events",
-            "Name an older jobs.db, realm_state.db or events.jsonl, or an export in JSON lines.",
-        )
-    return [_table(path, name, zone, local) for name in tables]
-
-
-def _table(path: Path, name: str, zone: tzinfo | None, local: str) -> tuple[Maker, Times, str]:
-    in_utc = name == "battle_log"
-    times = Times(BATTLE_LOG_ZONE if in_utc else zone)
-    named = "UTC" if in_utc else local
-    return lambda known: OlderTable(path, SHAPES[name], times, known), times, named
-
-
-def zone_name(zone: tzinfo | None) -> str:
-    """Return a zone's name; for None this machine's."""
-    if zone is not None:
-        return str(zone)
-    # Both names: which of them holds depends on the date of each event.
-    names = "/".join(dict.fromkeys(time.tzname if time.daylight else time.tzname[:1]))
-    return f"{names}, this machine's zone"
 
 
 class _Run:

@@ -15,8 +15,7 @@ from realm_telemetry.log import LogReader, LogWriter
 from realm_telemetry.log.sqlite.retention import Limits, Retention
 from realm_telemetry.transfer.exports import export_events
 from realm_telemetry.transfer.identity import ChangedFileError
-from realm_telemetry.transfer.inputs import MAX_LINE_BYTES
-from realm_telemetry.transfer.older_events import Times
+from realm_telemetry.transfer.inputs import MAX_LINE_BYTES, Times
 
 from .conftest import EXECUTABLE, PRODUCER, RESOURCE, SECOND, Home, make_event
 from .older_files import BERLIN, older_line, take, write_lines

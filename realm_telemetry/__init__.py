@@ -8,6 +8,7 @@ realm.checkpoint_saved(step=183_000, loss=0.234, path="ckpt/183000")
 
 from typing import TYPE_CHECKING, Any
 
+from realm_telemetry.compat import renamed as _renamed
 from realm_telemetry.errors import ConfigError, ExportError
 from realm_telemetry.event import Event, InvalidEventError
 from realm_telemetry.kinds.catalog import KIND_METADATA, KindSpec
@@ -161,6 +162,9 @@ __all__ = [
     "worker_left",
     "worker_stale",
 ]
+
+
+_renamed.install()
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from realm_telemetry.errors import ConfigError
+from realm_telemetry.home import LOG, SEARCH_INDEX, SETTINGS_FILE, STATE
 
 SHIPPER_MODES: Final = ("process", "thread", "none")
 EXIT_WAITS: Final = ("auto", "always", "never")
@@ -45,17 +46,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def log_path(self) -> Path:
         """The log."""
-        return self.home / "vault" / "jobs.db"
+        return self.home / LOG
 
     @property
     def search_path(self) -> Path:
         """The full-text index."""
-        return self.home / "vault" / "search.db"
+        return self.home / SEARCH_INDEX
 
     @property
     def state_path(self) -> Path:
         """The snapshots of RealmState."""
-        return self.home / "data" / "realm_state.db"
+        return self.home / STATE
 
 
 class Setting(NamedTuple):
@@ -160,9 +161,9 @@ def load_settings(
     given = {name: value for name, value in (arguments or {}).items() if value is not None}
     inherited = inherited or {}
     home = _find_home(given.pop("home", None), environ, inherited)
-    file = _read_file(home / "realm.toml")
+    file = _read_file(home / SETTINGS_FILE)
     _refuse_unknown("configure()", given)
-    _refuse_unknown(str(home / "realm.toml"), file)
+    _refuse_unknown(str(home / SETTINGS_FILE), file)
     resolved: dict[str, Any] = {}
     for name, setting in SETTINGS.items():
         where, value = _look_up(name, setting, given, environ, inherited, file)
@@ -191,9 +192,11 @@ def _read_file(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             return tomllib.load(file)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(str(path), f"is not TOML: {error}", "Mend that line.") from None
+        raise ConfigError(str(path), f"is not TOML: {error}", "Correct that line.") from None
     except OSError as error:
-        raise ConfigError(str(path), f"cannot be read ({error.strerror})", "Mend it.") from None
+        raise ConfigError(
+            str(path), f"cannot be read ({error.strerror})", "Make it readable, or remove it."
+        ) from None
 
 
 def _look_up(

@@ -7,7 +7,7 @@ from types import FrameType
 
 
 class ConfigError(Exception):
-    """The user set something up wrongly; says which setting and how to mend it."""
+    """The user set something up wrongly; names the setting and the fix."""
 
     def __init__(self, setting: str, problem: str, fix: str) -> None:
         self.setting = setting

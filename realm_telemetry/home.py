@@ -1,10 +1,22 @@
-"""Whether a path lies on a disk of this host.
+"""The layout of a home (REALM_HOME), and what its disk must be.
 
-Locks, memory maps and SQLite's WAL need one: over a network they fail without a word.
+Locks, memory maps and SQLite's WAL need a disk of this host: over a network they fail silently.
 """
 
 import os
 from typing import Final
+
+# All that the software keeps in a home, relative to it.
+SETTINGS_FILE: Final = "realm.toml"
+LOG: Final = "vault/jobs.db"
+SEARCH_INDEX: Final = "vault/search.db"
+STATE: Final = "data/realm_state.db"
+METRICS: Final = "data/realm_measures.db"
+WEBHOOKS: Final = "data/webhooks.db"
+WEBHOOK_ADDRESSES: Final = "data/webhook_addresses.db"
+SPOOL: Final = "spool"
+LOGS: Final = "logs"
+IMPORTS: Final = "imports"
 
 MOUNT_TABLE: Final = "/proc/self/mountinfo"
 

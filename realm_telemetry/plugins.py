@@ -47,7 +47,7 @@ _SECRET_OPTIONS: Final = frozenset({"headers", "secret", "token"})
 
 
 class ExporterContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What an exporter is told about the place where it works.
+    """What an exporter knows about the place where it works.
 
     log_id: of the log it follows, None outside a shipper.
     options: settings of this exporter, from `realm.toml` or `configure(options=)`.
@@ -122,7 +122,7 @@ def load_exporter(name: str, context: ExporterContext) -> Any:
         raise ConfigError(
             f"exporters: {name!r}",
             f"{type(exporter).__qualname__} is not a LogRecordExporter: it has no export method",
-            "Name another exporter, or tell its author.",
+            "Name another exporter, or report it to its author.",
         )
     return exporter
 

@@ -30,8 +30,7 @@ from realm_exporter_webhook.store import Store
 from realm_exporter_webhook.templates import render
 from realm_telemetry.cli.command import CommandGroup, command, group, json_option
 from realm_telemetry.cli.problems import EXIT_PROBLEM
-from realm_telemetry.cli.progress import ProgressLine
-from realm_telemetry.cli.terminal import counted, json_document, line, note
+from realm_telemetry.cli.terminal import ProgressLine, counted, json_document, line, note
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import resolve
 from realm_telemetry.log import InvalidFilterError, LogReader

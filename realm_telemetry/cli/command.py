@@ -108,13 +108,13 @@ def settings(**arguments: Any) -> Settings:
 
 
 def given_home() -> Path | None:
-    """Return what `--home` said, None without it."""
+    """Return the value of `--home`, None without it."""
     home: Path | None = click.get_current_context().meta.get(_HOME_KEY)
     return home
 
 
 def _set_home(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> None:
-    # Through the environment, so that whatever this command starts has the same home.
+    # Through the environment, so that all that this command starts has the same home.
     if value is not None:
         ctx.meta[_HOME_KEY] = home = value.expanduser().absolute()
         os.environ["REALM_HOME"] = str(home)

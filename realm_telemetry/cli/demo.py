@@ -24,7 +24,7 @@ def demo(once: bool, quick: bool, port: int, battle_log_port: int, ui_port: int)
     """Train a real network and watch its events arrive in both views.
 
     A training process, two job workers and the service, each for real; one job fails and one
-    worker is killed on purpose. Its home is .demo/realm here, whatever REALM_HOME says, unless
+    worker is killed on purpose. Its home is .demo/realm here, also if REALM_HOME is set, unless
     --home names another.
     """
     from realm_telemetry.demo import run

@@ -9,9 +9,12 @@ import click
 from realm_telemetry.cli.checks.check import MARKS, STYLES, Check, Finding, Subject
 from realm_telemetry.cli.checks.home import check_file_system, check_home, check_spool_place
 from realm_telemetry.cli.checks.log_file import check_lock, check_log
-from realm_telemetry.cli.checks.round_trip import check_round_trip
-from realm_telemetry.cli.checks.service import check_service, check_service_settings
-from realm_telemetry.cli.checks.service_exporters import check_service_exporters
+from realm_telemetry.cli.checks.service import (
+    check_round_trip,
+    check_service,
+    check_service_exporters,
+    check_service_settings,
+)
 from realm_telemetry.cli.checks.shipping import check_exporters, check_shipping
 from realm_telemetry.cli.command import command, json_option, settings, timeout_option
 from realm_telemetry.cli.problems import EXIT_PROBLEM
@@ -35,7 +38,7 @@ CHECKS: Final[tuple[Check, ...]] = (
 
 @command(
     examples=(
-        ("realm doctor", "Examine the home in use."),
+        ("realm doctor", "Check the home in use."),
         ("realm doctor --no-round-trip --json", "Without emitting an event, for a program."),
     )
 )
@@ -43,9 +46,9 @@ CHECKS: Final[tuple[Check, ...]] = (
 @timeout_option(10.0, "The longest that any one check may wait.")
 @json_option("Print one JSON object: healthy, home, findings.")
 def doctor(round_trip: bool, timeout_s: float, as_json: bool) -> int:
-    """Examine the whole path of an event and say what to do.
+    """Check the whole path of an event and say what to do.
 
-    ✓ is well, ! is worth knowing, ✗ has to be mended. The round trip emits a note on the debug
+    ✓ is well, ! is worth knowing, ✗ has to be fixed. The round trip emits a note on the debug
     channel, as a producer of its own, and waits until the log and the running service have it.
     Exit code 1 if there is a ✗.
     """

@@ -10,8 +10,7 @@ import click
 from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.filter_options import filter_options, to_filters
 from realm_telemetry.cli.problems import MissingExtraError
-from realm_telemetry.cli.progress import ProgressLine
-from realm_telemetry.cli.terminal import counted, note
+from realm_telemetry.cli.terminal import ProgressLine, counted, note
 from realm_telemetry.transfer.exports import STDOUT, ExportReport, open_source, write_events
 from realm_telemetry.transfer.formats import FORMATS, MissingPackageError, format_of
 
@@ -64,7 +63,7 @@ def export(
                 )
         except MissingPackageError as error:
             raise MissingExtraError(f"export --format {form}", error.extra, error.package) from None
-    _tell(report, as_json)
+    _print_report(report, as_json)
 
 
 def _check(output: Path, form: str, compress: bool) -> None:
@@ -75,7 +74,7 @@ def _check(output: Path, form: str, compress: bool) -> None:
         raise click.UsageError(_BINARY.format(what=what))
 
 
-def _tell(report: ExportReport, as_json: bool) -> None:
+def _print_report(report: ExportReport, as_json: bool) -> None:
     if as_json:
         import msgspec
 

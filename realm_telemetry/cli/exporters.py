@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from realm_telemetry.cli.checks.service_exporters import examine_exporter
+from realm_telemetry.cli.checks.service import examine_exporter
 from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.problems import EXIT_PROBLEM
 from realm_telemetry.cli.terminal import cell, json_document, make_table, note, print_table

@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from realm_telemetry.cli.command import home_option
-from realm_telemetry.cli.problems import EXIT_INTERRUPTED, tell
+from realm_telemetry.cli.problems import EXIT_INTERRUPTED, report
 from realm_telemetry.version import __version__
 
 SECTIONS: Final[dict[str, dict[str, str]]] = {
@@ -20,22 +20,22 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "demo": "Train a real network and watch its events arrive in both views.",
         "ship": "Ship what waits in spools, or show what waits.",
     },
-    "Tell": {
+    "Write": {
         "emit": "Emit one event.",
     },
     "See": {
         "tail": "Print the last events, and with -f those that come.",
         "query": "Search the history.",
         "stats": "Count events by channel and day, with bars.",
-        "state": "Show what the events add up to: jobs, workers, checkpoints ...",
+        "state": "Show the state that the events give: jobs, workers, checkpoints ...",
     },
     "Move": {
         "import": "Take over files of the older systems, and exports.",
         "export": "Write all events that match to a file, in order of arrival.",
-        "replay": "Tell a service or an exporter once more what the log says.",
+        "replay": "Send events of the log again, to a service or an exporter.",
     },
     "Look after": {
-        "doctor": "Examine the whole path of an event and say what to do.",
+        "doctor": "Check the whole path of an event and say what to do.",
         "exporters": "List the installed exporters and whether they work.",
         "webhooks": "Show, test and send again what webhook rules do.",
         "kinds": "List the kinds of events, built in or registered.",
@@ -101,7 +101,7 @@ class RealmGroup(click.Group):
         except click.Abort:
             code = EXIT_INTERRUPTED
         except Exception as error:  # noqa: BLE001 - raised again unless it is for people
-            code = tell(error, as_json="--json" in given or "--jsonl" in given)
+            code = report(error, as_json="--json" in given or "--jsonl" in given)
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -123,8 +123,8 @@ def _brought(name: str) -> click.Command:
 
 
 def _leave_quietly() -> int:
-    """Whoever read our output has what it wanted, as `head` does."""
-    # The interpreter flushes stdout at exit, and would complain once more.
+    """End quietly: the reader of our output has closed it, as `head` does."""
+    # The interpreter flushes stdout at exit, and would complain again.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 

@@ -8,8 +8,7 @@ import click
 
 from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.problems import EXIT_PROBLEM
-from realm_telemetry.cli.progress import ProgressLine
-from realm_telemetry.cli.terminal import counted, json_document, line, note
+from realm_telemetry.cli.terminal import ProgressLine, counted, json_document, line, note
 from realm_telemetry.kinds.line import printable
 from realm_telemetry.transfer.imports import ImportReport, import_file
 

@@ -36,7 +36,7 @@ class MissingExtraError(Exception):
         super().__init__(f"{self.message} {self.hint}")
 
 
-def tell(error: Exception, *, as_json: bool) -> int:
+def report(error: Exception, *, as_json: bool) -> int:
     """Write an error to stderr and return the exit code.
 
     Raises the error again if it is not one that a person can do something about.

@@ -56,7 +56,7 @@ def query(limit: int, as_json: bool, jsonl: bool, url: str | None, **filters: An
     source = (
         LogSource(chosen)
         if url is None
-        else open_source(chosen, url=url, from_log=False, tell=note)
+        else open_source(chosen, url=url, from_log=False, report=note)
     )
     with closing(source):
         listing = source.newest(wanted, limit)

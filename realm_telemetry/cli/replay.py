@@ -1,4 +1,4 @@
-"""`realm replay`: the log, told once more."""
+"""`realm replay`: events of the log, sent again."""
 
 import time
 from typing import Any, Final
@@ -8,8 +8,7 @@ import click
 from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.filter_options import filter_options, to_filters
 from realm_telemetry.cli.problems import EXIT_PROBLEM
-from realm_telemetry.cli.progress import ProgressLine
-from realm_telemetry.cli.terminal import counted, json_document, line
+from realm_telemetry.cli.terminal import ProgressLine, counted, json_document, line
 from realm_telemetry.config import Settings
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.transfer.replay import (
@@ -42,7 +41,7 @@ _OTHER: Final = "An exporter gets everything since a time; {what} for a service 
 @json_option("Print what was done as a JSON document.")
 @filter_options
 def replay(to: str, speed: str, as_json: bool, **filters: Any) -> int:
-    """Tell a service or an exporter once more what the log says.
+    """Send events of the log again, to a service or an exporter.
 
     Ids stay, so nothing is stored twice. Another service then shows the pages and the state of the
     original; the one of this log shows the events again. Nothing goes to webhooks, unless

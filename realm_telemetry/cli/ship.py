@@ -43,7 +43,7 @@ def ship(once: bool, status: bool, spool: Path | None, timeout_s: float, as_json
     if status:
         return _show(pipelines, as_json)
     results = ship_once([Path(each.directory) for each in pipelines], timeout_s)
-    return _tell(results, as_json)
+    return _print_report(results, as_json)
 
 
 def _show(pipelines: Sequence[PipelineStatus], as_json: bool) -> int:
@@ -74,9 +74,9 @@ def describe(pipeline: PipelineStatus) -> list[str]:
             "given up": spool.undelivered,
             "dropped": spool.dropped,
         }
-        told = [f"{count:,} {name}" for name, count in counts.items() if count]
+        parts = [f"{count:,} {name}" for name, count in counts.items() if count]
         state = "running" if spool.alive else "ended"
-        lines.append(f"    {spool.producer} {state}: {', '.join(told) or 'all shipped'}")
+        lines.append(f"    {spool.producer} {state}: {', '.join(parts) or 'all shipped'}")
     for name, lag in pipeline.lag.items():
         lines.append(f"  {name}: at cursor {pipeline.cursors[name]}, {counted(lag, 'row')} behind")
     if pipeline.dead_letters:
@@ -98,7 +98,7 @@ def _shape(pipeline: PipelineStatus) -> dict[str, object]:
     return {**msgspec.structs.asdict(pipeline), "pending": pipeline.pending}
 
 
-def _tell(results: Sequence[ShipResult], as_json: bool) -> int:
+def _print_report(results: Sequence[ShipResult], as_json: bool) -> int:
     if as_json:
         json_document(results)
     elif not results:

@@ -120,13 +120,13 @@ class LogSource:
 class ServiceSource:
     """Reads a RealmService. Raises ServiceError.
 
-    tell: takes a line about a stream that could not go on where it was.
+    report: takes a line about a stream that could not go on where it was.
     """
 
-    def __init__(self, client: RealmClient, tell: Callable[[str], None]) -> None:
+    def __init__(self, client: RealmClient, report: Callable[[str], None]) -> None:
         self.name = f"the service at {client.url}"
         self._client = client
-        self._tell = tell
+        self._report = report
         try:
             self.log_id = str(client.health().get("log_id", ""))
         except ServiceError:
@@ -158,7 +158,7 @@ class ServiceSource:
         resume = None if cursor is None else f"{self.log_id}-{cursor}"
         for message in self._client.stream(_arguments(filters), resume):
             if isinstance(message, ResetMessage) and message.reason == "other_log":
-                self._tell(f"{self.name} has another log now; it starts anew.")
+                self._report(f"{self.name} has another log now; it starts anew.")
                 seen = 0
             # A service may stand a moment behind its log, and then repeat what we have.
             for row in _fresh(message, seen):
@@ -181,7 +181,7 @@ def _fresh(message: StreamMessage, seen: int) -> list[Row]:
 
 
 def open_source(
-    settings: Settings, *, url: str | None, from_log: bool, tell: Callable[[str], None]
+    settings: Settings, *, url: str | None, from_log: bool, report: Callable[[str], None]
 ) -> Source:
     """Return the service if it runs, else the log.
 
@@ -190,12 +190,12 @@ def open_source(
     Raises ServiceError, LogError.
     """
     if url is not None:
-        return ServiceSource(RealmClient(url, settings.token), tell)
+        return ServiceSource(RealmClient(url, settings.token), report)
     if from_log:
         return LogSource(settings)
     try:
         service = ServiceSource(
-            RealmClient(settings.service_url, settings.token, timeout_s=PROBE_S), tell
+            RealmClient(settings.service_url, settings.token, timeout_s=PROBE_S), report
         )
     except ServiceUnreachableError:
         return LogSource(settings)

@@ -30,12 +30,12 @@ MAX_ITEMS: Final = 20
 @click.option("--url", help="Ask this service, not the one in the settings.")
 @click.option("--log", "from_log", is_flag=True, help="Fold the log, though a service runs.")
 def state(section: str | None, as_json: bool, url: str | None, from_log: bool) -> None:
-    """Show what the events add up to: jobs, workers, checkpoints ...
+    """Show the state that the events give: jobs, workers, checkpoints ...
 
     From the service if it runs, else folded from the log. docs/state.md describes the sections.
     """
     chosen = settings()
-    with closing(open_source(chosen, url=url, from_log=from_log, tell=note)) as source:
+    with closing(open_source(chosen, url=url, from_log=from_log, report=note)) as source:
         note(f"Reading {source.name}.")
         shown = _read(source, section, chosen)
     if as_json:

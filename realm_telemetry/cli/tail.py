@@ -82,7 +82,7 @@ def _open(chosen: Settings, url: str | None, from_log: bool, *, wait: bool) -> S
     told = False
     while True:
         try:
-            return open_source(chosen, url=url, from_log=from_log, tell=note)
+            return open_source(chosen, url=url, from_log=from_log, report=note)
         except LogError:
             if not patient:
                 raise

@@ -1,12 +1,18 @@
-"""How commands print: lines, tables and JSON, in colour where it is wanted."""
+"""How commands print: lines, tables and JSON, colour where it is wanted, progress of long work.
+
+Progress is one line on stderr, only where stderr is a terminal.
+"""
 
 import os
 import select
+import shutil
 import stat
 import sys
 import threading
+import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import click
 import msgspec
@@ -17,8 +23,9 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+
 PIPE_WIDTH: Final = 100_000
-"""Columns where nobody looks: nothing is cut that a program may read."""
+"""Columns where stdout is no terminal: nothing is cut that a program may read."""
 
 GAP: Final = 2
 """Blanks between columns."""
@@ -127,7 +134,7 @@ def width() -> int:
 def end_when_nobody_reads() -> None:
     """End this process once the reader of its pipe has left, though nothing is being written.
 
-    For commands that only print: whatever is still in a buffer is of use to nobody.
+    For commands that only print: what is still in a buffer is of no use.
     """
     try:
         descriptor = sys.stdout.fileno()
@@ -138,7 +145,7 @@ def end_when_nobody_reads() -> None:
 
     def watch() -> None:
         poll = select.poll()
-        poll.register(descriptor, 0)  # errors are told without being asked for
+        poll.register(descriptor, 0)  # errors are reported without being asked for
         poll.poll()
         os._exit(0)
 
@@ -151,7 +158,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def bar(count: int, most: int, columns: int) -> str:
-    """Return a bar of block characters; whatever is not zero is seen."""
+    """Return a bar of block characters; a value above zero is always seen."""
     if not count or not most:
         return ""
     eighths = max(round(count / most * columns * 8), 1)
@@ -162,3 +169,60 @@ def bar(count: int, most: int, columns: int) -> str:
 def bar_columns(taken: int) -> int:
     """Return how wide bars can be beside a number of other columns."""
     return max(MIN_BAR, min(MAX_BAR, width() - taken))
+
+
+EVERY_S: Final = 0.1
+SHOW_AFTER_S: Final = 0.5
+"""Work that is done sooner needs no bar."""
+
+_BAR: Final = 24
+
+
+class ProgressLine:
+    """Called with the events done and the share of the work; wipes its line at the end."""
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+        self._shown = sys.stderr.isatty()
+        self._started_s = time.monotonic()
+        self._next_s = self._started_s + SHOW_AFTER_S
+        self._written = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._written:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+    def __call__(self, events: int, share: float | None) -> None:
+        """Show how far it is, ten times a second at the most."""
+        now_s = time.monotonic()
+        if not self._shown or now_s < self._next_s:
+            return
+        self._next_s, self._written = now_s + EVERY_S, True
+        text = progress_text(self._doing, events, share, now_s - self._started_s)
+        sys.stderr.write(f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}")
+        sys.stderr.flush()
+
+
+def progress_text(doing: str, events: int, share: float | None, elapsed_s: float) -> str:
+    """Return the line: what is done, a bar, how many events, how fast, how long it will take."""
+    rate = f"{events:,} events, {events / max(elapsed_s, 1e-9):,.0f}/s"
+    if share is None:
+        return f"{doing}  {rate}"
+    thousandths = round(min(max(share, 0.0), 1.0) * 1000)
+    left_s = elapsed_s * (1000 - thousandths) / thousandths if thousandths else 0.0
+    shown = f"{bar(thousandths, 1000, _BAR):<{_BAR}}"
+    return f"{doing}  {shown} {thousandths // 10:3d} %  {rate}, {_duration(left_s)} left"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"

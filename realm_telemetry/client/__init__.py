@@ -3,7 +3,7 @@
 from realm_telemetry.client.asynchronous import AsyncRealmClient
 from realm_telemetry.client.blocking import RealmClient
 from realm_telemetry.client.errors import ServiceError, ServiceUnreachableError
-from realm_telemetry.client.messages import (
+from realm_telemetry.client.stream import (
     EventMessage,
     OtherMessage,
     QueryPage,

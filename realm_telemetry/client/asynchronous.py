@@ -8,7 +8,6 @@ from typing import Any
 import httpx
 
 from realm_telemetry.client.errors import ServiceError, error_from_response, error_from_transport
-from realm_telemetry.client.messages import QueryPage, StoredEvent, StreamMessage
 from realm_telemetry.client.requests import (
     FilterValue,
     NoteWriter,
@@ -21,7 +20,14 @@ from realm_telemetry.client.requests import (
     read_page,
     section_path,
 )
-from realm_telemetry.client.session import READ_TIMEOUT_S, STREAM_PATH, StreamSession
+from realm_telemetry.client.stream import (
+    READ_TIMEOUT_S,
+    STREAM_PATH,
+    QueryPage,
+    StoredEvent,
+    StreamMessage,
+    StreamSession,
+)
 from realm_telemetry.event import Event
 
 

@@ -8,7 +8,6 @@ from typing import Any, Final
 import httpx
 
 from realm_telemetry.client.errors import ServiceError, error_from_response, error_from_transport
-from realm_telemetry.client.messages import QueryPage, StoredEvent, StreamMessage
 from realm_telemetry.client.requests import (
     FilterValue,
     NoteWriter,
@@ -21,7 +20,14 @@ from realm_telemetry.client.requests import (
     read_page,
     section_path,
 )
-from realm_telemetry.client.session import READ_TIMEOUT_S, STREAM_PATH, StreamSession
+from realm_telemetry.client.stream import (
+    READ_TIMEOUT_S,
+    STREAM_PATH,
+    QueryPage,
+    StoredEvent,
+    StreamMessage,
+    StreamSession,
+)
 from realm_telemetry.event import Event
 
 PROTOBUF: Final = "application/x-protobuf"
@@ -122,7 +128,7 @@ class RealmClient:
         return dict(read_json(self._send("POST", EVENTS_PATH, json=event_batch(events))))
 
     def replay(self, batch: bytes) -> dict[str, Any]:
-        """Tell events of another log once more; answered like `post`.
+        """Replay events of another log; answered like `post`.
 
         batch: an EventBatch (`realm_telemetry.wire.encode_batch`).
         """

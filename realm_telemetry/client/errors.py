@@ -54,7 +54,7 @@ class ServiceUnreachableError(ServiceError):
 
 
 def error_from_response(response: httpx.Response) -> ServiceError:
-    """Return the error that a read response tells of, in our own shape or another's."""
+    """Return the error in a response that was read, in our own shape or another's."""
     try:
         body = response.json()
     except ValueError:

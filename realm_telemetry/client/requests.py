@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from realm_telemetry.client.errors import error_from_response, unexpected_answer
-from realm_telemetry.client.messages import QueryPage, StoredEvent, stored_events
+from realm_telemetry.client.stream import QueryPage, StoredEvent, stored_events
 from realm_telemetry.config import load_settings
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import event_to_dict, resolve
@@ -115,7 +115,7 @@ def read_page(response: httpx.Response) -> QueryPage:
         relation=headers.get("x-total-relation", "eq"),
         as_of=_whole(headers.get("x-as-of")),
         # Only its parameters: behind a proxy the address may be one that is not reached from
-        # here, and the token goes to nobody but the service we were given.
+        # here, and the token goes only to the service that was given.
         next_params=httpx.URL(following).query.decode() if following else None,
     )
 

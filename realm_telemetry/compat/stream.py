@@ -119,7 +119,7 @@ class _Session:
         due = bool(self._changed or self._heard)
         try:
             async with asyncio.timeout(max(self._wait_s(), 0.0) if due else None):
-                await self._view.news(self._stream)
+                await self._view.next_place(self._stream)
         except TimeoutError:
             pass
 

@@ -1,4 +1,4 @@
-"""The demo: a lab that trains a network on handwritten digits and tells what happens.
+"""The demo: a lab that trains a network on handwritten digits and emits what happens.
 
 `trainer.py` and `worker.py` show how programs of one's own use realm_telemetry; `lab.py` runs
 them, and `verdict.py` checks that every event arrived.
@@ -48,7 +48,7 @@ def run(
     from realm_telemetry.demo.display import Display
     from realm_telemetry.demo.lab import Lab, ended_by_signals
     from realm_telemetry.demo.service import Ports, find_or_start
-    from realm_telemetry.demo.summary import links
+    from realm_telemetry.demo.verdict import links
     from realm_telemetry.kinds.line import wants_colour
 
     settings = load_settings({"home": (home or HOME).absolute()})

@@ -1,11 +1,17 @@
-"""The lab's processes: started with a log file and a lifeline, ended in time."""
+"""The lab's processes: started with a log file and a lifeline, ended in time.
+
+The lifeline is a pipe: a child ends when the lab does, however the lab ends.
+"""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 _TAIL_LINES: Final = 12
@@ -94,3 +100,39 @@ def environment(home: Path, service_url: str) -> dict[str, str]:
 
 # What would send the demo's events elsewhere than to the home that it checks.
 _LEFT_OUT: Final = ("REALM_PIPELINE", "REALM_EXPORTERS", "REALM_SPOOL", "REALM_RUN_ID")
+
+
+def run_until_told(work: Callable[[], None]) -> int:
+    """Run a child's work until it is done, or standard input ends, or a signal asks for the end.
+
+    All of these are one KeyboardInterrupt in the main thread, so the work can end in order.
+    Returns the exit code.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    threading.Thread(target=_watch_standard_input, name="lifeline", daemon=True).start()
+    try:
+        work()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        _ignore_signals()
+    return 0
+
+
+def _watch_standard_input() -> None:
+    # The lab holds the other end and never writes; the kernel closes it with the lab's death.
+    while os.read(0, 1024):
+        pass
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    # Once: what ends in order must not be interrupted again.
+    _ignore_signals()
+    raise KeyboardInterrupt
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

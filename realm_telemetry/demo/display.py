@@ -23,7 +23,7 @@ class Display:
     """Writes lines from several threads.
 
     A terminal has the progress on its last line; a file gets a line each quarter of the way.
-    on_closed: called when nobody reads any more, as after `realm demo | head`.
+    on_closed: called when the reader has gone, as after `realm demo | head`.
     """
 
     def __init__(self, stream: TextIO, *, colour: bool, on_closed: Callable[[], None]) -> None:

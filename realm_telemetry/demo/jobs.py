@@ -7,7 +7,7 @@
     workers/<worker id>.lock                   locked for as long as the worker lives
 
 A rename happens once: of two workers that want a job, one gets it and the other an error. The
-kernel takes a dead worker's lock away, so nobody has to guess from a pid or a time.
+kernel takes a dead worker's lock away, so no guess from a pid or a time is needed.
 """
 
 import fcntl
@@ -104,13 +104,13 @@ class JobQueue:
         return None
 
     def complete(self, claim: Claim, result: EvalResult) -> None:
-        """Keep a job's result. A crash in between has the job done once more, to the same end."""
+        """Keep a job's result. After a crash in between the job runs again."""
         with written_whole(self._done / f"{claim.job.job_id}.json") as file:
             file.write(msgspec.json.encode(result))
         claim.path.unlink()
 
     def give_up(self, claim: Claim) -> None:
-        """Put a job aside that cannot be done."""
+        """Set a job to failed that cannot be done."""
         claim.path.rename(self._failed / claim.path.name)
 
     def take_back(self) -> list[Claim]:

@@ -1,23 +1,132 @@
-"""The lab: a service, a trainer and two workers, each a process, campaign after campaign."""
+"""The lab: a service, a trainer and two workers, each a process, campaign after campaign.
+
+In every campaign one worker is killed in the middle of a job. The lab reads the live view itself.
+"""
 
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
-from realm_telemetry.client import RealmClient, ServiceError
+from realm_telemetry.client import EventMessage, RealmClient, ServiceError
 from realm_telemetry.config import Settings
 from realm_telemetry.demo.campaign import WORKERS, Campaign, Plan, forget_old
 from realm_telemetry.demo.children import Child, environment
 from realm_telemetry.demo.display import Display
-from realm_telemetry.demo.incident import Incident
+from realm_telemetry.demo.jobs import SKILLS
 from realm_telemetry.demo.service import DemoService
-from realm_telemetry.demo.summary import summary
-from realm_telemetry.demo.verdict import Verdict, judge
-from realm_telemetry.demo.watcher import Watcher
+from realm_telemetry.demo.verdict import Verdict, judge, summary
 from realm_telemetry.errors import ConfigError
+from realm_telemetry.event import Event
+
+AFTER_RESULTS: Final = 3
+
+
+class Incident:
+    """Kills one worker with SIGKILL, once, when it is half-way through a job.
+
+    So its last events have to survive in its spool, somebody has to notice that it is gone, and
+    the other worker has to do its job.
+    """
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        workers: Mapping[str, Child],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._queue = campaign.queue
+        self._half_s = campaign.plan.seconds_per_skill * SKILLS / 2
+        self._workers = workers
+        self._clock = clock
+        self._claimed_at_s: dict[Path, float] = {}
+        self.victim: str | None = None
+
+    def step(self) -> None:
+        """Look at the claims; to be called often."""
+        if self.victim is not None or len(self._queue.results()) < AFTER_RESULTS:
+            return
+        now_s = self._clock()
+        for worker_id, paths in self._queue.claims().items():
+            for path in paths:
+                if now_s - self._claimed_at_s.setdefault(path, now_s) >= self._half_s:
+                    self._kill(worker_id)
+                    return
+
+    def _kill(self, worker_id: str) -> None:
+        self.victim = worker_id
+        self._workers[worker_id].kill()
+
+
+_RETRY_S: Final = 0.5
+
+
+class Watcher:
+    """Follows the stream in a thread, shows the events of one campaign and remembers their ids.
+
+    Resumes where it was when the connection breaks, so that no event is missed or seen twice.
+    """
+
+    def __init__(self, client: RealmClient, display: Display) -> None:
+        self._client = client
+        self._display = display
+        self._campaign = ""
+        self._seen: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._connected = threading.Event()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="watcher", daemon=True)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the stream has begun; what is emitted from then on will come over it."""
+        return self._connected.is_set()
+
+    def start(self) -> None:
+        """Begin to connect."""
+        self._thread.start()
+
+    def watch(self, campaign: str) -> None:
+        """Turn to a campaign that is about to begin."""
+        with self._lock:
+            self._campaign = campaign
+            self._seen = Counter()
+
+    def seen(self) -> Counter[str]:
+        """Return how often each event id of the campaign has come."""
+        with self._lock:
+            return Counter(self._seen)
+
+    def end(self) -> None:
+        """Stop as soon as the stream says something more, or ends with its service."""
+        self._ended.set()
+
+    def _follow(self) -> None:
+        last_event_id: str | None = None
+        while not self._ended.is_set():
+            try:
+                for message in self._client.stream(last_event_id=last_event_id, reconnect=False):
+                    last_event_id = message.last_event_id
+                    self._connected.set()
+                    if self._ended.is_set():
+                        return
+                    if isinstance(message, EventMessage):
+                        self._take(message.event)
+            except (ServiceError, RuntimeError):  # the service, or the client, was closed
+                pass
+            self._ended.wait(_RETRY_S)
+
+    def _take(self, event: Event) -> None:
+        with self._lock:
+            if event.campaign_id != self._campaign:
+                return
+            self._seen[event.id] += 1
+        self._display.show(event)
+
 
 STREAM_S: Final = 5.0
 CHILDREN_END_S: Final = 1.6

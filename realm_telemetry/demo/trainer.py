@@ -1,17 +1,112 @@
-"""The training process: `python -m realm_telemetry.demo.trainer CAMPAIGN_DIRECTORY`."""
+"""The training process: `python -m realm_telemetry.demo.trainer CAMPAIGN_DIRECTORY`.
+
+It also keeps the hero (what the network is called, and the titles it earns) and the ledger of
+checkpoints (which is the champion, which are archived or deleted).
+"""
 
 import sys
 import time
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 import realm_telemetry as realm
-from realm_telemetry.demo import checkpoints, digits, network
+from realm_telemetry.demo import network
 from realm_telemetry.demo.campaign import Campaign
-from realm_telemetry.demo.hero import Hero
-from realm_telemetry.demo.jobs import SKILLS, EvalJob
-from realm_telemetry.demo.ledger import Ledger
-from realm_telemetry.demo.lifeline import run_until_told
+from realm_telemetry.demo.children import run_until_told
+from realm_telemetry.demo.files import written_whole
+from realm_telemetry.demo.jobs import SKILLS, EvalJob, EvalResult
+
+TITLES: Final = (
+    (0.80, "Apprentice of Digits"),
+    (0.90, "Journeyman of Digits"),
+    (0.95, "Master of Digits"),
+    (0.98, "Grandmaster of Digits"),
+)
+"""The accuracy over all digits that earns a title."""
+
+LEVELS: Final = ((0.80, 1), (0.90, 2), (0.95, 3), (1.0, 4))
+"""The accuracy on one digit that reaches a level of its skill."""
+
+
+class Hero:
+    """Levels and titles of one campaign; each is reached once."""
+
+    def __init__(self) -> None:
+        self._titles: set[str] = set()
+        self._levels: dict[str, int] = {}
+
+    def prove(self, result: EvalResult) -> None:
+        """Take what a result earns."""
+        for skill, accuracy in result.skills.items():
+            self._prove_skill(skill, accuracy)
+        for needed, title in TITLES:
+            if result.accuracy >= needed and title not in self._titles:
+                self._titles.add(title)
+                realm.title_earned(title, accuracy=result.accuracy, step=result.step)
+
+    def _prove_skill(self, skill: str, accuracy: float) -> None:
+        reached = max((level for needed, level in LEVELS if accuracy >= needed), default=0)
+        if reached > self._levels.get(skill, 0):
+            self._levels[skill] = reached
+            realm.skill_level_up(skill, reached, accuracy=accuracy)
+
+
+KEPT_CHECKPOINTS: Final = 3
+"""Newest checkpoints that stay beside the champion."""
+
+
+class Ledger:
+    """Promotes by measured accuracy and clears up behind; emits what it does.
+
+    champion: the best result so far, None before the first.
+    """
+
+    def __init__(self, campaign: Campaign) -> None:
+        self._campaign = campaign
+        self._path = campaign.directory / "ledger.json"
+        self._judged: list[EvalResult] = []
+        self.champion: EvalResult | None = None
+
+    def judge(self, result: EvalResult) -> None:
+        """Take a new result: promote its checkpoint if it is the best, then clear up."""
+        self._judged.append(result)
+        best = self.champion
+        if best is None or result.accuracy > best.accuracy:
+            self.champion = result
+            realm.checkpoint_promoted(
+                step=result.step,
+                accuracy=result.accuracy,
+                path=result.checkpoint,
+                previous_step=best.step if best else None,
+            )
+            if best is not None:
+                self._archive(best)
+        self._clear_up()
+        self._write()
+
+    def _archive(self, former: EvalResult) -> None:
+        """Keep a former champion, out of the way."""
+        path = Path(former.checkpoint)
+        if path.exists():
+            realm.checkpoint_archived(
+                step=former.step, path=path.replace(self._campaign.archive / path.name)
+            )
+
+    def _clear_up(self) -> None:
+        by_age = sorted(self._judged, key=lambda result: result.step)
+        for result in by_age[:-KEPT_CHECKPOINTS]:
+            path = Path(result.checkpoint)
+            if result is not self.champion and path.exists():
+                path.unlink()
+                realm.checkpoint_deleted(step=result.step, reason="surpassed", path=path)
+
+    def _write(self) -> None:
+        with written_whole(self._path) as file:
+            file.write(msgspec.json.encode({"champion": self.champion, "judged": self._judged}))
+        realm.ledger_updated(entries=len(self._judged), path=self._path)
+
 
 _POLL_S: Final = 0.05
 
@@ -34,8 +129,8 @@ class Trainer:
         self.campaign = campaign
         self.plan = plan = campaign.plan
         self.queue = campaign.queue
-        digits.prepare(campaign.dataset)
-        self.data = digits.load(campaign.dataset)
+        network.prepare_digits(campaign.dataset)
+        self.data = network.load_digits(campaign.dataset)
         self.network = network.Network.initial(plan.hidden, plan.seed)
         self._optimizer = network.Momentum(self.network)
         examples = len(self.data.train_labels)
@@ -99,12 +194,12 @@ class Trainer:
 
     def _save(self, step: int, loss: float) -> None:
         path = self.campaign.checkpoints / f"step-{step:06d}.npz"
-        size_bytes = checkpoints.save(self.network, path)
+        size_bytes = network.save_checkpoint(self.network, path)
         realm.checkpoint_saved(step=step, loss=loss, path=path, size_bytes=size_bytes)
         self._submit(step, path)
         if step == self.plan.torn_after * self.plan.checkpoint_every:
             torn = path.with_stem(f"{path.stem}-torn")
-            checkpoints.tear(path, torn)
+            network.tear_checkpoint(path, torn)
             self._submit(step, torn)
 
     def _submit(self, step: int, path: Path) -> None:

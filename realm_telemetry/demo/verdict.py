@@ -1,4 +1,4 @@
-"""Did it all arrive? The receipts, and the two views held against each other."""
+"""The end of the demo: did every event arrive in both views? And the text that says so."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from realm_telemetry.client import RealmClient, StoredEvent
 from realm_telemetry.demo.campaign import WORKERS
+from realm_telemetry.demo.service import Ports
 
 ACCURACY_WANTED: Final = 0.95
 EXPECTED_KINDS: Final = {
@@ -20,7 +21,7 @@ _TRIES: Final = 5
 
 
 class ProducerLine(NamedTuple):
-    """One producer's receipt. emitted: None if nobody has said."""
+    """One producer's receipt. emitted: None if unknown."""
 
     name: str
     producer: str
@@ -109,7 +110,7 @@ def _receipt_problems(lines: list[ProducerLine], history: list[StoredEvent]) -> 
         yield f"{len(lines)} producers are in the log, not {expected}"
     counts = Counter(row.event.producer for row in history)
     for line in lines:
-        # The shipper's event of a loss is in the log, and nobody emitted it.
+        # The shipper's event of a loss is in the log; no producer emitted it.
         shown = counts[line.producer] - line.lost
         if not line.complete or line.dropped or line.emitted != line.stored:
             yield (
@@ -129,3 +130,41 @@ def _stream_problems(streamed: Counter[str], stored: set[str]) -> Iterator[str]:
 def _champion_accuracy(history: list[StoredEvent]) -> float | None:
     promoted = [row.event for row in history if row.event.kind == "checkpoint_promoted"]
     return max((float(event.details["accuracy"]) for event in promoted), default=None)
+
+
+def links(ports: Ports) -> Iterator[str]:
+    """Say where both views are, and how to read them from a shell."""
+    yield f"  War Room     http://localhost:{ports.pages}/"
+    yield f"  Battle Log   http://localhost:{ports.battle_log}/"
+    yield f"  live         curl http://localhost:{ports.realm}/api/events | jq '.events[0]'"
+    yield (
+        f"  historic     curl 'http://localhost:{ports.battle_log}/api/battle_log?limit=10'"
+        " | jq '.[0]'"
+    )
+
+
+def summary(campaign: str, verdict: Verdict) -> Iterator[str]:
+    """Say what became of a campaign's events, and what is off if anything is."""
+    yield f"{campaign}: {verdict.events:,} events in the log"
+    yield f"  {'producer':<12} {'id':<18} {'emitted':>8} {'stored':>8} {'dropped':>8}"
+    yield from map(_producer, verdict.producers)
+    emitted = sum(line.emitted or 0 for line in verdict.producers)
+    stored = sum(line.stored for line in verdict.producers)
+    dropped = sum(line.dropped for line in verdict.producers)
+    yield f"  {'all':<31} {emitted:>8,} {stored:>8,} {dropped:>8,}"
+    if verdict.accuracy is not None:
+        yield f"  champion's accuracy on unseen digits: {verdict.accuracy:.1%}"
+    if verdict.problems:
+        yield "  What is off:"
+        yield from (f"  ✗ {problem}" for problem in verdict.problems)
+    else:
+        yield "  ✓ stream, live view and history agree; the loss and the failure were seen"
+
+
+def _producer(line: ProducerLine) -> str:
+    emitted = "unknown" if line.emitted is None else f"{line.emitted:,}"
+    remark = "  killed, nothing lost" if line.lost and line.complete else ""
+    return (
+        f"  {line.name:<12} {line.producer:<18} {emitted:>8} {line.stored:>8,}"
+        f" {line.dropped:>8,}{remark}"
+    )

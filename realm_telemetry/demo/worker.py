@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Final
 
 import realm_telemetry as realm
-from realm_telemetry.demo import checkpoints, digits
 from realm_telemetry.demo.campaign import Campaign
+from realm_telemetry.demo.children import run_until_told
 from realm_telemetry.demo.jobs import SKILLS, Claim, EvalResult
-from realm_telemetry.demo.lifeline import run_until_told
+from realm_telemetry.demo.network import load_checkpoint, load_digits
 
 ROLE: Final = "eval_worker"
 DEVICE: Final = "cpu"
 EVAL_LEVEL: Final = 1
 HEARTBEAT_S: Final = 1.0
 REGRESSION: Final = -0.05
-"""The loss of accuracy from one result to the next that is told as a regression: two images."""
+"""The loss of accuracy from one result to the next that counts as a regression: two images."""
 
 _POLL_S: Final = 0.05
 
@@ -59,7 +59,7 @@ class Worker:
 
     @contextmanager
     def _present(self) -> Iterator[None]:
-        """Say hello, give a heartbeat each second, and say goodbye."""
+        """Join, give a heartbeat each second, and leave."""
         realm.worker_joined(self.worker_id, role=ROLE, device=DEVICE)
         heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         heart.start()
@@ -67,7 +67,7 @@ class Worker:
         try:
             yield
         except BaseException as error:
-            reason = "told to" if isinstance(error, KeyboardInterrupt) else repr(error)
+            reason = "stopped" if isinstance(error, KeyboardInterrupt) else repr(error)
             raise
         finally:
             self._leaving.set()
@@ -98,7 +98,7 @@ class Worker:
             ) as job:
                 result = self._measure(claim)
                 job.set(accuracy=result.accuracy)
-        except Exception:  # noqa: BLE001 - told by the lifecycle; one bad job ends no worker
+        except Exception:  # noqa: BLE001 - the lifecycle reports it; one bad job ends no worker
             self._queue.give_up(claim)
         else:
             self._queue.complete(claim, result)
@@ -108,9 +108,9 @@ class Worker:
     def _measure(self, claim: Claim) -> EvalResult:
         """Load the job's checkpoint and measure it on each digit of the test images."""
         job = claim.job
-        # Whoever submits a job has the dataset, so it is there by now.
-        data = digits.load(self._campaign.dataset)
-        learned = checkpoints.load(Path(job.checkpoint))
+        # A job is submitted after its dataset is written.
+        data = load_digits(self._campaign.dataset)
+        learned = load_checkpoint(Path(job.checkpoint))
         before = self._skills_before(job.step)
         skills = {}
         for digit in range(SKILLS):
@@ -126,7 +126,7 @@ class Worker:
         return EvalResult(job.job_id, job.step, job.checkpoint, accuracy, skills)
 
     def _skills_before(self, step: int) -> dict[str, float]:
-        """What the last checkpoint before this one had; whoever measured it."""
+        """The skills of the last checkpoint before this one, measured by any worker."""
         earlier = [result for result in self._queue.results() if result.step < step]
         return earlier[-1].skills if earlier else {}
 

@@ -18,7 +18,7 @@ from realm_telemetry.producer.emission import record as emit_record
 
 KIND: Final = "log_record"
 THREAD_PREFIX: Final = "realm-telemetry-"
-"""Of our own threads; what they log would bring forth more of the same.
+"""Of our own threads; what they log would cause more of the same.
 
 Long, because a program that trains for a realm has threads named `realm-...` too.
 """
@@ -38,7 +38,7 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 class Level(NamedTuple):
     """What a logging level is in an event.
 
-    details: what severity and channel do not tell, named as for other OpenTelemetry records.
+    details: what severity and channel do not show, named as for other OpenTelemetry records.
     """
 
     channel: str
@@ -78,7 +78,7 @@ class RealmHandler(logging.Handler):
 
     loggers: names; of others, and what is not below them, nothing is taken. Empty: all.
     exclude: names that are left out, with all below them. Our own loggers, OpenTelemetry's and
-        those of the HTTP client always are: delivering an event must not bring forth the next.
+        those of the HTTP client always are: delivering an event must not cause the next.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class RealmHandler(logging.Handler):
                 source=name,
                 time_unix_nano=int(record.created * 1e9),
             )
-        except Exception:  # noqa: BLE001 - logging's own way to tell of a bad call
+        except Exception:  # noqa: BLE001 - logging's own way to report a bad call
             self.handleError(record)
 
     def _remember(self, name: str) -> bool:

@@ -66,7 +66,7 @@ class RealmProcessor:
 
 
 def _emit(event_dict: Mapping[str, Any], number: int, source: Any) -> None:
-    told = event_dict.get("event")
+    name = event_dict.get("event")
     details = {
         str(key): value
         for key, value in event_dict.items()
@@ -77,13 +77,13 @@ def _emit(event_dict: Mapping[str, Any], number: int, source: Any) -> None:
         details |= exception_details(exc_info)
     level = level_of(number, logging.getLevelName(number))
     source = None if source is None else str(source)
-    if isinstance(told, str) and spec(told).registered:
+    if isinstance(name, str) and spec(name).registered:
         # The kind knows its severity; a level above info says more than that.
         severity = level.severity if number >= logging.WARNING else None
-        emit_record(told, None, details, None, severity, source=source)
+        emit_record(name, None, details, None, severity, source=source)
         return
     details |= level.details
-    message = told if isinstance(told, str) else str(told)
+    message = name if isinstance(name, str) else str(name)
     emit_record(KIND, message, details, level.channel, level.severity, source=source)
 
 

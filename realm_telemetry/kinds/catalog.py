@@ -1,6 +1,6 @@
-"""The catalog of kinds, and the JSON shape of an event.
+"""The catalog of kinds, how to register one, and the JSON shape of an event.
 
-The tables themselves are in `kind_table`; a message template's rules are stated there.
+The built-in kinds are rows of `kinds.table`, which also states the rules of message templates.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,6 @@ from realm_telemetry.event import (
     split_event_id,
 )
 from realm_telemetry.kinds.messages import render_forgivingly
-from realm_telemetry.kinds.rules import check_kind
 from realm_telemetry.kinds.table import (
     CHANNEL_DESCRIPTIONS,
     CHANNEL_ICONS,
@@ -29,6 +28,59 @@ from realm_telemetry.kinds.table import (
     SEVERITY_ICONS,
 )
 from realm_telemetry.values.json_fields import field, hex_digits, integer, one_of, type_name
+
+
+def check_kind(kind: str, channel: str, severity: str, template: str | None) -> None:
+    """Raise ConfigError, which names the fix, unless a kind can be registered like this."""
+    setting = f"register_kind({kind!r})"
+    if not _is_snake_case(kind):
+        raise ConfigError(
+            setting,
+            "a kind is snake_case, like gradient_exploded",
+            "Write lower-case letters and digits, words divided by one underscore.",
+        )
+    if kind in KIND_METADATA:
+        raise ConfigError(setting, "the kind is built in", "Choose another name for yours.")
+    for name, value, known in (
+        ("channel", channel, CHANNELS),
+        ("severity", severity, SEVERITIES),
+    ):
+        if value not in known:
+            raise ConfigError(
+                setting, f"there is no {name} {value!r}", f"Use one of {', '.join(known)}."
+            )
+    if template is not None:
+        _check_template(setting, template)
+
+
+def _is_snake_case(kind: str) -> bool:
+    return (
+        isinstance(kind, str)
+        and kind.isascii()
+        and kind == kind.lower()
+        and kind[:1].isalpha()
+        and all(word.isalnum() for word in kind.split("_"))
+    )
+
+
+def _check_template(setting: str, template: str) -> None:
+    from string import Formatter
+
+    try:
+        names = [name for _, name, _, _ in Formatter().parse(template) if name is not None]
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            setting,
+            f"the message {template!r} is not a format string ({error})",
+            "Write fields as {name} or {name:.2f}, and braces doubled.",
+        ) from None
+    if any(not name or name[0].isdigit() for name in names):
+        raise ConfigError(
+            setting,
+            f"the message {template!r} has a field without a name",
+            "Name the detail it shows, like {norm:.1f}.",
+        )
+
 
 __all__ = [
     "CHANNEL_DESCRIPTIONS",
@@ -52,7 +104,7 @@ __all__ = [
 ]
 
 UNREGISTERED: Final = ("system", "info")
-"""Channel and severity of a kind that nobody registered."""
+"""Channel and severity of an unregistered kind."""
 
 
 class KindSpec(msgspec.Struct, frozen=True):
@@ -137,21 +189,21 @@ def register_kind(
     return new
 
 
-def learn_kind(told: KindSpec) -> bool:
+def learn_kind(learned: KindSpec) -> bool:
     """Take over a kind that another process registered; whether it is known like that now.
 
     What is built in or was registered in this process stays; of others the newest word counts.
     A kind that `register_kind` would refuse is not learned.
     """
-    known = _specs.get(told.kind)
-    if known is not None and told.kind not in _learned:
-        return known == told
+    known = _specs.get(learned.kind)
+    if known is not None and learned.kind not in _learned:
+        return known == learned
     try:
-        check_kind(told.kind, told.channel, told.severity, told.template)
+        check_kind(learned.kind, learned.channel, learned.severity, learned.template)
     except ConfigError:
         return False
-    _learned.add(told.kind)
-    _put(told)
+    _learned.add(learned.kind)
+    _put(learned)
     return True
 
 

@@ -20,7 +20,7 @@ _FIELD: Final = r"\{(\w+)"
 
 
 def render_forgivingly(kind: str, template: str | None, details: Mapping[str, Any]) -> str:
-    """Return a readable message whatever the details are. Never raises."""
+    """Return a readable message for any details. Never raises."""
     try:
         fields = {str(key): value for key, value in details.items() if value is not None}
         if template is None:

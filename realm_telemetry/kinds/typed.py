@@ -390,7 +390,7 @@ def process_lost(
     last_step: int | None = None,
     **fields: Any,
 ) -> Event:
-    """A producer ended without goodbye; the shipper reports it."""
+    """A producer ended without `shutdown`; the shipper reports it."""
     return emit(
         "process_lost",
         service=service,

@@ -3,9 +3,8 @@
 Only this package imports the OpenTelemetry logs SDK, and only in `sdk`.
 """
 
-from realm_telemetry.otel.exporter import EventExporter
+from realm_telemetry.otel.adapter import EventExporter, apply_log_record_processor
 from realm_telemetry.otel.foreign import producer_of
-from realm_telemetry.otel.processor import apply_log_record_processor
 from realm_telemetry.otel.record import from_log_record, to_log_record
 from realm_telemetry.otel.sdk import LogRecordExporter, LogRecordExportResult, LogRecordProcessor
 

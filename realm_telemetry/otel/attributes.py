@@ -1,4 +1,4 @@
-"""Reading a log record's attributes back into JSON values."""
+"""A log record as plain values, and its attributes read back into JSON values."""
 
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
@@ -6,9 +6,44 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from realm_telemetry.otel import names
-from realm_telemetry.otel.plain import PlainRecord
-from realm_telemetry.otel.sdk import LogRecord
+from realm_telemetry.otel.sdk import Context, LogRecord
 from realm_telemetry.values.details import safe_text, to_json_value
+
+
+class PlainRecord(msgspec.Struct):
+    """A log record that no SDK of this process made; its fields are named as the API's are.
+
+    timestamp, observed_timestamp: ns since 1970; 0 or None is unknown.
+    severity_number: OpenTelemetry's, 0 is unknown; any other number may come.
+    body, attributes: JSON values.
+    trace_id, span_id: 0 is none.
+    """
+
+    timestamp: int | None = 0
+    observed_timestamp: int | None = 0
+    severity_number: int = 0
+    severity_text: str = ""
+    event_name: str = ""
+    body: Any = None
+    attributes: dict[str, Any] = {}
+    trace_id: int = 0
+    span_id: int = 0
+    trace_flags: int = 0
+    context: Context | None = None
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """What all records of one scope of one resource have in common.
+
+    producer: the producer id that stands for the resource.
+    scope: the scope's name, maybe empty.
+    details: what else scope and resource say, under the names that it has among the details.
+    """
+
+    producer: str
+    scope: str
+    details: dict[str, Any]
+
 
 _PREFIX_LENGTH: Final = len(names.DETAIL_PREFIX)
 
@@ -34,7 +69,7 @@ def read_attributes(attributes: Mapping[str, Any] | None) -> Attributes:
         else:
             others[key] = value
     if others.get(names.EVENT_NAME) == names.EVENT_NAME_PREFIX + fields.get(names.KIND, ""):
-        # Said again for stores that drop the record's own field.
+        # Repeated for stores that drop the record's own field.
         del others[names.EVENT_NAME]
     for key, value in others.items():
         add_detail(details, safe_text(key), json_value(value))

@@ -20,12 +20,13 @@ from realm_telemetry.kinds.catalog import render, resolve
 from realm_telemetry.otel import names
 from realm_telemetry.otel.attributes import (
     Attributes,
+    Origin,
+    PlainRecord,
     add_detail,
     json_value,
     trace_context,
     value_text,
 )
-from realm_telemetry.otel.plain import Origin, PlainRecord
 from realm_telemetry.otel.sdk import (
     InstrumentationScope,
     LogRecord,
@@ -46,7 +47,7 @@ def foreign_event(
 ) -> Event:
     """Return the event of a record that lacks some of what ours have.
 
-    Whatever has no field of its own is among the details, under OpenTelemetry's names.
+    All that has no field of its own is among the details, under OpenTelemetry's names.
     """
     details, fields = dict(read.details), read.fields
     kind = _kind(record, fields, details)
@@ -184,8 +185,8 @@ def origin_of(resource: Resource | None, scope: InstrumentationScope | None) -> 
         "otel.scope.attributes": dict((scope and scope.attributes) or {}),
         "otel.resource": dict(attributes),
     }
-    said = {key: json_value(value) for key, value in details.items() if value}
-    return Origin(producer_of(resource), safe_text(scope.name or "") if scope else "", said)
+    known = {key: json_value(value) for key, value in details.items() if value}
+    return Origin(producer_of(resource), safe_text(scope.name or "") if scope else "", known)
 
 
 def _with_id(event: Event, fields: Mapping[str, str]) -> Event:

@@ -4,9 +4,8 @@ from typing import Any, Final
 
 from realm_telemetry.event import CHANNELS, Event, InvalidEventError, split_event_id
 from realm_telemetry.otel import names
-from realm_telemetry.otel.attributes import Attributes, read_attributes, trace_context
+from realm_telemetry.otel.attributes import Attributes, PlainRecord, read_attributes, trace_context
 from realm_telemetry.otel.foreign import foreign_event, origin_of
-from realm_telemetry.otel.plain import PlainRecord
 from realm_telemetry.otel.sdk import (
     Context,
     InstrumentationScope,

@@ -1,6 +1,6 @@
 """All that we use of the OpenTelemetry logs SDK; no other module imports it.
 
-That API is not stable and changes in minor releases: what a release renames is mended here.
+That API is not stable and changes in minor releases: renames of a release are handled here.
 Tested with opentelemetry-sdk 1.39 to 1.45.
 """
 

@@ -49,7 +49,7 @@ class ResourceProcessor:
         self._defaults: dict[str, tuple[tuple[str, str], ...]] = {}
 
     def learn(self, producer: str, resource: Mapping[str, Any]) -> None:
-        """Remember what a producer said about itself."""
+        """Keep the resource of a producer."""
         self._resources[producer] = resource
         self._defaults[producer] = tuple(
             (field, str(resource[key])) for field, key in _RESOURCE_FIELDS if resource.get(key)
@@ -61,7 +61,7 @@ class ResourceProcessor:
         self._defaults.pop(producer, None)
 
     def resource(self, producer: str) -> Mapping[str, Any]:
-        """What a producer said about itself; empty if nothing yet."""
+        """The resource of a producer; empty before its hello frame."""
         return self._resources.get(producer, {})
 
     def __call__(self, event: Event) -> Event:
@@ -78,7 +78,7 @@ class ProcessorChain:
 
     built_in: name and callable of those that have no state to repeat, first.
     processors: name and callable of the others, in order.
-    on_failure: told (processor's name, error) at the first failure of each.
+    on_failure: called with (processor's name, error) at the first failure of each.
     failures: how often each has raised.
     """
 

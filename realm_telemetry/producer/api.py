@@ -187,7 +187,7 @@ def register_kind(
     message: str | None = None,
     routine: bool = False,
 ) -> KindSpec:
-    """Add a kind of your own, for this process and for whoever reads its events.
+    """Add a kind of your own, for this process and for all readers of its events.
 
     message: a template over the details, such as "Gradient norm {norm:.1f}".
     routine: it repeats by the thousand; views show the latest and count the others.
@@ -226,7 +226,7 @@ def _set_up(settings: Settings, *, parent: str | None = None) -> Telemetry | Non
 
 
 def _replace(settings: Settings) -> Telemetry | None:
-    """Let what a first use set up make room for what the program asks for. Under the lock."""
+    """Replace the auto-configured producer. The caller holds the lock."""
     global _active, _provisional
     _provisional = False
     if _active is None or settings == _active.settings:
@@ -240,7 +240,7 @@ def _replace(settings: Settings) -> Telemetry | None:
 
 
 def _named(settings: Settings) -> Settings:
-    """The settings with the program's name where nobody has given one."""
+    """The settings with the program's name where none is given."""
     path = Path(sys.argv[0] if sys.argv else "")
     program = path.parent.name if path.stem == "__main__" else path.stem
     if settings.service_name != DEFAULT_SERVICE_NAME or program in ("", "-c", "-m"):
@@ -254,12 +254,12 @@ def _inherited() -> dict[str, Any]:
     if not text:
         return {}
     try:
-        told = msgspec.json.decode(text, type=dict[str, Any])
-        manifest = read_manifest(Path(told.pop("directory")))
+        inherited = msgspec.json.decode(text, type=dict[str, Any])
+        manifest = read_manifest(Path(inherited.pop("directory")))
     except (msgspec.DecodeError, msgspec.ValidationError, KeyError, TypeError, ConfigError):
         return {}
     taken = ("home", "exporters", "processors", "service_url", "token", "options", "redact")
-    return told | {name: getattr(manifest, name) for name in taken}
+    return inherited | {name: getattr(manifest, name) for name in taken}
 
 
 def _provided() -> dict[str, Any]:
@@ -296,7 +296,7 @@ def _on_first_event() -> None:
 
 
 def _register_ends() -> None:
-    """Say goodbye at exit; children of multiprocessing skip atexit but run its finalizers."""
+    """Shut down at exit; children of multiprocessing skip atexit but run its finalizers."""
     global _ends_registered
     if not _ends_registered:
         _ends_registered = True

@@ -47,7 +47,7 @@ class Early:
 
 
 class Ended:
-    """After `shutdown`: events are counted, and said once to be lost."""
+    """After `shutdown`: events are counted, and reported once as lost."""
 
     def __init__(self, producer: str) -> None:
         self.producer = producer
@@ -81,7 +81,7 @@ def new_producer() -> str:
 
 
 def append(payload: bytes, *, urgent: bool) -> tuple[str, int]:
-    """Append to whatever is current: (producer, number)."""
+    """Append to the current appender; returns (producer, number)."""
     while True:
         appender = current
         try:
@@ -98,7 +98,7 @@ def set_current(appender: Appender) -> None:
 
 
 def begin_again(on_first: Callable[[], None]) -> None:
-    """After `shutdown` let the next event be the first once more, kept until a spool is there."""
+    """Start again after `shutdown`: the next event is number 1, kept until a spool is there."""
     global current
     early, ended = Early(on_first), current
     # One line, no call after the second look: another thread may have set up anew meanwhile.

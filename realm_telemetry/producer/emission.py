@@ -28,7 +28,7 @@ from realm_telemetry.values.details import (
 
 _URGENT: Final = frozenset(("warning", "error"))
 _SURELY_FITS: Final = MAX_EVENT_BYTES - 1024
-"""Payload bytes below which an event is within its limit, whatever stands beside the payload."""
+"""Payload bytes below which an event is within its limit with any other fields."""
 
 
 class Bound:
@@ -160,7 +160,7 @@ def record(
                 hero_id, campaign_id, run_id, source, trace_id, span_id, trace_flags, webhooks,
             )  # fmt: skip
     except (TypeError, ValueError, OverflowError, SpoolClosedError):
-        pass  # text that does not encode, or a buffer just handed over: once more, with care
+        pass  # text that does not encode, or a buffer just handed over: try again, slowly
     return keep(
         Event(
             kind, channel, severity, message, fields, moment, "", DROPPED,

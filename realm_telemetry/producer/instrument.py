@@ -1,19 +1,194 @@
-"""Events from functions and blocks: `@emits` and `lifecycle`."""
+"""Events from functions and blocks: `@emits` and `lifecycle`.
 
-from collections.abc import Callable, Sequence
-from functools import partial
+Functions may be plain, async, generators or both. Details come from arguments and the result.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial, wraps
+from itertools import islice
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Final, ParamSpec, Self, TypeVar
+from typing import Any, Final, ParamSpec, Protocol, Self, TypeVar
 
 from realm_telemetry.errors import warn_once
 from realm_telemetry.kinds.catalog import spec
 from realm_telemetry.kinds.messages import render_forgivingly
-from realm_telemetry.producer.call_details import CallDetails, parameters_of, result_fields
 from realm_telemetry.producer.emission import emit
-from realm_telemetry.producer.wrapping import check_name, check_target, wrap
 from realm_telemetry.values.conversions import to_json_value
-from realm_telemetry.values.details import clean_details
+from realm_telemetry.values.details import MAX_DETAILS, MAX_NAMES, clean_details
+
+
+class Around(Protocol):
+    """A context around one call, which receives the call's result."""
+
+    result: Any
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, kind: Any, error: Any, trace: Any, /) -> None: ...
+
+
+Begin = Callable[[Sequence[Any], dict[str, Any]], Around]
+"""Makes the context of a call from its arguments."""
+
+
+def wrap(function: Any, begin: Begin) -> Any:
+    """Return a function of the same sort as the given one: plain, async, generator or both."""
+    from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+
+    for is_sort, wrapped in (
+        (iscoroutinefunction, _wrap_async),
+        (isgeneratorfunction, _wrap_generator),
+        (isasyncgenfunction, _wrap_async_generator),
+    ):
+        if is_sort(function):
+            return wrapped(function, begin)
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with begin(args, kwargs) as this:
+            this.result = function(*args, **kwargs)
+            return this.result
+
+    return call
+
+
+def _wrap_async(function: Any, begin: Begin) -> Any:
+    @wraps(function)
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        with begin(args, kwargs) as this:
+            this.result = await function(*args, **kwargs)
+            return this.result
+
+    return call
+
+
+def _wrap_generator(function: Any, begin: Begin) -> Any:
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with begin(args, kwargs) as this:
+            this.result = yield from function(*args, **kwargs)
+            return this.result
+
+    return call
+
+
+def _wrap_async_generator(function: Any, begin: Begin) -> Any:
+    @wraps(function)
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        with begin(args, kwargs):
+            items = function(*args, **kwargs)
+            step = items.asend(None)
+            while True:
+                try:
+                    item = await step
+                except StopAsyncIteration:
+                    return
+                # What `yield from` does for a generator: sent values and exceptions pass through.
+                try:
+                    step = items.asend((yield item))
+                except GeneratorExit:
+                    await items.aclose()
+                    raise
+                except BaseException as error:  # noqa: BLE001 - handed to the wrapped one
+                    step = items.athrow(error)
+
+    return call
+
+
+def check_name(name: object, example: str) -> None:
+    """Raise TypeError for a bare decorator, which is handed the function in place of a name."""
+    if callable(name):
+        raise TypeError(
+            f"A name has to be given: {example}, not the bare decorator on {name!r:.80}."
+        )
+
+
+def check_target(target: object, kind: str) -> None:
+    for descriptor in (staticmethod, classmethod, property):
+        if isinstance(target, descriptor):
+            name = descriptor.__name__
+            raise TypeError(
+                f'@emits("{kind}") stands above @{name} and would never see a call. '
+                f"Put @{name} first and @emits below it, next to the function."
+            )
+    if isinstance(target, type) or not callable(target):
+        raise TypeError(
+            f'@emits("{kind}") decorates functions and methods, not {target!r:.80}. '
+            "For a class, decorate its __init__."
+        )
+
+
+_RECEIVERS: Final = ("self", "cls")
+_FIELD_NAMES: Final = ("__dataclass_fields__", "__struct_fields__")
+
+
+class Parameters:
+    """The names of a function's parameters.
+
+    positional: those that may be given by position, in order, the receiver included.
+    """
+
+    def __init__(self, positional: Sequence[str], defaults: Mapping[str, Any]) -> None:
+        self.positional = tuple(positional)
+        self.defaults = dict(defaults)
+        self.receiver = positional[0] if positional and positional[0] in _RECEIVERS else None
+
+    def arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of a call by name; those of `*args` have none."""
+        given = {**self.defaults, **dict(zip(self.positional, args, strict=False)), **kwargs}
+        if self.receiver is not None:
+            given.pop(self.receiver, None)
+        return given
+
+
+def parameters_of(function: Callable[..., Any]) -> Parameters:
+    """Return the parameters of a callable; none where it has no signature."""
+    # Not at the top: it would be a fifth of the time that importing the package takes.
+    from inspect import Parameter, signature
+
+    try:
+        parameters = signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return Parameters((), {})
+    by_position = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    return Parameters(
+        [each.name for each in parameters if each.kind in by_position],
+        {each.name: each.default for each in parameters if each.default is not Parameter.empty},
+    )
+
+
+class CallDetails:
+    """Makes the details of one call: arguments, then the result's fields, then fixed ones."""
+
+    def __init__(
+        self, parameters: Parameters, include: Iterable[str] | None, fixed: Mapping[str, Any]
+    ) -> None:
+        self._parameters = parameters
+        self._include = None if include is None else frozenset(include)
+        self._fixed = dict(fixed)
+
+    def __call__(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any
+    ) -> dict[str, Any]:
+        """Return the details, those that are None left out."""
+        found = self._parameters.arguments(args, kwargs) | result_fields(result)
+        if self._include is not None:
+            found = {name: value for name, value in found.items() if name in self._include}
+        return {name: value for name, value in (found | self._fixed).items() if value is not None}
+
+
+def result_fields(result: Any) -> dict[str, Any]:
+    """Return the fields of a mapping, dataclass, struct or namedtuple; of others none."""
+    if result is None:
+        return {}
+    if isinstance(result, Mapping):
+        # A result may be huge, a state dict for one; the rest would be cut anyway.
+        return {str(key): result[key] for key in islice(result, MAX_DETAILS + MAX_NAMES)}
+    kind = type(result)
+    attributes = ("_fields",) if isinstance(result, tuple) else _FIELD_NAMES
+    names = next((getattr(kind, each) for each in attributes if hasattr(kind, each)), ())
+    return {name: getattr(result, name) for name in names if hasattr(result, name)}
+
 
 _MAX_TRACEBACK_CHARS: Final = 8_000
 """The end of a longer traceback is kept: it is nearest to the error."""

@@ -121,7 +121,7 @@ class Telemetry:
     def shutdown(self, timeout_s: float = 2.0) -> bool:
         """End this producer in the given time; what is left is shipped later.
 
-        With a live shipper process this waits for nothing, unless nobody outlives this process
+        With a live shipper process this waits for nothing, unless no process outlives this one
         (`exit_wait`). Returns whether all is known to be delivered.
         """
         deadline = time.monotonic() + timeout_s
@@ -130,7 +130,7 @@ class Telemetry:
         writer = self.writer
         if isinstance(writer, SpoolWriter):
             self._report_drops()
-        # Before the goodbye, which says how many events there are, and before the lock is free:
+        # Before the end frame, which holds how many events there are, and before the lock is free:
         # the shipper deletes the spool of a producer that has ended.
         # A writer that has made room for another's is not current any more.
         if appenders.current is writer:
@@ -160,7 +160,7 @@ class Telemetry:
             self._reported_drops = dropped
 
     def register_kind(self, spec: KindSpec) -> None:
-        """Tell the log of a kind that this process registered."""
+        """Send the log a kind that this process registered."""
         if isinstance(self.writer, SpoolWriter):
             self.writer.append_control(
                 {
@@ -174,7 +174,7 @@ class Telemetry:
             )
 
     def inherited(self) -> str:
-        """What `REALM_PIPELINE` tells children, as JSON."""
+        """The value of `REALM_PIPELINE` for child processes, as JSON."""
         return msgspec.json.encode(
             {
                 "directory": str(self.pipeline_dir),
@@ -199,8 +199,8 @@ class Telemetry:
             "realm.run.id": settings.run_id,
             "realm.rank": int(rank) if rank and rank.isdigit() else rank,
         }
-        told = {key: value for key, value in named.items() if value is not None}
-        return force_clean(told | settings.resource)[0]
+        given = {key: value for key, value in named.items() if value is not None}
+        return force_clean(given | settings.resource)[0]
 
     def _open_spool(self) -> SpoolWriter | MemoryWriter:
         settings = self.settings

@@ -1,27 +1,74 @@
-"""Who may ask what: Host, Origin and token, as pure ASGI middleware.
+"""Access control as pure ASGI middleware: Host, Origin, token, and the log-in of browsers.
 
 DNS rebinding: a page of another site that resolves to 127.0.0.1 carries its own Host name, so
 names are checked. The port is not, because a tunnel changes it.
 Cross-site requests: a browser says where a request comes from (`Origin`, `Sec-Fetch-Site`), so
 unsafe methods and streams from elsewhere are refused. Programs send neither and pass.
+Wrong tokens are limited for each address. A browser gives the token once at /login and then has
+a cookie that scripts cannot read.
 """
 
+import asyncio
 import hashlib
 import hmac
 import socket
 import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from realm_telemetry.service.errors import ApiError
+from realm_telemetry.service.pages import HTML_POLICY, login_page
 from realm_telemetry.service.paths import route_path
 from realm_telemetry.service.settings import LOOPBACK_HOSTS, ServiceSettings
-from realm_telemetry.service.throttle import Throttle
+
+
+class Throttle:
+    """Counts failures per address inside a sliding window.
+
+    Bounded: `max_addresses` are remembered, the longest silent one is forgotten first.
+    """
+
+    def __init__(
+        self,
+        attempts: int,
+        window_s: float,
+        *,
+        max_addresses: int = 1024,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._attempts = attempts
+        self._window_s = window_s
+        self._max_addresses = max_addresses
+        self._clock = clock
+        self._failures: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def wait_s(self, address: str) -> int:
+        """Seconds until this address may try again; 0 if it may now."""
+        failures = self._failures.get(address)
+        if failures is None or len(failures) < self._attempts:
+            return 0
+        left = failures[0] + self._window_s - self._clock()
+        return max(0, int(left) + 1) if left > 0 else 0
+
+    def failed(self, address: str) -> None:
+        """Note a wrong token."""
+        failures = self._failures.setdefault(address, deque(maxlen=self._attempts))
+        failures.append(self._clock())
+        self._failures.move_to_end(address)
+        if len(self._failures) > self._max_addresses:
+            self._failures.popitem(last=False)
+
+    def succeeded(self, address: str) -> None:
+        """Forget the failures of an address that has shown the right token."""
+        self._failures.pop(address, None)
+
 
 COOKIE: Final = "realm_session"
 COOKIE_AGE_S: Final = 30 * 24 * 3600
@@ -184,3 +231,77 @@ def login_location(request: Request) -> str:
     if request.url.query:
         wanted += "?" + request.url.query
     return f"{request.scope.get('root_path', '')}/login?next={quote(wanted)}"
+
+
+MAX_FORM_BYTES = 8 * 1024
+_FORM_TYPE = "application/x-www-form-urlencoded"
+
+
+class Login:
+    """The two routes; without a token there is nothing to log in to."""
+
+    def __init__(self, sessions: Sessions | None, throttle: Throttle, timeout_s: float) -> None:
+        self._sessions = sessions
+        self._throttle = throttle
+        self._timeout_s = timeout_s
+
+    async def show(self, request: Request) -> Response:
+        """The form."""
+        if self._sessions is None:
+            return _to(request, "/")
+        return _page(_next(request.query_params.get("next", "")))
+
+    async def submit(self, request: Request) -> Response:
+        """Compare the token; right: the cookie, and on to where the browser wanted to go."""
+        if self._sessions is None:
+            return _to(request, "/")
+        address = client_address(request)
+        if wait_s := self._throttle.wait_s(address):
+            raise ApiError("too_many_attempts", retry_after_s=wait_s)
+        form = await self._form(request)
+        wanted = _next(form.get("next", ""))
+        if not self._sessions.is_token(form.get("token", "")):
+            self._throttle.failed(address)
+            return _page(wanted, problem="That is not the token of this service.", status=401)
+        self._throttle.succeeded(address)
+        response = _to(request, wanted)
+        response.set_cookie(
+            COOKIE,
+            self._sessions.issue(),
+            max_age=COOKIE_AGE_S,
+            path=request.scope.get("root_path", "") or "/",
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="strict",
+        )
+        return response
+
+    async def _form(self, request: Request) -> dict[str, str]:
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM_TYPE:
+            raise ApiError("unsupported_media_type", hint=f"Send {_FORM_TYPE}.")
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > MAX_FORM_BYTES:
+                        raise ApiError("body_too_large")
+        except TimeoutError:
+            raise ApiError("body_timeout") from None
+        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=8)
+        return {name: values[-1] for name, values in fields.items()}
+
+
+def _next(wanted: str) -> str:
+    """A path of this service to go on to; anything else would let others send people away."""
+    safe = wanted.startswith("/") and not wanted.startswith(("//", "/\\", "/login"))
+    return wanted if safe and wanted.isprintable() and wanted.isascii() else "/"
+
+
+def _to(request: Request, path: str) -> Response:
+    return RedirectResponse(request.scope.get("root_path", "") + path, 303)
+
+
+def _page(wanted: str, *, problem: str = "", status: int = 200) -> Response:
+    headers = {"content-security-policy": HTML_POLICY, "cache-control": "no-store"}
+    return HTMLResponse(login_page(wanted, problem), status, headers)

@@ -16,7 +16,14 @@ from starlette.routing import Route
 
 from realm_telemetry.config import Settings
 from realm_telemetry.plugins import extension
-from realm_telemetry.service.access import HostCheck, OriginCheck, Sessions, TokenCheck
+from realm_telemetry.service.access import (
+    HostCheck,
+    Login,
+    OriginCheck,
+    Sessions,
+    Throttle,
+    TokenCheck,
+)
 from realm_telemetry.service.api.answers import json_answer
 from realm_telemetry.service.api.openapi import openapi_document
 from realm_telemetry.service.core import Service, service_of
@@ -26,13 +33,16 @@ from realm_telemetry.service.errors import (
     on_http_exception,
     on_unexpected,
 )
-from realm_telemetry.service.headers import HTML_POLICY, SecurityHeaders
-from realm_telemetry.service.login import Login
-from realm_telemetry.service.pages import index_page, index_text
+from realm_telemetry.service.pages import (
+    HOW_TO_BUILD,
+    HTML_POLICY,
+    BuiltPages,
+    SecurityHeaders,
+    index_page,
+    index_text,
+)
 from realm_telemetry.service.routes import ENDPOINTS, Endpoint, Handler
 from realm_telemetry.service.settings import ServiceSettings
-from realm_telemetry.service.static import HOW_TO_BUILD, BuiltPages
-from realm_telemetry.service.throttle import Throttle
 
 INDEX_EVENTS: Final = 12
 _TEXTS: Final = ("text/html", "text/plain")

@@ -1,4 +1,4 @@
-"""The running service: its parts, started and stopped in order."""
+"""The running service: its parts, started and stopped in order, and what it counts for /metrics."""
 
 import asyncio
 import secrets
@@ -19,14 +19,31 @@ from realm_telemetry.service.folding import F, FoldKeeper, Store
 from realm_telemetry.service.ingest.body import BodyBudget
 from realm_telemetry.service.ingest.writing import WriterThread
 from realm_telemetry.service.live.hub import Hub
-from realm_telemetry.service.live.latest import LiveView
-from realm_telemetry.service.live.prefill import last_rows
+from realm_telemetry.service.live.latest import LiveView, last_rows
 from realm_telemetry.service.live.streams import StreamPlaces
 from realm_telemetry.service.live.tail import Tail
 from realm_telemetry.service.reading import ReaderPool
 from realm_telemetry.service.settings import ServiceSettings
-from realm_telemetry.service.tally import IngestTally
 from realm_telemetry.service.upkeep import ServiceUpkeep
+
+
+class IngestTally:
+    """Belongs to the event loop's thread."""
+
+    def __init__(self) -> None:
+        self.batches = 0
+        self.accepted = 0
+        self.duplicates = 0
+        self.rejected = 0
+        self.bytes = 0
+
+    def stored(self, accepted: int, duplicates: int, rejected: int, size: int) -> None:
+        """Count an answered batch."""
+        self.batches += 1
+        self.accepted += accepted
+        self.duplicates += duplicates
+        self.rejected += rejected
+        self.bytes += size
 
 
 class Service:

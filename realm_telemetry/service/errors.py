@@ -74,7 +74,7 @@ CATALOGUE: Final[dict[str, ErrorEntry]] = {
         405, "This path does not take that method.", "See Allow, and /openapi.json."
     ),
     "body_timeout": ErrorEntry(
-        408, "The body did not arrive in time.", "Send smaller batches, or mend the network."
+        408, "The body did not arrive in time.", "Send smaller batches, or check the network."
     ),
     "body_too_large": ErrorEntry(
         413, "The body is over the limit.", "Send fewer events in a batch."

@@ -1,15 +1,140 @@
-"""The two pages that the service writes itself: what is served where, and the log-in.
+"""What a browser gets: the built pages, two pages of our own making, security headers.
 
-No script, no request to anywhere else, links relative, so that both work behind any proxy.
-Every value that is not ours goes through `escape`.
+The built pages (War Room, Battle Log and their assets) are read once when the service starts. They
+are built from `web/` into `static/` (`make pages`); wheels contain them. Without them the API
+works all the same, and `/` says how to build them.
+The log-in and the start page have no script, no request to another host, and relative links, so
+that they work behind any proxy. Every value from outside goes through `escape`.
 """
 
+import gzip
+import mimetypes
 from collections.abc import Sequence
 from html import escape
-from typing import Final
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from realm_telemetry.kinds.catalog import CHANNEL_ICONS
 from realm_telemetry.log.rows import LogRow
+from realm_telemetry.service.errors import ApiError
+
+_ALWAYS: Final = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"x-frame-options", b"DENY"),
+]
+_DEFAULT_POLICY: Final = (
+    b"content-security-policy",
+    b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+)
+
+HTML_POLICY: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'"
+)
+"""For our own pages: no script at all, styles inside the page."""
+
+PAGE_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "worker-src 'self'; img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; "
+    "base-uri 'none'"
+)
+"""For War Room and Battle Log: only what this service serves, nothing inside the page."""
+
+
+class SecurityHeaders:
+    """Adds the headers; an answer that brings its own policy keeps it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = list(message.get("headers", ())) + _ALWAYS
+                if not any(name == b"content-security-policy" for name, _ in headers):
+                    headers.append(_DEFAULT_POLICY)
+                message = {**message, "headers": headers}
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+STATIC: Final = Path(__file__).with_name("static")
+PAGES: Final = {"/": "index.html", "/battle-log": "battle-log.html"}
+HOW_TO_BUILD: Final = "The pages are not built. In a checkout: make pages (it needs Node 20.19)."
+
+_TYPES: Final = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
+_WORTH_PACKING: Final = 1_000
+
+
+class StaticFile(NamedTuple):
+    """A file in memory, as it is and compressed."""
+
+    media_type: str
+    data: bytes
+    packed: bytes | None
+
+
+class BuiltPages:
+    """The files below a directory by their path in it; empty if nothing is built."""
+
+    def __init__(self, directory: Path = STATIC) -> None:
+        paths = [path for path in directory.rglob("*") if path.is_file()]
+        self._files = {path.relative_to(directory).as_posix(): _read(path) for path in paths}
+
+    @property
+    def built(self) -> bool:
+        """Whether both pages are there."""
+        return all(name in self._files for name in PAGES.values())
+
+    async def page(self, request: Request) -> Response:
+        """A page by its path. It is asked for anew each time, because it names the assets."""
+        name = PAGES.get(request.scope["path"].removeprefix(request.scope.get("root_path", "")))
+        if name is None or name not in self._files:
+            raise ApiError("not_found", HOW_TO_BUILD, "GET /api says what is served.")
+        headers = {"content-security-policy": PAGE_POLICY, "cache-control": "no-store"}
+        return self._answer(request, name, headers)
+
+    async def script(self, request: Request) -> Response:
+        """event-stream.js, which other pages load by name."""
+        return self._answer(request, "event-stream.js", {"cache-control": "no-cache"})
+
+    async def asset(self, request: Request) -> Response:
+        """A file whose name changes with its content."""
+        # A worker has a policy of its own: that of its script's answer.
+        headers = {
+            "cache-control": "public, max-age=31536000, immutable",
+            "content-security-policy": PAGE_POLICY,
+        }
+        return self._answer(request, f"assets/{request.path_params['name']}", headers)
+
+    def _answer(self, request: Request, name: str, headers: dict[str, str]) -> Response:
+        file = self._files.get(name)
+        if file is None:
+            raise ApiError("not_found")
+        headers["vary"] = "accept, accept-encoding"
+        if file.packed is not None and "gzip" in request.headers.get("accept-encoding", ""):
+            headers["content-encoding"] = "gzip"
+            return Response(file.packed, 200, headers, file.media_type)
+        return Response(file.data, 200, headers, file.media_type)
+
+
+def _read(path: Path) -> StaticFile:
+    data = path.read_bytes()
+    media_type = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0]
+    packed = gzip.compress(data, 9, mtime=0) if len(data) > _WORTH_PACKING else None
+    return StaticFile(media_type or "application/octet-stream", data, packed)
+
 
 _STYLE: Final = """
 :root { color-scheme: light dark;
@@ -76,11 +201,11 @@ def index_page(routes: Sequence[tuple[str, str]], rows: Sequence[LogRow], remark
 
     routes: (path, what it answers). rows: newest first. remark: a word in front, may be empty.
     """
-    said = f"<p><strong>{escape(remark)}</strong></p>" if remark else ""
+    note = f"<p><strong>{escape(remark)}</strong></p>" if remark else ""
     return _document(
         "RealmService",
         "<main><h1>⚔️ RealmService</h1><p>One log, two views of it: live and historic."
-        f" Every path is answered at every address of this service.</p>{said}"
+        f" Every path is answered at every address of this service.</p>{note}"
         f"<h2>Last events</h2>{_events_table(rows)}"
         f"<h2>What is served where</h2>{_routes_table(routes)}</main>",
     )

@@ -1,4 +1,4 @@
-"""Where a request goes, whatever the application is mounted at."""
+"""The path of a request below the path that the application is mounted at."""
 
 from starlette.types import Scope
 

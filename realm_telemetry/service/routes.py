@@ -135,7 +135,7 @@ ENDPOINTS: Final = (
         "/api/v1/events",
         post_events,
         "Store a batch of events, protobuf or JSON; answered after commit.",
-        (_choice("replay", ["false", "true"], "true: events of another log, told once more."),),
+        (_choice("replay", ["false", "true"], "true: events of another log, replayed."),),
         errors=(
             "malformed_json",
             "malformed_protobuf",

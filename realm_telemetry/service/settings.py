@@ -8,6 +8,7 @@ import msgspec
 from realm_telemetry.config import Settings
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.folds.metrics.store import FILE_NAME as MEASURES_FILE
+from realm_telemetry.home import LOG, SEARCH_INDEX, STATE
 
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 """Binds that only this machine reaches, so that no token is asked for."""
@@ -78,9 +79,9 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     def for_home(cls, home: Path, **options: object) -> "ServiceSettings":
         """Settings with the paths of a REALM_HOME."""
         paths = {
-            "log_path": home / "vault" / "jobs.db",
-            "search_path": home / "vault" / "search.db",
-            "state_path": home / "data" / "realm_state.db",
+            "log_path": home / LOG,
+            "search_path": home / SEARCH_INDEX,
+            "state_path": home / STATE,
         }
         return cls(**(paths | options))  # type: ignore[arg-type]  # options are fields by name
 

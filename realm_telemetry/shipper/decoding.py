@@ -8,8 +8,7 @@ import msgspec
 from realm_telemetry.delivery.quarantine import Quarantine
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import Event
-from realm_telemetry.kinds.catalog import KindSpec, learn_kind
-from realm_telemetry.kinds.rules import check_kind
+from realm_telemetry.kinds.catalog import KindSpec, check_kind, learn_kind
 from realm_telemetry.log.ranges import Ranges
 from realm_telemetry.processors import ProcessorChain, ResourceProcessor
 from realm_telemetry.shipper.spool import Spool

@@ -1,4 +1,4 @@
-"""The control page: words that producer and shipper tell each other without a system call."""
+"""The control page: integers that producer and shipper share without a system call."""
 
 import mmap
 import os
@@ -30,7 +30,7 @@ class Control:
     """
 
     dropped = _word(_DROPPED, "Events refused since the producer began; the producer writes.")
-    last_number = _word(_LAST_NUMBER, "Last number at goodbye; the producer writes.")
+    last_number = _word(_LAST_NUMBER, "Last number at the end; the producer writes.")
     stored_number = _word(_STORED, "All events up to this number are in the log.")
     exported_number = _word(_EXPORTED, "All up to this number were acknowledged by all exporters.")
     undelivered = _word(_UNDELIVERED, "Events given up: rejected or in the dead letters.")

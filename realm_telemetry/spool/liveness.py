@@ -64,5 +64,5 @@ def is_locked(path: str | Path) -> bool:
 
 
 # In a forked child: the parent's locks are not ours. Registered here, so that it comes before
-# whatever else takes a lock there.
+# any other lock taken there.
 os.register_at_fork(after_in_child=_own.clear)

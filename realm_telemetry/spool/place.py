@@ -5,7 +5,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from realm_telemetry.home import is_local_filesystem, make_private_directory
+from realm_telemetry.home import SPOOL, is_local_filesystem, make_private_directory
 
 
 def spool_roots(
@@ -13,7 +13,7 @@ def spool_roots(
 ) -> list[Path]:
     """The directories to try, best first: REALM_SPOOL, the home, XDG_RUNTIME_DIR, /var/tmp."""
     roots = [chosen] if chosen else []
-    roots.append(home / "spool")
+    roots.append(home / SPOOL)
     runtime = environ.get("XDG_RUNTIME_DIR")
     if runtime:
         roots.append(Path(runtime) / "realm" / "spool")

@@ -59,7 +59,7 @@ class Cursor:
         self.mm[: len(header)] = header
 
     def seal(self) -> None:
-        """Tell the reader that the next segment has begun."""
+        """Mark for the reader that the next segment has begun."""
         self.mm[_STATE] = _U64.pack(SEALED)
 
 

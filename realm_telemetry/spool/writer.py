@@ -5,7 +5,7 @@ first, for the position and number that come next. Then one source line looks wh
 still come next, and if so writes and claims them. CPython runs other Python code (another
 thread, a signal handler, a tracer, a finalizer of the garbage collector) only between lines, at
 calls and at backward jumps, and on 3.11 also where it allocates containers; the line has none
-of these, so that nothing runs inside it. Whoever finds the position taken encodes again.
+of these, so that nothing runs inside it. A thread that finds the position taken encodes again.
 
     positions:   | header | frame 1 | frame 2 | ... | cursor.pos -> zeros ...          end |
     full:        the cursor's pos becomes CLOSED and the next segment's cursor takes over
@@ -92,7 +92,7 @@ class SpoolWriter:
             self._lock = LivenessLock(staging, producer)
             self.control = Control(staging / "control")
             first = create_segment(staging, self.segment_bytes(FIRST_SEGMENT_BYTES))
-            # Published by a rename: whoever scans the pipeline sees it whole and locked.
+            # Published by a rename: a scan of the pipeline sees it whole and locked.
             staging.rename(self.directory)
         except BaseException:
             from shutil import rmtree  # 2 ms of import that only trouble needs

@@ -22,7 +22,7 @@ class Received(NamedTuple):
 
 
 class BrokenServer:
-    """Takes EventBatches as a RealmService does, until it is told to behave differently.
+    """Takes EventBatches as a RealmService does, until it is set to behave differently.
 
     mode: how POSTs are answered, one of `MODES` or an HTTP status as text; `script` goes first,
         one mode for each POST. health_mode: the same for GET /health.
@@ -142,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif server.max_body_bytes is not None and length > server.max_body_bytes:
             self.send(413, b'{"error": "body_too_large"}')
         elif mode.isdigit():
-            self.send(int(mode), b'{"error": "told_so", "message": "as I was told"}')
+            self.send(int(mode), b'{"error": "as_set", "message": "as set by the test"}')
         else:
             MODES[mode](self, request)
 

@@ -1,4 +1,4 @@
-"""A clock that stands still until it is told to go on."""
+"""A clock that stands still until it is advanced."""
 
 from typing import Final
 
@@ -28,7 +28,7 @@ class FakeClock:
         return self._elapsed_ns / 1e9
 
     def sleep(self, seconds: float) -> None:
-        """Stands for `time.sleep`: the time passes, nobody waits."""
+        """Stands for `time.sleep`: the time passes without waiting."""
         self.advance(seconds)
 
     def advance(self, seconds: float) -> None:

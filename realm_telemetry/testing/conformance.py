@@ -179,7 +179,7 @@ def refuses_after_shutdown(subject: Subject) -> None:
 def fails_with_export_error(subject: Subject) -> None:
     """A destination out of reach is a retryable ExportError with words for a person.
 
-    The shipper tells by `retryable` whether to wait or to give the events up.
+    By `retryable` the shipper decides whether to retry or to dead-letter.
     """
     if subject.make_broken is None:
         return

@@ -1,29 +1,143 @@
-"""The details of an event: any mapping -> JSON values, with their limits.
+"""The details of an event: any mapping -> JSON values, within the limits of an event.
 
-`clean_fields` is the hot path: it looks at types and numbers only. Lone surrogates in text it
-leaves to the encoder: `msgspec.msgpack.encode` raises UnicodeEncodeError, and
-`make_safe` then gives an event that does encode. One that encodes to more than
-MAX_EVENT_BYTES goes through `fit_event`.
+`clean_fields` is the hot path: it looks at types and numbers only. It leaves lone surrogates in
+text to the encoder: `msgspec.msgpack.encode` raises UnicodeEncodeError, and `make_safe` then gives
+an event that does encode. An event that encodes to more than MAX_EVENT_BYTES is cut by `fit_event`,
+which marks what was cut.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
 import msgspec
 
 from realm_telemetry.event import Event
-from realm_telemetry.values.conversions import MAX_INT, MIN_INT, key_text, to_json_value
-from realm_telemetry.values.limits import (
-    CONTEXT_FIELDS,
-    MAX_DETAILS,
-    MAX_EVENT_BYTES,
-    MAX_NAMES,
-    TRUNCATED,
-    fit_event,
-    mark_truncated,
+from realm_telemetry.values.conversions import (
+    MAX_INT,
+    MIN_INT,
+    Walk,
+    key_text,
+    safe_text,
+    to_json_value,
 )
-from realm_telemetry.values.walk import Walk, safe_text
+
+MAX_DETAILS: Final = 96
+"""Details of an event, `realm.truncated` among them."""
+MAX_EVENT_BYTES: Final = 65_536
+"""An event as msgpack."""
+TRUNCATED: Final = "realm.truncated"
+"""The detail that lists which details were cut or left out; `"(message)"` if that was."""
+MAX_NAMES: Final = 32
+"""Names in the mark; "..." stands for more."""
+_MAX_NAME_CHARS: Final = 64
+MESSAGE_MARK: Final = "(message)"
+"""Stands for the message in the list of what was cut."""
+
+CONTEXT_FIELDS: Final = ("hero_id", "campaign_id", "run_id", "source")
+_MAX_CONTEXT_CHARS: Final = 256
+_MARK_BYTES: Final = 8_448
+"""No mark is longer: 33 names of 64 characters."""
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+def fit_event(event: Event) -> Event:
+    """Return the event within MAX_EVENT_BYTES of msgpack; the same object if it already is.
+
+    Details are shortened, the largest first, then the message; what is left of the details goes
+    before the first 4 KiB of the message do; the kind and the id never. A shortened
+    detail is the beginning of its text, or of its JSON. `realm.truncated` names all of them.
+    """
+    if len(_encode(event)) <= MAX_EVENT_BYTES:
+        return event
+    fitting = _Fitting(event)
+    for step in fitting.steps():
+        if fitting.excess <= 0:
+            break
+        step()
+    return fitting.event()
+
+
+class _Fitting:
+    """An event that is being cut: its details and message so far, and what was cut."""
+
+    def __init__(self, event: Event) -> None:
+        context = {name: _cut_context(getattr(event, name)) for name in CONTEXT_FIELDS}
+        self._rest = msgspec.structs.replace(event, message="", details={}, **context)
+        self._message = event.message
+        self._details = dict(event.details)
+        self._cut = _earlier_names(self._details)
+        self._details.pop(TRUNCATED, None)
+        self._sizes = {key: _size(key) + _size(value) for key, value in self._details.items()}
+        self._room = MAX_EVENT_BYTES - len(_encode(self._rest)) - _MARK_BYTES
+
+    @property
+    def excess(self) -> int:
+        """Bytes over the limit, with room for the mark."""
+        return sum(self._sizes.values()) + len(self._message.encode()) - self._room
+
+    def steps(self) -> Iterator[Callable[[], None]]:
+        """Return what to do one after the other, in the order of `fit_event`."""
+        for kept_chars in (8_192, 1_024, 128):
+            for key in self._largest_first():
+                yield partial(self._shorten, key, kept_chars)
+        yield partial(self._shorten_message, 4_096)
+        for key in self._largest_first():
+            yield partial(self._remove, key)
+        yield partial(self._shorten_message, 0)
+
+    def event(self) -> Event:
+        """Return what is left, marked."""
+        details = mark_truncated(self._details, self._cut)
+        return msgspec.structs.replace(self._rest, message=self._message, details=details)
+
+    def _largest_first(self) -> list[str]:
+        return sorted(self._sizes, key=self._sizes.__getitem__, reverse=True)
+
+    def _shorten(self, key: str, kept_chars: int) -> None:
+        value = self._details[key]
+        text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        if len(text) > kept_chars:
+            self._details[key] = text[:kept_chars] + "…"
+            self._sizes[key] = _size(key) + _size(self._details[key])
+            self._cut.append(key)
+
+    def _remove(self, key: str) -> None:
+        del self._details[key], self._sizes[key]
+        self._cut.append(key)
+
+    def _shorten_message(self, least_bytes: int) -> None:
+        raw = self._message.encode()
+        kept = max(len(raw) - max(self.excess, 0) - len("…".encode()), least_bytes, 0)
+        if kept < len(raw):
+            self._message = raw[:kept].decode(errors="ignore") + "…"
+            self._cut.append(MESSAGE_MARK)
+
+
+def _size(value: Any) -> int:
+    return len(_encode(value))
+
+
+def _cut_context(value: str | None) -> str | None:
+    return value and value[:_MAX_CONTEXT_CHARS]
+
+
+def mark_truncated(details: dict[str, Any], cut: Iterable[str]) -> dict[str, Any]:
+    """Add the names of what was cut to the mark, in place; drop the last detail to make room."""
+    names = _earlier_names(details) + list(cut)
+    if TRUNCATED not in details and len(details) >= MAX_DETAILS:
+        names.append(details.popitem()[0])
+    names = list(dict.fromkeys(name[:_MAX_NAME_CHARS] for name in names))
+    details[TRUNCATED] = names if len(names) <= MAX_NAMES else [*names[:MAX_NAMES], "..."]
+    return details
+
+
+def _earlier_names(details: Mapping[str, Any]) -> list[str]:
+    mark = details.get(TRUNCATED)
+    return [str(name) for name in mark if name != "..."] if isinstance(mark, list) else []
+
 
 __all__ = [
     "MAX_DETAILS",

@@ -8,7 +8,7 @@ from realm_telemetry.wire.codec import (
     encode_batch,
     read_batch,
 )
-from realm_telemetry.wire.limits import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
+from realm_telemetry.wire.fields import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
 from realm_telemetry.wire.messages import Batch, BatchAnswer, BatchProducer, Rejected
 
 __all__ = [

@@ -12,9 +12,8 @@ from google.protobuf.message import DecodeError
 
 from realm_telemetry.errors import ConfigError, PayloadTooLargeError
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError
-from realm_telemetry.kinds.catalog import KindSpec
-from realm_telemetry.kinds.rules import check_kind
-from realm_telemetry.wire.limits import (
+from realm_telemetry.kinds.catalog import KindSpec, check_kind
+from realm_telemetry.wire.fields import (
     MAX_BATCH_BYTES,
     MAX_BATCH_EVENTS,
     MAX_ENTRY_BYTES,
@@ -144,7 +143,7 @@ def decode_batch(
 def read_batch(
     data: bytes, *, max_bytes: int = MAX_BATCH_BYTES, max_entries: int = MAX_READ_ENTRIES
 ) -> Batch:
-    """Decode an EventBatch body; single events that are not valid are told apart.
+    """Decode an EventBatch body; single events that are not valid are listed apart.
 
     data: uncompressed.
     Raises InvalidEventError if it is no EventBatch or a producer is not valid,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from realm_telemetry.cli.progress import progress_text
+from realm_telemetry.cli.terminal import progress_text
 
 LINES = 40_000
 """Enough that an import takes longer than what needs no bar."""

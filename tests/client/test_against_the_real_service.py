@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from realm_telemetry.client import EventMessage, RealmClient, ServiceError, SnapshotMessage, session
+from realm_telemetry.client import EventMessage, RealmClient, ServiceError, SnapshotMessage
+from realm_telemetry.client import stream as stream_module
 from realm_telemetry.service import RealmServer, ServiceSettings
 
 from .conftest import make_event
@@ -100,7 +101,7 @@ def test_a_wrong_filter_is_told_in_the_words_of_the_service(client: RealmClient)
 def test_a_restarted_service_is_followed_without_gap_or_repeat(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "FIRST_WAIT_S", 0.05)
+    monkeypatch.setattr(stream_module, "FIRST_WAIT_S", 0.05)
     with running(tmp_path) as server:
         port, client = server.ports[0], RealmClient(server.url)
         client.post([make_event(number) for number in range(1, 6)])

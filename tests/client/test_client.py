@@ -19,8 +19,8 @@ from realm_telemetry.client import (
     ServiceUnreachableError,
     SnapshotMessage,
     StreamMessage,
-    session,
 )
+from realm_telemetry.client import stream as stream_module
 from realm_telemetry.kinds.catalog import event_from_dict
 
 from .conftest import LOG_ID, SmallService, event_frame, frame, make_event, shape
@@ -83,7 +83,7 @@ def reads(request: pytest.FixtureRequest) -> Reads:
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reconnect without a pause that a person would see."""
-    monkeypatch.setattr(session, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(stream_module, "FIRST_WAIT_S", 0.01)
 
 
 def test_the_live_view_comes_as_events(service: SmallService, reads: Reads) -> None:
@@ -272,7 +272,7 @@ def test_a_message_that_cannot_be_read_is_an_error(
 
 
 def test_waits_double_up_to_a_bound_and_begin_anew_after_a_message() -> None:
-    stream = session.StreamSession(None)
+    stream = stream_module.StreamSession(None)
     stream._ever_open = True
     waits = [stream.wait_s(None) or 0.0 for _ in range(12)]
     assert 0.5 <= waits[0] <= 1.0
@@ -283,7 +283,7 @@ def test_waits_double_up_to_a_bound_and_begin_anew_after_a_message() -> None:
 
 
 def test_the_pause_that_the_service_asks_for_is_kept() -> None:
-    stream = session.StreamSession(None)
+    stream = stream_module.StreamSession(None)
     stream._ever_open = True
     assert stream.wait_s(ServiceError(503, "not_ready", "", "", retry_after_s=7.0)) == 7.0
     stream.feed(b"retry: 100\n\n")

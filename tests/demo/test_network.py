@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from realm_telemetry.demo import checkpoints, digits, network
+from realm_telemetry.demo import network
+from realm_telemetry.demo import network as digits
 from realm_telemetry.demo.campaign import QUICK
 
 
 @pytest.fixture(scope="module")
 def data() -> digits.Digits:
-    return digits.bundled()
+    return network.bundled()
 
 
 def trained(data: digits.Digits, steps: int, seed: int = 1) -> network.Network:
@@ -66,22 +67,22 @@ def test_gradients_agree_with_finite_differences(data: digits.Digits) -> None:
 def test_a_checkpoint_comes_back_as_it_was(data: digits.Digits, tmp_path: Path) -> None:
     made = trained(data, 20)
     path = tmp_path / "step.npz"
-    assert checkpoints.save(made, path) == path.stat().st_size
-    read = checkpoints.load(path)
+    assert network.save_checkpoint(made, path) == path.stat().st_size
+    read = network.load_checkpoint(path)
     assert (read.predict(data.test_images) == made.predict(data.test_images)).all()
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_torn_checkpoint_cannot_be_loaded(tmp_path: Path) -> None:
     whole, torn = tmp_path / "whole.npz", tmp_path / "torn.npz"
-    checkpoints.save(network.Network.initial(8, seed=1), whole)
-    checkpoints.tear(whole, torn)
+    network.save_checkpoint(network.Network.initial(8, seed=1), whole)
+    network.tear_checkpoint(whole, torn)
     with pytest.raises(Exception, match="zip"):
-        checkpoints.load(torn)
+        network.load_checkpoint(torn)
 
 
 def test_prepared_digits_are_the_bundled_ones(data: digits.Digits, tmp_path: Path) -> None:
     path = tmp_path / "digits.npz"
-    digits.prepare(path)
-    for name, values in digits.load(path)._asdict().items():
+    network.prepare_digits(path)
+    for name, values in network.load_digits(path)._asdict().items():
         np.testing.assert_array_equal(values, getattr(data, name))

@@ -178,7 +178,7 @@ def test_excluded_loggers_are_not_heard(spooled: Spooled) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "realm_telemetry.otel.exporter",
+        "realm_telemetry.otel.adapter",
         "realm_exporter_realm_service.client",
         "opentelemetry.sdk._logs",
         "httpx",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from realm_telemetry.log.sqlite.reader import LogReader
-from realm_telemetry.otel.auto.names import our_exporters
+from realm_telemetry.otel.auto.choice import our_exporters
 from realm_telemetry.shipper.launch import shipper_environment
 from realm_telemetry.shipper.overview import pipeline_directories
 from realm_telemetry.shipper.ship_once import ship_once

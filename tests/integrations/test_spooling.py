@@ -12,7 +12,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_s
 
 import realm_telemetry as realm
 from realm_telemetry.otel import from_log_record, to_log_record
-from realm_telemetry.otel.auto.spooling import SpoolingProcessor
+from realm_telemetry.otel.auto.configurator import SpoolingProcessor
 
 from .conftest import Spooled
 

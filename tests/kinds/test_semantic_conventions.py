@@ -8,8 +8,8 @@ import pytest
 
 from realm_telemetry.kinds import catalog
 from realm_telemetry.kinds import typed as kinds
+from realm_telemetry.values import conversions
 from realm_telemetry.values import details as values
-from realm_telemetry.values import walk
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "semantic-conventions.md").read_text("utf-8")
 ROWS = {
@@ -66,11 +66,11 @@ def test_every_severity_is_documented(severity):
     [
         ("details of an event", values.MAX_DETAILS),
         ("an event as msgpack", values.MAX_EVENT_BYTES),
-        ("containers in containers", walk.MAX_DEPTH),
-        ("items of one container", walk.MAX_ITEMS),
-        ("values in one detail", walk.MAX_NODES),
-        ("characters in one converted detail", walk.MAX_TEXT_CHARS),
-        ("characters of a converted key", walk.MAX_KEY_CHARS),
+        ("containers in containers", conversions.MAX_DEPTH),
+        ("items of one container", conversions.MAX_ITEMS),
+        ("values in one detail", conversions.MAX_NODES),
+        ("characters in one converted detail", conversions.MAX_TEXT_CHARS),
+        ("characters of a converted key", conversions.MAX_KEY_CHARS),
     ],
 )
 def test_every_limit_is_documented(what, limit):

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from realm_telemetry.service.static import BuiltPages
+from realm_telemetry.service.pages import BuiltPages
 
 PRODUCER = "00000000000000bb"
 SCREENSHOTS = Path(__file__).parents[2] / ".screenshots"

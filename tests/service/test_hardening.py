@@ -14,8 +14,7 @@ from realm_telemetry.errors import ConfigError
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.service import RealmServer, ServiceSettings
 from realm_telemetry.service import protocol as protocol_module
-from realm_telemetry.service.access import COOKIE, host_name
-from realm_telemetry.service.throttle import Throttle
+from realm_telemetry.service.access import COOKIE, Throttle, host_name
 from realm_telemetry.wire import CONTENT_TYPE, BatchProducer, encode_batch
 
 from .conftest import PRODUCER, asking, free_ports, make_event, post_notes, serving, wait_until

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.sqlite.writer import LogWriter
-from realm_telemetry.service.live.coalesce import Coalescer, thin_batch
+from realm_telemetry.service.live.frames import Coalescer, thin_batch
 from realm_telemetry.service.live.latest import LiveView
 from realm_telemetry.service.live.ring import Ring
 from realm_telemetry.service.live.tail import Tail
@@ -89,15 +89,15 @@ def test_streams_at_the_same_place_get_the_very_same_bytes() -> None:
 async def test_a_waiting_stream_is_woken_by_wanted_frames_only() -> None:
     ring = Ring(0, 100, 10_000)
     view = View(ring, lambda event: event.number > 3)
-    news = asyncio.ensure_future(view.news("one"))
+    waiting = asyncio.ensure_future(view.next_place("one"))
     await asyncio.sleep(0)
     fill(ring, 1, 3)
     view.flush()
     await asyncio.sleep(0)
-    assert not news.done()
+    assert not waiting.done()
     fill(ring, 4, 4)
     view.flush()
-    place = await news
+    place = await waiting
     assert cursors(view.piece(place.position).data) == [4]
     assert place.cursor == 3
 
@@ -105,13 +105,13 @@ async def test_a_waiting_stream_is_woken_by_wanted_frames_only() -> None:
 @pytest.mark.anyio
 async def test_a_stream_that_no_longer_waits_leaves_nothing_behind() -> None:
     view = View(Ring(0, 100, 10_000), None)
-    news = asyncio.ensure_future(view.news("one"))
+    waiting = asyncio.ensure_future(view.next_place("one"))
     await asyncio.sleep(0)
     view.nudge("one")
-    assert (await news).position == 0
-    news = asyncio.ensure_future(view.news("one"))
+    assert (await waiting).position == 0
+    waiting = asyncio.ensure_future(view.next_place("one"))
     await asyncio.sleep(0)
-    news.cancel()
+    waiting.cancel()
     await asyncio.sleep(0)
     assert view._waiting == {}
 

@@ -13,7 +13,7 @@ from realm_telemetry.event import CHANNELS
 from realm_telemetry.kinds.catalog import event_to_dict
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.service.app import documented_endpoints
-from realm_telemetry.service.static import STATIC
+from realm_telemetry.service.pages import STATIC
 from realm_telemetry.transfer.formats import CSV_COLUMNS
 
 from .conftest import PRODUCER, asking, free_ports, post_notes, serving

@@ -24,7 +24,7 @@ from realm_telemetry.service import (
     realm_app,
     realm_lifespan,
 )
-from realm_telemetry.service.addresses import holder_of
+from realm_telemetry.service.server import holder_of
 
 from .conftest import asking, free_ports, make_event, post_notes, serving
 

@@ -11,8 +11,7 @@ from starlette.routing import Route
 
 from realm_telemetry.service.app import realm_app
 from realm_telemetry.service.errors import ApiError, on_api_error
-from realm_telemetry.service.headers import PAGE_POLICY
-from realm_telemetry.service.static import BuiltPages
+from realm_telemetry.service.pages import PAGE_POLICY, BuiltPages
 
 from .conftest import free_ports, serving
 

@@ -271,7 +271,7 @@ def test_orphaned_pipelines_of_another_version_are_adopted(make_lab, spawn, even
 
 def test_what_producer_and_shipper_share_is_light():
     modules = ("launch", "lock", "manifest", "status")
-    imports = "; ".join(f"import realm_telemetry.pipeline.{name}" for name in modules)
+    imports = "; ".join(f"import realm_telemetry.shipper.{name}" for name in modules)
     heavy = ["sqlite3", "opentelemetry", "httpx", "google", "rich", "click", "argparse", "logging"]
     code = f"import sys; {imports}; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run(

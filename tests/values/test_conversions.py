@@ -19,9 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realm_telemetry.values import walk as walk_limits
-from realm_telemetry.values.conversions import to_json_value
-from realm_telemetry.values.walk import Walk
+from realm_telemetry.values import conversions as walk_limits
+from realm_telemetry.values.conversions import Walk, to_json_value
 
 
 @dataclasses.dataclass

@@ -1,10 +1,58 @@
-"""The RealmService: can it start, does it answer, and is it of this log."""
+"""Checks of the RealmService: start, answers, exporters, and one event all the way."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
+import realm_telemetry as telemetry
 from realm_telemetry.cli.checks.check import Finding, Subject
 from realm_telemetry.client import RealmClient, ServiceError, ServiceUnreachableError
-from realm_telemetry.errors import ConfigError
+from realm_telemetry.config import Settings
+from realm_telemetry.errors import ConfigError, LogError
+from realm_telemetry.event import Event
+from realm_telemetry.log import LogReader
+from realm_telemetry.plugins import ExporterContext, exporter_class
+
+DEFAULT: Final = ("webhook",)
+
+
+def check_service_exporters(subject: Subject) -> Iterator[Finding]:
+    """Let each examine its own settings, where it can."""
+    settings = subject.settings
+    named = settings.service.get("exporters", DEFAULT)
+    names = named if isinstance(named, Sequence) and not isinstance(named, str) else ()
+    used = [*names, *(name for name in settings.exporters if name not in names)]
+    for name in used:
+        if isinstance(name, str):
+            yield from _examine(subject, name, wanted=name not in DEFAULT or named is not DEFAULT)
+
+
+def _examine(subject: Subject, name: str, *, wanted: bool) -> Iterator[Finding]:
+    try:
+        exporter_class(name)
+    except ConfigError as error:
+        if wanted and name not in subject.settings.exporters:  # the others are looked at elsewhere
+            yield Finding(name, "problem", f"{error.setting}: {error.problem}", error.fix)
+        return
+    yield from examine_exporter(name, subject.settings, subject.log_id)
+
+
+def examine_exporter(name: str, settings: Settings, log_id: str | None = None) -> Iterator[Finding]:
+    """Let an exporter that can be imported examine its settings; nothing if it does not do that."""
+    context = ExporterContext(
+        home=settings.home,
+        log_path=settings.log_path,
+        log_id=log_id,
+        service_url=settings.service_url,
+        token=settings.token,
+        options=settings.options.get(name, {}),
+    )
+    examine: Any = getattr(exporter_class(name), "examine", None)
+    try:
+        for level, message, fix in examine(context) if examine else ():
+            yield Finding(name, level, message, fix)
+    except ConfigError as error:
+        yield Finding(name, "problem", f"{error.setting}: {error.problem}", error.fix)
 
 
 def check_service_settings(subject: Subject) -> Iterator[Finding]:
@@ -57,3 +105,72 @@ def _start(subject: Subject) -> str:
     if "realm_service" in subject.settings.exporters:
         return "Start it with: realm serve. Until then events are in the log and wait for it."
     return "Start it with: realm serve"
+
+
+POLL_S: Final = 0.005
+MESSAGE: Final = "realm doctor was here"
+
+
+def check_round_trip(subject: Subject) -> Iterator[Finding]:
+    """Emit a note on the debug channel and wait until the log, then the service, has it."""
+    started_s = time.monotonic()
+    try:
+        begun = telemetry.configure(service_name="realm_doctor", home=subject.settings.home)
+        if begun is None:
+            message = "OTEL_SDK_DISABLED is set: nothing is emitted on this machine"
+            yield Finding("round trip", "warning", message, "Unset it to emit events.")
+            return
+        event = telemetry.emit("note", MESSAGE, channel="debug", source="realm.doctor")
+        stored = _wait(lambda: _in_log(subject, event), subject.timeout_s)
+        why = None if stored else _why()
+    finally:
+        telemetry.shutdown()
+    if why is not None:
+        message = f"the event was not in the log after {subject.timeout_s:g} s: {why}"
+        yield Finding("round trip", "problem", message, "See the lines above.")
+        return
+    message = f"in the log after {_since_ms(started_s):,.0f} ms"
+    if not subject.service_has_log:
+        yield Finding("round trip", "ok", message)
+    elif _wait(lambda: _in_service(subject, event), subject.timeout_s):
+        message = f"{message}, seen at the service after {_since_ms(started_s):,.0f} ms"
+        yield Finding("round trip", "ok", message)
+    else:
+        message = f"{message}, but not seen at the service within {subject.timeout_s:g} s"
+        yield Finding("round trip", "problem", message, "Restart it; its output says more.")
+
+
+def _why() -> str:
+    telemetry.flush(0.0)
+    return telemetry.flush_problem() or "nothing says why"
+
+
+def _in_log(subject: Subject, event: Event) -> bool:
+    if not subject.settings.log_path.exists():
+        return False
+    try:
+        with LogReader(subject.settings.log_path) as reader:
+            return reader.get(event.id) is not None
+    except LogError:  # it is being made, or the lines above have told what is wrong
+        return False
+
+
+def _in_service(subject: Subject, event: Event) -> bool:
+    try:
+        live = subject.client.events(producer=event.producer)
+    except ServiceError:
+        return False
+    return any(row.event.id == event.id for row in live)
+
+
+def _wait(condition: Callable[[], bool], timeout_s: float) -> bool:
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def _since_ms(started_s: float) -> float:
+    return (time.monotonic() - started_s) * 1000

@@ -1,15 +1,32 @@
-"""What the user has chosen of ours: by OTEL_LOGS_EXPORTER, or in a configuration file."""
+"""Which of our exporters the user has chosen, by OTEL_LOGS_EXPORTER or in a configuration file."""
 
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import entry_points
 from typing import Any, Final, NamedTuple
 
 from opentelemetry.environment_variables import OTEL_LOGS_EXPORTER
 
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.otel.auto.config_file import file_exporters, read_file
-from realm_telemetry.otel.auto.names import our_exporters
+from realm_telemetry.plugins import EXPORTER_GROUPS
+
+
+def our_exporters() -> dict[str, str]:
+    """Return the names in `opentelemetry_logs_exporter` that our shipper can work with.
+
+    Each with its name in `realm_telemetry.exporters`, which may be shorter: `realm_jsonl` is our
+    `jsonl`. What stands in the first group alone is another's, even if its name is one of ours.
+    """
+    own = {point.value: point.name for point in entry_points(group=EXPORTER_GROUPS[0])}
+    theirs = entry_points(group=EXPORTER_GROUPS[1])
+    return {point.name: own[point.value] for point in theirs if point.value in own}
+
+
+DISTRO: Final = "realm"
+"""The name of our distro and of our configurator."""
+
 
 CONFIG_FILE_VARIABLES: Final = ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE")
 

@@ -36,7 +36,7 @@ def read_file(path: str, environ: Mapping[str, str]) -> dict[str, Any]:
 
 def _unreadable(path: str, problem: str) -> ConfigError:
     return ConfigError(
-        f"OTEL_CONFIG_FILE={path}", f"it cannot be read ({problem})", "Mend or rename it."
+        f"OTEL_CONFIG_FILE={path}", f"it cannot be read ({problem})", "Correct or rename it."
     )
 
 

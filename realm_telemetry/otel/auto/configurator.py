@@ -1,13 +1,15 @@
-"""The configurator of `opentelemetry-instrument`: ours beside whatever else is chosen.
+"""The configurator of `opentelemetry-instrument`: sets up our exporters beside any others.
 
-It sets up only what the user named of ours. All else is left to the configurator that would have
-done it, and nothing is touched that somebody has set up before: a LoggerProvider, or `configure()`,
-which a program may also call later and then has its own way.
+It sets up only those of our exporters that the user named. Everything else is left to the
+configurator that would have run without it. It changes no LoggerProvider that is set up already,
+and a later `configure()` in the program replaces what it has set up.
+Records of any logger become events in our spool through a log record processor.
 """
 
 import logging
 import os
 import sys
+import threading
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -18,12 +20,73 @@ from opentelemetry.sdk._configuration import _BaseConfigurator, _OTelSDKConfigur
 from realm_telemetry.config import load_settings
 from realm_telemetry.errors import ConfigError, warn_once
 from realm_telemetry.integrations import logging as realm_logging
-from realm_telemetry.otel.auto.choice import Choice, chosen, without_ours
+from realm_telemetry.integrations.logging import THREAD_PREFIX
+from realm_telemetry.otel import from_log_record
+from realm_telemetry.otel.auto.choice import DISTRO, Choice, chosen, our_exporters, without_ours
 from realm_telemetry.otel.auto.config_file import file_resource, read_file
-from realm_telemetry.otel.auto.names import DISTRO, our_exporters
-from realm_telemetry.otel.auto.spooling import SpoolingProcessor
-from realm_telemetry.otel.sdk import LoggerProvider, Resource
+from realm_telemetry.otel.sdk import (
+    LoggerProvider,
+    LogRecordProcessor,
+    ReadableLogRecord,
+    ReadWriteLogRecord,
+    Resource,
+)
 from realm_telemetry.producer import api as telemetry
+from realm_telemetry.producer.api import get_telemetry
+from realm_telemetry.producer.emission import keep_clean
+from realm_telemetry.producer.telemetry import Telemetry
+
+_IDENTITY = frozenset({"service.name", "service.instance.id"})
+
+
+class SpoolingProcessor(LogRecordProcessor):
+    """Keeps each record as an event; the shipper does the rest, in a process of its own.
+
+    What its producer's resource says already is not repeated in every event.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[object, Telemetry | None, Resource] = (None, None, Resource({}))
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        """Keep a record; never raises."""
+        if threading.current_thread().name.startswith(THREAD_PREFIX):
+            return  # what a delivery logs must not cause the next
+        try:
+            beyond = self._beyond_producer(log_record.resource)
+            scope = log_record.instrumentation_scope
+            keep_clean(from_log_record(ReadableLogRecord(log_record.log_record, beyond, scope)))
+        except Exception as error:  # noqa: BLE001 - a logging program must not see it
+            warn_once(f"spooling {type(error)}", f"a log record was not kept: {error!r}")
+
+    def _beyond_producer(self, resource: Resource | None) -> Resource:
+        """The resource without what the producer's hello frame has."""
+        known, active, beyond = self._last
+        telemetry = get_telemetry()
+        if known is resource and active is telemetry:
+            return beyond
+        known = {} if telemetry is None else telemetry.resource()
+        attributes = {} if resource is None else dict(resource.attributes)
+        left = {
+            key: value
+            for key, value in attributes.items()
+            if key not in _IDENTITY and _plain(value) != known.get(key)
+        }
+        self._last = (resource, telemetry, Resource(left))
+        return self._last[2]
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Wait until all is in the log and with every exporter."""
+        telemetry = get_telemetry()
+        return telemetry is None or telemetry.flush(timeout_millis / 1e3)
+
+    def shutdown(self) -> None:
+        """Nothing to do: the producer ends by itself, after what is logged at exit."""
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
 
 LOGGING_VARIABLE = "OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED"
 _set_up_here = False
@@ -55,7 +118,7 @@ def _set_the_rest_up(choice: Choice, other: _BaseConfigurator, arguments: dict[s
 
 
 def after_instrumenting() -> None:
-    """Hear what the program logs, unless OpenTelemetry's own handler does or nobody should."""
+    """Take what the program logs, unless OpenTelemetry's own handler does or it is switched off."""
     wanted = os.environ.get(LOGGING_VARIABLE, "").strip().lower() != "false"
     if not _set_up_here or not wanted or realm_logging.installed() is not None:
         return
@@ -65,7 +128,7 @@ def after_instrumenting() -> None:
 
 
 def _choice() -> Choice:
-    if "realm_telemetry.shipper" in sys.orig_argv:  # it delivers, and has nothing to tell
+    if "realm_telemetry.shipper" in sys.orig_argv:  # it delivers and has no records of its own
         return Choice([], {})
     try:
         return chosen()

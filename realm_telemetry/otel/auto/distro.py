@@ -11,8 +11,7 @@ from opentelemetry.instrumentation.environment_variables import (
     OTEL_PYTHON_DISTRO,
 )
 
-from realm_telemetry.otel.auto.choice import anything_chosen
-from realm_telemetry.otel.auto.names import DISTRO
+from realm_telemetry.otel.auto.choice import DISTRO, anything_chosen
 
 DEFAULT_EXPORTERS = "battle_log,realm_service"
 

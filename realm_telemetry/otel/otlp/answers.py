@@ -31,24 +31,24 @@ _CODES: Final = {
 
 def answer_body(signal: Signal, reading: Reading, *, as_json: bool) -> bytes:
     """Answer a request that was taken; partial_success is set only if there is something to say."""
-    said = _remarks(signal, reading)
-    if not said:
+    message = _remarks(signal, reading)
+    if not message:
         return b"{}" if as_json else b""
     response = signal.response()
     partial = response.partial_success  # type: ignore[attr-defined]  # of each of the three
     setattr(partial, signal.rejected, reading.refused)
-    partial.error_message = said
+    partial.error_message = message
     return _encoded(response, as_json)
 
 
 def _remarks(signal: Signal, reading: Reading) -> str:
-    said = [signal.why] if reading.refused else []
+    parts = [signal.why] if reading.refused else []
     if reading.cut:
-        said.append(
+        parts.append(
             f"{reading.cut:,} were over the limits of an event and are stored cut;"
             f" the detail {TRUNCATED} of each says where."
         )
-    return " ".join(said)
+    return " ".join(parts)
 
 
 def failure_body(status: int, message: str, *, as_json: bool) -> bytes:

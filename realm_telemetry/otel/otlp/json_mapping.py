@@ -1,6 +1,7 @@
 """OTLP requests in JSON: protobuf's JSON mapping with OTLP's deviations.
 
-Ids are hex, 64-bit integers strings or numbers, enums numbers only.
+Ids are hex, 64-bit integers are strings or numbers, enums are numbers only. Unknown fields are
+ignored, null counts as missing, keys are lowerCamelCase only.
 Source: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
 """
 
@@ -12,37 +13,131 @@ import msgspec
 
 from realm_telemetry.errors import PayloadTooLargeError
 from realm_telemetry.event import InvalidEventError
-from realm_telemetry.otel.otlp.json_shapes import (
-    LOG_RECORD,
-    METRIC,
-    REQUEST,
-    SPAN,
-    AnyValue,
-    Attributed,
-    KeyValue,
-    Number,
-    ScopeItems,
-    ScopeShape,
-    Span,
-    SpanEvent,
-)
+from realm_telemetry.otel.attributes import PlainRecord
 from realm_telemetry.otel.otlp.parts import (
     KEPT_ITEMS,
     MAX_DEPTH,
     Entries,
     Group,
     Item,
-    ScopeSaid,
+    ScopeFields,
     too_deep,
 )
 from realm_telemetry.otel.otlp.records import (
     record_of,
-    resource_said,
-    scope_said,
+    resource_fields,
+    scope_fields,
     span_event,
     span_item,
 )
-from realm_telemetry.otel.plain import PlainRecord
+
+Number = int | float | str | None
+"""As JSON may have it; `_integer` reads it."""
+
+
+class Message(msgspec.Struct, rename="camel"):
+    """A message: null is as good as missing, and unknown fields are passed over."""
+
+
+class AnyValue(Message):
+    string_value: str | None = None
+    bool_value: bool | None = None
+    int_value: Number = None
+    double_value: float | str | None = None
+    array_value: "ArrayValue | None" = None
+    kvlist_value: "KeyValueList | None" = None
+    bytes_value: str | None = None
+
+
+class ArrayValue(Message):
+    values: list[AnyValue] | None = None
+
+
+class KeyValue(Message):
+    key: str | None = None
+    value: AnyValue | None = None
+
+
+class KeyValueList(Message):
+    values: list[KeyValue] | None = None
+
+
+class Attributed(Message):
+    attributes: list[KeyValue] | None = None
+    dropped_attributes_count: Number = None
+
+
+class ScopeShape(Attributed):
+    name: str | None = None
+    version: str | None = None
+
+
+class ScopeItems(Message):
+    """ScopeLogs, ScopeSpans or ScopeMetrics; the items are read one at a time."""
+
+    scope: ScopeShape | None = None
+    schema_url: str | None = None
+    log_records: list[msgspec.Raw] | None = None
+    spans: list[msgspec.Raw] | None = None
+    metrics: list[msgspec.Raw] | None = None
+
+
+class ResourceItems(Message):
+    resource: Attributed | None = None
+    schema_url: str | None = None
+    scope_logs: list[ScopeItems] | None = None
+    scope_spans: list[ScopeItems] | None = None
+    scope_metrics: list[ScopeItems] | None = None
+
+
+class Request(Message):
+    resource_logs: list[ResourceItems] | None = None
+    resource_spans: list[ResourceItems] | None = None
+    resource_metrics: list[ResourceItems] | None = None
+
+
+class LogRecord(Attributed):
+    time_unix_nano: Number = None
+    observed_time_unix_nano: Number = None
+    severity_number: int | None = None
+    severity_text: str | None = None
+    body: AnyValue | None = None
+    flags: Number = None
+    trace_id: str | None = None
+    span_id: str | None = None
+    event_name: str | None = None
+
+
+class SpanEvent(Attributed):
+    time_unix_nano: Number = None
+    name: str | None = None
+
+
+class Span(Message):
+    trace_id: str | None = None
+    span_id: str | None = None
+    name: str | None = None
+    flags: Number = None
+    events: list[SpanEvent] | None = None
+
+
+class Points(Message):
+    data_points: list[msgspec.Raw] | None = None
+
+
+class Metric(Message):
+    gauge: Points | None = None
+    sum: Points | None = None
+    histogram: Points | None = None
+    exponential_histogram: Points | None = None
+    summary: Points | None = None
+
+
+REQUEST: Final = msgspec.json.Decoder(Request)
+LOG_RECORD: Final = msgspec.json.Decoder(LogRecord)
+SPAN: Final = msgspec.json.Decoder(Span)
+METRIC: Final = msgspec.json.Decoder(Metric)
+
 
 T = TypeVar("T")
 
@@ -68,22 +163,22 @@ def groups(data: bytes, entries: Entries, names: Names, read_item: ReadItem) -> 
     _check_values(data, entries)
     for resource in getattr(_decode(REQUEST, data), names.resources) or ():
         entries.count()
-        said = resource.resource or Attributed()
-        whole = resource_said(
-            _attributes(said.attributes),
-            _integer(said.dropped_attributes_count, _UINT32),
+        given = resource.resource or Attributed()
+        whole = resource_fields(
+            _attributes(given.attributes),
+            _integer(given.dropped_attributes_count, _UINT32),
             resource.schema_url or "",
         )
         for scope in getattr(resource, names.scopes) or ():
             entries.count()
             raw = getattr(scope, names.items) or []
             entries.count(len(raw))
-            yield Group(whole, _scope_said(scope), map(read_item, raw))
+            yield Group(whole, _scope_fields(scope), map(read_item, raw))
 
 
-def _scope_said(group: ScopeItems) -> ScopeSaid:
+def _scope_fields(group: ScopeItems) -> ScopeFields:
     scope = group.scope or ScopeShape()
-    return scope_said(
+    return scope_fields(
         scope.name or "",
         scope.version or "",
         _attributes(scope.attributes),

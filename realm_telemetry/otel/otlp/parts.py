@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from realm_telemetry.errors import PayloadTooLargeError
-from realm_telemetry.otel.plain import PlainRecord
-from realm_telemetry.values.walk import MAX_DEPTH, MAX_ITEMS
+from realm_telemetry.otel.attributes import PlainRecord
+from realm_telemetry.values.conversions import MAX_DEPTH, MAX_ITEMS
 
 MAX_VALUES: Final = 100_000
 """Values in one item; an event keeps no more than 64 KiB of them."""
@@ -29,14 +29,14 @@ class Item(NamedTuple):
     size: int
 
 
-class ResourceSaid(NamedTuple):
+class ResourceFields(NamedTuple):
     """A resource: its attributes, and all that it says as details of a foreign event."""
 
     attributes: dict[str, Any]
     details: dict[str, Any]
 
 
-class ScopeSaid(NamedTuple):
+class ScopeFields(NamedTuple):
     """A scope: its name, and what else it says as details of a foreign event."""
 
     name: str
@@ -46,8 +46,8 @@ class ScopeSaid(NamedTuple):
 class Group(NamedTuple):
     """The items of one scope; each is read when the iterator comes to it."""
 
-    resource: ResourceSaid
-    scope: ScopeSaid
+    resource: ResourceFields
+    scope: ScopeFields
     items: Iterator[Item]
 
 
@@ -77,7 +77,7 @@ __all__ = [
     "Entries",
     "Group",
     "Item",
-    "ResourceSaid",
-    "ScopeSaid",
+    "ResourceFields",
+    "ScopeFields",
     "too_deep",
 ]

@@ -1,11 +1,12 @@
 """OTLP requests in protobuf.
 
-The outer messages have one layout for all signals: field 1 of a request are its resources, field
-2 of those the scopes, field 2 of those the items. They are walked over; resources, scopes and
-items are parsed one at a time, so that a body costs little more memory than it has bytes.
+The outer messages have one layout for all signals: field 1 of a request holds the resources, field
+2 of a resource the scopes, field 2 of a scope the items. They are walked over, and the values of a
+message are counted before a parser builds objects from it. Resources, scopes and items are parsed
+one at a time, so that a body costs little more memory than it has bytes.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -16,8 +17,6 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from realm_telemetry.errors import PayloadTooLargeError
 from realm_telemetry.event import InvalidEventError
-from realm_telemetry.otel.otlp import fields
-from realm_telemetry.otel.otlp.fields import Layout, has_more_values
 from realm_telemetry.otel.otlp.parts import (
     KEPT_ITEMS,
     MAX_DEPTH,
@@ -25,24 +24,52 @@ from realm_telemetry.otel.otlp.parts import (
     Entries,
     Group,
     Item,
-    ResourceSaid,
+    ResourceFields,
     too_deep,
 )
 from realm_telemetry.otel.otlp.records import (
     record_of,
-    resource_said,
-    scope_said,
+    resource_fields,
+    scope_fields,
     span_event,
     span_item,
 )
 from realm_telemetry.wire.fields import submessages
+
+Layout = Mapping[int, "Layout"]
+"""Which fields of a message are messages, and their layouts."""
+
+_ANY_VALUE: Final[dict[int, Layout]] = {}
+_KEY_VALUE: Final[Layout] = {2: _ANY_VALUE}
+_ANY_VALUE.update({5: {1: _ANY_VALUE}, 6: {1: _KEY_VALUE}})
+
+RESOURCE: Final[Layout] = {1: _KEY_VALUE}
+SCOPE: Final[Layout] = {3: _KEY_VALUE}
+LOG_RECORD: Final[Layout] = {5: _ANY_VALUE, 6: _KEY_VALUE}
+SPAN: Final[Layout] = {9: _KEY_VALUE, 11: {3: _KEY_VALUE}, 13: {4: _KEY_VALUE}}
+
+
+def has_more_values(data: bytes, layout: Layout, most: int) -> bool:
+    """Whether a message holds more than `most` length-delimited fields, at any depth."""
+    seen = 0
+    waiting = [(layout, 0, len(data))]
+    while waiting:
+        inner, start, end = waiting.pop()
+        for number, first, last in submessages(data, start, end):
+            seen += 1
+            if seen > most:
+                return True
+            if number in inner:
+                waiting.append((inner[number], first, last))
+    return False
+
 
 M = TypeVar("M", bound=Message)
 
 ReadItem = Callable[[bytes], Item]
 
 _SMALL_BYTES: Final = 64 * 1024
-"""Below this, parsing costs little whatever is inside."""
+"""Below this size, parsing any content costs little."""
 
 
 def groups(data: bytes, entries: Entries, read_item: ReadItem) -> Iterator[Group]:
@@ -62,42 +89,49 @@ def _scopes(
     resource, url, scopes = Resource(), "", []
     for number, first, last in submessages(data, start, end):
         if number == 1:
-            resource = _parse(Resource, data[first:last], fields.RESOURCE)
+            resource = _parse(Resource, data[first:last], RESOURCE)
         elif number == 2:
             entries.count()
             scopes.append((first, last))
         elif number == 3:
             url = _text(data[first:last])
-    said = resource_said(_attributes(resource.attributes), resource.dropped_attributes_count, url)
+    given = resource_fields(
+        _attributes(resource.attributes), resource.dropped_attributes_count, url
+    )
     for first, last in scopes:
-        yield _group(said, data, first, last, entries, read_item)
+        yield _group(given, data, first, last, entries, read_item)
 
 
 def _group(
-    resource: ResourceSaid, data: bytes, start: int, end: int, entries: Entries, read_item: ReadItem
+    resource: ResourceFields,
+    data: bytes,
+    start: int,
+    end: int,
+    entries: Entries,
+    read_item: ReadItem,
 ) -> Group:
     scope, url, places = InstrumentationScope(), "", []
     for number, first, last in submessages(data, start, end):
         if number == 1:
-            scope = _parse(InstrumentationScope, data[first:last], fields.SCOPE)
+            scope = _parse(InstrumentationScope, data[first:last], SCOPE)
         elif number == 2:
             entries.count()
             places.append((first, last))
         elif number == 3:
             url = _text(data[first:last])
-    said = scope_said(
+    given = scope_fields(
         scope.name,
         scope.version,
         _attributes(scope.attributes),
         scope.dropped_attributes_count,
         url,
     )
-    return Group(resource, said, (read_item(data[first:last]) for first, last in places))
+    return Group(resource, given, (read_item(data[first:last]) for first, last in places))
 
 
 def log_record(data: bytes) -> Item:
     """Read a LogRecord."""
-    if _is_bomb(data, fields.LOG_RECORD):
+    if _is_bomb(data, LOG_RECORD):
         return Item([], 1, len(data))
     one = _parse(LogRecord, data)
     record = record_of(
@@ -118,7 +152,7 @@ def log_record(data: bytes) -> Item:
 
 def span(data: bytes) -> Item:
     """Read the events of a Span, which itself is refused."""
-    if _is_bomb(data, fields.SPAN):
+    if _is_bomb(data, SPAN):
         return Item([], 1, len(data))
     one = _parse(Span, data)
     records = (

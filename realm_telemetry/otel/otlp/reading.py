@@ -7,15 +7,20 @@ import msgspec
 
 from realm_telemetry.event import Event
 from realm_telemetry.otel import names
-from realm_telemetry.otel.attributes import read_attributes
+from realm_telemetry.otel.attributes import Origin, PlainRecord, read_attributes
 from realm_telemetry.otel.foreign import content_number, foreign_event, producer_id
 from realm_telemetry.otel.otlp.parts import Entries, Group
 from realm_telemetry.otel.otlp.signals import Signal
-from realm_telemetry.otel.plain import Origin, PlainRecord
 from realm_telemetry.otel.record import our_event
-from realm_telemetry.values.details import MAX_DETAILS, MAX_EVENT_BYTES, fit_event, force_clean
-from realm_telemetry.values.limits import TRUNCATED, mark_truncated
-from realm_telemetry.values.walk import MAX_KEY_CHARS
+from realm_telemetry.values.conversions import MAX_KEY_CHARS
+from realm_telemetry.values.details import (
+    MAX_DETAILS,
+    MAX_EVENT_BYTES,
+    TRUNCATED,
+    fit_event,
+    force_clean,
+    mark_truncated,
+)
 
 _SMALL_BYTES: Final = 2_000
 """A record of less is within all limits but those on its names and on their number."""

@@ -4,9 +4,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from realm_telemetry.otel import names
-from realm_telemetry.otel.attributes import json_value
-from realm_telemetry.otel.otlp.parts import Item, ResourceSaid, ScopeSaid
-from realm_telemetry.otel.plain import PlainRecord
+from realm_telemetry.otel.attributes import PlainRecord, json_value
+from realm_telemetry.otel.otlp.parts import Item, ResourceFields, ScopeFields
 
 _MAX_TIME: Final = 2**63 - 1
 """Of the log, in the year 2262; OTLP's times have one bit more."""
@@ -75,8 +74,8 @@ def span_event(record: PlainRecord, name: str, span_name: str) -> PlainRecord:
     """
     record.event_name = name
     if name == _EXCEPTION:
-        said = [record.attributes.get(f"exception.{part}") for part in ("type", "message")]
-        record.body = ": ".join(part for part in said if isinstance(part, str)) or None
+        parts = [record.attributes.get(f"exception.{part}") for part in ("type", "message")]
+        record.body = ": ".join(part for part in parts if isinstance(part, str)) or None
         record.severity_number = _ERROR
         record.severity_text = "ERROR"
     # In each of its events: a long one must not be stored as often.
@@ -97,34 +96,34 @@ def _is_excerpt(attributes: dict[str, Any]) -> bool:
     return names.UID in attributes and names.CHANNEL in attributes
 
 
-def resource_said(
+def resource_fields(
     attributes: dict[str, Any], dropped_attributes_count: int, schema_url: str
-) -> ResourceSaid:
-    """Return what a resource says."""
+) -> ResourceFields:
+    """Return the fields of a resource."""
     plain = json_value(attributes)
     details = {
         "otel.resource": plain,
         "otel.resource.dropped_attributes_count": dropped_attributes_count,
         "otel.resource.schema_url": schema_url,
     }
-    return ResourceSaid(plain, _present(details))
+    return ResourceFields(plain, _present(details))
 
 
-def scope_said(
+def scope_fields(
     name: str,
     version: str,
     attributes: dict[str, Any],
     dropped_attributes_count: int,
     schema_url: str,
-) -> ScopeSaid:
-    """Return what a scope says."""
+) -> ScopeFields:
+    """Return the fields of a scope."""
     details = {
         "otel.scope.version": version,
         "otel.scope.schema_url": schema_url,
         "otel.scope.attributes": json_value(attributes),
         "otel.scope.dropped_attributes_count": dropped_attributes_count,
     }
-    return ScopeSaid(name, _present(details))
+    return ScopeFields(name, _present(details))
 
 
 def _present(details: dict[str, Any]) -> dict[str, Any]:

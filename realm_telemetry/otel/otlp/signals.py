@@ -1,4 +1,4 @@
-"""The three signals of OTLP: how each is read, and what is said of what is not taken."""
+"""The three signals of OTLP: how each is read, and the message about what is not stored."""
 
 from collections.abc import Iterator
 from typing import Final, NamedTuple

@@ -1,4 +1,4 @@
-"""What batches say of their producers, written to the log when it is news.
+"""The producers that batches name, written to the log when something about them is new.
 
 Each batch repeats it, and each note costs a transaction of its own, so what is known already is
 skipped, and a running producer's receipt waits until nothing else does.
@@ -12,7 +12,7 @@ from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.wire import BatchProducer
 
 REPLAY_PIPELINE: Final = "replay"
-"""Of producers that are known by a replay alone; no exporter takes their events for news."""
+"""Of producers that are known by a replay alone; exporters skip their events."""
 
 MAX_REMEMBERED: Final = 10_000
 """Producers whose last word is kept in memory; beyond, all are forgotten and written again."""
@@ -23,7 +23,7 @@ OTLP_PIPELINE: Final = "remote/otlp"
 
 
 class Introduced(NamedTuple):
-    """Resources by producer, as somebody tells them who need not be the producer.
+    """Resources by producer, sent by a process that need not be the producer.
 
     counted: of producers whose events are numbered, so that there is a receipt.
     others: of those that are known by their resource only.
@@ -81,7 +81,7 @@ class Registrar:
     def settle(self, writer: LogWriter, *, ended_only: bool = False) -> None:
         """Write the receipts that wait.
 
-        ended_only: those of producers that said goodbye, which are wanted soon.
+        ended_only: those of producers that have ended, which are needed soon.
         """
         for name, producer in list(self._receipts.items()):
             if producer.ended or not ended_only:
@@ -97,7 +97,7 @@ class Registrar:
 def _without(
     resources: Mapping[str, Mapping[str, Any]], known: Set[str]
 ) -> dict[str, Mapping[str, Any]]:
-    return {producer: said for producer, said in resources.items() if producer not in known}
+    return {producer: resource for producer, resource in resources.items() if producer not in known}
 
 
 def _info(producer: BatchProducer) -> ProducerInfo:

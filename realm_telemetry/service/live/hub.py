@@ -10,8 +10,12 @@ from typing import Final, Literal
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import is_routine
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.service.live.coalesce import Coalescer
-from realm_telemetry.service.live.frames import coalesced_frame, event_frame, replayed_frame
+from realm_telemetry.service.live.frames import (
+    Coalescer,
+    coalesced_frame,
+    event_frame,
+    replayed_frame,
+)
 from realm_telemetry.service.live.ring import Ring
 from realm_telemetry.service.live.view import View
 from realm_telemetry.service.settings import ServiceSettings

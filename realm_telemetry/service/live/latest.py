@@ -1,4 +1,7 @@
-"""The live view in memory: the last events per channel and severity, and of each routine kind."""
+"""The newest events in memory, by channel and severity and for each routine kind.
+
+At start they are read from the log.
+"""
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
@@ -6,9 +9,11 @@ from heapq import nlargest
 from itertools import chain
 from typing import Final
 
-from realm_telemetry.event import Event
-from realm_telemetry.kinds.catalog import is_routine
+from realm_telemetry.event import CHANNELS, Event
+from realm_telemetry.kinds.catalog import is_routine, kinds
+from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.rows import LogRow
+from realm_telemetry.log.sqlite.reader import LogReader
 
 KEPT_PER_CHANNEL_AND_SEVERITY: Final = 50
 MAX_ROUTINE_SERIES: Final = 1_000
@@ -101,3 +106,24 @@ def _newest(
 
 def _cursor(row: LogRow) -> int:
     return row.cursor
+
+
+def last_rows(reader: LogReader, as_of: int) -> list[LogRow]:
+    """The rows up to a cursor that the live view would hold, oldest first."""
+    rows = {row.cursor: row for row in reader.latest(KEPT_PER_CHANNEL_AND_SEVERITY)}
+    for filters in _by_kind():
+        page = reader.page(filters, as_of=as_of, count=False)
+        rows.update((row.cursor, row) for row in page.rows)
+    return [rows[cursor] for cursor in sorted(rows) if cursor <= as_of]
+
+
+def _by_kind() -> list[Filters]:
+    """Routine kinds may be all there is among the last of a channel, so others are asked for by
+    name; and each routine kind for the latest of several producers."""
+    named = (
+        tuple(one.kind for one in kinds() if one.channel == channel and not one.routine)
+        for channel in CHANNELS
+    )
+    routine = ((one.kind,) for one in kinds() if one.routine)
+    limit = KEPT_PER_CHANNEL_AND_SEVERITY
+    return [Filters(kinds=names, limit=limit) for names in (*named, *routine) if names]

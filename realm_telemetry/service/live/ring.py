@@ -2,7 +2,7 @@
 
 A stream is a position. It starts at a cursor of the log: what is older than the ring comes from
 the log, what is newer from here, so nothing lies between the two. A stream too slow for the ring
-falls off, is told, and goes back to the log.
+falls off, gets a message, and reads from the log.
 
 Positions are sequence numbers of this ring. `watermark` is the highest cursor that the ring has
 seen up to and including a frame; it never falls, where a coalesced frame's own cursor may.

@@ -2,7 +2,7 @@
 
 A stream first subscribes (its view notes where the ring is), then replays from the log what lies
 between its cursor and the ring, then follows the ring. Because both are read by cursor, an event
-stored in between is in exactly one of them. A stream that is too slow for the ring is told
+stored in between is in exactly one of them. A stream that is too slow for the ring gets a message
 (`gap`) and goes back to the log, as if it had come anew.
 """
 
@@ -22,13 +22,13 @@ from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.service.api.parameters import choice, filters_of
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import ApiError
-from realm_telemetry.service.live.coalesce import thin_batch
 from realm_telemetry.service.live.frames import (
     KEEPALIVE,
     RETRY,
     coalesced_frame,
     event_frame,
     message_frame,
+    thin_batch,
 )
 from realm_telemetry.service.live.hub import RoutineMode
 from realm_telemetry.service.live.streams import Stream
@@ -241,7 +241,7 @@ class Session:
             elif stream.idle_s > self._service.settings.keepalive_s:
                 await stream.write(KEEPALIVE)
             else:
-                place = await view.news(stream)
+                place = await view.next_place(stream)
                 position = max(position, place.position)
                 self.cursor = max(self.cursor, place.cursor)
 

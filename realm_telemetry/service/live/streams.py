@@ -1,6 +1,6 @@
 """Who is connected to a stream: the places, keepalives, and the end of those who stall.
 
-A stream that does not take its bytes waits in its own write and holds up nobody. After the write
+A stream that does not take its bytes waits in its own write and delays no other. After the write
 timeout its connection is aborted: closing it would wait for the very bytes it does not take.
 """
 
@@ -52,7 +52,7 @@ class Stream:
         self.wake()
 
     def wake(self) -> None:
-        """Wake the stream if it waits for news."""
+        """Wake the stream if it waits for events."""
         if self.view is not None:
             self.view.nudge(self)
 

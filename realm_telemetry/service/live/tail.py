@@ -73,7 +73,7 @@ class Tail:
         except (sqlite3.Error, LogError) as error:
             self._report(error)
         finally:
-            # Whatever went wrong: a tail that stands still would show nothing for ever.
+            # Any error: a tail that stops would show nothing for ever.
             self._again(delay_s)
 
     def _look(self) -> float:

@@ -45,7 +45,7 @@ class View:
         self._waiting: dict[Hashable, asyncio.Future[Place]] = {}
         self._pieces: dict[tuple[int, int], Piece] = {}
 
-    async def news(self, stream: Hashable) -> Place:
+    async def next_place(self, stream: Hashable) -> Place:
         """Wait for frames that this view wants, or for `nudge`; answers where to go on."""
         future: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
         self._waiting[stream] = future
@@ -56,7 +56,7 @@ class View:
                 del self._waiting[stream]
 
     def nudge(self, stream: Hashable) -> None:
-        """Wake one waiting stream without news."""
+        """Wake one waiting stream without an event."""
         future = self._waiting.get(stream)
         if future is not None and not future.done():
             future.set_result(self.place)

@@ -15,8 +15,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.otel.otlp.parts import MAX_VALUES
 from realm_telemetry.service import RealmServer
+from realm_telemetry.values.conversions import MAX_DEPTH
 from realm_telemetry.values.details import MAX_EVENT_BYTES
-from realm_telemetry.values.walk import MAX_DEPTH
 
 from .conftest import (
     JSON,

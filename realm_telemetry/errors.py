@@ -59,14 +59,14 @@ class LogError(Exception):
     """The log cannot be used as it is; the message says why and what to do."""
 
 
-_said: set[str] = set()
+_warned: set[str] = set()
 
 
 def warn_once(key: str, text: str) -> None:
     """Print a warning to stderr, the first time for this key. Never raises."""
-    if key in _said:
+    if key in _warned:
         return
-    _said.add(key)
+    _warned.add(key)
     try:
         os.write(2, f"realm_telemetry: {text}\n".encode("utf-8", "replace"))
     except OSError:  # stderr is closed
@@ -74,7 +74,7 @@ def warn_once(key: str, text: str) -> None:
 
 
 def mistake(error: Exception) -> None:
-    """A programmer's mistake: warn once, but under pytest raise.
+    """Report a programmer's mistake: warn once, but under pytest raise.
 
     Raises the error if `PYTEST_CURRENT_TEST` is set.
     """

@@ -74,7 +74,7 @@ class JsonlExporter(EventExporter):
     def deliver(self, events: Sequence[Event]) -> None:
         """Append those that are not there yet, all or none."""
         if self._recent and not self.path.exists():
-            self._recent.clear()  # somebody took the file away; what it had may be wanted again
+            self._recent.clear()  # the file was moved away; a replay may bring its events again
         new: dict[str | bytes, bytes] = {}
         for event in events:
             line = self._format.line(event)
@@ -108,13 +108,17 @@ def _ids(lines: Iterable[bytes]) -> list[str]:
     for line in lines:
         try:
             ids.append(decoder.decode(line).id)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # somebody else's line
+        except (
+            msgspec.DecodeError,
+            UnicodeDecodeError,
+            RecursionError,
+        ):  # a line of another writer
             continue
     return ids
 
 
 _FORMATS: Final = {
-    # An older line has no id; two events of one microsecond, kind and fields cannot be told apart.
+    # An older line has no id; two events of one microsecond, kind and fields look the same.
     "older": _Format(
         ("status", "events.jsonl"), _older_line, lambda _, line: line, lambda lines: lines
     ),

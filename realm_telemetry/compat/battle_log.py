@@ -159,9 +159,9 @@ class BattleLogger:
         return {channel: number for channel, number in counts.items() if number}
 
     def cleanup_old(self, max_age_days: float = 30) -> int:
-        """Remove entries that arrived longer ago, and return how many they were.
+        """Remove entries that arrived longer ago; return how many.
 
-        RealmState is saved first, so that it keeps what they added up to.
+        RealmState is saved first, so that it keeps what they changed.
         """
         path = self._path()
         if not path.exists():
@@ -252,7 +252,7 @@ _ALL: Final = 2**62
 
 
 def trim(path: Path, max_age_days: float, covered: int | None) -> int:
-    """Remove what arrived longer ago; how many rows. covered: no further than this cursor."""
+    """Remove rows that arrived longer ago; return how many. covered: only up to this cursor."""
     limits = Limits(max_age_ns=int(max_age_days * _DAY_NS), max_bytes=_ALL)
     below = _ALL if covered is None else covered + 1
     removed = 0
@@ -264,7 +264,7 @@ def trim(path: Path, max_age_days: float, covered: int | None) -> int:
 
 
 def save_state(path: Path, state_path: Path) -> int:
-    """Bring the snapshot of RealmState up to the log; up to where it covers it."""
+    """Bring the snapshot of RealmState up to the log; return the cursor that it covers."""
     store = SnapshotStore(state_path)
     with open_log(path) as reader:
         if reader is None:

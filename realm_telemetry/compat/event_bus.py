@@ -33,7 +33,7 @@ from realm_telemetry.transfer.replay import LIVE, replay_to_service
 from realm_telemetry.transfer.source import LogSource, Source, Step, open_log
 
 _NOT_KEPT: Final = (
-    "persist=False has no effect: every event is stored, for the log is what the live view reads"
+    "persist=False has no effect: every event is stored, because the live view reads the log"
 )
 
 
@@ -51,7 +51,7 @@ def emit_realm_event(
 ) -> dict[str, Any]:
     """Record an event; return it with kind, message, channel, severity, details, timestamp, id.
 
-    persist: without effect; False says so once. webhooks: secrets, which no reader is shown.
+    persist: without effect; False warns once. webhooks: secrets, which no reader is shown.
     """
     before_emitting()
     _note_persist(persist)
@@ -102,7 +102,7 @@ globals().update(HELPERS)
 
 
 def replay_events(since: Moment | None = None) -> int:
-    """Give the service all events since a time (UTC without a zone) again; return how many.
+    """Replay all events since a time (UTC without a zone) to the service; return how many.
 
     A service of this log shows them again, and stores nothing; another service stores those that
     it lacks, by the same ids. Nothing is sent to webhooks. See
@@ -176,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"core.event_bus export: {error}", file=sys.stderr)  # noqa: T201
         return 2
     except BrokenPipeError:
-        # Whoever read our output has what it wanted; the interpreter would complain at exit.
+        # The reader of our output has left; the interpreter would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (LogError, OSError) as error:

@@ -32,7 +32,7 @@ from realm_telemetry.producer.emission import emit_in_full
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_said: set[tuple[str, int, str, str | None]] = set()
+_warned: set[tuple[str, int, str, str | None]] = set()
 
 
 def replaced_by(successor: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -44,7 +44,7 @@ def replaced_by(successor: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         @wraps(function)
         def call(*arguments: P.args, **fields: P.kwargs) -> R:
             answer = function(*arguments, **fields)
-            # Afterwards: where warnings are errors, the event is recorded all the same.
+            # After the call: where warnings are errors, the event is recorded too.
             _warn(text, sys._getframe(1))
             return answer
 
@@ -57,8 +57,8 @@ def _warn(text: str, caller: FrameType) -> None:
     path, line = caller.f_code.co_filename, caller.f_lineno
     # Every test of a suite may expect the warning of a line that several of them come to.
     place = (path, line, text, os.environ.get("PYTEST_CURRENT_TEST"))
-    if place not in _said:
-        _said.add(place)
+    if place not in _warned:
+        _warned.add(place)
         module = caller.f_globals.get("__name__", "<unknown>")
         warnings.warn_explicit(text, DeprecationWarning, path, line, module)
 
@@ -169,7 +169,7 @@ def emit_eval_completed(
 
 @replaced_by("realm_telemetry.warning_raised")
 def emit_warning(message: str, **fields: Any) -> Line:
-    """Something is not as it should be."""
+    """A warning."""
     return _emit("warning_raised", fields, message=message, warning=message)
 
 

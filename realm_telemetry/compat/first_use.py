@@ -28,7 +28,7 @@ UPDATES: Final = "section_updated"
 
 
 def before_emitting() -> None:
-    """Set the process up if nothing has; a wrong setting is said once, and the event kept."""
+    """Set the process up if it is not; with a wrong setting, warn once and keep the event."""
     if get_telemetry() is None:
         try:
             configure_on_first_use()
@@ -42,9 +42,9 @@ def bus_source(kind: str) -> str:
 
 
 def before_reading() -> Settings:
-    """Wait until what this process emitted is in the log; where that log is.
+    """Wait until the events of this process are in the log; return its settings.
 
-    A process that has emitted nothing is not set up for it. Raises ConfigError.
+    A process that has emitted nothing is not set up. Raises ConfigError.
     """
     if get_telemetry() is None and appenders.early_producer() is not None:
         configure_on_first_use(FLUSH_S)
@@ -90,7 +90,7 @@ def newest(
     limit: int | None,
     leave_out: Callable[[str], bool] = lambda kind: kind == UPDATES,
 ) -> list[LogRow]:
-    """Return the newest rows of a log that the filters want, without some kinds."""
+    """Return the newest rows of a log that match the filters, without some kinds."""
     with open_log(path) as reader:
         most = None if limit is None else max(int(limit), 0)
         if reader is None or most == 0:

@@ -43,7 +43,7 @@ Fields = Mapping[str, Any] | None
 
 
 class RealmStore:
-    """What happened last, and what it all adds up to. Times of events are naive local."""
+    """The last events, and RealmState. Times of events are naive local."""
 
     def __init__(self) -> None:
         self._fold = _Fold()
@@ -102,8 +102,8 @@ class RealmStore:
     def get_state(self) -> dict[str, Any]:
         """Return every section by name, and beside them what `GET /api/state` answers.
 
-        state: the sections once more. events: the last 50 that are not routine, of which the
-        sections tell. timestamp, schema_version.
+        state: the sections again. events: the last 50 that are not routine, which the sections
+        cover. timestamp, schema_version.
         """
         sections = self._fold.sections()
         last = newest(_log_path(), Filters(), _STATE_EVENTS, is_routine)

@@ -128,7 +128,7 @@ RENAMED: Final = dict(row.split(" -> ") for row in _RENAMED.strip().splitlines()
 
 def install() -> None:
     """Make the old paths importable. The packages of `_MEMBERS` must have been imported."""
-    # Before all others: inside an alias of a package, they would load its modules once more.
+    # Before all others: inside an alias of a package, they would load its modules a second time.
     sys.meta_path.insert(0, _Finder())
     for package, new in _MEMBERS.items():
         vars(sys.modules[_ROOT + package])["__getattr__"] = _member_of(_ROOT + package, _ROOT + new)

@@ -56,7 +56,7 @@ def older_event(shape: Mapping[str, Any], *, producer: str, number: int) -> Even
     """Return the event that an older body or call describes, safe to store.
 
     Its time may be naive local or missing. A channel or severity that there is not is replaced by
-    the kind's and kept among the details, for older senders do not read refusals.
+    the kind's and kept among the details, because older senders do not read errors.
     Raises InvalidEventError that names the field.
     """
     given = {key: value for key, value in shape.items() if value is not None}

@@ -44,7 +44,7 @@ def export_events(
     progress: Progress = no_progress,
     **filters: Any,
 ) -> ExportReport:
-    """Write all events that match to a file, which is whole or not there at all.
+    """Write all events that match to a file, which is complete or does not exist.
 
     output: `-` is standard output. format: jsonl, csv or parquet; by the file's name if None.
     compress: gzip; by the file's name if None. url: a service to read in place of the log.
@@ -66,7 +66,10 @@ def export_events(
 
 
 def filters_of(given: Mapping[str, Any]) -> Filters:
-    """Read filters given as Python values; None wants all. Raises InvalidFilterError."""
+    """Read filters given as Python values; without any, all events match.
+
+    Raises InvalidFilterError.
+    """
     return parse_filters({name: _text(value) for name, value in given.items() if value is not None})
 
 
@@ -96,14 +99,14 @@ def write_events(
     with opened_output(output, compress=compress) as file:
         writer = make_writer(format, file)
         events = 0
-        for rows in _told(source, filters, progress):
+        for rows in _rows(source, filters, progress):
             writer.write(rows)
             events += len(rows)
         writer.close()
     return ExportReport("stdout" if output == STDOUT else str(output), format, events)
 
 
-def _told(source: Source, filters: Filters, progress: Progress) -> Iterator[list[Exported]]:
+def _rows(source: Source, filters: Filters, progress: Progress) -> Iterator[list[Exported]]:
     done = 0
     for step in source.steps(filters):
         yield list(step.rows)
@@ -118,8 +121,8 @@ STDOUT = Path("-")
 def opened_output(path: Path, *, compress: bool) -> Iterator[IO[bytes]]:
     """Open a file, or standard output for `-`, to write to.
 
-    A file has its name only once the block has ended well; whatever was there before stays until
-    then, and for good if the block fails. Raises OSError.
+    A file gets its name only when the block ends without an error; until then, and if the block
+    fails, an earlier file stays unchanged. Raises OSError.
     """
     with _raw_output(path) as raw:
         if not compress:
@@ -135,7 +138,7 @@ def _raw_output(path: Path) -> Iterator[BinaryIO]:
     if path == STDOUT:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
-    elif path.exists() and not path.is_file():  # a device or a pipe; a directory says so itself
+    elif path.exists() and not path.is_file():  # a device or a pipe; a directory fails by itself
         with path.open("wb") as file:
             yield file
     else:

@@ -24,7 +24,7 @@ _encode: Final = msgspec.json.Encoder().encode
 class Exported(NamedTuple):
     """An event as it leaves a log.
 
-    cursor: where it stood there. resource: of its producer.
+    cursor: its row id there. resource: of its producer.
     """
 
     event: Event
@@ -144,7 +144,7 @@ class TextWriter:
         self._file.write(self._encode(rows))
 
     def close(self) -> None:
-        """End: nothing is left to write."""
+        """Do nothing: these formats have no end."""
 
 
 class ParquetWriter:

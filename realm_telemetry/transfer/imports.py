@@ -63,8 +63,8 @@ class ImportReport(msgspec.Struct):
     kept_aside: str | None = None
 
 
-class Aside:
-    """The two files, made with the first line that they get; earlier ones are written anew.
+class RejectedLines:
+    """The files of rejected lines and of their reasons; the first line replaces earlier files.
 
     directory: None keeps nothing. unit: what the numbers count, line or row.
     """
@@ -121,7 +121,7 @@ def import_files(
 
     zone: of times that name none, in JSON lines and the older RealmService's events; this
         machine's if None. Those of an older battle log are UTC.
-    dry_run: read, tell and write nothing. started: called before each file.
+    dry_run: read and report; write nothing. started: called before each file.
     Raises UnknownFormatError, OwnLinesError, LogError, OSError; what was taken before stays.
     """
     settings = load_settings({"home": home})
@@ -182,8 +182,8 @@ def _import_input(
             None if dry_run else settings.home / "imports",
             f"{path.name}-{source.producer}",
         )
-        with closing(Aside(place, name, source.unit)) as aside:
-            _Run(report, sink, aside, progress).run(source)
+        with closing(RejectedLines(place, name, source.unit)) as rejected:
+            _Run(report, sink, rejected, progress).run(source)
     return report
 
 
@@ -221,10 +221,12 @@ def _is_writing(settings: Settings) -> bool:
 class _Run:
     """One file's way into a sink."""
 
-    def __init__(self, report: ImportReport, sink: Sink, aside: Aside, progress: Progress) -> None:
+    def __init__(
+        self, report: ImportReport, sink: Sink, rejected: RejectedLines, progress: Progress
+    ) -> None:
         self._report = report
         self._sink = sink
-        self._aside = aside
+        self._rejected = rejected
         self._progress = progress
         self._times: list[int] = []
 
@@ -238,7 +240,7 @@ class _Run:
         report = self._report
         if self._times:
             report.first, report.last = map(format_time, (min(self._times), max(self._times)))
-        report.kept_aside = self._aside.path
+        report.kept_aside = self._rejected.path
 
     def _take(self, batch: Batch) -> None:
         report = self._report
@@ -248,7 +250,7 @@ class _Run:
         report.taken += taken.stored
         report.already += taken.already
         for broken in batch.broken:
-            self._aside.keep(broken)
+            self._rejected.keep(broken)
             if broken.reason:
                 report.broken += 1
                 if len(report.examples) < MAX_EXAMPLES:

@@ -115,7 +115,7 @@ def test_parquet_without_its_package_names_the_extra(home: Home, tmp_path: Path)
 
 
 def test_the_name_of_a_file_says_format_and_compression() -> None:
-    for name, told in (
+    for name, expected in (
         ("a.jsonl", ("jsonl", False)),
         ("a.b.ndjson.gz", ("jsonl", True)),
         ("A.CSV", ("csv", False)),
@@ -123,7 +123,7 @@ def test_the_name_of_a_file_says_format_and_compression() -> None:
         ("-", (None, False)),
         ("events.gz", (None, True)),
     ):
-        assert format_of(Path(name)) == told
+        assert format_of(Path(name)) == expected
 
 
 def test_equal_events_give_equal_compressed_files(home: Home, tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_a_pipe_is_written_to_not_replaced(tmp_path: Path) -> None:
 
 
 def test_an_older_log_is_exported_whole_at_once(home: Home, tmp_path: Path) -> None:
-    """Right after the upgrade nobody has filled its rows in."""
+    """Right after the upgrade its rows are not filled in yet."""
     import sqlite3
 
     home.log.parent.mkdir(parents=True)

@@ -169,7 +169,7 @@ def register_kind(
 ) -> KindSpec:
     """Add a kind to this process's catalog; the same again is harmless.
 
-    message: the template, as `kind_table` explains it; without one, and without a message at
+    message: the template, as `kinds.table` explains it; without one, and without a message at
         `emit`, the event says its kind in words and its first details.
     Raises ConfigError for a kind that is built in, registered differently, not snake_case,
     or of an unknown channel or severity, and for a template that is not a format string.

@@ -34,7 +34,7 @@ QUIET = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without a browser or pages these tests are left out, but never by CI."""
+    """Without a browser or pages these tests are skipped, but never in CI."""
     missing = None
     if CHROMIUM is None:
         missing = "needs chromium: apt install chromium"
@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Lab:
-    """`realm serve` on a home of its own; killed and started again at the same port."""
+    """`realm serve` on a home of its own; it can be killed and restarted at the same port."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -59,12 +59,12 @@ class Lab:
     def start(self) -> None:
         """Start the service and wait until it is ready."""
         ports = ["--port", str(self.port), "--battle-log-port", "0", "--ui-port", "0"]
-        with (self.home / "serve.err").open("ab") as said:
+        with (self.home / "serve.err").open("ab") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "realm_telemetry", "serve", *ports],
                 env=environment(self.home),
                 stdout=subprocess.DEVNULL,
-                stderr=said,
+                stderr=errors,
             )
         deadline = time.monotonic() + 30
         while not self._ready():
@@ -148,7 +148,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A lab for all tests of a module that only look."""
+    """A lab for all read-only tests of a module."""
     with running_lab(tmp_path_factory.mktemp("lab")) as made:
         yield made
 
@@ -177,22 +177,22 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
-    """A tab in which nothing may go wrong unseen: errors and refused content fail the test."""
+    """A tab; errors and refused content in it fail the test."""
     with watched_page(context) as opened:
         yield opened
 
 
 @contextmanager
 def watched_page(context: BrowserContext) -> Iterator[Page]:
-    """A tab; afterwards nothing may have gone wrong in it."""
+    """A tab; afterwards it must have had no errors."""
     opened = context.new_page()
     problems: list[str] = []
     opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.on("console", lambda said: problems.append(said.text) if is_problem(said) else None)
+    opened.on("console", lambda line: problems.append(line.text) if is_problem(line) else None)
     yield opened
     assert not problems
 
 
-def is_problem(said: Any) -> bool:
-    """Whether a console message is one; a service that is down is not the page's mistake."""
-    return said.type == "error" and not re.search(r"ERR_|Failed to load resource", said.text)
+def is_problem(message: Any) -> bool:
+    """Whether a console message is an error of the page; an unreachable service is not."""
+    return message.type == "error" and not re.search(r"ERR_|Failed to load", message.text)

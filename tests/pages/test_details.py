@@ -23,7 +23,7 @@ Shape = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def told(shared_lab: Lab) -> Lab:
+def story_lab(shared_lab: Lab) -> Lab:
     """A log of two producers: one whose job fails after 30 notes, one that is lost after 25."""
     now_ns = time.time_ns() - 3600 * 1_000_000_000
     ours = {"hero_id": "dio", "campaign_id": "c1", "run_id": "r1", "producer": "aa" * 8}
@@ -95,10 +95,10 @@ VALUES: dict[str, Has] = {
 
 
 @pytest.mark.parametrize("word", ["Only", "Exclude"])
-def test_any_value_filters_and_excludes(told: Lab, page: Page, word: str) -> None:
+def test_any_value_filters_and_excludes(story_lab: Lab, page: Page, word: str) -> None:
     """Fields of the event, details and entries of lists; Back undoes each."""
-    events = stored(told)
-    open_event(page, told, "job_failed")
+    events = stored(story_lab)
+    open_event(page, story_lab, "job_failed")
     has_total(page, len(events))
     unfold(page, "tags", "gpus", "0")
     for name, has in VALUES.items():
@@ -114,14 +114,14 @@ def test_any_value_filters_and_excludes(told: Lab, page: Page, word: str) -> Non
 FIELDS = {"kind": "note", "hero": "ada", "campaign": "c1", "run": "r2", "producer": "aa" * 8}
 
 
-def test_each_field_of_the_filters_narrows(told: Lab, page: Page) -> None:
+def test_each_field_of_the_filters_narrows(story_lab: Lab, page: Page) -> None:
     """Typed by hand, where the fields offer what occurs; severities and ranges by buttons."""
-    everything = len(stored(told))
-    page.goto(f"{told.url}/battle-log{EVERY}")
+    everything = len(stored(story_lab))
+    page.goto(f"{story_lab.url}/battle-log{EVERY}")
     has_total(page, everything)
     page.get_by_role("button", name="More filters").click()
     for name, value in FIELDS.items():
-        wanted = told.client.get("/api/battle_log", params={name: value, "limit": 1})
+        wanted = story_lab.client.get("/api/battle_log", params={name: value, "limit": 1})
         field = page.locator(f"#more-filters input[name={name}]")
         offered = page.locator(f"#known-{name} option[value='{value}']")
         offered.wait_for(state="attached")
@@ -137,20 +137,20 @@ def test_each_field_of_the_filters_narrows(told: Lab, page: Page) -> None:
     has_total(page, 2)
 
 
-def test_what_is_excluded_stands_as_a_chip(told: Lab, page: Page) -> None:
-    """With a button that takes it back."""
-    open_event(page, told, "job_failed")
+def test_an_excluded_value_is_a_chip(story_lab: Lab, page: Page) -> None:
+    """With a button that removes it."""
+    open_event(page, story_lab, "job_failed")
     page.get_by_label("Exclude events where hero_id has this value").click()
     chip = page.locator(".filter-chip").filter(has_text="hero ≠ dio")
     chip.wait_for()
     assert "hero=!dio" in page.url
     chip.get_by_role("button").click()
-    has_total(page, len(stored(told)))
+    has_total(page, len(stored(story_lab)))
 
 
-def test_a_hit_that_is_only_in_the_details_shows_in_the_row(told: Lab, page: Page) -> None:
+def test_a_hit_that_is_only_in_the_details_shows_in_the_row(story_lab: Lab, page: Page) -> None:
     """With its path, and marked."""
-    page.goto(f"{told.url}/battle-log?range=all&q=a100")
+    page.goto(f"{story_lab.url}/battle-log?range=all&q=a100")
     snippet = page.locator("[data-event-id] .row-snippet")
     snippet.wait_for()
     assert snippet.inner_text() == "gpus[0].name: A100"
@@ -158,23 +158,25 @@ def test_a_hit_that_is_only_in_the_details_shows_in_the_row(told: Lab, page: Pag
 
 
 @pytest.mark.parametrize("kind", ["job_failed", "process_lost"])
-def test_an_end_shows_the_last_twenty_events_of_its_producer(
-    told: Lab, page: Page, kind: str
+def test_a_failure_shows_the_last_twenty_events_of_its_producer(
+    story_lab: Lab, page: Page, kind: str
 ) -> None:
     """Newest first, none of another producer; one of them opens by a click."""
-    end = open_event(page, told, kind)
-    mine = [event for event in stored(told) if event["producer"] == end["producer"]][1:21]
+    end = open_event(page, story_lab, kind)
+    mine = [event for event in stored(story_lab) if event["producer"] == end["producer"]][1:21]
     lines = page.locator(".neighbours .neighbour-text")
     lines.nth(19).wait_for()
-    assert page.locator(".neighbours h3").inner_text() == "The producer's last 20 events before"
+    assert (
+        page.locator(".neighbours h3").inner_text() == "Last 20 events of this producer before it"
+    )
     assert lines.all_inner_texts() == [event["message"] for event in mine]
     lines.first.click()
     page.locator("[data-testid=details] h2", has_text="note").wait_for()
 
 
-def test_context_ignores_the_filters(told: Lab, page: Page) -> None:
+def test_context_ignores_the_filters(story_lab: Lab, page: Page) -> None:
     """What happened around it, also by others."""
-    end = open_event(page, told, "job_failed", "?range=all&kind=job_failed")
+    end = open_event(page, story_lab, "job_failed", "?range=all&kind=job_failed")
     assert rows(page) == [end["id"]]
     page.get_by_role("button", name="Context").click()
     page.locator(".neighbour[aria-current]").wait_for()
@@ -182,9 +184,9 @@ def test_context_ignores_the_filters(told: Lab, page: Page) -> None:
     assert {"Note 15", "Note 30", "Job j7 failed", "Note 1"} <= set(messages)
 
 
-def test_the_trace_is_named(told: Lab, page: Page) -> None:
+def test_the_trace_is_named(story_lab: Lab, page: Page) -> None:
     """With its span."""
-    open_event(page, told, "job_failed")
+    open_event(page, story_lab, "job_failed")
     facts = page.locator(".facts").inner_text()
     assert "ab" * 16 in facts
     assert "cd" * 8 in facts
@@ -192,7 +194,7 @@ def test_the_trace_is_named(told: Lab, page: Page) -> None:
 
 @pytest.fixture
 def copied(page: Page) -> Callable[[str], str]:
-    """Click a button by its name; answers what it put on the clipboard."""
+    """Click a button by its name; returns what it put on the clipboard."""
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
 
     def click(name: str) -> str:
@@ -205,10 +207,10 @@ def copied(page: Page) -> Callable[[str], str]:
 
 
 def test_values_and_paths_can_be_copied(
-    told: Lab, page: Page, copied: Callable[[str], str]
+    story_lab: Lab, page: Page, copied: Callable[[str], str]
 ) -> None:
     """A text as it is, everything else as JSON."""
-    end = open_event(page, told, "job_failed")
+    end = open_event(page, story_lab, "job_failed")
     unfold(page, "gpus", "0")
     assert copied("Copy the value of details.error") == "CUDA out of memory"
     assert copied("Copy the path details.error") == "details.error"
@@ -220,11 +222,11 @@ def test_values_and_paths_can_be_copied(
 QUERY = "?range=all&hero=!ada&severity=info&has=tags:cold&q=note&not=n:7"
 
 
-def test_a_copied_link_shows_the_same_rows_whatever_arrives(
-    told: Lab, page: Page, browser: Browser, copied: Callable[[str], str]
+def test_a_copied_link_shows_the_same_rows(
+    story_lab: Lab, page: Page, browser: Browser, copied: Callable[[str], str]
 ) -> None:
-    """In another profile."""
-    page.goto(f"{told.url}/battle-log{QUERY}")
+    """In another profile, with nothing newer."""
+    page.goto(f"{story_lab.url}/battle-log{QUERY}")
     has_total(page, 29)
     link = copied("Copy link")
     stranger = browser.new_context()
@@ -232,29 +234,31 @@ def test_a_copied_link_shows_the_same_rows_whatever_arrives(
         other.goto(link)
         has_total(other, 29)
         assert rows(other) == rows(page)
-        assert other.locator("[data-testid=as-of]").inner_text() in page.inner_text(".result-line")
+        cursors = [one.locator("[data-as-of]").get_attribute("data-as-of") for one in (page, other)]
+        assert cursors[0] == cursors[1]
+        assert "as of when the link was copied" in other.inner_text(".result-line")
     stranger.close()
 
 
 def test_a_copied_command_answers_the_same_events(
-    told: Lab, page: Page, copied: Callable[[str], str]
+    story_lab: Lab, page: Page, copied: Callable[[str], str]
 ) -> None:
     """`curl` and `realm query` are run as they are."""
-    page.goto(f"{told.url}/battle-log{QUERY}")
+    page.goto(f"{story_lab.url}/battle-log{QUERY}")
     has_total(page, 29)
     expected = rows(page)
     if shutil.which("curl"):
-        answer = run(shlex.split(copied("curl")), told)
+        answer = run(shlex.split(copied("curl")), story_lab)
         assert [event["id"] for event in json.loads(answer)] == expected
     program, *arguments = shlex.split(copied("realm query"))
     assert program == "realm"
     command = [sys.executable, "-m", "realm_telemetry", *arguments, "--jsonl", "-n", "1000"]
-    answer = run(command, told)
+    answer = run(command, story_lab)
     assert [json.loads(line)["id"] for line in answer.splitlines()] == expected
 
 
 def run(command: list[str], lab: Lab) -> str:
-    """What a command of the lab's own shell says."""
+    """The output of a command in the environment of the lab."""
     done = subprocess.run(command, env=environment(lab.home), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -1,4 +1,4 @@
-"""The rows of the Battle Log under keys, in either zone, far down, and followed for long."""
+"""The rows of the Battle Log: keys, time zones, far down, and a long live tail."""
 
 import re
 import time
@@ -32,7 +32,7 @@ def deep(shared_lab: Lab) -> Lab:
 
 
 def open_rows(page: Page, lab: Lab, query: str = "") -> list[str]:
-    """Open the Battle Log, count included; answers the first rows."""
+    """Open the Battle Log, count included; returns the first rows."""
     page.goto(f"{lab.url}/battle-log{query}")
     has_total(page, MANY)
     return rows(page)
@@ -66,8 +66,11 @@ def test_space_switches_the_live_tail(deep: Lab, page: Page) -> None:
 @pytest.mark.parametrize(
     ("path", "labels"),
     [
-        ("/", ["Pause or resume", "Write a note", "Next event", "Search in the Battle Log"]),
-        ("/battle-log", ["Search", "Previous event (newer)", "Next error", "Live tail on or off"]),
+        ("/", ["Pause or resume", "Add a note", "Next event", "Search in the Battle Log"]),
+        (
+            "/battle-log",
+            ["Search", "Previous event (newer)", "Next error (older)", "Turn live tail on or off"],
+        ),
     ],
 )
 def test_a_question_mark_lists_the_keys(
@@ -94,7 +97,7 @@ def test_the_next_error_is_found_however_far_down(deep: Lab, page: Page) -> None
     page.keyboard.press("e")
     message.filter(has_text=re.compile(r"^Note 2$")).wait_for()
     page.keyboard.press("e")
-    page.locator(".toast.shown", has_text="No further error").wait_for()
+    page.locator(".toast.shown", has_text="No more errors").wait_for()
     page.go_back()
     has_total(page, MANY)
 
@@ -119,7 +122,7 @@ def test_times_are_local_or_utc(deep: Lab, browser: Browser) -> None:
     context.close()
 
 
-def test_the_end_says_how_far_the_log_goes_back(deep: Lab, page: Page) -> None:
+def test_the_end_shows_how_far_the_log_goes_back(deep: Lab, page: Page) -> None:
     """And for how long events are kept."""
     page.goto(f"{deep.url}/battle-log?severity=error")
     has_total(page, 2)
@@ -131,7 +134,7 @@ def test_the_end_says_how_far_the_log_goes_back(deep: Lab, page: Page) -> None:
 
 
 def test_the_summary_counts_days_and_leads_to_them(deep: Lab, page: Page) -> None:
-    """A cell's number is that of the rows behind it."""
+    """The number of a cell is that of its rows."""
     open_rows(page, deep)
     page.locator("[data-testid=summary]").click()
     cell = page.locator(".summary td button").last
@@ -146,7 +149,7 @@ def test_the_summary_counts_days_and_leads_to_them(deep: Lab, page: Page) -> Non
 
 @pytest.mark.long
 def test_a_tail_followed_for_long_keeps_every_row_in_reach(lab: Lab, page: Page) -> None:
-    """Beyond 4,000 rows the oldest are let go; scrolling brings them again, none twice."""
+    """Beyond 4,000 rows the oldest are dropped; scrolling loads them again, none twice."""
     lab.notes(1, 300)
     page.goto(f"{lab.url}/battle-log?live=1&range=all")
     has_total(page, 300)

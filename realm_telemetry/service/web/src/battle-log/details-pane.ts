@@ -2,24 +2,24 @@ import { LitElement, html, nothing, type PropertyValues, type TemplateResult } f
 import { customElement, property, state } from "lit/decorators.js";
 import { ApiError, getJson, getPage } from "../shared/api";
 import { channelIcon, severityMark } from "../shared/catalog";
-import { formatAge, formatCount, formatTime, timeMs, type Zone } from "../shared/format";
-import type { RealmEvent } from "../stream/types";
+import { formatAge, formatCount, formatTime, plural, timeMs, type Zone } from "../shared/format";
+import { copy } from "../shared/toast";
+import type { RealmEvent } from "../stream/event";
+import type { Query } from "./address";
 import "./json-tree";
-import { copy } from "./json-tree";
-import { seconds } from "./nanoseconds";
-import type { Query } from "./place";
-import { marked } from "./row-template";
+import { marked } from "./text-search";
+import { seconds } from "./time-range";
 
 const LAST_EVENTS = 20;
 const AROUND = "15";
-/** Kinds at whose end one asks what came right before. */
+/** Kinds for which the events just before matter most. */
 const ENDS: ReadonlySet<string> = new Set(["process_lost", "job_failed"]);
 
 /**
  * Everything about one event.
  *
- * Sends `close`, `open` with another event, `around` to see its time without filters, `link` to
- * copy its address, and `filter` from the tree.
+ * Sends `close`, `open` with another event, `around` to show its time without filters, `link` to
+ * copy its link, and `filter` from the tree.
  */
 @customElement("realm-details")
 export class RealmDetails extends LitElement {
@@ -30,7 +30,7 @@ export class RealmDetails extends LitElement {
   @state() private context: readonly RealmEvent[] | null = null;
   @state() private leadUp: readonly RealmEvent[] | null = null;
   @state() private problem = "";
-  /** The event as it is, its details first: they are what one looks for. */
+  /** The event with its details first: they matter most. */
   private tree: Record<string, unknown> = {};
 
   protected override createRenderRoot() {
@@ -79,12 +79,12 @@ export class RealmDetails extends LitElement {
   protected override render() {
     const { event } = this;
     const time = new Date(timeMs(event));
-    return html`<section class="details" data-testid="details" aria-label="Details of the event">
+    return html`<section class="details" data-testid="details" aria-label="Event details">
       <header class="details-head">
         <div class="details-title">
           ${severityMark(event.severity)}
           <h2>${channelIcon(event.channel)} <span class="mono">${event.kind}</span></h2>
-          <button class="quiet" aria-label="Close the details" @click=${() => this.send("close")}>✕</button>
+          <button class="quiet" aria-label="Close details" @click=${() => this.send("close")}>✕</button>
         </div>
         <p class="details-message">${marked(event.message.slice(0, 20_000), this.phrases)}</p>
         <p class="soft">
@@ -99,13 +99,13 @@ export class RealmDetails extends LitElement {
         <div class="details-actions">
           <button @click=${() => this.send("link")}>Copy link</button>
           <button @click=${() => copy(JSON.stringify(event, null, 2), "Event")}>Copy JSON</button>
-          <button aria-expanded=${this.context !== null} @click=${this.toggleContext}>Context</button>
-          <button @click=${() => this.send("around")}>Show around it</button>
+          <button aria-expanded=${this.context !== null} @click=${this.toggleContext} title="The ${AROUND} events before it and after it, without filters">Context</button>
+          <button @click=${() => this.send("around")} title="Show all events of five minutes before and after it, without filters">All events ± 5 min</button>
         </div>
         ${this.problem ? html`<p class="notice error">${this.problem}</p>` : nothing}
         ${this.facts()}
-        ${this.context ? this.neighbours("Around it, whatever the filters", this.context) : nothing}
-        ${this.leadUp ? this.neighbours(`The producer's last ${this.leadUp.length} events before`, this.leadUp) : nothing}
+        ${this.context ? this.neighbours(`Up to ${AROUND} events before and after it, without filters`, this.context) : nothing}
+        ${this.leadUp ? this.neighbours(`Last ${plural(this.leadUp.length, "event")} of this producer before it`, this.leadUp) : nothing}
         <realm-json .value=${this.tree} .query=${this.query} .phrases=${this.phrases} open></realm-json>
       </div>
     </section>`;
@@ -124,8 +124,8 @@ export class RealmDetails extends LitElement {
       ["Campaign", event.campaign_id],
       ["Source", event.source],
       ["Producer", event.producer],
-      // The event about a lost producer has the greatest of all numbers: a mark, not a count.
-      ["Number", Number.isSafeInteger(event.number) ? formatCount(event.number) : null],
+      // process_lost has the largest possible number, which says nothing to a reader.
+      ["Event number", Number.isSafeInteger(event.number) ? formatCount(event.number) : null],
       ["Trace", event.trace_id],
       ["Span", event.span_id],
       ["Cursor", formatCount(event.cursor)],
@@ -145,7 +145,7 @@ export class RealmDetails extends LitElement {
   private neighbours(title: string, events: readonly RealmEvent[]): TemplateResult {
     return html`<section class="neighbours">
       <h3>${title}</h3>
-      ${events.length ? nothing : html`<p class="soft">None are left in the log.</p>`}
+      ${events.length ? nothing : html`<p class="soft">None left in the log.</p>`}
       <ul>
         ${events.map(
           (event) => html`<li>

@@ -1,12 +1,38 @@
-import { LitElement, html, nothing, type TemplateResult } from "lit";
+import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
-import { SEVERITIES } from "../shared/catalog";
-import { formatTime, type Zone } from "../shared/format";
-import { type ListName, type Place, type Range, sameRange, toggled, withList } from "./place";
-import { PRESETS, momentMs, rangeText } from "./range";
-import { removals } from "./removal";
+import { CHANNELS, SEVERITIES } from "../shared/catalog";
+import { formatCount, formatTime, type Zone } from "../shared/format";
+import { activeFilters, FROZEN_LABEL } from "./active-filters";
+import { exclusion, type ListName, type Address, type Range, sameRange, toggled, withList } from "./address";
+import type { ChannelCounts } from "./filter-data";
+import { momentMs, PRESETS, rangeText } from "./time-range";
 
 const TYPING_MS = 300;
+
+/** One chip for each channel with its count of the last 24 hours, without filters. */
+export function channelChips(
+  counts: ChannelCounts | null,
+  chosen: readonly string[],
+  toggle: (name: string) => void,
+): TemplateResult {
+  return html`<div class="channels" role="group" aria-label="Channels, with their number of events in the last 24 hours">
+    ${Object.entries(CHANNELS).map(([name, look]) => {
+      const channel = counts?.channels[name];
+      const count = channel ? formatCount(channel.count) : "–";
+      return html`<button
+        class="channel ${chosen.includes(exclusion(name)) ? "excluded" : ""}"
+        data-testid="channel-${name}"
+        aria-pressed=${chosen.includes(name)}
+        aria-label="${look.label}${chosen.includes(exclusion(name)) ? ", excluded" : ""}, ${count} in 24 hours"
+        title=${channel?.description ?? look.label}
+        @click=${() => toggle(name)}
+      >
+        <span aria-hidden="true">${look.icon}</span> ${look.label}
+        <span class="channel-count" aria-hidden="true">${count}</span>
+      </button>`;
+    })}
+  </div>`;
+}
 
 const FIELDS: readonly { name: ListName; label: string }[] = [
   { name: "kind", label: "Kind" },
@@ -16,17 +42,17 @@ const FIELDS: readonly { name: ListName; label: string }[] = [
   { name: "producer", label: "Producer" },
 ];
 
-/** A change of place; `typing` ones belong to one step of Back. */
+/** A change of address; all changes while `typing` are one step of Back. */
 export interface Change {
-  place: Place;
+  address: Address;
   typing?: boolean;
 }
 
-/** Search, severities, time range, and one field for each list. Sends `change` with a Change. */
+/** Search, severities, time range, and one field for each list. Sends `change-address` with a Change. */
 @customElement("realm-filter-bar")
 export class RealmFilterBar extends LitElement {
-  @property({ attribute: false }) place!: Place;
-  /** Values to offer, by list. */
+  @property({ attribute: false }) address!: Address;
+  /** Values to suggest, by list. */
   @property({ attribute: false }) known: Readonly<Partial<Record<ListName, readonly string[]>>> = {};
   @state() private open = false;
   @query("[data-testid=search]") private search!: HTMLInputElement;
@@ -41,10 +67,10 @@ export class RealmFilterBar extends LitElement {
     this.search.select();
   }
 
-  private send(place: Place, typing = false): void {
-    // Without the freeze: a changed question is asked about the log as it is now.
-    const detail: Change = { place: { ...place, asOf: null }, typing };
-    this.dispatchEvent(new CustomEvent<Change>("change-place", { detail }));
+  private send(address: Address, typing = false): void {
+    // Without `as_of`: a changed query is about the log as it is now.
+    const detail: Change = { address: { ...address, asOf: null }, typing };
+    this.dispatchEvent(new CustomEvent<Change>("change-address", { detail }));
   }
 
   private typed(): void {
@@ -55,7 +81,7 @@ export class RealmFilterBar extends LitElement {
   private searchNow(typing: boolean): void {
     clearTimeout(this.timer);
     const q = this.search.value.trim();
-    if (q !== this.place.query.q) this.send({ ...this.place, query: { ...this.place.query, q } }, typing);
+    if (q !== this.address.query.q) this.send({ ...this.address, query: { ...this.address.query, q } }, typing);
   }
 
   private searchKey(event: KeyboardEvent): void {
@@ -68,15 +94,15 @@ export class RealmFilterBar extends LitElement {
 
   private setList(name: ListName, text: string): void {
     const values = text.split(",").map((part) => part.trim()).filter(Boolean);
-    this.send({ ...this.place, query: withList(this.place.query, name, values) });
+    this.send({ ...this.address, query: withList(this.address.query, name, values) });
   }
 
   private setRange(range: Range): void {
-    this.send({ ...this.place, range });
+    this.send({ ...this.address, range });
   }
 
   protected override render() {
-    const active = removals(this.place);
+    const active = activeFilters(this.address);
     return html`<div class="filters" role="search" aria-label="Filter events">
       <div class="filter-line">
         <input
@@ -84,8 +110,8 @@ export class RealmFilterBar extends LitElement {
           type="search"
           data-testid="search"
           aria-label="Search messages and details"
-          placeholder='Search messages and details, "a phrase"   /'
-          .value=${this.place.query.q}
+          placeholder='Search (press /): words or a "phrase"'
+          .value=${this.address.query.q}
           @input=${this.typed}
           @keydown=${this.searchKey}
         />
@@ -93,7 +119,7 @@ export class RealmFilterBar extends LitElement {
         <div class="segments" role="group" aria-label="Time range">
           ${PRESETS.map(
             ({ label, range }) => html`<button
-              aria-pressed=${sameRange(range, this.place.range)}
+              aria-pressed=${sameRange(range, this.address.range)}
               @click=${() => this.setRange(range)}
             >
               ${label}
@@ -120,8 +146,8 @@ export class RealmFilterBar extends LitElement {
     const look = SEVERITIES.find((one) => one.name === name)!;
     return html`<button
       data-testid="severity-${name}"
-      aria-pressed=${this.place.query.lists.severity.includes(name)}
-      @click=${() => this.send({ ...this.place, query: toggled(this.place.query, "severity", name) })}
+      aria-pressed=${this.address.query.lists.severity.includes(name)}
+      @click=${() => this.send({ ...this.address, query: toggled(this.address.query, "severity", name) })}
     >
       <span class="severity ${name}"
         ><span class="severity-icon" aria-hidden="true">${look.icon}</span>${look.label}</span
@@ -137,7 +163,7 @@ export class RealmFilterBar extends LitElement {
         list="known-${name}"
         placeholder="any"
         autocomplete="off"
-        .value=${this.place.query.lists[name].join(", ")}
+        .value=${this.address.query.lists[name].join(", ")}
         @change=${(event: Event) => this.setList(name, (event.target as HTMLInputElement).value)}
       />
       <datalist id="known-${name}">
@@ -147,7 +173,7 @@ export class RealmFilterBar extends LitElement {
   }
 
   private moment(end: "since" | "until", label: string): TemplateResult {
-    const { range, zone } = this.place;
+    const { range, zone } = this.address;
     return html`<label
       ><span>${label}${zone === "utc" ? " (UTC)" : ""}</span>
       <input
@@ -162,14 +188,14 @@ export class RealmFilterBar extends LitElement {
     /></label>`;
   }
 
-  private chips(active: ReturnType<typeof removals>): TemplateResult | typeof nothing {
-    const { range, zone, asOf } = this.place;
+  private chips(active: ReturnType<typeof activeFilters>): TemplateResult | typeof nothing {
+    const { range, zone, asOf } = this.address;
     const preset = PRESETS.some((one) => sameRange(one.range, range));
     if (!active.length && preset && asOf === null) return nothing;
-    const all = { ...this.place, query: { ...this.place.query, q: "", has: [], not: [], lists: emptied(this.place) } };
+    const all = { ...this.address, query: { ...this.address.query, q: "", has: [], not: [], lists: emptied(this.address) } };
     return html`<ul class="chips" aria-label="Active filters">
       ${preset ? nothing : this.chip(rangeText(range, zone), () => this.setRange(PRESETS[2]!.range))}
-      ${asOf === null ? nothing : this.chip(`as of cursor ${asOf}`, () => this.send(this.place))}
+      ${asOf === null ? nothing : this.chip(FROZEN_LABEL, () => this.send(this.address))}
       ${active.map(({ label, without }) => this.chip(label, () => this.send(without)))}
       ${active.length > 1
         ? html`<li><button class="quiet" @click=${() => this.send(all)}>Clear filters</button></li>`
@@ -185,9 +211,9 @@ export class RealmFilterBar extends LitElement {
   }
 }
 
-function emptied(place: Place): Place["query"]["lists"] {
-  const names = Object.keys(place.query.lists) as ListName[];
-  return Object.fromEntries(names.map((name) => [name, []])) as unknown as Place["query"]["lists"];
+function emptied(address: Address): Address["query"]["lists"] {
+  const names = Object.keys(address.query.lists) as ListName[];
+  return Object.fromEntries(names.map((name) => [name, []])) as unknown as Address["query"]["lists"];
 }
 
 function toInput(text: string, zone: Zone): string {

@@ -1,16 +1,103 @@
-import { LitElement, html, nothing, svg, type TemplateResult } from "lit";
+import { html, LitElement, nothing, svg, type TemplateResult } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
-import { formatCount, type Zone } from "../shared/format";
-import { type Histogram, barParts, bucketAt, bucketText, spanOf, ticks } from "./bars";
+import { formatCount, formatTime, plural, type Zone } from "../shared/format";
+import type { Severity } from "../stream/event";
 
+/** From bottom to top: the worst on top, where it is visible. */
+const STACK: readonly Severity[] = ["info", "success", "warning", "error"];
+const LEAST_HEIGHT = 2;
 const HEIGHT = 56;
 const TICKS = 8;
 const NARROW_TICKS = 4;
 
+/** A bar of `api/battle_log/histogram`. */
+export interface Bucket {
+  start: string;
+  end: string;
+  count: number;
+  counts: Partial<Record<Severity, number>>;
+}
+
+export interface Histogram {
+  buckets: Bucket[];
+  width_s: number;
+  total: number;
+  relation: "eq" | "gte";
+  as_of: number;
+}
+
+interface BarPart {
+  severity: Severity;
+  y: number;
+  height: number;
+}
+
+/** The parts of a bar; one error among a million events still has a visible height. */
+export function barParts(bucket: Bucket, most: number, height: number): BarPart[] {
+  const parts: BarPart[] = [];
+  let top = height;
+  for (const severity of STACK) {
+    const count = bucket.counts[severity] ?? 0;
+    if (!count) continue;
+    const size = Math.min(top, Math.max((count / Math.max(most, 1)) * height, LEAST_HEIGHT));
+    top -= size;
+    parts.push({ severity, y: top, height: size });
+  }
+  return parts;
+}
+
+/** The bucket at a fraction of the width; -1 if there are none. */
+export function bucketAt(fraction: number, count: number): number {
+  return Math.min(count - 1, Math.max(0, Math.floor(fraction * count)));
+}
+
+/** The time range of two buckets and all between, in either order. */
+export function spanOf(
+  buckets: readonly Bucket[],
+  from: number,
+  to: number,
+): { since: string; until: string } | null {
+  const first = buckets[Math.min(from, to)];
+  const last = buckets[Math.max(from, to)];
+  return first && last ? { since: first.start, until: last.end } : null;
+}
+
+function bucketText(bucket: Bucket, zone: Zone): string {
+  const start = formatTime(new Date(bucket.start), { zone, date: true });
+  const counts = [...STACK]
+    .reverse()
+    .filter((severity) => bucket.counts[severity])
+    .map((severity) => `${formatCount(bucket.counts[severity] ?? 0)} ${severity}`);
+  const end = formatTime(new Date(bucket.end), { zone });
+  return `${start} – ${end}: ${counts.join(", ") || "no events"}`;
+}
+
+interface Tick {
+  fraction: number;
+  text: string;
+}
+
+/** About `most` labels below the bars, in units that fit the time range. */
+export function ticks(buckets: readonly Bucket[], most: number, zone: Zone): Tick[] {
+  if (!buckets.length) return [];
+  const first = new Date(buckets[0]!.start);
+  const last = new Date(buckets.at(-1)!.end);
+  const hours = (last.getTime() - first.getTime()) / 36e5;
+  const step = Math.max(1, Math.ceil(buckets.length / most));
+  const marks: Tick[] = [];
+  for (let at = 0; at < buckets.length; at += step) {
+    const text = formatTime(new Date(buckets[at]!.start), { zone, date: true });
+    const [day, time] = [text.slice(5, 10), text.slice(11, 16)];
+    const long = hours > 72 ? day : hours > 26 ? `${day} ${time}` : time;
+    marks.push({ fraction: at / buckets.length, text: hours < 0.1 ? text.slice(11, 19) : long });
+  }
+  return marks;
+}
+
 /**
  * Events over time, stacked by severity.
  *
- * Dragging, or arrow keys with Shift and then Enter, selects a range: event `range` with since
+ * Dragging, or arrow keys with Shift and then Enter, selects a range. Sends `range` with since
  * and until.
  */
 @customElement("realm-histogram")
@@ -37,7 +124,7 @@ export class RealmHistogram extends LitElement {
 
   private pressed(event: PointerEvent): void {
     if (event.button !== 0 || !this.buckets.length) return;
-    // Without it a drag would mark text.
+    // Otherwise dragging would select text.
     event.preventDefault();
     this.bars.focus({ preventScroll: true });
     this.bars.setPointerCapture(event.pointerId);
@@ -88,13 +175,13 @@ export class RealmHistogram extends LitElement {
     if (!extend || this.from < 0) this.from = this.to;
   }
 
-  private get spoken(): string {
+  private get selectionText(): string {
     const [first, last] = [Math.min(this.from, this.to), Math.max(this.from, this.to)];
     const bucket = this.buckets[last];
-    if (!bucket) return `${formatCount(this.histogram?.total ?? 0)} events`;
+    if (!bucket) return plural(this.histogram?.total ?? 0, "event");
     if (first === last) return bucketText(bucket, this.zone);
     const count = this.buckets.slice(first, last + 1).reduce((sum, one) => sum + one.count, 0);
-    return `${last - first + 1} bars, ${formatCount(count)} events`;
+    return `${last - first + 1} bars, ${plural(count, "event")}`;
   }
 
   protected override render() {
@@ -104,11 +191,11 @@ export class RealmHistogram extends LitElement {
         class="bars"
         role="slider"
         tabindex="0"
-        aria-label="Events over time. Arrow keys choose a bar, Shift extends, Enter selects the range"
+        aria-label="Events over time. Arrow keys move, Shift extends the selection, Enter filters by it"
         aria-valuemin="0"
         aria-valuemax=${Math.max(buckets.length - 1, 0)}
         aria-valuenow=${Math.max(this.to, 0)}
-        aria-valuetext=${this.spoken}
+        aria-valuetext=${this.selectionText}
         @pointerdown=${this.pressed}
         @pointermove=${this.moved}
         @pointerup=${this.released}
@@ -117,7 +204,7 @@ export class RealmHistogram extends LitElement {
         @blur=${this.clear}
       >
         ${this.chart()}
-        ${this.to >= 0 ? html`<span class="bars-chosen" aria-hidden="true">${this.spoken}</span>` : nothing}
+        ${this.to >= 0 ? html`<span class="bars-chosen" aria-hidden="true">${this.selectionText}</span>` : nothing}
       </div>
       <div class="ticks" aria-hidden="true">${this.labels()}</div>
     </figure>`;

@@ -1,20 +1,27 @@
-import { LitElement, html, nothing, type TemplateResult } from "lit";
+import { html, LitElement, nothing, svg, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
-import { COPY_ICON, PATH_ICON } from "../shared/icons";
-import { say } from "../shared/toast";
-import { type Path, filteredBy, pathText } from "./json-paths";
-import type { Query } from "./place";
-import { marked } from "./row-template";
+import { formatCount, plural } from "../shared/format";
+import { copy } from "../shared/toast";
+import type { Query } from "./address";
+import { filteredBy, type Path, pathText } from "./event-filter";
+import { marked } from "./text-search";
 
-/** So many children are rendered at once: a megabyte opens as fast as a line. */
+/** Children rendered at once: a megabyte must open as fast as a line. */
 const CHUNK = 100;
 const TEXT_CHUNK = 1_000;
 const MAX_TEXT = 100_000;
 
-export type FilterEvent = CustomEvent<Query>;
+/** SVG, because not every font has these symbols. */
+const icon = (shape: unknown): TemplateResult =>
+  html`<svg class="icon" viewBox="0 0 16 16" width="14" height="14" aria-hidden="true">${shape}</svg>`;
+
+const COPY_ICON = icon(svg`<rect x="5.5" y="5.5" width="8" height="8" rx="1.5" /><path d="M10.5 3.2V3A1.5 1.5 0 0 0 9 1.5H3.5A1.5 1.5 0 0 0 2 3v5.5A1.5 1.5 0 0 0 3.5 10h.2" />`);
+
+/** A branch of a tree. */
+const PATH_ICON = icon(svg`<circle cx="3.5" cy="3" r="1.5" /><path d="M3.5 4.5V11A1.5 1.5 0 0 0 5 12.5h5.5M3.5 7.5h7" /><circle cx="12" cy="7.5" r="1.5" /><circle cx="12" cy="12.5" r="1.5" />`);
 
 /**
- * A value as a tree that renders only what is open.
+ * A value as a tree; only open branches are rendered.
  *
  * Sends `filter` with the query that keeps or excludes a value.
  */
@@ -74,7 +81,7 @@ export class RealmJson extends LitElement {
     const more = Math.min(left, MAX_TEXT);
     return html`${marked(shown, this.phrases)}${left > 0
       ? html`<button class="quiet" @click=${() => (this.chars += more)}>
-          … ${more.toLocaleString("en-US")} more characters
+          … show ${plural(more, "more character", "more characters")}
         </button>`
       : nothing}`;
   }
@@ -94,7 +101,7 @@ export class RealmJson extends LitElement {
       )}
       ${total > this.shown
         ? html`<button class="quiet" @click=${() => (this.shown += CHUNK)}>
-            ${Math.min(CHUNK, total - this.shown)} more of ${total.toLocaleString("en-US")}
+            Show ${Math.min(CHUNK, total - this.shown)} more of ${formatCount(total)}
           </button>`
         : nothing}
     </div>`;
@@ -106,10 +113,10 @@ export class RealmJson extends LitElement {
     const drop = this.nested ? null : filteredBy(this.query, this.path, this.value, false);
     return html`<span class="json-actions">
       ${keep
-        ? html`<button aria-label="Only events where ${name} has this value" title="Filter for" @click=${() => this.filter(keep)}>=</button>`
+        ? html`<button aria-label="Only events where ${name} has this value" title="Only events with this value" @click=${() => this.filter(keep)}>=</button>`
         : nothing}
       ${drop
-        ? html`<button aria-label="Exclude events where ${name} has this value" title="Exclude" @click=${() => this.filter(drop)}>≠</button>`
+        ? html`<button aria-label="Exclude events where ${name} has this value" title="Exclude events with this value" @click=${() => this.filter(drop)}>≠</button>`
         : nothing}
       <button aria-label="Copy the value of ${name}" title="Copy value" @click=${this.copyValue}>${COPY_ICON}</button>
       <button aria-label="Copy the path ${name}" title="Copy path" @click=${() => copy(pathText(this.path), "Path")}>
@@ -125,15 +132,5 @@ export class RealmJson extends LitElement {
   private copyValue(): void {
     const { value } = this;
     void copy(typeof value === "string" ? value : JSON.stringify(value, null, 2), "Value");
-  }
-}
-
-/** Put a text on the clipboard and say so. */
-export async function copy(text: string, what: string): Promise<void> {
-  try {
-    await navigator.clipboard.writeText(text);
-    say(`${what} copied`);
-  } catch {
-    say("The browser does not allow copying here");
   }
 }

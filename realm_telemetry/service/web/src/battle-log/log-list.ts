@@ -1,22 +1,100 @@
-import { LitElement, html, nothing, type PropertyValues, type TemplateResult } from "lit";
+import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
 import { repeat } from "lit/directives/repeat.js";
-import type { Item } from "./grouping";
-import { type RowLook, rowContent } from "./row-template";
-import { rowWindow, scrollToRow } from "./virtual-window";
+import { channelIcon, severityMark } from "../shared/catalog";
+import { formatTime, timeMs, type Zone } from "../shared/format";
+import { sparkline } from "../shared/sparkline";
+import type { RealmEvent } from "../stream/event";
+import { type Group, groupCount, groupSeries, groupText, type Item } from "./row-groups";
+import { hitSnippet, marked } from "./text-search";
 
+/** The DOM never has more rows than this, however high the window is. */
+const MAX_ROWS = 150;
+const OVERSCAN = 12;
+/** A row shows no more of a message than fits a screen; the details have all of it. */
+const SHOWN_CHARS = 400;
+const SPARK_POINTS = 400;
 const ROW_PX = 34;
 const NARROW_ROW_PX = 58;
-/** Ask for further rows when this many are left below the window. */
+/** Load more rows when this many are left below the window. */
 const AHEAD_ROWS = 60;
 
-export type ListEvent = CustomEvent<Item>;
+interface RowWindow {
+  first: number;
+  /** One after the last. */
+  end: number;
+}
+
+/** Which rows of equal height to render at a scroll position. */
+export function rowWindow(scrollTop: number, height: number, row: number, count: number): RowWindow {
+  const wanted = Math.floor(Math.max(scrollTop, 0) / row) - OVERSCAN;
+  const first = Math.max(0, Math.min(wanted, count - 1));
+  const shown = Math.ceil(Math.max(height, 0) / row) + 1 + 2 * OVERSCAN;
+  return { first, end: Math.min(count, first + Math.min(shown, MAX_ROWS)) };
+}
+
+/** Where to scroll so that a row is in view; the same position if it is already. */
+export function scrollToRow(index: number, scrollTop: number, height: number, row: number): number {
+  const top = index * row;
+  if (top < scrollTop) return Math.max(0, top - row);
+  if (top + row > scrollTop + height) return top + 2 * row - height;
+  return scrollTop;
+}
+
+interface RowLook {
+  zone: Zone;
+  phrases: readonly string[][];
+}
+
+function rowContent(item: Item, look: RowLook): TemplateResult {
+  if (item.type === "day") return html`<span class="row-day">${item.day}</span>`;
+  return item.type === "event" ? eventRow(item.event, look) : groupRow(item.group, look);
+}
+
+function eventRow(event: RealmEvent, look: RowLook): TemplateResult {
+  const message = event.message.slice(0, SHOWN_CHARS);
+  const snippet = hitSnippet(event, look.phrases);
+  return html`<time class="row-time mono" datetime=${event.timestamp}
+      >${formatTime(new Date(timeMs(event)), { zone: look.zone, millis: true })}</time
+    >
+    <span class="row-severity">${severityMark(event.severity)}</span>
+    <span class="row-channel" title=${event.channel} aria-hidden="true"
+      >${channelIcon(event.channel)}</span
+    >
+    <span class="row-kind mono">${marked(event.kind, look.phrases)}</span>
+    <span class="row-message"
+      >${event.late ? html`<span class="row-late" title="Arrived more than a minute after it happened">late</span>` : nothing}<span
+        class="row-text"
+        >${marked(message, look.phrases)}</span
+      >${snippet === null ? nothing : html`<span class="row-snippet mono" title="Where the search found it">${marked(snippet, look.phrases)}</span>`}</span
+    >
+    <span class="row-owner soft">${marked(event.run_id ?? event.hero_id ?? event.source ?? "", look.phrases)}</span>`;
+}
+
+function groupRow(group: Group, look: RowLook): TemplateResult {
+  const newest = group.members[0]!;
+  const series = groupSeries(group);
+  return html`<time class="row-time mono" datetime=${newest.timestamp}
+      >${formatTime(new Date(timeMs(newest)), { zone: look.zone, millis: true })}</time
+    >
+    <span class="row-severity row-fold"
+      ><span aria-hidden="true">${group.open ? "▾" : "▸"}</span
+      ><span class="visually-hidden">${group.open ? "group, open" : "group, closed"}</span></span
+    >
+    <span class="row-channel" aria-hidden="true">${channelIcon(newest.channel)}</span>
+    <span class="row-kind mono">${group.kind}</span>
+    <span class="row-message"
+      ><strong>${groupCount(group)}</strong> <span class="soft">${groupText(group)}</span>
+      ${series ? sparkline(series.values.slice(-SPARK_POINTS), 96, 16) : nothing}</span
+    >
+    <span class="row-owner soft">${newest.run_id ?? newest.hero_id ?? newest.source ?? ""}</span>`;
+}
 
 /**
  * The rows: a virtual list of lines of equal height.
  *
- * Sends `activate` with the item that was clicked, `near-end` when further rows would soon be
- * in view, and `moved` when it was scrolled.
+ * Sends `activate` with the clicked item, `near-end` when more rows are needed soon, and `moved`
+ * after scrolling.
  */
 @customElement("realm-log-list")
 export class RealmLogList extends LitElement {
@@ -53,7 +131,7 @@ export class RealmLogList extends LitElement {
     this.measure();
   }
 
-  /** Whether the newest row is in view, and new ones would not move what somebody reads. */
+  /** Whether the newest row is in view, so that new rows may appear above it. */
   get atTop(): boolean {
     return !this.scroller || this.scroller.scrollTop < this.rowPx / 2;
   }
@@ -94,7 +172,7 @@ export class RealmLogList extends LitElement {
   }
 
   private activate(item: Item): void {
-    // Whoever marks text to copy it does not want to open the row.
+    // Selecting text to copy it must not open the row.
     if (item.type === "day" || !getSelection()?.isCollapsed) return;
     this.focusRows();
     this.dispatchEvent(new CustomEvent("activate", { detail: item }));
@@ -126,9 +204,9 @@ export class RealmLogList extends LitElement {
   }
 
   private row(item: Item, index: number): TemplateResult {
-    const place = `transform: translateY(${index * this.rowPx}px)`;
+    const position = `transform: translateY(${index * this.rowPx}px)`;
     if (item.type === "day") {
-      return html`<div class="row day" role="presentation" .style=${place}>
+      return html`<div class="row day" role="presentation" .style=${position}>
         ${rowContent(item, this.look)}
       </div>`;
     }
@@ -142,7 +220,7 @@ export class RealmLogList extends LitElement {
       aria-setsize=${this.items.length}
       data-event-id=${event?.id ?? nothing}
       data-group=${item.type === "group" ? item.group.kind : nothing}
-      .style=${place}
+      .style=${position}
       @click=${() => this.activate(item)}
     >
       ${rowContent(item, this.look)}

@@ -1,23 +1,17 @@
 import type { ReactiveControllerHost } from "lit";
-import type { LiveTail } from "./live-tail";
+import type { Address } from "./address";
 import type { RealmLogList } from "./log-list";
-import type { Place } from "./place";
-import type { Results } from "./results";
-import type { Selection } from "./selection";
 
 export interface Step {
-  /** Part of typing: all of it is one step of Back. */
+  /** All changes while typing are one step of Back. */
   typing?: boolean;
-  /** No step of its own, such as moving along rows with the details open. */
+  /** Replace the current step, as when moving along rows with the details open. */
   replace?: boolean;
 }
 
-/** The page as its parts know it; each part owns one concern, and asks the others through here. */
+/** The page as its parts know it: rows, live tail and selection read its address and go to others. */
 export interface LogPage extends ReactiveControllerHost {
-  readonly place: Place;
+  readonly address: Address;
   readonly list: RealmLogList | null;
-  readonly results: Results;
-  readonly live: LiveTail;
-  readonly selection: Selection;
-  go(place: Place, step?: Step): void;
+  go(address: Address, step?: Step): void;
 }

@@ -1,17 +1,89 @@
-import { ApiError, getJson, getPage, type Page } from "../shared/api";
-import type { RealmEvent } from "../stream/types";
-import type { Histogram } from "./bars";
-import { secondsAfter } from "./nanoseconds";
-import { Rows } from "./rows";
+import { ApiError, getJson, getPage, type HistoryPage } from "../shared/api";
+import type { RealmEvent } from "../stream/event";
+import type { Histogram } from "./histogram";
+import { secondsAfter } from "./time-range";
 
-export const FIRST_ROWS = 200;
-export const MORE_ROWS = 500;
-/** Further rows than this are reached by narrowing the range: memory stays bounded. */
-export const MAX_LOADED = 20_000;
-/** More than what is loaded to fill a window, or it would be loaded again each second. */
+const FIRST_ROWS = 200;
+const MORE_ROWS = 500;
+/** To see rows beyond these, the user narrows the range: memory stays bounded. */
+const MAX_LOADED = 20_000;
+/** More than the rows that fill a window; otherwise they would be loaded again each second. */
 const MAX_LIVE_ROWS = 4_000;
 const LIVE_PAGES = 3;
 const BUCKETS = "90";
+
+/** History is ordered by time, full-text search by arrival. */
+type Order = "time" | "arrival";
+
+/** Negative if `a` is above `b`. */
+function compareRows(a: RealmEvent, b: RealmEvent, order: Order): number {
+  if (order === "time" && a.time_unix_nano !== b.time_unix_nano) {
+    // As strings: nanoseconds do not fit into a JavaScript number.
+    const [left, right] = [a.time_unix_nano, b.time_unix_nano];
+    if (left.length !== right.length) return right.length - left.length;
+    return left < right ? 1 : -1;
+  }
+  return b.cursor - a.cursor;
+}
+
+/** The loaded rows of a query, newest first, each once. */
+export class Rows {
+  private events: RealmEvent[] = [];
+  private readonly cursors = new Set<number>();
+
+  constructor(readonly order: Order) {}
+
+  get all(): readonly RealmEvent[] {
+    return this.events;
+  }
+
+  get length(): number {
+    return this.events.length;
+  }
+
+  has(cursor: number): boolean {
+    return this.cursors.has(cursor);
+  }
+
+  /** Insert events in order; returns how many are new. */
+  add(events: readonly RealmEvent[]): number {
+    const fresh = events.filter((event) => !this.cursors.has(event.cursor));
+    if (!fresh.length) return 0;
+    for (const event of fresh) this.cursors.add(event.cursor);
+    const sorted = [...fresh].sort((a, b) => compareRows(a, b, this.order));
+    const last = this.events.at(-1);
+    // The usual case, the next page, is appended.
+    if (!last || compareRows(last, sorted[0]!, this.order) < 0) this.events.push(...sorted);
+    else this.events = mergeRows(this.events, sorted, this.order);
+    return fresh.length;
+  }
+
+  /** Drop all but the first `count`. */
+  keepNewest(count: number): void {
+    for (const event of this.events.splice(count)) this.cursors.delete(event.cursor);
+  }
+
+  replace(events: readonly RealmEvent[]): void {
+    this.events = [];
+    this.cursors.clear();
+    this.add(events);
+  }
+}
+
+function mergeRows(
+  left: readonly RealmEvent[],
+  right: readonly RealmEvent[],
+  order: Order,
+): RealmEvent[] {
+  const merged: RealmEvent[] = [];
+  let at = 0;
+  for (const event of right) {
+    while (at < left.length && compareRows(left[at]!, event, order) < 0) merged.push(left[at++]!);
+    merged.push(event);
+  }
+  while (at < left.length) merged.push(left[at++]!);
+  return merged;
+}
 
 export interface Total {
   count: number;
@@ -19,16 +91,18 @@ export interface Total {
 }
 
 /**
- * The rows of one query: a first page, further ones by their cursor, newer ones when asked.
+ * The rows of one query: the first page, more pages on demand, newer rows by `refresh`.
  *
- * All that it shows is true as of one cursor: what arrives later is in no page, count or export
- * until `refresh`.
+ * All pages, counts and exports are as of one cursor: events that arrive later appear only after
+ * `refresh`.
  */
 export class LogView {
   readonly rows: Rows;
   histogram: Histogram | null = null;
   asOf = 0;
-  /** How often rows and counts were read together. */
+  /** When rows and counts were read. */
+  readAt = new Date();
+  /** How often rows and counts were read. */
   readings = 0;
   state: "loading" | "ready" | "failed" = "loading";
   error: ApiError | null = null;
@@ -39,7 +113,7 @@ export class LogView {
   private refreshing = false;
   private pending: Promise<void> | null = null;
 
-  /** params: filters with absolute times, so that every request means the same span. */
+  /** params: filters with absolute times, so that all requests cover the same time range. */
   constructor(
     readonly params: URLSearchParams,
     private readonly fixedAsOf: number | null,
@@ -53,12 +127,12 @@ export class LogView {
     return this.state === "ready" && this.next === null;
   }
 
-  /** More rows exist, but so many are loaded that one should narrow the range. */
+  /** More rows exist, but MAX_LOADED are loaded. */
   get full(): boolean {
     return this.next !== null && this.rows.length >= MAX_LOADED;
   }
 
-  /** The count of the histogram is exact where that of a page may have run out of time. */
+  /** The histogram has an exact count where that of a page may have timed out. */
   get total(): Total {
     const { page, histogram } = this;
     if (page.relation === "eq" || !histogram) return page;
@@ -74,12 +148,12 @@ export class LogView {
       this.next = page.next;
       this.state = "ready";
       this.changed();
-      // As of the same cursor: bars sum to the total, whatever arrives between both requests.
+      // As of the same cursor: the bars add up to the total, even if events arrive in between.
       this.histogram = await this.askHistogram(page.asOf);
     });
   }
 
-  /** Load the next page; who asks meanwhile waits for the same one. */
+  /** Load the next page; calls in the meantime wait for the same one. */
   more(): Promise<void> {
     return (this.pending ??= this.loadMore().finally(() => (this.pending = null)));
   }
@@ -92,7 +166,7 @@ export class LogView {
     await this.guarded(async () => {
       next.set("limit", String(MORE_ROWS));
       const page = await getPage(next, this.ended.signal);
-      // A refresh may have moved the end of the rows meanwhile: then this page is not next to it.
+      // A refresh may have moved the end of the rows in the meantime: then this page does not follow it.
       if (this.next !== next) return;
       this.rows.add(page.events);
       this.next = page.next;
@@ -102,9 +176,9 @@ export class LogView {
   }
 
   /**
-   * Take up what has arrived since; `asOf`, total, bars and rows move on together.
+   * Read what has arrived since; `asOf`, total, bars and rows change together.
    *
-   * may: asked when the answer is there, because rows must not move under a reader's eyes.
+   * may: called when the response is there, because rows must not move while the user reads.
    */
   async refresh(may: () => boolean): Promise<void> {
     if (this.refreshing || this.state === "loading" || this.fixedAsOf !== null) return;
@@ -126,7 +200,7 @@ export class LogView {
     this.refreshing = false;
   }
 
-  /** Show events of the stream at once; `refresh` brings what was coalesced. */
+  /** Show events of the stream at once; `refresh` loads those that were coalesced. */
   arrive(events: readonly RealmEvent[]): void {
     if (this.rows.add(events)) this.changed();
   }
@@ -135,15 +209,15 @@ export class LogView {
     this.ended.abort();
   }
 
-  private apart(pages: readonly Page[], before: number): boolean {
+  private apart(pages: readonly HistoryPage[], before: number): boolean {
     const last = pages.at(-1)!;
     return last.next !== null && last.events.every((event) => event.cursor > before);
   }
 
-  private catchUp(pages: readonly Page[], before: number): void {
+  private catchUp(pages: readonly HistoryPage[], before: number): void {
     const events = pages.flatMap((page) => page.events);
-    // Between these and the rows from before lie others; or a search has grown too long, which
-    // goes by arrival and so cannot be cut at a time.
+    // There are more rows between these and the previous ones; or a search has too many rows, and
+    // cannot be cut at a time because it is ordered by arrival.
     const long = this.rows.order === "arrival" && this.rows.length + events.length > MAX_LIVE_ROWS;
     if (long || this.apart(pages, before)) {
       this.rows.replace(events);
@@ -153,24 +227,25 @@ export class LogView {
     this.forgetOldest();
   }
 
-  /** A tail that is followed for hours keeps its newest rows; what is below is asked for again. */
+  /** A tail that runs for hours keeps its newest rows; the rest is loaded again on demand. */
   private forgetOldest(): void {
     if (this.rows.length <= MAX_LIVE_ROWS || this.rows.order !== "time") return;
     this.rows.keepNewest(MAX_LIVE_ROWS);
     const next = new URLSearchParams(this.params);
-    // Rows of the same nanosecond come a second time, which `Rows` does not mind.
+    // Rows of the same nanosecond are loaded twice; `Rows` ignores the second.
     next.set("until", secondsAfter(this.rows.all.at(-1)!.time_unix_nano));
     next.set("as_of", String(this.asOf));
     this.next = next;
   }
 
-  private take(page: Page): void {
+  private take(page: HistoryPage): void {
     this.page = { count: page.total, relation: page.relation };
     this.asOf = page.asOf;
+    this.readAt = new Date();
     this.readings += 1;
   }
 
-  private ask(limit: number, asOf: number | null): Promise<Page> {
+  private ask(limit: number, asOf: number | null): Promise<HistoryPage> {
     const params = new URLSearchParams(this.params);
     params.set("limit", String(limit));
     if (asOf !== null) params.set("as_of", String(asOf));

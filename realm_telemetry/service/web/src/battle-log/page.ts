@@ -1,40 +1,72 @@
-import { LitElement, html, nothing, type TemplateResult } from "lit";
+import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, query, state } from "lit/decorators.js";
 import { formatCount } from "../shared/format";
-import { shortcuts, type Shortcut } from "../shared/shortcuts";
-import type { RealmEvent } from "../stream/types";
-import { channelChips } from "./channel-chips";
+import "../shared/page-header";
+import { type Shortcut, shortcuts } from "../shared/shortcuts";
+import type { ConnectionStatus, RealmEvent } from "../stream/event";
+import { dataKey, type Address, type Query, readAddress, toggled, writeAddress } from "./address";
+import "./daily-summary";
 import "./details-pane";
-import "./empty-state";
-import "./filter-bar";
-import type { Change, RealmFilterBar } from "./filter-bar";
-import type { Item } from "./grouping";
+import { type Change, channelChips, type RealmFilterBar } from "./filter-bar";
+import { FilterData } from "./filter-data";
 import "./histogram";
 import { failure, listEnd, loadingRows, retention } from "./list-states";
 import { LiveTail } from "./live-tail";
-import "./log-list";
 import type { RealmLogList } from "./log-list";
+import "./log-list";
 import type { LogPage, Step } from "./log-page";
-import { nextError } from "./next-error";
-import { pageTools } from "./page-tools";
-import { type Place, type Query, dataKey, readPlace, toggled, writePlace } from "./place";
 import { copyLink, resultLine } from "./result-line";
 import { Results } from "./results";
+import type { Item } from "./row-groups";
 import { Selection } from "./selection";
-import { SideData } from "./side-data";
-import "./summary-view";
-import { phrasesOf } from "./words";
+import { phrasesOf } from "./text-search";
 
-/** The Battle Log: what happened. The address holds all of its state; see place.ts. */
+const CONNECTION: Record<ConnectionStatus, string> = {
+  live: "Live",
+  connecting: "Connecting",
+  reconnecting: "Reconnecting",
+};
+
+/** The tools in the header: connection, live tail, time zone, summary. */
+function pageTools({ address, go }: LogPage, live: LiveTail): TemplateResult {
+  const summary = address.view === "summary";
+  const utc = address.zone === "utc";
+  return html`<span class="pill status-${live.status}" data-testid="status-pill">${CONNECTION[live.status]}</span>
+    <button role="switch" aria-checked=${address.live} class="switch" data-testid="live-tail" @click=${live.toggle}>
+      <span class="switch-dot" aria-hidden="true"></span> Live tail
+    </button>
+    <button
+      data-testid="zone"
+      title="Switch between local time and UTC"
+      @click=${() => go({ ...address, zone: utc ? "local" : "utc" })}
+    >
+      ${utc ? "UTC" : "Local time"}
+    </button>
+    <button
+      aria-pressed=${summary}
+      data-testid="summary"
+      @click=${() => go({ ...address, view: summary ? "log" : "summary" })}
+    >
+      Summary
+    </button>`;
+}
+
+/** The Battle Log: history and search. Its whole state is in the address; see address.ts. */
 @customElement("realm-battle-log")
 export class RealmBattleLog extends LitElement implements LogPage {
-  @state() place: Place = readPlace(location.search);
+  @state() address: Address = readAddress(location.search);
   @query("realm-log-list") readonly list!: RealmLogList | null;
   @query("realm-filter-bar") private bar!: RealmFilterBar | null;
-  readonly results: Results = new Results(this);
-  readonly selection: Selection = new Selection(this);
-  readonly live: LiveTail = new LiveTail(this);
-  private readonly side = new SideData(this);
+  private readonly results: Results = new Results(this, {
+    asked: () => this.live.restart(),
+    answered: () => this.live.connectSoon(),
+    counted: (asOf) => this.live.caughtUp(asOf),
+    replaced: () => this.selection.resetCurrent(),
+    firstRows: () => void this.selection.reveal(),
+  });
+  private readonly selection: Selection = new Selection(this, this.results);
+  private readonly live: LiveTail = new LiveTail(this, this.results);
+  private readonly filterData = new FilterData(this, this.results);
   private typing = false;
   private readonly ends: (() => void)[] = [];
 
@@ -44,11 +76,11 @@ export class RealmBattleLog extends LitElement implements LogPage {
 
   override connectedCallback(): void {
     super.connectedCallback();
-    // The rows first: the service counts for everything else with the same few threads.
-    void this.results.ask().then(() => this.side.load());
-    void this.selection.select(this.place.event);
+    // The rows first: the service has few threads for all requests.
+    void this.results.ask().then(() => this.filterData.load());
+    void this.selection.select(this.address.event);
     if (location.hash === "#search") void this.updateComplete.then(() => this.bar?.focusSearch());
-    const stepped = () => this.arrive(readPlace(location.search));
+    const stepped = () => this.arrive(readAddress(location.search));
     window.addEventListener("popstate", stepped);
     this.ends.push(shortcuts(window, this.keys()), () => window.removeEventListener("popstate", stepped));
   }
@@ -65,55 +97,55 @@ export class RealmBattleLog extends LitElement implements LogPage {
       { key: "/", label: "Search", run: () => this.bar?.focusSearch() },
       { key: "j", label: "Next event (older)", run: () => selection.move(1) },
       { key: "k", label: "Previous event (newer)", run: () => selection.move(-1) },
-      { key: "Enter", label: "Open the event or the group", run: () => selection.enter() },
+      { key: "Enter", label: "Open the event or group", run: () => selection.enter() },
       { key: "Escape", shown: "Esc", label: "Close the details", run: selection.close },
-      { key: " ", label: "Live tail on or off", run: this.live.toggle },
-      { key: "e", label: "Next error", run: () => void nextError(this) },
-      { key: "?", label: "This list", run: () => undefined },
+      { key: " ", label: "Turn live tail on or off", run: this.live.toggle },
+      { key: "e", label: "Next error (older)", run: () => void selection.nextError() },
+      { key: "?", label: "Show this list", run: () => undefined },
     ];
   }
 
-  /** Go to a place as one step that Back undoes; typing, or moving along rows, is a single step. */
-  readonly go = (place: Place, { typing = false, replace = false }: Step = {}): void => {
-    const address = location.pathname + writePlace(place);
-    if (replace || (typing && this.typing)) history.replaceState(null, "", address);
-    else if (address !== location.pathname + location.search) history.pushState(null, "", address);
+  /** Go to an address as one step that Back undoes. */
+  readonly go = (address: Address, { typing = false, replace = false }: Step = {}): void => {
+    const url = location.pathname + writeAddress(address);
+    if (replace || (typing && this.typing)) history.replaceState(null, "", url);
+    else if (url !== location.pathname + location.search) history.pushState(null, "", url);
     this.typing = typing;
-    this.arrive(place);
+    this.arrive(address);
   };
 
-  private arrive(place: Place): void {
-    const before = this.place;
-    this.place = place;
-    if (dataKey(before) !== dataKey(place)) void this.results.ask();
-    if (before.zone !== place.zone) this.results.rebuild();
-    if (before.event !== place.event) void this.selection.select(place.event);
-    if (place.live && !before.live) void this.live.catchUp();
+  private arrive(address: Address): void {
+    const before = this.address;
+    this.address = address;
+    if (dataKey(before) !== dataKey(address)) void this.results.ask();
+    if (before.zone !== address.zone) this.results.rebuild();
+    if (before.event !== address.event) void this.selection.select(address.event);
+    if (address.live && !before.live) void this.live.catchUp();
   }
 
   private readonly changed = (event: CustomEvent<Change>): void =>
-    this.go(event.detail.place, { typing: event.detail.typing ?? false });
+    this.go(event.detail.address, { typing: event.detail.typing ?? false });
 
   protected override render() {
-    const { place } = this;
-    return html`<realm-header page="battle-log" .tools=${pageTools(this)}></realm-header>
-      <main class="battle-log ${this.selection.event ? "with-details" : ""} view-${place.view}">
+    const { address } = this;
+    return html`<realm-header page="battle-log" .tools=${pageTools(this, this.live)}></realm-header>
+      <main class="battle-log ${this.selection.event ? "with-details" : ""} view-${address.view}">
         <h1 class="visually-hidden">Battle Log</h1>
-        ${place.view === "summary"
-          ? html`<realm-summary .place=${place} @change-place=${this.changed}></realm-summary>`
+        ${address.view === "summary"
+          ? html`<realm-summary .address=${address} @change-address=${this.changed}></realm-summary>`
           : html`${this.controls()} ${this.columns()}`}
       </main>`;
   }
 
   private controls(): TemplateResult {
-    const { place, side, results } = this;
-    const toggle = (name: string) => this.go({ ...place, query: toggled(place.query, "channel", name), asOf: null });
+    const { address, filterData, results } = this;
+    const toggle = (name: string) => this.go({ ...address, query: toggled(address.query, "channel", name), asOf: null });
     const narrow = (event: CustomEvent<{ since: string; until: string }>) =>
-      this.go({ ...place, range: { named: null, ...event.detail }, live: false });
+      this.go({ ...address, range: { named: null, ...event.detail }, live: false });
     return html`<div class="log-controls">
-      <realm-filter-bar .place=${place} .known=${side.known()} @change-place=${this.changed}></realm-filter-bar>
-      ${channelChips(side.counts, place.query.lists.channel, toggle)} ${resultLine(this)}
-      <realm-histogram .histogram=${results.shown.histogram} zone=${place.zone} @range=${narrow}></realm-histogram>
+      <realm-filter-bar .address=${address} .known=${filterData.known()} @change-address=${this.changed}></realm-filter-bar>
+      ${channelChips(filterData.counts, address.query.lists.channel, toggle)} ${resultLine(address, results)}
+      <realm-histogram .histogram=${results.shown.histogram} zone=${address.zone} @range=${narrow}></realm-histogram>
     </div>`;
   }
 
@@ -128,18 +160,18 @@ export class RealmBattleLog extends LitElement implements LogPage {
   }
 
   private rowsOrState(): TemplateResult {
-    const { place, results, side } = this;
+    const { address, results, filterData } = this;
     const { view, shown, items } = results;
     if (view.state === "failed") return failure(view.error!, () => void results.ask());
     if (shown.state === "loading") return loadingRows();
     if (!items.length && shown.complete) {
-      return html`<realm-empty .place=${place} @change-place=${this.changed}></realm-empty>
-        <div class="log-end">${retention(this, side.counts)}</div>`;
+      return html`<realm-empty .address=${address} @change-address=${this.changed}></realm-empty>
+        <div class="log-end">${retention(this, results, filterData.counts)}</div>`;
     }
     return html`<realm-log-list
       .items=${items}
-      .look=${{ zone: place.zone, phrases: phrasesOf(place.query.q) }}
-      .end=${listEnd(this, side.counts)}
+      .look=${{ zone: address.zone, phrases: phrasesOf(address.query.q) }}
+      .end=${listEnd(this, results, filterData.counts)}
       current=${this.selection.current}
       @activate=${(event: CustomEvent<Item>) => this.selection.activate(event.detail)}
       @near-end=${results.nearEnd}
@@ -151,31 +183,31 @@ export class RealmBattleLog extends LitElement implements LogPage {
     const { waiting, catchUp } = this.live;
     if (waiting === null) return nothing;
     return html`<button class="pill new-pill" data-testid="new-pill" @click=${catchUp}>
-      <span aria-hidden="true">↑</span> ${waiting ? `${formatCount(waiting)} new` : "Show what is new"}
+      <span aria-hidden="true">↑</span> ${waiting ? `${formatCount(waiting)} new` : "Show new events"}
     </button>`;
   }
 
   private pane(): TemplateResult | typeof nothing {
-    const { selection, place } = this;
+    const { selection, address } = this;
     const { event, error } = selection;
     if (error) {
-      return html`<section class="details" data-testid="details" aria-label="Details">
+      return html`<section class="details" data-testid="details" aria-label="Event details">
         <div class="state"><h2>${error}</h2>
-          <p class="soft">Retention may have removed it.</p>
+          <p class="soft">It may have been deleted at the end of its retention period.</p>
           <button @click=${selection.close}>Close</button></div>
       </section>`;
     }
     if (!event) return nothing;
     return html`<realm-details
       .event=${event}
-      .query=${place.query}
-      .phrases=${phrasesOf(place.query.q)}
-      zone=${place.zone}
+      .query=${address.query}
+      .phrases=${phrasesOf(address.query.q)}
+      zone=${address.zone}
       @close=${selection.close}
-      @open=${(told: CustomEvent<RealmEvent>) => selection.open(told.detail)}
+      @open=${(sent: CustomEvent<RealmEvent>) => selection.open(sent.detail)}
       @around=${() => selection.around(event)}
-      @link=${() => copyLink(this)}
-      @filter=${(told: CustomEvent<Query>) => this.go({ ...place, query: told.detail, asOf: null })}
+      @link=${() => copyLink(address, this.results)}
+      @filter=${(sent: CustomEvent<Query>) => this.go({ ...address, query: sent.detail, asOf: null })}
     ></realm-details>`;
   }
 }

@@ -1,31 +1,39 @@
-import { ApiError, getJson } from "../shared/api";
+import { ApiError, getJson, getPage } from "../shared/api";
 import { timeMs } from "../shared/format";
-import type { RealmEvent } from "../stream/types";
-import type { Item } from "./grouping";
+import { say } from "../shared/toast";
+import type { RealmEvent } from "../stream/event";
+import { EMPTY_QUERY } from "./address";
 import type { LogPage } from "./log-page";
-import { EMPTY_QUERY } from "./place";
+import type { Results } from "./results";
+import type { Item } from "./row-groups";
+import { seconds, secondsAfter } from "./time-range";
 
 const AROUND_MS = 5 * 60_000;
+/** How many pages to load in search of an error before the range is moved to it. */
+const ERROR_PAGES = 4;
 
-/** The row one stands on, and the event whose details are open. */
+/** The current row, and the event whose details are open. */
 export class Selection {
   event: RealmEvent | null = null;
   error = "";
-  /** The key of the item one stands on. */
+  /** The key of the current item. */
   current = "";
 
-  constructor(private readonly page: LogPage) {}
+  constructor(
+    private readonly page: LogPage,
+    private readonly results: Results,
+  ) {}
 
   private get items(): readonly Item[] {
-    return this.page.results.items;
+    return this.results.items;
   }
 
-  /** The place names another event, or none. */
+  /** Open the details of the address's event, or none. */
   async select(id: string | null): Promise<void> {
     this.error = "";
     if (id) this.current = id;
-    const loaded = id ? this.page.results.view.rows.all.find((event) => event.id === id) : null;
-    // Of one that is not loaded the details come soon: until then those of before stay.
+    const loaded = id ? this.results.view.rows.all.find((event) => event.id === id) : null;
+    // The details of an event that is not loaded come soon; until then the previous ones stay.
     if (loaded === undefined) await this.load(id!);
     else this.event = loaded;
     this.page.requestUpdate();
@@ -34,36 +42,36 @@ export class Selection {
   private async load(id: string): Promise<void> {
     try {
       const found = await getJson<RealmEvent>(`api/battle_log/${encodeURIComponent(id)}`);
-      if (this.page.place.event === id) this.event = found;
+      if (this.page.address.event === id) this.event = found;
     } catch (error) {
-      if (this.page.place.event !== id) return;
+      if (this.page.address.event !== id) return;
       this.event = null;
       this.error = error instanceof ApiError ? error.message : String(error);
     }
   }
 
-  standAtOpen(): void {
-    this.current = this.page.place.event ?? "";
+  resetCurrent(): void {
+    this.current = this.page.address.event ?? "";
   }
 
   /** Scroll to the row of the open event. */
   async reveal(): Promise<void> {
-    if (!this.page.place.event) return;
+    if (!this.page.address.event) return;
     await this.page.updateComplete;
     await this.page.list?.updateComplete;
-    const at = this.items.findIndex((item) => item.key === this.page.place.event);
+    const at = this.items.findIndex((item) => item.key === this.page.address.event);
     if (at >= 0) this.page.list?.reveal(at);
   }
 
   activate(item: Item): void {
     this.current = item.key;
-    const { event } = this.page.place;
-    if (item.type === "group") this.page.results.toggleGroup(item.group);
+    const { event } = this.page.address;
+    if (item.type === "group") this.results.toggleGroup(item.group);
     else if (item.type === "event") this.open(item.event, event !== null && event !== item.event.id);
   }
 
   open(event: RealmEvent, replace = false): void {
-    this.page.go({ ...this.page.place, event: event.id }, { replace });
+    this.page.go({ ...this.page.address, event: event.id }, { replace });
   }
 
   enter(): void {
@@ -78,29 +86,81 @@ export class Selection {
     do at += by;
     while (items[at]?.type === "day");
     const item = items[at];
-    if (item) this.stand(item, at);
+    if (item) this.makeCurrent(item, at);
   }
 
-  /** Make an item the current one; with the details open they follow. */
-  stand(item: Item, at: number): void {
+  /** Make an item the current one; open details follow it. */
+  makeCurrent(item: Item, at: number): void {
     this.current = item.key;
     this.page.list?.reveal(at);
-    if (this.page.place.event && item.type === "event") this.open(item.event, true);
+    if (this.page.address.event && item.type === "event") this.open(item.event, true);
     this.page.requestUpdate();
   }
 
-  /** Close the details; if they are closed, stand nowhere. */
+  /** Close the details; if they are closed, clear the current row. */
   readonly close = (): void => {
-    if (this.page.place.event) this.page.go({ ...this.page.place, event: null });
+    if (this.page.address.event) this.page.go({ ...this.page.address, event: null });
     else this.current = "";
     this.page.requestUpdate();
   };
 
-  /** All that happened around an event, whatever the filters. */
+  /** Show all events around an event, without filters. */
   around(event: RealmEvent): void {
     const at = timeMs(event);
     const iso = (ms: number) => new Date(ms).toISOString();
     const range = { named: null, since: iso(at - AROUND_MS), until: iso(at + AROUND_MS) };
-    this.page.go({ ...this.page.place, query: EMPTY_QUERY, range, asOf: null, live: false, event: event.id });
+    this.page.go({ ...this.page.address, query: EMPTY_QUERY, range, asOf: null, live: false, event: event.id });
   }
+
+  /** Open the next error below the current row, however far down it is. */
+  async nextError(): Promise<void> {
+    const { severity } = this.page.address.query.lists;
+    const wanted = severity.filter((name) => !name.startsWith("!"));
+    if (severity.includes("!error") || (wanted.length && !wanted.includes("error"))) {
+      return say("The severity filter hides errors");
+    }
+    const { view } = this.results;
+    for (let pages = 0; ; pages++) {
+      const at = this.errorBelow();
+      if (at >= 0) return this.openError(at);
+      if (view.complete || view.full || view.error || pages === ERROR_PAGES) break;
+      await view.more();
+    }
+    await this.jumpToError();
+  }
+
+  private errorBelow(): number {
+    const current = this.items.findIndex((item) => item.key === this.current);
+    const from = current < 0 ? (this.page.list?.firstInView ?? 0) : current + 1;
+    return this.items.findIndex((item, at) => at >= from && isError(item));
+  }
+
+  private openError(at: number): void {
+    const item = this.items[at];
+    if (item?.type !== "event") return;
+    const replace = this.page.address.event !== null;
+    this.makeCurrent(item, at);
+    this.open(item.event, replace);
+  }
+
+  /** For an error far down: let the range end at it. */
+  private async jumpToError(): Promise<void> {
+    const { page } = this;
+    const { view, span } = this.results;
+    const last = view.rows.all.at(-1);
+    if (view.complete || !last || view.rows.order === "arrival") return say("No more errors");
+    const params = new URLSearchParams(view.params);
+    params.set("severity", "error");
+    params.set("until", seconds(last.time_unix_nano));
+    params.set("limit", "1");
+    const error = (await getPage(params)).events[0];
+    if (!error) return say("No more errors");
+    const until = secondsAfter(error.time_unix_nano);
+    page.go({ ...page.address, range: { named: null, since: span.since ?? "", until }, event: error.id, live: false });
+    say("Jumped to an older error. Back returns.");
+  }
+}
+
+function isError(item: Item): boolean {
+  return item.type === "event" && item.event.severity === "error";
 }

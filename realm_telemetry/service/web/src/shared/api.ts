@@ -1,8 +1,8 @@
-import type { RealmEvent } from "../stream/types";
+import type { RealmEvent } from "../stream/event";
 
-export type Params = URLSearchParams | Record<string, string>;
+type Params = URLSearchParams | Record<string, string>;
 
-/** An error answer of the service, from its catalogue; `status` 0 if it could not be reached. */
+/** An error response of the service; `status` is 0 if the service could not be reached. */
 export class ApiError extends Error {
   constructor(
     readonly status: number,
@@ -14,7 +14,7 @@ export class ApiError extends Error {
   }
 }
 
-export interface Page {
+export interface HistoryPage {
   events: RealmEvent[];
   total: number;
   relation: "eq" | "gte";
@@ -23,7 +23,7 @@ export interface Page {
   next: URLSearchParams | null;
 }
 
-/** The address of a path of the service, relative to the page, so that any mount point works. */
+/** The URL of a path of the service, relative to the page, so that any mount point works. */
 export function apiUrl(path: string, params?: Params): string {
   const url = new URL(path, new URL(".", document.baseURI));
   if (params) url.search = new URLSearchParams(params).toString();
@@ -35,7 +35,7 @@ export async function getJson<T>(path: string, params?: Params, signal?: AbortSi
 }
 
 /** One page of history, newest first. */
-export async function getPage(params: URLSearchParams, signal?: AbortSignal): Promise<Page> {
+export async function getPage(params: URLSearchParams, signal?: AbortSignal): Promise<HistoryPage> {
   const response = await ask(apiUrl("api/battle_log", params), { signal });
   const headers = response.headers;
   return {
@@ -54,7 +54,7 @@ export interface NoteFields {
   details?: Record<string, unknown>;
 }
 
-/** Store a note; answered after it is in the log. */
+/** Store a note; returns after it is in the log. */
 export async function postNote(message: string, fields: NoteFields = {}): Promise<void> {
   const event = { kind: "note", message, source: "war-room", ...fields };
   await ask(apiUrl("api/v1/events"), {
@@ -77,7 +77,7 @@ async function ask(url: string, options: RequestInit): Promise<Response> {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new ApiError(0, "unreachable", "The service does not answer.", "Is `realm serve` running?");
   }
-  // A log-in form instead of data: the cookie has ended.
+  // The login form instead of data: the cookie has expired.
   if (response.redirected && new URL(response.url).pathname.endsWith("/login")) location.reload();
   if (response.ok) return response;
   const body = (await response.json().catch(() => ({}))) as Partial<Record<string, string>>;

@@ -1,14 +1,12 @@
 import { html, type TemplateResult } from "lit";
-import type { Severity } from "../stream/types";
-
-export { ROUTINE_KINDS, isRoutine } from "./kinds";
+import type { Severity } from "../stream/event";
 
 export interface ChannelLook {
   icon: string;
   label: string;
 }
 
-/** Names and icons of realm_telemetry/kind_table.py, in the order of importance to a reader. */
+/** Names and icons of realm_telemetry/kinds/table.py, most important first. */
 export const CHANNELS: Readonly<Record<string, ChannelLook>> = {
   training: { icon: "📈", label: "Training" },
   checkpoint: { icon: "💾", label: "Checkpoint" },
@@ -40,7 +38,7 @@ export function channelIcon(name: string): string {
   return CHANNELS[name]?.icon ?? "•";
 }
 
-/** A severity as icon, text and colour: none of them alone would reach everybody. */
+/** A severity as icon, text and colour: one of them alone does not reach every reader. */
 export function severityMark(severity: Severity): TemplateResult {
   const look = LOOKS.get(severity) ?? LOOKS.get("info")!;
   return html`<span class="severity ${look.name}"

@@ -1,4 +1,4 @@
-import type { RealmEvent } from "../stream/types";
+import type { RealmEvent } from "../stream/event";
 
 export type Zone = "local" | "utc";
 
@@ -24,7 +24,7 @@ export function formatNumber(n: number): string {
   return Number.isInteger(n) ? String(n) : n.toPrecision(4);
 }
 
-/** A tick of an axis: as short as it can be. */
+/** The label of an axis tick, as short as possible. */
 export function formatTick(n: number): string {
   const size = Math.abs(n);
   if (size !== 0 && (size < 1e-3 || size >= 1e6)) return n.toExponential(1).replace("e+", "e").replace(".0e", "e");
@@ -47,14 +47,18 @@ export function formatDuration(seconds: number): string {
   return parts.join(" ");
 }
 
-/** "just now", "12 s ago", "3 min ago": one unit, because it changes while one reads. */
+/** "just now", "12 s ago", "3 min ago": one unit, because it changes while it is read. */
 export function formatAge(seconds: number): string {
-  if (seconds < 1.5) return "just now";
-  const [size, unit] = DURATIONS.find(([size]) => seconds >= size) ?? [1, "s"];
-  return `${Math.floor(seconds / size)} ${unit} ago`;
+  return seconds < 1.5 ? "just now" : `${formatLargestUnit(seconds)} ago`;
 }
 
-/** 09:41:07.123, with the date in front if asked for. */
+/** Whole seconds as their largest unit: 3_725 -> "1 h". */
+export function formatLargestUnit(seconds: number): string {
+  const [size, unit] = DURATIONS.find(([size]) => seconds >= size) ?? [1, "s"];
+  return `${Math.floor(seconds / size)} ${unit}`;
+}
+
+/** 09:41:07.123, with the date in front if `date` is set. */
 export function formatTime(date: Date, options: { zone: Zone; date?: boolean; millis?: boolean }): string {
   const shifted =
     options.zone === "utc" ? date : new Date(date.getTime() - date.getTimezoneOffset() * 60_000);

@@ -1,19 +1,37 @@
-import { LitElement, html, nothing, type TemplateResult } from "lit";
+import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import "./shortcuts";
-import { THEMES, applyTheme, setTheme, storedTheme, type Theme } from "./theme";
 import "./toast";
+
+const THEMES = ["auto", "light", "dark"] as const;
+const KEY = "realm-theme";
+const THEME_LABELS: Record<Theme, string> = { auto: "◐ Auto", light: "☀ Light", dark: "☾ Dark" };
+
+type Theme = (typeof THEMES)[number];
+
+function storedTheme(): Theme {
+  const stored = localStorage.getItem(KEY) as Theme | null;
+  return stored && THEMES.includes(stored) ? stored : "auto";
+}
+
+/** Set the theme of the page; "auto" follows the system. */
+function setTheme(theme: Theme): void {
+  localStorage.setItem(KEY, theme);
+  applyTheme();
+}
+
+function applyTheme(): void {
+  document.documentElement.dataset["theme"] = storedTheme();
+}
 
 const PAGES = [
   { name: "war-room", label: "War Room", href: "./" },
   { name: "battle-log", label: "Battle Log", href: "./battle-log" },
 ] as const;
 
-const THEME_LABELS: Record<Theme, string> = { auto: "◐ Auto", light: "☀ Light", dark: "☾ Dark" };
-
 applyTheme();
 
-/** The top of both pages: where one is, the page's own tools, the theme. */
+/** The top of both pages: navigation, the tools of the page, the theme. */
 @customElement("realm-header")
 export class RealmHeader extends LitElement {
   @property() page: "war-room" | "battle-log" = "war-room";

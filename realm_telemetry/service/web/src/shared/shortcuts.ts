@@ -1,7 +1,7 @@
 import { LitElement, html } from "lit";
 import { customElement, property, query } from "lit/decorators.js";
 
-/** key: as KeyboardEvent.key. shown: how it is written in the list, if otherwise. */
+/** key: as in KeyboardEvent.key. shown: the name in the list of keys, if it differs. */
 export interface Shortcut {
   key: string;
   label: string;
@@ -11,18 +11,18 @@ export interface Shortcut {
 
 const TYPING = "input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]";
 
-/** Listen for single keys, but not while somebody types; returns how to stop. */
+/** Listen for single keys, except while the user types; returns a function that stops it. */
 export function shortcuts(target: EventTarget, table: readonly Shortcut[]): () => void {
   const pressed = (event: Event) => {
     const key = event as KeyboardEvent;
     if (key.defaultPrevented || key.ctrlKey || key.metaKey || key.altKey) return;
-    // An open dialog has the keys, first of all Escape.
+    // An open dialog gets the keys itself, above all Escape.
     if (document.querySelector("dialog[open]")) return;
     const where = key.target as Element | null;
     if (key.key === "?" && !where?.matches?.(TYPING)) return show(table);
     const found = table.find((one) => one.key === key.key);
     if (!found || (where?.matches?.(TYPING) && key.key !== "Escape")) return;
-    // Space and Enter belong to the control that has the focus.
+    // Space and Enter activate the focused control.
     const control = where?.closest?.("button, a, summary, [role=button], [role=switch]");
     if (control && (key.key === " " || key.key === "Enter")) return;
     key.preventDefault();
@@ -36,7 +36,7 @@ function show(table: readonly Shortcut[]): void {
   document.querySelector<RealmShortcuts>("realm-shortcuts")?.open(table);
 }
 
-/** The list of keys, opened by `?`. */
+/** The list of keyboard shortcuts, opened by `?`. */
 @customElement("realm-shortcuts")
 export class RealmShortcuts extends LitElement {
   @property({ attribute: false }) table: readonly Shortcut[] = [];
@@ -54,7 +54,7 @@ export class RealmShortcuts extends LitElement {
   protected override render() {
     return html`<dialog class="shortcuts" aria-label="Keyboard shortcuts">
       <form method="dialog">
-        <h2>Keyboard</h2>
+        <h2>Keyboard shortcuts</h2>
         <dl>
           ${this.table.map(
             (one) => html`<div>

@@ -1,6 +1,6 @@
 import { svg, html, type TemplateResult } from "lit";
 
-/** A line without axes; what it says stands in the text beside it. */
+/** A small line chart without axes; the text beside it has the numbers. */
 export function sparkline(values: readonly number[], width = 80, height = 18): TemplateResult {
   const finite = values.filter(Number.isFinite);
   if (finite.length < 2) return html``;

@@ -3,7 +3,7 @@ import { customElement, state } from "lit/decorators.js";
 
 const SHOWN_MS = 4_000;
 
-/** The page's one polite live region: short words on what was done. */
+/** The page's only polite live region: short messages about what was done. */
 @customElement("realm-toast")
 export class RealmToast extends LitElement {
   @state() private text = "";
@@ -26,7 +26,17 @@ export class RealmToast extends LitElement {
   }
 }
 
-/** Say something in the live region; without one (before the header is there) it is dropped. */
+/** Show a message in the live region; before the header exists it is dropped. */
 export function say(text: string): void {
   document.querySelector<RealmToast>("realm-toast")?.show(text);
+}
+
+/** Copy a text to the clipboard and show a message. */
+export async function copy(text: string, what: string): Promise<void> {
+  try {
+    await navigator.clipboard.writeText(text);
+    say(`${what} copied`);
+  } catch {
+    say("The browser blocked copying: it needs HTTPS or localhost");
+  }
 }

@@ -1,7 +1,7 @@
+import type { ConnectionStatus, RealmEvent, StreamMessage } from "./event";
 import { connect } from "./transport";
-import type { ConnectionStatus, RealmEvent, StreamMessage } from "./types";
 
-/** An event as `on` hands it over: `name` is the kind with its first `_` as a dot. */
+/** An event as handlers of `on` get it: `name` is the kind with its first `_` as a dot. */
 export interface NamedEvent extends RealmEvent {
   name: string;
   data: Record<string, unknown>;
@@ -22,13 +22,13 @@ export function nameOf(kind: string): string {
  *     eventStream.on("training.*", ...); eventStream.on("*", ...);
  *
  * It connects at the first subscription, resumes at its cursor after a break, and shares one
- * connection among all tabs. Events of the snapshot are not handed to `on`, only what comes.
+ * connection among all tabs. Handlers of `on` get new events only, not those of the snapshot.
  */
 export class EventStream {
   private readonly handlers = new Map<string, Set<Handler>>();
   private readonly listeners = new Set<Listener>();
   private disconnect: (() => void) | null = null;
-  /** What a listener that comes later needs first. */
+  /** What a later listener gets first. */
   private snapshot: StreamMessage | null = null;
   private since: StreamMessage[] = [];
   status: ConnectionStatus = "connecting";
@@ -38,7 +38,7 @@ export class EventStream {
     private readonly open: typeof connect = connect,
   ) {}
 
-  /** Call `handler` for each event of a name, `training.*` or `*`; returns how to stop it. */
+  /** Call `handler` for each event of a name, `training.*` or `*`; returns a function that stops it. */
   on(name: string, handler: Handler): () => void {
     const handlers = this.handlers.get(name) ?? new Set();
     this.handlers.set(name, handlers.add(handler));
@@ -46,7 +46,7 @@ export class EventStream {
     return () => handlers.delete(handler);
   }
 
-  /** Call `listener` for every message in order, beginning with the snapshot. */
+  /** Call `listener` for every message in order, starting with the snapshot. */
   messages(listener: Listener): () => void {
     listener({ type: "status", status: this.status });
     if (this.snapshot) [this.snapshot, ...this.since].forEach(listener);
@@ -89,7 +89,7 @@ export class EventStream {
   }
 }
 
-/** One reader's mistake must not cost the others their events. */
+/** An error in one handler must not stop the others. */
 function guarded(call: () => void): void {
   try {
     call();
@@ -98,7 +98,7 @@ function guarded(call: () => void): void {
   }
 }
 
-/** The service's address: where this script lies, built or not. */
+/** The URL of the service: the directory of this script, built or not. */
 function serviceBase(): string {
   if (import.meta.env.DEV) return new URL(".", document.baseURI).href;
   const here = import.meta.url;

@@ -1,7 +1,7 @@
+import type { StreamMessage } from "./event";
 import { StreamHub, type Send } from "./hub";
-import type { StreamMessage } from "./types";
 
-/** Connect through the best way that this browser has; returns how to end it. */
+/** Connect in the best way that this browser supports; returns a function that disconnects. */
 export function connect(base: string, take: Send): () => void {
   if (typeof SharedWorker !== "undefined") return throughWorker(base, take);
   if (typeof BroadcastChannel !== "undefined" && navigator.locks) return throughLeader(base, take);
@@ -19,14 +19,14 @@ function throughWorker(base: string, take: Send): () => void {
   worker.port.postMessage({ base });
   const leave = () => worker.port.postMessage({ bye: true });
   window.addEventListener("pagehide", leave);
-  // A page that comes back from the browser's cache missed what came meanwhile.
+  // A page restored from the back/forward cache has missed messages.
   window.addEventListener("pageshow", (shown) => shown.persisted && worker.port.postMessage({ base }));
   return leave;
 }
 
 /**
- * Without SharedWorker one tab leads: it holds the lock, connects and tells the others. When it
- * closes, the lock goes to the next tab, which resumes at the last cursor that it heard.
+ * Without SharedWorker one tab leads: it holds the lock, connects and forwards to the others. When
+ * it closes, the next tab gets the lock and resumes at the last cursor it received.
  */
 function throughLeader(base: string, take: Send): () => void {
   const channel = new BroadcastChannel("realm-stream");
@@ -45,7 +45,7 @@ function throughLeader(base: string, take: Send): () => void {
   channel.onmessage = (heard: MessageEvent<{ start?: string; batch?: StreamMessage[] }>) => {
     const { start, batch } = heard.data;
     if (!batch || (start !== undefined && start !== me)) return;
-    // Before its own start a tab would see events without the snapshot they follow.
+    // Before its own snapshot a tab must not see events that follow it.
     if (start === undefined && !entered) return;
     entered = true;
     hear(batch);
@@ -55,7 +55,7 @@ function throughLeader(base: string, take: Send): () => void {
   const ended = new AbortController();
   void navigator.locks
     .request("realm-stream", { signal: ended.signal }, () => lead(base, channel, hear, lastId, ended))
-    .catch(() => undefined); // The page ends before it was its turn.
+    .catch(() => undefined); // The page closed before this tab got the lock.
   return () => ended.abort();
 }
 

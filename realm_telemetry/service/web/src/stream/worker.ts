@@ -1,8 +1,8 @@
 /// <reference lib="webworker" />
+import type { StreamMessage } from "./event";
 import { StreamHub } from "./hub";
-import type { StreamMessage } from "./types";
 
-/** The connection that all tabs share: browsers allow six to one host, and a tab needs others. */
+/** The connection that all tabs share: a browser allows only six connections to one host. */
 declare const self: SharedWorkerGlobalScope;
 
 let hub: StreamHub | null = null;
@@ -12,7 +12,7 @@ self.onconnect = (connected) => {
   if (!port) return;
   const send = (batch: StreamMessage[]) => port.postMessage(batch);
   port.onmessage = (message: MessageEvent<{ base?: string; bye?: boolean }>) => {
-    // A tab that closes says so: a port does not tell when its other end has gone.
+    // A closing tab sends `bye`: a port does not report that its other end is gone.
     if (message.data.bye) return hub?.leave(send);
     hub ??= new StreamHub(message.data.base ?? "");
     hub.enter(send);

@@ -1,20 +1,76 @@
-import { LitElement, html, nothing } from "lit";
+import { html, LitElement, nothing } from "lit";
 import { customElement, property, query } from "lit/decorators.js";
-import { formatCount } from "../shared/format";
-import { makeRow } from "./event-row";
-import type { Feed } from "./feed";
-import { logHref } from "./links";
+import { channelIcon, SEVERITIES } from "../shared/catalog";
+import { formatCount, formatTime, timeMs } from "../shared/format";
+import type { RealmEvent } from "../stream/event";
+import type { Feed, FeedRow } from "./feed";
+import { eventHref, logHref } from "./links";
 
+const SHOWN_CHARS = 500;
 const DRAW_MS = 100;
-/** Frames do not come to a tab that nobody sees. */
+/** A hidden tab gets no animation frames. */
 const HIDDEN_MS = 250;
 const TOP_PX = 4;
+/** The reasons of a `reset` message; see docs/http-api.md. */
+const GAP_REASONS: Readonly<Record<string, string>> = {
+  retention: "old events were deleted in the meantime",
+  other_log: "the service now has another log",
+  ahead: "the log was reset to an earlier point",
+};
+
+/** A row of the list. A plain element: it is inserted once and never changes. */
+function makeRow(row: FeedRow): HTMLLIElement {
+  return row.type === "event" ? eventRow(row.event) : gapRow(row);
+}
+
+function eventRow(event: RealmEvent): HTMLLIElement {
+  const row = make("li", `event ${event.severity}`);
+  row.dataset["eventId"] = event.id;
+  const time = make("time", "", formatTime(new Date(timeMs(event)), { zone: "local" }));
+  time.dateTime = time.title = event.timestamp;
+  const channel = make("span", "channel", channelIcon(event.channel));
+  channel.title = event.channel;
+  channel.setAttribute("role", "img");
+  channel.setAttribute("aria-label", event.channel);
+  const message = make("a", "message", event.message.slice(0, SHOWN_CHARS));
+  message.href = eventHref(event);
+  row.append(time, channel, severity(event), message);
+  return row;
+}
+
+function severity(event: RealmEvent): HTMLElement {
+  const look = SEVERITIES.find((one) => one.name === event.severity);
+  const mark = make("span", `severity ${event.severity}`);
+  const icon = make("span", "severity-icon", look?.icon ?? "i");
+  icon.setAttribute("aria-hidden", "true");
+  mark.append(icon, look?.label ?? event.severity);
+  return mark;
+}
+
+function gapRow(row: FeedRow & { type: "gap" }): HTMLLIElement {
+  const range: Record<string, string> = {};
+  if (row.since) range["since"] = row.since;
+  if (row.until) range["until"] = row.until;
+  const gap = make("li", "gap", `Some events are missing here: ${GAP_REASONS[row.reason] ?? "the connection could not resume"}. `);
+  gap.dataset["testid"] = "gap-row";
+  const link = make("a", "", "Find them in the Battle Log");
+  link.href = logHref(range);
+  gap.append(link);
+  return gap;
+}
+
+function make<K extends keyof HTMLElementTagNameMap>(name: K, classes: string, text = ""): HTMLElementTagNameMap[K] {
+  const made = document.createElement(name);
+  if (classes) made.className = classes;
+  if (text) made.textContent = text;
+  return made;
+}
 
 /**
- * The last events; asks the feed to hold still while somebody reads further down.
+ * The last events; tells the feed to hold new ones while the user reads further down.
  *
- * Rows are put in one by one, oldest first, instead of being compared with all that are there: a
- * new one shows up in the next frame, whatever else the page is drawing.
+ * New rows are inserted at the top, oldest first, without comparing all rows: they appear in the
+ * next frame, however busy the rest of the page is.
  */
 @customElement("realm-event-list")
 export class EventList extends LitElement {
@@ -42,7 +98,7 @@ export class EventList extends LitElement {
     document.removeEventListener("selectionchange", this.selected);
   }
 
-  /** Something came; it is drawn in the next frame, at most ten times a second. */
+  /** Draw new events in the next frame, at most ten times a second. */
   arrived(): void {
     if (this.due) return;
     this.due = true;
@@ -73,7 +129,7 @@ export class EventList extends LitElement {
     while (this.list.childElementCount > rows.length) this.list.lastElementChild!.remove();
   }
 
-  /** Hold while scrolled away, or while text of the list is selected. */
+  /** Hold new events while the list is scrolled, or its text is selected. */
   private look(): void {
     const selection = getSelection();
     const selecting = !!selection && !selection.isCollapsed && this.box.contains(selection.anchorNode);
@@ -87,14 +143,14 @@ export class EventList extends LitElement {
     if (this.feed.added !== before) this.arrived();
   }
 
-  /** Go so many rows down, or up, with the keyboard. */
+  /** Move the focus down, or up, by some rows. */
   walk(by: number): void {
     const links = [...this.list.querySelectorAll<HTMLElement>(".message")];
     const at = links.indexOf(document.activeElement as HTMLElement);
     links[Math.min(Math.max(at + by, 0), links.length - 1)]?.focus();
   }
 
-  /** Let go of what is selected and show the newest. */
+  /** Clear the selection and show the newest events. */
   toTop(): void {
     if (this.contains(document.activeElement)) (document.activeElement as HTMLElement).blur();
     getSelection()?.removeAllRanges();
@@ -117,7 +173,7 @@ export class EventList extends LitElement {
       <div class="card-head">
         <h2>Last events</h2>
         ${coalesced
-          ? html`<span class="soft" data-testid="coalesced" title="Curves and figures have the latest of each; the Battle Log has all."
+          ? html`<span class="soft" data-testid="coalesced" title="Training steps, heartbeats and the like are not listed here. When they come too fast, this page gets only the newest of each; the Battle Log has all of them."
               >${formatCount(routine)} routine events, ${formatCount(coalesced)} coalesced</span
             >`
           : nothing}
@@ -138,8 +194,8 @@ export class EventList extends LitElement {
 
   private empty() {
     return html`<div class="empty-state">
-      <p>${this.feed.status === "live" ? "Nothing has happened yet." : "Waiting for the service…"}</p>
-      <p class="soft">A process that calls <code>realm.emit(…)</code>, or <code>realm demo</code>, shows up here at once.</p>
+      <p>${this.feed.status === "live" ? "No events yet." : "Waiting for the service …"}</p>
+      <p class="soft">Call <code>realm.emit(…)</code> in a process, or run <code>realm demo</code>. New events appear here at once.</p>
     </div>`;
   }
 }

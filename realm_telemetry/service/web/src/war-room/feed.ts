@@ -1,29 +1,28 @@
-import { isRoutine } from "../shared/kinds";
-import type { ConnectionStatus, RealmEvent, StreamMessage } from "../stream/types";
+import { type ConnectionStatus, isRoutine, type RealmEvent, type StreamMessage } from "../stream/event";
 
 const SHOWN = 300;
 
-/** A row of the list: an event, or a place where some are missing. */
+/** A row of the list: an event, or a gap where some are missing. */
 export type FeedRow =
   | { type: "event"; event: RealmEvent }
   | { type: "gap"; key: string; reason: string; since: string | null; until: string | null };
 
 /**
- * What the list of events shows, newest first.
+ * The rows of the list of events, newest first.
  *
- * Held: while paused, or while somebody reads further down or has text selected, arrivals wait in
- * `waiting`, so that nothing moves under the hand; they come in when it is let go. Both lists keep
- * the newest: what falls out at the end is further down in the Battle Log.
+ * While the feed is held (paused, scrolled, or text is selected), new events wait in `waiting`, so
+ * that no row moves; they become rows afterwards. Both lists are bounded and keep the newest: the
+ * Battle Log has the rest.
  */
 export class Feed {
   rows: FeedRow[] = [];
   waiting: FeedRow[] = [];
-  /** How many have come while held, also those that `waiting` has no room for. */
+  /** How many arrived while held, including those that `waiting` has no room for. */
   waitingCount = 0;
-  /** How many rows were ever put in front of `rows`: what is new to one who has drawn some. */
+  /** How many rows were ever added to `rows`: the list draws the difference. */
   added = 0;
   status: ConnectionStatus = "connecting";
-  /** Routine events that came, and how many of them the stream left out. */
+  /** Routine events, and how many of them the stream coalesced. */
   routine = 0;
   coalesced = 0;
   late = 0;
@@ -75,19 +74,19 @@ export class Feed {
   private add(event: RealmEvent, nowMs: number, arrived = true): void {
     const arrivedMs = Number(event.observed_unix_nano ?? event.time_unix_nano) / 1e6;
     this.lastArrivalMs = arrived ? nowMs : Math.max(this.lastArrivalMs ?? 0, Math.min(arrivedMs, nowMs));
-    if (this.isFolded(event)) return this.fold(event);
+    if (this.hasNoRow(event)) return this.countRoutine(event);
     if (this.seen.has(event.id)) return;
     this.remember(event.id);
     if (event.late) [this.late, this.lastLate] = [this.late + 1, event];
     else this.push({ type: "event", event });
   }
 
-  /** Whether an event is one of thousands, which get no row. */
-  isFolded(event: RealmEvent): boolean {
+  /** Whether an event is routine and gets no row. */
+  hasNoRow(event: RealmEvent): boolean {
     return isRoutine(event.kind) || event.coalesced !== undefined;
   }
 
-  private fold(event: RealmEvent): void {
+  private countRoutine(event: RealmEvent): void {
     this.coalesced += event.coalesced ?? 0;
     this.routine += 1 + (event.coalesced ?? 0);
     if (event.late) [this.late, this.lastLate] = [this.late + 1, event];

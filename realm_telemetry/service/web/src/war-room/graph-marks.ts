@@ -1,21 +1,21 @@
 import type uPlot from "uplot";
 import type { Palette } from "./palette";
-import type { Odd } from "./plot";
-import type { Marker } from "./runs";
+import type { NonFinite } from "./plot";
+import type { Marker } from "./run-series";
 
 const RADIUS = 4;
 const CLUSTER_PX = 9;
 const NOTE_CHARS = 28;
 const RANK: Readonly<Record<string, number>> = { error: 3, warning: 2, success: 1, info: 0 };
 
-/** A marker as it was drawn: where, and how many it stands for. */
+/** A drawn marker: its position, and how many markers it represents. */
 export interface Hit {
   left: number;
   marker: Marker;
   count: number;
 }
 
-/** Markers that would cover each other become one: the gravest of them, a note before all. */
+/** Combine overlapping markers into one: a note, else the most severe. */
 export function cluster(placed: readonly { left: number; marker: Marker }[]): Hit[] {
   const hits: Hit[] = [];
   for (const { left, marker } of [...placed].sort((a, b) => a.left - b.left)) {
@@ -34,7 +34,7 @@ function weight(marker: Marker): number {
   return marker.event.kind === "note" ? 4 : (RANK[marker.event.severity] ?? 0);
 }
 
-/** Draw markers along the top: a ring is a checkpoint saved, a dot everything else. */
+/** Draw markers along the top: a ring for a saved checkpoint, a dot for everything else. */
 export function drawMarkers(plot: uPlot, hits: readonly Hit[], palette: Palette): void {
   const { ctx, bbox } = plot;
   const scale = devicePixelRatio;
@@ -57,7 +57,7 @@ export function drawMarkers(plot: uPlot, hits: readonly Hit[], palette: Palette)
   ctx.restore();
 }
 
-/** A note's first words beside its line; answers where the next label may begin. */
+/** Draw a note's first words beside its line; returns where the next label may begin. */
 function drawLabel(plot: uPlot, left: number, message: string, palette: Palette): number {
   const { ctx, bbox } = plot;
   const scale = devicePixelRatio;
@@ -73,8 +73,8 @@ function drawLabel(plot: uPlot, left: number, message: string, palette: Palette)
   return left + width / scale + 16;
 }
 
-/** Crosses where a value was no number: infinity at the edge it left by, NaN at the bottom. */
-export function drawOdd(plot: uPlot, odd: readonly Odd[], palette: Palette): void {
+/** Draw a cross for each non-finite value: infinity at the top, NaN and minus infinity at the bottom. */
+export function drawNonFinite(plot: uPlot, nonFinite: readonly NonFinite[], palette: Palette): void {
   const { ctx, bbox } = plot;
   const scale = devicePixelRatio;
   let labelled = -Infinity;
@@ -84,19 +84,19 @@ export function drawOdd(plot: uPlot, odd: readonly Odd[], palette: Palette): voi
   ctx.font = `600 ${11 * scale}px system-ui, sans-serif`;
   ctx.textAlign = "left";
   ctx.textBaseline = "middle";
-  for (const { x, value } of odd) {
+  for (const { x, value } of nonFinite) {
     const left = plot.valToPos(x, "x", true);
     if (!(left >= bbox.left && left <= bbox.left + bbox.width)) continue;
     const top = value === Infinity ? bbox.top + 18 * scale : bbox.top + bbox.height - 8 * scale;
     drawCross(ctx, left, top, 4 * scale);
     if (left < labelled) continue;
-    ctx.fillText(oddText(value), left + 7 * scale, top);
+    ctx.fillText(nonFiniteText(value), left + 7 * scale, top);
     labelled = left + 40 * scale;
   }
   ctx.restore();
 }
 
-export function oddText(value: number): string {
+export function nonFiniteText(value: number): string {
   if (Number.isNaN(value)) return "NaN";
   return value > 0 ? "∞" : "−∞";
 }

@@ -1,23 +1,18 @@
 import { LitElement, html, nothing } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
-import { formatTime } from "../shared/format";
-import type { RealmEvent } from "../stream/types";
+import { formatTime, plural } from "../shared/format";
+import type { RealmEvent } from "../stream/event";
 import { aroundHref, eventHref } from "./links";
 import type { LossGraph } from "./loss-graph";
 import "./loss-graph";
 import { SERIES_COLOURS } from "./palette";
 import { learningRateOf, lossOf, speedOf, type Axis, type Pick } from "./plot";
-import type { RunCourse } from "./runs";
+import type { RunSeries } from "./run-series";
+import type { LegendRun } from "./runs";
 
 const KEY = "realm-graph";
 const SMOOTHINGS = [0, 0.6, 0.9, 0.97] as const;
 const LISTED_MARKS = 30;
-
-/** A run that can be shown or left out. */
-export interface LegendRun {
-  id: string;
-  shown: boolean;
-}
 
 interface Look {
   axis: Axis;
@@ -25,14 +20,14 @@ interface Look {
   smoothing: number;
 }
 
-/** Loss, learning rate and speed of the chosen runs, and how they are drawn. */
+/** Loss, learning rate and speed of the selected runs, with the controls of the graphs. */
 @customElement("realm-graph-panel")
 export class GraphPanel extends LitElement {
-  @property({ attribute: false }) courses: readonly RunCourse[] = [];
+  @property({ attribute: false }) runs: readonly RunSeries[] = [];
   @property({ attribute: false }) legend: readonly LegendRun[] = [];
   @property({ attribute: false }) colours: ReadonlyMap<string, number> = new Map();
   @property({ type: Number }) version = 0;
-  /** The state has not been answered yet. */
+  /** The state is not loaded yet. */
   @property({ type: Boolean }) loading = false;
   @state() private look: Look = storedLook();
   @state() private hover = "";
@@ -64,7 +59,7 @@ export class GraphPanel extends LitElement {
         <span class="hover soft">${this.hover}</span>
         ${this.controls()}
       </div>
-      ${this.courses.length ? this.graphs() : this.empty()} ${this.legend.length ? this.runs() : nothing}
+      ${this.runs.length ? this.graphs() : this.empty()} ${this.legend.length ? this.legendList() : nothing}
       ${this.notes()} ${this.marks()}
     </section>`;
   }
@@ -72,11 +67,11 @@ export class GraphPanel extends LitElement {
   private controls() {
     const { axis, log, smoothing } = this.look;
     return html`<span class="controls">
-      ${this.zoomed ? html`<button @click=${() => this.loss?.unzoom()}>Whole run</button>` : nothing}
+      ${this.zoomed ? html`<button @click=${() => this.loss?.unzoom()}>Reset zoom</button>` : nothing}
       <button aria-pressed=${axis === "time"} @click=${this.toggleAxis}>Wall time</button>
-      <button aria-pressed=${log} @click=${this.toggleLog}>Log</button>
+      <button aria-pressed=${log} @click=${this.toggleLog}>Log scale</button>
       <label
-        >Smooth
+        >Smoothing
         <select @change=${(e: Event) => this.set({ smoothing: Number((e.target as HTMLSelectElement).value) })}>
           ${SMOOTHINGS.map((one) => html`<option value=${one} ?selected=${one === smoothing}>${one || "off"}</option>`)}
         </select>
@@ -85,12 +80,12 @@ export class GraphPanel extends LitElement {
   }
 
   private empty() {
-    if (this.legend.length) return html`<div class="empty-state"><p class="soft">No run is chosen.</p></div>`;
+    if (this.legend.length) return html`<div class="empty-state"><p class="soft">No run selected.</p></div>`;
     return html`<div class="empty-state" data-testid="loss-graph">
       ${this.loading
-        ? html`<p class="soft">Reading the state of the realm…</p>`
-        : html`<p>No training step yet.</p>
-            <p class="soft"><code>realm.training_step(step, loss)</code> draws here.</p>`}
+        ? html`<p class="soft">Loading …</p>`
+        : html`<p>No training steps yet.</p>
+            <p class="soft">Call <code>realm.training_step(step, loss)</code> to draw the loss here.</p>`}
     </div>`;
   }
 
@@ -98,16 +93,16 @@ export class GraphPanel extends LitElement {
     return html`${this.graph("loss", lossOf, 270, true)}
       <div class="pair small">
         <figure><figcaption>Learning rate</figcaption>${this.graph("learning rate", learningRateOf, 104, false)}</figure>
-        <figure><figcaption>Speed, per second</figcaption>${this.graph("speed", speedOf, 104, false)}</figure>
+        <figure><figcaption>Speed (tokens or samples per second)</figcaption>${this.graph("speed", speedOf, 104, false)}</figure>
       </div>`;
   }
 
   private graph(label: string, pick: Pick, height: number, main: boolean) {
     return html`<realm-loss-graph
       role="img"
-      aria-label="${label} of ${this.courses.map((course) => course.id).join(", ")}; the figures stand below"
+      aria-label="Graph of the ${label} of ${this.runs.map((run) => run.id).join(", ")}. The numbers are below it."
       data-testid=${main ? "loss-graph" : nothing}
-      .courses=${this.courses}
+      .runs=${this.runs}
       .colours=${this.colours}
       .pick=${pick}
       .axis=${this.look.axis}
@@ -117,14 +112,14 @@ export class GraphPanel extends LitElement {
       .version=${this.version}
       .marked=${main}
       .label=${label}
-      @hover-text=${(told: CustomEvent<string>) => (this.hover = told.detail)}
-      @zoomed=${(told: CustomEvent<boolean>) => (this.zoomed = main && told.detail)}
-      @pick-time=${(told: CustomEvent<{ timeMs: number; event: RealmEvent | null }>) =>
-        location.assign(aroundHref(told.detail.timeMs, told.detail.event))}
+      @hover-text=${(sent: CustomEvent<string>) => (this.hover = sent.detail)}
+      @zoomed=${(sent: CustomEvent<boolean>) => (this.zoomed = main && sent.detail)}
+      @pick-time=${(sent: CustomEvent<{ timeMs: number; event: RealmEvent | null }>) =>
+        location.assign(aroundHref(sent.detail.timeMs, sent.detail.event))}
     ></realm-loss-graph>`;
   }
 
-  private runs() {
+  private legendList() {
     return html`<ul class="legend" aria-label="Runs">
       ${this.legend.map(
         (run) => html`<li>
@@ -146,12 +141,12 @@ export class GraphPanel extends LitElement {
     </p>`;
   }
 
-  /** The markers once more as links: for keyboards, fingers and screen readers. */
+  /** The markers as links too: for keyboards, touch and screen readers. */
   private marks() {
     const events = this.marked((event) => event.kind !== "note");
     if (!events.length) return nothing;
     return html`<details class="marks">
-      <summary>${events.length} markers on the graph</summary>
+      <summary>${plural(events.length, "marker")} on the graph</summary>
       <ul>
         ${events.slice(-LISTED_MARKS).reverse().map(
           (event) => html`<li class="ink-${event.severity}">
@@ -164,8 +159,8 @@ export class GraphPanel extends LitElement {
   }
 
   private marked(wanted: (event: RealmEvent) => boolean): RealmEvent[] {
-    const marks = this.courses.flatMap((course) => course.markers).sort((a, b) => a.timeMs - b.timeMs);
-    // A note that names no run is marked on each of them.
+    const marks = this.runs.flatMap((run) => run.markers).sort((a, b) => a.timeMs - b.timeMs);
+    // A note without a run is a marker of each of them.
     return [...new Map(marks.map(({ event }) => [event.id, event])).values()].filter(wanted);
   }
 }
@@ -180,6 +175,6 @@ function storedLook(): Look {
       smoothing: SMOOTHINGS.find((one) => one === stored.smoothing) ?? usual.smoothing,
     };
   } catch {
-    return usual; // Written by an older page.
+    return usual; // Stored by an older version of the page.
   }
 }

@@ -1,10 +1,10 @@
 import { apiUrl } from "../shared/api";
 import { timeMs } from "../shared/format";
-import type { RealmEvent } from "../stream/types";
+import type { RealmEvent } from "../stream/event";
 
 const AROUND_MS = 300_000;
 
-/** The Battle Log with filters; without a range it would show the last 24 h only. */
+/** The Battle Log with filters; without a range it shows the last 24 hours. */
 export function logHref(params: Record<string, string>): string {
   return apiUrl("battle-log", params);
 }

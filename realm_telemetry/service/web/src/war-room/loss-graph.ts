@@ -3,41 +3,41 @@ import { customElement, property, query } from "lit/decorators.js";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { formatCount, formatNumber, formatTick, formatTime } from "../shared/format";
-import { cluster, drawMarkers, drawOdd, oddText, type Hit } from "./graph-marks";
+import { cluster, drawMarkers, drawNonFinite, nonFiniteText, type Hit } from "./graph-marks";
 import { readPalette, seriesColour, type Palette } from "./palette";
-import { calmRange, lossOf, plotOf, type Axis, type Pick, type Plot } from "./plot";
-import type { Marker, RunCourse } from "./runs";
+import { robustRange, lossOf, plotOf, type Axis, type Pick, type Plot } from "./plot";
+import type { Marker, RunSeries } from "./run-series";
 
 const DRAG_PX = 4;
 const DAY_S = 86_400;
 const NEAR_PX = 9;
 const MARKS_PX = 28;
 const DRAW_MS = 250;
-/** A drawing may take at most one part in so many of the time. */
+/** Drawing may take at most one tenth of the time. */
 const IDLE_SHARE = 10;
 const FONT = "11px system-ui, sans-serif";
 
-const sameRuns = (now: readonly RunCourse[], before?: readonly RunCourse[]) =>
-  !before || now.length !== before.length || now.some((course, index) => course !== before[index]);
+const sameRuns = (now: readonly RunSeries[], before?: readonly RunSeries[]) =>
+  !before || now.length !== before.length || now.some((run, index) => run !== before[index]);
 
-/** Curves of several runs; a click tells the time under the pointer, or the event of a marker. */
+/** Curves of several runs. A click sends `pick-time`: the time under the pointer, or a marker's event. */
 @customElement("realm-loss-graph")
 export class LossGraph extends LitElement {
-  @property({ attribute: false, hasChanged: sameRuns }) courses: readonly RunCourse[] = [];
-  /** The colour of each run, by its place. */
+  @property({ attribute: false, hasChanged: sameRuns }) runs: readonly RunSeries[] = [];
+  /** The colour number of each run. */
   @property({ attribute: false }) colours: ReadonlyMap<string, number> = new Map();
   @property({ attribute: false }) pick: Pick = lossOf;
   @property() axis: Axis = "step";
   @property({ type: Boolean }) log = false;
   @property({ type: Number }) smoothing = 0;
   @property({ type: Number }) height = 260;
-  /** Changes when the courses have new points. */
+  /** Changes when the runs have new points. */
   @property({ type: Number }) version = 0;
   @property({ type: Boolean }) marked = false;
   @property() label = "loss";
   @query(".plot") private place!: HTMLElement;
   private plot: uPlot | null = null;
-  private drawn: Plot = { x: [], y: [], odd: [] };
+  private drawn: Plot = { x: [], y: [], nonFinite: [] };
   private hits: Hit[] = [];
   private palette!: Palette;
   private zoom: [number, number] | null = null;
@@ -78,7 +78,7 @@ export class LossGraph extends LitElement {
     this.resizing.observe(this.place);
   }
 
-  /** Back to the whole course after a zoom. */
+  /** Show the whole run again. */
   unzoom(): void {
     if (!this.zoom) return;
     this.zoom = null;
@@ -88,13 +88,13 @@ export class LossGraph extends LitElement {
 
   protected override updated(changed: PropertyValues): void {
     if (changed.has("axis")) this.zoom = null;
-    const redone = ["courses", "axis", "log", "colours"].some((name) => changed.has(name));
+    const redone = ["runs", "axis", "log", "colours"].some((name) => changed.has(name));
     if (!this.plot || redone) this.rebuild();
     else if (changed.has("smoothing")) this.draw();
     else if (changed.has("version")) this.drawSoon();
   }
 
-  /** Many points come in a second, but an eye needs no more than a few pictures of them. */
+  /** Draw a few times a second, however many points arrive. */
   private drawSoon(): void {
     if (this.timer !== undefined) return;
     const pause = Math.max(DRAW_MS, this.drawCost * IDLE_SHARE);
@@ -113,7 +113,7 @@ export class LossGraph extends LitElement {
 
   private compute(): void {
     const { axis, smoothing, pick, log } = this;
-    this.drawn = plotOf(this.courses, { axis, smoothing, pick, log });
+    this.drawn = plotOf(this.runs, { axis, smoothing, pick, log });
   }
 
   private data(): uPlot.AlignedData {
@@ -145,11 +145,11 @@ export class LossGraph extends LitElement {
       height: this.height,
       padding: [8, 10, 0, 0],
       legend: { show: false },
-      // A click leads away, so nobody can click twice.
+      // A click leaves the page: there is no double click.
       cursor: { y: false, points: { size: 6 }, drag: { x: true, y: false, dist: DRAG_PX }, bind: { dblclick: () => null } },
       scales: {
         x: { time: this.axis === "time", range: (_, min, max) => this.zoom ?? widened(min, max) },
-        y: { distr: this.log ? 3 : 1, ...(this.marked ? {} : { range: () => calmRange(this.drawn.y) ?? [0, 1] }) },
+        y: { distr: this.log ? 3 : 1, ...(this.marked ? {} : { range: () => robustRange(this.drawn.y) ?? [0, 1] }) },
       },
       axes: [
         { ...axis, size: 28, space: 56, values: this.axis === "step" ? stepTicks : timeTicks },
@@ -157,9 +157,9 @@ export class LossGraph extends LitElement {
       ],
       series: [
         {},
-        ...this.courses.map((course, index) => ({
-          label: course.id,
-          stroke: seriesColour(this.palette, this.colours.get(course.id) ?? index),
+        ...this.runs.map((run, index) => ({
+          label: run.id,
+          stroke: seriesColour(this.palette, this.colours.get(run.id) ?? index),
           width: 1.5,
           points: { show: false },
         })),
@@ -182,22 +182,22 @@ export class LossGraph extends LitElement {
   private drawMarks(plot: uPlot): void {
     if (!this.marked) return;
     const width = plot.over.clientWidth;
-    const placed = this.courses
-      .flatMap((course) => course.markers.map((marker) => ({ left: plot.valToPos(this.at(course, marker), "x"), marker })))
+    const placed = this.runs
+      .flatMap((run) => run.markers.map((marker) => ({ left: plot.valToPos(this.at(run, marker), "x"), marker })))
       .filter(({ left }) => left >= 0 && left <= width);
     this.hits = cluster(placed);
     drawMarkers(plot, this.hits, this.palette);
-    drawOdd(plot, this.drawn.odd.flat(), this.palette);
+    drawNonFinite(plot, this.drawn.nonFinite.flat(), this.palette);
   }
 
-  private at(course: RunCourse, marker: Marker): number {
+  private at(run: RunSeries, marker: Marker): number {
     if (this.axis === "time") return marker.timeMs / 1_000;
-    return marker.step ?? course.stepAt(marker.timeMs);
+    return marker.step ?? run.stepAt(marker.timeMs);
   }
 
   private timeAt(x: number): number | null {
     if (this.axis === "time") return x * 1_000;
-    return this.courses[0]?.nearest(x)?.timeMs ?? null;
+    return this.runs[0]?.nearest(x)?.timeMs ?? null;
   }
 
   private hit(left: number, top: number): Hit | undefined {
@@ -216,7 +216,7 @@ export class LossGraph extends LitElement {
     const { idx, left = -1, top = -1 } = plot.cursor;
     const hit = this.hit(left, top);
     plot.over.classList.toggle("on-marker", hit !== undefined);
-    if (hit) return this.tell("hover-text", `${hit.marker.event.message.slice(0, 120)}${hit.count > 1 ? ` (+${hit.count - 1})` : ""}`);
+    if (hit) return this.tell("hover-text", `${hit.marker.event.message.slice(0, 120)}${hit.count > 1 ? ` (and ${hit.count - 1} more)` : ""}`);
     if (idx === null || idx === undefined || left < 0) return this.tell("hover-text", "");
     const x = this.drawn.x[idx]!;
     const at = this.axis === "step" ? `step ${formatCount(Math.round(x))}` : formatTime(new Date(x * 1_000), { zone: "local" });
@@ -224,11 +224,11 @@ export class LossGraph extends LitElement {
   }
 
   private valuesAt(idx: number, x: number): string[] {
-    return this.courses.flatMap((_, run) => {
+    return this.runs.flatMap((_, run) => {
       const value = this.drawn.y[run]?.[idx];
       if (typeof value === "number") return [formatNumber(value)];
-      const odd = this.drawn.odd[run]?.find((one) => one.x === x);
-      return odd ? [oddText(odd.value)] : [];
+      const nonFinite = this.drawn.nonFinite[run]?.find((one) => one.x === x);
+      return nonFinite ? [nonFiniteText(nonFinite.value)] : [];
     });
   }
 
@@ -239,7 +239,7 @@ export class LossGraph extends LitElement {
 
 const stepTicks: uPlot.Axis.DynamicValues = (_, at) => at.map((value) => formatCount(value));
 
-/** 24-hour times in one line, as fine as the ticks are. */
+/** 24-hour times in one line, as precise as the ticks. */
 const timeTicks: uPlot.Axis.DynamicValues = (_, at, __, ___, everyS) =>
   at.map((value) => {
     const text = formatTime(new Date(value * 1_000), { zone: "local", date: everyS >= DAY_S });
@@ -247,7 +247,7 @@ const timeTicks: uPlot.Axis.DynamicValues = (_, at, __, ___, everyS) =>
     return everyS >= 60 ? text.slice(0, 5) : text;
   });
 
-/** A single point needs room to stand in. */
+/** A single point needs a range around it. */
 function widened(min: number | null, max: number | null): [number | null, number | null] {
   return min !== null && min === max ? [min - 1, min + 1] : [min, max];
 }

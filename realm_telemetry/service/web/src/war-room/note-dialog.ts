@@ -3,7 +3,7 @@ import { customElement, query, state } from "lit/decorators.js";
 import { ApiError, postNote, type NoteFields } from "../shared/api";
 import { say } from "../shared/toast";
 
-/** A person's own word in the log: it stays pinned on the graph. */
+/** The form for a note: it is stored in the log and pinned to the graph. */
 @customElement("realm-note-dialog")
 export class NoteDialog extends LitElement {
   @query("dialog") private dialog!: HTMLDialogElement;
@@ -30,21 +30,21 @@ export class NoteDialog extends LitElement {
       await postNote(message, this.fields);
       this.text.value = "";
       this.dialog.close();
-      say("The note is in the log.");
+      say("Note saved");
     } catch (error) {
       this.problem = error instanceof ApiError ? `${error.message} ${error.hint}` : String(error);
     }
   }
 
   protected override render() {
-    return html`<dialog class="note-dialog" aria-label="Write a note">
+    return html`<dialog class="note-dialog" aria-label="Add a note">
       <form @submit=${this.submit}>
-        <label for="note-text">What should be remembered at this point?</label>
+        <label for="note-text">Note for this point of the run</label>
         <textarea id="note-text" rows="3" maxlength="2000"></textarea>
         ${this.problem ? html`<p class="ink-error" role="alert">${this.problem}</p>` : ""}
         <div class="dialog-buttons">
           <button type="button" @click=${() => this.dialog.close()}>Cancel</button>
-          <button class="primary">Store note</button>
+          <button class="primary">Save note</button>
         </div>
       </form>
     </dialog>`;

@@ -7,7 +7,7 @@ export type Palette = Readonly<Record<(typeof NAMES)[number], string>>;
 
 export const SERIES_COLOURS = 6;
 
-/** The stylesheet's tokens as colours that a canvas understands; read anew when the theme changes. */
+/** The stylesheet's tokens as colours for a canvas; to be read again when the theme changes. */
 export function readPalette(): Palette {
   const probe = document.createElement("i");
   document.body.append(probe);
@@ -19,7 +19,7 @@ export function readPalette(): Palette {
   return Object.fromEntries(colours) as Palette;
 }
 
-/** The colour of the run at a place of the list. */
+/** The colour of the run with a number. */
 export function seriesColour(palette: Palette, index: number): string {
   return palette[`--series-${(index % SERIES_COLOURS) + 1}` as keyof Palette];
 }

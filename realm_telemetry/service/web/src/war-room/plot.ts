@@ -1,4 +1,4 @@
-import type { Point, RunCourse } from "./runs";
+import type { Point, RunSeries } from "./run-series";
 
 const SILENCE = 8;
 const LEAST_SILENCE_MS = 8_000;
@@ -7,8 +7,8 @@ const NEIGHBOURS = 4;
 export type Axis = "step" | "time";
 export type Pick = (point: Point) => number | null;
 
-/** A value that is no finite number, where it stood. */
-export interface Odd {
+/** A value that is not finite, and its x. */
+export interface NonFinite {
   x: number;
   value: number;
 }
@@ -16,14 +16,14 @@ export interface Odd {
 export interface Plot {
   /** Steps, or seconds since 1970; ascending. */
   x: number[];
-  /** One array for each run: null breaks the line, undefined (another run's x) joins it. */
+  /** One array for each run: null breaks the line; undefined (the x of another run) does not. */
   y: (number | null | undefined)[][];
-  odd: Odd[][];
+  nonFinite: NonFinite[][];
 }
 
 export interface PlotOptions {
   axis: Axis;
-  /** Weight of what was before, 0 for none. */
+  /** Weight of the previous values; 0 for no smoothing. */
   smoothing: number;
   pick: Pick;
   log?: boolean;
@@ -33,18 +33,18 @@ export const lossOf: Pick = (point) => point.loss;
 export const learningRateOf: Pick = (point) => point.learningRate;
 export const speedOf: Pick = (point) => point.speed;
 
-/** Runs side by side on one axis, smoothed, with gaps where a process was silent for long. */
-export function plotOf(courses: readonly RunCourse[], options: PlotOptions): Plot {
-  const lines = courses.map((course) => lineOf(course.points, options));
+/** Runs side by side on one axis, smoothed, with gaps where a process sent nothing for long. */
+export function plotOf(runs: readonly RunSeries[], options: PlotOptions): Plot {
+  const lines = runs.map((run) => lineOf(run.points, options));
   const x = [...new Set(lines.flatMap((line) => [...line.values.keys()]))].sort((a, b) => a - b);
   return {
     x,
     y: lines.map((line) => widenBreaks(x.map((one) => line.values.get(one)))),
-    odd: lines.map((line) => line.odd),
+    nonFinite: lines.map((line) => line.nonFinite),
   };
 }
 
-/** A break reaches to the run's own neighbours, over the places of other runs between them. */
+/** Extend a break over the x values of other runs, up to the run's own neighbouring points. */
 function widenBreaks(values: (number | null | undefined)[]): (number | null | undefined)[] {
   for (let index = 1; index < values.length; index++) {
     if (values[index] === undefined && values[index - 1] === null) values[index] = null;
@@ -57,12 +57,12 @@ function widenBreaks(values: (number | null | undefined)[]): (number | null | un
 
 interface Line {
   values: Map<number, number | null>;
-  odd: Odd[];
+  nonFinite: NonFinite[];
 }
 
 function lineOf(points: readonly Point[], { axis, smoothing, pick, log }: PlotOptions): Line {
   const at = (point: Point) => (axis === "step" ? point.step : point.timeMs / 1_000);
-  const line: Line = { values: new Map(), odd: [] };
+  const line: Line = { values: new Map(), nonFinite: [] };
   const shown = axis === "step" ? onPath(points) : points;
   let mean: number | null = null;
   shown.forEach((point, index) => {
@@ -74,18 +74,18 @@ function lineOf(points: readonly Point[], { axis, smoothing, pick, log }: PlotOp
     const value = pick(point);
     if (value === null) return;
     if (!Number.isFinite(value)) {
-      line.odd.push({ x: at(point), value });
+      line.nonFinite.push({ x: at(point), value });
       line.values.set(at(point), null);
       return;
     }
     mean = mean === null ? value : smoothing * mean + (1 - smoothing) * value;
-    // A logarithmic axis has no place for it.
+    // A logarithmic axis cannot show zero or less.
     if (!log || mean > 0) line.values.set(at(point), mean);
   });
   return line;
 }
 
-/** Without what a run went back behind: it was resumed from a checkpoint and took those steps anew. */
+/** Drop the steps that a run repeated after it resumed from a checkpoint. */
 function onPath(points: readonly Point[]): Point[] {
   const kept: Point[] = [];
   let least = Infinity;
@@ -98,7 +98,7 @@ function onPath(points: readonly Point[]): Point[] {
   return kept.reverse();
 }
 
-/** Whether a process was silent before a point, by the pace around it: history is sampled coarser. */
+/** Whether a process sent nothing before a point, by the pace around it: history has fewer points. */
 function isSilence(points: readonly Point[], index: number): boolean {
   const gap = (at: number) => points[at]!.timeMs - points[at - 1]!.timeMs;
   const here = gap(index);
@@ -111,8 +111,8 @@ function isSilence(points: readonly Point[], index: number): boolean {
   return here > SILENCE * (around[around.length >> 1] ?? Infinity);
 }
 
-/** A range in which a few wild values (a first step that warms up) do not flatten the rest. */
-export function calmRange(y: Plot["y"]): [number, number] | null {
+/** A range that ignores a few outliers (such as a slow first step), so that they do not flatten the rest. */
+export function robustRange(y: Plot["y"]): [number, number] | null {
   const values = y.flat().filter((value): value is number => typeof value === "number");
   if (!values.length) return null;
   values.sort((a, b) => a - b);

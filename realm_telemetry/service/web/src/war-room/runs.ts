@@ -1,122 +1,141 @@
-import { timeMs } from "../shared/format";
-import type { RealmEvent } from "../stream/types";
-import { EventRate } from "./rate";
+import { getJson } from "../shared/api";
+import type { RealmEvent } from "../stream/event";
+import { RunSeries, SERIES_FIELDS, type SeriesAnswer } from "./run-series";
+import type { RunState } from "./state";
 
-const MAX_POINTS = 6_000;
-const MAX_MARKERS = 200;
-const MARKED_KINDS: ReadonlySet<string> = new Set(["checkpoint_saved", "checkpoint_promoted", "note"]);
+const HISTORY_POINTS = "2000";
+const KEPT_RUNS = 24;
+const RETRY_MS = 5_000;
+const PRODUCER_ID = /^[0-9a-f]{16}$/;
+const LISTED_RUNS = 8;
+const SHOWN_RUNS = 4;
 
-export interface Point {
-  step: number;
-  timeMs: number;
-  loss: number | null;
-  learningRate: number | null;
-  speed: number | null;
-}
+/** The series of all runs that the page knows: history from the log, the rest from the stream. */
+export class Runs {
+  private readonly byId = new Map<string, RunSeries>();
+  private readonly asked = new Set<string>();
+  /** The colour number of each run; it stays the same while the page is open. */
+  colours: ReadonlyMap<string, number> = new Map();
 
-export interface Marker {
-  event: RealmEvent;
-  step: number | null;
-  timeMs: number;
-}
+  constructor(
+    private readonly changed: () => void,
+    private readonly failed: (error: unknown) => void,
+  ) {}
 
-/** What the series of a run are asked for, in the order that `load` reads. */
-export const SERIES_FIELDS = "loss,learning_rate,tokens_per_second,samples_per_second";
-
-/** The answer of api/battle_log/series for SERIES_FIELDS. */
-export interface SeriesAnswer {
-  points: [number, number, unknown, ...unknown[]][];
-}
-
-/** NaN and infinities come as texts, because JSON has none. */
-export function toNumber(value: unknown): number | null {
-  if (typeof value === "number") return value;
-  if (value === "NaN") return Number.NaN;
-  if (value === "Infinity") return Number.POSITIVE_INFINITY;
-  return value === "-Infinity" ? Number.NEGATIVE_INFINITY : null;
-}
-
-/** The course of one run: bounded, thinned to every second point when it is full. */
-export class RunCourse {
-  points: Point[] = [];
-  markers: Marker[] = [];
-  readonly rate = new EventRate();
-  private stride = 1;
-  private skipped = 0;
-
-  constructor(readonly id: string) {}
-
-  /** Put the history before what the stream has brought meanwhile. */
-  load(answer: SeriesAnswer): void {
-    const live = this.points;
-    const history = answer.points.map(([, ms, step, ...values], index) => ({
-      step: toNumber(step) ?? index,
-      timeMs: ms,
-      loss: toNumber(values[0]),
-      learningRate: toNumber(values[1]),
-      speed: toNumber(values[2]) ?? toNumber(values[3]),
-    }));
-    const until = history.at(-1)?.timeMs ?? -Infinity;
-    this.points = [...history, ...live.filter((point) => point.timeMs > until)];
+  get(id: string): RunSeries | undefined {
+    return this.byId.get(id);
   }
 
-  /** Add a step; the stream brings each only once. */
-  step(event: RealmEvent): void {
-    const details = event.details;
-    const point: Point = {
-      step: toNumber(details["step"]) ?? this.points.length,
-      timeMs: timeMs(event),
-      loss: toNumber(details["loss"]),
-      learningRate: toNumber(details["learning_rate"]),
-      speed: toNumber(details["tokens_per_second"]) ?? toNumber(details["samples_per_second"]),
-    };
-    if (!isOdd(point) && ++this.skipped % this.stride) return;
-    // A coalesced event may come after a later one.
-    const before = this.points.findLastIndex((other) => other.timeMs <= point.timeMs);
-    if (this.points[before]?.step === point.step) return;
-    this.points.splice(before + 1, 0, point);
-    if (this.points.length > MAX_POINTS) this.thin();
+  /** Runs that the stream delivered before the state has them. */
+  newerThan(known: ReadonlySet<string>, timeMs: number): string[] {
+    const fresh = (series: RunSeries) => !(series.points.at(-1)!.timeMs <= timeMs);
+    return [...this.byId.values()]
+      .filter((series) => !known.has(series.id) && series.points.length && fresh(series))
+      .map((series) => series.id);
   }
 
-  /** Remember an event that stands out, once. */
-  mark(event: RealmEvent): void {
-    const loud = event.severity === "warning" || event.severity === "error";
-    if (!loud && !MARKED_KINDS.has(event.kind)) return;
-    if (this.markers.some((marker) => marker.event.id === event.id)) return;
-    this.markers.push({ event, step: toNumber(event.details["step"]), timeMs: timeMs(event) });
-    this.markers.sort((a, b) => a.timeMs - b.timeMs);
-    this.markers = this.markers.slice(-MAX_MARKERS);
+  /** The series of a run; its history is requested once. */
+  show(id: string): RunSeries {
+    const series = this.series(id);
+    if (!this.asked.has(id)) void this.load(series);
+    if (!this.colours.has(id)) this.colours = new Map([...this.colours, [id, this.colours.size]]);
+    return series;
   }
 
-  /** The step at a moment, for events that name none; NaN before the first. */
-  stepAt(timeMs: number): number {
-    const points = this.points;
-    let low = 0;
-    let high = points.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (points[middle]!.timeMs <= timeMs) low = middle + 1;
-      else high = middle;
+  /** live: the event arrived now, not with the snapshot. */
+  learn(event: RealmEvent, nowMs: number, live: boolean): void {
+    const id = event.run_id ?? event.producer;
+    const step = event.kind === "training_step";
+    const series = step ? this.series(id) : this.byId.get(id);
+    if (live) series?.rate.count(1 + (event.coalesced ?? 0), nowMs);
+    if (step) series?.step(event);
+    else if (event.run_id === null && event.kind === "note") this.newest?.mark(event);
+    else series?.mark(event);
+  }
+
+  private get newest(): RunSeries | undefined {
+    return [...this.byId.values()].at(-1);
+  }
+
+  private series(id: string): RunSeries {
+    let series = this.byId.get(id);
+    if (!series) {
+      series = new RunSeries(id);
+      this.byId.set(id, series);
+      if (this.byId.size > KEPT_RUNS) this.forgetOldest();
     }
-    return points[low - 1]?.step ?? Number.NaN;
+    return series;
   }
 
-  /** The last point whose step is nearest. */
-  nearest(step: number): Point | null {
-    let best: Point | null = null;
-    for (const point of this.points) {
-      if (!best || Math.abs(point.step - step) <= Math.abs(best.step - step)) best = point;
+  private forgetOldest(): void {
+    const oldest = this.byId.keys().next().value;
+    if (oldest === undefined) return;
+    this.byId.delete(oldest);
+    this.asked.delete(oldest);
+  }
+
+  private async load(series: RunSeries): Promise<void> {
+    this.asked.add(series.id);
+    const own = { [PRODUCER_ID.test(series.id) ? "producer" : "run"]: series.id };
+    const events = (params: Record<string, string>) => getJson<RealmEvent[]>("api/battle_log", params);
+    try {
+      const query = { kind: "training_step", fields: SERIES_FIELDS, points: HISTORY_POINTS, ...own };
+      series.load(await getJson<SeriesAnswer>("api/battle_log/series", query));
+      this.changed();
+      const found = await Promise.all([
+        events({ ...own, kind: "checkpoint_saved,checkpoint_promoted,note", limit: "150" }),
+        events({ ...own, severity: "warning,error", limit: "100" }),
+        this.notesDuring(series),
+      ]);
+      for (const event of found.flat()) series.mark(event);
+      this.changed();
+    } catch (error) {
+      setTimeout(() => this.asked.delete(series.id), RETRY_MS);
+      this.failed(error);
     }
-    return best;
   }
 
-  private thin(): void {
-    this.points = this.points.filter((point, index) => index % 2 === 0 || isOdd(point)).slice(-MAX_POINTS);
-    this.stride *= 2;
+  /** Notes without a run belong to the run that was active at their time. */
+  private async notesDuring(series: RunSeries): Promise<RealmEvent[]> {
+    const first = series.points[0];
+    const last = series.points.at(-1);
+    if (!first || !last) return [];
+    const at = (ms: number) => new Date(ms).toISOString();
+    const span = { since: at(first.timeMs), until: at(last.timeMs + 60_000) };
+    const notes = await getJson<RealmEvent[]>("api/battle_log", { kind: "note", limit: "50", ...span });
+    return notes.filter((note) => note.run_id === null);
   }
 }
 
-/** Whether a loss is there but no finite number: what must never be thinned away. */
-function isOdd(point: Point): boolean {
-  return point.loss !== null && !Number.isFinite(point.loss);
+/** A run in the legend: shown on the graph or not. */
+export interface LegendRun {
+  id: string;
+  shown: boolean;
+}
+
+/** Which runs are on the graph: the newest and all active ones, unless the user selected others. */
+export class RunChoice {
+  private readonly chosen = new Map<string, boolean>();
+
+  constructor(private readonly runs: Runs) {}
+
+  /** runs: of the state, newest first; runs that only the stream knows come before them. */
+  legend(runs: readonly RunState[]): LegendRun[] {
+    const known = new Set(runs.map((run) => run.run_id));
+    const unknown = this.runs.newerThan(known, Date.parse(runs[0]?.step_at ?? ""));
+    const usual = new Set([...currentRuns(runs).map((run) => run.run_id), ...unknown]);
+    return [...unknown, ...known]
+      .slice(0, LISTED_RUNS)
+      .map((id) => ({ id, shown: this.chosen.get(id) ?? usual.has(id) }));
+  }
+
+  toggle(id: string, runs: readonly RunState[]): void {
+    const run = this.legend(runs).find((one) => one.id === id);
+    if (run) this.chosen.set(id, !run.shown);
+  }
+}
+
+/** The newest run and all other active ones. */
+export function currentRuns(runs: readonly RunState[]): RunState[] {
+  return runs.filter((run, index) => index === 0 || run.status === "running").slice(0, SHOWN_RUNS);
 }

@@ -1,8 +1,13 @@
+import type { ReactiveController, ReactiveControllerHost } from "lit";
 import { getJson } from "../shared/api";
-import type { Point } from "./runs";
+import type { Point } from "./run-series";
 
-/** How many of the last points tell the pace. */
+/** The pace is measured over this many of the last points. */
 const PACE_POINTS = 60;
+/** How long to wait between two requests for the state. */
+const PAUSE_MS = { soon: 2_000, later: 5_000, eventually: 10_000 } as const;
+const HIDDEN_MS = 15_000;
+const TICK_MS = 1_000;
 
 /** The parts of RealmState that the page shows; docs/state.md has them all. */
 export interface RunState {
@@ -47,7 +52,7 @@ export interface WorkerState {
   producer: string | null;
 }
 
-export interface EvalState {
+interface EvalState {
   skill: string | null;
   level: number | string | null;
   accuracy: number | null;
@@ -56,7 +61,7 @@ export interface EvalState {
   completed_at: string | null;
 }
 
-export interface CheckpointState {
+interface CheckpointState {
   step: number | null;
   loss: number | null;
   accuracy: number | null;
@@ -64,7 +69,7 @@ export interface CheckpointState {
   promoted_at: string | null;
 }
 
-export interface TitleState {
+interface TitleState {
   hero_id: string | null;
   title: string | null;
   earned_at: string | null;
@@ -80,7 +85,7 @@ export interface RealmState {
   system: { counts: { by_severity: Record<string, number>; events: number } };
 }
 
-export interface StateAnswer {
+interface StateAnswer {
   state: RealmState;
   cursor: number;
   timestamp: string;
@@ -93,43 +98,15 @@ export interface Receipt {
   dropped: number;
   ended: boolean;
   complete: boolean;
-  /** What to add to its times to get those of the log's host. */
+  /** Add this to the producer's times to get times of the log's host. */
   clock_offset_ns: number;
 }
 
-export const getState = () => getJson<StateAnswer>("api/state");
-export const getReceipts = async () =>
+const getState = () => getJson<StateAnswer>("api/state");
+const getReceipts = async () =>
   (await getJson<{ receipts: Receipt[] }>("api/receipts")).receipts;
 
-export interface ReceiptSum {
-  /** Of producers that have ended and told how many they emitted. */
-  emitted: number;
-  stored: number;
-  dropped: number;
-  /** Producers that still run, and what is stored of theirs. */
-  open: number;
-  openStored: number;
-  complete: boolean;
-}
-
-/** All receipts as one line. */
-export function sumReceipts(receipts: readonly Receipt[]): ReceiptSum {
-  const sum: ReceiptSum = { emitted: 0, stored: 0, dropped: 0, open: 0, openStored: 0, complete: true };
-  for (const one of receipts) {
-    sum.dropped += one.dropped;
-    if (one.emitted === null) {
-      sum.open += 1;
-      sum.openStored += one.stored;
-    } else {
-      sum.emitted += one.emitted;
-      sum.stored += one.stored;
-      if (!one.complete) sum.complete = false;
-    }
-  }
-  return sum;
-}
-
-/** A run with what the stream has brought since the state was answered. */
+/** A run updated with what the stream has delivered since the state was read. */
 export function liveRun(run: RunState, last: Point | undefined): RunState {
   if (!last || (run.step_at && last.timeMs <= Date.parse(run.step_at))) return run;
   return {
@@ -142,7 +119,7 @@ export function liveRun(run: RunState, last: Point | undefined): RunState {
   };
 }
 
-/** Seconds until a run is done, at its latest pace if its steps are known, else at that since its start. */
+/** Seconds until a run is done, at the pace of its last steps if known, else at that since its start. */
 export function etaSeconds(run: RunState, nowMs: number, points: readonly Point[] = []): number | null {
   const { step, total_steps: total, started_at: started, step_at: last } = run;
   if (!step || !total || run.status !== "running") return null;
@@ -156,7 +133,7 @@ export function etaSeconds(run: RunState, nowMs: number, points: readonly Point[
   return spent > 0 ? (left * spent) / step / 1_000 : null;
 }
 
-/** A worker's status at a moment: its age goes on between two answers. */
+/** A worker's status now: its age grows between two requests for the state. */
 export function workerStatus(worker: WorkerState, ageS: number | null): string {
   if (worker.lost) return "lost";
   if (worker.status === "left" || ageS === null) return worker.status;
@@ -167,8 +144,102 @@ export function toPercent(share: number): string {
   return `${(share * 100).toFixed(1)} %`;
 }
 
-/** Whether something runs that should be heard of every few seconds. */
-export function expectsNews(state: RealmState): boolean {
+/** Whether something runs that sends events every few seconds. */
+export function expectsEvents(state: RealmState): boolean {
   const runs = Object.values(state.training.runs).some((run) => run.status === "running");
   return runs || Object.values(state.workers).some((worker) => !worker.lost && worker.status !== "left");
+}
+
+type Urgency = keyof typeof PAUSE_MS;
+
+/** When to request the state again: only after new events, and at most every few seconds. */
+export class Refresh {
+  private wanted: Urgency | null = null;
+  private beganMs = -Infinity;
+
+  want(urgency: Urgency): void {
+    if (this.wanted === null || PAUSE_MS[urgency] < PAUSE_MS[this.wanted]) this.wanted = urgency;
+  }
+
+  began(nowMs: number): void {
+    this.wanted = null;
+    this.beganMs = nowMs;
+  }
+
+  due(nowMs: number, hidden: boolean): boolean {
+    if (this.wanted === null) return false;
+    const pause = hidden ? HIDDEN_MS : PAUSE_MS[this.wanted];
+    return nowMs - this.beganMs >= pause;
+  }
+}
+
+/** The latest RealmState and receipts; requested again after new events. */
+export class LatestState implements ReactiveController {
+  receipts: readonly Receipt[] = [];
+  /** When the ages in it were read; they grow from there. */
+  answeredMs = Date.now();
+  /** Settled after the first response or failure. */
+  loaded: Promise<void> = Promise.resolve();
+  private answer: StateAnswer | null = null;
+  private readonly refreshing = new Refresh();
+  private timer: ReturnType<typeof setInterval> | undefined;
+
+  /** ready: whether a request makes sense now. */
+  constructor(
+    host: ReactiveControllerHost,
+    private readonly ready: () => boolean,
+    private readonly answered: () => void,
+    private readonly failed: (error: unknown) => void,
+  ) {
+    host.addController(this);
+  }
+
+  hostConnected(): void {
+    this.timer = setInterval(() => this.tick(), TICK_MS);
+    this.loaded = this.refresh();
+  }
+
+  hostDisconnected(): void {
+    clearInterval(this.timer);
+  }
+
+  get realm(): RealmState | undefined {
+    return this.answer?.state;
+  }
+
+  /** All runs, newest first. */
+  get runs(): readonly RunState[] {
+    return Object.values(this.realm?.training.runs ?? {});
+  }
+
+  get expectsEvents(): boolean {
+    return this.realm !== undefined && expectsEvents(this.realm);
+  }
+
+  /** The worker id of each producer. */
+  get workerOf(): ReadonlyMap<string, string> {
+    const workers = Object.values(this.realm?.workers ?? {});
+    return new Map(workers.map((one) => [one.producer ?? "", one.worker_id]));
+  }
+
+  want(urgency: Urgency): void {
+    this.refreshing.want(urgency);
+  }
+
+  private tick(): void {
+    if (this.refreshing.due(Date.now(), document.hidden) && this.ready()) void this.refresh();
+  }
+
+  private async refresh(): Promise<void> {
+    this.refreshing.began(Date.now());
+    try {
+      [this.answer, this.receipts] = await Promise.all([getState(), getReceipts()]);
+      this.answeredMs = Date.now();
+      if (this.receipts.some((one) => one.emitted === null)) this.want("eventually");
+      this.answered();
+    } catch (error) {
+      this.want("soon");
+      this.failed(error);
+    }
+  }
 }

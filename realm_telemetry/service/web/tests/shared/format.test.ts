@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { formatAge, formatCount, formatDuration, formatNumber, formatTime, plural } from "../../src/shared/format";
+import { formatAge, formatCount, formatDuration, formatLargestUnit, formatNumber, formatTime, plural } from "../../src/shared/format";
 
 describe("formatNumber", () => {
   it.each([
@@ -33,6 +33,14 @@ describe("formatAge", () => {
     [200, "3 min ago"],
     [7_300, "2 h ago"],
   ])("writes %d s as %s", (seconds, text) => expect(formatAge(seconds)).toBe(text));
+});
+
+describe("formatLargestUnit", () => {
+  it.each([
+    [1, "1 s"],
+    [3_725, "1 h"],
+    [90_000, "1 d"],
+  ])("writes %d s as %s", (seconds, text) => expect(formatLargestUnit(seconds)).toBe(text));
 });
 
 describe("the rest", () => {

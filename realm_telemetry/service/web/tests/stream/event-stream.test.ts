@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import { EventStream, nameOf } from "../../src/stream/event-stream";
-import type { StreamMessage } from "../../src/stream/types";
+import type { StreamMessage } from "../../src/stream/event";
 import { makeEvent } from "../events";
 
 function opened() {
@@ -44,7 +44,7 @@ describe("EventStream.on", () => {
     expect(connect).toHaveBeenCalledOnce();
   });
 
-  it("does not hand over what a reader has left", () => {
+  it("does not call a handler that was removed", () => {
     const { stream, take } = opened();
     const handler = vi.fn();
     stream.on("*", handler)();
@@ -52,7 +52,7 @@ describe("EventStream.on", () => {
     expect(handler).not.toHaveBeenCalled();
   });
 
-  it("goes on after a reader that throws", () => {
+  it("continues after a handler that throws", () => {
     const { stream, take } = opened();
     const reported = vi.fn();
     vi.stubGlobal("reportError", reported);
@@ -68,7 +68,7 @@ describe("EventStream.on", () => {
 });
 
 describe("EventStream.messages", () => {
-  it("begins with the latest snapshot for one who comes later", () => {
+  it("begins with the latest snapshot for a later listener", () => {
     const { stream, take } = opened();
     stream.on("*", () => undefined);
     const snapshot = { events: [], routine: [], cursor: 7, log_id: "a" };

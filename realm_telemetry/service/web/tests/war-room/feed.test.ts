@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { RealmEvent } from "../../src/stream/types";
+import type { RealmEvent } from "../../src/stream/event";
 import { Feed } from "../../src/war-room/feed";
 import { makeEvent } from "../events";
 
@@ -14,7 +14,7 @@ const arrival = (cursor: number, fields: Partial<RealmEvent> = {}) => ({
 const shown = (feed: Feed) => feed.rows.map((row) => (row.type === "event" ? row.event.cursor : "gap"));
 
 describe("Feed", () => {
-  it("shows the snapshot and what comes, newest first, each once", () => {
+  it("shows the snapshot and new events, newest first, each once", () => {
     const feed = new Feed();
     feed.take(snapshot(2, 1), 0);
     feed.take(arrival(3), 0);
@@ -23,7 +23,7 @@ describe("Feed", () => {
     expect(shown(feed)).toEqual([3, 2, 1]);
   });
 
-  it("holds arrivals back while somebody reads, and loses none", () => {
+  it("holds new events back while the user reads, and loses none", () => {
     const feed = new Feed();
     feed.take(snapshot(1), 0);
     feed.hold(true);
@@ -35,7 +35,7 @@ describe("Feed", () => {
     expect(shown(feed)).toEqual([3, 2, 1]);
   });
 
-  it("marks the place where events are missing after a reset", () => {
+  it("shows a gap after a reset", () => {
     const feed = new Feed();
     feed.take(snapshot(2, 1), 0);
     feed.take({ type: "reset", reason: "retention" }, 0);
@@ -43,7 +43,7 @@ describe("Feed", () => {
     expect(shown(feed)).toEqual([9, 8, "gap", 2, 1]);
   });
 
-  it("leaves routine and late events out, and counts them", () => {
+  it("does not list routine and late events, but counts them", () => {
     const feed = new Feed();
     feed.take(arrival(1, { kind: "training_step", coalesced: 41 }), 0);
     feed.take(arrival(2, { late: true }), 0);
@@ -51,7 +51,7 @@ describe("Feed", () => {
     expect([feed.coalesced, feed.late]).toEqual([41, 1]);
   });
 
-  it("counts all that wait, though it keeps no more than it can show", () => {
+  it("counts all that wait, but keeps only as many as it can show", () => {
     const feed = new Feed();
     feed.hold(true);
     for (let cursor = 1; cursor <= 900; cursor++) feed.take(arrival(cursor), 0);

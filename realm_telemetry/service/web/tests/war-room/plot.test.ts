@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { calmRange, lossOf, plotOf, type PlotOptions } from "../../src/war-room/plot";
-import { RunCourse } from "../../src/war-room/runs";
+import { robustRange, lossOf, plotOf, type PlotOptions } from "../../src/war-room/plot";
+import { RunSeries } from "../../src/war-room/run-series";
 import { makeEvent } from "../events";
 
 /** A run of [step, loss, second] triples. */
-function course(...points: [number, unknown, number][]): RunCourse {
-  const made = new RunCourse("r1");
+function run(...points: [number, unknown, number][]): RunSeries {
+  const made = new RunSeries("r1");
   for (const [step, loss, second] of points) {
     made.step(
       makeEvent(Math.round(second * 10), {
@@ -18,57 +18,57 @@ function course(...points: [number, unknown, number][]): RunCourse {
   return made;
 }
 
-const plot = (courses: RunCourse[], options: Partial<PlotOptions> = {}) =>
-  plotOf(courses, { axis: "step", smoothing: 0, pick: lossOf, ...options });
+const plot = (runs: RunSeries[], options: Partial<PlotOptions> = {}) =>
+  plotOf(runs, { axis: "step", smoothing: 0, pick: lossOf, ...options });
 
 const steady = (count: number, everyS: number, from = 0): [number, unknown, number][] =>
   Array.from({ length: count }, (_, n) => [from + n + 1, 1, (from + n + 1) * everyS]);
 
 describe("plotOf", () => {
-  it("breaks the line at what is no number, and says where and what", () => {
-    const made = plot([course([1, 3, 1], [2, "NaN", 2], [3, 1, 3], [4, "Infinity", 4])]);
+  it("breaks the line at a non-finite value and returns it", () => {
+    const made = plot([run([1, 3, 1], [2, "NaN", 2], [3, 1, 3], [4, "Infinity", 4])]);
     expect(made.x).toEqual([1, 2, 3, 4]);
     expect(made.y).toEqual([[3, null, 1, null]]);
-    expect(made.odd).toEqual([[{ x: 2, value: Number.NaN }, { x: 4, value: Infinity }]]);
+    expect(made.nonFinite).toEqual([[{ x: 2, value: Number.NaN }, { x: 4, value: Infinity }]]);
   });
 
-  it("breaks the line where a process was silent", () => {
-    const silent = course(...steady(10, 1), [11, 1, 400], [12, 1, 401], [13, 1, 402]);
+  it("breaks the line where a process sent nothing", () => {
+    const silent = run(...steady(10, 1), [11, 1, 400], [12, 1, 401], [13, 1, 402]);
     expect(plot([silent]).y[0]!.filter((value) => value === null)).toHaveLength(1);
     expect(plot([silent], { axis: "time" }).x).toContain(205);
   });
 
-  it("does not take coarse history before fine live points for silence", () => {
-    const mixed = course(...steady(10, 60), ...Array.from({ length: 50 }, (_, n): [number, unknown, number] => [11 + n, 1, 600 + 0.1 * (n + 1)]));
+  it("does not break the line between coarse history and dense live points", () => {
+    const mixed = run(...steady(10, 60), ...Array.from({ length: 50 }, (_, n): [number, unknown, number] => [11 + n, 1, 600 + 0.1 * (n + 1)]));
     expect(plot([mixed]).y[0]).not.toContain(null);
   });
 
   it("joins runs on one axis and smooths", () => {
-    const made = plot([course([1, 4, 1], [2, 2, 2]), course([2, 5, 2])], { smoothing: 0.5 });
+    const made = plot([run([1, 4, 1], [2, 2, 2]), run([2, 5, 2])], { smoothing: 0.5 });
     expect(made.x).toEqual([1, 2]);
     expect(made.y).toEqual([[4, 3], [undefined, 5]]);
   });
 
-  it("breaks a line over the places of other runs too", () => {
-    const made = plot([course([1, 4, 1], [3, "NaN", 3], [5, 2, 5]), course([2, 5, 2], [4, 5, 4])]);
+  it("extends a break over the points of other runs", () => {
+    const made = plot([run([1, 4, 1], [3, "NaN", 3], [5, 2, 5]), run([2, 5, 2], [4, 5, 4])]);
     expect(made.y).toEqual([[4, null, null, null, 2], [undefined, 5, undefined, 5, undefined]]);
   });
 
-  it("shows the steps that a resumed run took anew, not those it went back behind", () => {
-    const resumed = course([1, 9, 1], [2, 8, 2], [3, 99, 3], [2, 7, 10], [3, 6, 11]);
+  it("shows the repeated steps of a resumed run, not the first ones", () => {
+    const resumed = run([1, 9, 1], [2, 8, 2], [3, 99, 3], [2, 7, 10], [3, 6, 11]);
     expect(plot([resumed]).y).toEqual([[9, 7, 6]]);
     expect(plot([resumed], { axis: "time" }).y[0]).toEqual([9, 8, 99, 7, 6]);
   });
 
-  it("leaves out what a logarithmic axis has no place for", () => {
-    expect(plot([course([1, 1, 1], [2, 0, 2], [3, 0.1, 3])], { log: true }).x).toEqual([1, 3]);
+  it("leaves out zero on a logarithmic axis", () => {
+    expect(plot([run([1, 1, 1], [2, 0, 2], [3, 0.1, 3])], { log: true }).x).toEqual([1, 3]);
   });
 });
 
-describe("calmRange", () => {
-  it("is not stretched by a few wild values", () => {
+describe("robustRange", () => {
+  it("ignores a few outliers", () => {
     const values = [1e6, ...Array<number>(99).fill(10), 11];
-    expect(calmRange([values])![1]).toBeLessThan(20);
+    expect(robustRange([values])![1]).toBeLessThan(20);
   });
-  it("is unknown without values", () => expect(calmRange([[null, undefined]])).toBeNull());
+  it("is unknown without values", () => expect(robustRange([[null, undefined]])).toBeNull());
 });

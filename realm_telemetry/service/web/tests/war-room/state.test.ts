@@ -1,33 +1,14 @@
 import { describe, expect, it } from "vitest";
-import { awayItems } from "../../src/war-room/away";
-import { etaSeconds, liveRun, sumReceipts, workerStatus, type Receipt, type RunState, type WorkerState } from "../../src/war-room/state";
-
-const receipt = (fields: Partial<Receipt>): Receipt => ({
-  producer: "aa", emitted: 10, stored: 10, dropped: 0, ended: true, complete: true, clock_offset_ns: 0, ...fields,
-});
-
-describe("sumReceipts", () => {
-  it("adds up what is complete", () => {
-    expect(sumReceipts([receipt({}), receipt({ emitted: 5, stored: 5 })])).toEqual({
-      emitted: 15, stored: 15, dropped: 0, open: 0, openStored: 0, complete: true,
-    });
-  });
-
-  it("does not call it complete while something is missing or dropped", () => {
-    expect(sumReceipts([receipt({ stored: 9, complete: false })]).complete).toBe(false);
-    expect(sumReceipts([receipt({ dropped: 3, complete: false })]).dropped).toBe(3);
-    expect(sumReceipts([receipt({ emitted: null, complete: false })]).open).toBe(1);
-  });
-});
+import { etaSeconds, liveRun, Refresh, workerStatus, type RunState, type WorkerState } from "../../src/war-room/state";
 
 describe("etaSeconds", () => {
   const run = { status: "running", step: 25, total_steps: 100, started_at: "2025-11-29T10:00:00Z", step_at: "2025-11-29T10:01:00Z" } as RunState;
-  it("goes by the pace so far", () => expect(etaSeconds(run, 0)).toBe(180));
-  it("goes by the latest steps if they are known: a resumed run did not begin at 0", () => {
+  it("uses the average pace", () => expect(etaSeconds(run, 0)).toBe(180));
+  it("uses the pace of the latest steps if known: a resumed run did not begin at 0", () => {
     const points = [20, 25].map((step, n) => ({ step, timeMs: n * 1_000, loss: 1, learningRate: null, speed: null }));
     expect(etaSeconds(run, 0, points)).toBe(15);
   });
-  it("is unknown for a run that does not run, or has no end", () => {
+  it("is unknown for a run that has stopped or has no total", () => {
     expect(etaSeconds({ ...run, status: "completed" }, 0)).toBeNull();
     expect(etaSeconds({ ...run, total_steps: null }, 0)).toBeNull();
   });
@@ -36,7 +17,7 @@ describe("etaSeconds", () => {
 describe("liveRun", () => {
   const run = { step: 25, total_steps: 100, loss: 2, learning_rate: 0.1, step_at: "2025-11-29T10:01:00Z" } as RunState;
   const point = (timeMs: number) => ({ step: 50, timeMs, loss: 1, learningRate: null, speed: null });
-  it("takes what the stream brought after the state", () => {
+  it("takes what the stream delivered after the state", () => {
     const fresh = liveRun(run, point(Date.parse(run.step_at!) + 1));
     expect([fresh.step, fresh.loss, fresh.learning_rate, fresh.progress]).toEqual([50, 1, 0.1, 0.5]);
     expect(liveRun(run, point(Date.parse(run.step_at!)))).toBe(run);
@@ -45,7 +26,7 @@ describe("liveRun", () => {
 
 describe("workerStatus", () => {
   const worker = { status: "active", lost: false } as WorkerState;
-  it("turns stale after 60 s without an answer of the service", () => {
+  it("turns stale after 60 s without a response of the service", () => {
     expect(workerStatus(worker, 60)).toBe("active");
     expect(workerStatus(worker, 60.1)).toBe("stale");
     expect(workerStatus({ ...worker, lost: true }, 1)).toBe("lost");
@@ -53,17 +34,16 @@ describe("workerStatus", () => {
   });
 });
 
-describe("awayItems", () => {
-  it("names what matters, each a link", () => {
-    const items = awayItems(
-      [
-        { kind: "job_failed", severity: "error", count: 2 },
-        { kind: "process_lost", severity: "error", count: 1 },
-        { kind: "note", severity: "info", count: 9 },
-      ],
-      0,
-    );
-    expect(items.map((item) => item.text)).toEqual(["3 errors", "2 jobs failed"]);
-    expect(items[0]!.href).toContain("severity=error");
+describe("Refresh", () => {
+  it("requests only after new events, and not too often", () => {
+    const refresh = new Refresh();
+    refresh.began(0);
+    expect(refresh.due(60_000, false)).toBe(false);
+    refresh.want("later");
+    expect(refresh.due(2_000, false)).toBe(false);
+    refresh.want("soon");
+    refresh.want("later");
+    expect(refresh.due(2_000, false)).toBe(true);
+    expect(refresh.due(2_000, true)).toBe(false);
   });
 });

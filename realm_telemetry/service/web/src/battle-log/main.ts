@@ -1,2 +1,0 @@
-import "../shared/page-header";
-import "./page";

@@ -1,3 +1,0 @@
-import "../shared/page-header";
-import "./event-list";
-import "./room";

@@ -1,0 +1,270 @@
+import { html, LitElement, nothing, type TemplateResult } from "lit";
+import { customElement, query, state } from "lit/decorators.js";
+import { ApiError } from "../shared/api";
+import { formatAge } from "../shared/format";
+import "../shared/page-header";
+import { shortcuts } from "../shared/shortcuts";
+import type { ConnectionStatus, RealmEvent, StreamMessage } from "../stream/event";
+import { eventStream } from "../stream/event-stream";
+import { lateRibbon, receiptsLine, severityPanel } from "./event-counts";
+import type { EventList } from "./event-list";
+import "./event-list";
+import { Feed } from "./feed";
+import type { GraphPanel } from "./graph-panel";
+import "./graph-panel";
+import { logHref } from "./links";
+import type { NoteDialog } from "./note-dialog";
+import "./note-dialog";
+import { currentRuns, Runs, RunChoice } from "./runs";
+import { LatestState } from "./state";
+import { championPanel, evalsPanel, guildRibbon, jobsPanel, progressPanel, workersPanel } from "./state-panels";
+import { badgeOf, showBadge } from "./tab-badge";
+import { WhileAway, awayStrip } from "./while-away";
+import { WorkerClocks } from "./worker-clocks";
+
+const STALE_S = 60;
+const RENDER_MS = 250;
+const TICK_MS = 1_000;
+const BADGE_MS = 2_000;
+
+type PillWord = "Live" | "Connecting" | "Reconnecting" | "Paused" | "Stale";
+
+/** The word of the status pill. expecting: whether something runs that sends events every few seconds. */
+export function pillWord(
+  status: ConnectionStatus,
+  paused: boolean,
+  ageS: number | null,
+  expecting: boolean,
+): PillWord {
+  if (status === "reconnecting") return "Reconnecting";
+  if (paused) return "Paused";
+  if (status === "connecting") return "Connecting";
+  return expecting && ageS !== null && ageS > STALE_S ? "Stale" : "Live";
+}
+
+interface StatusView {
+  feed: Feed;
+  paused: boolean;
+  /** Whether something runs that sends events every few seconds. */
+  expecting: boolean;
+  togglePause: () => void;
+  writeNote: () => void;
+}
+
+/** The tools in the header: connection status, time since the last event, pause and note. */
+function statusTools({ feed, paused, expecting, togglePause, writeNote }: StatusView): TemplateResult {
+  const age = feed.lastArrivalMs === null ? null : (Date.now() - feed.lastArrivalMs) / 1_000;
+  const word = pillWord(feed.status, paused, age, expecting);
+  return html`<span class="pill connection ${word.toLowerCase()}" data-testid="status-pill" title="Time since the last event">
+      <span class="dot" aria-hidden="true"></span>${word}
+      <span class="soft age">${age === null ? "no events yet" : formatAge(age)}</span>
+    </span>
+    <button data-testid="pause" aria-pressed=${paused} @click=${togglePause}>${paused ? "Resume" : "Pause"}</button>
+    <button data-testid="note" @click=${writeNote}>Add note</button>`;
+}
+
+/** The page for a running training: RealmState, kept current by the stream. */
+@customElement("realm-war-room")
+export class WarRoom extends LitElement {
+  @state() private problem = "";
+  @state() private paused = false;
+  @query("realm-note-dialog") private noteDialog!: NoteDialog;
+  @query("realm-event-list") private list!: EventList | null;
+  @query("realm-graph-panel") private graphs!: GraphPanel | null;
+  private readonly feed = new Feed();
+  private readonly clocks = new WorkerClocks();
+  private readonly runs = new Runs(() => this.changed(), (error) => this.failed(error));
+  private readonly runChoice = new RunChoice(this.runs);
+  private readonly latest = new LatestState(
+    this,
+    () => !this.paused && this.feed.status === "live",
+    () => this.answered(),
+    (error) => this.failed(error),
+  );
+  private readonly whileAway = new WhileAway(
+    this,
+    () => this.latest.loaded.then(() => this.latest.workerOf),
+    (error) => this.failed(error),
+  );
+  private readonly stops: (() => void)[] = [];
+  private version = 0;
+  private errors = 0;
+  private renderedAt = 0;
+  private badgedAt = -BADGE_MS;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  /** The panels as they were when the page was paused. */
+  private frozen: TemplateResult | null = null;
+
+  protected override createRenderRoot() {
+    return this;
+  }
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    const ticking = setInterval(() => this.tick(), TICK_MS);
+    this.stops.push(
+      eventStream.messages((message) => this.take(message)),
+      shortcuts(document, this.keys()),
+      () => clearInterval(ticking),
+    );
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.stops.splice(0).forEach((stop) => stop());
+  }
+
+  private keys() {
+    return [
+      { key: " ", label: "Pause or resume", run: this.togglePause },
+      { key: "n", label: "Add a note", run: this.writeNote },
+      { key: "l", label: "Loss on a logarithmic scale", run: () => this.graphs?.toggleLog() },
+      { key: "t", label: "Steps or wall time on the graph", run: () => this.graphs?.toggleAxis() },
+      { key: "j", label: "Next event", run: () => this.list?.walk(1) },
+      { key: "k", label: "Previous event", run: () => this.list?.walk(-1) },
+      { key: "Enter", label: "Open the event", run: () => undefined },
+      { key: "/", label: "Search in the Battle Log", run: () => location.assign(`${logHref({})}#search`) },
+      { key: "Escape", shown: "Esc", label: "Back to the newest event", run: () => this.list?.toTop() },
+      { key: "?", label: "Show this list", run: () => undefined },
+    ];
+  }
+
+  private take(message: StreamMessage): void {
+    const nowMs = Date.now();
+    this.feed.take(message, nowMs);
+    if (message.type === "event") this.learn(message.event, nowMs, true);
+    else if (message.type === "snapshot") {
+      const { events, routine } = message.snapshot;
+      for (const event of [...routine, ...events].reverse()) this.learn(event, nowMs, false);
+      this.latest.want("soon");
+    }
+    if (message.type !== "event" || !this.feed.hasNoRow(message.event)) this.list?.arrived();
+    this.changed();
+  }
+
+  private learn(event: RealmEvent, nowMs: number, live: boolean): void {
+    this.runs.learn(event, nowMs, live);
+    this.clocks.heard(event);
+    if (!live) return;
+    if (event.severity === "error") this.errors += 1;
+    this.latest.want(event.kind === "training_step" ? "later" : "soon");
+  }
+
+  /** Ages grow even if no event arrives. */
+  private tick(): void {
+    this.list?.arrived();
+    this.requestUpdate();
+  }
+
+  private answered(): void {
+    this.problem = "";
+    this.changed();
+  }
+
+  private failed(error: unknown): void {
+    // The status pill shows already that the service is unreachable.
+    if (error instanceof ApiError && (error.status === 0 || error.status === 503)) return;
+    this.problem = error instanceof ApiError ? `${error.message} ${error.hint}` : String(error);
+  }
+
+  /** Draw the panels a few times a second, however many events arrive; the list draws itself. */
+  private changed(): void {
+    if (this.timer !== undefined) return;
+    const wait = Math.max(0, this.renderedAt + RENDER_MS - performance.now());
+    this.timer = setTimeout(() => {
+      this.timer = undefined;
+      this.renderedAt = performance.now();
+      if (!this.paused) this.version += 1;
+      this.requestUpdate();
+    }, wait);
+  }
+
+  private readonly togglePause = (): void => {
+    this.paused = !this.paused;
+    if (!this.paused) this.version += 1;
+  };
+
+  /** A note belongs to the newest run, at its current step. */
+  private readonly writeNote = (): void => {
+    const run = this.latest.runs[0];
+    const last = run ? this.runs.get(run.run_id)?.points.at(-1) : undefined;
+    const step = last?.step ?? run?.step;
+    this.noteDialog.open({
+      run_id: run?.run_id ?? null,
+      hero_id: run?.hero_id ?? null,
+      campaign_id: run?.campaign_id ?? null,
+      details: step ? { step } : {},
+    });
+  };
+
+  private toggleRun(event: CustomEvent<string>): void {
+    this.runChoice.toggle(event.detail, this.latest.runs);
+    this.frozen = null;
+    this.requestUpdate();
+  }
+
+  /** Update title and icon every two seconds: drawing an icon is costly. */
+  private badge(): void {
+    if (performance.now() - this.badgedAt < BADGE_MS) return;
+    this.badgedAt = performance.now();
+    const run = this.latest.runs[0];
+    showBadge(badgeOf(this.errors, run, run && this.runs.get(run.run_id)));
+  }
+
+  protected override render() {
+    this.badge();
+    this.frozen = this.paused ? (this.frozen ?? this.body()) : null;
+    const { feed, paused, togglePause, writeNote, whileAway } = this;
+    const tools = statusTools({ feed, paused, expecting: this.latest.expectsEvents, togglePause, writeNote });
+    return html`<realm-header page="war-room" .tools=${tools}></realm-header>
+      <main class="war-room">
+        <h1 class="visually-hidden">War Room</h1>
+        ${awayStrip(whileAway.items, whileAway.durationText, whileAway.dismiss)}
+        ${this.problem ? html`<p class="ribbon ink-error" role="alert">${this.problem}</p>` : nothing}
+        ${this.frozen ?? this.body()}
+      </main>
+      <realm-note-dialog></realm-note-dialog>`;
+  }
+
+  private body(): TemplateResult {
+    const { realm, receipts } = this.latest;
+    const { late, lastLate } = this.feed;
+    return html`<div class="topline">${severityPanel(realm)} ${receiptsLine(receipts)}</div>
+      <div class="ribbons">${realm ? guildRibbon(realm) : nothing} ${lateRibbon(late, lastLate)}</div>
+      <div class="columns">
+        <div class="column wide">
+          ${this.graphPanel()} ${this.progress()} ${realm ? jobsPanel(realm) : nothing}
+        </div>
+        <div class="column">
+          <realm-event-list .feed=${this.feed} .paused=${this.paused}></realm-event-list>
+          ${this.workers()}
+          ${realm ? html`<div class="pair">${championPanel(realm)} ${evalsPanel(realm)}</div>` : nothing}
+        </div>
+      </div>`;
+  }
+
+  private graphPanel() {
+    const loading = this.latest.realm === undefined;
+    const legend = loading ? [] : this.runChoice.legend(this.latest.runs);
+    const shown = legend.filter((run) => run.shown).map((run) => this.runs.show(run.id));
+    return html`<realm-graph-panel
+      .runs=${shown}
+      .legend=${legend}
+      .colours=${this.runs.colours}
+      .version=${this.version}
+      .loading=${loading}
+      @toggle-run=${this.toggleRun}
+    ></realm-graph-panel>`;
+  }
+
+  private progress() {
+    return currentRuns(this.latest.runs).map((run) => progressPanel(run, this.runs.get(run.run_id), Date.now()));
+  }
+
+  private workers() {
+    const { realm, receipts, answeredMs } = this.latest;
+    if (!realm) return nothing;
+    const workers = Object.values(realm.workers);
+    return workersPanel({ workers, receipts, clocks: this.clocks, answeredMs, nowMs: Date.now() });
+  }
+}

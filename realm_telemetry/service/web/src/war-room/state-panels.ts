@@ -1,0 +1,164 @@
+import { html, nothing, type TemplateResult } from "lit";
+import { formatAge, formatCount, formatDuration, formatNumber, formatTime } from "../shared/format";
+import { sparkline } from "../shared/sparkline";
+import { logHref } from "./links";
+import type { RunSeries } from "./run-series";
+import {
+  etaSeconds,
+  type JobState,
+  liveRun,
+  type RealmState,
+  type Receipt,
+  type RunState,
+  toPercent,
+  type WorkerState,
+  workerStatus,
+} from "./state";
+import { clockOffset, type WorkerClocks } from "./worker-clocks";
+
+const LANES = ["waiting", "claimed", "running", "completed", "failed"] as const;
+const LANE_ROWS = 4;
+const MAX_TILES = 60;
+
+/** One run: progress, speed and time left. */
+export function progressPanel(state: RunState, series: RunSeries | undefined, nowMs: number): TemplateResult {
+  const last = series?.points.at(-1);
+  const run = liveRun(state, last);
+  const eta = etaSeconds(run, nowMs, series?.points);
+  const share = run.progress ?? 0;
+  const figures: [string, string][] = [
+    ["loss", typeof run.loss === "number" ? formatNumber(run.loss) : String(run.loss ?? "–")],
+    ["best loss", run.best_loss === null ? "–" : formatNumber(run.best_loss)],
+    ["learning rate", run.learning_rate === null ? "–" : formatNumber(run.learning_rate)],
+    ["speed", last?.speed ? `${formatNumber(last.speed)}/s` : "–"],
+    ["events", `${(series?.rate.perSecond(nowMs) ?? 0).toFixed(1)}/s`],
+    ["time left", eta === null ? "–" : formatDuration(eta)],
+  ];
+  return html`<section class="card progress" aria-label="Progress of ${run.run_id ?? "the run"}">
+    <div class="card-head">
+      <h2 class="run-name">${run.run_id ?? "Training"}</h2>
+      ${series ? html`<span class="rate" title="Events over the last minute">${sparkline(series.rate.buckets)}</span>` : nothing}
+      <span class="pill status-${run.status}">${run.status}</span>
+    </div>
+    <progress aria-label="Training progress" max="1" value=${share}></progress>
+    <p class="soft">
+      step ${formatCount(run.step ?? 0)}${run.total_steps ? ` of ${formatCount(run.total_steps)} · ${toPercent(share)}` : ""}${eta ? ` · done at ${doneAt(nowMs, eta)}` : ""}${run.model ? ` · ${run.model}` : ""}
+    </p>
+    ${run.error ? html`<p class="ink-error clamped">${String(run.error)}</p>` : nothing}
+    <dl class="figures">
+      ${figures.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}
+    </dl>
+  </section>`;
+}
+
+function doneAt(nowMs: number, etaS: number): string {
+  const done = new Date(nowMs + etaS * 1_000);
+  return formatTime(done, { zone: "local", date: etaS > 86_400 }).slice(0, -3);
+}
+
+/** Jobs by status. */
+export function jobsPanel(state: RealmState): TemplateResult {
+  const jobs = Object.values(state.jobs.jobs);
+  return html`<section class="card jobs" aria-label="Jobs">
+    <h2>Jobs</h2>
+    <div class="lanes">
+      ${LANES.map((lane) => {
+        const here = jobs.filter((job) => job.status === lane || (lane === "failed" && job.status === "lost"));
+        return html`<div class="lane ${here.length ? "" : "none"}">
+          <h3>${lane} <b>${formatCount(here.length)}</b></h3>
+          <ul>${here.slice(0, LANE_ROWS).map(jobRow)}</ul>
+          ${here.length > LANE_ROWS ? html`<p class="soft">+${formatCount(here.length - LANE_ROWS)} more</p>` : nothing}
+        </div>`;
+      })}
+    </div>
+  </section>`;
+}
+
+function jobRow(job: JobState): TemplateResult {
+  const href = logHref({ has: `job_id:${job.job_id}`, range: "all" });
+  const facts = [job.job_type, job.worker_id, job.duration_s === null ? null : formatDuration(job.duration_s)];
+  return html`<li class="job ${job.status}" title=${job.error ?? ""}>
+    <a href=${href}>${job.job_id}</a>
+    <span class="soft">${facts.filter(Boolean).join(" · ")}</span>
+  </li>`;
+}
+
+interface WorkersView {
+  workers: readonly WorkerState[];
+  receipts: readonly Receipt[];
+  clocks: WorkerClocks;
+  /** When the ages were read; they grow from there. */
+  answeredMs: number;
+  nowMs: number;
+}
+
+export function workersPanel(view: WorkersView): TemplateResult {
+  const { workers } = view;
+  return html`<section class="card workers" aria-label="Workers">
+    <h2>Workers</h2>
+    ${workers.length ? nothing : html`<p class="soft">No workers yet.</p>`}
+    <ul class="tiles">${workers.slice(0, MAX_TILES).map((worker) => workerTile(worker, view))}</ul>
+    ${workers.length > MAX_TILES ? html`<p class="soft">and ${formatCount(workers.length - MAX_TILES)} more</p>` : nothing}
+  </section>`;
+}
+
+function workerTile(worker: WorkerState, view: WorkersView): TemplateResult {
+  const age = worker.age_s === null ? null : worker.age_s + (view.nowMs - view.answeredMs) / 1_000;
+  const status = workerStatus(worker, age);
+  const facts = [worker.role, worker.device, worker.rank === null ? null : `rank ${worker.rank}`];
+  const offset = clockOffset(worker, view);
+  return html`<li class="tile worker ${status}" data-worker=${worker.worker_id}>
+    <b>${worker.worker_id}</b>
+    <span class="pill status-${status}">${status}</span>
+    <span class="soft">${facts.filter(Boolean).join(" · ") || worker.host || ""}</span>
+    <span class="soft">${age === null ? "no heartbeat yet" : `heartbeat ${formatAge(age)}`}</span>
+    ${worker.current_job ? html`<span class="clamped">▸ ${worker.current_job}</span>` : nothing}
+    ${offset === 0 ? nothing : html`<span class="ink-warning">clock ${formatDuration(Math.abs(offset))} ${offset > 0 ? "behind" : "ahead"}</span>`}
+  </li>`;
+}
+
+/** The latest eval of each skill, and the change since the one before. */
+export function evalsPanel(state: RealmState): TemplateResult {
+  const evals = Object.values(state.eval.latest).slice(0, 12);
+  return html`<section class="card evals" aria-label="Latest evals">
+    <h2>Latest evals</h2>
+    ${evals.length ? nothing : html`<p class="soft">No evals yet.</p>`}
+    <table>
+      <tbody>
+        ${evals.map((one) => {
+          const delta = one.delta ?? 0;
+          const trend = delta > 0 ? "success" : delta < 0 ? "warning" : "info";
+          return html`<tr>
+            <th scope="row">${one.skill ?? "?"} <span class="soft">${one.level === null ? "" : `level ${one.level}`}</span></th>
+            <td>${one.accuracy === null ? "–" : toPercent(one.accuracy)}</td>
+            <td class="ink-${trend}">${one.delta === null ? "" : `${delta > 0 ? "▲ +" : delta < 0 ? "▼ −" : "= "}${toPercent(Math.abs(delta))}`}</td>
+          </tr>`;
+        })}
+      </tbody>
+    </table>
+  </section>`;
+}
+
+/** The checkpoint that was promoted last. */
+export function championPanel(state: RealmState): TemplateResult {
+  const champion = state.checkpoints.champion;
+  const best = state.checkpoints.best;
+  return html`<section class="card champion" aria-label="Champion checkpoint">
+    <h2 title="The checkpoint that was promoted last">Champion checkpoint</h2>
+    ${champion
+      ? html`<p class="big">👑 ${champion.step === null ? (champion.path ?? "?") : `step ${formatCount(champion.step)}`}</p>
+          <p>${champion.accuracy === null ? "" : toPercent(champion.accuracy)}${champion.loss === null ? "" : ` · loss ${formatNumber(champion.loss)}`}</p>
+          <p class="soft path">${champion.path ?? ""}</p>`
+      : html`<p class="soft">No checkpoint promoted yet.</p>`}
+    ${best?.loss != null ? html`<p class="soft">Best loss: ${formatNumber(best.loss)} at step ${formatCount(best.step ?? 0)}</p>` : nothing}
+  </section>`;
+}
+
+/** The titles that heroes have earned. */
+export function guildRibbon(state: RealmState): TemplateResult | typeof nothing {
+  const titles = state.guild.titles.slice(0, 6);
+  if (!titles.length) return nothing;
+  return html`<p class="ribbon guild" aria-label="Titles earned">
+    🏰 ${titles.map((one) => html`<span><b>${one.title}</b> ${one.hero_id ?? ""}</span>`)}
+  </p>`;
+}

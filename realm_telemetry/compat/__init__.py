@@ -7,16 +7,11 @@ rest of the package reaches this one only through `realm_telemetry.plugins.exten
 
 import sys
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from importlib.abc import Loader
-else:
-    # Every program imports this package, and importlib.abc would take longer than the rest of it.
-    Loader = object
+from realm_telemetry.compat.renamed import Alias
 
 __all__ = ["install"]
 
@@ -34,20 +29,6 @@ def install() -> None:
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         # Behind all others: it is asked only for what no `core` package on sys.path has.
         sys.meta_path.append(_Finder())
-
-
-class Alias(Loader):
-    """Loads another module, which is then the same object under both names."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def create_module(self, spec: ModuleSpec) -> None:
-        """Let the import system make a module, which exec_module replaces."""
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Put the other module in the place of this one."""
-        sys.modules[module.__name__] = import_module(self._name)
 
 
 class _Finder:

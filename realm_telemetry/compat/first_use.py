@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+import realm_telemetry.compat.renamed  # noqa: F401  # first: for live processes of 0.1.0
 from realm_telemetry.compat.shapes import to_unix_nano
 from realm_telemetry.config import Settings, load_settings
 from realm_telemetry.errors import ConfigError, LogError, warn_once

@@ -5,9 +5,13 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from realm_telemetry.compat import Alias
+if TYPE_CHECKING:
+    from importlib.abc import Loader
+else:
+    # Every program imports this module, and importlib.abc would take longer than the rest of it.
+    Loader = object
 
 _RENAMED: Final = """
 catalog -> kinds.catalog
@@ -115,39 +119,39 @@ service.view -> service.live.view
 """
 """Old name and new one, both within `realm_telemetry`; a row holds for what is inside it too."""
 
-_MEMBERS: Final = {
+MEMBERS: Final = {
     "kinds": "kinds.typed",
     "producer": "producer.telemetry",
     "values": "values.details",
 }
 """Modules that are packages now, and where the names are that they had."""
 
-_ROOT: Final = "realm_telemetry."
+ROOT: Final = "realm_telemetry."
 RENAMED: Final = dict(row.split(" -> ") for row in _RENAMED.strip().splitlines())
 
 
 def install() -> None:
-    """Make the old paths importable. The packages of `_MEMBERS` must have been imported."""
+    """Make the old paths importable. The packages of `MEMBERS` must have been imported."""
     # Before all others: inside an alias of a package, they would load its modules a second time.
-    sys.meta_path.insert(0, _Finder())
-    for package, new in _MEMBERS.items():
-        vars(sys.modules[_ROOT + package])["__getattr__"] = _member_of(_ROOT + package, _ROOT + new)
+    sys.meta_path.insert(0, Finder())
+    for package, new in MEMBERS.items():
+        vars(sys.modules[ROOT + package])["__getattr__"] = _member_of(ROOT + package, ROOT + new)
 
 
 def new_name(old: str) -> str | None:
     """Return the new name of a module, by the longest row that holds for it; None if none does."""
-    if not old.startswith(_ROOT):
+    if not old.startswith(ROOT):
         return None
-    known, rest = old.removeprefix(_ROOT), ""
+    known, rest = old.removeprefix(ROOT), ""
     while known not in RENAMED:
         known, _, last = known.rpartition(".")
         if not known:
             return None
         rest = f".{last}{rest}"
-    return _ROOT + RENAMED[known] + rest
+    return ROOT + RENAMED[known] + rest
 
 
-class _Finder:
+class Finder:
     """Finds modules by their old names."""
 
     def find_spec(
@@ -158,6 +162,20 @@ class _Finder:
     ) -> ModuleSpec | None:
         new = new_name(fullname)
         return None if new is None else ModuleSpec(fullname, _Renamed(fullname, new))
+
+
+class Alias(Loader):
+    """Loads another module, which is then the same object under both names."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Let the import system make a module, which exec_module replaces."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Put the other module in the place of this one."""
+        sys.modules[module.__name__] = import_module(self._name)
 
 
 class _Renamed(Alias):
@@ -188,3 +206,10 @@ def _warn(text: str) -> None:
 
     # Frames of the import system do not count: the third is the import or the access.
     warnings.warn(text, DeprecationWarning, stacklevel=3)
+
+
+# A module of 0.1.0: the process was started before these files were installed.
+if hasattr(sys.modules["realm_telemetry"], "once_more"):
+    from realm_telemetry.compat.live_upgrade import adopt
+
+    adopt()

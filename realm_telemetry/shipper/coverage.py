@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import realm_telemetry.compat.renamed  # noqa: F401  # first: for live processes of 0.1.0
 from realm_telemetry.folds.state import RealmState, SnapshotStore, catch_up
 from realm_telemetry.log.sqlite.reader import LogReader
 

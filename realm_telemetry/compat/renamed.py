@@ -94,7 +94,7 @@ service.older_reading -> compat.routes
 service.older_stream -> compat.stream
 service.older_writing -> compat.routes
 service.counts -> service.api.counts
-service.events -> service.api.events
+service.events -> service.api.history
 service.export -> service.api.export
 service.exposition -> service.api.exposition
 service.health -> service.api.health

@@ -7,6 +7,7 @@ twice nor loses a firing. Only the sending itself is at least once.
 
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -145,3 +146,13 @@ class Outbox(Protocol):
     def counts(self) -> dict[tuple[str, str], int]:
         """Return how many messages there are, by rule and state."""
         ...
+
+
+def redacted(url: str) -> str:
+    """An address as it may be shown: scheme and host."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "?", f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "(not an address)"
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}/…"

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from realm_telemetry.kinds.catalog import is_routine
-from realm_telemetry.log.kinds import learn_kinds
+from realm_telemetry.log.kind_watch import learn_kinds
 from realm_telemetry.log.records import Limits, Trimmed
 from realm_telemetry.log.sqlite.kinds import read_kinds
 from realm_telemetry.log.sqlite.writer import LogWriter

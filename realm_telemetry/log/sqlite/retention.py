@@ -15,7 +15,7 @@ from realm_telemetry.log.sqlite.writer import LogWriter
 
 STEP_ROWS: Final = 500
 LIVE_GRACE_NS: Final = 60_000_000_000
-"""For how long the newest rows stay whatever they are: live views follow them."""
+"""For how long the newest rows stay in any case: live views follow them."""
 
 _THINNED_TO_ONE_PER_NS: Final = 10 * 1_000_000_000
 _ROW_OVERHEAD_BYTES: Final = 450

@@ -40,6 +40,14 @@ _MAX_ANSWER_BYTES: Final = 16 * 1024
 _MAX_SHOWN: Final = 200
 _SECRET_PREFIX: Final = "whsec_"
 
+SENDERS: Final = 4
+"""Attempts at once; a receiver that hangs holds one of them."""
+
+FIRST_RETRY_S: Final = 2.0
+LONGEST_RETRY_S: Final = 900.0
+_LEASE_MARGIN_S: Final = 30.0
+_S: Final = 1_000_000_000
+
 
 class Outcome(NamedTuple):
     """The outcome of one attempt.
@@ -187,15 +195,6 @@ def _redirected(url: str, location: str) -> str:
     if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
         raise RefusedAddressError(f"{redacted(url)} redirects to {redacted(target)}, without TLS")
     return target
-
-
-SENDERS: Final = 4
-"""Attempts at once; a receiver that hangs holds one of them."""
-
-FIRST_RETRY_S: Final = 2.0
-LONGEST_RETRY_S: Final = 900.0
-_LEASE_MARGIN_S: Final = 30.0
-_S: Final = 1_000_000_000
 
 
 class Sender:

@@ -1,4 +1,8 @@
-"""What differs between the signals: the service, its answer, and what a partial success counts."""
+"""What differs between the signals: the service, its answer, and what a partial success counts.
+
+A file of its own for processes that were upgraded while they run: `over_http` and `over_grpc` are
+imported late, beside an older `transport`.
+"""
 
 from typing import Any, Final, NamedTuple
 
@@ -18,7 +22,7 @@ _Response = (
 
 
 class Answer(NamedTuple):
-    """What a receiver says of a request that it has taken.
+    """A receiver's answer to a request that it has taken.
 
     rejected: how many records, spans or data points it refused for good; it does not say which,
         and by the protocol they must not be sent again.

@@ -11,7 +11,7 @@ from realm_exporter_webhook.exporter import WebhookExporter
 from realm_exporter_webhook.memory import held_back
 from realm_exporter_webhook.rules import Rule
 from realm_telemetry.event import Event, format_time
-from realm_telemetry.log import LogReader
+from realm_telemetry.log.engine import Reader
 from realm_telemetry.log.rows import Followed
 
 Progress = Callable[[int, float | None], None]
@@ -91,7 +91,7 @@ def _slim(firing: Firing) -> Firing:
 
 def backtest(
     exporter: WebhookExporter,
-    reader: LogReader,
+    reader: Reader,
     rule: Rule,
     since_ns: int,
     until_ns: int,
@@ -124,7 +124,7 @@ def _step(engine: Engine, event: Event, now_ns: int) -> list[Firing]:
 
 
 def _news(
-    reader: LogReader, rule: Rule, since_ns: int, history: History, progress: Progress
+    reader: Reader, rule: Rule, since_ns: int, history: History, progress: Progress
 ) -> Iterator[Event]:
     """The events that a rule wants, without those that were imported or replayed."""
     old = {info.producer for info in reader.now.producers() if info.brings_history}

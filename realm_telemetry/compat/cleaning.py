@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Final
 
 from realm_telemetry.compat.first_use import open_log
-from realm_telemetry.folds.state import SnapshotStore, rebuild
-from realm_telemetry.log import LogWriter
-from realm_telemetry.log.sqlite.retention import Limits, Retention
+from realm_telemetry.folds.runtime import every_row
+from realm_telemetry.folds.state import state_runner
+from realm_telemetry.log import engine
+from realm_telemetry.log.records import Limits
 
 _DAY_NS: Final = 86_400 * 1_000_000_000
 _ALL: Final = 2**62
@@ -17,8 +18,9 @@ def trim(path: Path, max_age_days: float, covered: int | None) -> int:
     limits = Limits(max_age_ns=int(max_age_days * _DAY_NS), max_bytes=_ALL)
     below = _ALL if covered is None else covered + 1
     removed = 0
-    with LogWriter(path) as writer:
-        retention = Retention(writer, limits)
+    log = engine.open_log(path)
+    with log.writer() as writer:
+        retention = log.retention(writer, limits)
         while (step := retention.step(below)).more:
             removed += step.removed
     return removed
@@ -26,9 +28,11 @@ def trim(path: Path, max_age_days: float, covered: int | None) -> int:
 
 def save_state(path: Path, state_path: Path) -> int:
     """Bring the snapshot of RealmState up to the log; up to where it covers it."""
-    store = SnapshotStore(state_path)
     with open_log(path) as reader:
         if reader is None:
             return 0
-        store.save(rebuild(reader.now, store), reader.log_id)
-        return store.cursor(reader.log_id)
+        runner = state_runner(reader.log_id, state_path)
+        runner.restart()
+        runner.catch_up(every_row(reader.now))
+        runner.save()
+        return runner.covered

@@ -7,23 +7,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from realm_telemetry.log.addresses import redacted
     from realm_telemetry.log.filters import Filters, InvalidFilterError, parse_filters, to_params
+    from realm_telemetry.log.records import AppendResult, ProducerInfo, Receipt
     from realm_telemetry.log.rows import LogRow, Page
-    from realm_telemetry.log.sqlite.producers import ProducerInfo, Receipt
     from realm_telemetry.log.sqlite.reader import LogReader
-    from realm_telemetry.log.sqlite.writer import AppendResult, LogWriter
+    from realm_telemetry.log.sqlite.writer import LogWriter
 
 _MODULES: Final = {
-    "AppendResult": "sqlite.writer",
+    "AppendResult": "records",
     "Filters": "filters",
     "InvalidFilterError": "filters",
     "LogReader": "sqlite.reader",
     "LogRow": "rows",
     "LogWriter": "sqlite.writer",
     "Page": "rows",
-    "ProducerInfo": "sqlite.producers",
-    "Receipt": "sqlite.producers",
+    "ProducerInfo": "records",
+    "Receipt": "records",
     "parse_filters": "filters",
+    "redacted": "addresses",
     "to_params": "filters",
 }
 
@@ -38,6 +40,7 @@ __all__ = [
     "ProducerInfo",
     "Receipt",
     "parse_filters",
+    "redacted",
     "to_params",
 ]
 

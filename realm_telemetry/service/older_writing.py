@@ -51,7 +51,7 @@ async def post_update(request: Request) -> Response:
     _check_size(details)
     if recorded:
         details["record_history"] = True
-        whole = details | {"snapshot": service.folding.current.told(section) | data}
+        whole = details | {"snapshot": service.folding.current.updated_fields(section) | data}
         details = whole if _size(whole) <= _MOST_BYTES else details
     await _store(service, _event(service, {"kind": "section_updated", "details": details}))
     return json_answer({"success": True, "section": section})

@@ -3,15 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from realm_telemetry.log.engine import Reader
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.transfer.formats import Exported
 
 
 class Resources:
     """What a log knows of its producers; read again when a new one is met."""
 
-    def __init__(self, reader: LogReader) -> None:
+    def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._known: dict[str, Mapping[str, Any]] = {}
 

@@ -8,9 +8,9 @@ import msgspec
 
 from realm_telemetry.errors import LogError
 from realm_telemetry.event import Event
+from realm_telemetry.log.records import ProducerInfo
 from realm_telemetry.log.sqlite.connection import open_reader
 from realm_telemetry.log.sqlite.older import older_producer
-from realm_telemetry.log.sqlite.producers import ProducerInfo
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.sqlite.rows import event_id_bytes
 from realm_telemetry.log.sqlite.writer import LogWriter

@@ -12,8 +12,8 @@ from realm_telemetry.event import InvalidEventError
 from realm_telemetry.kinds.catalog import event_from_dict
 from realm_telemetry.log.filters import Filters, to_params
 from realm_telemetry.log.sqlite.connection import explained, open_reader
-from realm_telemetry.log.sqlite.migrations import SCHEMA_VERSION, read_version
 from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.sqlite.schema import SCHEMA_VERSION, read_version
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.transfer.formats import Exported
 from realm_telemetry.transfer.resources import Resources

@@ -11,9 +11,9 @@ import msgspec
 
 from realm_telemetry.event import Event, InvalidEventError
 from realm_telemetry.log.sqlite.connection import explained, open_reader
-from realm_telemetry.log.sqlite.migrations import read_log_id
 from realm_telemetry.log.sqlite.older import older_kind
 from realm_telemetry.log.sqlite.rows import INSERT_COLUMNS, to_log_row
+from realm_telemetry.log.sqlite.schema import read_log_id
 from realm_telemetry.log.sqlite.tail import ARRIVALS_WINDOW
 from realm_telemetry.transfer.batches import Batch, Broken
 from realm_telemetry.transfer.identity import Origin, Origins, RowMark, identify_table, mark_row

@@ -11,7 +11,7 @@ from realm_exporter_realm_service import RealmServiceExporter
 
 from realm_telemetry.errors import ExportError
 from realm_telemetry.kinds import catalog
-from realm_telemetry.log.sqlite.producers import ProducerInfo
+from realm_telemetry.log.records import ProducerInfo
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.plugins import ExporterContext

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-from realm_telemetry.log.sqlite.producers import Receipt
+from realm_telemetry.log.records import Receipt
 from realm_telemetry.log.sqlite.reader import LogReader
 
 SCRIPT = Path(__file__).parent / "emitting.py"

@@ -1,9 +1,7 @@
 """The table of filter fields: every row is whole, and reaches everything that filters."""
 
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,6 @@ from realm_exporter_webhook.rules import GROUP_FIELDS, RULE_FILTERS
 
 from realm_telemetry.cli.query import query
 from realm_telemetry.client.requests import filter_params
-from realm_telemetry.event import Event
 from realm_telemetry.log import Filters, InvalidFilterError, LogReader, LogWriter, parse_filters
 from realm_telemetry.log.fields import FIELDS, FILTER_PARAMETERS, Field
 from realm_telemetry.service import routes
@@ -23,14 +20,6 @@ EVERY_FIELD = pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.n
 
 def name_of(field: Field) -> str:
     return field.allowed[-1] if field.allowed else "ab"
-
-
-@EVERY_FIELD
-def test_a_field_is_a_column_of_the_log_and_of_an_event(field: Field, writer: LogWriter) -> None:
-    with closing(sqlite3.connect(writer.path)) as connection:
-        columns = {row[1] for row in connection.execute("PRAGMA table_info(battle_log)")}
-    assert field.column in columns
-    assert field.column in Event.__struct_fields__
 
 
 def test_no_two_fields_share_a_name() -> None:

@@ -1,23 +1,19 @@
 """The one set of filters."""
 
-import sqlite3
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from realm_telemetry.event import Event
-from realm_telemetry.log import Filters, InvalidFilterError, LogWriter, parse_filters, to_params
+from realm_telemetry.log import Filters, InvalidFilterError, parse_filters, to_params
+from realm_telemetry.log.engine import Reader, Writer
 from realm_telemetry.log.fields import FIELDS, Field
 from realm_telemetry.log.has import Has
-from realm_telemetry.log.sqlite import history
-from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.times import parse_time
 
-from .conftest import HOUR, NOW, OLDER_INSERT, SECOND, Clock, make_event, older_row
+from .conftest import HOUR, NOW, SECOND, Clock, SqliteEngine, make_event
 
 
 def clock() -> int:
@@ -206,10 +202,14 @@ _filters = st.builds(
 )
 @given(batches(), st.lists(_filters, min_size=1, max_size=8))
 def test_sql_and_python_want_the_same_events(
-    tmp_path_factory: pytest.TempPathFactory, events: list[Event], wanted: list[Filters]
+    engine: SqliteEngine,
+    tmp_path_factory: pytest.TempPathFactory,
+    events: list[Event],
+    wanted: list[Filters],
 ) -> None:
     path = tmp_path_factory.mktemp("log") / "jobs.db"
-    with LogWriter(path) as writer, LogReader(path) as reader:
+    log = engine.open(path, Clock())
+    with log.writer() as writer, log.reader() as reader:
         writer.append(events)
         for filters in wanted:
             expected = [event.id for event in events if filters.matches(event)]
@@ -245,9 +245,7 @@ def test_sql_and_python_want_the_same_events(
         ("matrix:1", False),
     ],
 )
-def test_any_entry_of_a_list_will_do(
-    has: str, found: bool, writer: LogWriter, reader: LogReader
-) -> None:
+def test_any_entry_of_a_list_will_do(has: str, found: bool, writer: Writer, reader: Reader) -> None:
     details = {
         "tags": ["cold", "warmup"],
         "steps": [2, 3, 0.1 + 0.2],
@@ -276,7 +274,7 @@ def test_any_entry_of_a_list_will_do(
     ],
 )
 def test_a_source_is_the_one_given_and_none_means_nothing_was_given(
-    source: str, numbers: list[int], writer: LogWriter, reader: LogReader
+    source: str, numbers: list[int], writer: Writer, reader: Reader
 ) -> None:
     given = (None, "trainer", "", "eval_runner")
     writer.append([make_event(number, source=name) for number, name in enumerate(given, 1)])
@@ -288,39 +286,7 @@ def test_a_source_is_the_one_given_and_none_means_nothing_was_given(
     assert shown == sorted(numbers)
 
 
-def test_sources_of_the_older_log_are_found(
-    older: sqlite3.Connection, path: Path, clock: Clock
-) -> None:
-    older.execute(OLDER_INSERT, older_row(source="event.job_started"))
-    older.execute(OLDER_INSERT, older_row(source="vault.sync"))
-    older.commit()
-    with LogWriter(path, clock_ns=clock) as writer, LogReader(path) as reader:
-        while writer.backfill_step():
-            pass
-        for source, cursors in (("none", [1]), ("vault.sync", [2])):
-            page = reader.now.page(parse_filters({"source": source}))
-            assert [row.cursor for row in page.rows] == cursors
-
-
-def test_a_search_of_a_trace_that_is_not_there_ends_with_a_token(
-    writer: LogWriter, reader: LogReader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A scan has a deadline; the pages that follow reach every row."""
-    monkeypatch.setattr(history, "SCAN_BUDGET_S", 0.0)
-    writer.append([make_event(1, trace_id="ab" * 16), *(make_event(n) for n in range(2, 1500))])
-    filters, found, pages = Filters(traces=("ab" * 16,)), [], 0
-    while True:
-        page = reader.now.page(filters, count=False)
-        found += [row.cursor for row in page.rows]
-        pages += 1
-        if page.next_token is None:
-            break
-        filters = msgspec.structs.replace(filters, page_token=page.next_token)
-    assert found == [1]
-    assert pages > 3
-
-
-def test_what_has_no_hero_is_not_left_out_with_one(writer: LogWriter, reader: LogReader) -> None:
+def test_what_has_no_hero_is_not_left_out_with_one(writer: Writer, reader: Reader) -> None:
     writer.append([make_event(1, hero_id="dio"), make_event(2, hero_id=None)])
     page = reader.now.page(parse_filters({"hero": "!dio"}))
     assert [row.event.number for row in page.rows] == [2]

@@ -1,35 +1,29 @@
 """Numbers over time: exact for short runs, sampled for long ones, never without its spikes."""
 
 import math
-from typing import Any
 
 import pytest
 
 from realm_telemetry.log import LogReader, LogWriter
 from realm_telemetry.log.filters import Filters
-from realm_telemetry.log.sqlite import series as series_module
 from realm_telemetry.log.sqlite.series import Point, thin
 
-from .conftest import NOW, SECOND, make_event
+from .conftest import NOW, SECOND, make_event, training_step
 
 STEPS = Filters(kinds=("training_step",), runs=("r1",))
 
 
-def step(number: int, loss: Any, **changes: Any) -> Any:
-    return make_event(
-        number,
-        kind="training_step",
-        channel="training",
-        run_id="r1",
-        details={"step": number, "loss": loss, "optimizer": {"rate": 0.1}},
-        **changes,
-    )
-
-
 def test_a_short_run_comes_whole_oldest_first(writer: LogWriter, reader: LogReader) -> None:
     """With cursor, time, step and each field, nested ones too; other runs are left out."""
-    writer.append([step(1, 2.0), step(2, "NaN"), step(3, "much"), step(4, 0.5)])
-    writer.append([step(5, 9.0, producer="00000000000000cc")])
+    writer.append(
+        [
+            training_step(1, 2.0),
+            training_step(2, "NaN"),
+            training_step(3, "much"),
+            training_step(4, 0.5),
+        ]
+    )
+    writer.append([training_step(5, 9.0, producer="00000000000000cc")])
     found = reader.now.series(STEPS, ["loss", "optimizer.rate"])
     assert found.fields == ["loss", "optimizer.rate"]
     assert not found.sampled
@@ -72,20 +66,6 @@ def test_as_many_as_wanted_are_left_as_they_are() -> None:
     points: list[Point] = [(n, n, n, float(n)) for n in range(100)]
     assert thin(points, 100) == points
     assert len(thin(points, 99)) < 100
-
-
-def test_a_long_run_is_sampled_over_its_whole_time(
-    writer: LogWriter, reader: LogReader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One row over the limit: the answer says so, and reaches from the first to the last."""
-    monkeypatch.setattr(series_module, "EXACT_ROWS", 300)
-    writer.append([step(number, 1 / number) for number in range(1, 301)])
-    assert not reader.now.series(STEPS, ["loss"], 50).sampled
-    writer.append([step(301, 0.1)])
-    found = reader.now.series(STEPS, ["loss"], 50)
-    assert found.sampled
-    assert 40 <= len(found.points) <= 60
-    assert (found.points[0][2], found.points[-1][2]) == (1, 301)
 
 
 def test_the_oldest_time_is_that_of_the_oldest_row(writer: LogWriter, reader: LogReader) -> None:

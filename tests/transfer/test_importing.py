@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realm_telemetry.log import LogReader, LogWriter
-from realm_telemetry.log.sqlite.retention import Limits, Retention
+from realm_telemetry.log.records import Limits
+from realm_telemetry.log.sqlite.retention import Retention
 from realm_telemetry.transfer.exports import export_events
 from realm_telemetry.transfer.identity import ChangedFileError
 from realm_telemetry.transfer.lines import MAX_LINE_BYTES

@@ -241,7 +241,7 @@ def test_importing_the_package_brings_no_reading_side() -> None:
 
 
 def test_nothing_of_a_replay_is_news_to_the_services_exporters(home: Home, elsewhere: Home) -> None:
-    from realm_telemetry.shipper.deliveries import WholeLog
+    from realm_telemetry.delivery.sources import WholeLog
 
     original(home, a_run(20))
     elsewhere.register()

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self, cast
 
-from realm_telemetry.errors import LogError
+from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.rows import Followed, LogRow
 from realm_telemetry.log.sqlite.addresses import Addresses, addresses_path
@@ -24,9 +24,13 @@ from realm_telemetry.log.sqlite.histogram import histogram, oldest_time
 from realm_telemetry.log.sqlite.history import context, export_rows, get, is_filled, page
 from realm_telemetry.log.sqlite.inserts import last_cursor
 from realm_telemetry.log.sqlite.kinds import occurring_kinds, read_kinds
-from realm_telemetry.log.sqlite.migrations import SCHEMA_VERSION, read_log_id, read_version
-from realm_telemetry.log.sqlite.producers import read_producers, read_receipts, stored_among
-from realm_telemetry.log.sqlite.receipt_totals import receipt_totals
+from realm_telemetry.log.sqlite.producers import (
+    read_producers,
+    read_receipts,
+    receipt_totals,
+    stored_among,
+)
+from realm_telemetry.log.sqlite.schema import SCHEMA_VERSION, read_log_id, read_version
 from realm_telemetry.log.sqlite.search import SearchIndex
 from realm_telemetry.log.sqlite.series import series
 from realm_telemetry.log.sqlite.summary import channels, summary
@@ -83,7 +87,7 @@ class LogReader:
     """Reads one log, from any thread: each gets a connection of its own.
 
     now: a snapshot of its own for each single query, `reader.now.page(filters)`.
-    Raises LogError if there is no log or it cannot be read.
+    Raises LogUnavailableError if there is no log or it cannot be read.
     """
 
     def __init__(
@@ -145,19 +149,11 @@ class LogReader:
         with self._own_connection() as log:
             yield from arrivals(log, filters, as_of)
 
-    def data_version(self) -> int:
-        """A number that differs once any other connection has committed; 3 us a call.
-
-        Compare only values got in the same thread.
-        """
-        with explained(self.path):
-            return int(self._connection().execute("PRAGMA data_version").fetchone()[0])
-
     def _read_log_id(self) -> str:
         with explained(self.path), snapshot(self._connection()) as connection:
             version = read_version(connection)
             if version < SCHEMA_VERSION:
-                raise LogError(
+                raise LogUnavailableError(
                     f"the log {self.path} has not been brought up to date (schema {version} of"
                     f" {SCHEMA_VERSION}). Start a process that writes to it, or: realm doctor"
                 )

@@ -16,12 +16,13 @@ import msgspec
 from realm_telemetry.errors import LogError
 from realm_telemetry.home import make_private_directory
 from realm_telemetry.kinds.catalog import is_routine
+from realm_telemetry.log.kinds import learn_kinds
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.sqlite.connection import check_place, open_reader
-from realm_telemetry.log.sqlite.kinds import learn_kinds, read_kinds
-from realm_telemetry.log.sqlite.migrations import read_log_id
+from realm_telemetry.log.sqlite.kinds import read_kinds
 from realm_telemetry.log.sqlite.plan import Plan, matching
 from realm_telemetry.log.sqlite.rows import READ_COLUMNS, to_log_row
+from realm_telemetry.log.sqlite.schema import read_log_id
 from realm_telemetry.log.text import contains_words, match_expression, search_text
 from realm_telemetry.log.tokens import Position
 

@@ -18,7 +18,6 @@ from realm_telemetry.log.sqlite.transaction import ReadTransaction
 from realm_telemetry.log.tokens import Position
 
 EXACT_ROWS: Final = 20_000
-MAX_POINTS: Final = 5_000
 MAX_FIELDS: Final = 8
 
 _FIELD: Final = re.compile(r"\w+(?:\.\w+)*", re.ASCII)

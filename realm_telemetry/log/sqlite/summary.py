@@ -7,11 +7,10 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 
+from realm_telemetry.log.records import GROUPINGS
 from realm_telemetry.log.sqlite.plan import ALL, AccessPath
 from realm_telemetry.log.sqlite.schema import HOUR_NS, RUN_INDEX
 from realm_telemetry.log.sqlite.transaction import ReadTransaction
-
-GROUPINGS: Final = ("channel", "severity", "kind", "run", "day", "hour")
 
 Hour = tuple[int, str, str, str, str | None, int]
 """An hour, channel, severity, kind and run (None for events without), and how many of these."""

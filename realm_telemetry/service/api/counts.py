@@ -8,8 +8,7 @@ from starlette.responses import Response
 
 from realm_telemetry.event import format_time
 from realm_telemetry.kinds.catalog import CHANNEL_DESCRIPTIONS, CHANNEL_ICONS, SEVERITY_COLOURS
-from realm_telemetry.log.sqlite.reader import Snapshot
-from realm_telemetry.log.sqlite.series import MAX_POINTS
+from realm_telemetry.log.records import MAX_POINTS
 from realm_telemetry.service.api.answers import json_answer
 from realm_telemetry.service.api.parameters import filters_of, moment, optional_whole, whole
 from realm_telemetry.service.core import service_of
@@ -51,7 +50,7 @@ async def get_channels(request: Request) -> Response:
     since_ns = moment(request.query_params, "since")
     service = service_of(request.scope)
     counts = await service.readers.run(lambda log: log.channels(since_ns))
-    oldest_ns = await service.readers.run(Snapshot.oldest_time)
+    oldest_ns = await service.readers.run(lambda log: log.oldest_time())
     channels = {
         name: {
             "name": name,

@@ -11,8 +11,8 @@ from starlette.responses import Response
 from realm_telemetry.errors import PayloadTooLargeError
 from realm_telemetry.event import Event, InvalidEventError
 from realm_telemetry.kinds.catalog import KindSpec, event_from_dict
+from realm_telemetry.log.engine import Snapshot
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.sqlite.reader import Snapshot
 from realm_telemetry.service.api.answers import json_answer
 from realm_telemetry.service.api.parameters import choice
 from realm_telemetry.service.core import Service, service_of

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from realm_telemetry.event import Event
-from realm_telemetry.log.sqlite.reader import LogReader, Snapshot
-from realm_telemetry.log.sqlite.writer import MAX_BATCH, AppendResult, LogWriter
+from realm_telemetry.log.engine import Reader, Snapshot, Writer
+from realm_telemetry.log.records import MAX_BATCH, AppendResult
 
 
-def commit_one(writer: LogWriter, events: Sequence[Event], *, keep_arrival: bool = False) -> int:
+def commit_one(writer: Writer, events: Sequence[Event], *, keep_arrival: bool = False) -> int:
     """Store a batch of any size; returns its duplicates.
 
     A batch over MAX_BATCH takes several transactions, so that other writers get their turn. If
@@ -20,8 +20,8 @@ def commit_one(writer: LogWriter, events: Sequence[Event], *, keep_arrival: bool
 
 
 def commit_together(
-    writer: LogWriter,
-    reader: LogReader,
+    writer: Writer,
+    reader: Reader,
     batches: Sequence[Sequence[Event]],
     *,
     keep_arrival: bool = False,

@@ -11,9 +11,9 @@ from typing import Final
 
 from realm_telemetry.event import CHANNELS, Event
 from realm_telemetry.kinds.catalog import is_routine, kinds
+from realm_telemetry.log.engine import Snapshot
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.sqlite.reader import Snapshot
 
 KEPT_PER_CHANNEL_AND_SEVERITY: Final = 50
 MAX_ROUTINE_SERIES: Final = 1_000

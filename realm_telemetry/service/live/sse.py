@@ -18,7 +18,6 @@ from starlette.types import Receive, Scope, Send
 from realm_telemetry.kinds.catalog import event_to_dict, is_routine
 from realm_telemetry.log.filters import Filters, to_params
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.sqlite.reader import Snapshot
 from realm_telemetry.service.api.parameters import choice, filters_of
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import ApiError
@@ -168,7 +167,7 @@ class Session:
         if int(cursor) > self._hub.cursor:
             return "ahead"
         self.cursor = int(cursor)
-        floor = await self._service.readers.run(Snapshot.min_cursor)
+        floor = await self._service.readers.run(lambda log: log.min_cursor())
         return "retention" if self.cursor < floor else None
 
     async def _reset(self, reason: str) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from realm_telemetry.event import Event
-from realm_telemetry.folds.state import RealmState, SnapshotStore, catch_up, rebuild
+from realm_telemetry.folds.runtime import advance, every_row
+from realm_telemetry.folds.state import RealmState, rebuild, state_runner
 from realm_telemetry.kinds.catalog import resolve
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.sqlite.writer import LogWriter
@@ -55,14 +56,21 @@ def append(log_path: Path, numbers: range) -> None:
             writer.append([make_event(number) for number in range(start, stop)])
 
 
+def save(reader: LogReader, path: Path) -> None:
+    runner = state_runner(reader.log_id, path)
+    runner.restart()
+    runner.catch_up(every_row(reader.now))
+    runner.save()
+
+
 def test_a_snapshot_and_the_rest_are_the_whole_log(log_path: Path, tmp_path: Path) -> None:
-    store = SnapshotStore(tmp_path / "data" / "realm_state.db")
+    path = tmp_path / "data" / "realm_state.db"
     append(log_path, range(1, 3_001))
     with closing(LogReader(log_path)) as reader:
-        store.save(rebuild(reader.now), reader.log_id)
+        save(reader, path)
     append(log_path, range(3_001, 5_001))
     with closing(LogReader(log_path)) as reader:
-        resumed, whole = rebuild(reader.now, store), rebuild(reader.now)
+        resumed, whole = rebuild(reader.now, path), rebuild(reader.now)
         assert whole.cursor == resumed.cursor == reader.now.max_cursor()
     assert resumed.dump() == whole.dump()
     assert whole.section("system", NOW_NS)["counts"]["events"] == 5_000
@@ -95,20 +103,23 @@ def test_a_tail_that_catches_up_folds_each_row_once(log_path: Path) -> None:
     append(log_path, range(1, 301))
     state = RealmState()
     with closing(LogReader(log_path)) as reader:
-        assert [catch_up(state, reader.now, 200) for _ in range(3)] == [200, 100, 0]
+        rows_after, cursors = every_row(reader.now), []
+        while advance(state, rows_after, 200):
+            cursors.append(state.cursor)
         append(log_path, range(301, 351))
-        assert catch_up(state, reader.now, 200) == 50
+        assert advance(state, rows_after, 200)
+        assert [*cursors, state.cursor] == [200, 300, 350]
         assert state.dump() == rebuild(reader.now).dump()
 
 
 def test_a_snapshot_keeps_what_was_trimmed_from_the_log(log_path: Path, tmp_path: Path) -> None:
-    store = SnapshotStore(tmp_path / "data" / "realm_state.db")
+    path = tmp_path / "data" / "realm_state.db"
     append(log_path, range(1, 501))
     with closing(LogReader(log_path)) as reader:
-        store.save(rebuild(reader.now), reader.log_id)
+        save(reader, path)
     with closing(sqlite3.connect(log_path)) as connection, connection:
         connection.execute("DELETE FROM battle_log WHERE id <= 400")
     append(log_path, range(501, 601))
     with closing(LogReader(log_path)) as reader:
-        state = rebuild(reader.now, store)
+        state = rebuild(reader.now, path)
     assert state.section("system", NOW_NS)["counts"]["events"] == 600

@@ -14,7 +14,7 @@ from opentelemetry.sdk.resources import Resource
 
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event
 from realm_telemetry.kinds.catalog import event_from_dict
-from realm_telemetry.log.sqlite.producers import ProducerInfo
+from realm_telemetry.log.records import ProducerInfo
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.otel import to_log_record

@@ -20,7 +20,7 @@ from realm_exporter_otlp.metrics import OtlpMetricsExporter
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import resolve
 from realm_telemetry.log import LogReader, LogWriter
-from realm_telemetry.log.sqlite.producers import ProducerInfo
+from realm_telemetry.log.records import ProducerInfo
 from realm_telemetry.plugins import ExporterContext
 from realm_telemetry.shipper.manifest import Manifest, write_manifest
 from realm_telemetry.shipper.shipper import Shipper

@@ -19,7 +19,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_C
 from realm_telemetry.errors import ExportError, NotYetError
 from realm_telemetry.event import Event
 from realm_telemetry.log import LogReader, LogWriter
-from realm_telemetry.log.sqlite.producers import ProducerInfo
+from realm_telemetry.log.records import ProducerInfo
 from realm_telemetry.shipper.lock import is_held
 from realm_telemetry.shipper.status import read_status
 

@@ -6,6 +6,9 @@ realm.configure(service_name="training_daemon")
 realm.checkpoint_saved(step=183_000, loss=0.234, path="ckpt/183000")
 """
 
+from typing import TYPE_CHECKING, Any
+
+from realm_telemetry.compat import renamed as _renamed
 from realm_telemetry.errors import ConfigError, ExportError
 from realm_telemetry.event import Event, InvalidEventError
 from realm_telemetry.kinds.catalog import KIND_METADATA, KindSpec
@@ -66,7 +69,6 @@ from realm_telemetry.kinds.typed import (
     worker_left,
     worker_stale,
 )
-from realm_telemetry.once_more import replay_events
 from realm_telemetry.producer.api import (
     bound,
     configure,
@@ -80,6 +82,9 @@ from realm_telemetry.producer.api import (
 from realm_telemetry.producer.instrument import emits, lifecycle
 from realm_telemetry.producer.telemetry import Telemetry
 from realm_telemetry.version import __version__
+
+if TYPE_CHECKING:
+    from realm_telemetry.transfer.replay import replay_events
 
 __all__ = [
     "KIND_METADATA",
@@ -157,3 +162,15 @@ __all__ = [
     "worker_left",
     "worker_stale",
 ]
+
+
+_renamed.install()
+
+
+def __getattr__(name: str) -> Any:
+    """Import `replay_events` at its first use; no producer needs the reading side."""
+    if name != "replay_events":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from realm_telemetry.transfer.replay import replay_events
+
+    return replay_events

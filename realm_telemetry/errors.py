@@ -1,6 +1,9 @@
-"""What can go wrong, split by who is at fault."""
+"""What can go wrong, split by who is at fault; and warnings on stderr, once a process."""
 
+import os
+import sys
 from collections.abc import Sequence
+from types import FrameType
 
 
 class ConfigError(Exception):
@@ -54,3 +57,35 @@ class PayloadTooLargeError(ValueError):
 
 class LogError(Exception):
     """The log cannot be used as it is; the message says why and what to do."""
+
+
+_warned: set[str] = set()
+
+
+def warn_once(key: str, text: str) -> None:
+    """Print a warning to stderr, the first time for this key. Never raises."""
+    if key in _warned:
+        return
+    _warned.add(key)
+    try:
+        os.write(2, f"realm_telemetry: {text}\n".encode("utf-8", "replace"))
+    except OSError:  # stderr is closed
+        return
+
+
+def mistake(error: Exception) -> None:
+    """Report a programmer's mistake: warn once, but under pytest raise.
+
+    Raises the error if `PYTEST_CURRENT_TEST` is set.
+    """
+    if "PYTEST_CURRENT_TEST" in os.environ:
+        raise error
+    warn_once(str(error), f"{error} (called at {_caller()})")
+
+
+def _caller() -> str:
+    """The innermost place outside this package."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("realm_telemetry."):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "an unknown place"

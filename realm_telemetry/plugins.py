@@ -1,9 +1,10 @@
-"""Exporters and processors found by name among the installed distributions."""
+"""Exporters and processors of installed distributions, and extensions of this package, by name."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, Final, Self, TypeVar
 
 import msgspec
@@ -15,6 +16,18 @@ EXPORTER_GROUPS: Final = ("realm_telemetry.exporters", "opentelemetry_logs_expor
 """Where exporters are found; of one name in both, the first group's counts."""
 
 PROCESSOR_GROUP: Final = "realm_telemetry.processors"
+
+_EXTENSIONS: Final = {
+    "import.line": "realm_telemetry.compat.importers:event_of_line",
+    "import.tables": "realm_telemetry.compat.importers:tables_of",
+    "service.routes": "realm_telemetry.compat.routes:ENDPOINTS",
+    "service.page": "realm_telemetry.compat.shapes:older_page",
+    "jsonl.line": "realm_telemetry.compat.shapes:older_line",
+}
+"""Where parts of this package take in what only the older systems need.
+
+They know the name of the place, and never import `realm_telemetry.compat` (docs/decisions/0084).
+"""
 
 _EXTRAS: Final = {
     "starlette": "service",
@@ -157,6 +170,11 @@ def load_processor(name: str) -> Any:
     """
     found = _import(_find(name, (PROCESSOR_GROUP,), "processors"))
     return found() if isinstance(found, type) else found
+
+
+def extension(place: str) -> Any:
+    """Return what is plugged in at a place of `_EXTENSIONS`; imported now, not before."""
+    return resolve_name(_EXTENSIONS[place])
 
 
 def installed_exporters() -> set[str]:

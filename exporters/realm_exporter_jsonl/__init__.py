@@ -10,8 +10,8 @@ from realm_exporter_jsonl.file import append, last_lines, rotate
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import event_to_dict
-from realm_telemetry.older_shapes import older_line
 from realm_telemetry.otel import EventExporter
+from realm_telemetry.plugins import extension
 
 __all__ = ["JsonlExporter"]
 
@@ -19,6 +19,7 @@ _REMEMBERED: Final = 4096
 """Lines kept to recognise those that come again; a shipper resends at most one batch."""
 
 _encode = msgspec.json.Encoder().encode
+_older_shape: Final[Callable[[Event], dict[str, Any]]] = extension("jsonl.line")
 
 
 class _Line(msgspec.Struct):
@@ -73,7 +74,7 @@ class JsonlExporter(EventExporter):
     def deliver(self, events: Sequence[Event]) -> None:
         """Append those that are not there yet, all or none."""
         if self._recent and not self.path.exists():
-            self._recent.clear()  # somebody took the file away; what it had may be wanted again
+            self._recent.clear()  # the file was moved away; a replay may bring its events again
         new: dict[str | bytes, bytes] = {}
         for event in events:
             line = self._format.line(event)
@@ -98,7 +99,7 @@ def _event_line(event: Event) -> bytes:
 
 
 def _older_line(event: Event) -> bytes:
-    return _encode(older_line(event))
+    return _encode(_older_shape(event))
 
 
 def _ids(lines: Iterable[bytes]) -> list[str]:
@@ -107,13 +108,17 @@ def _ids(lines: Iterable[bytes]) -> list[str]:
     for line in lines:
         try:
             ids.append(decoder.decode(line).id)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # somebody else's line
+        except (
+            msgspec.DecodeError,
+            UnicodeDecodeError,
+            RecursionError,
+        ):  # a line of another writer
             continue
     return ids
 
 
 _FORMATS: Final = {
-    # An older line has no id; two events of one microsecond, kind and fields cannot be told apart.
+    # An older line has no id; two events of one microsecond, kind and fields look the same.
     "older": _Format(
         ("status", "events.jsonl"), _older_line, lambda _, line: line, lambda lines: lines
     ),

@@ -29,8 +29,7 @@ from realm_telemetry.delivery.http_client import HttpClient, InvalidAddressError
 from realm_telemetry.delivery.retry import pause_s
 from realm_telemetry.errors import LogError
 from realm_telemetry.kinds.line import printable
-from realm_telemetry.log.addresses import redacted
-from realm_telemetry.log.outbox import Message, Outbox
+from realm_telemetry.log.outbox import Message, Outbox, redacted
 
 MAX_REDIRECTS: Final = 3
 _KEPT_METHOD: Final = (307, 308)

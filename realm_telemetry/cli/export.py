@@ -11,9 +11,8 @@ from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.filter_options import filter_options, to_filters
 from realm_telemetry.cli.problems import MissingExtraError
 from realm_telemetry.cli.terminal import ProgressLine, counted, note
-from realm_telemetry.transfer.exports import ExportReport, open_source, write_events
-from realm_telemetry.transfer.output import STDOUT
-from realm_telemetry.transfer.writers import FORMATS, MissingPackageError, format_of
+from realm_telemetry.transfer.exports import STDOUT, ExportReport, open_source, write_events
+from realm_telemetry.transfer.formats import FORMATS, MissingPackageError, format_of
 
 _BINARY: Final = "{what} is not for a terminal. Name a file with --output, or redirect."
 

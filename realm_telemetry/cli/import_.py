@@ -10,13 +10,12 @@ from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.problems import EXIT_PROBLEM
 from realm_telemetry.cli.terminal import ProgressLine, counted, json_document, line, note
 from realm_telemetry.kinds.line import printable
-from realm_telemetry.transfer.imports import import_file
-from realm_telemetry.transfer.reports import ImportReport
+from realm_telemetry.transfer.imports import ImportReport, import_file
 
 
 @command(
     examples=(
-        ("realm import status/events.jsonl --dry-run", "What would be taken, and what not."),
+        ("realm import status/events.jsonl --dry-run", "What would be imported, and what not."),
         ("realm import status/events.jsonl", "The older status file."),
         ("realm import old/jobs.db old/realm_state.db", "The older battle log and event store."),
         ("realm import events.jsonl.gz --json", "An export of ours; the report for a program."),
@@ -44,7 +43,7 @@ def import_(paths: tuple[Path, ...], dry_run: bool, zone: str | None, as_json: b
     Reads status/events.jsonl, the table battle_log of a jobs.db, the table events of a
     realm_state.db, a whole log of another home, and JSON lines of `realm export`, compressed or
     not. Importing a file again adds nothing, also where it has grown meanwhile. Every event counts
-    as arriving now. Exit code 1 if a line or row could not be taken.
+    as arriving now. Exit code 1 if a line or row could not be imported.
     """
     chosen, named = settings(), parse_zone(zone)
     reports: list[ImportReport] = []
@@ -54,7 +53,7 @@ def import_(paths: tuple[Path, ...], dry_run: bool, zone: str | None, as_json: b
             try:
                 found = list(import_file(path, chosen, named, dry_run, progress))
             except KeyboardInterrupt:
-                note("Cut off. What was taken so far is in the log; the same command goes on.")
+                note("Interrupted. The events so far are in the log; the same command continues.")
                 raise
         reports += found
         for report in found:
@@ -91,7 +90,7 @@ def report_lines(report: ImportReport) -> list[str]:
             f"{report.path} is this home's log. It was extended in place and lost nothing,"
             " so there is nothing to import."
         ]
-    verb = "would be taken" if report.outcome == "dry_run" else "taken"
+    verb = "would be imported" if report.outcome == "dry_run" else "imported"
     lines = [f"{report.path}: {report.kind}, {counted(report.seen, report.unit)}"]
     lines.append(f"  {counted(report.taken, 'event')} {verb}, {report.already:,} there already")
     if report.first:
@@ -108,8 +107,8 @@ def report_lines(report: ImportReport) -> list[str]:
 def _broken_lines(report: ImportReport) -> list[str]:
     if not report.broken:
         return []
-    kept = f", kept aside in {report.kept_aside}" if report.kept_aside else ""
-    lines = [f"  {counted(report.broken, report.unit)} could not be taken{kept}"]
+    kept = f", kept in {report.kept_aside}" if report.kept_aside else ""
+    lines = [f"  {counted(report.broken, report.unit)} could not be imported{kept}"]
     lines += [f"    {report.unit} {each.number}: {each.reason}" for each in report.examples]
     if report.broken > len(report.examples):
         lines.append(f"    ... and {report.broken - len(report.examples):,} more")

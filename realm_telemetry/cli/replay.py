@@ -13,10 +13,10 @@ from realm_telemetry.config import Settings
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.transfer.replay import (
     LIVE,
+    CursorMove,
     ReplayReport,
-    SetBack,
+    replay_to_exporter,
     replay_to_service,
-    set_back_exporter,
 )
 
 _OTHER: Final = "An exporter gets everything since a time; {what} for a service only."
@@ -45,7 +45,7 @@ def replay(to: str, speed: str, as_json: bool, **filters: Any) -> int:
 
     Ids stay, so nothing is stored twice. Another service then shows the pages and the state of the
     original; the one of this log shows the events again. Nothing goes to webhooks, unless
-    --to webhook says so: an exporter's cursor is set back, and it delivers what follows again.
+    --to webhook is given: an exporter's cursor is moved back, and it delivers from there again.
     """
     wanted, pace, chosen = to_filters(filters), parse_speed(speed), settings()
     if to != LIVE and "://" not in to:
@@ -88,26 +88,26 @@ def _to_exporter(
     since_ns = wanted.since_unix_nano
     if since_ns is None:
         raise click.UsageError("--since is missing: from when on the exporter is to deliver again.")
-    moved = set_back_exporter(chosen, exporter, min(since_ns, time.time_ns()))
+    moved = replay_to_exporter(chosen, exporter, min(since_ns, time.time_ns()))
     if as_json:
         json_document(moved)
     else:
-        for text in set_back_lines(exporter, moved):
+        for text in moved_lines(exporter, moved):
             line(text)
     return 0
 
 
 def report_lines(report: ReplayReport) -> list[str]:
-    """Return what was told to a service in lines."""
-    told = counted(report.events, "event")
+    """Return in lines what was sent to a service."""
+    sent = counted(report.events, "event")
     if report.same_log:
         lines = [
-            f"{told} shown again by the service at {report.target}, which has this very log:"
+            f"{sent} replayed by the service at {report.target}, which has this same log:"
             " nothing was stored twice, and its state is what it was."
         ]
     else:
         lines = [
-            f"{told} told to the service at {report.target}: {report.stored:,} stored,"
+            f"{sent} replayed to the service at {report.target}: {report.stored:,} stored,"
             f" {report.already:,} there already"
         ]
     if report.rejected:
@@ -115,17 +115,22 @@ def report_lines(report: ReplayReport) -> list[str]:
     return lines
 
 
-def set_back_lines(exporter: str, moved: list[SetBack]) -> list[str]:
+def moved_lines(exporter: str, moved: list[CursorMove]) -> list[str]:
     """Return how an exporter's cursors moved in lines."""
     lines = []
     for each in moved:
         place = f"pipeline {each.pipeline}" if each.pipeline else "the service"
-        back = each.stood - each.stands
+        back = each.before - each.after
         if back:
             lines.append(
-                f"{exporter}, {place}: back from cursor {each.stood} to {each.stands},"
+                f"{exporter}, {place}: back from cursor {each.before} to {each.after},"
                 f" {counted(back, 'row')} to deliver again"
             )
         else:
-            lines.append(f"{exporter}, {place}: stands at cursor {each.stands}, not past it yet")
-    return [*lines, "Who runs delivers within a second; else: realm ship --once"]
+            lines.append(
+                f"{exporter}, {place}: still at cursor {each.after}, not past that time yet"
+            )
+    return [
+        *lines,
+        "A running shipper or service delivers within a second; without one: realm ship --once",
+    ]

@@ -1,4 +1,4 @@
-"""The older `core.battle_log`: entries of the log, written and read. Times are UTC, with `Z`."""
+"""The older `core.battle_log`: write, read and trim entries of the log. Times are UTC, with `Z`."""
 
 import os
 import secrets
@@ -10,25 +10,28 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from realm_telemetry.compat.cleaning import save_state, trim
 from realm_telemetry.compat.first_use import (
     UPDATES,
+    Moment,
     before_emitting,
     before_reading,
+    moment_ns,
     newest,
     open_log,
 )
-from realm_telemetry.compat.moments import Moment, moment_ns
+from realm_telemetry.compat.shapes import older_event
+from realm_telemetry.folds.runtime import every_row
+from realm_telemetry.folds.state import state_runner
 from realm_telemetry.kinds.catalog import (
     CHANNEL_DESCRIPTIONS,
     CHANNEL_ICONS,
     SEVERITY_COLOURS,
     SEVERITY_ICONS,
 )
-from realm_telemetry.log import Filters, LogWriter
+from realm_telemetry.log import Filters, LogWriter, engine
+from realm_telemetry.log.records import Limits
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.sqlite.older import older_kind
-from realm_telemetry.older_shapes import older_event
 from realm_telemetry.producer.api import get_telemetry
 from realm_telemetry.producer.emission import emit_in_full
 
@@ -157,9 +160,9 @@ class BattleLogger:
         return {channel: number for channel, number in counts.items() if number}
 
     def cleanup_old(self, max_age_days: float = 30) -> int:
-        """Remove entries that arrived longer ago, and return how many they were.
+        """Remove entries that arrived longer ago; return how many.
 
-        RealmState is saved first, so that it keeps what they added up to.
+        RealmState is saved first, so that it keeps what they changed.
         """
         path = self._path()
         if not path.exists():
@@ -243,3 +246,32 @@ def _entry(row: LogRow) -> BattleLogEntry:
         details=event.details,
         icon=CHANNEL_ICONS.get(event.channel, ""),
     )
+
+
+_DAY_NS: Final = 86_400 * 1_000_000_000
+_ALL: Final = 2**62
+
+
+def trim(path: Path, max_age_days: float, covered: int | None) -> int:
+    """Remove rows that arrived longer ago; return how many. covered: only up to this cursor."""
+    limits = Limits(max_age_ns=int(max_age_days * _DAY_NS), max_bytes=_ALL)
+    below = _ALL if covered is None else covered + 1
+    removed = 0
+    log = engine.open_log(path)
+    with log.writer() as writer:
+        retention = log.retention(writer, limits)
+        while (step := retention.step(below)).more:
+            removed += step.removed
+    return removed
+
+
+def save_state(path: Path, state_path: Path) -> int:
+    """Bring the snapshot of RealmState up to the log; return the cursor that it covers."""
+    with open_log(path) as reader:
+        if reader is None:
+            return 0
+        runner = state_runner(reader.log_id, state_path)
+        runner.restart()
+        runner.catch_up(every_row(reader.now))
+        runner.save()
+        return runner.covered

@@ -5,24 +5,63 @@ local, as they were. Fields that a line has are the event's details; `message`, 
 `severity`, `hero_id` and `campaign_id` among them are the event's own too.
 """
 
+import os
+import sys
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
+from types import FrameType
+from typing import Any, ParamSpec, TypeVar
 
-from realm_telemetry.compat.deprecation import replaced_by
 from realm_telemetry.compat.first_use import (
     UPDATES,
+    Moment,
     before_emitting,
     before_reading,
     bus_source,
+    moment_ns,
     newest,
     open_log,
 )
-from realm_telemetry.compat.moments import Moment, moment_ns
+from realm_telemetry.compat.shapes import older_line
 from realm_telemetry.event import CHANNELS, SEVERITIES
 from realm_telemetry.log import Filters
-from realm_telemetry.older_shapes import older_line
 from realm_telemetry.producer.emission import emit_in_full
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_warned: set[tuple[str, int, str, str | None]] = set()
+
+
+def replaced_by(successor: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Have a function of `core.events` warn with DeprecationWarning, naming its successor."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        text = f"core.events.{function.__name__}() is deprecated; use {successor}"
+
+        @wraps(function)
+        def call(*arguments: P.args, **fields: P.kwargs) -> R:
+            answer = function(*arguments, **fields)
+            # After the call: where warnings are errors, the event is recorded too.
+            _warn(text, sys._getframe(1))
+            return answer
+
+        return call
+
+    return decorate
+
+
+def _warn(text: str, caller: FrameType) -> None:
+    path, line = caller.f_code.co_filename, caller.f_lineno
+    # Every test of a suite may expect the warning of a line that several of them come to.
+    place = (path, line, text, os.environ.get("PYTEST_CURRENT_TEST"))
+    if place not in _warned:
+        _warned.add(place)
+        module = caller.f_globals.get("__name__", "<unknown>")
+        warnings.warn_explicit(text, DeprecationWarning, path, line, module)
+
 
 __all__ = [
     "emit_checkpoint_saved",
@@ -130,7 +169,7 @@ def emit_eval_completed(
 
 @replaced_by("realm_telemetry.warning_raised")
 def emit_warning(message: str, **fields: Any) -> Line:
-    """Something is not as it should be."""
+    """A warning."""
     return _emit("warning_raised", fields, message=message, warning=message)
 
 

@@ -1,20 +1,23 @@
-"""What every compatibility module does first: set the process up, and open the log to read."""
+"""What the older modules share: set-up at first use, the log to read, times as given."""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+import realm_telemetry.compat.renamed  # noqa: F401  # first: for live processes of 0.1.0
+from realm_telemetry.compat.shapes import to_unix_nano
 from realm_telemetry.config import Settings, load_settings
-from realm_telemetry.errors import ConfigError, LogError
+from realm_telemetry.errors import ConfigError, LogError, warn_once
 from realm_telemetry.log import Filters, LogReader, LogWriter
 from realm_telemetry.log.filters import MAX_LIMIT
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.once import warn_once
+from realm_telemetry.log.times import parse_time
 from realm_telemetry.producer import appenders
 from realm_telemetry.producer.api import configure_on_first_use, get_telemetry
 
@@ -26,7 +29,7 @@ UPDATES: Final = "section_updated"
 
 
 def before_emitting() -> None:
-    """Set the process up if nothing has; a wrong setting is said once, and the event kept."""
+    """Set the process up if it is not; with a wrong setting, warn once and keep the event."""
     if get_telemetry() is None:
         try:
             configure_on_first_use()
@@ -40,9 +43,9 @@ def bus_source(kind: str) -> str:
 
 
 def before_reading() -> Settings:
-    """Wait until what this process emitted is in the log; where that log is.
+    """Wait until the events of this process are in the log; return its settings.
 
-    A process that has emitted nothing is not set up for it. Raises ConfigError.
+    A process that has emitted nothing is not set up. Raises ConfigError.
     """
     if get_telemetry() is None and appenders.early_producer() is not None:
         configure_on_first_use(FLUSH_S)
@@ -88,7 +91,7 @@ def newest(
     limit: int | None,
     leave_out: Callable[[str], bool] = lambda kind: kind == UPDATES,
 ) -> list[LogRow]:
-    """Return the newest rows of a log that the filters want, without some kinds."""
+    """Return the newest rows of a log that match the filters, without some kinds."""
     with open_log(path) as reader:
         most = None if limit is None else max(int(limit), 0)
         if reader is None or most == 0:
@@ -101,3 +104,36 @@ def newest(
         if most is None or most > MAX_LIMIT:
             return list(islice(reader.export(filters), most))
         return reader.now.page(msgspec.structs.replace(filters, limit=most), count=False).rows
+
+
+_LATEST: Final = 2**63 - 1 - 1_000
+"""Times are 64-bit numbers in the log; a reader may ask for the microsecond after."""
+
+Moment = str | float | datetime
+"""ISO 8601 text, seconds since 1970, or a datetime."""
+
+
+def moment_ns(given: Moment | None, *, utc: bool = False) -> int | None:
+    """Return a time in nanoseconds, None as it is; without a zone it is local, or with utc UTC.
+
+    A text may also be any of what `realm query --since` takes. Raises ValueError.
+    """
+    return None if given is None else min(max(_ns(given, utc), -(2**63)), _LATEST)
+
+
+def _ns(given: Moment, utc: bool) -> int:
+    if isinstance(given, int | float):
+        return int(given * 1_000_000_000)
+    moment = given if isinstance(given, datetime) else _moment_of(given)
+    if moment is None:
+        return parse_time(str(given), time.time_ns())
+    if utc and moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return to_unix_nano(moment)
+
+
+def _moment_of(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None

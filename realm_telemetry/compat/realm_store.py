@@ -15,12 +15,12 @@ from realm_telemetry.compat.first_use import (
     newest,
     open_log,
 )
+from realm_telemetry.compat.shapes import local_time
 from realm_telemetry.event import Event
 from realm_telemetry.folds.runtime import every_row
 from realm_telemetry.folds.state import RealmState, state_runner
 from realm_telemetry.kinds.catalog import CHANNEL_ICONS, is_routine
 from realm_telemetry.log import Filters, LogReader
-from realm_telemetry.older_shapes import local_time
 from realm_telemetry.producer.emission import emit_in_full
 
 __all__ = [
@@ -44,7 +44,7 @@ Fields = Mapping[str, Any] | None
 
 
 class RealmStore:
-    """What happened last, and what it all adds up to. Times of events are naive local."""
+    """The last events, and RealmState. Times of events are naive local."""
 
     def __init__(self) -> None:
         self._fold = _Fold()
@@ -103,8 +103,8 @@ class RealmStore:
     def get_state(self) -> dict[str, Any]:
         """Return every section by name, and beside them what `GET /api/state` answers.
 
-        state: the sections once more. events: the last 50 that are not routine, of which the
-        sections tell. timestamp, schema_version.
+        state: the sections again. events: the last 50 that are not routine, which the sections
+        cover. timestamp, schema_version.
         """
         sections = self._fold.sections()
         last = newest(_log_path(), Filters(), _STATE_EVENTS, is_routine)

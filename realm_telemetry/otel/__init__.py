@@ -3,6 +3,7 @@
 Only this package imports the OpenTelemetry logs SDK, and only in `sdk`.
 """
 
+import realm_telemetry.compat.renamed  # noqa: F401  # first: for live processes of 0.1.0
 from realm_telemetry.otel.adapter import EventExporter, apply_log_record_processor
 from realm_telemetry.otel.foreign import producer_of
 from realm_telemetry.otel.record import from_log_record, to_log_record

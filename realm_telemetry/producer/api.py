@@ -12,10 +12,9 @@ from typing import Any
 import msgspec
 
 from realm_telemetry.config import DEFAULT_SERVICE_NAME, Settings, load_settings
-from realm_telemetry.errors import ConfigError
+from realm_telemetry.errors import ConfigError, warn_once
 from realm_telemetry.kinds import catalog
 from realm_telemetry.kinds.catalog import KindSpec
-from realm_telemetry.once import warn_once
 from realm_telemetry.producer import appenders
 from realm_telemetry.producer.emission import bound, emit, set_base
 from realm_telemetry.producer.telemetry import PIPELINE_VARIABLE, Telemetry

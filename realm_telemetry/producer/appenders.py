@@ -11,7 +11,7 @@ from itertools import count
 from os import urandom
 from typing import Final
 
-from realm_telemetry.once import warn_once
+from realm_telemetry.errors import warn_once
 from realm_telemetry.spool.frames import HEADER_BYTES, parse_frame
 from realm_telemetry.spool.segment import CLOSED, SEGMENT_HEADER_BYTES
 from realm_telemetry.spool.writer import (

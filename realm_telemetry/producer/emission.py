@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from realm_telemetry.errors import mistake
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError
 from realm_telemetry.kinds.catalog import UNREGISTERED, known_kind, render, resolve
-from realm_telemetry.once import mistake
 from realm_telemetry.producer import appenders
 from realm_telemetry.spool.frames import encode_msgpack
 from realm_telemetry.spool.writer import DROPPED, SpoolClosedError

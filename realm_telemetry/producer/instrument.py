@@ -10,9 +10,9 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Final, ParamSpec, Protocol, Self, TypeVar
 
+from realm_telemetry.errors import warn_once
 from realm_telemetry.kinds.catalog import spec
 from realm_telemetry.kinds.messages import render_forgivingly
-from realm_telemetry.once import warn_once
 from realm_telemetry.producer.emission import emit
 from realm_telemetry.values.conversions import to_json_value
 from realm_telemetry.values.details import MAX_DETAILS, MAX_NAMES, clean_details

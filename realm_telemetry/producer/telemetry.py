@@ -10,9 +10,8 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from realm_telemetry.config import Settings
-from realm_telemetry.errors import ConfigError
+from realm_telemetry.errors import ConfigError, warn_once
 from realm_telemetry.kinds.catalog import KindSpec
-from realm_telemetry.once import warn_once
 from realm_telemetry.producer import appenders
 from realm_telemetry.shipper.launch import launch, reap
 from realm_telemetry.shipper.lock import is_held

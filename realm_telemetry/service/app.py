@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from realm_telemetry.config import Settings
+from realm_telemetry.plugins import extension
 from realm_telemetry.service.access import (
     HostCheck,
     Login,
@@ -132,7 +133,8 @@ def _endpoints(login: Login, static: BuiltPages) -> list[Endpoint]:
             body_types=("application/x-www-form-urlencoded",),
         ),
     )
-    return [*ENDPOINTS, *pages]
+    older: tuple[Endpoint, ...] = extension("service.routes")
+    return [*ENDPOINTS, *older, *pages]
 
 
 def _index(static: BuiltPages) -> Handler:

@@ -29,19 +29,6 @@ from realm_telemetry.service.api.state import get_section, get_state
 from realm_telemetry.service.ingest.batches import post_events
 from realm_telemetry.service.ingest.otlp import post_logs, post_metrics, post_traces
 from realm_telemetry.service.live.sse import EventStream
-from realm_telemetry.service.older_reading import (
-    MAX_HISTORY,
-    get_history,
-    get_worker,
-    get_workers,
-)
-from realm_telemetry.service.older_stream import OlderStream
-from realm_telemetry.service.older_writing import (
-    delete_worker,
-    post_event,
-    post_update,
-    post_worker,
-)
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -109,7 +96,7 @@ AS_OF: Final = Parameter(
 
 _BAD: Final = ("invalid_parameter",)
 _LOG: Final = ("log_unavailable",)
-_BODY: Final = (
+BODY_ERRORS: Final = (
     "malformed_json",
     "malformed_compression",
     "body_timeout",
@@ -121,7 +108,13 @@ _BODY: Final = (
 _OBJECT: Final = ("application/json",)
 
 _OTLP_TYPES: Final = ("application/x-protobuf", "application/json")
-_OTLP_ERRORS: Final = ("malformed_protobuf", "too_many_events", "shutting_down", *_BODY, *_LOG)
+_OTLP_ERRORS: Final = (
+    "malformed_protobuf",
+    "too_many_events",
+    "shutting_down",
+    *BODY_ERRORS,
+    *_LOG,
+)
 
 OTLP_ENDPOINTS: Final = tuple(
     Endpoint(
@@ -139,61 +132,6 @@ OTLP_ENDPOINTS: Final = tuple(
         ("/v1/traces", post_traces, "OTLP: store the events of spans; the spans are refused."),
         ("/v1/metrics", post_metrics, "OTLP: data points are refused, as the protocol says."),
     )
-)
-
-OLDER_ENDPOINTS: Final = (
-    Endpoint(
-        "/api/event",
-        post_event,
-        "Older: store one event.",
-        errors=("invalid_event", *_BODY, *_LOG),
-        method="POST",
-        body_types=_OBJECT,
-    ),
-    Endpoint(
-        "/api/update/{section}",
-        post_update,
-        "Older: merge fields into a section of RealmState.",
-        errors=("invalid_event", "not_ready", *_BODY, *_LOG),
-        method="POST",
-        body_types=_OBJECT,
-    ),
-    Endpoint(
-        "/api/worker/{id}",
-        post_worker,
-        "Older: merge fields into a worker; a heartbeat.",
-        errors=("invalid_event", "not_ready", *_BODY, *_LOG),
-        method="POST",
-        body_types=_OBJECT,
-    ),
-    Endpoint(
-        "/api/worker/{id}",
-        delete_worker,
-        "Older: take a worker off the list.",
-        errors=("invalid_event", "unknown_worker", "not_ready", "ingest_full", *_LOG),
-        method="DELETE",
-    ),
-    Endpoint("/api/workers", get_workers, "Older: all workers by id.", errors=("not_ready",)),
-    Endpoint(
-        "/api/workers/{id}",
-        get_worker,
-        "Older: one worker.",
-        errors=("unknown_worker", "not_ready"),
-    ),
-    Endpoint(
-        "/api/history/{section}",
-        get_history,
-        "Older: how a section looked, oldest first.",
-        (_number("limit", 1, MAX_HISTORY, 100, "The most entries, the newest."), SINCE),
-        errors=(*_BAD, *_LOG),
-    ),
-    Endpoint(
-        "/api/stream",
-        OlderStream(),
-        "Older: the state, then events and changed sections (server-sent events).",
-        media_types=("text/event-stream",),
-        errors=("too_many_clients", "shutting_down", "not_ready"),
-    ),
 )
 
 ENDPOINTS: Final = (
@@ -340,5 +278,4 @@ ENDPOINTS: Final = (
         errors=_LOG,
     ),
     *OTLP_ENDPOINTS,
-    *OLDER_ENDPOINTS,
 )

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from realm_telemetry.once import warn_once
+from realm_telemetry.errors import warn_once
 from realm_telemetry.shipper.manifest import read_manifest
 from realm_telemetry.shipper.shipper import Shipper
 

@@ -1,5 +1,6 @@
 """For tests of exporters and of programs that emit: fakes, and the exporter conformance check."""
 
+import realm_telemetry.compat.renamed  # noqa: F401  # first: for live processes of 0.1.0
 from realm_telemetry.testing.broken_server import BrokenServer
 from realm_telemetry.testing.clock import FakeClock
 from realm_telemetry.testing.conformance import (

@@ -1,17 +1,21 @@
-"""All events that match, into a file: the whole event with resource, in order of arrival."""
+"""Export: write all events that match to a file, whole and in order of arrival."""
 
+import errno
+import gzip
+import io
+import os
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO, cast
 
 import msgspec
 
 from realm_telemetry.config import Settings, load_settings
 from realm_telemetry.log.filters import Filters, parse_filters
-from realm_telemetry.transfer.formats import Exported
-from realm_telemetry.transfer.output import STDOUT, opened_output
+from realm_telemetry.transfer.formats import Exported, format_of, make_writer
 from realm_telemetry.transfer.source import (
     LogSource,
     Progress,
@@ -20,7 +24,6 @@ from realm_telemetry.transfer.source import (
     no_progress,
     open_log,
 )
-from realm_telemetry.transfer.writers import format_of, make_writer
 
 
 class ExportReport(msgspec.Struct, frozen=True):
@@ -41,7 +44,7 @@ def export_events(
     progress: Progress = no_progress,
     **filters: Any,
 ) -> ExportReport:
-    """Write all events that match to a file, which is whole or not there at all.
+    """Write all events that match to a file, which is complete or does not exist.
 
     output: `-` is standard output. format: jsonl, csv or parquet; by the file's name if None.
     compress: gzip; by the file's name if None. url: a service to read in place of the log.
@@ -63,7 +66,10 @@ def export_events(
 
 
 def filters_of(given: Mapping[str, Any]) -> Filters:
-    """Read filters given as Python values; None wants all. Raises InvalidFilterError."""
+    """Read filters given as Python values; without any, all events match.
+
+    Raises InvalidFilterError.
+    """
     return parse_filters({name: _text(value) for name, value in given.items() if value is not None})
 
 
@@ -93,16 +99,67 @@ def write_events(
     with opened_output(output, compress=compress) as file:
         writer = make_writer(format, file)
         events = 0
-        for rows in _told(source, filters, progress):
+        for rows in _rows(source, filters, progress):
             writer.write(rows)
             events += len(rows)
         writer.close()
     return ExportReport("stdout" if output == STDOUT else str(output), format, events)
 
 
-def _told(source: Source, filters: Filters, progress: Progress) -> Iterator[list[Exported]]:
+def _rows(source: Source, filters: Filters, progress: Progress) -> Iterator[list[Exported]]:
     done = 0
     for step in source.steps(filters):
         yield list(step.rows)
         done += len(step.rows)
         progress(done, step.share)
+
+
+STDOUT = Path("-")
+
+
+@contextmanager
+def opened_output(path: Path, *, compress: bool) -> Iterator[IO[bytes]]:
+    """Open a file, or standard output for `-`, to write to.
+
+    A file gets its name only when the block ends without an error; until then, and if the block
+    fails, an earlier file stays unchanged. Raises OSError.
+    """
+    with _raw_output(path) as raw:
+        if not compress:
+            yield raw
+            return
+        # Without name and time: equal events give equal files.
+        with gzip.GzipFile("", "wb", 6, cast(io.BytesIO, raw), 0) as file:
+            yield cast(IO[bytes], file)
+
+
+@contextmanager
+def _raw_output(path: Path) -> Iterator[BinaryIO]:
+    if path == STDOUT:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    elif path.exists() and not path.is_file():  # a device or a pipe; a directory fails by itself
+        with path.open("wb") as file:
+            yield file
+    else:
+        with replaced(path) as file:
+            yield file
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[BinaryIO]:
+    """Write a file beside its place, synced, and move it there in one step. Raises OSError."""
+    # Through links, so that a link stays one.
+    path = path.resolve()
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "there is no such directory", str(path.parent))
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,4 +1,4 @@
-"""Which producer an imported file stands for, so that a second import adds nothing.
+"""The producer id of an imported file, so that a second import adds nothing.
 
 A file is known by a digest of its content, and its events by their line numbers. Because older
 programs go on appending, each import notes how many bytes it saw, and their digest: a file that
@@ -16,7 +16,7 @@ import msgspec
 from realm_telemetry.errors import ConfigError
 
 PIPELINE: Final = "import"
-"""Of the producers that imported files stand for: none whose exporters would send them on."""
+"""The pipeline of these producers: none of its own, so no exporter sends their events on."""
 
 _PIECE: Final = 1024 * 1024
 _HEAD_BYTES: Final = 4096
@@ -65,7 +65,7 @@ Origins = Mapping[str, Origin]
 
 
 def read_origins(resources: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Origin]:
-    """Pick the producers that stand for imported files."""
+    """Return those producers that are imported files."""
     origins = {}
     for producer, resource in resources:
         if "realm.import.path" in resource:
@@ -117,10 +117,10 @@ def _refuse_changed(mark: FileMark, path: Path, known: Origins) -> None:
         if origin.file is not None and origin.file.head == mark.head and mark.bytes:
             raise ChangedFileError(
                 str(path),
-                f"begins like {origin.path}, which was imported before, and goes on differently,"
+                f"begins like {origin.path}, which was imported before, and then differs,"
                 " so that its events would be stored twice",
-                "Import new or mended lines as a file of their own; those that could not be taken"
-                " were kept aside as one.",
+                "Import new or corrected lines as a file of their own; an import keeps the lines"
+                " that it rejects in such a file.",
             )
 
 

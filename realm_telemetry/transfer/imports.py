@@ -1,57 +1,107 @@
-"""Files of the older systems, and exports of ours, into the home's log.
+"""Import files of older systems, and exports, into the home's log.
 
 A second import of the same file adds nothing: ids come from the file and its line numbers, and an
-exported event keeps its own. What cannot be an event is told with its number and kept aside.
+exported event keeps its own. Lines that are not events are reported with their number and kept in
+a file, to be corrected and imported.
 """
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import tzinfo
 from pathlib import Path
-from typing import Final, Protocol
+from typing import BinaryIO, Final, Literal
+
+import msgspec
 
 from realm_telemetry.config import Settings, load_settings
 from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.event import format_time
+from realm_telemetry.home import make_private_directory
 from realm_telemetry.log import LogReader
-from realm_telemetry.transfer.batches import Batch
-from realm_telemetry.transfer.identity import Origin, Origins
-from realm_telemetry.transfer.lines import JsonLines
-from realm_telemetry.transfer.older_events import BATTLE_LOG_ZONE, Times
-from realm_telemetry.transfer.refused import Aside
-from realm_telemetry.transfer.reports import MAX_EXAMPLES, BrokenLine, ImportReport, Outcome
+from realm_telemetry.transfer.inputs import Batch, Broken, Found, Input, inputs_of
 from realm_telemetry.transfer.sinks import IntoLog, Nowhere, Sink
 from realm_telemetry.transfer.source import Progress, no_progress, open_log
-from realm_telemetry.transfer.tables import SHAPES, OlderTable, OtherLog, tables_of
 
-_SQLITE: Final = b"SQLite format 3\0"
-_JSONL: Final = "jsonl"
+Outcome = Literal["imported", "dry_run", "own_log", "empty"]
+
+MAX_EXAMPLES: Final = 10
 
 
-class Input(Protocol):
-    """A file, or a table of one, that is read for an import."""
+class BrokenLine(msgspec.Struct, frozen=True):
+    """A line or row that is no event, and why."""
 
+    number: int
+    reason: str
+
+
+class ImportReport(msgspec.Struct):
+    """What became of one file, or of one table of it.
+
+    outcome: own_log is a file that is this home's log already, to which nothing was done.
+    unit: what is counted, line or row. taken, already: events stored now, and known before.
+    broken: lines or rows that are no event; examples has the first of them, kept_aside the file
+        that holds them all. blank: empty lines.
+    without_zone, with_zone: times by whether they named one; zone: what the former were read as.
+    first, last: the earliest and latest time of the events.
+    """
+
+    path: str
     kind: str
-    unit: str
+    outcome: Outcome = "imported"
+    unit: str = "line"
+    seen: int = 0
+    taken: int = 0
+    already: int = 0
+    broken: int = 0
+    blank: int = 0
+    without_zone: int = 0
+    with_zone: int = 0
+    zone: str = ""
+    first: str | None = None
+    last: str | None = None
+    examples: list[BrokenLine] = []
+    kept_aside: str | None = None
+
+
+class RejectedLines:
+    """The files of rejected lines and of their reasons; the first line replaces earlier files.
+
+    directory: None keeps nothing. unit: what the numbers count, line or row.
+    """
+
+    def __init__(self, directory: Path | None, name: str, unit: str) -> None:
+        self._directory = directory
+        self._broken = Path(directory or "", f"{name}.broken")
+        self._why = Path(directory or "", f"{name}.reasons")
+        self._unit = unit
+        self._lines: BinaryIO | None = None
+        self._reasons: BinaryIO | None = None
 
     @property
-    def producer(self) -> str:
-        """Whose events those are that bring no id; empty if all bring one."""
-        ...
+    def path(self) -> str | None:
+        """Where lines are kept, None as long as there are none."""
+        return str(self._broken) if self._lines else None
 
-    @property
-    def origin(self) -> Origin | None:
-        """What the log is to keep of it."""
-        ...
+    def keep(self, broken: Broken) -> None:
+        """Write a line. Raises OSError."""
+        if self._directory is None:
+            return
+        if self._lines is None or self._reasons is None:
+            make_private_directory(self._directory)
+            self._lines = self._broken.open("wb")
+            self._reasons = self._why.open("wb")
+        self._lines.write(broken.data)
+        if broken.reason:
+            self._reasons.write(f"{self._unit} {broken.number}: {broken.reason}\n".encode())
 
-    def batches(self) -> Iterator[Batch]:
-        """Yield what it holds."""
-        ...
+    def close(self) -> None:
+        """Close the files."""
+        for file in (self._lines, self._reasons):
+            if file is not None:
+                file.close()
 
 
-Maker = Callable[[Origins], Input]
-"""Makes what is read, knowing of earlier imports."""
+_JSONL: Final = "jsonl"
 
 
 class UnknownFormatError(ConfigError):
@@ -71,7 +121,7 @@ def import_files(
 
     zone: of times that name none, in JSON lines and the older RealmService's events; this
         machine's if None. Those of an older battle log are UTC.
-    dry_run: read, tell and write nothing. started: called before each file.
+    dry_run: read and report; write nothing. started: called before each file.
     Raises UnknownFormatError, OwnLinesError, LogError, OSError; what was taken before stays.
     """
     settings = load_settings({"home": home})
@@ -101,27 +151,39 @@ def import_file(
     _refuse_own_lines(path, settings)
     if settings.log_path.exists() and not dry_run:
         open_log(settings, progress).close()
-    for make, times, named in _inputs(path, zone):
-        report = _import_input(path, make, settings, dry_run, progress)
+    for found in _inputs_of(path, zone):
+        report = _import_input(path, found, settings, dry_run, progress)
+        times = found.times
         report.without_zone, report.with_zone = times.without_zone, times.with_zone
-        report.zone = named
+        report.zone = times.zone_name()
         yield report
 
 
+def _inputs_of(path: Path, zone: tzinfo | None) -> list[Found]:
+    found = inputs_of(path, zone)
+    if not found:
+        raise UnknownFormatError(
+            str(path),
+            "has neither a table battle_log nor a table events",
+            "Name an older jobs.db, realm_state.db or events.jsonl, or an export in JSON lines.",
+        )
+    return found
+
+
 def _import_input(
-    path: Path, make: Maker, settings: Settings, dry_run: bool, progress: Progress
+    path: Path, found: Found, settings: Settings, dry_run: bool, progress: Progress
 ) -> ImportReport:
     sink: Sink = Nowhere(settings.log_path) if dry_run else IntoLog(settings.log_path)
     outcome: Outcome = "dry_run" if dry_run else "imported"
     with closing(sink):
-        source = make(sink.origins())
+        source = found.open(sink.origins())
         report = ImportReport(str(path), source.kind, outcome, source.unit)
         place, name = (
             None if dry_run else settings.home / "imports",
             f"{path.name}-{source.producer}",
         )
-        with closing(Aside(place, name, source.unit)) as aside:
-            _Run(report, sink, aside, progress).run(source)
+        with closing(RejectedLines(place, name, source.unit)) as rejected:
+            _Run(report, sink, rejected, progress).run(source)
     return report
 
 
@@ -156,50 +218,15 @@ def _is_writing(settings: Settings) -> bool:
         return False
 
 
-def _inputs(path: Path, zone: tzinfo | None) -> list[tuple[Maker, Times, str]]:
-    """What there is to import in a file, its clock, and the zone of that by name."""
-    with path.open("rb") as file:
-        is_sqlite = file.read(len(_SQLITE)) == _SQLITE
-    local = zone_name(zone)
-    if not is_sqlite:
-        times = Times(zone)
-        return [(lambda known: JsonLines(path, times, known), times, local)]
-    tables = tables_of(path)
-    if tables == ["realm_meta"]:
-        utc = Times(BATTLE_LOG_ZONE)
-        return [(lambda known: OtherLog(path, utc), utc, "UTC")]
-    if not tables:
-        raise UnknownFormatError(
-            str(path),
-            "has neither a table battle_log nor a table events",
-            "Name an older jobs.db, realm_state.db or events.jsonl, or an export in JSON lines.",
-        )
-    return [_table(path, name, zone, local) for name in tables]
-
-
-def _table(path: Path, name: str, zone: tzinfo | None, local: str) -> tuple[Maker, Times, str]:
-    in_utc = name == "battle_log"
-    times = Times(BATTLE_LOG_ZONE if in_utc else zone)
-    named = "UTC" if in_utc else local
-    return lambda known: OlderTable(path, SHAPES[name], times, known), times, named
-
-
-def zone_name(zone: tzinfo | None) -> str:
-    """Return a zone's name; for None this machine's."""
-    if zone is not None:
-        return str(zone)
-    # Both names: which of them holds depends on the date of each event.
-    names = "/".join(dict.fromkeys(time.tzname if time.daylight else time.tzname[:1]))
-    return f"{names}, this machine's zone"
-
-
 class _Run:
     """One file's way into a sink."""
 
-    def __init__(self, report: ImportReport, sink: Sink, aside: Aside, progress: Progress) -> None:
+    def __init__(
+        self, report: ImportReport, sink: Sink, rejected: RejectedLines, progress: Progress
+    ) -> None:
         self._report = report
         self._sink = sink
-        self._aside = aside
+        self._rejected = rejected
         self._progress = progress
         self._times: list[int] = []
 
@@ -213,7 +240,7 @@ class _Run:
         report = self._report
         if self._times:
             report.first, report.last = map(format_time, (min(self._times), max(self._times)))
-        report.kept_aside = self._aside.path
+        report.kept_aside = self._rejected.path
 
     def _take(self, batch: Batch) -> None:
         report = self._report
@@ -223,7 +250,7 @@ class _Run:
         report.taken += taken.stored
         report.already += taken.already
         for broken in batch.broken:
-            self._aside.keep(broken)
+            self._rejected.keep(broken)
             if broken.reason:
                 report.broken += 1
                 if len(report.examples) < MAX_EXAMPLES:

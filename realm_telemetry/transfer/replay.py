@@ -1,11 +1,11 @@
-"""The log read a second time: told to a service once more, or to an exporter.
+"""Replay: send a log's events to a service again, or have an exporter deliver them again.
 
 Events keep their ids, so no log stores one twice, and their arrival, so that another service shows
 them as live as they were: its pages and its RealmState are those of the original.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, Final, Literal
 
@@ -19,7 +19,6 @@ from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.transfer.exports import filters_of
 from realm_telemetry.transfer.formats import Exported
-from realm_telemetry.transfer.pace import paced
 from realm_telemetry.transfer.source import LogSource, Progress, Step, no_progress, open_log
 from realm_telemetry.wire import BatchProducer, encode_batch
 
@@ -35,9 +34,9 @@ class ReplayReport(msgspec.Struct):
     """What a replay did.
 
     target: the address of the service. same_log: it serves the very log that was read; then
-        nothing is stored, and RealmState is what it was.
-    events: those told. stored, already: new to the service's log, or known to it.
-    rejected: those that it would not take; reason is that of the first.
+        nothing is stored, and RealmState does not change.
+    events: those sent. stored, already: those new to the service's log, and those it had.
+    rejected: those that it rejected; reason is that of the first.
     """
 
     target: str
@@ -49,12 +48,12 @@ class ReplayReport(msgspec.Struct):
     reason: str = ""
 
 
-class SetBack(msgspec.Struct, frozen=True):
-    """An exporter's cursor in one pipeline ("" is the service's own), before and after."""
+class CursorMove(msgspec.Struct, frozen=True):
+    """An exporter's cursor in one pipeline ("" is the service), before a replay and after."""
 
     pipeline: str
-    stood: int
-    stands: int
+    before: int = msgspec.field(name="stood")
+    after: int = msgspec.field(name="stands")
 
 
 def replay_events(
@@ -66,11 +65,11 @@ def replay_events(
     progress: Progress = no_progress,
     **filters: Any,
 ) -> ReplayReport:
-    """Tell a service once more what the home's log says.
+    """Send events of the home's log to a service again.
 
     since: of the events; all if None. to: the address of a service; "live" is that of the settings.
-    speed: 10 is ten times as fast as it was. filters: those of docs/http-api.md, such as run="r7".
-    A service of this very log shows the events again and stores nothing; another stores those that
+    speed: 10 is ten times the original speed. filters: those of docs/http-api.md, such as run="r7".
+    A service of this same log shows the events again and stores nothing; another stores those that
     it lacks. Nothing is sent to webhooks. Raises InvalidFilterError, LogError, ServiceError.
     """
     settings = load_settings({"home": home})
@@ -87,37 +86,37 @@ def replay_to_service(
     speed: float | None = None,
     progress: Progress = no_progress,
 ) -> ReplayReport:
-    """Tell a service what the log says; see `replay_events`."""
+    """Send events of a log to a service again; see `replay_events`."""
     url = settings.service_url if to == LIVE else to
     with (
         closing(RealmClient(url, settings.token)) as client,
         closing(open_log(settings, progress)) as reader,
     ):
         same = client.health().get("log_id") == reader.log_id
-        telling = _Telling(client, reader, ReplayReport(client.url, same))
+        sender = _Sender(client, reader, ReplayReport(client.url, same))
         for step in paced(LogSource(reader).steps(filters), speed):
-            telling.tell(step)
-            progress(telling.report.events, step.share)
-        return telling.report
+            sender.send(step)
+            progress(sender.report.events, step.share)
+        return sender.report
 
 
-class _Telling:
-    """Batches on their way to one service."""
+class _Sender:
+    """Sends batches to one service and counts the answers."""
 
     def __init__(self, client: RealmClient, reader: LogReader, report: ReplayReport) -> None:
         self.report = report
         self._client = client
         self._kinds = {kind.kind: kind for kind in reader.now.kinds()}
 
-    def tell(self, step: Step) -> None:
+    def send(self, step: Step) -> None:
         report, rows = self.report, step.rows
         producers = {} if report.same_log else {row.event.producer: row.resource for row in rows}
         body = encode_batch(
             [row.event for row in rows],
-            [BatchProducer(name, _PIPELINE, dict(told)) for name, told in producers.items()],
+            [BatchProducer(name, _PIPELINE, dict(known)) for name, known in producers.items()],
             self._kinds_of(rows),
         )
-        answer = patiently(lambda: self._client.replay(body))
+        answer = with_retry(lambda: self._client.replay(body))
         report.events += len(rows)
         report.stored += answer["accepted"]
         report.already += answer["duplicates"]
@@ -131,10 +130,13 @@ class _Telling:
         return [self._kinds[name] for name in sorted(named) if name in self._kinds]
 
 
-def patiently(
+def with_retry(
     ask: Callable[[], dict[str, Any]], sleep: Callable[[float], None] = time.sleep
 ) -> dict[str, Any]:
-    """Ask a service that is busy again, as it says; raises what is no busyness, or stays one."""
+    """Repeat a request while the service is busy, after the pause that it asks for.
+
+    Raises ServiceError for any other failure, and when the service stays busy.
+    """
     for left in range(_TRIES, -1, -1):
         try:
             return ask()
@@ -145,11 +147,11 @@ def patiently(
     raise AssertionError("unreachable")
 
 
-def set_back_exporter(settings: Settings, exporter: str, since_unix_nano: int) -> list[SetBack]:
-    """Let an exporter deliver again what happened since a time; how its cursors moved.
+def replay_to_exporter(settings: Settings, exporter: str, since_unix_nano: int) -> list[CursorMove]:
+    """Have an exporter deliver the events since a time again; return how its cursors moved.
 
-    A shipper or a service at work notices within a second. Raises ConfigError if nothing in this
-    log goes to such an exporter, LogError.
+    A running shipper or service does so within a second. Raises ConfigError if no such exporter
+    follows this log, LogError.
     """
     from realm_telemetry.log.sqlite.writer import LogWriter
 
@@ -165,19 +167,19 @@ def set_back_exporter(settings: Settings, exporter: str, since_unix_nano: int) -
         cursor = reader.now.cursor_before(since_unix_nano)
         for pipeline in known[exporter]:
             _forget(settings, exporter, pipeline, reader, cursor)
-        stood = writer.set_back(exporter, cursor)
-    return [SetBack(name, place, min(place, cursor)) for name, place in sorted(stood.items())]
+        before = writer.set_back(exporter, cursor)
+    return [CursorMove(name, at, min(at, cursor)) for name, at in sorted(before.items())]
 
 
 def _forget(
     settings: Settings, exporter: str, pipeline: str, reader: LogReader, cursor: int
 ) -> None:
-    """Tell an exporter that remembers what it had to forget it; most do not."""
+    """Have an exporter that remembers delivered events forget them; most remember none."""
     from realm_telemetry.plugins import ExporterContext, exporter_class
 
     try:
         forget = getattr(exporter_class(exporter), "forget", None)
-    except ConfigError:  # an object of some program, or not installed here
+    except ConfigError:  # an object in a program, or not installed here
         return
     if forget is None:
         return
@@ -190,3 +192,43 @@ def _forget(
     while rows := reader.now.after(cursor, 1000):
         forget(context, [row.event.id for row in rows])
         cursor = rows[-1].cursor
+
+
+BATCH: Final = 500
+LONGEST_SILENCE_S: Final = 5.0
+"""A longer gap between events is cut to this, at any speed."""
+
+_AT_ONCE_S: Final = 0.02
+
+
+def paced(
+    steps: Iterable[Step],
+    speed: float | None,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Step]:
+    """Yield the rows of some steps as batches, each when it is due.
+
+    speed: 10.0 is ten times the original speed; None is without pauses. Events that are due within
+        20 ms form one batch.
+    """
+    due_s, last_ns = clock(), None
+    for step in steps:
+        start = 0
+        for place, row in enumerate(step.rows):
+            time_ns = row.event.time_unix_nano
+            if speed is not None and last_ns is not None:
+                due_s += min(max(time_ns - last_ns, 0) / 1e9 / speed, LONGEST_SILENCE_S)
+            last_ns = time_ns if last_ns is None else max(last_ns, time_ns)
+            wait_s = due_s - clock()
+            if speed is not None and wait_s > _AT_ONCE_S:
+                yield from _batches(step.rows[start:place], step.share)
+                start = place
+                sleep(max(due_s - clock(), 0.0))
+        yield from _batches(step.rows[start:], step.share)
+
+
+def _batches(rows: Sequence[Exported], share: float | None) -> Iterator[Step]:
+    for start in range(0, len(rows), BATCH):
+        yield Step(rows[start : start + BATCH], share)

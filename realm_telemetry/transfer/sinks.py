@@ -14,8 +14,8 @@ from realm_telemetry.log.sqlite.older import older_producer
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.sqlite.rows import event_id_bytes
 from realm_telemetry.log.sqlite.writer import LogWriter
-from realm_telemetry.transfer.batches import Batch
 from realm_telemetry.transfer.identity import PIPELINE, Origin, Origins, read_origins
+from realm_telemetry.transfer.inputs import Batch
 
 
 class Taken(NamedTuple):
@@ -66,7 +66,7 @@ class IntoLog:
         return _origins(self._reader)
 
     def begin(self, producer: str, origin: Origin | None) -> None:
-        """Make a file known before its events come: one that is cut off goes on by and by."""
+        """Make a file known before its events: an interrupted import can be continued."""
         if producer and origin:
             self._writer.register_producer(ProducerInfo(producer, PIPELINE, origin.resource()))
 
@@ -136,7 +136,7 @@ def _origins(reader: LogReader) -> Origins:
 class InPlace:
     """Knows the rows of an older battle log that this log was extended in place from.
 
-    A copy of that file holds the same rows without event ids: only number, time and text tell.
+    A copy of that file holds the same rows without event ids: number, time and text identify them.
     """
 
     def __init__(self, path: Path, log_id: str) -> None:
@@ -148,7 +148,7 @@ class InPlace:
         self._producer = older_producer(log_id)
 
     def without(self, events: Sequence[Event]) -> Sequence[Event]:
-        """Leave out events that stand in the log as rows of the older table."""
+        """Leave out events that are in the log as rows of the older table."""
         if not self._any:
             return events
         found = self._rows([event.number for event in events if event.number < 2**63])

@@ -1,6 +1,6 @@
-"""The events of a log or of a service as an export reads them: in order of arrival, in steps."""
+"""Where an export or a replay reads: the home's log, or a service, in steps."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
@@ -10,16 +10,17 @@ import msgspec
 from realm_telemetry.config import Settings
 from realm_telemetry.event import InvalidEventError
 from realm_telemetry.kinds.catalog import event_from_dict
+from realm_telemetry.log.engine import Reader
 from realm_telemetry.log.filters import Filters, to_params
+from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.sqlite.connection import explained, open_reader
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.sqlite.schema import SCHEMA_VERSION, read_version
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.transfer.formats import Exported
-from realm_telemetry.transfer.resources import Resources
 
 Progress = Callable[[int, float | None], None]
-"""Told how many events are done, and which share of the work; None where nobody knows."""
+"""Called with the number of events done, and the share of the work; None where it is unknown."""
 
 FILL_ROWS: Final = 1_000
 _SERVICE_ROWS: Final = 500
@@ -40,7 +41,7 @@ class Source(Protocol):
     """Where an export reads."""
 
     def steps(self, filters: Filters) -> Iterator[Step]:
-        """Yield all events that the filters want, in order of arrival."""
+        """Yield all events that match the filters, in order of arrival."""
         ...
 
     def close(self) -> None:
@@ -49,7 +50,7 @@ class Source(Protocol):
 
 
 def open_log(settings: Settings, progress: Progress = no_progress) -> LogReader:
-    """Open the home's log once it is up to date and all rows of an older one are filled in.
+    """Open the home's log; first migrate it, and fill in all rows of an older one.
 
     Raises LogError.
     """
@@ -88,7 +89,7 @@ class LogSource:
         self._resources = Resources(reader)
 
     def steps(self, filters: Filters) -> Iterator[Step]:
-        """Yield all events that the filters want, in order of arrival. Raises LogError."""
+        """Yield all events that match the filters, in order of arrival. Raises LogError."""
         end = self._reader.now.max_cursor()
         first: int | None = None
         for step in self._reader.arrivals(filters, end):
@@ -110,7 +111,7 @@ class ServiceSource:
         self._client = RealmClient(url, token)
 
     def steps(self, filters: Filters) -> Iterator[Step]:
-        """Yield all events that the filters want, in order of arrival. Raises ServiceError."""
+        """Yield all events that match the filters, in order of arrival. Raises ServiceError."""
         params = to_params(filters)
         page = self._client.query_page(**(params | {"limit": "1"}))
         total = page.total if page.relation == "eq" else None
@@ -144,7 +145,26 @@ def read_line(line: bytes) -> Exported:
     """
     try:
         shape = _decode(line)
-        told = msgspec.convert(shape, _Line)
+        line_fields = msgspec.convert(shape, _Line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidEventError(f"not an event of an export: {error}") from None
-    return Exported(event_from_dict(shape), told.cursor, told.resource)
+    return Exported(event_from_dict(shape), line_fields.cursor, line_fields.resource)
+
+
+class Resources:
+    """What a log knows of its producers; read again when a new one is met."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._known: dict[str, Mapping[str, Any]] = {}
+
+    def of(self, producer: str) -> Mapping[str, Any]:
+        """Return a producer's resource; empty for one that is not registered."""
+        if producer not in self._known:
+            found = {info.producer: info.resource for info in self._reader.now.producers()}
+            self._known = {producer: {}} | self._known | found
+        return self._known[producer]
+
+    def join(self, rows: Sequence[LogRow]) -> list[Exported]:
+        """Put rows together with the resources of their producers."""
+        return [Exported(row.event, row.cursor, self.of(row.event.producer)) for row in rows]

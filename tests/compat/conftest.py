@@ -21,7 +21,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("REALM_HOME", str(home))
     monkeypatch.setenv("REALM_EXPORTERS", "battle_log")
     monkeypatch.setenv("REALM_SHIPPER", "thread")
-    # Other tests of this process may have left events that nobody configured anything for.
+    # Earlier tests of this process may have left events without a configured producer.
     realm.shutdown()
     appenders.set_current(appenders.Early(telemetry._on_first_event))
     yield home

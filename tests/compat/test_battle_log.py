@@ -100,7 +100,7 @@ def test_the_process_s_own_log_by_its_path_is_the_process_s_own(home: Path) -> N
     assert [one.message for one in get_battle_logger().get_recent()] == ["Here"]
 
 
-def test_an_older_file_nobody_has_opened_since_can_be_read(home: Path) -> None:
+def test_an_older_file_that_was_not_opened_yet_can_be_read(home: Path) -> None:
     path = home / "vault" / "jobs.db"
     path.parent.mkdir(parents=True)
     with closing(sqlite3.connect(path)) as connection, connection:
@@ -121,7 +121,7 @@ def write_as_older_code(path: Path, count: int) -> None:
 
 
 def test_older_writers_and_new_ones_share_the_file(home: Path) -> None:
-    """None loses a row, and none is told that the file is locked."""
+    """None loses a row, and none fails because the file is locked."""
     logger = get_battle_logger()
     logger.log("jobs", "First")
     assert len(logger.get_recent()) == 1

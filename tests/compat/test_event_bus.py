@@ -59,7 +59,7 @@ def test_every_kind_has_its_typed_helper() -> None:
 def test_persist_false_stores_and_says_so_once(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realm_telemetry.once._said", set())
+    monkeypatch.setattr("realm_telemetry.errors._warned", set())
     for number in range(3):
         emit_realm_event(kind="note", message=f"{number}", persist=False)
     checkpoint_saved(step=1, loss=1.0, persist=False)
@@ -67,7 +67,7 @@ def test_persist_false_stores_and_says_so_once(
     assert capfd.readouterr().err.count("persist=False has no effect") == 1
 
 
-def test_a_webhook_address_is_kept_for_delivery_and_shown_to_nobody(home: Path) -> None:
+def test_a_webhook_address_is_kept_for_delivery_and_never_shown(home: Path) -> None:
     secret = "https://hooks.example/T0K3N"
     answer = emit_realm_event(kind="note", message="To the chat", webhooks=[secret])
     (stored,) = get_events(limit=10)

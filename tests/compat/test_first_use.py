@@ -36,7 +36,7 @@ def stored(home: Path) -> list[Any]:
 
 
 def test_the_first_use_sets_up_and_names_the_program(home: Path) -> None:
-    said = run(
+    printed = run(
         "from realm_telemetry.compat.event_bus import note\n"
         "from realm_telemetry.compat.realm_store import get_events\n"
         "note(message='First')\n"
@@ -46,11 +46,11 @@ def test_the_first_use_sets_up_and_names_the_program(home: Path) -> None:
         "assert realm_telemetry.get_telemetry().settings.service_name == 'old_job'\n",
         home,
     )
-    assert said == ""
+    assert printed == ""
 
 
 def test_an_event_of_import_time_and_the_program_s_own_configure_go_together(home: Path) -> None:
-    """The first use is replaced; nothing is lost and nobody is called lost."""
+    """The first use is replaced; nothing is lost, and no producer is reported as lost."""
     run(
         "from realm_telemetry.compat.event_bus import note\n"
         "import realm_telemetry as realm\n"
@@ -158,7 +158,7 @@ def test_a_fork_after_the_first_use_is_a_producer_of_its_own(home: Path) -> None
 
 
 def test_use_at_exit_neither_fails_nor_leaves_a_producer_behind(home: Path) -> None:
-    said = run(
+    printed = run(
         "import atexit\n"
         "from realm_telemetry.compat.event_bus import note\n"
         "atexit.register(lambda: note(message='Too late'))\n"
@@ -167,8 +167,8 @@ def test_use_at_exit_neither_fails_nor_leaves_a_producer_behind(home: Path) -> N
         "assert realm_telemetry.flush(20)\n",
         home,
     )
-    assert said.count("events emitted after shutdown() are not recorded") <= 1
-    assert "Traceback" not in said
+    assert printed.count("events emitted after shutdown() are not recorded") <= 1
+    assert "Traceback" not in printed
     assert stored(home)[0].message == "In time"
 
 
@@ -182,18 +182,18 @@ def test_after_a_shutdown_the_next_use_sets_up_again(home: Path) -> None:
 def test_a_wrong_setting_never_stops_the_program(home: Path) -> None:
     home.mkdir(exist_ok=True)
     (home / "realm.toml").write_text("exporterz = []")
-    said = run(
+    printed = run(
         "from realm_telemetry.compat.event_bus import note\n"
         "for number in range(3): note(message='On it goes')\n",
         home,
     )
-    assert said.count("Did you mean exporters?") == 1
+    assert printed.count("Did you mean exporters?") == 1
 
 
 def test_telemetry_that_is_switched_off_stays_off(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = run(
+    printed = run(
         "from realm_telemetry.compat.event_bus import note\n"
         "from realm_telemetry.compat.realm_store import get_events\n"
         "assert len(note(message='Nowhere')['id']) == 32\n"
@@ -201,7 +201,7 @@ def test_telemetry_that_is_switched_off_stays_off(
         home,
         OTEL_SDK_DISABLED="true",
     )
-    assert said == ""
+    assert printed == ""
     assert not home.exists()
 
 

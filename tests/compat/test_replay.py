@@ -1,4 +1,4 @@
-"""Replay tells a service what the log says, and duplicates nothing."""
+"""Replay sends the log to a service, and duplicates nothing."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from realm_telemetry.testing.running_service import running_service
 checkpoint_saved = vars(event_bus)["checkpoint_saved"]
 
 
-def told(url: str) -> tuple[list[str], Any]:
+def shown_by(url: str) -> tuple[list[str], Any]:
     """Ids of the events that a service has, and its section training."""
     with RealmClient(url) as client:
         ids = [row.event.id for row in client.query()]
@@ -34,9 +34,9 @@ def test_another_service_shows_the_same_after_a_replay(home: Path, tmp_path: Pat
         url = service.url
         emit_some(url)
         assert replay_events(since="2025-11-29T00:00:00Z") == 4
-        first = told(url)
+        first = shown_by(url)
         assert replay_events() == 4
-        again = told(url)
+        again = shown_by(url)
     assert len(first[0]) == 4
     assert first[0] == again[0]
     assert (first[1]["step"], first[1]["loss"]) == (3, 0.3)
@@ -48,7 +48,7 @@ def test_the_service_of_this_log_gets_nothing_twice(home: Path) -> None:
         emit_some(url)
         assert len(get_events()) == 3
         assert replay_events(since="2025-11-29T00:00:00Z") == 4
-        assert len(told(url)[0]) == 4
+        assert len(shown_by(url)[0]) == 4
 
 
 def test_what_came_before_is_left_out() -> None:
@@ -56,7 +56,7 @@ def test_what_came_before_is_left_out() -> None:
     assert replay_events(since="2999-01-01") == 0
 
 
-def test_a_service_elsewhere_that_is_down_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_elsewhere_that_is_down_is_shown_by(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REALM_SERVICE_URL", "http://127.0.0.1:9")
     checkpoint_saved(step=1, loss=1.0)
     with pytest.raises(ServiceUnreachableError):

@@ -1,4 +1,4 @@
-"""The jsonl exporter: whole lines only, whatever crashed before."""
+"""The jsonl exporter: whole lines only, after any crash."""
 
 import json
 import multiprocessing

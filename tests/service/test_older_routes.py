@@ -125,7 +125,7 @@ def test_history_has_the_section_as_it_was_oldest_first(client: httpx.Client) ->
     assert "_record_history" not in client.get("/api/state/hero").json()
 
 
-def test_a_recorded_update_of_a_section_with_own_fields_keeps_what_updates_said(
+def test_a_recorded_update_of_a_section_with_own_fields_keeps_the_updates(
     client: httpx.Client,
 ) -> None:
     post(client, "/api/update/training", {"step": 1})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from realm_telemetry.service.older_stream import SECTION_INTERVAL_S
+from realm_telemetry.compat.stream import SECTION_INTERVAL_S
 
 from .conftest import asking, free_ports, post_notes, serving
 from .streaming import Message, messages

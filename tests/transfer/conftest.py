@@ -22,7 +22,7 @@ RESOURCE = {"service.name": "training_daemon", "host.name": "forge", "process.pi
 
 
 def make_event(number: int = 1, **changes: Any) -> Event:
-    """An event that differs from the others only where told; one a second."""
+    """An event that differs from the others only in the given fields; one a second."""
     fields: dict[str, Any] = {
         "kind": "job_started",
         "channel": "jobs",

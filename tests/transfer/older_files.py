@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from realm_telemetry.transfer.imports import import_files
-from realm_telemetry.transfer.reports import ImportReport
+from realm_telemetry.transfer.imports import ImportReport, import_files
 
 OLDER_LOG = """
 CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT);

@@ -39,7 +39,7 @@ def a_run(count: int, ago_s: int = 86_400) -> list[Any]:
 
 
 def original(home: Home, events: list[Any]) -> None:
-    """A log in which these events arrived when they say."""
+    """A log in which these events have the arrivals that they name."""
     home.register()
     home.store(events)
     with LogWriter(home.log) as writer, writer.transaction() as connection:

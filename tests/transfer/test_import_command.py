@@ -1,4 +1,4 @@
-"""An import as a whole: told, refused, tried, cut off."""
+"""`realm import` as a whole: dry runs, refusals, and an interruption."""
 
 import json
 import os
@@ -22,14 +22,14 @@ from .older_files import older_line, take, write_lines
 
 def test_a_dry_run_tells_the_same_and_writes_nothing(home: Home, tmp_path: Path) -> None:
     path = write_lines(tmp_path / "events.jsonl", older_line(1), "{broken", older_line(2))
-    told = take(path, dry_run=True)
-    assert (told.taken, told.broken, told.kept_aside) == (2, 1, None)
+    report = take(path, dry_run=True)
+    assert (report.taken, report.broken, report.kept_aside) == (2, 1, None)
     assert not home.path.exists()
     take(path)
     with path.open("a") as file:
         file.write(json.dumps(older_line(3)) + "\n")
-    told = take(path, dry_run=True)
-    assert (told.outcome, told.taken, told.already) == ("dry_run", 1, 2)
+    report = take(path, dry_run=True)
+    assert (report.outcome, report.taken, report.already) == ("dry_run", 1, 2)
     assert len(home.events()) == 2
 
 
@@ -46,9 +46,9 @@ def test_a_file_that_our_exporter_writes_is_not_taken_for_an_older_one(
     monkeypatch.delenv("REALM_EXPORTERS")
     with LogWriter(home.log) as writer:
         writer.save_cursor("p1", "jsonl", 1)
-    told = home.run("import", str(path))
-    assert told.returncode == 2
-    assert "Save the lines from before" in told.stderr
+    report = home.run("import", str(path))
+    assert report.returncode == 2
+    assert "Save the lines from before" in report.stderr
     assert take(write_lines(tmp_path / "before.jsonl", older_line(2))).taken == 1
 
 
@@ -66,10 +66,10 @@ def test_an_import_may_be_cut_off_and_goes_on(home: Home, tmp_path: Path) -> Non
     )
     wait_for(lambda: stored(home) > 0, process)
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=20)[1]
+    printed = process.communicate(timeout=20)[1]
     assert process.returncode == 130
-    assert "the same command goes on" in said
-    assert "Traceback" not in said
+    assert "the same command continues" in printed
+    assert "Traceback" not in printed
     first = stored(home)
     assert 0 < first < 40_000
     report = take(path)
@@ -116,7 +116,7 @@ def test_the_command_reports_for_people_and_programs(home: Home, tmp_path: Path)
     path = write_lines(tmp_path / "events.jsonl", older_line(1), "{broken\x1b[2J")
     result = home.run("import", str(path), "--zone", "UTC")
     assert result.returncode == 1
-    assert "1 event taken, 0 there already" in result.stdout
+    assert "1 event imported, 0 there already" in result.stdout
     assert "line 2: not JSON" in result.stdout
     assert "1 time without a zone, read as UTC" in result.stdout
     assert "\x1b" not in result.stdout

@@ -8,8 +8,7 @@ from realm_telemetry.client import (
     ServiceError,
 )
 from realm_telemetry.transfer.formats import Exported
-from realm_telemetry.transfer.pace import LONGEST_SILENCE_S, paced
-from realm_telemetry.transfer.replay import patiently
+from realm_telemetry.transfer.replay import LONGEST_SILENCE_S, paced, with_retry
 from realm_telemetry.transfer.source import Step
 
 from .conftest import SECOND, make_event
@@ -40,9 +39,11 @@ def steps_at(*seconds: float) -> list[Step]:
 
 def test_a_speed_keeps_the_time_between_events() -> None:
     time_of = Time()
-    told = list(paced(steps_at(0, 1, 3, 3.001, 2), 10.0, sleep=time_of.sleep, clock=time_of.clock))
+    batches = list(
+        paced(steps_at(0, 1, 3, 3.001, 2), 10.0, sleep=time_of.sleep, clock=time_of.clock)
+    )
     assert time_of.slept == [0.1, 0.2]
-    assert [[row.cursor for row in step.rows] for step in told] == [[1], [2], [3, 4, 5]]
+    assert [[row.cursor for row in step.rows] for step in batches] == [[1], [2], [3, 4, 5]]
 
 
 def test_a_silence_is_cut_and_no_speed_waits_for_nothing() -> None:
@@ -67,8 +68,8 @@ def test_a_busy_service_is_asked_again() -> None:
             raise answer
         return dict(answer)
 
-    assert patiently(ask, waited.append) == {"accepted": 1}
+    assert with_retry(ask, waited.append) == {"accepted": 1}
     assert waited == [3.0, 1.0]
     answers[:] = [ServiceError(400, "malformed", "", "")]
     with pytest.raises(ServiceError):
-        patiently(ask, waited.append)
+        with_retry(ask, waited.append)

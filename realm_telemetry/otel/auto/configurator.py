@@ -18,10 +18,9 @@ from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DIST
 from opentelemetry.sdk._configuration import _BaseConfigurator, _OTelSDKConfigurator
 
 from realm_telemetry.config import load_settings
-from realm_telemetry.errors import ConfigError
+from realm_telemetry.errors import ConfigError, warn_once
 from realm_telemetry.integrations import logging as realm_logging
 from realm_telemetry.integrations.logging import THREAD_PREFIX
-from realm_telemetry.once import warn_once
 from realm_telemetry.otel import from_log_record
 from realm_telemetry.otel.auto.choice import DISTRO, Choice, chosen, our_exporters, without_ours
 from realm_telemetry.otel.auto.config_file import file_resource, read_file

@@ -19,9 +19,8 @@ from typing import Any, Final
 from realm_telemetry.config import Settings, load_settings
 from realm_telemetry.delivery.quarantine import Quarantine
 from realm_telemetry.delivery.report import LogFile, Reporter
-from realm_telemetry.errors import ConfigError
+from realm_telemetry.errors import ConfigError, warn_once
 from realm_telemetry.home import make_private_directory
-from realm_telemetry.once import warn_once
 from realm_telemetry.otel.durable.records import Origins, encode_record
 from realm_telemetry.otel.durable.spool import RecordWriter
 from realm_telemetry.otel.durable.worker import THREAD_NAME, Worker

@@ -13,7 +13,7 @@ from realm_telemetry.log.rows import LogRow
 from realm_telemetry.service.api.parameters import choice, filters_of, optional_whole
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.transfer.formats import TEXT_FORMATS
-from realm_telemetry.transfer.resources import Resources
+from realm_telemetry.transfer.source import Resources
 
 ROWS_PER_PIECE: Final = 500
 

@@ -1,7 +1,7 @@
 """Events over HTTP: pages of the log, one event with its neighbours, and the live view's last."""
 
 import re
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from realm_telemetry.kinds.catalog import event_to_dict
 from realm_telemetry.log.rows import Page
+from realm_telemetry.plugins import extension
 from realm_telemetry.service.api.answers import json_answer
 from realm_telemetry.service.api.parameters import choice, filters_of, optional_whole, whole
 from realm_telemetry.service.core import service_of
@@ -39,7 +40,7 @@ async def get_page(request: Request) -> Response:
     if shape == "array":
         return json_answer(events, headers=headers)
     counts = await service.readers.run(lambda log: log.channels(filters.since_unix_nano))
-    return json_answer(_older_shape(events, counts), headers=headers)
+    return json_answer(extension("service.page")(events, counts), headers=headers)
 
 
 def _page_headers(request: Request, page: Page) -> dict[str, str]:
@@ -57,15 +58,6 @@ def _page_headers(request: Request, page: Page) -> dict[str, str]:
 
 
 _PAGING: Final = ("cursor", "as_of")
-
-
-def _older_shape(events: list[dict[str, Any]], counts: Any) -> dict[str, Any]:
-    return {
-        "events": events,
-        "count": len(events),
-        "next_since": events[0]["timestamp"] if events else None,
-        "channel_counts": {channel: sum(by.values()) for channel, by in counts.items()},
-    }
 
 
 async def get_event(request: Request) -> Response:

@@ -20,7 +20,7 @@ from realm_telemetry.log.engine import open_log
 from realm_telemetry.shipper.deliveries import Deliveries
 from realm_telemetry.shipper.manifest import Manifest
 from realm_telemetry.testing.running_service import running_service
-from realm_telemetry.transfer.replay import replay_events, set_back_exporter
+from realm_telemetry.transfer.replay import replay_events, replay_to_exporter
 
 from .conftest import Receiver, event, options
 
@@ -195,8 +195,8 @@ def test_a_replay_sends_nothing_unless_asked_to(tmp_path: Path, receiver: Receiv
         wait_for(lambda: cursors(tmp_path)["webhook"] == 3)
         assert len(receiver.received) == 1
         settings = load_settings({"home": tmp_path, "options": {"webhook": given}})
-        (moved,) = set_back_exporter(settings, "webhook", 0)
-        assert moved.stands == 0
+        (moved,) = replay_to_exporter(settings, "webhook", 0)
+        assert moved.after == 0
         receiver.wait_for(2)
     numbers = [each.json["events"][0]["number"] for each in receiver.received]
     assert numbers == [3, 3]

@@ -1,10 +1,8 @@
-"""The older service's ways in: POST /api/event, /api/update/{section}, /api/worker/{id}; DELETE.
-
-Each becomes one event of the log, answered after its commit.
-"""
+"""The routes of the older RealmService; what they write are events, answered after commit."""
 
 import hashlib
 import re
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -12,15 +10,63 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from realm_telemetry.compat.shapes import older_event
+from realm_telemetry.compat.stream import OlderStream
 from realm_telemetry.event import Event, InvalidEventError, split_event_id
 from realm_telemetry.kinds.catalog import event_to_dict
-from realm_telemetry.older_shapes import older_event
+from realm_telemetry.log.filters import Filters
+from realm_telemetry.log.has import Has
+from realm_telemetry.log.rows import LogRow
 from realm_telemetry.service.api.answers import json_answer
+from realm_telemetry.service.api.parameters import moment, whole
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.ingest.body import content_encoding, inflate, read_body
 from realm_telemetry.service.ingest.writing import Stored
+from realm_telemetry.service.routes import BODY_ERRORS, SINCE, Endpoint, Parameter
 from realm_telemetry.values.details import MAX_EVENT_BYTES
+
+MAX_HISTORY: Final = 1_000
+
+
+async def get_workers(request: Request) -> Response:
+    """All workers by id."""
+    return json_answer({"workers": _all_workers(request)})
+
+
+async def get_worker(request: Request) -> Response:
+    """One worker."""
+    worker_id: str = request.path_params["id"]
+    worker = _all_workers(request).get(worker_id)
+    if worker is None:
+        raise ApiError("unknown_worker", f"There is no worker {worker_id[:80]!r}.")
+    return json_answer(worker)
+
+
+async def get_history(request: Request) -> Response:
+    """How a section looked when an update with _record_history had been merged, oldest first."""
+    query, section = request.query_params, request.path_params["section"]
+    filters = Filters(
+        kinds=("section_updated",),
+        has=(Has("section", section), Has("record_history", "true")),
+        since_unix_nano=moment(query, "since"),
+        limit=whole(query, "limit", 100, 1, MAX_HISTORY),
+    )
+    service = service_of(request.scope)
+    page = await service.readers.run(lambda reader: reader.page(filters, count=False))
+    return json_answer(
+        {"history": [_entry(row) for row in reversed(page.rows)], "section": section}
+    )
+
+
+def _entry(row: LogRow) -> dict[str, Any]:
+    details = row.event.details
+    return {"timestamp": row.event.timestamp, "data": details.get("snapshot", details.get("data"))}
+
+
+def _all_workers(request: Request) -> dict[str, Any]:
+    return service_of(request.scope).folding.current.section("workers", time.time_ns())
+
 
 RECORD: Final = "_record_history"
 """In the body of an update: whether `/api/history/{section}` is to show it."""
@@ -147,3 +193,65 @@ def _check_size(details: Mapping[str, Any]) -> None:
 
 def _size(details: Mapping[str, Any]) -> int:
     return len(msgspec.msgpack.encode(details))
+
+
+_LIMIT: Final = Parameter(
+    "limit",
+    {"type": "integer", "minimum": 1, "maximum": MAX_HISTORY, "default": 100},
+    "The most entries, the newest.",
+)
+
+ENDPOINTS: Final = (
+    Endpoint(
+        "/api/event",
+        post_event,
+        "Older: store one event.",
+        errors=("invalid_event", *BODY_ERRORS, "log_unavailable"),
+        method="POST",
+        body_types=("application/json",),
+    ),
+    Endpoint(
+        "/api/update/{section}",
+        post_update,
+        "Older: merge fields into a section of RealmState.",
+        errors=("invalid_event", "not_ready", *BODY_ERRORS, "log_unavailable"),
+        method="POST",
+        body_types=("application/json",),
+    ),
+    Endpoint(
+        "/api/worker/{id}",
+        post_worker,
+        "Older: merge fields into a worker; a heartbeat.",
+        errors=("invalid_event", "not_ready", *BODY_ERRORS, "log_unavailable"),
+        method="POST",
+        body_types=("application/json",),
+    ),
+    Endpoint(
+        "/api/worker/{id}",
+        delete_worker,
+        "Older: take a worker off the list.",
+        errors=("invalid_event", "unknown_worker", "not_ready", "ingest_full", "log_unavailable"),
+        method="DELETE",
+    ),
+    Endpoint("/api/workers", get_workers, "Older: all workers by id.", errors=("not_ready",)),
+    Endpoint(
+        "/api/workers/{id}",
+        get_worker,
+        "Older: one worker.",
+        errors=("unknown_worker", "not_ready"),
+    ),
+    Endpoint(
+        "/api/history/{section}",
+        get_history,
+        "Older: how a section looked, oldest first.",
+        (_LIMIT, SINCE),
+        errors=("invalid_parameter", "log_unavailable"),
+    ),
+    Endpoint(
+        "/api/stream",
+        OlderStream(),
+        "Older: the state, then events and changed sections (server-sent events).",
+        media_types=("text/event-stream",),
+        errors=("too_many_clients", "shutting_down", "not_ready"),
+    ),
+)

@@ -165,7 +165,7 @@ def test_streams_get_what_is_shown_again_without_an_id(home: Home) -> None:
     assert all(each[1]["replayed"] for each in found)
 
 
-def test_kinds_that_somebody_registered_come_along(home: Home, elsewhere: Home) -> None:
+def test_registered_kinds_are_replayed_too(home: Home, elsewhere: Home) -> None:
     from realm_telemetry.kinds.catalog import KindSpec
 
     kind = KindSpec("beat_of_a_drum", "debug", "info", "Drum {n}", True)
@@ -186,15 +186,15 @@ def test_what_a_service_knows_of_a_producer_stays(home: Home, elsewhere: Home) -
     assert elsewhere.resources()[PRODUCER] == {"service.name": "known"}
 
 
-def test_a_word_that_no_event_has_is_rejected_and_told(home: Home, elsewhere: Home) -> None:
+def test_a_word_that_no_event_has_is_rejected_and_done(home: Home, elsewhere: Home) -> None:
     home.store([make_event(1), make_event(2, channel="arena")])
     with serving(elsewhere) as second:
         report = replay_events(to=second.url)
         assert (report.stored, report.rejected) == (1, 1)
         assert "channel must be one of" in report.reason
-        told = home.run("replay", "--to", second.url)
-    assert told.returncode == 1
-    assert "1 event rejected, the first: channel" in told.stdout
+        done = home.run("replay", "--to", second.url)
+    assert done.returncode == 1
+    assert "1 event rejected, the first: channel" in done.stdout
 
 
 def test_a_replay_and_ordinary_batches_do_not_mix(elsewhere: Home) -> None:
@@ -225,9 +225,9 @@ def test_a_replay_and_ordinary_batches_do_not_mix(elsewhere: Home) -> None:
 
 def test_without_a_service_the_command_says_what_to_do(home: Home) -> None:
     home.store([make_event(1)])
-    told = home.run("replay", "--since", "24h")
-    assert told.returncode == 1
-    assert "realm serve" in told.stderr
+    done = home.run("replay", "--since", "24h")
+    assert done.returncode == 1
+    assert "realm serve" in done.stderr
     with pytest.raises(ServiceUnreachableError):
         replay_events(to="http://127.0.0.1:9")
 
@@ -237,13 +237,15 @@ def test_importing_the_package_brings_no_reading_side() -> None:
     import sys
 
     code = (
-        "import sys, realm_telemetry; realm_telemetry.replay_events;"
-        "sys.exit(any(name in sys.modules for name in ('httpx', 'realm_telemetry.transfer')))"
+        "import sys, realm_telemetry\n"
+        "assert not {'httpx', 'sqlite3', 'realm_telemetry.transfer'} & sys.modules.keys()\n"
+        "from realm_telemetry.transfer.replay import replay_events\n"
+        "assert realm_telemetry.replay_events is replay_events\n"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_nothing_of_a_replay_is_news_to_the_services_exporters(home: Home, elsewhere: Home) -> None:
+def test_the_services_exporters_skip_replayed_events(home: Home, elsewhere: Home) -> None:
     from realm_telemetry.delivery.sources import WholeLog
 
     original(home, a_run(20))

@@ -1,7 +1,7 @@
-"""Events in the shapes of the older systems, and back."""
+"""Events and times in the shapes of the older systems, and back."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -24,6 +24,21 @@ def older_line(event: Event) -> dict[str, Any]:
     return line | {key: value for key, value in event.details.items() if key not in ("ts", "kind")}
 
 
+def older_page(
+    events: Sequence[Mapping[str, Any]], counts: Mapping[str, Mapping[str, int]]
+) -> dict[str, Any]:
+    """Return a page of `/api/battle_log` as older screens read it.
+
+    counts: by channel and severity.
+    """
+    return {
+        "events": events,
+        "count": len(events),
+        "next_since": events[0]["timestamp"] if events else None,
+        "channel_counts": {channel: sum(by.values()) for channel, by in counts.items()},
+    }
+
+
 def local_time(time_unix_nano: int) -> str:
     """Return a time as `datetime.now().isoformat()` wrote it: local, no zone, microseconds."""
     seconds, nanos = divmod(time_unix_nano, 1_000_000_000)
@@ -41,20 +56,20 @@ def older_event(shape: Mapping[str, Any], *, producer: str, number: int) -> Even
     """Return the event that an older body or call describes, safe to store.
 
     Its time may be naive local or missing. A channel or severity that there is not is replaced by
-    the kind's and kept among the details, for older senders do not read refusals.
+    the kind's and kept among the details, because older senders do not read errors.
     Raises InvalidEventError that names the field.
     """
-    told = {key: value for key, value in shape.items() if value is not None}
+    given = {key: value for key, value in shape.items() if value is not None}
     strange = {
-        f"given_{name}": told.pop(name)
+        f"given_{name}": given.pop(name)
         for name, known in (("channel", CHANNELS), ("severity", SEVERITIES))
-        if name in told and told[name] not in known
+        if name in given and given[name] not in known
     }
     if strange:
-        told["details"] = {**(field(told, "details", dict) or {}), **strange}
-    told["time_unix_nano"] = _time(told.pop("timestamp", None))
-    told.pop("id", None)
-    return make_safe(event_from_dict(told, producer=producer, number=number))
+        given["details"] = {**(field(given, "details", dict) or {}), **strange}
+    given["time_unix_nano"] = _time(given.pop("timestamp", None))
+    given.pop("id", None)
+    return make_safe(event_from_dict(given, producer=producer, number=number))
 
 
 def _time(text: Any) -> int:

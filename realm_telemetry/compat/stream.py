@@ -100,7 +100,7 @@ class _Session:
                 self._changed[section] = None
 
     def _sections(self) -> bytes:
-        """What has changed, once it is time to say so."""
+        """Return the changed sections and workers, when the interval has passed."""
         if not (self._changed or self._heard) or self._wait_s() > 0:
             return b""
         self._sections_at_s = asyncio.get_running_loop().time()

@@ -12,7 +12,7 @@ from realm_telemetry.errors import ConfigError
 from realm_telemetry.log import LogReader, LogWriter
 from realm_telemetry.producer import api as telemetry
 from realm_telemetry.producer import appenders
-from realm_telemetry.transfer.replay import set_back_exporter
+from realm_telemetry.transfer.replay import replay_to_exporter
 
 from .conftest import SECOND, Home, make_event, wait_until
 
@@ -26,8 +26,8 @@ def test_an_exporter_is_set_back_and_never_forward(home: Home) -> None:
     with LogWriter(home.log) as writer:
         writer.save_cursor("p1", "jsonl", 100)
         writer.save_cursor("p2", "jsonl", 20)
-    moved = set_back_exporter(settings_of(home), "jsonl", make_event(51).time_unix_nano)
-    assert [(each.pipeline, each.stood, each.stands) for each in moved] == [
+    moved = replay_to_exporter(settings_of(home), "jsonl", make_event(51).time_unix_nano)
+    assert [(each.pipeline, each.before, each.after) for each in moved] == [
         ("p1", 100, 50),
         ("p2", 20, 20),
     ]
@@ -35,7 +35,7 @@ def test_an_exporter_is_set_back_and_never_forward(home: Home) -> None:
         assert reader.now.cursors("p1") == {"jsonl": 50}
         assert reader.now.cursors("p2") == {"jsonl": 20}
     with pytest.raises(ConfigError, match="There are jsonl"):
-        set_back_exporter(settings_of(home), "carrier_pigeon", 0)
+        replay_to_exporter(settings_of(home), "carrier_pigeon", 0)
 
 
 def test_the_command_takes_no_other_filter_for_an_exporter(home: Home) -> None:
@@ -47,13 +47,13 @@ def test_the_command_takes_no_other_filter_for_an_exporter(home: Home) -> None:
     assert "--kind, --speed is for a service only" in wrong.stderr
     assert home.run("replay", "--to", "jsonl").returncode == 2
     assert "neither a number" in home.run("replay", "--speed", "fast").stderr
-    told = home.run("replay", "--since", "2025-11-29", "--to", "jsonl")
-    assert "jsonl, pipeline p1: back from cursor 1 to 0, 1 row to deliver again" in told.stdout
+    done = home.run("replay", "--since", "2025-11-29", "--to", "jsonl")
+    assert "jsonl, pipeline p1: back from cursor 1 to 0, 1 row to deliver again" in done.stdout
 
 
 def test_a_shipper_at_work_delivers_again_what_is_asked_for(home: Home, tmp_path: Path) -> None:
     """A real producer with its shipper, and an exporter that writes a file."""
-    # Other tests of this process may have left events that nobody configured anything for.
+    # Earlier tests of this process may have left events without a configured producer.
     realm_telemetry.shutdown()
     appenders.set_current(appenders.Early(telemetry._on_first_event))
     lines = tmp_path / "out.jsonl"
@@ -70,8 +70,8 @@ def test_a_shipper_at_work_delivers_again_what_is_asked_for(home: Home, tmp_path
         assert realm_telemetry.flush(10.0)
         assert count(lines) == 5
         lines.unlink()
-        (moved,) = set_back_exporter(settings_of(home), "jsonl", time.time_ns() - 3600 * SECOND)
-        assert moved.stands == 0
+        (moved,) = replay_to_exporter(settings_of(home), "jsonl", time.time_ns() - 3600 * SECOND)
+        assert moved.after == 0
         wait_until(lambda: count(lines) == 5)
         realm_telemetry.note("One more")
         assert realm_telemetry.flush(10.0)

@@ -38,17 +38,15 @@ def test_an_older_battle_log_is_taken_in_utc_and_left_untouched(home: Home, tmp_
     assert events[7].details == {"details": "{broken"}
 
 
-def test_a_row_that_could_not_be_taken_is_kept_as_a_line_that_can_be_mended(
-    home: Home, tmp_path: Path
-) -> None:
+def test_a_rejected_row_is_kept_as_a_line_that_can_be_corrected(home: Home, tmp_path: Path) -> None:
     path = older_log(tmp_path / "old" / "jobs.db", 1)
     add_row(path, "soon", source="event.job_failed", severity="error", message="Broke")
     kept = take(path).kept_aside
     assert kept is not None
-    aside = Path(kept)
-    assert aside.with_suffix(".reasons").read_text() == "row 2: the time 'soon' cannot be read\n"
-    aside.write_text(aside.read_text().replace("soon", "2025-11-29T02:00:00Z"))
-    assert take(aside).taken == 1
+    rejected = Path(kept)
+    assert rejected.with_suffix(".reasons").read_text() == "row 2: the time 'soon' cannot be read\n"
+    rejected.write_text(rejected.read_text().replace("soon", "2025-11-29T02:00:00Z"))
+    assert take(rejected).taken == 1
     event = home.events()[-1]
     assert (event.kind, event.severity, event.message) == ("job_failed", "error", "Broke")
     assert (event.hero_id, event.details["job_id"]) == ("dio", "j1")

@@ -1,4 +1,4 @@
-"""`realm import` and its library: everything once, nothing lost, and told what was not taken."""
+"""`realm import` and its library: everything once, nothing lost, and a report of rejected lines."""
 
 import gzip
 import json
@@ -16,8 +16,7 @@ from realm_telemetry.log.records import Limits
 from realm_telemetry.log.sqlite.retention import Retention
 from realm_telemetry.transfer.exports import export_events
 from realm_telemetry.transfer.identity import ChangedFileError
-from realm_telemetry.transfer.lines import MAX_LINE_BYTES
-from realm_telemetry.transfer.older_events import Times
+from realm_telemetry.transfer.inputs import MAX_LINE_BYTES, Times
 
 from .conftest import EXECUTABLE, PRODUCER, RESOURCE, SECOND, Home, make_event
 from .older_files import BERLIN, older_line, take, write_lines
@@ -43,7 +42,7 @@ def test_an_older_line_becomes_an_event_and_loses_nothing(home: Home, tmp_path: 
     assert [event.number for event in home.events()] == [1, 2, 3]
 
 
-def test_times_with_and_without_a_zone_are_told_apart(home: Home, tmp_path: Path) -> None:
+def test_times_with_and_without_a_zone_are_done_apart(home: Home, tmp_path: Path) -> None:
     path = write_lines(
         tmp_path / "events.jsonl",
         {"ts": "2025-07-01T12:00:00.123456", "kind": "note"},
@@ -63,14 +62,14 @@ def test_times_with_and_without_a_zone_are_told_apart(home: Home, tmp_path: Path
     ]
 
 
-def test_a_time_without_a_zone_is_this_machines_if_nothing_else_is_said(
+def test_a_time_without_a_zone_is_in_this_machines_zone_by_default(
     home: Home, tmp_path: Path
 ) -> None:
     path = write_lines(tmp_path / "events.jsonl", {"ts": "2025-07-01T12:00:00", "kind": "note"})
     environment = home.environment() | {"TZ": "America/New_York"}
     command = [str(EXECUTABLE), "import", str(path)]
-    told = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert "1 time without a zone, read as EST/EDT, this machine's zone" in told.stdout
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert "1 time without a zone, read as EST/EDT, this machine's zone" in done.stdout
     (event,) = home.events()
     assert event.timestamp == "2025-07-01T16:00:00.000000Z"
 
@@ -120,9 +119,7 @@ def test_a_file_that_was_changed_is_refused_before_anything_is_stored_twice(
     assert len(home.events()) == 4
 
 
-def test_broken_lines_are_told_by_number_and_kept_aside_as_they_are(
-    home: Home, tmp_path: Path
-) -> None:
+def test_broken_lines_are_reported_by_number_and_kept_unchanged(home: Home, tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     broken = [
         b'{"ts": "2025-11-29T10:00:00", "kind"\n',
@@ -140,19 +137,19 @@ def test_broken_lines_are_told_by_number_and_kept_aside_as_they_are(
     assert [each.reason.split(":")[0] for each in report.examples] == [
         "not JSON",
         "not JSON",
-        "a JSON object is wanted, this is list",
+        "expected a JSON object, got list",
         "kind is missing",
         "the time 'yesterday' cannot be read",
         "neither `ts` nor an event id",
     ]
     assert report.kept_aside is not None
-    aside = Path(report.kept_aside)
-    assert aside.read_bytes() == b"".join(broken)
-    reasons = aside.with_suffix(".reasons").read_text().splitlines()
+    rejected = Path(report.kept_aside)
+    assert rejected.read_bytes() == b"".join(broken)
+    reasons = rejected.with_suffix(".reasons").read_text().splitlines()
     assert [each.split(":")[0] for each in reasons] == [f"line {n}" for n in (2, 3, 4, 6, 7, 8)]
     assert reasons[4] == "line 7: the time 'yesterday' cannot be read"
-    aside.write_bytes(b'{"ts": "2025-11-29T10:00:00", "kind": "mended"}\n')
-    assert take(aside).taken == 1
+    rejected.write_bytes(b'{"ts": "2025-11-29T10:00:00", "kind": "corrected"}\n')
+    assert take(rejected).taken == 1
 
 
 def test_what_python_wrote_as_nan_is_taken(home: Home, tmp_path: Path) -> None:
@@ -162,7 +159,7 @@ def test_what_python_wrote_as_nan_is_taken(home: Home, tmp_path: Path) -> None:
     assert event.details["loss"] == "NaN"
 
 
-def test_a_line_without_end_is_kept_aside_whole(home: Home, tmp_path: Path) -> None:
+def test_a_line_without_end_is_kept_whole(home: Home, tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     long = b"x" * (2 * MAX_LINE_BYTES + 5) + b"\n"
     good = json.dumps(older_line(1)).encode() + b"\n"
@@ -182,7 +179,9 @@ def test_an_event_over_the_limit_is_cut_and_marked(home: Home, tmp_path: Path) -
     assert event.details["realm.truncated"] == ["text"]
 
 
-def test_what_a_producer_said_here_is_not_replaced(home: Home, tmp_path: Path) -> None:
+def test_the_resource_of_a_producer_of_this_home_is_not_replaced(
+    home: Home, tmp_path: Path
+) -> None:
     home.register()
     home.store([make_event(1)])
     output = tmp_path / "events.jsonl"

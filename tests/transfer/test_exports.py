@@ -18,11 +18,9 @@ from realm_telemetry.config import load_settings
 from realm_telemetry.errors import LogError
 from realm_telemetry.log import Filters
 from realm_telemetry.service import RealmServer, ServiceSettings
-from realm_telemetry.transfer.exports import export_events, write_events
-from realm_telemetry.transfer.formats import CSV_COLUMNS, Exported
-from realm_telemetry.transfer.output import opened_output, replaced
+from realm_telemetry.transfer.exports import export_events, opened_output, replaced, write_events
+from realm_telemetry.transfer.formats import CSV_COLUMNS, Exported, format_of, make_writer
 from realm_telemetry.transfer.source import LogSource, Step, open_log, read_line
-from realm_telemetry.transfer.writers import format_of, make_writer
 
 from .conftest import EXECUTABLE, NOW, PRODUCER, RESOURCE, SECOND, Home, make_event
 
@@ -117,7 +115,7 @@ def test_parquet_without_its_package_names_the_extra(home: Home, tmp_path: Path)
 
 
 def test_the_name_of_a_file_says_format_and_compression() -> None:
-    for name, told in (
+    for name, expected in (
         ("a.jsonl", ("jsonl", False)),
         ("a.b.ndjson.gz", ("jsonl", True)),
         ("A.CSV", ("csv", False)),
@@ -125,7 +123,7 @@ def test_the_name_of_a_file_says_format_and_compression() -> None:
         ("-", (None, False)),
         ("events.gz", (None, True)),
     ):
-        assert format_of(Path(name)) == told
+        assert format_of(Path(name)) == expected
 
 
 def test_equal_events_give_equal_compressed_files(home: Home, tmp_path: Path) -> None:
@@ -202,7 +200,7 @@ def test_a_pipe_is_written_to_not_replaced(tmp_path: Path) -> None:
 
 
 def test_an_older_log_is_exported_whole_at_once(home: Home, tmp_path: Path) -> None:
-    """Right after the upgrade nobody has filled its rows in."""
+    """Right after the upgrade its rows are not filled in yet."""
     import sqlite3
 
     home.log.parent.mkdir(parents=True)

@@ -1,0 +1,246 @@
+"""Import from the older systems: the lines of events.jsonl, the tables `battle_log` and `events`.
+
+Nothing is lost: what is no field of an event, or not a fit value for one, is a detail.
+"""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from datetime import UTC, tzinfo
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError
+from realm_telemetry.kinds.catalog import render, resolve
+from realm_telemetry.log.sqlite.connection import explained, open_reader
+from realm_telemetry.log.sqlite.older import is_bus, older_kind
+from realm_telemetry.log.sqlite.tail import ARRIVALS_WINDOW
+from realm_telemetry.transfer.identity import Origin, Origins, RowMark, identify_table, mark_row
+from realm_telemetry.transfer.inputs import SURELY_FITS, Batch, Broken, Found, Times, decode_object
+from realm_telemetry.values.details import clean_details, fit_event, make_safe
+
+_CHOICES: Final = {"channel": CHANNELS, "severity": SEVERITIES}
+_FIELDS: Final = frozenset(
+    ("channel", "severity", "message", "hero_id", "campaign_id", "run_id", "source")
+)
+
+
+def event_of_line(
+    details: dict[str, Any], times: Times, producer: str, number: int, size: int
+) -> Event:
+    """Return the event of a line of the older `status/events.jsonl`.
+
+    details: all fields of the line; those that stay are the event's details.
+    size: of the line, in bytes. Raises InvalidEventError.
+    """
+    if "ts" not in details:
+        raise InvalidEventError("neither `ts` nor an event id: no older event, and none of ours")
+    time, kind = times.read(details.pop("ts")), details.pop("kind", None)
+    fields = {
+        name: details.pop(name)
+        for name in _FIELDS.intersection(details)
+        if isinstance(value := details[name], str) and value in _CHOICES.get(name, (value,))
+    }
+    return _event(kind, details, fields, time, producer, number, size)
+
+
+def event_of_battle_row(row: tuple[Any, ...], times: Times, producer: str) -> Event:
+    """Return the event of a row of an older `battle_log`.
+
+    row: id, timestamp, channel, source, severity, hero_id, campaign_id, message, details_json.
+    Raises InvalidEventError.
+    """
+    number, timestamp, channel, source, severity, hero_id, campaign_id, message, text = row
+    fields = {"channel": channel, "severity": severity, "message": message}
+    fields |= {"hero_id": hero_id, "campaign_id": campaign_id}
+    if not is_bus(str(source)):
+        fields["source"] = source
+    return _event_of_row(
+        older_kind(str(source)), fields, text, times.read(timestamp), producer, number
+    )
+
+
+def event_of_store_row(row: tuple[Any, ...], times: Times, producer: str) -> Event:
+    """Return the event of a row of the older RealmService's `events`.
+
+    row: rowid, timestamp, kind, channel, severity, message, details. Raises InvalidEventError.
+    """
+    number, timestamp, kind, channel, severity, message, text = row
+    fields = {"channel": channel, "severity": severity, "message": message}
+    return _event_of_row(kind, fields, text, times.read(timestamp), producer, number)
+
+
+def _event_of_row(
+    kind: Any, columns: Mapping[str, Any], text: Any, time: int, producer: str, number: int
+) -> Event:
+    details = details_of(text)
+    fields = {name: str(value) for name, value in columns.items() if value is not None}
+    for name, known in _CHOICES.items():
+        if name in fields and fields[name] not in known:
+            details = {name: fields.pop(name)} | details
+    size = len(str(text or "")) + len(fields.get("message", ""))
+    return _event(kind, details, fields, time, producer, number, size)
+
+
+def _event(
+    kind: Any,
+    details: dict[str, Any],
+    fields: dict[str, str],
+    time: int,
+    producer: str,
+    number: int,
+    size: int,
+) -> Event:
+    if not isinstance(kind, str) or not kind:
+        raise InvalidEventError("kind is missing")
+    details, _ = clean_details(details)
+    channel, severity = resolve(kind, fields.pop("channel", None), fields.pop("severity", None))
+    message = fields.pop("message", None)
+    if message is None:
+        message = render(kind, details)
+    event = Event(
+        kind, channel, severity, message, details, time, producer, number,
+        fields.get("hero_id"), fields.get("campaign_id"), fields.get("run_id"),
+        fields.get("source"),
+    )  # fmt: skip
+    return event if size < SURELY_FITS else fit_event(make_safe(event))
+
+
+def details_of(text: Any) -> dict[str, Any]:
+    """Return the details in a row's text; the text itself where it is no JSON object."""
+    if not text:
+        return {}
+    try:
+        return decode_object(str(text))
+    except InvalidEventError:
+        return {"details": str(text)}
+
+
+Row = tuple[Any, ...]
+
+
+class Shape(NamedTuple):
+    """How an older table is read.
+
+    in_utc: whether times without a zone are UTC. columns: the row's number first, its details last.
+    """
+
+    table: str
+    kind: str
+    in_utc: bool
+    columns: tuple[str, ...]
+    to_event: Callable[[Row, Times, str], Event]
+
+
+SHAPES: Final = {
+    "battle_log": Shape(
+        "battle_log",
+        "older battle log",
+        True,
+        ("id", "timestamp", "channel", "source", "severity", "hero_id", "campaign_id", "message",
+         "details_json"),
+        event_of_battle_row,
+    ),
+    "events": Shape(
+        "events",
+        "events of the older RealmService",
+        False,
+        ("rowid", "timestamp", "kind", "channel", "severity", "message", "details"),
+        event_of_store_row,
+    ),
+}  # fmt: skip
+
+
+def tables_of(path: Path, zone: tzinfo | None) -> list[Found]:
+    """Return the older tables of a SQLite file. zone: as in Times. Raises LogError."""
+    with explained(path), closing(open_reader(path)) as connection:
+        names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+    return [_found(path, shape, zone) for name, shape in SHAPES.items() if name in names]
+
+
+def _found(path: Path, shape: Shape, zone: tzinfo | None) -> Found:
+    # The older battle log wrote UTC, with `Z` and without; the RealmService wrote local times.
+    times = Times(UTC if shape.in_utc else zone)
+    return Found(lambda known: OlderTable(path, shape, times, known), times)
+
+
+class OlderTable:
+    """The rows of an older table, in short reads. Raises LogError."""
+
+    unit = "row"
+
+    def __init__(self, path: Path, shape: Shape, times: Times, known: Origins) -> None:
+        self.kind = shape.kind
+        self._path = path
+        self._shape = shape
+        self._times = times
+        self.producer, self.origin = "", Origin(path=str(path.absolute()))
+        self.last = 0
+        with explained(path), closing(open_reader(path)) as connection:
+            ends = [self._end(connection, order) for order in ("", "DESC")]
+            if all(ends):
+                first, last = (self._mark(row) for row in ends if row)
+                self.last = last.number
+                self.producer, self.origin = identify_table(
+                    shape.table,
+                    first,
+                    last,
+                    path.absolute(),
+                    known,
+                    lambda mark: self._holds(connection, mark),
+                )
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield what the rows hold, in order of their numbers."""
+        number = 0
+        with explained(self._path), closing(open_reader(self._path)) as connection:
+            while rows := self._rows(connection, number):
+                yield self._batch(rows, number)
+                number = rows[-1][0]
+
+    def _batch(self, rows: Sequence[Row], before: int) -> Batch:
+        batch = Batch()
+        batch.seen = len(rows)
+        batch.share = rows[-1][0] / max(self.last, 1)
+        for row in rows:
+            try:
+                batch.add(self._shape.to_event(row, self._times, self.producer))
+            except InvalidEventError as error:
+                batch.add_broken(Broken(row[0], str(error), _as_line(self._shape, row)))
+        # With the gaps between: rows that were deleted never come back under their numbers.
+        batch.settled[self.producer] = [(before + 1, rows[-1][0])]
+        return batch
+
+    def _rows(self, connection: sqlite3.Connection, after: int) -> list[Row]:
+        columns = ", ".join(self._shape.columns)
+        query = (
+            f"SELECT {columns} FROM {self._shape.table} WHERE {self._shape.columns[0]} > ?"
+            f" AND {self._shape.columns[0]} <= ? ORDER BY 1 LIMIT ?"
+        )
+        return connection.execute(query, (after, self.last, ARRIVALS_WINDOW)).fetchall()
+
+    def _end(self, connection: sqlite3.Connection, order: str) -> Row | None:
+        columns = ", ".join(self._shape.columns)
+        query = f"SELECT {columns} FROM {self._shape.table} ORDER BY 1 {order} LIMIT 1"
+        row: Row | None = connection.execute(query).fetchone()
+        return row
+
+    def _holds(self, connection: sqlite3.Connection, mark: RowMark) -> bool:
+        rows = self._rows(connection, mark.number - 1)
+        return bool(rows) and self._mark(rows[0]) == mark
+
+    def _mark(self, row: Row) -> RowMark:
+        return mark_row(row[0], row[1:])
+
+
+def _as_line(shape: Shape, row: Row) -> bytes:
+    """Return a row as an older line, which can be corrected and imported like one of a file."""
+    columns = dict(zip(shape.columns, row, strict=True))
+    del columns[shape.columns[0]]
+    line = {"ts": columns.pop("timestamp")}
+    if "source" in columns:
+        line["kind"] = older_kind(str(columns["source"]))
+    details = details_of(columns.pop(shape.columns[-1]))
+    line |= {name: value for name, value in columns.items() if value is not None}
+    return json.dumps(details | line, default=repr).encode() + b"\n"

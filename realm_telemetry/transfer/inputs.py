@@ -1,0 +1,357 @@
+"""What an import reads: batches of events, from JSON lines, compressed or not."""
+
+import gzip
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, tzinfo
+from math import floor
+from pathlib import Path
+from typing import IO, Any, Final, NamedTuple, Protocol, cast
+
+import msgspec
+
+from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError, split_event_id
+from realm_telemetry.kinds.catalog import event_from_dict
+from realm_telemetry.log.sqlite.connection import explained, open_reader
+from realm_telemetry.log.sqlite.rows import INSERT_COLUMNS, to_log_row
+from realm_telemetry.log.sqlite.schema import read_log_id
+from realm_telemetry.log.sqlite.tail import ARRIVALS_WINDOW
+from realm_telemetry.plugins import extension
+from realm_telemetry.transfer.identity import Origin, Origins, identify_file
+from realm_telemetry.values.details import MAX_EVENT_BYTES, make_safe
+
+_decode: Final = msgspec.json.Decoder().decode
+SURELY_FITS: Final = MAX_EVENT_BYTES // 4
+"""A JSON text of this length: its msgpack is shorter than four times as many bytes."""
+
+
+class Times:
+    """Reads times, and counts those that name no zone.
+
+    zone: of a time without one; None is this machine's.
+    """
+
+    def __init__(self, zone: tzinfo | None) -> None:
+        self._zone = zone
+        self.with_zone = 0
+        self.without_zone = 0
+
+    def read(self, value: Any) -> int:
+        """Return nanoseconds since 1970 of ISO text or of seconds. Raises InvalidEventError."""
+        try:
+            if isinstance(value, str):
+                return self._from_text(value)
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                self.with_zone += 1
+                return round(value * 1_000_000) * 1000
+        except (ValueError, OverflowError):
+            pass
+        raise InvalidEventError(f"the time {str(value)[:40]!r} cannot be read")
+
+    def _from_text(self, text: str) -> int:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            self.without_zone += 1
+            moment = moment if self._zone is None else moment.replace(tzinfo=self._zone)
+        else:
+            self.with_zone += 1
+        # Separately: as one floating-point number a time would lose its last digits.
+        return floor(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
+
+    def zone_name(self) -> str:
+        """Return the name of the zone of times without one."""
+        if self._zone is not None:
+            return str(self._zone)
+        # Both names: which of them holds depends on the date of each event.
+        names = "/".join(dict.fromkeys(time.tzname if time.daylight else time.tzname[:1]))
+        return f"{names}, this machine's zone"
+
+
+def decode_object(text: bytes | str) -> dict[str, Any]:
+    """Decode a JSON object; NaN and infinities too, which Python's `json` wrote by default.
+
+    Raises InvalidEventError.
+    """
+    try:
+        value = _decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        value = _decode_as_python(text, error)
+    if not isinstance(value, dict):
+        raise InvalidEventError(f"expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def _decode_as_python(text: bytes | str, problem: Exception) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise InvalidEventError(f"not JSON: {problem}") from None
+
+
+class Broken(NamedTuple):
+    """A line or row that is no event.
+
+    number: its own. reason: empty for a further piece of the line before. data: the line itself.
+    """
+
+    number: int
+    reason: str
+    data: bytes
+
+
+class Batch:
+    """Events with their ids, and the numbers of the file that are settled.
+
+    seen: lines or rows. settled: ranges by producer that need no further import: they are events
+        of this batch, or nothing that could become one.
+    resources: of the producers that the file names. share: of the file, at the end of the batch.
+    """
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.broken: list[Broken] = []
+        self.resources: dict[str, dict[str, Any]] = {}
+        self.settled: dict[str, list[tuple[int, int]]] = {}
+        self.seen = self.blank = self.bytes = 0
+        self.share: float | None = None
+
+    def add(self, event: Event) -> None:
+        """Take an event."""
+        self.events.append(event)
+
+    def add_broken(self, broken: Broken) -> None:
+        """Take a line or row that is no event."""
+        self.broken.append(broken)
+
+    def settle(self, producer: str, number: int) -> None:
+        """Note that a number, and all before it in this batch, need no further import."""
+        ranges = self.settled.setdefault(producer, [])
+        if ranges and number <= ranges[-1][1] + 1:
+            ranges[-1] = (ranges[-1][0], max(number, ranges[-1][1]))
+        else:
+            ranges.append((number, number))
+
+
+class Input(Protocol):
+    """A file, or a table of one, that is read for an import."""
+
+    kind: str
+    unit: str
+
+    @property
+    def producer(self) -> str:
+        """The producer of the events that bring no id; empty if all bring one."""
+        ...
+
+    @property
+    def origin(self) -> Origin | None:
+        """What the log keeps about the file."""
+        ...
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield what it holds."""
+        ...
+
+
+class Found(NamedTuple):
+    """An input that was found in a file. open: opens it, given the origins of earlier imports."""
+
+    open: Callable[[Origins], Input]
+    times: Times
+
+
+TablesOf = Callable[[Path, tzinfo | None], list[Found]]
+"""Returns what can be imported from a SQLite file that is no log of ours; zone as in Times."""
+
+EventOfLine = Callable[[dict[str, Any], Times, str, int, int], Event]
+"""Returns the event of a line that is no export of ours; raises InvalidEventError.
+
+Of the line's fields, times, producer, line number, and size in bytes.
+"""
+
+
+def inputs_of(path: Path, zone: tzinfo | None) -> list[Found]:
+    """Return what can be imported from a file. zone: as in Times. Raises LogError."""
+    with path.open("rb") as file:
+        is_sqlite = file.read(len(_SQLITE)) == _SQLITE
+    if not is_sqlite:
+        times = Times(zone)
+        return [Found(lambda known: JsonLines(path, times, known), times)]
+    if _is_log(path):
+        utc = Times(UTC)
+        return [Found(lambda known: OtherLog(path, utc), utc)]
+    tables_of: TablesOf = extension("import.tables")
+    return tables_of(path, zone)
+
+
+def _is_log(path: Path) -> bool:
+    with explained(path), closing(open_reader(path)) as connection:
+        query = "SELECT 1 FROM sqlite_master WHERE name = 'realm_meta'"
+        return connection.execute(query).fetchone() is not None
+
+
+_SQLITE: Final = b"SQLite format 3\0"
+MAX_LINE_BYTES: Final = 8 * 1024 * 1024
+_BATCH: Final = 1_000
+_BATCH_BYTES: Final = 4 * 1024 * 1024
+_GZIP: Final = b"\x1f\x8b"
+
+
+class Line(NamedTuple):
+    """A line of a file with its line break; of one that is too long, a piece.
+
+    rest: it continues the piece before.
+    """
+
+    number: int
+    data: bytes
+    rest: bool
+
+
+class JsonLines:
+    """A file of JSON objects, one a line. Raises OSError."""
+
+    kind = "JSON lines"
+    unit = "line"
+
+    def __init__(self, path: Path, times: Times, known: Origins) -> None:
+        self._path = path
+        self._times = times
+        with open_lines(path) as file:
+            self.producer, self.origin = identify_file(cast("Any", file), path.absolute(), known)
+        self._bytes = self.origin.file.bytes if self.origin.file else 0
+        self._event_of_line: EventOfLine = extension("import.line")
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield what the lines hold, some thousand at a time."""
+        batch, done = Batch(), 0
+        with open_lines(self._path) as file:
+            # Only the bytes that the digest covers: the file may be growing.
+            for line in numbered_lines(file, self._bytes):
+                batch.bytes += len(line.data)
+                batch.seen += not line.rest
+                self._take(line, batch)
+                if batch.seen >= _BATCH or batch.bytes >= _BATCH_BYTES:
+                    done += batch.bytes
+                    batch.share = done / max(self._bytes, 1)
+                    yield batch
+                    batch = Batch()
+        batch.share = 1.0
+        yield batch
+
+    def _take(self, line: Line, batch: Batch) -> None:
+        text = line.data.strip()
+        whole = line.data.endswith(b"\n")
+        if line.rest or len(line.data) > MAX_LINE_BYTES:
+            reason = "" if line.rest else f"longer than {MAX_LINE_BYTES:,} bytes"
+            batch.add_broken(Broken(line.number, reason, line.data))
+        elif not text:
+            batch.blank += 1
+        else:
+            try:
+                batch.add(self._event(text, line.number, batch))
+            except InvalidEventError as error:
+                batch.add_broken(Broken(line.number, str(error), line.data))
+                if not whole:
+                    # It is still being written: the next import takes it.
+                    return
+        batch.settle(self.producer, line.number)
+
+    def _event(self, text: bytes, number: int, batch: Batch) -> Event:
+        fields = decode_object(text)
+        if not is_export(fields):
+            return self._event_of_line(fields, self._times, self.producer, number, len(text))
+        resource = fields.get("resource")
+        event = event_of_export(fields, len(text))
+        self._times.with_zone += 1
+        if isinstance(resource, dict) and resource:
+            batch.resources[event.producer] = resource
+        return event
+
+
+def is_export(fields: dict[str, Any]) -> bool:
+    """Whether a line is of an export of ours: it has an event id."""
+    event_id = fields.get("id")
+    try:
+        return isinstance(event_id, str) and bool(split_event_id(event_id))
+    except InvalidEventError:
+        return False
+
+
+def event_of_export(fields: dict[str, Any], size: int) -> Event:
+    """Return the event of an exported line. Raises InvalidEventError."""
+    for name, known in (("channel", CHANNELS), ("severity", SEVERITIES)):
+        if isinstance(word := fields.get(name), str) and word not in known:
+            # Of an older row that was extended in place: older code could write any word.
+            fields["details"] = {name: fields.pop(name)} | (fields.get("details") or {})
+    event = event_from_dict(fields)
+    return event if size < SURELY_FITS else make_safe(event)
+
+
+def numbered_lines(file: IO[bytes], most_bytes: int) -> Iterator[Line]:
+    """Yield the lines within the first bytes of a file; one that is too long in pieces."""
+    left, number, rest = most_bytes, 1, False
+    while left > 0 and (data := file.readline(min(MAX_LINE_BYTES + 1, left))):
+        left -= len(data)
+        yield Line(number, data, rest)
+        rest = not data.endswith(b"\n")
+        number += not rest
+
+
+def open_lines(path: Path) -> IO[bytes]:
+    """Open a file, decompressed if it is compressed. Raises OSError."""
+    with path.open("rb") as file:
+        compressed = file.read(2) == _GZIP
+    return cast("IO[bytes]", gzip.open(path)) if compressed else path.open("rb")
+
+
+class OtherLog:
+    """The rows of another log of ours: they keep their ids. Raises LogError."""
+
+    kind = "log of realm_telemetry"
+    unit = "row"
+    producer = ""
+    origin = None
+
+    def __init__(self, path: Path, times: Times) -> None:
+        self._path = path
+        self._times = times
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield all rows, and the resources of their producers."""
+        with explained(self._path), closing(open_reader(self._path)) as connection:
+            log_id = read_log_id(connection)
+            resources = _resources(connection)
+            query = self._query(connection)
+            last = connection.execute("SELECT coalesce(max(id), 0) FROM battle_log").fetchone()[0]
+            cursor = 0
+            while rows := connection.execute(query, (cursor, last, ARRIVALS_WINDOW)).fetchall():
+                cursor = rows[-1][0]
+                batch = Batch()
+                batch.seen, batch.share = len(rows), cursor / max(last, 1)
+                batch.events = [to_log_row(row, log_id).event for row in rows]
+                self._times.with_zone += len(rows)
+                batch.resources = {
+                    event.producer: resources[event.producer]
+                    for event in batch.events
+                    if event.producer in resources
+                }
+                yield batch
+
+    def _query(self, connection: sqlite3.Connection) -> str:
+        """A log that an older version wrote may lack the newest columns."""
+        present = {row[1] for row in connection.execute("PRAGMA table_info(battle_log)")}
+        columns = [name if name in present else f"NULL AS {name}" for name in INSERT_COLUMNS]
+        return (
+            f"SELECT id, {', '.join(columns)} FROM battle_log"
+            " WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"
+        )
+
+
+def _resources(connection: sqlite3.Connection) -> dict[str, dict[str, Any]]:
+    rows = connection.execute("SELECT producer, resource_json FROM realm_producers")
+    found = {producer: msgspec.json.decode(text) for producer, text in rows}
+    return {producer: resource for producer, resource in found.items() if resource}

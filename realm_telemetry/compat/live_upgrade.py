@@ -24,7 +24,15 @@ def adopt() -> None:
     for package, new in MEMBERS.items():
         if ROOT + package in old:
             sys.modules.setdefault(ROOT + new, old[ROOT + package])
+    _let_old_readers_answer_now(old)
     sys.meta_path.insert(0, Finder())
+
+
+def _let_old_readers_answer_now(old: dict[str, ModuleType]) -> None:
+    """Give the log's reader of 0.1.0 a `now`: its own methods are the queries of a snapshot."""
+    reader = getattr(old.get(f"{ROOT}log.reader"), "LogReader", None)
+    if reader is not None and not hasattr(reader, "now"):
+        reader.now = property(lambda self: self)
 
 
 def _is_being_imported(module: ModuleType) -> bool:

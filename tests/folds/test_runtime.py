@@ -9,6 +9,7 @@ import pytest
 
 from realm_telemetry.event import Event
 from realm_telemetry.folds.runtime import FoldFormat, FoldRunner, advance, every_row
+from realm_telemetry.folds.runtime import Row as AnyRow
 from realm_telemetry.log.sqlite.snapshots import FoldSnapshot
 
 
@@ -46,7 +47,7 @@ class Sums:
     def squares(self) -> int:
         return self._squares or 0
 
-    def take(self, rows: Sequence[Row]) -> None:
+    def take(self, rows: Sequence[AnyRow]) -> None:
         for row in rows:
             if row.cursor > self.cursor:
                 self.cursor = row.cursor
@@ -153,6 +154,7 @@ def test_nothing_is_saved_or_covered_while_a_part_is_filled() -> None:
     runner.catch_up(every_row(ListedLog(60)))
     runner.save()
     assert (runner.covered, runner.is_behind(60)) == (60, False)
+    assert kept.snapshot is not None
     assert Sums.load(kept.snapshot.content).squares == sums(range(61))[1]
 
 

@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 
 WEB    := realm_telemetry/service/web
 
-.PHONY: help demo pages test test-long trace-store check bench proto clean
+.PHONY: help demo pages fields test test-long trace-store check bench proto clean
 .DEFAULT_GOAL := help
 
 help:            ## Say what there is to make
@@ -31,6 +31,9 @@ demo: $(VENV)/.demo pages ## Train a network and watch its events arrive in both
 pages: | $(BIN)/python    ## Build War Room and Battle Log, if their sources have changed
 	@$(BIN)/python $(WEB)/build.py
 
+fields: | $(BIN)/python   ## Write the pages' list of filter fields again
+	@$(BIN)/python $(WEB)/fields.py
+
 test: $(VENV)/.dev pages  ## All tests but the long ones, under 10 minutes on 2 cores
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not long and not alone'
 	$(BIN)/python -m pytest -m 'alone and not long'
@@ -53,6 +56,7 @@ check: $(VENV)/.dev       ## Format, lint, types, import contracts, dependencies
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
 	$(BIN)/python proto/generate.py --check
+	$(BIN)/python $(WEB)/fields.py --check
 
 bench: $(VENV)/.dev       ## Measure every figure of docs/performance.md
 	$(BIN)/python -m benchmarks

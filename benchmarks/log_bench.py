@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.measure import Figure, at_most
 from realm_telemetry.event import Event
 from realm_telemetry.log import Filters, LogReader, LogWriter, ProducerInfo
-from realm_telemetry.log.rows import INSERT_COLUMNS, to_rows
+from realm_telemetry.log.sqlite.rows import INSERT_COLUMNS, to_rows
 from realm_telemetry.log.sqlite.search import SearchIndex
 
 BATCH = 1000
@@ -144,7 +144,7 @@ def last_hundred(path: Path, *, count: bool, rounds: int = 100) -> dict[str, Fig
     """Milliseconds for the last 100 rows by filter: median and 99th percentile, warm."""
     with LogReader(path) as reader:
         return {
-            name: _timed(lambda filters=filters: reader.page(filters, count=count), rounds)
+            name: _timed(lambda filters=filters: reader.now.page(filters, count=count), rounds)
             for name, filters in QUERIES.items()
         }
 
@@ -159,7 +159,7 @@ def last_hundred_cold(path: Path, rounds: int = 5) -> dict[str, Figures]:
             with LogReader(path) as reader:
                 _forget(path)
                 started = time.perf_counter()
-                reader.page(filters, count=False)
+                reader.now.page(filters, count=False)
                 times.append((time.perf_counter() - started) * 1e3)
         figures[name] = {"p50 ms": sorted(times)[rounds // 2], "p99 ms": max(times)}
     return figures
@@ -179,7 +179,7 @@ def summaries(path: Path, rounds: int = 20) -> dict[str, Figures]:
     since = time.time_ns() - 7 * 86_400 * 1_000_000_000
     with LogReader(path) as reader:
         return {
-            name: _timed(lambda by=by: reader.summary(by, since), rounds)
+            name: _timed(lambda by=by: reader.now.summary(by, since), rounds)
             for name, by in SUMMARIES.items()
         }
 
@@ -192,7 +192,7 @@ def search(path: Path, rounds: int = 100) -> dict[str, Figures]:
     queries = {"rare word": "word77", "common word": "checkpoint", "rare and common": "saved word9"}
     with LogReader(path) as reader:
         return {
-            f"search: {name}": _timed(lambda query=query: reader.page(Filters(q=query)), rounds)
+            f"search: {name}": _timed(lambda query=query: reader.now.page(Filters(q=query)), rounds)
             for name, query in queries.items()
         }
 

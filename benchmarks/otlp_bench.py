@@ -29,7 +29,7 @@ from opentelemetry.sdk.resources import Resource
 from benchmarks.measure import Figure, at_least, show
 from benchmarks.service_bench import make_event
 from realm_telemetry.event import Event
-from realm_telemetry.log.sqlite.producers import ProducerInfo
+from realm_telemetry.log.records import ProducerInfo
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.otel.record import to_api_record
@@ -92,7 +92,7 @@ def ours(home: Path, protocol: str, port: int) -> float:
     began = time.perf_counter()
     with LogReader(path) as reader:
         cursor = 0
-        while rows := reader.after(cursor, BATCH, webhooks=True):
+        while rows := reader.now.after(cursor, BATCH, webhooks=True):
             exporter.export_events([row.event for row in rows])
             cursor = rows[-1].cursor
     took = time.perf_counter() - began

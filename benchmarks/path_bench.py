@@ -76,7 +76,7 @@ def send_all(near: Path, port: int) -> float:
         exporter = RealmServiceExporter.from_context(context)
         sent, cursor = 0, 0
         began = time.perf_counter()
-        while rows := reader.after(cursor, BATCH, webhooks=True):
+        while rows := reader.now.after(cursor, BATCH, webhooks=True):
             exporter.export_events([row.event for row in rows])
             cursor, sent = rows[-1].cursor, sent + len(rows)
         return sent / (time.perf_counter() - began)

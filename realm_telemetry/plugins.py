@@ -1,11 +1,11 @@
 """Exporters and processors of installed distributions, and extensions of this package, by name."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, Final
+from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
@@ -68,6 +68,33 @@ class ExporterContext(msgspec.Struct, frozen=True, kw_only=True):
     inside_shipper: bool = True
     long_lived: bool = False
     environment: dict[str, str] | None = None
+
+
+Item = TypeVar("Item")
+
+
+def _no_resource(producer: str) -> Mapping[str, Any]:
+    return {}
+
+
+class Batch(list[Item]):
+    """What an exporter delivers at once: events, oldest first, with their producers' resources.
+
+    resource: returns the resource of a producer, by its id; empty if none is known.
+    """
+
+    def __init__(
+        self,
+        items: Iterable[Item],
+        resource: Callable[[str], Mapping[str, Any]] = _no_resource,
+    ) -> None:
+        super().__init__(items)
+        self.resource = resource
+
+    @classmethod
+    def of(cls, items: Iterable[Item]) -> Self:
+        """Return items as a batch; without resources, unless they are one."""
+        return items if isinstance(items, cls) else cls(items)
 
 
 class ExporterInfo(msgspec.Struct, frozen=True):

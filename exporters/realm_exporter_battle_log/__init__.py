@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from realm_telemetry.errors import ExportError, LogError
 from realm_telemetry.event import Event
-from realm_telemetry.log.sqlite.writer import LogWriter
+from realm_telemetry.log.engine import Writer, open_log
 from realm_telemetry.otel import EventExporter
 
 __all__ = ["BattleLogExporter"]
@@ -17,13 +17,13 @@ class BattleLogExporter(EventExporter):
     """
 
     name = "battle_log"
-    _writer: LogWriter | None = None
+    _writer: Writer | None = None
 
     def open(self) -> None:
         """Open the log, unless a shipper has written it."""
         if not self.context.inside_shipper:
             try:
-                self._writer = LogWriter(self.context.log_path)
+                self._writer = open_log(self.context.log_path).writer()
             except LogError as error:
                 raise ExportError(str(error), retryable=True) from error
 

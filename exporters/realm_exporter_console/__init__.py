@@ -71,7 +71,7 @@ class ConsoleExporter(EventExporter):
             stream.write(text.encode(encoding, "replace").decode(encoding))
             stream.flush()
         except OSError as error:
-            # Nobody is watching any more: printing later would help nobody, waiting would
+            # The terminal is gone: printing later would be of no use, waiting would
             # hold the shipper up. The events themselves are in the log.
             if error.errno not in (EPIPE, EIO):
                 raise

@@ -1,4 +1,7 @@
-"""OTLP/gRPC. Source: https://opentelemetry.io/docs/specs/otlp/#otlpgrpc"""
+"""OTLP/gRPC, and what an error means for the records that were sent.
+
+Source: https://opentelemetry.io/docs/specs/otlp/#otlpgrpc
+"""
 
 import os
 from pathlib import Path
@@ -6,12 +9,98 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
 from opentelemetry.exporter.otlp.proto.grpc import _OTLP_GRPC_CHANNEL_OPTIONS
 
-from realm_exporter_otlp.grpc_answers import to_error
 from realm_exporter_otlp.settings import Target
-from realm_exporter_otlp.signals import SERVICES, Answer
+from realm_exporter_otlp.transport import SERVICES, Answer
+from realm_telemetry.delivery.http import MAX_SHOWN, Answers
+from realm_telemetry.delivery.retry import LONGEST_RETRY_AFTER_S
+from realm_telemetry.errors import ExportError, PayloadTooLargeError
+from realm_telemetry.kinds.line import printable
+
+_HTTP_PORT: Final = 4318
+
+# The protocol's own: https://opentelemetry.io/docs/specs/otlp/#failures. By its letter a quota that
+# is used up (RESOURCE_EXHAUSTED) would be retried only if the receiver named a time, and all that
+# is sent meanwhile would be given up; it comes back as it does from HTTP's 429.
+_RETRYABLE: Final = frozenset(
+    {
+        "CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS",
+        "RESOURCE_EXHAUSTED",
+    }
+)  # fmt: skip
+# A setting is at fault here and not the records: once it is corrected they are taken.
+_HEADERS_AT_FAULT: Final = ("UNAUTHENTICATED", "PERMISSION_DENIED")
+_ENDPOINT_AT_FAULT: Final = ("UNIMPLEMENTED", "NOT_FOUND")
+_SIZE_CODES: Final = frozenset({"RESOURCE_EXHAUSTED", "OUT_OF_RANGE"})
+_TOO_LARGE_WORDS: Final = ("too large", "too big", "larger than", "exceeds", "message size")
+
+
+def to_error(target: Target, error: Any) -> ExportError | PayloadTooLargeError:
+    """Return what to raise for a `grpc.RpcError`."""
+    code = error.code().name
+    words = printable(str(error.details() or "")[:MAX_SHOWN])
+    wait_s = retry_delay_s(error.trailing_metadata())
+    hint = _hint(target) if code == "UNAVAILABLE" else ""
+    found = _answers(target).error(target.shown, code, words, wait_s, hint)
+    if wait_s is None and _is_size(code, words):
+        return PayloadTooLargeError(str(found))
+    return found
+
+
+def _answers(target: Target) -> Answers:
+    receiver = "the address of an OTLP receiver that speaks gRPC"
+    return Answers(
+        _RETRYABLE,
+        {
+            **dict.fromkeys(_HEADERS_AT_FAULT, target.headers_fix),
+            **dict.fromkeys(_ENDPOINT_AT_FAULT, f"Set {target.endpoint_setting} to {receiver}"),
+        },
+    )
+
+
+def retry_delay_s(metadata: Any) -> float | None:
+    """Read RetryInfo in a call's trailing metadata; seconds, at most an hour."""
+    for key, value in metadata or ():
+        try:
+            if key == "grpc-status-details-bin":
+                for detail in Status.FromString(value).details:
+                    info = RetryInfo()
+                    if detail.Unpack(info):
+                        return _seconds(info)
+            elif key == "google.rpc.retryinfo-bin":
+                return _seconds(RetryInfo.FromString(value))
+        except DecodeError:
+            continue
+    return None
+
+
+def _seconds(info: RetryInfo) -> float:
+    delay_s: float = info.retry_delay.seconds + info.retry_delay.nanos / 1e9
+    return min(max(delay_s, 0.0), LONGEST_RETRY_AFTER_S)
+
+
+def _is_size(code: str, words: str) -> bool:
+    """Whether a message was refused for its size: only the words show that it is not a quota."""
+    return code in _SIZE_CODES and any(each in words.lower() for each in _TOO_LARGE_WORDS)
+
+
+def _hint(target: Target) -> str:
+    if urlsplit(target.endpoint).port == _HTTP_PORT:
+        return (
+            f"Port {_HTTP_PORT} most often speaks HTTP: set options.{target.exporter}.protocol or"
+            " OTEL_EXPORTER_OTLP_PROTOCOL to 'http/protobuf', or take port 4317"
+        )
+    if not target.insecure:
+        return (
+            f"Does a collector with TLS listen there? Without TLS write http:// before the address,"
+            f" or set options.{target.exporter}.insecure or OTEL_EXPORTER_OTLP_INSECURE to true"
+        )
+    return f"Does a collector listen there? {target.endpoint_setting} says where it is"
+
 
 _COMPRESSIONS: Final = {"none": grpc.Compression.NoCompression, "gzip": grpc.Compression.Gzip}
 
@@ -30,7 +119,7 @@ class GrpcChannel:
     def send(self, request: Message) -> Answer:
         """Send an Export*ServiceRequest, once.
 
-        Raises PayloadTooLargeError if it is said to be too large, else ExportError.
+        Raises PayloadTooLargeError if the receiver calls it too large, else ExportError.
         """
         if self._channel is None or self._pid != os.getpid():
             self._open()

@@ -49,12 +49,6 @@ DEFAULT_ENDPOINTS: Final = {
 }
 DEFAULT_TIMEOUT_S: Final = 10.0
 
-WAIT_FOR_A_PERSON_S: Final = 30.0
-"""Before another try where a setting is at fault: nothing changes sooner by itself."""
-
-MAX_SHOWN: Final = 300
-"""Characters of a receiver's own words that a message has."""
-
 # What HTTP and gRPC both take; -bin would have gRPC want bytes.
 _HEADER_NAME: Final = re.compile(r"[a-z0-9_.-]+(?<!-bin)")
 
@@ -95,7 +89,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def headers_fix(self) -> str:
-        """What to do about a receiver that lets nobody in without a header."""
+        """What to do about a receiver that requires a header."""
         return f"Set options.{self.exporter}.headers or OTEL_EXPORTER_OTLP_HEADERS to what it asks"
 
 

@@ -73,7 +73,7 @@ class RealmServiceExporter(EventExporter):
             for start in range(0, len(events), MAX_BATCH_EVENTS):
                 rejected += self._send(events[start : start + MAX_BATCH_EVENTS])
         except ExportError:
-            # Whoever answers next may be another service, with another log.
+            # The next answer may come from another service, with another log.
             self._checked_at_s = float("-inf")
             raise
         if rejected:
@@ -133,10 +133,10 @@ class RealmServiceExporter(EventExporter):
             )
 
     def close(self) -> None:
-        """Tell the last receipts to a service that was there a moment ago; close the connection."""
+        """Send the last receipts to a service that answered a moment ago; close the connection."""
         if self._book.sent and self._checked_at_s > float("-inf"):
             with contextlib.suppress(ExportError, PayloadTooLargeError):
-                news = self._book.news(self._clock.monotonic())
-                if news:
-                    self._client.send(encode_batch([], news))
+                changed = self._book.changed(self._clock.monotonic())
+                if changed:
+                    self._client.send(encode_batch([], changed))
         self._client.close()

@@ -1,20 +1,26 @@
-"""The HTTP side: one kept-alive connection, every wait bounded, every answer doubted."""
+"""The HTTP client of one RealmService: every wait is bounded, every answer is checked."""
 
 import gzip
-import os
 import time
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-import httpx
 import msgspec
 
-from realm_exporter_realm_service.answers import to_error
-from realm_telemetry.delivery.quiet_http import unlogged
+from realm_telemetry.delivery.http import (
+    BUSY,
+    MAX_SHOWN,
+    SERVER_ERRORS,
+    Answers,
+    Reply,
+    UnreachableError,
+    is_loopback,
+    retry_after_s,
+)
+from realm_telemetry.delivery.http_client import HttpClient, host_of
 from realm_telemetry.errors import ConfigError, ExportError, PayloadTooLargeError
 from realm_telemetry.event import InvalidEventError
-from realm_telemetry.version import __version__
+from realm_telemetry.kinds.line import printable
 from realm_telemetry.wire import CONTENT_TYPE, BatchAnswer, decode_answer
 
 EVENTS_PATH: Final = "/api/v1/events"
@@ -23,14 +29,33 @@ COMPRESSIONS: Final = ("auto", "zstd", "gzip", "none")
 
 _MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 _WORTH_COMPRESSING: Final = 1024
-# Below the 5 s after which uvicorn closes an idle connection: reusing one just then fails.
-_KEEP_ALIVE_S: Final = 4.0
+
+_URL_FIX: Final = "Set service_url (REALM_SERVICE_URL) to the address of a RealmService."
+_TOKEN_FIX: Final = "Set token (REALM_TOKEN) to the one that service was started with"
+_ANSWERS: Final = Answers(
+    BUSY | SERVER_ERRORS,
+    {
+        **dict.fromkeys((301, 302, 307, 308, 404, 405, 421), _URL_FIX),
+        401: f"{_TOKEN_FIX}.",
+        403: f"{_TOKEN_FIX}, and service_url to a host name that it allows.",
+        407: "Set HTTPS_PROXY with its user and password, or NO_PROXY for this host.",
+    },
+)
 
 
-class _Answer(NamedTuple):
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+class ErrorBody(msgspec.Struct):
+    """The service's own words, from its catalogue of errors."""
+
+    message: str = ""
+    hint: str = ""
+
+
+def _words(body: bytes) -> str:
+    try:
+        found = msgspec.json.decode(body, type=ErrorBody)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return printable(body[:MAX_SHOWN].decode("utf-8", "replace").strip())
+    return printable(f"{found.message} {found.hint}".strip()[:MAX_SHOWN])
 
 
 class _Health(msgspec.Struct):
@@ -55,14 +80,16 @@ class ServiceClient:
     ) -> None:
         """Opens no connection. Raises ConfigError."""
         self.url = url.rstrip("/")
-        self._host = _check_url(self.url)
-        self._headers = _headers(token)
-        self._timeout = httpx.Timeout(timeout_s, connect=connect_timeout_s)
-        self._timeout_s = timeout_s
+        loopback = is_loopback(_checked_host(self.url))
         self._clock = clock
-        self._encoding = _choose_encoding(compression, is_loopback(self._host))
-        self._http: httpx.Client | None = None
-        self._pid = 0
+        self._encoding = _choose_encoding(compression, loopback)
+        self._http = HttpClient(
+            timeout_s=timeout_s,
+            connect_timeout_s=connect_timeout_s,
+            max_answer_bytes=_MAX_ANSWER_BYTES,
+            proxies=not loopback,
+            headers=_headers(token),
+        )
 
     def log_id(self) -> str | None:
         """Ask which log the service serves; None if it does not say.
@@ -99,11 +126,9 @@ class ServiceClient:
 
     def close(self) -> None:
         """Close the connection; the next request opens another one."""
-        http, self._http = self._http, None
-        if http is not None and self._pid == os.getpid():
-            http.close()
+        self._http.close()
 
-    def _post(self, batch: bytes) -> _Answer:
+    def _post(self, batch: bytes) -> Reply:
         headers = {"Content-Type": CONTENT_TYPE, "Accept": CONTENT_TYPE}
         if self._encoding != "identity" and len(batch) >= _WORTH_COMPRESSING:
             headers["Content-Encoding"] = self._encoding
@@ -112,50 +137,22 @@ class ServiceClient:
 
     def _request(
         self, method: str, path: str, content: bytes = b"", headers: Mapping[str, str] | None = None
-    ) -> _Answer:
-        deadline = time.monotonic() + self._timeout_s
-        stream = self._client().stream(
-            method, self.url + path, content=content or None, headers=headers
-        )
+    ) -> Reply:
         try:
-            with unlogged(), stream as response:
-                body = self._read(response, path, deadline)
-                return _Answer(response.status_code, response.headers, body)
-        except httpx.HTTPError as error:
-            self.close()
+            reply = self._http.request(method, self.url + path, content, headers)
+        except UnreachableError as error:
             raise ExportError(
-                f"{self.url}{path}: {_describe(error)}. Is a RealmService running there"
+                f"{self.url}{path}: {error}. Is a RealmService running there"
                 " (`realm serve`)? service_url (REALM_SERVICE_URL) says where it is",
                 retryable=True,
             ) from error
+        if not reply.whole:
+            raise self._nonsense(path)
+        return reply
 
-    def _read(self, response: httpx.Response, path: str, deadline: float) -> bytes:
-        """Read the body; each read has its timeout, but a dripping server is always in time."""
-        body = bytearray()
-        for chunk in response.iter_raw():
-            body += chunk
-            if len(body) > _MAX_ANSWER_BYTES:
-                raise self._nonsense(path)
-            if time.monotonic() > deadline:
-                raise httpx.ReadTimeout(f"the answer took over {self._timeout_s:g} s")
-        return bytes(body)
-
-    def _client(self) -> httpx.Client:
-        if self._http is None or self._pid != os.getpid():  # a fork must not share a connection
-            self._pid = os.getpid()
-            self._http = httpx.Client(
-                headers=self._headers,
-                timeout=self._timeout,
-                limits=httpx.Limits(max_connections=1, keepalive_expiry=_KEEP_ALIVE_S),
-                # A proxy cannot reach this machine's loopback.
-                trust_env=not is_loopback(self._host),
-            )
-        return self._http
-
-    def _error(self, path: str, answer: _Answer) -> ExportError:
-        return to_error(
-            self.url + path, answer.status, answer.headers, answer.body, self._clock.time
-        )
+    def _error(self, path: str, reply: Reply) -> ExportError:
+        wait_s = retry_after_s(reply.headers.get("retry-after"), self._clock.time())
+        return _ANSWERS.error(self.url + path, reply.status, _words(reply.body), wait_s)
 
     def _nonsense(self, path: str) -> ExportError:
         return ExportError(
@@ -165,39 +162,23 @@ class ServiceClient:
         )
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether a host name means this machine."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _check_url(url: str) -> str:
-    try:
-        parsed = httpx.URL(url)
-        if parsed.scheme in ("http", "https") and parsed.host:
-            return parsed.host
-    except (httpx.InvalidURL, TypeError):
-        pass
-    raise ConfigError(
-        "service_url", f"{url!r} is not an address", "Write it like http://127.0.0.1:8866"
-    )
+def _checked_host(url: str) -> str:
+    host = host_of(url)
+    if host is None:
+        raise ConfigError(
+            "service_url", f"{url!r} is not an address", "Write it like http://127.0.0.1:8866"
+        )
+    return host
 
 
 def _headers(token: str | None) -> dict[str, str]:
-    headers = {
-        "User-Agent": f"realm-telemetry/{__version__}",
-        # Compressed answers are small anyway, and could be bombs.
-        "Accept-Encoding": "identity",
-    }
-    if token:
-        if not (token.isascii() and token.isprintable()):
-            raise ConfigError(
-                "token", "has characters that no header can carry", "Use letters and digits."
-            )
-        headers["Authorization"] = f"Bearer {token}"
-    return headers
+    if not token:
+        return {}
+    if not (token.isascii() and token.isprintable()):
+        raise ConfigError(
+            "token", "has characters that no header can carry", "Use letters and digits."
+        )
+    return {"Authorization": f"Bearer {token}"}
 
 
 def _choose_encoding(compression: str, loopback: bool) -> str:
@@ -229,11 +210,3 @@ def _gzip(data: bytes) -> bytes:
 
 
 _COMPRESSORS: Final[dict[str, Callable[[bytes], bytes]]] = {"gzip": _gzip, "zstd": _zstd}
-
-
-def _describe(error: httpx.HTTPError) -> str:
-    if isinstance(error, httpx.ConnectTimeout):
-        return "no connection within the time for it"
-    if isinstance(error, httpx.TimeoutException):
-        return "no answer in time"
-    return str(error) or type(error).__name__

@@ -6,14 +6,14 @@ from typing import Final
 
 from realm_telemetry.errors import LogError
 from realm_telemetry.kinds.catalog import KIND_METADATA, KindSpec
-from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.engine import open_log
 from realm_telemetry.wire import BatchProducer
 
 REFRESH_S: Final = 5.0
 """How old a running producer's receipt may be when it is sent."""
 
 REFRESH_KINDS_S: Final = 1.0
-"""How soon a kind that nobody registered is looked up again."""
+"""How soon a kind that is not registered is looked up again."""
 
 
 class ProducerBook:
@@ -39,8 +39,8 @@ class ProducerBook:
             self._read(now_s)
         return [self._kinds[each] for each in sorted(further) if each in self._kinds]
 
-    def news(self, now_s: float) -> list[BatchProducer]:
-        """Return the producers of which something else was sent than is known now."""
+    def changed(self, now_s: float) -> list[BatchProducer]:
+        """Return the producers that changed since they were sent."""
         self._read(now_s)
         return [
             self._known[each]
@@ -49,16 +49,16 @@ class ProducerBook:
         ]
 
     def note_sent(self, producers: Collection[BatchProducer]) -> None:
-        """Remember what the other side has been told."""
+        """Remember what the service has got."""
         self.sent.update((each.producer, each) for each in producers)
 
     def _read(self, now_s: float) -> None:
         self._read_at_s = now_s
         try:
-            with LogReader(self._log_path) as reader:
-                receipts = {each.producer: each for each in reader.receipts()}
-                infos = reader.producers()
-                self._kinds = {kind.kind: kind for kind in reader.kinds()}
+            with open_log(self._log_path).reader() as reader, reader.snapshot() as log:
+                receipts = {each.producer: each for each in log.receipts()}
+                infos = log.producers()
+                self._kinds = {kind.kind: kind for kind in log.kinds()}
         except LogError:
             return  # events go without: what they say of their producers is not worth a delay
         self._known = {

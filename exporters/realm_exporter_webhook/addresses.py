@@ -1,6 +1,6 @@
 """Which addresses may be sent to.
 
-An event's address comes from whoever may emit; it must not make this host speak to its own
+Every program that may emit can name an address; it must not make this host speak to its own
 services, to its neighbours or to a cloud's metadata (server-side request forgery, OWASP A10).
 A name is resolved once, every address it has is checked, and the connection goes to one of those
 that were checked: a name that resolves to something else a moment later (DNS rebinding) gains
@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from realm_telemetry.log.sqlite.addresses import redacted
+from realm_telemetry.log.addresses import redacted
 
 Address = IPv4Address | IPv6Address
 Resolver = Callable[[str, int], Sequence[str]]

@@ -11,8 +11,8 @@ from realm_exporter_webhook.exporter import WebhookExporter
 from realm_exporter_webhook.memory import held_back
 from realm_exporter_webhook.rules import Rule
 from realm_telemetry.event import Event, format_time
-from realm_telemetry.log import LogReader
-from realm_telemetry.log.sqlite.tail import Followed
+from realm_telemetry.log.engine import Reader
+from realm_telemetry.log.rows import Followed
 
 Progress = Callable[[int, float | None], None]
 """Told how many events a rule has matched, and which share of the log is read."""
@@ -91,7 +91,7 @@ def _slim(firing: Firing) -> Firing:
 
 def backtest(
     exporter: WebhookExporter,
-    reader: LogReader,
+    reader: Reader,
     rule: Rule,
     since_ns: int,
     until_ns: int,
@@ -124,12 +124,12 @@ def _step(engine: Engine, event: Event, now_ns: int) -> list[Firing]:
 
 
 def _news(
-    reader: LogReader, rule: Rule, since_ns: int, history: History, progress: Progress
+    reader: Reader, rule: Rule, since_ns: int, history: History, progress: Progress
 ) -> Iterator[Event]:
     """The events that a rule wants, without those that were imported or replayed."""
-    old = {info.producer for info in reader.producers() if info.brings_history}
+    old = {info.producer for info in reader.now.producers() if info.brings_history}
     filters = msgspec.structs.replace(rule.filters, since_unix_nano=since_ns)
-    end = reader.max_cursor()
+    end = reader.now.max_cursor()
     first: int | None = None
     for step in reader.arrivals(filters, end):
         yield from (

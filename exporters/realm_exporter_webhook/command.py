@@ -3,38 +3,197 @@
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from realm_exporter_webhook import WebhookExporter
-from realm_exporter_webhook.backtest import History, backtest
+from realm_exporter_webhook.backtest import History, backtest, picture
 from realm_exporter_webhook.engine import Firing
 from realm_exporter_webhook.homes import exporter_of_home, rule_named, stored
-from realm_exporter_webhook.outbox import Message
-from realm_exporter_webhook.posting import Outcome
 from realm_exporter_webhook.rules import Rule, Target
-from realm_exporter_webhook.showing import (
-    STATES,
-    history_shape,
-    print_histories,
-    print_messages,
-    print_rules,
-    rule_shape,
-    said,
-    shown,
-    target_shape,
-    told,
-)
+from realm_exporter_webhook.sending import Outcome
 from realm_exporter_webhook.store import Store
 from realm_exporter_webhook.templates import render
 from realm_telemetry.cli.command import CommandGroup, command, group, json_option
 from realm_telemetry.cli.problems import EXIT_PROBLEM
-from realm_telemetry.cli.terminal import ProgressLine, counted, json_document, line, note
-from realm_telemetry.event import Event
+from realm_telemetry.cli.terminal import (
+    ProgressLine,
+    cell,
+    counted,
+    json_document,
+    line,
+    make_table,
+    note,
+    print_table,
+)
+from realm_telemetry.event import Event, format_time
 from realm_telemetry.kinds.catalog import resolve
-from realm_telemetry.log import InvalidFilterError, LogReader
+from realm_telemetry.kinds.line import printable
+from realm_telemetry.log import InvalidFilterError, to_params
+from realm_telemetry.log.engine import open_log
+from realm_telemetry.log.outbox import Message
 from realm_telemetry.log.times import TIME_HINT, parse_time
+
+STATES: Final = ("pending", "delivered", "dead")
+SHOWN_MOMENTS: Final = 5
+BAR_COLUMNS: Final = 28
+_STYLES: Final = {"pending": "yellow", "delivered": "green", "dead": "red"}
+
+
+def print_rules(rules: Sequence[Rule], counts: dict[tuple[str, str], int]) -> None:
+    table = make_table(("rule", *STATES, "to", "when"), numbers=STATES)
+    for rule in rules:
+        numbers = [f"{counts.get((rule.name, state), 0):,}" for state in STATES]
+        table.add_row(
+            cell(rule.name, "bold"),
+            *(cell(number) for number in numbers),
+            cell(", ".join(rule.to)),
+            cell(printable(_when(rule))),
+        )
+    print_table(table)
+
+
+def _when(rule: Rule) -> str:
+    """A rule in words."""
+    params = to_params(rule.filters)
+    parts = [f"{name} {'|'.join(values)}" for name, values in params.items()] or ["every event"]
+    if rule.threshold > 1:
+        parts.append(f"{rule.threshold} within {_short(rule.window_s)}")
+    if rule.group_by:
+        parts.append(f"by {', '.join(rule.group_by)}")
+    if rule.cooldown_s:
+        parts.append(f"then quiet {_short(rule.cooldown_s)}")
+    if rule.collect_s:
+        parts.append(f"gathered {_short(rule.collect_s)}")
+    return "; ".join(parts)
+
+
+def _short(duration_s: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if duration_s >= size and duration_s % size == 0:
+            return f"{duration_s / size:g}{unit}"
+    return f"{duration_s:g}s"
+
+
+def rule_shape(rule: Rule, counts: dict[tuple[str, str], int]) -> dict[str, Any]:
+    return {
+        "name": rule.name,
+        "to": rule.to,
+        "filters": to_params(rule.filters),
+        "threshold": rule.threshold,
+        "window_s": rule.window_s,
+        "cooldown_s": rule.cooldown_s,
+        "group_by": rule.group_by,
+        "collect_s": rule.collect_s,
+        "messages": {state: counts.get((rule.name, state), 0) for state in STATES},
+    }
+
+
+def target_shape(target: Target) -> dict[str, Any]:
+    return {
+        "name": target.name,
+        "place": target.place,
+        "template": target.template,
+        "signed": bool(target.secret),
+    }
+
+
+def print_messages(messages: Sequence[Message]) -> None:
+    table = make_table(
+        ("id", "time", "state", "tries", "status", "target", "what"), numbers=("id", "tries")
+    )
+    for message in messages:
+        what = f"{message.title}: {message.problem}" if message.problem else message.title
+        table.add_row(
+            cell(str(message.id)),
+            cell(format_time(message.created_unix_nano)[:19].replace("T", " ")),
+            cell(message.state, _STYLES[message.state]),
+            cell(str(message.attempts)),
+            cell("" if message.status is None else str(message.status)),
+            cell(message.target),
+            cell(printable(what)),
+        )
+    print_table(table)
+
+
+def shown(message: Message) -> dict[str, Any]:
+    """A message without its body and without a secret address."""
+    return {
+        "id": message.id,
+        "message_id": message.message_id,
+        "pipeline": message.scope,
+        "rule": message.rule,
+        "target": message.target,
+        "title": message.title,
+        "events": message.events,
+        "state": message.state,
+        "attempts": message.attempts,
+        "status": message.status,
+        "problem": message.problem,
+        "created": format_time(message.created_unix_nano),
+        "due": format_time(message.due_unix_nano) if message.state == "pending" else None,
+    }
+
+
+def outcome_shape(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "delivered": outcome.delivered,
+        "status": outcome.status,
+        "problem": outcome.problem,
+        "took_ms": round(outcome.took_s * 1000),
+    }
+
+
+def outcome_text(outcome: Outcome) -> str:
+    if outcome.delivered:
+        return f"taken ({outcome.status}) after {outcome.took_s * 1000:,.0f} ms"
+    return f"not taken: {printable(outcome.problem)}"
+
+
+def history_shape(history: History, since_ns: int) -> dict[str, Any]:
+    """A backtest of one rule for a program."""
+    return {
+        "rule": history.rule.name,
+        "since": format_time(since_ns),
+        "events": history.events,
+        "messages": history.messages,
+        "digests": history.digests,
+        "held_back": history.held_back,
+        "targets": len(history.rule.to),
+        "when": history.when(),
+        "last": history.moments(),
+    }
+
+
+def print_histories(found: Sequence[History], since_ns: int) -> None:
+    """Print backtests for a person: how often, when, and the last few one by one."""
+    columns = ("events", "messages", "held back", "digests")
+    table = make_table(("rule", *columns, "when"), numbers=columns)
+    for each in found:
+        numbers = (
+            each.events,
+            each.messages * len(each.rule.to),
+            each.held_back,
+            each.digests,
+        )
+        table.add_row(
+            cell(each.rule.name, "bold"),
+            *(cell(f"{number:,}") for number in numbers),
+            cell(picture(each.parts, BAR_COLUMNS), "cyan"),
+        )
+    print_table(table)
+    for each in found:
+        _print_moments(each)
+    note(f"From {format_time(since_ns)[:19]}Z to now; of each rule the last {SHOWN_MOMENTS}.")
+
+
+def _print_moments(history: History) -> None:
+    for moment in history.moments()[-SHOWN_MOMENTS:]:
+        when = moment.time[:19].replace("T", " ")
+        late = ", late" if moment.late else ""
+        group = f" {printable(moment.group)}" if moment.group else ""
+        line(f"{history.rule.name}: {when}{group}, {counted(moment.events, 'event')}{late}")
 
 
 @group(
@@ -106,10 +265,12 @@ def _test_command(name: str, as_json: bool) -> int:
         body = render(target.template, _test_firing(name), message_id)
         results.append((target, poster.post(target.url, body, message_id, target.secret)))
     if as_json:
-        json_document([{"target": target.name, **said(outcome)} for target, outcome in results])
+        json_document(
+            [{"target": target.name, **outcome_shape(outcome)} for target, outcome in results]
+        )
     else:
         for target, outcome in results:
-            line(f"{target.name} ({target.place}): {told(outcome)}")
+            line(f"{target.name} ({target.place}): {outcome_text(outcome)}")
     return 0 if all(outcome.delivered for _, outcome in results) else EXIT_PROBLEM
 
 
@@ -120,8 +281,8 @@ def _test_command(name: str, as_json: bool) -> int:
 def _redeliver_command(ids: tuple[int, ...], everything: bool, as_json: bool) -> int:
     """Send messages again now, dead ones or any by their numbers in `realm webhooks log`.
 
-    They keep their id, so that a receiver that has one already can tell. One that is not taken
-    waits for further attempts if these make sense. Exit code 1 if one was not taken.
+    They keep their id, so that a receiver can recognise one that it has already. One that is not
+    taken waits for further attempts if these make sense. Exit code 1 if one was not taken.
     """
     if bool(ids) == everything:
         raise click.UsageError("Give the numbers of messages, or --all for all dead ones.")
@@ -129,10 +290,12 @@ def _redeliver_command(ids: tuple[int, ...], everything: bool, as_json: bool) ->
     with stored(exporter) as store:
         results = _send_again(exporter, store, ids) if store else []
     if as_json:
-        json_document([{"id": message.id, **said(outcome)} for message, outcome in results])
+        json_document(
+            [{"id": message.id, **outcome_shape(outcome)} for message, outcome in results]
+        )
     else:
         for message, outcome in results:
-            line(f"{message.id} {message.target}: {told(outcome)}")
+            line(f"{message.id} {message.target}: {outcome_text(outcome)}")
         note(f"{counted(sum(each.delivered for _, each in results), 'message')} delivered")
     return 0 if all(outcome.delivered for _, outcome in results) else EXIT_PROBLEM
 
@@ -168,7 +331,7 @@ def _backtest_command(since: str, names: tuple[str, ...], as_json: bool) -> None
 def _backtests(
     exporter: WebhookExporter, rules: Sequence[Rule], since_ns: int, now_ns: int
 ) -> Iterator[History]:
-    with LogReader(exporter.context.log_path) as reader:
+    with open_log(exporter.context.log_path).reader() as reader:
         for rule in rules:
             with ProgressLine(f"Backtesting {rule.name}") as progress:
                 yield backtest(exporter, reader, rule, since_ns, now_ns, progress)

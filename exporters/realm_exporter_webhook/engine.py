@@ -124,7 +124,7 @@ class Engine:
         self.memory.remind(key, due_ns)
 
     def _release(self, key: Key, now_ns: int, *, early: bool = False) -> list[Firing]:
-        """What a group has to send by now; early: whatever it has."""
+        """What a group has to send by now; early: all that it has."""
         rule = self._rules.get(key[0]) or _request(key[1])
         state = self.memory.state(key)
         firings = []
@@ -137,7 +137,7 @@ class Engine:
         return firings
 
     def _make_room(self, key: Key, now_ns: int) -> list[Firing]:
-        """Forget the group that was silent longest, if there are too many; it tells what it has."""
+        """Forget the group that was silent longest, if there are too many; what it has is sent."""
         oldest = self.memory.too_many(key)
         if oldest is None:
             return []

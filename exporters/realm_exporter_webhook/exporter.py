@@ -1,30 +1,130 @@
-"""The exporter: events in, rules folded, messages kept and sent."""
+"""The webhook exporter: apply rules to events, keep the messages that follow, and send them."""
 
 import logging
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from pathlib import Path
+from hashlib import blake2b
 from typing import Any, ClassVar, Final, Self
 
-from realm_exporter_webhook.addresses import Guard
-from realm_exporter_webhook.claim import Claim
-from realm_exporter_webhook.composing import compose
+import msgspec
+
+from realm_exporter_webhook.addresses import (
+    Guard,
+    RefusedAddressError,
+    UnresolvedError,
+    is_this_host,
+)
 from realm_exporter_webhook.engine import Engine, Firing, run
-from realm_exporter_webhook.examination import examine
-from realm_exporter_webhook.posting import Poster
-from realm_exporter_webhook.rules import Config, definitions_of
-from realm_exporter_webhook.sending import Sender
+from realm_exporter_webhook.rules import REQUEST, Config, Target, definitions_of
+from realm_exporter_webhook.sending import Poster, Sender
 from realm_exporter_webhook.settings import read_config, read_hosts, seconds
 from realm_exporter_webhook.store import Store
-from realm_telemetry.errors import ExportError
+from realm_exporter_webhook.templates import render, title
+from realm_telemetry.cli.terminal import counted
+from realm_telemetry.errors import ExportError, LogError
 from realm_telemetry.event import Event
+from realm_telemetry.log.engine import open_log
+from realm_telemetry.log.outbox import Message
 from realm_telemetry.otel import EventExporter
 from realm_telemetry.plugins import ExporterContext
 
+OUTBOX: Final = "webhooks"
+"""The outbox of the log that keeps messages."""
+
+
+def compose(
+    firing: Firing, config: Config, scope: str, replays: int, now_ns: int
+) -> Iterator[Message]:
+    """Yield a message to each place that a firing goes to.
+
+    replays: how often the events of this scope were replayed.
+    """
+    asked = firing.rule == REQUEST
+    for name in firing.to:
+        target = config.requested(name) if asked else config.targets[name]
+        # What an event asks for is the same message, whichever process sends it.
+        message_id = (
+            _message_id(firing, target, "", 0)
+            if asked
+            else _message_id(firing, target, scope, replays)
+        )
+        yield Message(
+            message_id=message_id,
+            scope=scope,
+            rule=firing.rule,
+            title=title(firing),
+            target=target.name,
+            url=name if asked else None,
+            events=firing.count,
+            body=render(target.template, firing, message_id),
+            due_unix_nano=now_ns,
+            created_unix_nano=now_ns,
+        )
+
+
+def _message_id(firing: Firing, target: Target, scope: str, replays: int) -> str:
+    """Name a message: the same events by the same rule to the same place have the same name.
+
+    Until they are replayed.
+    """
+    parts = [scope, firing.rule, firing.group, target.url, firing.late, firing.count]
+    parts += [event.id for event in firing.events]
+    parts += [replays] if replays else []
+    return f"msg_{blake2b(msgspec.json.encode(parts), digest_size=16).hexdigest()}"
+
+
+CheckResult = tuple[str, str, str]
+
+
+def examine(exporter: "WebhookExporter") -> Iterator[CheckResult]:
+    """Yield the results of the checks: level, message and fix. Sends nothing."""
+    config = exporter.config
+    if config.rules:
+        names = ", ".join(rule.name for rule in config.rules)
+        yield "ok", f"{counted(len(config.rules), 'rule')}: {names}", ""
+    used = {name for rule in config.rules for name in rule.to}
+    for name, target in config.targets.items():
+        if name not in used:
+            yield "warning", f"no rule sends to the target {name}", "Name it in `to`, or remove it."
+        try:
+            addresses = exporter.guard.check(target.url).addresses
+        except RefusedAddressError as error:
+            yield "problem", f"target {name}: {error}", ""
+            continue
+        except UnresolvedError as error:
+            yield "warning", f"target {name}: {error}", "Mend its url, or this host's DNS."
+            continue
+        if target.place.startswith("http://") and not all(map(is_this_host, addresses)):
+            what = f"target {name} ({target.place}) is sent to without TLS"
+            yield "warning", what, "Write https://, if the receiver can."
+    yield from _messages(exporter)
+
+
+def _messages(exporter: "WebhookExporter") -> Iterator[CheckResult]:
+    if not exporter.has_store():
+        return
+    try:
+        store = exporter.open_store()
+    except LogError as error:
+        yield "problem", str(error), "Move it away; a new one is made."
+        return
+    try:
+        counts = store.outbox.counts()
+    finally:
+        store.close()
+    dead = sum(count for (_, state), count in counts.items() if state == "dead")
+    waiting = sum(count for (_, state), count in counts.items() if state == "pending")
+    if dead:
+        fix = "realm webhooks log --state dead; then realm webhooks redeliver --all"
+        yield "warning", f"not taken: {counted(dead, 'message')}", fix
+    if waiting:
+        yield "warning", f"waiting to be sent: {counted(waiting, 'message')}", "realm webhooks log"
+
+
 _LOOK_S: Final = 1.0
+_LEASE_PAUSE_S: Final = 5.0
 _AFTER_ERROR_S: Final = 5.0
 _END_S: Final = 1.5
 _BEGAN_BEFORE_NS: Final = 60_000_000_000
@@ -74,7 +174,8 @@ class WebhookExporter(EventExporter):
         self._store: Store | None = None
         self._fold = threading.Lock()
         self._wake = threading.Event()
-        self._claim = Claim(self.path.with_name(f"webhooks-{self._scope or 'service'}.lock"))
+        self._log = open_log(self.context.log_path, home=self.context.home)
+        self._lease = self._log.lease(f"{OUTBOX}-{self._scope or 'service'}")
         self._thread: threading.Thread | None = None
 
     @classmethod
@@ -84,27 +185,30 @@ class WebhookExporter(EventExporter):
         Raises ConfigError, ExportError.
         """
         exporter = cls(context=context)
-        if context.long_lived and exporter.path.exists():
+        if context.long_lived and exporter.has_store():
             exporter.begin()
         return exporter
 
     @classmethod
     def examine(cls, context: ExporterContext) -> Iterator[tuple[str, str, str]]:
-        """What `realm doctor` says of the settings: level, message, fix."""
+        """The checks of `realm doctor`: level, message, fix."""
         return examine(cls(context=context))
 
     @classmethod
     def forget(cls, context: ExporterContext, event_ids: Sequence[str]) -> None:
         """Let events of a pipeline be new again: `realm replay --to webhook` calls it before."""
         exporter = cls(context=context)
-        if exporter.path.exists():
-            with closing(Store(exporter.path)) as store:
+        if exporter.has_store():
+            with closing(exporter.open_store()) as store:
                 store.forget(context.pipeline, event_ids)
 
-    @property
-    def path(self) -> Path:
-        """Where messages and what rules remember are kept."""
-        return self.context.home / "data" / "webhooks.db"
+    def has_store(self) -> bool:
+        """Whether messages or the memory of rules were ever kept."""
+        return self._log.has_outbox(OUTBOX)
+
+    def open_store(self) -> Store:
+        """Open what keeps messages and the memory of rules. Raises LogError."""
+        return Store(self._log.outbox(OUTBOX))
 
     def engine(self, config: Config | None = None, **options: Any) -> Engine:
         """The rules as they are set, or others, with an empty memory unless one is given."""
@@ -135,16 +239,16 @@ class WebhookExporter(EventExporter):
     def open(self) -> None:
         """Open the store; in a service, begin to send what waits there."""
         try:
-            self._store = store = Store(self.path)
-            self._claim.take()
+            self._store = store = self.open_store()
+            self._take_lease()
             self._definitions = definitions_of(self.config)
             store.forget_others(self._scope, self._definitions)
             self._began_ns = store.began_ns(self._scope, self._clock.time_ns() - _BEGAN_BEFORE_NS)
             self._engine = self._remembering(store)
-        except sqlite3.Error as error:
+        except LogError as error:
             self._release()
-            raise ExportError(f"{self.path}: {error}", retryable=True) from error
-        except (ExportError, OSError):
+            raise ExportError(str(error), retryable=True) from error
+        except ExportError:
             self._release()
             raise
         self._sender = self.sender(store, self._scope, done=self._wake.set)
@@ -154,6 +258,16 @@ class WebhookExporter(EventExporter):
             )
             self._thread.start()
 
+    def _take_lease(self) -> None:
+        """Two processes that apply the rules of one scope would fire each of them twice."""
+        if not self._lease.take():
+            raise ExportError(
+                f"another process holds {self._lease.place}: only one may fire the rules of this"
+                " home",
+                retryable=True,
+                retry_after_s=_LEASE_PAUSE_S,
+            )
+
     def deliver(self, events: Sequence[Event]) -> None:
         """Let the rules see the events, and deliver or keep what follows."""
         try:
@@ -162,8 +276,8 @@ class WebhookExporter(EventExporter):
                 self._wake.set()
             else:
                 self._send_all()
-        except sqlite3.Error as error:
-            raise ExportError(f"{self.path}: {error}", retryable=True) from error
+        except LogError as error:
+            raise ExportError(str(error), retryable=True) from error
 
     def close(self) -> None:
         """Stop sending; what waits is sent by the next who opens the store."""
@@ -209,7 +323,7 @@ class WebhookExporter(EventExporter):
                 self._sender.start_due()
                 # Looked at every second: others may put messages into the store.
                 wait_s = min(self._sender.wait_s() or _LOOK_S, _LOOK_S)
-            except (sqlite3.Error, OSError) as error:
+            except LogError as error:
                 _logger.warning("Webhooks cannot be sent, next try in 5 s: %s", error)
                 wait_s = _AFTER_ERROR_S
             self._wake.wait(wait_s)
@@ -226,13 +340,13 @@ class WebhookExporter(EventExporter):
             )
 
     def _send_last(self) -> None:
-        """Send what is still gathered: nobody may come back for it soon."""
+        """Send what is still gathered: the next process may come much later."""
         try:
             with self._fold:
                 now_ns = self._clock.time_ns()
                 self._keep(self._engine.flush(now_ns), [], now_ns)
             self._send_all()
-        except (ExportError, sqlite3.Error, OSError) as error:
+        except (ExportError, LogError) as error:
             _logger.debug("Webhook messages are kept for later: %s", error)
 
     @property
@@ -250,4 +364,4 @@ class WebhookExporter(EventExporter):
         store, self._store = self._store, None
         if store is not None:
             store.close()
-        self._claim.release()
+        self._lease.release()

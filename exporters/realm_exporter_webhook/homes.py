@@ -1,6 +1,5 @@
 """What a command works with: the rules of the home, and the messages that were sent there."""
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,7 +9,6 @@ from realm_exporter_webhook.exporter import WebhookExporter
 from realm_exporter_webhook.rules import Rule
 from realm_exporter_webhook.store import Store
 from realm_telemetry.cli.command import settings
-from realm_telemetry.errors import LogError
 from realm_telemetry.plugins import ExporterContext
 
 
@@ -29,13 +27,10 @@ def exporter_of_home() -> WebhookExporter:
 @contextmanager
 def stored(exporter: WebhookExporter) -> Iterator[Store | None]:
     """What the home has sent; None before there was anything. Raises LogError."""
-    if not exporter.path.exists():
+    if not exporter.has_store():
         yield None
         return
-    try:
-        store = Store(exporter.path)
-    except sqlite3.Error as error:
-        raise LogError(f"{exporter.path}: {error}") from error
+    store = exporter.open_store()
     try:
         yield store
     finally:

@@ -11,24 +11,16 @@ import msgspec
 from realm_exporter_webhook.memory import STATE_VERSION
 from realm_telemetry.event import Event
 from realm_telemetry.log import Filters
-from realm_telemetry.log.sqlite.addresses import redacted
+from realm_telemetry.log.addresses import redacted
+from realm_telemetry.log.fields import FIELDS, FILTER_NAMES
 
 REQUEST: Final = "request"
 """The rule of events that name addresses themselves: `emit(..., webhooks=[url])`."""
 
 TEMPLATES: Final = ("json", "discord", "slack")
-RULE_FILTERS: Final = (
-    "kind", "channel", "severity", "hero", "campaign", "run", "producer", "q", "has", "not",
-)  # fmt: skip
-GROUP_FIELDS: Final = {
-    "kind": "kind",
-    "channel": "channel",
-    "severity": "severity",
-    "hero": "hero_id",
-    "campaign": "campaign_id",
-    "run": "run_id",
-    "producer": "producer",
-}
+RULE_FILTERS: Final = tuple(name for name in FILTER_NAMES if name not in ("since", "until"))
+"""What a rule may ask for; when an event happened is nothing to choose by."""
+GROUP_FIELDS: Final = {field.name: field.column for field in FIELDS}
 """What `group_by` may name beside `details.<key>`: field of an event by the filter's name."""
 
 DEFAULT_WINDOW_S: Final = 600.0

@@ -1,15 +1,194 @@
-"""Messages on their way: who is next, when to try again, when to give up."""
+"""Send messages to webhooks: signed, to a checked address, with retry until they are too old."""
 
+import base64
+import binascii
+import hashlib
+import hmac
 import random
-import sqlite3
+import ssl
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from typing import Any, Final, NamedTuple
+from urllib.parse import urljoin, urlsplit
 
-from realm_exporter_webhook.outbox import Message, Outbox
-from realm_exporter_webhook.posting import Outcome, Poster
+from realm_exporter_webhook.addresses import Checked, Guard, RefusedAddressError, UnresolvedError
 from realm_exporter_webhook.rules import Config, Target
+from realm_telemetry.delivery.http import (
+    BUSY,
+    SERVER_ERRORS,
+    USER_AGENT,
+    Answers,
+    NoConnectionError,
+    Reply,
+    UnreachableError,
+    retry_after_s,
+)
+from realm_telemetry.delivery.http_client import HttpClient, InvalidAddressError, tls_context
+from realm_telemetry.delivery.retry import pause_s
+from realm_telemetry.errors import LogError
+from realm_telemetry.kinds.line import printable
+from realm_telemetry.log.addresses import redacted
+from realm_telemetry.log.outbox import Message, Outbox
+
+MAX_REDIRECTS: Final = 3
+_KEPT_METHOD: Final = (307, 308)
+_MOVED: Final = (301, 302, 303)
+_ANSWERS: Final = Answers(BUSY | SERVER_ERRORS)
+_MOVED_HINT: Final = "It has moved: set its new address, a POST is not sent on by this status"
+_MAX_ANSWER_BYTES: Final = 16 * 1024
+_MAX_SHOWN: Final = 200
+_SECRET_PREFIX: Final = "whsec_"
+
+
+class Outcome(NamedTuple):
+    """The outcome of one attempt.
+
+    status: of the answer, None without one. problem: empty if it was taken.
+    retryable: whether the same may be taken later. wait_s: as the receiver asked.
+    """
+
+    status: int | None
+    problem: str = ""
+    retryable: bool = False
+    wait_s: float | None = None
+    took_s: float = 0.0
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the receiver has taken it."""
+        return not self.problem
+
+
+def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
+    """Sign a message as Standard Webhooks does (standardwebhooks.com): `v1,<base64>`.
+
+    HMAC-SHA256 over `id.timestamp.body`. secret: text, or `whsec_` and base64.
+    """
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    digest = hmac.new(_key(secret), signed, hashlib.sha256).digest()
+    return f"v1,{base64.b64encode(digest).decode()}"
+
+
+def _key(secret: str) -> bytes:
+    if secret.startswith(_SECRET_PREFIX):
+        try:
+            return base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
+        except binascii.Error:
+            return secret.encode()
+    return secret.encode()
+
+
+class Poster:
+    """Posts messages; safe to use from several threads.
+
+    timeout_s: for a whole attempt, redirects included.
+    """
+
+    def __init__(self, guard: Guard, *, timeout_s: float, clock: Any = time) -> None:
+        self._guard = guard
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._context: ssl.SSLContext | None = None
+
+    def post(self, url: str, body: bytes, message_id: str, secret: str = "") -> Outcome:
+        """Send one message, once."""
+        started_s = time.monotonic()
+        outcome = self._attempt(url, body, self._headers(body, message_id, secret))
+        return outcome._replace(took_s=time.monotonic() - started_s)
+
+    def _headers(self, body: bytes, message_id: str, secret: str) -> dict[str, str]:
+        timestamp = int(self._clock.time())
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": USER_AGENT,
+            "Accept": "*/*",
+            "Idempotency-Key": message_id,
+            "webhook-id": message_id,
+            "webhook-timestamp": str(timestamp),
+        }
+        if secret:
+            headers["webhook-signature"] = signature(secret, message_id, timestamp, body)
+        return headers
+
+    def _attempt(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
+        deadline_s = time.monotonic() + self._timeout_s
+        try:
+            for _ in range(MAX_REDIRECTS + 1):
+                reply = self._send(self._guard.check(url), body, headers, deadline_s)
+                if reply.status not in _KEPT_METHOD:
+                    return self._judge(reply)
+                url = _redirected(url, reply.headers.get("location", ""))
+        except (RefusedAddressError, InvalidAddressError) as error:
+            return Outcome(None, str(error))
+        except UnresolvedError as error:
+            return Outcome(None, str(error), retryable=True)
+        except (UnreachableError, OSError) as error:
+            return Outcome(None, f"{redacted(url)}: {printable(str(error))}", retryable=True)
+        return Outcome(None, f"over {MAX_REDIRECTS} redirects, the last to {redacted(url)}")
+
+    def _send(
+        self, checked: Checked, body: bytes, headers: Mapping[str, str], deadline_s: float
+    ) -> Reply:
+        """Send to the first of the checked addresses that takes a connection."""
+        *others, last = checked.addresses
+        for address in others:
+            try:
+                return self._send_to(address, checked, body, headers, deadline_s)
+            except NoConnectionError:
+                continue
+        return self._send_to(last, checked, body, headers, deadline_s)
+
+    def _send_to(
+        self,
+        address: str,
+        checked: Checked,
+        body: bytes,
+        headers: Mapping[str, str],
+        deadline_s: float,
+    ) -> Reply:
+        left_s = deadline_s - time.monotonic()
+        if left_s <= 0:
+            raise UnreachableError(f"no answer within {self._timeout_s:g} s")
+        # No proxy: it would resolve the name again. No redirect: each is checked anew.
+        client = HttpClient(
+            timeout_s=left_s,
+            max_answer_bytes=_MAX_ANSWER_BYTES,
+            proxies=False,
+            tls=self._tls(),
+        )
+        with closing(client):
+            return client.request("POST", checked.url, body, headers, address=address)
+
+    def _tls(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = tls_context()
+        return self._context
+
+    def _judge(self, reply: Reply) -> Outcome:
+        status = reply.status
+        if 200 <= status < 300:
+            return Outcome(status)
+        words = printable(reply.body[:_MAX_SHOWN].decode("utf-8", "replace").strip())
+        wait_s = retry_after_s(reply.headers.get("retry-after"), self._clock.time())
+        hint = _MOVED_HINT if status in _MOVED else ""
+        error = _ANSWERS.error("", status, words, wait_s, hint)
+        return Outcome(status, str(error), error.retryable, error.retry_after_s)
+
+
+def _redirected(url: str, location: str) -> str:
+    """The address of a redirect.
+
+    Raises RefusedAddressError for one that leaves TLS.
+    """
+    if not location:
+        raise RefusedAddressError(f"{redacted(url)} redirects to nowhere")
+    target = urljoin(url, location)
+    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
+        raise RefusedAddressError(f"{redacted(url)} redirects to {redacted(target)}, without TLS")
+    return target
+
 
 SENDERS: Final = 4
 """Attempts at once; a receiver that hangs holds one of them."""
@@ -66,13 +245,13 @@ class Sender:
         return len(claimed)
 
     def send_due(self) -> None:
-        """Try all that is due, and wait for what comes of it."""
+        """Try all that is due, and wait for the outcomes."""
         while self.start_due():
             for thread in self._flying:
                 thread.join()
 
     def send_again(self, id: int) -> tuple[Message, Outcome] | None:
-        """Try a message now, whatever became of it before; None if there is no such one."""
+        """Try a message now, in any state; None if there is none of this number."""
         message = self._outbox.claim_one(id, self._clock.time_ns(), self._lease_ns)
         return None if message is None else (message, self._attempt(message))
 
@@ -89,7 +268,7 @@ class Sender:
             outcome = self._poster.post(target.url, message.body, message.message_id, target.secret)
         try:
             self._record(message, outcome)
-        except sqlite3.Error as error:
+        except LogError as error:
             # Not noted, as where the process ended meanwhile: the message is due again later.
             return outcome._replace(problem=outcome.problem or f"taken, but not noted: {error}")
         self._done()
@@ -120,7 +299,10 @@ class Sender:
             )
 
     def _pause_s(self, attempts: int, outcome: Outcome) -> float:
-        if outcome.wait_s is not None:
-            return outcome.wait_s * (1.0 + 0.1 * self._jitter())
-        longest_s = min(FIRST_RETRY_S * 2.0 ** min(attempts - 1, 20), LONGEST_RETRY_S)
-        return longest_s * (0.5 + 0.5 * self._jitter())
+        return pause_s(
+            attempts,
+            outcome.wait_s,
+            first_s=FIRST_RETRY_S,
+            cap_s=LONGEST_RETRY_S,
+            jitter=self._jitter,
+        )

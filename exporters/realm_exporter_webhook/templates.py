@@ -42,7 +42,7 @@ _encode: Final = msgspec.json.Encoder().encode
 def render(template: str, firing: Firing, message_id: str) -> bytes:
     """Return the body of a message.
 
-    template: one of `rules.TEMPLATES`. message_id: told in plain JSON.
+    template: one of `rules.TEMPLATES`. message_id: part of plain JSON.
     """
     return _encode(_RENDERERS[template](firing, message_id))
 

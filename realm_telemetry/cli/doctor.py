@@ -8,7 +8,7 @@ import click
 
 from realm_telemetry.cli.checks.check import MARKS, STYLES, Check, Finding, Subject
 from realm_telemetry.cli.checks.home import check_file_system, check_home, check_spool_place
-from realm_telemetry.cli.checks.log_file import check_lock, check_log
+from realm_telemetry.cli.checks.log import check_lock, check_log
 from realm_telemetry.cli.checks.service import (
     check_round_trip,
     check_service,

@@ -1,13 +1,12 @@
-"""The common filters as options, one table for all commands that read."""
+"""The filters as options of all commands that read: a row of `log.fields` is an option."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
-from realm_telemetry.event import CHANNELS, SEVERITIES
-from realm_telemetry.kinds.catalog import KIND_METADATA
+from realm_telemetry.log.fields import FIELDS, OTHER_FILTERS
 
 if TYPE_CHECKING:
     from realm_telemetry.log.filters import Filters
@@ -15,50 +14,29 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class FilterOption(NamedTuple):
-    """One filter.
-
-    words: what a shell may complete. many: whether it may be given several times.
-    """
-
-    name: str
-    metavar: str
-    help: str
-    words: tuple[str, ...] = ()
-    many: bool = True
-
-
-FILTER_OPTIONS: Final = (
-    FilterOption("channel", "NAMES", f"Channels: {', '.join(CHANNELS)}.", CHANNELS),
-    FilterOption("kind", "NAMES", "Kinds, such as checkpoint_saved.", tuple(KIND_METADATA)),
-    FilterOption("severity", "NAMES", f"Severities: {', '.join(SEVERITIES)}.", SEVERITIES),
-    FilterOption("hero", "IDS", "Hero ids."),
-    FilterOption("campaign", "IDS", "Campaign ids."),
-    FilterOption("run", "IDS", "Run ids."),
-    FilterOption("producer", "IDS", "Producer ids, 16 hex digits each."),
-    FilterOption(
-        "since", "TIME", "At or after: 15m, 24h, 7d ago, a date, ISO 8601, seconds.", (), False
-    ),
-    FilterOption("until", "TIME", "Before; in the same forms.", (), False),
-    FilterOption("q", "WORDS", 'Words that must all occur; "a phrase" in quotes.', (), False),
-    FilterOption("has", "PATH:VALUE", "A detail that must have this value."),
-    FilterOption("not", "PATH:VALUE", "A detail that must not have this value."),
-)
-"""The names are those of the HTTP API; names and ids may be comma lists."""
-
-
 def filter_options(function: Function) -> Function:
-    """Add every filter as an option; the command gets them as keyword arguments by name."""
-    for option in reversed(FILTER_OPTIONS):
-        function = click.option(
-            f"--{option.name}",
-            option.name,
-            multiple=option.many,
-            metavar=option.metavar,
-            help=option.help,
-            shell_complete=_completer(option.words),
-        )(function)
+    """Add every filter as an option; the command gets them as keyword arguments by name.
+
+    The names are those of the HTTP API; names and ids may be comma lists.
+    """
+    for other in reversed(OTHER_FILTERS):
+        function = _option(other.name, other.metavar, other.help, many=other.repeated)(function)
+    for field in reversed(FIELDS):
+        function = _option(field.name, field.metavar, field.help, field.words)(function)
     return function
+
+
+def _option(
+    name: str, metavar: str, text: str, words: tuple[str, ...] = (), *, many: bool = True
+) -> Callable[[Function], Function]:
+    return click.option(
+        f"--{name}",
+        name,
+        multiple=many,
+        metavar=metavar,
+        help=f"{text}.",
+        shell_complete=_completer(words),
+    )
 
 
 def to_filters(values: Mapping[str, Any], **fields: Any) -> "Filters":

@@ -4,8 +4,8 @@ from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.terminal import cell, json_document, make_table, print_table
 from realm_telemetry.errors import LogError
 from realm_telemetry.kinds import catalog
-from realm_telemetry.log import LogReader
-from realm_telemetry.log.sqlite.kinds import learn_kinds
+from realm_telemetry.log.engine import open_log
+from realm_telemetry.log.kinds import learn_kinds
 
 
 @command(
@@ -40,8 +40,8 @@ def kinds(as_json: bool) -> None:
 
 def _learn_from_log() -> None:
     try:
-        with LogReader(settings().log_path) as reader:
-            learn_kinds(reader.kinds())
+        with open_log(settings().log_path).reader() as reader:
+            learn_kinds(reader.now.kinds())
     except LogError:  # the built-in ones do not need a log
         return
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import parse_qs
@@ -20,7 +21,8 @@ from realm_telemetry.client import (
 from realm_telemetry.config import DEFAULT_SERVICE_URL, Settings
 from realm_telemetry.errors import LogError
 from realm_telemetry.event import Event
-from realm_telemetry.log import Filters, LogReader, to_params
+from realm_telemetry.log import Filters, to_params
+from realm_telemetry.log.engine import Reader, open_log
 from realm_telemetry.log.filters import MAX_LIMIT
 
 PROBE_S: Final = 2.0
@@ -73,44 +75,50 @@ class LogSource:
 
     def __init__(self, settings: Settings) -> None:
         self.name = f"the log {settings.log_path}"
-        self._reader = LogReader(settings.log_path, search_path=settings.search_path)
+        self._log = open_log(settings.log_path, search_path=settings.search_path)
+        self._reader = self._log.reader()
 
     @property
-    def reader(self) -> LogReader:
+    def reader(self) -> Reader:
         """The reader itself."""
         return self._reader
 
     def newest(self, filters: Filters, most: int) -> Listing:
         """Return up to `most` events that the filters want."""
         filters = _sized(filters, most)
-        page = self._reader.page(filters)
+        page = self._reader.now.page(filters)
         rows = islice(self._rows(filters, page), most)
         return Listing(rows, page.total, page.relation, page.as_of)
 
     def _rows(self, filters: Filters, page: Any) -> Iterator[Row]:
         while True:
             yield from (Row(row.event, row.cursor) for row in page.rows)
-            if page.next_cursor is None:
+            if page.next_token is None:
                 return
-            following = msgspec.structs.replace(filters, cursor=page.next_cursor)
-            page = self._reader.page(following, count=False)
+            following = msgspec.structs.replace(filters, page_token=page.next_token)
+            page = self._reader.now.page(following, count=False)
 
     def follow(self, filters: Filters, cursor: int | None) -> Iterator[Row]:
         """Yield what arrives after a cursor, for ever; looks every 50 ms."""
-        cursor, version = cursor or 0, -1
-        while True:
-            now = self._reader.data_version()
-            if now == version:
-                time.sleep(POLL_S)
-                continue
-            highest = self._reader.max_cursor()
-            rows = self._reader.after(cursor, FOLLOW_ROWS, filters)
-            yield from (Row(row.event, row.cursor) for row in rows)
-            if len(rows) == FOLLOW_ROWS:
-                cursor = rows[-1].cursor
-            else:
-                # Read before the rows: what came in between is looked at next time.
-                cursor, version = max(highest, rows[-1].cursor if rows else 0), now
+        cursor = cursor or 0
+        with closing(self._log.watch()) as watch:
+            while True:
+                if not watch.changed():
+                    time.sleep(POLL_S)
+                    continue
+                rows, cursor = self._behind(filters, cursor)
+                yield from rows
+                if len(rows) < FOLLOW_ROWS:
+                    watch.caught_up()
+
+    def _behind(self, filters: Filters, cursor: int) -> tuple[list[Row], int]:
+        """Rows after a cursor, and the cursor to go on from."""
+        # Read before the rows: those that come in between are found next time.
+        highest = self._reader.now.max_cursor()
+        rows = self._reader.now.after(cursor, FOLLOW_ROWS, filters)
+        last = rows[-1].cursor if rows else 0
+        after = last if len(rows) == FOLLOW_ROWS else max(highest, last)
+        return [Row(row.event, row.cursor) for row in rows], after
 
     def close(self) -> None:
         """Close the file."""

@@ -11,7 +11,7 @@ from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.sources import LogSource, ServiceSource, Source, open_source
 from realm_telemetry.cli.terminal import json_document, line, note
 from realm_telemetry.config import Settings
-from realm_telemetry.folds.state import SECTIONS, SnapshotStore, rebuild
+from realm_telemetry.folds.state import SECTIONS, rebuild
 from realm_telemetry.kinds.line import printable
 
 MAX_ITEMS: Final = 20
@@ -50,7 +50,7 @@ def _read(source: Source, section: str | None, chosen: Settings) -> dict[str, An
         found = source.client.state(section)
         return found if section else dict(found["state"])
     assert isinstance(source, LogSource)
-    folded = rebuild(source.reader, SnapshotStore(chosen.state_path))
+    folded = rebuild(source.reader.now, chosen.state_path)
     sections = folded.to_dict(time.time_ns())
     return sections[section] if section else sections
 

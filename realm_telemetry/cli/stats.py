@@ -22,9 +22,9 @@ from realm_telemetry.cli.terminal import (
 from realm_telemetry.event import format_time
 from realm_telemetry.kinds.catalog import CHANNEL_ICONS, SEVERITY_ICONS
 from realm_telemetry.kinds.line import printable
-from realm_telemetry.log import LogReader
+from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.filters import InvalidFilterError
-from realm_telemetry.log.sqlite.summary import GROUPINGS
+from realm_telemetry.log.records import GROUPINGS
 from realm_telemetry.log.times import TIME_HINT, parse_time
 
 _ICONS: Final = {"channel": CHANNEL_ICONS, "severity": SEVERITY_ICONS}
@@ -57,8 +57,8 @@ def stats(since: str, until: str | None, by: str, as_json: bool) -> None:
     names = _groupings(by)
     since_ns = _moment("since", since)
     until_ns = None if until is None else _moment("until", until)
-    with LogReader(settings().log_path) as reader:
-        rows = reader.summary(names, since_ns, until_ns)
+    with open_log(settings().log_path).reader() as reader:
+        rows = reader.now.summary(names, since_ns, until_ns)
     if as_json:
         json_document(rows)
         return

@@ -40,8 +40,8 @@ class RealmClient:
 
     url, token: from REALM_SERVICE_URL and REALM_TOKEN if None, else from realm.toml.
     timeout_s: for each request but streams.
-    Filters are those of docs/http-api.md: channel, kind, severity, hero, campaign, run,
-    producer, since, until, q, has, not_. Every method raises ServiceError.
+    Filters are those of docs/http-api.md, such as kind and since; not_ stands for `not`.
+    Every method raises ServiceError.
     """
 
     def __init__(

@@ -15,28 +15,9 @@ from realm_telemetry.client.stream import QueryPage, StoredEvent, stored_events
 from realm_telemetry.config import load_settings
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import event_to_dict, resolve
+from realm_telemetry.log.fields import FILTER_PARAMETERS, OTHER_FILTERS
 
-FILTERS: Final = frozenset(
-    {
-        "channel",
-        "kind",
-        "severity",
-        "hero",
-        "campaign",
-        "run",
-        "producer",
-        "since",
-        "until",
-        "q",
-        "has",
-        "not",
-        "limit",
-        "cursor",
-    }
-)
-"""The filters that history, live view and stream share; docs/http-api.md explains them."""
-
-_REPEATED: Final = ("has", "not")
+_REPEATED: Final = frozenset(other.name for other in OTHER_FILTERS if other.repeated)
 """Their values may hold commas, so a list is sent as several parameters."""
 
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
@@ -71,8 +52,9 @@ def filter_params(filters: Mapping[str, FilterValue]) -> Params:
     params: Params = []
     for given, value in filters.items():
         name = given.removesuffix("_")
-        if name not in FILTERS:
-            raise TypeError(f"there is no filter {given!r}; there are {', '.join(sorted(FILTERS))}")
+        if name not in FILTER_PARAMETERS:
+            known = ", ".join(sorted(FILTER_PARAMETERS))
+            raise TypeError(f"there is no filter {given!r}; there are {known}")
         params += [(name, text) for text in _texts(name, value)]
     return params
 

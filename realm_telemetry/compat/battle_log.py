@@ -20,17 +20,18 @@ from realm_telemetry.compat.first_use import (
     open_log,
 )
 from realm_telemetry.compat.shapes import older_event
-from realm_telemetry.folds.state import SnapshotStore, rebuild
+from realm_telemetry.folds.runtime import every_row
+from realm_telemetry.folds.state import state_runner
 from realm_telemetry.kinds.catalog import (
     CHANNEL_DESCRIPTIONS,
     CHANNEL_ICONS,
     SEVERITY_COLOURS,
     SEVERITY_ICONS,
 )
-from realm_telemetry.log import Filters, LogWriter
+from realm_telemetry.log import Filters, LogWriter, engine
+from realm_telemetry.log.records import Limits
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.sqlite.older import older_kind
-from realm_telemetry.log.sqlite.retention import Limits, Retention
 from realm_telemetry.producer.api import get_telemetry
 from realm_telemetry.producer.emission import emit_in_full
 
@@ -154,7 +155,7 @@ class BattleLogger:
         since_ns = time.time_ns() - int(hours * 3_600 * 1_000_000_000)
         counts: Counter[str] = Counter()
         with open_log(self._path()) as reader:
-            for row in reader.summary(("channel", "kind"), since_ns) if reader else ():
+            for row in reader.now.summary(("channel", "kind"), since_ns) if reader else ():
                 counts[row["channel"]] += row["count"] if row["kind"] != UPDATES else 0
         return {channel: number for channel, number in counts.items() if number}
 
@@ -256,8 +257,9 @@ def trim(path: Path, max_age_days: float, covered: int | None) -> int:
     limits = Limits(max_age_ns=int(max_age_days * _DAY_NS), max_bytes=_ALL)
     below = _ALL if covered is None else covered + 1
     removed = 0
-    with LogWriter(path) as writer:
-        retention = Retention(writer, limits)
+    log = engine.open_log(path)
+    with log.writer() as writer:
+        retention = log.retention(writer, limits)
         while (step := retention.step(below)).more:
             removed += step.removed
     return removed
@@ -265,9 +267,11 @@ def trim(path: Path, max_age_days: float, covered: int | None) -> int:
 
 def save_state(path: Path, state_path: Path) -> int:
     """Bring the snapshot of RealmState up to the log; return the cursor that it covers."""
-    store = SnapshotStore(state_path)
     with open_log(path) as reader:
         if reader is None:
             return 0
-        store.save(rebuild(reader, store), reader.log_id)
-        return store.cursor(reader.log_id)
+        runner = state_runner(reader.log_id, state_path)
+        runner.restart()
+        runner.catch_up(every_row(reader.now))
+        runner.save()
+        return runner.covered

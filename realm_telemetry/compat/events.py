@@ -205,8 +205,9 @@ def get_event_count() -> int:
     with open_log(before_reading().log_path) as reader:
         if reader is None:
             return 0
-        updates = reader.page(Filters(kinds=(UPDATES,), limit=1)).total
-        return reader.page(Filters(limit=1)).total - updates
+        with reader.snapshot() as log:
+            updates = log.page(Filters(kinds=(UPDATES,), limit=1)).total
+            return log.page(Filters(limit=1)).total - updates
 
 
 def _emit(kind: str, fields: Line, **own: Any) -> Line:
@@ -240,7 +241,7 @@ def _all_lines() -> Iterator[Line]:
     path, cursor = before_reading().log_path, 0
     while True:
         with open_log(path) as reader:
-            rows = reader.after(cursor, _PAGE_ROWS) if reader else []
+            rows = reader.now.after(cursor, _PAGE_ROWS) if reader else []
         for row in rows:
             if row.event.kind != UPDATES:
                 yield older_line(row.event)

@@ -72,7 +72,7 @@ def open_log(path: Path) -> Iterator[LogReader | None]:
         LogWriter(path).close()
         reader = LogReader(path)
     with reader:
-        if not reader.is_filled():
+        if not reader.now.is_filled():
             _fill(path)
         yield reader
 
@@ -96,14 +96,14 @@ def newest(
         most = None if limit is None else max(int(limit), 0)
         if reader is None or most == 0:
             return []
-        occurring = reader.occurring_kinds()
+        occurring = reader.now.occurring_kinds()
         if not filters.kinds and any(map(leave_out, occurring)):
             # Asked for by name, because there may be a million updates between two events.
             names = tuple(kind for kind in occurring if not leave_out(kind))
             filters = msgspec.structs.replace(filters, kinds=names or ("",))
         if most is None or most > MAX_LIMIT:
             return list(islice(reader.export(filters), most))
-        return reader.page(msgspec.structs.replace(filters, limit=most), count=False).rows
+        return reader.now.page(msgspec.structs.replace(filters, limit=most), count=False).rows
 
 
 _LATEST: Final = 2**63 - 1 - 1_000

@@ -17,7 +17,8 @@ from realm_telemetry.compat.first_use import (
 )
 from realm_telemetry.compat.shapes import local_time
 from realm_telemetry.event import Event
-from realm_telemetry.folds.state import RealmState, SnapshotStore, catch_up
+from realm_telemetry.folds.runtime import every_row
+from realm_telemetry.folds.state import RealmState, state_runner
 from realm_telemetry.kinds.catalog import CHANNEL_ICONS, is_routine
 from realm_telemetry.log import Filters, LogReader
 from realm_telemetry.producer.emission import emit_in_full
@@ -129,7 +130,7 @@ class _Fold:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._of: tuple[Path, str] | None = None
-        self._state = RealmState()
+        self._runner = state_runner("")
         os.register_at_fork(after_in_child=self._after_fork)
 
     def sections(self) -> dict[str, dict[str, Any]]:
@@ -144,11 +145,11 @@ class _Fold:
         # Unknown until all is folded: an interrupted fold may have counted an event in part.
         self._of = None
         if log != known:
-            self._state = SnapshotStore(state_path).load(reader.log_id) or RealmState()
-        while catch_up(self._state, reader):
-            pass
+            self._runner = state_runner(reader.log_id, state_path)
+            self._runner.restart()
+        state = self._runner.catch_up(every_row(reader.now))
         self._of = log
-        return self._state
+        return state
 
     def _after_fork(self) -> None:
         self._lock = threading.Lock()

@@ -53,7 +53,7 @@ async def get_history(request: Request) -> Response:
         limit=whole(query, "limit", 100, 1, MAX_HISTORY),
     )
     service = service_of(request.scope)
-    page = await service.readers.run(lambda reader: reader.page(filters, count=False))
+    page = await service.readers.run(lambda log: log.page(filters, count=False))
     return json_answer(
         {"history": [_entry(row) for row in reversed(page.rows)], "section": section}
     )
@@ -97,7 +97,7 @@ async def post_update(request: Request) -> Response:
     _check_size(details)
     if recorded:
         details["record_history"] = True
-        whole = details | {"snapshot": service.folding.current.told(section) | data}
+        whole = details | {"snapshot": service.folding.current.updated_fields(section) | data}
         details = whole if _size(whole) <= _MOST_BYTES else details
     await _store(service, _event(service, {"kind": "section_updated", "details": details}))
     return json_answer({"success": True, "section": section})

@@ -1,45 +1,42 @@
-"""Log to exporter: one thread that follows the log with its own cursor.
+"""Follow a source with a cursor: deliver in order, retry, bisect, dead-letter.
 
-A failure is waited out; the same events are tried again. Only two things end in the dead
-letters: what the other side names as rejected, and a record that keeps failing alone while
-others go through (see `bisection`). What it rejects without naming it is counted. A hanging
-exporter keeps its own thread, and nothing else.
+A failed batch is sent again after a pause. Only two things make a record a dead letter: the
+receiver names it as rejected, or it keeps failing alone while others go through (see
+`retry.bisect`). What the receiver rejects without naming it is counted.
 """
 
 import threading
-from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar
 
-from realm_telemetry.delivery.backoff import Backoff
-from realm_telemetry.delivery.bisection import FIRST_BUDGET, OutageError, bisect
 from realm_telemetry.delivery.outlet import BareFailureError, Outlet
-from realm_telemetry.delivery.report import Reporter
-from realm_telemetry.errors import ConfigError, ExportError, NotYetError
-from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.sqlite.cursors import Refusal
-
-BATCH: Final = 512
-FAILURES_BEFORE_BISECTION: Final = 5
-LOOK_AGAIN_S: Final = 1.0
-RELOAD_S: Final = 60.0
-MAX_BUDGET: Final = 2 * BATCH
-PACE_S: Final = 0.05
-"""Between failures while looking for the record to blame: the other side may be in trouble."""
+from realm_telemetry.delivery.retry import Condemned, OutageError, Policy, bisect
+from realm_telemetry.errors import ExportError, NotYetError
 
 
-class DeadLetter(NamedTuple):
-    """An event that an exporter will never take."""
+class Row(Protocol):
+    """A record where it stands in its source."""
 
-    row: LogRow
-    reason: str
+    @property
+    def cursor(self) -> int:
+        """Its place; later records have higher ones."""
+        ...
 
 
-class Source(Protocol):
-    """What a delivery reads: the events of its pipeline."""
+AnyRow = TypeVar("AnyRow", bound=Row)
+Row_co = TypeVar("Row_co", covariant=True)
+Row_contra = TypeVar("Row_contra", contravariant=True)
 
-    def after(self, cursor: int, limit: int) -> tuple[Sequence[LogRow], int]:
-        """Rows behind a cursor, in order, and the cursor up to which was looked."""
+
+class Source(Protocol[Row_co]):
+    """What is followed."""
+
+    def after(self, cursor: int, limit: int) -> tuple[Sequence[Row_co], int]:
+        """Return the rows behind a cursor, in order, and the cursor up to which was read."""
+        ...
+
+    def settle(self, cursor: int) -> None:
+        """Note that everything up to a cursor is delivered or dead-lettered."""
         ...
 
     def close(self) -> None:
@@ -47,212 +44,136 @@ class Source(Protocol):
         ...
 
 
-class Delivery:
-    """One exporter's way through the log.
+class Keeper(Protocol[AnyRow]):
+    """Who keeps what a receiver rejects, and reports how it is doing."""
 
-    open: makes the outlet and its source, in the thread.
-    cursor: everything up to it is acknowledged or in `dead`; read by the shipper's thread.
-    dead, refused: appended before the cursor passes; emptied by the shipper's thread.
-    failing_since_s: when the trouble began, on `clock`; None while all is well.
-    broken: the exporter cannot even be made.
+    def keep_dead(self, condemned: Sequence[Condemned[AnyRow]]) -> None:
+        """Keep records that the receiver will never take; called before the cursor passes them."""
+        ...
+
+    def count_refused(self, count: int, reason: str) -> None:
+        """Count records that the receiver rejects without naming them."""
+        ...
+
+    def failing(self, error: Exception) -> None:
+        """Report a failure; the same records are sent again."""
+        ...
+
+    def recovered(self) -> None:
+        """Note that the receiver has taken something."""
+        ...
+
+
+class Follower(Generic[AnyRow]):
+    """Delivers a source's records to an outlet. It has no thread: its owner calls `step`.
+
+    cursor: everything up to it is delivered, or kept as a dead letter.
+    stop: once it is set, a bisection ends.
     """
 
     def __init__(
         self,
-        name: str,
-        open: Callable[[], tuple[Outlet, Source]],
-        cursor: int,
-        report: Reporter,
+        source: Source[AnyRow],
+        outlet: Outlet[AnyRow],
+        policy: Policy,
+        keeper: Keeper[AnyRow],
         *,
-        clock: Callable[[], float],
-        backoff: Backoff | None = None,
+        cursor: int,
+        stop: threading.Event | None = None,
     ) -> None:
-        self.name = name
+        self.source = source
         self.cursor = cursor
-        self.dead: deque[DeadLetter] = deque()
-        self.refused: deque[Refusal] = deque()
-        self.failing_since_s: float | None = None
-        self.broken = False
-        self._open = open
-        self._report = report
-        self._clock = clock
-        self._backoff = backoff or Backoff()
+        self._outlet = outlet
+        self._policy = policy
+        self._keeper = keeper
+        self._stop = stop or threading.Event()
         self._done: set[int] = set()
-        self._told_refusal = False
-        self._back_to: int | None = None
-        self._budget = FIRST_BUDGET
-        self._stop = threading.Event()
-        self._news = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run, name=f"realm-telemetry-{name}", daemon=True
-        )
 
-    def start(self) -> None:
-        """Begin to deliver."""
-        self._thread.start()
+    def step(self) -> float | None:
+        """Deliver the next batch.
 
-    def notify(self) -> None:
-        """Say that the log has grown."""
-        self._news.set()
+        Returns the seconds to wait before the next step: 0 for none, None if nothing is left.
+        """
+        try:
+            rows, end = self.source.after(self.cursor, self._policy.batch)
+        except Exception as error:  # noqa: BLE001 - the log may be broken in many ways
+            return self._wait(error)
+        waiting = [row for row in rows if row.cursor not in self._done]
+        wait_s = self._deliver(waiting) if waiting else 0.0
+        moved = self._advance(rows, end)
+        return wait_s if waiting or moved else None
 
     def go_back(self, cursor: int) -> None:
-        """Deliver again what comes after a cursor, once the batch in hand is done."""
-        self._back_to = cursor
-        self._news.set()
+        """Deliver again what comes after a cursor."""
+        self.cursor = min(cursor, self.cursor)
+        self._done.clear()
 
-    @property
-    def going_back(self) -> bool:
-        """Whether the cursor is still the one from before."""
-        return self._back_to is not None
+    def _advance(self, rows: Sequence[AnyRow], end: int) -> bool:
+        """Move the cursor up to the first row that is not settled."""
+        left = next((row.cursor for row in rows if row.cursor not in self._done), None)
+        reached = end if left is None else left - 1
+        if reached <= self.cursor:
+            return False
+        self.cursor = reached
+        self._done = {cursor for cursor in self._done if cursor > reached}
+        self.source.settle(reached)
+        return True
 
-    def request_stop(self) -> None:
-        """Ask for the end after the batch in hand."""
-        self._stop.set()
-        self._news.set()
-
-    def join(self, timeout_s: float) -> bool:
-        """Wait for the end; False if the exporter still holds its thread."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
-    def _run(self) -> None:
-        opened = self._opened()
-        if opened is None:
-            return
-        outlet, source = opened
-        try:
-            while not self._stop.is_set():
-                self._follow(outlet, source)
-        finally:
-            try:
-                outlet.close()
-            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
-                self._report.info(f"exporter {self.name} did not end well: {error!r}")
-            source.close()
-
-    def _opened(self) -> tuple[Outlet, Source] | None:
-        while not self._stop.is_set():
-            try:
-                opened = self._open()
-            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
-                self.broken = isinstance(error, ConfigError)
-                wait_s = RELOAD_S if self.broken else self._backoff.failed()
-                self._trouble(error)
-                self._stop.wait(wait_s)
-                continue
-            self.broken = False
-            return opened
-        return None
-
-    def _follow(self, outlet: Outlet, source: Source) -> None:
-        """Deliver the next batch, or wait for news."""
-        back = self._back_to
-        if back is not None:
-            # The cursor first: while it is going back nobody saves it.
-            self.cursor = min(back, self.cursor)
-            self._done.clear()
-            self._back_to = None
-        try:
-            rows, end = self._next(source)
-        except Exception as error:  # noqa: BLE001 - the log may be broken in many ways
-            self._trouble(error)
-            self._stop.wait(self._backoff.failed())
-            return
-        if rows:
-            self._deliver(outlet, rows)
-            if not all(row.cursor in self._done for row in rows):
-                return
-        if end > self.cursor:
-            self.cursor = end
-            self._done.clear()
-        else:
-            self._news.wait(LOOK_AGAIN_S)
-            self._news.clear()
-
-    def _next(self, source: Source) -> tuple[list[LogRow], int]:
-        """Rows still to be delivered, and the cursor up to which was looked."""
-        rows, end = source.after(self.cursor, BATCH)
-        return [row for row in rows if row.cursor not in self._done], end
-
-    def _deliver(self, outlet: Outlet, rows: Sequence[LogRow]) -> None:
+    def _deliver(self, rows: Sequence[AnyRow]) -> float:
         """Deliver what can be delivered now; what is settled joins `_done`."""
         try:
-            outlet.deliver([row.event for row in rows])
+            self._outlet.deliver(rows)
         except NotYetError as later:
-            self._stop.wait(later.after_s)
+            return later.after_s
         except ExportError as error:
             if error.rejected_ids or error.rejected_count:
-                self._rejected(rows, error)
-            elif isinstance(error, BareFailureError):
-                self._failed(outlet, rows, error, FAILURES_BEFORE_BISECTION)
-            elif error.retryable:
-                self._wait(error)
-            else:
-                self._failed(outlet, rows, error, 1)
+                return self._rejected(rows, error)
+            if isinstance(error, BareFailureError):
+                return self._failed(rows, error, self._policy.bisect_after)
+            return self._wait(error) if error.retryable else self._failed(rows, error, 1)
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything
-            self._failed(outlet, rows, error, FAILURES_BEFORE_BISECTION)
-        else:
-            self._settled(rows)
+            return self._failed(rows, error, self._policy.bisect_after)
+        return self._settled(rows)
 
-    def _settled(self, rows: Sequence[LogRow]) -> None:
+    def _settled(self, rows: Sequence[AnyRow]) -> float:
         self._done.update(row.cursor for row in rows)
-        self._budget = FIRST_BUDGET
-        self._backoff.succeeded()
-        if self.failing_since_s is not None:
-            self.failing_since_s = None
-            self._report.solved(self.name, f"exporter {self.name} delivers again")
+        self._policy.succeeded()
+        self._keeper.recovered()
+        return 0.0
 
-    def _rejected(self, rows: Sequence[LogRow], error: ExportError) -> None:
+    def _rejected(self, rows: Sequence[AnyRow], error: ExportError) -> float:
         if error.rejected_count:
-            self._refuse(Refusal(self.name, error.rejected_count, str(error)))
+            self._keeper.count_refused(error.rejected_count, str(error))
         rejected = frozenset(error.rejected_ids)
-        self._condemn([(row, str(error)) for row in rows if row.event.id in rejected])
-        self._settled(rows)
+        named = [row for row in rows if self._outlet.id_of(row) in rejected]
+        self._condemn([Condemned(row, str(error)) for row in named])
+        return self._settled(rows)
 
-    def _refuse(self, refusal: Refusal) -> None:
-        self.refused.append(refusal)
-        if not self._told_refusal:
-            self._told_refusal = True
-            self._report.incident(
-                f"exporter {self.name} will never take {refusal.count} events, and was not told"
-                f" which: {refusal.reason.rstrip('.')}. The log has them; `realm ship --status`"
-                " counts on."
-            )
-
-    def _condemn(self, condemned: Sequence[tuple[LogRow, str]]) -> None:
-        for row, reason in condemned:
-            self.dead.append(DeadLetter(row, reason))
-            self._done.add(row.cursor)
+    def _condemn(self, condemned: Sequence[Condemned[AnyRow]]) -> None:
         if condemned:
-            row, reason = condemned[0]
-            self._report.incident(
-                f"exporter {self.name} will never take {len(condemned)} events, the first is"
-                f" {row.event.id} ({row.event.kind}): {reason}. They are kept in the log and"
-                " listed among its dead letters."
-            )
+            self._keeper.keep_dead(condemned)
+            self._done.update(each.row.cursor for each in condemned)
 
-    def _failed(
-        self, outlet: Outlet, rows: Sequence[LogRow], error: Exception, patience: int
-    ) -> None:
-        """Wait; after some failures in a row, look for the records that are to blame."""
-        if self._backoff.failures + 1 < patience:
-            self._wait(error)
-            return
+    def _failed(self, rows: Sequence[AnyRow], error: Exception, patience: int) -> float:
+        """Wait; after `patience` failures in a row, look for the records that are to blame."""
+        policy = self._policy
+        if policy.backoff.failures + 1 < patience:
+            return self._wait(error)
         try:
-            verdict = bisect(rows, lambda part: self._attempt(outlet, part), self._budget)
+            verdict = bisect(rows, self._attempt, policy.budget)
         except OutageError as outage:
-            self._wait(outage.error)
-            return
+            return self._wait(outage.error)
         self._condemn(verdict.condemned)
-        if verdict.remaining:
-            self._budget = min(self._budget * 2, MAX_BUDGET)
-            self._wait(error)
+        if not verdict.remaining:
+            return 0.0
+        policy.found_nothing()
+        return self._wait(error)
 
-    def _attempt(self, outlet: Outlet, rows: Sequence[LogRow]) -> str | None:
+    def _attempt(self, rows: Sequence[AnyRow]) -> str | None:
         if self._stop.is_set():
-            raise OutageError(ExportError("the shipper leaves", retryable=True))
+            raise OutageError(ExportError("the delivery ends", retryable=True))
         try:
-            outlet.deliver([row.event for row in rows])
+            self._outlet.deliver(rows)
         except ExportError as error:
             if error.rejected_ids or error.rejected_count:
                 self._rejected(rows, error)
@@ -265,18 +186,9 @@ class Delivery:
         else:
             self._settled(rows)
             return None
-        self._stop.wait(PACE_S)
+        self._stop.wait(self._policy.pace_s)
         return reason
 
-    def _wait(self, error: Exception) -> None:
-        self._trouble(error)
-        self._stop.wait(self._backoff.failed(getattr(error, "retry_after_s", None)))
-
-    def _trouble(self, error: Exception) -> None:
-        if self.failing_since_s is None:
-            self.failing_since_s = self._clock()
-        text = str(error) if isinstance(error, ConfigError | ExportError) else repr(error)
-        self._report.problem(
-            self.name,
-            f"exporter {self.name}: {text.rstrip('.')}. Its events wait in the log.",
-        )
+    def _wait(self, error: Exception) -> float:
+        self._keeper.failing(error)
+        return self._policy.backoff.failed(getattr(error, "retry_after_s", None))

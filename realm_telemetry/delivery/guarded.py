@@ -1,55 +1,41 @@
-"""The log as the shipper writes it: opened when needed, and never waited for in a tight loop."""
+"""The log as a shipper writes it: opened at the first write, reopened after a pause on failure."""
 
-import sqlite3
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final, TypeVar
 
-from realm_telemetry.delivery.backoff import Backoff
 from realm_telemetry.delivery.report import Reporter
+from realm_telemetry.delivery.retry import Backoff
 from realm_telemetry.errors import LogError
-from realm_telemetry.log.sqlite.writer import LogWriter
+from realm_telemetry.log.engine import Log, Writer
+from realm_telemetry.log.errors import LogRefusedError, LogUnavailableError
 
 Result = TypeVar("Result")
 
 LOG_KEY: Final = "log"
 LOOK_S: Final = 1.0
-# These blame what is written and not the file.
-REFUSED: Final = (
-    sqlite3.DataError,
-    sqlite3.IntegrityError,
-    sqlite3.InterfaceError,
-    sqlite3.ProgrammingError,
-)
-UNAVAILABLE: Final = (sqlite3.Error, OSError, LogError)
-
-
-class LogUnavailableError(Exception):
-    """The log cannot be written now; it has been reported, and will be tried again."""
 
 
 class GuardedLog:
     """Writes to the log through one connection; used by one thread only.
 
-    Raises, from `write`, LogUnavailableError while the log cannot be used.
+    `write` raises LogUnavailableError while the log cannot be used. That is reported once, and a
+    later write tries again after a pause.
     """
 
     def __init__(
         self,
-        path: Path,
+        log: Log,
         report: Reporter,
-        open_writer: Callable[[Path], LogWriter] = LogWriter,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.path = path
+        self.log = log
         self._report = report
-        self._open_writer = open_writer
         self._clock = clock
-        self._writer: LogWriter | None = None
+        self._writer: Writer | None = None
         self._backoff = Backoff()
         self._retry_at_s = 0.0
-        self._identity: tuple[str, int] | None = None
+        self._identity: tuple[str, object] | None = None
         self._replaced = False
         self._look_at_s = 0.0
 
@@ -62,52 +48,56 @@ class GuardedLog:
         """Whether it is worth trying: False while waiting after a failure."""
         return self._clock() >= self._retry_at_s
 
-    def write(self, action: Callable[[LogWriter], Result]) -> Result:
-        """Do something with the writer; what the log refuses for its content is passed on."""
+    def write(self, action: Callable[[Writer], Result]) -> Result:
+        """Call an action with the writer; returns its result.
+
+        Raises LogUnavailableError, LogRefusedError.
+        """
         if not self.ready():
-            raise LogUnavailableError
+            raise LogUnavailableError(
+                f"the log {self.log.place} is not tried before its pause is over"
+            )
         try:
             if self._writer is None:
                 self._writer = self._opened()
             result = action(self._writer)
-        except REFUSED:
+        except LogRefusedError:
             raise
-        except UNAVAILABLE as error:
+        except (LogError, OSError) as error:
             self._failed(error)
-            raise LogUnavailableError from error
+            raise LogUnavailableError(str(error)) from error
         if self._backoff.failures:
             self._backoff.succeeded()
-            self._report.solved(LOG_KEY, f"the log {self.path} is written again")
+            self._report.solved(LOG_KEY, f"the log {self.log.place} is written again")
         return result
 
-    def _opened(self) -> LogWriter:
+    def _opened(self) -> Writer:
         """Open the log; another one than before is not written, because its cursors differ.
 
         Raises LogUnavailableError for that one.
         """
-        writer = self._open_writer(self.path)
+        writer = self.log.writer()
         # A new file often gets the inode of the one that was deleted, a restored one has its id.
-        identity = writer.log_id, self.path.stat().st_ino
+        identity = writer.log_id, self.log.identity()
         if self._identity not in (None, identity):
             self._replaced = True
             writer.close()
-            raise LogUnavailableError
+            raise LogUnavailableError(
+                f"the log {self.log.place} is not the one that was opened first"
+            )
         self._identity = identity
         return writer
 
     def replaced(self) -> bool:
-        """Whether the file is not the one that was first opened; then nothing more is written.
+        """Whether the log is not the one that was first opened; then nothing more is written.
 
-        Looked at once a second: SQLite would go on writing to a file that nobody finds.
+        Looked at once a second: SQLite would go on writing to a file without a name.
         """
         now_s = self._clock()
         if self._replaced or self._identity is None or now_s < self._look_at_s:
             return self._replaced
         self._look_at_s = now_s + LOOK_S
-        try:
-            self._replaced = self.path.stat().st_ino != self._identity[1]
-        except OSError:
-            self._replaced = True
+        self._replaced = self.log.identity() != self._identity[1]
         return self._replaced
 
     def close(self) -> None:
@@ -116,18 +106,20 @@ class GuardedLog:
         if writer is not None:
             try:
                 writer.close()
-            except UNAVAILABLE:  # it is the file that is broken, and that has been reported
+            except LogError:  # the file is broken, which has been reported
                 return
 
     def _failed(self, error: Exception) -> None:
-        # Closed: whoever mends the file may put another in its place.
+        # Closed: the file may be repaired by putting another in its place.
         self.close()
         self._retry_at_s = self._clock() + self._backoff.failed()
-        self._report.problem(LOG_KEY, explain(self.path, error))
+        self._report.problem(LOG_KEY, explain(self.log, error))
 
 
-def explain(path: Path, error: Exception) -> str:
-    """Say why the log cannot be used and what to do."""
+def explain(log: Log, error: Exception) -> str:
+    """Return why the log cannot be used and what to do."""
     if isinstance(error, LogError):
         return str(error)
-    return f"the log {path} cannot be used ({error}). Run `realm doctor`; events wait in spools."
+    return (
+        f"the log {log.place} cannot be used ({error}). Run `realm doctor`; events wait in spools."
+    )

@@ -1,21 +1,29 @@
-"""Any exporter as one thing: a way to deliver events, and a way to end."""
+"""An exporter as a follower sees it: something that takes rows, and can be closed."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from realm_telemetry.errors import ExportError
-from realm_telemetry.event import Event
+from realm_telemetry.log.rows import LogRow
+from realm_telemetry.plugins import Batch
+
+Row_contra = TypeVar("Row_contra", contravariant=True)
 
 Resources = Callable[[str], Mapping[str, Any]]
+"""Returns the resource of a producer; empty if none is known."""
 
 
-class Outlet(Protocol):
-    """Where one exporter delivers to."""
+class Outlet(Protocol[Row_contra]):
+    """Where rows are delivered to."""
 
-    def deliver(self, events: Sequence[Event]) -> None:
-        """Deliver events, oldest first. Raises ExportError, or anything a plugin raises."""
+    def deliver(self, rows: Sequence[Row_contra]) -> None:
+        """Deliver rows, oldest first. Raises ExportError, or anything a plugin raises."""
+        ...
+
+    def id_of(self, row: Row_contra) -> str:
+        """Return the id under which the receiver may reject a row."""
         ...
 
     def close(self) -> None:
@@ -23,61 +31,53 @@ class Outlet(Protocol):
         ...
 
 
-class DirectOutlet:
-    """An exporter that takes events as they are."""
+class BareFailureError(ExportError):
+    """A failure without a reason: the receiver may be down, or one record be at fault."""
 
-    def __init__(self, exporter: Any) -> None:
-        self._exporter = exporter
-
-    def deliver(self, events: Sequence[Event]) -> None:
-        """Hand over the events."""
-        self._exporter.export_events(events)
-
-    def close(self) -> None:
-        """Shut the exporter down."""
-        _shut_down(self._exporter)
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retryable=True)
 
 
-class RecordOutlet:
-    """An OpenTelemetry exporter, which takes log records and only says whether it failed."""
+class ExporterOutlet:
+    """An exporter, which takes events together with their resources."""
 
     def __init__(self, exporter: Any, resources: Resources) -> None:
         self._exporter = exporter
         self._resources = resources
 
-    def deliver(self, events: Sequence[Event]) -> None:
+    def deliver(self, rows: Sequence[LogRow]) -> None:
+        """Hand over the events."""
+        self._exporter.export_events(Batch([row.event for row in rows], self._resources))
+
+    def id_of(self, row: LogRow) -> str:
+        """Return the event's id."""
+        return row.event.id
+
+    def close(self) -> None:
+        """Shut the exporter down."""
+        shutdown = getattr(self._exporter, "shutdown", None)
+        if shutdown is not None:
+            shutdown()
+
+
+class RecordOutlet(ExporterOutlet):
+    """An OpenTelemetry exporter, which takes log records and only says whether it failed."""
+
+    def deliver(self, rows: Sequence[LogRow]) -> None:
         """Hand over log records, each with its producer's resource."""
         from realm_telemetry.otel import LogRecordExportResult, to_log_record
         from realm_telemetry.otel.sdk import Resource
 
         records = []
-        for producer, group in groupby(events, attrgetter("producer")):
+        for producer, group in groupby((row.event for row in rows), attrgetter("producer")):
             resource = Resource(dict(self._resources(producer)))
             records += [to_log_record(event, resource) for event in group]
         result = self._exporter.export(records)
         if result is not LogRecordExportResult.SUCCESS:
             raise BareFailureError(f"it answered {getattr(result, 'name', result)}")
 
-    def close(self) -> None:
-        """Shut the exporter down."""
-        _shut_down(self._exporter)
 
-
-class BareFailureError(ExportError):
-    """A failure of which nothing is known: maybe the other side, maybe one record."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, retryable=True)
-
-
-def make_outlet(exporter: Any, resources: Resources) -> Outlet:
+def make_outlet(exporter: Any, resources: Resources) -> ExporterOutlet:
     """Wrap an exporter of either sort."""
-    if hasattr(exporter, "export_events"):
-        return DirectOutlet(exporter)
-    return RecordOutlet(exporter, resources)
-
-
-def _shut_down(exporter: Any) -> None:
-    shutdown = getattr(exporter, "shutdown", None)
-    if shutdown is not None:
-        shutdown()
+    wrap = ExporterOutlet if hasattr(exporter, "export_events") else RecordOutlet
+    return wrap(exporter, resources)

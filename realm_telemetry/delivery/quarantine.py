@@ -1,4 +1,4 @@
-"""Keep aside what cannot be read, so that a person can look at it."""
+"""Quarantine: bytes that cannot be read are kept for a person to look at."""
 
 import time
 from collections.abc import Callable
@@ -41,6 +41,6 @@ class Quarantine:
                 return
             kept.write_bytes(data)
         except OSError as error:
-            self._report.incident(f"{what}; it could not be kept aside ({error}).")
+            self._report.incident(f"{what}; it could not be quarantined ({error}).")
             return
-        self._report.incident(f"{what}; kept aside in {kept}. All others were read.")
+        self._report.incident(f"{what}; quarantined in {kept}. All others were read.")

@@ -1,6 +1,6 @@
-"""What a shipper tells people: a log file to read, and the status page for keepers.
+"""What a shipper reports: a log file for people, and the status page for keepers.
 
-A problem is told once, when it begins, and once more when it is over.
+A problem is reported when it begins, and again when it is over.
 """
 
 import os
@@ -20,7 +20,7 @@ KEPT_FILES: Final = 2
 class Page(Protocol):
     """The status page, as far as the reporter needs it."""
 
-    def tell(self, error: str) -> None:
+    def show(self, error: str) -> None:
         """Show an error; empty when all is well."""
         ...
 
@@ -96,7 +96,7 @@ class Reporter:
             return dict(self._problems)
 
     def show_on(self, page: Page | None) -> None:
-        """Tell problems on a page from now on; None before it is closed."""
+        """Show problems on a page from now on; None before it is closed."""
         with self._lock:
             self._page = page
 
@@ -106,30 +106,30 @@ class Reporter:
             self._write("info", text)
 
     def problem(self, key: str, text: str) -> None:
-        """Tell a problem: what is wrong and what to do. The same again is not told again."""
+        """Report a problem: what is wrong and what to do. The same text is reported once."""
         with self._lock:
             if self._problems.pop(key, None) != text:
                 self._write("problem", text)
-                self._tell(text)
+                self._show(text)
             self._problems[key] = text
 
     def incident(self, text: str) -> None:
-        """Tell of something that went wrong and is over."""
+        """Report something that went wrong and is over."""
         with self._lock:
             self._write("problem", text)
-            self._tell(text)
+            self._show(text)
 
     def solved(self, key: str, text: str) -> None:
-        """Say that a problem is over; nothing if there was none."""
+        """Report that a problem is over; nothing if there was none."""
         with self._lock:
             if self._problems.pop(key, None) is None:
                 return
             self._write("solved", text)
-            self._tell(next(reversed(self._problems.values()), ""))
+            self._show(next(reversed(self._problems.values()), ""))
 
     def _write(self, level: str, text: str) -> None:
         self._log_file.write(f"{format_time(self._clock_ns())} {level}: {text}")
 
-    def _tell(self, text: str) -> None:
+    def _show(self, text: str) -> None:
         if self._page is not None:
-            self._page.tell(text)
+            self._page.show(text)

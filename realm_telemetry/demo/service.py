@@ -11,7 +11,7 @@ from realm_telemetry.client import RealmClient, ServiceError
 from realm_telemetry.config import Settings
 from realm_telemetry.demo.children import Child, environment
 from realm_telemetry.errors import ConfigError, LogError
-from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.engine import open_log
 
 HOST: Final = "127.0.0.1"
 START_TIMEOUT_S: Final = 20.0
@@ -91,7 +91,7 @@ def _serves(settings: Settings, port: int) -> bool:
 
 
 def _log_id(log_path: Path) -> str:
-    reader = LogReader(log_path)
+    reader = open_log(log_path).reader()
     try:
         return reader.log_id
     finally:

@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Final, Literal
 
 import msgspec
 
-from realm_telemetry.event import CHANNELS, SEVERITIES, Event
+from realm_telemetry.event import Event
+from realm_telemetry.log.fields import FIELDS, FILTER_PARAMETERS, Field
 from realm_telemetry.log.has import Has, InvalidHasError
 from realm_telemetry.log.text import contains_words, words_of
 from realm_telemetry.log.times import TIME_HINT, parse_time
@@ -26,41 +28,52 @@ class InvalidFilterError(ValueError):
         super().__init__(f"{parameter}: {message}. {hint}")
 
 
-class Filters(msgspec.Struct, frozen=True, kw_only=True):
+_Names: Any = msgspec.defstruct(
+    "_Names",
+    [(name, tuple[str, ...], ()) for field in FIELDS for name in (field.plural, field.not_plural)],
+    frozen=True,
+    kw_only=True,
+)
+_NAMES: Final = attrgetter(*_Names.__struct_fields__)
+
+
+# A class that is made of FIELDS at run time is none that mypy knows.
+class Filters(_Names, frozen=True, kw_only=True):  # type: ignore[misc, call-arg]
     """Which events are wanted; an empty field wants all.
 
-    not_*: names that must not fit; an event that has none is wanted.
+    Each row of FIELDS gives two tuples of names: `kinds`, which must fit, and `not_kinds`, which
+    must not; an event that has none is wanted by the latter.
     since_unix_nano: at or after. until_unix_nano: before.
     q: words that must all occur. has, has_not: details that must, or must not, have a value.
-    limit: the most rows of one page. cursor: where the page before ended.
+    limit: the most rows of one page. page_token: where the page before ended.
     """
 
-    channels: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = ()
-    severities: tuple[str, ...] = ()
-    heroes: tuple[str, ...] = ()
-    campaigns: tuple[str, ...] = ()
-    runs: tuple[str, ...] = ()
-    producers: tuple[str, ...] = ()
-    not_channels: tuple[str, ...] = ()
-    not_kinds: tuple[str, ...] = ()
-    not_severities: tuple[str, ...] = ()
-    not_heroes: tuple[str, ...] = ()
-    not_campaigns: tuple[str, ...] = ()
-    not_runs: tuple[str, ...] = ()
-    not_producers: tuple[str, ...] = ()
     since_unix_nano: int | None = None
     until_unix_nano: int | None = None
     q: str = ""
     has: tuple[Has, ...] = ()
     has_not: tuple[Has, ...] = ()
     limit: int = DEFAULT_LIMIT
-    cursor: str | None = None
+    page_token: str | None = None
+
+    def wanted(self, field: Field) -> tuple[str, ...]:
+        """The names of a field that must fit; empty if any will do."""
+        names: tuple[str, ...] = getattr(self, field.plural)
+        return names
+
+    def unwanted(self, field: Field) -> tuple[str, ...]:
+        """The names of a field that must not fit."""
+        names: tuple[str, ...] = getattr(self, field.not_plural)
+        return names
+
+    def asks_for(self, field: Field) -> bool:
+        """Whether the filters name anything of a field."""
+        return bool(self.wanted(field) or self.unwanted(field))
 
     def matches(self, event: Event) -> bool:
         """Whether an event is wanted; the same answer as the log's SQL gives."""
         return (
-            self._matches_names(event)
+            (not any(_NAMES(self)) or self._matches_names(event))
             and (self.since_unix_nano is None or event.time_unix_nano >= self.since_unix_nano)
             and (self.until_unix_nano is None or event.time_unix_nano < self.until_unix_nano)
             and all(has.matches(event.details) for has in self.has)
@@ -69,34 +82,22 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def _matches_names(self, event: Event) -> bool:
-        return (
-            _fits(event.channel, self.channels, self.not_channels)
-            and _fits(event.kind, self.kinds, self.not_kinds)
-            and _fits(event.severity, self.severities, self.not_severities)
-            and _fits(event.hero_id, self.heroes, self.not_heroes)
-            and _fits(event.campaign_id, self.campaigns, self.not_campaigns)
-            and _fits(event.run_id, self.runs, self.not_runs)
-            and _fits(event.producer, self.producers, self.not_producers)
-        )
-
-
-def _fits(name: str | None, wanted: tuple[str, ...], unwanted: tuple[str, ...]) -> bool:
-    return (not wanted or name in wanted) and name not in unwanted
+        for field in FIELDS:
+            wanted, unwanted = self.wanted(field), self.unwanted(field)
+            if wanted or unwanted:
+                name = getattr(event, field.column)
+                if name is None and field.absent:
+                    name = field.absent
+                if (wanted and name not in wanted) or name in unwanted:
+                    return False
+        return True
 
 
 Params = Mapping[str, str | Sequence[str]]
 
-_LISTS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
-    "channel": ("channels", CHANNELS),
-    "kind": ("kinds", ()),
-    "severity": ("severities", SEVERITIES),
-    "hero": ("heroes", ()),
-    "campaign": ("campaigns", ()),
-    "run": ("runs", ()),
-    "producer": ("producers", ()),
+_BY_PARAMETER: Final = {
+    name: field for field in FIELDS for name in (field.name, field.alias) if name
 }
-_ALIASES: Final = {"channels": "channel"}
-FILTER_PARAMETERS: Final = (*_LISTS, "since", "until", "q", "has", "not", "limit", "cursor")
 
 
 def parse_filters(params: Params, *, now_ns: Callable[[], int] = time.time_ns) -> Filters:
@@ -105,37 +106,29 @@ def parse_filters(params: Params, *, now_ns: Callable[[], int] = time.time_ns) -
     Raises InvalidFilterError, for unknown parameters too: a filter that is silently ignored would
     show the wrong events.
     """
-    fields: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for name, given in params.items():
         values = [given] if isinstance(given, str) else list(given)
-        known = _ALIASES.get(name, name)
-        if known in _LISTS:
-            field, allowed = _LISTS[known]
-            for target, names in zip(
-                (field, f"not_{field}"), _names(name, values, allowed), strict=True
-            ):
-                fields[target] = fields.get(target, ()) + names
-        elif known in ("has", "not"):
-            fields["has" if known == "has" else "has_not"] = _has(name, values)
-        elif known in FILTER_PARAMETERS:
-            field, value = _single(known, values[-1] if values else "", now_ns)
-            fields[field] = value
+        if field := _BY_PARAMETER.get(name):
+            wanted, unwanted = _names(name, field, values)
+            found[field.plural] = found.get(field.plural, ()) + wanted
+            found[field.not_plural] = found.get(field.not_plural, ()) + unwanted
+        elif name in ("has", "not"):
+            found["has" if name == "has" else "has_not"] = _has(name, values)
+        elif name in FILTER_PARAMETERS:
+            attribute, value = _single(name, values[-1] if values else "", now_ns)
+            found[attribute] = value
         else:
             raise _unknown(name)
-    return Filters(**fields)
+    return Filters(**found)
 
 
 def to_params(filters: Filters) -> dict[str, list[str]]:
     """Write filters as query parameters; `parse_filters` reads the same filters back."""
     params: dict[str, list[str]] = {
-        name: names
-        for name, (field, _) in _LISTS.items()
-        if (
-            names := [
-                *getattr(filters, field),
-                *(f"!{unwanted}" for unwanted in getattr(filters, f"not_{field}")),
-            ]
-        )
+        field.name: [*filters.wanted(field), *(f"!{name}" for name in filters.unwanted(field))]
+        for field in FIELDS
+        if filters.asks_for(field)
     }
     for name, nanos in (("since", filters.since_unix_nano), ("until", filters.until_unix_nano)):
         if nanos is not None:
@@ -149,28 +142,25 @@ def to_params(filters: Filters) -> dict[str, list[str]]:
         params["not"] = [str(has) for has in filters.has_not]
     if filters.limit != DEFAULT_LIMIT:
         params["limit"] = [str(filters.limit)]
-    if filters.cursor is not None:
-        params["cursor"] = [filters.cursor]
+    if filters.page_token is not None:
+        params["cursor"] = [filters.page_token]
     return params
 
 
 def _names(
-    parameter: str, values: list[str], allowed: tuple[str, ...]
+    parameter: str, field: Field, values: list[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names wanted, and those not wanted: `!debug`."""
-    parts = [part.strip() for value in values for part in value.split(",")]
-    names = [part.lower() for part in parts] if parameter == "producer" else parts
+    names = [field.read(part.strip()) for value in values for part in value.split(",")]
     wanted = [name for name in names if name and not name.startswith("!")]
     unwanted = [name[1:].strip() for name in names if name.startswith("!")]
     for name in (*wanted, *unwanted):
         if not name:
             hint = f"Write {parameter}=!name to leave out what has this name"
             raise InvalidFilterError(parameter, "there is no name after the !", hint)
-        if allowed and name not in allowed:
-            hint = f"{_nearest(name, allowed)}Known are {', '.join(allowed)}"
-            raise InvalidFilterError(
-                parameter, f"there is no {parameter.rstrip('s')} {name!r}", hint
-            )
+        if field.allowed and name not in field.allowed:
+            hint = f"{_nearest(name, field.allowed)}Known are {', '.join(field.allowed)}"
+            raise InvalidFilterError(parameter, f"there is no {field.name} {name!r}", hint)
     return tuple(dict.fromkeys(wanted)), tuple(dict.fromkeys(unwanted))
 
 
@@ -186,7 +176,7 @@ def _single(name: str, value: str, now_ns: Callable[[], int]) -> tuple[str, Any]
     if name == "limit":
         return "limit", _limit(value)
     if name == "cursor":
-        return "cursor", value or None
+        return "page_token", value or None
     if name == "q":
         return "q", _query(value)
     try:
@@ -214,7 +204,7 @@ def _query(value: str) -> str:
 
 
 def _unknown(name: str) -> InvalidFilterError:
-    known = (*FILTER_PARAMETERS, *_ALIASES)
+    known = (*FILTER_PARAMETERS, *_BY_PARAMETER)
     hint = f"{_nearest(name, known)}Known are {', '.join(FILTER_PARAMETERS)}"
     return InvalidFilterError(name, "there is no such parameter", hint)
 

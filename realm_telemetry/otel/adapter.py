@@ -25,7 +25,7 @@ from realm_telemetry.otel.sdk import (
     ReadWriteLogRecord,
     Resource,
 )
-from realm_telemetry.plugins import ExporterContext, read_options, standalone_context
+from realm_telemetry.plugins import Batch, ExporterContext, read_options, standalone_context
 
 RETRY_FOR_S: Final = 5.0
 """How long `export` tries again before it gives a batch up: the SDK does not keep it."""
@@ -78,10 +78,11 @@ class EventExporter(LogRecordExporter):
     def open(self) -> None:
         """Acquire what `deliver` needs. Raises ExportError; then it is called again later."""
 
-    def deliver(self, events: Sequence[Event]) -> None:
+    def deliver(self, events: Batch[Event]) -> None:
         """Deliver the events, oldest first; returning means that all of them are safe.
 
-        The same events may come again: recognise them by `event.id`.
+        The same events may come again: recognise them by `event.id`. `events.resource(producer)`
+        is the resource of an event's producer, where there is a log that knows it.
         Raises ExportError if not all were delivered.
         """
         raise NotImplementedError(f"{type(self).__qualname__} has no `deliver`")
@@ -111,7 +112,7 @@ class EventExporter(LogRecordExporter):
                 return
             try:
                 self._ensure_open()
-                self.deliver(events)
+                self.deliver(Batch.of(events))
             except OSError as error:
                 raise ExportError(f"{self.name}: {error}", retryable=True) from error
 

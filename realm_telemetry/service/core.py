@@ -10,12 +10,14 @@ from typing import Any
 
 from starlette.types import Scope
 
-from realm_telemetry.folds.metrics import Measures, MeasureStore, read_definition
-from realm_telemetry.folds.state import RealmState, SnapshotStore
-from realm_telemetry.log.sqlite.kinds import KindWatch
+from realm_telemetry.folds.metrics import Metrics, metrics_runner, read_definition
+from realm_telemetry.folds.runtime import FoldRunner
+from realm_telemetry.folds.state import RealmState, state_runner
+from realm_telemetry.log.engine import open_log
+from realm_telemetry.log.kinds import KindWatch
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.exporting import Exporting
-from realm_telemetry.service.folding import F, FoldKeeper, Store
+from realm_telemetry.service.folding import SF, FoldKeeper
 from realm_telemetry.service.ingest.body import BodyBudget
 from realm_telemetry.service.ingest.writing import WriterThread
 from realm_telemetry.service.live.hub import Hub
@@ -50,7 +52,7 @@ class Service:
     """Everything that runs behind the routes; `await Service.start(settings)` makes one.
 
     producer: the producer id of events that come without one.
-    measures: where metrics made of events are kept, and what they are.
+    definition: of the metrics that are made of events.
     """
 
     settings: ServiceSettings
@@ -62,13 +64,12 @@ class Service:
     places: StreamPlaces
     tail: Tail
     folding: FoldKeeper[RealmState]
-    measuring: FoldKeeper[Measures]
+    metrics: FoldKeeper[Metrics]
     exporting: Exporting
 
     def __init__(self, settings: ServiceSettings) -> None:
         self.settings = settings
-        definition = read_definition(settings.options.get("otlp_metrics", {}))
-        self.measures = MeasureStore(settings.measures_path, "service", definition)
+        self.definition = read_definition(settings.options.get("otlp_metrics", {}))
         self.tally = IngestTally()
         self.live = LiveView()
         self.producer = secrets.token_hex(8)
@@ -96,9 +97,10 @@ class Service:
 
     async def _open_log(self) -> None:
         settings = self.settings
-        self.upkeep = ServiceUpkeep(settings)
+        self.log = open_log(settings.log_path, home=settings.home, search_path=settings.search_path)
+        self.upkeep = ServiceUpkeep(self.log, settings)
         self.writer = WriterThread(
-            settings.log_path,
+            self.log,
             max_events=settings.ingest_queue_events,
             committed=self._on_commit,
             step=self.upkeep.step,
@@ -107,31 +109,33 @@ class Service:
 
     async def _start_reading(self) -> None:
         settings = self.settings
-        self.readers = ReaderPool(settings.log_path, settings.search_path, settings.query_threads)
+        self.readers = ReaderPool(self.log, settings.query_threads)
         self._tail_reader = self.readers.open()
-        kinds = KindWatch(self._tail_reader)
+        kinds = KindWatch(self._tail_reader.now)
         kinds.look()
-        cursor = self._tail_reader.max_cursor()
-        for row in await self.readers.run(lambda reader: last_rows(reader, cursor)):
+        cursor = self._tail_reader.now.max_cursor()
+        for row in await self.readers.run(lambda log: last_rows(log, cursor)):
             self.live.add(row)
         self.hub = Hub(settings, self.log_id, cursor)
         self.places = StreamPlaces(settings)
-        self.folding = self._keeper("RealmState", SnapshotStore(settings.state_path))
-        self.measuring = self._keeper("Metrics", self.measures)
+        state = state_runner(self.log_id, settings.state_path)
+        self.folding = self._keeper("RealmState", state)
+        counted = metrics_runner(self.log_id, settings.metrics_path, "service", self.definition)
+        self.metrics = self._keeper("Metrics", counted)
         # Kinds first: the others ask the catalog which of them are routine.
         self.exporting = Exporting(settings)
         takers = (
             kinds.meet,
             self.live.take,
             self.folding.take,
-            self.measuring.take,
+            self.metrics.take,
             self.hub.publish,
             lambda _: self.exporting.notify(),
         )
-        self.tail = Tail(self._tail_reader, cursor, takers, settings.tail_poll_s)
+        self.tail = Tail(self._tail_reader, self.log.watch(), cursor, takers, settings.tail_poll_s)
         self.tail.start()
         self.exporting.start()
-        for keeper in (self.folding, self.measuring):
+        for keeper in (self.folding, self.metrics):
             self._run(keeper.fold(cursor))
             self._run(keeper.save_every(settings.snapshot_interval_s))
 
@@ -141,10 +145,10 @@ class Service:
     def _on_commit(self) -> None:
         self.tail.poke()
 
-    def _keeper(self, name: str, store: Store[F]) -> FoldKeeper[F]:
-        saved = partial(self.upkeep.covered, name)
-        saved(0)
-        return FoldKeeper(name, self.readers, store, self.log_id, saved)
+    def _keeper(self, name: str, runner: FoldRunner[SF]) -> FoldKeeper[SF]:
+        covers = partial(self.upkeep.covered, name)
+        covers(0)
+        return FoldKeeper(name, self.readers, runner, covers)
 
     def number(self) -> int:
         """The number of the next event that comes without an id."""
@@ -165,7 +169,7 @@ class Service:
         self.hub.close()
         await asyncio.to_thread(self.exporting.stop)
         await self.folding.save()
-        await self.measuring.save()
+        await self.metrics.save()
         self.readers.close()
         self._tail_reader.close()
 

@@ -1,24 +1,24 @@
-"""The service's own exporters: those that are to see the whole log, such as webhooks.
+"""The service's own exporters, which follow the whole log: webhooks, for example.
 
 They follow it as a shipper's do, each with a thread and a cursor of its own, saved in the log
-under the pipeline "" (all pipelines). What they keep waiting is told once, in the service's output.
+under the pipeline "" (all pipelines). A problem is reported once, in the service's output.
 """
 
 import logging
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Final
 
-from realm_telemetry.delivery.guarded import UNAVAILABLE, GuardedLog, LogUnavailableError
-from realm_telemetry.delivery.recent import Recent
+from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.report import LogFile, Reporter
+from realm_telemetry.delivery.sources import EVERY_PIPELINE, Recent
 from realm_telemetry.errors import LogError
-from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.engine import open_log
+from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.plugins import installed_exporters
 from realm_telemetry.service.settings import ServiceSettings
-from realm_telemetry.shipper.deliveries import EVERY_PIPELINE, WEBHOOK_EXPORTER, Deliveries
+from realm_telemetry.shipper.deliveries import WEBHOOK_EXPORTER, Deliveries
 from realm_telemetry.shipper.manifest import Manifest
 from realm_telemetry.version import __version__
 
@@ -35,13 +35,13 @@ class Exporting:
 
     def __init__(self, settings: ServiceSettings) -> None:
         offered = installed_exporters()
-        # The default is only what is there; a name that somebody wrote has to be.
+        # The default is what is installed; a name that was written down must be.
         names = [name for name in settings.exporters if name != WEBHOOK_EXPORTER or name in offered]
         self._manifest = _manifest(settings, names)
         log_file = LogFile(settings.home / "logs" / LOG_NAME, max_bytes=LOG_MAX_BYTES)
         self._log_file = log_file
         self._report = Reporter(log_file, _Output())
-        self._log = GuardedLog(settings.log_path, self._report)
+        self._log = GuardedLog(open_log(settings.log_path, home=settings.home), self._report)
         self._deliveries = Deliveries(self._manifest, self._log, self._report, {}, Recent())
         self._ending = threading.Event()
         self._thread = threading.Thread(
@@ -55,7 +55,7 @@ class Exporting:
             self._thread.start()
 
     def notify(self) -> None:
-        """Say that the log has grown."""
+        """Wake the exporters: the log has grown."""
         self._deliveries.notify()
 
     def stop(self) -> None:
@@ -79,23 +79,23 @@ class Exporting:
     def _begun(self) -> bool:
         """Start at the saved cursors; without one at the end, or before what asks for webhooks."""
         try:
-            with LogReader(Path(self._manifest.log_path)) as reader:
-                asked = reader.first_webhook_cursor()
-                last = reader.max_cursor()
-                known = reader.cursors(EVERY_PIPELINE)
+            with self._log.log.reader() as reader, reader.snapshot() as log:
+                asked = log.first_webhook_cursor()
+                last = log.max_cursor()
+                known = log.cursors(EVERY_PIPELINE)
             if asked is not None and WEBHOOK_EXPORTER not in known:
                 self._log.write(lambda log: log.save_cursor(*_WEBHOOKS, asked - 1))
             self._deliveries.start(last)
-        except (LogUnavailableError, LogError, *UNAVAILABLE) as error:
+        except (LogError, OSError) as error:
             _logger.debug("The service's exporters wait for the log: %r", error)
             return False
         return True
 
 
 class _Output:
-    """Tells problems in the service's output."""
+    """Shows problems in the service's output."""
 
-    def tell(self, error: str) -> None:
+    def show(self, error: str) -> None:
         """Show an error; empty when all is well."""
         if error:
             _logger.warning("%s", error)

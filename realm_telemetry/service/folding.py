@@ -2,63 +2,26 @@
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
-from realm_telemetry.event import Event
-from realm_telemetry.folds.state import catch_up
+from realm_telemetry.errors import LogError
+from realm_telemetry.folds.runtime import FoldRunner, SavedFold, every_row
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.reading import ReaderPool
 
 _logger = logging.getLogger(__name__)
 
-
-class Fold(Protocol):
-    """What the log adds up to: RealmState, or metrics."""
-
-    cursor: int
-
-    def apply(self, event: Event, cursor: int) -> None:
-        """Fold in one event."""
-
-    def dump(self) -> bytes:
-        """All of it, as a snapshot has it."""
-        ...
+SF = TypeVar("SF", bound=SavedFold)
 
 
-F = TypeVar("F", bound=Fold)
-
-
-class Store(Protocol[F]):
-    """Where snapshots of a fold are."""
-
-    def fresh(self) -> F:
-        """A fold of nothing."""
-        ...
-
-    def read(self, dumped: bytes) -> F:
-        """A fold that was dumped."""
-        ...
-
-    def load(self, log_id: str) -> F | None:
-        """The snapshot, None if there is none that fits."""
-        ...
-
-    def save(self, fold: F, log_id: str) -> None:
-        """Write a snapshot."""
-
-    def cursor(self, log_id: str) -> int:
-        """The cursor that the snapshot covers the log up to."""
-        ...
-
-
-class FoldKeeper(Generic[F]):
-    """Folds every row of the log once.
+class FoldKeeper(Generic[SF]):
+    """Keeps one fold current while the service runs: every row of the log once.
 
     name: of the fold, in messages.
-    saved: called with the cursor that the snapshot covers, when it is known and each time it moves.
+    covers: called with the cursor up to which a snapshot covers the log, when it is known and each
+        time it moves.
     error: why the fold could not be made, None while all is well.
     """
 
@@ -66,18 +29,17 @@ class FoldKeeper(Generic[F]):
         self,
         name: str,
         readers: ReaderPool,
-        store: Store[F],
-        log_id: str,
-        saved: Callable[[int], None],
+        runner: FoldRunner[SF],
+        covers: Callable[[int], None],
     ) -> None:
         self._name = name
-        self._saved = saved
+        self._covers = covers
         self._readers = readers
-        self._store = store
-        self._log_id = log_id
+        self._runner = runner
         self._saved_cursor = 0
         self._tail_cursor = 0
-        self._fold: F | None = None
+        self._fold: SF | None = None
+        self._is_newer_reported = False
         self.error: str | None = None
 
     @property
@@ -86,7 +48,7 @@ class FoldKeeper(Generic[F]):
         return self._fold is not None
 
     @property
-    def current(self) -> F:
+    def current(self) -> SF:
         """The fold.
 
         Raises ApiError not_ready while it is being folded.
@@ -99,9 +61,7 @@ class FoldKeeper(Generic[F]):
         """Fold the tail's next rows; while the start is not done, only note how far it is."""
         self._tail_cursor = rows[-1].cursor
         if self._fold is not None:
-            for row in rows:
-                if row.cursor > self._fold.cursor:
-                    self._fold.apply(row.event, row.cursor)
+            self._fold.take(rows)
 
     async def fold(self, tail_cursor: int) -> None:
         """Fold the log up to the tail, in a thread; from there on the tail folds.
@@ -109,23 +69,22 @@ class FoldKeeper(Generic[F]):
         tail_cursor: where the tail began.
         """
         self._tail_cursor = max(self._tail_cursor, tail_cursor)
+        runner = self._runner
         try:
-            self._covers(await self._readers.work(lambda: self._store.cursor(self._log_id)))
-            fold = await self._readers.work(self._load)
+            await self._readers.work(runner.restart)
+            self._saved_cursor = runner.covered
+            self._covers(runner.covered)
             # In steps, so that the service can stop while a long log is folded.
-            while fold.cursor < self._tail_cursor and await self._step(fold):
+            while runner.is_behind(self._tail_cursor) and await self._step():
                 pass
         except ApiError as error:
             self.error = error.message
             _logger.error("%s cannot be folded: %s", self._name, error.message)
             return
-        self._fold = fold
+        self._fold = runner.fold
 
-    def _load(self) -> F:
-        return self._store.load(self._log_id) or self._store.fresh()
-
-    async def _step(self, fold: F) -> int:
-        return await self._readers.run(lambda reader: catch_up(fold, reader))
+    async def _step(self) -> bool:
+        return await self._readers.run(lambda log: self._runner.step(every_row(log)))
 
     async def save_every(self, interval_s: float) -> None:
         """Save snapshots for as long as the service runs."""
@@ -137,17 +96,22 @@ class FoldKeeper(Generic[F]):
         """Save a snapshot if anything has changed."""
         if self._fold is None or self._fold.cursor == self._saved_cursor:
             return
-        # A copy, because the tail goes on folding while the thread waits for the disk.
-        dumped, cursor = self._fold.dump(), self._fold.cursor
+        # Made here, because the tail goes on folding while the thread waits for the disk.
+        snapshot = self._runner.snapshot()
         try:
-            await asyncio.to_thread(self._save_copy, dumped)
-            self._covers(cursor)
-        except (sqlite3.Error, OSError) as error:
+            await asyncio.to_thread(self._runner.save, snapshot)
+        except LogError as error:
             _logger.warning("%s could not be saved: %s", self._name, error)
+            return
+        self._saved_cursor = self._fold.cursor if snapshot is None else snapshot.cursor
+        self._covers(self._runner.covered)
+        self._report_newer()
 
-    def _covers(self, cursor: int) -> None:
-        self._saved_cursor = cursor
-        self._saved(cursor)
-
-    def _save_copy(self, dumped: bytes) -> None:
-        self._store.save(self._store.read(dumped), self._log_id)
+    def _report_newer(self) -> None:
+        if self._runner.covered < self._saved_cursor and not self._is_newer_reported:
+            self._is_newer_reported = True
+            _logger.warning(
+                "%s is not saved: a newer version of this package has saved it, and retention"
+                " waits for that version",
+                self._name,
+            )

@@ -6,7 +6,8 @@ from typing import Any, Final, NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
-from realm_telemetry.log.sqlite.series import MAX_POINTS
+from realm_telemetry.log.fields import FIELDS, OTHER_FILTERS, Field, Filter
+from realm_telemetry.log.records import MAX_POINTS
 from realm_telemetry.service.api.counts import (
     MAX_BUCKETS,
     get_channels,
@@ -14,10 +15,15 @@ from realm_telemetry.service.api.counts import (
     get_series,
     get_summary,
 )
-from realm_telemetry.service.api.events import get_events
 from realm_telemetry.service.api.export import get_export
 from realm_telemetry.service.api.health import get_health, get_ready, get_receipts
-from realm_telemetry.service.api.history import MAX_CONTEXT, get_context, get_event, get_page
+from realm_telemetry.service.api.history import (
+    MAX_CONTEXT,
+    get_context,
+    get_event,
+    get_events,
+    get_page,
+)
 from realm_telemetry.service.api.metrics import get_metrics
 from realm_telemetry.service.api.state import get_section, get_state
 from realm_telemetry.service.ingest.batches import post_events
@@ -68,22 +74,20 @@ def _choice(name: str, choices: list[str], description: str) -> Parameter:
     return Parameter(name, {"type": "string", "enum": choices, "default": choices[0]}, description)
 
 
-SINCE: Final = _text("since", "At or after: ISO 8601, a date, 15m, 24h, 7d, or seconds since 1970.")
-UNTIL: Final = _text("until", "Before; in the forms of since.")
+def _names_of(field: Field) -> str:
+    alias = f"; {field.alias} is an alias" if field.alias else ""
+    return f"{field.help}; a comma list; !name leaves out{alias}."
+
+
+def _values_of(other: Filter) -> str:
+    return f"{other.help}; may be repeated." if other.repeated else f"{other.help}."
+
+
 FILTERS: Final = (
-    _text("channel", "Channels, a comma list; !name leaves out; channels is an alias."),
-    _text("kind", "Kinds, a comma list; !name leaves out."),
-    _text("severity", "Severities, a comma list; !name leaves out."),
-    _text("hero", "Hero ids, a comma list; !name leaves out."),
-    _text("campaign", "Campaign ids, a comma list; !name leaves out."),
-    _text("run", "Run ids, a comma list; !name leaves out."),
-    _text("producer", "Producer ids, a comma list; !name leaves out."),
-    SINCE,
-    UNTIL,
-    _text("q", "Words that must all occur; a phrase in double quotes."),
-    _text("has", "path:value, a detail that must have this value; may be repeated."),
-    _text("not", "path:value, a detail that must not have this value; may be repeated."),
+    *(_text(field.name, _names_of(field)) for field in FIELDS),
+    *(_text(other.name, _values_of(other)) for other in OTHER_FILTERS),
 )
+SINCE, UNTIL = (next(one for one in FILTERS if one.name == name) for name in ("since", "until"))
 LIMIT: Final = _number("limit", 1, 1000, 100, "The most events to answer.")
 CURSOR: Final = _text("cursor", "Where the page before ended; the Link header has it.")
 AS_OF: Final = Parameter(

@@ -1,19 +1,16 @@
 """The upkeep of the log as the service does it: before any shipper, in the writer's thread."""
 
-from realm_telemetry.log.sqlite.retention import Retention
-from realm_telemetry.log.sqlite.search import SearchIndex
-from realm_telemetry.log.sqlite.upkeep import Upkeep, UpkeepClaim, limits_of
-from realm_telemetry.log.sqlite.writer import LogWriter
+from realm_telemetry.log.engine import Log, Retention, Writer
+from realm_telemetry.log.records import limits_of
 from realm_telemetry.service.settings import ServiceSettings
 
 
 class ServiceUpkeep:
     """Belongs to the writer's thread, but for `covered`."""
 
-    def __init__(self, settings: ServiceSettings) -> None:
-        self._claim = UpkeepClaim("service", first=True)
-        self._upkeep = Upkeep(
-            SearchIndex(settings.log_path, settings.search_path),
+    def __init__(self, log: Log, settings: ServiceSettings) -> None:
+        self._claim = log.upkeep_claim("service", first=True)
+        self._upkeep = log.upkeep(
             limits_of(settings.retention_days, settings.retention_bytes),
             self._retain,
             interval_s=settings.upkeep_interval_s,
@@ -24,7 +21,7 @@ class ServiceUpkeep:
         """Note up to where the log is covered by a snapshot; retention stays below all of them."""
         self._covered[fold] = cursor
 
-    def step(self, writer: LogWriter) -> float:
+    def step(self, writer: Writer) -> float:
         """Do one step of the next job; returns seconds until the next."""
         self._claim.hold(writer)
         return self._upkeep.step(writer)

@@ -13,9 +13,8 @@ from typing import Final
 
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.shipper.launch import launch
-from realm_telemetry.shipper.manifest import read_manifest
+from realm_telemetry.shipper.manifest import join_surroundings, read_manifest
 from realm_telemetry.shipper.shipper import Shipper
-from realm_telemetry.shipper.surroundings import join_surroundings
 
 LEAVE_WITHIN_S: Final = 1.8
 PLUGINS_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -45,18 +44,18 @@ def end_on_signals(shipper: Shipper) -> None:
     """Leave on SIGTERM and SIGINT, even if the main thread hangs in the log.
 
     Python runs signal handlers in the main thread only, which may wait in SQLite for another
-    program; so a thread of its own hears of the signal through the wakeup descriptor. Leaving
+    program; so a thread of its own reads the signal from the wakeup descriptor. Leaving
     hard is safe: what is not committed is still in the spool.
     """
-    heard, told = socket.socketpair()
-    told.setblocking(False)
+    reading, writing = socket.socketpair()
+    writing.setblocking(False)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: shipper.stop())
-    signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
 
     def wait() -> None:
-        with told:
-            heard.recv(1)
+        with writing:
+            reading.recv(1)
             shipper.stop()
             time.sleep(LEAVE_WITHIN_S)
             os._exit(0)

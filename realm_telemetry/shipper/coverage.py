@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Final
 
 import realm_telemetry.compat.renamed  # noqa: F401  # first: for live processes of 0.1.0
-from realm_telemetry.folds.state import RealmState, SnapshotStore, catch_up
-from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.folds.runtime import FoldRunner, every_row
+from realm_telemetry.folds.state import RealmState, state_runner, state_snapshots
+from realm_telemetry.log.engine import open_log
 
 STEP_ROWS: Final = 500
 SAVE_EVERY_STEPS: Final = 200
@@ -26,38 +27,47 @@ class Coverage:
     def __init__(
         self, log_path: Path, state_path: Path, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._reader = LogReader(log_path)
-        self._store = SnapshotStore(state_path)
+        self._reader = open_log(log_path).reader()
+        self._rows_after = every_row(self._reader.now)
+        self._state_path = state_path
+        self._snapshots = state_snapshots(state_path, self._reader.log_id)
         self._clock = clock
-        self._state: RealmState | None = None
+        self._runner: FoldRunner[RealmState] | None = None
         self._steps = 0
         self._save_at_s = 0.0
 
     def cursor(self) -> int:
         """Up to where the snapshot covers the log."""
-        return self._store.cursor(self._reader.log_id)
+        return self._snapshots.cursor()
 
     def step(self) -> bool:
         """Fold a few rows, save once all are; whether there is more to do, or to trim, now."""
         if self._save_at_s == float("inf"):
             return False
-        if self._state is None:
-            self._state = self._store.load(self._reader.log_id) or RealmState()
+        runner = self._restarted()
         self._steps += 1
-        if catch_up(self._state, self._reader, STEP_ROWS) == STEP_ROWS:
+        if runner.step(self._rows_after, STEP_ROWS) and runner.is_behind(
+            self._reader.now.max_cursor()
+        ):
             if self._steps % SAVE_EVERY_STEPS == 0:
-                self._store.save(self._state, self._reader.log_id)
+                runner.save()
             return True
         if self._clock() < self._save_at_s:
             return False
-        self._store.save(self._state, self._reader.log_id)
-        covered = self.cursor() >= self._state.cursor
+        runner.save()
+        is_covered = runner.covered >= runner.fold.cursor
         # One of a newer version is not replaced; its service is the one to go on.
-        self._save_at_s = self._clock() + SAVE_EVERY_S if covered else float("inf")
+        self._save_at_s = self._clock() + SAVE_EVERY_S if is_covered else float("inf")
         # Read again when it is next needed: a service may have gone further meanwhile.
-        self._state = None
-        return covered
+        self._runner = None
+        return is_covered
 
     def close(self) -> None:
         """Close the log."""
         self._reader.close()
+
+    def _restarted(self) -> FoldRunner[RealmState]:
+        if self._runner is None:
+            self._runner = state_runner(self._reader.log_id, self._state_path)
+            self._runner.restart()
+        return self._runner

@@ -2,90 +2,29 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from realm_telemetry.config import load_settings
-from realm_telemetry.delivery.follower import DeadLetter, Delivery
-from realm_telemetry.delivery.guarded import GuardedLog, LogUnavailableError
-from realm_telemetry.delivery.outlet import Outlet, make_outlet
-from realm_telemetry.delivery.recent import Recent
+from realm_telemetry.delivery.delivery import Delivery, Opened
+from realm_telemetry.delivery.guarded import GuardedLog
+from realm_telemetry.delivery.http import is_loopback
+from realm_telemetry.delivery.outlet import make_outlet
 from realm_telemetry.delivery.report import Reporter
+from realm_telemetry.delivery.retry import Condemned
+from realm_telemetry.delivery.sources import EVERY_PIPELINE, PipelineLog, Recent, WholeLog
+from realm_telemetry.log.engine import Writer
+from realm_telemetry.log.errors import LogUnavailableError
+from realm_telemetry.log.records import Refusal
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.sqlite.cursors import Refusal
-from realm_telemetry.log.sqlite.reader import LogReader
-from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.plugins import ExporterContext, load_exporter
 from realm_telemetry.shipper.manifest import Manifest
 
 SAVE_EVERY_S: Final = 1.0
 SERVICE_EXPORTER: Final = "realm_service"
 WEBHOOK_EXPORTER: Final = "webhook"
-EVERY_PIPELINE: Final = ""
-"""The pipeline under which a service keeps the cursors of its exporters."""
-
-
-class OwnedLog:
-    """The log as one delivery reads it: the events of one pipeline, from memory if it can be.
-
-    Raises LogError if there is no log.
-    """
-
-    def __init__(self, path: Path, pipeline: str, recent: Recent) -> None:
-        self._recent = recent
-        self._reader = LogReader(path)
-        self._pipeline = pipeline
-        self._resources: dict[str, dict[str, Any]] = {}
-        self.log_id = self._reader.log_id
-
-    def after(self, cursor: int, limit: int) -> tuple[Sequence[LogRow], int]:
-        """Rows behind a cursor, in order, and the cursor up to which was looked."""
-        remembered = self._recent.after(cursor, limit)
-        if remembered is not None:
-            return remembered
-        found = self._reader.follow(cursor, limit, pipeline=self._pipeline, webhooks=True)
-        return found.rows, found.cursor
-
-    def resource(self, producer: str) -> Mapping[str, Any]:
-        """The resource of a producer."""
-        if producer not in self._resources:
-            known = {info.producer: info.resource for info in self._reader.producers()}
-            self._resources = {producer: {}} | known
-        return self._resources[producer]
-
-    def close(self) -> None:
-        """Close the log."""
-        self._reader.close()
-
-
-class WholeLog(OwnedLog):
-    """The log as a service's exporter reads it: the events of all pipelines but old ones.
-
-    What was imported or replayed is history, and is passed over.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, EVERY_PIPELINE, Recent())
-        self._history: dict[str, bool] = {}
-
-    def after(self, cursor: int, limit: int) -> tuple[Sequence[LogRow], int]:
-        """Rows behind a cursor, in order, and the cursor up to which was looked."""
-        rows = self._reader.after(cursor, limit, webhooks=True)
-        end = rows[-1].cursor if rows else cursor
-        return [row for row in rows if not self._is_history(row)], end
-
-    def _is_history(self, row: LogRow) -> bool:
-        return row.replayed or self._brings_history(row.event.producer)
-
-    def _brings_history(self, producer: str) -> bool:
-        if producer not in self._history:
-            known = {info.producer: info.brings_history for info in self._reader.producers()}
-            self._history = {producer: False} | known
-        return self._history[producer]
 
 
 class Deliveries:
@@ -154,7 +93,7 @@ class Deliveries:
         delivery.start()
 
     def notify(self) -> None:
-        """Say that the log has grown."""
+        """Wake the exporters: the log has grown."""
         for delivery in self._deliveries:
             delivery.notify()
 
@@ -166,11 +105,11 @@ class Deliveries:
         """Deliveries that still have something to do."""
         return [each for each in self._deliveries if each.cursor < last_cursor]
 
-    def hopeless(self, delivery: Delivery) -> bool:
-        """Whether waiting on for this one makes no sense once all producers have gone.
+    def waits_for_a_person(self, delivery: Delivery) -> bool:
+        """Whether it makes no sense to wait for this one once all producers have gone.
 
-        An exporter that cannot be made, or a service on this host that is not there: whoever
-        mends that starts something that starts a shipper.
+        An exporter that cannot be made, or a service on this host that is not there. A
+        person has to correct that, and what is started then starts a shipper.
         """
         if delivery.failing_since_s is None:
             return False
@@ -190,7 +129,7 @@ class Deliveries:
         }
         # A dead letter is queued before its cursor passes: these belong to cursors seen above.
         for delivery in self._deliveries:
-            self._bury(delivery)
+            self._save_letters(delivery)
         if now_s < self._save_at_s and not force:
             return
         self._save_at_s = now_s + SAVE_EVERY_S
@@ -205,7 +144,7 @@ class Deliveries:
         """
         pipeline = self._manifest.pipeline
 
-        def drop(log: LogWriter) -> None:
+        def drop(log: Writer) -> None:
             for delivery in self._deliveries:
                 log.drop_cursor(pipeline, delivery.name)
 
@@ -213,7 +152,7 @@ class Deliveries:
             self._log.write(drop)
 
     @property
-    def unburied(self) -> bool:
+    def has_unsaved(self) -> bool:
         """Whether dead letters or counts of refused events wait to be put into the log."""
         return any(delivery.dead or delivery.refused for delivery in self._deliveries)
 
@@ -237,8 +176,8 @@ class Deliveries:
         except LogUnavailableError:  # reported; some events go out again, which is harmless
             return
 
-    def _opener(self, name: str) -> Callable[[], tuple[Outlet, OwnedLog]]:
-        def open_both() -> tuple[Outlet, OwnedLog]:
+    def _opener(self, name: str) -> Callable[[], Opened]:
+        def open_both() -> Opened:
             manifest = self._manifest
             whole = manifest.pipeline == EVERY_PIPELINE
             source = self._source()
@@ -264,11 +203,11 @@ class Deliveries:
 
         return open_both
 
-    def _source(self) -> OwnedLog:
+    def _source(self) -> PipelineLog:
         path = Path(self._manifest.log_path)
         if self._manifest.pipeline == EVERY_PIPELINE:
             return WholeLog(path)
-        return OwnedLog(path, self._manifest.pipeline, self._recent)
+        return PipelineLog(path, self._manifest.pipeline, self._recent)
 
     def _options(self, name: str) -> dict[str, Any]:
         if name in self._manifest.exporters:
@@ -277,7 +216,7 @@ class Deliveries:
         settings = load_settings(environ={"REALM_HOME": self._manifest.home})
         return settings.options.get(name, {}) | {"rules": []}
 
-    def _bury(self, delivery: Delivery) -> None:
+    def _save_letters(self, delivery: Delivery) -> None:
         while delivery.refused:
             self._add_refusal(delivery.refused[0])
             delivery.refused.popleft()
@@ -287,8 +226,8 @@ class Deliveries:
             delivery.dead.popleft()
             self._lost[letter.row.event.producer] += 1
 
-    def _add_dead_letter(self, exporter: str, letter: DeadLetter) -> None:
-        def add(log: LogWriter) -> None:
+    def _add_dead_letter(self, exporter: str, letter: Condemned[LogRow]) -> None:
+        def add(log: Writer) -> None:
             log.add_dead_letter(self._manifest.pipeline, exporter, letter.row.cursor, letter.reason)
 
         self._log.write(add)
@@ -297,7 +236,7 @@ class Deliveries:
         self._log.write(lambda log: log.add_refusal(self._manifest.pipeline, refusal))
 
     def _go_back(self) -> None:
-        """Set exporters back of which somebody asked it, with `realm replay`."""
+        """Set back the exporters that `realm replay` names."""
         pipeline = self._manifest.pipeline
         asked = self._log.write(lambda log: log.asked_back(pipeline))
         for delivery in self._deliveries:
@@ -313,17 +252,8 @@ class Deliveries:
         self._saved[exporter] = cursor
 
     def _save_cursor(self, exporter: str, cursor: int) -> None:
-        def save(log: LogWriter) -> None:
+        def save(log: Writer) -> None:
             log.save_cursor(self._manifest.pipeline, exporter, cursor)
 
         self._log.write(save)
         self._saved[exporter] = cursor
-
-
-def is_loopback(url: str) -> bool:
-    """Whether an address is on this host."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -7,16 +7,206 @@ could not be stored is held here, and nothing more is read until it is.
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final, NamedTuple
 
-from realm_telemetry.delivery.guarded import REFUSED, GuardedLog, LogUnavailableError
-from realm_telemetry.delivery.recent import Recent
+import msgspec
+
+from realm_telemetry.delivery.guarded import GuardedLog
+from realm_telemetry.delivery.quarantine import Quarantine
+from realm_telemetry.delivery.report import Reporter
+from realm_telemetry.delivery.sources import Recent
+from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import Event
-from realm_telemetry.kinds.catalog import KindSpec
-from realm_telemetry.log.sqlite.producers import ProducerInfo
-from realm_telemetry.log.sqlite.writer import LogWriter
-from realm_telemetry.shipper.decoding import Decoding, Portion
-from realm_telemetry.shipper.spool import Spool
+from realm_telemetry.kinds.catalog import KindSpec, check_kind, learn_kind
+from realm_telemetry.log.engine import Writer
+from realm_telemetry.log.errors import LogRefusedError, LogUnavailableError
+from realm_telemetry.log.ranges import Ranges
+from realm_telemetry.log.records import ProducerInfo
+from realm_telemetry.plugins import load_processor
+from realm_telemetry.processors import KindMetadataProcessor, ProcessorChain, ResourceProcessor
+from realm_telemetry.processors.redaction import RedactionProcessor
+from realm_telemetry.shipper.manifest import Manifest
+from realm_telemetry.shipper.spools import Spool
+from realm_telemetry.spool.frames import (
+    FORMAT_CONTROL,
+    FORMAT_EVENT,
+    Frame,
+    decode_control,
+    decode_event,
+)
+
+Process = Callable[[Event], Event | None]
+
+
+def build_chain(
+    manifest: Manifest,
+    resources: ResourceProcessor,
+    objects: Mapping[str, Any],
+    report: Reporter,
+) -> tuple[ProcessorChain, list[Callable[[], None]]]:
+    """Return the chain, and what to call at the end.
+
+    The order is kind metadata, resource, redaction, then the user's as they are named.
+    objects: processors to use for some names, in place of what is installed.
+    """
+    built_in: list[tuple[str, Callable[[Event], Event]]] = [
+        ("kind_metadata", KindMetadataProcessor()),
+        ("resource", resources),
+        ("redaction", RedactionProcessor(manifest.redact)),
+    ]
+    endings: list[Callable[[], None]] = []
+    own = [(name, _load(name, objects, resources, endings)) for name in manifest.processors]
+
+    def failed(name: str, error: BaseException) -> None:
+        report.problem(
+            f"processor {name}",
+            f"processor {name} fails: {error!r}. Events pass without it and are marked;"
+            " correct it and restart the programs that use it.",
+        )
+
+    return ProcessorChain(built_in, own, failed), endings
+
+
+def _load(
+    name: str,
+    objects: Mapping[str, Any],
+    resources: ResourceProcessor,
+    endings: list[Callable[[], None]],
+) -> Process:
+    try:
+        found = objects[name] if name in objects else load_processor(name)
+    except ConfigError as error:
+        return _raising(error)
+    if not hasattr(found, "on_emit"):
+        return found  # type: ignore[no-any-return]  # plugins are of any type
+    endings.append(found.shutdown)
+    return _adapted(found, resources)
+
+
+def _raising(error: ConfigError) -> Process:
+    """Stand in for a processor that cannot be loaded: events are marked as with one that fails."""
+
+    def process(event: Event) -> Event:
+        raise error
+
+    return process
+
+
+def _adapted(processor: Any, resources: ResourceProcessor) -> Process:
+    """Let an OpenTelemetry log record processor see events as log records."""
+    from realm_telemetry.otel import apply_log_record_processor
+    from realm_telemetry.otel.sdk import Resource
+
+    latest: tuple[str, Resource] = ("", Resource({}))
+
+    def process(event: Event) -> Event:
+        nonlocal latest
+        producer, resource = latest
+        if producer != event.producer:
+            resource = Resource(dict(resources.resource(event.producer)))
+            latest = event.producer, resource
+        return apply_log_record_processor(processor, [event], resource)[0]
+
+    return process
+
+
+class Portion(NamedTuple):
+    """What was read from one spool at a time.
+
+    number: the last event's; position: behind the last frame.
+    events: processed, numbered above what the spool's notes know.
+    skipped: numbers of events that a processor dropped.
+    stored: the last number that the log had before.
+    kinds: that the producer registered.
+    refused: how many frames hold no event; they are in the quarantine.
+    """
+
+    spool: Spool
+    number: int
+    position: tuple[int, int]
+    events: list[Event]
+    skipped: list[tuple[int, int]]
+    stored: int
+    kinds: list[KindSpec]
+    refused: int
+
+
+class Decoding:
+    """Decodes frames, learns from control frames, and runs events through the processors."""
+
+    def __init__(
+        self, chain: ProcessorChain, resources: ResourceProcessor, quarantine: Quarantine
+    ) -> None:
+        self.chain = chain
+        self.resources = resources
+        self.quarantine = quarantine
+
+    def portion(self, spool: Spool, frames: Sequence[Frame]) -> Portion:
+        """Decode frames of a spool, at least one; what is no event is quarantined."""
+        events = []
+        kinds: list[KindSpec] = []
+        through = spool.notes.through
+        producer = spool.producer
+        refused = 0
+        for format_, number, payload, _ in frames:
+            if format_ == FORMAT_CONTROL:
+                self._control(spool, payload, kinds)
+            elif format_ != FORMAT_EVENT:
+                # Log records whole are spooled by DurableLogRecordProcessor, beside pipelines.
+                wrong = ValueError(f"frame format {format_} holds no event")
+                self.quarantine.refused(producer, number, payload, wrong)
+                refused += number > through
+            elif number > through:
+                try:
+                    events.append(decode_event(payload, producer, number))
+                except (msgspec.DecodeError, msgspec.ValidationError) as error:
+                    self.quarantine.refused(producer, number, payload, error)
+                    refused += 1
+        kept = self.chain(events)
+        skipped = _missing(events, kept) if len(kept) < len(events) else []
+        last, stored = frames[-1], spool.control.stored_number
+        return Portion(spool, last.number, last.position, kept, skipped, stored, kinds, refused)
+
+    def _control(self, spool: Spool, payload: bytes, kinds: list[KindSpec]) -> None:
+        try:
+            message = decode_control(payload)
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            self.quarantine.refused(spool.producer, spool.notes.through, payload, error)
+            return
+        match message.get("type"):
+            case "hello":
+                self._introduced(spool, message)
+            case "resource":
+                self._introduced(spool, spool.notes.hello | message)
+            case "kind":
+                kinds += _registered(message)
+            case "goodbye":
+                spool.notes.goodbye = True
+
+    def _introduced(self, spool: Spool, hello: dict[str, Any]) -> None:
+        spool.notes.resource = dict(hello.pop("resource", {}))
+        spool.notes.hello = hello
+        self.resources.learn(spool.producer, spool.notes.resource)
+        spool.registered = False
+
+
+def _missing(events: Sequence[Event], kept: Sequence[Event]) -> list[tuple[int, int]]:
+    """The numbers of events that were not kept, as ranges."""
+    numbers = {event.number for event in kept}
+    gone = [event.number for event in events if event.number not in numbers]
+    return list(Ranges((number, number) for number in gone).pairs())
+
+
+def _registered(message: dict[str, Any]) -> list[KindSpec]:
+    """The kind that a control frame registers, learned here too; none if it is not valid."""
+    try:
+        found = msgspec.convert({**message, "template": message.get("message")}, KindSpec)
+        check_kind(found.kind, found.channel, found.severity, found.template)
+    except (msgspec.ValidationError, ConfigError):
+        return []
+    learn_kind(found)
+    return [found]
+
 
 MAX_ROWS: Final = 1000
 MIN_ROWS: Final = 100
@@ -65,7 +255,7 @@ class Intake:
         """Whether events were read that are not in the log yet."""
         return bool(self._held)
 
-    def welcome(self, spool: Spool) -> None:
+    def adopt(self, spool: Spool) -> None:
         """Begin with a spool that was found."""
         if spool.notes.resource:
             self._decoding.resources.learn(spool.producer, spool.notes.resource)
@@ -90,7 +280,7 @@ class Intake:
         return moved
 
     def finish(self, spool: Spool) -> None:
-        """Everything of a spool is in the log, and its end is told there.
+        """Finish with a spool: all of it is in the log, its end too.
 
         Raises OSError if that cannot be noted.
         """
@@ -99,7 +289,7 @@ class Intake:
         self._await_export(spool, self.last_cursor, spool.control.stored_number)
 
     def exported(self, acknowledged: int) -> None:
-        """Tell producers what every exporter has: everything up to a cursor."""
+        """Show producers what every exporter has: everything up to a cursor."""
         for spool in list(self.unexported):
             waiting = spool.unexported
             while waiting and waiting[0][0] <= acknowledged:
@@ -109,7 +299,7 @@ class Intake:
 
     def _await_export(self, spool: Spool, cursor: int, number: int) -> None:
         if len(spool.unexported) >= MAX_UNEXPORTED:
-            # An exporter is away, maybe for days. Fewer pairs only tell the producer later.
+            # An exporter is away, maybe for days. With fewer pairs the producer learns it later.
             spool.unexported = deque(list(spool.unexported)[1::2])
         spool.unexported.append((cursor, number))
         self.unexported.add(spool)
@@ -161,7 +351,7 @@ class Intake:
         began_s = self._clock()
         try:
             self._write(events, skipped)
-        except (*REFUSED, TypeError, ValueError, OverflowError) as error:
+        except (LogRefusedError, TypeError, ValueError, OverflowError) as error:
             self._append_one_by_one(events, skipped, error)
         self._adapt(self._clock() - began_s)
 
@@ -171,7 +361,7 @@ class Intake:
         result = self._log.write(
             lambda log: log.append(events, pipeline=self.pipeline, skipped=skipped)
         )
-        # Remembered first: an exporter that hears of a cursor must find its event.
+        # Remembered first: an exporter that sees a cursor must find its event.
         self._recent.add(events, result)
         self.last_cursor = max(self.last_cursor, result.last_cursor)
 
@@ -201,7 +391,7 @@ class Intake:
         spool.notes.through = max(spool.notes.through, portion.number)
         number = max(portion.number, portion.stored)
         refused = portion.refused + self._refused.pop(spool.producer, 0)
-        if refused:  # told before the number: a flush that sees it must not say that all is well
+        if refused:  # before the number: a flush that sees that must not return True
             spool.control.undelivered += refused
         spool.control.stored_number = number
         self._await_export(spool, self.last_cursor, number)
@@ -212,14 +402,14 @@ class Intake:
             spool.producer, self.pipeline, spool.notes.resource, history=self._history
         )
 
-        def register(log: LogWriter) -> None:
+        def register(log: Writer) -> None:
             log.register_producer(info)
 
         self._log.write(register)
         spool.registered = True
 
     def _register_kind(self, kind: KindSpec) -> None:
-        def register(log: LogWriter) -> None:
+        def register(log: Writer) -> None:
             log.register_kind(kind)
 
         self._log.write(register)

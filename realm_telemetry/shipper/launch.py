@@ -1,9 +1,8 @@
 """Start the shipper as a process of its own, from within any producer.
 
-`posix_spawn` runs no Python code
-between fork and exec, so it is safe beside threads. It starts a short-lived parent that sets up
-the surroundings, forks the shipper and ends: the shipper is nobody's child, and a training
-process that waits for its own children never meets it.
+`posix_spawn` runs no Python code between fork and exec, so it is safe beside threads. It starts a
+short-lived parent that sets up the environment, forks the shipper and ends. So the shipper is not a
+child of the producer, and a training process that waits for its own children never meets it.
 """
 
 import os

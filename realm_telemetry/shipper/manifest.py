@@ -1,6 +1,7 @@
 """The manifest of a pipeline: all that a shipper needs to know, written by the producer."""
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +20,7 @@ _EXPORTER_ENVIRONMENT: Final = (
     "NO_PROXY",
     "SSL_",
 )
-# Whoever was configured first names these; they do not make another pipeline.
+# Set by the first producer of a pipeline; they do not make another pipeline.
 _NOT_IN_ID: Final = ("pipeline", "created_unix_nano", "service_name", "import_path")
 
 
@@ -134,4 +135,13 @@ def read_manifest(pipeline_dir: Path) -> Manifest:
         problem = f"{path} cannot be read ({error.strerror})"
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         problem = f"{path} is not a manifest ({error})"
-    raise ConfigError("spool", problem, "Run `configure()` once more; it writes a new one.")
+    raise ConfigError("spool", problem, "Run `configure()` again; it writes a new one.")
+
+
+def join_surroundings(manifest: Manifest) -> None:
+    """Extend this process's import path and set the variables that exporters read.
+
+    The producer's path comes last: a script's directory often has names that hide others.
+    """
+    sys.path += [entry for entry in manifest.import_path if entry not in sys.path]
+    os.environ.update(manifest.environment)

@@ -7,11 +7,11 @@ from pathlib import Path
 import msgspec
 
 from realm_telemetry.errors import ConfigError, LogError
-from realm_telemetry.log.sqlite.cursors import Refusal
-from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.engine import open_log
+from realm_telemetry.log.records import Refusal
 from realm_telemetry.shipper.lock import is_held
 from realm_telemetry.shipper.manifest import MANIFEST_NAME, Manifest, read_manifest
-from realm_telemetry.shipper.notes import load_notes
+from realm_telemetry.shipper.spools import load_notes
 from realm_telemetry.shipper.status import read_status
 from realm_telemetry.spool.liveness import is_alive
 from realm_telemetry.spool.place import spool_roots
@@ -25,8 +25,8 @@ class SpoolStatus(msgspec.Struct, frozen=True):
 
     pending: events that are not in the log yet.
     unexported: events in the log that some exporter has not acknowledged.
-    undelivered: events that an exporter will never take.
-    end_untold: the producer has ended, and the log does not say how yet.
+    undelivered: dead letters: events that an exporter will never take.
+    end_unstored: the producer has ended, and the log does not have its end yet.
     """
 
     producer: str
@@ -35,7 +35,7 @@ class SpoolStatus(msgspec.Struct, frozen=True):
     unexported: int
     undelivered: int
     dropped: int
-    end_untold: bool = False
+    end_unstored: bool = msgspec.field(default=False, name="end_untold")
 
 
 class PipelineStatus(msgspec.Struct, frozen=True):
@@ -44,7 +44,7 @@ class PipelineStatus(msgspec.Struct, frozen=True):
     running: whether a shipper holds it; pid and heartbeat_age_s are None if none does.
     lag: rows of the log that each exporter has not looked at yet.
     dead_letters: events that an exporter will never take, as "event id, exporter: reason".
-    refused: events that the other side of an exporter will never take, without saying which.
+    refused: counts of events that a receiver rejected without naming them.
     error: what is wrong and what to do; empty if nothing is.
     """
 
@@ -119,7 +119,7 @@ def _describe(directory: Path, manifest: Manifest) -> PipelineStatus:
 
 
 class _InTheLog(msgspec.Struct, frozen=True):
-    """What the log knows of a pipeline. error: why it cannot be read."""
+    """What the log has of a pipeline. error: why it cannot be read."""
 
     cursors: dict[str, int] = {}
     highest: int = 0
@@ -132,15 +132,15 @@ def _in_the_log(manifest: Manifest) -> _InTheLog:
     if not Path(manifest.log_path).exists():
         return _InTheLog()
     try:
-        with LogReader(Path(manifest.log_path)) as reader:
+        with open_log(Path(manifest.log_path)).reader() as reader, reader.snapshot() as log:
             letters = [
                 f"{letter.event_id or 'cursor ' + str(letter.cursor)}, {letter.exporter}:"
                 f" {letter.reason}"
-                for letter in reader.dead_letters(manifest.pipeline)
+                for letter in log.dead_letters(manifest.pipeline)
             ]
-            cursors = reader.cursors(manifest.pipeline)
-            refused = reader.refusals(manifest.pipeline)
-            return _InTheLog(cursors, reader.max_cursor(), letters, refused)
+            cursors = log.cursors(manifest.pipeline)
+            refused = log.refusals(manifest.pipeline)
+            return _InTheLog(cursors, log.max_cursor(), letters, refused)
     except LogError as error:
         return _InTheLog(error=str(error))
 
@@ -162,7 +162,7 @@ def describe_spool(directory: Path) -> SpoolStatus:
             unexported=max(stored - control.exported_number, 0),
             undelivered=control.undelivered,
             dropped=control.dropped,
-            end_untold=not (alive or shipped),
+            end_unstored=not (alive or shipped),
         )
     finally:
         reader.close()

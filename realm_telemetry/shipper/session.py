@@ -1,24 +1,20 @@
-"""One holding of a pipeline's lock: everything that is open meanwhile, and a turn of work."""
+"""Session: the resources that are held while the pipeline's lock is held, and a turn of work."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from realm_telemetry.delivery.guarded import GuardedLog, LogUnavailableError
+from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.quarantine import Quarantine
-from realm_telemetry.delivery.recent import Recent
 from realm_telemetry.delivery.report import Reporter
-from realm_telemetry.log.sqlite.reader import LogReader
-from realm_telemetry.log.sqlite.writer import LogWriter
+from realm_telemetry.delivery.sources import Recent
+from realm_telemetry.log.engine import Writer, open_log
+from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.processors import ResourceProcessor
-from realm_telemetry.shipper import lost
-from realm_telemetry.shipper.chain import build_chain
-from realm_telemetry.shipper.decoding import Decoding
 from realm_telemetry.shipper.deliveries import Deliveries
-from realm_telemetry.shipper.intake import Intake
+from realm_telemetry.shipper.intake import Decoding, Intake, build_chain
 from realm_telemetry.shipper.manifest import Manifest
-from realm_telemetry.shipper.spool import Spool
-from realm_telemetry.shipper.spools import Spools, remove_staging
+from realm_telemetry.shipper.spools import Spool, Spools, process_lost, remove_staging, was_lost
 from realm_telemetry.shipper.upkeep import ShipperUpkeep
 
 SETTLE_S: Final = 0.05
@@ -26,7 +22,7 @@ SETTLED_PER_S: Final = 5000
 HISTORY_EXPORTER: Final = "battle_log"
 
 
-class Shift:
+class Session:
     """Spools, log and deliveries of one pipeline.
 
     progress_at_s: when something was last moved, on `clock`.
@@ -47,7 +43,7 @@ class Shift:
         self._report = report
         self._clock = clock
         self._clock_ns = clock_ns
-        self._log = GuardedLog(Path(manifest.log_path), report, clock=clock)
+        self._log = GuardedLog(open_log(manifest.log_path), report, clock=clock)
         self._recent = Recent()
         resources = ResourceProcessor()
         chain, self._endings = build_chain(manifest, resources, processors, report)
@@ -64,7 +60,7 @@ class Shift:
         self._deliveries = Deliveries(manifest, self._log, report, exporters, self._recent, clock)
         self._intake.on_webhooks = self._deliveries.ask_for_webhooks
         self._upkeep = ShipperUpkeep(manifest, report, clock)
-        self._strangers: list[Spool] = []
+        self._found: list[Spool] = []
         self._begun = False
         self._settle_at_s = 0.0
         self._acknowledged = 0
@@ -78,12 +74,12 @@ class Shift:
     def turn(self) -> int:
         """Store and settle what there is; how much was moved."""
         now_s = self._clock()
-        self._strangers += self._spools.refresh(now_s)
+        self._found += self._spools.refresh(now_s)
         if not self._begun and not self._begin():
             self._spools.probe(now_s)
             return 0
-        while self._strangers:
-            self._intake.welcome(self._strangers.pop())
+        while self._found:
+            self._intake.adopt(self._found.pop())
         moved = self._intake.step(self._spools.ready(now_s))
         if moved:
             self._deliveries.notify()
@@ -109,7 +105,7 @@ class Shift:
         return any(spool.alive for spool in self._spools)
 
     def unstored(self, *, of_the_living: bool) -> bool:
-        """Whether frames wait, or a producer's end is not told yet."""
+        """Whether frames wait, or a producer's end is not in the log yet."""
         if not self._begun or self._intake.holding:
             return True
         unshipped = [spool for spool in self._spools if spool.reader is not None]
@@ -122,12 +118,12 @@ class Shift:
         """Exporters that have not acknowledged everything."""
         return [each.name for each in self._deliveries.lagging(self._intake.last_cursor)]
 
-    def hopeless(self) -> bool:
-        """Whether all that is left waits for something that a person has to mend."""
+    def waits_for_a_person(self) -> bool:
+        """Whether all that is left waits for something that only a person can correct."""
         if self._log.failing:
             return True
         lagging = self._deliveries.lagging(self._intake.last_cursor)
-        return all(self._deliveries.hopeless(delivery) for delivery in lagging)
+        return all(self._deliveries.waits_for_a_person(delivery) for delivery in lagging)
 
     def close(self, timeout_s: float) -> None:
         """End deliveries and close everything, within the time."""
@@ -148,17 +144,18 @@ class Shift:
 
     def _begin(self) -> bool:
         try:
-            self._log.write(_touch)
-            # Whatever was stored before has no higher cursor than this.
-            reader = LogReader(self._log.path)
-            self._intake.last_cursor = reader.max_cursor()
-            reader.close()
+            # Events stored before have no higher cursor than this.
+            self._intake.last_cursor = self._log.write(self._last_cursor)
             self._recent.start(self._intake.last_cursor)
             self._deliveries.start(self._intake.last_cursor)
         except LogUnavailableError:
             return False
         self._begun = True
         return True
+
+    def _last_cursor(self, _writer: Writer) -> int:
+        with self._log.log.reader() as reader:
+            return reader.now.max_cursor()
 
     def _settle(self, now_s: float) -> int:
         self._spools.probe(now_s)
@@ -174,12 +171,12 @@ class Shift:
         return ended + self._remove_finished()
 
     def _end(self, spool: Spool) -> None:
-        """Everything is in the log: tell the end of the producer there, then free the spool."""
-        if lost.was_lost(spool.notes):
-            self._intake.store_event(lost.process_lost(spool, self._clock_ns()))
+        """All events are in the log: store the end of the producer too, then free the spool."""
+        if was_lost(spool.notes):
+            self._intake.store_event(process_lost(spool, self._clock_ns()))
             self._report.info(f"producer {spool.producer} was lost")
 
-        def record(log: LogWriter) -> None:
+        def record(log: Writer) -> None:
             log.record_receipt(
                 spool.producer,
                 emitted=max(spool.notes.through, spool.control.last_number),
@@ -202,11 +199,11 @@ class Shift:
 
     def _export(self) -> None:
         acknowledged = self._deliveries.acknowledged(self._intake.last_cursor)
-        # Cursors were looked at first: what they passed over is queued or buried by now.
-        if self._deliveries.unburied:
+        # Cursors were read first: the dead letters that they passed are queued or saved by now.
+        if self._deliveries.has_unsaved:
             self._settle_at_s = 0.0
             return
-        # Told before the numbers: a flush that sees these must see what was given up.
+        # Before the numbers: a flush that sees these must see the dead letters.
         for producer, count in self._deliveries.take_lost().items():
             spool = self._spools.get(producer)
             if spool is not None:
@@ -223,7 +220,3 @@ class Shift:
             f"the spool {directory} cannot be read ({error}). It is tried again; look at the"
             " permissions of the directory.",
         )
-
-
-def _touch(log: LogWriter) -> None:
-    """Open the log, and do nothing."""

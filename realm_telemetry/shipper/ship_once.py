@@ -1,4 +1,4 @@
-"""Ship what is there and come back: `realm ship --once`, for epilogs and preStop hooks."""
+"""Ship what is there and return: `realm ship --once`, for epilogs and preStop hooks."""
 
 import threading
 import time
@@ -9,10 +9,9 @@ from typing import Final
 import msgspec
 
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.shipper.manifest import read_manifest
+from realm_telemetry.shipper.manifest import join_surroundings, read_manifest
 from realm_telemetry.shipper.overview import describe_spool
 from realm_telemetry.shipper.shipper import Shipper
-from realm_telemetry.shipper.surroundings import join_surroundings
 from realm_telemetry.spool.reader import spool_directories
 
 LOOK_S: Final = 0.1
@@ -23,7 +22,7 @@ class ShipResult(msgspec.Struct, frozen=True):
     """What became of one pipeline.
 
     pending: events that are still not in the log; unexported: in the log, but not everywhere.
-    untold: producers that have ended, of which the log does not say so yet.
+    unended: producers that have ended without the log having their end yet.
     problem: why, where anything is left; empty otherwise.
     """
 
@@ -31,12 +30,12 @@ class ShipResult(msgspec.Struct, frozen=True):
     pending: int
     unexported: int
     problem: str = ""
-    untold: int = 0
+    unended: int = msgspec.field(default=0, name="untold")
 
     @property
     def complete(self) -> bool:
         """Whether everything is in the log and acknowledged by every exporter."""
-        return not (self.pending or self.unexported or self.untold or self.problem)
+        return not (self.pending or self.unexported or self.unended or self.problem)
 
 
 def ship_once(pipeline_dirs: Sequence[Path], timeout_s: float = 30.0) -> list[ShipResult]:
@@ -65,7 +64,7 @@ def _ship(directory: Path, deadline_s: float, problems: dict[Path, str]) -> None
         timer.start()
         try:
             while not shipper.run() and time.monotonic() < deadline_s:
-                # Another one has it, and may leave before it is done: then it is our turn.
+                # Another shipper has it, and may leave before it is done: then this one ships.
                 if _caught_up(directory):
                     return
                 time.sleep(LOOK_S)
@@ -81,7 +80,7 @@ def _caught_up(directory: Path) -> bool:
 
 
 def _result(directory: Path, problem: str) -> ShipResult:
-    pending = unexported = untold = 0
+    pending = unexported = unended = 0
     for spool in spool_directories(directory):
         try:
             status = describe_spool(spool)
@@ -89,5 +88,5 @@ def _result(directory: Path, problem: str) -> ShipResult:
             continue
         pending += status.pending
         unexported += status.unexported
-        untold += status.end_untold
-    return ShipResult(str(directory), pending, unexported, problem, untold)
+        unended += status.end_unstored
+    return ShipResult(str(directory), pending, unexported, problem, unended)

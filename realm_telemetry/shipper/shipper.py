@@ -6,22 +6,83 @@ spools again; a producer publishes its spool and *then* looks for a shipper. Whi
 two comes last sees the other. See docs/decisions/0020-when-the-shipper-leaves.md.
 """
 
+import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from realm_telemetry.delivery.backoff import Backoff
 from realm_telemetry.delivery.report import LogFile, Reporter
+from realm_telemetry.delivery.retry import Backoff
+from realm_telemetry.errors import ConfigError
 from realm_telemetry.shipper import lock
-from realm_telemetry.shipper.adopt import adopt
-from realm_telemetry.shipper.heartbeat import Heartbeat
 from realm_telemetry.shipper.launch import reap
-from realm_telemetry.shipper.manifest import Manifest, read_manifest
-from realm_telemetry.shipper.session import Shift
+from realm_telemetry.shipper.lock import is_held
+from realm_telemetry.shipper.manifest import MANIFEST_NAME, Manifest, read_manifest
+from realm_telemetry.shipper.session import Session
 from realm_telemetry.shipper.status import StatusPage
 from realm_telemetry.spool.liveness import is_alive
 from realm_telemetry.spool.reader import spool_directories
+
+BEAT_S: Final = 0.5
+
+
+class Heartbeat:
+    """A thread that shows that the shipper runs, however long a transaction takes."""
+
+    def __init__(self, page: StatusPage) -> None:
+        self._page = page
+        self._stop = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, name="realm-telemetry-heartbeat", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(BEAT_S):
+            self._page.beat()
+
+
+def orphaned_pipelines(spool_root: Path, own: Path) -> list[Path]:
+    """Pipelines beside our own that hold spools and have no shipper.
+
+    A spool's directory is there until every exporter has its last event, so a directory means
+    work, whether its frames or a cursor wait.
+    """
+    found = []
+    with os.scandir(spool_root) as entries:
+        directories = [Path(entry.path) for entry in entries if entry.is_dir()]
+    for directory in directories:
+        if directory.name == own.name or not (directory / MANIFEST_NAME).exists():
+            continue
+        if spool_directories(directory) and not is_held(directory):
+            found.append(directory)
+    return found
+
+
+def adopt(
+    spool_root: Path, own: Path, launch: Callable[[Path], int], report: Callable[[str], None]
+) -> list[int]:
+    """Start a shipper for each orphaned pipeline; the pids for `reap`.
+
+    A process of its own, because exporters read the environment of their pipeline; run by our
+    interpreter, because that of an older version may be gone.
+    """
+    pids = []
+    for directory in orphaned_pipelines(spool_root, own):
+        try:
+            pids.append(launch(directory))
+            report(f"started a shipper for the orphaned pipeline {directory.name}")
+        except (OSError, ConfigError) as error:
+            report(f"no shipper could be started for the orphaned pipeline {directory}: {error}")
+    return pids
+
 
 POLL_S: Final = 0.005
 IDLE_POLL_S: Final = 0.01
@@ -108,10 +169,10 @@ class Shipper:
                 self._serve()
             finally:
                 held.release()
-            if self._stopping or self._once or not self._somebody_came():
+            if self._stopping or self._once or not self._producer_came():
                 return True
 
-    def _somebody_came(self) -> bool:
+    def _producer_came(self) -> bool:
         """Whether a producer came between the last look and the release of the lock."""
         return any(
             directory.name not in self._seen or is_alive(directory)
@@ -132,27 +193,27 @@ class Shipper:
             page.leave()
 
     def _work(self) -> None:
-        shift = self._new_shift()
+        session = self._new_session()
         try:
             while not self._stopping:
-                if shift.log_replaced():
+                if session.log_replaced():
                     self._report.incident(LOG_REPLACED.format(path=self.manifest.log_path))
-                    shift.close(STOP_S)
-                    shift = self._new_shift()
-                moved = self._turn(shift)
-                if not moved and self._done(shift):
+                    session.close(STOP_S)
+                    session = self._new_session()
+                moved = self._turn(session)
+                if not moved and self._done(session):
                     break
                 if not moved:
-                    shift.idle()
+                    session.idle()
                     # Between transactions the log's writer lock leaves room for other writers.
-                    idle_s = self._clock() - shift.progress_at_s
+                    idle_s = self._clock() - session.progress_at_s
                     self._sleep(POLL_S if idle_s < IDLE_AFTER_S else IDLE_POLL_S)
-            self._seen |= shift.producers
+            self._seen |= session.producers
         finally:
-            shift.close(STOP_S)
+            session.close(STOP_S)
 
-    def _new_shift(self) -> Shift:
-        return Shift(
+    def _new_session(self) -> Session:
+        return Session(
             self.pipeline_dir,
             self.manifest,
             self._report,
@@ -162,10 +223,10 @@ class Shipper:
             clock_ns=self._clock_ns,
         )
 
-    def _turn(self, shift: Shift) -> int:
-        """One turn; whatever goes wrong is told and waited out, so that nothing runs hot."""
+    def _turn(self, session: Session) -> int:
+        """One turn; an error is reported and waited out, so that nothing runs hot."""
         try:
-            moved = shift.turn()
+            moved = session.turn()
         except Exception as error:  # noqa: BLE001 - the edge: a fault must not lose the shipper
             if not self.pipeline_dir.exists():
                 self._stopping = True
@@ -181,21 +242,21 @@ class Shipper:
             self._report.solved(SHIPPER_KEY, "the shipper works again")
         return moved
 
-    def _done(self, shift: Shift) -> bool:
+    def _done(self, session: Session) -> bool:
         """Whether to leave; looked at now and then while nothing moves."""
         now_s = self._clock()
         if now_s < self._look_at_s:
             return False
         self._look_at_s = now_s + LOOK_S
-        lives = shift.producer_lives()
+        lives = session.producer_lives()
         if lives and not self._once:
             self._adopt(now_s)
             return False
-        left = shift.unstored(of_the_living=self._once) or bool(shift.lagging())
-        idle_s = now_s - shift.progress_at_s
+        left = session.unstored(of_the_living=self._once) or bool(session.lagging())
+        idle_s = now_s - session.progress_at_s
         if not left:
             return self._once or idle_s >= self._grace_s
-        return not self._once and shift.hopeless() and idle_s >= self.manifest.linger_s
+        return not self._once and session.waits_for_a_person() and idle_s >= self.manifest.linger_s
 
     def _adopt(self, now_s: float) -> None:
         """Look for orphaned pipelines, while a producer of ours lives.

@@ -1,15 +1,215 @@
-"""The spools of a pipeline: found, looked at cheaply, watched for the end of their producers."""
+"""The spools of a pipeline: found, read, and watched for the end of their producers.
+
+Beside each spool lie notes for the next shipper: once a segment is freed its frames are gone, and
+who the producer was, what it did last and whether it said goodbye must not go with them.
+"""
 
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from realm_telemetry.shipper.spool import STAGING_PREFIX, Damage, Spool
+import msgspec
+
+from realm_telemetry.event import PROCESS_LOST_NUMBER, Event
+from realm_telemetry.kinds.catalog import render, resolve
+from realm_telemetry.spool.control import Control
+from realm_telemetry.spool.frames import Frame
 from realm_telemetry.spool.liveness import is_alive
-from realm_telemetry.spool.reader import spool_directories
+from realm_telemetry.spool.reader import SpoolReader, spool_directories
+
+NOTES_NAME: Final = "notes"
+_EDGES: Final = ("_started", "_completed", "_failed", "_cancelled")
+
+
+class Notes(msgspec.Struct, kw_only=True):
+    """What the frames of a spool hold up to the event `through`, for the next shipper.
+
+    open_lifecycles: names (`job`, `training` ...) that started and have not ended.
+    shipped: everything is in the log, the producer has ended, and the log has its end.
+    cursor: no event of this spool has a higher cursor in the log.
+    """
+
+    through: int = 0
+    hello: dict[str, Any] = {}
+    resource: dict[str, Any] = {}
+    goodbye: bool = False
+    last_kind: str | None = None
+    last_message: str | None = None
+    last_step: int | float | None = None
+    last_time_unix_nano: int = 0
+    hero_id: str | None = None
+    campaign_id: str | None = None
+    run_id: str | None = None
+    open_lifecycles: list[str] = []
+    shipped: bool = False
+    cursor: int = 0
+
+    @property
+    def forked(self) -> bool:
+        """Whether the producer is the forked child of another."""
+        return bool(self.hello.get("forked"))
+
+    def follow(self, events: Sequence[Event]) -> None:
+        """Take in the next events, at least one."""
+        last = events[-1]
+        self.through = last.number
+        self.last_kind, self.last_message = last.kind, last.message
+        self.last_time_unix_nano = last.time_unix_nano
+        self.hero_id, self.campaign_id, self.run_id = last.hero_id, last.campaign_id, last.run_id
+        for event in reversed(events):
+            step = event.details.get("step")
+            if step is not None and isinstance(step, int | float):
+                self.last_step = step
+                break
+        for event in events:
+            if event.kind.endswith(_EDGES):
+                self._follow_lifecycle(event.kind)
+
+    def _follow_lifecycle(self, kind: str) -> None:
+        name, _, act = kind.rpartition("_")
+        if act == "started":
+            self.open_lifecycles.append(name)
+        elif name in self.open_lifecycles:
+            self.open_lifecycles.remove(name)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Notes).decode
+
+
+def load_notes(directory: Path) -> Notes:
+    """Read the notes of a spool; new ones if there are none."""
+    try:
+        return _decode((directory / NOTES_NAME).read_bytes())
+    except (OSError, msgspec.DecodeError, msgspec.ValidationError):
+        return Notes()
+
+
+def save_notes(directory: Path, notes: Notes) -> None:
+    """Write the notes of a spool; a reader sees the old or the new ones.
+
+    Raises OSError if the disk is full.
+    """
+    staging = directory / f".{NOTES_NAME}-{os.getpid()}"
+    staging.write_bytes(_encode(notes))
+    staging.replace(directory / NOTES_NAME)
+
+
+STAGING_PREFIX: Final = ".new-"
+PROBE_AFTER_GOODBYE_S: Final = 0.05
+
+Damage = Callable[[Path, int, bytes], None]
+
+
+class Spool:
+    """One producer's spool as the shipper has it.
+
+    reader: None once all of it is in the log and only exporters lag.
+    unexported: (cursor, number) pairs; all events up to the number have cursors up to it.
+    drained: the producer is dead and the last frame has been read.
+    tick_s: the reader's clock; it stands still between the scans of a cold spool.
+    probed: whether it has been checked yet that the producer lives.
+    """
+
+    def __init__(self, directory: Path, on_damage: Damage) -> None:
+        self.directory = directory
+        self.producer = directory.name
+        self.notes = load_notes(directory)
+        self.tick_s = time.monotonic()
+        self.reader: SpoolReader | None = None
+        if self.notes.shipped:
+            self.control = Control(directory / "control")
+        else:
+            self.reader = SpoolReader(directory, on_damage=on_damage, clock=lambda: self.tick_s)
+            self.control = self.reader.control
+        self.unexported: deque[tuple[int, int]] = deque()
+        self.registered = False
+        self.drained = False
+        self.last_frame_s = time.monotonic()
+        self.probe_at_s = 0.0
+        self.probed = False
+        self._dead = False
+        self._first_index: int | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the producer was alive when last looked at."""
+        return not self._dead and not self.notes.shipped
+
+    def pending(self) -> bool:
+        """Whether a frame may wait."""
+        return self.reader is not None and not self.drained and self.reader.pending()
+
+    def read(self, max_frames: int, now_s: float) -> list[Frame]:
+        """The next frames; sees the end of a dead producer's spool."""
+        if self.reader is None:
+            return []
+        frames = self.reader.read(max_frames)
+        if frames:
+            self.last_frame_s = now_s
+            if self._first_index is None:
+                self._first_index = frames[0].position[0]
+        elif self.reader.exhausted:
+            self.drained = True
+        return frames
+
+    def probe(self, now_s: float, interval_s: float) -> None:
+        """Look whether the producer still lives, once it has been silent for a while."""
+        silent_s = now_s - self.last_frame_s
+        if self._dead or now_s < self.probe_at_s or silent_s < PROBE_AFTER_GOODBYE_S:
+            return
+        self.probe_at_s = now_s + (PROBE_AFTER_GOODBYE_S if self.notes.goodbye else interval_s)
+        self.probed = True
+        if self.reader is not None and not is_alive(self.directory):
+            self._dead = True
+            self.tick_s = now_s
+            self.reader.finish()
+
+    def acknowledge(self, position: tuple[int, int]) -> None:
+        """Free what the log has; notes of the freed frames are kept first."""
+        if self.reader is None:
+            return
+        if self._first_index is not None and self._first_index < position[0]:
+            # Where the disk is full, freeing the segment helps more than the notes.
+            with suppress(OSError):
+                save_notes(self.directory, self.notes)
+            self._first_index = position[0]
+        self.reader.acknowledge(position)
+
+    def finish(self, cursor: int) -> None:
+        """All is in the log, the end too: free the segments, keep what exporters still need."""
+        self.notes.shipped = True
+        self.notes.cursor = cursor
+        save_notes(self.directory, self.notes)
+        if self.reader is not None:
+            self.reader.close()
+            self.reader = None
+            self.control = Control(self.directory / "control")
+        for entry in list(os.scandir(self.directory)):
+            if entry.name.startswith("seg-"):
+                Path(entry.path).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Unmap everything; files stay."""
+        if self.reader is not None:
+            self.reader.close()
+        else:
+            self.control.close()
+
+    def remove(self) -> None:
+        """Delete the directory: the log and every exporter have everything."""
+        self.close()
+        # Renamed first: a process that looks into it by name must not bring half of it back.
+        gone = self.directory.with_name(f"{STAGING_PREFIX}{self.producer}")
+        with suppress(OSError):
+            self.directory.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
 
 RESCAN_S: Final = 0.1
 FULL_RESCAN_S: Final = 5.0
@@ -30,8 +230,8 @@ STAGING_LEFT_S: Final = 60.0
 class Spools:
     """All spools of a pipeline, by producer.
 
-    on_damage: told of bytes that do not check.
-    on_trouble: told (directory, error) of a spool that cannot be opened; it is tried again.
+    on_damage: called with bytes that do not check.
+    on_trouble: called with (directory, error) of a spool that cannot be opened; it is tried again.
     unopened: the producers of those.
     """
 
@@ -148,3 +348,51 @@ def remove_staging(pipeline_dir: Path) -> None:
             continue
         if age_s > STAGING_LEFT_S and not is_alive(directory):
             shutil.rmtree(directory, ignore_errors=True)
+
+
+KIND: Final = "process_lost"
+
+
+def was_lost(notes: Notes) -> bool:
+    """Whether the end of a producer needs an event.
+
+    A forked child often ends by `os._exit`; it is missed only in the middle of something.
+    """
+    if notes.goodbye or not (notes.hello or notes.through):
+        return False
+    return bool(notes.open_lifecycles) if notes.forked else True
+
+
+def process_lost(spool: Spool, time_unix_nano: int) -> Event:
+    """Return the `process_lost` event: always with the same id, so that it can never come twice.
+
+    time_unix_nano: now; the last sign of life is among the details.
+    """
+    notes = spool.notes
+    resource = notes.resource
+    details = {
+        "service": resource.get("service.name", "a process"),
+        "pid": resource.get("process.pid"),
+        "host": resource.get("host.name"),
+        "last_kind": notes.last_kind,
+        "last_step": notes.last_step,
+        "last_message": notes.last_message,
+        "last_time_unix_nano": notes.last_time_unix_nano or None,
+        "open_lifecycles": list(notes.open_lifecycles),
+        "dropped": spool.control.dropped,
+    }
+    details = {key: value for key, value in details.items() if value not in (None, [], 0)}
+    channel, severity = resolve(KIND)
+    return Event(
+        KIND,
+        channel,
+        severity,
+        render(KIND, details),
+        details,
+        time_unix_nano,
+        spool.producer,
+        PROCESS_LOST_NUMBER,
+        hero_id=notes.hero_id,
+        campaign_id=notes.campaign_id,
+        run_id=notes.run_id,
+    )

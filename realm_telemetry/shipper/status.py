@@ -23,10 +23,10 @@ _MAX_ERROR_BYTES: Final = STATUS_BYTES - _PAGE.size
 
 
 class ShipperStatus(NamedTuple):
-    """What a status page says.
+    """What a status page shows.
 
     heartbeat_unix_nano: when the shipper last showed that it runs; 0 once it has left.
-    error_number: counts the errors told; a keeper prints each once.
+    error_number: counts the errors shown; a keeper prints each once.
     error: what is wrong and what to do; empty while all is well.
     """
 
@@ -77,8 +77,8 @@ class StatusPage:
         """Show that the shipper runs."""
         _WORD.pack_into(self._page, _HEARTBEAT, time.time_ns())
 
-    def tell(self, error: str) -> None:
-        """Show an error; the empty string says that all is well again."""
+    def show(self, error: str) -> None:
+        """Show an error; the empty string means that all is well again."""
         text = error.encode("utf-8", "replace")[:_MAX_ERROR_BYTES]
         # Length 0 first and last the number: a reader in between sees no error, never half of one.
         _WORD.pack_into(self._page, _LENGTH, 0)
@@ -89,6 +89,6 @@ class StatusPage:
             _WORD.pack_into(self._page, _SEQUENCE, number + 1)
 
     def leave(self) -> None:
-        """Say that the shipper has left, and unmap the page."""
+        """Show that the shipper has left, and unmap the page."""
         _WORD.pack_into(self._page, _HEARTBEAT, 0)
         self._page.close()

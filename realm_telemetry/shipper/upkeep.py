@@ -1,6 +1,5 @@
 """The upkeep of the log as a shipper does it: in turns without events, where no service does."""
 
-import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +10,8 @@ import msgspec
 from realm_telemetry.config import load_settings
 from realm_telemetry.delivery.report import Reporter
 from realm_telemetry.errors import ConfigError, LogError
-from realm_telemetry.log.sqlite.retention import Limits, Retention
-from realm_telemetry.log.sqlite.search import SearchIndex
-from realm_telemetry.log.sqlite.upkeep import Upkeep, UpkeepClaim, limits_of
-from realm_telemetry.log.sqlite.writer import LogWriter
+from realm_telemetry.log.engine import Retention, Upkeep, Writer, open_log
+from realm_telemetry.log.records import Limits, limits_of
 from realm_telemetry.shipper.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -41,10 +38,11 @@ class ShipperUpkeep:
         self._manifest = manifest
         self._report = report
         self._clock = clock
-        self._claim = UpkeepClaim(f"shipper {manifest.pipeline}")
+        self._log = open_log(manifest.log_path, search_path=Path(manifest.search_path))
+        self._claim = self._log.upkeep_claim(f"shipper {manifest.pipeline}")
         self._next_at_s = clock() + FIRST_AFTER_S
         self._failed = False
-        self._writer: LogWriter | None = None
+        self._writer: Writer | None = None
         self._upkeep: Upkeep | None = None
         self._coverage: Coverage | None = None
 
@@ -54,7 +52,7 @@ class ShipperUpkeep:
             return
         try:
             pause_s = self._step()
-        except (LogError, ConfigError, sqlite3.Error, OSError) as error:
+        except (LogError, ConfigError, OSError) as error:
             self._give_up_for_now(error)
             pause_s = FAILED_S
         self._next_at_s = self._clock() + pause_s
@@ -68,7 +66,7 @@ class ShipperUpkeep:
 
     def _step(self) -> float:
         if self._writer is None:
-            self._writer = LogWriter(Path(self._manifest.log_path))
+            self._writer = self._log.writer()
         if not self._claim.hold(self._writer):
             return INTERVAL_S
         if self._upkeep is None:
@@ -80,9 +78,8 @@ class ShipperUpkeep:
         return pause_s
 
     def _set_up(self) -> Upkeep:
-        manifest = self._manifest
-        search = SearchIndex(Path(manifest.log_path), Path(manifest.search_path))
-        return Upkeep(search, limits_at(manifest.home), self._retain, interval_s=INTERVAL_S)
+        limits = limits_at(self._manifest.home)
+        return self._log.upkeep(limits, self._retain, interval_s=INTERVAL_S)
 
     def _retain(self, retention: Retention) -> bool:
         """Trim what a snapshot covers; bring that up first where more is to be trimmed."""

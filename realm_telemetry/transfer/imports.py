@@ -213,7 +213,7 @@ def _is_writing(settings: Settings) -> bool:
         return True
     try:
         with LogReader(settings.log_path) as reader:
-            return _JSONL in reader.known_exporters()
+            return _JSONL in reader.now.known_exporters()
     except LogError:  # none yet, or not brought up to date; then it has had no exporter either
         return False
 

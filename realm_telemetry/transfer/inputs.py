@@ -15,9 +15,9 @@ import msgspec
 
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError, split_event_id
 from realm_telemetry.kinds.catalog import event_from_dict
-from realm_telemetry.log.rows import INSERT_COLUMNS, to_log_row
 from realm_telemetry.log.sqlite.connection import explained, open_reader
-from realm_telemetry.log.sqlite.migrations import read_log_id
+from realm_telemetry.log.sqlite.rows import INSERT_COLUMNS, to_log_row
+from realm_telemetry.log.sqlite.schema import read_log_id
 from realm_telemetry.log.sqlite.tail import ARRIVALS_WINDOW
 from realm_telemetry.plugins import extension
 from realm_telemetry.transfer.identity import Origin, Origins, identify_file

@@ -106,7 +106,7 @@ class _Sender:
     def __init__(self, client: RealmClient, reader: LogReader, report: ReplayReport) -> None:
         self.report = report
         self._client = client
-        self._kinds = {kind.kind: kind for kind in reader.kinds()}
+        self._kinds = {kind.kind: kind for kind in reader.now.kinds()}
 
     def send(self, step: Step) -> None:
         report, rows = self.report, step.rows
@@ -156,7 +156,7 @@ def replay_to_exporter(settings: Settings, exporter: str, since_unix_nano: int) 
     from realm_telemetry.log.sqlite.writer import LogWriter
 
     with closing(open_log(settings)) as reader, closing(LogWriter(settings.log_path)) as writer:
-        known = reader.known_exporters()
+        known = reader.now.known_exporters()
         if exporter not in known:
             there = f"There are {', '.join(known)}" if known else "No exporter has begun here"
             raise ConfigError(
@@ -164,7 +164,7 @@ def replay_to_exporter(settings: Settings, exporter: str, since_unix_nano: int) 
                 f"no exporter {exporter!r} follows this log",
                 f"{there}. A service is named by its address, or live.",
             )
-        cursor = reader.cursor_before(since_unix_nano)
+        cursor = reader.now.cursor_before(since_unix_nano)
         for pipeline in known[exporter]:
             _forget(settings, exporter, pipeline, reader, cursor)
         before = writer.set_back(exporter, cursor)
@@ -189,7 +189,7 @@ def _forget(
         options=settings.options.get(exporter, {}),
         pipeline=pipeline,
     )
-    while rows := reader.after(cursor, 1000):
+    while rows := reader.now.after(cursor, 1000):
         forget(context, [row.event.id for row in rows])
         cursor = rows[-1].cursor
 

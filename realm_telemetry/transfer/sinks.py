@@ -8,11 +8,11 @@ import msgspec
 
 from realm_telemetry.errors import LogError
 from realm_telemetry.event import Event
-from realm_telemetry.log.rows import event_id_bytes
+from realm_telemetry.log.records import ProducerInfo
 from realm_telemetry.log.sqlite.connection import open_reader
 from realm_telemetry.log.sqlite.older import older_producer
-from realm_telemetry.log.sqlite.producers import ProducerInfo
 from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.sqlite.rows import event_id_bytes
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.transfer.identity import PIPELINE, Origin, Origins, read_origins
 from realm_telemetry.transfer.inputs import Batch
@@ -115,7 +115,7 @@ class Nowhere:
     def take(self, batch: Batch) -> Taken:
         """Count a batch."""
         events = self._in_place.without(batch.events) if self._in_place else batch.events
-        stored = self._reader.stored_among(events) if self._reader else 0
+        stored = self._reader.now.stored_among(events) if self._reader else 0
         return Taken(len(events) - stored, len(batch.events) - len(events) + stored)
 
     def end(self, producer: str, numbers: int) -> None:
@@ -130,7 +130,7 @@ class Nowhere:
 
 
 def _origins(reader: LogReader) -> Origins:
-    return read_origins((info.producer, info.resource) for info in reader.producers())
+    return read_origins((info.producer, info.resource) for info in reader.now.producers())
 
 
 class InPlace:

@@ -10,11 +10,12 @@ import msgspec
 from realm_telemetry.config import Settings
 from realm_telemetry.event import InvalidEventError
 from realm_telemetry.kinds.catalog import event_from_dict
+from realm_telemetry.log.engine import Reader
 from realm_telemetry.log.filters import Filters, to_params
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.sqlite.connection import explained, open_reader
-from realm_telemetry.log.sqlite.migrations import SCHEMA_VERSION, read_version
 from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.sqlite.schema import SCHEMA_VERSION, read_version
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.transfer.formats import Exported
 
@@ -58,7 +59,7 @@ def open_log(settings: Settings, progress: Progress = no_progress) -> LogReader:
         LogWriter(path).close()
     reader = LogReader(path, search_path=settings.search_path)
     try:
-        if not reader.is_filled():
+        if not reader.now.is_filled():
             _fill(path, progress)
     except BaseException:
         reader.close()
@@ -89,7 +90,7 @@ class LogSource:
 
     def steps(self, filters: Filters) -> Iterator[Step]:
         """Yield all events that match the filters, in order of arrival. Raises LogError."""
-        end = self._reader.max_cursor()
+        end = self._reader.now.max_cursor()
         first: int | None = None
         for step in self._reader.arrivals(filters, end):
             first = step.cursor if first is None else first
@@ -153,14 +154,14 @@ def read_line(line: bytes) -> Exported:
 class Resources:
     """What a log knows of its producers; read again when a new one is met."""
 
-    def __init__(self, reader: LogReader) -> None:
+    def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._known: dict[str, Mapping[str, Any]] = {}
 
     def of(self, producer: str) -> Mapping[str, Any]:
         """Return a producer's resource; empty for one that is not registered."""
         if producer not in self._known:
-            found = {info.producer: info.resource for info in self._reader.producers()}
+            found = {info.producer: info.resource for info in self._reader.now.producers()}
             self._known = {producer: {}} | self._known | found
         return self._known[producer]
 

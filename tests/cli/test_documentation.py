@@ -12,17 +12,17 @@ import click
 import pytest
 
 from realm_telemetry.cli.command import RealmCommand
-from realm_telemetry.cli.filter_options import FILTER_OPTIONS
 from realm_telemetry.cli.group import SUMMARIES, realm
 from realm_telemetry.cli.problems import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_USAGE
 from realm_telemetry.log import LogWriter
+from realm_telemetry.log.fields import FILTER_NAMES
 from realm_telemetry.transfer.exports import export_events
 
 from .conftest import Running
 
 TEXT = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 SECTIONS = {part.split("\n", 1)[0]: part.split("\n", 1)[1] for part in TEXT.split("\n## ")[1:]}
-FILTERS = {f"--{option.name}" for option in FILTER_OPTIONS}
+FILTERS = {f"--{name}" for name in FILTER_NAMES}
 ANY_PORTS = " --port 0 --battle-log-port 0 --ui-port 0"
 
 

@@ -24,7 +24,7 @@ def wait_for_row(home: Path, event_id: str, timeout_s: float) -> LogRow:
     while True:
         try:
             with LogReader(home / "vault" / "jobs.db") as reader:
-                row = reader.get(event_id)
+                row = reader.now.get(event_id)
                 if row is not None:
                     return row
         except LogError:
@@ -48,7 +48,7 @@ def test_with_wait_the_event_is_in_the_log_when_the_command_ends(home: Path) -> 
     shape = json.loads(result.stdout)
     assert shape["message"] == "Changed the cooling"
     with LogReader(home / "vault" / "jobs.db") as reader:
-        assert reader.get(shape["id"]) is not None
+        assert reader.now.get(shape["id"]) is not None
 
 
 def test_an_event_that_is_not_delivered_in_time_is_told_with_the_reason(

@@ -35,7 +35,10 @@ def test_once_ships_it_and_says_so(waiting: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "all shipped" in result.stdout
     with LogReader(waiting / "vault" / "jobs.db") as reader:
-        assert [row.event.message for row in reader.after(0)] in (["one", "two"], ["two", "one"])
+        assert [row.event.message for row in reader.now.after(0)] in (
+            ["one", "two"],
+            ["two", "one"],
+        )
     assert json.loads(run_realm("ship", "--once", "--json").stdout)[0]["pending"] == 0
 
 
@@ -47,7 +50,7 @@ def test_a_spool_from_elsewhere_can_be_shipped(waiting: Path, tmp_path: Path) ->
     result = run_realm("ship", "--once", "--spool", str(elsewhere))
     assert result.returncode == 0, result.stderr
     with LogReader(waiting / "vault" / "jobs.db") as reader:
-        assert len(reader.after(0)) == 2
+        assert len(reader.now.after(0)) == 2
 
 
 def test_what_cannot_be_shipped_in_time_is_told(waiting: Path) -> None:

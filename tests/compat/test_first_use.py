@@ -32,7 +32,7 @@ def run(code: str, home: Path, expected: int = 0, **environment: str) -> str:
 
 def stored(home: Path) -> list[Any]:
     with LogReader(home / "vault" / "jobs.db") as reader:
-        return [row.event for row in reader.page(Filters(limit=1000)).rows][::-1]
+        return [row.event for row in reader.now.page(Filters(limit=1000)).rows][::-1]
 
 
 def test_the_first_use_sets_up_and_names_the_program(home: Path) -> None:
@@ -93,7 +93,7 @@ def test_threads_that_keep_emitting_while_configure_replaces_lose_nothing(home: 
     assert realm.get_telemetry() is not before
     assert realm.flush(20), realm.flush_problem()
     with LogReader(home / "vault" / "jobs.db") as reader:
-        assert reader.page(Filters()).total == sum(sent) + 1
+        assert reader.now.page(Filters()).total == sum(sent) + 1
 
 
 def test_a_second_configure_after_the_first_use_keeps_what_it_always_kept() -> None:

@@ -40,7 +40,7 @@ def test_updates_merge_into_the_sections_they_name(home: Path) -> None:
     assert state["state"]["training"] == training
     assert state["events"] == []
     with LogReader(home / "vault" / "jobs.db") as reader:
-        assert rebuild(reader).section("training")["loss"] == 1.5
+        assert rebuild(reader.now).section("training")["loss"] == 1.5
 
 
 def test_the_events_of_the_state_are_pushed_out_by_nothing_that_is_routine() -> None:

@@ -56,7 +56,7 @@ def home(lab: Any, campaign: subprocess.CompletedProcess[str]) -> Path:
 def events(home: Path) -> list[Event]:
     """The campaign's events, oldest first."""
     reader = LogReader(home / "vault" / "jobs.db")
-    rows = reader.page(Filters(campaigns=(CAMPAIGN,), limit=1000)).rows
+    rows = reader.now.page(Filters(campaigns=(CAMPAIGN,), limit=1000)).rows
     reader.close()
     return [row.event for row in reversed(rows)]
 
@@ -82,7 +82,7 @@ def test_one_campaign_ends_well_and_says_so(campaign: subprocess.CompletedProces
 
 def test_every_producer_has_a_complete_receipt(home: Path) -> None:
     reader = LogReader(home / "vault" / "jobs.db")
-    receipts = reader.receipts()
+    receipts = reader.now.receipts()
     reader.close()
     assert len(receipts) == 3
     assert all(receipt.complete and receipt.ended and not receipt.dropped for receipt in receipts)
@@ -207,8 +207,8 @@ def test_ctrl_c_ends_everything_in_order_within_three_seconds(
     assert logs
     assert not any("Traceback" in path.read_text() for path in logs)
     reader = LogReader(tmp_path / "vault" / "jobs.db")
-    kinds = {row.event.kind for row in reader.page(Filters(limit=1000)).rows}
-    receipts = reader.receipts()
+    kinds = {row.event.kind for row in reader.now.page(Filters(limit=1000)).rows}
+    receipts = reader.now.receipts()
     reader.close()
     assert {"training_cancelled", "worker_left"} <= kinds
     assert "process_lost" not in kinds

@@ -90,4 +90,4 @@ def test_an_example_runs_and_its_events_are_in_the_log(name: str, tmp_path: Path
 def kinds_in(home: Path) -> Counter[str]:
     """How often the log has each kind."""
     with LogReader(home / "vault" / "jobs.db") as reader:
-        return Counter(row.event.kind for row in reader.page(Filters(limit=1000)).rows)
+        return Counter(row.event.kind for row in reader.now.page(Filters(limit=1000)).rows)

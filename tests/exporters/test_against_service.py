@@ -11,7 +11,7 @@ from realm_exporter_realm_service import RealmServiceExporter
 
 from realm_telemetry.errors import ExportError
 from realm_telemetry.kinds import catalog
-from realm_telemetry.log.sqlite.producers import ProducerInfo
+from realm_telemetry.log.records import ProducerInfo
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.plugins import ExporterContext
@@ -57,7 +57,7 @@ def test_the_rules_hold_with_the_real_service(
 ) -> None:
     def delivered() -> list[str]:
         with LogReader(elsewhere / "vault" / "jobs.db") as log:
-            return [row.event.id for row in log.after(0, 10_000)]
+            return [row.event.id for row in log.now.after(0, 10_000)]
 
     case(Subject(make=lambda: make(tmp_path, service.url), delivered=delivered))
 
@@ -72,7 +72,7 @@ def test_the_service_takes_compressed_batches(
     exporter.export_events(events)
     exporter.shutdown()
     with LogReader(elsewhere / "vault" / "jobs.db") as log:
-        stored = log.get(events[-1].id)
+        stored = log.now.get(events[-1].id)
     assert stored is not None
     assert stored.event.details == events[-1].details
 
@@ -86,7 +86,7 @@ def test_a_service_on_the_same_log_is_sent_nothing(tmp_path: Path) -> None:
         exporter.export_events(sample_events(5))
         exporter.shutdown()
     with LogReader(path) as reader:
-        assert reader.after(0, 10) == []
+        assert reader.now.after(0, 10) == []
 
 
 def test_the_log_elsewhere_knows_producers_and_receipts(tmp_path: Path, elsewhere: Path) -> None:
@@ -101,8 +101,8 @@ def test_the_log_elsewhere_knows_producers_and_receipts(tmp_path: Path, elsewher
         log.record_receipt(producer, emitted=3, dropped=0, ended=True)
         exporter.shutdown()
     with LogReader(remote / "vault" / "jobs.db") as reader:
-        (known,) = reader.producers()
-        (receipt,) = reader.receipts()
+        (known,) = reader.now.producers()
+        (receipt,) = reader.now.receipts()
     assert known.resource == {"service.name": "trainer"}
     assert known.pipeline == "remote/pipe", "no pipeline of the host that keeps the log"
     assert (receipt.emitted, receipt.stored, receipt.complete) == (3, 3, True)
@@ -123,7 +123,7 @@ def test_the_log_elsewhere_knows_registered_kinds(
         exporter.export_events(events)
         exporter.shutdown()
     with LogReader(remote / "vault" / "jobs.db") as reader:
-        assert reader.kinds() == [kind]
+        assert reader.now.kinds() == [kind]
 
 
 def test_a_wrong_token_names_the_setting(tmp_path: Path) -> None:

@@ -136,9 +136,7 @@ def test_a_terminal_that_cannot_show_icons_gets_the_rest(
     assert b"? ? checkpoint_saved" in raw.getvalue()
 
 
-def test_nobody_watching_any_more_is_no_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_closed_terminal_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
     pipe = io.TextIOWrapper(io.FileIO(write_end, "w"), "utf-8", write_through=True)

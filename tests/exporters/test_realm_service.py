@@ -14,9 +14,9 @@ import msgspec
 import pytest
 from realm_exporter_realm_service import RealmServiceExporter
 
-from realm_telemetry.delivery.retry_after import retry_after_s
+from realm_telemetry.delivery.http import retry_after_s
 from realm_telemetry.errors import ConfigError, ExportError
-from realm_telemetry.log.sqlite.producers import ProducerInfo
+from realm_telemetry.log.records import ProducerInfo
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.plugins import ExporterContext
 from realm_telemetry.testing import BrokenServer, FakeClock, sample_events

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-from realm_telemetry.log.sqlite.producers import Receipt
+from realm_telemetry.log.records import Receipt
 from realm_telemetry.log.sqlite.reader import LogReader
 
 SCRIPT = Path(__file__).parent / "emitting.py"
@@ -168,7 +168,7 @@ class Home:
     def receipts(self) -> dict[str, Receipt]:
         """Receipts by producer."""
         with LogReader(self.log_path) as reader:
-            return {receipt.producer: receipt for receipt in reader.receipts()}
+            return {receipt.producer: receipt for receipt in reader.now.receipts()}
 
     def pipelines(self) -> set[Path]:
         """The directories of all pipelines that were in use."""

@@ -23,7 +23,7 @@ def exported(path: Path) -> list[str]:
 
 
 def test_of_a_damaged_segment_all_whole_frames_are_kept_and_the_rest_is_told(home: Home) -> None:
-    """The damaged bytes are kept aside; the next producer of the pipeline hears of it."""
+    """The damaged bytes are quarantined; the next producer of the pipeline hears of it."""
     damaged = home.producer(shipper="none")
     ids = damaged.emit(500, size=200).ids
     damaged.process.kill()
@@ -46,7 +46,7 @@ def test_of_a_damaged_segment_all_whole_frames_are_kept_and_the_rest_is_told(hom
     assert list((home.path / "spool" / "quarantine").iterdir())
     said = producer.exit()
     assert said.count("are damaged") == 1, said
-    assert "kept aside in" in said
+    assert "quarantined in" in said
 
 
 def spoil(path: Path) -> None:

@@ -40,8 +40,8 @@ OPTIONS = {"jsonl": {"format": "event"}}
 def dead(home: Home) -> list[str]:
     """Ids of the dead letters."""
     with LogReader(home.log_path) as reader:
-        cursors = [letter.cursor for letter in reader.dead_letters()]
-        return [row.event.id for cursor in cursors if (row := reader.get(cursor))]
+        cursors = [letter.cursor for letter in reader.now.dead_letters()]
+        return [row.event.id for cursor in cursors if (row := reader.now.get(cursor))]
 
 
 def exported(home: Home) -> list[str]:

@@ -23,7 +23,7 @@ def test_tasks_threads_and_signal_handlers_keep_their_traces_apart(home: Home) -
     assert done.returncode == 0, done.stderr
     ids = done.stdout.split()
     with LogReader(home.log_path) as reader:
-        events = [row.event for row in reader.after(0, 10**6) if row.event.kind == "note"]
+        events = [row.event for row in reader.now.after(0, 10**6) if row.event.kind == "note"]
     for status in pipeline_status(home.path):
         kill_shipper(Path(status.directory))
     assert sorted(event.id for event in events) == sorted(ids)

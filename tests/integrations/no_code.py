@@ -26,7 +26,7 @@ class Run(NamedTuple):
         if not path.exists():
             return []
         with LogReader(path) as log:
-            return [row.event for row in log.page(Filters(limit=1000)).rows][::-1]
+            return [row.event for row in log.now.page(Filters(limit=1000)).rows][::-1]
 
 
 def instrument(home: Path, program: str, *site: Path, **variables: Any) -> Run:

@@ -47,8 +47,8 @@ def test_events_logging_and_loggers_reach_log_and_service(tmp_path: Path) -> Non
     assert (run.returncode, run.err) == (0, "")
     events = run.events()
     with LogReader(tmp_path / "elsewhere" / "vault" / "jobs.db") as log:
-        assert [row.event.id for row in log.after(0, 100)] == [event.id for event in events]
-        (producer,) = log.producers()
+        assert [row.event.id for row in log.now.after(0, 100)] == [event.id for event in events]
+        (producer,) = log.now.producers()
     assert [(e.kind, e.channel, e.severity, e.source) for e in events] == [
         ("checkpoint_saved", "checkpoint", "success", "trainer"),
         ("log_record", "system", "warning", "lab.train"),

@@ -56,7 +56,7 @@ def run(home: Path, program: str, *arguments: str, **variables: str) -> None:
 
 def logged(home: Path) -> list[Event]:
     with LogReader(home / "vault" / "jobs.db") as log:
-        return [row.event for row in log.after(0, 1_000)]
+        return [row.event for row in log.now.after(0, 1_000)]
 
 
 def check(events: list[Event]) -> None:

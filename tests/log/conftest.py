@@ -2,14 +2,19 @@
 
 import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event
-from realm_telemetry.log import LogReader, LogWriter
+from realm_telemetry.kinds import catalog
+from realm_telemetry.log import Filters
+from realm_telemetry.log.engine import ENGINES, Log, Reader, Writer, open_log
+from realm_telemetry.log.records import Receipt
+from realm_telemetry.log.sqlite.writer import own_writer
 
 NOW = 1_764_374_400_000_000_000
 """2025-11-29T00:00:00Z"""
@@ -58,6 +63,35 @@ def scattered(count: int, seed: int = 1) -> list[Event]:
     ]
 
 
+def training_step(number: int, loss: Any, **changes: Any) -> Event:
+    """A step of the run r1 with a loss."""
+    return make_event(
+        number,
+        kind="training_step",
+        channel="training",
+        run_id="r1",
+        details={"step": number, "loss": loss, "optimizer": {"rate": 0.1}},
+        **changes,
+    )
+
+
+def all_pages(reader: Reader, filters: Filters) -> list[int]:
+    """The cursors of all pages, one after the other."""
+    found: list[int] = []
+    while True:
+        page = reader.now.page(filters)
+        found += [row.cursor for row in page.rows]
+        if page.next_token is None:
+            return found
+        filters = msgspec.structs.replace(filters, page_token=page.next_token)
+
+
+def receipt(reader: Reader) -> Receipt:
+    """The receipt of the only producer."""
+    (only,) = reader.now.receipts()
+    return only
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock(NOW + 10 * SECOND)
@@ -68,16 +102,53 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "vault" / "jobs.db"
 
 
+class SqliteEngine:
+    """SQLite under test: opens logs, and does what the interface does not offer."""
+
+    def open(self, path: Path, clock_ns: Callable[[], int]) -> Log:
+        """A log of its own for a path, not made yet."""
+        return open_log(path, clock_ns=clock_ns)
+
+    def remove(self, writer: Writer, cursors: Collection[int]) -> None:
+        """Remove rows as retention does, but those that a test names."""
+        with own_writer(writer).transaction() as connection:
+            connection.executemany(
+                "DELETE FROM battle_log WHERE id = ?", [(cursor,) for cursor in cursors]
+            )
+
+
+UNDER_TEST = {"sqlite": SqliteEngine}
+"""What each registered engine needs to be tested; a new engine adds a row."""
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> SqliteEngine:
+    """Each registered engine: a test that uses it, or a log of it, runs once for each."""
+    return UNDER_TEST[request.param]()
+
+
 @pytest.fixture
-def writer(path: Path, clock: Clock) -> Iterator[LogWriter]:
-    with LogWriter(path, clock_ns=clock) as writer:
+def log(engine: SqliteEngine, path: Path, clock: Clock) -> Log:
+    return engine.open(path, clock)
+
+
+@pytest.fixture
+def writer(log: Log) -> Iterator[Writer]:
+    with log.writer() as writer:
         yield writer
 
 
 @pytest.fixture
-def reader(writer: LogWriter, clock: Clock) -> Iterator[LogReader]:
-    with LogReader(writer.path, clock_ns=clock) as reader:
+def reader(log: Log, writer: Writer) -> Iterator[Reader]:
+    with log.reader() as reader:
         yield reader
+
+
+@pytest.fixture
+def own_catalog(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A catalog of kinds that this test alone changes."""
+    for table in ("_specs", "_resolved", "_templates", "_learned"):
+        monkeypatch.setattr(catalog, table, getattr(catalog, table).copy())
 
 
 @pytest.fixture

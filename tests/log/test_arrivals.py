@@ -5,19 +5,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from realm_telemetry.event import LATE_AFTER_NS
-from realm_telemetry.log import Filters, LogReader, LogWriter, ProducerInfo
-from realm_telemetry.log.sqlite.retention import Limits, Retention
+from realm_telemetry.log import Filters, ProducerInfo
+from realm_telemetry.log.engine import Log, Reader, Writer
+from realm_telemetry.log.records import Limits
 
-from .conftest import HOUR, NOW, SECOND, Clock, make_event, scattered
+from .conftest import HOUR, NOW, SECOND, Clock, SqliteEngine, make_event, scattered
 
 
-def read(reader: LogReader, filters: Filters, as_of: int | None = None) -> list[int]:
+def read(reader: Reader, filters: Filters, as_of: int | None = None) -> list[int]:
     return [row.cursor for step in reader.arrivals(filters, as_of) for row in step.rows]
 
 
-def test_arrivals_are_the_rows_of_the_filter_in_id_order(
-    writer: LogWriter, reader: LogReader
-) -> None:
+def test_arrivals_are_the_rows_of_the_filter_in_id_order(writer: Writer, reader: Reader) -> None:
     for start in range(0, 2500, 500):
         writer.append(scattered(2500)[start : start + 500])
     everything = [row for step in reader.arrivals(Filters()) for row in step.rows]
@@ -34,10 +33,11 @@ def test_arrivals_are_the_rows_of_the_filter_in_id_order(
     assert read(reader, Filters(), as_of=1200) == list(range(1, 1201))
 
 
-def test_arrivals_begin_behind_what_was_trimmed(writer: LogWriter, reader: LogReader) -> None:
+def test_arrivals_begin_behind_what_was_trimmed(
+    engine: SqliteEngine, writer: Writer, reader: Reader
+) -> None:
     writer.append([make_event(number) for number in range(1, 11)])
-    with writer.transaction() as connection:
-        connection.execute("DELETE FROM battle_log WHERE id <= 4")
+    engine.remove(writer, range(1, 5))
     assert read(reader, Filters()) == list(range(5, 11))
 
 
@@ -47,20 +47,24 @@ def test_arrivals_begin_behind_what_was_trimmed(writer: LogWriter, reader: LogRe
     registered=st.booleans(),
 )
 def test_what_is_stored_is_told_before_it_is_offered_again(
-    tmp_path_factory: pytest.TempPathFactory, ids: list[tuple[str, int]], registered: bool
+    engine: SqliteEngine,
+    tmp_path_factory: pytest.TempPathFactory,
+    ids: list[tuple[str, int]],
+    registered: bool,
 ) -> None:
     events = [make_event(number, producer=name * 16) for name, number in ids]
     path = tmp_path_factory.mktemp("log") / "jobs.db"
-    with LogWriter(path) as writer, LogReader(path) as reader:
+    log = engine.open(path, Clock())
+    with log.writer() as writer, log.reader() as reader:
         if registered:
             writer.register_producer(ProducerInfo("a" * 16))
         writer.append(events[::2])
-        assert reader.stored_among(events) == len(events[::2])
+        assert reader.now.stored_among(events) == len(events[::2])
         assert writer.append(events).duplicates == len(events[::2])
 
 
 def test_a_kept_arrival_decides_what_is_late_and_not_what_is_trimmed(
-    writer: LogWriter, reader: LogReader, clock: Clock
+    log: Log, writer: Writer, reader: Reader, clock: Clock
 ) -> None:
     year = 365 * 24 * HOUR
     long_ago = NOW - year
@@ -70,11 +74,11 @@ def test_a_kept_arrival_decides_what_is_late_and_not_what_is_trimmed(
     ]
     writer.append(old, keep_arrival=True)
     writer.append([make_event(3, time_unix_nano=long_ago, observed_unix_nano=long_ago)])
-    events = [row.event for row in reader.after(0)]
+    events = [row.event for row in reader.now.after(0)]
     assert events[:2] == old
     assert events[2].observed_unix_nano == clock.now_ns
     assert [event.late for event in events] == [False, True, True]
-    assert [row.cursor for row in reader.latest()] == [1]
-    assert Retention(writer, Limits(), clock_ns=clock).step().removed == 0
+    assert [row.cursor for row in reader.now.latest()] == [1]
+    assert log.retention(writer, Limits()).step().removed == 0
     clock.now_ns += 31 * 24 * HOUR
-    assert Retention(writer, Limits(), clock_ns=clock).step().removed == 3
+    assert log.retention(writer, Limits()).step().removed == 3

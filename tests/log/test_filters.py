@@ -7,12 +7,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from realm_telemetry.event import Event
-from realm_telemetry.log import Filters, InvalidFilterError, LogWriter, parse_filters, to_params
+from realm_telemetry.log import Filters, InvalidFilterError, parse_filters, to_params
+from realm_telemetry.log.engine import Reader, Writer
+from realm_telemetry.log.fields import FIELDS, Field
 from realm_telemetry.log.has import Has
-from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.times import parse_time
 
-from .conftest import HOUR, NOW, SECOND, make_event
+from .conftest import HOUR, NOW, SECOND, Clock, SqliteEngine, make_event
 
 
 def clock() -> int:
@@ -29,6 +30,8 @@ def test_all_parameters_are_understood() -> None:
             "campaign": "c1,! c2",
             "run": ["r7", "!r8,!r9"],
             "producer": "00112233445566AA,!FFFFFFFFFFFFFFFF",
+            "source": "trainer,!none",
+            "trace": "AB" * 16,
             "since": "15m",
             "until": "now",
             "q": " saved ",
@@ -47,16 +50,19 @@ def test_all_parameters_are_understood() -> None:
         campaigns=("c1",),
         runs=("r7",),
         producers=("00112233445566aa",),
+        sources=("trainer",),
+        traces=("ab" * 16,),
         not_campaigns=("c2",),
         not_runs=("r8", "r9"),
         not_producers=("ffffffffffffffff",),
+        not_sources=("none",),
         since_unix_nano=NOW - 900 * SECOND,
         until_unix_nano=NOW,
         q="saved",
         has=(Has("job.id", "a:b"),),
         has_not=(Has("status", "ok"),),
         limit=7,
-        cursor="abc",
+        page_token="abc",
     )
     assert parse_filters(to_params(filters)) == filters
 
@@ -140,35 +146,35 @@ _nested = st.recursive(
     max_leaves=4,
 )
 _details = st.dictionaries(st.sampled_from(["a", "a.b", "c", "d"]), _nested, max_size=3)
-_few = {
-    "channels": ["jobs", "training"],
-    "kinds": ["job_started", "training_step"],
-    "severities": ["info", "error"],
-    "heroes": ["dio", "ada"],
-    "campaigns": ["c1"],
-    "runs": ["r1", "r2"],
-    "producers": ["00112233445566aa", "ffffffffffffffff"],
+# Values of every field; None where an event may have none. A new row of FIELDS needs a line here.
+_few: dict[str, list[str | None]] = {
+    "channel": ["jobs", "training"],
+    "kind": ["job_started", "training_step"],
+    "severity": ["info", "error"],
+    "hero": ["dio", "ada", None],
+    "campaign": ["c1", None],
+    "run": ["r1", "r2", None],
+    "producer": ["00112233445566aa", "ffffffffffffffff"],
+    "source": ["trainer", "vault.sync", None],
+    "trace": ["ab" * 16, None],
 }
+
+
+def _names(field: Field) -> list[str]:
+    return [*filter(None, _few[field.name]), *filter(None, [field.absent])]
 
 
 @st.composite
 def batches(draw: st.DrawFn) -> list[Event]:
-    count = draw(st.integers(0, 12))
     return [
         make_event(
             number,
-            channel=draw(st.sampled_from(_few["channels"])),
-            kind=draw(st.sampled_from(_few["kinds"])),
-            severity=draw(st.sampled_from(_few["severities"])),
-            hero_id=draw(st.none() | st.sampled_from(_few["heroes"])),
-            campaign_id=draw(st.none() | st.sampled_from(_few["campaigns"])),
-            run_id=draw(st.none() | st.sampled_from(_few["runs"])),
-            producer=draw(st.sampled_from(_few["producers"])),
             message=draw(_words),
             details=draw(_details),
             time_unix_nano=NOW + draw(st.integers(-3, 3)) * HOUR // 2,
+            **{field.column: draw(st.sampled_from(_few[field.name])) for field in FIELDS},
         )
-        for number in range(1, count + 1)
+        for number in range(1, draw(st.integers(0, 12)) + 1)
     ]
 
 
@@ -179,9 +185,9 @@ _times = st.none() | st.integers(-4, 4).map(lambda half: NOW + half * HOUR // 2)
 _filters = st.builds(
     Filters,
     **{  # type: ignore[arg-type]
-        prefix + name: st.lists(st.sampled_from(values), max_size=size, unique=True).map(tuple)
-        for name, values in _few.items()
-        for prefix, size in (("", 2), ("not_", 1))
+        name: st.lists(st.sampled_from(_names(field)), max_size=size, unique=True).map(tuple)
+        for field in FIELDS
+        for name, size in ((field.plural, 2), (field.not_plural, 1))
     },
     since_unix_nano=_times,
     until_unix_nano=_times,
@@ -196,24 +202,28 @@ _filters = st.builds(
 )
 @given(batches(), st.lists(_filters, min_size=1, max_size=8))
 def test_sql_and_python_want_the_same_events(
-    tmp_path_factory: pytest.TempPathFactory, events: list[Event], wanted: list[Filters]
+    engine: SqliteEngine,
+    tmp_path_factory: pytest.TempPathFactory,
+    events: list[Event],
+    wanted: list[Filters],
 ) -> None:
     path = tmp_path_factory.mktemp("log") / "jobs.db"
-    with LogWriter(path) as writer, LogReader(path) as reader:
+    log = engine.open(path, Clock())
+    with log.writer() as writer, log.reader() as reader:
         writer.append(events)
         for filters in wanted:
             expected = [event.id for event in events if filters.matches(event)]
-            assert [row.event.id for row in reader.after(0, filters=filters)] == expected
+            assert [row.event.id for row in reader.now.after(0, filters=filters)] == expected
             pages = list(reader.export(filters))
             assert sorted(row.event.id for row in pages) == sorted(expected)
             order = [(row.event.time_unix_nano, row.cursor) for row in pages]
             assert order == sorted(order, reverse=True)
-            page = reader.page(filters)
+            page = reader.now.page(filters)
             assert (page.total, page.relation) == (len(expected), "eq")
             assert [row.cursor for row in page.rows] == [
                 row.cursor for row in pages[: filters.limit]
             ]
-            bars = reader.histogram(filters, 7)
+            bars = reader.now.histogram(filters, 7)
             assert (bars.total, bars.relation) == (len(expected), "eq")
 
 
@@ -235,9 +245,7 @@ def test_sql_and_python_want_the_same_events(
         ("matrix:1", False),
     ],
 )
-def test_any_entry_of_a_list_will_do(
-    has: str, found: bool, writer: LogWriter, reader: LogReader
-) -> None:
+def test_any_entry_of_a_list_will_do(has: str, found: bool, writer: Writer, reader: Reader) -> None:
     details = {
         "tags": ["cold", "warmup"],
         "steps": [2, 3, 0.1 + 0.2],
@@ -250,13 +258,37 @@ def test_any_entry_of_a_list_will_do(
     writer.append([event])
     filters = parse_filters({"has": has})
     assert filters.matches(event) is found
-    assert bool(reader.page(filters).rows) is found
-    assert bool(reader.page(parse_filters({"not": has})).rows) is not found
+    assert bool(reader.now.page(filters).rows) is found
+    assert bool(reader.now.page(parse_filters({"not": has})).rows) is not found
 
 
-def test_what_has_no_hero_is_not_left_out_with_one(writer: LogWriter, reader: LogReader) -> None:
+@pytest.mark.parametrize(
+    ("source", "numbers"),
+    [
+        ("trainer", [2]),
+        ("none", [3, 1]),
+        ("none,trainer", [3, 2, 1]),
+        ("!none", [4, 2]),
+        ("!trainer", [4, 3, 1]),
+        ("event.job_started", []),
+    ],
+)
+def test_a_source_is_the_one_given_and_none_means_nothing_was_given(
+    source: str, numbers: list[int], writer: Writer, reader: Reader
+) -> None:
+    given = (None, "trainer", "", "eval_runner")
+    writer.append([make_event(number, source=name) for number, name in enumerate(given, 1)])
+    filters = parse_filters({"source": source})
+    page = reader.now.page(filters)
+    assert [row.event.number for row in page.rows] == numbers
+    assert (page.total, page.relation) == (len(numbers), "eq")
+    shown = [row.event.number for row in reader.now.after(0) if filters.matches(row.event)]
+    assert shown == sorted(numbers)
+
+
+def test_what_has_no_hero_is_not_left_out_with_one(writer: Writer, reader: Reader) -> None:
     writer.append([make_event(1, hero_id="dio"), make_event(2, hero_id=None)])
-    page = reader.page(parse_filters({"hero": "!dio"}))
+    page = reader.now.page(parse_filters({"hero": "!dio"}))
     assert [row.event.number for row in page.rows] == [2]
     assert (page.total, page.relation) == (1, "eq")
 

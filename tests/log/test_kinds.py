@@ -1,61 +1,56 @@
 """Kinds that producers registered, as other processes hear of them."""
 
+from contextlib import closing
+
 import pytest
 
-from realm_telemetry.kinds import catalog
 from realm_telemetry.kinds.catalog import KindSpec, is_routine
-from realm_telemetry.log import Filters, LogReader, LogWriter
-from realm_telemetry.log.sqlite.kinds import KindWatch
-from realm_telemetry.log.sqlite.retention import Limits, Retention
-from realm_telemetry.log.sqlite.search import SearchIndex
+from realm_telemetry.log.engine import Log, Reader, Writer
+from realm_telemetry.log.kinds import KindWatch
+from realm_telemetry.log.records import Limits
 
 from .conftest import HOUR, Clock, make_event
 
 KIND = KindSpec("ray_traced", "training", "warning", "Ray {number}", routine=True)
 
-
-@pytest.fixture(autouse=True)
-def own_catalog(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test has a catalog of its own."""
-    for table in ("_specs", "_resolved", "_templates", "_learned"):
-        monkeypatch.setattr(catalog, table, getattr(catalog, table).copy())
+pytestmark = pytest.mark.usefixtures("own_catalog")
 
 
 def test_a_registered_kind_is_kept_and_the_newest_word_counts(
-    writer: LogWriter, reader: LogReader
+    writer: Writer, reader: Reader
 ) -> None:
     writer.register_kind(KIND)
-    assert reader.kinds() == [KIND]
+    assert reader.now.kinds() == [KIND]
     newer = KindSpec("ray_traced", "debug", "info", None, routine=False)
     writer.register_kind(newer)
-    assert reader.kinds() == [newer]
+    assert reader.now.kinds() == [newer]
 
 
-def test_the_same_again_writes_nothing(writer: LogWriter, reader: LogReader) -> None:
+def test_the_same_again_writes_nothing(log: Log, writer: Writer) -> None:
     writer.register_kind(KIND)
-    before = reader.data_version()
-    writer.register_kind(KIND)
-    assert reader.data_version() == before
+    with closing(log.watch()) as watch:
+        watch.changed()
+        watch.caught_up()
+        writer.register_kind(KIND)
+        assert not watch.changed()
 
 
-def test_a_kind_is_learned_when_the_tail_first_meets_it(
-    writer: LogWriter, reader: LogReader
-) -> None:
-    watch = KindWatch(reader, clock=lambda: 0.0)
+def test_a_kind_is_learned_when_the_tail_first_meets_it(writer: Writer, reader: Reader) -> None:
+    watch = KindWatch(reader.now, clock=lambda: 0.0)
     watch.look()
     writer.register_kind(KIND)
     writer.append([make_event(1, kind="ray_traced")])
-    watch.meet(reader.after(0))
+    watch.meet(reader.now.after(0))
     assert is_routine("ray_traced")
 
 
 def test_a_kind_that_nobody_registered_is_looked_up_once_a_second_at_the_most(
-    writer: LogWriter, reader: LogReader
+    writer: Writer, reader: Reader
 ) -> None:
     now_s = [0.0]
-    watch = KindWatch(reader, clock=lambda: now_s[0])
+    watch = KindWatch(reader.now, clock=lambda: now_s[0])
     writer.append([make_event(1, kind="ray_traced")])
-    rows = reader.after(0)
+    rows = reader.now.after(0)
     watch.meet(rows)
     writer.register_kind(KIND)
     now_s[0] = 0.9
@@ -67,40 +62,29 @@ def test_a_kind_that_nobody_registered_is_looked_up_once_a_second_at_the_most(
 
 
 def test_a_kind_registered_anew_is_learned_within_half_a_minute(
-    writer: LogWriter, reader: LogReader
+    writer: Writer, reader: Reader
 ) -> None:
     now_s = [0.0]
     writer.register_kind(KIND)
     writer.append([make_event(1, kind="ray_traced")])
-    watch = KindWatch(reader, clock=lambda: now_s[0])
+    watch = KindWatch(reader.now, clock=lambda: now_s[0])
     watch.look()
     writer.register_kind(KindSpec("ray_traced", "training", "warning"))
     now_s[0] = 29.0
-    watch.meet(reader.after(0))
+    watch.meet(reader.now.after(0))
     assert is_routine("ray_traced")
     now_s[0] = 30.0
-    watch.meet(reader.after(0))
+    watch.meet(reader.now.after(0))
     assert not is_routine("ray_traced")
 
 
-@pytest.mark.parametrize("indexed", [True, False])
-def test_search_leaves_out_a_routine_kind_of_the_users(
-    writer: LogWriter, reader: LogReader, indexed: bool
-) -> None:
-    writer.register_kind(KIND)
-    writer.append([make_event(1, kind="ray_traced"), make_event(2)])
-    if indexed:
-        SearchIndex(writer.path, writer.path.with_name("search.db")).index_step()
-    assert [row.event.number for row in reader.page(Filters(q="Job")).rows] == [2]
-
-
 def test_retention_thins_a_routine_kind_of_the_users(
-    writer: LogWriter, reader: LogReader, clock: Clock
+    log: Log, writer: Writer, reader: Reader, clock: Clock
 ) -> None:
     writer.register_kind(KIND)
     writer.append([make_event(n, kind="ray_traced") for n in range(1, 101)])
     clock.now_ns += HOUR
-    retention = Retention(writer, Limits(max_bytes=1), clock_ns=clock)
+    retention = log.retention(writer, Limits(max_bytes=1))
     while retention.step().more:
         pass
-    assert 10 <= len(reader.after(0)) <= 11
+    assert 10 <= len(reader.now.after(0)) <= 11

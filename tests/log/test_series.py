@@ -1,59 +1,53 @@
 """Numbers over time: exact for short runs, sampled for long ones, never without its spikes."""
 
 import math
-from typing import Any
 
 import pytest
 
 from realm_telemetry.log import LogReader, LogWriter
 from realm_telemetry.log.filters import Filters
-from realm_telemetry.log.sqlite import series as series_module
 from realm_telemetry.log.sqlite.series import Point, thin
 
-from .conftest import NOW, SECOND, make_event
+from .conftest import NOW, SECOND, make_event, training_step
 
 STEPS = Filters(kinds=("training_step",), runs=("r1",))
 
 
-def step(number: int, loss: Any, **changes: Any) -> Any:
-    return make_event(
-        number,
-        kind="training_step",
-        channel="training",
-        run_id="r1",
-        details={"step": number, "loss": loss, "optimizer": {"rate": 0.1}},
-        **changes,
-    )
-
-
 def test_a_short_run_comes_whole_oldest_first(writer: LogWriter, reader: LogReader) -> None:
     """With cursor, time, step and each field, nested ones too; other runs are left out."""
-    writer.append([step(1, 2.0), step(2, "NaN"), step(3, "much"), step(4, 0.5)])
-    writer.append([step(5, 9.0, producer="00000000000000cc")])
-    found = reader.series(STEPS, ["loss", "optimizer.rate"])
+    writer.append(
+        [
+            training_step(1, 2.0),
+            training_step(2, "NaN"),
+            training_step(3, "much"),
+            training_step(4, 0.5),
+        ]
+    )
+    writer.append([training_step(5, 9.0, producer="00000000000000cc")])
+    found = reader.now.series(STEPS, ["loss", "optimizer.rate"])
     assert found.fields == ["loss", "optimizer.rate"]
     assert not found.sampled
     assert found.points[0] == (1, (NOW + SECOND) // 1_000_000, 1, 2.0, 0.1)
     assert [point[3] for point in found.points] == [2.0, "NaN", None, 0.5, 9.0]
     other = Filters(kinds=("training_step",), producers=("00000000000000cc",))
-    assert [point[3] for point in reader.series(other, ["loss"]).points] == [9.0]
+    assert [point[3] for point in reader.now.series(other, ["loss"]).points] == [9.0]
 
 
 def test_nothing_makes_an_empty_series(reader: LogReader) -> None:
     """An empty log, and one without such events."""
-    assert reader.series(STEPS, ["loss"]).points == []
+    assert reader.now.series(STEPS, ["loss"]).points == []
 
 
 @pytest.mark.parametrize("fields", [[], ["a b"], ["$.x"], ['x"'], [f"f{n}" for n in range(9)]])
 def test_other_names_are_refused(reader: LogReader, fields: list[str]) -> None:
     """Before they reach the SQL."""
     with pytest.raises(ValueError, match="detail"):
-        reader.series(STEPS, fields)
+        reader.now.series(STEPS, fields)
 
 
 def test_eight_fields_are_taken(reader: LogReader) -> None:
     """As many as the limit says."""
-    assert len(reader.series(STEPS, [f"f{n}" for n in range(8)]).fields) == 8
+    assert len(reader.now.series(STEPS, [f"f{n}" for n in range(8)]).fields) == 8
 
 
 def test_thinning_keeps_spikes_and_what_is_not_finite() -> None:
@@ -74,22 +68,8 @@ def test_as_many_as_wanted_are_left_as_they_are() -> None:
     assert len(thin(points, 99)) < 100
 
 
-def test_a_long_run_is_sampled_over_its_whole_time(
-    writer: LogWriter, reader: LogReader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One row over the limit: the answer says so, and reaches from the first to the last."""
-    monkeypatch.setattr(series_module, "EXACT_ROWS", 300)
-    writer.append([step(number, 1 / number) for number in range(1, 301)])
-    assert not reader.series(STEPS, ["loss"], 50).sampled
-    writer.append([step(301, 0.1)])
-    found = reader.series(STEPS, ["loss"], 50)
-    assert found.sampled
-    assert 40 <= len(found.points) <= 60
-    assert (found.points[0][2], found.points[-1][2]) == (1, 301)
-
-
 def test_the_oldest_time_is_that_of_the_oldest_row(writer: LogWriter, reader: LogReader) -> None:
     """Whatever the order of arrival."""
-    assert reader.oldest_time() is None
+    assert reader.now.oldest_time() is None
     writer.append([make_event(5), make_event(2), make_event(9)])
-    assert reader.oldest_time() == NOW + 2 * SECOND
+    assert reader.now.oldest_time() == NOW + 2 * SECOND

@@ -1,20 +1,15 @@
 """Appending to the log."""
 
-import sqlite3
-from contextlib import closing
-from pathlib import Path
-
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realm_telemetry.errors import LogError
 from realm_telemetry.event import Event, InvalidEventError
-from realm_telemetry.log import Filters, LogReader, LogWriter, ProducerInfo
-from realm_telemetry.log.sqlite.connection import check_place
+from realm_telemetry.log import Filters, ProducerInfo
+from realm_telemetry.log.engine import Log, Reader, Writer
 
-from .conftest import HOUR, NOW, PRODUCER, SECOND, Clock, make_event
+from .conftest import HOUR, NOW, PRODUCER, SECOND, Clock, SqliteEngine, make_event
 
 _text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 _name = st.none() | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
@@ -51,16 +46,17 @@ _events = st.builds(
 @settings(max_examples=60, deadline=None)
 @given(st.lists(_events, max_size=5, unique_by=lambda event: event.number))
 def test_every_event_comes_back_as_it_went_in(
-    tmp_path_factory: pytest.TempPathFactory, events: list[Event]
+    engine: SqliteEngine, tmp_path_factory: pytest.TempPathFactory, events: list[Event]
 ) -> None:
     path = tmp_path_factory.mktemp("log") / "jobs.db"
-    with LogWriter(path, clock_ns=Clock()) as writer, LogReader(path) as reader:
+    log = engine.open(path, Clock())
+    with log.writer() as writer, log.reader() as reader:
         writer.append(events)
-        stored = [row.event for row in reader.after(0, webhooks=True)]
+        stored = [row.event for row in reader.now.after(0, webhooks=True)]
     assert stored == [msgspec.structs.replace(event, observed_unix_nano=NOW) for event in events]
 
 
-def test_an_append_says_which_rows_it_made(writer: LogWriter) -> None:
+def test_an_append_says_which_rows_it_made(writer: Writer) -> None:
     first = writer.append([make_event(1), make_event(2)])
     second = writer.append([make_event(2), make_event(3), make_event(2)])
     assert (first.first_cursor, first.last_cursor, first.stored, first.duplicates) == (1, 2, 2, 0)
@@ -71,14 +67,12 @@ def test_an_append_says_which_rows_it_made(writer: LogWriter) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 9, 10, 99, 100, 101, 999, 1000])
-def test_a_batch_of_any_size_is_stored_in_order(
-    writer: LogWriter, reader: LogReader, count: int
-) -> None:
+def test_a_batch_of_any_size_is_stored_in_order(writer: Writer, reader: Reader, count: int) -> None:
     writer.append([make_event(number) for number in range(1, count + 1)])
-    assert [row.event.number for row in reader.after(0)] == list(range(1, count + 1))
+    assert [row.event.number for row in reader.now.after(0)] == list(range(1, count + 1))
 
 
-def test_arrival_is_when_the_log_got_it(writer: LogWriter, reader: LogReader, clock: Clock) -> None:
+def test_arrival_is_when_the_log_got_it(writer: Writer, reader: Reader, clock: Clock) -> None:
     clock.now_ns = NOW + 61 * SECOND + 1
     writer.append(
         [
@@ -86,21 +80,21 @@ def test_arrival_is_when_the_log_got_it(writer: LogWriter, reader: LogReader, cl
             make_event(2, time_unix_nano=NOW + 2 * SECOND),
         ]
     )
-    late, prompt = (row.event for row in reader.after(0))
+    late, prompt = (row.event for row in reader.now.after(0))
     assert late.observed_unix_nano == clock.now_ns
     assert late.late
     assert not prompt.late
 
 
-def test_a_failed_append_stores_nothing(writer: LogWriter, reader: LogReader) -> None:
+def test_a_failed_append_stores_nothing(writer: Writer, reader: Reader) -> None:
     with pytest.raises(InvalidEventError, match="producer must be 16 hex digits"):
         writer.append([make_event(1), make_event(2, producer="nonsense")])
-    assert reader.after(0) == []
-    assert reader.page(Filters()).total == 0
+    assert reader.now.after(0) == []
+    assert reader.now.page(Filters()).total == 0
 
 
 def test_values_that_neither_json_nor_sqlite_take_are_mended(
-    writer: LogWriter, reader: LogReader
+    writer: Writer, reader: Reader
 ) -> None:
     writer.append(
         [
@@ -108,150 +102,92 @@ def test_values_that_neither_json_nor_sqlite_take_are_mended(
             make_event(2, time_unix_nano=2**70),
         ]
     )
-    first, second = (row.event for row in reader.after(0))
+    first, second = (row.event for row in reader.now.after(0))
     assert first.message == "half ? an emoji"
     assert second.time_unix_nano == 2**63 - 1
 
 
-def test_a_field_of_the_wrong_type_costs_no_event(writer: LogWriter, reader: LogReader) -> None:
+def test_a_field_of_the_wrong_type_costs_no_event(writer: Writer, reader: Reader) -> None:
     wrong = [make_event(1, message=None), make_event(2, hero_id=7), make_event(3, run_id={"a": 1})]
     assert writer.append(wrong).stored == 3
-    events = [row.event for row in reader.after(0)]
+    events = [row.event for row in reader.now.after(0)]
     assert [event.message for event in events] == ["None", "Job 2 started", "Job 3 started"]
     assert (events[1].hero_id, events[2].run_id) == ("7", "{'a': 1}")
 
 
-def test_cursors_of_an_append_are_of_rows_it_stored(writer: LogWriter, reader: LogReader) -> None:
+def test_cursors_of_an_append_are_of_rows_it_stored(writer: Writer, reader: Reader) -> None:
     writer.append([make_event(1), make_event(2)])
     result = writer.append([make_event(1), make_event(3), make_event(4), make_event(2)])
-    stored = [row.cursor for row in reader.after(2)]
+    stored = [row.cursor for row in reader.now.after(2)]
     assert (result.first_cursor, result.last_cursor) == (stored[0], stored[-1])
-    assert reader.max_cursor() == stored[-1]
+    assert reader.now.max_cursor() == stored[-1]
 
 
-def test_webhook_addresses_are_kept_apart_from_the_event(
-    writer: LogWriter, reader: LogReader
-) -> None:
+def test_webhook_addresses_are_kept_apart_from_the_event(writer: Writer, reader: Reader) -> None:
     writer.append([make_event(1), make_event(2, webhooks=("https://example.org/secret",))])
     writer.append([make_event(2, webhooks=("https://example.org/other",))])
-    assert [row.event.webhooks for row in reader.after(0)] == [(), ()]
-    asked = reader.after(0, webhooks=True)
+    assert [row.event.webhooks for row in reader.now.after(0)] == [(), ()]
+    asked = reader.now.after(0, webhooks=True)
     assert [row.event.webhooks for row in asked] == [(), ("https://example.org/secret",)]
-    with closing(sqlite3.connect(writer.path)) as database:
-        rows = database.execute("SELECT * FROM battle_log").fetchall()
-    assert "secret" not in repr(rows)
+    assert "secret" not in repr(reader.now.after(0))
 
 
 def test_what_was_stored_once_is_refused_even_after_its_row_is_gone(
-    writer: LogWriter, reader: LogReader
+    engine: SqliteEngine, writer: Writer, reader: Reader
 ) -> None:
     writer.register_producer(ProducerInfo(PRODUCER, "main"))
     writer.append([make_event(number) for number in range(1, 11)])
-    with writer.transaction() as connection:
-        connection.execute("DELETE FROM battle_log WHERE id <= 5")
+    engine.remove(writer, range(1, 6))
     again = writer.append([make_event(number) for number in range(3, 13)])
     assert (again.stored, again.duplicates) == (2, 8)
-    assert [row.event.number for row in reader.after(0)] == [6, 7, 8, 9, 10, 11, 12]
+    assert [row.event.number for row in reader.now.after(0)] == [6, 7, 8, 9, 10, 11, 12]
 
 
-def test_a_producer_registered_late_knows_what_it_had_stored(writer: LogWriter) -> None:
+def test_a_producer_registered_late_knows_what_it_had_stored(
+    engine: SqliteEngine, writer: Writer
+) -> None:
     writer.append([make_event(1), make_event(2)])
     writer.register_producer(ProducerInfo(PRODUCER))
-    with writer.transaction() as connection:
-        connection.execute("DELETE FROM battle_log")
+    engine.remove(writer, (1, 2))
     assert writer.append([make_event(2), make_event(3)]).stored == 1
 
 
-def test_two_writers_agree_on_duplicates(writer: LogWriter) -> None:
+def test_two_writers_agree_on_duplicates(engine: SqliteEngine, log: Log, writer: Writer) -> None:
     writer.register_producer(ProducerInfo(PRODUCER))
-    with LogWriter(writer.path) as other:
+    with log.writer() as other:
         assert writer.append([make_event(1)]).stored == 1
         assert other.append([make_event(1), make_event(2)]).stored == 1
-        with writer.transaction() as connection:
-            connection.execute("DELETE FROM battle_log")
+        engine.remove(writer, (1, 2))
         assert writer.append([make_event(2), make_event(3)]).stored == 1
 
 
-def test_a_rolled_back_append_leaves_no_trace_in_the_numbers(writer: LogWriter) -> None:
-    writer.register_producer(ProducerInfo(PRODUCER))
-    with writer.transaction() as connection:
-        connection.execute(
-            "CREATE TRIGGER full BEFORE INSERT ON webhook_requests"
-            " BEGIN SELECT RAISE(ABORT, 'full'); END"
-        )
-    with pytest.raises(sqlite3.IntegrityError):
-        writer.append([make_event(1, webhooks=("https://example.org",))])
-    assert writer.append([make_event(1)]).stored == 1
-
-
-def test_counts_are_of_rows_not_of_attempts(writer: LogWriter, reader: LogReader) -> None:
+def test_counts_are_of_rows_not_of_attempts(writer: Writer, reader: Reader) -> None:
     writer.append([make_event(1), make_event(2, time_unix_nano=NOW + HOUR)])
     writer.append([make_event(1), make_event(3, severity="error")])
-    assert reader.channels() == {"jobs": {"info": 2, "error": 1}}
+    assert reader.now.channels() == {"jobs": {"info": 2, "error": 1}}
 
 
-def test_the_log_id_stays(writer: LogWriter) -> None:
-    with LogWriter(writer.path) as again, LogReader(writer.path) as reader:
+def test_the_log_id_stays(log: Log, writer: Writer) -> None:
+    with log.writer() as again, log.reader() as reader:
         assert again.log_id == writer.log_id == reader.log_id
     assert len(writer.log_id) == 32
 
 
-def test_the_directory_is_private(writer: LogWriter) -> None:
-    assert writer.path.parent.stat().st_mode & 0o777 == 0o700
-
-
-def test_a_network_file_system_is_refused(tmp_path: Path) -> None:
-    table = f"40 22 0:40 / {tmp_path} rw - nfs4 server:/home rw\n"
-    with pytest.raises(LogError, match=r"network file system \(nfs4\).*REALM_HOME"):
-        check_place(tmp_path / "jobs.db", mount_table=table)
-
-
-def test_a_file_that_is_no_database_is_named_and_left_alone(path: Path) -> None:
-    path.parent.mkdir()
-    path.write_bytes(b"not a database" * 100)
-    with pytest.raises(LogError, match=f"{path} is not an SQLite database.*Move it away"):
-        LogWriter(path)
-    assert path.read_bytes() == b"not a database" * 100
-
-
-def test_a_corrupt_database_says_what_to_do(writer: LogWriter) -> None:
-    writer.append([make_event(number) for number in range(1, 1000)])
-    writer.close()
-    content = bytearray(writer.path.read_bytes())
-    content[4096:] = b"\xa5" * (len(content) - 4096)
-    writer.path.write_bytes(content)
-    with pytest.raises(LogError, match=r"corrupt.*\.recover"):
-        LogWriter(writer.path).append([make_event(1)])
-
-
-def test_a_read_only_home_is_explained(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(LogError, match="cannot be made"):
-        LogWriter(tmp_path / "file" / "vault" / "jobs.db")
-
-
-def test_a_log_of_a_newer_version_is_refused(writer: LogWriter) -> None:
-    with writer.transaction() as connection:
-        connection.execute("UPDATE realm_meta SET value = 999 WHERE key = 'schema_version'")
-    with pytest.raises(LogError, match="newer version"):
-        LogWriter(writer.path)
-
-
-def test_cursors_belong_to_pipeline_and_exporter(writer: LogWriter, reader: LogReader) -> None:
+def test_cursors_belong_to_pipeline_and_exporter(writer: Writer, reader: Reader) -> None:
     writer.save_cursor("main", "otlp", 5)
     writer.save_cursor("main", "otlp", 9)
     writer.save_cursor("main", "webhook", 2)
     writer.save_cursor("other", "otlp", 1)
     assert writer.load_cursors("main") == {"otlp": 9, "webhook": 2}
     writer.drop_cursor("main", "webhook")
-    assert reader.cursors("main") == {"otlp": 9}
+    assert reader.now.cursors("main") == {"otlp": 9}
 
 
-def test_a_dead_letter_keeps_the_event_id(writer: LogWriter, reader: LogReader) -> None:
+def test_a_dead_letter_keeps_the_event_id(writer: Writer, reader: Reader) -> None:
     writer.append([make_event(7)])
     writer.add_dead_letter("main", "otlp", 1, "413 too large")
     writer.add_dead_letter("main", "otlp", 99, "gone")
-    first, second = reader.dead_letters("main")
+    first, second = reader.now.dead_letters("main")
     assert (first.event_id, first.reason, first.cursor) == (make_event(7).id, "413 too large", 1)
     assert second.event_id is None
-    assert reader.dead_letters("other") == []
+    assert reader.now.dead_letters("other") == []

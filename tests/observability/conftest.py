@@ -24,10 +24,10 @@ from realm_exporter_otlp.traces.state import State
 
 from realm_telemetry.event import Event
 from realm_telemetry.folds.metrics import INSTRUMENTS, OVERFLOW
-from realm_telemetry.folds.metrics.naming import label_name, prometheus_name
+from realm_telemetry.folds.metrics.instruments import label_name, prometheus_name
 from realm_telemetry.kinds.catalog import resolve
 from realm_telemetry.log import LogWriter
-from realm_telemetry.log.sqlite.producers import ProducerInfo
+from realm_telemetry.log.records import ProducerInfo
 from realm_telemetry.plugins import ExporterContext
 from realm_telemetry.service import RealmServer, ServiceSettings
 

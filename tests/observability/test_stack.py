@@ -14,8 +14,8 @@ from realm_exporter_otlp.traces import OtlpTracesExporter
 
 from realm_telemetry.config import load_settings
 from realm_telemetry.folds.metrics import INSTRUMENTS
-from realm_telemetry.folds.metrics.naming import prometheus_name
-from realm_telemetry.folds.metrics.options import RESERVED
+from realm_telemetry.folds.metrics.definition import RESERVED
+from realm_telemetry.folds.metrics.instruments import prometheus_name
 from realm_telemetry.plugins import installed_exporters, read_options
 from realm_telemetry.service import ServiceSettings
 

@@ -19,12 +19,12 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from realm_telemetry.folds.metrics import FRESH_NS, INSTRUMENTS
-from realm_telemetry.folds.metrics.naming import prometheus_name
-from realm_telemetry.folds.metrics.options import RESERVED
+from realm_telemetry.folds.metrics.definition import RESERVED
+from realm_telemetry.folds.metrics.instruments import prometheus_name
 from realm_telemetry.log import LogWriter
-from realm_telemetry.log.sqlite.producers import ProducerInfo
+from realm_telemetry.log.engine import open_log
+from realm_telemetry.log.records import ProducerInfo, limits_of
 from realm_telemetry.log.sqlite.retention import Retention
-from realm_telemetry.log.sqlite.upkeep import limits_of
 from realm_telemetry.service import RealmServer
 from realm_telemetry.service.upkeep import ServiceUpkeep
 
@@ -220,7 +220,7 @@ def test_retention_waits_until_rows_are_in_every_saved_fold(tmp_path: Path) -> N
     with LogWriter(settings.log_path, clock_ns=lambda: old_ns) as writer:
         writer.append([make_event(number) for number in (1, 2, 3)])
     with LogWriter(settings.log_path) as writer:
-        upkeep = ServiceUpkeep(settings)
+        upkeep = ServiceUpkeep(open_log(settings.log_path), settings)
         for state, measures, left in ((3, 0, 3), (0, 3, 3), (3, 2, 1), (3, 3, 0)):
             upkeep.covered("RealmState", state)
             upkeep.covered("Metrics", measures)

@@ -116,7 +116,7 @@ def test_concurrent_batches_are_each_answered_for_themselves(
 def test_a_large_batch_takes_several_transactions(client: httpx.Client, tmp_path: Path) -> None:
     assert post_notes(client, 1, 3500)["accepted"] == 3500
     with LogReader(tmp_path / "vault" / "jobs.db") as reader:
-        assert reader.max_cursor() == 3500
+        assert reader.now.max_cursor() == 3500
 
 
 def test_what_a_batch_says_of_its_producer_is_kept_as_receipt(client: httpx.Client) -> None:

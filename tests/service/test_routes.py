@@ -33,7 +33,7 @@ def test_the_two_checks_of_the_lab_show_recent_events(client: httpx.Client) -> N
 def test_an_event_has_the_one_json_shape_everywhere(client: httpx.Client, tmp_path: Path) -> None:
     post_notes(client, 1, 1)
     with LogReader(tmp_path / "vault" / "jobs.db") as reader:
-        row = reader.get(1)
+        row = reader.now.get(1)
     assert row is not None
     shape = event_to_dict(row.event, row.cursor)
     assert client.get("/api/events").json()["events"] == [shape]

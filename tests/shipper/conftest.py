@@ -104,7 +104,7 @@ class Lab:
 
     def rows(self) -> list[LogRow]:
         with LogReader(self.log_path) as reader:
-            return reader.after(0, 1_000_000)
+            return reader.now.after(0, 1_000_000)
 
     def numbers(self, producer: str) -> list[int]:
         return [row.event.number for row in self.rows() if row.event.producer == producer]

@@ -56,12 +56,12 @@ class Plain(LogRecordExporter):
 
 def dead_letters(lab):
     with LogReader(lab.log_path) as reader:
-        return reader.dead_letters(lab.pipeline_dir.name)
+        return reader.now.dead_letters(lab.pipeline_dir.name)
 
 
 def cursors(lab):
     with LogReader(lab.log_path) as reader:
-        return reader.cursors(lab.pipeline_dir.name)
+        return reader.now.cursors(lab.pipeline_dir.name)
 
 
 def test_an_exporter_gets_every_event_once_and_in_order(make_lab):
@@ -101,7 +101,7 @@ def test_exported_means_acknowledged_by_every_exporter(make_lab, eventually):
     producer.end()
 
 
-def test_a_retryable_error_is_told_once_and_solved(make_lab):
+def test_a_retryable_error_is_reported_once_and_its_end_too(make_lab):
     lab = make_lab(exporters=["one"])
     producer = lab.producer()
     producer.emit()
@@ -257,7 +257,7 @@ def test_a_process_lost_event_is_delivered_too(make_lab):
     assert not producer.writer.directory.exists()
 
 
-def test_an_exporter_that_gathers_is_asked_again_and_reported_to_nobody(make_lab):
+def test_an_exporter_that_gathers_is_asked_again_and_not_reported(make_lab):
     lab = make_lab(exporters=["one"])
     producer = lab.producer()
     producer.emit_many(3)

@@ -13,7 +13,7 @@ from realm_telemetry.spool.frames import FORMAT_OTLP, encode_frame, encode_msgpa
 
 def receipts(lab):
     with LogReader(lab.log_path) as reader:
-        return {receipt.producer: receipt for receipt in reader.receipts()}
+        return {receipt.producer: receipt for receipt in reader.now.receipts()}
 
 
 def test_events_arrive_once_and_in_order(lab):
@@ -125,7 +125,7 @@ def test_a_goodbye_whose_segment_was_freed_is_remembered(lab):
     assert lost.details["open_lifecycles"] == ["job"]
 
 
-def test_damage_is_kept_aside_and_everything_else_is_shipped(lab):
+def test_damage_is_quarantined_and_everything_else_is_shipped(lab):
     producer = lab.producer()
     producer.emit_many(10)
     segment = next(producer.writer.directory.glob("seg-*"))
@@ -142,7 +142,7 @@ def test_damage_is_kept_aside_and_everything_else_is_shipped(lab):
     assert b"XXXXX" in kept[0].read_bytes()
 
 
-def test_a_frame_that_is_no_event_is_kept_aside(lab):
+def test_a_frame_that_is_no_event_is_quarantined(lab):
     producer = lab.producer()
     producer.writer.append(b"\xc1 not msgpack")
     producer.emit()
@@ -153,7 +153,7 @@ def test_a_frame_that_is_no_event_is_kept_aside(lab):
     assert "cannot be stored" in lab.log_text()
 
 
-def test_a_frame_of_a_log_record_is_kept_aside(lab):
+def test_a_frame_of_a_log_record_is_quarantined(lab):
     """Format 2 is the durable processor's, whose spools are elsewhere: it is no control frame."""
     producer = lab.producer()
     frame = encode_frame(FORMAT_OTLP, 1, encode_msgpack({"type": "goodbye"}))
@@ -205,7 +205,7 @@ def test_a_kind_that_the_user_registered_is_known_to_the_shipper(lab):
     known = spec("kind_of_the_shipper_test")
     assert known.severity == "warning"
     with LogReader(lab.log_path) as reader:
-        assert reader.kinds() == [known]
+        assert reader.now.kinds() == [known]
 
 
 def test_a_kind_that_cannot_be_one_is_passed_over(lab):
@@ -221,7 +221,7 @@ def test_a_kind_that_cannot_be_one_is_passed_over(lab):
     lab.ship()
     assert len(lab.rows()) == 1
     with LogReader(lab.log_path) as reader:
-        assert reader.kinds() == []
+        assert reader.now.kinds() == []
 
 
 def test_a_corrupt_log_is_reported_and_the_events_wait_for_a_new_one(lab, eventually):
@@ -349,7 +349,7 @@ def test_what_is_remembered_for_an_exporter_that_is_away_is_bounded(
 
 
 def test_a_frame_that_holds_no_event_is_not_called_delivered(lab):
-    """It is kept aside, its neighbours are stored, and the producer's flush must not be True."""
+    """It is quarantined, its neighbours are stored, and the producer's flush must not be True."""
     producer = lab.producer()
     producer.emit()
     producer.writer.append(b"no event at all")

@@ -66,7 +66,7 @@ def test_a_shipper_leaves_a_dead_local_service_after_a_while_and_the_next_goes_o
     assert not producer.writer.directory.exists()
 
 
-def test_a_shipper_stays_for_a_living_producer_whatever_the_service_does(make_lab):
+def test_a_shipper_stays_for_a_living_producer_with_or_without_a_service(make_lab):
     lab = make_lab(exporters=["realm_service"], linger_s=0.1)
     producer = lab.producer()
     producer.emit()
@@ -110,7 +110,7 @@ def test_ship_once_waits_for_the_shipper_at_work(lab):
     producer.end()
 
 
-def test_ship_once_keeps_its_deadline_and_says_what_is_left(make_lab):
+def test_ship_once_keeps_its_deadline_and_reports_what_is_left(make_lab):
     lab = make_lab(exporters=["no_such_exporter"])
     producer = lab.producer()
     producer.emit_many(3)
@@ -201,7 +201,7 @@ def test_what_matters_makes_another_pipeline(lab, change, same):
     assert (pipeline_id(changed) == pipeline_id(lab.manifest)) is same
 
 
-def test_a_broken_manifest_says_what_to_do(lab):
+def test_a_broken_manifest_names_the_fix(lab):
     (lab.pipeline_dir / "manifest.json").write_text("{")
     with pytest.raises(ConfigError, match="not a manifest"):
         read_manifest(lab.pipeline_dir)
@@ -213,13 +213,13 @@ def test_writing_a_manifest_twice_keeps_the_first(lab):
     assert read_manifest(lab.pipeline_dir).created_unix_nano == 0
 
 
-def test_the_status_page_tells_and_takes_back(tmp_path):
+def test_the_status_page_shows_an_error_and_clears_it(tmp_path):
     page = StatusPage(tmp_path)
-    page.tell("the disk is full ☠")
+    page.show("the disk is full ☠")
     status = read_status(tmp_path)
     assert (status.error, status.pid, status.error_number) == ("the disk is full ☠", os.getpid(), 1)
     assert status.alive(time.time_ns())
-    page.tell("")
+    page.show("")
     page.leave()
     status = read_status(tmp_path)
     assert (status.error, status.error_number) == ("", 1)
@@ -228,7 +228,7 @@ def test_the_status_page_tells_and_takes_back(tmp_path):
 
 def test_an_error_longer_than_the_page_is_cut(tmp_path):
     page = StatusPage(tmp_path)
-    page.tell("x" * 10_000)
+    page.show("x" * 10_000)
     assert 4000 < len(read_status(tmp_path).error) < 4096
     assert (tmp_path / STATUS_NAME).stat().st_size == 4096
     page.leave()
@@ -250,7 +250,7 @@ def test_the_log_file_is_rotated_by_size(tmp_path):
     assert all(path.stat().st_size < 150 for path in (tmp_path / "logs").iterdir())
 
 
-def test_a_problem_is_told_once_and_its_end_too(tmp_path):
+def test_a_problem_is_reported_once_and_its_end_too(tmp_path):
     page = StatusPage(tmp_path)
     report = Reporter(LogFile(tmp_path / "log", max_bytes=10_000), page)
     report.problem("a", "a is broken")
@@ -290,7 +290,7 @@ def test_a_pipeline_that_is_done_holds_back_no_retention(make_lab):
         lab.ship(exporters={"webhook": collects})
         assert len(collects.numbers) == expected
         with LogReader(lab.log_path) as reader:
-            assert reader.cursors(lab.pipeline_dir.name) == {}
+            assert reader.now.cursors(lab.pipeline_dir.name) == {}
 
 
 def test_a_pipeline_that_lags_keeps_its_cursors(make_lab):
@@ -300,10 +300,10 @@ def test_a_pipeline_that_lags_keeps_its_cursors(make_lab):
     producer.end()
     assert lab.start(exporters={"realm_service": Refused()}).join() is True
     with LogReader(lab.log_path) as reader:
-        assert reader.cursors(lab.pipeline_dir.name) == {"realm_service": 0}
+        assert reader.now.cursors(lab.pipeline_dir.name) == {"realm_service": 0}
 
 
-def test_the_status_tells_of_dead_letters(make_lab):
+def test_the_status_lists_dead_letters(make_lab):
     class Refuses:
         def export_events(self, events):
             ids = [event.id for event in events]

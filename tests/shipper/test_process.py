@@ -170,7 +170,7 @@ def test_a_shipper_that_waits_for_a_locked_log_leaves_and_beats_all_the_same(
 
 
 def test_leaving_and_starting_again_leaves_no_gap(make_lab, spawn, eventually):
-    """Producers come and go while shippers leave as soon as they see nobody."""
+    """Producers come and go while shippers leave as soon as they see none."""
     lab = make_lab()
     producers = []
     running = lab.start()
@@ -191,7 +191,7 @@ def test_leaving_and_starting_again_leaves_no_gap(make_lab, spawn, eventually):
     assert all(lab.numbers(producer.id) == [1, 2, 3] for producer in producers)
 
 
-def test_launched_shippers_are_nobodys_child_and_well_behaved(
+def test_launched_shippers_are_no_children_of_the_producer_and_well_behaved(
     make_lab, tmp_path, shippers, eventually
 ):
     lab = writing_lab(make_lab, tmp_path)

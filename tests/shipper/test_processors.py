@@ -30,7 +30,7 @@ def test_a_foreign_record_gets_the_kinds_channel_severity_and_message():
     assert filled.message == "Checkpoint 5 saved (loss: 0.5000)"
 
 
-def test_what_an_event_says_of_itself_is_left_alone():
+def test_fields_that_an_event_has_are_kept():
     own = event()
     assert KindMetadataProcessor()(own) is own
 
@@ -115,7 +115,7 @@ def test_redaction_takes_any_event_and_a_second_time_changes_nothing(details, me
     assert processor(once) is once
 
 
-def test_an_event_whose_processor_raises_passes_marked_and_is_told_once():
+def test_an_event_whose_processor_raises_passes_marked_and_is_reported_once():
     told = []
 
     def broken(event):

@@ -2,9 +2,10 @@
 
 import time
 
-from realm_telemetry.folds.state import RealmState, SnapshotStore, rebuild
+from realm_telemetry.folds.state import RealmState, rebuild, state_snapshots
 from realm_telemetry.log import LogReader, LogWriter
 from realm_telemetry.log.sqlite.search import SearchIndex
+from realm_telemetry.log.sqlite.snapshots import Snapshot
 from realm_telemetry.log.sqlite.upkeep import UpkeepClaim
 from realm_telemetry.shipper import upkeep
 from realm_telemetry.shipper.coverage import Coverage
@@ -32,14 +33,14 @@ def test_a_log_over_its_limits_is_trimmed_by_a_shipper_alone_once_a_snapshot_cov
     lab.start()
     eventually(lambda: producer.writer.control.stored_number == 1_200)
     with LogReader(lab.log_path) as reader:
-        whole = rebuild(reader)
-        eventually(lambda: reader.min_cursor() == 1_200, 30)
-        assert reader.max_cursor() == 1_200
-        kept = SnapshotStore(lab.home / "data" / "realm_state.db").load(reader.log_id)
+        whole = rebuild(reader.now)
+        eventually(lambda: reader.now.min_cursor() == 1_200, 30)
+        assert reader.now.max_cursor() == 1_200
+        kept = state_snapshots(lab.home / "data" / "realm_state.db", reader.log_id).load()
         search = SearchIndex(lab.log_path, lab.home / "vault" / "search.db")
         assert search.indexed_through(reader.log_id) == 1_200
     assert kept is not None
-    assert kept.dump() == whole.dump()
+    assert kept.content == whole.dump()
     producer.end()
 
 
@@ -65,7 +66,7 @@ def test_where_nothing_is_to_be_trimmed_no_state_is_folded(lab, eventually):
     producer.end()
 
 
-def test_broken_settings_trim_nothing_and_are_told(lab, eventually):
+def test_broken_settings_trim_nothing_and_are_reported(lab, eventually):
     producer = fill(lab, 10)
     (lab.home / "realm.toml").write_text("[service]\nretention_days = 'soon'\n")
     lab.start()
@@ -85,11 +86,10 @@ def test_a_snapshot_that_goes_further_is_not_replaced(lab):
     producer = fill(lab, 10)
     producer.end()
     lab.ship()
-    store = SnapshotStore(lab.home / "state.db")
-    coverage = Coverage(lab.log_path, store.path)
+    path = lab.home / "state.db"
+    coverage = Coverage(lab.log_path, path)
     assert coverage.step()
     assert coverage.cursor() == 10
     with LogReader(lab.log_path) as reader:
-        store.save(RealmState(), reader.log_id)
-        assert store.cursor(reader.log_id) == 10
+        assert state_snapshots(path, reader.log_id).save(Snapshot(0, RealmState().dump())) == 10
     coverage.close()

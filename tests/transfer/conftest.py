@@ -54,14 +54,14 @@ class Home:
 
     def rows(self) -> list[LogRow]:
         with LogReader(self.log) as reader:
-            return reader.after(0, 1_000_000)
+            return reader.now.after(0, 1_000_000)
 
     def events(self) -> list[Event]:
         return [row.event for row in self.rows()]
 
     def resources(self) -> dict[str, dict[str, Any]]:
         with LogReader(self.log) as reader:
-            return {info.producer: info.resource for info in reader.producers()}
+            return {info.producer: info.resource for info in reader.now.producers()}
 
     def run(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run the installed executable here."""

@@ -75,7 +75,7 @@ def test_an_import_may_be_cut_off_and_goes_on(home: Home, tmp_path: Path) -> Non
     report = take(path)
     assert (report.taken, report.already) == (40_000 - first, first)
     with LogReader(home.log) as reader:
-        (receipt,) = reader.receipts()
+        (receipt,) = reader.now.receipts()
     assert receipt.complete
 
 
@@ -83,7 +83,7 @@ def stored(home: Home) -> int:
     """How many rows there are; none while the log is being made."""
     try:
         with LogReader(home.log) as reader:
-            return reader.max_cursor()
+            return reader.now.max_cursor()
     except (LogError, sqlite3.Error, TypeError):
         return 0
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realm_telemetry.log import LogReader, LogWriter
-from realm_telemetry.log.sqlite.retention import Limits, Retention
+from realm_telemetry.log.records import Limits
+from realm_telemetry.log.sqlite.retention import Retention
 from realm_telemetry.transfer.exports import export_events
 from realm_telemetry.transfer.identity import ChangedFileError
 from realm_telemetry.transfer.inputs import MAX_LINE_BYTES, Times
@@ -188,7 +189,7 @@ def test_the_resource_of_a_producer_of_this_home_is_not_replaced(
     output.write_text(output.read_text().replace("forge", "other").replace("0001", "0002"))
     assert take(output).taken == 1
     with LogReader(home.log) as reader:
-        info = next(each for each in reader.producers() if each.producer == PRODUCER)
+        info = next(each for each in reader.now.producers() if each.producer == PRODUCER)
     assert (info.resource, info.pipeline) == (RESOURCE, "p1")
 
 
@@ -201,12 +202,12 @@ def test_a_producer_met_in_an_import_may_still_ship_for_itself(
     export_events(output)
     take(output, home=elsewhere.path)
     with LogReader(elsewhere.log) as reader:
-        assert PRODUCER not in {receipt.producer for receipt in reader.receipts()}
+        assert PRODUCER not in {receipt.producer for receipt in reader.now.receipts()}
     elsewhere.register()
     with LogWriter(elsewhere.log) as writer, LogReader(elsewhere.log) as reader:
         result = writer.append([make_event(n) for n in range(1, 7)])
         assert (result.stored, result.duplicates) == (3, 3)
-        (receipt,) = (each for each in reader.receipts() if each.producer == PRODUCER)
+        (receipt,) = (each for each in reader.now.receipts() if each.producer == PRODUCER)
         assert receipt.stored == 6
 
 

@@ -65,7 +65,7 @@ def pages(server: RealmServer) -> dict[str, Any]:
 def dump(home: Home) -> bytes:
     """The folded state with all its stamps; only the cursor may differ between two logs."""
     with LogReader(home.log) as reader:
-        state: RealmState = rebuild(reader)
+        state: RealmState = rebuild(reader.now)
     state.cursor = 0
     return state.dump()
 
@@ -172,7 +172,7 @@ def test_registered_kinds_are_replayed_too(home: Home, elsewhere: Home) -> None:
     with serving(elsewhere) as second:
         replay_events(to=second.url)
     with LogReader(elsewhere.log) as reader:
-        assert reader.kinds() == [kind]
+        assert reader.now.kinds() == [kind]
 
 
 def test_what_a_service_knows_of_a_producer_stays(home: Home, elsewhere: Home) -> None:
@@ -243,7 +243,7 @@ def test_importing_the_package_brings_no_reading_side() -> None:
 
 
 def test_the_services_exporters_skip_replayed_events(home: Home, elsewhere: Home) -> None:
-    from realm_telemetry.shipper.deliveries import WholeLog
+    from realm_telemetry.delivery.sources import WholeLog
 
     original(home, a_run(20))
     elsewhere.register()

@@ -32,8 +32,8 @@ def test_an_exporter_is_set_back_and_never_forward(home: Home) -> None:
         ("p2", 20, 20),
     ]
     with LogReader(home.log) as reader:
-        assert reader.cursors("p1") == {"jsonl": 50}
-        assert reader.cursors("p2") == {"jsonl": 20}
+        assert reader.now.cursors("p1") == {"jsonl": 50}
+        assert reader.now.cursors("p2") == {"jsonl": 20}
     with pytest.raises(ConfigError, match="There are jsonl"):
         replay_to_exporter(settings_of(home), "carrier_pigeon", 0)
 

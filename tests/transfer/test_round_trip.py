@@ -103,7 +103,7 @@ def test_a_million_lines_cost_no_memory(home: Home, tmp_path: Path) -> None:
     for command in (["import", str(path)], ["export", "--output", str(back)]):
         assert peak_mib(home, command) < 100
     with LogReader(home.log) as reader:
-        assert reader.page(Filters(limit=1)).total == 1_000_000
+        assert reader.now.page(Filters(limit=1)).total == 1_000_000
     with back.open("rb") as lines:
         assert sum(1 for _ in lines) == 1_000_000
 

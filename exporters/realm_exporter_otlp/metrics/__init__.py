@@ -3,7 +3,6 @@
 import logging
 import math
 import os
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,15 +13,19 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 
-from realm_exporter_otlp.examination import Said, examine
 from realm_exporter_otlp.metrics.counting import Counting, FromEvents, FromLog
 from realm_exporter_otlp.metrics.requests import metrics_of, metrics_request
-from realm_exporter_otlp.splitting import send_split
-from realm_exporter_otlp.transport import TRANSPORT_DEFAULTS, open_channel
+from realm_exporter_otlp.transport import (
+    TRANSPORT_DEFAULTS,
+    CheckResult,
+    examine,
+    open_channel,
+    send_split,
+)
 from realm_telemetry.errors import ConfigError, ExportError, LogError, NotYetError
 from realm_telemetry.event import Event
 from realm_telemetry.folds.metrics import read_definition
-from realm_telemetry.folds.metrics.options import OPTIONS
+from realm_telemetry.folds.metrics.definition import OPTIONS
 from realm_telemetry.otel import EventExporter
 from realm_telemetry.plugins import ExporterContext
 
@@ -68,8 +71,8 @@ class OtlpMetricsExporter(EventExporter):
         self._repeating: threading.Thread | None = None
 
     @classmethod
-    def examine(cls, context: ExporterContext) -> Iterator[Said]:
-        """What `realm doctor` says of the settings and the receiver: level, message, fix."""
+    def examine(cls, context: ExporterContext) -> Iterator[CheckResult]:
+        """The checks of `realm doctor` on settings and receiver: level, message, fix."""
         return examine(cls(context=context)._channel, ExportMetricsServiceRequest())
 
     def open(self) -> None:
@@ -97,7 +100,7 @@ class OtlpMetricsExporter(EventExporter):
             self._counting.take(events)
             self._push()
             self._counting.sent()
-        except (LogError, sqlite3.Error) as error:
+        except LogError as error:
             raise ExportError(f"metrics cannot be counted: {error}", retryable=True) from error
 
     def close(self) -> None:
@@ -110,7 +113,7 @@ class OtlpMetricsExporter(EventExporter):
 
         What is refused for good is told once: the next push says it all again. Raises ExportError.
         """
-        metrics = metrics_of(self._counting.measures, time.time_ns())
+        metrics = metrics_of(self._counting.metrics, time.time_ns())
         resource = {"service.name": self.options["service_name"], **self._counting.resource}
         try:
             sent = send_split(

@@ -4,27 +4,26 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from realm_telemetry.delivery.recent import Recent
+from realm_telemetry.delivery.sources import EVERY_PIPELINE, PipelineLog, Recent, WholeLog
 from realm_telemetry.event import Event
-from realm_telemetry.folds.metrics import Definition, Measures, MeasureStore
-from realm_telemetry.folds.metrics.store import FILE_NAME
-from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.folds.metrics import Definition, Metrics, metrics_runner
+from realm_telemetry.folds.runtime import FoldRunner
+from realm_telemetry.home import METRICS
+from realm_telemetry.log.engine import Reader, open_log
 from realm_telemetry.plugins import ExporterContext
-from realm_telemetry.shipper.deliveries import EVERY_PIPELINE, OwnedLog, WholeLog
 
-_STEP_ROWS: Final = 2_000
 _REMEMBERED: Final = 10_000
 _NOTHING_RECENT: Final = 2**63 - 1
 
 
 class Counting(Protocol):
-    """Measures, and how far they were sent.
+    """Metrics, and how far they were sent.
 
     resource: what identifies who counts: of one resource each series has one counter.
     all_sent: whether there is something, and all of it was sent.
     """
 
-    measures: Measures
+    metrics: Metrics
     resource: Mapping[str, str]
     all_sent: bool
 
@@ -39,7 +38,7 @@ class Counting(Protocol):
         """Count these events, and what else there is. Raises LogError."""
 
     def sent(self) -> None:
-        """Note that the measures were sent, for good. Raises sqlite3.Error."""
+        """Note that the metrics were sent, for good. Raises LogError."""
 
     def close(self) -> None:
         """Release what is held."""
@@ -50,27 +49,32 @@ class FromLog:
 
     def __init__(self, context: ExporterContext, definition: Definition) -> None:
         self._context = context
-        place = context.home / "data" / FILE_NAME
-        self._store = MeasureStore(place, f"otlp_metrics/{context.pipeline}", definition)
-        self.measures = self._store.fresh()
+        self._definition = definition
+        self.metrics = Metrics(definition)
         self.resource: Mapping[str, str] = {}
         self.all_sent = False
         self._sent_through = 0
-        self._reader: LogReader | None = None
-        self._rows: OwnedLog | None = None
+        self._reader: Reader | None = None
+        self._rows: PipelineLog | None = None
+        self._runner: FoldRunner[Metrics] | None = None
 
     def open(self) -> None:
         self.close()
         path, pipeline = self._context.log_path, self._context.pipeline
-        self._reader = LogReader(path)
+        self._reader = open_log(path).reader()
         nothing = Recent()
         nothing.start(_NOTHING_RECENT)
         whole = pipeline == EVERY_PIPELINE
-        self._rows = WholeLog(path) if whole else OwnedLog(path, pipeline, nothing)
+        self._rows = WholeLog(path) if whole else PipelineLog(path, pipeline, nothing)
         log_id = self._reader.log_id
         self.resource = _resource(f"{log_id}/{pipeline}") | {"realm.log.id": log_id}
-        self.measures = self._store.load(log_id) or self._store.fresh()
-        self._sent_through = self.measures.cursor
+        place = self._context.home / METRICS
+        name = f"otlp_metrics/{pipeline}"
+        # Its counters begin at the start that they have: no rows from before it.
+        self._runner = metrics_runner(log_id, place, name, self._definition, refill=False)
+        self._runner.restart()
+        self.metrics = self._runner.fold
+        self._sent_through = self.metrics.cursor
         self.all_sent = self._sent_through > 0
 
     def has_sent(self, events: Sequence[Event]) -> bool:
@@ -81,23 +85,21 @@ class FromLog:
     def take(self, events: Sequence[Event]) -> None:
         assert self._reader is not None, "`open` comes first"
         assert self._rows is not None, "`open` comes first"
+        assert self._runner is not None, "`open` comes first"
         self.all_sent = False
-        cursor = self.measures.cursor or self._before(events)
-        end = self._reader.max_cursor()
-        while cursor < end:
-            rows, reached = self._rows.after(cursor, _STEP_ROWS)
-            for row in rows:
-                self.measures.apply(row.event, row.cursor)
-            if reached == cursor:  # the last rows are gone already
-                break
-            self.measures.cursor = cursor = reached
+        if not self.metrics.cursor:
+            self.metrics.cursor = self._before(events)
+        end = self._reader.now.max_cursor()
+        # Without progress the last rows are gone already.
+        while self._runner.is_behind(end) and self._runner.step(self._rows.after):
+            pass
 
     def sent(self) -> None:
-        assert self._reader is not None, "`open` comes first"
-        self._store.save(self.measures, self._reader.log_id)
-        for series in self.measures:
+        assert self._runner is not None, "`open` comes first"
+        self._runner.save()
+        for series in self.metrics:
             series.changed.clear()
-        self._sent_through = self.measures.cursor
+        self._sent_through = self.metrics.cursor
         self.all_sent = True
 
     def close(self) -> None:
@@ -113,7 +115,7 @@ class FromLog:
 
     def _cursor_of(self, event: Event) -> int | None:
         assert self._reader is not None, "`open` comes first"
-        row = self._reader.get(event.id)
+        row = self._reader.now.get(event.id)
         return None if row is None else row.cursor
 
 
@@ -124,7 +126,7 @@ class FromEvents:
     """
 
     def __init__(self, definition: Definition) -> None:
-        self.measures = Measures(definition)
+        self.metrics = Metrics(definition)
         self.resource: Mapping[str, str] = _resource(str(uuid.uuid4()))
         self.all_sent = False
         self._seen: dict[str, None] = {}
@@ -140,13 +142,13 @@ class FromEvents:
         for event in events:
             if event.id not in self._seen:
                 self._seen[event.id] = None
-                self.measures.apply(event, self.measures.cursor + 1)
+                self.metrics.apply(event, self.metrics.cursor + 1)
         for event_id in list(self._seen)[:-_REMEMBERED]:
             del self._seen[event_id]
 
     def sent(self) -> None:
         self.all_sent = True
-        for series in self.measures:
+        for series in self.metrics:
             series.changed.clear()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Measures as OTLP metrics.
+"""The fold of metrics as OTLP messages.
 
 Source: opentelemetry/proto/metrics/v1/metrics.proto.
 """
@@ -24,7 +24,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from realm_exporter_otlp.encoding import SCOPE, key_values
-from realm_telemetry.folds.metrics import Count, Distribution, Latest, Measures, Series
+from realm_telemetry.folds.metrics import Count, Distribution, Latest, Metrics, Series
 
 _MAX_UNIX_NANO: Final = 2**64 - 1
 
@@ -43,15 +43,15 @@ def metrics_request(
     )
 
 
-def metrics_of(measures: Measures, now_ns: int) -> list[Metric]:
+def metrics_of(metrics: Metrics, now_ns: int) -> list[Metric]:
     """Every instrument that has something to say.
 
     Counters and histograms say all, with the time `now_ns`, since the first event counted; gauges
     what changed since the last request, each with the time of its own event.
     """
-    start_ns = measures.start_unix_nano
+    start_ns = metrics.start_unix_nano
     span = _time(start_ns), _time(max(now_ns, start_ns))
-    return [metric for series in measures if (metric := _metric(series, *span)) is not None]
+    return [metric for series in metrics if (metric := _metric(series, *span)) is not None]
 
 
 def _metric(series: Series, start_ns: int, now_ns: int) -> Metric | None:

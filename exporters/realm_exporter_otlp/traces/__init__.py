@@ -1,29 +1,29 @@
 """Sends lifecycles as spans to any OTLP receiver: Jaeger, Tempo, a collector."""
 
 import logging
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from realm_exporter_otlp.examination import Said, examine
-from realm_exporter_otlp.resources import Resources
 from realm_exporter_otlp.traces.encoding import encode_spans
-from realm_exporter_otlp.traces.fold import Fold, no_run
+from realm_exporter_otlp.traces.fold import SpanFold
 from realm_exporter_otlp.traces.history import History
 from realm_exporter_otlp.traces.sending import Refused, Sender
 from realm_exporter_otlp.traces.spans import Span
 from realm_exporter_otlp.traces.state import Limits, State
-from realm_exporter_otlp.transport import TRANSPORT_DEFAULTS, open_channel
+from realm_exporter_otlp.transport import TRANSPORT_DEFAULTS, CheckResult, examine, open_channel
 from realm_telemetry.errors import ConfigError, ExportError
 from realm_telemetry.event import Event
 from realm_telemetry.otel import EventExporter
-from realm_telemetry.plugins import ExporterContext
+from realm_telemetry.plugins import Batch, ExporterContext
 
 __all__ = ["OtlpTracesExporter"]
 
 _DAY_S = 86_400.0
+_NOWHERE = 2**63
+"""Cursor of a fold that no event of the log follows on."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -41,39 +41,42 @@ class OtlpTracesExporter(EventExporter):
         """Connects to nothing yet. Raises ConfigError."""
         super().__init__(*args, **kwargs)
         self._channel = open_channel("traces", self.options, self.context)
-        self._resources = Resources(self.context.log_path if self.context.inside_shipper else None)
+        self._resource = Batch[Event](()).resource
         self._sender = Sender(self._channel, self._encode, self.options["max_request_bytes"])
         self._limits = Limits(silent_after_ns=_silent_after_ns(self.options["silent_after_s"]))
         self._history: History | None = None
-        self._state = State(self._limits)
-        self._through: int | None = None
+        self._fold = SpanFold(State(self._limits), cursor=_NOWHERE)
         self._warned = False
 
     @classmethod
-    def examine(cls, context: ExporterContext) -> Iterator[Said]:
-        """What `realm doctor` says of the settings and the receiver: level, message, fix."""
+    def examine(cls, context: ExporterContext) -> Iterator[CheckResult]:
+        """The checks of `realm doctor` on settings and receiver: level, message, fix."""
         return examine(cls(context=context)._channel, ExportTraceServiceRequest())
 
     def open(self) -> None:
         """Open the log, if there is one."""
         if self.context.inside_shipper:
             self._history = History(self.context)
+            before = self._fold
+            self._fold = SpanFold(before.state, self._history.run_at, before.cursor)
 
-    def deliver(self, events: Sequence[Event]) -> None:
+    def deliver(self, events: Batch[Event]) -> None:
         """Send the spans that end with these events."""
+        self._resource = events.resource
         self._find_place(events[0])
         # On a copy: if it cannot be sent, the same events come again, to the state as it was.
-        fold = Fold(self._state.copy(), self._history.run_at if self._history else no_run)
-        refused = self._sender.send(fold.take(events))
-        self._state = fold.state
-        self._through = self._history.cursor(events[-1]) if self._history else None
+        fold = self._fold.copy()
+        refused = self._sender.send(fold.spans_of(events))
+        cursor = self._history.cursor(events[-1]) if self._history else None
+        fold.cursor = _NOWHERE if cursor is None else cursor
+        self._fold = fold
         self._tell(refused)
 
     def close(self) -> None:
         """Close log and connection; where no log remembers what is open, send it first."""
         if self._history is not None:
             self._history.close()
-        elif self._state.open:
+        elif self._fold.state.open:
             self._send_open()
         self._channel.close()
 
@@ -85,15 +88,14 @@ class OtlpTracesExporter(EventExporter):
         if self._history is None:
             return
         cursor = self._history.cursor(event)
-        if cursor is not None and (self._through is None or cursor <= self._through):
-            self._state = self._history.state_before(cursor, self._limits)
+        if cursor is not None and cursor <= self._fold.cursor:
+            self._fold = self._history.fold_before(cursor, self._limits)
 
     def _encode(self, spans: Sequence[Span]) -> ExportTraceServiceRequest:
-        now_s = time.monotonic()
-        return encode_spans(spans, lambda producer: self._resources.of(producer, now_s))
+        return encode_spans(spans, self._resource)
 
     def _send_open(self) -> None:
-        spans = Fold(self._state.copy()).close_all()
+        spans = self._fold.copy().close_all()
         try:
             self._sender.send(spans)
         except ExportError as error:

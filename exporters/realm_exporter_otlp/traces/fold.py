@@ -23,6 +23,7 @@ from realm_exporter_otlp.traces.runs import Attempt, Run, arrival
 from realm_exporter_otlp.traces.spans import OpenSpan, Span, closed, ended, point, unbegun
 from realm_exporter_otlp.traces.state import FindRun, State
 from realm_telemetry.event import Event
+from realm_telemetry.folds.runtime import Row
 from realm_telemetry.kinds.catalog import is_routine
 
 PROCESS_LOST: Final = "process_lost"
@@ -38,23 +39,36 @@ def no_run(event: Event) -> Run:
     return Run()
 
 
-class Fold:
+class SpanFold:
     """Takes events and gives spans.
 
     state: changed as it goes; hand over a copy to be able to begin again.
+    cursor: of the last row of the log in it.
     """
 
-    def __init__(self, state: State, find_run: FindRun = no_run) -> None:
+    def __init__(self, state: State, find_run: FindRun = no_run, cursor: int = 0) -> None:
         self.state = state
+        self.cursor = cursor
         self._find_run = find_run
         self._spans: list[Span] = []
 
-    def take(self, events: Sequence[Event]) -> list[Span]:
-        """Return the spans that end with these events; their order does not matter."""
+    def take(self, rows: Sequence[Row]) -> None:
+        """Fold in rows of the log, of which no spans are wanted any more."""
+        new = [row for row in rows if row.cursor > self.cursor]
+        self.spans_of([row.event for row in new])
+        if new:
+            self.cursor = new[-1].cursor
+
+    def spans_of(self, events: Sequence[Event]) -> list[Span]:
+        """Fold in events; return the spans that end with them. Their order does not matter."""
         for event in in_order(events):
             self._meet(event)
         spans, self._spans = self._spans, []
         return spans
+
+    def copy(self) -> "SpanFold":
+        """Return a fold of its own."""
+        return SpanFold(self.state.copy(), self._find_run, self.cursor)
 
     def close_all(self, why: str = SHUTDOWN) -> list[Span]:
         """Close what is open, where nobody will come back for it."""

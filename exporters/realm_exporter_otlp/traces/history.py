@@ -1,23 +1,24 @@
 """What the log still knows: the open spans of before a restart, and the roots of runs."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Final
 
 import msgspec
 
-from realm_exporter_otlp.traces.fold import Fold, in_order
+from realm_exporter_otlp.traces.fold import SpanFold, in_order, no_run
 from realm_exporter_otlp.traces.lifecycles import LOST, TRAINING_KINDS, phase_of
 from realm_exporter_otlp.traces.runs import Run, arrival, run_of
-from realm_exporter_otlp.traces.state import Limits, State
+from realm_exporter_otlp.traces.state import FindRun, Limits, State
 from realm_telemetry.errors import ExportError, LogError
 from realm_telemetry.event import Event
+from realm_telemetry.folds.runtime import advance
 from realm_telemetry.kinds.catalog import is_routine
+from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.filters import MAX_LIMIT, Filters
+from realm_telemetry.log.records import ProducerInfo
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.sqlite.producers import ProducerInfo
-from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.plugins import ExporterContext
 
 MAX_ROWS: Final = 5_000
@@ -38,7 +39,7 @@ class History:
     def __init__(self, context: ExporterContext) -> None:
         self._pipeline = context.pipeline
         with _explained():
-            self._reader = LogReader(context.log_path)
+            self._reader = open_log(context.log_path).reader()
 
     def close(self) -> None:
         """Close the log."""
@@ -47,7 +48,7 @@ class History:
     def cursor(self, event: Event) -> int | None:
         """Return where an event stands; None if it is gone."""
         with _explained():
-            row = self._reader.get(event.id)
+            row = self._reader.now.get(event.id)
         return None if row is None else row.cursor
 
     def run_at(self, event: Event) -> Run:
@@ -61,27 +62,27 @@ class History:
             limit=_RUN_ROWS,
         )
         with _explained():
-            rows = self._reader.page(filters, count=False).rows
+            rows = self._reader.now.page(filters, count=False).rows
         return run_of(in_order(row.event for row in rows))
 
-    def state_before(self, cursor: int, limits: Limits) -> State:
-        """Return the state that the events up to a cursor, without it, leave behind.
+    def fold_before(self, cursor: int, limits: Limits) -> SpanFold:
+        """Return the fold of the rows before a cursor.
 
-        It is folded anew, so there is no second copy of it that could differ from the log.
+        It is folded again each time, so there is no second copy that could differ from the log.
         """
         with _explained():
-            producers = {info.producer: info for info in self._reader.producers()}
+            producers = {info.producer: info for info in self._reader.now.producers()}
             rows = self._rows_before(cursor, producers)
             # Who was silent for how long cannot be seen from a part of the rows.
             patient = msgspec.structs.replace(limits, silent_after_ns=_ENDLESS_NS)
-            state = _folded(rows, patient, self.run_at)
+            fold = _folded(rows, cursor - 1, patient, self.run_at)
             now_ns = self._newest_arrival(Filters(limit=1), cursor)
             heard = {
                 name: self._last_heard(name, cursor, now_ns, producers.get(name))
-                for name in state.seen
+                for name in fold.state.seen
             }
-        state.resume(limits, now_ns, heard)
-        return state
+        fold.state.resume(limits, now_ns, heard)
+        return fold
 
     def _last_heard(
         self, producer: str, cursor: int, now_ns: int, info: ProducerInfo | None
@@ -100,14 +101,14 @@ class History:
     def _rows_before(self, cursor: int, producers: Mapping[str, ProducerInfo]) -> list[LogRow]:
         """The newest starts and ends, and what has happened since the first that is open."""
         groups: dict[str, list[str]] = {}
-        for kind in self._reader.occurring_kinds():
+        for kind in self._reader.now.occurring_kinds():
             groups.setdefault(_group(kind), []).append(kind)
         others = groups.pop("others", [])
         groups.pop("routine", None)
         rows = [row for kinds in groups.values() for row in self._newest(kinds, cursor, producers)]
         rows.sort(key=lambda row: row.cursor)
         patient = Limits(silent_after_ns=_ENDLESS_NS)
-        still_open = _folded(rows, patient, lambda event: Run()).open.values()
+        still_open = _folded(rows, cursor - 1, patient, no_run).state.open.values()
         if not still_open:
             return rows
         since = min(span.start.time_unix_nano for span in still_open)
@@ -144,10 +145,12 @@ def _group(kind: str) -> str:
     return "routine" if is_routine(kind) else "others"
 
 
-def _folded(rows: Sequence[LogRow], limits: Limits, find_run: Callable[[Event], Run]) -> State:
-    fold = Fold(State(limits), find_run)
-    fold.take([row.event for row in rows])
-    return fold.state
+def _folded(rows: Sequence[LogRow], through: int, limits: Limits, find_run: FindRun) -> SpanFold:
+    """Return the fold of these rows, which stand for all rows through a cursor."""
+    fold = SpanFold(State(limits), find_run)
+    # In one step: it puts what it is given into order.
+    advance(fold, lambda cursor, limit: (rows, through))
+    return fold
 
 
 @contextmanager

@@ -9,9 +9,8 @@ from collections.abc import Callable, Sequence
 import msgspec
 from google.protobuf.message import Message
 
-from realm_exporter_otlp.splitting import send_split
 from realm_exporter_otlp.traces.spans import Span
-from realm_exporter_otlp.transport import Channel
+from realm_exporter_otlp.transport import Channel, send_split
 from realm_telemetry.errors import ExportError
 
 

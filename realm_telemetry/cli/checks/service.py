@@ -10,7 +10,7 @@ from realm_telemetry.client import RealmClient, ServiceError, ServiceUnreachable
 from realm_telemetry.config import Settings
 from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.event import Event
-from realm_telemetry.log import LogReader
+from realm_telemetry.log.engine import open_log
 from realm_telemetry.plugins import ExporterContext, exporter_class
 
 DEFAULT: Final = ("webhook",)
@@ -149,8 +149,8 @@ def _in_log(subject: Subject, event: Event) -> bool:
     if not subject.settings.log_path.exists():
         return False
     try:
-        with LogReader(subject.settings.log_path) as reader:
-            return reader.get(event.id) is not None
+        with open_log(subject.settings.log_path).reader() as reader:
+            return reader.now.get(event.id) is not None
     except LogError:  # it is being made, or the lines above have told what is wrong
         return False
 

@@ -4,12 +4,24 @@ The exporter `otlp_metrics` and the service's /metrics share both, so that a das
 one of them fits the other.
 """
 
-from realm_telemetry.folds.metrics.fold import Measures
+from functools import partial
+from pathlib import Path
+
+from realm_telemetry.folds.metrics.definition import Definition, read_definition
+from realm_telemetry.folds.metrics.fold import Metrics
 from realm_telemetry.folds.metrics.instruments import INSTRUMENTS, Attribute, Instrument
-from realm_telemetry.folds.metrics.options import Definition, read_definition
-from realm_telemetry.folds.metrics.points import Count, Distribution, Latest, Point
-from realm_telemetry.folds.metrics.series import FRESH_NS, MAX_SERIES, OVERFLOW, Series
-from realm_telemetry.folds.metrics.store import MeasureStore
+from realm_telemetry.folds.metrics.series import (
+    FRESH_NS,
+    MAX_SERIES,
+    OVERFLOW,
+    Count,
+    Distribution,
+    Latest,
+    Point,
+    Series,
+)
+from realm_telemetry.folds.runtime import FoldFormat, FoldRunner
+from realm_telemetry.log.sqlite.snapshots import MetricsSnapshots
 
 __all__ = [
     "FRESH_NS",
@@ -22,9 +34,22 @@ __all__ = [
     "Distribution",
     "Instrument",
     "Latest",
-    "MeasureStore",
-    "Measures",
+    "Metrics",
     "Point",
     "Series",
+    "metrics_runner",
     "read_definition",
 ]
+
+
+def metrics_runner(
+    log_id: str, path: Path, reader: str, definition: Definition, *, refill: bool = True
+) -> FoldRunner[Metrics]:
+    """Return what runs metrics over a log.
+
+    path: of the file with their snapshots. reader: who counts, each from its own cursor.
+    refill: whether a metric that is new folds the rows from before the snapshot too.
+    """
+    load = partial(Metrics.load, definition=definition)
+    fold_format = FoldFormat("metrics", partial(Metrics, definition), load)
+    return FoldRunner(fold_format, MetricsSnapshots(path, log_id, reader), refill=refill)

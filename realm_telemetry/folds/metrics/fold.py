@@ -1,17 +1,23 @@
 """The fold of events into metrics: each event once, in the log's order."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
 
 from realm_telemetry.event import Event
+from realm_telemetry.folds.metrics.definition import Definition
 from realm_telemetry.folds.metrics.instruments import Attribute
-from realm_telemetry.folds.metrics.keys import Key, key_reader
-from realm_telemetry.folds.metrics.options import Definition
-from realm_telemetry.folds.metrics.points import Count, Distribution, Latest
-from realm_telemetry.folds.metrics.series import Series
+from realm_telemetry.folds.metrics.series import (
+    Count,
+    Distribution,
+    Key,
+    Latest,
+    Series,
+    key_reader,
+)
+from realm_telemetry.folds.runtime import Row
 
 FOLD_VERSION: Final = 1
 """Raised with every change of what is kept; a dump of another version is ignored."""
@@ -27,13 +33,16 @@ _Dumped = list[tuple[Key | None, Count | Latest | Distribution]]
 
 
 class _Dump(msgspec.Struct, array_like=True):
+    """instruments: their digests; version 0.1.0 did not write them."""
+
     definition: str
     cursor: int
     start_unix_nano: int
     series: dict[str, _Dumped]
+    instruments: dict[str, str] = {}
 
 
-class Measures:
+class Metrics:
     """All metrics of a log, or of a part of it. For one thread at a time.
 
     cursor: of the last event folded in.
@@ -48,6 +57,7 @@ class Measures:
             each.name: Series(each, definition.max_series) for each in definition.instruments
         }
         self._by_kind: dict[str, list[_Group]] = {}
+        self._missing: set[str] = set()
 
     def apply(self, event: Event, cursor: int) -> None:
         """Fold in one event; one at or before the cursor is known already."""
@@ -65,6 +75,11 @@ class Measures:
                 if value is not None and series.instrument.takes(value):
                     series.add(key, value, stamp)
 
+    def take(self, rows: Sequence[Row]) -> None:
+        """Fold in rows of the log; those at or before the cursor are in it already."""
+        for row in rows:
+            self.apply(row.event, row.cursor)
+
     def __iter__(self) -> Iterator[Series]:
         """The series of each instrument, in the order of the table."""
         return iter(self._series.values())
@@ -75,26 +90,45 @@ class Measures:
 
     def dump(self) -> bytes:
         """All of it as bytes, for `load`."""
-        series: dict[str, _Dumped] = {name: list(each) for name, each in self._series.items()}
-        dump = _Dump(digest(self._definition), self.cursor, self.start_unix_nano, series)
+        dump = _Dump(
+            digest(self._definition),
+            self.cursor,
+            self.start_unix_nano,
+            {name: list(each) for name, each in self._series.items()},
+            _digests(self._definition),
+        )
         return msgspec.msgpack.encode(dump)
 
     @classmethod
-    def load(cls, dumped: bytes, definition: Definition) -> "Measures":
-        """Return what `dump` wrote.
+    def load(cls, dumped: bytes, definition: Definition) -> "Metrics":
+        """Return what `dump` wrote; metrics that are defined differently are empty.
 
-        Raises ValueError if it is no dump, or one of other instruments.
+        Raises ValueError if it is no dump, or one of which no metric is left.
         """
         read = msgspec.msgpack.decode(dumped, type=_Dump)
-        if read.definition != digest(definition):
+        metrics = cls(definition)
+        then, now = read.instruments or _digests_of_0_1(read, definition), _digests(definition)
+        metrics._missing = {name for name in now if then.get(name) != now[name]}
+        if len(metrics._missing) == len(now):
             raise ValueError("a dump of other instruments")
-        measures = cls(definition)
-        measures.cursor, measures.start_unix_nano = read.cursor, read.start_unix_nano
-        for name, points in read.series.items():
-            series = measures._series[name]
+        metrics.cursor, metrics.start_unix_nano = read.cursor, read.start_unix_nano
+        for name in metrics._series.keys() - metrics._missing:
+            series, points = metrics._series[name], read.series.get(name, [])
             series.points = {key: point for key, point in points if key is not None}
             series.overflow = next((point for key, point in points if key is None), None)
-        return measures
+        return metrics
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether metrics are empty because the snapshot had others."""
+        return bool(self._missing)
+
+    def fill(self, earlier: "Metrics") -> None:
+        """Take the metrics that the snapshot did not have from those of the rows before."""
+        for name in self._missing:
+            self._series[name] = earlier._series[name]
+        self._missing.clear()
+        self._by_kind.clear()
 
     def _for_kind(self, kind: str) -> list[_Group]:
         found = self._by_kind.get(kind)
@@ -120,6 +154,19 @@ def digest(definition: Definition) -> str:
     """What identifies instruments and limits: counts made by others cannot be gone on with."""
     text = msgspec.json.encode((FOLD_VERSION, definition), order="deterministic")
     return blake2b(text, digest_size=8).hexdigest()
+
+
+def _digests_of_0_1(read: _Dump, definition: Definition) -> dict[str, str]:
+    """The digests of the instruments in a dump that has one of all only, if all are as then."""
+    known = tuple(each for each in definition.instruments if each.name in read.series)
+    same = Definition(known, definition.max_series)
+    return _digests(same) if digest(same) == read.definition else {}
+
+
+def _digests(definition: Definition) -> dict[str, str]:
+    """The digest of each instrument alone, by its name."""
+    limit = definition.max_series
+    return {each.name: digest(Definition((each,), limit)) for each in definition.instruments}
 
 
 def number(value: Any) -> float | None:

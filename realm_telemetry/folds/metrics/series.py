@@ -1,11 +1,117 @@
-"""The series of one instrument, of which there is a bounded number."""
+"""Series: the values of one instrument by the attributes of the events, in a bounded number."""
 
-from collections.abc import Iterator
-from typing import Final
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
-from realm_telemetry.folds.metrics.instruments import Instrument
-from realm_telemetry.folds.metrics.keys import Key
-from realm_telemetry.folds.metrics.points import Latest, Point, Stamp, new_point
+import msgspec
+
+from realm_telemetry.event import Event
+from realm_telemetry.folds.metrics.instruments import FIELDS, Attribute, Instrument
+
+MAX_TEXT: Final = 128
+
+Key = tuple[str | None, ...]
+"""Values of an instrument's attributes, in order; None for one that the event does not have."""
+
+
+def key_reader(attributes: tuple[Attribute, ...]) -> Callable[[Event], Key]:
+    """What reads a key out of an event."""
+    fields = [each.source for each in attributes if each.source in FIELDS]
+    if len(fields) == len(attributes):
+        # Most of them, and for every event: fields are text or None already.
+        return lambda event: tuple([_short(getattr(event, name)) for name in fields])
+    sources = [(each.source in FIELDS, each.source) for each in attributes]
+    return lambda event: tuple(
+        [
+            _short(getattr(event, name)) if is_field else attribute_text(event.details.get(name))
+            for is_field, name in sources
+        ]
+    )
+
+
+def attribute_text(value: Any) -> str | None:
+    """A detail as an attribute's value; None if there is none, or no plain one."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float):
+        return _short(str(value))
+    return None
+
+
+def _short(text: str | None) -> str | None:
+    """At most 128 characters; to Prometheus an empty label is the same as none."""
+    return text[:MAX_TEXT] if text else None
+
+
+Stamp = tuple[int, str, int]
+"""An event's time, producer and number: of two values the one with the greater stamp is later."""
+
+
+class Count(msgspec.Struct, tag="c", array_like=True):
+    """How many events there were."""
+
+    value: int = 0
+
+    def add(self, value: float, stamp: Stamp) -> bool:
+        """Count an event."""
+        self.value += 1
+        return True
+
+
+class Latest(msgspec.Struct, tag="l", array_like=True):
+    """The value of the latest event, by its own time: late ones change nothing."""
+
+    value: float = 0.0
+    stamp: Stamp = (-(2**63), "", 0)
+
+    @property
+    def time_unix_nano(self) -> int:
+        """When the event happened."""
+        return self.stamp[0]
+
+    def add(self, value: float, stamp: Stamp) -> bool:
+        """Take a value if it is later; whether it was."""
+        if stamp <= self.stamp:
+            return False
+        self.value, self.stamp = value, stamp
+        return True
+
+
+class Distribution(msgspec.Struct, tag="d", array_like=True):
+    """A histogram. buckets: one more than there are bounds; not cumulated."""
+
+    bounds: tuple[float, ...]
+    buckets: list[int]
+    count: int = 0
+    sum: float = 0.0
+    minimum: float = math.inf
+    maximum: float = -math.inf
+
+    def add(self, value: float, stamp: Stamp) -> bool:
+        """Add a value that the instrument takes."""
+        # A bound belongs to the bucket below, in OTLP (https://opentelemetry.io/docs/specs/otel/
+        # metrics/data-model/#histogram) as in Prometheus' `le`.
+        self.buckets[bisect_left(self.bounds, value)] += 1
+        self.count += 1
+        self.sum += value
+        self.minimum = min(self.minimum, value)
+        self.maximum = max(self.maximum, value)
+        return True
+
+
+Point = Count | Latest | Distribution
+
+
+def new_point(instrument: Instrument) -> Point:
+    """An empty point of an instrument's sort."""
+    if instrument.kind == "counter":
+        return Count()
+    if instrument.kind == "gauge":
+        return Latest()
+    return Distribution(instrument.bounds, [0] * (len(instrument.bounds) + 1))
+
 
 MAX_SERIES: Final = 500
 """Series of one metric, the overflow series among them."""

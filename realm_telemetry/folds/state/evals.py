@@ -3,41 +3,29 @@
 from typing import Any, Final
 
 from realm_telemetry.event import Event
-from realm_telemetry.folds.state.lattice import Stamp
-from realm_telemetry.folds.state.section import (
-    Reading,
-    Section,
-    SectionSpec,
-    complete,
-    identity,
-    number,
-    pick,
-    shown,
-    transition,
+from realm_telemetry.folds.state.section import Reading, Section, SectionSpec
+from realm_telemetry.folds.state.table import (
+    SHOWN,
+    Table,
+    by_detail,
+    computed,
+    detail,
+    details,
+    errors,
+    statuses,
+    time_of,
+    times,
 )
-
-LIMITS: Final = {"latest": 512, "results": 1_024, "suites": 64}
+from realm_telemetry.folds.state.values import identity, number
 
 RECENT: Final = 20
 """Results shown in `recent`."""
 
-DETAILS: Final = ("skill", "level", "accuracy", "delta", "step", "suite", "duration_s", "reason")
-FIELDS: Final = (
-    *DETAILS,
-    "status",
-    "previous_accuracy",
-    "error",
-    "started_at",
-    "completed_at",
-    "failed_at",
-    "cancelled_at",
-    "regressed_at",
-)
-"""What the latest eval of a skill and level shows."""
-
-SUITE_FIELDS: Final = ("step", "evals", "triggered_at", "completed", "mean_accuracy")
-
-RESULT_FIELDS: Final = ("skill", "level", "accuracy", "delta", "step", "suite", "completed_at")
+_WORDS: Final = ("started", "completed", "failed", "cancelled")
+_LIFECYCLE: Final = tuple(f"eval_{word}" for word in _WORDS)
+_COMPLETED: Final = "eval_completed"
+_REGRESSION: Final = "eval_regression"
+_TRIGGERED: Final = "eval_suite_triggered"
 
 
 def _name(event: Event) -> str | None:
@@ -48,48 +36,57 @@ def _name(event: Event) -> str | None:
     return skill if level is None else f"{skill}/{level}"
 
 
-def _moved(section: Section, event: Event, stamp: Stamp) -> None:
-    name = _name(event)
-    if name is not None:
-        fields = pick(event.details, DETAILS) | transition(event)
-        section.records["latest"].put(name, stamp, fields)
+LATEST: Final = Table(
+    "latest",
+    (*_LIFECYCLE, _REGRESSION),
+    {
+        **details("skill", "level", "accuracy"),
+        "delta": (
+            # Without a delta of its own, that of an earlier result must not stay.
+            detail("delta", None).on(_COMPLETED),
+            detail("delta").on("eval_started", "eval_failed", "eval_cancelled", _REGRESSION),
+        ),
+        "step": detail("step").on(*_LIFECYCLE),
+        "suite": detail("suite").on(*_LIFECYCLE),
+        "duration_s": detail("duration_s").on(*_LIFECYCLE),
+        "reason": detail("reason").on(*_LIFECYCLE),
+        "status": statuses(_LIFECYCLE),
+        "previous_accuracy": SHOWN,
+        "error": errors(_LIFECYCLE),
+        **times("eval", *_WORDS),
+        "regressed_at": time_of(_REGRESSION),
+    },
+    limit=512,
+    key=_name,
+)
+"""The latest eval of a skill and level."""
 
+RESULT: Final = Table(
+    "results",
+    (_COMPLETED,),
+    {
+        **details("skill", "level", "accuracy", "delta", "step", "suite"),
+        "completed_at": time_of(_COMPLETED),
+        "name": computed(_name),
+    },
+    limit=1_024,
+    key=lambda event: None if _name(event) is None else event.id,
+)
 
-def _completed(section: Section, event: Event, stamp: Stamp) -> None:
-    name = _name(event)
-    if name is None:
-        return
-    # Without a delta of its own, that of an earlier result must not stay.
-    fields = {"delta": None} | pick(event.details, DETAILS)
-    section.records["latest"].put(name, stamp, fields | transition(event))
-    result = pick(event.details, RESULT_FIELDS)
-    result |= {"name": name, "completed_at": event.time_unix_nano}
-    section.records["results"].put(event.id, stamp, result)
+SUITE: Final = Table(
+    "suites",
+    (_TRIGGERED,),
+    {
+        **details("step", "evals"),
+        "triggered_at": time_of(_TRIGGERED),
+        "completed": SHOWN,
+        "mean_accuracy": SHOWN,
+    },
+    limit=64,
+    key=by_detail("suite"),
+)
 
-
-def _regressed(section: Section, event: Event, stamp: Stamp) -> None:
-    name = _name(event)
-    if name is not None:
-        fields = pick(event.details, ("skill", "level", "accuracy", "delta"))
-        fields["regressed_at"] = event.time_unix_nano
-        section.records["latest"].put(name, stamp, fields)
-
-
-def _triggered(section: Section, event: Event, stamp: Stamp) -> None:
-    suite = identity(event.details, "suite")
-    if suite is not None:
-        fields = pick(event.details, ("step", "evals")) | {"triggered_at": event.time_unix_nano}
-        section.records["suites"].put(suite, stamp, fields)
-
-
-REDUCERS: Final = {
-    "eval_started": _moved,
-    "eval_completed": _completed,
-    "eval_failed": _moved,
-    "eval_cancelled": _moved,
-    "eval_regression": _regressed,
-    "eval_suite_triggered": _triggered,
-}
+_KINDS: Final = (*_LIFECYCLE, _REGRESSION, _TRIGGERED)
 
 
 def view(section: Section, reading: Reading) -> dict[str, Any]:
@@ -101,20 +98,19 @@ def view(section: Section, reading: Reading) -> dict[str, Any]:
     return {
         **section.flat(),
         "latest": {
-            name: _shown_eval(fields, accuracies.get(name, []))
-            for name, fields in section.records["latest"].newest()
+            name: _shown_eval(latest, accuracies.get(name, []))
+            for name, latest in section.newest(LATEST)
         },
         "recent": [_shown_result(result) for result in results[:RECENT]],
         "suites": {
             name: _shown_suite(name, fields, results)
             for name, fields in section.records["suites"].newest()
         },
-        "totals": reading.totals(REDUCERS),
+        "totals": reading.totals(_KINDS),
     }
 
 
-def _shown_eval(fields: dict[str, Any], accuracies: list[Any]) -> dict[str, Any]:
-    latest = complete(FIELDS, shown(fields))
+def _shown_eval(latest: dict[str, Any], accuracies: list[Any]) -> dict[str, Any]:
     if len(accuracies) > 1:
         latest["previous_accuracy"] = accuracies[1]
         last, before = number(accuracies[0]), number(accuracies[1])
@@ -124,7 +120,7 @@ def _shown_eval(fields: dict[str, Any], accuracies: list[Any]) -> dict[str, Any]
 
 
 def _shown_result(result: dict[str, Any]) -> dict[str, Any]:
-    fields = complete(RESULT_FIELDS, shown(result))
+    fields = RESULT.show(result)
     del fields["name"]
     return fields
 
@@ -135,10 +131,10 @@ def _shown_suite(
     since = fields.get("triggered_at", 0)
     mine = [r for r in results if r.get("suite") == name and r["completed_at"] >= since]
     scores = [score for r in mine if (score := number(r.get("accuracy"))) is not None]
-    suite = complete(SUITE_FIELDS, shown(fields))
+    suite = SUITE.show(fields)
     suite["completed"] = len(mine)
     suite["mean_accuracy"] = sum(scores) / len(scores) if scores else None
     return suite
 
 
-SPEC: Final = SectionSpec(REDUCERS, view, LIMITS)
+EVAL: Final = SectionSpec(_KINDS, (LATEST, RESULT, SUITE), view)

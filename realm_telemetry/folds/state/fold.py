@@ -1,24 +1,19 @@
 """RealmState: what the log's events add up to, whatever order they come in."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from realm_telemetry.event import Event
-from realm_telemetry.folds.state import (
-    checkpoints,
-    data,
-    evals,
-    guild,
-    jobs,
-    queue,
-    system,
-    training,
-    vault,
-    workers,
-)
+from realm_telemetry.folds.runtime import Row
+from realm_telemetry.folds.state import system, workers
+from realm_telemetry.folds.state.artifacts import DATA, VAULT
+from realm_telemetry.folds.state.checkpoints import CHECKPOINTS
+from realm_telemetry.folds.state.evals import EVAL
+from realm_telemetry.folds.state.guild import GUILD
+from realm_telemetry.folds.state.jobs import JOBS, QUEUE
 from realm_telemetry.folds.state.lattice import Records, RecordsDump, Stamp
 from realm_telemetry.folds.state.section import (
     Reading,
@@ -26,36 +21,37 @@ from realm_telemetry.folds.state.section import (
     Section,
     SectionDump,
     SectionSpec,
-    bounded,
-    identity,
 )
+from realm_telemetry.folds.state.system import SYSTEM
+from realm_telemetry.folds.state.training import TRAINING
+from realm_telemetry.folds.state.values import bounded, identity
+from realm_telemetry.folds.state.workers import WORKERS
 
 FOLD_VERSION: Final = 1
-"""Raised with every change of what a fold keeps; snapshots of another version are ignored."""
+"""Raised with every section or collection that is added; snapshots of lower versions are read."""
 
 MAX_FURTHER_FIELDS: Final = 512
 """Fields kept of all sections together that only `section_updated` knows."""
 
-_SPECS: Final[Mapping[str, SectionSpec]] = {
-    "training": training.SPEC,
-    "jobs": jobs.SPEC,
-    "workers": workers.SPEC,
-    "eval": evals.SPEC,
-    "checkpoints": checkpoints.SPEC,
-    "data": data.SPEC,
-    "guild": guild.SPEC,
-    "vault": vault.SPEC,
-    "system": system.SPEC,
-    "queue": queue.SPEC,
+SPECS: Final[Mapping[str, SectionSpec]] = {
+    "training": TRAINING,
+    "jobs": JOBS,
+    "workers": WORKERS,
+    "eval": EVAL,
+    "checkpoints": CHECKPOINTS,
+    "data": DATA,
+    "guild": GUILD,
+    "vault": VAULT,
+    "system": SYSTEM,
+    "queue": QUEUE,
 }
+"""The table of sections."""
 
-SECTIONS: Final = tuple(_SPECS)
+SECTIONS: Final = tuple(SPECS)
 """The sections that `to_dict` always has; docs/state.md shows their shapes."""
 
-_REDUCERS: Final[Mapping[str, tuple[str, Reducer]]] = {
-    kind: (name, reducer)
-    for name, spec in _SPECS.items()
-    for kind, reducer in spec.reducers.items()
+_REDUCERS: Final[Mapping[str, tuple[str, tuple[Reducer, ...]]]] = {
+    kind: (name, spec.reducers(kind)) for name, spec in SPECS.items() for kind in spec.kinds
 }
 
 
@@ -85,8 +81,9 @@ class RealmState:
     def __init__(self) -> None:
         self.cursor = 0
         self._counts: dict[str, int] = {}
-        self._sections = {name: Section(spec.limits) for name, spec in _SPECS.items()}
+        self._sections = {name: Section(spec.all_limits()) for name, spec in SPECS.items()}
         self._further = Records(MAX_FURTHER_FIELDS)
+        self._missing: set[str] = set()
 
     def apply(self, event: Event, cursor: int) -> None:
         """Fold in one event. The caller applies each cursor of a log once."""
@@ -98,9 +95,17 @@ class RealmState:
         found = _REDUCERS.get(kind)
         if found is not None:
             self._counts[kind] = self._counts.get(kind, 0) + 1
-            found[1](self._sections[found[0]], event, stamp)
+            section = self._sections[found[0]]
+            for reduce in found[1]:
+                reduce(section, event, stamp)
         elif kind == "section_updated":
             self._update_section(event, stamp)
+
+    def take(self, rows: Sequence[Row]) -> None:
+        """Fold in rows of the log; those at or before the cursor are in it already."""
+        for row in rows:
+            if row.cursor > self.cursor:
+                self.apply(row.event, row.cursor)
 
     def merge(self, other: "RealmState") -> "RealmState":
         """Fold in the state of a disjoint set of events; return self. The other stays as it is."""
@@ -118,18 +123,18 @@ class RealmState:
         now_ns: what ages are counted to; the present by default.
         """
         reading = self._reading(now_ns)
-        shapes = {name: spec.view(self._sections[name], reading) for name, spec in _SPECS.items()}
+        shapes = {name: spec.view(self._sections[name], reading) for name, spec in SPECS.items()}
         return self._further_sections() | shapes
 
     def section(self, name: str, now_ns: int | None = None) -> dict[str, Any]:
         """Return one section as in `to_dict`; KeyError if there is none of this name."""
-        if name in _SPECS:
-            return _SPECS[name].view(self._sections[name], self._reading(now_ns))
+        if name in SPECS:
+            return SPECS[name].view(self._sections[name], self._reading(now_ns))
         return self._further_sections()[name]
 
-    def told(self, name: str) -> dict[str, Any]:
-        """Return what `section_updated` events have said of one section; empty if nothing."""
-        if name not in _SPECS:
+    def updated_fields(self, name: str) -> dict[str, Any]:
+        """Return the fields that `section_updated` events have set in one section."""
+        if name not in SPECS:
             return self._further_sections().get(name, {})
         records = self._sections[name].extra.read()
         return {field: cells["value"][1] for field, cells in records.items()}
@@ -140,19 +145,46 @@ class RealmState:
 
     @classmethod
     def load(cls, dumped: bytes) -> "RealmState":
-        """Return the state that `dump` wrote.
+        """Return the state that `dump` wrote, in this version or an older one.
 
-        Raises ValueError if it is of another fold version or no dump at all.
+        Raises ValueError if it is of a newer version or no dump at all.
         """
         read = msgspec.msgpack.decode(dumped, type=StateDump)
-        if read.version != FOLD_VERSION or read.sections.keys() != _SPECS.keys():
-            raise ValueError(f"a dump of fold version {read.version}, not {FOLD_VERSION}")
+        if read.version > FOLD_VERSION:
+            raise ValueError(f"a dump of fold version {read.version}, newer than {FOLD_VERSION}")
         state = cls()
         state.cursor, state._counts = read.cursor, read.counts
-        for name, section in state._sections.items():
-            section.load(read.sections[name])
         state._further.load(read.further)
+        for name, section in state._sections.items():
+            if name in read.sections:
+                section.load(read.sections[name])
+            else:
+                state._begin(name)
         return state
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether the snapshot had no part of what this version keeps."""
+        return bool(self._missing) or any(each.missing for each in self._sections.values())
+
+    def fill(self, earlier: "RealmState") -> None:
+        """Take the missing parts from a state of the rows up to this one's cursor."""
+        for name in self._missing:
+            self._sections[name].merge(earlier._sections[name])
+            for kind in SPECS[name].kinds:
+                if kind in earlier._counts:
+                    self._counts.setdefault(kind, earlier._counts[kind])
+        self._missing.clear()
+        for name, section in self._sections.items():
+            section.fill(earlier._sections[name])
+
+    def _begin(self, name: str) -> None:
+        """Begin a section that the snapshot does not have, with what programs reported of it."""
+        self._missing.add(name)
+        for record in self._further.read().values():
+            stamp, (section, field, value) = record["field"]
+            if section == name:
+                self._sections[name].update(stamp, {field: value})
 
     def _tally(self, event: Event, stamp: Stamp) -> None:
         counts = self._counts
@@ -170,7 +202,7 @@ class RealmState:
             return
         if name == "workers":
             workers.update(self._sections[name], event, stamp, fields)
-        elif name in _SPECS:
+        elif name in SPECS:
             self._sections[name].update(stamp, fields)
         else:
             for field, value in fields.items():

@@ -3,125 +3,137 @@
 from typing import Any, Final
 
 from realm_telemetry.event import Event
-from realm_telemetry.folds.state.lattice import Stamp
-from realm_telemetry.folds.state.section import (
-    Reading,
-    Section,
-    SectionSpec,
-    complete,
-    identity,
-    pick,
-    shown,
+from realm_telemetry.folds.state.section import Reading, Section, SectionSpec
+from realm_telemetry.folds.state.table import (
+    NOTHING,
+    Table,
+    computed,
+    detail,
+    details,
+    time_of,
 )
+from realm_telemetry.folds.state.values import bounded, identity
 
-LIMITS: Final = {
-    "heroes": 256,
-    "skills": 1_024,
-    "titles": 256,
-    "achievements": 256,
-    "milestones": 128,
-    "lore": 64,
-}
-
-HERO_FIELDS: Final = ("hero_id", "name", "title", "level", "xp", "rank", "change", "updated_at")
-SKILL_FIELDS: Final = ("hero_id", "skill", "level", "reached_at")
-TITLE_FIELDS: Final = ("hero_id", "title", "reason", "earned_at")
-ACHIEVEMENT_FIELDS: Final = ("hero_id", "name", "description", "earned_at")
-MILESTONE_FIELDS: Final = ("campaign_id", "milestone", "step", "reached_at")
-LORE_FIELDS: Final = ("hero_id", "title", "text", "recorded_at")
-
-
-def _hero(section: Section, event: Event, stamp: Stamp) -> None:
-    hero = _hero_of(event)
-    if hero:
-        fields = pick(event.details, HERO_FIELDS) | {"updated_at": event.time_unix_nano}
-        section.records["heroes"].put(hero, stamp, fields)
-
-
-def _title(section: Section, event: Event, stamp: Stamp) -> None:
-    title = identity(event.details, "title")
-    if title is None:
-        return
-    hero = _hero_of(event)
-    _keep(section, "titles", f"{hero}/{title}", TITLE_FIELDS, event, stamp)
-    if hero:
-        section.records["heroes"].put(hero, stamp, {"title": title})
-
-
-def _skill(section: Section, event: Event, stamp: Stamp) -> None:
-    skill = identity(event.details, "skill")
-    if skill is not None:
-        key = f"{_hero_of(event)}/{skill}"
-        _keep(section, "skills", key, SKILL_FIELDS, event, stamp)
-
-
-def _achievement(section: Section, event: Event, stamp: Stamp) -> None:
-    name = identity(event.details, "name")
-    if name is not None:
-        key = f"{_hero_of(event)}/{name}"
-        _keep(section, "achievements", key, ACHIEVEMENT_FIELDS, event, stamp)
-
-
-def _milestone(section: Section, event: Event, stamp: Stamp) -> None:
-    _keep(section, "milestones", event.id, MILESTONE_FIELDS, event, stamp)
-
-
-def _lore(section: Section, event: Event, stamp: Stamp) -> None:
-    _keep(section, "lore", event.id, LORE_FIELDS, event, stamp)
+_UPDATED: Final = "hero_updated"
+_TITLE: Final = "title_earned"
+_SKILL: Final = "skill_level_up"
+_ACHIEVEMENT: Final = "achievement"
+_MILESTONE: Final = "campaign_milestone"
+_LORE: Final = "lore_recorded"
 
 
 def _hero_of(event: Event) -> str:
     return event.hero_id or identity(event.details, "hero_id") or ""
 
 
-def _keep(
-    section: Section, records: str, key: str, names: tuple[str, ...], event: Event, stamp: Stamp
-) -> None:
-    fields = pick(event.details, names[:-1]) | {names[-1]: event.time_unix_nano}
-    owner = event.campaign_id if names[0] == "campaign_id" else _hero_of(event)
-    if owner:
-        fields[names[0]] = owner
-    section.records[records].put(key, stamp, fields)
+def _owner(event: Event) -> Any:
+    return _hero_of(event) or _as_given(event, "hero_id")
 
 
-REDUCERS: Final = {
-    "hero_updated": _hero,
-    "title_earned": _title,
-    "skill_level_up": _skill,
-    "achievement": _achievement,
-    "campaign_milestone": _milestone,
-    "lore_recorded": _lore,
-}
+def _campaign(event: Event) -> Any:
+    return event.campaign_id or _as_given(event, "campaign_id")
 
-_LISTS: Final = {
-    "titles": TITLE_FIELDS,
-    "achievements": ACHIEVEMENT_FIELDS,
-    "milestones": MILESTONE_FIELDS,
-    "lore": LORE_FIELDS,
-}
+
+def _as_given(event: Event, name: str) -> Any:
+    value = event.details.get(name)
+    return NOTHING if value is None else bounded(value)
+
+
+def _title(event: Event) -> Any:
+    return identity(event.details, "title") or NOTHING
+
+
+def _of_a_hero(name: str) -> Any:
+    """Key records by hero and a detail; what has no such detail is not kept."""
+
+    def key(event: Event) -> str | None:
+        named = identity(event.details, name)
+        return None if named is None else f"{_hero_of(event)}/{named}"
+
+    return key
+
+
+_HERO_ID: Final = computed(_owner)
+
+HERO: Final = Table(
+    "heroes",
+    (_UPDATED, _TITLE),
+    {
+        "hero_id": detail("hero_id").on(_UPDATED),
+        "name": detail("name").on(_UPDATED),
+        "title": (detail("title").on(_UPDATED), computed(_title).on(_TITLE)),
+        "level": detail("level").on(_UPDATED),
+        "xp": detail("xp").on(_UPDATED),
+        "rank": detail("rank").on(_UPDATED),
+        "change": detail("change").on(_UPDATED),
+        "updated_at": time_of(_UPDATED),
+    },
+    limit=256,
+    key=lambda event: _hero_of(event) or None,
+)
+
+SKILL: Final = Table(
+    "skills",
+    (_SKILL,),
+    {"hero_id": _HERO_ID, **details("skill", "level"), "reached_at": time_of(_SKILL)},
+    limit=1_024,
+    key=_of_a_hero("skill"),
+)
+
+TITLE: Final = Table(
+    "titles",
+    (_TITLE,),
+    {"hero_id": _HERO_ID, **details("title", "reason"), "earned_at": time_of(_TITLE)},
+    limit=256,
+    key=_of_a_hero("title"),
+)
+
+ACHIEVEMENT: Final = Table(
+    "achievements",
+    (_ACHIEVEMENT,),
+    {"hero_id": _HERO_ID, **details("name", "description"), "earned_at": time_of(_ACHIEVEMENT)},
+    limit=256,
+    key=_of_a_hero("name"),
+)
+
+MILESTONE: Final = Table(
+    "milestones",
+    (_MILESTONE,),
+    {
+        "campaign_id": computed(_campaign),
+        **details("milestone", "step"),
+        "reached_at": time_of(_MILESTONE),
+    },
+    limit=128,
+)
+
+LORE: Final = Table(
+    "lore",
+    (_LORE,),
+    {"hero_id": _HERO_ID, **details("title", "text"), "recorded_at": time_of(_LORE)},
+    limit=64,
+)
+
+_KINDS: Final = (_UPDATED, _TITLE, _SKILL, _ACHIEVEMENT, _MILESTONE, _LORE)
 
 
 def view(section: Section, reading: Reading) -> dict[str, Any]:
     """Return heroes by id, skills by hero ("" is nobody's) and name, lists newest first."""
     skills: dict[str, dict[str, Any]] = {}
-    for _, fields in section.records["skills"].newest():
-        skill = complete(SKILL_FIELDS, shown(fields))
-        skills.setdefault(skill["hero_id"] or "", {})[str(skill["skill"])] = skill
+    for _, skill in section.newest(SKILL):
+        hero = skill["hero_id"]
+        of_hero = skills.setdefault(hero if isinstance(hero, str) else "", {})
+        of_hero[str(skill["skill"])] = skill
     return {
         **section.flat(),
-        "heroes": {
-            key: complete(HERO_FIELDS, shown(fields)) | {"hero_id": key}
-            for key, fields in section.records["heroes"].newest()
-        },
+        "heroes": {key: hero | {"hero_id": key} for key, hero in section.newest(HERO)},
         "skills": skills,
         **{
-            records: [
-                complete(names, shown(fields)) for _, fields in section.records[records].newest()
-            ]
-            for records, names in _LISTS.items()
+            table.records: [record for _, record in section.newest(table)]
+            for table in (TITLE, ACHIEVEMENT, MILESTONE, LORE)
         },
-        "totals": reading.totals(REDUCERS),
+        "totals": reading.totals(_KINDS),
     }
 
 
-SPEC: Final = SectionSpec(REDUCERS, view, LIMITS)
+GUILD: Final = SectionSpec(_KINDS, (HERO, SKILL, TITLE, ACHIEVEMENT, MILESTONE, LORE), view)

@@ -1,76 +1,45 @@
-"""Jobs: each one by its id, and how many are in each status."""
+"""Jobs and the queue: each job by its id, how many are in each status, the reported backlog."""
 
 from collections import Counter
 from typing import Any, Final
 
-from realm_telemetry.event import Event
-from realm_telemetry.folds.state.lattice import Stamp
-from realm_telemetry.folds.state.section import (
-    Reading,
-    Section,
-    SectionSpec,
-    complete,
-    identity,
-    pick,
-    shown,
-    transition,
+from realm_telemetry.folds.state.section import Reading, Section, SectionSpec
+from realm_telemetry.folds.state.table import (
+    SHOWN,
+    Table,
+    attribute,
+    by_detail,
+    detail,
+    details,
+    errors,
+    statuses,
+    time_of,
+    times,
 )
+from realm_telemetry.folds.state.values import complete
 
-LIMITS: Final = {"jobs": 512}
-
-JOB_DETAILS: Final = ("job_type", "worker_id", "duration_s", "priority", "attempt", "reason")
-FIELDS: Final = (
-    "job_id",
-    "status",
-    *JOB_DETAILS,
-    "error",
-    "submitted_at",
-    "claimed_at",
-    "started_at",
-    "completed_at",
-    "failed_at",
-    "cancelled_at",
-    "retried_at",
-    "hero_id",
-    "campaign_id",
-    "producer",
-)
-"""What a job shows."""
+_WORDS: Final = ("submitted", "claimed", "started", "completed", "failed", "cancelled", "retried")
+_KINDS: Final = tuple(f"job_{word}" for word in _WORDS)
 
 STATUSES: Final = ("waiting", "claimed", "running", "completed", "failed", "cancelled", "lost")
 
-
-def _moved(section: Section, event: Event, stamp: Stamp) -> None:
-    job_id = identity(event.details, "job_id")
-    if job_id is None:
-        return
-    fields = pick(event.details, JOB_DETAILS) | transition(event)
-    if event.hero_id is not None:
-        fields["hero_id"] = event.hero_id
-    if event.campaign_id is not None:
-        fields["campaign_id"] = event.campaign_id
-    # The producer that a job was last heard from: if it is lost, the job is.
-    fields["producer"] = event.producer
-    section.records["jobs"].put(job_id, stamp, fields)
-
-
-REDUCERS: Final = dict.fromkeys(
-    (
-        "job_submitted",
-        "job_claimed",
-        "job_started",
-        "job_completed",
-        "job_failed",
-        "job_cancelled",
-        "job_retried",
-    ),
-    _moved,
+JOB: Final = Table(
+    "jobs",
+    _KINDS,
+    {
+        "job_id": SHOWN,
+        "status": statuses(_KINDS),
+        **details("job_type", "worker_id", "duration_s", "priority", "attempt", "reason"),
+        "error": errors(_KINDS),
+        **times("job", *_WORDS),
+        "hero_id": attribute("hero_id"),
+        "campaign_id": attribute("campaign_id"),
+        # The producer that a job was last heard from: if it is lost, the job is.
+        "producer": attribute("producer"),
+    },
+    limit=512,
+    key=by_detail("job_id"),
 )
-
-
-def statuses(section: Section, reading: Reading) -> Counter[str]:
-    """Count the kept jobs by status."""
-    return Counter(job["status"] for job in _jobs(section, reading).values())
 
 
 def view(section: Section, reading: Reading) -> dict[str, Any]:
@@ -81,22 +50,42 @@ def view(section: Section, reading: Reading) -> dict[str, Any]:
         **section.flat(),
         "jobs": jobs,
         "counts": {status: counts.get(status, 0) for status in STATUSES},
-        "totals": reading.totals(REDUCERS),
+        "totals": reading.totals(_KINDS),
     }
 
 
 def _jobs(section: Section, reading: Reading) -> dict[str, dict[str, Any]]:
+    jobs = {}
+    for job_id, job in section.newest(JOB):
+        if job["status"] in ("claimed", "running") and job["producer"] in reading.lost:
+            job["status"] = "lost"
+        jobs[job_id] = job | {"job_id": job_id}
+    return jobs
+
+
+JOBS: Final = SectionSpec(_KINDS, (JOB,), view)
+
+
+BACKLOG: Final = Table(
+    "",
+    ("queue_backlog",),
+    {
+        "depth": detail("depth"),
+        "oldest_age_s": detail("oldest_age_s", None),
+        "backlog_at": time_of("queue_backlog"),
+    },
+)
+
+
+def queue_view(section: Section, reading: Reading) -> dict[str, Any]:
+    """Return the last reported backlog, and waiting, claimed and running jobs."""
+    jobs = _jobs(reading.sections["jobs"], reading)
+    counts = Counter(job["status"] for job in jobs.values())
     return {
-        job_id: _shown_job(job_id, fields, reading.lost)
-        for job_id, fields in section.records["jobs"].newest()
+        **complete(BACKLOG.rows, section.flat()),
+        **{status: counts.get(status, 0) for status in ("waiting", "claimed", "running")},
+        "totals": reading.totals(BACKLOG.kinds),
     }
 
 
-def _shown_job(job_id: str, fields: dict[str, Any], lost: frozenset[str]) -> dict[str, Any]:
-    job = complete(FIELDS, shown(fields)) | {"job_id": job_id}
-    if job["status"] in ("claimed", "running") and job["producer"] in lost:
-        job["status"] = "lost"
-    return job
-
-
-SPEC: Final = SectionSpec(REDUCERS, view, LIMITS)
+QUEUE: Final = SectionSpec(BACKLOG.kinds, (BACKLOG,), queue_view)

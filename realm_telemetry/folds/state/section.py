@@ -1,24 +1,28 @@
 """What the sections have in common: their containers, and how events and readers meet them."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 
-from realm_telemetry.event import Event, format_time
-from realm_telemetry.folds.state.lattice import Cells, Records, RecordsDump, Stamp, join, values
-
-MAX_TEXT: Final = 2_000
-"""Characters of a text that a field keeps."""
-
-MAX_NESTED_BYTES: Final = 16_384
-"""Encoded size of a list or object that a field keeps."""
+from realm_telemetry.event import Event
+from realm_telemetry.folds.state.lattice import (
+    Cells,
+    Records,
+    RecordsDump,
+    Stamp,
+    join,
+    put_all,
+    values,
+)
+from realm_telemetry.folds.state.table import Plan, Table
+from realm_telemetry.folds.state.values import bounded, shown
 
 MAX_EXTRA_FIELDS: Final = 128
 """Fields that `section_updated` may add to one section."""
 
-_NAMING: Final = (str, int, float)
-_INTEGERS: Final = range(-(2**63), 2**63)
+EXTRA: Final = "extra"
+"""The records that hold them."""
 
 
 class SectionDump(msgspec.Struct, array_like=True):
@@ -32,14 +36,16 @@ class Section:
     """One section's cells and named records; `extra` holds what `section_updated` brought.
 
     limits: for each collection of records, how many are kept.
+    missing: collections that the snapshot did not have from which this was loaded.
     """
 
-    __slots__ = ("cells", "extra", "records")
+    __slots__ = ("cells", "extra", "missing", "records")
 
     def __init__(self, limits: Mapping[str, int]) -> None:
         self.cells: Cells = {}
         self.records = {name: Records(limit) for name, limit in limits.items()}
-        self.extra = self.records.setdefault("extra", Records(MAX_EXTRA_FIELDS))
+        self.extra = self.records.setdefault(EXTRA, Records(MAX_EXTRA_FIELDS))
+        self.missing: set[str] = set()
 
     def merge(self, other: "Section") -> None:
         """Fold the section of a disjoint set of events into this one."""
@@ -62,15 +68,29 @@ class Section:
                 fields[name] = value
         return fields
 
+    def newest(self, table: Table, count: int | None = None) -> Iterator[tuple[str, Any]]:
+        """Yield key and record of a table as readers see them, newest first."""
+        for key, fields in self.records[table.records].newest(count):
+            yield key, table.show(fields)
+
     def dump(self) -> SectionDump:
         """Return the canonical content."""
         return SectionDump(self.cells, {name: kept.dump() for name, kept in self.records.items()})
 
     def load(self, dumped: SectionDump) -> None:
-        """Take over what `dump` returned."""
+        """Take over what `dump` returned, by this version or an older one."""
         self.cells = dumped.cells
         for name, records in self.records.items():
-            records.load(dumped.records[name])
+            if name in dumped.records:
+                records.load(dumped.records[name])
+            else:
+                self.missing.add(name)
+
+    def fill(self, earlier: "Section") -> None:
+        """Take the missing collections from the section of the events before."""
+        for name in self.missing:
+            self.records[name].merge(earlier.records[name])
+        self.missing.clear()
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -98,87 +118,45 @@ View = Callable[[Section, Reading], dict[str, Any]]
 class SectionSpec(msgspec.Struct, frozen=True):
     """One row of the table of sections.
 
-    reducers: what each kind does to the section.
+    kinds: of the events that change the section, in the order of `totals`.
+    tables: what they set.
     view: the section as JSON.
-    limits: bounds of its collections.
+    limits: bounds of the collections that no table fills.
+    also: what else a kind does to the section.
     """
 
-    reducers: Mapping[str, Reducer]
+    kinds: tuple[str, ...]
+    tables: tuple[Table, ...]
     view: View
-    limits: Mapping[str, int]
+    limits: Mapping[str, int] = {}
+    also: Mapping[str, Reducer] = {}
+
+    def all_limits(self) -> dict[str, int]:
+        """Return the bounds of all collections."""
+        return {table.records: table.limit for table in self.tables if table.records} | dict(
+            self.limits
+        )
+
+    def reducers(self, kind: str) -> tuple[Reducer, ...]:
+        """Return what events of a kind do to the section."""
+        filled = [_reducer(table, kind) for table in self.tables if kind in table.kinds]
+        return (*filled, self.also[kind]) if kind in self.also else tuple(filled)
 
 
-def pick(details: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Return the named details that are there and not None, each within bounds."""
-    picked = {}
-    for name in names:
-        value = details.get(name)
-        if value is not None:
-            picked[name] = value if type(value) is float else bounded(value)
-    return picked
+def _reducer(table: Table, kind: str) -> Reducer:
+    fields_of = Plan(table.rows, kind).fields
+    name, key_of, rank_of = table.records, table.key, table.rank
 
+    def set_cells(section: Section, event: Event, stamp: Stamp) -> None:
+        put_all(section.cells, stamp, fields_of(event))
 
-def bounded(value: Any) -> Any:
-    """Return a JSON value within the bounds that state keeps; larger ones are marked."""
-    if value is None or isinstance(value, bool | float):
-        return value
-    if isinstance(value, int):
-        return value if value in _INTEGERS else str(value)
-    if isinstance(value, str):
-        return value if len(value) <= MAX_TEXT else value[: MAX_TEXT - 1] + "…"
-    size = _encoded_size(value)
-    return value if size <= MAX_NESTED_BYTES else {"truncated": True, "size_bytes": size}
+    def set_record(section: Section, event: Event, stamp: Stamp) -> None:
+        key = key_of(event)
+        rank = stamp if rank_of is None else rank_of(event, stamp)
+        if key is None or rank is None:
+            return
+        fields = fields_of(event)
+        if fields:
+            section.records[name].put(key, rank, fields)
 
-
-def _encoded_size(value: Any) -> int:
-    try:
-        return len(msgspec.msgpack.encode(value))
-    except (OverflowError, TypeError):
-        return MAX_NESTED_BYTES + 1
-
-
-def identity(details: Mapping[str, Any], *names: str) -> str | None:
-    """Return the first of the named details as a record's key, None if none is fit for one."""
-    for name in names:
-        value = details.get(name)
-        if type(value) in _NAMING and value != "":
-            return str(value)[:200]
-    return None
-
-
-STATUS_OF: Final = {
-    "started": "running",
-    "resumed": "running",
-    "submitted": "waiting",
-    "retried": "waiting",
-}
-"""Status that a lifecycle event leads to, where it is not the last word of the kind itself."""
-
-
-def transition(event: Event) -> dict[str, Any]:
-    """Return the status, error and time fields that a lifecycle event sets."""
-    word = event.kind.partition("_")[2]
-    status = STATUS_OF.get(word, word)
-    # A new attempt clears the error of the one before.
-    error = event.details.get("error") if status == "failed" else None
-    return {"status": status, "error": bounded(error), f"{word}_at": event.time_unix_nano}
-
-
-def number(value: Any) -> float | None:
-    """Return a finite number as it is, None for anything else ("NaN" among the losses)."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300:
-        return value
-    return None
-
-
-def shown(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields as readers see them: times (`..._at`, kept in nanoseconds) as text."""
-    return {
-        name: format_time(value) if name.endswith("_at") and type(value) is int else value
-        for name, value in fields.items()
-    }
-
-
-def complete(names: Iterable[str], fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields with None for each documented name that nothing has set yet."""
-    return dict.fromkeys(names) | dict(fields)
+    return set_record if name else set_cells

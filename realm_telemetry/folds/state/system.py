@@ -3,32 +3,50 @@
 from typing import Any, Final
 
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, format_time
-from realm_telemetry.folds.state.lattice import Stamp, put
-from realm_telemetry.folds.state.section import (
-    Reading,
-    Section,
-    SectionSpec,
-    bounded,
-    complete,
-    identity,
-    pick,
-    shown,
+from realm_telemetry.folds.state.lattice import Stamp
+from realm_telemetry.folds.state.section import Reading, Section, SectionSpec
+from realm_telemetry.folds.state.table import Table, always, attribute, detail, time_of
+from realm_telemetry.folds.state.values import bounded, complete, identity, shown
+
+_STARTED: Final = "server_started"
+_STOPPED: Final = "server_stopped"
+_MODE: Final = "mode_changed"
+_CONFIG: Final = "config_reloaded"
+
+
+def _service(event: Event) -> str:
+    return identity(event.details, "service") or event.source or event.producer
+
+
+SERVICE: Final = Table(
+    "services",
+    (_STARTED, _STOPPED),
+    {
+        "status": (always("running").on(_STARTED), always("stopped").on(_STOPPED)),
+        "address": detail("address").on(_STARTED),
+        "pid": detail("pid").on(_STARTED),
+        "host": detail("host").on(_STARTED),
+        "version": detail("version").on(_STARTED),
+        "reason": detail("reason").on(_STOPPED),
+        "started_at": time_of(_STARTED),
+        "stopped_at": time_of(_STOPPED),
+        "producer": attribute("producer"),
+    },
+    limit=128,
+    key=_service,
 )
 
-LIMITS: Final = {"services": 128, "warnings": 20, "errors": 20}
-
-SERVICE_FIELDS: Final = (
-    "status",
-    "address",
-    "pid",
-    "host",
-    "version",
-    "reason",
-    "started_at",
-    "stopped_at",
-    "producer",
+SETTINGS: Final = Table(
+    "",
+    (_MODE, _CONFIG),
+    {
+        "mode": detail("mode", None).on(_MODE),
+        "previous_mode": detail("previous", None).on(_MODE),
+        "mode_at": time_of(_MODE),
+        "config_path": detail("path", None).on(_CONFIG),
+        "config_at": time_of(_CONFIG),
+    },
 )
-FIELDS: Final = ("mode", "previous_mode", "mode_at", "config_path", "config_at")
 
 TALLIES: Final = {
     channel: {severity: f"{channel}/{severity}" for severity in SEVERITIES} for channel in CHANNELS
@@ -54,50 +72,11 @@ def notice(section: Section, event: Event, stamp: Stamp) -> None:
     )
 
 
-def _started(section: Section, event: Event, stamp: Stamp) -> None:
-    fields = pick(event.details, ("address", "pid", "host", "version"))
-    fields |= {"status": "running", "started_at": event.time_unix_nano, "producer": event.producer}
-    section.records["services"].put(_service(event), stamp, fields)
-
-
-def _stopped(section: Section, event: Event, stamp: Stamp) -> None:
-    fields = pick(event.details, ("reason",))
-    fields |= {"status": "stopped", "stopped_at": event.time_unix_nano, "producer": event.producer}
-    section.records["services"].put(_service(event), stamp, fields)
-
-
-def _service(event: Event) -> str:
-    return identity(event.details, "service") or event.source or event.producer
-
-
-def _mode(section: Section, event: Event, stamp: Stamp) -> None:
-    modes = pick(event.details, ("mode", "previous"))
-    put(section.cells, "mode", stamp, modes.get("mode"))
-    put(section.cells, "previous_mode", stamp, modes.get("previous"))
-    put(section.cells, "mode_at", stamp, event.time_unix_nano)
-
-
-def _config(section: Section, event: Event, stamp: Stamp) -> None:
-    put(section.cells, "config_path", stamp, pick(event.details, ("path",)).get("path"))
-    put(section.cells, "config_at", stamp, event.time_unix_nano)
-
-
-REDUCERS: Final = {
-    "server_started": _started,
-    "server_stopped": _stopped,
-    "mode_changed": _mode,
-    "config_reloaded": _config,
-}
-
-
 def view(section: Section, reading: Reading) -> dict[str, Any]:
     """Return services by name, mode, last warnings and errors, and counts of all events."""
     return {
-        **complete(FIELDS, section.flat()),
-        "services": {
-            name: _shown_service(fields, reading.lost)
-            for name, fields in section.records["services"].newest()
-        },
+        **complete(SETTINGS.rows, section.flat()),
+        "services": _services(section, reading.lost),
         "warnings": [fields for _, fields in section.records["warnings"].newest()],
         "errors": [fields for _, fields in section.records["errors"].newest()],
         "lost_processes": [
@@ -108,11 +87,12 @@ def view(section: Section, reading: Reading) -> dict[str, Any]:
     }
 
 
-def _shown_service(fields: dict[str, Any], lost: frozenset[str]) -> dict[str, Any]:
-    service = complete(SERVICE_FIELDS, shown(fields))
-    if service["status"] == "running" and service["producer"] in lost:
-        service["status"] = "lost"
-    return service
+def _services(section: Section, lost: frozenset[str]) -> dict[str, Any]:
+    services = dict(section.newest(SERVICE))
+    for service in services.values():
+        if service["status"] == "running" and service["producer"] in lost:
+            service["status"] = "lost"
+    return services
 
 
 def _counts(reading: Reading) -> dict[str, Any]:
@@ -129,4 +109,10 @@ def _counts(reading: Reading) -> dict[str, Any]:
     }
 
 
-SPEC: Final = SectionSpec(REDUCERS, view, LIMITS)
+SYSTEM: Final = SectionSpec(
+    (*SERVICE.kinds, *SETTINGS.kinds),
+    (SERVICE, SETTINGS),
+    view,
+    # Of events of every kind: `notice`.
+    limits={"warnings": 20, "errors": 20},
+)

@@ -3,88 +3,80 @@
 from typing import Any, Final
 
 from realm_telemetry.event import Event
-from realm_telemetry.folds.state.lattice import Cells, Stamp, values
-from realm_telemetry.folds.state.section import (
-    Reading,
-    Section,
-    SectionSpec,
-    complete,
-    number,
-    pick,
-    shown,
-    transition,
+from realm_telemetry.folds.state.lattice import Cells, values
+from realm_telemetry.folds.state.section import Reading, Section, SectionSpec
+from realm_telemetry.folds.state.table import (
+    NOTHING,
+    SHOWN,
+    Table,
+    always,
+    attribute,
+    attribute_or_none,
+    computed,
+    detail,
+    errors,
+    least_first,
+    statuses,
+    time_of,
+    times,
 )
+from realm_telemetry.folds.state.values import complete, number, shown
 
-LIMITS: Final = {"runs": 128, "best": 1_024}
-
-STEP_FIELDS: Final = ("step", "total_steps", "loss", "learning_rate", "tokens_per_second")
-RUN_FIELDS: Final = (*STEP_FIELDS, "model", "batch_size", "reason", "duration_s")
-
-FIELDS: Final = (
-    "run_id",
-    "status",
-    *RUN_FIELDS,
-    "best_loss",
-    "progress",
-    "error",
-    "started_at",
-    "paused_at",
-    "resumed_at",
-    "completed_at",
-    "failed_at",
-    "cancelled_at",
-    "step_at",
-    "hero_id",
-    "campaign_id",
-    "producer",
-)
-"""What a run shows, and the current run at the section's own level."""
+_STEP: Final = "training_step"
+_RATE: Final = "lr_changed"
+_WORDS: Final = ("started", "paused", "resumed", "completed", "failed", "cancelled")
+_LIFECYCLE: Final = tuple(f"training_{word}" for word in _WORDS)
+_REPORTS: Final = (_STEP, *_LIFECYCLE)
 
 
-def _run(event: Event) -> str:
+def _run_id(event: Event) -> str:
     # A process that was given no run id is a run of its own.
     return event.run_id or event.producer
 
 
-def _stepped(section: Section, event: Event, stamp: Stamp) -> None:
-    fields = pick(event.details, STEP_FIELDS)
-    fields["status"] = "running"
-    fields["step_at"] = event.time_unix_nano
-    fields["producer"] = event.producer
-    section.records["runs"].put(_run(event), stamp, fields)
-    _lost_least(section, event, stamp)
+RUN: Final = Table(
+    "runs",
+    (*_REPORTS, _RATE),
+    {
+        "run_id": SHOWN,
+        "status": (always("running").on(_STEP), *statuses(_LIFECYCLE)),
+        "step": detail("step"),
+        "total_steps": detail("total_steps").on(*_REPORTS),
+        "loss": detail("loss").on(*_REPORTS),
+        "learning_rate": detail("learning_rate"),
+        "tokens_per_second": detail("tokens_per_second").on(*_REPORTS),
+        "model": detail("model").on(*_LIFECYCLE),
+        "batch_size": detail("batch_size").on(*_LIFECYCLE),
+        "reason": detail("reason").on(*_LIFECYCLE),
+        "duration_s": detail("duration_s").on(*_LIFECYCLE),
+        "best_loss": SHOWN,
+        "progress": SHOWN,
+        "error": errors(_LIFECYCLE),
+        **times("training", *_WORDS),
+        "step_at": time_of(_STEP),
+        "hero_id": attribute_or_none("hero_id").on(*_LIFECYCLE),
+        "campaign_id": attribute_or_none("campaign_id").on(*_LIFECYCLE),
+        "producer": attribute("producer").on(*_REPORTS),
+    },
+    limit=128,
+    key=_run_id,
+)
+"""What a run shows, and the current run at the section's own level."""
 
 
-def _lost_least(section: Section, event: Event, stamp: Stamp) -> None:
+def _loss(event: Event) -> Any:
     loss = number(event.details.get("loss"))
-    if loss is not None:
-        section.records["best"].put(_run(event), (-loss, *stamp), {"loss": loss})
+    return NOTHING if loss is None else loss
 
 
-def _changed_status(section: Section, event: Event, stamp: Stamp) -> None:
-    fields = pick(event.details, RUN_FIELDS) | transition(event)
-    fields |= {"producer": event.producer, "hero_id": event.hero_id}
-    fields["campaign_id"] = event.campaign_id
-    section.records["runs"].put(_run(event), stamp, fields)
-    _lost_least(section, event, stamp)
+BEST: Final = Table(
+    "best", _REPORTS, {"loss": computed(_loss)}, limit=1_024, key=_run_id, rank=least_first
+)
 
-
-def _changed_rate(section: Section, event: Event, stamp: Stamp) -> None:
-    fields = pick(event.details, ("learning_rate", "step"))
-    if fields:
-        section.records["runs"].put(_run(event), stamp, fields)
-
-
-REDUCERS: Final = {
-    "training_step": _stepped,
-    "training_started": _changed_status,
-    "training_resumed": _changed_status,
-    "training_paused": _changed_status,
-    "training_completed": _changed_status,
-    "training_failed": _changed_status,
-    "training_cancelled": _changed_status,
-    "lr_changed": _changed_rate,
-}
+_KINDS: Final = (
+    *(_STEP, "training_started", "training_resumed", "training_paused"),
+    *("training_completed", "training_failed", "training_cancelled", _RATE),
+)
 
 
 def view(section: Section, reading: Reading) -> dict[str, Any]:
@@ -98,7 +90,7 @@ def view(section: Section, reading: Reading) -> dict[str, Any]:
         "runs": {
             key: _shown_run(section, reading, key, shown(values(runs[key]))) for key in newest_first
         },
-        "totals": reading.totals(REDUCERS),
+        "totals": reading.totals(_KINDS),
     }
 
 
@@ -106,7 +98,7 @@ def _shown_run(
     section: Section, reading: Reading, run_id: str | None, fields: dict[str, Any]
 ) -> dict[str, Any]:
     best = section.records["best"].get(run_id or "").get("loss")
-    run = complete(FIELDS, fields) | {"run_id": run_id}
+    run = complete(RUN.rows, fields) | {"run_id": run_id}
     run["best_loss"] = fields.get("best_loss") if best is None else best
     run["progress"] = _progress(run)
     run["status"] = run["status"] or "idle"
@@ -122,4 +114,4 @@ def _progress(run: dict[str, Any]) -> float | None:
     return min(max(step / total, 0.0), 1.0)
 
 
-SPEC: Final = SectionSpec(REDUCERS, view, LIMITS)
+TRAINING: Final = SectionSpec(_KINDS, (RUN, BEST), view)

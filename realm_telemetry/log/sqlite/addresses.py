@@ -11,12 +11,12 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
-from realm_telemetry.errors import LogError
 from realm_telemetry.home import make_private_directory
+from realm_telemetry.log.addresses import redacted
+from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.sqlite.connection import BUSY_TIMEOUT_S, explained
 
 NAME: Final = "webhook_addresses.db"
@@ -39,18 +39,8 @@ def addresses_path(log_path: Path) -> Path:
     return (directory.parent / "data" if directory.name == "vault" else directory) / NAME
 
 
-def redacted(url: str) -> str:
-    """An address as it may be shown: scheme and host."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "?", f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return "(not an address)"
-    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}/…"
-
-
 class Addresses:
-    """The file; opened for each use, which is rare. Raises LogError."""
+    """The file; opened for each use, which is rare. Raises LogUnavailableError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -96,7 +86,7 @@ class Addresses:
             make_private_directory(self.path.parent)
             self.path.touch(mode=0o600)
         except OSError as error:
-            raise LogError(
+            raise LogUnavailableError(
                 f"the addresses of webhooks cannot be kept in {self.path} ({error.strerror})."
                 " Give this user write permission for the file and its directory."
             ) from error

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from realm_telemetry.errors import LogError
 from realm_telemetry.home import is_local_filesystem, make_private_directory
+from realm_telemetry.log.errors import LogRefusedError, LogUnavailableError
 
 BUSY_TIMEOUT_S: Final = 30.0
 _WAL_PATIENCE_S: Final = 10.0
@@ -48,30 +48,66 @@ _ADVICE: Final = {
 }
 
 
+# These blame what is written and not the file.
+_REFUSED: Final = (
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+)
+
+
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors about the file into LogError; a mistake in our SQL stays as it is."""
+def explained(path: Path, *, files: bool = False) -> Iterator[None]:
+    """Translate SQLite's errors about the log.
+
+    files: those of the file system too, where only code of the engine runs inside.
+    Raises LogUnavailableError that says what to do, or LogRefusedError.
+    """
     try:
         yield
+    except _REFUSED as error:
+        raise LogRefusedError(str(error)) from error
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        if code not in _ADVICE:
+        raise LogUnavailableError(_explain(path, error)) from error
+    except OSError as error:
+        if not files:
             raise
-        problem, advice = _ADVICE[code]
-        raise LogError(
-            f"the log {path} {problem} ({error}). {advice.format(path=path)}."
-        ) from error
+        raise LogUnavailableError(_unusable(path, error)) from error
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Translate the errors of a file that stands beside the log, with the file's name."""
+    try:
+        yield
+    except _REFUSED as error:
+        raise LogRefusedError(f"{path}: {error}") from error
+    except (sqlite3.Error, OSError) as error:
+        raise LogUnavailableError(f"{path}: {error}") from error
+
+
+def _explain(path: Path, error: sqlite3.Error) -> str:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code not in _ADVICE:
+        return _unusable(path, error)
+    problem, advice = _ADVICE[code]
+    return f"the log {path} {problem} ({error}). {advice.format(path=path)}."
+
+
+def _unusable(path: Path, error: Exception) -> str:
+    return f"the log {path} cannot be used ({error}). Run `realm doctor`; events wait in spools."
 
 
 def check_place(path: Path, *, mount_table: str | None = None) -> None:
     """Refuse a network file system, where WAL and its locks fail silently.
 
     Source: https://sqlite.org/wal.html, "all processes must be on the same host".
-    Raises LogError.
+    Raises LogUnavailableError.
     """
     local, kind = is_local_filesystem(path, mount_table=mount_table)
     if not local:
-        raise LogError(
+        raise LogUnavailableError(
             f"the log {path} would lie on a network file system ({kind}), where SQLite loses data."
             " Set REALM_HOME to a directory on a local disk; other hosts reach the log over HTTP."
         )
@@ -80,14 +116,14 @@ def check_place(path: Path, *, mount_table: str | None = None) -> None:
 def open_writer(path: Path) -> sqlite3.Connection:
     """Open the file for writing, creating it and its directory (mode 0700) if need be.
 
-    WAL, every commit synced. Raises LogError.
+    WAL, every commit synced. Raises LogUnavailableError.
     """
     check_place(path)
     with explained(path):
         try:
             make_private_directory(path.parent)
         except OSError as error:
-            raise LogError(
+            raise LogUnavailableError(
                 f"the log's directory {path.parent} cannot be made: {error.strerror}."
                 " Set REALM_HOME to a directory that this user may write."
             ) from error
@@ -103,9 +139,9 @@ def open_writer(path: Path) -> sqlite3.Connection:
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
-    """Open the file read-only, autocommit. Raises LogError if it is not there."""
+    """Open the file read-only, autocommit. Raises LogUnavailableError if it is not there."""
     if not path.exists():
-        raise LogError(
+        raise LogUnavailableError(
             f"there is no log at {path} yet. It comes with the first event"
             " (try: realm emit note message=hello), or set REALM_HOME to where it is."
         )

@@ -4,54 +4,29 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final
 
-from realm_telemetry.log.filters import Filters
-from realm_telemetry.log.sqlite.conditions import (
-    COLUMNS,
-    TRUE,
-    asks_for,
-    both,
-    named,
-    residual,
-    within,
-)
-from realm_telemetry.log.sqlite.paths import (
-    COUNTED,
-    OLDEST,
-    Bounds,
-    Group,
-    Path,
-    kind_path,
-    paths_for,
-)
+from realm_telemetry.log.rows import Relation
+from realm_telemetry.log.sqlite.plan import OLDEST, TRUE, AccessPath, Bounds, Group, Plan
 from realm_telemetry.log.sqlite.schema import HOUR_NS
-from realm_telemetry.log.tokens import NEWEST, Position
-
-Relation = Literal["eq", "gte"]
+from realm_telemetry.log.tokens import Position
 
 BUDGET_S: Final = 0.2
 _MOST_LATER_ROWS: Final = 50_000
 _WINDOW: Final = {True: 20_000, False: 2_000}
 
 
-def are_exact(filters: Filters) -> bool:
-    """Whether counts of these filters are always exact: channel, severity, kind and time only."""
-    return not (filters.has or filters.has_not or filters.q) and all(
-        field in COUNTED or not asks_for(filters, field) for field in COLUMNS
-    )
-
-
 def total(
-    connection: sqlite3.Connection, filters: Filters, as_of: int, deadline: float
+    connection: sqlite3.Connection, plan: Plan, path: AccessPath, as_of: int, deadline: float
 ) -> tuple[int, Relation]:
-    """How many rows the filters want, whatever the page; and whether there may be more."""
-    if not are_exact(filters):
-        return _count_rows(connection, filters, as_of, deadline)
-    since, until = filters.since_unix_nano, filters.until_unix_nano
-    counts = count_by_severity(connection, filters, since, until)
-    later, all_seen = rows_after(connection, filters, as_of)
-    counted = sum(counts.values()) - len(later)
+    """How many rows a plan wants, whatever the page; and whether there may be more.
+
+    path: one of the plan's, for rows that have to be counted one by one.
+    """
+    if not plan.exact:
+        return _count_rows(connection, plan, path, as_of, deadline)
+    later, all_seen = rows_after(connection, plan, as_of)
+    counted = sum(_all_by_severity(connection, plan).values()) - len(later)
     return max(counted, 0), "eq" if all_seen else "gte"
 
 
@@ -61,36 +36,47 @@ def happened(connection: sqlite3.Connection) -> dict[tuple[str, str, str], int]:
     return {(channel, kind, severity): count for channel, kind, severity, count in rows if count}
 
 
-def count_by_severity(
-    connection: sqlite3.Connection, filters: Filters, since: int | None, until: int | None
-) -> Counter[str]:
-    """Rows by severity from `since` to before `until`, exactly; for filters that `are_exact`."""
+def _all_by_severity(connection: sqlite3.Connection, plan: Plan) -> Counter[str]:
+    since, until = plan.filters.since_unix_nano, plan.filters.until_unix_nano
     if since is None and until is None:
-        return _stored(connection, "realm_totals", filters, "1", ())
+        return _stored(connection, "realm_totals", plan, "1", ())
+    return count_by_severity(connection, plan, plan.path_by_kind(connection), since, until)
+
+
+def count_by_severity(
+    connection: sqlite3.Connection,
+    plan: Plan,
+    path: AccessPath,
+    since: int | None,
+    until: int | None,
+) -> Counter[str]:
+    """Rows by severity from `since` to before `until`, exactly; for plans that are exact.
+
+    path: the plan's path by kind, for the two hours at the ends of the span.
+    """
     first = OLDEST if since is None else since
     end = 2**63 if until is None else until
     first_hour, end_hour = -(-first // HOUR_NS), end // HOUR_NS
     if first_hour >= end_hour:
-        return _count_between(connection, filters, first, end)
+        return _count_between(connection, path, first, end)
     counts = _stored(
-        connection, "realm_hourly_counts", filters, "hour >= ? AND hour < ?", (first_hour, end_hour)
+        connection, "realm_hourly_counts", plan, "hour >= ? AND hour < ?", (first_hour, end_hour)
     )
     if since is not None:
-        counts += _count_between(connection, filters, first, first_hour * HOUR_NS)
+        counts += _count_between(connection, path, first, first_hour * HOUR_NS)
     if until is not None:
-        counts += _count_between(connection, filters, end_hour * HOUR_NS, end)
+        counts += _count_between(connection, path, end_hour * HOUR_NS, end)
     return counts
 
 
 def rows_after(
-    connection: sqlite3.Connection, filters: Filters, as_of: int
+    connection: sqlite3.Connection, plan: Plan, as_of: int
 ) -> tuple[list[tuple[int, str]], bool]:
     """Time and severity of wanted rows that arrived after `as_of`; whether those are all."""
-    condition = both([residual(filters), within(filters.since_unix_nano, filters.until_unix_nano)])
     rows = connection.execute(
         "SELECT time_unix_nano, severity FROM battle_log WHERE id > ?"
-        f" AND time_unix_nano IS NOT NULL AND {condition.sql} LIMIT ?",
-        (as_of, *condition.params, _MOST_LATER_ROWS + 1),
+        f" AND time_unix_nano IS NOT NULL AND {plan.row.sql} LIMIT ?",
+        (as_of, *plan.row.params, _MOST_LATER_ROWS + 1),
     ).fetchall()
     return rows, len(rows) <= _MOST_LATER_ROWS
 
@@ -98,48 +84,42 @@ def rows_after(
 def _stored(
     connection: sqlite3.Connection,
     table: str,
-    filters: Filters,
+    plan: Plan,
     when: str,
     params: Sequence[object],
 ) -> Counter[str]:
-    condition = named(filters, COUNTED)
     rows = connection.execute(
         f"SELECT severity, sum(happened - gone) FROM {table}"
-        f" WHERE {when} AND {condition.sql} GROUP BY severity",
-        (*params, *condition.params),
+        f" WHERE {when} AND {plan.counted.sql} GROUP BY severity",
+        (*params, *plan.counted.params),
     )
     return Counter(dict(rows.fetchall()))
 
 
 def _count_between(
-    connection: sqlite3.Connection, filters: Filters, since: int, until: int
+    connection: sqlite3.Connection, path: AccessPath, since: int, until: int
 ) -> Counter[str]:
     """Count index entries; at most the two hours at the ends of a span."""
     counts: Counter[str] = Counter()
     if since >= until:
         return counts
-    # Severity is needed with every count, so that all of them give the bars of a histogram.
-    path = kind_path(connection, filters)
     query = f"SELECT count(*) {path.source()} AND time_unix_nano >= ? AND time_unix_nano < ?"
     for group in path.groups:
         count = connection.execute(query, (*group, since, min(until, 2**63 - 1))).fetchone()[0]
         if count:
+            # Severity is needed with every count, so that all of them give a histogram's bars.
             counts[str(group[-1])] += count
     return counts
 
 
 def _count_rows(
-    connection: sqlite3.Connection, filters: Filters, as_of: int, deadline: float
+    connection: sqlite3.Connection, plan: Plan, path: AccessPath, as_of: int, deadline: float
 ) -> tuple[int, Relation]:
-    """Count in windows along the first path until the deadline."""
-    path = paths_for(connection, filters)[0]
-    until = filters.until_unix_nano
-    before = NEWEST if until is None else Position(until, OLDEST)
-    since = OLDEST if filters.since_unix_nano is None else filters.since_unix_nano
+    """Count in windows along a path until the deadline."""
+    bounds = Bounds(plan.since, plan.end, as_of)
     counted = 0
     for group in path.groups:
-        bounds = Bounds(since, before, as_of)
-        count, ended = _count_group(connection, path, group, filters, bounds, deadline)
+        count, ended = _count_group(connection, path, group, bounds, deadline)
         counted += count
         if not ended:
             return counted, "gte"
@@ -148,13 +128,12 @@ def _count_rows(
 
 def _count_group(
     connection: sqlite3.Connection,
-    path: Path,
+    path: AccessPath,
     group: Group,
-    filters: Filters,
     bounds: Bounds,
     deadline: float,
 ) -> tuple[int, bool]:
-    rest = residual(filters, path.answers)
+    rest = path.rest
     window = _WINDOW[rest == TRUE]
     span = f"{path.source()} AND time_unix_nano >= ? AND (time_unix_nano, id) < (?, ?)"
     edge = (

@@ -4,32 +4,9 @@ import sqlite3
 
 import msgspec
 
+from realm_telemetry.log.records import DeadLetter, Refusal
+
 _decode = msgspec.json.Decoder(tuple[int, str]).decode
-
-
-class DeadLetter(msgspec.Struct, frozen=True):
-    """An event that an exporter will never take.
-
-    event_id: 32 hex digits, None if the row was gone already.
-    """
-
-    pipeline: str
-    exporter: str
-    cursor: int
-    event_id: str | None
-    reason: str
-    time_unix_nano: int
-
-
-class Refusal(msgspec.Struct, frozen=True):
-    """Events that an exporter's other side will never take, without saying which.
-
-    count: since the log began. reason: the last one given.
-    """
-
-    exporter: str
-    count: int
-    reason: str
 
 
 def load_cursors(connection: sqlite3.Connection, pipeline: str) -> dict[str, int]:
@@ -128,7 +105,9 @@ def add_dead_letter(
     )
 
 
-def read_dead_letters(connection: sqlite3.Connection, pipeline: str | None) -> list[DeadLetter]:
+def read_dead_letters(
+    connection: sqlite3.Connection, pipeline: str | None = None
+) -> list[DeadLetter]:
     """The refused events of one pipeline or of all, oldest first."""
     rows = connection.execute(
         "SELECT pipeline, exporter, cursor, lower(hex(event_id)), reason, time_unix_nano"

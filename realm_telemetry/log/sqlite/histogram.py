@@ -9,16 +9,21 @@ from typing import Final
 import msgspec
 
 from realm_telemetry.log.filters import Filters
-from realm_telemetry.log.sqlite.conditions import residual
-from realm_telemetry.log.sqlite.counts import (
-    BUDGET_S,
-    Relation,
-    are_exact,
-    count_by_severity,
-    rows_after,
+from realm_telemetry.log.rows import Relation
+from realm_telemetry.log.sqlite.counts import BUDGET_S, count_by_severity, rows_after
+from realm_telemetry.log.sqlite.inserts import last_cursor
+from realm_telemetry.log.sqlite.older import are_unfilled
+from realm_telemetry.log.sqlite.plan import (
+    ALL,
+    OLDEST,
+    TIME_PATH,
+    AccessPath,
+    Bounds,
+    Plan,
+    matching,
+    newest,
 )
-from realm_telemetry.log.sqlite.paths import OLDEST, TIME_PATH, Bounds, matching, newest, paths_for
-from realm_telemetry.log.sqlite.search import SearchIndex
+from realm_telemetry.log.sqlite.transaction import ReadTransaction
 from realm_telemetry.log.tokens import NEWEST, Position
 
 MAX_BUCKETS: Final = 500
@@ -29,7 +34,6 @@ _WIDTHS_NS: Final = tuple(
     for seconds in (1, 5, 10, 30, 60, 300, 600, 1800, 3600, 10_800, 21_600, 43_200, 86_400, 604_800)
 )
 _STEP: Final = 4096
-_ALL: Final = Filters()
 
 
 class Bucket(msgspec.Struct, frozen=True):
@@ -54,46 +58,63 @@ class Histogram(msgspec.Struct, frozen=True):
 
 
 def histogram(
-    connection: sqlite3.Connection,
-    filters: Filters,
-    buckets: int,
-    as_of: int,
-    now_ns: int,
-    search: SearchIndex,
+    log: ReadTransaction, filters: Filters, buckets: int = 60, as_of: int | None = None
 ) -> Histogram:
-    """At most about `buckets` bars over the filters' span, or over all that they want."""
-    buckets = min(max(buckets, 1), MAX_BUCKETS)
-    since = filters.since_unix_nano
-    if since is None:
-        since = oldest_time(connection, filters)
-    until = filters.until_unix_nano
-    if until is None:
-        until = max(now_ns, _newest_time(connection) + 1)
-    if since is None or since >= until:
-        return Histogram([], _WIDTHS_NS[0], 0, "eq", as_of)
-    width = _width((until - since) // buckets)
-    edges = [since, *range(since // width * width + width, until, width), until]
-    if are_exact(filters):
-        bars, relation = _counted(connection, filters, edges, as_of)
-    elif filters.q:
-        bars, relation = _searched(connection, filters, edges, as_of, search)
-    else:
-        bars, relation = _walked(connection, filters, edges, as_of)
+    """Counts over time by severity, for what the filters want.
+
+    buckets: about how many bars, over the filters' span or over all that they want.
+    """
+    highest = last_cursor(log.connection)
+    as_of = highest if as_of is None else min(as_of, highest)
+    plan = Plan.of(filters)
+    path = plan.paths(log.connection)[0]
+    edges, width = _edges(log, plan, path, min(max(buckets, 1), MAX_BUCKETS))
+    bars, relation = _bars(log, plan, path, edges, as_of)
     filled = [
         Bucket(start, end, dict(bar))
         for start, end, bar in zip(edges, edges[1:], bars, strict=False)
     ]
+    if are_unfilled(log.connection):
+        relation = "gte"
     return Histogram(filled, width, sum(bar.total() for bar in bars), relation, as_of)
 
 
 Bars = list[Counter[str]]
 
 
-def _counted(
-    connection: sqlite3.Connection, filters: Filters, edges: list[int], as_of: int
+def _edges(
+    log: ReadTransaction, plan: Plan, path: AccessPath, buckets: int
+) -> tuple[list[int], int]:
+    """Where bars begin and the last one ends, and how wide they are; empty for an empty span."""
+    since, until = plan.filters.since_unix_nano, plan.filters.until_unix_nano
+    if since is None:
+        since = _oldest(log.connection, path)
+    if until is None:
+        until = max(log.clock_ns(), _newest_time(log.connection) + 1)
+    if since is None or since >= until:
+        return [], _WIDTHS_NS[0]
+    width = _width((until - since) // buckets)
+    return [since, *range(since // width * width + width, until, width), until], width
+
+
+def _bars(
+    log: ReadTransaction, plan: Plan, path: AccessPath, edges: list[int], as_of: int
 ) -> tuple[Bars, Relation]:
-    bars = [count_by_severity(connection, filters, start, end) for start, end in pairwise(edges)]
-    later, all_seen = rows_after(connection, filters, as_of)
+    if not edges:
+        return [], "eq"
+    if plan.exact:
+        return _counted(log.connection, plan, edges, as_of)
+    if plan.filters.q:
+        return _searched(log, plan, edges, as_of)
+    return _walked(log.connection, path, edges, as_of)
+
+
+def _counted(
+    connection: sqlite3.Connection, plan: Plan, edges: list[int], as_of: int
+) -> tuple[Bars, Relation]:
+    path = plan.path_by_kind(connection)
+    bars = [count_by_severity(connection, plan, path, *ends) for ends in pairwise(edges)]
+    later, all_seen = rows_after(connection, plan, as_of)
     for moment, severity in later:
         index = _bar_of(moment, edges)
         if index is not None:
@@ -102,16 +123,14 @@ def _counted(
 
 
 def _walked(
-    connection: sqlite3.Connection, filters: Filters, edges: list[int], as_of: int
+    connection: sqlite3.Connection, path: AccessPath, edges: list[int], as_of: int
 ) -> tuple[Bars, Relation]:
     bars: Bars = [Counter() for _ in edges[1:]]
-    path = paths_for(connection, filters)[0]
-    rest = residual(filters, path.answers)
     before = Position(edges[-1], OLDEST)
     deadline = time.monotonic() + BUDGET_S
     while time.monotonic() < deadline:
         rows = newest(connection, path, Bounds(edges[0], before, as_of), _STEP)
-        kept = matching(connection, rows, rest)
+        kept = matching(connection, rows, path.rest)
         _add(connection, [position.cursor for position in kept], edges, bars)
         if len(rows) < _STEP:
             return bars, "eq"
@@ -120,18 +139,14 @@ def _walked(
 
 
 def _searched(
-    connection: sqlite3.Connection,
-    filters: Filters,
-    edges: list[int],
-    as_of: int,
-    search: SearchIndex,
+    log: ReadTransaction, plan: Plan, edges: list[int], as_of: int
 ) -> tuple[Bars, Relation]:
     bars: Bars = [Counter() for _ in edges[1:]]
     below: int | None = as_of + 1
     deadline = time.monotonic() + BUDGET_S
     while below is not None and time.monotonic() < deadline:
-        hits = search.query(connection, filters, below=below, limit=_STEP, deadline=deadline)
-        _add(connection, hits.ids, edges, bars)
+        hits = log.search.query(log.connection, plan, below=below, limit=_STEP, deadline=deadline)
+        _add(log.connection, hits.ids, edges, bars)
         below = hits.further
     return bars, "eq" if below is None else "gte"
 
@@ -166,9 +181,12 @@ def _days(least: int) -> int:
     return max(-(-least // day), 1) * day
 
 
-def oldest_time(connection: sqlite3.Connection, filters: Filters = _ALL) -> int | None:
-    """The earliest time that the filters' best path knows; None if it has no row."""
-    path = paths_for(connection, filters)[0]
+def oldest_time(log: ReadTransaction) -> int | None:
+    """The earliest time of a row that is still there; None in an empty log."""
+    return _oldest(log.connection, ALL.paths(log.connection)[0])
+
+
+def _oldest(connection: sqlite3.Connection, path: AccessPath) -> int | None:
     query = f"SELECT time_unix_nano {path.source()} ORDER BY time_unix_nano LIMIT 1"
     found = [connection.execute(query, group).fetchone() for group in path.groups]
     return min((row[0] for row in found if row), default=None)

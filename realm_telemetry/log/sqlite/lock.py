@@ -1,4 +1,4 @@
-"""The writer lock: our processes take turns at the log's file instead of meeting in SQLite."""
+"""Locks between processes: the writer lock, which is taken in turn, and leases."""
 
 import fcntl
 import os
@@ -10,6 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
+
+from realm_telemetry.home import make_private_directory
+from realm_telemetry.log.sqlite.connection import translated
 
 _WORDS: Final = struct.Struct("<QQ")  # end of the last gap, last release; monotonic ns
 # SQLite's busy handler looks after 1, 2, 5, 10, 15, 20, 25, 25, 25, 50 ms ...: who waits for up
@@ -34,7 +37,7 @@ class WriterLock:
 
     def __init__(self, log_path: Path) -> None:
         self.polite = False
-        self._paths = tuple(f"{log_path}-writer.{end}" for end in ("lock", "turnstile"))
+        self._paths = (lock_path(log_path), Path(f"{log_path}-writer.turnstile"))
         self._thread_lock = threading.Lock()
         self._files: tuple[int, ...] = ()
         self._rested_ns = 0
@@ -97,6 +100,59 @@ class WriterLock:
             os.close(file)
         self._files = ()
         self._thread_lock = threading.Lock()
+
+
+class FileLease:
+    """A lease that ends with the process that has it: a lock of a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.place = str(path)
+        self._path = path
+        self._descriptor: int | None = None
+
+    def take(self) -> bool:
+        """Take it; False while another process has it. Raises LogUnavailableError."""
+        with translated(self._path):
+            make_private_directory(self._path.parent)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                return False
+        self._descriptor = descriptor
+        return True
+
+    def release(self) -> None:
+        """Let others have it."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def try_turn(log_path: Path, timeout_s: float) -> bool:
+    """Wait for a free writer lock; whether it was free within the time."""
+    path = lock_path(log_path)
+    if not path.exists():
+        return True
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    deadline_s = time.monotonic() + timeout_s
+    try:
+        while time.monotonic() < deadline_s:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(0.005)
+            else:
+                return True
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def lock_path(log_path: Path) -> Path:
+    """The file whose lock a writer holds."""
+    return Path(f"{log_path}-writer.lock")
 
 
 def _wait_for_gap(lock: int) -> int:

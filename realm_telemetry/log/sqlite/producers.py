@@ -1,4 +1,4 @@
-"""What the log knows of each producer: resource, the numbers it has stored, the receipt."""
+"""What the log knows of each producer: resource, stored numbers, the receipt, and the totals."""
 
 import sqlite3
 from collections import Counter
@@ -9,58 +9,14 @@ import msgspec
 
 from realm_telemetry.event import FIRST_CONTENT_NUMBER, PROCESS_LOST_NUMBER, Event
 from realm_telemetry.log.ranges import Ranges, Run
-from realm_telemetry.log.rows import event_id_bytes
-
-HISTORY_PIPELINES: Final = frozenset({"import", "replay"})
-"""Pipelines of producers whose events are no news: they happened long ago, or were told before."""
-
-
-class ProducerInfo(msgspec.Struct, frozen=True):
-    """One run of one process.
-
-    history: whether its events are kept once every exporter of the pipeline has them.
-    clock_offset_ns: what to add to its times to get this host's.
-    ended: whether it said goodbye. last_*: of the last event stored.
-    """
-
-    producer: str
-    pipeline: str = ""
-    resource: dict[str, Any] = {}
-    history: bool = True
-    clock_offset_ns: int = 0
-    ended: bool = False
-    last_kind: str | None = None
-    last_step: int | None = None
-    last_time_unix_nano: int | None = None
-
-    @property
-    def brings_history(self) -> bool:
-        """Whether its events were imported or replayed, here or on the host they came from."""
-        return self.pipeline.rpartition("/")[2] in HISTORY_PIPELINES
-
-
-class Receipt(msgspec.Struct, frozen=True):
-    """What became of a producer's events.
-
-    emitted: the number of its last event, None while nobody has said.
-    stored: how many of its events the log has taken, whatever retention removed since.
-    dropped: refused for want of room; they have no numbers.
-    complete: every number from 1 to `emitted` is stored (or needed no row), and none was dropped.
-    clock_offset_ns: what to add to its times to get this host's.
-    """
-
-    producer: str
-    pipeline: str
-    emitted: int | None
-    stored: int
-    dropped: int
-    ended: bool
-    complete: bool
-    clock_offset_ns: int = 0
-
-
-Skipped = Mapping[str, Iterable[tuple[int, int]]]
-"""Number ranges by producer that need no row."""
+from realm_telemetry.log.records import (
+    LiveProducer,
+    ProducerInfo,
+    Receipt,
+    ReceiptTotals,
+    Skipped,
+)
+from realm_telemetry.log.sqlite.rows import event_id_bytes
 
 
 class KnownProducers:
@@ -270,4 +226,29 @@ def _receipt(
     complete = emitted is not None and not dropped and Ranges.load(done).covers(1, emitted)
     return Receipt(
         producer, pipeline, emitted, stored, dropped, bool(ended), complete, clock_offset_ns
+    )
+
+
+MOST_LIVE: Final = 50
+
+# The ranges of `done` are sorted and do not touch: 1 to `emitted` are there if the first has them.
+_TOTALS: Final = """
+SELECT count(*), total(NOT ended), total(emitted), total(iif(emitted IS NULL, 0, stored)),
+    total(iif(emitted IS NULL, stored, 0)), total(dropped),
+    total(emitted IS NOT NULL AND (dropped > 0 OR emitted > 0
+        AND (json_extract(done, '$[0][0]') IS NOT 1 OR json_extract(done, '$[0][1]') < emitted)))
+FROM realm_producers WHERE done != ''"""
+_LIVE: Final = """
+SELECT producer, coalesce(json_extract(resource_json, '$."service.name"'), ''),
+    emitted, stored, dropped FROM realm_producers WHERE done != '' AND NOT ended
+ORDER BY last_time_unix_nano DESC, producer LIMIT ?"""
+
+
+def receipt_totals(connection: sqlite3.Connection, most_live: int = MOST_LIVE) -> ReceiptTotals:
+    """Add up the receipts of all registered producers."""
+    numbers = connection.execute(_TOTALS).fetchone()
+    live = [LiveProducer(*row) for row in connection.execute(_LIVE, (most_live,))]
+    producers, alive, emitted, stored, stored_so_far, dropped, incomplete = map(int, numbers)
+    return ReceiptTotals(
+        producers, alive, emitted, stored, stored_so_far, dropped, incomplete, live
     )

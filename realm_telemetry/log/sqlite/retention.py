@@ -8,20 +8,20 @@ from typing import Final
 import msgspec
 
 from realm_telemetry.kinds.catalog import is_routine
-from realm_telemetry.log.sqlite.kinds import learn_kinds, read_kinds
+from realm_telemetry.log.kinds import learn_kinds
+from realm_telemetry.log.records import Limits, Trimmed
+from realm_telemetry.log.sqlite.kinds import read_kinds
 from realm_telemetry.log.sqlite.writer import LogWriter
 
 STEP_ROWS: Final = 500
 LIVE_GRACE_NS: Final = 60_000_000_000
 """For how long the newest rows stay whatever they are: live views follow them."""
 
-_S: Final = 1_000_000_000
-_DAY_NS: Final = 86_400 * _S
-_THINNED_TO_ONE_PER_NS: Final = 10 * _S
+_THINNED_TO_ONE_PER_NS: Final = 10 * 1_000_000_000
 _ROW_OVERHEAD_BYTES: Final = 450
 _SAMPLE_ROWS: Final = 500
 _MOST_BUCKETS: Final = 100_000
-_MEASURE_EVERY_NS: Final = 60 * _S
+_MEASURE_EVERY_NS: Final = 60 * 1_000_000_000
 
 # An exporter saved under the pipeline "" sees the events of all pipelines.
 _OUTBOXES: Final = """
@@ -30,25 +30,6 @@ SELECT pipeline, floor FROM (
         WHERE c.pipeline IN (p.pipeline, '')) AS floor
     FROM realm_producers AS p WHERE NOT p.history
 ) WHERE floor IS NOT NULL"""
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """What the log may keep.
-
-    max_age_ns: since arrival. max_bytes: of the log's own rows, estimated.
-    least_age_ns: for how long rows that are not routine stay, whatever the size.
-    """
-
-    max_age_ns: int = 30 * _DAY_NS
-    max_bytes: int = 2 * 1024**3
-    least_age_ns: int = _DAY_NS
-
-
-class Trimmed(msgspec.Struct, frozen=True):
-    """What one step did. more: whether another step would find something to do."""
-
-    removed: int
-    more: bool
 
 
 class Retention:

@@ -1,4 +1,7 @@
-"""Full text search: an index in its own file, filled behind the writer, that can be rebuilt."""
+"""Full text search: an index in its own file, filled behind the writer, that can be rebuilt.
+
+A search looks at the rows that the index has not seen, then at the index.
+"""
 
 import sqlite3
 import threading
@@ -13,13 +16,93 @@ import msgspec
 from realm_telemetry.errors import LogError
 from realm_telemetry.home import make_private_directory
 from realm_telemetry.kinds.catalog import is_routine
-from realm_telemetry.log.filters import Filters
+from realm_telemetry.log.kinds import learn_kinds
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.sqlite.connection import check_place, open_reader
-from realm_telemetry.log.sqlite.kinds import learn_kinds, read_kinds
-from realm_telemetry.log.sqlite.migrations import read_log_id
-from realm_telemetry.log.sqlite.search_query import Query, rows_where
-from realm_telemetry.log.text import search_text
+from realm_telemetry.log.sqlite.kinds import read_kinds
+from realm_telemetry.log.sqlite.plan import Plan, matching
+from realm_telemetry.log.sqlite.rows import READ_COLUMNS, to_log_row
+from realm_telemetry.log.sqlite.schema import read_log_id
+from realm_telemetry.log.text import contains_words, match_expression, search_text
+from realm_telemetry.log.tokens import Position
+
+_CHUNK: Final = 500
+_INSTRUCTIONS_A_CHECK: Final = 20_000
+
+
+class _Query:
+    """The search for one page; `ids` has more than `limit` of them if there are further rows."""
+
+    def __init__(self, log: sqlite3.Connection, plan: Plan, limit: int, deadline: float) -> None:
+        self._log = log
+        self._log_id = read_log_id(log)
+        self._words = plan.filters.q
+        self._limit = limit
+        self._deadline = deadline
+        self._condition = plan.row
+        self.ids: list[int] = []
+
+    def read_tail(self, below: int, through: int) -> int | None:
+        """Read rows over `through`; returns where it stopped, None if it saw them all."""
+        condition = self._condition
+        while len(self.ids) <= self._limit:
+            # The window is of ids, so that one step is short however few rows are wanted.
+            low = max(through, below - 1 - _CHUNK)
+            rows = rows_where(
+                self._log,
+                f"id > ? AND id < ? AND {condition.sql} ORDER BY id DESC",
+                (low, below, *condition.params),
+                self._log_id,
+            )
+            self.ids += [row.cursor for row in rows if self._wants(row)]
+            if low == through:
+                return None
+            below = low + 1
+            if time.monotonic() > self._deadline:
+                return below
+        return below
+
+    def search(self, index: sqlite3.Connection, below: int) -> int | None:
+        """Ask the index; returns where it stopped, None if it saw all hits."""
+        index.set_progress_handler(self._is_late, _INSTRUCTIONS_A_CHECK)
+        found = index.execute(
+            "SELECT rowid FROM event_text WHERE event_text MATCH ? AND rowid < ?"
+            " ORDER BY rowid DESC",
+            (match_expression(self._words), below),
+        )
+        place: int | None = below
+        try:
+            while len(self.ids) <= self._limit:
+                hits = [row[0] for row in found.fetchmany(max(self._limit + 1, 100))]
+                if not hits:
+                    return None
+                self.ids += self._kept(hits)
+                place = hits[-1]
+                if self._is_late():
+                    return place
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                raise
+        return place
+
+    def _wants(self, row: LogRow) -> bool:
+        return not is_routine(row.event.kind) and contains_words(row.event, self._words)
+
+    def _kept(self, hits: list[int]) -> list[int]:
+        positions = [Position(0, hit) for hit in hits]
+        return [row.cursor for row in matching(self._log, positions, self._condition)]
+
+    def _is_late(self) -> bool:
+        return time.monotonic() > self._deadline
+
+
+def rows_where(
+    log: sqlite3.Connection, where: str, params: tuple[object, ...], log_id: str
+) -> list[LogRow]:
+    """The rows for which a piece of SQL is true."""
+    rows = log.execute(f"SELECT {READ_COLUMNS} FROM battle_log WHERE {where}", params)
+    return [to_log_row(row, log_id) for row in rows]
+
 
 BUDGET_S: Final = 0.2
 
@@ -86,13 +169,13 @@ class SearchIndex:
     def query(
         self,
         log: sqlite3.Connection,
-        filters: Filters,
+        plan: Plan,
         *,
         below: int,
         limit: int,
         deadline: float | None = None,
     ) -> Hits:
-        """Find the newest rows with an id under `below` that hold the words of `filters.q`.
+        """Find the newest rows with an id under `below` that hold the words of the plan.
 
         log: a read connection inside a snapshot. deadline: time.monotonic(), 200 ms from now by
         default; what is found by then makes a shorter page.
@@ -100,7 +183,7 @@ class SearchIndex:
         deadline = time.monotonic() + BUDGET_S if deadline is None else deadline
         learn_kinds(read_kinds(log))
         with self._reading(read_log_id(log)) as index:
-            query = Query(log, filters, limit, deadline)
+            query = _Query(log, plan, limit, deadline)
             through = _indexed_through(index) if index else 0
             further = query.read_tail(below, through)
             if further is None and index and len(query.ids) <= limit:

@@ -13,12 +13,11 @@ from typing import Any, Final
 import msgspec
 
 from realm_telemetry.log.filters import Filters
-from realm_telemetry.log.sqlite.conditions import residual
-from realm_telemetry.log.sqlite.paths import OLDEST, Bounds, Path, matching, newest, paths_for
-from realm_telemetry.log.tokens import NEWEST, Position
+from realm_telemetry.log.sqlite.plan import AccessPath, Bounds, Plan, matching, newest
+from realm_telemetry.log.sqlite.transaction import ReadTransaction
+from realm_telemetry.log.tokens import Position
 
 EXACT_ROWS: Final = 20_000
-MAX_POINTS: Final = 5_000
 MAX_FIELDS: Final = 8
 
 _FIELD: Final = re.compile(r"\w+(?:\.\w+)*", re.ASCII)
@@ -42,26 +41,22 @@ class Series(msgspec.Struct, frozen=True):
 
 
 def series(
-    connection: sqlite3.Connection, filters: Filters, fields: Sequence[str], points: int
+    log: ReadTransaction, filters: Filters, fields: Sequence[str], points: int = 1000
 ) -> Series:
-    """At most about `points` points of the events that the filters want.
+    """Numbers among the details over time, for a graph: at most about `points` of them.
 
     fields: names of details, nested ones with dots, at most MAX_FIELDS.
     Raises ValueError for other names.
     """
     names = _checked(fields)
-    path = paths_for(connection, filters)[0]
-    bounds = Bounds(
-        OLDEST if filters.since_unix_nano is None else filters.since_unix_nano,
-        NEWEST if filters.until_unix_nano is None else Position(filters.until_unix_nano, OLDEST),
-        2**63 - 1,
-    )
+    connection, plan = log.connection, Plan.of(filters)
+    path = plan.paths(connection)[0]
+    bounds = Bounds(plan.since, plan.end, 2**63 - 1)
     found = newest(connection, path, bounds, EXACT_ROWS + 1)
     sampled = len(found) > EXACT_ROWS
     if sampled:
         found = _sample(connection, path, bounds, points)
-    kept = matching(connection, found, residual(filters, path.answers))
-    rows = _values(connection, kept, names)
+    rows = _values(connection, matching(connection, found, path.rest), names)
     # A sample has a row or two more than asked for.
     return Series(list(names), thin(rows, 2 * points if sampled else points), sampled)
 
@@ -77,7 +72,7 @@ def _checked(fields: Sequence[str]) -> tuple[str, ...]:
 
 
 def _sample(
-    connection: sqlite3.Connection, path: Path, bounds: Bounds, points: int
+    connection: sqlite3.Connection, path: AccessPath, bounds: Bounds, points: int
 ) -> list[Position]:
     """The first rows of each of `points` equal spans of time, newest first."""
     last = newest(connection, path, bounds, 1)[0]
@@ -96,7 +91,7 @@ def _sample(
     return sorted(found, reverse=True)
 
 
-def _first_time(connection: sqlite3.Connection, path: Path, bounds: Bounds) -> int:
+def _first_time(connection: sqlite3.Connection, path: AccessPath, bounds: Bounds) -> int:
     query = (
         f"SELECT time_unix_nano {path.source()} AND time_unix_nano >= ?"
         " ORDER BY time_unix_nano LIMIT 1"

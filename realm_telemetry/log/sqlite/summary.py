@@ -7,11 +7,10 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 
-from realm_telemetry.log.filters import Filters
-from realm_telemetry.log.sqlite.paths import Path, kind_path
+from realm_telemetry.log.records import GROUPINGS
+from realm_telemetry.log.sqlite.plan import ALL, AccessPath
 from realm_telemetry.log.sqlite.schema import HOUR_NS, RUN_INDEX
-
-GROUPINGS: Final = ("channel", "severity", "kind", "run", "day", "hour")
+from realm_telemetry.log.sqlite.transaction import ReadTransaction
 
 Hour = tuple[int, str, str, str, str | None, int]
 """An hour, channel, severity, kind and run (None for events without), and how many of these."""
@@ -20,8 +19,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def summary(
-    connection: sqlite3.Connection,
-    by: Sequence[str],
+    log: ReadTransaction,
+    by: Sequence[str] = ("channel", "day"),
     since_ns: int | None = None,
     until_ns: int | None = None,
 ) -> list[dict[str, Any]]:
@@ -34,7 +33,7 @@ def summary(
         if name not in GROUPINGS:
             raise ValueError(f"cannot count by {name!r}; known are {', '.join(GROUPINGS)}")
     counts: Counter[tuple[Any, ...]] = Counter()
-    for hour, channel, severity, kind, run, count in _hours(connection, by, since_ns, until_ns):
+    for hour, channel, severity, kind, run, count in _hours(log.connection, by, since_ns, until_ns):
         names = {"channel": channel, "severity": severity, "kind": kind, "run": run}
         key = tuple(names[name] if name in names else _period(name, hour) for name in by)
         counts[key] += count
@@ -43,6 +42,14 @@ def summary(
         for key, count in sorted(counts.items(), key=_in_order)
         if count
     ]
+
+
+def channels(log: ReadTransaction, since_ns: int | None = None) -> dict[str, dict[str, int]]:
+    """What happened since a time, by channel and severity."""
+    counts: dict[str, dict[str, int]] = {}
+    for row in summary(log, ("channel", "severity"), since_ns):
+        counts.setdefault(row["channel"], {})[row["severity"]] = row["count"]
+    return counts
 
 
 def _in_order(counted: tuple[tuple[Any, ...], int]) -> tuple[str, ...]:
@@ -69,7 +76,7 @@ def _part_of_hour(
 ) -> list[Hour]:
     """Count index entries of a span inside one hour; rows of a million take seconds to read."""
     hour = start // HOUR_NS
-    named = kind_path(connection, Filters())
+    named = ALL.path_by_kind(connection)
     rows: list[Hour] = [
         (hour, channel, severity, kind, None, count)
         for (kind, channel, severity), count in _entries(connection, named, start, stop)
@@ -85,17 +92,17 @@ def _part_of_hour(
     return rows
 
 
-def _runs_of(connection: sqlite3.Connection, hour: int) -> Path:
+def _runs_of(connection: sqlite3.Connection, hour: int) -> AccessPath:
     """The path by run for all runs of an hour."""
     groups = connection.execute(
         "SELECT run_id, kind, channel, severity FROM realm_run_counts WHERE hour = ?", (hour,)
     ).fetchall()
     columns = ("run_id", "kind", "channel", "severity")
-    return Path(RUN_INDEX, columns, tuple(groups), frozenset())
+    return AccessPath(RUN_INDEX, columns, tuple(groups))
 
 
 def _entries(
-    connection: sqlite3.Connection, path: Path, start: int, stop: int
+    connection: sqlite3.Connection, path: AccessPath, start: int, stop: int
 ) -> Iterator[tuple[Any, int]]:
     """Each group of a path and how many rows of it lie in a span."""
     query = f"SELECT count(*) {path.source()} AND time_unix_nano >= ? AND time_unix_nano < ?"

@@ -1,105 +1,116 @@
 """The log in order of arrival: what the live view, exporters and the fold follow."""
 
 import sqlite3
+from collections.abc import Iterator
 
 import msgspec
 
+from realm_telemetry.event import LATE_AFTER_NS
 from realm_telemetry.log.filters import Filters
-from realm_telemetry.log.rows import READ_COLUMNS, LogRow, Row, read_rows, to_log_row
-from realm_telemetry.log.sqlite.addresses import Addresses
-from realm_telemetry.log.sqlite.conditions import both, residual, within
+from realm_telemetry.log.rows import Followed, LogRow
+from realm_telemetry.log.sqlite.connection import snapshot
 from realm_telemetry.log.sqlite.inserts import last_cursor
-from realm_telemetry.log.sqlite.paths import TIME_PATH, Group, kind_path
+from realm_telemetry.log.sqlite.plan import ALL, TIME_PATH, Group, Plan
+from realm_telemetry.log.sqlite.rows import READ_COLUMNS, Row, read_rows, to_log_row
+from realm_telemetry.log.sqlite.transaction import ReadTransaction
 from realm_telemetry.log.text import contains_words
 
 _WINDOW = 20_000
 ARRIVALS_WINDOW = 1_000
-"""Row ids that one step of `LogReader.arrivals` looks at."""
+"""Row ids that one step of `arrivals` looks at."""
 _SEARCHED_FOR_A_GROUP = 1_000
 
 
-class Followed(msgspec.Struct, frozen=True):
-    """Rows of a pipeline, and the cursor to go on from, which may be past the last of them."""
+def after(
+    log: ReadTransaction,
+    cursor: int,
+    limit: int = 1000,
+    filters: Filters | None = None,
+    *,
+    webhooks: bool = False,
+) -> list[LogRow]:
+    """Up to `limit` wanted rows that arrived after a cursor, in order of arrival.
 
-    rows: list[LogRow]
-    cursor: int
+    webhooks: whether events carry the addresses asked for at emit.
+    """
+    plan = ALL if filters is None else Plan.of(filters)
+    query = f"SELECT {READ_COLUMNS} FROM battle_log WHERE id > ? AND {plan.row.sql} ORDER BY id"
+    found = log.connection.execute(query, (cursor, *plan.row.params))
+    if not plan.filters.q:
+        return _events(log, found.fetchmany(limit), webhooks=webhooks)
+    rows: list[Row] = []
+    for row in found:
+        if contains_words(to_log_row(row, log.log_id).event, plan.filters.q):
+            rows.append(row)
+        if len(rows) == limit:
+            break
+    return _events(log, rows, webhooks=webhooks)
 
 
-def before_since(connection: sqlite3.Connection, since_unix_nano: int | None) -> int:
-    """A cursor behind which lie all rows that happened since a time; reads index entries only."""
+def follow(
+    log: ReadTransaction, cursor: int, limit: int = 1000, *, pipeline: str, webhooks: bool = False
+) -> Followed:
+    """Rows of one pipeline's producers after a cursor, and how far was looked."""
+    end = min(cursor + max(_WINDOW, limit), last_cursor(log.connection))
+    rows = log.connection.execute(
+        f"SELECT {READ_COLUMNS} FROM battle_log WHERE id > ? AND id <= ? AND +producer IN"
+        " (SELECT producer FROM realm_producers WHERE pipeline = ?) ORDER BY id LIMIT ?",
+        (cursor, end, pipeline, limit),
+    ).fetchall()
+    reached = rows[-1][0] if len(rows) == limit else max(end, cursor)
+    return Followed(_events(log, rows, webhooks=webhooks), reached)
+
+
+def arrivals(log: ReadTransaction, filters: Filters, as_of: int | None) -> Iterator[Followed]:
+    """All rows that the filters want in order of arrival, in short transactions.
+
+    Each step says how far was looked; one may have no rows. as_of: the last cursor to look at.
+    """
+    plan = Plan.of(filters)
+    with snapshot(log.connection):
+        cursor = _before_since(log.connection, filters.since_unix_nano)
+        end = last_cursor(log.connection)
+    end = end if as_of is None else min(as_of, end)
+    while cursor < end:
+        upper = min(cursor + ARRIVALS_WINDOW, end)
+        with snapshot(log.connection):
+            rows = _between(log, cursor, upper, plan)
+        yield Followed(rows, upper)
+        cursor = upper
+
+
+def _between(log: ReadTransaction, cursor: int, end: int, plan: Plan) -> list[LogRow]:
+    """The rows after a cursor and up to another that a plan wants."""
+    found = log.connection.execute(
+        f"SELECT {READ_COLUMNS} FROM battle_log WHERE id > ? AND id <= ? AND {plan.row.sql}"
+        " ORDER BY id",
+        (cursor, end, *plan.row.params),
+    )
+    rows, words = [to_log_row(row, log.log_id) for row in found], plan.filters.q
+    return [row for row in rows if not words or contains_words(row.event, words)]
+
+
+def cursor_before(log: ReadTransaction, since_unix_nano: int) -> int:
+    """A cursor behind which lie all rows that happened since a time."""
+    return _before_since(log.connection, since_unix_nano)
+
+
+def _before_since(connection: sqlite3.Connection, since_unix_nano: int | None) -> int:
+    """Reads index entries only."""
     if since_unix_nano is None:
-        return min_cursor(connection)
+        return _min_cursor(connection)
     row = connection.execute(
         f"SELECT min(id) {TIME_PATH.source()} AND time_unix_nano >= ?", (since_unix_nano,)
     ).fetchone()
     return last_cursor(connection) if row[0] is None else int(row[0]) - 1
 
 
-def between(
-    connection: sqlite3.Connection, cursor: int, end: int, filters: Filters, log_id: str
-) -> list[LogRow]:
-    """The rows after a cursor and up to another that the filters want."""
-    condition = both([residual(filters), within(filters.since_unix_nano, filters.until_unix_nano)])
-    found = connection.execute(
-        f"SELECT {READ_COLUMNS} FROM battle_log WHERE id > ? AND id <= ? AND {condition.sql}"
-        " ORDER BY id",
-        (cursor, end, *condition.params),
-    )
-    rows = [to_log_row(row, log_id) for row in found]
-    return [row for row in rows if not filters.q or contains_words(row.event, filters.q)]
-
-
-def after(
-    connection: sqlite3.Connection,
-    cursor: int,
-    limit: int,
-    filters: Filters | None,
-    log_id: str,
-    addresses: Addresses | None,
-) -> list[LogRow]:
-    """Up to `limit` rows after a cursor that the filters want."""
-    filters = filters or Filters()
-    condition = both([residual(filters), within(filters.since_unix_nano, filters.until_unix_nano)])
-    query = f"SELECT {READ_COLUMNS} FROM battle_log WHERE id > ? AND {condition.sql} ORDER BY id"
-    found = connection.execute(query, (cursor, *condition.params))
-    if not filters.q:
-        return _events(connection, found.fetchmany(limit), log_id, addresses)
-    rows: list[Row] = []
-    for row in found:
-        if contains_words(to_log_row(row, log_id).event, filters.q):
-            rows.append(row)
-        if len(rows) == limit:
-            break
-    return _events(connection, rows, log_id, addresses)
-
-
-def follow(
-    connection: sqlite3.Connection,
-    cursor: int,
-    limit: int,
-    pipeline: str,
-    log_id: str,
-    addresses: Addresses | None,
-) -> Followed:
-    """Up to `limit` rows of a pipeline's producers, from a window of row ids."""
-    end = min(cursor + max(_WINDOW, limit), last_cursor(connection))
-    rows = connection.execute(
-        f"SELECT {READ_COLUMNS} FROM battle_log WHERE id > ? AND id <= ? AND +producer IN"
-        " (SELECT producer FROM realm_producers WHERE pipeline = ?) ORDER BY id LIMIT ?",
-        (cursor, end, pipeline, limit),
-    ).fetchall()
-    reached = rows[-1][0] if len(rows) == limit else max(end, cursor)
-    return Followed(_events(connection, rows, log_id, addresses), reached)
-
-
-def latest(
-    connection: sqlite3.Connection, per_group: int, late_after_ns: int, log_id: str
-) -> list[LogRow]:
-    """The newest rows of each channel and severity that were not late, by arrival.
+def latest(log: ReadTransaction, per_group: int = 50) -> list[LogRow]:
+    """The newest rows of each channel and severity that did not come late, by arrival.
 
     Behind an import of older events a kind may have fewer: only its newest 1,000 are looked at.
     """
-    path = kind_path(connection, Filters())
+    path = ALL.path_by_kind(log.connection)
     query = (
         "SELECT id FROM (SELECT id, time_unix_nano,"
         f" coalesce(origin_observed_unix_nano, observed_unix_nano) AS arrival {path.source()}"
@@ -108,32 +119,40 @@ def latest(
     )
     found: dict[Group, list[int]] = {}
     for kind, channel, severity in path.groups:
-        rows = connection.execute(query, (kind, channel, severity, late_after_ns, per_group))
+        rows = log.connection.execute(query, (kind, channel, severity, LATE_AFTER_NS, per_group))
         found.setdefault((channel, severity), []).extend(row[0] for row in rows)
     newest = [cursor for ids in found.values() for cursor in sorted(ids)[-per_group:]]
-    return read_rows(connection, sorted(newest), log_id)
+    return read_rows(log.connection, sorted(newest), log.log_id)
 
 
-def min_cursor(connection: sqlite3.Connection) -> int:
-    """The row id before the first row that is still there."""
+def min_cursor(log: ReadTransaction) -> int:
+    """The lowest cursor that can still be resumed from: every row after it is there."""
+    return _min_cursor(log.connection)
+
+
+def _min_cursor(connection: sqlite3.Connection) -> int:
     row = connection.execute("SELECT min(id) FROM battle_log").fetchone()
     return last_cursor(connection) if row[0] is None else int(row[0]) - 1
 
 
-def _events(
-    connection: sqlite3.Connection, rows: list[Row], log_id: str, addresses: Addresses | None
-) -> list[LogRow]:
-    """Rows as events, with what they ask for if there is somewhere to look it up."""
-    found = [to_log_row(row, log_id) for row in rows]
-    if addresses is None or not found:
+def first_webhook_cursor(log: ReadTransaction) -> int | None:
+    """The cursor of the first event there that names addresses; None if none does."""
+    row = log.connection.execute("SELECT min(cursor) FROM webhook_requests").fetchone()
+    return None if row[0] is None else int(row[0])
+
+
+def _events(log: ReadTransaction, rows: list[Row], *, webhooks: bool) -> list[LogRow]:
+    """Rows as events, with the addresses that they ask for if those are wanted."""
+    found = [to_log_row(row, log.log_id) for row in rows]
+    if not webhooks or not found:
         return found
-    asked = connection.execute(
+    asked = log.connection.execute(
         "SELECT cursor, urls FROM webhook_requests WHERE cursor BETWEEN ? AND ?",
         (found[0].cursor, found[-1].cursor),
     ).fetchall()
     if not asked:
         return found
-    urls = {cursor: addresses.find(msgspec.json.decode(kept)) for cursor, kept in asked}
+    urls = {cursor: log.addresses.find(msgspec.json.decode(kept)) for cursor, kept in asked}
     return [_with_webhooks(row, urls.get(row.cursor, ())) for row in found]
 
 

@@ -9,9 +9,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from realm_telemetry.log.sqlite.retention import Limits, Retention
+from realm_telemetry.log.engine import Writer
+from realm_telemetry.log.records import Limits
+from realm_telemetry.log.sqlite.connection import explained
+from realm_telemetry.log.sqlite.retention import Retention
 from realm_telemetry.log.sqlite.search import SearchIndex
-from realm_telemetry.log.sqlite.writer import LogWriter
+from realm_telemetry.log.sqlite.writer import LogWriter, own_writer
 
 INDEX_ROWS: Final = 200
 BACKFILL_ROWS: Final = 200
@@ -20,8 +23,6 @@ CLAIM_NS: Final = 60_000_000_000
 """For how long a claim counts after it was last renewed."""
 
 _RENEW_NS: Final = 20_000_000_000
-_DAY_NS: Final = 24 * 3600 * 1_000_000_000
-_FOR_EVER: Final = 2**62
 _ADDRESSES_EVERY_NS: Final = 3600 * 1_000_000_000
 
 
@@ -52,10 +53,10 @@ class Upkeep:
         self._turn = 0
         self._idle = 0
 
-    def step(self, writer: LogWriter) -> float:
+    def step(self, writer: Writer) -> float:
         """Do one step of the next job; returns seconds until the next."""
         jobs = (self._backfill, self._index, self._retain, self._forget_addresses)
-        more = jobs[self._turn % len(jobs)](writer)
+        more = jobs[self._turn % len(jobs)](own_writer(writer))
         self._turn += 1
         self._idle = 0 if more else self._idle + 1
         return BETWEEN_STEPS_S if self._idle < len(jobs) else self._interval_s
@@ -64,12 +65,15 @@ class Upkeep:
         return writer.backfill_step(BACKFILL_ROWS) > 0
 
     def _index(self, _writer: LogWriter) -> bool:
-        return self._search.index_step(INDEX_ROWS) == INDEX_ROWS
+        with explained(self._search.search_path, files=True):
+            return self._search.index_step(INDEX_ROWS) == INDEX_ROWS
 
     def _retain(self, writer: LogWriter) -> bool:
         if self._retention is None:
             self._retention = Retention(writer, self._limits, clock_ns=self._clock_ns)
-        return self._do_retain(self._retention)
+        # It may save a snapshot, whose file is another.
+        with explained(writer.path, files=True):
+            return self._do_retain(self._retention)
 
     def _forget_addresses(self, writer: LogWriter) -> bool:
         if self._clock_ns() >= self._addresses_at_ns:
@@ -91,10 +95,10 @@ class UpkeepClaim:
         self._first = first
         self._clock_ns = clock_ns
 
-    def hold(self, writer: LogWriter) -> bool:
+    def hold(self, writer: Writer) -> bool:
         """Make or renew the claim; False while another process has it."""
         now = self._clock_ns()
-        with writer.transaction(durable=False) as connection:
+        with own_writer(writer).transaction(durable=False) as connection:
             row = connection.execute("SELECT value FROM realm_meta WHERE key = 'upkeep'").fetchone()
             since, _, by = str(row[0]).partition(" ") if row else ("0", "", "")
             # Either way: the clock may have been set back since.
@@ -107,11 +111,3 @@ class UpkeepClaim:
                 "INSERT OR REPLACE INTO realm_meta VALUES ('upkeep', ?)", (f"{now} {self._by}",)
             )
         return True
-
-
-def limits_of(retention_days: float | None, retention_bytes: int | None) -> Limits:
-    """The bounds of the log; a bound that is None is never reached."""
-    return Limits(
-        max_age_ns=_FOR_EVER if retention_days is None else int(retention_days * _DAY_NS),
-        max_bytes=_FOR_EVER if retention_bytes is None else retention_bytes,
-    )

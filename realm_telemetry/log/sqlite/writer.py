@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
-import msgspec
-
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import KindSpec
+from realm_telemetry.log.engine import Writer
+from realm_telemetry.log.errors import LogRefusedError
 from realm_telemetry.log.ranges import Run, runs_of
-from realm_telemetry.log.rows import Row, mended, to_rows
+from realm_telemetry.log.records import AppendResult, ProducerInfo, Refusal, Skipped
 from realm_telemetry.log.sqlite import cursors, older, producers
 from realm_telemetry.log.sqlite.addresses import Addresses, addresses_path
 from realm_telemetry.log.sqlite.connection import explained, open_writer
@@ -25,40 +25,23 @@ from realm_telemetry.log.sqlite.inserts import (
 )
 from realm_telemetry.log.sqlite.kinds import has_kind, save_kind
 from realm_telemetry.log.sqlite.lock import WriterLock
-from realm_telemetry.log.sqlite.migrations import has_foreign_tables, migrate, read_log_id
-
-MAX_BATCH: Final = 1000
-"""The most events one transaction should hold; more keeps other writers waiting."""
+from realm_telemetry.log.sqlite.rows import Row, mended, to_rows
+from realm_telemetry.log.sqlite.schema import has_foreign_tables, migrate, read_log_id
 
 _UNFIT: Final = (
     TypeError,
     ValueError,
     OverflowError,
-    sqlite3.IntegrityError,
-    sqlite3.InterfaceError,
-    sqlite3.ProgrammingError,
+    LogRefusedError,
 )
-
-
-class AppendResult(msgspec.Struct, frozen=True):
-    """What an append did.
-
-    first_cursor, last_cursor: of the rows it stored; both 0 if it stored none.
-    observed_unix_nano: the arrival that it gave them.
-    """
-
-    first_cursor: int
-    last_cursor: int
-    stored: int
-    duplicates: int
-    observed_unix_nano: int
 
 
 class LogWriter:
     """Writes to one log, from any thread; other processes may do the same.
 
     Makes the file or brings it up to date when opened. Every method is one transaction under the
-    shared writer lock and raises LogError if the file cannot be written.
+    shared writer lock and raises LogUnavailableError if the file cannot be written now,
+    LogRefusedError for what it can never hold.
     """
 
     def __init__(self, path: Path, *, clock_ns: Callable[[], int] = time.time_ns) -> None:
@@ -74,7 +57,7 @@ class LogWriter:
             while left:
                 with self.transaction() as connection:
                     left = migrate(connection)
-            with explained(self.path):
+            with explained(self.path, files=True):
                 self.log_id: str = read_log_id(self._connection)
         except BaseException:
             self.close()
@@ -88,8 +71,9 @@ class LogWriter:
 
     def close(self) -> None:
         """Close the file. What was committed is safe already."""
-        self._connection.close()
-        self._lock.close()
+        with explained(self.path, files=True):
+            self._connection.close()
+            self._lock.close()
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
@@ -97,7 +81,7 @@ class LogWriter:
 
         durable: False leaves the sync to the next durable one; for what may be done again.
         """
-        with self._lock, explained(self.path):
+        with explained(self.path, files=True), self._lock:
             self._look_for_other_programs()
             connection = self._connection
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
@@ -116,7 +100,7 @@ class LogWriter:
         events: Sequence[Event],
         *,
         pipeline: str = "",
-        skipped: producers.Skipped | None = None,
+        skipped: Skipped | None = None,
         keep_arrival: bool = False,
     ) -> AppendResult:
         """Store events in one transaction, each once; their arrival is now.
@@ -140,7 +124,7 @@ class LogWriter:
         self,
         events: Sequence[Event],
         pipeline: str,
-        skipped: producers.Skipped,
+        skipped: Skipped,
         keep_arrival: bool,
     ) -> AppendResult:
         observed = self._clock_ns()
@@ -167,7 +151,7 @@ class LogWriter:
         span = (first, last) if stored else (0, 0)
         return AppendResult(*span, stored, offered - stored, observed)
 
-    def register_producer(self, info: producers.ProducerInfo) -> None:
+    def register_producer(self, info: ProducerInfo) -> None:
         """Make a producer known: only then are its receipts kept and late duplicates refused."""
         with self.transaction():
             self._known.register(info)
@@ -195,7 +179,7 @@ class LogWriter:
             self._known.refresh()
             for producer, resource in counted.items():
                 if self._known.done(producer) is None:
-                    info = producers.ProducerInfo(producer, pipeline, dict(resource))
+                    info = ProducerInfo(producer, pipeline, dict(resource))
                     self._known.register(info)
             for producer, resource in others.items():
                 self._known.note_resource(producer, pipeline, resource)
@@ -212,14 +196,14 @@ class LogWriter:
         with self.transaction() as connection:
             self._known.refresh()
             if self._known.done(producer) is None:
-                self._known.register(producers.ProducerInfo(producer))
+                self._known.register(ProducerInfo(producer))
             producers.record_receipt(
                 connection, producer, emitted=emitted, dropped=dropped, ended=ended
             )
 
     def register_kind(self, kind: KindSpec) -> None:
         """Keep a producer's own kind for all readers. Not synced: the next append does that."""
-        with self._lock, explained(self.path):
+        with explained(self.path, files=True), self._lock:
             known = has_kind(self._connection, kind)
         # Every start of a producer says it again.
         if not known:
@@ -228,7 +212,7 @@ class LogWriter:
 
     def load_cursors(self, pipeline: str) -> dict[str, int]:
         """The last cursor that each exporter of a pipeline has acknowledged."""
-        with self._lock, explained(self.path):
+        with explained(self.path, files=True), self._lock:
             return cursors.load_cursors(self._connection, pipeline)
 
     def save_cursor(self, pipeline: str, exporter: str, cursor: int) -> None:
@@ -246,7 +230,7 @@ class LogWriter:
 
     def asked_back(self, pipeline: str) -> dict[str, int]:
         """The exporters of a pipeline that are to go back, and to which cursor."""
-        with self._lock, explained(self.path):
+        with explained(self.path, files=True), self._lock:
             return cursors.asked_back(self._connection, pipeline)
 
     def go_back(self, pipeline: str, exporter: str, cursor: int) -> None:
@@ -266,7 +250,7 @@ class LogWriter:
                 connection, pipeline, exporter, cursor, reason, self._clock_ns()
             )
 
-    def add_refusal(self, pipeline: str, refusal: cursors.Refusal) -> None:
+    def add_refusal(self, pipeline: str, refusal: Refusal) -> None:
         """Add to the count of events that an exporter lost without being told which."""
         with self.transaction() as connection:
             cursors.add_refusal(connection, pipeline, refusal)
@@ -278,7 +262,7 @@ class LogWriter:
 
     def forget_addresses(self) -> None:
         """Remove the addresses of webhooks that no event in the log has asked for."""
-        with self._lock, explained(self.path):
+        with explained(self.path, files=True), self._lock:
             row = self._connection.execute(
                 "SELECT observed_unix_nano FROM battle_log"
                 " WHERE id = (SELECT min(cursor) FROM webhook_requests)"
@@ -293,7 +277,7 @@ class LogWriter:
     def _register_new(self, runs: Sequence[Run], pipeline: str) -> None:
         for producer in {run.producer for run in runs}:
             if self._known.done(producer) is None:
-                self._known.register(producers.ProducerInfo(producer, pipeline))
+                self._known.register(ProducerInfo(producer, pipeline))
 
     def _without_known(
         self, events: Sequence[Event], rows: list[Row], runs: Sequence[Run]
@@ -319,3 +303,9 @@ class LogWriter:
         if version != self._schema_version:
             self._schema_version = version
             self._lock.polite = has_foreign_tables(self._connection)
+
+
+def own_writer(writer: Writer) -> LogWriter:
+    """The engine's own writer, with the transactions that the interface does not offer."""
+    assert isinstance(writer, LogWriter), "a log is maintained through a writer of its own"
+    return writer

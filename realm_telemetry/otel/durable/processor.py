@@ -1,30 +1,67 @@
-"""A crash-safe replacement for OpenTelemetry's BatchLogRecordProcessor, for any exporter."""
+"""A crash-safe replacement for OpenTelemetry's BatchLogRecordProcessor, for any exporter.
+
+Its spools are `otel/<name>/spool/<producer>/` below a spool root. There is no manifest, so no
+shipper looks at them. Each name has a spool root and a size limit of its own: a collector that is
+away does not fill another one's.
+"""
 
 import os
+import re
 import threading
 import time
 import weakref
 from contextlib import suppress
 from inspect import signature
 from os import urandom
+from pathlib import Path
 from typing import Any, Final
 
 from realm_telemetry.config import Settings, load_settings
 from realm_telemetry.delivery.quarantine import Quarantine
 from realm_telemetry.delivery.report import LogFile, Reporter
-from realm_telemetry.errors import warn_once
-from realm_telemetry.otel.durable.courier import Courier
-from realm_telemetry.otel.durable.place import check_name, spool_directory
+from realm_telemetry.errors import ConfigError, warn_once
+from realm_telemetry.home import make_private_directory
 from realm_telemetry.otel.durable.records import Origins, encode_record
+from realm_telemetry.otel.durable.spool import RecordWriter
 from realm_telemetry.otel.durable.worker import THREAD_NAME, Worker
-from realm_telemetry.otel.durable.writer import RecordWriter
 from realm_telemetry.otel.sdk import (
     BatchLogRecordProcessor,
     LogRecordExporter,
     LogRecordProcessor,
     ReadWriteLogRecord,
 )
+from realm_telemetry.spool.place import find_spool_root, spool_roots
 from realm_telemetry.spool.writer import MAX_SPOOL_BYTES
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+def check_name(name: str) -> str:
+    """Return a processor's name.
+
+    Raises ConfigError unless it can be the name of a directory.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"DurableLogRecordProcessor({name!r})",
+            "the name is no name of a directory",
+            "Use up to 64 letters, digits, `_`, `-` and `.`, a letter or digit first.",
+        )
+    return name
+
+
+def spool_directory(settings: Settings, name: str) -> Path:
+    """Return the directory of a name's spools, made if need be.
+
+    Raises OSError where no directory on a local disk can be made; its text has the reason.
+    """
+    root, problems = find_spool_root(spool_roots(settings.home, settings.spool))
+    if root is None:
+        raise OSError("; ".join(problems))
+    directory = root / "otel" / name / "spool"
+    make_private_directory(directory)
+    return directory
+
 
 _WARN: Final = 13
 """The least severity number of a warning; from there on records may use the spool's last tenth."""
@@ -152,9 +189,13 @@ class DurableLogRecordProcessor(LogRecordProcessor):
         directory = spool_directory(self._settings, self.name)
         writer = RecordWriter(directory, urandom(8).hex(), max_bytes=self._max_bytes)
         quarantine = Quarantine(directory.parent / "quarantine", self._report)
-        courier = Courier(self._exporter, quarantine, self._report)
         self._worker = Worker(
-            writer, courier, quarantine, self._report, delay_s=self._delay_s, batch=self._batch
+            writer,
+            self._exporter,
+            quarantine,
+            self._report,
+            delay_s=self._delay_s,
+            batch=self._batch,
         )
         self._worker.thread.start()
         self._writer = writer
@@ -192,7 +233,7 @@ class _Warnings:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def tell(self, error: str) -> None:
+    def show(self, error: str) -> None:
         """Show it."""
         if error:
             minute = int(time.monotonic() // 60)
@@ -205,7 +246,7 @@ def _reporter(settings: Settings, name: str) -> Reporter:
 
 
 def _number(given: float | None, variable: str, default: float) -> float:
-    """An argument, or what its environment variable says; a bad variable counts as not set."""
+    """An argument, or its environment variable; a bad variable counts as not set."""
     value: Any = given
     if value is None:
         with suppress(ValueError):

@@ -3,13 +3,18 @@
 A record's payload is an array: where it comes from (a reference), then the fields of an OTLP
 log record, then what the SDK counted as dropped and whether attributes were encoded exactly. A
 control frame before it in the same segment holds what the reference stands for, once.
+
+Values are msgpack, which has no tuple, no integer beyond 64 bits, no text with lone surrogates and,
+as msgspec reads it, keys of one type only. Extension types stand for these, so that an exporter
+gets a record equal to the one that was logged.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final
 
-from realm_telemetry.otel.durable.values import decode, encode, exact, tuples
+import msgspec
+
 from realm_telemetry.otel.sdk import (
     Context,
     InstrumentationScope,
@@ -20,6 +25,91 @@ from realm_telemetry.otel.sdk import (
     SeverityNumber,
     TraceFlags,
 )
+from realm_telemetry.values.details import to_json_value
+
+_BIG_INT, _SURROGATES, _TUPLE, _PAIRS = 1, 2, 3, 4
+_MIN_INT: Final = -(2**63)
+_MAX_INT: Final = 2**64 - 1
+
+encode: Final = msgspec.msgpack.Encoder().encode
+
+
+def exact(value: Any) -> Any:
+    """Return a value that encodes to msgpack and comes back equal.
+
+    What is no value of OpenTelemetry's (`AnyValue`) becomes JSON, as in an event.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return _int(int(value))
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, str):
+        return _text(str.__str__(value))
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    return _collection(value)
+
+
+def _int(value: int) -> Any:
+    if _MIN_INT <= value <= _MAX_INT:
+        return value
+    return msgspec.msgpack.Ext(_BIG_INT, b"%x" % value)
+
+
+def _text(value: str) -> Any:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return msgspec.msgpack.Ext(_SURROGATES, value.encode("utf-8", "surrogatepass"))
+    return value
+
+
+def _collection(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return msgspec.msgpack.Ext(_TUPLE, encode([exact(item) for item in value]))
+    if isinstance(value, Mapping):
+        pairs = [(exact(key), exact(item)) for key, item in value.items()]
+        if all(type(key) is str for key, _ in pairs):
+            return dict(pairs)
+        return msgspec.msgpack.Ext(_PAIRS, encode(pairs))
+    if isinstance(value, Sequence):
+        return [exact(item) for item in value]
+    return exact(to_json_value(value))
+
+
+def decode(data: bytes) -> Any:
+    """Read what was encoded.
+
+    Raises msgspec.DecodeError.
+    """
+    return _decode(data)
+
+
+def _extension(code: int, data: memoryview) -> Any:
+    if code == _BIG_INT:
+        return int(bytes(data), 16)
+    if code == _SURROGATES:
+        return bytes(data).decode("utf-8", "surrogatepass")
+    if code == _TUPLE:
+        return tuple(_decode(data))
+    if code == _PAIRS:
+        return {key: item for key, item in _decode(data)}  # noqa: C416 - pairs are lists
+    raise msgspec.DecodeError(f"unknown extension {code}")
+
+
+_decode: Final = msgspec.msgpack.Decoder(ext_hook=_extension).decode
+
+
+def tuples(value: Any) -> Any:
+    """Return a value with tuples for lists at any depth: attributes hold no others."""
+    if type(value) is list:
+        return tuple(tuples(item) for item in value)
+    if type(value) is dict:
+        return {key: tuples(item) for key, item in value.items()}
+    return value
+
 
 ORIGIN_TYPE: Final = "origin"
 MAX_KNOWN_ORIGINS: Final = 1_000
@@ -33,7 +123,7 @@ class Origin:
     """A resource and a scope.
 
     reference: stands for it in the frames of records.
-    control: payload of the control frame that says what the reference stands for.
+    control: payload of the control frame that defines the reference.
     """
 
     __slots__ = ("control", "reference", "resource", "scope")
@@ -42,12 +132,12 @@ class Origin:
         # Held, so that their ids are theirs alone.
         self.resource = resource
         self.scope = scope
-        told = {
+        fields = {
             "resource": [exact(dict(resource.attributes)), resource.schema_url],
             "scope": None if scope is None else _scope_fields(scope),
         }
-        self.reference = blake2b(encode(told), digest_size=8).digest()
-        self.control = encode({"type": ORIGIN_TYPE, "reference": self.reference, **told})
+        self.reference = blake2b(encode(fields), digest_size=8).digest()
+        self.control = encode({"type": ORIGIN_TYPE, "reference": self.reference, **fields})
 
 
 def _scope_fields(scope: InstrumentationScope) -> list[Any]:
@@ -171,10 +261,10 @@ def decode_origin(payload: bytes) -> tuple[bytes, Origin] | None:
 
     Raises ValueError, TypeError or KeyError for what is no control frame.
     """
-    told = decode(payload)
-    if told["type"] != ORIGIN_TYPE:
+    fields = decode(payload)
+    if fields["type"] != ORIGIN_TYPE:
         return None
-    attributes, schema_url = told["resource"]
-    scope = told["scope"]
+    attributes, schema_url = fields["resource"]
+    scope = fields["scope"]
     resource = Resource(attributes, schema_url)
-    return told["reference"], Origin(resource, scope and InstrumentationScope(*scope))
+    return fields["reference"], Origin(resource, scope and InstrumentationScope(*scope))

@@ -8,8 +8,7 @@ from starlette.responses import Response
 
 from realm_telemetry.event import format_time
 from realm_telemetry.kinds.catalog import CHANNEL_DESCRIPTIONS, CHANNEL_ICONS, SEVERITY_COLOURS
-from realm_telemetry.log.sqlite.reader import LogReader
-from realm_telemetry.log.sqlite.series import MAX_POINTS
+from realm_telemetry.log.records import MAX_POINTS
 from realm_telemetry.service.api.answers import json_answer
 from realm_telemetry.service.api.parameters import filters_of, moment, optional_whole, whole
 from realm_telemetry.service.core import service_of
@@ -26,7 +25,7 @@ async def get_histogram(request: Request) -> Response:
     as_of = optional_whole(query, "as_of")
     filters = filters_of(query, own=("buckets", "as_of"))
     service = service_of(request.scope)
-    found = await service.readers.run(lambda reader: reader.histogram(filters, buckets, as_of))
+    found = await service.readers.run(lambda log: log.histogram(filters, buckets, as_of))
     bars = [
         {
             "start": format_time(bar.start_unix_nano),
@@ -50,8 +49,8 @@ async def get_channels(request: Request) -> Response:
     """What channels and severities there are, and how many events of each."""
     since_ns = moment(request.query_params, "since")
     service = service_of(request.scope)
-    counts = await service.readers.run(lambda reader: reader.channels(since_ns))
-    oldest_ns = await service.readers.run(LogReader.oldest_time)
+    counts = await service.readers.run(lambda log: log.channels(since_ns))
+    oldest_ns = await service.readers.run(lambda log: log.oldest_time())
     channels = {
         name: {
             "name": name,
@@ -79,7 +78,7 @@ async def get_series(request: Request) -> Response:
     filters = filters_of(query, own=("points", "fields"))
     service = service_of(request.scope)
     try:
-        found = await service.readers.run(lambda reader: reader.series(filters, fields, points))
+        found = await service.readers.run(lambda log: log.series(filters, fields, points))
     except ValueError as error:
         raise ApiError("invalid_parameter", f"fields: {error}.") from None
     return json_answer(found)
@@ -95,7 +94,7 @@ async def get_summary(request: Request) -> Response:
     service = service_of(request.scope)
 
     try:
-        summary = await service.readers.run(lambda reader: reader.summary(by, since_ns, until_ns))
+        summary = await service.readers.run(lambda log: log.summary(by, since_ns, until_ns))
     except ValueError as error:
         raise ApiError("invalid_parameter", f"by: {error}.") from None
     return json_answer(summary)

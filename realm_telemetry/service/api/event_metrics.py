@@ -8,11 +8,11 @@ from realm_telemetry.folds.metrics import (
     OVERFLOW,
     Distribution,
     Latest,
-    Measures,
+    Metrics,
     Point,
     Series,
 )
-from realm_telemetry.folds.metrics.naming import label_name, prometheus_name
+from realm_telemetry.folds.metrics.instruments import label_name, prometheus_name
 from realm_telemetry.service.api.exposition import Metric, Sample
 
 EVENTS = "realm.events"
@@ -38,9 +38,9 @@ def event_counter(series: Series, totals: Mapping[Counted, int]) -> Metric:
     return _metric(series, samples)
 
 
-def measured(measures: Measures, now_ns: int) -> Iterator[Metric]:
+def event_metrics(metrics: Metrics, now_ns: int) -> Iterator[Metric]:
     """All others; gauges that no event has moved for an hour are left out."""
-    for series in measures:
+    for series in metrics:
         if series.instrument.name != EVENTS:
             samples = [
                 sample

@@ -7,9 +7,9 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from realm_telemetry.log.engine import Reader
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.service.api.parameters import choice, filters_of, optional_whole
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.transfer.formats import TEXT_FORMATS
@@ -30,7 +30,7 @@ async def get_export(request: Request) -> Response:
     filters = filters_of(query, own=("format", "order", "as_of"))
     service = service_of(request.scope)
     if as_of is None:
-        as_of = await service.readers.run(LogReader.max_cursor)
+        as_of = await service.readers.run(lambda log: log.max_cursor())
     headers = {
         "cache-control": "no-store",
         "content-disposition": f'attachment; filename="battle_log.{form}"',
@@ -44,7 +44,7 @@ async def get_export(request: Request) -> Response:
     )
 
 
-def _in_order(reader: LogReader, filters: Filters, as_of: int, order: str) -> Iterator[LogRow]:
+def _in_order(reader: Reader, filters: Filters, as_of: int, order: str) -> Iterator[LogRow]:
     if order == "newest":
         yield from reader.export(filters, as_of)
     else:
@@ -53,7 +53,7 @@ def _in_order(reader: LogReader, filters: Filters, as_of: int, order: str) -> It
 
 
 async def _pieces(
-    service: Service, reader: LogReader, rows: Iterator[LogRow], form: str
+    service: Service, reader: Reader, rows: Iterator[LogRow], form: str
 ) -> AsyncIterator[bytes]:
     encode = _encoder(reader, form)
     try:
@@ -66,6 +66,6 @@ async def _pieces(
         reader.close()
 
 
-def _encoder(reader: LogReader, form: str) -> Callable[[Sequence[LogRow]], bytes]:
+def _encoder(reader: Reader, form: str) -> Callable[[Sequence[LogRow]], bytes]:
     resources, encode = Resources(reader), TEXT_FORMATS[form].encode
     return lambda rows: encode(resources.join(rows))

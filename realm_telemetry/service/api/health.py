@@ -4,7 +4,6 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.service.api.answers import json_answer
 from realm_telemetry.service.api.state import SCHEMA_VERSION
 from realm_telemetry.service.core import service_of
@@ -38,5 +37,5 @@ async def get_ready(request: Request) -> Response:
 
 async def get_receipts(request: Request) -> Response:
     """What each producer emitted, what of it is stored, and whether that is all."""
-    receipts = await service_of(request.scope).readers.run(LogReader.receipts)
+    receipts = await service_of(request.scope).readers.run(lambda log: log.receipts())
     return json_answer({"receipts": [msgspec.to_builtins(receipt) for receipt in receipts]})

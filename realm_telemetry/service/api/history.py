@@ -1,4 +1,4 @@
-"""The historic view: pages of the log and what surrounds an event."""
+"""Events over HTTP: pages of the log, one event with its neighbours, and the live view's last."""
 
 import re
 from typing import Final
@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from realm_telemetry.kinds.catalog import event_to_dict
-from realm_telemetry.log.sqlite.pages import Page
+from realm_telemetry.log.rows import Page
 from realm_telemetry.plugins import extension
 from realm_telemetry.service.api.answers import json_answer
 from realm_telemetry.service.api.parameters import choice, filters_of, optional_whole, whole
@@ -19,6 +19,14 @@ MAX_CONTEXT: Final = 200
 _EVENT_KEY: Final = re.compile(r"[0-9a-fA-F]{32}|[0-9]{1,19}")
 
 
+async def get_events(request: Request) -> Response:
+    """The last events, newest first."""
+    service = service_of(request.scope)
+    filters = filters_of(request.query_params)
+    rows = service.live.last(filters.limit, filters.matches if request.query_params else None)
+    return json_answer({"events": [event_to_dict(row.event, row.cursor) for row in rows]})
+
+
 async def get_page(request: Request) -> Response:
     """One page, newest first: an array, or the older object with format=object."""
     query = request.query_params
@@ -26,12 +34,12 @@ async def get_page(request: Request) -> Response:
     as_of = optional_whole(query, "as_of")
     filters = filters_of(query, own=("format", "as_of"))
     service = service_of(request.scope)
-    page = await service.readers.run(lambda reader: reader.page(filters, as_of=as_of))
+    page = await service.readers.run(lambda log: log.page(filters, as_of=as_of))
     events = [event_to_dict(row.event, row.cursor) for row in page.rows]
     headers = _page_headers(request, page)
     if shape == "array":
         return json_answer(events, headers=headers)
-    counts = await service.readers.run(lambda reader: reader.channels(filters.since_unix_nano))
+    counts = await service.readers.run(lambda log: log.channels(filters.since_unix_nano))
     return json_answer(extension("service.page")(events, counts), headers=headers)
 
 
@@ -41,9 +49,9 @@ def _page_headers(request: Request, page: Page) -> dict[str, str]:
         "x-total-relation": page.relation,
         "x-as-of": str(page.as_of),
     }
-    if page.next_cursor is not None:
+    if page.next_token is not None:
         query = [pair for pair in request.query_params.multi_items() if pair[0] not in _PAGING]
-        query += [("cursor", page.next_cursor), ("as_of", str(page.as_of))]
+        query += [("cursor", page.next_token), ("as_of", str(page.as_of))]
         # Relative to this very path, so that it holds behind any proxy and mount point.
         headers["link"] = f'<?{urlencode(query)}>; rel="next"'
     return headers
@@ -55,7 +63,7 @@ _PAGING: Final = ("cursor", "as_of")
 async def get_event(request: Request) -> Response:
     """One event, by its id or its cursor."""
     key = _event_key(request)
-    row = await service_of(request.scope).readers.run(lambda reader: reader.get(key))
+    row = await service_of(request.scope).readers.run(lambda log: log.get(key))
     if row is None:
         raise ApiError("event_not_found")
     return json_answer(event_to_dict(row.event, row.cursor))
@@ -66,9 +74,7 @@ async def get_context(request: Request) -> Response:
     key, query = _event_key(request), request.query_params
     before = whole(query, "before", 20, 0, MAX_CONTEXT)
     after = whole(query, "after", 20, 0, MAX_CONTEXT)
-    rows = await service_of(request.scope).readers.run(
-        lambda reader: reader.context(key, before, after)
-    )
+    rows = await service_of(request.scope).readers.run(lambda log: log.context(key, before, after))
     if not rows:
         raise ApiError("event_not_found")
     return json_answer([event_to_dict(row.event, row.cursor) for row in rows])

@@ -8,9 +8,10 @@ from typing import NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
-from realm_telemetry.log.sqlite.reader import LogReader
-from realm_telemetry.log.sqlite.receipt_totals import LiveProducer, ReceiptTotals
-from realm_telemetry.service.api.event_metrics import EVENTS, event_counter, measured
+from realm_telemetry.folds.metrics import Metrics
+from realm_telemetry.log.engine import Snapshot
+from realm_telemetry.log.records import LiveProducer, ReceiptTotals
+from realm_telemetry.service.api.event_metrics import EVENTS, event_counter, event_metrics
 from realm_telemetry.service.api.exposition import CONTENT_TYPE, Metric, Sample, by, exposition, one
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import CATALOGUE
@@ -27,8 +28,8 @@ async def get_metrics(request: Request) -> Response:
     """All metrics of the service."""
     service = service_of(request.scope)
     # A copy: the tail goes on folding while the thread writes, which takes a while for many series.
-    dumped = service.measuring.current.dump() if service.measuring.ready else None
-    read = await service.readers.run(lambda reader: _read(reader, service, dumped))
+    dumped = service.metrics.current.dump() if service.metrics.ready else None
+    read = await service.readers.run(lambda log: _read(log, service, dumped))
     metrics = [
         *_receipt_metrics(read.receipts),
         *_log_metrics(service),
@@ -41,12 +42,13 @@ async def get_metrics(request: Request) -> Response:
     return Response(text, headers=headers, media_type=CONTENT_TYPE)
 
 
-def _read(reader: LogReader, service: Service, dumped: bytes | None) -> _Read:
+def _read(log: Snapshot, service: Service, dumped: bytes | None) -> _Read:
     # While they are being folded, only what the log itself counts is known.
-    measures = service.measures.fresh() if dumped is None else service.measures.read(dumped)
-    counter = event_counter(measures[EVENTS], reader.happened())
-    events = exposition([counter, *measured(measures, time.time_ns())])
-    return _Read(events, reader.receipt_totals())
+    definition = service.definition
+    metrics = Metrics(definition) if dumped is None else Metrics.load(dumped, definition)
+    counter = event_counter(metrics[EVENTS], log.happened())
+    events = exposition([counter, *event_metrics(metrics, time.time_ns())])
+    return _Read(events, log.receipt_totals())
 
 
 def _receipt_metrics(receipts: ReceiptTotals) -> list[Metric]:
@@ -135,7 +137,7 @@ def _live_metrics(service: Service) -> list[Metric]:
             "realm_measures_ready",
             "gauge",
             "1 once the metrics of events are folded.",
-            service.measuring.ready,
+            service.metrics.ready,
         ),
         one("realm_uptime_seconds", "gauge", "Since start.", time.time() - service.started_s),
     ]

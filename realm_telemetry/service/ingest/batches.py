@@ -11,8 +11,8 @@ from starlette.responses import Response
 from realm_telemetry.errors import PayloadTooLargeError
 from realm_telemetry.event import Event, InvalidEventError
 from realm_telemetry.kinds.catalog import KindSpec, event_from_dict
+from realm_telemetry.log.engine import Snapshot
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.service.api.answers import json_answer
 from realm_telemetry.service.api.parameters import choice
 from realm_telemetry.service.core import Service, service_of
@@ -88,8 +88,8 @@ async def _show_again(service: Service, events: Sequence[Event], shown: int) -> 
     shown: the cursor up to which the streams had everything before this batch was stored.
     """
 
-    def find(reader: LogReader) -> list[LogRow]:
-        found = (reader.get(event.id) for event in events)
+    def find(log: Snapshot) -> list[LogRow]:
+        found = (log.get(event.id) for event in events)
         return [row for row in found if row is not None and row.cursor <= shown]
 
     rows = sorted(await service.readers.run(find), key=lambda row: row.cursor)

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from realm_telemetry.event import Event
-from realm_telemetry.log.sqlite.reader import LogReader
-from realm_telemetry.log.sqlite.writer import MAX_BATCH, AppendResult, LogWriter
+from realm_telemetry.log.engine import Reader, Snapshot, Writer
+from realm_telemetry.log.records import MAX_BATCH, AppendResult
 
 
-def commit_one(writer: LogWriter, events: Sequence[Event], *, keep_arrival: bool = False) -> int:
+def commit_one(writer: Writer, events: Sequence[Event], *, keep_arrival: bool = False) -> int:
     """Store a batch of any size; returns its duplicates.
 
     A batch over MAX_BATCH takes several transactions, so that other writers get their turn. If
@@ -20,8 +20,8 @@ def commit_one(writer: LogWriter, events: Sequence[Event], *, keep_arrival: bool
 
 
 def commit_together(
-    writer: LogWriter,
-    reader: LogReader,
+    writer: Writer,
+    reader: Reader,
     batches: Sequence[Sequence[Event]],
     *,
     keep_arrival: bool = False,
@@ -31,18 +31,19 @@ def commit_together(
     result = writer.append(events, keep_arrival=keep_arrival)
     if not result.duplicates:
         return [0] * len(batches)
-    return _duplicates_of_each(reader, result, batches)
+    with reader.snapshot() as log:
+        return _duplicates_of_each(log, result, batches)
 
 
 def _duplicates_of_each(
-    reader: LogReader, result: AppendResult, batches: Sequence[Sequence[Event]]
+    log: Snapshot, result: AppendResult, batches: Sequence[Sequence[Event]]
 ) -> list[int]:
     """Rare, so by looking each event up: it is new if its row is of this transaction."""
     counts, seen = [], set[str]()
     for batch in batches:
         new = 0
         for event in batch:
-            if event.id not in seen and _is_of(result, reader.get(event.id)):
+            if event.id not in seen and _is_of(result, log.get(event.id)):
                 new += 1
             seen.add(event.id)
         counts.append(len(batch) - new)

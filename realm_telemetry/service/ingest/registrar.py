@@ -7,8 +7,8 @@ skipped, and a running producer's receipt waits until nothing else does.
 from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final, NamedTuple
 
-from realm_telemetry.log.sqlite.producers import ProducerInfo
-from realm_telemetry.log.sqlite.writer import LogWriter
+from realm_telemetry.log.engine import Writer
+from realm_telemetry.log.records import ProducerInfo
 from realm_telemetry.wire import BatchProducer
 
 REPLAY_PIPELINE: Final = "replay"
@@ -44,7 +44,7 @@ class Registrar:
         self._counted: set[str] = set()
         self._others: set[str] = set()
 
-    def note(self, writer: LogWriter, producers: Sequence[BatchProducer]) -> None:
+    def note(self, writer: Writer, producers: Sequence[BatchProducer]) -> None:
         """Register new producers before their events come; keep receipts for `settle`."""
         for producer in producers:
             info = _info(producer)
@@ -57,7 +57,7 @@ class Registrar:
             self._registered.clear()
             self._recorded.clear()
 
-    def note_replayed(self, writer: LogWriter, producers: Sequence[BatchProducer]) -> None:
+    def note_replayed(self, writer: Writer, producers: Sequence[BatchProducer]) -> None:
         """Keep the resources of producers that are new; what is known of others stays."""
         for producer in producers:
             if producer.producer not in self._replayed:
@@ -66,7 +66,7 @@ class Registrar:
         if len(self._replayed) > MAX_REMEMBERED:
             self._replayed.clear()
 
-    def introduce(self, writer: LogWriter, introduced: Introduced) -> None:
+    def introduce(self, writer: Writer, introduced: Introduced) -> None:
         """Keep the resources of producers that are new; what is known of others stays."""
         counted = _without(introduced.counted, self._registered.keys() | self._counted)
         others = _without(introduced.others, self._others)
@@ -78,7 +78,7 @@ class Registrar:
             if len(known) > MAX_REMEMBERED:
                 known.clear()
 
-    def settle(self, writer: LogWriter, *, ended_only: bool = False) -> None:
+    def settle(self, writer: Writer, *, ended_only: bool = False) -> None:
         """Write the receipts that wait.
 
         ended_only: those of producers that have ended, which are needed soon.

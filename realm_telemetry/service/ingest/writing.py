@@ -6,19 +6,17 @@ small step of upkeep (retention, search, backfill), so that no batch waits for m
 
 import asyncio
 import logging
-import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import msgspec
 
 from realm_telemetry.errors import LogError
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import KindSpec
-from realm_telemetry.log.sqlite.reader import LogReader
-from realm_telemetry.log.sqlite.writer import MAX_BATCH, LogWriter
+from realm_telemetry.log.engine import Log, Writer
+from realm_telemetry.log.records import MAX_BATCH
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.ingest.commit import commit_one, commit_together
 from realm_telemetry.service.ingest.registrar import Introduced, Registrar
@@ -44,7 +42,7 @@ class _Job(msgspec.Struct, frozen=True, eq=False):
 
 
 class WriterThread:
-    """Owns the LogWriter.
+    """Owns the writer of the log.
 
     The queue is bounded in events; when it is full, `store` raises ingest_full.
     committed: called on the event loop after each commit.
@@ -53,13 +51,13 @@ class WriterThread:
 
     def __init__(
         self,
-        log_path: Path,
+        log: Log,
         *,
         max_events: int,
         committed: Callable[[], None],
-        step: Callable[[LogWriter], float],
+        step: Callable[[Writer], float],
     ) -> None:
-        self._log_path = log_path
+        self._log = log
         self._max_events = max_events
         self._committed = committed
         self._step = step
@@ -124,11 +122,11 @@ class WriterThread:
 
     def _run(self) -> None:
         try:
-            writer = LogWriter(self._log_path)
-        except (LogError, sqlite3.Error, OSError) as error:
+            writer = self._log.writer()
+        except (LogError, OSError) as error:
             self._on_loop(_fail, [self._opened], error)
             return
-        self._reader = LogReader(self._log_path)
+        self._reader = self._log.reader()
         self._on_loop(_succeed, [(self._opened, writer.log_id)])
         try:
             self._work(writer)
@@ -137,14 +135,14 @@ class WriterThread:
             self._reader.close()
             writer.close()
 
-    def _work(self, writer: LogWriter) -> None:
+    def _work(self, writer: Writer) -> None:
         pause_s = 0.0
         while (jobs := self._next_jobs(pause_s)) is not None:
             pause_s = self._upkeep(writer) if not jobs else pause_s
             if jobs:
                 self._commit(writer, jobs)
 
-    def _upkeep(self, writer: LogWriter) -> float:
+    def _upkeep(self, writer: Writer) -> float:
         try:
             self._registrar.settle(writer)
             return self._step(writer)
@@ -169,7 +167,7 @@ class WriterThread:
     def _go_together(self, first: _Job, other: _Job, rows: int) -> bool:
         return first.replay == other.replay and rows + len(other.events) <= MAX_BATCH
 
-    def _commit(self, writer: LogWriter, jobs: list[_Job]) -> None:
+    def _commit(self, writer: Writer, jobs: list[_Job]) -> None:
         futures = [job.future for job in jobs]
         try:
             for job in jobs:
@@ -193,7 +191,7 @@ class WriterThread:
         with self._condition:
             self.queued_events -= sum(len(job.events) for job in jobs)
 
-    def _append(self, writer: LogWriter, jobs: list[_Job]) -> list[Stored]:
+    def _append(self, writer: Writer, jobs: list[_Job]) -> list[Stored]:
         if len(jobs) == 1:
             duplicates = [commit_one(writer, jobs[0].events, keep_arrival=jobs[0].replay)]
         else:
@@ -217,7 +215,7 @@ class WriterThread:
 
 def _blame(error: Exception) -> str:
     """The entry of the error catalogue: the log's trouble, or a mistake of ours."""
-    of_the_log = isinstance(error, LogError | sqlite3.Error | OSError)
+    of_the_log = isinstance(error, LogError | OSError)
     return "log_unavailable" if of_the_log else "internal_error"
 
 

@@ -11,9 +11,9 @@ from typing import Final
 
 from realm_telemetry.event import CHANNELS, Event
 from realm_telemetry.kinds.catalog import is_routine, kinds
+from realm_telemetry.log.engine import Snapshot
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.sqlite.reader import LogReader
 
 KEPT_PER_CHANNEL_AND_SEVERITY: Final = 50
 MAX_ROUTINE_SERIES: Final = 1_000
@@ -108,11 +108,11 @@ def _cursor(row: LogRow) -> int:
     return row.cursor
 
 
-def last_rows(reader: LogReader, as_of: int) -> list[LogRow]:
+def last_rows(log: Snapshot, as_of: int) -> list[LogRow]:
     """The rows up to a cursor that the live view would hold, oldest first."""
-    rows = {row.cursor: row for row in reader.latest(KEPT_PER_CHANNEL_AND_SEVERITY)}
+    rows = {row.cursor: row for row in log.latest(KEPT_PER_CHANNEL_AND_SEVERITY)}
     for filters in _by_kind():
-        page = reader.page(filters, as_of=as_of, count=False)
+        page = log.page(filters, as_of=as_of, count=False)
         rows.update((row.cursor, row) for row in page.rows)
     return [rows[cursor] for cursor in sorted(rows) if cursor <= as_of]
 

@@ -18,7 +18,6 @@ from starlette.types import Receive, Scope, Send
 from realm_telemetry.kinds.catalog import event_to_dict, is_routine
 from realm_telemetry.log.filters import Filters, to_params
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.service.api.parameters import choice, filters_of
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import ApiError
@@ -168,7 +167,7 @@ class Session:
         if int(cursor) > self._hub.cursor:
             return "ahead"
         self.cursor = int(cursor)
-        floor = await self._service.readers.run(LogReader.min_cursor)
+        floor = await self._service.readers.run(lambda log: log.min_cursor())
         return "retention" if self.cursor < floor else None
 
     async def _reset(self, reason: str) -> None:
@@ -198,9 +197,7 @@ class Session:
         while not self._stream.over and not self._feed.ring.holds_after(self.cursor):
             # Noted before reading: what the ring gets meanwhile may be too new for the rows.
             seen = self._feed.ring.watermark
-            rows = await self._service.readers.run(
-                lambda reader: reader.after(self.cursor, REPLAY_ROWS)
-            )
+            rows = await self._service.readers.run(lambda log: log.after(self.cursor, REPLAY_ROWS))
             # What the tail has not brought yet will come through the ring.
             rows = [row for row in rows if row.cursor <= seen]
             if not rows:

@@ -1,4 +1,4 @@
-"""A real receiver on loopback, which answers as it is told to, and exporters that send to it."""
+"""A real receiver on loopback, which answers as the test sets, and exporters that send to it."""
 
 import contextlib
 import json

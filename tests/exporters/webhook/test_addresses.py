@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import pytest
 from realm_exporter_webhook.addresses import Guard, RefusedAddressError
-from realm_exporter_webhook.posting import Poster
+from realm_exporter_webhook.sending import Poster
 
 from .conftest import TLS, Answer, Receiver
 
 
 class Names:
-    """Resolves names as it is told; each look-up takes the next answer, the last stays."""
+    """Resolves names as the test sets; each look-up takes the next answer, the last stays."""
 
     def __init__(self, **names: list[list[str]]) -> None:
         self.names = {name.replace("_", "."): answers for name, answers in names.items()}

@@ -32,7 +32,7 @@ def fill(home: Path) -> None:
         log.append([event(1, producer="e1" * 8), event(2, producer="e1" * 8)])
 
 
-def test_a_backtest_says_how_often_and_when_and_sends_nothing(
+def test_a_backtest_shows_how_often_and_when_and_sends_nothing(
     home: Path, invoke: Invoke, receiver: Receiver
 ) -> None:
     write_settings(home, receiver.url(), RULES.replace("1h", "30m"))
@@ -66,7 +66,7 @@ def test_a_backtest_fires_as_the_rule_would_have_live(
     from realm_telemetry.log import LogReader
 
     with LogReader(home / "vault" / "jobs.db") as reader:
-        for row in reader.after(0):
+        for row in reader.now.after(0):
             if row.event.producer != "e1" * 8:
                 Replayed.now_ns = row.event.observed_unix_nano or 0
                 exporter.export_events([row.event])
@@ -94,10 +94,10 @@ def test_a_picture_has_a_bar_for_each_part_of_the_time() -> None:
     assert picture([0] * 8, 4) == "····"
 
 
-def test_a_backtest_counts_every_message_and_tells_the_last_ones(
+def test_a_backtest_counts_every_message_and_lists_the_last_ones(
     home: Path, invoke: Invoke, receiver: Receiver
 ) -> None:
-    """At the number that is told one by one, and one above it."""
+    """At the number that is listed one by one, and one above it."""
     write_settings(home, receiver.url(), '\n[[options.webhook.rules]]\nname = "all"\nto = "lab"\n')
     with LogWriter(home / "vault" / "jobs.db") as log:
         log.register_producer(ProducerInfo("d0" * 8))

@@ -19,7 +19,7 @@ from .settings_file import RULES, failed, write_settings
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "webhooks.md").read_text(encoding="utf-8")
 
 
-def test_without_settings_it_says_where_they_go(home: Path, invoke: Invoke) -> None:
+def test_without_settings_it_names_the_file_for_them(home: Path, invoke: Invoke) -> None:
     for name in ((), ("list",), ("backtest",), ("log",)):
         if name == ("backtest",):
             LogWriter(home / "vault" / "jobs.db").close()
@@ -42,7 +42,7 @@ def test_the_list_shows_rules_counts_and_targets_without_secrets(
     assert "SECRET" not in result.output + invoke("list", "--json").output
 
 
-def test_the_log_says_what_came_of_each_message(
+def test_the_log_lists_the_outcome_of_each_message(
     home: Path, invoke: Invoke, make: Maker, receiver: Receiver
 ) -> None:
     failed(home, make, receiver)
@@ -78,7 +78,7 @@ def test_a_test_message_goes_to_a_target_or_a_rules_targets(
     assert receiver.received[0].json["events"][0]["details"] == {"test": True}
 
 
-def test_a_test_that_fails_says_why(home: Path, invoke: Invoke, receiver: Receiver) -> None:
+def test_a_test_that_fails_shows_the_reason(home: Path, invoke: Invoke, receiver: Receiver) -> None:
     write_settings(home, receiver.url(), RULES)
     receiver.answers = [Answer(404, {}, b"no_service")]
     result = invoke("test", "lab", "--json")
@@ -108,7 +108,7 @@ def test_a_dead_message_is_sent_again_with_its_id(
 
 
 @pytest.mark.parametrize("arguments", [(), ("1", "--all"), ("99",)])
-def test_what_to_send_again_has_to_be_said(
+def test_redeliver_needs_numbers_or_all(
     arguments: tuple[str, ...], home: Path, invoke: Invoke, make: Maker, receiver: Receiver
 ) -> None:
     write_settings(home, receiver.url(), RULES)

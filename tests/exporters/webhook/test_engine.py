@@ -67,13 +67,13 @@ def test_a_threshold_fires_at_so_many_within_its_window_and_begins_anew() -> Non
     assert seconds_of(fire(rules, [at(s) for s in (0, 6, 12, 13, 14, 15, 16)])) == [13, 16]
 
 
-def test_a_threshold_tells_of_the_events_that_reached_it() -> None:
+def test_a_threshold_sends_the_events_that_reached_it() -> None:
     (firing,) = fire(engine({"threshold": 2, "window": "10s"}), [at(0), at(20), at(21)])
     assert [each.number for each in firing.events] == [201, 211]
     assert firing.count == 2
 
 
-def test_a_cooldown_holds_back_and_the_next_message_says_how_many() -> None:
+def test_a_cooldown_holds_back_and_the_next_message_counts_them() -> None:
     firings = fire(engine({"cooldown": "10s"}), [at(s) for s in (0, 3, 9, 10, 11)])
     assert seconds_of(firings) == [0, 10]
     assert [firing.held for firing in firings] == [0, 2]
@@ -103,7 +103,7 @@ def test_what_is_collected_goes_as_one_message_when_its_time_has_come() -> None:
     assert rules.tick(NOW + 90 * S) == []
 
 
-def test_late_events_are_one_digest_of_the_rule_whatever_its_groups() -> None:
+def test_late_events_are_one_digest_of_the_rule_over_all_groups() -> None:
     rules = engine({"group_by": "hero", "threshold": 2, "cooldown": "1h"})
     late = [
         msgspec.structs.replace(at(0, number, age_s=61 + number), hero_id=str(number))
@@ -143,7 +143,7 @@ def test_a_rule_remembers_so_many_groups_and_forgets_the_most_silent() -> None:
     assert rules.memory.changed[("rule1", "run=r1")] is None
 
 
-def test_a_group_that_has_to_make_room_tells_what_it_has_gathered() -> None:
+def test_a_group_that_has_to_make_room_sends_what_it_has_gathered() -> None:
     """However many groups gather at once, no more than so many are remembered, and none is lost."""
     rules = engine({"group_by": "run", "collect": "1h"})
     events = [msgspec.structs.replace(at(0, n), run_id=f"r{n}") for n in range(1, MAX_GROUPS + 3)]

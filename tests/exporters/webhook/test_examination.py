@@ -57,7 +57,7 @@ def test_the_doctor_is_silent_where_there_are_no_rules(home: Path) -> None:
     assert examine() == {"code": 0, "said": []}
 
 
-def test_a_damaged_store_is_told(home: Path, invoke: Invoke) -> None:
+def test_a_damaged_store_is_reported(home: Path, invoke: Invoke) -> None:
     (home / "data").mkdir()
     (home / "data" / "webhooks.db").write_bytes(b"no database" * 100)
     result = invoke("log")

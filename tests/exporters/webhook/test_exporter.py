@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 from realm_exporter_webhook import WebhookExporter
-from realm_exporter_webhook.outbox import Message
-from realm_exporter_webhook.store import Store
 
 from realm_telemetry.errors import ExportError
+from realm_telemetry.log.engine import open_log
+from realm_telemetry.log.outbox import Message
 from realm_telemetry.testing import FakeClock
 
 from .conftest import Answer, Maker, Receiver, event, options
@@ -19,11 +19,16 @@ from .conftest import Answer, Maker, Receiver, event, options
 
 def kept(exporter: WebhookExporter) -> list[Message]:
     """The messages, oldest first."""
-    store = Store(exporter.path)
+    store = exporter.open_store()
     try:
         return store.outbox.messages(10_000)[::-1]
     finally:
         store.close()
+
+
+def kept_in(exporter: WebhookExporter) -> Path:
+    """The file of the messages."""
+    return exporter.context.home / "data" / "webhooks.db"
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
@@ -115,22 +120,20 @@ def test_a_rule_that_was_changed_begins_anew(receiver: Receiver, make: Maker) ->
 def test_what_could_not_be_kept_fires_when_it_comes_again(receiver: Receiver, make: Maker) -> None:
     exporter = make(options(receiver.url(), {"threshold": 2}), long_lived=True)
     exporter.export_events([event(1)])
-    with sqlite3.connect(exporter.path) as other:
+    with sqlite3.connect(kept_in(exporter)) as other:
         other.execute(
             "CREATE TRIGGER full BEFORE INSERT ON messages BEGIN SELECT RAISE(FAIL, 'full'); END"
         )
     with pytest.raises(ExportError, match="full"):
         exporter.export_events([event(2)])
-    with sqlite3.connect(exporter.path) as other:
+    with sqlite3.connect(kept_in(exporter)) as other:
         other.execute("DROP TRIGGER full")
     other.close()
     exporter.export_events([event(2)])
     assert receiver.wait_for(1)[0].json["count"] == 2
 
 
-def test_a_shipper_is_told_to_wait_as_long_as_the_receiver_asks(
-    receiver: Receiver, make: Maker
-) -> None:
+def test_a_shipper_waits_as_long_as_the_receiver_asks(receiver: Receiver, make: Maker) -> None:
     clock = FakeClock()
     receiver.answers = [Answer(429, {"retry-after": "20"})]
     exporter = make(options(receiver.url()), clock=clock)
@@ -280,13 +283,13 @@ def test_only_one_fires_the_rules_of_a_home(receiver: Receiver, make: Maker) -> 
 def test_the_store_is_private(receiver: Receiver, make: Maker) -> None:
     exporter = make(options(receiver.url()))
     exporter.export_events([event(1)])
-    assert exporter.path.stat().st_mode & 0o077 == 0
+    assert kept_in(exporter).stat().st_mode & 0o077 == 0
 
 
 def test_a_full_queue_makes_dead_letters(
     receiver: Receiver, make: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realm_exporter_webhook.outbox.MAX_PENDING", 3)
+    monkeypatch.setattr("realm_telemetry.log.sqlite.outbox.MAX_PENDING", 3)
     receiver.always = Answer(500)
     exporter = make(options(receiver.url()))
     with pytest.raises(ExportError):
@@ -297,8 +300,8 @@ def test_a_full_queue_makes_dead_letters(
 def test_settled_messages_are_kept_up_to_a_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realm_exporter_webhook.outbox.KEPT_SETTLED", 10)
-    store = Store(tmp_path / "webhooks.db")
+    monkeypatch.setattr("realm_telemetry.log.sqlite.outbox.KEPT_SETTLED", 10)
+    outbox = open_log(tmp_path / "jobs.db").outbox("webhooks")
     for number in range(250):
         message = Message(
             message_id=f"msg_{number}",
@@ -312,7 +315,7 @@ def test_settled_messages_are_kept_up_to_a_number(
             due_unix_nano=0,
             created_unix_nano=number,
         )
-        store.take("", [], {}, {}, [message])
-    left = len(store.outbox.messages(1000))
-    store.close()
+        outbox.take("", [], [], [message])
+    left = len(outbox.messages(1000))
+    outbox.close()
     assert 10 <= left <= 110

@@ -20,8 +20,9 @@ from typing import Any
 
 import httpx
 import pytest
-from realm_exporter_webhook.outbox import Message
-from realm_exporter_webhook.store import Store
+
+from realm_telemetry.log.engine import open_log
+from realm_telemetry.log.outbox import Message
 
 from .conftest import Answer, Receiver
 
@@ -83,7 +84,7 @@ class Lab:
             self._service = None
 
     def kill_shipper(self) -> bool:
-        """Kill whoever holds the lock of a pipeline; whether somebody did."""
+        """Kill the process that holds the lock of a pipeline; whether there was one."""
         killed = False
         for lock in (self.home / "spool").glob("*/shipper.lock"):
             if pid := holder(lock):
@@ -122,8 +123,8 @@ class Lab:
         return {message.status for message in self._messages()} == {503}
 
     def _messages(self) -> list[Message]:
-        with closing(Store(self.home / "data" / "webhooks.db")) as store:
-            return store.outbox.messages(10_000)
+        with closing(open_log(self.log, home=self.home).outbox("webhooks")) as outbox:
+            return outbox.messages(10_000)
 
 
 def holder(lock: Path) -> int:
@@ -214,7 +215,7 @@ def test_a_message_in_flight_when_its_sender_is_killed_is_sent_again(
 
 @pytest.mark.long
 @pytest.mark.parametrize("sender", ["service", "shipper"])
-def test_whoever_sends_is_killed_at_random_and_nothing_is_lost(
+def test_senders_are_killed_at_random_and_nothing_is_lost(
     lab: Lab, receiver: Receiver, sender: str
 ) -> None:
     count, chance = 200, random.Random(sender)

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 from realm_exporter_webhook.addresses import Guard
-from realm_exporter_webhook.posting import Poster, signature
+from realm_exporter_webhook.sending import Poster, signature
 
 from .conftest import Answer, Receiver
 
@@ -56,7 +56,7 @@ def test_without_a_secret_nothing_is_signed(receiver: Receiver) -> None:
         (Answer(410), False, None),
     ],
 )
-def test_an_answer_says_whether_to_try_again(
+def test_answers_are_retried_or_not(
     answer: Answer, retryable: bool, wait_s: float | None, receiver: Receiver
 ) -> None:
     receiver.answers = [answer]
@@ -77,7 +77,7 @@ def test_a_receiver_that_hangs_is_left_in_time_and_tried_again(receiver: Receive
     assert (outcome.delivered, outcome.retryable) == (False, True)
 
 
-def test_nobody_there_is_tried_again() -> None:
+def test_a_refused_connection_is_retried() -> None:
     outcome = poster().post("http://127.0.0.1:9/secret", b"{}", "msg_1")
     assert (outcome.delivered, outcome.retryable) == (False, True)
     assert "secret" not in outcome.problem

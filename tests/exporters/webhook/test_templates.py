@@ -118,7 +118,7 @@ def test_a_cut_breaks_no_character_and_no_escape(text: str, most: int, expected:
     assert cut(text, most) == expected
 
 
-def test_a_digest_says_that_it_is_late_and_how_many_are_not_shown() -> None:
+def test_a_digest_shows_that_it_is_late_and_how_many_are_not_shown() -> None:
     events = [event(number) for number in range(1, 3)]
     message = json.loads(render("slack", Firing("jobs", "", (), events, 40, 0, True), ""))
     assert "40 events that came late" in message["text"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from realm_telemetry.event import Event
-from realm_telemetry.folds.metrics import Definition, Measures, Series
+from realm_telemetry.folds.metrics import Definition, Metrics, Series
 from realm_telemetry.kinds.catalog import resolve
 
 Made = Callable[..., Event]
@@ -39,12 +39,12 @@ def make() -> Made:
     return event
 
 
-def folded(events: list[Event], definition: Definition | None = None) -> Measures:
-    """Measures of events with the cursors 1, 2, 3 ..."""
-    measures = Measures(definition or Definition())
+def folded(events: list[Event], definition: Definition | None = None) -> Metrics:
+    """Metrics of events with the cursors 1, 2, 3 ..."""
+    metrics = Metrics(definition or Definition())
     for cursor, event in enumerate(events, 1):
-        measures.apply(event, cursor)
-    return measures
+        metrics.apply(event, cursor)
+    return metrics
 
 
 def shown(series: Series) -> Iterator[tuple[dict[str, str | bool], Any]]:

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.folds.metrics import INSTRUMENTS, Definition, Instrument, read_definition
-from realm_telemetry.folds.metrics.naming import label_name, prometheus_name
+from realm_telemetry.folds.metrics.instruments import label_name, prometheus_name
 
 from .conftest import Made, folded, shown
 

@@ -7,8 +7,8 @@ from realm_exporter_otlp.metrics import OtlpMetricsExporter
 from realm_exporter_otlp.transport import TRANSPORT_DEFAULTS
 
 from realm_telemetry.folds.metrics import INSTRUMENTS, MAX_SERIES
-from realm_telemetry.folds.metrics.naming import prometheus_name
-from realm_telemetry.folds.metrics.options import OPTIONS, RESERVED, _Wanted
+from realm_telemetry.folds.metrics.definition import OPTIONS, RESERVED, _Wanted
+from realm_telemetry.folds.metrics.instruments import prometheus_name
 
 TEXT = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
 SECTIONS = {part.split("\n", 1)[0]: part.split("\n", 1)[1] for part in TEXT.split("\n## ")[1:]}

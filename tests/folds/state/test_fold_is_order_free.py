@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from realm_telemetry.event import PROCESS_LOST_NUMBER, Event
@@ -218,6 +218,8 @@ NAMES = [
         max_size=6,
     )
 )
+@example([("training_step", {"loss": 2**70}), ("checkpoint_saved", {"loss": -(2**70)})])
+@example([("skill_level_up", {"skill": "sums", "hero_id": {"a": 1}})])
 def test_details_of_any_shape_are_folded_and_read(
     reports: list[tuple[str, dict[str, Any]]],
 ) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from realm_telemetry.event import Event
-from realm_telemetry.folds.state import RealmState, SnapshotStore, catch_up, rebuild
+from realm_telemetry.folds.runtime import advance, every_row
+from realm_telemetry.folds.state import RealmState, rebuild, state_runner
 from realm_telemetry.kinds.catalog import resolve
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.sqlite.writer import LogWriter
@@ -55,15 +56,22 @@ def append(log_path: Path, numbers: range) -> None:
             writer.append([make_event(number) for number in range(start, stop)])
 
 
+def save(reader: LogReader, path: Path) -> None:
+    runner = state_runner(reader.log_id, path)
+    runner.restart()
+    runner.catch_up(every_row(reader.now))
+    runner.save()
+
+
 def test_a_snapshot_and_the_rest_are_the_whole_log(log_path: Path, tmp_path: Path) -> None:
-    store = SnapshotStore(tmp_path / "data" / "realm_state.db")
+    path = tmp_path / "data" / "realm_state.db"
     append(log_path, range(1, 3_001))
     with closing(LogReader(log_path)) as reader:
-        store.save(rebuild(reader), reader.log_id)
+        save(reader, path)
     append(log_path, range(3_001, 5_001))
     with closing(LogReader(log_path)) as reader:
-        resumed, whole = rebuild(reader, store), rebuild(reader)
-        assert whole.cursor == resumed.cursor == reader.max_cursor()
+        resumed, whole = rebuild(reader.now, path), rebuild(reader.now)
+        assert whole.cursor == resumed.cursor == reader.now.max_cursor()
     assert resumed.dump() == whole.dump()
     assert whole.section("system", NOW_NS)["counts"]["events"] == 5_000
 
@@ -72,7 +80,7 @@ def test_events_sent_twice_are_counted_once(log_path: Path) -> None:
     append(log_path, range(1, 501))
     append(log_path, range(1, 1_001))
     with closing(LogReader(log_path)) as reader:
-        assert rebuild(reader).section("system", NOW_NS)["counts"]["events"] == 1_000
+        assert rebuild(reader.now).section("system", NOW_NS)["counts"]["events"] == 1_000
 
 
 def test_the_order_of_arrival_makes_no_difference(tmp_path: Path) -> None:
@@ -83,7 +91,7 @@ def test_the_order_of_arrival_makes_no_difference(tmp_path: Path) -> None:
         with closing(LogWriter(path, clock_ns=lambda: NOW_NS)) as writer:
             writer.append([make_event(number) for number in order])
         with closing(LogReader(path)) as reader:
-            states.append(rebuild(reader))
+            states.append(rebuild(reader.now))
     assert states[0].dump() == states[1].dump() == states[2].dump()
 
 
@@ -95,20 +103,23 @@ def test_a_tail_that_catches_up_folds_each_row_once(log_path: Path) -> None:
     append(log_path, range(1, 301))
     state = RealmState()
     with closing(LogReader(log_path)) as reader:
-        assert [catch_up(state, reader, 200) for _ in range(3)] == [200, 100, 0]
+        rows_after, cursors = every_row(reader.now), []
+        while advance(state, rows_after, 200):
+            cursors.append(state.cursor)
         append(log_path, range(301, 351))
-        assert catch_up(state, reader, 200) == 50
-        assert state.dump() == rebuild(reader).dump()
+        assert advance(state, rows_after, 200)
+        assert [*cursors, state.cursor] == [200, 300, 350]
+        assert state.dump() == rebuild(reader.now).dump()
 
 
 def test_a_snapshot_keeps_what_was_trimmed_from_the_log(log_path: Path, tmp_path: Path) -> None:
-    store = SnapshotStore(tmp_path / "data" / "realm_state.db")
+    path = tmp_path / "data" / "realm_state.db"
     append(log_path, range(1, 501))
     with closing(LogReader(log_path)) as reader:
-        store.save(rebuild(reader), reader.log_id)
+        save(reader, path)
     with closing(sqlite3.connect(log_path)) as connection, connection:
         connection.execute("DELETE FROM battle_log WHERE id <= 400")
     append(log_path, range(501, 601))
     with closing(LogReader(log_path)) as reader:
-        state = rebuild(reader, store)
+        state = rebuild(reader.now, path)
     assert state.section("system", NOW_NS)["counts"]["events"] == 600

@@ -29,7 +29,7 @@ class Recording(LogRecordExporter):
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
         self.attempts += 1
         if not self.works:
-            raise ConnectionError("nobody there")
+            raise ConnectionError("no connection")
         if any(record.log_record.body == self.poison for record in batch):
             return LogRecordExportResult.FAILURE
         self.batches.append(len(batch))

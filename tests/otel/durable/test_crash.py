@@ -61,7 +61,7 @@ def check_nothing_is_lost(home: Path, collector: Any) -> None:
 
 
 def test_a_killed_program_loses_nothing(tmp_path: Path, collector: Any) -> None:
-    """Five random moments; whoever comes next exports what was left."""
+    """Five random moments; the next process exports what was left."""
     chance = random.Random(73)
     for _ in range(5):
         run_and_kill(tmp_path, collector.endpoint, "durable", chance)

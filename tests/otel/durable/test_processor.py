@@ -29,7 +29,7 @@ WARN = SeverityNumber.WARN
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits for seconds in a program waits for less here."""
     package = "realm_telemetry.otel.durable"
-    monkeypatch.setattr(f"{package}.courier.FIRST_RETRY_S", 0.02)
+    monkeypatch.setattr(f"{package}.worker.FIRST_RETRY_S", 0.02)
     monkeypatch.setattr(f"{package}.worker.ADOPT_EVERY_S", 0.2)
 
 
@@ -189,15 +189,15 @@ def test_many_threads_lose_nothing(make: Make) -> None:
         assert str(record.log_record.body).startswith(f"{record.instrumentation_scope.name}-")
 
 
-def test_a_record_that_is_never_taken_is_set_aside_alone(make: Make, tmp_path: Path) -> None:
+def test_a_record_that_is_never_taken_is_quarantined_alone(make: Make, tmp_path: Path) -> None:
     made = make(max_export_batch_size=16)
     made.exporter.poison = "r7"
     bodies = emit(made, 40)
     eventually(lambda: len(made.exporter.records) == 39)
     assert sorted(made.exporter.bodies) == sorted(set(bodies) - {"r7"})
-    (aside,) = (tmp_path / "spool" / "otel" / "collector" / "quarantine").iterdir()
-    assert b"r7" in aside.read_bytes()
-    assert "kept aside" in (tmp_path / "logs" / "otel-collector.log").read_text()
+    (kept,) = (tmp_path / "spool" / "otel" / "collector" / "quarantine").iterdir()
+    assert b"r7" in kept.read_bytes()
+    assert "quarantined" in (tmp_path / "logs" / "otel-collector.log").read_text()
 
 
 def test_a_record_nested_too_deep_to_be_read_does_not_block_those_behind_it(make: Make) -> None:
@@ -288,7 +288,7 @@ def test_a_forked_child_has_a_spool_of_its_own(make: Make, tmp_path: Path) -> No
 
 
 def test_a_child_exports_though_the_parent_was_reporting_a_problem(make: Make) -> None:
-    """The parent's worker held the reporter's lock at the fork; nobody gives it up in the child."""
+    """The parent's worker held the reporter's lock at the fork; in the child it is a new one."""
     made = make()
     with made.processor._report._lock:
         child = os.fork()
@@ -406,7 +406,7 @@ def test_without_a_place_for_a_spool_records_are_queued_as_the_sdk_does(
     blocked = tmp_path / "file"
     blocked.write_text("no directory")
     monkeypatch.setattr(
-        "realm_telemetry.otel.durable.place.spool_roots", lambda *_: [blocked / "x"]
+        "realm_telemetry.otel.durable.processor.spool_roots", lambda *_: [blocked / "x"]
     )
     made = Made(tmp_path, name="nowhere")
     bodies = emit(made, 3)

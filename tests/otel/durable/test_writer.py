@@ -15,13 +15,12 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from realm_telemetry.delivery.quarantine import Quarantine
 from realm_telemetry.delivery.report import LogFile, Reporter
-from realm_telemetry.otel.durable.drain import Drain
 from realm_telemetry.otel.durable.records import (
     MAX_KNOWN_ORIGINS,
     Origins,
     encode_record,
 )
-from realm_telemetry.otel.durable.writer import RecordWriter
+from realm_telemetry.otel.durable.spool import Drain, RecordWriter
 from realm_telemetry.spool.segment import segment_paths
 
 RESOURCE = Resource({"service.name": "lab"})
@@ -37,7 +36,9 @@ def writer(tmp_path: Path) -> Iterator[RecordWriter]:
 
 
 def quarantine(tmp_path: Path) -> Quarantine:
-    return Quarantine(tmp_path / "aside", Reporter(LogFile(tmp_path / "log", max_bytes=1_000_000)))
+    return Quarantine(
+        tmp_path / "quarantine", Reporter(LogFile(tmp_path / "log", max_bytes=1_000_000))
+    )
 
 
 def record(scope: InstrumentationScope, body: str) -> ReadWriteLogRecord:
@@ -52,13 +53,13 @@ def append(writer: RecordWriter, origins: Origins, made: ReadWriteLogRecord) -> 
 def read(writer: RecordWriter, tmp_path: Path) -> list[tuple[int, str, str]]:
     """(number, scope, body) of all that is there."""
     drain = Drain(writer.directory, quarantine(tmp_path))
-    drain.fill(1_000_000)
+    rows, _ = drain.after(0, 1_000_000)
     found = [
-        (row.number, row.record.instrumentation_scope.name, str(row.record.log_record.body))  # type: ignore[union-attr]
-        for row in drain.rows
+        (row.cursor, row.record.instrumentation_scope.name, str(row.record.log_record.body))  # type: ignore[union-attr]
+        for row in rows
     ]
     drain.close()
-    assert not (tmp_path / "aside").exists()
+    assert not (tmp_path / "quarantine").exists()
     return found
 
 
@@ -129,7 +130,7 @@ def test_an_origin_and_a_record_larger_than_a_segment_fit_together(
 
 
 def test_scopes_without_end_cost_no_memory_without_end() -> None:
-    """A program may make one a request; equal ones are told once a segment all the same."""
+    """A program may make one a request; equal ones are written once a segment all the same."""
     origins = Origins()
     references = {
         origins.of(record(InstrumentationScope("lab"), "x")).reference

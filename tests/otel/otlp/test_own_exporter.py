@@ -33,7 +33,7 @@ def events(log: Path) -> dict[str, object]:
     with LogReader(log) as reader:
         return {
             row.event.id: msgspec.structs.replace(row.event, observed_unix_nano=None)
-            for row in reader.after(0, 1000)
+            for row in reader.now.after(0, 1000)
         }
 
 
@@ -61,4 +61,4 @@ def test_every_event_is_the_same_at_the_other_side(
         LogReader(here / "vault" / "jobs.db") as one,
         LogReader(tmp_path / "vault" / "jobs.db") as two,
     ):
-        assert two.producers()[0].resource == one.producers()[0].resource
+        assert two.now.producers()[0].resource == one.now.producers()[0].resource

@@ -14,7 +14,7 @@ from opentelemetry.sdk.resources import Resource
 
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event
 from realm_telemetry.kinds.catalog import event_from_dict
-from realm_telemetry.log.sqlite.producers import ProducerInfo
+from realm_telemetry.log.records import ProducerInfo
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.otel import to_log_record
@@ -121,8 +121,8 @@ def test_a_log_that_is_sent_by_otlp_is_the_same_log_at_the_other_side(
     first_log: Path, client: httpx.Client
 ) -> None:
     with LogReader(first_log) as reader:
-        (resource,) = [info.resource for info in reader.producers()]
-        rows = [row.event for row in reader.after(0, 1000)]
+        (resource,) = [info.resource for info in reader.now.producers()]
+        rows = [row.event for row in reader.now.after(0, 1000)]
     for start in range(0, 700, 200):
         request = sent_by_an_exporter(*rows[start : start + 200], resource=resource)
         for _ in range(2):  # and again, as after an answer that was lost
@@ -169,7 +169,7 @@ def test_events_that_come_back_to_their_own_log_change_nothing(
     accepted(send(client, sent_by_an_exporter(*sample_events(5), resource={})))
     assert len(stored(client)) == 5
     with LogReader(path) as reader:
-        (info,) = reader.producers()
+        (info,) = reader.now.producers()
     assert (info.pipeline, info.resource) == ("lab", RESOURCE)
 
 
@@ -186,4 +186,4 @@ def test_foreign_records_beside_ours_do_not_spoil_the_receipt(
     (receipt,) = client.get("/api/receipts").json()["receipts"]
     assert (receipt["producer"], receipt["stored"]) == (PRODUCER, 9)
     with LogReader(tmp_path / "vault" / "jobs.db") as reader:
-        assert reader.stored_among(sample_events(12)) == 9
+        assert reader.now.stored_among(sample_events(12)) == 9

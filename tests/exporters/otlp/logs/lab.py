@@ -73,4 +73,4 @@ class Lab:
 
     def rows(self) -> list[LogRow]:
         with LogReader(self.log_path) as reader:
-            return reader.after(0, 1_000_000)
+            return reader.now.after(0, 1_000_000)

@@ -10,7 +10,7 @@ import pytest
 
 from realm_telemetry.cli.group import realm
 from realm_telemetry.log import LogWriter
-from realm_telemetry.log.sqlite.cursors import Refusal
+from realm_telemetry.log.records import Refusal
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.shipper.ship_once import ship_once
 
@@ -67,7 +67,7 @@ def test_a_pipelines_variables_are_those_of_its_producer(
     assert [each.count() for each in receivers] == [1, 2, 0]
 
 
-def test_a_receiver_that_is_away_gets_everything_later_and_nobody_else_waits(
+def test_a_receiver_that_is_away_gets_everything_later_and_no_other_waits(
     lab: MakeLab, start_receiver: Any, eventually: Callable[..., None]
 ) -> None:
     """The battle log has its events meanwhile."""
@@ -115,7 +115,7 @@ def test_a_busy_receiver_is_left_alone_as_long_as_it_asks(
     assert len(receiver.paths) == 2
 
 
-def test_a_partial_success_is_told_once_and_counted_in_the_status(
+def test_a_partial_success_is_reported_once_and_counted_in_the_status(
     lab: MakeLab, receiver: Receiver, protocol: str, eventually: Callable[..., None]
 ) -> None:
     """The receiver does not say which, so nothing is sent again and no event is a dead letter."""
@@ -132,7 +132,7 @@ def test_a_partial_success_is_told_once_and_counted_in_the_status(
     assert "too old" in shown
     assert "3 events refused by the other side of otlp" in said("doctor", "--no-round-trip").output
     log_file = next((made.home / "logs").glob("shipper-*.log")).read_text()
-    assert log_file.count("was not told which") == 1
+    assert log_file.count("does not name them") == 1
 
 
 def test_refusals_of_a_log_are_counted_by_pipeline_and_exporter(tmp_path: Path) -> None:
@@ -146,8 +146,8 @@ def test_refusals_of_a_log_are_counted_by_pipeline_and_exporter(tmp_path: Path) 
         log.add_refusal("p1", Refusal("jsonl", 1, "x"))
         log.add_refusal("p2", Refusal("otlp", 9, "other"))
     with LogReader(tmp_path / "jobs.db") as reader:
-        assert reader.refusals("p1") == [Refusal("jsonl", 1, "x"), Refusal("otlp", 5, "new")]
-        assert reader.refusals("p3") == []
+        assert reader.now.refusals("p1") == [Refusal("jsonl", 1, "x"), Refusal("otlp", 5, "new")]
+        assert reader.now.refusals("p3") == []
 
 
 @pytest.mark.parametrize(

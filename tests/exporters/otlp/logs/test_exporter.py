@@ -101,7 +101,7 @@ def test_any_loggers_records_arrive_from_a_plain_sdk(receiver: Receiver) -> None
 
 
 @pytest.mark.usefixtures("in_environment")
-def test_records_lost_in_a_plain_sdk_are_told_with_the_reason(
+def test_records_lost_in_a_plain_sdk_are_logged_with_the_reason(
     receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver.script.append(Told(rejected=1, words="too old"))

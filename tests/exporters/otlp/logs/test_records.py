@@ -88,7 +88,7 @@ def test_a_record_is_what_opentelemetrys_own_encoder_makes_of_it(original: Event
     assert ours == theirs
 
 
-def test_a_record_says_what_the_table_says() -> None:
+def test_a_record_has_the_fields_of_the_table() -> None:
     original = event(
         kind="checkpoint_saved",
         channel="checkpoint",

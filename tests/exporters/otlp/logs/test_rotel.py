@@ -139,7 +139,7 @@ def program() -> Iterator[Callable[..., Program]]:
 def logged(home: Path) -> list[LogRow]:
     """The program's events as the battle log has them."""
     with LogReader(home / "vault" / "jobs.db") as reader:
-        return reader.after(0, 10 * COUNT)
+        return reader.now.after(0, 10 * COUNT)
 
 
 def expected(event: Event) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def require_equal(home: Path, sink: HttpReceiver) -> None:
     for uid, event in events.items():
         assert received(arrived[uid]) == expected(event)
     with LogReader(home / "vault" / "jobs.db") as reader:
-        resources = {info.producer: info.resource for info in reader.producers()}
+        resources = {info.producer: info.resource for info in reader.now.producers()}
     for each in arrived.values():
         producer = each.uid[:16]
         assert each.resource == {"realm.producer.id": producer} | resources[producer]

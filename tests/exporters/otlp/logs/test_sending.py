@@ -100,7 +100,7 @@ def test_a_request_rejected_as_a_whole_names_every_event(receiver: Receiver, exp
     assert error.rejected_count == 0
 
 
-def test_a_warning_in_a_success_is_told_once(
+def test_a_warning_in_a_success_is_logged_once(
     receiver: Receiver, exporter: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nothing rejected and words: the protocol's way of a warning."""
@@ -121,7 +121,7 @@ def test_a_warning_in_a_success_is_told_once(
         (415, True, 30.0),
     ],
 )  # fmt: skip
-def test_http_statuses_mean_what_the_protocol_says(
+def test_http_statuses_mean_what_the_protocol_defines(
     start_receiver: Any, make: Make, status: int, retryable: bool, wait_s: float | None
 ) -> None:
     """And where a setting is at fault, the events wait for a person, too."""
@@ -146,7 +146,7 @@ def test_http_statuses_mean_what_the_protocol_says(
         (CODES.NOT_FOUND, True, 30.0), (CODES.UNIMPLEMENTED, True, 30.0),
     ],
 )  # fmt: skip
-def test_grpc_codes_mean_what_the_protocol_says(
+def test_grpc_codes_mean_what_the_protocol_defines(
     start_receiver: Any, make: Make, code: Any, retryable: bool, wait_s: float | None
 ) -> None:
     receiver = start_receiver(GrpcReceiver)
@@ -287,7 +287,7 @@ def test_an_answer_that_drips_is_left_after_the_timeout(start_receiver: Any, mak
     ("body", "content_type"),
     [(b"<html>Welcome</html>", "text/html"), (b"\xff\xff", "application/x-protobuf")],
 )
-def test_a_success_that_no_receiver_says_is_none(
+def test_a_success_that_is_no_otlp_answer_is_a_failure(
     start_receiver: Any, make: Make, body: bytes, content_type: str
 ) -> None:
     """A hotel's network answers 200 to everything."""
@@ -318,7 +318,7 @@ def test_receivers_not_quite_up_to_the_protocol_are_understood(
         exporter.export_events(sample_events(3))
 
 
-def test_nobody_there_is_said_with_the_setting(protocol: str, make: Make) -> None:
+def test_a_receiver_that_is_away_is_reported_with_the_setting(protocol: str, make: Make) -> None:
     port = free_port()
     error = failure(make(endpoint=f"http://127.0.0.1:{port}", protocol=protocol, timeout_s=2))
     assert error.retryable
@@ -336,7 +336,7 @@ def test_a_receiver_that_comes_back_is_found_at_once(make: Make, start_receiver:
     assert len(receiver.uids()) == 2
 
 
-def test_http_to_a_grpc_server_says_what_to_set(start_receiver: Any, make: Make) -> None:
+def test_http_to_a_grpc_server_names_the_setting(start_receiver: Any, make: Make) -> None:
     receiver = start_receiver(GrpcReceiver)
     error = failure(make(endpoint=receiver.endpoint, timeout_s=2))
     assert error.retryable

@@ -20,7 +20,7 @@ from realm_exporter_otlp.metrics import OtlpMetricsExporter
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import resolve
 from realm_telemetry.log import LogReader, LogWriter
-from realm_telemetry.log.sqlite.producers import ProducerInfo
+from realm_telemetry.log.records import ProducerInfo
 from realm_telemetry.plugins import ExporterContext
 from realm_telemetry.shipper.manifest import Manifest, write_manifest
 from realm_telemetry.shipper.shipper import Shipper
@@ -165,8 +165,8 @@ class Lab:
     def store(self, events: list[Event]) -> None:
         """Store events; a shipper that has left begins with them."""
         with LogReader(self.log_path) as reader:
-            before = reader.max_cursor()
-            gone = not reader.cursors(self.pipeline)
+            before = reader.now.max_cursor()
+            gone = not reader.now.cursors(self.pipeline)
         with LogWriter(self.log_path) as writer:
             writer.append(events)
         if gone:

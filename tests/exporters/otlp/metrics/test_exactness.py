@@ -19,7 +19,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_C
 from realm_telemetry.errors import ExportError, NotYetError
 from realm_telemetry.event import Event
 from realm_telemetry.log import LogReader, LogWriter
-from realm_telemetry.log.sqlite.producers import ProducerInfo
+from realm_telemetry.log.records import ProducerInfo
 from realm_telemetry.shipper.lock import is_held
 from realm_telemetry.shipper.status import read_status
 
@@ -105,7 +105,7 @@ def test_sums_are_cumulative_and_only_grow(lab: Lab, collector: Collector) -> No
         lab.store(everything(lab, 10))
         lab.ship()
     with LogReader(lab.log_path) as reader:
-        first = reader.after(0, 1)[0].event
+        first = reader.now.after(0, 1)[0].event
     for request in collector.requests:
         metrics = request.resource_metrics[0].scope_metrics[0].metrics
         for data in (data_of(metric) for metric in metrics if not metric.HasField("gauge")):

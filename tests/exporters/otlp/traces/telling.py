@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from realm_exporter_otlp.traces.fold import Fold
+from realm_exporter_otlp.traces.fold import SpanFold
 from realm_exporter_otlp.traces.spans import Span
 from realm_exporter_otlp.traces.state import Limits, State
 
@@ -43,13 +43,13 @@ class Process:
 
 def spans_of(*events: Event, limits: Limits = Limits()) -> list[Span]:  # noqa: B008 - frozen
     """The spans that end with these events, in one batch."""
-    return Fold(State(limits)).take(events)
+    return SpanFold(State(limits)).spans_of(events)
 
 
 def told(*batches: Sequence[Event]) -> list[Span]:
     """The spans that end with these events, batch by batch."""
-    fold = Fold(State())
-    return [span for batch in batches for span in fold.take(batch)]
+    fold = SpanFold(State())
+    return [span for batch in batches for span in fold.spans_of(batch)]
 
 
 def by_name(spans: Sequence[Span]) -> dict[str, Span]:

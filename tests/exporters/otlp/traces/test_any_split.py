@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from realm_exporter_otlp.traces.fold import Fold
+from realm_exporter_otlp.traces.fold import SpanFold
 from realm_exporter_otlp.traces.ids import span_id, trace_id
 from realm_exporter_otlp.traces.runs import Run, run_of
 from realm_exporter_otlp.traces.spans import Span
@@ -78,9 +78,9 @@ def test_any_split_and_any_order_within_a_batch_give_the_same_spans(
 ) -> None:
     """Whether all at once or one by one."""
     find = in_the_log(events)
-    at_once = Fold(State(LIMITS), find).take(events)
-    cut = Fold(State(LIMITS), find)
-    spans = [span for batch in split(events, random.Random(seed)) for span in cut.take(batch)]
+    at_once = SpanFold(State(LIMITS), find).spans_of(events)
+    cut = SpanFold(State(LIMITS), find)
+    spans = [span for batch in split(events, random.Random(seed)) for span in cut.spans_of(batch)]
     assert plain(spans) == plain(at_once)
 
 
@@ -89,18 +89,18 @@ def test_any_split_and_any_order_within_a_batch_give_the_same_spans(
 def test_a_retry_and_a_restart_give_the_same_spans(events: list[Event], seed: int) -> None:
     """A failed batch begins again from the state before it; a restart folds what was before it."""
     find = in_the_log(events)
-    expected = Fold(State(LIMITS), find).take(events)
+    expected = SpanFold(State(LIMITS), find).spans_of(events)
     chance = random.Random(seed)
     state, spans, position = State(LIMITS), [], 0
     for batch in split(events, chance):
         while chance.random() < 0.3:
-            Fold(state.copy(), find).take(batch)  # and then its request fails
+            SpanFold(state.copy(), find).spans_of(batch)  # and then its request fails
         if chance.random() < 0.3:
-            restarted = Fold(State(LIMITS), find)
-            restarted.take(events[:position])
+            restarted = SpanFold(State(LIMITS), find)
+            restarted.spans_of(events[:position])
             state = restarted.state
-        fold = Fold(state.copy(), find)
-        spans += fold.take(batch)
+        fold = SpanFold(state.copy(), find)
+        spans += fold.spans_of(batch)
         state = fold.state
         position += len(batch)
     assert plain(spans) == plain(expected)
@@ -110,7 +110,7 @@ def test_a_retry_and_a_restart_give_the_same_spans(events: list[Event], seed: in
 @settings(max_examples=40, deadline=None)
 def test_spans_are_well_formed(events: list[Event]) -> None:
     """Ids of their lengths and only once, ends after starts, parents in the same trace."""
-    spans = Fold(State(LIMITS), in_the_log(events)).take(events)
+    spans = SpanFold(State(LIMITS), in_the_log(events)).spans_of(events)
     assert len({span.span_id for span in spans}) == len(spans)
     traces = {span.span_id: span.trace_id for span in spans}
     for span in spans:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from realm_exporter_otlp.traces.fold import Fold
+from realm_exporter_otlp.traces.fold import SpanFold
 from realm_exporter_otlp.traces.runs import Run
 from realm_exporter_otlp.traces.state import Limits, State
 
@@ -155,18 +155,18 @@ def test_a_run_without_a_training_is_looked_for_every_ten_seconds(
         return Run()
 
     worker = Process(1, run_id="r1")
-    fold = Fold(State(), find)
-    fold.take([worker.tell(seconds * n / 20, "note") for n in range(21)])
+    fold = SpanFold(State(), find)
+    fold.spans_of([worker.tell(seconds * n / 20, "note") for n in range(21)])
     assert len(looked) == looks
 
 
 def test_only_what_is_bounded_is_remembered() -> None:
     """Ten times the limits in lifecycles, runs and processes leave no more than the limits."""
     limits = Limits(open_spans=20, runs=10, ended=30, all_span_events=50)
-    fold = Fold(State(limits))
+    fold = SpanFold(State(limits))
     for number in range(1, 301):
         process = Process(number, run_id=f"r{number}")
-        fold.take(
+        fold.spans_of(
             [
                 process.tell(number, "training_started"),
                 process.tell(number, "note"),
@@ -210,9 +210,9 @@ def test_an_end_that_comes_before_its_start_leaves_nothing_open() -> None:
     """In another batch; in the same one their times put them right."""
     start = Process(1).tell(0, "job_started", job_id="a")
     end = Process(2).tell(1, "job_completed", job_id="a", duration_s=1.0)
-    fold = Fold(State())
-    [span] = fold.take([end])
-    assert (fold.take([start]), fold.state.open) == ([], {})
+    fold = SpanFold(State())
+    [span] = fold.spans_of([end])
+    assert (fold.spans_of([start]), fold.state.open) == ([], {})
     assert (span.start_unix_nano, span.end_unix_nano) == (EPOCH, EPOCH + SECOND)
     assert len(spans_of(end, start)) == 1
 
@@ -274,8 +274,8 @@ def test_times_before_1970_are_the_earliest_that_a_span_can_have() -> None:
 def test_what_is_open_when_memory_is_all_there_is_can_be_closed() -> None:
     """In a plain SDK, at its end: at the last that was heard of each."""
     worker = Process()
-    fold = Fold(State())
-    fold.take([worker.tell(0, "job_started", job_id="a"), worker.tell(7, "note")])
+    fold = SpanFold(State())
+    fold.spans_of([worker.tell(0, "job_started", job_id="a"), worker.tell(7, "note")])
     [span] = fold.close_all()
     assert (span.status, span.attributes["realm.span.end"]) == ("unset", "shutdown")
     assert span.end_unix_nano == EPOCH + 7 * SECOND

@@ -61,7 +61,7 @@ def run_demo(home: Path) -> Iterator[Callable[..., list[Event]]]:
         assert done.returncode == 0, done.stdout + done.stderr
         with LogReader(home / "vault" / "jobs.db") as reader:
             wait_until(lambda: is_delivered(home), 90)
-            return [row.event for row in reader.after(0, 10**6)]
+            return [row.event for row in reader.now.after(0, 10**6)]
 
     yield run
     for status in pipeline_status(home):

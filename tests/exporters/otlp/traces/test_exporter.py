@@ -11,8 +11,7 @@ from realm_exporter_otlp.traces import history
 
 from realm_telemetry.errors import ConfigError, ExportError
 from realm_telemetry.event import Event
-from realm_telemetry.log.sqlite.producers import ProducerInfo
-from realm_telemetry.plugins import ExporterContext, load_exporter
+from realm_telemetry.plugins import Batch, ExporterContext, load_exporter
 from realm_telemetry.testing import CASES, Case, Subject
 
 from .conftest import Log, Make, Receiver, plain
@@ -39,10 +38,9 @@ def test_it_keeps_the_rules_of_all_exporters(case: Case, make: Make, log: Log) -
 
 def test_spans_arrive_whole(make: Make, log: Log, receiver: Receiver) -> None:
     """Ids, times, status, attributes of their types, events, and each producer's resource."""
-    log.writer.register_producer(
-        ProducerInfo(Process(1).id, "p1", {"service.name": "trainer", "process.pid": 7})
-    )
-    make().export_events(log.store(a_run()))
+    resources = {Process(1).id: {"service.name": "trainer", "process.pid": 7}}
+    batch = Batch(log.store(a_run()), lambda producer: resources.get(producer, {}))
+    make().export_events(batch)
     assert receiver.paths == ["/v1/traces"]
     training, job = receiver.named()["training"], receiver.named()["job eval"]
     span = training.span

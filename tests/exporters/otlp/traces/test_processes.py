@@ -84,7 +84,7 @@ def test_a_killed_shipper_s_open_spans_are_closed_by_the_next(
     assert spans["job"].span.parent_span_id == spans["training"].span.span_id
     assert [event.name for event in spans["job"].span.events] == ["note"]
     with LogReader(home / "vault" / "jobs.db") as reader:
-        rows = {row.event.kind: row.event for row in reader.after(0)}
+        rows = {row.event.kind: row.event for row in reader.now.after(0)}
     for name in ("training", "job"):
         span = spans[name].span
         assert span.start_time_unix_nano == rows[f"{name}_started"].time_unix_nano
@@ -114,4 +114,4 @@ def test_a_replay_makes_the_same_trace(start: Start, receiver: Receiver, home: P
 def saved(home: Path) -> bool:
     with LogReader(home / "vault" / "jobs.db") as reader:
         [status] = pipeline_status(home)
-        return reader.cursors(status.pipeline)["otlp_traces"] == reader.max_cursor()
+        return reader.now.cursors(status.pipeline)["otlp_traces"] == reader.now.max_cursor()

@@ -1,10 +1,11 @@
 import type { Zone } from "../shared/format";
+import { FIELDS } from "./fields";
 
 /** Filters whose values are a comma-separated list; names and order as in the HTTP API. */
-export const LISTS = ["channel", "severity", "kind", "hero", "campaign", "run", "producer"] as const;
+export const LISTS = FIELDS.map((field) => field.name);
 const DEFAULT_RANGE: Range = { named: null, since: "24h", until: "" };
 
-export type ListName = (typeof LISTS)[number];
+export type ListName = (typeof FIELDS)[number]["name"];
 
 /** All filters except time. Values with `!` are excluded; `has` and `not` hold `path:value`. */
 export interface Query {
@@ -33,7 +34,7 @@ export interface Address {
 }
 
 export const EMPTY_QUERY: Query = {
-  lists: { channel: [], severity: [], kind: [], hero: [], campaign: [], run: [], producer: [] },
+  lists: listsFrom(() => []),
   q: "",
   has: [],
   not: [],
@@ -116,15 +117,19 @@ export function splitValues(values: readonly string[]): { wanted: string[]; unwa
 }
 
 function readQuery(params: URLSearchParams): Query {
-  const lists = Object.fromEntries(
-    LISTS.map((name) => [name, listOf(params, name)]),
-  ) as unknown as Record<ListName, string[]>;
+  const lists = listsFrom((field) => listOf(params, field));
   const more = (name: string) => [...new Set(params.getAll(name).filter(Boolean))];
   return { lists, q: (params.get("q") ?? "").trim(), has: more("has"), not: more("not") };
 }
 
-function listOf(params: URLSearchParams, name: ListName): string[] {
-  const given = [...params.getAll(name), ...(name === "channel" ? params.getAll("channels") : [])];
+type Field = (typeof FIELDS)[number];
+
+function listsFrom(values: (field: Field) => readonly string[]): Query["lists"] {
+  return Object.fromEntries(FIELDS.map((field) => [field.name, values(field)])) as Query["lists"];
+}
+
+function listOf(params: URLSearchParams, { name, alias }: Field): string[] {
+  const given = [...params.getAll(name), ...(alias ? params.getAll(alias) : [])];
   const parts = given.flatMap((value) => value.split(",")).map((part) => part.trim());
   return [...new Set(parts.filter(Boolean))];
 }

@@ -1,24 +1,15 @@
 import { timeMs } from "../shared/format";
 import { isRoutine, type RealmEvent } from "../stream/event";
-import { exclusion, type ListName, LISTS, type Query, splitValues, withList } from "./address";
+import { exclusion, type ListName, type Query, splitValues, withList } from "./address";
+import { FIELDS } from "./fields";
 import { containsPhrases, phrasesOf, wordsOf } from "./text-search";
 import { momentMs, type TimeSpan } from "./time-range";
 
-const FIELDS: Record<ListName, (event: RealmEvent) => string | null> = {
-  channel: (event) => event.channel,
-  severity: (event) => event.severity,
-  kind: (event) => event.kind,
-  hero: (event) => event.hero_id,
-  campaign: (event) => event.campaign_id,
-  run: (event) => event.run_id,
-  producer: (event) => event.producer,
-};
-
 /** Whether the service would return an event for this query: for events that arrive live. */
 export function matcher(query: Query, span: TimeSpan): (event: RealmEvent) => boolean {
-  const names = LISTS.filter((name) => query.lists[name].length).map((name) => {
-    const { wanted, unwanted } = splitValues(query.lists[name]);
-    return { field: FIELDS[name], wanted: new Set(wanted), unwanted: new Set(unwanted) };
+  const names = FIELDS.filter(({ name }) => query.lists[name].length).map((field) => {
+    const { wanted, unwanted } = splitValues(query.lists[field.name]);
+    return { field, wanted: new Set(wanted), unwanted: new Set(unwanted) };
   });
   const phrases = phrasesOf(query.q);
   const has = query.has.map(parseHas);
@@ -28,7 +19,7 @@ export function matcher(query: Query, span: TimeSpan): (event: RealmEvent) => bo
   return (event) => {
     const at = timeMs(event);
     return (
-      names.every(({ field, wanted, unwanted }) => fits(field(event) ?? "", wanted, unwanted)) &&
+      names.every(({ field, wanted, unwanted }) => fits(event[field.of] ?? field.absent, wanted, unwanted)) &&
       at >= from &&
       at < to &&
       has.every((one) => hasDetail(event.details, one)) &&
@@ -86,15 +77,7 @@ function equals(found: unknown, text: string): boolean {
 export type Path = readonly (string | number)[];
 
 /** Fields of an event that have a filter of their own. */
-const OWN_FILTER: Readonly<Record<string, ListName>> = {
-  channel: "channel",
-  severity: "severity",
-  kind: "kind",
-  hero_id: "hero",
-  campaign_id: "campaign",
-  run_id: "run",
-  producer: "producer",
-};
+const OWN_FILTER = new Map<unknown, ListName>(FIELDS.map((field) => [field.of, field.name]));
 
 /** A path as people write it: `details.worker.gpus[0].name`. */
 export function pathText(path: Path): string {
@@ -132,7 +115,7 @@ function byWords(query: Query, message: string): Query | null {
 }
 
 function byField(query: Query, path: Path, value: unknown, keep: boolean): Query | null {
-  const name = path.length === 1 ? OWN_FILTER[String(path[0])] : undefined;
+  const name = path.length === 1 ? OWN_FILTER.get(path[0]) : undefined;
   // A comma separates values, and a leading `!` excludes one.
   if (!name || typeof value !== "string" || !value || /^[!\s]|,|\s$/.test(value)) return null;
   if (keep) return withList(query, name, [value]);

@@ -4,6 +4,7 @@ import { CHANNELS, SEVERITIES } from "../shared/catalog";
 import { formatCount, formatTime, type Zone } from "../shared/format";
 import { activeFilters, FROZEN_LABEL } from "./active-filters";
 import { exclusion, type ListName, type Address, type Range, sameRange, toggled, withList } from "./address";
+import { FIELDS } from "./fields";
 import type { ChannelCounts } from "./filter-data";
 import { momentMs, PRESETS, rangeText } from "./time-range";
 
@@ -34,13 +35,8 @@ export function channelChips(
   </div>`;
 }
 
-const FIELDS: readonly { name: ListName; label: string }[] = [
-  { name: "kind", label: "Kind" },
-  { name: "run", label: "Run" },
-  { name: "hero", label: "Hero" },
-  { name: "campaign", label: "Campaign" },
-  { name: "producer", label: "Producer" },
-];
+/** Channels and severities have buttons. */
+const TYPED_FIELDS = FIELDS.filter(({ name }) => name !== "channel" && name !== "severity");
 
 /** A change of address; all changes while `typing` are one step of Back. */
 export interface Change {
@@ -135,7 +131,7 @@ export class RealmFilterBar extends LitElement {
         </button>
       </div>
       <div class="more-filters" id="more-filters" ?hidden=${!this.open}>
-        ${FIELDS.map(({ name, label }) => this.field(name, label))}
+        ${TYPED_FIELDS.map(({ name, label }) => this.field(name, label))}
         ${this.moment("since", "From")} ${this.moment("until", "Until")}
       </div>
       ${this.chips(active)}

@@ -1,6 +1,7 @@
 import type { ReactiveController } from "lit";
 import { getJson } from "../shared/api";
 import type { ListName } from "./address";
+import { FIELDS } from "./fields";
 import type { LogPage } from "./log-page";
 import type { Results } from "./results";
 
@@ -58,8 +59,9 @@ export class FilterData implements ReactiveController {
   /** Values to suggest, by list: those of the newest rows. */
   known(): Partial<Record<ListName, readonly string[]>> {
     const recent = this.results.shown.rows.all.slice(0, LOOKED_AT);
-    const of = (field: "run_id" | "hero_id" | "campaign_id" | "producer") =>
-      [...new Set(recent.map((event) => event[field]))].filter((value): value is string => !!value).slice(0, OFFERED);
-    return { kind: this.kinds, run: of("run_id"), hero: of("hero_id"), campaign: of("campaign_id"), producer: of("producer") };
+    const values = ({ of }: (typeof FIELDS)[number]) =>
+      [...new Set(recent.map((event) => event[of]))].filter((value): value is string => !!value).slice(0, OFFERED);
+    const offered = Object.fromEntries(FIELDS.map((field) => [field.name, values(field)]));
+    return { ...offered, kind: this.kinds };
   }
 }

@@ -1,0 +1,198 @@
+"""What every HTTP sender shares: one deadline a request, what an answer means, quiet libraries.
+
+The transports are httpx (`http_client`) and, for OTLP, OpenTelemetry's HTTP and gRPC libraries.
+A sender sends once: the follower retries, or the outbox of messages. See
+docs/decisions/0083-one-delivery-kit.md.
+"""
+
+import logging
+import socket
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from realm_telemetry.delivery.retry import LONGEST_RETRY_AFTER_S
+from realm_telemetry.errors import ExportError
+from realm_telemetry.version import __version__
+
+USER_AGENT: Final = f"realm-telemetry/{__version__}"
+
+BUSY: Final = frozenset({408, 425, 429})
+SERVER_ERRORS: Final = frozenset(range(500, 1000))
+
+WAIT_FOR_A_PERSON_S: Final = 30.0
+"""Before another attempt where a setting is at fault: nothing changes sooner by itself."""
+
+MAX_SHOWN: Final = 300
+"""Characters of a receiver's own words that a message has."""
+
+
+class Reply(NamedTuple):
+    """An answer. headers: found in any case. whole: whether the body was read to its end."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    whole: bool = True
+
+
+class UnreachableError(Exception):
+    """A request without an answer; the message says why in few words."""
+
+
+class NoConnectionError(UnreachableError):
+    """Nothing was sent: there was no connection."""
+
+
+class Answers(NamedTuple):
+    """What the answers of a protocol mean: HTTP statuses, or the names of gRPC's codes.
+
+    retryable: the same records may be taken later.
+    fixes: a setting is at fault and not the records, by code what to do: once that is corrected
+        they are taken. Every other answer is a rejection.
+    """
+
+    retryable: Collection[int | str]
+    fixes: Mapping[int | str, str] = {}
+
+    def error(
+        self,
+        place: str,
+        code: int | str,
+        words: str = "",
+        retry_after_s: float | None = None,
+        hint: str = "",
+    ) -> ExportError:
+        """Return the error for an answer that is no success.
+
+        place: who answered, as people may see it; empty if they know. words: the receiver's own.
+        hint: what to look at where no setting is known to be at fault.
+        """
+        fix = self.fixes.get(code, "")
+        if fix and retry_after_s is None:
+            retry_after_s = WAIT_FOR_A_PERSON_S
+        message = f"{place} answered {code}{f' ({words})' if words else ''}".strip()
+        advice = fix or hint
+        return ExportError(
+            f"{message}. {advice}" if advice else message,
+            retryable=bool(fix) or code in self.retryable,
+            retry_after_s=retry_after_s,
+        )
+
+
+class Deadline:
+    """The end of a whole request: its connection is shut down then, whatever it is doing.
+
+    The timeout of an HTTP library is for each read, and a server that sends one byte at a time is
+    in time for every single one.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        self.passed = False
+        self._socket: socket.socket | None = None
+        self._lock = threading.Lock()
+        self._timer = threading.Timer(timeout_s, self._expire)
+        self._timer.daemon = True
+
+    def __enter__(self) -> "Deadline":
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._timer.cancel()
+        with self._lock:
+            self._socket = None
+
+    def watch(self, connection: socket.socket | None) -> None:
+        """Shut this connection down at the end, in place of an earlier one."""
+        with self._lock:
+            self._socket = connection
+            if self.passed:
+                self._shut_down()
+
+    def check(self) -> None:
+        """Raise UnreachableError once it has passed: a body that was cut off may look whole."""
+        if self.passed:
+            raise UnreachableError(f"no answer within {self.timeout_s:g} s")
+
+    def _expire(self) -> None:
+        with self._lock:
+            self.passed = True
+            self._shut_down()
+
+    def _shut_down(self) -> None:
+        if self._socket is not None:
+            # Not a TLS socket's own method: another thread reads from it.
+            with suppress(OSError):
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+def retry_after_s(value: str | None, now_s: float) -> float | None:
+    """Read Retry-After, seconds or an HTTP date (RFC 9110, 10.2.3); None if it is neither.
+
+    At least 0 and at most an hour: another machine's mistake must not stop this one for days.
+    """
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        wait_s = float(text[:10])
+    else:
+        try:
+            moment = parsedate_to_datetime(text)
+            wait_s = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now_s
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return min(max(wait_s, 0.0), LONGEST_RETRY_AFTER_S)
+
+
+def is_loopback(place: str) -> bool:
+    """Whether a URL or a host name means this machine, which no proxy reaches."""
+    host = (urlsplit(place).hostname if "://" in place else place) or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class _NotOurs(logging.Filter):
+    """Drops what this thread's own requests log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ours = threading.local()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not getattr(self.ours, "active", False)
+
+
+_NOT_OURS: Final = _NotOurs()
+for _name in (
+    "httpx",
+    "httpcore.connection",
+    "httpcore.http11",
+    "httpcore.proxy",
+    "urllib3.connectionpool",
+    "urllib3.util.retry",
+):
+    logging.getLogger(_name).addFilter(_NOT_OURS)
+
+
+@contextmanager
+def quiet_http() -> Iterator[None]:
+    """Suppress HTTP-library logs of the requests that this thread makes inside.
+
+    Where a program exports its logging through an exporter of ours, each request would log the
+    record that needs the next request; and an address may be a secret.
+    """
+    _NOT_OURS.ours.active = True
+    try:
+        yield
+    finally:
+        _NOT_OURS.ours.active = False

@@ -1,0 +1,147 @@
+"""A transactional outbox beside the log: what an exporter keeps of events before it sends.
+
+A batch of events is taken in one transaction: which events were seen, what rules remember of them,
+and the messages that follow (docs/decisions/0060). So a crash between any two steps neither fires
+twice nor loses a firing. Only the sending itself is at least once.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, Protocol
+
+import msgspec
+
+MAX_PENDING: Final = 10_000
+"""Messages that may wait; each further one is a dead letter at once."""
+
+KEPT_SETTLED: Final = 10_000
+"""Delivered and dead messages that stay to be looked at."""
+
+KEPT_SEEN: Final = 200_000
+"""Events that are recognised when they come again."""
+
+MessageState = Literal["pending", "delivered", "dead"]
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """One message to one target, and the outcome of sending it.
+
+    message_id: the idempotency key. scope: the pipeline that sends, empty for the service.
+    url: of a request only, a secret; a target's is looked up when it is sent.
+    events: how many it reports. problem: of the last attempt.
+    """
+
+    id: int = 0
+    message_id: str
+    scope: str
+    rule: str
+    title: str
+    target: str
+    url: str | None = None
+    events: int
+    body: bytes
+    state: MessageState = "pending"
+    attempts: int = 0
+    due_unix_nano: int
+    created_unix_nano: int
+    settled_unix_nano: int | None = None
+    status: int | None = None
+    problem: str = ""
+
+
+class RuleState(msgspec.Struct, frozen=True):
+    """What a rule remembers of one group of events.
+
+    definition: of the rule when it was kept. state: None to forget it.
+    """
+
+    rule: str
+    group: str
+    definition: str
+    state: bytes | None
+
+
+class Outbox(Protocol):
+    """Seen events, states of rules and messages; safe to use from several threads and processes.
+
+    Each method is one transaction and durable when it returns. Raises LogUnavailableError,
+    LogRefusedError.
+    """
+
+    def close(self) -> None:
+        """Release what is held."""
+
+    def unseen(self, scope: str, event_ids: Sequence[str]) -> set[str]:
+        """Return those of some events that were not seen yet."""
+        ...
+
+    def forget(self, scope: str, event_ids: Sequence[str]) -> None:
+        """Let events be new again, and count that as a replay of the scope."""
+
+    def replays(self, scope: str) -> int:
+        """Return how often events of a scope were made new again."""
+        ...
+
+    def take(
+        self,
+        scope: str,
+        seen: Sequence[tuple[str, str]],
+        states: Sequence[RuleState],
+        messages: Sequence[Message],
+    ) -> None:
+        """Keep what a batch has changed, all of it or nothing.
+
+        seen: scope and event id of events that are recognised from now on.
+        states: of the rules of `scope`.
+        """
+
+    def began_ns(self, scope: str, now_ns: int) -> int:
+        """Return when a scope was begun: now, if this is the first call for it."""
+        ...
+
+    def states(self, scope: str) -> list[RuleState]:
+        """Return what rules remember; the one that changed longest ago first."""
+        ...
+
+    def forget_other_rules(self, scope: str, definitions: Mapping[str, str]) -> None:
+        """Remove the states of rules that are not there any more, or are defined otherwise."""
+
+    def claim(self, scope: str, now_ns: int, lease_ns: int, most: int) -> list[Message]:
+        """Take the next message of each target that is due; nobody else gets it meanwhile.
+
+        A target's messages go one after the other, so that one which waits holds back the others.
+        lease_ns: after that it is due again, for a sender that died.
+        """
+        ...
+
+    def claim_one(self, id: int, now_ns: int, lease_ns: int) -> Message | None:
+        """Take one message out of turn, to be sent again; None if there is none of that id.
+
+        From now on it is the service's: the pipeline that it came from may not come back.
+        """
+        ...
+
+    def record(
+        self,
+        message: Message,
+        state: MessageState,
+        now_ns: int,
+        *,
+        due_unix_nano: int = 0,
+        status: int | None = None,
+        problem: str = "",
+    ) -> None:
+        """Keep the outcome of an attempt."""
+
+    def next_due_ns(self, scope: str) -> int | None:
+        """Return when the next message is due; None if none waits."""
+        ...
+
+    def messages(
+        self, limit: int, states: Sequence[str] = (), ids: Sequence[int] = ()
+    ) -> list[Message]:
+        """Return the last messages, newest first; of some states, or with some ids."""
+        ...
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Return how many messages there are, by rule and state."""
+        ...

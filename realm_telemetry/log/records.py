@@ -1,0 +1,168 @@
+"""What the log keeps beside events: every engine takes and returns these."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+MAX_BATCH: Final = 1000
+"""The most events one transaction should hold; more keeps other writers waiting."""
+
+GROUPINGS: Final = ("channel", "severity", "kind", "run", "day", "hour")
+"""What a summary can count by."""
+
+MAX_POINTS: Final = 5_000
+"""The most points of a series."""
+
+
+class AppendResult(msgspec.Struct, frozen=True):
+    """The outcome of an append.
+
+    first_cursor, last_cursor: of the rows it stored; both 0 if it stored none.
+    observed_unix_nano: the arrival that it gave them.
+    """
+
+    first_cursor: int
+    last_cursor: int
+    stored: int
+    duplicates: int
+    observed_unix_nano: int
+
+
+HISTORY_PIPELINES: Final = frozenset({"import", "replay"})
+"""Pipelines of producers whose events were imported or replayed: nothing is fired for them."""
+
+
+class ProducerInfo(msgspec.Struct, frozen=True):
+    """One run of one process.
+
+    history: whether its events are kept once every exporter of the pipeline has them.
+    clock_offset_ns: what to add to its times to get this host's.
+    ended: whether its end was reported. last_*: of the last event stored.
+    """
+
+    producer: str
+    pipeline: str = ""
+    resource: dict[str, Any] = {}
+    history: bool = True
+    clock_offset_ns: int = 0
+    ended: bool = False
+    last_kind: str | None = None
+    last_step: int | None = None
+    last_time_unix_nano: int | None = None
+
+    @property
+    def brings_history(self) -> bool:
+        """Whether its events were imported or replayed, here or on the host they came from."""
+        return self.pipeline.rpartition("/")[2] in HISTORY_PIPELINES
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What became of a producer's events.
+
+    emitted: the number of its last event, None until the producer has reported it.
+    stored: how many of its events the log has taken, whatever retention removed since.
+    dropped: refused for want of room; they have no numbers.
+    complete: every number from 1 to `emitted` is stored (or needed no row), and none was dropped.
+    clock_offset_ns: what to add to its times to get this host's.
+    """
+
+    producer: str
+    pipeline: str
+    emitted: int | None
+    stored: int
+    dropped: int
+    ended: bool
+    complete: bool
+    clock_offset_ns: int = 0
+
+
+Skipped = Mapping[str, Iterable[tuple[int, int]]]
+"""Number ranges by producer that need no row."""
+
+
+class LiveProducer(msgspec.Struct, frozen=True):
+    """A producer that has not ended.
+
+    emitted: None until the producer has reported it; those of this host do so when they end.
+    """
+
+    producer: str
+    service_name: str
+    emitted: int | None
+    stored: int
+    dropped: int
+
+
+class ReceiptTotals(msgspec.Struct, frozen=True):
+    """Sums over all producers.
+
+    emitted, stored: of producers that have reported how many events they emitted.
+    stored_so_far: of the others. incomplete: producers of which reported events are missing.
+    newest_live: the 50 live ones with the newest events.
+    """
+
+    producers: int
+    live: int
+    emitted: int
+    stored: int
+    stored_so_far: int
+    dropped: int
+    incomplete: int
+    newest_live: list[LiveProducer]
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """An event that an exporter rejected for good.
+
+    event_id: 32 hex digits, None if the row was gone already.
+    """
+
+    pipeline: str
+    exporter: str
+    cursor: int
+    event_id: str | None
+    reason: str
+    time_unix_nano: int
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Events that a receiver rejected without naming them.
+
+    count: since the log began. reason: the last one given.
+    """
+
+    exporter: str
+    count: int
+    reason: str
+
+
+_DAY_NS: Final = 24 * 3600 * 1_000_000_000
+_NO_BOUND: Final = 2**62
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What the log may keep.
+
+    max_age_ns: since arrival. max_bytes: of the log's own rows, estimated.
+    least_age_ns: for how long rows that are not routine stay, whatever the size.
+    """
+
+    max_age_ns: int = 30 * _DAY_NS
+    max_bytes: int = 2 * 1024**3
+    least_age_ns: int = _DAY_NS
+
+
+class Trimmed(msgspec.Struct, frozen=True):
+    """The outcome of one step. more: whether another step would find something to do."""
+
+    removed: int
+    more: bool
+
+
+def limits_of(retention_days: float | None, retention_bytes: int | None) -> Limits:
+    """Return the bounds of the log; None is no bound."""
+    return Limits(
+        max_age_ns=_NO_BOUND if retention_days is None else int(retention_days * _DAY_NS),
+        max_bytes=_NO_BOUND if retention_bytes is None else retention_bytes,
+    )

@@ -1,0 +1,194 @@
+"""SQLite as the engine of the log: one file, with a few others beside it."""
+
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from realm_telemetry.log.engine import Description, Log, Writer
+from realm_telemetry.log.engine import Retention as RetentionProtocol
+from realm_telemetry.log.errors import LogUnavailableError
+from realm_telemetry.log.records import Limits
+from realm_telemetry.log.sqlite.addresses import Addresses, addresses_path
+from realm_telemetry.log.sqlite.connection import explained, open_reader
+from realm_telemetry.log.sqlite.lock import FileLease, lock_path, try_turn
+from realm_telemetry.log.sqlite.outbox import OutboxFile
+from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.log.sqlite.retention import Retention
+from realm_telemetry.log.sqlite.schema import SCHEMA_VERSION, read_version
+from realm_telemetry.log.sqlite.search import SearchIndex
+from realm_telemetry.log.sqlite.upkeep import Upkeep, UpkeepClaim
+from realm_telemetry.log.sqlite.writer import LogWriter, own_writer
+
+_INSTRUCTIONS_A_LOOK = 100_000
+
+
+class SqliteLog:
+    """The log in one file; see log.engine.Log."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        home: Path | None,
+        search_path: Path | None,
+        clock_ns: Callable[[], int],
+    ) -> None:
+        self.path = path
+        self.place = str(path)
+        self._data = addresses_path(path).parent if home is None else home / "data"
+        self._search_path = search_path or path.with_name("search.db")
+        self._clock_ns = clock_ns
+
+    def exists(self) -> bool:
+        """Whether there is a log yet; the first writer makes it."""
+        return self.path.exists()
+
+    def identity(self) -> object:
+        """Return the inode of the file; None if it is gone."""
+        try:
+            return self.path.stat().st_ino
+        except OSError:
+            return None
+
+    def describe(self) -> Description:
+        """Return where the log is and how large; it must exist."""
+        with explained(self.path), closing(open_reader(self.path)) as connection:
+            version = read_version(connection)
+        size_bytes = sum(_size(Path(f"{self.path}{end}")) for end in ("", "-wal"))
+        return Description(
+            self.place, size_bytes, "each commit is synced to disk", version, SCHEMA_VERSION
+        )
+
+    def integrity(self, timeout_s: float) -> list[str] | None:
+        """Run SQLite's quick_check within the time; a log of gigabytes takes longer."""
+        deadline_s = time.monotonic() + timeout_s
+        with explained(self.path), closing(open_reader(self.path)) as connection:
+            connection.set_progress_handler(
+                lambda: time.monotonic() > deadline_s, _INSTRUCTIONS_A_LOOK
+            )
+            try:
+                found = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                    raise
+                return None
+        return [] if found == ["ok"] else found
+
+    def check_writable(self, timeout_s: float) -> None:
+        """Wait for the writer lock and for SQLite's own, and give both back."""
+        with explained(self.path, files=True):
+            is_free = try_turn(self.path, timeout_s)
+        if not is_free:
+            raise LogUnavailableError(
+                f"one of our processes has held the log for over {timeout_s:g} s",
+                f"Find it with: fuser {lock_path(self.path)}",
+            )
+        with (
+            explained(self.path),
+            closing(sqlite3.connect(self.path, timeout=timeout_s, isolation_level=None)) as other,
+        ):
+            other.execute("BEGIN IMMEDIATE")
+            other.execute("ROLLBACK")
+
+    def reader(self) -> LogReader:
+        """Open the file for reading. It must exist and be of the newest version."""
+        return LogReader(self.path, search_path=self._search_path, clock_ns=self._clock_ns)
+
+    def writer(self) -> LogWriter:
+        """Open the file for writing; makes it, or brings it up to date."""
+        return LogWriter(self.path, clock_ns=self._clock_ns)
+
+    def watch(self) -> "DataVersionWatch":
+        """Open a watch that notices the commits of others."""
+        return DataVersionWatch(self.path)
+
+    def addresses(self) -> Addresses:
+        """Return the webhook addresses that events name."""
+        return Addresses(addresses_path(self.path))
+
+    def outbox(self, name: str) -> OutboxFile:
+        """Open `data/<name>.db`; makes it if need be."""
+        return OutboxFile(self._outbox_path(name))
+
+    def has_outbox(self, name: str) -> bool:
+        """Whether `data/<name>.db` was made."""
+        return self._outbox_path(name).exists()
+
+    def lease(self, name: str) -> FileLease:
+        """Return the lease of a name, a lock of `data/<name>.lock`; not held yet."""
+        return FileLease(self._data / f"{name}.lock")
+
+    def retention(self, writer: Writer, limits: Limits) -> Retention:
+        """Return what trims the log through a writer of it."""
+        return Retention(own_writer(writer), limits, clock_ns=self._clock_ns)
+
+    def upkeep_claim(self, by: str, *, first: bool = False) -> UpkeepClaim:
+        """Return one process's claim to do the upkeep; not held yet."""
+        return UpkeepClaim(by, first=first, clock_ns=self._clock_ns)
+
+    def upkeep(
+        self,
+        limits: Limits,
+        retain: Callable[[RetentionProtocol], bool],
+        *,
+        interval_s: float,
+    ) -> Upkeep:
+        """Return the upkeep of the log."""
+        return Upkeep(
+            SearchIndex(self.path, self._search_path),
+            limits,
+            retain,
+            interval_s=interval_s,
+            clock_ns=self._clock_ns,
+        )
+
+    def _outbox_path(self, name: str) -> Path:
+        return self._data / f"{name}.db"
+
+
+class DataVersionWatch:
+    """Asks SQLite whether another connection has committed.
+
+    `PRAGMA data_version` on a connection changes then; it costs 3 us.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = open_reader(path)
+        self._looked = -1
+        self._caught_up = -1
+
+    def changed(self) -> bool:
+        """Whether there may be rows that came after the last `caught_up`."""
+        with explained(self._path):
+            self._looked = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        return self._looked != self._caught_up
+
+    def caught_up(self) -> None:
+        """All rows up to the last call of `changed` were read."""
+        # Not the version of now: a commit between the two must show at the next look.
+        self._caught_up = self._looked
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+
+def open_log(
+    place: str,
+    *,
+    home: Path | None,
+    search_path: Path | None,
+    clock_ns: Callable[[], int],
+) -> Log:
+    """Return the log in a file."""
+    return SqliteLog(Path(place), home=home, search_path=search_path, clock_ns=clock_ns)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

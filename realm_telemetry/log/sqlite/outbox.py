@@ -1,0 +1,349 @@
+"""A transactional outbox in an SQLite file of its own, `REALM_HOME/data/<name>.db`.
+
+Not tables of the log's file: every attempt to send would take the log's writer lock, and older
+programs use that file too (docs/decisions/0060).
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from realm_telemetry.home import make_private_directory
+from realm_telemetry.log.errors import LogUnavailableError
+from realm_telemetry.log.outbox import (
+    KEPT_SEEN,
+    KEPT_SETTLED,
+    MAX_PENDING,
+    Message,
+    MessageState,
+    RuleState,
+)
+from realm_telemetry.log.sqlite.connection import translated
+
+_PRUNE_EVERY: Final = 100
+_BUSY_TIMEOUT_S: Final = 10.0
+_VERSION: Final = 1
+_REPLAYS: Final = """
+CREATE TABLE IF NOT EXISTS replays (scope TEXT PRIMARY KEY, times INTEGER NOT NULL)"""
+_SCHEMA: Final = """
+CREATE TABLE messages (
+    id INTEGER PRIMARY KEY,
+    message_id TEXT NOT NULL UNIQUE,
+    scope TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    title TEXT NOT NULL,
+    target TEXT NOT NULL,
+    url TEXT,
+    events INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    due_unix_nano INTEGER NOT NULL,
+    created_unix_nano INTEGER NOT NULL,
+    settled_unix_nano INTEGER,
+    status INTEGER,
+    problem TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX messages_by_state ON messages (state, scope, target, id);
+CREATE TABLE rule_states (
+    scope TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    grouped TEXT NOT NULL,
+    definition TEXT NOT NULL,
+    state BLOB NOT NULL,
+    PRIMARY KEY (scope, rule, grouped)
+);
+CREATE TABLE scopes (
+    scope TEXT PRIMARY KEY,
+    began_unix_nano INTEGER NOT NULL
+);
+CREATE TABLE seen (
+    id INTEGER PRIMARY KEY,
+    scope TEXT NOT NULL,
+    event_id TEXT NOT NULL,
+    UNIQUE (scope, event_id)
+);
+PRAGMA user_version = 1;
+"""
+
+
+_FIELDS: Final = Message.__struct_fields__
+_COLUMNS: Final = ", ".join(_FIELDS)
+_ADDED: Final = _FIELDS[1:]
+
+
+class OutboxFile:
+    """The file; see log.outbox.Outbox."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.RLock()
+        self._added = 0
+        with translated(path):
+            make_private_directory(path.parent)
+            path.touch(mode=0o600)
+            self._connection = sqlite3.connect(
+                path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._connection.execute("PRAGMA synchronous = FULL")
+                self._migrate()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def close(self) -> None:
+        """Close the file."""
+        with translated(self._path), self._lock:
+            self._connection.close()
+
+    def _migrate(self) -> None:
+        with self._transaction() as connection:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version > _VERSION:
+                raise LogUnavailableError(
+                    f"{self._path} was written by a newer version of realm_telemetry; upgrade it"
+                )
+            if version == 0:
+                # Not executescript, which would end the transaction.
+                for statement in _SCHEMA.split(";\n"):
+                    connection.execute(statement)
+            connection.execute(_REPLAYS)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Write in one transaction, alone; rolled back on any exception."""
+        with translated(self._path), self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _rows(self, query: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with translated(self._path), self._lock:
+            return self._connection.execute(query, params).fetchall()
+
+    def unseen(self, scope: str, event_ids: Sequence[str]) -> set[str]:
+        """Return those of some events that were not seen yet."""
+        rows = self._rows(
+            "SELECT event_id FROM seen WHERE scope = ?"
+            " AND event_id IN (SELECT value FROM json_each(?))",
+            (scope, msgspec.json.encode(event_ids).decode()),
+        )
+        return set(event_ids) - {row[0] for row in rows}
+
+    def forget(self, scope: str, event_ids: Sequence[str]) -> None:
+        """Let events be new again, and count that as a replay of the scope."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT INTO replays VALUES (?, 1)"
+                " ON CONFLICT (scope) DO UPDATE SET times = times + 1",
+                (scope,),
+            )
+            connection.executemany(
+                "DELETE FROM seen WHERE scope = ? AND event_id = ?",
+                [(scope, event_id) for event_id in event_ids],
+            )
+
+    def replays(self, scope: str) -> int:
+        """Return how often events of a scope were made new again."""
+        rows = self._rows("SELECT times FROM replays WHERE scope = ?", (scope,))
+        return int(rows[0][0]) if rows else 0
+
+    def take(
+        self,
+        scope: str,
+        seen: Sequence[tuple[str, str]],
+        states: Sequence[RuleState],
+        messages: Sequence[Message],
+    ) -> None:
+        """Keep what a batch has changed, all of it or nothing."""
+        with self._transaction() as connection:
+            connection.executemany(
+                "INSERT OR IGNORE INTO seen (scope, event_id) VALUES (?, ?)", seen
+            )
+            for state in states:
+                _save_state(connection, scope, state)
+            self._add(connection, messages)
+            if seen:
+                connection.execute(
+                    "DELETE FROM seen WHERE id <= (SELECT max(id) FROM seen) - ?", (KEPT_SEEN,)
+                )
+
+    def began_ns(self, scope: str, now_ns: int) -> int:
+        """Return when a scope was begun: now, if this is the first call for it."""
+        with self._transaction() as connection:
+            connection.execute("INSERT OR IGNORE INTO scopes VALUES (?, ?)", (scope, now_ns))
+            row = connection.execute(
+                "SELECT began_unix_nano FROM scopes WHERE scope = ?", (scope,)
+            ).fetchone()
+            return int(row[0])
+
+    def states(self, scope: str) -> list[RuleState]:
+        """Return what rules remember; the one that changed longest ago first."""
+        rows = self._rows(
+            "SELECT rule, grouped, definition, state FROM rule_states WHERE scope = ?"
+            " ORDER BY rowid",
+            (scope,),
+        )
+        return [RuleState(*row) for row in rows]
+
+    def forget_other_rules(self, scope: str, definitions: Mapping[str, str]) -> None:
+        """Remove the states of rules that are not there any more, or are defined otherwise."""
+        known = msgspec.json.encode([[name, text] for name, text in definitions.items()])
+        with self._transaction() as connection:
+            connection.execute(
+                "DELETE FROM rule_states WHERE scope = ? AND NOT EXISTS (SELECT 1 FROM"
+                " json_each(?) WHERE value ->> 0 = rule AND value ->> 1 = definition)",
+                (scope, known.decode()),
+            )
+
+    def _add(self, connection: sqlite3.Connection, messages: Sequence[Message]) -> None:
+        """Add messages, as part of a transaction."""
+        if not messages:
+            return
+        waiting = connection.execute(
+            "SELECT count(*) FROM messages WHERE state = 'pending'"
+        ).fetchone()[0]
+        for message in messages:
+            if waiting >= MAX_PENDING:
+                problem = f"{MAX_PENDING:,} messages wait already"
+                message = msgspec.structs.replace(
+                    message,
+                    state="dead",
+                    problem=problem,
+                    settled_unix_nano=message.created_unix_nano,
+                )
+            marks = ", ".join("?" * len(_ADDED))
+            connection.execute(
+                f"INSERT OR IGNORE INTO messages ({', '.join(_ADDED)}) VALUES ({marks})",
+                [getattr(message, name) for name in _ADDED],
+            )
+            waiting += 1
+        self._prune(connection, len(messages))
+
+    def _prune(self, connection: sqlite3.Connection, added: int) -> None:
+        self._added += added
+        if self._added < _PRUNE_EVERY:
+            return
+        self._added = 0
+        connection.execute(
+            "DELETE FROM messages WHERE state != 'pending' AND id <= (SELECT id FROM messages"
+            " WHERE state != 'pending' ORDER BY id DESC LIMIT 1 OFFSET ?)",
+            (KEPT_SETTLED,),
+        )
+
+    def claim(self, scope: str, now_ns: int, lease_ns: int, most: int) -> list[Message]:
+        """Take the next message of each target that is due; nobody else gets it meanwhile.
+
+        A target's messages go one after the other, so that one which waits holds back the others.
+        lease_ns: after that it is due again, for a sender that died.
+        """
+        with self._transaction() as connection:
+            rows = connection.execute(
+                f"SELECT {_COLUMNS} FROM messages WHERE id IN (SELECT min(id) FROM messages WHERE"
+                " state = 'pending' AND scope = ? GROUP BY target, url) AND due_unix_nano <= ?"
+                " ORDER BY id LIMIT ?",
+                (scope, now_ns, most),
+            ).fetchall()
+            connection.executemany(
+                "UPDATE messages SET due_unix_nano = ? WHERE id = ?",
+                [(now_ns + lease_ns, row[0]) for row in rows],
+            )
+        return [_message(row) for row in rows]
+
+    def claim_one(self, id: int, now_ns: int, lease_ns: int) -> Message | None:
+        """Take one message out of turn, to be sent again; None if there is none of that id.
+
+        From now on it is the service's: the pipeline that it came from may not come back.
+        """
+        with self._transaction() as connection:
+            found = connection.execute(
+                "UPDATE messages SET state = 'pending', scope = '', attempts = 0,"
+                " settled_unix_nano = NULL, created_unix_nano = ?, due_unix_nano = ?"
+                f" WHERE id = ? RETURNING {_COLUMNS}",
+                (now_ns, now_ns + lease_ns, id),
+            ).fetchone()
+        return None if found is None else _message(found)
+
+    def record(
+        self,
+        message: Message,
+        state: MessageState,
+        now_ns: int,
+        *,
+        due_unix_nano: int = 0,
+        status: int | None = None,
+        problem: str = "",
+    ) -> None:
+        """Keep the outcome of an attempt."""
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE messages SET state = ?, attempts = attempts + 1, due_unix_nano = ?,"
+                " settled_unix_nano = ?, status = ?, problem = ? WHERE id = ?",
+                (
+                    state,
+                    due_unix_nano,
+                    None if state == "pending" else now_ns,
+                    status,
+                    problem,
+                    message.id,
+                ),
+            )
+
+    def next_due_ns(self, scope: str) -> int | None:
+        """Return when the next message is due; None if none waits."""
+        ((due,),) = self._rows(
+            "SELECT min(due_unix_nano) FROM messages WHERE id IN (SELECT min(id) FROM messages"
+            " WHERE state = 'pending' AND scope = ? GROUP BY target, url)",
+            (scope,),
+        )
+        return None if due is None else int(due)
+
+    def messages(
+        self, limit: int, states: Sequence[str] = (), ids: Sequence[int] = ()
+    ) -> list[Message]:
+        """Return the last messages, newest first; of some states, or with some ids."""
+        conditions: list[str] = []
+        params: list[Any] = []
+        for column, values in (("state", states), ("id", ids)):
+            if values:
+                conditions.append(f"{column} IN ({', '.join('?' * len(values))})")
+                params += values
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        rows = self._rows(
+            f"SELECT {_COLUMNS} FROM messages{where} ORDER BY id DESC LIMIT ?", (*params, limit)
+        )
+        return [_message(row) for row in rows]
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Return how many messages there are, by rule and state."""
+        query = "SELECT rule, state, count(*) FROM messages GROUP BY rule, state"
+        return {(rule, state): count for rule, state, count in self._rows(query)}
+
+
+def _save_state(connection: sqlite3.Connection, scope: str, kept: RuleState) -> None:
+    if kept.state is None:
+        connection.execute(
+            "DELETE FROM rule_states WHERE scope = ? AND rule = ? AND grouped = ?",
+            (scope, kept.rule, kept.group),
+        )
+        return
+    connection.execute(
+        "INSERT OR REPLACE INTO rule_states VALUES (?, ?, ?, ?, ?)",
+        (scope, kept.rule, kept.group, kept.definition, kept.state),
+    )
+
+
+def _message(row: tuple[Any, ...]) -> Message:
+    return Message(**dict(zip(_FIELDS, row, strict=True)))

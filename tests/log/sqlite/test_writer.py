@@ -1,0 +1,65 @@
+"""The file that a writer opens: where it may be, and what is said of one that cannot be used."""
+
+from pathlib import Path
+
+import pytest
+
+from realm_telemetry.errors import LogError
+from realm_telemetry.log import LogWriter, ProducerInfo
+from realm_telemetry.log.errors import LogRefusedError
+from realm_telemetry.log.sqlite.connection import check_place
+
+from .conftest import PRODUCER, make_event
+
+
+def test_a_rolled_back_append_leaves_no_trace_in_the_numbers(writer: LogWriter) -> None:
+    writer.register_producer(ProducerInfo(PRODUCER))
+    with writer.transaction() as connection:
+        connection.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON webhook_requests"
+            " BEGIN SELECT RAISE(ABORT, 'full'); END"
+        )
+    with pytest.raises(LogRefusedError):
+        writer.append([make_event(1, webhooks=("https://example.org",))])
+    assert writer.append([make_event(1)]).stored == 1
+
+
+def test_the_directory_is_private(writer: LogWriter) -> None:
+    assert writer.path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_network_file_system_is_refused(tmp_path: Path) -> None:
+    table = f"40 22 0:40 / {tmp_path} rw - nfs4 server:/home rw\n"
+    with pytest.raises(LogError, match=r"network file system \(nfs4\).*REALM_HOME"):
+        check_place(tmp_path / "jobs.db", mount_table=table)
+
+
+def test_a_file_that_is_no_database_is_named_and_left_alone(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"not a database" * 100)
+    with pytest.raises(LogError, match=f"{path} is not an SQLite database.*Move it away"):
+        LogWriter(path)
+    assert path.read_bytes() == b"not a database" * 100
+
+
+def test_a_corrupt_database_says_what_to_do(writer: LogWriter) -> None:
+    writer.append([make_event(number) for number in range(1, 1000)])
+    writer.close()
+    content = bytearray(writer.path.read_bytes())
+    content[4096:] = b"\xa5" * (len(content) - 4096)
+    writer.path.write_bytes(content)
+    with pytest.raises(LogError, match=r"corrupt.*\.recover"):
+        LogWriter(writer.path).append([make_event(1)])
+
+
+def test_a_read_only_home_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LogError, match="cannot be made"):
+        LogWriter(tmp_path / "file" / "vault" / "jobs.db")
+
+
+def test_a_log_of_a_newer_version_is_refused(writer: LogWriter) -> None:
+    with writer.transaction() as connection:
+        connection.execute("UPDATE realm_meta SET value = 999 WHERE key = 'schema_version'")
+    with pytest.raises(LogError, match="newer version"):
+        LogWriter(writer.path)

@@ -1,0 +1,40 @@
+"""Homes of the old code, opened by this one, say what they said: see `make_homes.py`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .processes import Service
+from .trees import Tree
+from .views import VARIANTS, expected, unpack, views
+
+Serve = Callable[[Tree, Path], Service]
+
+
+def differences(found: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """The views that are not what they were, each with the first entries that differ."""
+    return {
+        name: _first_difference(found.get(name), wanted.get(name))
+        for name in found.keys() | wanted.keys()
+        if found.get(name) != wanted.get(name)
+    }
+
+
+def _first_difference(found: Any, wanted: Any) -> Any:
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        names = [name for name in found | wanted if found.get(name) != wanted.get(name)]
+        return {name: _first_difference(found.get(name), wanted.get(name)) for name in names}
+    if isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
+        pairs = zip(found, wanted, strict=True)
+        return next(_first_difference(*pair) for pair in pairs if pair[0] != pair[1])
+    return f"{found!r} instead of {wanted!r}"[:2000]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_home_of_the_old_code_says_what_it_said(
+    new_tree: Tree, tmp_path: Path, serve: Serve, variant: str
+) -> None:
+    home = unpack(variant, tmp_path)
+    assert differences(views(new_tree, home, serve), expected(variant)) == {}

@@ -6,7 +6,15 @@ BIN    := $(VENV)/bin
 
 WEB    := realm_telemetry/service/web
 
-.PHONY: help demo pages fields test test-long trace-store check bench proto clean
+# Directories whose tests need no browser, and processes only where they are marked `processes`.
+UNIT   := $(addprefix tests/,client delivery exporters folds kinds log observability otel \
+                             producer spool values wire)
+# Directories whose tests use OpenTelemetry's packages.
+OTEL   := $(addprefix tests/,exporters integrations otel)
+
+UNITS_ONLY := -m 'not long and not alone and not processes' --no-processes
+
+.PHONY: help demo pages fields test test-unit coverage test-newest test-long trace-store check bench proto clean
 .DEFAULT_GOAL := help
 
 help:            ## Say what there is to make
@@ -38,6 +46,22 @@ test: $(VENV)/.dev pages  ## All tests but the long ones, under 10 minutes on 2 
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not long and not alone'
 	$(BIN)/python -m pytest -m 'alone and not long'
 
+test-unit: $(VENV)/.dev   ## What needs no processes and no browser, under a minute on 2 cores
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(UNITS_ONLY) $(UNIT)
+
+coverage: $(VENV)/.dev    ## Which lines of the package `make test-unit` runs
+	$(BIN)/python -m coverage run -m pytest $(UNITS_ONLY) $(UNIT)
+	$(BIN)/python -m coverage report
+
+# An environment of its own, where pip warns that our upper bound is not kept.
+test-newest: | $(BIN)/python ## The tests of OpenTelemetry over its newest release
+	$(BIN)/python -m venv $(VENV)/newest
+	$(VENV)/newest/bin/python -m pip install --quiet --editable '.[dev]'
+	$(VENV)/newest/bin/python -m pip list --format=freeze | sed -n 's/^\(opentelemetry-[a-z-]*\)==.*/\1/p' \
+	  | xargs $(VENV)/newest/bin/python -m pip install --quiet --upgrade
+	$(VENV)/newest/bin/python -m pip list | grep '^opentelemetry'
+	$(VENV)/newest/bin/python -m pytest -m 'not long' $(OTEL)
+
 test-long: $(VENV)/.dev pages trace-store ## Hundred-round crash tests and million-row tests
 	$(BIN)/python -m pytest -m long --timeout 1200
 
@@ -65,4 +89,4 @@ proto: | $(BIN)/python    ## Generate the wire format's modules again
 	$(BIN)/python proto/generate.py
 
 clean:                    ## Remove the environment and all caches
-	rm -rf $(VENV) $(WEB)/node_modules realm_telemetry/service/static .demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-* $(WEB)/node_modules realm_telemetry/service/static .demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -140,12 +140,22 @@ QUERIES: dict[str, Filters] = {
 }
 
 
-def last_hundred(path: Path, *, count: bool, rounds: int = 100) -> dict[str, Figures]:
+SCANS: dict[str, Filters] = {
+    "producer": Filters(producers=("ff" * 8,)),
+    "source": Filters(sources=("not there",)),
+    "trace": Filters(traces=("ff" * 16,)),
+}
+"""Names that no index finds, and that no row has: a page is looked for until its deadline."""
+
+
+def last_hundred(
+    path: Path, *, count: bool, rounds: int = 100, queries: dict[str, Filters] = QUERIES
+) -> dict[str, Figures]:
     """Milliseconds for the last 100 rows by filter: median and 99th percentile, warm."""
     with LogReader(path) as reader:
         return {
             name: _timed(lambda filters=filters: reader.now.page(filters, count=count), rounds)
-            for name, filters in QUERIES.items()
+            for name, filters in queries.items()
         }
 
 
@@ -232,6 +242,7 @@ def figures(rows: int = 5_000_000, searched: int = 1_000_000) -> list[Figure]:
         path = Path(home) / "jobs.db"
         fill(path, rows)
         warm = last_hundred(path, count=False)
+        scanned = last_hundred(path, count=False, rounds=20, queries=SCANS)
         cold = last_hundred_cold(path)
         counted = summaries(path)
     with tempfile.TemporaryDirectory() as home:
@@ -240,6 +251,7 @@ def figures(rows: int = 5_000_000, searched: int = 1_000_000) -> list[Figure]:
         found = search(path)
     return [
         *(_slowest(f"last 100 of {rows:,} rows, warm, p99", warm, 5.0)),
+        *(_slowest(f"last 100 of {rows:,} rows by what has no index, p99", scanned, 50.0)),
         *(_slowest(f"last 100 of {rows:,} rows, cold, worst", cold, 25.0)),
         *(_slowest(f"summary of 7 days, {rows:,} rows, p99", counted, 25.0)),
         *(_slowest(f"search, first page of {searched:,} rows, p99", found, 50.0)),
@@ -275,6 +287,7 @@ def main() -> None:
             taken = time.perf_counter() - started
             print(f"{'filled, events/s':24}{options.rows / taken:12,.2f}")
         _show("last 100 rows, warm", last_hundred(path, count=False))
+        _show("last 100 rows by what has no index", last_hundred(path, count=False, queries=SCANS))
         _show("last 100 rows with the total, warm", last_hundred(path, count=True, rounds=20))
         _show("last 100 rows, cold", last_hundred_cold(path))
         _show("summary of seven days", summaries(path))

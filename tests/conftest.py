@@ -1,7 +1,30 @@
 """What holds for every test."""
 
+import sys
+
+import pytest
 from hypothesis import settings
 
 # Timings live in benchmarks/: beside another test an example may take any time.
 settings.register_profile("realm", deadline=None)
 settings.load_profile("realm")
+
+STARTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take the option that `make test-unit` runs with."""
+    text = "fail a test that starts a process without the mark processes"
+    parser.addoption("--no-processes", action="store_true", help=text)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _processes(request: pytest.FixtureRequest) -> None:
+    """Hold `make test-unit` to what it promises."""
+    if request.config.getoption("--no-processes"):
+        sys.addaudithook(_refuse)
+
+
+def _refuse(event: str, _arguments: object) -> None:
+    if event in STARTS:
+        pytest.fail("starts a process: mark it with @pytest.mark.processes", pytrace=True)

@@ -15,7 +15,7 @@ from google.rpc.status_pb2 import Status
 from opentelemetry.exporter.otlp.proto.grpc import _OTLP_GRPC_CHANNEL_OPTIONS
 
 from realm_exporter_otlp.settings import Target
-from realm_exporter_otlp.transport import SERVICES, Answer
+from realm_exporter_otlp.signals import SERVICES, Answer
 from realm_telemetry.delivery.http import MAX_SHOWN, Answers
 from realm_telemetry.delivery.retry import LONGEST_RETRY_AFTER_S
 from realm_telemetry.errors import ExportError, PayloadTooLargeError

@@ -19,7 +19,7 @@ from opentelemetry.exporter.otlp.proto.http import _OTLP_HTTP_HEADERS
 from requests.adapters import HTTPAdapter
 
 from realm_exporter_otlp.settings import Target
-from realm_exporter_otlp.transport import SERVICES, Answer
+from realm_exporter_otlp.signals import SERVICES, Answer
 from realm_telemetry.delivery.http import (
     MAX_SHOWN,
     USER_AGENT,

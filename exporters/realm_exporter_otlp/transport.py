@@ -15,70 +15,14 @@ and sends each request once. The follower retries: see `realm_telemetry.delivery
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from google.protobuf.message import Message
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsServiceResponse,
-)
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from realm_exporter_otlp.settings import TRANSPORT_DEFAULTS, Signal, Target, resolve
+from realm_exporter_otlp.signals import Answer
 from realm_telemetry.errors import ExportError, PayloadTooLargeError
 from realm_telemetry.plugins import ExporterContext
-
-_Response = (
-    type[ExportLogsServiceResponse]
-    | type[ExportTraceServiceResponse]
-    | type[ExportMetricsServiceResponse]
-)
-
-
-class Answer(NamedTuple):
-    """A receiver's answer to a request that it has taken.
-
-    rejected: how many records, spans or data points it refused for good; it does not say which,
-        and by the protocol they must not be sent again.
-    message: its words; with nothing rejected, a warning.
-    """
-
-    rejected: int = 0
-    message: str = ""
-
-
-class Service(NamedTuple):
-    """One signal's service.
-
-    method: its full name in gRPC. rejected: the field of `partial_success` that counts.
-    """
-
-    method: str
-    response: _Response
-    rejected: str
-
-    def answer(self, response: Any) -> Answer:
-        """Read a response message."""
-        partial = response.partial_success
-        return Answer(int(getattr(partial, self.rejected)), partial.error_message)
-
-
-_PACKAGE: Final = "/opentelemetry.proto.collector"
-
-SERVICES: Final[dict[Signal, Service]] = {
-    "logs": Service(
-        f"{_PACKAGE}.logs.v1.LogsService/Export", ExportLogsServiceResponse, "rejected_log_records"
-    ),
-    "traces": Service(
-        f"{_PACKAGE}.trace.v1.TraceService/Export", ExportTraceServiceResponse, "rejected_spans"
-    ),
-    "metrics": Service(
-        f"{_PACKAGE}.metrics.v1.MetricsService/Export",
-        ExportMetricsServiceResponse,
-        "rejected_data_points",
-    ),
-}
-
 
 __all__ = ["TRANSPORT_DEFAULTS", "Answer", "Channel", "Signal", "Target", "open_channel"]
 

@@ -137,5 +137,5 @@ class Memory:
 
 
 def held_back(states: Iterable[State]) -> int:
-    """How many matches no message has told of yet."""
+    """How many matches are in no message yet."""
     return sum(state.held for state in states)

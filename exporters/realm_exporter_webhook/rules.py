@@ -11,8 +11,8 @@ import msgspec
 from realm_exporter_webhook.memory import STATE_VERSION
 from realm_telemetry.event import Event
 from realm_telemetry.log import Filters
-from realm_telemetry.log.addresses import redacted
 from realm_telemetry.log.fields import FIELDS, FILTER_NAMES
+from realm_telemetry.log.outbox import redacted
 
 REQUEST: Final = "request"
 """The rule of events that name addresses themselves: `emit(..., webhooks=[url])`."""

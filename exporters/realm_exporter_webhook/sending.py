@@ -29,8 +29,7 @@ from realm_telemetry.delivery.http_client import HttpClient, InvalidAddressError
 from realm_telemetry.delivery.retry import pause_s
 from realm_telemetry.errors import LogError
 from realm_telemetry.kinds.line import printable
-from realm_telemetry.log.addresses import redacted
-from realm_telemetry.log.outbox import Message, Outbox
+from realm_telemetry.log.outbox import Message, Outbox, redacted
 
 MAX_REDIRECTS: Final = 3
 _KEPT_METHOD: Final = (307, 308)
@@ -40,6 +39,14 @@ _MOVED_HINT: Final = "It has moved: set its new address, a POST is not sent on b
 _MAX_ANSWER_BYTES: Final = 16 * 1024
 _MAX_SHOWN: Final = 200
 _SECRET_PREFIX: Final = "whsec_"
+
+SENDERS: Final = 4
+"""Attempts at once; a receiver that hangs holds one of them."""
+
+FIRST_RETRY_S: Final = 2.0
+LONGEST_RETRY_S: Final = 900.0
+_LEASE_MARGIN_S: Final = 30.0
+_S: Final = 1_000_000_000
 
 
 class Outcome(NamedTuple):
@@ -188,15 +195,6 @@ def _redirected(url: str, location: str) -> str:
     if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
         raise RefusedAddressError(f"{redacted(url)} redirects to {redacted(target)}, without TLS")
     return target
-
-
-SENDERS: Final = 4
-"""Attempts at once; a receiver that hangs holds one of them."""
-
-FIRST_RETRY_S: Final = 2.0
-LONGEST_RETRY_S: Final = 900.0
-_LEASE_MARGIN_S: Final = 30.0
-_S: Final = 1_000_000_000
 
 
 class Sender:

@@ -33,7 +33,7 @@ class Store:
         ]
 
     def forget(self, scope: str, event_ids: Sequence[str]) -> None:
-        """Let events be new again, for a replay that somebody asked for.
+        """Let events be new again, for a replay.
 
         Their messages get other ids, or neither this store nor a receiver would take them.
         """

@@ -10,6 +10,7 @@ from realm_telemetry.cli.checks.check import MARKS, STYLES, Check, Finding, Subj
 from realm_telemetry.cli.checks.home import check_file_system, check_home, check_spool_place
 from realm_telemetry.cli.checks.log import check_lock, check_log
 from realm_telemetry.cli.checks.service import (
+    check_pages,
     check_round_trip,
     check_service,
     check_service_exporters,
@@ -30,6 +31,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_exporters,
     check_service_settings,
     check_service_exporters,
+    check_pages,
     check_service,
     check_shipping,
 )

@@ -5,7 +5,7 @@ from realm_telemetry.cli.terminal import cell, json_document, make_table, print_
 from realm_telemetry.errors import LogError
 from realm_telemetry.kinds import catalog
 from realm_telemetry.log.engine import open_log
-from realm_telemetry.log.kinds import learn_kinds
+from realm_telemetry.log.kind_watch import learn_kinds
 
 
 @command(

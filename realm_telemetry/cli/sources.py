@@ -58,7 +58,7 @@ class Source(Protocol):
     name: str
 
     def newest(self, filters: Filters, most: int) -> Listing:
-        """Return up to `most` events that the filters want."""
+        """Return up to `most` events that match."""
         ...
 
     def follow(self, filters: Filters, cursor: int | None) -> Iterator[Row]:
@@ -84,7 +84,7 @@ class LogSource:
         return self._reader
 
     def newest(self, filters: Filters, most: int) -> Listing:
-        """Return up to `most` events that the filters want."""
+        """Return up to `most` events that match."""
         filters = _sized(filters, most)
         page = self._reader.now.page(filters)
         rows = islice(self._rows(filters, page), most)
@@ -147,7 +147,7 @@ class ServiceSource:
         return self._client
 
     def newest(self, filters: Filters, most: int) -> Listing:
-        """Return up to `most` events that the filters want."""
+        """Return up to `most` events that match."""
         page = self._client.query_page(**_arguments(_sized(filters, most)))
         return Listing(islice(self._rows(page), most), page.total, page.relation, page.as_of)
 

@@ -51,6 +51,7 @@ log.cursors -> log.sqlite.cursors
 log.lock -> log.sqlite.lock
 log.migrations -> log.sqlite.schema
 log.older -> log.sqlite.older
+log.pages -> log.sqlite.history
 log.producers -> log.sqlite.producers
 log.reader -> log.sqlite.reader
 log.retention -> log.sqlite.retention

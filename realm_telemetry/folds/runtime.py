@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from realm_telemetry.event import Event
-from realm_telemetry.log.sqlite.snapshots import Snapshot
+from realm_telemetry.log.sqlite.snapshots import FoldSnapshot
 
 STEP_ROWS: Final = 2_000
 """Rows a step: some 20 ms of one short read transaction, so that checkpoints of the WAL go on."""
@@ -57,10 +57,10 @@ class SavedFold(Fold, Protocol):
 class Snapshots(Protocol):
     """Where the snapshots of one fold of one log are."""
 
-    def load(self) -> Snapshot | None:
+    def load(self) -> FoldSnapshot | None:
         """Return the snapshot, None if there is none."""
 
-    def save(self, snapshot: Snapshot) -> int:
+    def save(self, snapshot: FoldSnapshot) -> int:
         """Write a snapshot; return up to where the stored one covers the log. Raises LogError."""
         ...
 
@@ -164,11 +164,11 @@ class FoldRunner(Generic[SF]):
             pass
         return self.fold
 
-    def snapshot(self) -> Snapshot | None:
+    def snapshot(self) -> FoldSnapshot | None:
         """Return a snapshot of the fold as it is now; None while a part of it is being filled."""
-        return Snapshot(self.fold.cursor, self.fold.dump()) if self._earlier is None else None
+        return FoldSnapshot(self.fold.cursor, self.fold.dump()) if self._earlier is None else None
 
-    def save(self, snapshot: Snapshot | None = None) -> None:
+    def save(self, snapshot: FoldSnapshot | None = None) -> None:
         """Save a snapshot, by default of the fold as it is now. Raises LogError."""
         snapshot = snapshot or self.snapshot()
         if self._snapshots is not None and snapshot is not None:

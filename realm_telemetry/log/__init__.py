@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import realm_telemetry.compat.renamed  # noqa: F401  # first: for live processes of 0.1.0
 
 if TYPE_CHECKING:
-    from realm_telemetry.log.addresses import redacted
     from realm_telemetry.log.filters import Filters, InvalidFilterError, parse_filters, to_params
+    from realm_telemetry.log.outbox import redacted
     from realm_telemetry.log.records import AppendResult, ProducerInfo, Receipt
     from realm_telemetry.log.rows import LogRow, Page
     from realm_telemetry.log.sqlite.reader import LogReader
@@ -27,7 +27,7 @@ _MODULES: Final = {
     "ProducerInfo": "records",
     "Receipt": "records",
     "parse_filters": "filters",
-    "redacted": "addresses",
+    "redacted": "outbox",
     "to_params": "filters",
 }
 

@@ -99,7 +99,7 @@ class Log(Protocol):
         ...
 
     def identity(self) -> object:
-        """Return what tells this log from another at the same place; None if it is gone."""
+        """Return what distinguishes this log from another at the same place; None if it is gone."""
         ...
 
     def describe(self) -> Description:
@@ -335,7 +335,7 @@ class Snapshot(Protocol):
 class Writer(Protocol):
     """Writes to one log, from any thread, beside other processes.
 
-    Each method is one transaction and returns once it is durable, unless it says otherwise.
+    Each method is one transaction and returns once it is durable, unless its text differs.
     Raises LogRefusedError for what the log can never hold.
     """
 

@@ -19,4 +19,4 @@ class LogUnavailableError(LogError):
 
 
 class LogRefusedError(LogError):
-    """The log will never take what was given to it, whoever tries and however often."""
+    """The log can never store what was given to it. Do not try again."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from operator import attrgetter
+from functools import cached_property
 from typing import Any, Final, Literal
 
 import msgspec
@@ -34,11 +34,10 @@ _Names: Any = msgspec.defstruct(
     frozen=True,
     kw_only=True,
 )
-_NAMES: Final = attrgetter(*_Names.__struct_fields__)
 
 
 # A class that is made of FIELDS at run time is none that mypy knows.
-class Filters(_Names, frozen=True, kw_only=True):  # type: ignore[misc, call-arg]
+class Filters(_Names, frozen=True, kw_only=True, dict=True):  # type: ignore[misc, call-arg]
     """Which events are wanted; an empty field wants all.
 
     Each row of FIELDS gives two tuples of names: `kinds`, which must fit, and `not_kinds`, which
@@ -72,25 +71,28 @@ class Filters(_Names, frozen=True, kw_only=True):  # type: ignore[misc, call-arg
 
     def matches(self, event: Event) -> bool:
         """Whether an event is wanted; the same answer as the log's SQL gives."""
+        for column, wanted, unwanted, absent in self._asked:
+            name = getattr(event, column)
+            if name is None:
+                name = absent
+            if (wanted and name not in wanted) or name in unwanted:
+                return False
         return (
-            (not any(_NAMES(self)) or self._matches_names(event))
-            and (self.since_unix_nano is None or event.time_unix_nano >= self.since_unix_nano)
+            (self.since_unix_nano is None or event.time_unix_nano >= self.since_unix_nano)
             and (self.until_unix_nano is None or event.time_unix_nano < self.until_unix_nano)
             and all(has.matches(event.details) for has in self.has)
             and not any(has.matches(event.details) for has in self.has_not)
             and (not self.q or contains_words(event, self.q))
         )
 
-    def _matches_names(self, event: Event) -> bool:
-        for field in FIELDS:
-            wanted, unwanted = self.wanted(field), self.unwanted(field)
-            if wanted or unwanted:
-                name = getattr(event, field.column)
-                if name is None and field.absent:
-                    name = field.absent
-                if (wanted and name not in wanted) or name in unwanted:
-                    return False
-        return True
+    @cached_property
+    def _asked(self) -> list[tuple[str, tuple[str, ...], tuple[str, ...], str | None]]:
+        """The fields that names are asked of; every event of a stream is held against them."""
+        return [
+            (field.column, self.wanted(field), self.unwanted(field), field.absent or None)
+            for field in FIELDS
+            if self.asks_for(field)
+        ]
 
 
 Params = Mapping[str, str | Sequence[str]]

@@ -7,6 +7,7 @@ twice nor loses a firing. Only the sending itself is at least once.
 
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -106,7 +107,7 @@ class Outbox(Protocol):
         """Remove the states of rules that are not there any more, or are defined otherwise."""
 
     def claim(self, scope: str, now_ns: int, lease_ns: int, most: int) -> list[Message]:
-        """Take the next message of each target that is due; nobody else gets it meanwhile.
+        """Take the next message of each target that is due; no other sender gets it meanwhile.
 
         A target's messages go one after the other, so that one which waits holds back the others.
         lease_ns: after that it is due again, for a sender that died.
@@ -145,3 +146,13 @@ class Outbox(Protocol):
     def counts(self) -> dict[tuple[str, str], int]:
         """Return how many messages there are, by rule and state."""
         ...
+
+
+def redacted(url: str) -> str:
+    """An address as it may be shown: scheme and host."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "?", f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "(not an address)"
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}/…"

@@ -61,7 +61,7 @@ class Receipt(msgspec.Struct, frozen=True):
     """What became of a producer's events.
 
     emitted: the number of its last event, None until the producer has reported it.
-    stored: how many of its events the log has taken, whatever retention removed since.
+    stored: how many of its events the log has stored, including those that retention has removed.
     dropped: refused for want of room; they have no numbers.
     complete: every number from 1 to `emitted` is stored (or needed no row), and none was dropped.
     clock_offset_ns: what to add to its times to get this host's.
@@ -145,7 +145,7 @@ class Limits(msgspec.Struct, frozen=True):
     """What the log may keep.
 
     max_age_ns: since arrival. max_bytes: of the log's own rows, estimated.
-    least_age_ns: for how long rows that are not routine stay, whatever the size.
+    least_age_ns: for how long rows that are not routine stay, however large the log is.
     """
 
     max_age_ns: int = 30 * _DAY_NS

@@ -28,7 +28,7 @@ class Page(msgspec.Struct, frozen=True):
     next_token: leads to the rows below; None after the last. A page can be short and still have
         one: looking for rare rows has a time limit.
     as_of: rows that arrived later than this one are left out, on all further pages too.
-    total: how many rows the filters want in all; relation "gte" if there may be more.
+    total: how many rows match in all; relation "gte" if there may be more.
     indexed_through: for a search, the last row that came from the index.
     """
 

@@ -1,4 +1,7 @@
-"""Page cursors: opaque to callers, a position and the state of the log they page through."""
+"""Page tokens: opaque to callers, a position and the state of the log that is paged through.
+
+The parameter of the HTTP API is called `cursor`.
+"""
 
 import base64
 import binascii
@@ -20,13 +23,13 @@ NEWEST = Position(2**63 - 1, 2**63 - 1)
 
 
 def encode_token(position: Position, as_of: int) -> str:
-    """Write a page cursor: URL-safe, without padding."""
+    """Write a page token: URL-safe, without padding."""
     packed = msgspec.msgpack.encode((*position, as_of))
     return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
 
 
 def decode_token(token: str) -> tuple[Position, int]:
-    """Read a page cursor. Raises InvalidFilterError."""
+    """Read a page token. Raises InvalidFilterError."""
     try:
         packed = base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True)
         time_unix_nano, cursor, as_of = msgspec.msgpack.decode(packed, type=tuple[int, int, int])

@@ -14,7 +14,7 @@ from realm_telemetry.folds.metrics import Metrics, metrics_runner, read_definiti
 from realm_telemetry.folds.runtime import FoldRunner
 from realm_telemetry.folds.state import RealmState, state_runner
 from realm_telemetry.log.engine import open_log
-from realm_telemetry.log.kinds import KindWatch
+from realm_telemetry.log.kind_watch import KindWatch
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.exporting import Exporting
 from realm_telemetry.service.folding import SF, FoldKeeper

@@ -98,12 +98,14 @@ class FoldKeeper(Generic[SF]):
             return
         # Made here, because the tail goes on folding while the thread waits for the disk.
         snapshot = self._runner.snapshot()
+        if snapshot is None:
+            return
         try:
             await asyncio.to_thread(self._runner.save, snapshot)
         except LogError as error:
             _logger.warning("%s could not be saved: %s", self._name, error)
             return
-        self._saved_cursor = self._fold.cursor if snapshot is None else snapshot.cursor
+        self._saved_cursor = snapshot.cursor
         self._covers(self._runner.covered)
         self._report_newer()
 

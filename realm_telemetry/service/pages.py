@@ -71,7 +71,7 @@ class SecurityHeaders:
 
 STATIC: Final = Path(__file__).with_name("static")
 PAGES: Final = {"/": "index.html", "/battle-log": "battle-log.html"}
-HOW_TO_BUILD: Final = "The pages are not built. In a checkout: make pages (it needs Node 20.19)."
+HOW_TO_BUILD: Final = "The pages are not built. Build them in the checkout: make pages"
 
 _TYPES: Final = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
 _WORTH_PACKING: Final = 1_000
@@ -83,6 +83,11 @@ class StaticFile(NamedTuple):
     media_type: str
     data: bytes
     packed: bytes | None
+
+
+def pages_built(directory: Path = STATIC) -> bool:
+    """Return whether both pages are in a directory."""
+    return all((directory / name).is_file() for name in PAGES.values())
 
 
 class BuiltPages:

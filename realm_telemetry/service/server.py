@@ -21,6 +21,7 @@ from realm_telemetry.config import Settings
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.service.app import realm_app
 from realm_telemetry.service.core import Service
+from realm_telemetry.service.pages import HOW_TO_BUILD, pages_built
 from realm_telemetry.service.protocol import RealmProtocol
 from realm_telemetry.service.settings import ServiceSettings
 
@@ -303,6 +304,8 @@ def banner(server: RealmServer) -> list[str]:
         f"  {one.name:<13} port {one.port} is busy: {one.holder}; the other addresses serve it"
         for one in server.busy
     ]
+    if not pages_built():
+        lines.append(f"  {HOW_TO_BUILD}")
     lines.append(f"  log           {server.settings.log_path}")
     if server.settings.token is not None:
         lines.append("  A token is asked for; browsers log in at /login.")

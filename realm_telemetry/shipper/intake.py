@@ -37,6 +37,14 @@ from realm_telemetry.spool.frames import (
 
 Process = Callable[[Event], Event | None]
 
+MAX_ROWS: Final = 1000
+MIN_ROWS: Final = 100
+MAX_TRANSACTION_S: Final = 0.02
+MAX_UNEXPORTED: Final = 1000
+"""Transactions of one spool that are remembered apart while an exporter lags."""
+
+_MIN_SHARE: Final = 16
+
 
 def build_chain(
     manifest: Manifest,
@@ -207,14 +215,6 @@ def _registered(message: dict[str, Any]) -> list[KindSpec]:
     learn_kind(found)
     return [found]
 
-
-MAX_ROWS: Final = 1000
-MIN_ROWS: Final = 100
-MAX_TRANSACTION_S: Final = 0.02
-MAX_UNEXPORTED: Final = 1000
-"""Transactions of one spool that are remembered apart while an exporter lags."""
-
-_MIN_SHARE: Final = 16
 
 Skipped = Mapping[str, Sequence[tuple[int, int]]]
 

@@ -27,63 +27,6 @@ from realm_telemetry.spool.reader import spool_directories
 
 BEAT_S: Final = 0.5
 
-
-class Heartbeat:
-    """A thread that shows that the shipper runs, however long a transaction takes."""
-
-    def __init__(self, page: StatusPage) -> None:
-        self._page = page
-        self._stop = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run, name="realm-telemetry-heartbeat", daemon=True
-        )
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread."""
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(BEAT_S):
-            self._page.beat()
-
-
-def orphaned_pipelines(spool_root: Path, own: Path) -> list[Path]:
-    """Pipelines beside our own that hold spools and have no shipper.
-
-    A spool's directory is there until every exporter has its last event, so a directory means
-    work, whether its frames or a cursor wait.
-    """
-    found = []
-    with os.scandir(spool_root) as entries:
-        directories = [Path(entry.path) for entry in entries if entry.is_dir()]
-    for directory in directories:
-        if directory.name == own.name or not (directory / MANIFEST_NAME).exists():
-            continue
-        if spool_directories(directory) and not is_held(directory):
-            found.append(directory)
-    return found
-
-
-def adopt(
-    spool_root: Path, own: Path, launch: Callable[[Path], int], report: Callable[[str], None]
-) -> list[int]:
-    """Start a shipper for each orphaned pipeline; the pids for `reap`.
-
-    A process of its own, because exporters read the environment of their pipeline; run by our
-    interpreter, because that of an older version may be gone.
-    """
-    pids = []
-    for directory in orphaned_pipelines(spool_root, own):
-        try:
-            pids.append(launch(directory))
-            report(f"started a shipper for the orphaned pipeline {directory.name}")
-        except (OSError, ConfigError) as error:
-            report(f"no shipper could be started for the orphaned pipeline {directory}: {error}")
-    return pids
-
-
 POLL_S: Final = 0.005
 IDLE_POLL_S: Final = 0.01
 IDLE_AFTER_S: Final = 2.0
@@ -270,3 +213,59 @@ class Shipper:
             self._adopt_at_s = now_s + ADOPT_S
             root = self.pipeline_dir.parent
             self._launched += adopt(root, self.pipeline_dir, self._launch, self._report.info)
+
+
+class Heartbeat:
+    """A thread that shows that the shipper runs, however long a transaction takes."""
+
+    def __init__(self, page: StatusPage) -> None:
+        self._page = page
+        self._stop = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, name="realm-telemetry-heartbeat", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(BEAT_S):
+            self._page.beat()
+
+
+def orphaned_pipelines(spool_root: Path, own: Path) -> list[Path]:
+    """Pipelines beside our own that hold spools and have no shipper.
+
+    A spool's directory is there until every exporter has its last event, so a directory means
+    work, whether its frames or a cursor wait.
+    """
+    found = []
+    with os.scandir(spool_root) as entries:
+        directories = [Path(entry.path) for entry in entries if entry.is_dir()]
+    for directory in directories:
+        if directory.name == own.name or not (directory / MANIFEST_NAME).exists():
+            continue
+        if spool_directories(directory) and not is_held(directory):
+            found.append(directory)
+    return found
+
+
+def adopt(
+    spool_root: Path, own: Path, launch: Callable[[Path], int], report: Callable[[str], None]
+) -> list[int]:
+    """Start a shipper for each orphaned pipeline; the pids for `reap`.
+
+    A process of its own, because exporters read the environment of their pipeline; run by our
+    interpreter, because that of an older version may be gone.
+    """
+    pids = []
+    for directory in orphaned_pipelines(spool_root, own):
+        try:
+            pids.append(launch(directory))
+            report(f"started a shipper for the orphaned pipeline {directory.name}")
+        except (OSError, ConfigError) as error:
+            report(f"no shipper could be started for the orphaned pipeline {directory}: {error}")
+    return pids

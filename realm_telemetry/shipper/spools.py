@@ -25,6 +25,24 @@ from realm_telemetry.spool.reader import SpoolReader, spool_directories
 NOTES_NAME: Final = "notes"
 _EDGES: Final = ("_started", "_completed", "_failed", "_cancelled")
 
+STAGING_PREFIX: Final = ".new-"
+PROBE_AFTER_GOODBYE_S: Final = 0.05
+RESCAN_S: Final = 0.1
+FULL_RESCAN_S: Final = 5.0
+HOT_S: Final = 2.0
+"""A spool without a frame for this long is looked at less often."""
+
+COLD_POLL_S: Final = 0.02
+COLD_POLLED_PER_S: Final = 10_000
+COLD_RESCAN_S: Final = 5.0
+COLD_RESCANNED_PER_S: Final = 50
+"""A frame too large for the rest of its segment begins another one, which only a scan finds."""
+
+PROBE_S: Final = 0.5
+PROBES_PER_S: Final = 125
+STAGING_LEFT_S: Final = 60.0
+KIND: Final = "process_lost"
+
 
 class Notes(msgspec.Struct, kw_only=True):
     """What the frames of a spool hold up to the event `through`, for the next shipper.
@@ -99,9 +117,6 @@ def save_notes(directory: Path, notes: Notes) -> None:
     staging.write_bytes(_encode(notes))
     staging.replace(directory / NOTES_NAME)
 
-
-STAGING_PREFIX: Final = ".new-"
-PROBE_AFTER_GOODBYE_S: Final = 0.05
 
 Damage = Callable[[Path, int, bytes], None]
 
@@ -209,22 +224,6 @@ class Spool:
         with suppress(OSError):
             self.directory.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
-
-
-RESCAN_S: Final = 0.1
-FULL_RESCAN_S: Final = 5.0
-HOT_S: Final = 2.0
-"""A spool without a frame for this long is looked at less often."""
-
-COLD_POLL_S: Final = 0.02
-COLD_POLLED_PER_S: Final = 10_000
-COLD_RESCAN_S: Final = 5.0
-COLD_RESCANNED_PER_S: Final = 50
-"""A frame too large for the rest of its segment begins another one, which only a scan finds."""
-
-PROBE_S: Final = 0.5
-PROBES_PER_S: Final = 125
-STAGING_LEFT_S: Final = 60.0
 
 
 class Spools:
@@ -348,9 +347,6 @@ def remove_staging(pipeline_dir: Path) -> None:
             continue
         if age_s > STAGING_LEFT_S and not is_alive(directory):
             shutil.rmtree(directory, ignore_errors=True)
-
-
-KIND: Final = "process_lost"
 
 
 def was_lost(notes: Notes) -> bool:

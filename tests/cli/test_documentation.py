@@ -38,9 +38,9 @@ def options_of(command: click.Command) -> set[str]:
     return _own_options(command).union(*map(options_of, below))
 
 
-def examples_of(command: RealmCommand) -> list[str]:
+def examples_of(command: click.Command) -> list[str]:
     below = command.commands.values() if isinstance(command, click.Group) else ()
-    own = [line for line, _ in command.examples]
+    own = [line for line, _ in getattr(command, "examples", ())]
     return own + [line for each in below for line in examples_of(each)]
 
 

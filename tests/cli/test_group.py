@@ -12,7 +12,7 @@ from click.testing import Result
 from realm_telemetry.cli.group import SUMMARIES, realm
 from realm_telemetry.version import __version__
 
-from .conftest import run_realm
+from .conftest import EXECUTABLE, run_realm
 
 Invoke = Callable[..., Result]
 
@@ -74,6 +74,13 @@ def test_the_module_is_the_same_program() -> None:
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.stdout == f"realm {__version__}\n"
     assert run_realm("--version").stdout == result.stdout
+
+
+def test_it_is_installed_under_a_second_name() -> None:
+    """For machines where another program is called realm."""
+    command = [str(EXECUTABLE.with_name("realm-telemetry")), "--version"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.stdout == f"realm {__version__}\n"
 
 
 @pytest.mark.parametrize("before", [True, False])

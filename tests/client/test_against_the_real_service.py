@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,7 +60,7 @@ def test_what_is_posted_comes_back_by_every_route(client: RealmClient) -> None:
 
 def events_from_the_start(client: RealmClient, count: int) -> list[EventMessage]:
     """The first events of the log, by stream; when they are here the service's tail has them."""
-    stream = client.stream(last_event_id=f"{client.health()['log_id']}-0")
+    stream: Any = client.stream(last_event_id=f"{client.health()['log_id']}-0")
     messages = list(islice(stream, count))
     stream.close()
     return [message for message in messages if isinstance(message, EventMessage)]
@@ -68,7 +69,7 @@ def events_from_the_start(client: RealmClient, count: int) -> list[EventMessage]
 def test_the_stream_begins_with_a_snapshot_and_goes_on_with_events(client: RealmClient) -> None:
     client.note("Before")
     events_from_the_start(client, 1)
-    stream = client.stream({"channel": "system"})
+    stream: Any = client.stream({"channel": "system"})
     snapshot = next(stream)
     note = client.note("After")
     message = next(stream)
@@ -105,7 +106,7 @@ def test_a_restarted_service_is_followed_without_gap_or_repeat(
     with running(tmp_path) as server:
         port, client = server.ports[0], RealmClient(server.url)
         client.post([make_event(number) for number in range(1, 6)])
-        stream = client.stream(last_event_id=f"{client.health()['log_id']}-0")
+        stream: Any = client.stream(last_event_id=f"{client.health()['log_id']}-0")
         seen = list(islice(stream, 3))
     with running(tmp_path, port), client:
         client.post([make_event(number) for number in range(6, 9)])

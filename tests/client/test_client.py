@@ -64,7 +64,7 @@ class AsyncReads:
     def take(self, count: int, *arguments: Any, **options: Any) -> list[StreamMessage]:
         async def run() -> list[StreamMessage]:
             async with self.make() as client:
-                stream = client.stream(*arguments, **options)
+                stream: Any = client.stream(*arguments, **options)
                 messages = [await anext(stream) for _ in range(count)]
                 await stream.aclose()
                 return messages

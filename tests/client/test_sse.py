@@ -11,7 +11,7 @@ from realm_telemetry.errors import PayloadTooLargeError
 
 
 def parsed(stream: bytes) -> list[tuple[str, str, str]]:
-    return [tuple(message) for message in SseParser().feed(stream)]
+    return [(one.event, one.data, one.last_event_id) for one in SseParser().feed(stream)]
 
 
 def parsed_in_pieces(stream: bytes, cuts: list[int]) -> list[SseMessage]:

@@ -51,7 +51,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("environment")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     offline = ["--no-index", "--no-deps"]
-    wheel = [*pip, "wheel", *offline, "--no-build-isolation", "--wheel-dir", root, SOURCE]
+    wheel = [*pip, "wheel", *offline, "--no-build-isolation", "--wheel-dir", str(root), str(SOURCE)]
     subprocess.run(wheel, check=True)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", root / "venv"], check=True)
     python = root / "venv" / "bin" / "python3"

@@ -7,9 +7,12 @@ import pytest
 
 import realm_telemetry as realm
 from realm_telemetry.client import RealmClient, ServiceUnreachableError
-from realm_telemetry.compat.event_bus import checkpoint_saved, replay_events
+from realm_telemetry.compat import event_bus
+from realm_telemetry.compat.event_bus import replay_events
 from realm_telemetry.compat.realm_store import get_events, update_training
 from realm_telemetry.testing.running_service import running_service
+
+checkpoint_saved = vars(event_bus)["checkpoint_saved"]
 
 
 def shown_by(url: str) -> tuple[list[str], Any]:

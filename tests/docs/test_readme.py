@@ -16,6 +16,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+MANUAL = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
+    *(ROOT / "docs").rglob("*.md"),
+]
 PORTS = (8866, 8767, 8888)
 
 
@@ -99,15 +103,16 @@ def test_the_realm_commands_run(served: Path) -> None:
 
 
 def test_every_link_leads_somewhere() -> None:
-    """In the README and in every page of the manual."""
-    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+    """In the files of the root and in every page of the manual."""
+    for page in MANUAL:
         for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
             if not target.startswith(("http:", "https:")):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_every_make_target_of_the_readme_exists() -> None:
+def test_every_make_target_that_is_named_exists() -> None:
     """And says in `make help` what it does."""
-    named = set(re.findall(r"(?:`|^)make ([a-z-]+)", README, re.MULTILINE))
+    text = README + (ROOT / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE))
     described = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert {"demo", "test"} <= named <= described

@@ -69,7 +69,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def context(home: Path, **changes: Any) -> ExporterContext:
-    defaults = {"home": home, "log_path": home / "vault" / "jobs.db", "log_id": "cd" * 16}
+    defaults: dict[str, Any] = {
+        "home": home,
+        "log_path": home / "vault" / "jobs.db",
+        "log_id": "cd" * 16,
+    }
     return ExporterContext(**(defaults | changes))
 
 

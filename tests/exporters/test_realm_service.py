@@ -170,7 +170,7 @@ def test_a_refusal_for_good_is_not_tried_again(
     server.mode = status
     error = failure(make())
     assert not error.retryable
-    assert "as I was told" in str(error)
+    assert "as set by the test" in str(error)
 
 
 def test_retry_after_is_passed_on(make: Make, server: BrokenServer) -> None:

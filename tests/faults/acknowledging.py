@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from typing import Any
 
 import realm_telemetry as realm
 
@@ -37,7 +38,7 @@ def two_threads() -> None:
 
 
 def in_children(method: str) -> None:
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     children = [
         context.Process(target=emit_and_write_down, args=(f"{method}{i}", COUNT)) for i in (1, 2)
     ]

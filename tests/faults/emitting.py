@@ -7,6 +7,8 @@ wall clock off, as a clock that was never set or has stepped.
 import json
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 real_time_ns = time.time_ns
 shift_ns = 0
@@ -79,7 +81,7 @@ def main() -> None:
     began = time.perf_counter()
     telemetry = realm.configure(service_name="hostile", **settings)
     assert telemetry is not None
-    commands = {"emit": emit, "flush": flush, "set_clock": set_clock}
+    commands: dict[str, Callable[..., Any]] = {"emit": emit, "flush": flush, "set_clock": set_clock}
     hello = {
         "producer": telemetry.producer,
         "pipeline_dir": str(telemetry.pipeline_dir),

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -62,10 +63,14 @@ def cut(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
+def has_left(pipeline: Path) -> bool:
+    return not holder(pipeline)
+
+
 def leave(home: Home) -> None:
     """Wait until the shippers of a home have left, so that its log is one file at rest."""
     for pipeline in home.pipelines():
-        wait_until(lambda pipeline=pipeline: not holder(pipeline), 20)
+        wait_until(partial(has_left, pipeline), 20)
 
 
 def files_of(log: Path) -> list[Path]:

@@ -1,8 +1,8 @@
 """Snapshots that version 0.1.0 saved, and the events that it had folded.
 
-`golden/` has `realm_state.db` and `realm_measures.db`, which cover `events()[:300]` as rows 1 to 300
-of a log with the id `LOG_ID`, and `state.json` and `metrics.json`, what that version then showed at
-`NOW_NS`.
+`golden/` has `realm_state.db` and `realm_measures.db`, which cover `events()[:300]` as rows 1 to
+300 of a log with the id `LOG_ID`, and `state.json` and `metrics.json`, what that version then
+showed at `NOW_NS`.
 """
 
 import json

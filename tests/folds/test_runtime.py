@@ -9,7 +9,8 @@ import pytest
 
 from realm_telemetry.event import Event
 from realm_telemetry.folds.runtime import FoldFormat, FoldRunner, advance, every_row
-from realm_telemetry.log.sqlite.snapshots import Snapshot
+from realm_telemetry.folds.runtime import Row as AnyRow
+from realm_telemetry.log.sqlite.snapshots import FoldSnapshot
 
 
 class Row(NamedTuple):
@@ -46,7 +47,7 @@ class Sums:
     def squares(self) -> int:
         return self._squares or 0
 
-    def take(self, rows: Sequence[Row]) -> None:
+    def take(self, rows: Sequence[AnyRow]) -> None:
         for row in rows:
             if row.cursor > self.cursor:
                 self.cursor = row.cursor
@@ -75,13 +76,13 @@ SUMS = FoldFormat("sums", Sums, Sums.load)
 class Kept:
     """A snapshot in memory. refuses: saves nothing, as the store of a newer version does."""
 
-    def __init__(self, snapshot: Snapshot | None = None, *, refuses: bool = False) -> None:
+    def __init__(self, snapshot: FoldSnapshot | None = None, *, refuses: bool = False) -> None:
         self.snapshot, self._refuses = snapshot, refuses
 
-    def load(self) -> Snapshot | None:
+    def load(self) -> FoldSnapshot | None:
         return self.snapshot
 
-    def save(self, snapshot: Snapshot) -> int:
+    def save(self, snapshot: FoldSnapshot) -> int:
         if self._refuses:
             return 0
         self.snapshot = snapshot
@@ -93,7 +94,7 @@ def saved(count: int, *, squares: bool = True) -> Kept:
     fold = Sums()
     fold.take(ListedLog(count).rows)
     kept = Sums(fold.plain, fold.squares if squares else None, fold.cursor)
-    return Kept(Snapshot(count, kept.dump()))
+    return Kept(FoldSnapshot(count, kept.dump()))
 
 
 def restarted(kept: Kept, **options: bool) -> FoldRunner[Sums]:
@@ -153,6 +154,7 @@ def test_nothing_is_saved_or_covered_while_a_part_is_filled() -> None:
     runner.catch_up(every_row(ListedLog(60)))
     runner.save()
     assert (runner.covered, runner.is_behind(60)) == (60, False)
+    assert kept.snapshot is not None
     assert Sums.load(kept.snapshot.content).squares == sums(range(61))[1]
 
 
@@ -174,7 +176,7 @@ def test_a_snapshot_that_cannot_be_read_is_reported_and_the_log_is_folded(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        runner = restarted(Kept(Snapshot(40, b"no dump")))
+        runner = restarted(Kept(FoldSnapshot(40, b"no dump")))
     assert "the snapshot of sums cannot be read" in caplog.text
     assert runner.covered == 0
     assert runner.catch_up(every_row(ListedLog(60))).plain == sum(range(61))
@@ -190,7 +192,7 @@ def test_a_save_that_the_store_refuses_covers_nothing() -> None:
 
 def test_a_snapshot_that_went_further_covers_no_more_than_the_fold_has() -> None:
     class Further(Kept):
-        def save(self, snapshot: Snapshot) -> int:
+        def save(self, snapshot: FoldSnapshot) -> int:
             return snapshot.cursor + 100
 
     runner = restarted(Further())

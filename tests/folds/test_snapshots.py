@@ -11,16 +11,16 @@ import pytest
 from realm_telemetry.errors import LogError
 from realm_telemetry.log.sqlite.snapshots import (
     FORGET_AFTER_NS,
+    FoldSnapshot,
     MetricsSnapshots,
-    Snapshot,
     SnapshotStore,
     StateSnapshots,
 )
 
 LOG_ID = "ab" * 16
 OTHER_LOG = "cd" * 16
-TEN = Snapshot(10, b"ten")
-ELEVEN = Snapshot(11, b"eleven")
+TEN = FoldSnapshot(10, b"ten")
+ELEVEN = FoldSnapshot(11, b"eleven")
 OLDER_TABLES = """
 CREATE TABLE state (section TEXT PRIMARY KEY, data TEXT, updated_at TEXT);
 CREATE TABLE events (id TEXT PRIMARY KEY, timestamp TEXT, kind TEXT);
@@ -62,7 +62,7 @@ def test_a_snapshot_belongs_to_one_log(path: Path, opened: Open) -> None:
     opened(path, OTHER_LOG).save(TEN)
     store = opened(path, LOG_ID)
     assert (store.load(), store.cursor()) == (None, 0)
-    assert store.save(Snapshot(3, b"three")) == 3
+    assert store.save(FoldSnapshot(3, b"three")) == 3
     assert opened(path, OTHER_LOG).load() is None
 
 
@@ -109,7 +109,7 @@ def test_a_state_of_an_older_version_is_read_and_covers_nothing(path: Path) -> N
     state(path, version=1).save(TEN)
     newer = state(path, version=2)
     assert (newer.load(), newer.cursor()) == (TEN, 0)
-    assert newer.save(Snapshot(9, b"nine")) == 0
+    assert newer.save(FoldSnapshot(9, b"nine")) == 0
     assert newer.save(ELEVEN) == 11
 
 

@@ -147,7 +147,7 @@ def test_the_programs_own_configure_has_its_way(tmp_path: Path) -> None:
     assert [event.message for event in own.events()] == ["own", "foreign"]
     assert own.events()[0].source == "mine"
     # What the new producer does not say of itself stays with the record.
-    assert "telemetry.sdk.name" in own.events()[1].details["otel.resource"]  # type: ignore[operator]
+    assert "telemetry.sdk.name" in own.events()[1].details["otel.resource"]
     assert run.out == "battle_log\n"
     assert run.events() == []
 

@@ -65,7 +65,7 @@ def check(events: list[Event]) -> None:
     assert (last.kind, last.severity, last.source) == ("log_record", "warning", "lab")
     assert last.time_unix_nano == 1_700_000_000_000_000_099
     assert (last.details["step"], last.details["shape"]) == (99, [2, 3])
-    assert last.details["otel.resource"]["service.name"] == "plain"  # type: ignore[index,call-overload]
+    assert last.details["otel.resource"]["service.name"] == "plain"
     assert len({event.id for event in events}) == 100
 
 

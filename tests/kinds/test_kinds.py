@@ -7,6 +7,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
+import realm_telemetry
 from realm_telemetry.event import Event
 from realm_telemetry.kinds import catalog
 from realm_telemetry.kinds import typed as kinds
@@ -26,8 +27,9 @@ def emitted(monkeypatch):
     real = kinds.emit
 
     def emit(*args: Any, **kwargs: Any) -> Event:
-        events.append(real(*args, **kwargs))
-        return events[-1]
+        event: Event = real(*args, **kwargs)
+        events.append(event)
+        return event
 
     monkeypatch.setattr(kinds, "emit", emit)
     return events
@@ -61,6 +63,11 @@ def template_fields(template):
 
 def test_every_kind_has_exactly_one_helper():
     assert set(HELPERS) == set(catalog.KIND_METADATA)
+
+
+def test_every_helper_is_part_of_the_public_api():
+    assert set(HELPERS) <= set(realm_telemetry.__all__)
+    assert all(getattr(realm_telemetry, name) is helper for name, helper in HELPERS.items())
 
 
 @pytest.mark.parametrize("kind", catalog.KIND_METADATA)

@@ -134,7 +134,7 @@ _words = st.sampled_from(["alpha", "Beta gamma", "épée", "checkpoint_saved", "
 _values = st.sampled_from(
     ["1", "1.0", "0.1", "1e16", "true", "null", "a:b", "", "1.5", "10000000000000000", "nan"]
 )
-_details_values = st.sampled_from(
+_details_values: st.SearchStrategy[Any] = st.sampled_from(
     [1, 1.0, 0.1, 1e16, 10**16, True, False, None, "1", "a:b", "", "true", 1.5, 2**53 + 1, [1], {}]
 )
 _nested = st.recursive(
@@ -184,7 +184,7 @@ _has = st.lists(
 _times = st.none() | st.integers(-4, 4).map(lambda half: NOW + half * HOUR // 2)
 _filters = st.builds(
     Filters,
-    **{  # type: ignore[arg-type]
+    **{
         name: st.lists(st.sampled_from(_names(field)), max_size=size, unique=True).map(tuple)
         for field in FIELDS
         for name, size in ((field.plural, 2), (field.not_plural, 1))

@@ -6,7 +6,7 @@ import pytest
 
 from realm_telemetry.kinds.catalog import KindSpec, is_routine
 from realm_telemetry.log.engine import Log, Reader, Writer
-from realm_telemetry.log.kinds import KindWatch
+from realm_telemetry.log.kind_watch import KindWatch
 from realm_telemetry.log.records import Limits
 
 from .conftest import HOUR, Clock, make_event

@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 from realm_exporter_otlp import OtlpExporter
-from realm_exporter_otlp.traces.fold import Fold
+from realm_exporter_otlp.traces.fold import SpanFold
 from realm_exporter_otlp.traces.spans import Span
 from realm_exporter_otlp.traces.state import State
 
@@ -125,7 +125,9 @@ def metrics(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
 def spans() -> list[Span]:
     """A training and a job that failed in it, as spans."""
     kinds = ("training_started", "job_started", "job_failed", "training_completed")
-    made = Fold(State()).take([sample(kind, number) for number, kind in enumerate(kinds, 1)])
+    made = SpanFold(State()).spans_of(
+        [sample(kind, number) for number, kind in enumerate(kinds, 1)]
+    )
     assert [(span.name, span.status) for span in made] == [
         ("job eval", "error"),
         ("training", "ok"),

@@ -15,7 +15,7 @@ class Names(NamedTuple):
     selectors: of each, the metric and its matchers as (label, value). labels: in `by` and `on`.
     """
 
-    selectors: list[tuple[str, list[tuple[str, str]]]]
+    selectors: list[tuple[str | None, list[tuple[str, str]]]]
     labels: set[str]
 
 

@@ -34,9 +34,16 @@ QUERIES = [
     for name, panel in panels()
     for target in panel["targets"]
 ]
-PROMETHEUS = [each for each in QUERIES if each.values[1]["datasource"]["type"] == "prometheus"]
-LOKI = [each for each in QUERIES if each.values[1]["datasource"]["type"] == "loki"]
-TEMPO = [each for each in QUERIES if each.values[1]["datasource"]["type"] == "tempo"]
+
+
+def queries_of(datasource: str) -> list[Any]:
+    found: list[Any] = list(QUERIES)
+    return [each for each in found if each.values[1]["datasource"]["type"] == datasource]
+
+
+PROMETHEUS = queries_of("prometheus")
+LOKI = queries_of("loki")
+TEMPO = queries_of("tempo")
 
 
 def check_values(label: str, value: str) -> None:

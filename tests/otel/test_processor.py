@@ -1,5 +1,7 @@
 """OpenTelemetry processors change events in the shipper's lane, and never their identity."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
@@ -28,15 +30,16 @@ class Processor(LogRecordProcessor):
 
 class Redactor(Processor):
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
-        attributes = log_record.log_record.attributes
+        attributes: Any = log_record.log_record.attributes
         attributes["realm.details.path"] = "***"
         attributes["host.name"] = "box"
-        log_record.log_record.body = log_record.log_record.body.upper()
+        log_record.log_record.body = str(log_record.log_record.body).upper()
 
 
 class Forger(Processor):
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
-        log_record.log_record.attributes.clear()
+        attributes: Any = log_record.log_record.attributes
+        attributes.clear()
         log_record.log_record.timestamp = None
 
 

@@ -97,7 +97,7 @@ def test_the_events_name_among_the_attributes_is_no_detail() -> None:
         "event.name": "realm.note",
     }
     assert from_log_record(record) == original
-    record.log_record.attributes["event.name"] = "other"  # type: ignore[index]
+    record.log_record.attributes["event.name"] = "other"
     assert from_log_record(record).details["attributes.event.name"] == "other"
 
 

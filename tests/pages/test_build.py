@@ -1,12 +1,10 @@
-"""The pages' own unit tests, and what a release contains."""
+"""The pages' own unit tests, and how they are built."""
 
 import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import venv
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -66,34 +64,3 @@ def test_the_lock_file_names_no_download_address() -> None:
         for line in (WEB / "package-lock.json").read_text().splitlines()
         if '"resolved"' in line
     )
-
-
-def test_a_release_contains_the_pages_and_not_their_tools(tmp_path: Path) -> None:
-    """Wheel and sdist have what `make pages` made; only the sdist has the sources."""
-    build = [sys.executable, "-m", "build", "--wheel", "--sdist", "--no-isolation"]
-    answer = subprocess.run(
-        [*build, "-o", str(tmp_path), "."], cwd=ROOT, capture_output=True, text=True
-    )
-    assert answer.returncode == 0, answer.stderr
-    wheel = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
-    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
-        sdist = [name.partition("/")[2] for name in archive.getnames()]
-    static = "realm_telemetry/service/static"
-    built = {f"{static}/index.html", f"{static}/battle-log.html", f"{static}/event-stream.js"}
-    assert built <= {*wheel}
-    assert built <= {*sdist}
-    assert not [name for name in wheel if "/web/" in name]
-    assert "realm_telemetry/service/web/package-lock.json" in sdist
-    assert not [name for name in (*wheel, *sdist) if "node_modules" in name]
-
-
-def test_a_release_without_pages_is_refused(tmp_path: Path) -> None:
-    """By the build hook, which says what to do."""
-    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE"):
-        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-    (tmp_path / "realm_telemetry").mkdir()
-    (tmp_path / "realm_telemetry" / "__init__.py").write_text("")
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "."]
-    answer = subprocess.run(build, cwd=tmp_path, capture_output=True, text=True)
-    assert answer.returncode != 0
-    assert "make pages" in answer.stdout + answer.stderr

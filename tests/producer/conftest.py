@@ -1,5 +1,6 @@
 """Shared by the tests of the producer."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ def anyio_backend() -> str:
 def emitted(monkeypatch) -> list[Event]:
     """The real `emit` keeps events in its buffer before `configure`; collect them beside it."""
     events: list[Event] = []
-    real = instrument.emit
+    real: Callable[..., Event] = vars(instrument)["emit"]
 
     def emit(*args: Any, **kwargs: Any) -> Event:
         events.append(real(*args, **kwargs))

@@ -258,6 +258,7 @@ FORBIDDEN = (
 )
 
 
+@pytest.mark.processes
 def test_the_producer_path_imports_nothing_heavy(tmp_path: Path) -> None:
     """Neither OpenTelemetry, httpx, protobuf, SQLite nor a web framework."""
     code = (

@@ -390,7 +390,7 @@ def test_telemetrys_own_trouble_never_escapes(monkeypatch, capfd):
     assert caught.value.__context__ is None
 
 
-class Unreadable(dict):
+class Unreadable(dict[str, object]):
     def __iter__(self):
         raise RuntimeError("unreadable")
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.processes
+
 HEAD = "import json, os, sys, time, realm_telemetry as realm\nHOME = sys.argv[1]\n"
 
 

@@ -1,10 +1,12 @@
 """Where settings come from, and what is said when one is wrong."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import realm_telemetry as realm
 from realm_telemetry.config import MIN_SPOOL_BYTES, SETTINGS, Settings, load_settings
 from realm_telemetry.errors import ConfigError
 
@@ -122,3 +124,9 @@ def test_every_setting_is_documented() -> None:
         assert all(f"`{variable}`" in row for variable in setting.variables)
     fields = set(Settings.__struct_fields__)
     assert fields == {"home", *SETTINGS}
+
+
+def test_every_setting_is_an_argument_of_configure() -> None:
+    """But for the off switch, which is OpenTelemetry's variable, and the service's own table."""
+    arguments = set(inspect.signature(realm.configure).parameters)
+    assert arguments == {"home", *SETTINGS} - {"disabled", "service"}

@@ -61,7 +61,7 @@ def shapes(first: int) -> list[dict[str, Any]]:
     made = []
     for number in range(first, first + 30):
         kind = ("training_step", "job_completed", "job_failed", "eval_completed")[number % 4]
-        details = {"step": number, "loss": 1 / number, "duration_s": number / 3}
+        details: dict[str, Any] = {"step": number, "loss": 1 / number, "duration_s": number / 3}
         details |= {"job_type": f"type{number % 3}", "skill": "digits", "level": number % 2}
         details |= {"accuracy": number / 100, "learning_rate": 1e-3, "error": "no"}
         made.append(

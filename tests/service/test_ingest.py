@@ -2,6 +2,7 @@
 
 import gzip
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,11 @@ from realm_telemetry.wire import (
 from .conftest import PRODUCER, asking, free_ports, make_event, post_notes, serving
 
 PROTOBUF = {"content-type": CONTENT_TYPE}
-PACKERS = {"identity": bytes, "gzip": gzip.compress, "zstd": zstandard.compress}
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "identity": bytes,
+    "gzip": gzip.compress,
+    "zstd": zstandard.compress,
+}
 
 
 def stored(client: httpx.Client) -> list[dict[str, Any]]:

@@ -257,7 +257,7 @@ def test_every_parameter_that_the_document_names_is_taken(client: httpx.Client) 
             if parameter.name in ("channel", "severity"):
                 value = {"channel": "system", "severity": "info"}[parameter.name]
             path = one.path.format(**EXAMPLES)
-            body = {"json": {"events": []}} if one.method == "POST" else {}
+            body: dict[str, Any] = {"json": {"events": []}} if one.method == "POST" else {}
             response = client.request(one.method, path, params={parameter.name: value}, **body)
             assert response.status_code == 200, (path, parameter.name, response.text)
 

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import time
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ async def test_in_a_server_that_cannot_abort_a_stalled_stream_is_cancelled(tmp_p
         await asyncio.Event().wait()
         return {}
 
-    async def send(message: dict[str, Any]) -> None:
+    async def send(message: MutableMapping[str, Any]) -> None:
         if message.get("body"):
             await asyncio.Event().wait()
 

@@ -5,7 +5,7 @@ import time
 from realm_telemetry.folds.state import RealmState, rebuild, state_snapshots
 from realm_telemetry.log import LogReader, LogWriter
 from realm_telemetry.log.sqlite.search import SearchIndex
-from realm_telemetry.log.sqlite.snapshots import Snapshot
+from realm_telemetry.log.sqlite.snapshots import FoldSnapshot
 from realm_telemetry.log.sqlite.upkeep import UpkeepClaim
 from realm_telemetry.shipper import upkeep
 from realm_telemetry.shipper.coverage import Coverage
@@ -91,5 +91,5 @@ def test_a_snapshot_that_goes_further_is_not_replaced(lab):
     assert coverage.step()
     assert coverage.cursor() == 10
     with LogReader(lab.log_path) as reader:
-        assert state_snapshots(path, reader.log_id).save(Snapshot(0, RealmState().dump())) == 10
+        assert state_snapshots(path, reader.log_id).save(FoldSnapshot(0, RealmState().dump())) == 10
     coverage.close()

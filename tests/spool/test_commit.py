@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType
+from typing import Any
 
 import pytest
 
@@ -141,7 +142,7 @@ def test_signal_handlers_that_emit_lose_nothing(tmp_path: Path) -> None:
     """A handler runs between any two lines of an append, and appends itself."""
     writer = SpoolWriter(tmp_path / "pipe", PRODUCER)
     acknowledged: dict[int, bytes] = {}
-    fired = []
+    fired: list[Any] = []
 
     def handler(signum: int, frame: object) -> None:
         payload = f"signal:{len(fired)}".encode()
@@ -226,6 +227,7 @@ def test_a_tracer_that_emits_at_every_line_loses_nothing(tmp_path: Path) -> None
     writer.close()
 
 
+@pytest.mark.processes
 def test_interrupts_anywhere_lose_nothing_acknowledged(tmp_path: Path) -> None:
     """KeyboardInterrupt, swallowed, may cost the event it hit, and never another."""
     script = Path(__file__).parent / "interrupted_emitter.py"

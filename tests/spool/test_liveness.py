@@ -10,6 +10,7 @@ import pytest
 from realm_telemetry.spool.liveness import LivenessLock
 
 
+@pytest.mark.processes
 def test_a_lock_that_another_process_holds_costs_no_descriptor(tmp_path: Path) -> None:
     """Orphaned spools are tried every few seconds, for as long as a program runs."""
     lock = LivenessLock(tmp_path, "0123456789abcdef")
@@ -47,6 +48,7 @@ print(os.read(asked, 5).decode(), is_locked(directory / "lock"))
 """
 
 
+@pytest.mark.processes
 def test_a_child_keeps_the_lock_that_it_takes_while_it_is_being_forked(tmp_path: Path) -> None:
     """A handler of the program may emit there; those of ours that come later forget nothing."""
     ran = subprocess.run(

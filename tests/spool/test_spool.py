@@ -209,6 +209,7 @@ def test_the_cap_counts_the_spools_of_all_producers(tmp_path: Path) -> None:
     second.close()
 
 
+@pytest.mark.processes
 def test_a_producer_that_died_is_seen_as_dead_and_not_before(tmp_path: Path) -> None:
     """The lock goes with the process, however it ends, and a child does not keep it."""
     code = (
@@ -265,6 +266,7 @@ def test_the_buffer_before_configure_is_bounded() -> None:
         buffer.append(b"late")
 
 
+@pytest.mark.processes
 def test_power_durability_syncs_each_event(tmp_path: Path) -> None:
     """Each append returns after an msync of its segment."""
     script = (

@@ -51,12 +51,14 @@ PAGES = (
 
 def pages(server: RealmServer) -> dict[str, Any]:
     """What the pages show, with the state's events, the stream's snapshot and the export."""
-    with httpx.Client(base_url=server.url, timeout=20) as client:
-        shown = {page: client.get(page).json() for page in PAGES}
-        shown["state"] = client.get("/api/state").json()["events"]
-        shown["export"] = client.get("/api/battle_log/export?order=arrival").text
-    with RealmClient(server.url) as client, closing(client.stream()) as stream:
-        snapshot = next(stream)
+    with httpx.Client(base_url=server.url, timeout=20) as web:
+        shown = {page: web.get(page).json() for page in PAGES}
+        shown["state"] = web.get("/api/state").json()["events"]
+        shown["export"] = web.get("/api/battle_log/export?order=arrival").text
+    with RealmClient(server.url) as client:
+        stream: Any = client.stream()
+        with closing(stream):
+            snapshot = next(stream)
     assert isinstance(snapshot, SnapshotMessage)
     shown["snapshot"] = snapshot.rows, snapshot.routine
     return shown
@@ -92,7 +94,8 @@ def server_state(server: RealmServer) -> dict[str, Any]:
     """The state without what is counted to the present."""
     with RealmClient(server.url) as client:
         state: dict[str, Any] = client.state()["state"]
-    return without_ages(state)
+    shown: dict[str, Any] = without_ages(state)
+    return shown
 
 
 def without_ages(value: Any) -> Any:

@@ -58,7 +58,7 @@ def check(outcome: Outcome, chosen: Mapping[str, Plan], events: int) -> None:
         assert outcome.cursors[name] == events - 1
     in_log = {name: plan for name, plan in chosen.items() if name != "webhook"}
     assert outcome.dead == sorted((name, n) for name, plan in in_log.items() for n in plan.poison)
-    assert not outcome.flushed, "a flush is not True of events that were given up"
+    assert outcome.flushed == (not outcome.dead), "a flush is not True of what was given up"
 
 
 def test_both_deliver_the_same_through_every_answer_of_a_receiver(
@@ -96,7 +96,7 @@ def test_both_deliver_the_same_though_their_shipper_is_killed(
 def test_both_deliver_the_same_through_many_faults_and_kills(
     old_tree: Tree, new_tree: Tree, tmp_path: Path, seed: int
 ) -> None:
-    chosen = without_webhooks(plans(seed, MANY_EVENTS, each=6, kills=5))
+    chosen = without_webhooks(plans(seed, MANY_EVENTS, each=3, kills=5))
     before, after = both(
         old_tree, new_tree, tmp_path, chosen, MANY_EVENTS, kills=15, seed=seed, timeout_s=600
     )

@@ -242,7 +242,7 @@ class BrokenShape:
     shape = property(broken)
 
 
-class BrokenMapping(collections.UserDict):
+class BrokenMapping(collections.UserDict[str, object]):
     __getitem__ = __iter__ = broken
 
 
@@ -384,6 +384,7 @@ def test_a_json_value_is_left_as_it_is(value):
     assert to_json_value(converted) == converted
 
 
+@pytest.mark.processes
 def test_no_array_library_is_imported():
     code = "import sys, realm_telemetry.values.details as v; v.to_json_value(object())"
     code += "; print(*sys.modules)"

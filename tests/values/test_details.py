@@ -85,7 +85,7 @@ def test_the_mark_finds_room_among_as_many_details_as_are_allowed():
     assert set(details[TRUNCATED]) == {"history", "k94"}
 
 
-class BrokenMapping(dict):
+class BrokenMapping(dict[str, object]):
     def __iter__(self):
         yield "a"
         raise RuntimeError

@@ -112,7 +112,7 @@ def test_an_answer_comes_back_as_it_was() -> None:
 
 
 def message(**changes: Any) -> pb.Event:
-    plain = {"number": 7, "kind": "note", "channel": "debug", "severity": "info"}
+    plain: dict[str, Any] = {"number": 7, "kind": "note", "channel": "debug", "severity": "info"}
     return pb.Event(**(plain | changes))
 
 

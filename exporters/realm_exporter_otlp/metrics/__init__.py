@@ -67,7 +67,7 @@ class OtlpMetricsExporter(EventExporter):
             else FromEvents(definition)
         )
         self._pushed_s = -math.inf
-        self._told = False
+        self._is_reported = False
         self._repeating: threading.Thread | None = None
 
     @classmethod
@@ -111,7 +111,7 @@ class OtlpMetricsExporter(EventExporter):
     def _push(self) -> None:
         """Send all counters and histograms, and the gauges that changed.
 
-        What is refused for good is told once: the next push says it all again. Raises ExportError.
+        What is refused for good is reported once: the next push repeats it. Raises ExportError.
         """
         metrics = metrics_of(self._counting.metrics, time.time_ns())
         resource = {"service.name": self.options["service_name"], **self._counting.resource}
@@ -125,18 +125,18 @@ class OtlpMetricsExporter(EventExporter):
         except ExportError as error:
             if error.retryable:
                 raise
-            self._tell(str(error))
+            self._report(str(error))
         else:
             for metric, reason in sent.too_large:
-                self._tell(f"{metric.name} is too large: {reason}")
+                self._report(f"{metric.name} is too large: {reason}")
             if sent.answer.rejected or sent.answer.message:
-                self._tell(f"{sent.answer.rejected} points refused: {sent.answer.message}")
+                self._report(f"{sent.answer.rejected} points refused: {sent.answer.message}")
         self._pushed_s = time.monotonic()
 
-    def _tell(self, problem: str) -> None:
-        if not self._told:
+    def _report(self, problem: str) -> None:
+        if not self._is_reported:
             _logger.warning("%s at %s: %s", self.name, self._channel.target.shown, problem)
-        self._told = True
+        self._is_reported = True
 
     def _repeat(self) -> None:
         """Say the counts again while nothing happens: receivers forget a series that is silent."""

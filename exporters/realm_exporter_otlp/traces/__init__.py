@@ -81,9 +81,9 @@ class OtlpTracesExporter(EventExporter):
         self._channel.close()
 
     def _find_place(self, event: Event) -> None:
-        """Fold anew what is before an event, unless it follows on what came last.
+        """Fold what is before an event again, unless it follows on what came last.
 
-        At the start, and when somebody has set the exporter back (`realm replay`).
+        At the start, and after `realm replay` has set the exporter back.
         """
         if self._history is None:
             return

@@ -1,8 +1,8 @@
 """Events in, spans out. Pure: the same events in the same order are the same spans.
 
 A span is given out when it ends, because OTLP has no open ones. What closes a span that no event
-ends is decided by the events too, by their times of arrival, never by a clock: so whoever folds
-the same part of the log, at whatever time and in whatever batches, gets the same spans.
+ends is decided by the events too, by their times of arrival, never by a clock: the same part
+of the log gives the same spans, at any time and in batches of any size.
 """
 
 from collections.abc import Iterable, Sequence
@@ -71,7 +71,7 @@ class SpanFold:
         return SpanFold(self.state.copy(), self._find_run, self.cursor)
 
     def close_all(self, why: str = SHUTDOWN) -> list[Span]:
-        """Close what is open, where nobody will come back for it."""
+        """Close what is open, where no later call will close it."""
         for span in list(self.state.open.values()):
             self._close(span, self.state.seen[span.start.producer].time_unix_nano, why)
         spans, self._spans = self._spans, []
@@ -134,7 +134,7 @@ class SpanFold:
         for span in its_own:
             self._close(span, event.time_unix_nano, PROCESS_LOST, event.message)
         self.state.follow_run(event, self._find_run)
-        # Its own spans tell of it; a training that it worked for goes on, and is told too.
+        # Its own spans show it. A training that it worked for goes on, and shows it too.
         self._other(event, alone=not its_own)
 
     def _other(self, event: Event, *, alone: bool = True) -> None:

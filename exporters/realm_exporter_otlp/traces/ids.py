@@ -26,7 +26,7 @@ def trace_id(event: Event) -> bytes:
 
 
 def span_id(event: Event) -> bytes:
-    """Return the id of the span that this event begins, or ends if nobody saw it begin."""
+    """Return the id of the span that this event begins, or ends where its start is not known."""
     return _digest(event, "span", 8)
 
 

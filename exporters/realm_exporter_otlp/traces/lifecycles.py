@@ -13,8 +13,8 @@ Status = Literal["unset", "ok", "error"]
 class Key(NamedTuple):
     """What a start and its end have in common.
 
-    producer: empty where the end may be told by another process, and another start means that
-        the lifecycle has begun anew, whoever tells it.
+    producer: empty where another process may report the end. Another start of the same key then
+        begins the lifecycle again.
     """
 
     name: str

@@ -70,6 +70,19 @@ def check_service_settings(subject: Subject) -> Iterator[Finding]:
         yield Finding("service settings", "problem", message, error.fix)
 
 
+def check_pages(_subject: Subject) -> Iterator[Finding]:
+    """Whether a service of this installation has War Room and Battle Log."""
+    try:
+        from realm_telemetry.service.pages import STATIC, pages_built
+    except ModuleNotFoundError:  # a plain install, which has no service
+        return
+    if pages_built():
+        yield Finding("pages", "ok", f"built, in {STATIC}")
+    else:
+        message = "War Room and Battle Log are not built; the service has its API alone"
+        yield Finding("pages", "warning", message, "Build them in the checkout: make pages")
+
+
 def check_service(subject: Subject) -> Iterator[Finding]:
     """The service that the settings name."""
     settings = subject.settings

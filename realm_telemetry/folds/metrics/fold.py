@@ -134,7 +134,7 @@ class Metrics:
         found = self._by_kind.get(kind)
         if found is None:
             found = self._grouped(kind)
-            # Kinds are a handful; somebody who makes them up should not fill the memory.
+            # Kinds are few; a program that makes up new ones all the time must not fill the memory.
             if len(self._by_kind) < _MOST_KINDS:
                 self._by_kind[kind] = found
         return found
@@ -151,7 +151,7 @@ class Metrics:
 
 
 def digest(definition: Definition) -> str:
-    """What identifies instruments and limits: counts made by others cannot be gone on with."""
+    """Identify instruments and limits: counts that others made do not continue."""
     text = msgspec.json.encode((FOLD_VERSION, definition), order="deterministic")
     return blake2b(text, digest_size=8).hexdigest()
 

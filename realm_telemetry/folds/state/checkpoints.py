@@ -1,9 +1,9 @@
 """Checkpoints: the latest, the best, the champion, and the last of them by step."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
-from realm_telemetry.event import Event
-from realm_telemetry.folds.state.lattice import values
+from realm_telemetry.folds.state.lattice import Stamp, values
 from realm_telemetry.folds.state.section import Reading, Section, SectionSpec
 from realm_telemetry.folds.state.table import (
     Table,
@@ -44,8 +44,8 @@ CHECKPOINT: Final = Table(
 """What a checkpoint shows. It is known by its step, without one by its path."""
 
 
-def _the_best(event: Event) -> str:
-    return "best"
+def _least_first(fields: Mapping[str, Any], stamp: Stamp) -> Stamp | None:
+    return least_first(fields["checkpoint"], stamp)
 
 
 BEST: Final = Table(
@@ -53,8 +53,8 @@ BEST: Final = Table(
     (_SAVED,),
     {"checkpoint": whole(CHECKPOINT)},
     limit=1,
-    key=_the_best,
-    rank=least_first,
+    key=lambda event: "best",
+    rank=_least_first,
 )
 
 OUTSTANDING: Final = Table(

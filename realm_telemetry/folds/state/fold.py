@@ -1,6 +1,7 @@
-"""RealmState: what the log's events add up to, whatever order they come in."""
+"""RealmState: what the log's events add up to, in any order of arrival."""
 
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -80,7 +81,7 @@ class RealmState:
 
     def __init__(self) -> None:
         self.cursor = 0
-        self._counts: dict[str, int] = {}
+        self._counts: defaultdict[str, int] = defaultdict(int)
         self._sections = {name: Section(spec.all_limits()) for name, spec in SPECS.items()}
         self._further = Records(MAX_FURTHER_FIELDS)
         self._missing: set[str] = set()
@@ -94,7 +95,7 @@ class RealmState:
         self._tally(event, stamp)
         found = _REDUCERS.get(kind)
         if found is not None:
-            self._counts[kind] = self._counts.get(kind, 0) + 1
+            self._counts[kind] += 1
             section = self._sections[found[0]]
             for reduce in found[1]:
                 reduce(section, event, stamp)
@@ -111,7 +112,7 @@ class RealmState:
         """Fold in the state of a disjoint set of events; return self. The other stays as it is."""
         self.cursor = max(self.cursor, other.cursor)
         for name, count in other._counts.items():
-            self._counts[name] = self._counts.get(name, 0) + count
+            self._counts[name] += count
         for name, section in self._sections.items():
             section.merge(other._sections[name])
         self._further.merge(other._further)
@@ -153,7 +154,8 @@ class RealmState:
         if read.version > FOLD_VERSION:
             raise ValueError(f"a dump of fold version {read.version}, newer than {FOLD_VERSION}")
         state = cls()
-        state.cursor, state._counts = read.cursor, read.counts
+        state.cursor = read.cursor
+        state._counts.update(read.counts)
         state._further.load(read.further)
         for name, section in state._sections.items():
             if name in read.sections:
@@ -188,11 +190,11 @@ class RealmState:
 
     def _tally(self, event: Event, stamp: Stamp) -> None:
         counts = self._counts
-        counts["events"] = counts.get("events", 0) + 1
+        counts["events"] += 1
         severities = system.TALLIES.get(event.channel)
         name = severities and severities.get(event.severity)
         if name:
-            counts[name] = counts.get(name, 0) + 1
+            counts[name] += 1
         if event.severity == "warning" or event.severity == "error":
             system.notice(self._sections["system"], event, stamp)
 

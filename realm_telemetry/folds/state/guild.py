@@ -5,7 +5,6 @@ from typing import Any, Final
 from realm_telemetry.event import Event
 from realm_telemetry.folds.state.section import Reading, Section, SectionSpec
 from realm_telemetry.folds.state.table import (
-    NOTHING,
     Table,
     computed,
     detail,
@@ -35,12 +34,11 @@ def _campaign(event: Event) -> Any:
 
 
 def _as_given(event: Event, name: str) -> Any:
-    value = event.details.get(name)
-    return NOTHING if value is None else bounded(value)
+    return bounded(event.details.get(name))
 
 
-def _title(event: Event) -> Any:
-    return identity(event.details, "title") or NOTHING
+def _title(event: Event) -> str | None:
+    return identity(event.details, "title")
 
 
 def _of_a_hero(name: str) -> Any:
@@ -118,7 +116,7 @@ _KINDS: Final = (_UPDATED, _TITLE, _SKILL, _ACHIEVEMENT, _MILESTONE, _LORE)
 
 
 def view(section: Section, reading: Reading) -> dict[str, Any]:
-    """Return heroes by id, skills by hero ("" is nobody's) and name, lists newest first."""
+    """Return heroes by id, skills by hero ("" for none) and name, lists newest first."""
     skills: dict[str, dict[str, Any]] = {}
     for _, skill in section.newest(SKILL):
         hero = skill["hero_id"]

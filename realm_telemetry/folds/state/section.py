@@ -15,7 +15,7 @@ from realm_telemetry.folds.state.lattice import (
     put_all,
     values,
 )
-from realm_telemetry.folds.state.table import Plan, Table
+from realm_telemetry.folds.state.table import Table, plan
 from realm_telemetry.folds.state.values import bounded, shown
 
 MAX_EXTRA_FIELDS: Final = 128
@@ -144,19 +144,18 @@ class SectionSpec(msgspec.Struct, frozen=True):
 
 
 def _reducer(table: Table, kind: str) -> Reducer:
-    fields_of = Plan(table.rows, kind).fields
+    fields_of = plan(table.rows, kind)
     name, key_of, rank_of = table.records, table.key, table.rank
 
     def set_cells(section: Section, event: Event, stamp: Stamp) -> None:
         put_all(section.cells, stamp, fields_of(event))
 
     def set_record(section: Section, event: Event, stamp: Stamp) -> None:
-        key = key_of(event)
-        rank = stamp if rank_of is None else rank_of(event, stamp)
-        if key is None or rank is None:
+        fields, key = fields_of(event), key_of(event)
+        if not fields or key is None:
             return
-        fields = fields_of(event)
-        if fields:
+        rank = stamp if rank_of is None else rank_of(fields, stamp)
+        if rank is not None:
             section.records[name].put(key, rank, fields)
 
     return set_record if name else set_cells

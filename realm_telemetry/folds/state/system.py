@@ -57,7 +57,7 @@ _NOTICES: Final = {"warning": "warnings", "error": "errors"}
 
 
 def notice(section: Section, event: Event, stamp: Stamp) -> None:
-    """Keep a warning or an error, whatever its kind."""
+    """Keep a warning or an error of any kind."""
     section.records[_NOTICES[event.severity]].put(
         event.id,
         stamp,

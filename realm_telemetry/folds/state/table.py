@@ -5,6 +5,7 @@ plan for each kind when a section is put together, so that an event costs no loo
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -16,14 +17,14 @@ from realm_telemetry.folds.state.values import (
     complete,
     identity,
     number,
-    pick,
     shown,
 )
 
 NOTHING: Final = msgspec.UNSET
-"""What a rule reads where an event says nothing of the field: it stays as it was."""
+"""The default of a rule by which a field stays as it was where an event says nothing of it."""
 
 Read = Callable[[Event], Any]
+Fields = Mapping[str, Any]
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -31,14 +32,15 @@ class Rule(msgspec.Struct, frozen=True):
 
     kinds: of the events that set it; None for all kinds of the table.
     detail: the name of a detail, which is kept within bounds unless it is absent or null.
-    default: what the field is set to where there is no such detail.
     read: reads the value from the event instead.
+    default: what the field is set to where there is no such detail, or None is read; NOTHING
+        leaves it as it was.
     """
 
     kinds: frozenset[str] | None = None
     detail: str | None = None
-    default: Any = NOTHING
     read: Read | None = None
+    default: Any = NOTHING
 
     def on(self, *kinds: str) -> "Rule":
         """Return the same rule for some kinds of the table."""
@@ -67,24 +69,19 @@ def always(value: Any) -> Rule:
     return Rule(default=value)
 
 
-def attribute(name: str) -> Rule:
-    """Keep a field of the event itself, unless it is None."""
-    return Rule(read=lambda event: _unless_none(getattr(event, name)))
-
-
-def attribute_or_none(name: str) -> Rule:
-    """Set the field to what the event itself has, None too."""
-    return Rule(read=lambda event: getattr(event, name))
+def attribute(name: str, default: Any = NOTHING) -> Rule:
+    """Keep a field of the event itself."""
+    return Rule(read=attrgetter(name), default=default)
 
 
 def computed(read: Read) -> Rule:
-    """Set what a function reads; NOTHING leaves the field as it was."""
+    """Set what a function reads; None leaves the field as it was."""
     return Rule(read=read)
 
 
 def time_of(*kinds: str) -> Rule:
     """Keep the event's own time."""
-    return Rule(read=lambda event: event.time_unix_nano).on(*kinds)
+    return attribute("time_unix_nano").on(*kinds)
 
 
 def times(stem: str, *words: str) -> dict[str, Rule]:
@@ -115,43 +112,34 @@ def errors(kinds: Iterable[str]) -> tuple[Rule, ...]:
     )
 
 
-class Plan:
-    """What one kind sets: constants, details and what has to be read from the event."""
+def plan(rows: Rows, kind: str) -> Callable[[Event], dict[str, Any]]:
+    """Return what gives the fields that an event of one kind sets.
 
-    __slots__ = ("_constants", "_details", "_read", "_renamed")
+    Every event comes through here, so that all that is known of the kind is looked up before.
+    """
+    ruled = [(field, rule) for field, given in rows.items() for rule in _rules(given, kind)]
+    constants = {field: rule.default for field, rule in ruled if rule.default is not NOTHING}
+    named = [(field, rule.detail) for field, rule in ruled if rule.detail is not None]
+    reads = [(field, rule.read) for field, rule in ruled if rule.read is not None]
 
-    def __init__(self, rows: Rows, kind: str) -> None:
-        self._constants: dict[str, Any] = {}
-        self._details: list[str] = []
-        self._renamed: list[tuple[str, str]] = []
-        self._read: list[tuple[str, Read]] = []
-        for field, given in rows.items():
-            for rule in given if isinstance(given, tuple) else (given,):
-                if rule.kinds is None or kind in rule.kinds:
-                    self._add(field, rule)
-
-    def _add(self, field: str, rule: Rule) -> None:
-        if rule.default is not NOTHING:
-            self._constants[field] = rule.default
-        if rule.read is not None:
-            self._read.append((field, rule.read))
-        elif rule.detail == field:
-            self._details.append(field)
-        elif rule.detail is not None:
-            self._renamed.append((field, rule.detail))
-
-    def fields(self, event: Event) -> dict[str, Any]:
-        """Return the fields that an event sets."""
-        fields = self._constants | pick(event.details, self._details)
-        for field, name in self._renamed:
-            value = event.details.get(name)
+    def fields_of(event: Event) -> dict[str, Any]:
+        fields, details = constants.copy(), event.details
+        for field, name in named:
+            value = details.get(name)
             if value is not None:
-                fields[field] = bounded(value)
-        for field, read in self._read:
+                fields[field] = value if type(value) is float else bounded(value)
+        for field, read in reads:
             value = read(event)
-            if value is not NOTHING:
+            if value is not None:
                 fields[field] = value
         return fields
+
+    return fields_of
+
+
+def _rules(given: Rule | tuple[Rule, ...], kind: str) -> list[Rule]:
+    rules = given if isinstance(given, tuple) else (given,)
+    return [rule for rule in rules if rule.kinds is None or kind in rule.kinds]
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -161,7 +149,8 @@ class Table(msgspec.Struct, frozen=True):
     kinds: of the events that set something.
     rows: by which rules. limit: how many records are kept.
     key: the record that an event is about; None for none.
-    rank: what an event's fields are stamped with, if not its time and id; None to keep nothing.
+    rank: makes of the fields what they are stamped with instead of the event's time and id; None
+        to keep nothing.
     """
 
     records: str
@@ -169,7 +158,7 @@ class Table(msgspec.Struct, frozen=True):
     rows: Rows
     limit: int = 0
     key: Callable[[Event], str | None] = lambda event: event.id
-    rank: Callable[[Event, Stamp], Stamp | None] | None = None
+    rank: Callable[[Fields, Stamp], Stamp | None] | None = None
 
     def show(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Return a record as readers see it: every row, None where nothing has set it."""
@@ -181,17 +170,13 @@ def by_detail(*names: str) -> Callable[[Event], str | None]:
     return lambda event: identity(event.details, *names)
 
 
-def least_first(event: Event, stamp: Stamp) -> Stamp | None:
-    """Rank an event by its loss, the least above all others; None without a loss."""
-    loss = number(event.details.get("loss"))
+def least_first(fields: Fields, stamp: Stamp) -> Stamp | None:
+    """Rank by the loss, the least above all others; None without a loss."""
+    loss = number(fields.get("loss"))
     return None if loss is None else (-loss, *stamp)
 
 
 def whole(table: Table) -> Rule:
     """Keep all that an event sets in another table as one value, so that it is of one event."""
-    plans = {kind: Plan(table.rows, kind) for kind in table.kinds}
-    return Rule(read=lambda event: plans[event.kind].fields(event))
-
-
-def _unless_none(value: Any) -> Any:
-    return NOTHING if value is None else value
+    plans = {kind: plan(table.rows, kind) for kind in table.kinds}
+    return Rule(read=lambda event: plans[event.kind](event))

@@ -6,12 +6,10 @@ from realm_telemetry.event import Event
 from realm_telemetry.folds.state.lattice import Cells, values
 from realm_telemetry.folds.state.section import Reading, Section, SectionSpec
 from realm_telemetry.folds.state.table import (
-    NOTHING,
     SHOWN,
     Table,
     always,
     attribute,
-    attribute_or_none,
     computed,
     detail,
     errors,
@@ -54,8 +52,8 @@ RUN: Final = Table(
         "error": errors(_LIFECYCLE),
         **times("training", *_WORDS),
         "step_at": time_of(_STEP),
-        "hero_id": attribute_or_none("hero_id").on(*_LIFECYCLE),
-        "campaign_id": attribute_or_none("campaign_id").on(*_LIFECYCLE),
+        "hero_id": attribute("hero_id", None).on(*_LIFECYCLE),
+        "campaign_id": attribute("campaign_id", None).on(*_LIFECYCLE),
         "producer": attribute("producer").on(*_REPORTS),
     },
     limit=128,
@@ -64,14 +62,15 @@ RUN: Final = Table(
 """What a run shows, and the current run at the section's own level."""
 
 
-def _loss(event: Event) -> Any:
-    loss = number(event.details.get("loss"))
-    return NOTHING if loss is None else loss
-
-
 BEST: Final = Table(
-    "best", _REPORTS, {"loss": computed(_loss)}, limit=1_024, key=_run_id, rank=least_first
+    "best",
+    _REPORTS,
+    {"loss": computed(lambda event: number(event.details.get("loss")))},
+    limit=1_024,
+    key=_run_id,
+    rank=least_first,
 )
+"""The least loss of each run."""
 
 _KINDS: Final = (
     *(_STEP, "training_started", "training_resumed", "training_paused"),

@@ -15,6 +15,7 @@ MAX_NESTED_BYTES: Final = 16_384
 
 _NAMING: Final = (str, int, float)
 _INTEGERS: Final = range(-(2**63), 2**63)
+_BEYOND: Final = 1e300
 
 
 def pick(details: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
@@ -23,17 +24,18 @@ def pick(details: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     for name in names:
         value = details.get(name)
         if value is not None:
-            picked[name] = value if type(value) is float else bounded(value)
+            picked[name] = bounded(value)
     return picked
 
 
 def bounded(value: Any) -> Any:
     """Return a JSON value within the bounds that state keeps; larger ones are marked."""
-    if value is None or isinstance(value, bool | float):
+    kind = type(value)
+    if kind is float or kind is bool or value is None:
         return value
-    if isinstance(value, int):
+    if kind is int:
         return value if value in _INTEGERS else str(value)
-    if isinstance(value, str):
+    if kind is str:
         return value if len(value) <= MAX_TEXT else value[: MAX_TEXT - 1] + "…"
     size = _encoded_size(value)
     return value if size <= MAX_NESTED_BYTES else {"truncated": True, "size_bytes": size}
@@ -57,10 +59,13 @@ def identity(details: Mapping[str, Any], *names: str) -> str | None:
 
 def number(value: Any) -> float | None:
     """Return a finite number, None for anything else ("NaN" among the losses)."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) >= 1e300:
+    kind = type(value)
+    if kind is float:
+        return value if abs(value) < _BEYOND else None
+    if kind is not int or abs(value) >= _BEYOND:
         return None
     # A snapshot cannot hold a larger integer.
-    return float(value) if isinstance(value, int) and value not in _INTEGERS else value
+    return value if value in _INTEGERS else float(value)
 
 
 def shown(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Workers by id: what they last said, when they were last heard, and whether they are lost."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from realm_telemetry.event import Event, format_time
@@ -75,8 +76,8 @@ def _arrival(event: Event) -> int:
     return event.observed_unix_nano or event.time_unix_nano
 
 
-def _heard_at(event: Event, stamp: Stamp) -> Stamp:
-    return (_arrival(event), event.producer, event.number)
+def _heard_at(fields: Mapping[str, Any], stamp: Stamp) -> Stamp:
+    return (fields["arrival"], *stamp[1:])
 
 
 HEARD: Final = Table(
@@ -120,7 +121,7 @@ def update(section: Section, event: Event, stamp: Stamp, data: dict[str, Any]) -
             known = pick(fields, _DETAILS) | {"removed": False}
             section.records["workers"].put(worker_id, stamp, known)
             heard = {"arrival": _arrival(event)}
-            section.records["heard"].put(worker_id, _heard_at(event, stamp), heard)
+            section.records["heard"].put(worker_id, _heard_at(heard, stamp), heard)
             _put_further(section, worker_id, stamp, fields)
 
 

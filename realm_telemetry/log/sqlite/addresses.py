@@ -15,8 +15,8 @@ from typing import Final
 import msgspec
 
 from realm_telemetry.home import make_private_directory
-from realm_telemetry.log.addresses import redacted
 from realm_telemetry.log.errors import LogUnavailableError
+from realm_telemetry.log.outbox import redacted
 from realm_telemetry.log.sqlite.connection import BUSY_TIMEOUT_S, explained
 
 NAME: Final = "webhook_addresses.db"

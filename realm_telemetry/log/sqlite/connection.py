@@ -154,8 +154,12 @@ def open_reader(path: Path) -> sqlite3.Connection:
             uri=True,
             cached_statements=256,
         )
-        connection.execute("PRAGMA query_only = 1")
-        connection.execute("PRAGMA cache_size = -16000")
+        try:
+            connection.execute("PRAGMA query_only = 1")
+            connection.execute("PRAGMA cache_size = -16000")
+        except BaseException:
+            connection.close()
+            raise
     return connection
 
 

@@ -1,4 +1,4 @@
-"""How many rows a filter wants: from the hourly counts where it can, row by row where it must."""
+"""How many rows match: from the hourly counts where it can, row by row where it must."""
 
 import sqlite3
 import time
@@ -19,7 +19,7 @@ _WINDOW: Final = {True: 20_000, False: 2_000}
 def total(
     connection: sqlite3.Connection, plan: Plan, path: AccessPath, as_of: int, deadline: float
 ) -> tuple[int, Relation]:
-    """How many rows a plan wants, whatever the page; and whether there may be more.
+    """How many rows match a plan, whatever the page; and whether there may be more.
 
     path: one of the plan's, for rows that have to be counted one by one.
     """

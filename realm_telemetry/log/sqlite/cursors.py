@@ -30,7 +30,7 @@ def save_cursor(connection: sqlite3.Connection, pipeline: str, exporter: str, cu
 def set_back(connection: sqlite3.Connection, exporter: str, cursor: int) -> dict[str, int]:
     """Ask that an exporter delivers again what comes after a cursor; where it stood, by pipeline.
 
-    A request, and not only another cursor: whoever delivers saves its own once a second, so what
+    A request, and not only another cursor: a delivery saves its own once a second, so what
     is read here may lag behind, and what is written here would be written over.
     """
     stood = dict(
@@ -118,7 +118,7 @@ def read_dead_letters(
 
 
 def add_refusal(connection: sqlite3.Connection, pipeline: str, refusal: Refusal) -> None:
-    """Add to the count of the events that an exporter lost without being told which."""
+    """Add to the count of events that a receiver rejected without naming them."""
     key = _refused(pipeline, refusal.exporter)
     row = connection.execute("SELECT value FROM realm_meta WHERE key = ?", (key,)).fetchone()
     count = refusal.count + (_decode(row[0])[0] if row else 0)

@@ -60,7 +60,7 @@ class Histogram(msgspec.Struct, frozen=True):
 def histogram(
     log: ReadTransaction, filters: Filters, buckets: int = 60, as_of: int | None = None
 ) -> Histogram:
-    """Counts over time by severity, for what the filters want.
+    """Counts over time by severity, of the rows that match.
 
     buckets: about how many bars, over the filters' span or over all that they want.
     """

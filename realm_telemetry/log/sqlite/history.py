@@ -27,11 +27,11 @@ from realm_telemetry.log.sqlite.rows import READ_COLUMNS, event_id_bytes, read_r
 from realm_telemetry.log.sqlite.transaction import ReadTransaction
 from realm_telemetry.log.tokens import Position, decode_token, encode_token
 
-SCAN_BUDGET_S: Final = 0.035
+SCAN_BUDGET_S: Final = 0.03
 """How long a page is looked for by names that no index finds; a step more may be begun."""
 
 _FIRST_STEP = 256
-_LONGEST_STEP = 4096
+_LONGEST_STEP = 1024
 
 
 class _Found(msgspec.Struct, frozen=True):
@@ -119,7 +119,7 @@ def is_filled(log: ReadTransaction) -> bool:
 def export_rows(
     log: ReadTransaction, filters: Filters, as_of: int | None
 ) -> Iterator[list[LogRow]]:
-    """All rows that the filters want, page by page; each page is its own short transaction."""
+    """All rows that match, page by page; each page is its own short transaction."""
     plan = Plan.of(msgspec.structs.replace(filters, limit=1000))
     token = filters.page_token
     while True:

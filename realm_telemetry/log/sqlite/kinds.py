@@ -9,7 +9,7 @@ _COLUMNS: Final = "kind, channel, severity, message, routine"
 
 
 def save_kind(connection: sqlite3.Connection, kind: KindSpec) -> None:
-    """Add a kind, or replace what was said of it before: the newest program is right."""
+    """Add a kind, or replace it: the newest program is right."""
     connection.execute(
         f"INSERT OR REPLACE INTO realm_kinds ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)",
         (kind.kind, kind.channel, kind.severity, kind.template, kind.routine),

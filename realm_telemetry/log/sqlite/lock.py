@@ -27,7 +27,7 @@ _locks: "weakref.WeakSet[WriterLock]" = weakref.WeakSet()
 class WriterLock:
     """A lock shared by all threads and processes that write to one log.
 
-    Held for one transaction at a time. Waiting writers are served in turn: whoever is next
+    Held for one transaction at a time. Waiting writers are served in turn: the next one
     holds the turnstile, so one that has just finished cannot overtake.
 
     polite: every 30 ms of turns leave the file free for 28 ms, unless it was free by itself.

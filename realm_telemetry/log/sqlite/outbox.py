@@ -244,7 +244,7 @@ class OutboxFile:
         )
 
     def claim(self, scope: str, now_ns: int, lease_ns: int, most: int) -> list[Message]:
-        """Take the next message of each target that is due; nobody else gets it meanwhile.
+        """Take the next message of each target that is due; no other sender gets it meanwhile.
 
         A target's messages go one after the other, so that one which waits holds back the others.
         lease_ns: after that it is due again, for a sender that died.

@@ -52,9 +52,9 @@ class KnownProducers:
         return self._done[producer]
 
     def register(self, info: ProducerInfo) -> None:
-        """Add a producer, or renew what it says of itself; its numbers stay."""
+        """Add a producer, or replace what it reports of itself; its numbers stay."""
         self.refresh()
-        # Only of a new producer: a later shipper's word of one would read millions of rows here.
+        # Only of a new producer: registering one again would read millions of rows here.
         done = self.done(info.producer)
         if done is None:
             done = self._numbers_in_rows(info.producer)
@@ -168,7 +168,7 @@ def record_receipt(
     dropped: int | None,
     ended: bool | None,
 ) -> None:
-    """Note what a producer says of itself; None leaves what is known."""
+    """Keep what a producer reports of itself; None leaves what is known."""
     connection.execute(
         "UPDATE realm_producers SET emitted = coalesce(?, emitted),"
         " dropped = coalesce(?, dropped), ended = coalesce(?, ended) WHERE producer = ?",
@@ -177,7 +177,7 @@ def record_receipt(
 
 
 def _storable(number: int | None) -> int | None:
-    """What another host says may use 64 bits; SQLite's integers have a sign."""
+    """Limit a number to SQLite's signed integers; another host may send all 64 bits."""
     return None if number is None else min(number, 2**63 - 1)
 
 

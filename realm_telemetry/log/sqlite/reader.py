@@ -136,13 +136,13 @@ class LogReader:
             yield self._at(connection)
 
     def export(self, filters: Filters, as_of: int | None = None) -> Iterator[LogRow]:
-        """All rows that the filters want, newest first, in short transactions."""
+        """All rows that match, newest first, in short transactions."""
         with self._own_connection() as log:
             for rows in export_rows(log, filters, as_of):
                 yield from rows
 
     def arrivals(self, filters: Filters, as_of: int | None = None) -> Iterator[Followed]:
-        """All rows that the filters want in order of arrival, in short transactions.
+        """All rows that match in order of arrival, in short transactions.
 
         Each step says how far was looked; one may have no rows. as_of: the last cursor to look at.
         """

@@ -8,14 +8,14 @@ from typing import Final
 import msgspec
 
 from realm_telemetry.kinds.catalog import is_routine
-from realm_telemetry.log.kinds import learn_kinds
+from realm_telemetry.log.kind_watch import learn_kinds
 from realm_telemetry.log.records import Limits, Trimmed
 from realm_telemetry.log.sqlite.kinds import read_kinds
 from realm_telemetry.log.sqlite.writer import LogWriter
 
 STEP_ROWS: Final = 500
 LIVE_GRACE_NS: Final = 60_000_000_000
-"""For how long the newest rows stay whatever they are: live views follow them."""
+"""For how long the newest rows stay in any case: live views follow them."""
 
 _THINNED_TO_ONE_PER_NS: Final = 10 * 1_000_000_000
 _ROW_OVERHEAD_BYTES: Final = 450

@@ -116,7 +116,7 @@ CREATE TABLE webhook_requests (
 
 # Tables that came later, each by a migration of its own.
 LATER_TABLES: Final = {
-    # What register_kind said in the producers, for readers in other processes.
+    # Kinds that producers registered, for readers in other processes.
     "realm_kinds": """
 CREATE TABLE realm_kinds (
     kind TEXT PRIMARY KEY,
@@ -200,7 +200,7 @@ def _count_statements(row: str, column: str) -> str:
 
 
 def triggers(older_values: str) -> dict[str, str]:
-    """The triggers that keep ids, times and counts right whatever older code does.
+    """The triggers that keep ids, times and counts right while older code writes.
 
     older_values: `column = expression` list that fills a row which older code inserted.
     """

@@ -16,7 +16,7 @@ import msgspec
 from realm_telemetry.errors import LogError
 from realm_telemetry.home import make_private_directory
 from realm_telemetry.kinds.catalog import is_routine
-from realm_telemetry.log.kinds import learn_kinds
+from realm_telemetry.log.kind_watch import learn_kinds
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.sqlite.connection import check_place, open_reader
 from realm_telemetry.log.sqlite.kinds import read_kinds

@@ -18,7 +18,7 @@ FORGET_AFTER_NS: Final = 30 * 86_400 * 1_000_000_000
 BUSY_TIMEOUT_S: Final = 5.0
 
 
-class Snapshot(NamedTuple):
+class FoldSnapshot(NamedTuple):
     """A fold as it was saved, and the cursor of the last row in it."""
 
     cursor: int
@@ -36,10 +36,10 @@ class SnapshotStore:
         self.path = path
         self._key = key
 
-    def load(self) -> Snapshot | None:
+    def load(self) -> FoldSnapshot | None:
         """Return the snapshot; None if there is none of this log, or the file is no database."""
         found = self._select(self._load)
-        return Snapshot(*found) if found else None
+        return FoldSnapshot(*found) if found else None
 
     def cursor(self) -> int:
         """Return up to which cursor the snapshot covers the log, 0 if not at all.
@@ -49,7 +49,7 @@ class SnapshotStore:
         found = self._select(self._covers)
         return int(found[0]) if found else 0
 
-    def save(self, snapshot: Snapshot) -> int:
+    def save(self, snapshot: FoldSnapshot) -> int:
         """Write a snapshot in one transaction; return up to where the stored one covers the log.
 
         Raises LogUnavailableError if it cannot be written; the one before stays.

@@ -62,7 +62,7 @@ def follow(
 
 
 def arrivals(log: ReadTransaction, filters: Filters, as_of: int | None) -> Iterator[Followed]:
-    """All rows that the filters want in order of arrival, in short transactions.
+    """All rows that match in order of arrival, in short transactions.
 
     Each step says how far was looked; one may have no rows. as_of: the last cursor to look at.
     """
@@ -80,7 +80,7 @@ def arrivals(log: ReadTransaction, filters: Filters, as_of: int | None) -> Itera
 
 
 def _between(log: ReadTransaction, cursor: int, end: int, plan: Plan) -> list[LogRow]:
-    """The rows after a cursor and up to another that a plan wants."""
+    """The rows after a cursor and up to another that match a plan."""
     found = log.connection.execute(
         f"SELECT {READ_COLUMNS} FROM battle_log WHERE id > ? AND id <= ? AND {plan.row.sql}"
         " ORDER BY id",

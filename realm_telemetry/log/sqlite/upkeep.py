@@ -1,8 +1,7 @@
-"""What keeps a log in shape beside the writing: older rows filled in, search, retention, and
-addresses of webhooks removed that nothing asks for any more.
+"""Maintenance of a log: fill in older rows, index words, trim, remove unused webhook addresses.
 
-One small step at a time, by whoever has time between its transactions: a service, or a shipper
-where no service runs. A row of the log says who does it, so that one is enough.
+One small step at a time, between the transactions of a service, or of a shipper where no service
+runs. A row of the log names the process that does it, so that only one does.
 """
 
 import time
@@ -85,7 +84,8 @@ class Upkeep:
 class UpkeepClaim:
     """One process's claim to do the upkeep of a log.
 
-    by: "service", or a shipper's name. first: take it from whoever has it, as a service does.
+    by: "service", or a shipper's name.
+    first: take it from the process that has it, as a service does.
     """
 
     def __init__(

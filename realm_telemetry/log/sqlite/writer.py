@@ -170,7 +170,7 @@ class LogWriter:
         counted: Mapping[str, Mapping[str, Any]],
         others: Mapping[str, Mapping[str, Any]],
     ) -> None:
-        """Keep the resources of producers that a third party tells of, unless they are known.
+        """Keep the resources of producers that a third party reports, unless they are known.
 
         counted, others: resources by producer, of those that have a receipt and of those that
         have none. Not synced: the append that follows does that.
@@ -192,7 +192,7 @@ class LogWriter:
         dropped: int | None = None,
         ended: bool | None = None,
     ) -> None:
-        """Note what a producer says of itself; see Receipt."""
+        """Keep what a producer reports of itself; see Receipt."""
         with self.transaction() as connection:
             self._known.refresh()
             if self._known.done(producer) is None:
@@ -205,7 +205,7 @@ class LogWriter:
         """Keep a producer's own kind for all readers. Not synced: the next append does that."""
         with explained(self.path, files=True), self._lock:
             known = has_kind(self._connection, kind)
-        # Every start of a producer says it again.
+        # Every start of a producer registers it again.
         if not known:
             with self.transaction(durable=False) as connection:
                 save_kind(connection, kind)
@@ -244,14 +244,14 @@ class LogWriter:
             cursors.drop_cursor(connection, pipeline, exporter)
 
     def add_dead_letter(self, pipeline: str, exporter: str, cursor: int, reason: str) -> None:
-        """Keep note of an event that an exporter will never take."""
+        """Keep an event that an exporter rejected for good."""
         with self.transaction() as connection:
             cursors.add_dead_letter(
                 connection, pipeline, exporter, cursor, reason, self._clock_ns()
             )
 
     def add_refusal(self, pipeline: str, refusal: Refusal) -> None:
-        """Add to the count of events that an exporter lost without being told which."""
+        """Add to the count of events that a receiver rejected without naming them."""
         with self.transaction() as connection:
             cursors.add_refusal(connection, pipeline, refusal)
 

@@ -35,6 +35,9 @@ from realm_telemetry.spool.writer import MAX_SPOOL_BYTES
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
+_WARN: Final = 13
+"""The least severity number of a warning; from there on records may use the spool's last tenth."""
+
 
 def check_name(name: str) -> str:
     """Return a processor's name.
@@ -61,10 +64,6 @@ def spool_directory(settings: Settings, name: str) -> Path:
     directory = root / "otel" / name / "spool"
     make_private_directory(directory)
     return directory
-
-
-_WARN: Final = 13
-"""The least severity number of a warning; from there on records may use the spool's last tenth."""
 
 
 class DurableLogRecordProcessor(LogRecordProcessor):

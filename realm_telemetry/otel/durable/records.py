@@ -33,6 +33,12 @@ _MAX_INT: Final = 2**64 - 1
 
 encode: Final = msgspec.msgpack.Encoder().encode
 
+ORIGIN_TYPE: Final = "origin"
+MAX_KNOWN_ORIGINS: Final = 1_000
+_NO_CONTEXT: Final = Context()
+# Not empty, or LogRecord would take the current context.
+_ANY_CONTEXT: Final = Context({"realm-record": True})
+
 
 def exact(value: Any) -> Any:
     """Return a value that encodes to msgpack and comes back equal.
@@ -109,14 +115,6 @@ def tuples(value: Any) -> Any:
     if type(value) is dict:
         return {key: tuples(item) for key, item in value.items()}
     return value
-
-
-ORIGIN_TYPE: Final = "origin"
-MAX_KNOWN_ORIGINS: Final = 1_000
-
-_NO_CONTEXT: Final = Context()
-# Not empty, or LogRecord would take the current context.
-_ANY_CONTEXT: Final = Context({"realm-record": True})
 
 
 class Origin:

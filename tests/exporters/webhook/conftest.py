@@ -170,7 +170,8 @@ def make(tmp_path: Path) -> Iterator[Maker]:
     made: list[WebhookExporter] = []
 
     def build(given: dict[str, Any], clock: Any = time, **context: Any) -> WebhookExporter:
-        place = {"home": tmp_path, "log_path": tmp_path / "vault" / "jobs.db", "options": given}
+        log_path = tmp_path / "vault" / "jobs.db"
+        place: dict[str, Any] = {"home": tmp_path, "log_path": log_path, "options": given}
         made.append(WebhookExporter(context=ExporterContext(**(place | context)), clock=clock))
         return made[-1]
 

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ class Lab:
         for lock in (self.home / "spool").glob("*/shipper.lock"):
             if pid := holder(lock):
                 os.kill(pid, signal.SIGKILL)
-                wait_for(lambda lock=lock, pid=pid: holder(lock) != pid)
+                wait_for(partial(has_changed_hands, lock, pid))
                 killed = True
         return killed
 
@@ -125,6 +126,10 @@ class Lab:
     def _messages(self) -> list[Message]:
         with closing(open_log(self.log, home=self.home).outbox("webhooks")) as outbox:
             return outbox.messages(10_000)
+
+
+def has_changed_hands(lock: Path, pid: int) -> bool:
+    return holder(lock) != pid
 
 
 def holder(lock: Path) -> int:

@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_events_sent_twice_are_counted_once(log_path: Path) -> None:
 
 
 def test_the_order_of_arrival_makes_no_difference(tmp_path: Path) -> None:
-    states = []
+    states: list[Any] = []
     for order in (range(1, 1_001), range(1_000, 0, -1), chain(*_interleaved(1_000))):
         path = tmp_path / str(len(states)) / "jobs.db"
         path.parent.mkdir()

@@ -7,7 +7,7 @@ import pytest
 
 from realm_telemetry.errors import LogError
 from realm_telemetry.log import LogReader, LogWriter
-from realm_telemetry.log.addresses import redacted
+from realm_telemetry.log.outbox import redacted
 from realm_telemetry.log.records import Limits
 from realm_telemetry.log.sqlite.addresses import UNUSED_NS, Addresses, addresses_path
 from realm_telemetry.log.sqlite.retention import Retention

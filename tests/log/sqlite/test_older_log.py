@@ -187,8 +187,8 @@ def test_a_table_of_the_same_name_is_not_touched(older: sqlite3.Connection) -> N
 
 
 def test_details_that_are_not_json_are_shown_as_they_are(older: sqlite3.Connection) -> None:
-    for details in ("{broken", "[1, 2]"):
-        older.execute(OLDER_INSERT, older_row(details_json=details))
+    for text in ("{broken", "[1, 2]"):
+        older.execute(OLDER_INSERT, older_row(details_json=text))
     older.commit()
     with LogWriter(path_of(older)) as writer, LogReader(writer.path) as reader:
         fill(writer)

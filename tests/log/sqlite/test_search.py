@@ -1,5 +1,6 @@
 """Full text search."""
 
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -151,7 +152,8 @@ def test_the_index_of_another_log_is_not_used(
     with LogWriter(other) as writer:
         writer.append([make_event(1, message="elsewhere")])
     moved = SearchIndex(other, index.search_path)
-    assert moved.indexed_through(LogReader(other).log_id) == 0
+    with closing(LogReader(other)) as reader_of_other:
+        assert moved.indexed_through(reader_of_other.log_id) == 0
     assert moved.index_step() == 1
     assert found(reader, "elsewhere") == []
     assert found(reader, "checkpoint") == [4, 3, 1]

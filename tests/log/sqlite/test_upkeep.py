@@ -6,6 +6,7 @@ from realm_telemetry.log.records import Limits, limits_of
 from realm_telemetry.log.sqlite.retention import Retention
 from realm_telemetry.log.sqlite.search import SearchIndex
 from realm_telemetry.log.sqlite.upkeep import BETWEEN_STEPS_S, Upkeep, UpkeepClaim
+from realm_telemetry.log.sqlite.writer import LogWriter
 
 from .conftest import PRODUCER, SECOND, Clock, make_event
 
@@ -60,7 +61,7 @@ def test_a_claim_is_written_only_when_it_must_be_renewed(
 
 
 def test_steps_follow_closely_until_nothing_is_left_to_do(
-    writer: Writer, reader: Reader, clock: Clock
+    writer: LogWriter, reader: Reader, clock: Clock
 ) -> None:
     writer.append([make_event(n) for n in range(1, 501)])
     search = SearchIndex(writer.path, writer.path.with_name("search.db"))
@@ -75,7 +76,7 @@ def test_steps_follow_closely_until_nothing_is_left_to_do(
 
 
 def test_retention_is_due_for_age_for_size_and_for_what_was_sent(
-    writer: Writer, clock: Clock
+    writer: LogWriter, clock: Clock
 ) -> None:
     writer.register_producer(ProducerInfo(PRODUCER, "main", history=False))
     writer.append([make_event(1)])

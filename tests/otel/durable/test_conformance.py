@@ -144,7 +144,7 @@ def test_a_collector_is_sent_the_same_bytes(tmp_path: Path) -> None:
     resource = Resource({"service.name": "lab", "ports": [1, 2]}, "https://schema/1")
     limits = LogRecordLimits(max_log_record_attributes=2)
     pair = Pair(tmp_path, resource=resource, log_record_limits=limits)
-    body = {"loss": 0.25, "shape": [1, [2, 3]], "raw": b"\x00\xff", "nothing": None}
+    body: Any = {"loss": 0.25, "shape": [1, [2, 3]], "raw": b"\x00\xff", "nothing": None}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that attributes are dropped, on purpose
         for index in range(3):
@@ -168,6 +168,6 @@ def test_an_exception_arrives_as_its_attributes(pair: Pair) -> None:
 
 def test_a_body_that_is_no_value_arrives_as_text(pair: Pair) -> None:
     """The SDK hands the object itself over; a file cannot hold it."""
-    pair.provider.get_logger("lab").emit(LogRecord(body=Path("/ckpt/7")))  # type: ignore[arg-type]
+    pair.provider.get_logger("lab").emit(LogRecord(body=Path("/ckpt/7")))  # type: ignore[call-overload]
     ((ours, _),) = pair.exported()
     assert ours.log_record.body == "/ckpt/7"

@@ -124,9 +124,12 @@ def test_what_a_dead_process_left_does_not_hold_up_what_is_new(
     emit(dead, 100, "old")
     dead.provider.shutdown()
     take = Recording.export
-    monkeypatch.setattr(
-        Recording, "export", lambda self, batch: (time.sleep(0.03), take(self, batch))[1]
-    )
+
+    def slowly(self: Recording, batch: Any) -> Any:
+        time.sleep(0.03)
+        return take(self, batch)
+
+    monkeypatch.setattr(Recording, "export", slowly)
     made = make(max_export_batch_size=1)
     eventually(lambda: bool(made.exporter.bodies))
     emit(made, 1, "new")
@@ -304,7 +307,7 @@ def test_a_child_exports_though_the_parent_was_reporting_a_problem(make: Make) -
 @pytest.mark.parametrize("number", [13, 17])
 def test_a_severity_that_is_a_plain_number_is_kept(number: int, make: Make) -> None:
     made = make()
-    made.logger.emit(LogRecord(body="x", severity_number=number))  # type: ignore[arg-type]
+    made.logger.emit(LogRecord(body="x", severity_number=number))  # type: ignore[call-overload]
     assert made.processor.force_flush()
     (record,) = made.exporter.records
     assert record.log_record.severity_number == SeverityNumber(number)
@@ -314,7 +317,12 @@ def test_a_flush_that_meets_a_shutdown_does_not_raise(make: Make) -> None:
     """It waits for the last batch while another thread ends the processor and unmaps its spool."""
     made = make(max_export_batch_size=1)
     taken = made.exporter.export
-    made.exporter.export = lambda batch: (time.sleep(0.05), taken(batch))[1]  # type: ignore[method-assign]
+
+    def slowly(batch: Any) -> Any:
+        time.sleep(0.05)
+        return taken(batch)
+
+    made.exporter.export = slowly  # type: ignore[method-assign]
     emit(made, 4)
     raised: list[BaseException] = []
 
@@ -430,7 +438,7 @@ def test_a_name_may_have_64_characters(name: str, make: Make) -> None:
 @pytest.mark.parametrize("wrong", [{"schedule_delay_millis": 0}, {"max_export_batch_size": -1}])
 def test_a_number_that_is_not_positive_is_refused(wrong: dict[str, int], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="positive"):
-        DurableLogRecordProcessor("n", Recording(), home=tmp_path, **wrong)  # type: ignore[arg-type]
+        DurableLogRecordProcessor("n", Recording(), home=tmp_path, **wrong)
 
 
 def test_the_environment_of_the_batch_processor_is_honoured(

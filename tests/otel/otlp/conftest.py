@@ -79,7 +79,8 @@ def any_value(value: Any) -> AnyValue:
         return AnyValue(bool_value=value)
     for kind, field in ((str, "string"), (int, "int"), (float, "double"), (bytes, "bytes")):
         if isinstance(value, kind):
-            return AnyValue(**{f"{field}_value": value})
+            given: dict[str, Any] = {f"{field}_value": value}
+            return AnyValue(**given)
     made = AnyValue()
     if isinstance(value, Mapping):
         made.kvlist_value.SetInParent()
@@ -163,7 +164,8 @@ def failed(response: httpx.Response, status: int) -> str:
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == response.request.headers["content-type"]
     if response.headers["content-type"] == PROTOBUF:
-        return Status.FromString(response.content).message
+        status_message: str = Status.FromString(response.content).message
+        return status_message
     message: str = response.json()["message"]
     return message
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -30,7 +31,11 @@ from .conftest import (
     stored,
 )
 
-PACKERS = {"identity": bytes, "gzip": gzip.compress, "zstd": zstandard.compress}
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "identity": bytes,
+    "gzip": gzip.compress,
+    "zstd": zstandard.compress,
+}
 
 EVERYTHING = log_record(
     {"msg": "disk is full", "free": [0, 1.5, True, {"unit": "GiB"}]},

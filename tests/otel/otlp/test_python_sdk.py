@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -24,9 +25,9 @@ RESOURCE = Resource.create({"service.name": "shop", "service.instance.id": "s-1"
 
 
 @contextmanager
-def sdk(server: RealmServer, **options: object) -> Iterator[LoggerProvider]:
+def sdk(server: RealmServer, **options: Any) -> Iterator[LoggerProvider]:
     """An SDK that sends to the service, flushed at the end."""
-    exporter = OTLPLogExporter(endpoint=f"{server.url}/v1/logs", **options)  # type: ignore[arg-type]
+    exporter = OTLPLogExporter(endpoint=f"{server.url}/v1/logs", **options)
     provider = LoggerProvider(RESOURCE, shutdown_on_exit=False)
     provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
     try:

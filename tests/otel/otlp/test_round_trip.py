@@ -25,7 +25,7 @@ from realm_telemetry.values.details import MAX_DETAILS, make_safe
 from .conftest import JSON, PROTOBUF, accepted, as_json, log_record, logs_request, send, stored
 
 PRODUCER = "c0" * 8
-RESOURCE = {
+RESOURCE: dict[str, Any] = {
     "service.name": "trainer",
     "realm.producer.id": PRODUCER,
     "process.pid": 7,

@@ -87,6 +87,7 @@ class Receiver:
         self.refused = 0
         self.ended = threading.Event()
         self.endpoint = ""
+        self.port = 0
         self._lock = threading.Lock()
 
     @property
@@ -166,7 +167,7 @@ class HttpReceiver(Receiver):
                 body = self.rfile.read(int(self.headers["content-length"]))
                 encoding = self.headers.get("content-encoding")
                 if encoding:
-                    body = {"gzip": gzip.decompress, "deflate": zlib.decompress}[encoding](body)
+                    body = gzip.decompress(body) if encoding == "gzip" else zlib.decompress(body)
                 request = ExportLogsServiceRequest.FromString(body)
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 told = owner.take(request, headers, self.path, len(body))

@@ -230,7 +230,7 @@ class emitting:  # noqa: N801 - a context manager
     """A real producer with a pipeline of its own on the lab's log."""
 
     def __init__(self, lab: Lab, seconds: float) -> None:
-        settings = {"home": str(lab.home), "exporters": ["battle_log", EXPORTER]}
+        settings: dict[str, Any] = {"home": str(lab.home), "exporters": ["battle_log", EXPORTER]}
         settings |= {"options": {EXPORTER: lab.options}}
         clean = {
             name: value

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -39,8 +40,13 @@ def stories(draw: st.DrawFn) -> list[Event]:
             continue
         at += draw(st.sampled_from([0.000001, 0.5, 3.0, 90.0]))
         kind = draw(st.sampled_from(KINDS))
-        names = {"job_id": draw(st.sampled_from("ab")), "skill": draw(st.sampled_from("xy"))}
-        traced = {"trace_id": "a1" * 16, "span_id": "b2" * 8} if draw(st.booleans()) else {}
+        names: dict[str, Any] = {
+            "job_id": draw(st.sampled_from("ab")),
+            "skill": draw(st.sampled_from("xy")),
+        }
+        traced: dict[str, Any] = (
+            {"trace_id": "a1" * 16, "span_id": "b2" * 8} if draw(st.booleans()) else {}
+        )
         events.append(process.tell(at, kind, "", **names, **(traced if at < 5 else {})))
         if kind == "process_lost":
             lost.add(process.id)

@@ -1,5 +1,7 @@
 """A start and an end that share their key are one span; what is in between belongs to it."""
 
+from typing import Any
+
 import pytest
 from realm_exporter_otlp.traces.lifecycles import LIFECYCLES, phase_of
 from realm_exporter_otlp.traces.spans import MAX_ATTRIBUTES, MAX_EVENT_DETAILS, MAX_EVENT_TEXT
@@ -384,8 +386,8 @@ def test_attributes_are_capped_and_the_rest_counted(over: int) -> None:
     """A span has 128 attributes; what a span event keeps is small."""
     worker = Process()
     own = 4  # lifecycle, both event ids, and how it ended
-    details = {f"d{n}": n for n in range(MAX_ATTRIBUTES - own + over)}
-    few = {f"d{n}": n for n in range(MAX_EVENT_DETAILS + over)}
+    details: dict[str, Any] = {f"d{n}": n for n in range(MAX_ATTRIBUTES - own + over)}
+    few: dict[str, Any] = {f"d{n}": n for n in range(MAX_EVENT_DETAILS + over)}
     [span] = spans_of(
         worker.tell(0, "a_started"),
         worker.tell(1, "note", "x" * (MAX_EVENT_TEXT + over), **few),

@@ -66,7 +66,8 @@ describe("filters from a value", () => {
     expect(filteredBy(EMPTY_QUERY, ["hero_id"], "dio", true)?.lists.hero).toEqual(["dio"]);
     expect(filteredBy(EMPTY_QUERY, ["severity"], "info", false)?.lists.severity).toEqual(["!info"]);
     expect(filteredBy(EMPTY_QUERY, ["hero_id"], "dio", false)?.lists.hero).toEqual(["!dio"]);
-    expect(filteredBy(EMPTY_QUERY, ["source"], "x", true)).toBeNull();
+    expect(filteredBy(EMPTY_QUERY, ["source"], "x", true)?.lists.source).toEqual(["x"]);
+    expect(filteredBy(EMPTY_QUERY, ["span_id"], "x", true)).toBeNull();
   });
 
   it("exclude one of several, and a second one", () => {

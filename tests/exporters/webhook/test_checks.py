@@ -20,7 +20,7 @@ def examine(invoke_doctor: bool = True) -> dict[str, Any]:
     findings = json.loads(result.output)["findings"]
     return {
         "code": result.exit_code,
-        "said": [each for each in findings if each["check"] == "webhook"],
+        "checks": [each for each in findings if each["check"] == "webhook"],
     }
 
 
@@ -28,7 +28,7 @@ def test_the_doctor_names_a_wrong_rule(home: Path) -> None:
     write_settings(home, "https://example.org/SECRET", RULES.replace("kind", "knd"))
     found = examine()
     assert found["code"] == 1
-    (finding,) = found["said"]
+    (finding,) = found["checks"]
     assert "options.webhook.rules: failures.knd" in finding["message"]
     assert "'kind'" in finding["fix"]
 
@@ -54,7 +54,7 @@ def test_the_doctor_looks_at_targets_and_dead_messages(
 
 
 def test_the_doctor_is_silent_where_there_are_no_rules(home: Path) -> None:
-    assert examine() == {"code": 0, "said": []}
+    assert examine() == {"code": 0, "checks": []}
 
 
 def test_a_damaged_store_is_reported(home: Path, invoke: Invoke) -> None:

@@ -6,10 +6,9 @@ from typing import Any, ClassVar
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from realm_exporter_otlp.traces.encoding import encode_spans
 from realm_exporter_otlp.traces.fold import SpanFold
 from realm_exporter_otlp.traces.history import History
-from realm_exporter_otlp.traces.sending import Refused, Sender
+from realm_exporter_otlp.traces.requests import Refused, Sender, encode_spans
 from realm_exporter_otlp.traces.spans import Span
 from realm_exporter_otlp.traces.state import Limits, State
 from realm_exporter_otlp.transport import TRANSPORT_DEFAULTS, CheckResult, examine, open_channel

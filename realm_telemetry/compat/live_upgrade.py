@@ -5,25 +5,32 @@ from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from realm_telemetry.compat.renamed import MEMBERS, ROOT, Finder, new_name
 
+_KEPT: Final = ("config", "errors", "event", "kinds", "plugins", "producer", "version")
+"""Rooms with state, or with classes that old and new code hand to each other."""
+
 
 def adopt() -> None:
-    """Let the modules in memory stand for the renamed ones, so that their state exists once.
+    """Keep the modules in memory that hold state, under their new names; drop all others.
 
-    Names that they lack come from the new files. Modules that are being imported are new.
+    What is kept takes from the new files the names that it lacks. What is dropped lives on in the
+    old code that has it, and new code imports the new files. Modules being imported are new.
     """
     loaded = {name: module for name, module in sys.modules.items() if name.startswith(ROOT)}
     old = {name: module for name, module in loaded.items() if not _is_being_imported(module)}
     for name, module in old.items():
         new = new_name(name) or name
-        sys.modules.setdefault(new, module)
-        _complete(module, new)
+        if new.split(".")[1] in _KEPT:
+            sys.modules.setdefault(new, module)
+            _complete(module, new)
+        else:
+            del sys.modules[name]
     for package, new in MEMBERS.items():
-        if ROOT + package in old:
-            sys.modules.setdefault(ROOT + new, old[ROOT + package])
+        if (kept := sys.modules.get(ROOT + package)) is not None:
+            sys.modules.setdefault(ROOT + new, kept)
     sys.meta_path.insert(0, Finder())
 
 

@@ -46,10 +46,8 @@ shipper.report -> delivery.report
 shipper.outlet -> delivery.outlet
 shipper.delivery -> delivery.follower
 shipper.quarantine -> delivery.quarantine
-log.addresses -> log.sqlite.addresses
 log.connection -> log.sqlite.connection
 log.cursors -> log.sqlite.cursors
-log.kinds -> log.sqlite.kinds
 log.lock -> log.sqlite.lock
 log.migrations -> log.sqlite.schema
 log.older -> log.sqlite.older

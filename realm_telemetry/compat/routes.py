@@ -53,7 +53,7 @@ async def get_history(request: Request) -> Response:
         limit=whole(query, "limit", 100, 1, MAX_HISTORY),
     )
     service = service_of(request.scope)
-    page = await service.readers.run(lambda reader: reader.page(filters, count=False))
+    page = await service.readers.run(lambda log: log.page(filters, count=False))
     return json_answer(
         {"history": [_entry(row) for row in reversed(page.rows)], "section": section}
     )

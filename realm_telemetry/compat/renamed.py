@@ -44,7 +44,7 @@ shipper.guarded -> delivery.guarded
 shipper.recent -> delivery.sources
 shipper.report -> delivery.report
 shipper.outlet -> delivery.outlet
-shipper.delivery -> delivery.follower
+shipper.delivery -> delivery.delivery
 shipper.quarantine -> delivery.quarantine
 log.addresses -> log.sqlite.addresses
 log.connection -> log.sqlite.connection

@@ -155,7 +155,7 @@ def load_exporter(name: str, context: ExporterContext) -> Any:
 
 
 def exporter_class(name: str) -> Any:
-    """Return what builds the exporter of a name; it may say what it thinks of settings (`examine`).
+    """Return what builds the exporter of a name; it may check its settings (`check`).
 
     Raises ConfigError that says what to install or to correct.
     """

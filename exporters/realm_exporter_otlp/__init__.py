@@ -11,7 +11,7 @@ from realm_exporter_otlp.transport import (
     TRANSPORT_DEFAULTS,
     CheckResult,
     Sent,
-    examine,
+    check_channel,
     open_channel,
     send_split,
 )
@@ -38,9 +38,9 @@ class OtlpExporter(EventExporter):
         self._warned = False
 
     @classmethod
-    def examine(cls, context: ExporterContext) -> Iterator[CheckResult]:
+    def check(cls, context: ExporterContext) -> Iterator[CheckResult]:
         """The checks of `realm doctor` on settings and receiver: level, message, fix."""
-        return examine(cls(context=context)._channel, ExportLogsServiceRequest())
+        return check_channel(cls(context=context)._channel, ExportLogsServiceRequest())
 
     def read_records(self, batch: Sequence[Any]) -> Sequence[Any]:
         """Leave a plain SDK's records as they are: any logger's keep their names and resource."""

@@ -115,7 +115,7 @@ _LONG_S = 600.0
 """A timeout from here on was most likely meant in milliseconds, as other languages have it."""
 
 
-def examine(channel: Channel, empty: Message) -> Iterator[CheckResult]:
+def check_channel(channel: Channel, empty: Message) -> Iterator[CheckResult]:
     """Yield the results of the checks: level, message and fix.
 
     empty: a request without records, which a receiver has to answer with success.

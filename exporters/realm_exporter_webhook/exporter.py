@@ -78,7 +78,7 @@ def _message_id(firing: Firing, target: Target, scope: str, replays: int) -> str
 CheckResult = tuple[str, str, str]
 
 
-def examine(exporter: "WebhookExporter") -> Iterator[CheckResult]:
+def check_settings(exporter: "WebhookExporter") -> Iterator[CheckResult]:
     """Yield the results of the checks: level, message and fix. Sends nothing."""
     config = exporter.config
     if config.rules:
@@ -94,7 +94,7 @@ def examine(exporter: "WebhookExporter") -> Iterator[CheckResult]:
             yield "problem", f"target {name}: {error}", ""
             continue
         except UnresolvedError as error:
-            yield "warning", f"target {name}: {error}", "Mend its url, or this host's DNS."
+            yield "warning", f"target {name}: {error}", "Correct its url, or this host's DNS."
             continue
         if target.place.startswith("http://") and not all(map(is_this_host, addresses)):
             what = f"target {name} ({target.place}) is sent to without TLS"
@@ -190,9 +190,9 @@ class WebhookExporter(EventExporter):
         return exporter
 
     @classmethod
-    def examine(cls, context: ExporterContext) -> Iterator[tuple[str, str, str]]:
+    def check(cls, context: ExporterContext) -> Iterator[tuple[str, str, str]]:
         """The checks of `realm doctor`: level, message, fix."""
-        return examine(cls(context=context))
+        return check_settings(cls(context=context))
 
     @classmethod
     def forget(cls, context: ExporterContext, event_ids: Sequence[str]) -> None:

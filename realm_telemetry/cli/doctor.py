@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from realm_telemetry.cli.checks.check import MARKS, STYLES, Check, Finding, Subject
+from realm_telemetry.cli.checks.check import MARKS, STYLES, Check, CheckResult, Subject
 from realm_telemetry.cli.checks.home import check_file_system, check_home, check_spool_place
 from realm_telemetry.cli.checks.log import check_lock, check_log
 from realm_telemetry.cli.checks.service import (
@@ -46,7 +46,7 @@ CHECKS: Final[tuple[Check, ...]] = (
 )
 @click.option("--round-trip/--no-round-trip", default=True, help="Whether to emit an event.")
 @timeout_option(10.0, "The longest that any one check may wait.")
-@json_option("Print one JSON object: healthy, home, findings.")
+@json_option("Print one JSON object: healthy, home, checks.")
 def doctor(round_trip: bool, timeout_s: float, as_json: bool) -> int:
     """Check the whole path of an event and say what to do.
 
@@ -56,29 +56,29 @@ def doctor(round_trip: bool, timeout_s: float, as_json: bool) -> int:
     """
     subject = Subject(settings(), timeout_s)
     checks = (*CHECKS, check_round_trip) if round_trip else CHECKS
-    findings = []
+    results = []
     with closing(subject):
-        for finding in examine(subject, checks):
-            findings.append(finding)
+        for result in run_checks(subject, checks):
+            results.append(result)
             if not as_json:
-                _print(finding)
-    healthy = all(finding.level != "problem" for finding in findings)
+                _print(result)
+    healthy = all(result.level != "problem" for result in results)
     if as_json:
         home = str(subject.settings.home)
-        json_document({"healthy": healthy, "home": home, "findings": findings})
+        json_document({"healthy": healthy, "home": home, "checks": results, "findings": results})
     return 0 if healthy else EXIT_PROBLEM
 
 
-def examine(subject: Subject, checks: tuple[Check, ...] = CHECKS) -> Iterator[Finding]:
-    """Yield the findings of some checks as they are made."""
+def run_checks(subject: Subject, checks: tuple[Check, ...] = CHECKS) -> Iterator[CheckResult]:
+    """Yield each result as soon as its check has it."""
     for check in checks:
         yield from check(subject)
 
 
-def _print(finding: Finding) -> None:
-    mark = MARKS[finding.level]
+def _print(result: CheckResult) -> None:
+    mark = MARKS[result.level]
     if colour():
-        mark = click.style(mark, STYLES[finding.level], bold=True)
-    line(f"{mark} {finding.check}: {printable(finding.message)}")
-    if finding.fix:
-        line(f"    {printable(finding.fix)}")
+        mark = click.style(mark, STYLES[result.level], bold=True)
+    line(f"{mark} {result.check}: {printable(result.message)}")
+    if result.fix:
+        line(f"    {printable(result.fix)}")

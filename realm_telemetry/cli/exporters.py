@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from realm_telemetry.cli.checks.service import examine_exporter
+from realm_telemetry.cli.checks.service import check_exporter_settings
 from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.problems import EXIT_PROBLEM
 from realm_telemetry.cli.terminal import cell, json_document, make_table, note, print_table
@@ -82,11 +82,11 @@ def _examined(row: ExporterRow, known: Settings) -> ExporterRow:
     """Let an exporter that is used say what it thinks of its settings."""
     if not row.used or row.status != "ok":
         return row
-    findings = [each for each in examine_exporter(row.name, known) if each.level != "ok"]
-    if not findings:
+    results = [each for each in check_exporter_settings(row.name, known) if each.level != "ok"]
+    if not results:
         return row
-    unfit = any(each.level == "problem" for each in findings)
-    problem = " ".join(f"{each.message}. {each.fix}".strip() for each in findings)
+    unfit = any(each.level == "problem" for each in results)
+    problem = " ".join(f"{each.message}. {each.fix}".strip() for each in results)
     return msgspec.structs.replace(row, status="unfit" if unfit else "ok", problem=problem)
 
 

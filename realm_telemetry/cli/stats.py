@@ -24,7 +24,7 @@ from realm_telemetry.kinds.catalog import CHANNEL_ICONS, SEVERITY_ICONS
 from realm_telemetry.kinds.line import printable
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.filters import InvalidFilterError
-from realm_telemetry.log.records import GROUPINGS
+from realm_telemetry.log.graphs import GROUPINGS
 from realm_telemetry.log.times import TIME_HINT, parse_time
 
 _ICONS: Final = {"channel": CHANNEL_ICONS, "severity": SEVERITY_ICONS}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from realm_telemetry.event import Event
     from realm_telemetry.kinds.catalog import KindSpec
     from realm_telemetry.log.filters import Filters
+    from realm_telemetry.log.graphs import Histogram, Series
     from realm_telemetry.log.outbox import Outbox
     from realm_telemetry.log.records import (
         AppendResult,
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
         Trimmed,
     )
     from realm_telemetry.log.rows import Followed, LogRow, Page
-    from realm_telemetry.log.sqlite.histogram import Histogram
-    from realm_telemetry.log.sqlite.series import Series
 
 ENGINES: Final[Mapping[str, str]] = {"sqlite": "realm_telemetry.log.sqlite.log"}
 """The module of each engine by the scheme of its URLs; the module has a function `open_log`."""

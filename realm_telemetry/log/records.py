@@ -8,12 +8,6 @@ import msgspec
 MAX_BATCH: Final = 1000
 """The most events one transaction should hold; more keeps other writers waiting."""
 
-GROUPINGS: Final = ("channel", "severity", "kind", "run", "day", "hour")
-"""What a summary can count by."""
-
-MAX_POINTS: Final = 5_000
-"""The most points of a series."""
-
 
 class AppendResult(msgspec.Struct, frozen=True):
     """The outcome of an append.

@@ -7,9 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from realm_telemetry.log.fields import FIELDS, OTHER_FILTERS, Field, Filter
-from realm_telemetry.log.records import MAX_POINTS
+from realm_telemetry.log.graphs import MAX_BUCKETS, MAX_POINTS
 from realm_telemetry.service.api.counts import (
-    MAX_BUCKETS,
     get_channels,
     get_histogram,
     get_series,

@@ -16,18 +16,18 @@ from realm_telemetry.testing import BrokenServer
 from .conftest import make_event, run_realm, store
 
 
-def examine(*arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
-    """Exit code, and findings by check; of several of a check the worst."""
+def run_doctor(*arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    """Exit code, and checks by check; of several of a check the worst."""
     result = run_realm("doctor", "--json", *arguments)
     assert result.stdout, result.stderr
     shape = json.loads(result.stdout)
     order = ("ok", "warning", "problem")
-    found = sorted(shape["findings"], key=lambda finding: order.index(finding["level"]))
-    return result.returncode, {finding["check"]: finding for finding in found}
+    found = sorted(shape["checks"], key=lambda result: order.index(result["level"]))
+    return result.returncode, {result["check"]: result for result in found}
 
 
 def test_a_new_home_is_well_and_the_round_trip_makes_its_log(home: Path) -> None:
-    code, found = examine()
+    code, found = run_doctor()
     assert code == 0
     assert "in the log after" in found["round trip"]["message"]
     assert found["service"]["level"] == "warning"
@@ -36,7 +36,7 @@ def test_a_new_home_is_well_and_the_round_trip_makes_its_log(home: Path) -> None
 
 
 def test_the_round_trip_is_seen_at_the_service(service: str) -> None:
-    code, found = examine()
+    code, found = run_doctor()
     assert code == 0
     assert found["service"]["message"] == f"{service} serves this log"
     assert "seen at the service after" in found["round trip"]["message"]
@@ -52,7 +52,7 @@ def test_every_line_has_its_mark(filled: Path) -> None:
 
 def test_a_home_that_others_can_read_is_remarked_on(home: Path) -> None:
     home.chmod(0o755)
-    code, found = examine("--no-round-trip")
+    code, found = run_doctor("--no-round-trip")
     assert code == 0
     assert found["home"]["level"] == "warning"
     assert found["home"]["fix"] == f"chmod 700 {home}"
@@ -62,7 +62,7 @@ def test_a_home_that_is_a_file_is_a_problem(home: Path, monkeypatch: pytest.Monk
     path = home / "file"
     path.write_text("")
     monkeypatch.setenv("REALM_HOME", str(path))
-    code, found = examine("--no-round-trip")
+    code, found = run_doctor("--no-round-trip")
     assert code == 1
     assert found["home"]["level"] == "problem"
 
@@ -70,7 +70,7 @@ def test_a_home_that_is_a_file_is_a_problem(home: Path, monkeypatch: pytest.Monk
 def test_a_service_that_could_not_start_is_a_problem(home: Path) -> None:
     home.mkdir(exist_ok=True)
     (home / "realm.toml").write_text("[service]\nretention_dys = 3\n")
-    code, found = examine("--no-round-trip")
+    code, found = run_doctor("--no-round-trip")
     assert code == 1
     assert "retention_dys" in found["service settings"]["message"]
     assert found["service settings"]["fix"] == "docs/http-api.md lists the settings."
@@ -79,7 +79,7 @@ def test_a_service_that_could_not_start_is_a_problem(home: Path) -> None:
 def test_a_corrupt_log_is_a_problem_that_all_the_path_shows(home: Path) -> None:
     (home / "vault").mkdir()
     (home / "vault" / "jobs.db").write_bytes(b"no database at all" * 100)
-    code, found = examine("--timeout", "1")
+    code, found = run_doctor("--timeout", "1")
     assert code == 1
     assert "is not an SQLite database" in found["log"]["message"]
     assert found["round trip"]["level"] == "problem"
@@ -93,7 +93,7 @@ def test_a_damaged_page_is_found(home: Path) -> None:
     with path.open("r+b") as file:
         file.seek(size // 2)
         file.write(os.urandom(16_384))
-    code, found = examine("--no-round-trip")
+    code, found = run_doctor("--no-round-trip")
     assert code == 1
     assert found["integrity"]["level"] == "problem"
     assert ".recover" in found["integrity"]["fix"] + found["integrity"]["message"]
@@ -108,7 +108,7 @@ def holding(path: Path) -> Iterator[None]:
 
 def test_a_writer_that_hangs_is_found(filled: Path) -> None:
     with holding(filled / "vault" / "jobs.db-writer.lock"):
-        code, found = examine("--no-round-trip", "--timeout", "0.2")
+        code, found = run_doctor("--no-round-trip", "--timeout", "0.2")
     assert code == 1
     assert "fuser" in found["writer lock"]["fix"]
 
@@ -116,7 +116,7 @@ def test_a_writer_that_hangs_is_found(filled: Path) -> None:
 def test_another_program_that_keeps_the_file_is_found(filled: Path) -> None:
     other = sqlite3.connect(filled / "vault" / "jobs.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    code, found = examine("--no-round-trip", "--timeout", "0.2")
+    code, found = run_doctor("--no-round-trip", "--timeout", "0.2")
     other.execute("ROLLBACK")
     other.close()
     assert code == 1
@@ -126,7 +126,7 @@ def test_another_program_that_keeps_the_file_is_found(filled: Path) -> None:
 def test_spools_that_nobody_ships_are_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REALM_SHIPPER", "none")
     run_realm("emit", "note", "left behind")
-    code, found = examine("--timeout", "1")
+    code, found = run_doctor("--timeout", "1")
     assert code == 1
     assert "1 event to store" in found["shipper"]["message"]
     assert "realm ship --once" in found["shipper"]["fix"]
@@ -137,7 +137,7 @@ def test_an_exporter_that_is_missing_is_a_problem(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REALM_EXPORTERS", "battle_log,carrier_pigeon")
-    code, found = examine("--no-round-trip")
+    code, found = run_doctor("--no-round-trip")
     assert code == 1
     assert found["exporters"]["message"] == "carrier_pigeon"
 
@@ -146,14 +146,14 @@ def test_a_service_that_fails_is_a_problem(home: Path, monkeypatch: pytest.Monke
     with BrokenServer() as broken:
         broken.health_mode = "500"
         monkeypatch.setenv("REALM_SERVICE_URL", broken.url)
-        code, found = examine("--no-round-trip")
+        code, found = run_doctor("--no-round-trip")
     assert code == 1
     assert found["service"]["level"] == "problem"
 
 
 def test_a_disabled_sdk_is_remarked_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
-    code, found = examine()
+    code, found = run_doctor()
     assert code == 0
     assert "OTEL_SDK_DISABLED" in found["round trip"]["message"]
 
@@ -168,7 +168,7 @@ def test_an_older_log_is_brought_up_to_date_by_the_round_trip(home: Path) -> Non
     )
     older.close()
     assert "realm doctor" in run_realm("query").stderr
-    code, found = examine()
+    code, found = run_doctor()
     assert code == 0
     assert found["log"]["level"] == "warning"
     assert run_realm("query").returncode == 0

@@ -67,3 +67,12 @@ def test_the_pages_have_the_same_fields() -> None:
     script = Path(routes.__file__).parent / "web" / "fields.py"
     checked = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
     assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_clients_and_options_have_the_fields_without_an_engine() -> None:
+    program = (
+        "import sys, realm_telemetry.client, realm_telemetry.cli.filter_options;"
+        "print('sqlite3' in sys.modules, 'realm_telemetry.log.fields' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.stdout.split() == ["False", "True"]

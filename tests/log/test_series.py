@@ -6,7 +6,7 @@ import pytest
 
 from realm_telemetry.log import LogReader, LogWriter
 from realm_telemetry.log.filters import Filters
-from realm_telemetry.log.sqlite.series import Point, thin
+from realm_telemetry.log.graphs import Point, thin
 
 from .conftest import NOW, SECOND, make_event, training_step
 

@@ -24,7 +24,7 @@ def test_serve_and_doctor_say_that_the_pages_are_not_built(
     realm: Path, clone: Path, environment: dict[str, str], run: Run
 ) -> None:
     """Each in one line with the command that builds them; the doctor finds nothing worse."""
-    found = json.loads(run(realm, "doctor", "--no-round-trip", "--json"))["findings"]
+    found = json.loads(run(realm, "doctor", "--no-round-trip", "--json"))["checks"]
     pages = [finding for finding in found if finding["check"] == "pages"]
     assert [finding["level"] for finding in pages] == ["warning"]
     assert "make pages" in pages[0]["fix"]

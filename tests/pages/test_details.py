@@ -27,6 +27,7 @@ def story_lab(shared_lab: Lab) -> Lab:
     """A log of two producers: one whose job fails after 30 notes, one that is lost after 25."""
     now_ns = time.time_ns() - 3600 * 1_000_000_000
     ours = {"hero_id": "dio", "campaign_id": "c1", "run_id": "r1", "producer": "aa" * 8}
+    ours["source"] = "trainer"
     theirs = {"hero_id": "ada", "run_id": "r2", "producer": "bb" * 8}
     shapes = [note(n, details={"n": n, "tags": ["cold"]}, **ours) for n in range(1, 31)]
     shapes.append(
@@ -87,6 +88,8 @@ VALUES: dict[str, Has] = {
     "campaign_id": lambda event: event["campaign_id"] == "c1",
     "run_id": lambda event: event["run_id"] == "r1",
     "producer": lambda event: event["producer"] == "aa" * 8,
+    "source": lambda event: event["source"] == "trainer",
+    "trace_id": lambda event: event["trace_id"] == "ab" * 16,
     "details.job_id": lambda event: event["details"].get("job_id") == "j7",
     "details.tags[0]": lambda event: "cold" in event["details"].get("tags", ()),
     "details.tags[1]": lambda event: "retry" in event["details"].get("tags", ()),
@@ -111,7 +114,15 @@ def test_any_value_filters_and_excludes(story_lab: Lab, page: Page, word: str) -
         has_total(page, len(events))
 
 
-FIELDS = {"kind": "note", "hero": "ada", "campaign": "c1", "run": "r2", "producer": "aa" * 8}
+FIELDS = {
+    "kind": "note",
+    "hero": "ada",
+    "campaign": "c1",
+    "run": "r2",
+    "producer": "aa" * 8,
+    "source": "trainer",
+    "trace": "ab" * 16,
+}
 
 
 def test_each_field_of_the_filters_narrows(story_lab: Lab, page: Page) -> None:

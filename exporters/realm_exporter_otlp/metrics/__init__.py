@@ -18,7 +18,7 @@ from realm_exporter_otlp.metrics.requests import metrics_of, metrics_request
 from realm_exporter_otlp.transport import (
     TRANSPORT_DEFAULTS,
     CheckResult,
-    examine,
+    check_channel,
     open_channel,
     send_split,
 )
@@ -71,9 +71,9 @@ class OtlpMetricsExporter(EventExporter):
         self._repeating: threading.Thread | None = None
 
     @classmethod
-    def examine(cls, context: ExporterContext) -> Iterator[CheckResult]:
+    def check(cls, context: ExporterContext) -> Iterator[CheckResult]:
         """The checks of `realm doctor` on settings and receiver: level, message, fix."""
-        return examine(cls(context=context)._channel, ExportMetricsServiceRequest())
+        return check_channel(cls(context=context)._channel, ExportMetricsServiceRequest())
 
     def open(self) -> None:
         """Go on from what was saved, and begin to repeat while nothing happens."""

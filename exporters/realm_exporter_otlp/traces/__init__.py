@@ -6,13 +6,17 @@ from typing import Any, ClassVar
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from realm_exporter_otlp.traces.encoding import encode_spans
 from realm_exporter_otlp.traces.fold import SpanFold
 from realm_exporter_otlp.traces.history import History
-from realm_exporter_otlp.traces.sending import Refused, Sender
+from realm_exporter_otlp.traces.requests import Refused, Sender, encode_spans
 from realm_exporter_otlp.traces.spans import Span
 from realm_exporter_otlp.traces.state import Limits, State
-from realm_exporter_otlp.transport import TRANSPORT_DEFAULTS, CheckResult, examine, open_channel
+from realm_exporter_otlp.transport import (
+    TRANSPORT_DEFAULTS,
+    CheckResult,
+    check_channel,
+    open_channel,
+)
 from realm_telemetry.errors import ConfigError, ExportError
 from realm_telemetry.event import Event
 from realm_telemetry.otel import EventExporter
@@ -49,9 +53,9 @@ class OtlpTracesExporter(EventExporter):
         self._warned = False
 
     @classmethod
-    def examine(cls, context: ExporterContext) -> Iterator[CheckResult]:
+    def check(cls, context: ExporterContext) -> Iterator[CheckResult]:
         """The checks of `realm doctor` on settings and receiver: level, message, fix."""
-        return examine(cls(context=context)._channel, ExportTraceServiceRequest())
+        return check_channel(cls(context=context)._channel, ExportTraceServiceRequest())
 
     def open(self) -> None:
         """Open the log, if there is one."""

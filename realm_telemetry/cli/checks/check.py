@@ -1,4 +1,4 @@
-"""What an examination finds, and what it works with."""
+"""A check of `realm doctor`, its result, and what the checks share."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal
@@ -13,8 +13,8 @@ MARKS: Final[dict[str, str]] = {"ok": "✓", "warning": "!", "problem": "✗"}
 STYLES: Final[dict[str, str]] = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """One line of the doctor's.
+class CheckResult(msgspec.Struct, frozen=True):
+    """One line of `realm doctor`.
 
     check: what was looked at. fix: what to do; empty if nothing is.
     """
@@ -45,4 +45,4 @@ class Subject(msgspec.Struct):
             self.client.close()
 
 
-Check = Callable[[Subject], Iterator[Finding]]
+Check = Callable[[Subject], Iterator[CheckResult]]

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from realm_telemetry.cli.checks.check import Finding, Subject
+from realm_telemetry.cli.checks.check import CheckResult, Subject
 from realm_telemetry.home import is_local_filesystem
 from realm_telemetry.spool.place import find_spool_root, spool_roots
 
 LOW_BYTES: Final = 512 * 1024 * 1024
 
 
-def check_home(subject: Subject) -> Iterator[Finding]:
+def check_home(subject: Subject) -> Iterator[CheckResult]:
     """Existence, mode and write permission."""
     home = subject.settings.home
     try:
@@ -24,60 +24,62 @@ def check_home(subject: Subject) -> Iterator[Finding]:
         return
     except OSError as error:
         fix = "Set REALM_HOME to a directory of yours."
-        yield Finding("home", "problem", f"{home} cannot be looked at ({error.strerror})", fix)
+        yield CheckResult("home", "problem", f"{home} cannot be looked at ({error.strerror})", fix)
         return
     if not stat.S_ISDIR(found.st_mode):
         fix = "Set REALM_HOME to a directory."
-        yield Finding("home", "problem", f"{home} is not a directory", fix)
+        yield CheckResult("home", "problem", f"{home} is not a directory", fix)
     elif not os.access(home, os.R_OK | os.W_OK | os.X_OK):
         fix = f"Give this user write permission (chmod u+rwx {home}), or set REALM_HOME."
-        yield Finding("home", "problem", f"{home} cannot be written", fix)
+        yield CheckResult("home", "problem", f"{home} cannot be written", fix)
     elif found.st_mode & 0o077:
         mode = stat.S_IMODE(found.st_mode)
         message = f"{home} is open to other users (mode {mode:04o})"
-        yield Finding("home", "warning", message, f"chmod 700 {home}")
+        yield CheckResult("home", "warning", message, f"chmod 700 {home}")
     else:
-        yield Finding("home", "ok", f"{home}, writable, private")
+        yield CheckResult("home", "ok", f"{home}, writable, private")
 
 
-def check_file_system(subject: Subject) -> Iterator[Finding]:
+def check_file_system(subject: Subject) -> Iterator[CheckResult]:
     """SQLite and spools need a local disk, and room on it."""
     home = subject.settings.home
     local, kind = is_local_filesystem(home)
     if not local:
         message = f"{home} is on a network file system ({kind}), where SQLite loses data"
         fix = "Set REALM_HOME to a local disk; other hosts reach the log over HTTP."
-        yield Finding("file system", "problem", message, fix)
+        yield CheckResult("file system", "problem", message, fix)
         return
     free = shutil.disk_usage(_nearest(home)).free
     message = f"local ({kind}), {free / 1e9:.1f} GB free"
     if free < LOW_BYTES:
         fix = "Free some space; until then events wait in spools, and those fill."
-        yield Finding("file system", "warning", message, fix)
+        yield CheckResult("file system", "warning", message, fix)
     else:
-        yield Finding("file system", "ok", message)
+        yield CheckResult("file system", "ok", message)
 
 
-def check_spool_place(subject: Subject) -> Iterator[Finding]:
+def check_spool_place(subject: Subject) -> Iterator[CheckResult]:
     """The first place where a producer can have its spool."""
     settings = subject.settings
     root, problems = find_spool_root(spool_roots(settings.home, settings.spool))
     if root is None:
         fix = "Set REALM_SPOOL to a writable directory on a local disk."
-        yield Finding("spool", "problem", "no place for spools: " + "; ".join(problems), fix)
+        yield CheckResult("spool", "problem", "no place for spools: " + "; ".join(problems), fix)
     elif problems:
         fix = "Mend that, or set REALM_SPOOL."
-        yield Finding("spool", "warning", f"{root}, because " + "; ".join(problems), fix)
+        yield CheckResult("spool", "warning", f"{root}, because " + "; ".join(problems), fix)
     else:
-        yield Finding("spool", "ok", f"{root}")
+        yield CheckResult("spool", "ok", f"{root}")
 
 
-def _not_there(home: Path) -> Finding:
+def _not_there(home: Path) -> CheckResult:
     parent = _nearest(home)
     if os.access(parent, os.W_OK | os.X_OK):
-        return Finding("home", "ok", f"{home} is not there yet; the first event makes it")
+        return CheckResult("home", "ok", f"{home} is not there yet; the first event makes it")
     fix = "Make it, or set REALM_HOME to a directory of yours."
-    return Finding("home", "problem", f"{home} is not there and {parent} cannot be written", fix)
+    return CheckResult(
+        "home", "problem", f"{home} is not there and {parent} cannot be written", fix
+    )
 
 
 def _nearest(path: Path) -> Path:

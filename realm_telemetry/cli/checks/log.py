@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from realm_telemetry.cli.checks.check import Finding, Subject
+from realm_telemetry.cli.checks.check import CheckResult, Subject
 from realm_telemetry.errors import LogError
 from realm_telemetry.log.engine import Log, open_log
 from realm_telemetry.log.errors import LogUnavailableError
@@ -15,11 +15,11 @@ RECOVER: Final = (
 )
 
 
-def check_log(subject: Subject) -> Iterator[Finding]:
+def check_log(subject: Subject) -> Iterator[CheckResult]:
     """Whether the log opens, how large it is, and whether it is whole."""
     log = open_log(subject.settings.log_path)
     if not log.exists():
-        yield Finding("log", "ok", f"{log.place} is not there yet; the first event makes it")
+        yield CheckResult("log", "ok", f"{log.place} is not there yet; the first event makes it")
         return
     try:
         found = log.describe()
@@ -27,22 +27,22 @@ def check_log(subject: Subject) -> Iterator[Finding]:
             versions = f"{found.version} of {found.newest_version}"
             message = f"{found.place} is of an older version ({versions})"
             fix = "The next program that emits brings it up to date, as the round trip here does."
-            yield Finding("log", "warning", message, fix)
+            yield CheckResult("log", "warning", message, fix)
             return
         with log.reader() as reader:
             subject.log_id = reader.log_id
             with reader.snapshot() as state:
                 held = state.max_cursor() - state.min_cursor()
     except LogError as error:
-        yield Finding("log", "problem", str(error))
+        yield CheckResult("log", "problem", str(error))
         return
     size = f"{found.size_bytes / 1e6:,.1f} MB"
     message = f"{found.place}, {size}, about {held:,} rows, log_id {subject.log_id}"
-    yield Finding("log", "ok", message)
+    yield CheckResult("log", "ok", message)
     yield _integrity(log, subject.timeout_s)
 
 
-def check_lock(subject: Subject) -> Iterator[Finding]:
+def check_lock(subject: Subject) -> Iterator[CheckResult]:
     """Whether a writer gets its turn."""
     log = open_log(subject.settings.log_path)
     if not log.exists():
@@ -50,19 +50,19 @@ def check_lock(subject: Subject) -> Iterator[Finding]:
     try:
         log.check_writable(min(LOCK_WAIT_S, subject.timeout_s))
     except LogUnavailableError as error:
-        yield Finding("writer lock", "problem", error.problem, error.fix)
+        yield CheckResult("writer lock", "problem", error.problem, error.fix)
         return
-    yield Finding("writer lock", "ok", "free, and the file can be written")
+    yield CheckResult("writer lock", "ok", "free, and the file can be written")
 
 
-def _integrity(log: Log, timeout_s: float) -> Finding:
+def _integrity(log: Log, timeout_s: float) -> CheckResult:
     try:
         problems = log.integrity(timeout_s)
     except LogError as error:
-        return Finding("integrity", "problem", str(error))
+        return CheckResult("integrity", "problem", str(error))
     if problems is None:
         message = f"quick_check found nothing in {timeout_s:g} s and was not done by then"
-        return Finding("integrity", "warning", message, "Give it longer with --timeout.")
+        return CheckResult("integrity", "warning", message, "Give it longer with --timeout.")
     if not problems:
-        return Finding("integrity", "ok", "quick_check found nothing")
-    return Finding("integrity", "problem", "; ".join(problems), RECOVER.format(path=log.place))
+        return CheckResult("integrity", "ok", "quick_check found nothing")
+    return CheckResult("integrity", "problem", "; ".join(problems), RECOVER.format(path=log.place))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import realm_telemetry as telemetry
-from realm_telemetry.cli.checks.check import Finding, Subject
+from realm_telemetry.cli.checks.check import CheckResult, Subject
 from realm_telemetry.client import RealmClient, ServiceError, ServiceUnreachableError
 from realm_telemetry.config import Settings
 from realm_telemetry.errors import ConfigError, LogError
@@ -16,29 +16,33 @@ from realm_telemetry.plugins import ExporterContext, exporter_class
 DEFAULT: Final = ("webhook",)
 
 
-def check_service_exporters(subject: Subject) -> Iterator[Finding]:
-    """Let each examine its own settings, where it can."""
+def check_service_exporters(subject: Subject) -> Iterator[CheckResult]:
+    """The settings of each exporter, checked by the exporter where it can."""
     settings = subject.settings
     named = settings.service.get("exporters", DEFAULT)
     names = named if isinstance(named, Sequence) and not isinstance(named, str) else ()
     used = [*names, *(name for name in settings.exporters if name not in names)]
     for name in used:
         if isinstance(name, str):
-            yield from _examine(subject, name, wanted=name not in DEFAULT or named is not DEFAULT)
+            yield from _check_exporter(
+                subject, name, wanted=name not in DEFAULT or named is not DEFAULT
+            )
 
 
-def _examine(subject: Subject, name: str, *, wanted: bool) -> Iterator[Finding]:
+def _check_exporter(subject: Subject, name: str, *, wanted: bool) -> Iterator[CheckResult]:
     try:
         exporter_class(name)
     except ConfigError as error:
         if wanted and name not in subject.settings.exporters:  # the others are looked at elsewhere
-            yield Finding(name, "problem", f"{error.setting}: {error.problem}", error.fix)
+            yield CheckResult(name, "problem", f"{error.setting}: {error.problem}", error.fix)
         return
-    yield from examine_exporter(name, subject.settings, subject.log_id)
+    yield from check_exporter_settings(name, subject.settings, subject.log_id)
 
 
-def examine_exporter(name: str, settings: Settings, log_id: str | None = None) -> Iterator[Finding]:
-    """Let an exporter that can be imported examine its settings; nothing if it does not do that."""
+def check_exporter_settings(
+    name: str, settings: Settings, log_id: str | None = None
+) -> Iterator[CheckResult]:
+    """Let an exporter check its settings; yields nothing if it cannot."""
     context = ExporterContext(
         home=settings.home,
         log_path=settings.log_path,
@@ -47,15 +51,16 @@ def examine_exporter(name: str, settings: Settings, log_id: str | None = None) -
         token=settings.token,
         options=settings.options.get(name, {}),
     )
-    examine: Any = getattr(exporter_class(name), "examine", None)
+    found = exporter_class(name)
+    check: Any = getattr(found, "check", None) or getattr(found, "examine", None)  # until 0.1
     try:
-        for level, message, fix in examine(context) if examine else ():
-            yield Finding(name, level, message, fix)
+        for level, message, fix in check(context) if check else ():
+            yield CheckResult(name, level, message, fix)
     except ConfigError as error:
-        yield Finding(name, "problem", f"{error.setting}: {error.problem}", error.fix)
+        yield CheckResult(name, "problem", f"{error.setting}: {error.problem}", error.fix)
 
 
-def check_service_settings(subject: Subject) -> Iterator[Finding]:
+def check_service_settings(subject: Subject) -> Iterator[CheckResult]:
     """The table `[service]` of realm.toml, which shippers take the log's limits from too."""
     if not subject.settings.service:
         return
@@ -67,23 +72,23 @@ def check_service_settings(subject: Subject) -> Iterator[Finding]:
         ServiceSettings.of(subject.settings)
     except ConfigError as error:
         message = f"{error.setting}: {error.problem}"
-        yield Finding("service settings", "problem", message, error.fix)
+        yield CheckResult("service settings", "problem", message, error.fix)
 
 
-def check_pages(_subject: Subject) -> Iterator[Finding]:
+def check_pages(_subject: Subject) -> Iterator[CheckResult]:
     """Whether a service of this installation has War Room and Battle Log."""
     try:
         from realm_telemetry.service.pages import STATIC, pages_built
     except ModuleNotFoundError:  # a plain install, which has no service
         return
     if pages_built():
-        yield Finding("pages", "ok", f"built, in {STATIC}")
+        yield CheckResult("pages", "ok", f"built, in {STATIC}")
     else:
         message = "War Room and Battle Log are not built; the service has its API alone"
-        yield Finding("pages", "warning", message, "Build them in the checkout: make pages")
+        yield CheckResult("pages", "warning", message, "Build them in the checkout: make pages")
 
 
-def check_service(subject: Subject) -> Iterator[Finding]:
+def check_service(subject: Subject) -> Iterator[CheckResult]:
     """The service that the settings name."""
     settings = subject.settings
     client = RealmClient(settings.service_url, settings.token, timeout_s=subject.timeout_s)
@@ -92,26 +97,28 @@ def check_service(subject: Subject) -> Iterator[Finding]:
         client.query_page(limit=1)  # health is open to all; this wants the token
     except ServiceUnreachableError:
         client.close()
-        yield Finding("service", "warning", f"none at {settings.service_url}", _start(subject))
+        yield CheckResult("service", "warning", f"none at {settings.service_url}", _start(subject))
         return
     except ServiceError as error:
         client.close()
-        yield Finding("service", "problem", error.message, error.hint)
+        yield CheckResult("service", "problem", error.message, error.hint)
         return
     subject.client = client
     if health.get("status") != "ok":
         problem = str(health.get("problem", "it does not say why"))
-        yield Finding("service", "problem", f"{client.url} is degraded: {problem}", "")
+        yield CheckResult("service", "problem", f"{client.url} is degraded: {problem}", "")
         return
     subject.service_has_log = health.get("log_id") == subject.log_id
     if subject.service_has_log:
-        yield Finding("service", "ok", f"{client.url} serves this log")
+        yield CheckResult("service", "ok", f"{client.url} serves this log")
     elif "realm_service" in settings.exporters:
-        yield Finding("service", "ok", f"{client.url} has a log of its own; events are sent to it")
+        yield CheckResult(
+            "service", "ok", f"{client.url} has a log of its own; events are sent to it"
+        )
     else:
         message = f"{client.url} has another log, and no exporter sends events to it"
         fix = "Add realm_service to exporters, or start it with this REALM_HOME."
-        yield Finding("service", "warning", message, fix)
+        yield CheckResult("service", "warning", message, fix)
 
 
 def _start(subject: Subject) -> str:
@@ -124,14 +131,14 @@ POLL_S: Final = 0.005
 MESSAGE: Final = "realm doctor was here"
 
 
-def check_round_trip(subject: Subject) -> Iterator[Finding]:
+def check_round_trip(subject: Subject) -> Iterator[CheckResult]:
     """Emit a note on the debug channel and wait until the log, then the service, has it."""
     started_s = time.monotonic()
     try:
         begun = telemetry.configure(service_name="realm_doctor", home=subject.settings.home)
         if begun is None:
             message = "OTEL_SDK_DISABLED is set: nothing is emitted on this machine"
-            yield Finding("round trip", "warning", message, "Unset it to emit events.")
+            yield CheckResult("round trip", "warning", message, "Unset it to emit events.")
             return
         event = telemetry.emit("note", MESSAGE, channel="debug", source="realm.doctor")
         stored = _wait(lambda: _in_log(subject, event), subject.timeout_s)
@@ -140,17 +147,17 @@ def check_round_trip(subject: Subject) -> Iterator[Finding]:
         telemetry.shutdown()
     if why is not None:
         message = f"the event was not in the log after {subject.timeout_s:g} s: {why}"
-        yield Finding("round trip", "problem", message, "See the lines above.")
+        yield CheckResult("round trip", "problem", message, "See the lines above.")
         return
     message = f"in the log after {_since_ms(started_s):,.0f} ms"
     if not subject.service_has_log:
-        yield Finding("round trip", "ok", message)
+        yield CheckResult("round trip", "ok", message)
     elif _wait(lambda: _in_service(subject, event), subject.timeout_s):
         message = f"{message}, seen at the service after {_since_ms(started_s):,.0f} ms"
-        yield Finding("round trip", "ok", message)
+        yield CheckResult("round trip", "ok", message)
     else:
         message = f"{message}, but not seen at the service within {subject.timeout_s:g} s"
-        yield Finding("round trip", "problem", message, "Restart it; its output says more.")
+        yield CheckResult("round trip", "problem", message, "Restart it; its output says more.")
 
 
 def _why() -> str:

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from realm_telemetry.log.filters import Filters
+from realm_telemetry.log.graphs import Bucket, Histogram, bar_edges, bar_of
 from realm_telemetry.log.rows import Relation
 from realm_telemetry.log.sqlite.counts import BUDGET_S, count_by_severity, rows_after
 from realm_telemetry.log.sqlite.inserts import last_cursor
@@ -26,35 +27,7 @@ from realm_telemetry.log.sqlite.plan import (
 from realm_telemetry.log.sqlite.transaction import ReadTransaction
 from realm_telemetry.log.tokens import NEWEST, Position
 
-MAX_BUCKETS: Final = 500
-
-_S: Final = 1_000_000_000
-_WIDTHS_NS: Final = tuple(
-    seconds * _S
-    for seconds in (1, 5, 10, 30, 60, 300, 600, 1800, 3600, 10_800, 21_600, 43_200, 86_400, 604_800)
-)
 _STEP: Final = 4096
-
-
-class Bucket(msgspec.Struct, frozen=True):
-    """One bar: times from start to before end, and how many by severity."""
-
-    start_unix_nano: int
-    end_unix_nano: int
-    counts: dict[str, int]
-
-
-class Histogram(msgspec.Struct, frozen=True):
-    """Bars side by side, oldest first; their counts sum to `total`.
-
-    width_ns: of every bucket but the first and last, which a span may cut.
-    """
-
-    buckets: list[Bucket]
-    width_ns: int
-    total: int
-    relation: Relation
-    as_of: int
 
 
 def histogram(
@@ -68,7 +41,7 @@ def histogram(
     as_of = highest if as_of is None else min(as_of, highest)
     plan = Plan.of(filters)
     path = plan.paths(log.connection)[0]
-    edges, width = _edges(log, plan, path, min(max(buckets, 1), MAX_BUCKETS))
+    edges, width = _edges(log, plan, path, buckets)
     bars, relation = _bars(log, plan, path, edges, as_of)
     filled = [
         Bucket(start, end, dict(bar))
@@ -85,16 +58,13 @@ Bars = list[Counter[str]]
 def _edges(
     log: ReadTransaction, plan: Plan, path: AccessPath, buckets: int
 ) -> tuple[list[int], int]:
-    """Where bars begin and the last one ends, and how wide they are; empty for an empty span."""
+    """Where bars begin and the last one ends, and how wide they are; empty in an empty log."""
     since, until = plan.filters.since_unix_nano, plan.filters.until_unix_nano
     if since is None:
         since = _oldest(log.connection, path)
     if until is None:
         until = max(log.clock_ns(), _newest_time(log.connection) + 1)
-    if since is None or since >= until:
-        return [], _WIDTHS_NS[0]
-    width = _width((until - since) // buckets)
-    return [since, *range(since // width * width + width, until, width), until], width
+    return bar_edges(until if since is None else since, until, buckets)
 
 
 def _bars(
@@ -116,7 +86,7 @@ def _counted(
     bars = [count_by_severity(connection, plan, path, *ends) for ends in pairwise(edges)]
     later, all_seen = rows_after(connection, plan, as_of)
     for moment, severity in later:
-        index = _bar_of(moment, edges)
+        index = bar_of(moment, edges)
         if index is not None:
             bars[index][severity] -= 1
     return [+bar for bar in bars], "eq" if all_seen else "gte"
@@ -159,26 +129,9 @@ def _add(connection: sqlite3.Connection, ids: list[int], edges: list[int], bars:
     )
     for moment, severity in rows:
         # An older row that is not filled in yet has no time.
-        index = None if moment is None else _bar_of(moment, edges)
+        index = None if moment is None else bar_of(moment, edges)
         if index is not None:
             bars[index][severity] += 1
-
-
-def _bar_of(moment: int, edges: list[int]) -> int | None:
-    if not edges[0] <= moment < edges[-1]:
-        return None
-    if len(edges) == 2 or moment < edges[1]:
-        return 0
-    return 1 + (moment - edges[1]) // (edges[2] - edges[1]) if len(edges) > 3 else 1
-
-
-def _width(least: int) -> int:
-    return next((width for width in _WIDTHS_NS if width >= least), _days(least))
-
-
-def _days(least: int) -> int:
-    day = 86_400 * _S
-    return max(-(-least // day), 1) * day
 
 
 def oldest_time(log: ReadTransaction) -> int | None:

@@ -5,7 +5,6 @@ are kept, so that no spike is lost. Of more rows a sample is read, spread evenly
 the cost does not grow with the run.
 """
 
-import re
 import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
@@ -13,31 +12,13 @@ from typing import Any, Final
 import msgspec
 
 from realm_telemetry.log.filters import Filters
+from realm_telemetry.log.graphs import Point, Series, detail_names, thin
 from realm_telemetry.log.sqlite.plan import AccessPath, Bounds, Plan, matching, newest
 from realm_telemetry.log.sqlite.transaction import ReadTransaction
 from realm_telemetry.log.tokens import Position
 
 EXACT_ROWS: Final = 20_000
-MAX_FIELDS: Final = 8
-
-_FIELD: Final = re.compile(r"\w+(?:\.\w+)*", re.ASCII)
 _NOT_FINITE: Final = ("NaN", "Infinity", "-Infinity")
-
-Point = tuple[Any, ...]
-"""(cursor, time in ms since 1970, step, a value for each field)."""
-
-
-class Series(msgspec.Struct, frozen=True):
-    """Points, oldest first.
-
-    fields: what the values of a point are, after cursor, time and step. A value is a number, None,
-        or one of "NaN", "Infinity", "-Infinity".
-    sampled: whether there were too many rows to look at each.
-    """
-
-    fields: list[str]
-    points: list[Point]
-    sampled: bool
 
 
 def series(
@@ -48,7 +29,7 @@ def series(
     fields: names of details, nested ones with dots, at most MAX_FIELDS.
     Raises ValueError for other names.
     """
-    names = _checked(fields)
+    names = detail_names(fields)
     connection, plan = log.connection, Plan.of(filters)
     path = plan.paths(connection)[0]
     bounds = Bounds(plan.since, plan.end, 2**63 - 1)
@@ -59,16 +40,6 @@ def series(
     rows = _values(connection, matching(connection, found, path.rest), names)
     # A sample has a row or two more than asked for.
     return Series(list(names), thin(rows, 2 * points if sampled else points), sampled)
-
-
-def _checked(fields: Sequence[str]) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(fields))
-    if not 1 <= len(names) <= MAX_FIELDS:
-        raise ValueError(f"name 1 to {MAX_FIELDS} details")
-    for name in names:
-        if not _FIELD.fullmatch(name) or len(name) > 100:
-            raise ValueError(f"{name[:80]!r} is not the name of a detail")
-    return names
 
 
 def _sample(
@@ -120,29 +91,3 @@ def _number(value: Any) -> float | str | None:
     if isinstance(value, int | float):
         return value
     return value if isinstance(value, str) and value in _NOT_FINITE else None
-
-
-def thin(points: list[Point], wanted: int) -> list[Point]:
-    """Keep about `wanted` points: of each group of neighbours the least and the greatest.
-
-    The first field decides; what is not a finite number is kept once a group.
-    """
-    if len(points) <= wanted:
-        return points
-    size = -(-len(points) * 2 // wanted)
-    thinned: list[Point] = []
-    for start in range(0, len(points), size):
-        thinned += _extremes(points[start : start + size])
-    return thinned
-
-
-def _extremes(group: list[Point]) -> list[Point]:
-    finite = [point for point in group if isinstance(point[3], int | float)]
-    odd = [point for point in group if isinstance(point[3], str)][:1]
-    ends = [min(finite, key=_first_value), max(finite, key=_first_value)] if finite else group[:1]
-    return sorted({point[0]: point for point in [*ends, *odd]}.values(), key=lambda p: p[1:2])
-
-
-def _first_value(point: Point) -> float:
-    value: float = point[3]
-    return value

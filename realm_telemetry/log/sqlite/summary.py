@@ -3,19 +3,15 @@
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
-from realm_telemetry.log.records import GROUPINGS
+from realm_telemetry.log.graphs import GROUPINGS, period
 from realm_telemetry.log.sqlite.plan import ALL, AccessPath
 from realm_telemetry.log.sqlite.schema import HOUR_NS, RUN_INDEX
 from realm_telemetry.log.sqlite.transaction import ReadTransaction
 
 Hour = tuple[int, str, str, str, str | None, int]
 """An hour, channel, severity, kind and run (None for events without), and how many of these."""
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def summary(
@@ -35,7 +31,7 @@ def summary(
     counts: Counter[tuple[Any, ...]] = Counter()
     for hour, channel, severity, kind, run, count in _hours(log.connection, by, since_ns, until_ns):
         names = {"channel": channel, "severity": severity, "kind": kind, "run": run}
-        key = tuple(names[name] if name in names else _period(name, hour) for name in by)
+        key = tuple(names[name] if name in names else period(name, hour) for name in by)
         counts[key] += count
     return [
         {**dict(zip(by, key, strict=True)), "count": count}
@@ -138,9 +134,3 @@ def _cut_hours(
     if until_ns is not None:
         spans.append((end * HOUR_NS, until_ns))
     return [(start, stop) for start, stop in spans if start < stop]
-
-
-@lru_cache(maxsize=4096)
-def _period(name: str, hour: int) -> str:
-    moment = _EPOCH + timedelta(hours=hour)
-    return f"{moment:%Y-%m-%d}" if name == "day" else f"{moment:%Y-%m-%dT%H:00:00Z}"

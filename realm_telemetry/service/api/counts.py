@@ -8,13 +8,12 @@ from starlette.responses import Response
 
 from realm_telemetry.event import format_time
 from realm_telemetry.kinds.catalog import CHANNEL_DESCRIPTIONS, CHANNEL_ICONS, SEVERITY_COLOURS
-from realm_telemetry.log.records import MAX_POINTS
+from realm_telemetry.log.graphs import MAX_BUCKETS, MAX_POINTS
 from realm_telemetry.service.api.answers import json_answer
 from realm_telemetry.service.api.parameters import filters_of, moment, optional_whole, whole
 from realm_telemetry.service.core import service_of
 from realm_telemetry.service.errors import ApiError
 
-MAX_BUCKETS: Final = 500
 _WEEK_NS: Final = 7 * 24 * 3600 * 1_000_000_000
 
 

@@ -15,9 +15,9 @@ from .conftest import Invoke, Maker, Receiver, event
 from .settings_file import RULES, failed, write_settings
 
 
-def examine(invoke_doctor: bool = True) -> dict[str, Any]:
+def run_doctor(invoke_doctor: bool = True) -> dict[str, Any]:
     result = click.testing.CliRunner().invoke(realm, ["doctor", "--json", "--no-round-trip"])
-    findings = json.loads(result.output)["findings"]
+    findings = json.loads(result.output)["checks"]
     return {
         "code": result.exit_code,
         "checks": [each for each in findings if each["check"] == "webhook"],
@@ -26,7 +26,7 @@ def examine(invoke_doctor: bool = True) -> dict[str, Any]:
 
 def test_the_doctor_names_a_wrong_rule(home: Path) -> None:
     write_settings(home, "https://example.org/SECRET", RULES.replace("kind", "knd"))
-    found = examine()
+    found = run_doctor()
     assert found["code"] == 1
     (finding,) = found["checks"]
     assert "options.webhook.rules: failures.knd" in finding["message"]
@@ -42,7 +42,7 @@ def test_the_doctor_looks_at_targets_and_dead_messages(
         file.write('[options.webhook.targets.plain]\nurl = "http://192.0.2.1/SECRET"\n')
     text = (home / "realm.toml").read_text().replace("[]", '["192.0.2.1"]')
     (home / "realm.toml").write_text(text)
-    found = examine()
+    found = run_doctor()
     text = json.dumps(found, ensure_ascii=False)
     assert found["code"] == 1
     assert "1 rule: failures" in text
@@ -54,7 +54,7 @@ def test_the_doctor_looks_at_targets_and_dead_messages(
 
 
 def test_the_doctor_is_silent_where_there_are_no_rules(home: Path) -> None:
-    assert examine() == {"code": 0, "checks": []}
+    assert run_doctor() == {"code": 0, "checks": []}
 
 
 def test_a_damaged_store_is_reported(home: Path, invoke: Invoke) -> None:

@@ -126,7 +126,7 @@ def test_requests_are_not_logged_where_logging_is_exported(
 def test_the_doctor_asks_the_receiver(protocol: str, receiver: Receiver, make: Make) -> None:
     """An empty request, which every receiver has to answer with success."""
     exporter = make(endpoint=receiver.endpoint, protocol=protocol)
-    said = list(OtlpExporter.examine(exporter.context))
+    said = list(OtlpExporter.check(exporter.context))
     assert said == [("ok", f"{exporter._channel.target.shown} answers, {protocol}", "")]
     assert receiver.count() == 0
 
@@ -134,7 +134,7 @@ def test_the_doctor_asks_the_receiver(protocol: str, receiver: Receiver, make: M
 def test_the_doctor_names_what_is_wrong(protocol: str, receiver: Receiver, make: Make) -> None:
     receiver.script.append(Told(401, words="no token", code=grpc.StatusCode.UNAUTHENTICATED))
     options = {"endpoint": receiver.endpoint, "protocol": protocol, "timeout_s": 600}
-    levels, messages, fixes = zip(*OtlpExporter.examine(make(**options).context), strict=True)
+    levels, messages, fixes = zip(*OtlpExporter.check(make(**options).context), strict=True)
     assert levels == ("warning", "warning")
     assert "seconds" in messages[0]
     assert "no token" in messages[1]

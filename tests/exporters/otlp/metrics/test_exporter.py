@@ -186,10 +186,10 @@ def test_it_keeps_every_rule_of_the_conformance_check(tmp_path: Path, lab: Lab) 
 
 def test_the_doctor_asks_the_receiver(lab: Lab, collector: Collector) -> None:
     """With a request that has nothing in it; one that is away is a warning with what to do."""
-    ((level, said, _),) = OtlpMetricsExporter.examine(lab.context())
+    ((level, said, _),) = OtlpMetricsExporter.check(lab.context())
     assert (level, said.partition(" ")[0]) == ("ok", f"{collector.url}/v1/metrics")
     away = {**lab.options, "endpoint": "http://127.0.0.1:9"}
-    ((level, said, fix),) = OtlpMetricsExporter.examine(lab.context(options=away))
+    ((level, said, fix),) = OtlpMetricsExporter.check(lab.context(options=away))
     assert level == "warning"
     assert "127.0.0.1:9" in said
     assert "options.otlp_metrics.endpoint" in fix

@@ -404,10 +404,10 @@ def test_it_says_what_it_thinks_of_the_receiver(home: Path, receiver: Receiver) 
     exporter: Any = type(
         load_exporter("otlp_traces", context(home, endpoint=receiver.endpoint, timeout_s=1.0))
     )
-    said = list(exporter.examine(context(home, endpoint=receiver.endpoint)))
+    said = list(exporter.check(context(home, endpoint=receiver.endpoint)))
     assert [level for level, *_ in said] == ["ok"]
     receiver.script.append(404)
-    said = list(exporter.examine(context(home, endpoint=receiver.endpoint)))
+    said = list(exporter.check(context(home, endpoint=receiver.endpoint)))
     assert said[0][0] == "warning"
     assert "404" in said[0][1]
 

@@ -44,7 +44,7 @@ shipper.guarded -> delivery.guarded
 shipper.recent -> delivery.sources
 shipper.report -> delivery.report
 shipper.outlet -> delivery.outlet
-shipper.delivery -> delivery.follower
+shipper.delivery -> delivery.delivery
 shipper.quarantine -> delivery.quarantine
 log.connection -> log.sqlite.connection
 log.cursors -> log.sqlite.cursors

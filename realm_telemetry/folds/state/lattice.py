@@ -8,7 +8,7 @@ id); a container that looks for the least loss puts the negated loss in front of
 let the floor of a set of events be the rank of the first record beyond the limit. Ranks only
 grow, so the floor only rises as events are added. The kept content is defined as *the cells whose
 stamp is above the floor*; it depends on the set alone, because all that a partial fold has dropped
-lay below its own floor, which is at or below the final one. The price: once more keys than the
+lay below its own floor, which is at or below the final one. The price: when more keys than the
 limit have been seen, a kept record has lost those of its cells that are older than the floor.
 """
 

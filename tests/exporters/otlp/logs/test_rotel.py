@@ -143,7 +143,7 @@ def logged(home: Path) -> list[LogRow]:
 
 
 def expected(event: Event) -> dict[str, Any]:
-    """What has to arrive of an event, written down once more, by DESIGN's table alone."""
+    """What has to arrive of an event, written down again, by DESIGN's table alone."""
     fields = {
         "realm.kind": event.kind,
         "realm.channel": event.channel,

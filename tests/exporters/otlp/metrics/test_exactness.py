@@ -82,7 +82,7 @@ def _check_durations(lab: Lab, points: dict[Any, Any]) -> None:
 
 
 def test_numbers_equal_sql_after_redelivery_and_restarts(lab: Lab, collector: Collector) -> None:
-    """Three shippers one after the other, of which the second gets everything once more."""
+    """Three shippers one after the other, of which the second gets everything again."""
     lab.store(everything(lab, 60))
     lab.ship()
     check_against_sql(lab, collector)

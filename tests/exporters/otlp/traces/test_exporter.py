@@ -88,7 +88,7 @@ def test_a_failed_request_is_made_again_from_the_state_before_it(
 def test_open_lifecycles_survive_a_restart(
     make: Make, log: Log, receiver: Receiver, cut: int, overlap: int
 ) -> None:
-    """They are folded again out of the log, also where the last batch comes once more."""
+    """They are folded again out of the log, also where the last batch comes again."""
     events = log.store(a_run())
     whole = Process(9)
     make().export_events(events)
@@ -132,7 +132,7 @@ def test_only_events_of_the_own_pipeline_are_folded_again(
 def test_a_service_folds_all_pipelines_but_old_events(
     make: Make, log: Log, receiver: Receiver, pipeline: str, replayed: bool, begun: bool
 ) -> None:
-    """What was imported or told once more is history, and no exporter is given it."""
+    """Imported and replayed events are history: no exporter gets them."""
     start = Process(5).tell(0, "job_started", job_id="a")
     log.store([start], pipeline=pipeline, replayed=replayed)
     end = log.store([Process(6).tell(1, "job_completed", job_id="a")])

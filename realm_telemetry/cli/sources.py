@@ -22,7 +22,7 @@ from realm_telemetry.config import DEFAULT_SERVICE_URL, Settings
 from realm_telemetry.errors import LogError
 from realm_telemetry.event import Event
 from realm_telemetry.log import Filters, to_params
-from realm_telemetry.log.engine import Reader, open_log
+from realm_telemetry.log.engine import Log, Reader, open_log
 from realm_telemetry.log.filters import MAX_LIMIT
 
 PROBE_S: Final = 2.0
@@ -77,6 +77,11 @@ class LogSource:
         self.name = f"the log {settings.log_path}"
         self._log = open_log(settings.log_path, search_path=settings.search_path)
         self._reader = self._log.reader()
+
+    @property
+    def log(self) -> Log:
+        """The log itself."""
+        return self._log
 
     @property
     def reader(self) -> Reader:

@@ -10,7 +10,6 @@ import click
 from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.sources import LogSource, ServiceSource, Source, open_source
 from realm_telemetry.cli.terminal import json_document, line, note
-from realm_telemetry.config import Settings
 from realm_telemetry.folds.state import SECTIONS, rebuild
 from realm_telemetry.kinds.line import printable
 
@@ -37,7 +36,7 @@ def state(section: str | None, as_json: bool, url: str | None, from_log: bool) -
     chosen = settings()
     with closing(open_source(chosen, url=url, from_log=from_log, report=note)) as source:
         note(f"Reading {source.name}.")
-        shown = _read(source, section, chosen)
+        shown = _read(source, section)
     if as_json:
         json_document(shown)
         return
@@ -45,12 +44,12 @@ def state(section: str | None, as_json: bool, url: str | None, from_log: bool) -
         line(text)
 
 
-def _read(source: Source, section: str | None, chosen: Settings) -> dict[str, Any]:
+def _read(source: Source, section: str | None) -> dict[str, Any]:
     if isinstance(source, ServiceSource):
         found = source.client.state(section)
         return found if section else dict(found["state"])
     assert isinstance(source, LogSource)
-    folded = rebuild(source.reader.now, chosen.state_path)
+    folded = rebuild(source.reader.now, source.log)
     sections = folded.to_dict(time.time_ns())
     return sections[section] if section else sections
 

@@ -167,7 +167,7 @@ class BattleLogger:
         path = self._path()
         if not path.exists():
             return 0
-        covered = None if self._is_elsewhere() else save_state(path, before_reading().state_path)
+        covered = None if self._is_elsewhere() else save_state(path, before_reading().home)
         return trim(path, max_age_days, covered)
 
     def _is_elsewhere(self) -> bool:
@@ -265,12 +265,12 @@ def trim(path: Path, max_age_days: float, covered: int | None) -> int:
     return removed
 
 
-def save_state(path: Path, state_path: Path) -> int:
-    """Bring the snapshot of RealmState up to the log; return the cursor that it covers."""
+def save_state(path: Path, home: Path) -> int:
+    """Bring the snapshot of RealmState up to a home's log; return the cursor that it covers."""
     with open_log(path) as reader:
         if reader is None:
             return 0
-        runner = state_runner(reader.log_id, state_path)
+        runner = state_runner(reader.log_id, engine.open_log(path, home=home))
         runner.restart()
         runner.catch_up(every_row(reader.now))
         runner.save()

@@ -16,11 +16,12 @@ from realm_telemetry.compat.first_use import (
     open_log,
 )
 from realm_telemetry.compat.shapes import local_time
+from realm_telemetry.config import Settings
 from realm_telemetry.event import Event
 from realm_telemetry.folds.runtime import every_row
 from realm_telemetry.folds.state import RealmState, state_runner
 from realm_telemetry.kinds.catalog import CHANNEL_ICONS, is_routine
-from realm_telemetry.log import Filters, LogReader
+from realm_telemetry.log import Filters, LogReader, engine
 from realm_telemetry.producer.emission import emit_in_full
 
 __all__ = [
@@ -138,14 +139,15 @@ class _Fold:
         with self._lock, open_log(settings.log_path) as reader:
             if reader is None:
                 return RealmState().to_dict()
-            return self._caught_up(reader, settings.state_path).to_dict()
+            return self._caught_up(reader, settings).to_dict()
 
-    def _caught_up(self, reader: LogReader, state_path: Path) -> RealmState:
+    def _caught_up(self, reader: LogReader, settings: Settings) -> RealmState:
         log, known = (reader.path, reader.log_id), self._of
         # Unknown until all is folded: an interrupted fold may have counted an event in part.
         self._of = None
         if log != known:
-            self._runner = state_runner(reader.log_id, state_path)
+            beside = engine.open_log(settings.log_path, home=settings.home)
+            self._runner = state_runner(reader.log_id, beside)
             self._runner.restart()
         state = self._runner.catch_up(every_row(reader.now))
         self._of = log

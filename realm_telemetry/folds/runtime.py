@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from realm_telemetry.event import Event
-from realm_telemetry.log.sqlite.snapshots import FoldSnapshot
+from realm_telemetry.log.snapshots import FoldSnapshot, FoldSnapshots
 
 STEP_ROWS: Final = 2_000
 """Rows a step: some 20 ms of one short read transaction, so that checkpoints of the WAL go on."""
@@ -54,18 +54,7 @@ class SavedFold(Fold, Protocol):
         """Take the parts that were lacking from a fold of the rows up to this one's cursor."""
 
 
-class Snapshots(Protocol):
-    """Where the snapshots of one fold of one log are."""
-
-    def load(self) -> FoldSnapshot | None:
-        """Return the snapshot, None if there is none."""
-
-    def save(self, snapshot: FoldSnapshot) -> int:
-        """Write a snapshot; return up to where the stored one covers the log. Raises LogError."""
-        ...
-
-
-class Log(Protocol):
+class Rows(Protocol):
     """What a fold of every row needs of a log reader."""
 
     def after(self, cursor: int, limit: int) -> Sequence[Row]:
@@ -79,7 +68,7 @@ RowsAfter = Callable[[int, int], tuple[Sequence[Row], int]]
 SF = TypeVar("SF", bound=SavedFold)
 
 
-def every_row(log: Log) -> RowsAfter:
+def every_row(log: Rows) -> RowsAfter:
     """Return what reads all rows of a log."""
 
     def after(cursor: int, limit: int) -> tuple[Sequence[Row], int]:
@@ -127,7 +116,7 @@ class FoldRunner(Generic[SF]):
     """
 
     def __init__(
-        self, fold_format: FoldFormat[SF], snapshots: Snapshots | None, *, refill: bool = True
+        self, fold_format: FoldFormat[SF], snapshots: FoldSnapshots | None, *, refill: bool = True
     ) -> None:
         self._format = fold_format
         self._snapshots = snapshots

@@ -12,8 +12,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
-import msgspec
-
 from realm_telemetry.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from realm_telemetry.log.records import (
         AppendResult,
         DeadLetter,
+        Description,
         Limits,
         ProducerInfo,
         Receipt,
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
         Trimmed,
     )
     from realm_telemetry.log.rows import Followed, LogRow, Page
+    from realm_telemetry.log.snapshots import FoldSnapshots, SnapshotName
 
 ENGINES: Final[Mapping[str, str]] = {"sqlite": "realm_telemetry.log.sqlite.log"}
 """The module of each engine by the scheme of its URLs; the module has a function `open_log`."""
@@ -46,6 +46,7 @@ def open_log(
     *,
     home: Path | None = None,
     search_path: Path | None = None,
+    state_path: Path | None = None,
     clock_ns: Callable[[], int] = time.time_ns,
 ) -> "Log":
     """Return the log at a path or URL; nothing is opened or made before it is used.
@@ -53,6 +54,7 @@ def open_log(
     place: a path of SQLite's file, or `sqlite://` and the path.
     home: whose `data/` holds what an engine keeps in files beside the log; else found from place.
     search_path: of the full-text index, where the engine keeps that in a file of its own.
+    state_path: of RealmState's snapshots, likewise; those of metrics are beside it.
     Raises ConfigError for a URL of no known engine.
     """
     match = _URL.match(place) if isinstance(place, str) else None
@@ -61,28 +63,10 @@ def open_log(
         known = ", ".join(f"{name}://" for name in ENGINES)
         raise ConfigError("the log", f"no engine serves {scheme}://", f"Use a path, or {known}.")
     module = import_module(ENGINES[scheme])
-    log: Log = module.open_log(rest, home=home, search_path=search_path, clock_ns=clock_ns)
+    log: Log = module.open_log(
+        rest, home=home, search_path=search_path, state_path=state_path, clock_ns=clock_ns
+    )
     return log
-
-
-class Description(msgspec.Struct, frozen=True):
-    """What `realm doctor` shows of a log.
-
-    place: a path or a URL without secrets.
-    size_bytes: on disk. durability: what a commit survives.
-    version, newest_version: of its tables, and of those that this package makes.
-    """
-
-    place: str
-    size_bytes: int
-    durability: str
-    version: int
-    newest_version: int
-
-    @property
-    def is_current(self) -> bool:
-        """Whether a reader can open it; otherwise the next writer brings it up to date."""
-        return self.version >= self.newest_version
 
 
 class Log(Protocol):
@@ -101,7 +85,7 @@ class Log(Protocol):
         """Return what distinguishes this log from another at the same place; None if it is gone."""
         ...
 
-    def describe(self) -> Description:
+    def describe(self) -> "Description":
         """Return where the log is and how large; it must exist."""
         ...
 
@@ -137,6 +121,18 @@ class Log(Protocol):
 
     def has_outbox(self, name: str) -> bool:
         """Whether an outbox of that name was made."""
+        ...
+
+    def snapshots(
+        self, name: "SnapshotName", log_id: str, *, version: int = 0, reader: str = ""
+    ) -> "FoldSnapshots":
+        """Return where snapshots of a fold are; nothing is made before one is saved.
+
+        log_id: that of a reader, so that a snapshot of another log here is none.
+        version: of the fold, for `state`. One of an older version is read and covers nothing; one
+            of a newer version is neither read nor replaced.
+        reader: who counts, for `metrics`.
+        """
         ...
 
     def lease(self, name: str) -> "Lease":

@@ -9,6 +9,26 @@ MAX_BATCH: Final = 1000
 """The most events one transaction should hold; more keeps other writers waiting."""
 
 
+class Description(msgspec.Struct, frozen=True):
+    """What `realm doctor` shows of a log.
+
+    place: a path or a URL without secrets.
+    size_bytes: on disk. durability: what a commit survives.
+    version, newest_version: of its tables, and of those that this package makes.
+    """
+
+    place: str
+    size_bytes: int
+    durability: str
+    version: int
+    newest_version: int
+
+    @property
+    def is_current(self) -> bool:
+        """Whether a reader can open it; otherwise the next writer brings it up to date."""
+        return self.version >= self.newest_version
+
+
 class AppendResult(msgspec.Struct, frozen=True):
     """The outcome of an append.
 

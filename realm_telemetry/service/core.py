@@ -97,7 +97,12 @@ class Service:
 
     async def _open_log(self) -> None:
         settings = self.settings
-        self.log = open_log(settings.log_path, home=settings.home, search_path=settings.search_path)
+        self.log = open_log(
+            settings.log_path,
+            home=settings.home,
+            search_path=settings.search_path,
+            state_path=settings.state_path,
+        )
         self.upkeep = ServiceUpkeep(self.log, settings)
         self.writer = WriterThread(
             self.log,
@@ -118,9 +123,8 @@ class Service:
             self.live.add(row)
         self.hub = Hub(settings, self.log_id, cursor)
         self.places = StreamPlaces(settings)
-        state = state_runner(self.log_id, settings.state_path)
-        self.folding = self._keeper("RealmState", state)
-        counted = metrics_runner(self.log_id, settings.metrics_path, "service", self.definition)
+        self.folding = self._keeper("RealmState", state_runner(self.log_id, self.log))
+        counted = metrics_runner(self.log_id, self.log, "service", self.definition)
         self.metrics = self._keeper("Metrics", counted)
         # Kinds first: the others ask the catalog which of them are routine.
         self.exporting = Exporting(settings)

@@ -7,7 +7,7 @@ import msgspec
 
 from realm_telemetry.config import Settings
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.home import LOG, METRICS, SEARCH_INDEX, STATE
+from realm_telemetry.home import LOG, SEARCH_INDEX, STATE
 
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 """Binds that only this machine reaches, so that no token is asked for."""
@@ -68,11 +68,6 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     def home(self) -> Path:
         """The home that the log is in."""
         return self.log_path.parent.parent
-
-    @property
-    def metrics_path(self) -> Path:
-        """Where metrics made of events are kept."""
-        return self.state_path.with_name(Path(METRICS).name)
 
     @classmethod
     def for_home(cls, home: Path, **options: object) -> "ServiceSettings":

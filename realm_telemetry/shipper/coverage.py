@@ -27,10 +27,10 @@ class Coverage:
     def __init__(
         self, log_path: Path, state_path: Path, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._reader = open_log(log_path).reader()
+        self._log = open_log(log_path, state_path=state_path)
+        self._reader = self._log.reader()
         self._rows_after = every_row(self._reader.now)
-        self._state_path = state_path
-        self._snapshots = state_snapshots(state_path, self._reader.log_id)
+        self._snapshots = state_snapshots(self._log, self._reader.log_id)
         self._clock = clock
         self._runner: FoldRunner[RealmState] | None = None
         self._steps = 0
@@ -68,6 +68,6 @@ class Coverage:
 
     def _restarted(self) -> FoldRunner[RealmState]:
         if self._runner is None:
-            self._runner = state_runner(self._reader.log_id, self._state_path)
+            self._runner = state_runner(self._reader.log_id, self._log)
             self._runner.restart()
         return self._runner

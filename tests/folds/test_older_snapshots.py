@@ -33,6 +33,7 @@ from realm_telemetry.folds.state import (
 from realm_telemetry.folds.state.section import SectionSpec
 from realm_telemetry.folds.state.table import Table, detail, details, time_of
 from realm_telemetry.log import LogReader, LogWriter
+from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.records import limits_of
 from realm_telemetry.log.sqlite.retention import Retention
 from realm_telemetry.shipper.coverage import Coverage
@@ -48,12 +49,12 @@ class Home:
     def __init__(self, directory: Path) -> None:
         self.log_path = directory / "vault" / "jobs.db"
         self.state_path = directory / "data" / "realm_state.db"
-        self.metrics_path = directory / "data" / "realm_measures.db"
+        self.log = open_log(self.log_path)
         self.state_path.parent.mkdir()
         self.write(1, 400)
         for table, path in (
             ("realm_snapshot", self.state_path),
-            ("realm_measures", self.metrics_path),
+            ("realm_measures", directory / "data" / "realm_measures.db"),
         ):
             shutil.copy(HERE / path.name, path)
             with closing(sqlite3.connect(path)) as connection, connection:
@@ -73,7 +74,7 @@ class Home:
 
     def state(self) -> RealmState:
         with LogReader(self.log_path) as reader:
-            return rebuild(reader.now, self.state_path)
+            return rebuild(reader.now, self.log)
 
     def metrics(self, definition: Definition | None = None, **options: bool) -> Metrics:
         with LogReader(self.log_path) as reader:
@@ -86,7 +87,7 @@ class Home:
     ) -> FoldRunner[Metrics]:
         definition = definition or Definition()
         log_id = self.reader().log_id
-        return metrics_runner(log_id, self.metrics_path, "service", definition, **options)
+        return metrics_runner(log_id, self.log, "service", definition, **options)
 
 
 @pytest.fixture
@@ -188,7 +189,7 @@ def later_version(monkeypatch: pytest.MonkeyPatch, specs: dict[str, SectionSpec]
 
 
 def stored(home: Home) -> int:
-    return state_snapshots(home.state_path, home.reader().log_id).cursor()
+    return state_snapshots(home.log, home.reader().log_id).cursor()
 
 
 @pytest.mark.usefixtures("new_section")
@@ -250,7 +251,7 @@ def test_retention_waits_until_a_new_section_has_folded_the_log(home: Home) -> N
 def test_a_process_that_ends_while_a_section_is_filled_loses_nothing(home: Home) -> None:
     home.trim()
     with LogReader(home.log_path) as reader:
-        runner = state_runner(reader.log_id, home.state_path)
+        runner = state_runner(reader.log_id, home.log)
         runner.restart()
         runner.step(every_row(reader.now), 50)
         runner.save()

@@ -10,7 +10,7 @@ import pytest
 from realm_telemetry.event import Event
 from realm_telemetry.folds.runtime import FoldFormat, FoldRunner, advance, every_row
 from realm_telemetry.folds.runtime import Row as AnyRow
-from realm_telemetry.log.sqlite.snapshots import FoldSnapshot
+from realm_telemetry.log.snapshots import FoldSnapshot
 
 
 class Row(NamedTuple):
@@ -81,6 +81,9 @@ class Kept:
 
     def load(self) -> FoldSnapshot | None:
         return self.snapshot
+
+    def cursor(self) -> int:
+        return self.snapshot.cursor if self.snapshot else 0
 
     def save(self, snapshot: FoldSnapshot) -> int:
         if self._refuses:

@@ -74,3 +74,18 @@ def test_a_state_that_cannot_be_read_is_folded_again_and_replaced(tmp_path: Path
         post(client, 4, 1)
         wait_until(lambda: counted(client) == 4)
     assert snapshot(tmp_path) == (FOLD_VERSION, 4)
+
+
+def test_snapshots_are_where_the_settings_say(tmp_path: Path) -> None:
+    state_path = tmp_path / "elsewhere" / "state.db"
+    with serving(free_ports(tmp_path, state_path=state_path)) as server, asking(server) as client:
+        post(client, 1, 3)
+        wait_until(lambda: counted(client) == 3)
+    assert {path.name for path in state_path.parent.iterdir()} == {
+        "state.db",
+        "realm_measures.db",
+    }
+    with serving(free_ports(tmp_path, state_path=state_path)) as server, asking(server) as client:
+        assert counted(client) == 3
+    assert not (tmp_path / "data" / "realm_state.db").exists()
+    assert not (tmp_path / "data" / "realm_measures.db").exists()

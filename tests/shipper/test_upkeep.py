@@ -4,8 +4,9 @@ import time
 
 from realm_telemetry.folds.state import RealmState, rebuild, state_snapshots
 from realm_telemetry.log import LogReader, LogWriter
+from realm_telemetry.log.engine import open_log
+from realm_telemetry.log.snapshots import FoldSnapshot
 from realm_telemetry.log.sqlite.search import SearchIndex
-from realm_telemetry.log.sqlite.snapshots import FoldSnapshot
 from realm_telemetry.log.sqlite.upkeep import UpkeepClaim
 from realm_telemetry.shipper import upkeep
 from realm_telemetry.shipper.coverage import Coverage
@@ -36,7 +37,7 @@ def test_a_log_over_its_limits_is_trimmed_by_a_shipper_alone_once_a_snapshot_cov
         whole = rebuild(reader.now)
         eventually(lambda: reader.now.min_cursor() == 1_200, 30)
         assert reader.now.max_cursor() == 1_200
-        kept = state_snapshots(lab.home / "data" / "realm_state.db", reader.log_id).load()
+        kept = state_snapshots(open_log(lab.log_path), reader.log_id).load()
         search = SearchIndex(lab.log_path, lab.home / "vault" / "search.db")
         assert search.indexed_through(reader.log_id) == 1_200
     assert kept is not None
@@ -91,5 +92,6 @@ def test_a_snapshot_that_goes_further_is_not_replaced(lab):
     assert coverage.step()
     assert coverage.cursor() == 10
     with LogReader(lab.log_path) as reader:
-        assert state_snapshots(path, reader.log_id).save(FoldSnapshot(0, RealmState().dump())) == 10
+        saved = state_snapshots(open_log(lab.log_path, state_path=path), reader.log_id)
+        assert saved.save(FoldSnapshot(0, RealmState().dump())) == 10
     coverage.close()

@@ -8,7 +8,6 @@ from realm_telemetry.delivery.sources import EVERY_PIPELINE, PipelineLog, Recent
 from realm_telemetry.event import Event
 from realm_telemetry.folds.metrics import Definition, Metrics, metrics_runner
 from realm_telemetry.folds.runtime import FoldRunner
-from realm_telemetry.home import METRICS
 from realm_telemetry.log.engine import Reader, open_log
 from realm_telemetry.plugins import ExporterContext
 
@@ -61,17 +60,17 @@ class FromLog:
     def open(self) -> None:
         self.close()
         path, pipeline = self._context.log_path, self._context.pipeline
-        self._reader = open_log(path).reader()
+        log = open_log(path, home=self._context.home)
+        self._reader = log.reader()
         nothing = Recent()
         nothing.start(_NOTHING_RECENT)
         whole = pipeline == EVERY_PIPELINE
         self._rows = WholeLog(path) if whole else PipelineLog(path, pipeline, nothing)
         log_id = self._reader.log_id
         self.resource = _resource(f"{log_id}/{pipeline}") | {"realm.log.id": log_id}
-        place = self._context.home / METRICS
         name = f"otlp_metrics/{pipeline}"
         # Its counters begin at the start that they have: no rows from before it.
-        self._runner = metrics_runner(log_id, place, name, self._definition, refill=False)
+        self._runner = metrics_runner(log_id, log, name, self._definition, refill=False)
         self._runner.restart()
         self.metrics = self._runner.fold
         self._sent_through = self.metrics.cursor

@@ -5,7 +5,6 @@ one of them fits the other.
 """
 
 from functools import partial
-from pathlib import Path
 
 from realm_telemetry.folds.metrics.definition import Definition, read_definition
 from realm_telemetry.folds.metrics.fold import Metrics
@@ -21,7 +20,7 @@ from realm_telemetry.folds.metrics.series import (
     Series,
 )
 from realm_telemetry.folds.runtime import FoldFormat, FoldRunner
-from realm_telemetry.log.sqlite.snapshots import MetricsSnapshots
+from realm_telemetry.log.engine import Log
 
 __all__ = [
     "FRESH_NS",
@@ -43,13 +42,14 @@ __all__ = [
 
 
 def metrics_runner(
-    log_id: str, path: Path, reader: str, definition: Definition, *, refill: bool = True
+    log_id: str, log: Log, reader: str, definition: Definition, *, refill: bool = True
 ) -> FoldRunner[Metrics]:
     """Return what runs metrics over a log.
 
-    path: of the file with their snapshots. reader: who counts, each from its own cursor.
+    log: beside which their snapshots are. reader: who counts, each from its own cursor.
     refill: whether a metric that is new folds the rows from before the snapshot too.
     """
     load = partial(Metrics.load, definition=definition)
     fold_format = FoldFormat("metrics", partial(Metrics, definition), load)
-    return FoldRunner(fold_format, MetricsSnapshots(path, log_id, reader), refill=refill)
+    snapshots = log.snapshots("metrics", log_id, reader=reader)
+    return FoldRunner(fold_format, snapshots, refill=refill)

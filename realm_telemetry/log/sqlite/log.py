@@ -6,10 +6,12 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from realm_telemetry.log.engine import Description, Log, Writer
+from realm_telemetry.home import METRICS, SEARCH_INDEX, STATE
+from realm_telemetry.log.engine import Log, Writer
 from realm_telemetry.log.engine import Retention as RetentionProtocol
 from realm_telemetry.log.errors import LogUnavailableError
-from realm_telemetry.log.records import Limits
+from realm_telemetry.log.records import Description, Limits
+from realm_telemetry.log.snapshots import SnapshotName
 from realm_telemetry.log.sqlite.addresses import Addresses, addresses_path
 from realm_telemetry.log.sqlite.connection import explained, open_reader
 from realm_telemetry.log.sqlite.lock import FileLease, lock_path, try_turn
@@ -18,6 +20,7 @@ from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.sqlite.retention import Retention
 from realm_telemetry.log.sqlite.schema import SCHEMA_VERSION, read_version
 from realm_telemetry.log.sqlite.search import SearchIndex
+from realm_telemetry.log.sqlite.snapshots import MetricsSnapshots, SnapshotStore, StateSnapshots
 from realm_telemetry.log.sqlite.upkeep import Upkeep, UpkeepClaim
 from realm_telemetry.log.sqlite.writer import LogWriter, own_writer
 
@@ -33,12 +36,14 @@ class SqliteLog:
         *,
         home: Path | None,
         search_path: Path | None,
+        state_path: Path | None,
         clock_ns: Callable[[], int],
     ) -> None:
         self.path = path
         self.place = str(path)
         self._data = addresses_path(path).parent if home is None else home / "data"
-        self._search_path = search_path or path.with_name("search.db")
+        self._search_path = search_path or path.with_name(Path(SEARCH_INDEX).name)
+        self._state_path = state_path or self._data / Path(STATE).name
         self._clock_ns = clock_ns
 
     def exists(self) -> bool:
@@ -116,6 +121,15 @@ class SqliteLog:
         """Whether `data/<name>.db` was made."""
         return self._outbox_path(name).exists()
 
+    def snapshots(
+        self, name: SnapshotName, log_id: str, *, version: int = 0, reader: str = ""
+    ) -> SnapshotStore:
+        """Return where snapshots of a fold are: a file of RealmState's, and one of metrics."""
+        if name == "state":
+            return StateSnapshots(self._state_path, log_id, version)
+        path = self._state_path.with_name(Path(METRICS).name)
+        return MetricsSnapshots(path, log_id, reader)
+
     def lease(self, name: str) -> FileLease:
         """Return the lease of a name, a lock of `data/<name>.lock`; not held yet."""
         return FileLease(self._data / f"{name}.lock")
@@ -181,10 +195,17 @@ def open_log(
     *,
     home: Path | None,
     search_path: Path | None,
+    state_path: Path | None,
     clock_ns: Callable[[], int],
 ) -> Log:
     """Return the log in a file."""
-    return SqliteLog(Path(place), home=home, search_path=search_path, clock_ns=clock_ns)
+    return SqliteLog(
+        Path(place),
+        home=home,
+        search_path=search_path,
+        state_path=state_path,
+        clock_ns=clock_ns,
+    )
 
 
 def _size(path: Path) -> int:

@@ -1,32 +1,22 @@
-"""Snapshots of folds, in files beside the log: one row holds one fold and the cursor it is true at.
-
-A snapshot belongs to one log, whose id its row has. Content and cursor are written in one
-transaction, so that a restart goes on exactly behind the last row that was folded.
-"""
+"""Snapshots of folds, in files beside the log: one row holds one fold of one log."""
 
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final
 
 from realm_telemetry.home import make_private_directory
 from realm_telemetry.log.errors import LogUnavailableError
+from realm_telemetry.log.snapshots import FoldSnapshot
 
 FORGET_AFTER_NS: Final = 30 * 86_400 * 1_000_000_000
 BUSY_TIMEOUT_S: Final = 5.0
 
 
-class FoldSnapshot(NamedTuple):
-    """A fold as it was saved, and the cursor of the last row in it."""
-
-    cursor: int
-    content: bytes
-
-
 class SnapshotStore:
-    """The snapshot of one fold of one log."""
+    """The snapshot of one fold of one log; see log.snapshots.FoldSnapshots."""
 
     _schema: ClassVar[str]
     _load: ClassVar[str]

@@ -12,6 +12,7 @@ from realm_telemetry.event import Event
 from realm_telemetry.folds.runtime import advance, every_row
 from realm_telemetry.folds.state import RealmState, rebuild, state_runner
 from realm_telemetry.kinds.catalog import resolve
+from realm_telemetry.log.engine import Log, open_log
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.sqlite.writer import LogWriter
 
@@ -57,21 +58,21 @@ def append(log_path: Path, numbers: range) -> None:
             writer.append([make_event(number) for number in range(start, stop)])
 
 
-def save(reader: LogReader, path: Path) -> None:
-    runner = state_runner(reader.log_id, path)
+def save(reader: LogReader, log: Log) -> None:
+    runner = state_runner(reader.log_id, log)
     runner.restart()
     runner.catch_up(every_row(reader.now))
     runner.save()
 
 
-def test_a_snapshot_and_the_rest_are_the_whole_log(log_path: Path, tmp_path: Path) -> None:
-    path = tmp_path / "data" / "realm_state.db"
+def test_a_snapshot_and_the_rest_are_the_whole_log(log_path: Path) -> None:
+    log = open_log(log_path)
     append(log_path, range(1, 3_001))
     with closing(LogReader(log_path)) as reader:
-        save(reader, path)
+        save(reader, log)
     append(log_path, range(3_001, 5_001))
     with closing(LogReader(log_path)) as reader:
-        resumed, whole = rebuild(reader.now, path), rebuild(reader.now)
+        resumed, whole = rebuild(reader.now, log), rebuild(reader.now)
         assert whole.cursor == resumed.cursor == reader.now.max_cursor()
     assert resumed.dump() == whole.dump()
     assert whole.section("system", NOW_NS)["counts"]["events"] == 5_000
@@ -113,14 +114,14 @@ def test_a_tail_that_catches_up_folds_each_row_once(log_path: Path) -> None:
         assert state.dump() == rebuild(reader.now).dump()
 
 
-def test_a_snapshot_keeps_what_was_trimmed_from_the_log(log_path: Path, tmp_path: Path) -> None:
-    path = tmp_path / "data" / "realm_state.db"
+def test_a_snapshot_keeps_what_was_trimmed_from_the_log(log_path: Path) -> None:
+    log = open_log(log_path)
     append(log_path, range(1, 501))
     with closing(LogReader(log_path)) as reader:
-        save(reader, path)
+        save(reader, log)
     with closing(sqlite3.connect(log_path)) as connection, connection:
         connection.execute("DELETE FROM battle_log WHERE id <= 400")
     append(log_path, range(501, 601))
     with closing(LogReader(log_path)) as reader:
-        state = rebuild(reader.now, path)
+        state = rebuild(reader.now, log)
     assert state.section("system", NOW_NS)["counts"]["events"] == 600

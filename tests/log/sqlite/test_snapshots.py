@@ -1,4 +1,4 @@
-"""The stores of snapshots: RealmState's row beside the older tables, and a row for each reader."""
+"""The files of snapshots: their modes and locks, broken ones, older tables in the same file."""
 
 import sqlite3
 import stat
@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from realm_telemetry.errors import LogError
+from realm_telemetry.log.snapshots import FoldSnapshot
 from realm_telemetry.log.sqlite.snapshots import (
     FORGET_AFTER_NS,
-    FoldSnapshot,
     MetricsSnapshots,
     SnapshotStore,
     StateSnapshots,
@@ -50,23 +50,6 @@ def path(tmp_path: Path) -> Path:
 
 
 @both
-def test_what_is_saved_is_loaded_with_its_cursor(path: Path, opened: Open) -> None:
-    store = opened(path, LOG_ID)
-    assert (store.load(), store.cursor()) == (None, 0)
-    assert store.save(TEN) == 10
-    assert (store.load(), store.cursor()) == (TEN, 10)
-
-
-@both
-def test_a_snapshot_belongs_to_one_log(path: Path, opened: Open) -> None:
-    opened(path, OTHER_LOG).save(TEN)
-    store = opened(path, LOG_ID)
-    assert (store.load(), store.cursor()) == (None, 0)
-    assert store.save(FoldSnapshot(3, b"three")) == 3
-    assert opened(path, OTHER_LOG).load() is None
-
-
-@both
 def test_only_the_user_can_read_the_file(path: Path, opened: Open) -> None:
     """Names of runs are nobody else's."""
     opened(path, LOG_ID).save(TEN)
@@ -96,29 +79,6 @@ def test_a_directory_that_cannot_be_made_is_a_log_error(tmp_path: Path, opened: 
     (tmp_path / "data").write_text("a file in its place")
     with pytest.raises(LogError, match="cannot be written"):
         opened(tmp_path / "data" / "snapshots.db", LOG_ID).save(TEN)
-
-
-def test_a_state_never_goes_back_to_a_lower_cursor(path: Path) -> None:
-    state(path).save(ELEVEN)
-    assert state(path).save(TEN) == 11
-    assert state(path).load() == ELEVEN
-
-
-def test_a_state_of_an_older_version_is_read_and_covers_nothing(path: Path) -> None:
-    """It may lack what this version keeps, and retention must wait until that is folded."""
-    state(path, version=1).save(TEN)
-    newer = state(path, version=2)
-    assert (newer.load(), newer.cursor()) == (TEN, 0)
-    assert newer.save(FoldSnapshot(9, b"nine")) == 0
-    assert newer.save(ELEVEN) == 11
-
-
-def test_a_state_of_a_newer_version_is_neither_read_nor_replaced(path: Path) -> None:
-    state(path, version=2).save(TEN)
-    older = state(path, version=1)
-    assert older.load() is None
-    assert older.save(ELEVEN) == 0
-    assert state(path, version=2).load() == TEN
 
 
 def test_a_state_file_that_is_no_database_is_kept(path: Path) -> None:
@@ -151,15 +111,6 @@ def test_a_reader_of_the_older_tables_does_not_stop_a_snapshot(path: Path) -> No
         connection.execute("SELECT * FROM realm_snapshot").fetchone()
         connection.commit()
         assert state(path).save(ELEVEN) == 11
-
-
-def test_each_reader_has_counts_of_its_own(path: Path) -> None:
-    """They have read up to different cursors; of one reader the last save counts."""
-    metrics(path).save(ELEVEN)
-    assert metrics(path, reader="other").load() is None
-    metrics(path, reader="other").save(TEN)
-    assert metrics(path).load() == ELEVEN
-    assert metrics(path).save(TEN) == 10
 
 
 @pytest.mark.parametrize("content", [b"", b"this is no database", b"SQLite format 3\x00" * 300])

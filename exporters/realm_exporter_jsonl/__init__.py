@@ -9,6 +9,7 @@ import msgspec
 from realm_exporter_jsonl.file import append, last_lines, rotate
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import Event
+from realm_telemetry.home import LOGS
 from realm_telemetry.kinds.catalog import event_to_dict
 from realm_telemetry.otel import EventExporter
 from realm_telemetry.plugins import extension
@@ -122,5 +123,5 @@ _FORMATS: Final = {
     "older": _Format(
         ("status", "events.jsonl"), _older_line, lambda _, line: line, lambda lines: lines
     ),
-    "event": _Format(("logs", "events.jsonl"), _event_line, lambda event, _: event.id, _ids),
+    "event": _Format((LOGS, "events.jsonl"), _event_line, lambda event, _: event.id, _ids),
 }

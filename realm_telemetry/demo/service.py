@@ -11,6 +11,7 @@ from realm_telemetry.client import RealmClient, ServiceError
 from realm_telemetry.config import Settings
 from realm_telemetry.demo.children import Child, environment
 from realm_telemetry.errors import ConfigError, LogError
+from realm_telemetry.home import LOGS
 from realm_telemetry.log.engine import open_log
 
 HOST: Final = "127.0.0.1"
@@ -128,7 +129,7 @@ def _start(settings: Settings, ports: Ports) -> Child:
         "realm_telemetry",
         ["serve", *arguments],
         environment=environment(settings.home, f"http://{HOST}:{ports.realm}"),
-        log_file=settings.home / "logs" / "demo-service.log",
+        log_file=settings.home / LOGS / "demo-service.log",
     )
 
 

@@ -14,6 +14,7 @@ from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.report import LogFile, Reporter
 from realm_telemetry.delivery.sources import EVERY_PIPELINE, Recent
 from realm_telemetry.errors import LogError
+from realm_telemetry.home import LOGS
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.plugins import installed_exporters
@@ -38,7 +39,7 @@ class Exporting:
         # The default is what is installed; a name that was written down must be.
         names = [name for name in settings.exporters if name != WEBHOOK_EXPORTER or name in offered]
         self._manifest = _manifest(settings, names)
-        log_file = LogFile(settings.home / "logs" / LOG_NAME, max_bytes=LOG_MAX_BYTES)
+        log_file = LogFile(settings.home / LOGS / LOG_NAME, max_bytes=LOG_MAX_BYTES)
         self._log_file = log_file
         self._report = Reporter(log_file, _Output())
         self._log = GuardedLog(open_log(settings.log_path, home=settings.home), self._report)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.home import make_private_directory
+from realm_telemetry.home import LOGS, make_private_directory
 
 MANIFEST_NAME: Final = "manifest.json"
 _EXPORTER_ENVIRONMENT: Final = (
@@ -59,7 +59,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def shipper_log_path(self) -> Path:
         """The file in which a person reads what the shipper did."""
-        return Path(self.home) / "logs" / f"shipper-{self.pipeline}.log"
+        return Path(self.home) / LOGS / f"shipper-{self.pipeline}.log"
 
 
 # Options may be paths; what is no JSON value otherwise is one by its text.

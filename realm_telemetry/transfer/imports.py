@@ -16,7 +16,7 @@ import msgspec
 from realm_telemetry.config import Settings, load_settings
 from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.event import format_time
-from realm_telemetry.home import make_private_directory
+from realm_telemetry.home import IMPORTS, make_private_directory
 from realm_telemetry.log import LogReader
 from realm_telemetry.transfer.inputs import Batch, Broken, Found, Input, inputs_of
 from realm_telemetry.transfer.sinks import IntoLog, Nowhere, Sink
@@ -179,7 +179,7 @@ def _import_input(
         source = found.open(sink.origins())
         report = ImportReport(str(path), source.kind, outcome, source.unit)
         place, name = (
-            None if dry_run else settings.home / "imports",
+            None if dry_run else settings.home / IMPORTS,
             f"{path.name}-{source.producer}",
         )
         with closing(RejectedLines(place, name, source.unit)) as rejected:

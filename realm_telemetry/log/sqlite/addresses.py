@@ -14,12 +14,10 @@ from typing import Final
 
 import msgspec
 
-from realm_telemetry.home import make_private_directory
+from realm_telemetry.home import LOG, WEBHOOK_ADDRESSES, make_private_directory
 from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.outbox import redacted
 from realm_telemetry.log.sqlite.connection import BUSY_TIMEOUT_S, explained
-
-NAME: Final = "webhook_addresses.db"
 
 UNUSED_NS: Final = 24 * 3600 * 1_000_000_000
 """An address stays for so long beyond its last event: that may not be in the log yet."""
@@ -35,8 +33,9 @@ CREATE TABLE IF NOT EXISTS addresses (
 
 def addresses_path(log_path: Path) -> Path:
     """Where the addresses of a log are: not in `vault/`, which is what people copy."""
-    directory = log_path.parent
-    return (directory.parent / "data" if directory.name == "vault" else directory) / NAME
+    if log_path.parent.name == Path(LOG).parent.name:
+        return log_path.parent.parent / WEBHOOK_ADDRESSES
+    return log_path.with_name(Path(WEBHOOK_ADDRESSES).name)
 
 
 class Addresses:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from realm_telemetry.home import METRICS, SEARCH_INDEX, STATE
+from realm_telemetry.home import METRICS, SEARCH_INDEX, STATE, WEBHOOKS
 from realm_telemetry.log.engine import Log, Writer
 from realm_telemetry.log.engine import Retention as RetentionProtocol
 from realm_telemetry.log.errors import LogUnavailableError
@@ -41,7 +41,7 @@ class SqliteLog:
     ) -> None:
         self.path = path
         self.place = str(path)
-        self._data = addresses_path(path).parent if home is None else home / "data"
+        self._data = (addresses_path(path) if home is None else home / WEBHOOKS).parent
         self._search_path = search_path or path.with_name(Path(SEARCH_INDEX).name)
         self._state_path = state_path or self._data / Path(STATE).name
         self._clock_ns = clock_ns

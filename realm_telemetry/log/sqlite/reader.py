@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self, cast
 
+from realm_telemetry.home import SEARCH_INDEX
 from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.rows import Followed, LogRow
@@ -98,7 +99,8 @@ class LogReader:
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.path = Path(path)
-        self._search = SearchIndex(self.path, search_path or self.path.with_name("search.db"))
+        search_path = search_path or self.path.with_name(Path(SEARCH_INDEX).name)
+        self._search = SearchIndex(self.path, search_path)
         self._addresses = Addresses(addresses_path(self.path))
         self._clock_ns = clock_ns
         self._threads = threading.local()

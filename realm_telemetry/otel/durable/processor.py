@@ -20,7 +20,7 @@ from realm_telemetry.config import Settings, load_settings
 from realm_telemetry.delivery.quarantine import Quarantine
 from realm_telemetry.delivery.report import LogFile, Reporter
 from realm_telemetry.errors import ConfigError, warn_once
-from realm_telemetry.home import make_private_directory
+from realm_telemetry.home import LOGS, make_private_directory
 from realm_telemetry.otel.durable.records import Origins, encode_record
 from realm_telemetry.otel.durable.spool import RecordWriter
 from realm_telemetry.otel.durable.worker import THREAD_NAME, Worker
@@ -240,7 +240,7 @@ class _Warnings:
 
 
 def _reporter(settings: Settings, name: str) -> Reporter:
-    path = settings.home / "logs" / f"otel-{name}.log"
+    path = settings.home / LOGS / f"otel-{name}.log"
     return Reporter(LogFile(path, max_bytes=1_000_000), _Warnings(name))
 
 

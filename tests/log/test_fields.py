@@ -63,12 +63,14 @@ def test_a_name_that_is_none_of_a_field_is_refused() -> None:
         parse_filters({"colour": "red"})
 
 
+@pytest.mark.processes
 def test_the_pages_have_the_same_fields() -> None:
     script = Path(routes.__file__).parent / "web" / "fields.py"
     checked = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
+@pytest.mark.processes
 def test_clients_and_options_have_the_fields_without_an_engine() -> None:
     program = (
         "import sys, realm_telemetry.client, realm_telemetry.cli.filter_options;"

@@ -14,7 +14,7 @@ import msgspec
 
 from realm_telemetry.errors import ConfigError
 
-Signal = Literal["logs", "traces", "metrics"]
+SignalName = Literal["logs", "traces", "metrics"]
 
 TRANSPORT_DEFAULTS: Final[Mapping[str, Any]] = {
     "endpoint": "",
@@ -34,7 +34,7 @@ TRANSPORT_DEFAULTS: Final[Mapping[str, Any]] = {
 max_request_bytes: of one request before compression; collectors take 4 MiB over gRPC by default.
 """
 
-EXPORTERS: Final[dict[Signal, str]] = {
+EXPORTERS: Final[dict[SignalName, str]] = {
     "logs": "otlp",
     "traces": "otlp_traces",
     "metrics": "otlp_metrics",
@@ -63,7 +63,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     insecure: whether gRPC goes without TLS.
     """
 
-    signal: Signal
+    signal: SignalName
     exporter: str
     protocol: str
     endpoint: str
@@ -93,7 +93,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         return f"Set options.{self.exporter}.headers or OTEL_EXPORTER_OTLP_HEADERS to what it asks"
 
 
-def resolve(signal: Signal, options: Mapping[str, Any], environ: Mapping[str, str]) -> Target:
+def resolve(signal: SignalName, options: Mapping[str, Any], environ: Mapping[str, str]) -> Target:
     """Return where and how a signal is sent.
 
     options: as in `TRANSPORT_DEFAULTS`, maybe among others.
@@ -122,7 +122,7 @@ class _Look:
     """Looks for settings where they may be: the option, the signal's variable, the general one."""
 
     def __init__(
-        self, signal: Signal, options: Mapping[str, Any], environ: Mapping[str, str]
+        self, signal: SignalName, options: Mapping[str, Any], environ: Mapping[str, str]
     ) -> None:
         self.signal = signal
         self.options = options

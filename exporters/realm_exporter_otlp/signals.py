@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from realm_exporter_otlp.settings import Signal
+from realm_exporter_otlp.settings import SignalName
 
 _Response = (
     type[ExportLogsServiceResponse]
@@ -51,7 +51,7 @@ class Service(NamedTuple):
 
 _PACKAGE: Final = "/opentelemetry.proto.collector"
 
-SERVICES: Final[dict[Signal, Service]] = {
+SERVICES: Final[dict[SignalName, Service]] = {
     "logs": Service(
         f"{_PACKAGE}.logs.v1.LogsService/Export", ExportLogsServiceResponse, "rejected_log_records"
     ),

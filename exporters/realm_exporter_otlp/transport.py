@@ -19,12 +19,12 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
-from realm_exporter_otlp.settings import TRANSPORT_DEFAULTS, Signal, Target, resolve
+from realm_exporter_otlp.settings import TRANSPORT_DEFAULTS, SignalName, Target, resolve
 from realm_exporter_otlp.signals import Answer
 from realm_telemetry.errors import ExportError, PayloadTooLargeError
 from realm_telemetry.plugins import ExporterContext
 
-__all__ = ["TRANSPORT_DEFAULTS", "Answer", "Channel", "Signal", "Target", "open_channel"]
+__all__ = ["TRANSPORT_DEFAULTS", "Answer", "Channel", "SignalName", "Target", "open_channel"]
 
 
 class Channel(Protocol):
@@ -44,7 +44,9 @@ class Channel(Protocol):
         ...
 
 
-def open_channel(signal: Signal, options: Mapping[str, Any], context: ExporterContext) -> Channel:
+def open_channel(
+    signal: SignalName, options: Mapping[str, Any], context: ExporterContext
+) -> Channel:
     """Return the way to a signal's receiver; connects to nothing yet.
 
     context: its environment counts, or this process's where it has none.

@@ -8,7 +8,7 @@ import click
 
 from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.filter_options import filter_options, to_filters
-from realm_telemetry.cli.sources import Listing, LogSource, Row, open_source
+from realm_telemetry.cli.sources import Listing, LogBackend, Row, open_source
 from realm_telemetry.cli.terminal import (
     cell,
     json_document,
@@ -54,7 +54,7 @@ def query(limit: int, as_json: bool, jsonl: bool, url: str | None, **filters: An
     wanted = to_filters(filters)
     chosen = settings()
     source = (
-        LogSource(chosen)
+        LogBackend(chosen)
         if url is None
         else open_source(chosen, url=url, from_log=False, report=note)
     )

@@ -49,7 +49,7 @@ class Listing(NamedTuple):
     as_of: int | None
 
 
-class Source(Protocol):
+class Backend(Protocol):
     """What commands need of a place to read from.
 
     name: for people, such as "the log /home/dio/.realm/vault/jobs.db".
@@ -70,7 +70,7 @@ class Source(Protocol):
         ...
 
 
-class LogSource:
+class LogBackend:
     """Reads the log's file. Raises LogError."""
 
     def __init__(self, settings: Settings) -> None:
@@ -125,7 +125,7 @@ class LogSource:
         self._reader.close()
 
 
-class ServiceSource:
+class ServiceBackend:
     """Reads a RealmService. Raises ServiceError.
 
     report: takes a line about a stream that could not go on where it was.
@@ -190,7 +190,7 @@ def _fresh(message: StreamMessage, seen: int) -> list[Row]:
 
 def open_source(
     settings: Settings, *, url: str | None, from_log: bool, report: Callable[[str], None]
-) -> Source:
+) -> Backend:
     """Return the service if it runs, else the log.
 
     url: that service and nothing else. from_log: the log and nothing else.
@@ -198,27 +198,27 @@ def open_source(
     Raises ServiceError, LogError.
     """
     if url is not None:
-        return ServiceSource(RealmClient(url, settings.token), report)
+        return ServiceBackend(RealmClient(url, settings.token), report)
     if from_log:
-        return LogSource(settings)
+        return LogBackend(settings)
     try:
-        service = ServiceSource(
+        service = ServiceBackend(
             RealmClient(settings.service_url, settings.token, timeout_s=PROBE_S), report
         )
     except ServiceUnreachableError:
-        return LogSource(settings)
+        return LogBackend(settings)
     except ServiceError as refusal:
         try:
-            return LogSource(settings)
+            return LogBackend(settings)
         except LogError:
             raise refusal from None
     try:
-        log = LogSource(settings)
+        log = LogBackend(settings)
     except LogError:
         return service
     same = service.log_id == log.reader.log_id
-    wanted: Source = service
-    other: Source = log
+    wanted: Backend = service
+    other: Backend = log
     if not same and settings.service_url == DEFAULT_SERVICE_URL:
         wanted, other = log, service
     other.close()

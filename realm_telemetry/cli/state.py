@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from realm_telemetry.cli.command import command, json_option, settings
-from realm_telemetry.cli.sources import LogSource, ServiceSource, Source, open_source
+from realm_telemetry.cli.sources import Backend, LogBackend, ServiceBackend, open_source
 from realm_telemetry.cli.terminal import json_document, line, note
 from realm_telemetry.config import Settings
 from realm_telemetry.folds.state import SECTIONS, rebuild
@@ -45,11 +45,11 @@ def state(section: str | None, as_json: bool, url: str | None, from_log: bool) -
         line(text)
 
 
-def _read(source: Source, section: str | None, chosen: Settings) -> dict[str, Any]:
-    if isinstance(source, ServiceSource):
+def _read(source: Backend, section: str | None, chosen: Settings) -> dict[str, Any]:
+    if isinstance(source, ServiceBackend):
         found = source.client.state(section)
         return found if section else dict(found["state"])
-    assert isinstance(source, LogSource)
+    assert isinstance(source, LogBackend)
     folded = rebuild(source.reader.now, chosen.state_path)
     sections = folded.to_dict(time.time_ns())
     return sections[section] if section else sections

@@ -9,7 +9,7 @@ import click
 
 from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.filter_options import filter_options, to_filters
-from realm_telemetry.cli.sources import Row, Source, open_source
+from realm_telemetry.cli.sources import Backend, Row, open_source
 from realm_telemetry.cli.terminal import colour, end_when_nobody_reads, json_line, line, note
 from realm_telemetry.config import Settings
 from realm_telemetry.errors import LogError
@@ -68,7 +68,7 @@ def tail(
     return 0
 
 
-def _rows(source: Source, filters: Filters, number: int, *, follow: bool) -> Iterator[Row]:
+def _rows(source: Backend, filters: Filters, number: int, *, follow: bool) -> Iterator[Row]:
     newest = source.newest(filters, max(number, 1))
     yield from reversed(list(newest.rows)[:number])
     if follow:
@@ -76,7 +76,7 @@ def _rows(source: Source, filters: Filters, number: int, *, follow: bool) -> Ite
         yield from source.follow(filters, newest.as_of)
 
 
-def _open(chosen: Settings, url: str | None, from_log: bool, *, wait: bool) -> Source:
+def _open(chosen: Settings, url: str | None, from_log: bool, *, wait: bool) -> Backend:
     """Open a source; where there is no log yet and we follow anyway, wait for that too."""
     patient = wait and url is None and not chosen.log_path.exists()
     told = False

@@ -30,7 +30,7 @@ from realm_telemetry.log import Filters, InvalidFilterError, parse_filters
 from realm_telemetry.producer.emission import emit_in_full
 from realm_telemetry.transfer.exports import STDOUT, write_events
 from realm_telemetry.transfer.replay import LIVE, replay_to_service
-from realm_telemetry.transfer.source import LogSource, Source, Step, open_log
+from realm_telemetry.transfer.source import EventInput, LogInput, Step, open_log
 
 _NOT_KEPT: Final = (
     "persist=False has no effect: every event is stored, because the live view reads the log"
@@ -122,7 +122,7 @@ def replay_events(since: Moment | None = None) -> int:
 
 
 def _count(settings: Settings, filters: Filters) -> int:
-    with closing(LogSource(open_log(settings))) as source:
+    with closing(LogInput(open_log(settings))) as source:
         return sum(len(step.rows) for step in source.steps(filters))
 
 
@@ -145,7 +145,7 @@ def export(
     filters = parse_filters({name: text for name, text in given.items() if text is not None})
     settings = before_reading()
     place = STDOUT if output is None else Path(output)
-    source: Source = LogSource(open_log(settings)) if settings.log_path.exists() else _Nothing()
+    source: EventInput = LogInput(open_log(settings)) if settings.log_path.exists() else _Nothing()
     with closing(source):
         return write_events(source, filters, place, format="jsonl", compress=False).events
 

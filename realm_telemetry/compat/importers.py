@@ -16,7 +16,13 @@ from realm_telemetry.kinds.catalog import render, resolve
 from realm_telemetry.log.sqlite.connection import explained, open_reader
 from realm_telemetry.log.sqlite.older import is_bus, older_kind
 from realm_telemetry.log.sqlite.tail import ARRIVALS_WINDOW
-from realm_telemetry.transfer.identity import Origin, Origins, RowMark, identify_table, mark_row
+from realm_telemetry.transfer.identity import (
+    ImportOrigin,
+    Origins,
+    RowMark,
+    identify_table,
+    mark_row,
+)
 from realm_telemetry.transfer.inputs import SURELY_FITS, Batch, Broken, Found, Times, decode_object
 from realm_telemetry.values.details import clean_details, fit_event, make_safe
 
@@ -175,7 +181,7 @@ class OlderTable:
         self._path = path
         self._shape = shape
         self._times = times
-        self.producer, self.origin = "", Origin(path=str(path.absolute()))
+        self.producer, self.origin = "", ImportOrigin(path=str(path.absolute()))
         self.last = 0
         with explained(path), closing(open_reader(path)) as connection:
             ends = [self._end(connection, order) for order in ("", "DESC")]

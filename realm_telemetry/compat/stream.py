@@ -18,7 +18,7 @@ from realm_telemetry.folds.state import section_of
 from realm_telemetry.service.api.state import state_shape
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.live.frames import KEEPALIVE, message_frame
-from realm_telemetry.service.live.ring import Frame
+from realm_telemetry.service.live.ring import StreamFrame
 from realm_telemetry.service.live.sse import run_stream
 from realm_telemetry.service.live.streams import Stream
 
@@ -90,7 +90,7 @@ class _Session:
         self._note(frames)
         return b"".join(frame.data for frame in frames if _is_seen(frame.event))
 
-    def _note(self, frames: Sequence[Frame]) -> None:
+    def _note(self, frames: Sequence[StreamFrame]) -> None:
         """Remember which sections and workers the frames have changed."""
         for event in (frame.event for frame in frames):
             section = _section(event)

@@ -17,7 +17,7 @@ from realm_telemetry.home import make_private_directory
 KEPT_FILES: Final = 2
 
 
-class Page(Protocol):
+class StatusDisplay(Protocol):
     """The status page, as far as the reporter needs it."""
 
     def show(self, error: str) -> None:
@@ -80,7 +80,7 @@ class Reporter:
     def __init__(
         self,
         log_file: LogFile,
-        page: Page | None = None,
+        page: StatusDisplay | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._log_file = log_file
@@ -95,7 +95,7 @@ class Reporter:
         with self._lock:
             return dict(self._problems)
 
-    def show_on(self, page: Page | None) -> None:
+    def show_on(self, page: StatusDisplay | None) -> None:
         """Show problems on a page from now on; None before it is closed."""
         with self._lock:
             self._page = page

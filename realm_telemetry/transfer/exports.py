@@ -17,10 +17,10 @@ from realm_telemetry.config import Settings, load_settings
 from realm_telemetry.log.filters import Filters, parse_filters
 from realm_telemetry.transfer.formats import Exported, format_of, make_writer
 from realm_telemetry.transfer.source import (
-    LogSource,
+    EventInput,
+    LogInput,
     Progress,
-    ServiceSource,
-    Source,
+    ServiceInput,
     no_progress,
     open_log,
 )
@@ -79,15 +79,17 @@ def _text(value: Any) -> str | list[str]:
     return [str(each) for each in value] if isinstance(value, list | tuple) else str(value)
 
 
-def open_source(settings: Settings, url: str | None, progress: Progress = no_progress) -> Source:
+def open_source(
+    settings: Settings, url: str | None, progress: Progress = no_progress
+) -> EventInput:
     """Return the service at an address, or the home's log. Raises LogError, ServiceError."""
     if url is not None:
-        return ServiceSource(url, settings.token)
-    return LogSource(open_log(settings, progress))
+        return ServiceInput(url, settings.token)
+    return LogInput(open_log(settings, progress))
 
 
 def write_events(
-    source: Source,
+    source: EventInput,
     filters: Filters,
     output: Path,
     *,
@@ -106,7 +108,7 @@ def write_events(
     return ExportReport("stdout" if output == STDOUT else str(output), format, events)
 
 
-def _rows(source: Source, filters: Filters, progress: Progress) -> Iterator[list[Exported]]:
+def _rows(source: EventInput, filters: Filters, progress: Progress) -> Iterator[list[Exported]]:
     done = 0
     for step in source.steps(filters):
         yield list(step.rows)

@@ -46,7 +46,7 @@ class TableMark(msgspec.Struct, frozen=True):
     last: RowMark
 
 
-class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ImportOrigin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the log keeps of an imported file, as the resource of its producer."""
 
     service_name: str = msgspec.field(name="service.name", default="realm import")
@@ -60,17 +60,17 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return {"service.name": self.service_name} | shape
 
 
-Origins = Mapping[str, Origin]
+Origins = Mapping[str, ImportOrigin]
 """Origins of earlier imports by producer."""
 
 
-def read_origins(resources: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Origin]:
+def read_origins(resources: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, ImportOrigin]:
     """Return those producers that are imported files."""
     origins = {}
     for producer, resource in resources:
         if "realm.import.path" in resource:
             try:
-                origins[producer] = msgspec.convert(resource, Origin)
+                origins[producer] = msgspec.convert(resource, ImportOrigin)
             except msgspec.ValidationError:  # of another version, so of a file that is not known
                 continue
     return origins
@@ -80,7 +80,7 @@ class ChangedFileError(ConfigError):
     """A file was imported before, and what it held then has been changed since."""
 
 
-def identify_file(file: BinaryIO, path: Path, known: Origins) -> tuple[str, Origin]:
+def identify_file(file: BinaryIO, path: Path, known: Origins) -> tuple[str, ImportOrigin]:
     """Return the producer of a file's lines, and what to note of it.
 
     file: at its start; read to its end. Raises ChangedFileError.
@@ -101,7 +101,7 @@ def identify_file(file: BinaryIO, path: Path, known: Origins) -> tuple[str, Orig
     mark = FileMark(read, digest.hexdigest(), _digest_of(head.partition(b"\n")[0]))
     if not found:
         _refuse_changed(mark, path, known)
-    return found or mark.digest[:16], Origin(path=str(path), file=mark)
+    return found or mark.digest[:16], ImportOrigin(path=str(path), file=mark)
 
 
 def _pieces(file: BinaryIO, most: int | None) -> Iterator[bytes]:
@@ -130,7 +130,7 @@ def _digest_of(data: bytes) -> str:
 
 def identify_table(
     table: str, first: RowMark, last: RowMark, path: Path, known: Origins, holds: Any
-) -> tuple[str, Origin]:
+) -> tuple[str, ImportOrigin]:
     """Return the producer of a table's rows, and what to note of it.
 
     holds: whether a RowMark is of the table as it is now. One of an earlier import's two is
@@ -140,9 +140,9 @@ def identify_table(
     for producer, origin in known.items():
         seen = origin.table
         if seen is not None and seen.table == table and (holds(seen.last) or holds(seen.first)):
-            return producer, Origin(path=str(path), table=mark)
+            return producer, ImportOrigin(path=str(path), table=mark)
     text = msgspec.json.encode(mark)
-    return blake2b(text, digest_size=8).hexdigest(), Origin(path=str(path), table=mark)
+    return blake2b(text, digest_size=8).hexdigest(), ImportOrigin(path=str(path), table=mark)
 
 
 def mark_row(number: int, values: Iterable[object]) -> RowMark:

@@ -20,7 +20,7 @@ from realm_telemetry.log.sqlite.rows import INSERT_COLUMNS, to_log_row
 from realm_telemetry.log.sqlite.schema import read_log_id
 from realm_telemetry.log.sqlite.tail import ARRIVALS_WINDOW
 from realm_telemetry.plugins import extension
-from realm_telemetry.transfer.identity import Origin, Origins, identify_file
+from realm_telemetry.transfer.identity import ImportOrigin, Origins, identify_file
 from realm_telemetry.values.details import MAX_EVENT_BYTES, make_safe
 
 _decode: Final = msgspec.json.Decoder().decode
@@ -147,7 +147,7 @@ class Input(Protocol):
         ...
 
     @property
-    def origin(self) -> Origin | None:
+    def origin(self) -> ImportOrigin | None:
         """What the log keeps about the file."""
         ...
 

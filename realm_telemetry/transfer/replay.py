@@ -19,7 +19,7 @@ from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.transfer.exports import filters_of
 from realm_telemetry.transfer.formats import Exported
-from realm_telemetry.transfer.source import LogSource, Progress, Step, no_progress, open_log
+from realm_telemetry.transfer.source import LogInput, Progress, Step, no_progress, open_log
 from realm_telemetry.wire import BatchProducer, encode_batch
 
 LIVE: Final = "live"
@@ -94,7 +94,7 @@ def replay_to_service(
     ):
         same = client.health().get("log_id") == reader.log_id
         sender = _Sender(client, reader, ReplayReport(client.url, same))
-        for step in paced(LogSource(reader).steps(filters), speed):
+        for step in paced(LogInput(reader).steps(filters), speed):
             sender.send(step)
             progress(sender.report.events, step.share)
         return sender.report

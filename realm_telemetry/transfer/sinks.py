@@ -14,7 +14,7 @@ from realm_telemetry.log.sqlite.older import older_producer
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.sqlite.rows import event_id_bytes
 from realm_telemetry.log.sqlite.writer import LogWriter
-from realm_telemetry.transfer.identity import PIPELINE, Origin, Origins, read_origins
+from realm_telemetry.transfer.identity import PIPELINE, ImportOrigin, Origins, read_origins
 from realm_telemetry.transfer.inputs import Batch
 
 
@@ -32,7 +32,7 @@ class Sink(Protocol):
         """Earlier imports that the log knows of."""
         ...
 
-    def begin(self, producer: str, origin: Origin | None) -> None:
+    def begin(self, producer: str, origin: ImportOrigin | None) -> None:
         """Make a file known before its events come."""
         ...
 
@@ -65,7 +65,7 @@ class IntoLog:
         """Earlier imports that the log knows of."""
         return _origins(self._reader)
 
-    def begin(self, producer: str, origin: Origin | None) -> None:
+    def begin(self, producer: str, origin: ImportOrigin | None) -> None:
         """Make a file known before its events: an interrupted import can be continued."""
         if producer and origin:
             self._writer.register_producer(ProducerInfo(producer, PIPELINE, origin.resource()))
@@ -109,7 +109,7 @@ class Nowhere:
         """Earlier imports that the log knows of."""
         return _origins(self._reader) if self._reader else {}
 
-    def begin(self, producer: str, origin: Origin | None) -> None:
+    def begin(self, producer: str, origin: ImportOrigin | None) -> None:
         """Note nothing."""
 
     def take(self, batch: Batch) -> Taken:

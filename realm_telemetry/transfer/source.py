@@ -37,7 +37,7 @@ class Step(NamedTuple):
     share: float | None
 
 
-class Source(Protocol):
+class EventInput(Protocol):
     """Where an export reads."""
 
     def steps(self, filters: Filters) -> Iterator[Step]:
@@ -81,7 +81,7 @@ def _fill(path: Path, progress: Progress) -> None:
             left = writer.backfill_step(FILL_ROWS)
 
 
-class LogSource:
+class LogInput:
     """Reads the log's file."""
 
     def __init__(self, reader: LogReader) -> None:
@@ -102,7 +102,7 @@ class LogSource:
         self._reader.close()
 
 
-class ServiceSource:
+class ServiceInput:
     """Reads a service's export."""
 
     def __init__(self, url: str, token: str | None) -> None:

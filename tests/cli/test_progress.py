@@ -80,4 +80,4 @@ def test_whoever_is_no_terminal_gets_no_progress(older: Path, tmp_path: Path) ->
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert done.stderr == ""
-    assert f"{LINES:,} events taken" in done.stdout
+    assert f"{LINES:,} events imported" in done.stdout

@@ -116,7 +116,7 @@ def test_the_job_of_the_killed_worker_is_done_by_the_other(events: list[Event]) 
 def test_the_torn_checkpoint_fails_its_job_with_the_traceback(events: list[Event]) -> None:
     (failed,) = [event for event in events if event.kind == "job_failed"]
     assert failed.details["error_type"] == "BadZipFile"
-    assert "checkpoints.load" in failed.details["traceback"]
+    assert "load_checkpoint" in failed.details["traceback"]
 
 
 def test_steps_checkpoints_and_evals_are_all_told(events: list[Event]) -> None:

@@ -20,7 +20,7 @@ from realm_telemetry.log import Filters
 from realm_telemetry.service import RealmServer, ServiceSettings
 from realm_telemetry.transfer.exports import export_events, opened_output, replaced, write_events
 from realm_telemetry.transfer.formats import CSV_COLUMNS, Exported, format_of, make_writer
-from realm_telemetry.transfer.source import LogSource, Step, open_log, read_line
+from realm_telemetry.transfer.source import LogInput, Step, open_log, read_line
 
 from .conftest import EXECUTABLE, NOW, PRODUCER, RESOURCE, SECOND, Home, make_event
 
@@ -267,7 +267,7 @@ def test_without_a_log_the_command_says_so(home: Home, tmp_path: Path) -> None:
 
 def test_what_comes_while_an_export_runs_is_left_out(home: Home) -> None:
     home.store([make_event(n) for n in range(1, 1501)])
-    source = LogSource(open_log(load_settings({"home": home.path})))
+    source = LogInput(open_log(load_settings({"home": home.path})))
     steps = source.steps(Filters())
     first = next(steps)
     home.store([make_event(n, producer="b" * 16) for n in range(1, 11)])

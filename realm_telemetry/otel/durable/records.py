@@ -117,7 +117,7 @@ def tuples(value: Any) -> Any:
     return value
 
 
-class Origin:
+class RecordOrigin:
     """A resource and a scope.
 
     reference: stands for it in the frames of records.
@@ -152,21 +152,21 @@ class Origins:
     """The origins of a process, found by the identity of their parts."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, int], Origin] = {}
+        self._known: dict[tuple[int, int], RecordOrigin] = {}
 
-    def of(self, record: ReadWriteLogRecord) -> Origin:
+    def of(self, record: ReadWriteLogRecord) -> RecordOrigin:
         """Return a record's origin."""
         resource, scope = record.resource, record.instrumentation_scope
         origin = self._known.get((id(resource), id(scope)))
         if origin is None or origin.resource is not resource:
-            origin = Origin(resource if resource is not None else Resource.create({}), scope)
+            origin = RecordOrigin(resource if resource is not None else Resource.create({}), scope)
             if len(self._known) >= MAX_KNOWN_ORIGINS:
                 self._known = {}
             self._known[id(resource), id(scope)] = origin
         return origin
 
 
-def encode_record(record: ReadWriteLogRecord, origin: Origin) -> bytes:
+def encode_record(record: ReadWriteLogRecord, origin: RecordOrigin) -> bytes:
     """Encode a log record as the payload of a frame."""
     log_record = record.log_record
     body, attributes = log_record.body, _plain(log_record.attributes)
@@ -189,7 +189,7 @@ def _plain(attributes: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 def _fields(
     record: LogRecord,
-    origin: Origin,
+    origin: RecordOrigin,
     body: Any,
     attributes: Any,
     dropped: int,
@@ -223,7 +223,7 @@ class KeptLogRecord(ReadableLogRecord):
         return int(self.__dict__.get("_dropped", 0))
 
 
-def decode_record(payload: bytes, origins: Mapping[bytes, Origin]) -> KeptLogRecord:
+def decode_record(payload: bytes, origins: Mapping[bytes, RecordOrigin]) -> KeptLogRecord:
     """Read the payload of a record's frame.
 
     Raises ValueError (msgspec's errors are some), TypeError or KeyError for what is none.
@@ -254,7 +254,7 @@ def decode_record(payload: bytes, origins: Mapping[bytes, Origin]) -> KeptLogRec
     return kept
 
 
-def decode_origin(payload: bytes) -> tuple[bytes, Origin] | None:
+def decode_origin(payload: bytes) -> tuple[bytes, RecordOrigin] | None:
     """Read a control frame's payload: what a reference stands for; None for another frame.
 
     Raises ValueError, TypeError or KeyError for what is no control frame.
@@ -265,4 +265,4 @@ def decode_origin(payload: bytes) -> tuple[bytes, Origin] | None:
     attributes, schema_url = fields["resource"]
     scope = fields["scope"]
     resource = Resource(attributes, schema_url)
-    return fields["reference"], Origin(resource, scope and InstrumentationScope(*scope))
+    return fields["reference"], RecordOrigin(resource, scope and InstrumentationScope(*scope))

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from realm_telemetry.delivery.quarantine import Quarantine
 from realm_telemetry.otel.durable.records import (
     KeptLogRecord,
-    Origin,
+    RecordOrigin,
     decode_origin,
     decode_record,
 )
@@ -48,7 +48,7 @@ class RecordWriter(SpoolWriter):
         self._known: tuple[Cursor | None, set[bytes]] = (None, set())
         super().__init__(directory, producer, max_bytes=max_bytes)
 
-    def append_record(self, payload: bytes, origin: Origin, urgent: bool = False) -> int:
+    def append_record(self, payload: bytes, origin: RecordOrigin, urgent: bool = False) -> int:
         """Keep a record's payload; its number, or DROPPED if there is no room for it.
 
         Each segment has an origin before the first record that refers to it, so that it can be
@@ -116,7 +116,7 @@ class Drain:
         self._claim = claim
         self._reader = SpoolReader(directory, on_damage=quarantine.damaged)
         self.exported_number = int(self._reader.control.stored_number)
-        self._origins: dict[bytes, Origin] = {}
+        self._origins: dict[bytes, RecordOrigin] = {}
         self._segment = 0
         self._number = self.exported_number
         self._position: tuple[int, int] | None = None

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from realm_telemetry.event import Event
 
 
-class Frame(NamedTuple):
+class StreamFrame(NamedTuple):
     """An event with its bytes on the wire."""
 
     cursor: int
@@ -32,7 +32,7 @@ class Ring:
     """
 
     def __init__(self, cursor: int, max_frames: int, max_bytes: int) -> None:
-        self._frames: list[Frame] = []
+        self._frames: list[StreamFrame] = []
         self._start = 0
         self._max_frames = max_frames
         self._max_bytes = max_bytes
@@ -52,7 +52,7 @@ class Ring:
     def append(self, cursor: int, event: Event, data: bytes) -> None:
         """Add a frame, and let the oldest go while there are too many."""
         self.watermark = max(self.watermark, cursor)
-        self._frames.append(Frame(cursor, self.watermark, event, data))
+        self._frames.append(StreamFrame(cursor, self.watermark, event, data))
         self.bytes += len(data)
         while len(self) > self._max_frames or (self.bytes > self._max_bytes and len(self) > 1):
             self._drop_oldest()
@@ -76,7 +76,7 @@ class Ring:
         index = bisect_right(self._frames, cursor, lo=self._start, key=_watermark)
         return self.tail + index - self._start
 
-    def frames(self, start: int, end: int) -> list[Frame]:
+    def frames(self, start: int, end: int) -> list[StreamFrame]:
         """The frames of positions [start, end); start must not be below `tail`."""
         offset = self._start - self.tail
         return self._frames[start + offset : end + offset]
@@ -93,5 +93,5 @@ class Ring:
             self._start = 0
 
 
-def _watermark(frame: Frame) -> int:
+def _watermark(frame: StreamFrame) -> int:
     return frame.watermark

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from realm_telemetry.event import Event
-from realm_telemetry.service.live.ring import Frame, Ring
+from realm_telemetry.service.live.ring import Ring, StreamFrame
 
 MAX_PIECE_BYTES: Final = 64 * 1024
 """What one write hands to the transport; a stalled stream holds this and its socket buffer."""
@@ -78,7 +78,7 @@ class View:
             return True
         return any(self._wants(frame) for frame in self._ring.frames(position, self._ring.head))
 
-    def _wants(self, frame: Frame) -> bool:
+    def _wants(self, frame: StreamFrame) -> bool:
         return self._matches is None or self._matches(frame.event)
 
     def piece(self, position: int, after: int = 0) -> Piece:

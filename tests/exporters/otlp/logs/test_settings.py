@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import requests
 from realm_exporter_otlp.over_http import HttpChannel
-from realm_exporter_otlp.settings import TRANSPORT_DEFAULTS, Signal, Target, resolve
+from realm_exporter_otlp.settings import TRANSPORT_DEFAULTS, SignalName, Target, resolve
 
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.plugins import read_options
 
 
 def target(
-    environment: Mapping[str, str] | None = None, signal: Signal = "logs", **options: Any
+    environment: Mapping[str, str] | None = None, signal: SignalName = "logs", **options: Any
 ) -> Target:
     prefixed = {f"OTEL_EXPORTER_OTLP_{name}": v for name, v in (environment or {}).items()}
     return resolve(signal, {**TRANSPORT_DEFAULTS, **options}, prefixed)

@@ -7,12 +7,13 @@ BIN    := $(VENV)/bin
 WEB    := realm_telemetry/service/web
 
 # Directories whose tests need no browser, and processes only where they are marked `processes`.
+# tests/docs/test_contributing.py holds that they exist.
 UNIT   := $(addprefix tests/,client delivery exporters folds kinds log observability otel \
                              producer spool values wire)
 # Directories whose tests use OpenTelemetry's packages.
 OTEL   := $(addprefix tests/,exporters integrations otel)
 
-UNITS_ONLY := -m 'not long and not alone and not processes' --no-processes
+UNITS_ONLY := -m 'not long and not slow and not alone and not processes' --no-processes
 
 .PHONY: help demo pages fields test test-unit coverage test-newest test-long trace-store check bench proto clean
 .DEFAULT_GOAL := help
@@ -46,7 +47,7 @@ test: $(VENV)/.dev pages  ## All tests but the long ones, under 10 minutes on 2 
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not long and not alone'
 	$(BIN)/python -m pytest -m 'alone and not long'
 
-test-unit: $(VENV)/.dev   ## What needs no processes and no browser, under a minute on 2 cores
+test-unit: $(VENV)/.dev   ## What needs no processes and no browser, about a minute on 2 idle cores
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(UNITS_ONLY) $(UNIT)
 
 coverage: $(VENV)/.dev    ## Which lines of the package `make test-unit` runs

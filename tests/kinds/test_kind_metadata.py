@@ -1,5 +1,8 @@
 """The tables of the catalog agree with the design, with each other and with the document."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from realm_telemetry.event import CHANNELS, SEVERITIES
@@ -72,6 +75,14 @@ def test_routine_kinds_are_built_in_and_marked():
     assert catalog.is_routine("training_step")
     assert not catalog.is_routine("checkpoint_saved")
     assert not catalog.is_routine("never_heard_of")
+
+
+def test_the_pages_have_the_same_routine_kinds():
+    package = Path(catalog.__file__).parents[1]
+    source = (package / "service/web/src/stream/event.ts").read_text(encoding="utf-8")
+    listed = re.search(r"ROUTINE_KINDS[^=]*= new Set\(\[(.*?)\]", source, re.DOTALL)
+    assert listed is not None
+    assert set(re.findall(r'"(\w+)"', listed[1])) == catalog.ROUTINE_KINDS
 
 
 def test_a_spec_tells_what_the_table_says():

@@ -44,6 +44,13 @@ def test_a_field_is_a_parameter_an_option_an_argument_and_a_rules_filter(field: 
 
 
 @EVERY_FIELD
+def test_a_field_is_documented_as_a_parameter(field: Field) -> None:
+    document = (Path(__file__).parents[2] / "docs" / "http-api.md").read_text(encoding="utf-8")
+    row = next(line for line in document.splitlines() if line.startswith("| `channel`, `kind`"))
+    assert f"`{field.name}`" in row.split("|")[1]
+
+
+@EVERY_FIELD
 def test_a_field_finds_and_leaves_out_the_same_events_in_python_and_sql(
     field: Field, writer: LogWriter, reader: LogReader
 ) -> None:
@@ -63,12 +70,14 @@ def test_a_name_that_is_none_of_a_field_is_refused() -> None:
         parse_filters({"colour": "red"})
 
 
+@pytest.mark.processes
 def test_the_pages_have_the_same_fields() -> None:
     script = Path(routes.__file__).parent / "web" / "fields.py"
     checked = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
+@pytest.mark.processes
 def test_clients_and_options_have_the_fields_without_an_engine() -> None:
     program = (
         "import sys, realm_telemetry.client, realm_telemetry.cli.filter_options;"

@@ -130,3 +130,11 @@ def test_every_setting_is_an_argument_of_configure() -> None:
     """But for the off switch, which is OpenTelemetry's variable, and the service's own table."""
     arguments = set(inspect.signature(realm.configure).parameters)
     assert arguments == {"home", *SETTINGS} - {"disabled", "service"}
+
+
+@pytest.mark.parametrize("name", inspect.signature(realm.configure).parameters)
+def test_configure_reads_each_of_its_arguments(tmp_path: Path, name: str) -> None:
+    """An argument that is missing in the table in `configure` would be ignored."""
+    arguments: dict[str, Any] = {"home": tmp_path, name: object()}
+    with pytest.raises(ConfigError, match=name):
+        realm.configure(**arguments)

@@ -27,6 +27,8 @@ from realm_telemetry.log.outbox import Message
 
 from .conftest import Answer, Receiver
 
+pytestmark = pytest.mark.processes
+
 EMIT = """
 import sys, time
 import realm_telemetry as realm

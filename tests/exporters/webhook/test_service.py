@@ -154,6 +154,7 @@ def test_a_shipper_that_comes_back_goes_on_with_what_was_asked_for(
     log.close()
 
 
+@pytest.mark.processes
 def test_without_a_service_the_shipper_sends_what_an_event_asks_for(
     tmp_path: Path, receiver: Receiver
 ) -> None:

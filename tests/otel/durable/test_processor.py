@@ -273,6 +273,7 @@ def test_a_record_over_1_mib_is_refused_and_counted(make: Make, size: int, kept:
     assert made.processor.dropped == 1 - kept
 
 
+@pytest.mark.processes
 def test_a_forked_child_has_a_spool_of_its_own(make: Make, tmp_path: Path) -> None:
     """The child ends without a word, as multiprocessing's do; the parent exports what it left."""
     made = make()
@@ -290,6 +291,7 @@ def test_a_forked_child_has_a_spool_of_its_own(make: Make, tmp_path: Path) -> No
     ]
 
 
+@pytest.mark.processes
 def test_a_child_exports_though_the_parent_was_reporting_a_problem(make: Make) -> None:
     """The parent's worker held the reporter's lock at the fork; in the child it is a new one."""
     made = make()

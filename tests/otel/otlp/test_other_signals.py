@@ -173,6 +173,7 @@ def test_a_span_of_too_many_values_is_refused_with_its_events(client: httpx.Clie
     assert len(stored(client)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("media_type", [PROTOBUF, JSON])
 def test_tens_of_thousands_of_empty_span_events_are_counted_before_they_are_kept(
     untouched: httpx.Client, media_type: str

@@ -37,6 +37,7 @@ def events(log: Path) -> dict[str, object]:
         }
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("others", ["", ",otlp_traces,otlp_metrics"])
 def test_every_event_is_the_same_at_the_other_side(
     server: RealmServer, client: httpx.Client, tmp_path: Path, others: str

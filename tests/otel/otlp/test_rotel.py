@@ -19,6 +19,8 @@ from realm_telemetry.service import RealmServer
 
 from .conftest import log_record, logs_request, send, serving, stored, wait_until
 
+pytestmark = pytest.mark.processes
+
 AGENT = Path(rotel.__file__).parent / "rotel-agent"
 
 

@@ -196,6 +196,7 @@ def require_equal(home: Path, sink: HttpReceiver) -> None:
         assert each.resource["gpus"] == 8
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(("protocol", "compression"), [("http/protobuf", "none"), ("grpc", "gzip")])
 def test_all_events_arrive_as_logged_though_the_collector_was_killed_half_way(
     home: Path,
@@ -273,6 +274,7 @@ class Tap:
         self._server.server_close()
 
 
+@pytest.mark.processes
 def test_a_collector_killed_in_the_stream_has_acknowledged_everything_and_replay_fills_the_gap(
     home: Path,
     collector: Rotel,

@@ -194,6 +194,7 @@ def test_a_servicepoints_of_all_pipelines_but_no_imports(lab: Lab, collector: Co
     assert [point.as_int for point in collector.points()["realm.events"].values()] == [2]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("kills", [3, pytest.param(15, marks=pytest.mark.long)])
 def test_a_shipper_killed_at_any_instant_counts_each_event_once(
     tmp_path: Path, collector: Collector, kills: int

@@ -277,6 +277,7 @@ def _listens(port: int) -> bool:
         return caller.connect_ex(("127.0.0.1", port)) == 0
 
 
+@pytest.mark.processes
 def test_a_collector_takes_all_of_it_and_sends_it_on(
     lab: Lab, collector: Collector, forwarding: str
 ) -> None:

@@ -13,6 +13,8 @@ from realm_telemetry.shipper.overview import pipeline_status
 
 from .conftest import Receiver, wait_until
 
+pytestmark = pytest.mark.processes
+
 SCRIPT = Path(__file__).parent / "dying.py"
 
 Start = Callable[[], subprocess.Popen[str]]

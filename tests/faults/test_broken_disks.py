@@ -116,6 +116,7 @@ def test_a_home_that_cannot_be_written_for_a_while_loses_nothing(home: Home, kno
         flushed = producer.flush(1.5)
         assert not flushed["delivered"]
         assert str(home.path) in flushed["problem"], flushed
+        producer.flush(2.5)  # two rounds of the keeper, which prints the shipper's error
         mend()
         wait_until(lambda: producer.flush(1.0)["delivered"], 40, lambda: producer.flush(1.0))
         said = producer.exit()

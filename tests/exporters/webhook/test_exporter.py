@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -120,15 +121,14 @@ def test_a_rule_that_was_changed_begins_anew(receiver: Receiver, make: Maker) ->
 def test_what_could_not_be_kept_fires_when_it_comes_again(receiver: Receiver, make: Maker) -> None:
     exporter = make(options(receiver.url(), {"threshold": 2}), long_lived=True)
     exporter.export_events([event(1)])
-    with sqlite3.connect(kept_in(exporter)) as other:
+    with closing(sqlite3.connect(kept_in(exporter))) as other:
         other.execute(
             "CREATE TRIGGER full BEFORE INSERT ON messages BEGIN SELECT RAISE(FAIL, 'full'); END"
         )
     with pytest.raises(ExportError, match="full"):
         exporter.export_events([event(2)])
-    with sqlite3.connect(kept_in(exporter)) as other:
+    with closing(sqlite3.connect(kept_in(exporter))) as other:
         other.execute("DROP TRIGGER full")
-    other.close()
     exporter.export_events([event(2)])
     assert receiver.wait_for(1)[0].json["count"] == 2
 

@@ -214,7 +214,8 @@ def test_a_record_nested_too_deep_to_be_read_does_not_block_those_behind_it(make
         made.logger.emit(LogRecord(body=body))
     finally:
         sys.setrecursionlimit(usual)
-    assert made.processor.dropped == 0
+    # From 3.12 on, C code may have a limit of its own: the record is then dropped and counted.
+    assert made.processor.dropped <= (sys.version_info >= (3, 12))
     emit(made, 1, "behind")
     assert made.processor.force_flush(5_000)
     assert made.exporter.bodies == ["behind0"]

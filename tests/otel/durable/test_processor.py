@@ -214,11 +214,12 @@ def test_a_record_nested_too_deep_to_be_read_does_not_block_those_behind_it(make
         made.logger.emit(LogRecord(body=body))
     finally:
         sys.setrecursionlimit(usual)
-    # From 3.12 on, C code may have a limit of its own: the record is then dropped and counted.
-    assert made.processor.dropped <= (sys.version_info >= (3, 12))
     emit(made, 1, "behind")
     assert made.processor.force_flush(5_000)
-    assert made.exporter.bodies == ["behind0"]
+    assert made.exporter.bodies[-1] == "behind0"
+    if sys.version_info < (3, 12):  # later ones limit C code apart: it is dropped, or read well
+        assert made.exporter.bodies == ["behind0"]
+        assert made.processor.dropped == 0
 
 
 def test_while_nothing_goes_through_no_record_is_to_blame(make: Make, tmp_path: Path) -> None:

@@ -3,19 +3,19 @@
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import click
 
-from realm_exporter_webhook import WebhookExporter
 from realm_exporter_webhook.backtest import History, backtest, picture
 from realm_exporter_webhook.engine import Firing
-from realm_exporter_webhook.homes import exporter_of_home, rule_named, stored
+from realm_exporter_webhook.exporter import WebhookExporter
 from realm_exporter_webhook.rules import Rule, Target
-from realm_exporter_webhook.sending import Outcome
+from realm_exporter_webhook.sender import Outcome
 from realm_exporter_webhook.store import Store
 from realm_exporter_webhook.templates import render
-from realm_telemetry.cli.command import CommandGroup, command, group, json_option
+from realm_telemetry.cli.command import CommandGroup, command, group, json_option, settings
 from realm_telemetry.cli.problems import EXIT_PROBLEM
 from realm_telemetry.cli.terminal import (
     ProgressLine,
@@ -34,6 +34,43 @@ from realm_telemetry.log import InvalidFilterError, to_params
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.outbox import Message
 from realm_telemetry.log.times import TIME_HINT, parse_time
+from realm_telemetry.plugins import ExporterContext
+
+
+def exporter_of_home() -> WebhookExporter:
+    """The exporter as realm.toml sets it up. Raises ConfigError."""
+    chosen = settings()
+    context = ExporterContext(
+        home=chosen.home,
+        log_path=chosen.log_path,
+        service_url=chosen.service_url,
+        options=chosen.options.get("webhook", {}),
+    )
+    return WebhookExporter(context=context)
+
+
+@contextmanager
+def stored(exporter: WebhookExporter) -> Iterator[Store | None]:
+    """What the home has sent; None before there was anything. Raises LogError."""
+    if not exporter.has_store():
+        yield None
+        return
+    store = exporter.open_store()
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def rule_named(exporter: WebhookExporter, name: str) -> Rule:
+    """A rule by its name. Raises click.UsageError."""
+    for rule in exporter.config.rules:
+        if rule.name == name:
+            return rule
+    known = [rule.name for rule in exporter.config.rules] + list(exporter.config.targets)
+    listing = f"There are {', '.join(known)}." if known else "realm.toml has none."
+    raise click.UsageError(f"There is no rule or target {name!r}. {listing}")
+
 
 STATES: Final = ("pending", "delivered", "dead")
 SHOWN_MOMENTS: Final = 5

@@ -18,7 +18,7 @@ from realm_exporter_webhook.addresses import (
 )
 from realm_exporter_webhook.engine import Engine, Firing, run
 from realm_exporter_webhook.rules import REQUEST, Config, Target, definitions_of
-from realm_exporter_webhook.sending import Poster, Sender
+from realm_exporter_webhook.sender import Poster, Sender
 from realm_exporter_webhook.settings import read_config, read_hosts, seconds
 from realm_exporter_webhook.store import Store
 from realm_exporter_webhook.templates import render, title

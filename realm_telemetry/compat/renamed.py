@@ -75,6 +75,7 @@ history.reading -> transfer.source
 state -> folds.state
 measures -> folds.metrics
 otlp -> otel.otlp
+otlp.reading -> otel.otlp.requests
 integrations.opentelemetry -> otel.durable
 integrations.opentelemetry.durable -> otel.durable.processor
 integrations.opentelemetry.distro -> otel.auto.distro
@@ -104,7 +105,12 @@ service.parameters -> service.api.parameters
 service.state -> service.api.state
 service.body -> service.ingest.body
 service.otlp -> service.ingest.otlp
-service.writing -> service.ingest.writing
+service.writing -> service.ingest.writer
+service.commit -> service.ingest.writer
+service.exporting -> service.exporters
+service.folding -> service.folds
+service.reading -> service.reader_pool
+service.upkeep -> service.core
 service.coalesce -> service.live.frames
 service.frames -> service.live.frames
 service.hub -> service.live.hub

@@ -22,7 +22,7 @@ from realm_telemetry.service.api.parameters import moment, whole
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.ingest.body import content_encoding, inflate, read_body
-from realm_telemetry.service.ingest.writing import Stored
+from realm_telemetry.service.ingest.writer import Stored
 from realm_telemetry.service.routes import BODY_ERRORS, SINCE, Endpoint, Parameter
 from realm_telemetry.values.details import MAX_EVENT_BYTES
 

@@ -13,20 +13,45 @@ from starlette.types import Scope
 from realm_telemetry.folds.metrics import Metrics, metrics_runner, read_definition
 from realm_telemetry.folds.runtime import FoldRunner
 from realm_telemetry.folds.state import RealmState, state_runner
-from realm_telemetry.log.engine import open_log
+from realm_telemetry.log.engine import Log, Retention, Writer, open_log
 from realm_telemetry.log.kind_watch import KindWatch
+from realm_telemetry.log.records import limits_of
 from realm_telemetry.service.errors import ApiError
-from realm_telemetry.service.exporting import Exporting
-from realm_telemetry.service.folding import SF, FoldKeeper
+from realm_telemetry.service.exporters import Exporting
+from realm_telemetry.service.folds import SF, FoldKeeper
 from realm_telemetry.service.ingest.body import BodyBudget
-from realm_telemetry.service.ingest.writing import WriterThread
+from realm_telemetry.service.ingest.writer import WriterThread
 from realm_telemetry.service.live.hub import Hub
 from realm_telemetry.service.live.latest import LiveView, last_rows
 from realm_telemetry.service.live.streams import StreamPlaces
 from realm_telemetry.service.live.tail import Tail
-from realm_telemetry.service.reading import ReaderPool
+from realm_telemetry.service.reader_pool import ReaderPool
 from realm_telemetry.service.settings import ServiceSettings
-from realm_telemetry.service.upkeep import ServiceUpkeep
+
+
+class ServiceUpkeep:
+    """The log's upkeep, before any shipper's; belongs to the writer's thread, but for `covered`."""
+
+    def __init__(self, log: Log, settings: ServiceSettings) -> None:
+        self._claim = log.upkeep_claim("service", first=True)
+        self._upkeep = log.upkeep(
+            limits_of(settings.retention_days, settings.retention_bytes),
+            self._retain,
+            interval_s=settings.upkeep_interval_s,
+        )
+        self._covered: dict[str, int] = {}
+
+    def covered(self, fold: str, cursor: int) -> None:
+        """Note up to where the log is covered by a snapshot; retention stays below all of them."""
+        self._covered[fold] = cursor
+
+    def step(self, writer: Writer) -> float:
+        """Do one step of the next job; returns seconds until the next."""
+        self._claim.hold(writer)
+        return self._upkeep.step(writer)
+
+    def _retain(self, retention: Retention) -> bool:
+        return retention.step(min(self._covered.values(), default=0) + 1).more
 
 
 class IngestTally:

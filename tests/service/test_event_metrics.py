@@ -26,7 +26,7 @@ from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.records import ProducerInfo, limits_of
 from realm_telemetry.log.sqlite.retention import Retention
 from realm_telemetry.service import RealmServer
-from realm_telemetry.service.upkeep import ServiceUpkeep
+from realm_telemetry.service.core import ServiceUpkeep
 
 from .conftest import PRODUCER, asking, free_ports, make_event, serving, wait_until
 

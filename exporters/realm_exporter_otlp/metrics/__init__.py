@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 
-from realm_exporter_otlp.metrics.counting import Counting, FromEvents, FromLog
+from realm_exporter_otlp.metrics.counts import Counting, FromEvents, FromLog
 from realm_exporter_otlp.metrics.requests import metrics_of, metrics_request
 from realm_exporter_otlp.transport import (
     TRANSPORT_DEFAULTS,

@@ -4,7 +4,7 @@ Source: https://opentelemetry.io/docs/specs/otlp/
 """
 
 from realm_telemetry.otel.otlp.answers import answer_body, failure_body
-from realm_telemetry.otel.otlp.reading import Reading, read_request
+from realm_telemetry.otel.otlp.requests import Reading, read_request
 from realm_telemetry.otel.otlp.signals import LOGS, METRICS, TRACES, Signal
 
 __all__ = [

@@ -11,7 +11,7 @@ from google.rpc.code_pb2 import Code
 from google.rpc.error_details_pb2 import BadRequest
 from google.rpc.status_pb2 import Status
 
-from realm_telemetry.otel.otlp.reading import Reading
+from realm_telemetry.otel.otlp.requests import Reading
 from realm_telemetry.otel.otlp.signals import Signal
 from realm_telemetry.values.details import TRUNCATED
 

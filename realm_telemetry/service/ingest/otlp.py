@@ -25,7 +25,7 @@ from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.ingest.body import content_encoding, inflate, read_body
 from realm_telemetry.service.ingest.otlp_failures import JSON, media_type
 from realm_telemetry.service.ingest.registrar import Introduced
-from realm_telemetry.service.ingest.writing import Stored
+from realm_telemetry.service.ingest.writer import Stored
 from realm_telemetry.wire import CONTENT_TYPE as PROTOBUF
 
 _INLINE_BYTES: Final = 4 * 1024

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 from realm_exporter_webhook.addresses import Guard, RefusedAddressError
-from realm_exporter_webhook.sending import Poster
+from realm_exporter_webhook.sender import Poster
 
 from .conftest import TLS, Answer, Receiver
 

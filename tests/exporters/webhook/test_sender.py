@@ -7,7 +7,7 @@ import logging
 
 import pytest
 from realm_exporter_webhook.addresses import Guard
-from realm_exporter_webhook.sending import Poster, signature
+from realm_exporter_webhook.sender import Poster, signature
 
 from .conftest import Answer, Receiver
 

@@ -9,7 +9,7 @@ from realm_telemetry.errors import LogError
 from realm_telemetry.folds.runtime import FoldRunner, SavedFold, every_row
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.service.errors import ApiError
-from realm_telemetry.service.reading import ReaderPool
+from realm_telemetry.service.reader_pool import ReaderPool
 
 _logger = logging.getLogger(__name__)
 

@@ -245,7 +245,7 @@ ENDPOINTS: Final = (
         get_history,
         "Older: how a section looked, oldest first.",
         (_LIMIT, SINCE),
-        errors=("invalid_parameter", "log_unavailable"),
+        errors=("invalid_parameter", "log_unavailable", "query_timeout"),
     ),
     Endpoint(
         "/api/stream",

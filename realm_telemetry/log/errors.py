@@ -18,5 +18,9 @@ class LogUnavailableError(LogError):
         super().__init__(f"{problem}. {fix}" if fix else problem)
 
 
+class LogInterruptedError(LogError):
+    """A query was ended by `Reader.interrupt` before it had an answer."""
+
+
 class LogRefusedError(LogError):
     """The log can never store what was given to it. Do not try again."""

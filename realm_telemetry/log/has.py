@@ -10,6 +10,8 @@ import msgspec
 _SEGMENT: Final = re.compile(r"[^\"\\\x00-\x1f\x7f:]+")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _MAX_PATH: Final = 256
+MAX_KEYS: Final = 32
+"""Of a path; details are no deeper than half of that."""
 
 
 class InvalidHasError(ValueError):
@@ -40,6 +42,8 @@ class Has(msgspec.Struct, frozen=True):
             raise InvalidHasError(f"{text!r} is not path:value")
         if len(path) > _MAX_PATH or not all(map(_SEGMENT.fullmatch, path.split("."))):
             raise InvalidHasError(f"{path!r} is not a path of keys joined by dots")
+        if path.count(".") >= MAX_KEYS:
+            raise InvalidHasError(f"{path[:80]!r} has over {MAX_KEYS} keys")
         return cls(path, value)
 
     def matches(self, details: Mapping[str, Any]) -> bool:

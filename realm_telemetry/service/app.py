@@ -41,6 +41,7 @@ from realm_telemetry.service.pages import (
     index_page,
     index_text,
 )
+from realm_telemetry.service.reader_pool import ClientWatch
 from realm_telemetry.service.routes import ENDPOINTS, Endpoint, Handler
 from realm_telemetry.service.settings import ServiceSettings
 
@@ -81,6 +82,7 @@ def realm_app(settings: ServiceSettings | Settings) -> Starlette:
             Middleware(HostCheck, settings=settings),
             Middleware(OriginCheck),
             Middleware(TokenCheck, sessions=sessions, throttle=throttle),
+            Middleware(ClientWatch),
         ],
         exception_handlers={
             ApiError: on_api_error,

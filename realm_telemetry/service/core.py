@@ -139,12 +139,12 @@ class Service:
 
     async def _start_reading(self) -> None:
         settings = self.settings
-        self.readers = ReaderPool(self.log, settings.query_threads)
+        self.readers = ReaderPool(self.log, settings.query_threads, settings.query_timeout_s)
         self._tail_reader = self.readers.open()
         kinds = KindWatch(self._tail_reader.now)
         kinds.look()
         cursor = self._tail_reader.now.max_cursor()
-        for row in await self.readers.run(lambda log: last_rows(log, cursor)):
+        for row in await self.readers.run_long(lambda log: last_rows(log, cursor)):
             self.live.add(row)
         self.hub = Hub(settings, self.log_id, cursor)
         self.places = StreamPlaces(settings)

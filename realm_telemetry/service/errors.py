@@ -115,12 +115,19 @@ CATALOGUE: Final[dict[str, ErrorEntry]] = {
     "too_many_clients": ErrorEntry(
         503, "All stream places are taken.", "Close a stream, or raise the client limit."
     ),
+    "query_timeout": ErrorEntry(
+        503,
+        "The query took too long.",
+        "Ask for less with since, until, kind or run, or raise query_timeout_s in [service] of"
+        " realm.toml.",
+    ),
     "shutting_down": ErrorEntry(503, "The service is shutting down.", "Try again after restart."),
 }
 
 _RETRY_AFTER_S: Final = {
     "ingest_full": 1,
     "not_ready": 1,
+    "query_timeout": 5,
     "too_many_clients": 5,
     "shutting_down": 2,
 }

@@ -95,6 +95,7 @@ AS_OF: Final = Parameter(
 
 _BAD: Final = ("invalid_parameter",)
 _LOG: Final = ("log_unavailable",)
+_QUERY: Final = (*_LOG, "query_timeout")
 BODY_ERRORS: Final = (
     "malformed_json",
     "malformed_compression",
@@ -193,28 +194,28 @@ ENDPOINTS: Final = (
             AS_OF,
             _choice("format", ["array", "object"], "object: the older shape."),
         ),
-        errors=(*_BAD, *_LOG),
+        errors=(*_BAD, *_QUERY),
     ),
     Endpoint(
         "/api/battle_log/histogram",
         get_histogram,
         "History: events per interval.",
         (*FILTERS, AS_OF, _number("buckets", 1, MAX_BUCKETS, 60, "How many intervals.")),
-        errors=(*_BAD, *_LOG),
+        errors=(*_BAD, *_QUERY),
     ),
     Endpoint(
         "/api/battle_log/channels",
         get_channels,
         "History: channels and severities, with counts.",
         (SINCE,),
-        errors=(*_BAD, *_LOG),
+        errors=(*_BAD, *_QUERY),
     ),
     Endpoint(
         "/api/battle_log/summary",
         get_summary,
         "History: counts by channel, severity, kind, run and time.",
         (_text("by", "A comma list; channel,day by default."), SINCE, UNTIL),
-        errors=(*_BAD, *_LOG),
+        errors=(*_BAD, *_QUERY),
     ),
     Endpoint(
         "/api/battle_log/series",
@@ -225,7 +226,7 @@ ENDPOINTS: Final = (
             _text("fields", "Names of details, a comma list; loss by default."),
             _number("points", 1, MAX_POINTS, 1000, "About how many points."),
         ),
-        errors=(*_BAD, *_LOG),
+        errors=(*_BAD, *_QUERY),
     ),
     Endpoint(
         "/api/battle_log/export",
@@ -238,13 +239,13 @@ ENDPOINTS: Final = (
             _choice("order", ["newest", "arrival"], "By time, newest first; or as they arrived."),
         ),
         ("application/x-ndjson", "text/csv"),
-        (*_BAD, *_LOG),
+        (*_BAD, *_QUERY),
     ),
     Endpoint(
         "/api/battle_log/{id}",
         get_event,
         "History: one event, by event id or cursor.",
-        errors=("invalid_event_id", "event_not_found", *_LOG),
+        errors=("invalid_event_id", "event_not_found", *_QUERY),
     ),
     Endpoint(
         "/api/battle_log/{id}/context",
@@ -254,13 +255,13 @@ ENDPOINTS: Final = (
             _number("before", 0, MAX_CONTEXT, 20, "Events before it."),
             _number("after", 0, MAX_CONTEXT, 20, "Events after it."),
         ),
-        errors=("invalid_event_id", "event_not_found", *_BAD, *_LOG),
+        errors=("invalid_event_id", "event_not_found", *_BAD, *_QUERY),
     ),
     Endpoint(
         "/api/receipts",
         get_receipts,
         "Per producer: emitted, stored, dropped; complete or not.",
-        errors=_LOG,
+        errors=_QUERY,
     ),
     Endpoint("/health", get_health, "Whether the service runs, and on which log."),
     Endpoint(
@@ -274,7 +275,7 @@ ENDPOINTS: Final = (
         get_metrics,
         "Prometheus metrics.",
         media_types=("text/plain",),
-        errors=_LOG,
+        errors=_QUERY,
     ),
     *OTLP_ENDPOINTS,
 )

@@ -1,7 +1,7 @@
 """What the RealmService needs to know, as plain data."""
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -13,6 +13,8 @@ LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 """Binds that only this machine reaches, so that no token is asked for."""
 
 MIB: Final = 1024 * 1024
+
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,6 +58,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     tail_poll_s: float = 0.005
     query_threads: int = 4
+    query_timeout_s: Seconds = 10.0
     snapshot_interval_s: float = 30.0
     upkeep_interval_s: float = 1.0
     retention_days: float | None = 30.0

@@ -21,7 +21,7 @@ from realm_telemetry.service import ServiceSettings, realm_app
 from realm_telemetry.service.errors import CATALOGUE, ApiError, on_unexpected
 from realm_telemetry.wire import CONTENT_TYPE
 
-from .conftest import asking, free_ports, make_event, post_notes, serving
+from .conftest import HEAVY, asking, free_ports, heavy, make_event, post_notes, serving
 from .streaming import stream
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "http-api.md"
@@ -159,6 +159,13 @@ def test_log_unavailable(tmp_path: Path) -> None:
         with closing(sqlite3.connect(settings.log_path, isolation_level=None)) as connection:
             connection.execute("ALTER TABLE moved RENAME TO battle_log")
         connection.close()
+
+
+def test_query_timeout(tmp_path: Path) -> None:
+    with heavy(tmp_path, query_timeout_s=0.06) as server, asking(server) as client:
+        response = client.get(HEAVY)
+        check("query_timeout", response)
+        assert response.headers["retry-after"] == "5"
 
 
 @pytest.mark.anyio

@@ -92,7 +92,7 @@ async def _show_again(service: Service, events: Sequence[Event], shown: int) -> 
         found = (log.get(event.id) for event in events)
         return [row for row in found if row is not None and row.cursor <= shown]
 
-    rows = sorted(await service.readers.run(find), key=lambda row: row.cursor)
+    rows = sorted(await service.readers.run_long(find), key=lambda row: row.cursor)
     service.live.show_again(rows)
     service.hub.show_again(rows)
 

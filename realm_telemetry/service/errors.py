@@ -82,6 +82,11 @@ CATALOGUE: Final[dict[str, ErrorEntry]] = {
     "too_many_events": ErrorEntry(
         413, "The batch has too many events.", "Send it in several batches."
     ),
+    "too_many_values": ErrorEntry(
+        413,
+        "The body has too many JSON values.",
+        "Send it in several, or raise max_body_values in [service] of realm.toml.",
+    ),
     "unsupported_media_type": ErrorEntry(
         415,
         "Content-Type is not one that this path takes.",

@@ -75,6 +75,10 @@ LIMITED: Final[dict[str, tuple[dict[str, Any], Ask]]] = {
         {"max_batch_events": 1},
         lambda client: client.post(EVENTS, json={"events": [{"kind": "note"}] * 2}),
     ),
+    "too_many_values": (
+        {"max_body_values": 5},
+        lambda client: client.post(EVENTS, json={"events": [{"kind": "note"}] * 5}),
+    ),
     "too_many_clients": (
         {"max_stream_clients": 0},
         lambda client: client.get("/api/events/stream"),

@@ -95,6 +95,11 @@ CATALOGUE: Final[dict[str, ErrorEntry]] = {
     "unsupported_encoding": ErrorEntry(
         415, "Content-Encoding is not one that is taken.", "Send gzip, zstd or identity."
     ),
+    "headers_too_large": ErrorEntry(
+        431,
+        "Request line and headers are over 64 KiB, or there are over 128 headers.",
+        "Send fewer; a long query can be asked in parts.",
+    ),
     "too_many_attempts": ErrorEntry(
         429, "Too many wrong tokens came from this address.", "Wait as long as Retry-After says."
     ),
@@ -117,6 +122,12 @@ CATALOGUE: Final[dict[str, ErrorEntry]] = {
     "not_ready": ErrorEntry(
         503, "RealmState is still being folded from the log.", "Try again in a moment."
     ),
+    "too_many_connections": ErrorEntry(
+        503,
+        "All connections are taken, or too many come from this address.",
+        "Close some, or raise max_connections or max_connections_per_address in [service] of"
+        " realm.toml; name a proxy in trusted_proxies.",
+    ),
     "too_many_clients": ErrorEntry(
         503, "All stream places are taken.", "Close a stream, or raise the client limit."
     ),
@@ -134,6 +145,7 @@ _RETRY_AFTER_S: Final = {
     "not_ready": 1,
     "query_timeout": 5,
     "too_many_clients": 5,
+    "too_many_connections": 5,
     "shutting_down": 2,
 }
 

@@ -1,5 +1,6 @@
 """What the RealmService needs to know, as plain data."""
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -24,6 +25,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     exporters: follow the whole log while the service runs; options: their settings by name.
     token: asked of every request if set; required for a host that is not loopback.
     allowed_hosts: names besides the loopback ones that a Host header may carry; `*` is any.
+    trusted_proxies: addresses or networks that may have any number of connections, as loopback may.
     retention_days, retention_bytes: None leaves that bound out.
     """
 
@@ -40,6 +42,12 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     ui_port: int = 8888
     token: str | None = None
     allowed_hosts: tuple[str, ...] = ()
+
+    max_connections: int = 1024
+    max_connections_per_address: int = 128
+    trusted_proxies: tuple[str, ...] = ()
+    header_timeout_s: Seconds = 15.0
+    idle_timeout_s: Seconds = 30.0
 
     max_body_bytes: int = 64 * MIB
     max_compressed_bytes: int = 16 * MIB
@@ -103,10 +111,12 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         return _converted(given)
 
     def check_access(self) -> None:
-        """Refuse an address that others reach without a token.
+        """Refuse an address that others reach without a token, and proxies that are no address.
 
         Raises ConfigError.
         """
+        for proxy in self.trusted_proxies:
+            _check_network(proxy)
         if self.token is not None and not self.token.strip():
             raise ConfigError("REALM_TOKEN", "is set but empty", "Set a long random value.")
         if self.token is None and self.host not in LOOPBACK_HOSTS:
@@ -115,6 +125,17 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
                 f"is not set, and {self.host} can be reached from other machines",
                 "Set it to a long random value (openssl rand -hex 32), or bind 127.0.0.1.",
             )
+
+
+def _check_network(text: str) -> None:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        raise ConfigError(
+            "trusted_proxies in [service]",
+            f"{text!r} is neither an address nor a network",
+            'Write addresses or networks, such as ["10.0.0.5", "10.1.0.0/16"].',
+        ) from None
 
 
 def _converted(given: dict[str, Any]) -> ServiceSettings:

@@ -49,6 +49,7 @@ SIMPLE: Final[dict[str, Ask]] = {
     "unknown_worker": lambda client: client.get("/api/workers/nobody"),
     "event_not_found": lambda client: client.get("/api/battle_log/99"),
     "method_not_allowed": lambda client: client.put("/health"),
+    "headers_too_large": lambda client: client.get("/health", headers={"x": "y" * 70_000}),
     "unsupported_media_type": lambda client: client.post(EVENTS, content=b"x"),
     "unsupported_encoding": lambda client: client.post(
         EVENTS, content=b"x", headers=PROTOBUF | {"content-encoding": "br"}
@@ -79,6 +80,7 @@ LIMITED: Final[dict[str, tuple[dict[str, Any], Ask]]] = {
         {"max_body_values": 5},
         lambda client: client.post(EVENTS, json={"events": [{"kind": "note"}] * 5}),
     ),
+    "too_many_connections": ({"max_connections": 0}, lambda client: client.get("/health")),
     "too_many_clients": (
         {"max_stream_clients": 0},
         lambda client: client.get("/api/events/stream"),

@@ -346,9 +346,8 @@ def test_the_throttle_forgets_after_its_window_and_remembers_few_addresses() -> 
     assert len(throttle._failures) == 2
 
 
-def test_slow_headers_are_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol_module, "HEADER_TIMEOUT_S", 0.3)
-    with serving(free_ports(tmp_path)) as server:
+def test_slow_headers_are_cut_off(tmp_path: Path) -> None:
+    with serving(free_ports(tmp_path, header_timeout_s=0.3)) as server:
         started = time.monotonic()
         try:
             answer = raw(server, b"GET /health HTTP/1.1\r\nHost: local")

@@ -128,7 +128,6 @@ def _endpoints(login: Login, static: BuiltPages) -> list[Endpoint]:
             errors=(
                 "body_timeout",
                 "body_too_large",
-                "origin_not_allowed",
                 "unsupported_media_type",
             ),
             method="POST",

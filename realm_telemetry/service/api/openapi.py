@@ -11,7 +11,13 @@ from realm_telemetry.service.errors import CATALOGUE
 from realm_telemetry.service.ingest.otlp_failures import RETRYABLE
 from realm_telemetry.service.routes import Endpoint, Parameter
 
-_EVERYWHERE: Final = ("token_required", "token_wrong", "too_many_attempts", "host_not_allowed")
+_EVERYWHERE: Final = (
+    "token_required",
+    "token_wrong",
+    "too_many_attempts",
+    "host_not_allowed",
+    "origin_not_allowed",
+)
 _PATH_PARAMETER: Final = re.compile(r"{(\w+)}")
 
 _ERROR_SCHEMA: Final[dict[str, Any]] = {

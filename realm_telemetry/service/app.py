@@ -26,6 +26,7 @@ from realm_telemetry.service.access import (
 )
 from realm_telemetry.service.api.answers import json_answer
 from realm_telemetry.service.api.openapi import openapi_document
+from realm_telemetry.service.compression import Compression
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import (
     ApiError,
@@ -79,6 +80,7 @@ def realm_app(settings: ServiceSettings | Settings) -> Starlette:
         ],
         middleware=[
             Middleware(SecurityHeaders),
+            Middleware(Compression),
             Middleware(HostCheck, settings=settings),
             Middleware(OriginCheck),
             Middleware(TokenCheck, sessions=sessions, throttle=throttle),

@@ -73,8 +73,8 @@ events = st.builds(
 
 def sent_by_an_exporter(*some: Event, resource: Any = None) -> ExportLogsServiceRequest:
     """What OpenTelemetry's own exporter makes of our records."""
-    said = Resource(RESOURCE if resource is None else resource)
-    return encode_logs([to_log_record(event, said) for event in some])
+    given = Resource(RESOURCE if resource is None else resource)
+    return encode_logs([to_log_record(event, given) for event in some])
 
 
 @pytest.mark.parametrize("media_type", [PROTOBUF, JSON])

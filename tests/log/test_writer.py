@@ -39,6 +39,7 @@ _events = st.builds(
     trace_id=st.none() | st.just("0af7651916cd43dd8448eb211c80319c"),
     span_id=st.none() | st.just("b7ad6b7169203331"),
     trace_flags=st.integers(0, 255),
+    rank=st.none() | st.integers(0, 2**32 - 1),
     webhooks=st.just(()) | st.just(("https://example.org/hook",)),
 )
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from realm_telemetry.event import format_time
 from realm_telemetry.log import LogReader, LogWriter
 
-from .conftest import HOUR, NOW, SECOND, make_event, scattered
+from .conftest import HOUR, NOW, SECOND, make_event, scattered, take_back
 
 COLUMNS = {
     "channel": "channel",
@@ -48,6 +48,6 @@ def test_events_from_before_runs_were_counted_are_counted(
     assert [row["count"] for row in before] == [3]
     with writer.transaction() as connection:
         connection.execute("DROP TABLE realm_run_counts")
-        connection.execute("UPDATE realm_meta SET value = value - 1 WHERE key = 'schema_version'")
+        take_back(connection, 10)
     LogWriter(writer.path).close()
     assert reader.now.summary(("run", "hour")) == before

@@ -24,6 +24,7 @@ from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.ingest.body import check_values, content_encoding, inflate, read_body
 from realm_telemetry.service.ingest.writer import Stored
 from realm_telemetry.service.routes import BODY_ERRORS, SINCE, Endpoint, Parameter
+from realm_telemetry.service.schemas import OLDER_EVENT, OLDER_NAME, UPDATE
 from realm_telemetry.values.details import MAX_EVENT_BYTES
 
 T = TypeVar("T")
@@ -237,6 +238,7 @@ ENDPOINTS: Final = (
         errors=("invalid_event", *BODY_ERRORS, "log_unavailable"),
         method="POST",
         body_types=("application/json",),
+        body=OLDER_EVENT,
     ),
     Endpoint(
         "/api/update/{section}",
@@ -245,6 +247,8 @@ ENDPOINTS: Final = (
         errors=("invalid_event", "not_ready", *BODY_ERRORS, "log_unavailable"),
         method="POST",
         body_types=("application/json",),
+        body=UPDATE,
+        name=OLDER_NAME,
     ),
     Endpoint(
         "/api/worker/{id}",
@@ -253,6 +257,8 @@ ENDPOINTS: Final = (
         errors=("invalid_event", "not_ready", *BODY_ERRORS, "log_unavailable"),
         method="POST",
         body_types=("application/json",),
+        body=UPDATE,
+        name=OLDER_NAME,
     ),
     Endpoint(
         "/api/worker/{id}",
@@ -260,6 +266,7 @@ ENDPOINTS: Final = (
         "Older: take a worker off the list.",
         errors=("invalid_event", "unknown_worker", "not_ready", "ingest_full", "log_unavailable"),
         method="DELETE",
+        name=OLDER_NAME,
     ),
     Endpoint("/api/workers", get_workers, "Older: all workers by id.", errors=("not_ready",)),
     Endpoint(

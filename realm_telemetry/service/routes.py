@@ -28,6 +28,18 @@ from realm_telemetry.service.api.state import get_section, get_state
 from realm_telemetry.service.ingest.batches import post_events
 from realm_telemetry.service.ingest.otlp import post_logs, post_metrics, post_traces
 from realm_telemetry.service.live.sse import EventStream
+from realm_telemetry.service.schemas import (
+    BATCH,
+    CURSOR_NUMBER,
+    DETAILS,
+    EVENT_KEY,
+    GROUPS,
+    OTLP_BODIES,
+    TEXT,
+    Schema,
+    names_of,
+    values_of,
+)
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -46,7 +58,8 @@ class Endpoint(NamedTuple):
     handler: an async function, or an ASGI application. parameters: besides those of the path.
     media_types, body_types: of the answer and of the request.
     errors: codes of the catalogue besides those of all routes.
-    failure: the schema of its failures.
+    failure: the schema of its failures. name, body: the schemas of the name in the path, and of a
+    JSON or form body. redirects: whether it may lead elsewhere.
     """
 
     path: str
@@ -58,6 +71,9 @@ class Endpoint(NamedTuple):
     method: str = "GET"
     body_types: tuple[str, ...] = ()
     failure: str = "Error"
+    name: Schema = TEXT
+    body: Schema | None = None
+    redirects: bool = False
 
 
 def _text(name: str, description: str) -> Parameter:
@@ -83,15 +99,13 @@ def _values_of(other: Filter) -> str:
 
 
 FILTERS: Final = (
-    *(_text(field.name, _names_of(field)) for field in FIELDS),
-    *(_text(other.name, _values_of(other)) for other in OTHER_FILTERS),
+    *(Parameter(field.name, names_of(field), _names_of(field)) for field in FIELDS),
+    *(Parameter(other.name, values_of(other), _values_of(other)) for other in OTHER_FILTERS),
 )
 SINCE, UNTIL = (next(one for one in FILTERS if one.name == name) for name in ("since", "until"))
 LIMIT: Final = _number("limit", 1, 1000, 100, "The most events to answer.")
 CURSOR: Final = _text("cursor", "Where the page before ended; the Link header has it.")
-AS_OF: Final = Parameter(
-    "as_of", {"type": "integer", "minimum": 0}, "Leave out what arrived after this cursor."
-)
+AS_OF: Final = Parameter("as_of", CURSOR_NUMBER, "Leave out what arrived after this cursor.")
 
 _BAD: Final = ("invalid_parameter",)
 _LOG: Final = ("log_unavailable",)
@@ -127,6 +141,7 @@ OTLP_ENDPOINTS: Final = tuple(
         method="POST",
         body_types=_OTLP_TYPES,
         failure="Status",
+        body=OTLP_BODIES[path],
     )
     for path, handler, summary in (
         ("/v1/logs", post_logs, "OTLP: store log records as events; answered after commit."),
@@ -156,6 +171,7 @@ ENDPOINTS: Final = (
         ),
         method="POST",
         body_types=("application/x-protobuf", "application/json"),
+        body=BATCH,
     ),
     Endpoint(
         "/api/events",
@@ -216,7 +232,7 @@ ENDPOINTS: Final = (
         "/api/battle_log/summary",
         get_summary,
         "History: counts by channel, severity, kind, run and time.",
-        (_text("by", "A comma list; channel,day by default."), SINCE, UNTIL),
+        (Parameter("by", GROUPS, "A comma list; channel,day by default."), SINCE, UNTIL),
         errors=(*_BAD, *_QUERY),
     ),
     Endpoint(
@@ -225,7 +241,7 @@ ENDPOINTS: Final = (
         "History: numbers among the details over time, for a graph.",
         (
             *FILTERS,
-            _text("fields", "Names of details, a comma list; loss by default."),
+            Parameter("fields", DETAILS, "Names of details, a comma list; loss by default."),
             _number("points", 1, MAX_POINTS, 1000, "About how many points."),
         ),
         errors=(*_BAD, *_QUERY),
@@ -248,6 +264,7 @@ ENDPOINTS: Final = (
         get_event,
         "History: one event, by event id or cursor.",
         errors=("invalid_event_id", "event_not_found", *_QUERY),
+        name=EVENT_KEY,
     ),
     Endpoint(
         "/api/battle_log/{id}/context",
@@ -258,6 +275,7 @@ ENDPOINTS: Final = (
             _number("after", 0, MAX_CONTEXT, 20, "Events after it."),
         ),
         errors=("invalid_event_id", "event_not_found", *_BAD, *_QUERY),
+        name=EVENT_KEY,
     ),
     Endpoint(
         "/api/receipts",

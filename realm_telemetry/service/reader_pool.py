@@ -153,13 +153,15 @@ class ReaderPool:
         query.future.add_done_callback(lambda _: self._active.discard(query))
         answer = asyncio.wrap_future(query.future)
         answer.add_done_callback(_note)
+        patience = _Patience(answer, timeout_s)
         try:
-            done, _ = await asyncio.wait({answer}, timeout=PATIENCE_S)
-            if not done:
-                await _wait_for(answer, timeout_s)
             with _translated():
-                return answer.result()
+                return await answer
+        except asyncio.CancelledError:
+            patience.check()
+            raise
         finally:
+            patience.end()
             query.stop()
 
     def _run(self, query: _Query[T]) -> T:
@@ -208,25 +210,49 @@ def _in_snapshot(query: Callable[[Snapshot], T]) -> Callable[[Reader], T]:
     return ask
 
 
-async def _wait_for(answer: "asyncio.Future[T]", timeout_s: float | None) -> None:
-    """Wait until the answer is there.
+class _Patience:
+    """Gives an answer up when its deadline passes or its client leaves; for quick ones a timer."""
 
-    Raises ApiError query_timeout when the deadline passes or the client leaves first.
-    """
-    receive = _receive.get()
-    left = None if receive is None else asyncio.ensure_future(_client_left(receive))
-    waited_s = None if timeout_s is None else max(timeout_s - PATIENCE_S, 0.0)
-    try:
-        waited: set[asyncio.Future[Any]] = {answer} if left is None else {answer, left}
-        await asyncio.wait(waited, timeout=waited_s, return_when=asyncio.FIRST_COMPLETED)
-        if not answer.done():
-            gone = left is not None and left.done()
-            problem = "The client left before its answer was there." if gone else None
-            raise ApiError("query_timeout", problem or f"The query took over {timeout_s:g} s.")
-    finally:
-        if left is not None:
-            left.add_done_callback(_note)
-            left.cancel()
+    def __init__(self, answer: "asyncio.Future[Any]", timeout_s: float | None) -> None:
+        self._answer = answer
+        self._timeout_s = timeout_s
+        self._problem: str | None = None
+        self._watch: asyncio.Task[None] | None = None
+        loop = asyncio.get_running_loop()
+        self._look = loop.call_later(PATIENCE_S, self._begin_to_watch)
+        self._late = None if timeout_s is None else loop.call_later(timeout_s, self._give_up)
+
+    def _begin_to_watch(self) -> None:
+        receive = _receive.get()
+        if receive is not None and not self._answer.done():
+            self._watch = asyncio.ensure_future(_client_left(receive))
+            self._watch.add_done_callback(self._left)
+
+    def _left(self, watch: "asyncio.Future[None]") -> None:
+        _note(watch)
+        if not watch.cancelled():
+            self._cancel("The client left before its answer was there.")
+
+    def _give_up(self) -> None:
+        self._cancel(f"The query took over {self._timeout_s:g} s.")
+
+    def _cancel(self, problem: str) -> None:
+        if not self._answer.done():
+            self._problem = problem
+            self._answer.cancel()
+
+    def check(self) -> None:
+        """Raise ApiError query_timeout if it was given up here, and not by who waits for it."""
+        if self._problem is not None:
+            raise ApiError("query_timeout", self._problem) from None
+
+    def end(self) -> None:
+        """Wait no longer."""
+        self._look.cancel()
+        if self._late is not None:
+            self._late.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
 
 
 def _note(future: "asyncio.Future[T]") -> None:

@@ -178,7 +178,7 @@ ENDPOINTS: Final = (
         get_events,
         "Live: the last events from memory, newest first.",
         (*FILTERS, LIMIT, CURSOR),
-        errors=_BAD,
+        errors=(*_BAD, "query_timeout"),
     ),
     Endpoint(
         "/api/events/stream",

@@ -52,7 +52,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_body_bytes: int = 64 * MIB
     max_compressed_bytes: int = 16 * MIB
     max_batch_events: int = 50_000
-    max_body_values: int = 500_000
+    max_body_values: int = 1_000_000
     body_timeout_s: float = 30.0
     ingest_queue_events: int = 200_000
     ingest_queue_bytes: int = 128 * MIB

@@ -24,7 +24,8 @@ from realm_telemetry.service.errors import ApiError
 
 _ALWAYS: Final = [
     (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
+    # Not no-referrer: a browser then sends its own form with `Origin: null`.
+    (b"referrer-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"x-frame-options", b"DENY"),
 ]

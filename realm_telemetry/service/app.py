@@ -20,7 +20,6 @@ from realm_telemetry.service.access import (
     HostCheck,
     Login,
     OriginCheck,
-    Sessions,
     Throttle,
     TokenCheck,
 )
@@ -45,6 +44,7 @@ from realm_telemetry.service.pages import (
 from realm_telemetry.service.reader_pool import ClientWatch
 from realm_telemetry.service.routes import ENDPOINTS, Endpoint, Handler
 from realm_telemetry.service.schemas import LOGIN
+from realm_telemetry.service.sessions import Sessions
 from realm_telemetry.service.settings import ServiceSettings
 
 INDEX_EVENTS: Final = 12

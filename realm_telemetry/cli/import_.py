@@ -90,7 +90,7 @@ def report_lines(report: ImportReport) -> list[str]:
             f"{report.path} is this home's log. It was extended in place and lost nothing,"
             " so there is nothing to import."
         ]
-    verb = "would be imported" if report.outcome == "dry_run" else "imported"
+    verb = "would be taken" if report.outcome == "dry_run" else "imported"
     lines = [f"{report.path}: {report.kind}, {counted(report.seen, report.unit)}"]
     lines.append(f"  {counted(report.taken, 'event')} {verb}, {report.already:,} there already")
     if report.first:

@@ -23,8 +23,9 @@ from realm_telemetry.transfer.identity import (
     identify_table,
     mark_row,
 )
-from realm_telemetry.transfer.inputs import SURELY_FITS, Batch, Broken, Found, Times, decode_object
+from realm_telemetry.transfer.inputs import SURELY_FITS, Batch, Broken, Found, Times
 from realm_telemetry.values.details import clean_details, fit_event, make_safe
+from realm_telemetry.values.json_text import read_object
 
 _CHOICES: Final = {"channel": CHANNELS, "severity": SEVERITIES}
 _FIELDS: Final = frozenset(
@@ -118,7 +119,7 @@ def details_of(text: Any) -> dict[str, Any]:
     if not text:
         return {}
     try:
-        return decode_object(str(text))
+        return read_object(str(text))
     except InvalidEventError:
         return {"details": str(text)}
 

@@ -1,7 +1,6 @@
 """What an import reads: batches of events, from JSON lines, compressed or not."""
 
 import gzip
-import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -22,8 +21,8 @@ from realm_telemetry.log.sqlite.tail import ARRIVALS_WINDOW
 from realm_telemetry.plugins import extension
 from realm_telemetry.transfer.identity import ImportOrigin, Origins, identify_file
 from realm_telemetry.values.details import MAX_EVENT_BYTES, make_safe
+from realm_telemetry.values.json_text import read_object
 
-_decode: Final = msgspec.json.Decoder().decode
 SURELY_FITS: Final = MAX_EVENT_BYTES // 4
 """A JSON text of this length: its msgpack is shorter than four times as many bytes."""
 
@@ -68,27 +67,6 @@ class Times:
         # Both names: which of them holds depends on the date of each event.
         names = "/".join(dict.fromkeys(time.tzname if time.daylight else time.tzname[:1]))
         return f"{names}, this machine's zone"
-
-
-def decode_object(text: bytes | str) -> dict[str, Any]:
-    """Decode a JSON object; NaN and infinities too, which Python's `json` wrote by default.
-
-    Raises InvalidEventError.
-    """
-    try:
-        value = _decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        value = _decode_as_python(text, error)
-    if not isinstance(value, dict):
-        raise InvalidEventError(f"expected a JSON object, got {type(value).__name__}")
-    return value
-
-
-def _decode_as_python(text: bytes | str, problem: Exception) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise InvalidEventError(f"not JSON: {problem}") from None
 
 
 class Broken(NamedTuple):
@@ -261,7 +239,7 @@ class JsonLines:
         batch.settle(self.producer, line.number)
 
     def _event(self, text: bytes, number: int, batch: Batch) -> Event:
-        fields = decode_object(text)
+        fields = read_object(text)
         if not is_export(fields):
             return self._event_of_line(fields, self._times, self.producer, number, len(text))
         resource = fields.get("resource")

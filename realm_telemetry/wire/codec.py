@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from realm_telemetry.errors import ConfigError, PayloadTooLargeError
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError
 from realm_telemetry.kinds.catalog import KindSpec, check_kind
+from realm_telemetry.values.json_text import read_json
 from realm_telemetry.wire.fields import (
     MAX_BATCH_BYTES,
     MAX_BATCH_EVENTS,
@@ -29,8 +30,7 @@ _MAX_WEBHOOKS: Final = 64
 _CHANNELS: Final = frozenset(CHANNELS)
 _SEVERITIES: Final = frozenset(SEVERITIES)
 _to_json = msgspec.json.Encoder().encode
-_from_json = msgspec.json.Decoder(dict[str, Any]).decode
-_JSON_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_from_json: Final = msgspec.json.Decoder(dict[str, Any])
 
 
 def encode_batch(
@@ -201,8 +201,8 @@ def _empty_or_none(message: pb.Event, field: Any) -> str | None:
 
 def _object(data: bytes, field: str) -> dict[str, Any]:
     try:
-        return _from_json(data)
-    except _JSON_ERRORS as error:
+        return read_json(data, _from_json)
+    except InvalidEventError as error:
         raise InvalidEventError(f"{field} is not a JSON object: {error}") from None
 
 

@@ -296,3 +296,8 @@ def test_what_has_no_hero_is_not_left_out_with_one(writer: Writer, reader: Reade
 @given(_filters)
 def test_filters_survive_as_parameters(filters: Filters) -> None:
     assert parse_filters(to_params(filters)) == filters
+
+
+def test_a_filter_of_bytes_that_are_not_utf_8_finds_nothing_and_is_no_error() -> None:
+    """Arguments of a command line come so."""
+    assert parse_filters({"run": "r\udcff"}).runs == ("r\ufffd",)

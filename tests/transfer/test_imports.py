@@ -137,7 +137,7 @@ def test_broken_lines_are_reported_by_number_and_kept_unchanged(home: Home, tmp_
     assert [each.reason.split(":")[0] for each in report.examples] == [
         "not JSON",
         "not JSON",
-        "expected a JSON object, got list",
+        "expected a JSON object, got an array",
         "kind is missing",
         "the time 'yesterday' cannot be read",
         "neither `ts` nor an event id",
@@ -219,3 +219,34 @@ def test_an_import_counts_as_arriving_now(home: Home, tmp_path: Path) -> None:
     assert event.late
     assert event.observed_unix_nano is not None
     assert abs(time.time_ns() - event.observed_unix_nano) < 60 * SECOND
+
+
+def test_lines_of_other_software_are_taken_and_a_dry_run_says_the_same(
+    home: Home, tmp_path: Path
+) -> None:
+    path = tmp_path / "events.jsonl"
+    lines = [
+        b'\xef\xbb\xbf{"ts": "2025-11-29T10:00:00", "kind": "note", "text": "cut \\ud83d"}\r\n',
+        b'{"ts": "2025-11-29T10:00:01", "kind": "note", "\\ude00": NaN}\n',
+        b'{"ts": "2025-11-29T10:00:02", "kind": "note", "name": "J\xf6rg\x01"}\n',
+        b'{"ts": "2025-11-29T10:00:03", "kind": "note", "n": ' + b"9" * 5_000 + b"}\n",
+        '{"ts": "2025-11-29T10:00:04", "kind": "note", "line": "a\u2028b"}\n'.encode(),
+    ]
+    path.write_bytes(b"".join(lines))
+    assert (take(path, dry_run=True).taken, take(path).taken) == (5, 5)
+    assert [event.details for event in home.events()] == [
+        {"text": "cut \ufffd"},
+        {"\ufffd": "NaN"},
+        {"name": "J\ufffdrg\x01"},
+        {"n": "9" * 5_000},
+        {"line": "a\u2028b"},
+    ]
+
+
+def test_an_export_with_half_an_emoji_is_taken(home: Home, tmp_path: Path) -> None:
+    shape = {"id": PRODUCER + "0" * 15 + "1", "timestamp": "2025-11-29T00:00:00Z", "kind": "note"}
+    shape |= {"details": {"text": "\ud83d"}, "resource": {"service.name": "\ud83d"}}
+    path = write_lines(tmp_path / "export.jsonl", shape)
+    assert (take(path, dry_run=True).taken, take(path).taken) == (1, 1)
+    assert home.events()[0].details == {"text": "\ufffd"}
+    assert home.resources()[PRODUCER] == {"service.name": "\ufffd"}

@@ -127,9 +127,7 @@ def message(**changes: Any) -> pb.Event:
         ({"span_id": b"short"}, "span_id"),
         ({"details_json": b"[1]"}, "details_json"),
         ({"details_json": b'{"a":'}, "details_json"),
-        ({"details_json": b'{"a":"\xff"}'}, "details_json"),
         ({"details_json": b'{"a":' + b"[" * 100_000}, "details_json"),
-        ({"details_json": b'{"a":1e999}'}, "details_json"),
         ({"webhooks": ["x"] * 65}, "webhooks"),
     ],
 )

@@ -30,6 +30,7 @@ from realm_telemetry.otel.otlp.records import (
     span_event,
     span_item,
 )
+from realm_telemetry.values.json_text import read_json
 
 Number = int | float | str | None
 """As JSON may have it; `_integer` reads it."""
@@ -320,7 +321,4 @@ def _check_values(data: bytes, entries: Entries) -> None:
 
 
 def _decode(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw) -> T:
-    try:
-        return decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidEventError(str(error)) from None
+    return read_json(memoryview(data), decoder)

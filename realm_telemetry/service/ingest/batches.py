@@ -20,6 +20,7 @@ from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.ingest.body import content_encoding, inflate, read_body
 from realm_telemetry.service.settings import ServiceSettings
 from realm_telemetry.values.details import MAX_EVENT_BYTES, fit_event, make_safe
+from realm_telemetry.values.json_text import read_json
 from realm_telemetry.wire import (
     CONTENT_TYPE,
     Batch,
@@ -44,6 +45,9 @@ _JSON_TYPE: Final = "application/json"
 
 class _JsonBatch(msgspec.Struct):
     events: list[Any]
+
+
+_BATCH: Final = msgspec.json.Decoder(_JsonBatch)
 
 
 class Parsed(NamedTuple):
@@ -143,8 +147,8 @@ def _fitted(event: Event) -> Event:
 
 def _from_json(data: bytes, service: Service) -> Parsed:
     try:
-        batch = msgspec.json.decode(data, type=_JsonBatch)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        batch = read_json(data, _BATCH)
+    except InvalidEventError as error:
         raise ApiError("malformed_json", f"The body is not the JSON expected: {error}") from None
     if len(batch.events) > service.settings.max_batch_events:
         raise ApiError("too_many_events")

@@ -1,0 +1,119 @@
+"""Every JSON door of the service reads what other software writes, and stores what it accepts."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from realm_telemetry.wire import CONTENT_TYPE
+from realm_telemetry.wire.v1 import event_pb2 as pb
+
+JSON = {"content-type": "application/json"}
+
+
+def post(client: httpx.Client, path: str, body: bytes | str) -> Any:
+    """The answer to a body that is taken."""
+    response = client.post(path, content=body, headers=JSON)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def stored(client: httpx.Client) -> list[dict[str, Any]]:
+    """All events, oldest first."""
+    found: list[dict[str, Any]] = client.get("/api/battle_log?limit=1000").json()
+    return sorted(found, key=lambda event: event["cursor"])
+
+
+def batch(event: str) -> tuple[str, str]:
+    return "/api/v1/events", f'{{"events": [{{"kind": "note", "message": "one"}}, {event}]}}'
+
+
+def older(event: str) -> tuple[str, str]:
+    return "/api/event", event
+
+
+def record(event: str) -> tuple[str, str]:
+    """A log record whose attribute is what the event has among its details."""
+    given = json.dumps(json.loads(event)["details"]["given"])
+    attribute = f'{{"key": "given", "value": {{"stringValue": {given}}}}}'
+    records = f'[{{"body": {{"stringValue": "one"}}}}, {{"attributes": [{attribute}]}}]'
+    return "/v1/logs", f'{{"resourceLogs": [{{"scopeLogs": [{{"logRecords": {records}}}]}}]}}'
+
+
+EVENT = r'{"kind": "note", "message": "two", "details": {"given": "cut \ud83d", "\ude00": 1}}'
+
+
+@pytest.mark.parametrize("door", [batch, older, record])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_half_an_emoji_costs_no_event(
+    client: httpx.Client, door: Callable[[str], tuple[str, str]], encoding: str
+) -> None:
+    path, body = door(EVENT)
+    post(client, path, body.encode(encoding))
+    assert stored(client)[-1]["details"]["given"] == "cut \ufffd"
+    if door is batch:
+        assert [event["message"] for event in stored(client)] == ["one", "two"]
+
+
+@pytest.mark.parametrize("door", [batch, older])
+def test_numbers_that_json_does_not_have_are_recorded_as_emit_does(
+    client: httpx.Client, door: Callable[[str], tuple[str, str]]
+) -> None:
+    details = f'{{"loss": NaN, "best": -Infinity, "far": 1e999, "id": {"9" * 5000}}}'
+    post(client, *door(f'{{"kind": "note", "details": {details}}}'))
+    assert stored(client)[-1]["details"] == {
+        "loss": "NaN",
+        "best": "-Infinity",
+        "far": "1e999",
+        "id": "9" * 5_000,
+    }
+
+
+@pytest.mark.parametrize("door", [batch, older])
+def test_control_characters_and_bytes_that_are_no_utf_8_are_taken(
+    client: httpx.Client, door: Callable[[str], tuple[str, str]]
+) -> None:
+    path, body = door('{"kind": "note", "message": "a\tb\u00ff"}')
+    post(client, path, body.encode("latin-1"))
+    assert stored(client)[-1]["message"] == "a\tb\ufffd"
+
+
+def test_an_update_and_a_worker_are_read_alike(client: httpx.Client) -> None:
+    post(client, "/api/update/training", r'{"loss": NaN, "note": "\ud83d"}')
+    post(client, "/api/worker/w1", b'\xef\xbb\xbf{"load": Infinity, "name": "J\xf6rg"}')
+    update, worker = (event["details"]["data"] for event in stored(client))
+    assert update == {"loss": "NaN", "note": "\ufffd"}
+    assert worker["w1"]["load"] == "Infinity"
+    assert worker["w1"]["name"] == "J\ufffdrg"
+
+
+@pytest.mark.parametrize("path", ["/api/v1/events", "/api/event", "/v1/logs", "/api/worker/w1"])
+@pytest.mark.parametrize("body", [b"{} {}", b"[" * 100_000, b"{", b"\0" * 64, b'{"a": 01}'])
+def test_what_is_no_json_is_refused_at_every_door(
+    client: httpx.Client, path: str, body: bytes
+) -> None:
+    response = client.post(path, content=body, headers=JSON)
+    assert response.status_code == 400
+    assert "malformed_json" in response.text
+    assert stored(client) == []
+
+
+def test_details_and_resources_on_the_wire_are_read_alike(client: httpx.Client) -> None:
+    message = pb.EventBatch()
+    event = message.events.add(
+        producer_id=7, number=1, kind="note", channel="system", severity="info", message="m"
+    )
+    event.time_unix_nano = 1_764_374_400_000_000_000
+    event.details_json = rb'{"text": "\ud83d", "loss": NaN}'
+    message.producers.add(producer_id=7, resource_json=b'{"service.name": "J\xf6rg"}')
+    body = message.SerializeToString()
+    response = client.post("/api/v1/events", content=body, headers={"content-type": CONTENT_TYPE})
+    assert response.status_code == 200, response.text
+    assert stored(client)[0]["details"] == {"text": "\ufffd", "loss": "NaN"}
+
+
+def test_half_an_emoji_in_a_query_is_no_error(client: httpx.Client) -> None:
+    for query in ("q=%ED%A0%BD", "run=%ED%A0%BD", "has=text:%ED%A0%BD", "kind=%ff", "hero=%ff"):
+        assert client.get(f"/api/battle_log?{query}").status_code in (200, 400)

@@ -176,6 +176,7 @@ class OlderTable:
     """The rows of an older table, in short reads. Raises LogError."""
 
     unit = "row"
+    damage = ""
 
     def __init__(self, path: Path, shape: Shape, times: Times, known: Origins) -> None:
         self.kind = shape.kind

@@ -18,7 +18,14 @@ from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.event import format_time
 from realm_telemetry.home import IMPORTS, make_private_directory
 from realm_telemetry.log import LogReader
-from realm_telemetry.transfer.inputs import Batch, Broken, Found, Input, inputs_of
+from realm_telemetry.transfer.inputs import (
+    Batch,
+    Broken,
+    Found,
+    Input,
+    UnknownFormatError,
+    inputs_of,
+)
 from realm_telemetry.transfer.sinks import IntoLog, Nowhere, Sink
 from realm_telemetry.transfer.source import Progress, no_progress, open_log
 
@@ -43,6 +50,7 @@ class ImportReport(msgspec.Struct):
         that holds them all. blank: empty lines.
     without_zone, with_zone: times by whether they named one; zone: what the former were read as.
     first, last: the earliest and latest time of the events.
+    damage: where and why the file cannot be read any further; what stands before is imported.
     """
 
     path: str
@@ -61,6 +69,7 @@ class ImportReport(msgspec.Struct):
     last: str | None = None
     examples: list[BrokenLine] = []
     kept_aside: str | None = None
+    damage: str = ""
 
 
 class RejectedLines:
@@ -102,10 +111,6 @@ class RejectedLines:
 
 
 _JSONL: Final = "jsonl"
-
-
-class UnknownFormatError(ConfigError):
-    """A file is none of those that can be imported."""
 
 
 def import_files(
@@ -241,6 +246,8 @@ class _Run:
         if self._times:
             report.first, report.last = map(format_time, (min(self._times), max(self._times)))
         report.kept_aside = self._rejected.path
+        if source.damage:
+            report.damage = f"{report.path}: {report.unit} {report.seen}: {source.damage}"
 
     def _take(self, batch: Batch) -> None:
         report = self._report

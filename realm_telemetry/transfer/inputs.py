@@ -1,17 +1,18 @@
 """What an import reads: batches of events, from JSON lines, compressed or not."""
 
-import gzip
 import sqlite3
 import time
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, tzinfo
 from math import floor
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple, Protocol, cast
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 import msgspec
 
+from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError, split_event_id
 from realm_telemetry.kinds.catalog import event_from_dict
 from realm_telemetry.log.sqlite.connection import explained, open_reader
@@ -20,6 +21,7 @@ from realm_telemetry.log.sqlite.schema import read_log_id
 from realm_telemetry.log.sqlite.tail import ARRIVALS_WINDOW
 from realm_telemetry.plugins import extension
 from realm_telemetry.transfer.identity import ImportOrigin, Origins, identify_file
+from realm_telemetry.transfer.lines import MAX_LINE_BYTES, Line, LineFile, numbered_lines
 from realm_telemetry.values.details import MAX_EVENT_BYTES, make_safe
 from realm_telemetry.values.json_text import read_object
 
@@ -67,6 +69,10 @@ class Times:
         # Both names: which of them holds depends on the date of each event.
         names = "/".join(dict.fromkeys(time.tzname if time.daylight else time.tzname[:1]))
         return f"{names}, this machine's zone"
+
+
+class UnknownFormatError(ConfigError):
+    """A file is none of those that can be imported."""
 
 
 class Broken(NamedTuple):
@@ -118,6 +124,8 @@ class Input(Protocol):
 
     kind: str
     unit: str
+    damage: str
+    """Why it could not be read to its end; empty if it could."""
 
     @property
     def producer(self) -> str:
@@ -152,10 +160,12 @@ Of the line's fields, times, producer, line number, and size in bytes.
 
 
 def inputs_of(path: Path, zone: tzinfo | None) -> list[Found]:
-    """Return what can be imported from a file. zone: as in Times. Raises LogError."""
-    with path.open("rb") as file:
-        is_sqlite = file.read(len(_SQLITE)) == _SQLITE
-    if not is_sqlite:
+    """Return what can be imported from a file. zone: as in Times.
+
+    Raises UnknownFormatError, LogError, OSError.
+    """
+    start = _start_of(path)
+    if start != _SQLITE:
         times = Times(zone)
         return [Found(lambda known: JsonLines(path, times, known), times)]
     if _is_log(path):
@@ -165,6 +175,18 @@ def inputs_of(path: Path, zone: tzinfo | None) -> list[Found]:
     return tables_of(path, zone)
 
 
+def _start_of(path: Path) -> bytes:
+    """Return a file's first bytes. Raises UnknownFormatError for what has to be unpacked first."""
+    with path.open("rb") as file, LineFile(path) as lines:
+        start, content = file.read(len(_SQLITE)), lines.read(len(_SQLITE))
+    packed = next((name for name, mark in _PACKED.items() if start.startswith(mark)), "")
+    if content == _SQLITE != start:
+        packed = "gzip"
+    if packed:
+        raise UnknownFormatError(str(path), f"is packed with {packed}", "Unpack it first.")
+    return start
+
+
 def _is_log(path: Path) -> bool:
     with explained(path), closing(open_reader(path)) as connection:
         query = "SELECT 1 FROM sqlite_master WHERE name = 'realm_meta'"
@@ -172,25 +194,20 @@ def _is_log(path: Path) -> bool:
 
 
 _SQLITE: Final = b"SQLite format 3\0"
-MAX_LINE_BYTES: Final = 8 * 1024 * 1024
+_PACKED: Final = {
+    "zip": b"PK\x03\x04",
+    "zstd": b"\x28\xb5\x2f\xfd",
+    "xz": b"\xfd7zXZ\0",
+    "bzip2": b"BZh",
+    "lz4": b"\x04\x22\x4d\x18",
+}
+"""What files begin with that other programs have to unpack."""
 _BATCH: Final = 1_000
 _BATCH_BYTES: Final = 4 * 1024 * 1024
-_GZIP: Final = b"\x1f\x8b"
-
-
-class Line(NamedTuple):
-    """A line of a file with its line break; of one that is too long, a piece.
-
-    rest: it continues the piece before.
-    """
-
-    number: int
-    data: bytes
-    rest: bool
 
 
 class JsonLines:
-    """A file of JSON objects, one a line. Raises OSError."""
+    """A file of JSON objects, one a line; a damaged one up to the damage. Raises OSError."""
 
     kind = "JSON lines"
     unit = "line"
@@ -198,15 +215,16 @@ class JsonLines:
     def __init__(self, path: Path, times: Times, known: Origins) -> None:
         self._path = path
         self._times = times
-        with open_lines(path) as file:
+        with LineFile(path) as file:
             self.producer, self.origin = identify_file(cast("Any", file), path.absolute(), known)
+            self.damage = file.damage
         self._bytes = self.origin.file.bytes if self.origin.file else 0
         self._event_of_line: EventOfLine = extension("import.line")
 
     def batches(self) -> Iterator[Batch]:
         """Yield what the lines hold, some thousand at a time."""
         batch, done = Batch(), 0
-        with open_lines(self._path) as file:
+        with LineFile(self._path) as file:
             # Only the bytes that the digest covers: the file may be growing.
             for line in numbered_lines(file, self._bytes):
                 batch.bytes += len(line.data)
@@ -221,7 +239,7 @@ class JsonLines:
         yield batch
 
     def _take(self, line: Line, batch: Batch) -> None:
-        text = line.data.strip()
+        text = line.data.removeprefix(BOM_UTF8 if line.number == 1 else b"").strip()
         whole = line.data.endswith(b"\n")
         if line.rest or len(line.data) > MAX_LINE_BYTES:
             reason = "" if line.rest else f"longer than {MAX_LINE_BYTES:,} bytes"
@@ -269,28 +287,12 @@ def event_of_export(fields: dict[str, Any], size: int) -> Event:
     return event if size < SURELY_FITS else make_safe(event)
 
 
-def numbered_lines(file: IO[bytes], most_bytes: int) -> Iterator[Line]:
-    """Yield the lines within the first bytes of a file; one that is too long in pieces."""
-    left, number, rest = most_bytes, 1, False
-    while left > 0 and (data := file.readline(min(MAX_LINE_BYTES + 1, left))):
-        left -= len(data)
-        yield Line(number, data, rest)
-        rest = not data.endswith(b"\n")
-        number += not rest
-
-
-def open_lines(path: Path) -> IO[bytes]:
-    """Open a file, decompressed if it is compressed. Raises OSError."""
-    with path.open("rb") as file:
-        compressed = file.read(2) == _GZIP
-    return cast("IO[bytes]", gzip.open(path)) if compressed else path.open("rb")
-
-
 class OtherLog:
     """The rows of another log of ours: they keep their ids. Raises LogError."""
 
     kind = "log of realm_telemetry"
     unit = "row"
+    damage = ""
     producer = ""
     origin = None
 

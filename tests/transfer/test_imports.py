@@ -6,6 +6,7 @@ import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,8 @@ from realm_telemetry.log.records import Limits
 from realm_telemetry.log.sqlite.retention import Retention
 from realm_telemetry.transfer.exports import export_events
 from realm_telemetry.transfer.identity import ChangedFileError
-from realm_telemetry.transfer.inputs import MAX_LINE_BYTES, Times
+from realm_telemetry.transfer.inputs import Times
+from realm_telemetry.transfer.lines import MAX_LINE_BYTES
 
 from .conftest import EXECUTABLE, PRODUCER, RESOURCE, SECOND, Home, make_event
 from .older_files import BERLIN, older_line, take, write_lines
@@ -244,7 +246,11 @@ def test_lines_of_other_software_are_taken_and_a_dry_run_says_the_same(
 
 
 def test_an_export_with_half_an_emoji_is_taken(home: Home, tmp_path: Path) -> None:
-    shape = {"id": PRODUCER + "0" * 15 + "1", "timestamp": "2025-11-29T00:00:00Z", "kind": "note"}
+    shape: dict[str, Any] = {
+        "id": PRODUCER + "0" * 15 + "1",
+        "timestamp": "2025-11-29T00:00:00Z",
+        "kind": "note",
+    }
     shape |= {"details": {"text": "\ud83d"}, "resource": {"service.name": "\ud83d"}}
     path = write_lines(tmp_path / "export.jsonl", shape)
     assert (take(path, dry_run=True).taken, take(path).taken) == (1, 1)

@@ -41,9 +41,10 @@ def event_of_line(
     details: all fields of the line; those that stay are the event's details.
     size: of the line, in bytes. Raises InvalidEventError.
     """
-    if "ts" not in details:
+    named = next((name for name in ("ts", "timestamp", "time_unix_nano") if name in details), None)
+    if named is None:
         raise InvalidEventError("neither `ts` nor an event id: no older event, and none of ours")
-    time, kind = times.read(details.pop("ts")), details.pop("kind", None)
+    time, kind = times.read(details.pop(named), named), details.pop("kind", None)
     fields = {
         name: details.pop(name)
         for name in _FIELDS.intersection(details)
@@ -64,7 +65,7 @@ def event_of_battle_row(row: tuple[Any, ...], times: Times, producer: str) -> Ev
     if not is_bus(str(source)):
         fields["source"] = source
     return _event_of_row(
-        older_kind(str(source)), fields, text, times.read(timestamp), producer, number
+        older_kind(str(source)), fields, text, times.read(timestamp, "timestamp"), producer, number
     )
 
 
@@ -75,7 +76,7 @@ def event_of_store_row(row: tuple[Any, ...], times: Times, producer: str) -> Eve
     """
     number, timestamp, kind, channel, severity, message, text = row
     fields = {"channel": channel, "severity": severity, "message": message}
-    return _event_of_row(kind, fields, text, times.read(timestamp), producer, number)
+    return _event_of_row(kind, fields, text, times.read(timestamp, "timestamp"), producer, number)
 
 
 def _event_of_row(

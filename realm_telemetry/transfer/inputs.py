@@ -6,7 +6,6 @@ from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, tzinfo
-from math import floor
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, cast
 
@@ -14,7 +13,7 @@ import msgspec
 
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError, split_event_id
-from realm_telemetry.kinds.catalog import event_from_dict
+from realm_telemetry.kinds.outside import TIMES, event_from_outside
 from realm_telemetry.log.sqlite.connection import explained, open_reader
 from realm_telemetry.log.sqlite.rows import INSERT_COLUMNS, to_log_row
 from realm_telemetry.log.sqlite.schema import read_log_id
@@ -24,6 +23,7 @@ from realm_telemetry.transfer.identity import ImportOrigin, Origins, identify_fi
 from realm_telemetry.transfer.lines import MAX_LINE_BYTES, Line, LineFile, numbered_lines
 from realm_telemetry.values.details import MAX_EVENT_BYTES, make_safe
 from realm_telemetry.values.json_text import read_object
+from realm_telemetry.values.times import read_time
 
 SURELY_FITS: Final = MAX_EVENT_BYTES // 4
 """A JSON text of this length: its msgpack is shorter than four times as many bytes."""
@@ -40,27 +40,16 @@ class Times:
         self.with_zone = 0
         self.without_zone = 0
 
-    def read(self, value: Any) -> int:
-        """Return nanoseconds since 1970 of ISO text or of seconds. Raises InvalidEventError."""
-        try:
-            if isinstance(value, str):
-                return self._from_text(value)
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                self.with_zone += 1
-                return round(value * 1_000_000) * 1000
-        except (ValueError, OverflowError):
-            pass
-        raise InvalidEventError(f"the time {str(value)[:40]!r} cannot be read")
+    def read(self, value: Any, name: str) -> int:
+        """Return nanoseconds since 1970. name: of the field. Raises InvalidEventError."""
+        without_zone = self.without_zone
+        nanos = read_time(value, name, self._to_zone)
+        self.with_zone += self.without_zone == without_zone
+        return nanos
 
-    def _from_text(self, text: str) -> int:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            self.without_zone += 1
-            moment = moment if self._zone is None else moment.replace(tzinfo=self._zone)
-        else:
-            self.with_zone += 1
-        # Separately: as one floating-point number a time would lose its last digits.
-        return floor(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
+    def _to_zone(self, moment: datetime) -> datetime:
+        self.without_zone += 1
+        return moment.astimezone() if self._zone is None else moment.replace(tzinfo=self._zone)
 
     def zone_name(self) -> str:
         """Return the name of the zone of times without one."""
@@ -283,7 +272,12 @@ def event_of_export(fields: dict[str, Any], size: int) -> Event:
         if isinstance(word := fields.get(name), str) and word not in known:
             # Of an older row that was extended in place: older code could write any word.
             fields["details"] = {name: fields.pop(name)} | (fields.get("details") or {})
-    event = event_from_dict(fields)
+    # The time of a line without one is the log's, so it is none: it must be given.
+    if not any(fields.get(name) is not None for name in TIMES):
+        raise InvalidEventError(f"no time: {', '.join(TIMES[:-1])} or {TIMES[-1]} is missing")
+    event = event_from_outside(fields, now_ns=0)
+    if event.webhooks:
+        raise InvalidEventError("webhooks: an import sends no messages; leave the field out")
     return event if size < SURELY_FITS else make_safe(event)
 
 

@@ -117,3 +117,50 @@ def test_details_and_resources_on_the_wire_are_read_alike(client: httpx.Client) 
 def test_half_an_emoji_in_a_query_is_no_error(client: httpx.Client) -> None:
     for query in ("q=%ED%A0%BD", "run=%ED%A0%BD", "has=text:%ED%A0%BD", "kind=%ff", "hero=%ff"):
         assert client.get(f"/api/battle_log?{query}").status_code in (200, 400)
+
+
+@pytest.mark.parametrize("door", [batch, older])
+def test_fields_beside_the_details_are_stored(
+    client: httpx.Client, door: Callable[[str], tuple[str, str]]
+) -> None:
+    post(client, *door('{"kind": "training_step", "step": 3, "loss": 0.5, "best": null}'))
+    event = stored(client)[-1]
+    assert event["details"] == {"step": 3, "loss": 0.5, "best": None}
+    assert "3" in event["message"]
+
+
+def test_an_event_that_only_has_a_number_is_no_duplicate_of_an_earlier_one(
+    client: httpx.Client,
+) -> None:
+    body = '{"events": [{"kind": "note", "number": 1}, {"kind": "note", "number": 1}]}'
+    assert post(client, "/api/v1/events", body)["accepted"] == 2
+    assert [event["details"] for event in stored(client)] == [{"number": 1}] * 2
+
+
+@pytest.mark.parametrize("door", [batch, older])
+@pytest.mark.parametrize(
+    "given",
+    ['"timestamp": 1764410400123', '"time_unix_nano": "1764410400123"', '"ts": 1764410400.123'],
+)
+def test_a_time_is_read_in_any_unit(
+    client: httpx.Client, door: Callable[[str], tuple[str, str]], given: str
+) -> None:
+    post(client, *door(f'{{"kind": "note", "message": "timed", {given}}}'))
+    (event,) = (event for event in stored(client) if event["message"] == "timed")
+    assert event["timestamp"] == "2025-11-29T10:00:00.123000Z"
+
+
+@pytest.mark.parametrize("given", ["1e300", "-1", "0", "NaN", '"9999-12-31T00:00:00Z"', '"soon"'])
+def test_a_time_that_is_none_is_refused_by_name_and_costs_no_neighbour(
+    client: httpx.Client, given: str
+) -> None:
+    answer = post(client, *batch(f'{{"kind": "note", "timestamp": {given}}}'))
+    (rejected,) = answer["rejected"]
+    assert answer["accepted"] == 1
+    assert rejected["event_id"] == "events[1]"
+    assert rejected["reason"].startswith("timestamp: ")
+    response = client.post(
+        "/api/event", content=f'{{"kind": "note", "timestamp": {given}}}', headers=JSON
+    )
+    assert response.status_code == 400
+    assert "timestamp: " in response.text

@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from realm_telemetry.errors import PayloadTooLargeError
 from realm_telemetry.event import Event, InvalidEventError
-from realm_telemetry.kinds.catalog import KindSpec, event_from_dict
+from realm_telemetry.kinds.catalog import KindSpec
+from realm_telemetry.kinds.outside import event_from_outside, has_identity
 from realm_telemetry.log.engine import Snapshot
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.service.api.answers import json_answer
@@ -163,13 +164,13 @@ def _from_json(data: bytes, service: Service) -> Parsed:
 
 def _event(shape: Any, service: Service) -> Event:
     """One event of a JSON batch; what it lacks is given here: id, time, channel, message."""
-    if isinstance(shape, Mapping) and not ("time_unix_nano" in shape or "timestamp" in shape):
-        shape = {**shape, "time_unix_nano": time.time_ns()}
-    if isinstance(shape, Mapping) and "id" not in shape and "producer" not in shape:
-        event = event_from_dict(shape, producer=service.producer, number=service.number())
-    else:
-        event = event_from_dict(shape)
-    return make_safe(event)
+    now_ns = time.time_ns()
+    if isinstance(shape, Mapping) and has_identity(shape):
+        return make_safe(event_from_outside(shape, now_ns=now_ns))
+    number = service.number()
+    return make_safe(
+        event_from_outside(shape, now_ns=now_ns, producer=service.producer, number=number)
+    )
 
 
 def _name(shape: Any, place: int) -> str:

@@ -17,6 +17,7 @@ from realm_telemetry.otel.otlp.parts import MAX_VALUES
 from realm_telemetry.service import RealmServer
 from realm_telemetry.values.conversions import MAX_DEPTH
 from realm_telemetry.values.details import MAX_EVENT_BYTES
+from realm_telemetry.values.times import EARLIEST_NS, LATEST_NS
 
 from .conftest import (
     JSON,
@@ -383,15 +384,15 @@ def test_an_id_of_zeros_is_no_id() -> None:
     assert (event.trace_id, event.span_id) == (None, None)
 
 
-@pytest.mark.parametrize("time_", [1, 2**63 - 1])
+@pytest.mark.parametrize("time_", [EARLIEST_NS, LATEST_NS])
 def test_times_as_far_as_the_log_goes_are_kept(client: httpx.Client, time_: int) -> None:
     send(client, logs_request(log_record(time_unix_nano=time_)))
     assert stored(client)[0]["time_unix_nano"] == str(time_)
 
 
 @pytest.mark.parametrize("media_type", [PROTOBUF, JSON])
-@pytest.mark.parametrize("time_", [2**63, 2**64 - 1])
-def test_a_time_beyond_the_log_is_no_time_and_is_kept_as_text(media_type: str, time_: int) -> None:
+@pytest.mark.parametrize("time_", [1, EARLIEST_NS - 10**9, LATEST_NS + 1, 2**64 - 1])
+def test_a_time_that_is_not_plausible_is_kept_as_text(media_type: str, time_: int) -> None:
     record = log_record(time_unix_nano=time_, observed_time_unix_nano=NOW)
     (event,) = read(logs_request(record), media_type).events
     assert event.time_unix_nano == NOW
@@ -448,3 +449,13 @@ def test_any_value_of_the_builder_is_what_otlp_has() -> None:
     assert request.resource_logs[0].scope_logs[0].log_records[0] == GOOD
     assert any_value(None).WhichOneof("value") is None
     assert any_value({}).WhichOneof("value") == "kvlist_value"
+
+
+@pytest.mark.parametrize("unit", [10**9, 10**6, 10**3])
+@pytest.mark.parametrize("media_type", [PROTOBUF, JSON])
+def test_a_time_in_another_unit_is_read_and_kept_as_it_was(media_type: str, unit: int) -> None:
+    """Date.now() in place of nanoseconds."""
+    given = NOW // unit
+    (event,) = read(logs_request(log_record(time_unix_nano=given)), media_type).events
+    assert event.time_unix_nano == given * unit
+    assert event.details["otel.time_unix_nano"] == str(given)

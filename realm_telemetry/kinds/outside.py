@@ -58,6 +58,8 @@ def event_from_outside(
         for name, value in data.items()
         if name not in known and name not in read_from and not _is_icon(name, value)
     }
+    if "resource" in known:
+        field(data, "resource", dict)
     fields = {name: value for name, value in data.items() if name in known}
     fields["details"] = joined(field(data, "details", dict) or {}, further)
     fields["time_unix_nano"] = time_ns

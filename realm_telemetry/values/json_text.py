@@ -132,10 +132,14 @@ def encoding_of(start: bytes) -> tuple[str, int]:
 def text_of(data: bytes) -> str:
     """Return bytes as text that UTF-8 can carry, without a byte order mark; never raises."""
     encoding, mark = encoding_of(data)
-    if encoding != "utf-8":
-        return data[mark:].decode(encoding, "replace")
+    rest = data[mark:]
+    return utf_8_text(rest) if encoding == "utf-8" else rest.decode(encoding, "replace")
+
+
+def utf_8_text(data: bytes) -> str:
+    """Return bytes that are to be UTF-8 as text that UTF-8 can carry; never raises."""
     try:
         # Halves of an emoji, each encoded for itself as JavaScript's older encoders do.
-        return safe_text(data[mark:].decode("utf-8", "surrogatepass"))
+        return safe_text(data.decode("utf-8", "surrogatepass"))
     except UnicodeDecodeError:
-        return data[mark:].decode("utf-8", "replace")
+        return data.decode("utf-8", "replace")

@@ -20,6 +20,7 @@ from realm_telemetry.wire.fields import (
     MAX_ENTRY_BYTES,
     MAX_READ_ENTRIES,
     check_shape,
+    parse_mended,
 )
 from realm_telemetry.wire.messages import Batch, BatchAnswer, BatchProducer, Rejected
 from realm_telemetry.wire.v1 import event_pb2 as pb
@@ -151,9 +152,11 @@ def read_batch(
     """
     check_shape(data, max_bytes, max_entries)
     try:
-        message = pb.EventBatch.FromString(data)
+        message = parse_mended(pb.EventBatch, data)
     except DecodeError as error:
         raise InvalidEventError(f"the body is not an EventBatch: {error}") from None
+    if data and not message.ListFields():
+        raise InvalidEventError("the body is not an EventBatch: it has none of its fields")
     events, rejected = [], []
     for each in message.events:
         try:

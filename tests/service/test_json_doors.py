@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from realm_telemetry.log import LogReader
+from realm_telemetry.service import RealmServer
 from realm_telemetry.wire import CONTENT_TYPE
 from realm_telemetry.wire.v1 import event_pb2 as pb
 
@@ -164,3 +167,69 @@ def test_a_time_that_is_none_is_refused_by_name_and_costs_no_neighbour(
     )
     assert response.status_code == 400
     assert "timestamp: " in response.text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{}", "[]", '{"events": {}}', '{"events": null}', '{"kind": "note"}', "null",
+        '[{"kind": "note"}]', '{"kind": "note"}\n{"kind": "note"}',
+    ],
+)  # fmt: skip
+def test_a_body_that_is_no_batch_is_refused_and_the_shape_is_named(
+    client: httpx.Client, body: str
+) -> None:
+    response = client.post("/api/v1/events", content=body, headers=JSON)
+    assert response.status_code == 400
+    assert "malformed_json" in response.text
+    for media_type in ("application/x-ndjson", "text/plain", ""):
+        answer = client.post("/api/v1/events", content=body, headers={"content-type": media_type})
+        assert answer.status_code == 415
+    assert stored(client) == []
+
+
+def test_what_a_batch_has_beside_its_events_is_named(client: httpx.Client) -> None:
+    body = '{"events": [{"kind": "note"}], "producers": [], "kind": "note"}'
+    answer = post(client, "/api/v1/events", body)
+    assert answer["accepted"] == 1
+    assert [each["event_id"] for each in answer["rejected"]] == ["producers", "kind"]
+    assert post(client, "/api/v1/events", '{"events": []}')["rejected"] == []
+
+
+def test_the_resource_of_an_event_with_an_id_is_that_of_its_producer(
+    server: RealmServer, client: httpx.Client, tmp_path: Path
+) -> None:
+    """As a line of an export has it; without an id it is a detail."""
+    shape = {"kind": "note", "producer": "ab" * 8, "number": 1, "resource": {"host.name": "forge"}}
+    events = [shape, {"kind": "note", "resource": {"a": 1}}, shape | {"number": 2, "resource": 7}]
+    answer = post(client, "/api/v1/events", json.dumps({"events": events}))
+    assert [each["reason"].split()[0] for each in answer["rejected"]] == ["resource"]
+    assert [event["details"] for event in stored(client)] == [{}, {"resource": {"a": 1}}]
+    with LogReader(tmp_path / "vault" / "jobs.db") as reader:
+        found = {info.producer: info.resource for info in reader.now.producers()}
+    assert found["ab" * 8] == {"host.name": "forge"}
+
+
+@pytest.mark.parametrize("body", [b"\x08\x01", b"\x7a\x03abc", b"\xa2\x06\x01x"])
+def test_protobuf_that_is_made_of_unknown_fields_is_refused(
+    client: httpx.Client, body: bytes
+) -> None:
+    response = client.post("/api/v1/events", content=body, headers={"content-type": CONTENT_TYPE})
+    assert response.status_code == 400
+    assert "malformed_protobuf" in response.text
+    response = client.post("/api/v1/events", content=b"", headers={"content-type": CONTENT_TYPE})
+    assert response.status_code == 200
+
+
+def test_text_in_protobuf_that_is_not_utf_8_costs_no_batch(client: httpx.Client) -> None:
+    message = pb.EventBatch()
+    for number in (1, 2):
+        message.events.add(
+            producer_id=7, number=number, kind="note", channel="system", severity="info",
+            message="half XXX", time_unix_nano=1_764_374_400_000_000_000,
+        )  # fmt: skip
+    message.events[0].message = "whole"
+    body = message.SerializeToString().replace(b"XXX", b"\xed\xa0\xbd")
+    response = client.post("/api/v1/events", content=body, headers={"content-type": CONTENT_TYPE})
+    assert response.status_code == 200, response.text
+    assert [event["message"] for event in stored(client)] == ["whole", "half \ufffd"]

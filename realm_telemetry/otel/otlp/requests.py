@@ -21,7 +21,7 @@ from realm_telemetry.values.details import (
     force_clean,
     mark_truncated,
 )
-from realm_telemetry.values.times import LATEST_NS, number_ns
+from realm_telemetry.values.times import EARLIEST_NS, LATEST_NS, number_ns
 
 _SMALL_BYTES: Final = 2_000
 """A record of less is within all limits but those on its names and on their number."""
@@ -49,6 +49,7 @@ class Reading(msgspec.Struct):
     cut: events that were over a limit and have lost something.
     producers: resources by producer of events that a process with this package emitted.
     others: resources by the producer id that was made of them.
+    problems: why items were refused or hold nothing. unknown: fields that were passed over.
     """
 
     events: list[Event] = []
@@ -56,6 +57,8 @@ class Reading(msgspec.Struct):
     cut: int = 0
     producers: Resources = {}
     others: Resources = {}
+    problems: set[str] = set()
+    unknown: set[str] = set()
 
 
 def read_request(
@@ -70,6 +73,7 @@ def read_request(
     reader = _Reader(entries, now_ns)
     for group in signal.groups(data, entries, as_json=as_json):
         reader.read(group)
+    reader.reading.unknown = entries.unknown
     return reader.reading
 
 
@@ -89,6 +93,8 @@ class _Reader:
             # A span may have any number of events; the item itself is counted already.
             self._entries.count(max(len(item.records) - 1, 0))
             self.reading.refused += item.refused
+            if item.problem:
+                self.reading.problems.add(item.problem)
             for record in item.records:
                 event = self._event(record, origin, resource)
                 carries_cut = mark is not None and event.details.get(TRUNCATED) is mark
@@ -149,10 +155,10 @@ class _Reader:
 
 def _plausible(given: int | None, name: str, details: dict[str, Any]) -> int:
     """Return a time, 0 where there is none; a number that is not the time is kept as a detail."""
-    time_ns = number_ns(given or 0) or 0
-    if given and time_ns != given:
-        add_detail(details, name, str(given))
-    return time_ns
+    if not given or EARLIEST_NS <= given <= LATEST_NS:
+        return given or 0
+    add_detail(details, name, str(given))
+    return number_ns(given) or 0
 
 
 def _may_be_beyond(event: Event, size: int) -> bool:

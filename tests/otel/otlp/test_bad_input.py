@@ -11,6 +11,8 @@ import httpx
 import msgspec
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.otel.otlp.parts import MAX_VALUES
@@ -78,6 +80,8 @@ def test_a_request_that_is_cut_off_anywhere_is_refused_whole(untouched: httpx.Cl
         raw_request(GOOD.SerializeToString(), field(5, b"\x0a\x05ab")),
         field(1, field(1, b"\xff")),
         field(1, field(2, field(1, b"\xff"))),
+        b"\x08\x01",
+        field(2, GOOD.SerializeToString()),
         b"\x0a" + b"\xff" * 10 + b"\x01",
         b"\x0b\x0c",
     ],
@@ -96,12 +100,22 @@ def test_broken_protobuf_is_refused_whole(untouched: httpx.Client, body: bytes) 
     ],
     ids=["severity_text", "body", "attribute key", "event_name"],
 )
-def test_text_that_is_not_utf_8_is_refused_whole(untouched: httpx.Client, broken: bytes) -> None:
-    assert "utf" in refused(untouched, raw_request(GOOD.SerializeToString(), broken)).lower()
+def test_text_that_is_not_utf_8_is_mended(client: httpx.Client, broken: bytes) -> None:
+    """Some encoders of JavaScript write half an emoji as the three bytes of a surrogate."""
+    accepted(send(client, raw_request(GOOD.SerializeToString(), broken)))
+    good, mended = stored(client)
+    assert good["message"] == "good"
+    assert "\ufffd" in json.dumps(mended, ensure_ascii=False)
 
 
-def test_a_schema_url_that_is_not_utf_8_is_refused(untouched: httpx.Client) -> None:
-    refused(untouched, field(1, field(3, b"\xff")))
+def test_a_name_or_a_url_that_is_not_utf_8_is_mended(client: httpx.Client) -> None:
+    scope = field(1, field(1, b"a\xff")) + field(2, GOOD.SerializeToString()) + field(3, b"\xff")
+    resource = field(1, field(1, field(1, b"\xed\xa0\xbd") + field(2, field(1, b"J\xf6rg"))))
+    accepted(send(client, field(1, resource + field(2, scope) + field(3, b"\xfe"))))
+    (event,) = stored(client)
+    assert event["source"] == "a\ufffd"
+    assert event["details"]["otel.resource"] == {"\ufffd": "J\ufffdrg"}
+    assert event["details"]["otel.resource.schema_url"] == "\ufffd"
 
 
 @pytest.mark.parametrize(
@@ -113,7 +127,7 @@ def test_a_schema_url_that_is_not_utf_8_is_refused(untouched: httpx.Client) -> N
         {"timeUnixNano": "soon"},
         {"timeUnixNano": 1.5},
         {"observedTimeUnixNano": "1e400"},
-        {"severityNumber": "SEVERITY_NUMBER_INFO"},
+        {"severityNumber": "SEVERITY_NUMBER_LOUD"},
         {"severityNumber": 2**31},
         {"flags": 2**32},
         {"droppedAttributesCount": -1},
@@ -130,10 +144,16 @@ def test_a_schema_url_that_is_not_utf_8_is_refused(untouched: httpx.Client) -> N
         "record",
     ],
 )
-def test_json_that_is_no_log_record_is_refused_whole(untouched: httpx.Client, record: Any) -> None:
-    records = [{"body": {"stringValue": "good"}}, record]
+def test_json_that_is_no_log_record_is_rejected_and_its_neighbours_are_stored(
+    client: httpx.Client, record: Any
+) -> None:
+    """By itself: a client sends none of a batch again that was refused as a whole."""
+    records = [{"body": {"stringValue": "one"}}, record, {"body": {"stringValue": "two"}}]
     request = {"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]}
-    assert "malformed_json" in refused(untouched, json.dumps(request).encode(), JSON)
+    answer = send(client, json.dumps(request).encode(), JSON).json()["partialSuccess"]
+    assert answer["rejectedLogRecords"] == "1"
+    assert answer["errorMessage"].startswith("Not read: ")
+    assert [event["message"] for event in stored(client)] == ["one", "two"]
 
 
 @pytest.mark.parametrize(
@@ -459,3 +479,24 @@ def test_a_time_in_another_unit_is_read_and_kept_as_it_was(media_type: str, unit
     (event,) = read(logs_request(log_record(time_unix_nano=given)), media_type).events
     assert event.time_unix_nano == given * unit
     assert event.details["otel.time_unix_nano"] == str(given)
+
+
+@pytest.mark.parametrize("path", ["logs", "traces", "metrics"])
+def test_items_of_another_signal_in_protobuf_are_never_silently_dropped(
+    client: httpx.Client, path: str
+) -> None:
+    """The layers of all signals look alike, so only the items can tell."""
+    span = Span(
+        trace_id=b"1" * 16, span_id=b"2" * 8, start_time_unix_nano=NOW, end_time_unix_nano=NOW
+    )
+    metric = Metric(unit="s", description="d")
+    sent = {
+        "logs": log_record(None, observed_time_unix_nano=NOW),
+        "traces": span,
+        "metrics": metric,
+    }
+    for signal, item in sent.items():
+        response = send(client, raw_request(item.SerializeToString()), PROTOBUF, f"/v1/{path}")
+        if signal != path:
+            assert response.status_code == 400 or response.content, signal
+    assert len(stored(client)) == (path == "logs")

@@ -8,6 +8,7 @@ import msgspec
 
 from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.event import InvalidEventError
+from realm_telemetry.values.conversions import safe_text
 
 EXIT_PROBLEM: Final = 1
 EXIT_USAGE: Final = 2
@@ -51,7 +52,7 @@ def report(error: Exception, *, as_json: bool) -> int:
 def write_problem(problem: Problem, as_json: bool) -> None:
     """Write a problem to stderr."""
     if as_json:
-        shape = {name: getattr(problem, name) for name in ("error", "message", "hint")}
+        shape = {name: safe_text(getattr(problem, name)) for name in ("error", "message", "hint")}
         text = msgspec.json.encode(shape).decode()
     else:
         text = " ".join(part for part in (f"realm: {problem.message}", problem.hint) if part)

@@ -24,8 +24,8 @@ from realm_telemetry.transfer.identity import (
     mark_row,
 )
 from realm_telemetry.transfer.inputs import SURELY_FITS, Batch, Broken, Found, Times
-from realm_telemetry.values.details import clean_details, fit_event, make_safe
-from realm_telemetry.values.json_text import read_object
+from realm_telemetry.values.details import clean_details, fit_event, make_safe, safe_text
+from realm_telemetry.values.json_text import read_object, utf_8_text
 
 _CHOICES: Final = {"channel": CHANNELS, "severity": SEVERITIES}
 _FIELDS: Final = frozenset(
@@ -184,9 +184,10 @@ class OlderTable:
         self._path = path
         self._shape = shape
         self._times = times
-        self.producer, self.origin = "", ImportOrigin(path=str(path.absolute()))
+        self.producer, self.origin = "", ImportOrigin(path=safe_text(str(path.absolute())))
         self.last = 0
         with explained(path), closing(open_reader(path)) as connection:
+            connection.text_factory = utf_8_text
             ends = [self._end(connection, order) for order in ("", "DESC")]
             if all(ends):
                 first, last = (self._mark(row) for row in ends if row)
@@ -204,6 +205,8 @@ class OlderTable:
         """Yield what the rows hold, in order of their numbers."""
         number = 0
         with explained(self._path), closing(open_reader(self._path)) as connection:
+            # Other software wrote what it liked: one text must not end the import.
+            connection.text_factory = utf_8_text
             while rows := self._rows(connection, number):
                 yield self._batch(rows, number)
                 number = rows[-1][0]
@@ -214,7 +217,8 @@ class OlderTable:
         batch.share = rows[-1][0] / max(self.last, 1)
         for row in rows:
             try:
-                batch.add(self._shape.to_event(row, self._times, self.producer))
+                values = tuple(utf_8_text(each) if type(each) is bytes else each for each in row)
+                batch.add(self._shape.to_event(values, self._times, self.producer))
             except InvalidEventError as error:
                 batch.add_broken(Broken(row[0], str(error), _as_line(self._shape, row)))
         # With the gaps between: rows that were deleted never come back under their numbers.

@@ -28,6 +28,7 @@ from realm_telemetry.transfer.inputs import (
 )
 from realm_telemetry.transfer.sinks import IntoLog, Nowhere, Sink
 from realm_telemetry.transfer.source import Progress, no_progress, open_log
+from realm_telemetry.values.conversions import safe_text
 
 Outcome = Literal["imported", "dry_run", "own_log", "empty"]
 
@@ -148,7 +149,7 @@ def import_file(
     """Import one file; see `import_files`."""
     started(path)
     if is_own_log(path, settings.log_path):
-        yield ImportReport(str(path), "this home's log", "own_log")
+        yield ImportReport(safe_text(str(path)), "this home's log", "own_log")
         return
     if not path.is_file():
         fix = "An import reads it twice: save it to a file first."
@@ -182,7 +183,7 @@ def _import_input(
     outcome: Outcome = "dry_run" if dry_run else "imported"
     with closing(sink):
         source = found.open(sink.origins())
-        report = ImportReport(str(path), source.kind, outcome, source.unit)
+        report = ImportReport(safe_text(str(path)), source.kind, outcome, source.unit)
         place, name = (
             None if dry_run else settings.home / IMPORTS,
             f"{path.name}-{source.producer}",
@@ -245,7 +246,7 @@ class _Run:
         report = self._report
         if self._times:
             report.first, report.last = map(format_time, (min(self._times), max(self._times)))
-        report.kept_aside = self._rejected.path
+        report.kept_aside = self._rejected.path and safe_text(self._rejected.path)
         if source.damage:
             report.damage = f"{report.path}: {report.unit} {report.seen}: {source.damage}"
 

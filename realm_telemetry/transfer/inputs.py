@@ -9,8 +9,6 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, cast
 
-import msgspec
-
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError, split_event_id
 from realm_telemetry.kinds.outside import TIMES, event_from_outside
@@ -327,5 +325,11 @@ class OtherLog:
 
 def _resources(connection: sqlite3.Connection) -> dict[str, dict[str, Any]]:
     rows = connection.execute("SELECT producer, resource_json FROM realm_producers")
-    found = {producer: msgspec.json.decode(text) for producer, text in rows}
-    return {producer: resource for producer, resource in found.items() if resource}
+    return {producer: resource for producer, text in rows if (resource := _resource(text))}
+
+
+def _resource(text: Any) -> dict[str, Any]:
+    try:
+        return read_object(text)
+    except (InvalidEventError, TypeError):  # no resource is worth the events
+        return {}

@@ -181,3 +181,15 @@ def test_a_pipe_or_a_directory_is_refused_by_name(
         assert done.returncode == 2
         assert name in done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.processes
+def test_a_file_whose_name_is_not_utf_8_is_imported(home: Home, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"J\xf6rg.jsonl")
+    write_lines(path, *LINES[:2], "{broken")
+    for arguments in ((), ("--json",)):
+        done = home.run("import", str(path), *arguments)
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        assert "J\ufffdrg.jsonl" in done.stdout
+    assert len(home.events()) == 2

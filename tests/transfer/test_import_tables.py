@@ -136,3 +136,19 @@ def test_rows_of_other_software_are_taken_or_named_each_for_itself(
     assert events[2].timestamp == "2025-11-29T10:00:00.123000Z"
     assert events[3].timestamp == "2025-11-29T10:00:00.500000Z"
     assert events[3].details == {"loss": "NaN"}
+
+
+def test_columns_that_a_table_has_beside_the_older_ones_are_details(
+    home: Home, tmp_path: Path
+) -> None:
+    path = older_log(tmp_path / "old" / "jobs.db", 2)
+    first = take(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("ALTER TABLE battle_log ADD COLUMN host TEXT")
+        connection.execute('ALTER TABLE battle_log ADD COLUMN "job""id"')
+        connection.execute("ALTER TABLE battle_log DROP COLUMN campaign_id")
+    add_row(path, "2025-11-29T10:00:00Z", details_json='{"job\\"id": 1, "a": 1}')
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("""UPDATE battle_log SET host = 'forge', "job""id" = 7 WHERE id = 3""")
+    assert (first.taken, take(path).already) == (2, 2)
+    assert home.events()[2].details == {'job"id': 7, "a": 1, "host": "forge", 'details.job"id': 1}

@@ -1,12 +1,13 @@
 """Quarantine: bytes that cannot be read are kept for a person to look at."""
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from realm_telemetry.delivery.report import Reporter
-from realm_telemetry.home import make_private_directory
+from realm_telemetry.home import open_own_directory
 
 MAX_QUARANTINE_BYTES: Final = 64 * 1024 * 1024
 
@@ -34,7 +35,7 @@ class Quarantine:
     def _keep(self, name: str, data: bytes, what: str) -> None:
         kept = self._directory / f"{self._clock_ns()}-{name}"
         try:
-            make_private_directory(self._directory)
+            os.close(open_own_directory(self._directory, make=True))
             taken = sum(piece.stat().st_size for piece in self._directory.iterdir())
             if taken + len(data) > MAX_QUARANTINE_BYTES:
                 self._report.incident(f"{what}; {self._directory} is full, empty it.")

@@ -72,7 +72,7 @@ def pipeline_directories(spool_root: Path) -> list[Path]:
     """The pipelines of a spool root, in no order."""
     try:
         with os.scandir(spool_root) as entries:
-            found = [Path(entry.path) for entry in entries if entry.is_dir()]
+            found = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return []
     return [directory for directory in found if (directory / MANIFEST_NAME).exists()]
@@ -88,11 +88,30 @@ def pipeline_status(home: Path, spool_root: Path | None = None) -> list[Pipeline
     for directory in sorted(path for root in roots for path in pipeline_directories(root)):
         try:
             manifest = read_manifest(directory)
-        except ConfigError:
+        except ConfigError as error:
+            # Whose it is cannot be read; to leave it out would say that there is nothing to ship.
+            found.append(_unreadable(directory, error))
             continue
         if spool_root or Path(manifest.home) == home:
             found.append(_describe(directory, manifest))
     return found
+
+
+def _unreadable(directory: Path, error: ConfigError) -> PipelineStatus:
+    """Return the status of a pipeline without a manifest to go by; nothing in it is opened."""
+    return PipelineStatus(
+        pipeline=directory.name,
+        directory=str(directory),
+        service_url="",
+        exporters=[],
+        running=False,
+        pid=None,
+        heartbeat_age_s=None,
+        error=str(error),
+        spools=[],
+        cursors={},
+        lag={},
+    )
 
 
 def _describe(directory: Path, manifest: Manifest) -> PipelineStatus:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from realm_telemetry.event import PROCESS_LOST_NUMBER, Event
+from realm_telemetry.home import check_own_file
 from realm_telemetry.kinds.catalog import render, resolve
 from realm_telemetry.spool.control import Control
 from realm_telemetry.spool.frames import Frame
@@ -324,6 +325,7 @@ class Spools:
             if directory.name in self._by_producer:
                 continue
             try:
+                check_own_file(directory, directory.lstat())
                 spool = Spool(directory, self._on_damage)
             except OSError as error:
                 self.unopened.add(directory.name)

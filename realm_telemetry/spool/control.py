@@ -36,7 +36,7 @@ class Control:
     undelivered = _word(_UNDELIVERED, "Events given up: rejected or in the dead letters.")
 
     def __init__(self, path: Path) -> None:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             if os.fstat(descriptor).st_size < CONTROL_BYTES:
                 os.posix_fallocate(descriptor, 0, CONTROL_BYTES)

@@ -27,6 +27,18 @@ class Quarantine:
         what = f"{len(data)} bytes at {offset} of {path.parent.name}/{path.name} are damaged"
         self._keep(f"{path.parent.name}-{path.name}-{offset}", data, what)
 
+    def moved(self, path: Path) -> None:
+        """Keep a whole file that cannot be opened, and report it."""
+        kept = self._directory / f"{self._clock_ns()}-{path.parent.name}-{path.name}"
+        what = f"{path.parent.name}/{path.name} cannot be opened"
+        try:
+            os.close(open_own_directory(self._directory, make=True))
+            path.rename(kept)
+        except OSError as error:
+            self._report.incident(f"{what}; it could not be quarantined ({error}).")
+            return
+        self._report.incident(f"{what}; moved to {kept}.")
+
     def refused(self, producer: str, number: int, payload: bytes, error: Exception) -> None:
         """Keep a frame that is whole but no event, and report it."""
         what = f"event {number} of {producer} cannot be stored ({error})"

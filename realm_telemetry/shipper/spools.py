@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from realm_telemetry.event import PROCESS_LOST_NUMBER, Event
+from realm_telemetry.event import FIRST_CONTENT_NUMBER, PROCESS_LOST_NUMBER, Event
 from realm_telemetry.home import check_own_file
 from realm_telemetry.kinds.catalog import render, resolve
 from realm_telemetry.log.ranges import Ranges
@@ -429,7 +429,7 @@ def spool_damaged(spool: Spool, count: int, time_unix_nano: int) -> Event:
     channel, severity = resolve(DAMAGE_KIND)
     details = {
         "count": count,
-        "reason": "its spool was damaged; `realm doctor` says where what was left is kept",
+        "reason": "they could not be read from its spool, or stored; `realm doctor` says more",
         "service": spool.notes.resource.get("service.name", "a process"),
         "producer": spool.producer,
         "damaged_pieces": spool.damaged,
@@ -443,7 +443,7 @@ def spool_damaged(spool: Spool, count: int, time_unix_nano: int) -> Event:
         details,
         time_unix_nano,
         name,
-        1,
+        FIRST_CONTENT_NUMBER,
         hero_id=spool.notes.hero_id,
         campaign_id=spool.notes.campaign_id,
         run_id=spool.notes.run_id,

@@ -2,17 +2,17 @@
 
 import pytest
 
-from realm_telemetry.event import FIRST_CONTENT_NUMBER, PROCESS_LOST_NUMBER
+from realm_telemetry.event import FIRST_CONTENT_NUMBER, PROCESS_LOST_NUMBER, Event
 from realm_telemetry.log.engine import Reader, Writer
 from realm_telemetry.log.records import ProducerInfo
 
-from .conftest import NOW, make_event, receipt
+from .conftest import NOW, SqliteEngine, make_event, receipt
 
 A, B = "aa" * 16, "bb" * 16
 PRODUCER = make_event(1).producer
 
 
-def events(first: int, last: int, **changes: object) -> list:  # type: ignore[type-arg]
+def events(first: int, last: int, **changes: object) -> list[Event]:
     return [make_event(number, **changes) for number in range(first, last + 1)]
 
 
@@ -91,7 +91,9 @@ def test_numbers_made_of_content_are_not_compared(
     assert (again.duplicates, len(again.refused)) == ((0, 1) if compared else (1, 0))
 
 
-def test_what_retention_has_removed_is_still_refused_as_a_duplicate(engine, writer: Writer) -> None:  # type: ignore[no-untyped-def]
+def test_what_retention_has_removed_is_still_refused_as_a_duplicate(
+    engine: SqliteEngine, writer: Writer
+) -> None:
     """There is no row to compare with."""
     stored = writer.append(events(1, 3), pipeline="here")
     engine.remove(writer, range(stored.first_cursor, stored.last_cursor + 1))

@@ -168,6 +168,9 @@ class Spool:
         self.probed = False
         self._dead = False
         self._first_index: int | None = None
+        # Before the first read: the segments of a dead producer are read in the order of frames.
+        if self.reader is not None and not is_alive(directory):
+            self._end_of_producer()
 
     @property
     def copied(self) -> bool:
@@ -243,8 +246,12 @@ class Spool:
         self.probe_at_s = now_s + (PROBE_AFTER_GOODBYE_S if self.notes.goodbye else interval_s)
         self.probed = True
         if self.reader is not None and not is_alive(self.directory):
-            self._dead = True
             self.tick_s = now_s
+            self._end_of_producer()
+
+    def _end_of_producer(self) -> None:
+        self._dead = self.probed = True
+        if self.reader is not None:
             self.reader.finish()
 
     def acknowledge(self, position: tuple[int, int]) -> None:

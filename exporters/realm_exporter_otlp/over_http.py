@@ -19,7 +19,7 @@ from opentelemetry.exporter.otlp.proto.http import _OTLP_HTTP_HEADERS
 from requests.adapters import HTTPAdapter
 
 from realm_exporter_otlp.settings import Target
-from realm_exporter_otlp.signals import SERVICES, Answer
+from realm_exporter_otlp.signals import SERVICES, Answer, status_wait_s
 from realm_telemetry.delivery.http import (
     MAX_SHOWN,
     USER_AGENT,
@@ -27,9 +27,9 @@ from realm_telemetry.delivery.http import (
     Deadline,
     Reply,
     UnreachableError,
+    asked_wait,
     is_loopback,
     quiet_http,
-    retry_after_s,
 )
 from realm_telemetry.errors import ExportError, PayloadTooLargeError
 from realm_telemetry.kinds.line import printable
@@ -129,8 +129,11 @@ class HttpChannel:
         return self._session
 
     def _error(self, reply: Reply) -> ExportError:
-        wait_s = retry_after_s(reply.headers.get("retry-after"), time.time())
-        return self._answers.error(self.target.shown, reply.status, _words(reply), wait_s)
+        wait_s, status = asked_wait(reply, time.time()).wait_s, _status(reply)
+        if status is not None:
+            waits = (wait_s, status_wait_s(status))
+            wait_s = max((each for each in waits if each is not None), default=None)
+        return self._answers.error(self.target.shown, reply.status, _words(reply, status), wait_s)
 
     def _read_answer(self, reply: Reply) -> Answer:
         """Read a success; receivers not quite up to the protocol answer nothing, or JSON."""
@@ -265,13 +268,19 @@ def _cause(error: BaseException) -> str:
     return printable(str(text)[:MAX_SHOWN])
 
 
-def _words(reply: Reply) -> str:
-    """The receiver's own words: a google.rpc.Status, or text."""
-    if reply.headers.get("content-type", "").startswith("application/x-protobuf"):
-        try:
-            return printable(Status.FromString(reply.body).message[:MAX_SHOWN])
-        except DecodeError:
-            return ""
+def _status(reply: Reply) -> Status | None:
+    if not reply.headers.get("content-type", "").startswith("application/x-protobuf"):
+        return None
+    try:
+        return Status.FromString(reply.body)
+    except DecodeError:
+        return Status()
+
+
+def _words(reply: Reply, status: Status | None) -> str:
+    """The receiver's own words: of a google.rpc.Status, or text."""
+    if status is not None:
+        return printable(status.message[:MAX_SHOWN])
     return printable(reply.body[:MAX_SHOWN].decode("utf-8", "replace").strip())
 
 

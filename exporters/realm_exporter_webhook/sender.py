@@ -23,7 +23,7 @@ from realm_telemetry.delivery.http import (
     NoConnectionError,
     Reply,
     UnreachableError,
-    retry_after_s,
+    asked_wait,
 )
 from realm_telemetry.delivery.http_client import HttpClient, InvalidAddressError, tls_context
 from realm_telemetry.delivery.retry import pause_s
@@ -54,12 +54,14 @@ class Outcome(NamedTuple):
 
     status: of the answer, None without one. problem: empty if it was taken.
     retryable: whether the same may be taken later. wait_s: as the receiver asked.
+    whole_host: whether it asked that for all of its host.
     """
 
     status: int | None
     problem: str = ""
     retryable: bool = False
     wait_s: float | None = None
+    whole_host: bool = False
     took_s: float = 0.0
 
     @property
@@ -178,10 +180,10 @@ class Poster:
         if 200 <= status < 300:
             return Outcome(status)
         words = printable(reply.body[:_MAX_SHOWN].decode("utf-8", "replace").strip())
-        wait_s = retry_after_s(reply.headers.get("retry-after"), self._clock.time())
+        asked = asked_wait(reply, self._clock.time())
         hint = _MOVED_HINT if status in _MOVED else ""
-        error = _ANSWERS.error("", status, words, wait_s, hint)
-        return Outcome(status, str(error), error.retryable, error.retry_after_s)
+        error = _ANSWERS.error("", status, words, asked.wait_s, hint)
+        return Outcome(status, str(error), error.retryable, asked.wait_s, asked.whole_host)
 
 
 def _redirected(url: str, location: str) -> str:

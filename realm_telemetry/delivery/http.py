@@ -6,15 +6,18 @@ docs/decisions/0083-one-delivery-kit.md.
 """
 
 import logging
+import re
 import socket
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
+
+import msgspec
 
 from realm_telemetry.delivery.retry import LONGEST_RETRY_AFTER_S
 from realm_telemetry.errors import ExportError
@@ -133,23 +136,87 @@ class Deadline:
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
-def retry_after_s(value: str | None, now_s: float) -> float | None:
-    """Read Retry-After, seconds or an HTTP date (RFC 9110, 10.2.3); None if it is neither.
+class Wait(NamedTuple):
+    """What a receiver asks for. whole_host: not for this address only, but for all of its host."""
 
+    wait_s: float | None
+    whole_host: bool = False
+
+
+def asked_wait(reply: Reply, now_s: float) -> Wait:
+    """Read how long a receiver asks to wait, in whichever way it says so; the longest counts.
+
+    Retry-After (RFC 9110, 10.2.3), X-RateLimit-Reset-After and `retry_after` in a JSON body
+    (Discord; below `parameters` Telegram), `retry_after_ms` there (Matrix). `global` there, and a
+    header for it, mean all of the host (docs.discord.com/developers/topics/rate-limits).
+    """
+    body = _json_object(reply.body)
+    waits = [retry_after_s(reply.headers.get(name), now_s) for name in _WAIT_HEADERS]
+    waits += [_body_wait_s(body, path, unit_s) for path, unit_s in _WAIT_FIELDS]
+    asked = [wait_s for wait_s in waits if wait_s is not None]
+    whole_host = body.get("global") is True or any(
+        reply.headers.get(name, "").strip().lower() == value for name, value in _HOST_HEADERS
+    )
+    return Wait(max(asked, default=None), whole_host)
+
+
+_WAIT_HEADERS: Final = ("retry-after", "x-ratelimit-reset-after")
+_WAIT_FIELDS: Final = (
+    (("retry_after",), 1.0),
+    (("parameters", "retry_after"), 1.0),
+    (("retry_after_ms",), 0.001),
+)
+_HOST_HEADERS: Final = (("x-ratelimit-global", "true"), ("x-ratelimit-scope", "global"))
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _body_wait_s(body: Any, path: Sequence[str], unit_s: float) -> float | None:
+    for name in path:
+        body = body.get(name) if isinstance(body, dict) else None
+    if isinstance(body, str) and _NUMBER.fullmatch(body):
+        body = float(body)
+    return bounded_wait_s(body * unit_s) if type(body) in (int, float) else None
+
+
+_NUMBER: Final = re.compile(r"\d{1,15}(?:\.\d{0,15})?|\.\d{1,15}", re.ASCII)
+# A date has a comma of its own, and so has a list of values: of several headers, for example.
+_VALUES: Final = re.compile(r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,)?[^,]*", re.I | re.ASCII)
+
+
+def retry_after_s(value: str | None, now_s: float) -> float | None:
+    """Read Retry-After, seconds or an HTTP date; None if it is neither.
+
+    Fractions of seconds are read too, and of several values the longest counts.
     At least 0 and at most an hour: another machine's mistake must not stop this one for days.
     """
-    if value is None:
+    texts = _VALUES.findall((value or "")[:1000])
+    waits = [_one_wait_s(text.strip(), now_s) for text in texts]
+    return max((wait_s for wait_s in waits if wait_s is not None), default=None)
+
+
+def _one_wait_s(text: str, now_s: float) -> float | None:
+    if _NUMBER.fullmatch(text):
+        return bounded_wait_s(float(text))
+    try:
+        moment = parsedate_to_datetime(text)
+        wait_s = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now_s
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        wait_s = float(text[:10])
-    else:
-        try:
-            moment = parsedate_to_datetime(text)
-            wait_s = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now_s
-        except (ValueError, TypeError, OverflowError):
-            return None
-    return min(max(wait_s, 0.0), LONGEST_RETRY_AFTER_S)
+    return bounded_wait_s(max(wait_s, 0.0))
+
+
+def bounded_wait_s(wait_s: float | None) -> float | None:
+    """Return what was asked for, at most an hour; None for what cannot be meant."""
+    if wait_s is None or not wait_s >= 0.0:  # NaN neither
+        return None
+    return min(wait_s, LONGEST_RETRY_AFTER_S)
 
 
 def is_loopback(place: str) -> bool:

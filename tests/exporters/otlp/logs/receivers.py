@@ -173,7 +173,8 @@ class HttpReceiver(Receiver):
                 told = owner.take(request, headers, self.path, len(body))
                 text = told.body or (answer(told) if told.status == 200 else told.words.encode())
                 self.send_response(told.status)
-                kind = told.content_type if told.status == 200 else "text/plain"
+                told_in_full = told.status == 200 or told.body
+                kind = told.content_type if told_in_full else "text/plain"
                 self.send_header("content-type", kind)
                 self.send_header("content-length", str(len(text) or (9 if told.drip_s else 0)))
                 for name, value in told.headers:

@@ -29,7 +29,6 @@ from realm_telemetry.cli.terminal import (
 )
 from realm_telemetry.event import Event, format_time
 from realm_telemetry.kinds.catalog import resolve
-from realm_telemetry.kinds.line import printable
 from realm_telemetry.log import InvalidFilterError, to_params
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.outbox import Message
@@ -86,7 +85,7 @@ def print_rules(rules: Sequence[Rule], counts: dict[tuple[str, str], int]) -> No
             cell(rule.name, "bold"),
             *(cell(number) for number in numbers),
             cell(", ".join(rule.to)),
-            cell(printable(_when(rule))),
+            cell(_when(rule)),
         )
     print_table(table)
 
@@ -149,7 +148,7 @@ def print_messages(messages: Sequence[Message]) -> None:
             cell(str(message.attempts)),
             cell("" if message.status is None else str(message.status)),
             cell(message.target),
-            cell(printable(what)),
+            cell(what),
         )
     print_table(table)
 
@@ -185,7 +184,7 @@ def outcome_shape(outcome: Outcome) -> dict[str, Any]:
 def outcome_text(outcome: Outcome) -> str:
     if outcome.delivered:
         return f"taken ({outcome.status}) after {outcome.took_s * 1000:,.0f} ms"
-    return f"not taken: {printable(outcome.problem)}"
+    return f"not taken: {outcome.problem}"
 
 
 def history_shape(history: History, since_ns: int) -> dict[str, Any]:
@@ -229,7 +228,7 @@ def _print_moments(history: History) -> None:
     for moment in history.moments()[-SHOWN_MOMENTS:]:
         when = moment.time[:19].replace("T", " ")
         late = ", late" if moment.late else ""
-        group = f" {printable(moment.group)}" if moment.group else ""
+        group = f" {moment.group}" if moment.group else ""
         line(f"{history.rule.name}: {when}{group}, {counted(moment.events, 'event')}{late}")
 
 

@@ -1,11 +1,11 @@
 """What went wrong, as one message for a person or one JSON object for a program."""
 
-import sys
 from typing import Final
 
 import click
 import msgspec
 
+from realm_telemetry.cli.terminal import json_note, note
 from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.event import InvalidEventError
 
@@ -46,10 +46,9 @@ def report(error: Exception, *, as_json: bool) -> int:
         raise error
     if as_json:
         shape = {name: getattr(problem, name) for name in ("error", "message", "hint")}
-        text = msgspec.json.encode(shape).decode()
+        json_note(shape)
     else:
-        text = " ".join(part for part in (f"realm: {problem.message}", problem.hint) if part)
-    click.echo(text, sys.stderr)
+        note(" ".join(part for part in (f"realm: {problem.message}", problem.hint) if part))
     return problem.exit_code
 
 

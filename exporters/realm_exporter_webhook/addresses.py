@@ -8,16 +8,15 @@ that were checked: a name that resolves to something else a moment later (DNS re
 nothing.
 """
 
-import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+from realm_telemetry.delivery.lookup import Resolver, look_up, resolve
 from realm_telemetry.log.outbox import redacted
 
 Address = IPv4Address | IPv6Address
-Resolver = Callable[[str, int], Sequence[str]]
 
 # Global by their numbers, but inside a cloud they are its own services'.
 METADATA: Final = frozenset(
@@ -80,6 +79,9 @@ _ISATAP: Final = (0x00005EFE, 0x02005EFE)
 """The third quarter of an address that tunnels to the IPv4 address in the fourth (RFC 5214)."""
 
 
+LOOK_UP_S: Final = 5.0
+
+
 class RefusedAddressError(Exception):
     """An address that is not sent to; the message says why and what to do."""
 
@@ -99,15 +101,6 @@ class Checked(NamedTuple):
     addresses: tuple[str, ...]
 
 
-def resolve(host: str, port: int) -> Sequence[str]:
-    """Ask the system for the addresses of a name.
-
-    Raises OSError.
-    """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-
 class Guard:
     """Checks addresses.
 
@@ -118,8 +111,8 @@ class Guard:
         self._allowed = frozenset(name.lower().rstrip(".").strip("[]") for name in allowed)
         self._resolver = resolver
 
-    def check(self, url: str) -> Checked:
-        """Return where to connect.
+    def check(self, url: str, timeout_s: float = LOOK_UP_S) -> Checked:
+        """Return where to connect, after a look-up of the name of at most so long.
 
         Raises RefusedAddressError, UnresolvedError.
         """
@@ -130,18 +123,19 @@ class Guard:
             raise RefusedAddressError(f"{redacted(url)} is no address") from None
         if parts.scheme not in ("http", "https") or not host:
             raise RefusedAddressError(f"{redacted(url)} is no http:// or https:// address")
-        addresses = self._resolved(host, port or (443 if parts.scheme == "https" else 80))
+        port = port or (443 if parts.scheme == "https" else 80)
+        addresses = self._resolved(host, port, timeout_s)
         if host.rstrip(".") not in self._allowed:
             for address in addresses:
                 _refuse_if_inside(host, address)
         return Checked(url, host, addresses)
 
-    def _resolved(self, host: str, port: int) -> tuple[str, ...]:
+    def _resolved(self, host: str, port: int, timeout_s: float) -> tuple[str, ...]:
         literal = host.partition("%")[0].rstrip(".")  # a zone is this host's affair
         if _is_address(literal):
             return (literal,)
         try:
-            addresses = tuple(self._resolver(host, port))
+            addresses = tuple(look_up(host, port, timeout_s, self._resolver))
         except (OSError, ValueError) as error:
             raise UnresolvedError(f"{host} cannot be resolved ({error})") from None
         if not addresses:

@@ -20,7 +20,7 @@ from realm_telemetry.delivery.http import (
     SERVER_ERRORS,
     USER_AGENT,
     Answers,
-    NoConnectionError,
+    Deadline,
     Reply,
     UnreachableError,
     asked_wait,
@@ -122,53 +122,40 @@ class Poster:
         return headers
 
     def _attempt(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
-        deadline_s = time.monotonic() + self._timeout_s
         try:
-            for _ in range(MAX_REDIRECTS + 1):
-                reply = self._send(self._guard.check(url), body, headers, deadline_s)
-                if reply.status not in _KEPT_METHOD:
-                    return self._judge(reply)
-                url = _redirected(url, reply.headers.get("location", ""))
+            with Deadline(self._timeout_s) as deadline:
+                return self._follow(url, body, headers, deadline)
         except (RefusedAddressError, InvalidAddressError) as error:
             return Outcome(None, str(error))
         except UnresolvedError as error:
             return Outcome(None, str(error), retryable=True)
         except (UnreachableError, OSError) as error:
             return Outcome(None, f"{redacted(url)}: {printable(str(error))}", retryable=True)
+
+    def _follow(
+        self, url: str, body: bytes, headers: Mapping[str, str], deadline: Deadline
+    ) -> Outcome:
+        for _ in range(MAX_REDIRECTS + 1):
+            reply = self._send(self._guard.check(url, deadline.left_s), body, headers, deadline)
+            if reply.status not in _KEPT_METHOD:
+                return self._judge(reply)
+            url = _redirected(url, reply.headers.get("location", ""))
         return Outcome(None, f"over {MAX_REDIRECTS} redirects, the last to {redacted(url)}")
 
     def _send(
-        self, checked: Checked, body: bytes, headers: Mapping[str, str], deadline_s: float
+        self, checked: Checked, body: bytes, headers: Mapping[str, str], deadline: Deadline
     ) -> Reply:
-        """Send to the first of the checked addresses that takes a connection."""
-        *others, last = checked.addresses
-        for address in others:
-            try:
-                return self._send_to(address, checked, body, headers, deadline_s)
-            except NoConnectionError:
-                continue
-        return self._send_to(last, checked, body, headers, deadline_s)
-
-    def _send_to(
-        self,
-        address: str,
-        checked: Checked,
-        body: bytes,
-        headers: Mapping[str, str],
-        deadline_s: float,
-    ) -> Reply:
-        left_s = deadline_s - time.monotonic()
-        if left_s <= 0:
-            raise UnreachableError(f"no answer within {self._timeout_s:g} s")
         # No proxy: it would resolve the name again. No redirect: each is checked anew.
         client = HttpClient(
-            timeout_s=left_s,
+            timeout_s=self._timeout_s,
             max_answer_bytes=_MAX_ANSWER_BYTES,
             proxies=False,
             tls=self._tls(),
         )
         with closing(client):
-            return client.request("POST", checked.url, body, headers, address=address)
+            return client.request(
+                "POST", checked.url, body, headers, addresses=checked.addresses, deadline=deadline
+            )
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:

@@ -9,12 +9,13 @@ import logging
 import re
 import socket
 import threading
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -88,22 +89,50 @@ class Answers(NamedTuple):
         )
 
 
+Phase = Literal["resolve", "connect", "tls", "send", "answer", "headers", "body"]
+
+_TOOK_LONGER: Final[dict[Phase, str]] = {
+    "resolve": ": its name was not resolved",
+    "connect": ": there was no connection",
+    "tls": ": the TLS handshake took longer",
+    "send": ": the request was not taken",
+    "answer": "",
+    "headers": ": the answer's headers took longer",
+    "body": ": the answer's body took longer",
+}
+
+
 class Deadline:
     """The end of a whole request: its connection is shut down then, whatever it is doing.
 
     The timeout of an HTTP library is for each read, and a server that sends one byte at a time is
     in time for every single one.
+    phase: what the request is doing, which is the reason if the deadline passes meanwhile.
     """
 
     def __init__(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
         self.passed = False
+        self.phase: Phase = "resolve"
+        self._late_in: Phase | None = None
+        self._end_s = time.monotonic() + timeout_s
         self._socket: socket.socket | None = None
         self._lock = threading.Lock()
         self._timer = threading.Timer(timeout_s, self._expire)
         self._timer.daemon = True
 
+    @property
+    def left_s(self) -> float:
+        """Seconds that are left, at least 0."""
+        return max(self._end_s - time.monotonic(), 0.0)
+
+    @property
+    def reason(self) -> str:
+        """What took longer."""
+        return f"no answer within {self.timeout_s:g} s{_TOOK_LONGER[self._late_in or self.phase]}"
+
     def __enter__(self) -> "Deadline":
+        self._end_s = time.monotonic() + self.timeout_s
         self._timer.start()
         return self
 
@@ -122,11 +151,12 @@ class Deadline:
     def check(self) -> None:
         """Raise UnreachableError once it has passed: a body that was cut off may look whole."""
         if self.passed:
-            raise UnreachableError(f"no answer within {self.timeout_s:g} s")
+            raise UnreachableError(self.reason)
 
     def _expire(self) -> None:
         with self._lock:
-            self.passed = True
+            # A library may take the end of the connection for that of a part, and go on.
+            self.passed, self._late_in = True, self.phase
             self._shut_down()
 
     def _shut_down(self) -> None:

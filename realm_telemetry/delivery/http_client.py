@@ -73,7 +73,7 @@ class HttpClient:
         self._headers |= headers or {}
         self._network = _Network(min(connect_timeout_s or timeout_s, timeout_s))
         self._pool: httpcore.ConnectionPool | None = None
-        self._proxy: str | None = None
+        self._way: tuple[str, str | None] = ("", None)
         self._pid = 0
 
     def request(
@@ -156,11 +156,14 @@ class HttpClient:
     def _open(self, url: httpx.URL, *, pinned: bool) -> httpcore.ConnectionPool:
         # A proxy would resolve the name again.
         proxy = _proxy_for(url) if self._proxies and not pinned else None
-        if self._pool is None or self._pid != os.getpid() or self._proxy != proxy:
+        way = (url.scheme, proxy)
+        if self._pool is None or self._pid != os.getpid() or self._way != way:
             self.close()  # a fork must not share a connection
-            self._pid, self._proxy = os.getpid(), proxy
+            self._pid, self._way = os.getpid(), way
+            # A context takes a while to make: certificates are read.
+            needs_tls = url.scheme == "https" and self._tls is None
             self._pool = httpcore.ConnectionPool(
-                ssl_context=self._tls or tls_context(),
+                ssl_context=tls_context() if needs_tls else self._tls,
                 proxy=None if proxy is None else _proxy(proxy),
                 max_connections=1,
                 keepalive_expiry=_KEEP_ALIVE_S,

@@ -2,14 +2,15 @@
 
 import asyncio
 import secrets
+import threading
 import time
 from collections.abc import Coroutine
 from functools import partial
-from itertools import count
 from typing import Any
 
 from starlette.types import Scope
 
+from realm_telemetry.event import Event
 from realm_telemetry.folds.metrics import Metrics, metrics_runner, read_definition
 from realm_telemetry.folds.runtime import FoldRunner
 from realm_telemetry.folds.state import RealmState, state_runner
@@ -98,7 +99,8 @@ class Service:
         self.tally = IngestTally()
         self.live = LiveView()
         self.producer = secrets.token_hex(8)
-        self._numbers = count(1)
+        self._number_lock = threading.Lock()
+        self._numbered = 0
         self.bodies = BodyBudget(settings.ingest_queue_bytes)
         self.started_s = time.time()
         self._tasks: list[asyncio.Task[None]] = []
@@ -181,7 +183,17 @@ class Service:
 
     def number(self) -> int:
         """The number of the next event that comes without an id."""
-        return next(self._numbers)
+        # Batches are read in several threads.
+        with self._number_lock:
+            self._numbered += 1
+            return self._numbered
+
+    def is_ahead(self, event: Event) -> bool:
+        """Whether an event has a number of this service's own that was not given yet.
+
+        Who takes it would have the next event without an id refused.
+        """
+        return event.producer == self.producer and event.number > self._numbered
 
     def end_streams(self) -> None:
         """Let streams end, so that a server that waits for its connections can stop."""

@@ -23,6 +23,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     token: asked of every request if set; required for a host that is not loopback.
     allowed_hosts: names besides the loopback ones that a Host header may carry; `*` is any.
     retention_days, retention_bytes: None leaves that bound out.
+    redact: what is taken out of events beside the built-in rules; the setting of `realm.toml`.
     """
 
     log_path: Path
@@ -31,6 +32,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     exporters: tuple[str, ...] = ("webhook",)
     options: dict[str, dict[str, Any]] = {}
+    redact: tuple[str, ...] = ()
 
     host: str = "127.0.0.1"
     port: int = 8866
@@ -94,6 +96,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             "state_path": str(settings.state_path),
             "token": settings.token,
             "options": settings.options,
+            "redact": settings.redact,
             **settings.service,
         }
         return _converted(given)

@@ -6,7 +6,7 @@ from typing import Final
 import click
 import msgspec
 
-from realm_telemetry.errors import ConfigError, LogError
+from realm_telemetry.errors import ConfigError, LogError, shown
 from realm_telemetry.event import InvalidEventError
 
 EXIT_PROBLEM: Final = 1
@@ -44,6 +44,7 @@ def report(error: Exception, *, as_json: bool) -> int:
     problem = describe(error)
     if problem is None:
         raise error
+    problem = Problem(problem.error, shown(problem.message), shown(problem.hint), problem.exit_code)
     if as_json:
         shape = {name: getattr(problem, name) for name in ("error", "message", "hint")}
         text = msgspec.json.encode(shape).decode()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 import click
 import msgspec
 
+from realm_telemetry.errors import shown
 from realm_telemetry.kinds.line import wants_colour
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def line(text: str) -> None:
 
 def note(text: str) -> None:
     """Print a line about the output, beside it: to stderr."""
-    click.echo(text, sys.stderr)
+    click.echo(shown(text), sys.stderr)
 
 
 def json_line(value: Any) -> None:

@@ -66,3 +66,29 @@ def test_a_home_without_pipelines_has_nothing_to_show(home: Path) -> None:
     result = run_realm("ship", "--status")
     assert result.returncode == 0
     assert "There is no pipeline" in result.stdout
+
+
+def test_no_command_shows_the_password_of_an_address(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REALM_SERVICE_URL", "http://bob:hunter2x@127.0.0.1:1/?token=abc1")
+    monkeypatch.setenv("REALM_EXPORTERS", "battle_log,realm_service")
+    assert run_realm("emit", "note", "one").returncode == 0
+    shown = [
+        run_realm(*arguments)
+        for arguments in (
+            ("ship", "--once", "--timeout", "2"),
+            ("ship", "--status"),
+            ("ship", "--status", "--json"),
+            ("doctor",),
+            ("doctor", "--json"),
+            ("state", "--url", "http://bob:hunter2x@127.0.0.1:1"),
+            ("replay", "--to", "http://bob:hunter2x@127.0.0.1:1"),
+        )
+    ]
+    printed = "".join(result.stdout + result.stderr for result in shown)
+    assert "bob:[redacted]@127.0.0.1:1" in printed
+    logs = "".join(path.read_text() for path in (home / "logs").glob("*.log*"))
+    for text in (printed, logs):
+        assert "hunter2x" not in text
+        assert "abc1" not in text

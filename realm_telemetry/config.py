@@ -285,9 +285,9 @@ def _read_file(path: Path) -> dict[str, Any]:
     import tomllib  # costs 10 ms, so only where there is a file
 
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except tomllib.TOMLDecodeError as error:
+        # With the mark that editors on Windows put before it.
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), f"is not TOML: {error}", "Correct that line.") from None
     except OSError as error:
         raise ConfigError(

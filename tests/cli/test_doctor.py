@@ -211,3 +211,12 @@ def test_a_full_check_finds_an_index_that_lacks_rows(filled: Path) -> None:
     assert (code, found["integrity"]["level"]) == (0, "ok")
     code, found = run_doctor("--no-round-trip", "--full")
     assert (code, found["integrity"]["level"]) == (1, "problem")
+
+
+def test_pieces_of_damaged_spools_are_named_with_their_place(home: Path) -> None:
+    (home / "spool" / "quarantine").mkdir(parents=True)
+    (home / "spool" / "quarantine" / "1-piece").write_bytes(b"bytes")
+    code, found = run_doctor("--no-round-trip")
+    assert code == 0
+    assert found["spools"]["level"] == "warning"
+    assert f"1 piece of damaged spools in {home}/spool/quarantine" in found["spools"]["message"]

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
         DeadLetter,
         Description,
         Limits,
+        OddRows,
         ProducerInfo,
         Receipt,
         ReceiptTotals,
         Refusal,
+        SideFile,
         Skipped,
         Trimmed,
     )
@@ -97,8 +99,19 @@ class Log(Protocol):
         """Return where the log is and how large; it must exist."""
         ...
 
-    def integrity(self, timeout_s: float) -> list[str] | None:
-        """Return what is wrong in the log, nothing if it is whole; None if time ran out."""
+    def integrity(self, timeout_s: float | None) -> list[str] | None:
+        """Return what is wrong in the log, nothing if it is whole; None if time ran out.
+
+        timeout_s: for a quick check; None is a full one, which takes as long as it takes.
+        """
+        ...
+
+    def odd_rows(self, timeout_s: float | None) -> "OddRows":
+        """Return the rows of other software that cannot be read whole, newest first."""
+        ...
+
+    def side_files(self, timeout_s: float) -> "list[SideFile]":
+        """Return the files beside the log that are there, and what is wrong with each."""
         ...
 
     def check_writable(self, timeout_s: float) -> None:

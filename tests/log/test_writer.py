@@ -13,6 +13,7 @@ from realm_telemetry.redaction import Redactor
 from .conftest import HOUR, NOW, PRODUCER, SECOND, Clock, SqliteEngine, make_event
 
 _text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+_key = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 _name = st.none() | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 _json = st.recursive(
     st.none()
@@ -20,7 +21,7 @@ _json = st.recursive(
     | st.integers(-(2**63), 2**63 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
     | _text,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_text, inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_key, inner, max_size=3),
     max_leaves=6,
 )
 _events = st.builds(
@@ -29,7 +30,7 @@ _events = st.builds(
     channel=st.sampled_from(["training", "jobs"]),
     severity=st.sampled_from(["info", "error"]),
     message=_text,
-    details=st.dictionaries(_text, _json, max_size=4),
+    details=st.dictionaries(_key, _json, max_size=4),
     time_unix_nano=st.integers(-(2**63), 2**63 - 1),
     producer=st.just(PRODUCER),
     number=st.integers(0, 2**64 - 1),

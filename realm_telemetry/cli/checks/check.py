@@ -37,6 +37,7 @@ class Subject(msgspec.Struct):
     timeout_s: the longest that any one check may wait.
     log_id: of the log, once it was opened. client: a RealmClient, once the service answered.
     service_has_log: whether that service serves this log.
+    full: whether the log is to be checked whole, however long it takes.
     """
 
     settings: Settings
@@ -44,6 +45,7 @@ class Subject(msgspec.Struct):
     log_id: str | None = None
     client: Any = None
     service_has_log: bool = False
+    full: bool = False
 
     def close(self) -> None:
         """Close what checks opened."""

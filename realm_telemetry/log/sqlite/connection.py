@@ -10,6 +10,8 @@ from typing import Final
 
 from realm_telemetry.home import is_local_filesystem, is_planted, make_private_directory
 from realm_telemetry.log.errors import LogRefusedError, LogUnavailableError
+from realm_telemetry.log.sqlite.foreign_text import LenientConnection
+from realm_telemetry.log.sqlite.odd_rows import HAS_FUNCTION, has_detail
 
 BUSY_TIMEOUT_S: Final = 30.0
 _WAL_PATIENCE_S: Final = 10.0
@@ -133,7 +135,11 @@ def open_writer(path: Path) -> sqlite3.Connection:
                 " everybody can make files. Set REALM_HOME to a directory of this user's own."
             )
         connection = sqlite3.connect(
-            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            path,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=LenientConnection,
         )
         try:
             _set_up_writer(connection)
@@ -152,15 +158,17 @@ def open_reader(path: Path) -> sqlite3.Connection:
         )
     with explained(path):
         connection = sqlite3.connect(
-            f"file:{_uri_path(path)}?mode=ro",
+            f"file:{uri_path(path)}?mode=ro",
             timeout=BUSY_TIMEOUT_S,
             isolation_level=None,
             check_same_thread=False,
             uri=True,
             cached_statements=256,
+            factory=LenientConnection,
         )
         try:
             connection.execute("PRAGMA query_only = 1")
+            connection.create_function(HAS_FUNCTION, 3, has_detail, deterministic=True)
             connection.execute("PRAGMA cache_size = -16000")
         except BaseException:
             connection.close()
@@ -206,6 +214,7 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
             return
 
 
-def _uri_path(path: Path) -> str:
+def uri_path(path: Path) -> str:
+    """Return a path as it stands in a URI of SQLite's."""
     text = os.fspath(path.absolute())
     return text.replace("%", "%25").replace("?", "%3f").replace("#", "%23")

@@ -9,10 +9,11 @@ from typing import Any, Final, NamedTuple, Self
 
 import msgspec
 
+from realm_telemetry.errors import warn_once
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import KindSpec
 from realm_telemetry.log.engine import Writer
-from realm_telemetry.log.errors import LogRefusedError
+from realm_telemetry.log.errors import LogRefusedError, LogUnavailableError
 from realm_telemetry.log.ranges import Ranges, Run, runs_of
 from realm_telemetry.log.records import (
     AppendResult,
@@ -21,8 +22,9 @@ from realm_telemetry.log.records import (
     RefusedEvent,
     Skipped,
 )
-from realm_telemetry.log.sqlite import cursors, older, producers
+from realm_telemetry.log.sqlite import cursors, producers
 from realm_telemetry.log.sqlite.addresses import Addresses, addresses_path
+from realm_telemetry.log.sqlite.backfill import backfill_step
 from realm_telemetry.log.sqlite.connection import explained, open_writer
 from realm_telemetry.log.sqlite.inserts import (
     add_counts,
@@ -300,9 +302,9 @@ class LogWriter:
             cursors.add_refusal(connection, pipeline, refusal)
 
     def backfill_step(self, max_rows: int = 200) -> int:
-        """Fill in older rows, newest first; returns about how many are left. See log.older."""
+        """Fill in older rows, newest first; returns about how many are left."""
         with self.transaction(durable=False) as connection:
-            return older.backfill_step(connection, max_rows)
+            return backfill_step(connection, max_rows)
 
     def forget_addresses(self) -> None:
         """Remove the addresses of webhooks that no event in the log has asked for."""
@@ -316,7 +318,15 @@ class LogWriter:
     def _keep_addresses(self, events: Sequence[Event]) -> dict[str, str]:
         """Save addresses before the rows that name them: a crash between loses no request."""
         urls = {url for event in events for url in event.webhooks}
-        return self._addresses.keep(urls, self._clock_ns()) if urls else {}
+        if not urls:
+            return {}
+        try:
+            return self._addresses.keep(urls, self._clock_ns())
+        except LogUnavailableError as error:
+            # A request for a webhook is worth less than the event.
+            text = f"webhooks that events name are not sent: {error}"
+            warn_once(f"addresses {self.path}", text)
+            return {}
 
     def _register_new(self, runs: Sequence[Run], pipeline: str) -> None:
         for producer in {run.producer for run in runs}:

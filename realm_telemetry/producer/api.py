@@ -4,13 +4,13 @@ import atexit
 import os
 import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from realm_telemetry.clock import Deadline
 from realm_telemetry.config import DEFAULT_SERVICE_NAME, Settings, load_settings
 from realm_telemetry.errors import ConfigError, warn_once
 from realm_telemetry.kinds import catalog
@@ -157,8 +157,12 @@ def shutdown(timeout_s: float = 2.0) -> bool:
 
     Called by itself at exit. Returns whether all is known to be delivered.
     """
+    return _shut_down(timeout_s)
+
+
+def _shut_down(timeout_s: float, *, process_ends: bool = False) -> bool:
     global _active, _provisional
-    deadline = time.monotonic() + timeout_s
+    deadline = Deadline(timeout_s)
     lock = _setting_up
     # Never for ever: a signal handler may come here while its own thread holds the lock.
     if not lock.acquire(timeout=max(timeout_s, 0.0)):
@@ -169,7 +173,7 @@ def shutdown(timeout_s: float = 2.0) -> bool:
             return True
         if os.environ.get(PIPELINE_VARIABLE) == ending.inherited():
             del os.environ[PIPELINE_VARIABLE]
-        return ending.shutdown(max(deadline - time.monotonic(), 0.0))
+        return ending.shutdown(deadline.left_s, process_ends=process_ends)
     finally:
         lock.release()
 
@@ -310,7 +314,7 @@ def _register_ends() -> None:
 def _end() -> None:
     global _ending
     _ending = True
-    shutdown()
+    _shut_down(2.0, process_ends=True)
 
 
 def _after_fork_in_child() -> None:

@@ -15,6 +15,7 @@ from realm_telemetry.kinds.catalog import UNREGISTERED, known_kind, render, reso
 from realm_telemetry.producer import appenders
 from realm_telemetry.spool.frames import encode_msgpack
 from realm_telemetry.spool.writer import DROPPED, SpoolClosedError
+from realm_telemetry.values.conversions import ENDING
 from realm_telemetry.values.details import (
     MAX_DETAILS,
     MAX_EVENT_BYTES,
@@ -219,13 +220,19 @@ def _checked(
         shown = to_json_value(kind)
         mistake(InvalidEventError(f"kind must be text that is not empty, got {shown!r}"))
         kind = text_or_none(kind) or "unnamed"
-    if channel is not None and channel not in CHANNELS:
-        mistake(InvalidEventError(f"channel {channel!r} is none of {', '.join(CHANNELS)}"))
-        channel = None
-    if severity is not None and severity not in SEVERITIES:
-        mistake(InvalidEventError(f"severity {severity!r} is none of {', '.join(SEVERITIES)}"))
-        severity = None
-    return str(kind), channel, severity
+    channel = _one_of("channel", channel, CHANNELS)
+    severity = _one_of("severity", severity, SEVERITIES)
+    return str.__str__(kind), channel, severity
+
+
+def _one_of(name: str, given: Any, known: Sequence[str]) -> str | None:
+    if given is None:
+        return None
+    if isinstance(given, str) and given in known:
+        return known[known.index(given)]
+    shown = to_json_value(given)
+    mistake(InvalidEventError(f"{name} {shown!r} is none of {', '.join(known)}"))
+    return None
 
 
 def _id(value: Any) -> str | None:
@@ -237,7 +244,8 @@ def _addresses(webhooks: Any) -> tuple[str, ...]:
     if isinstance(webhooks, str):
         return (webhooks,)
     if isinstance(webhooks, Sequence):
-        return tuple(str(to_json_value(address)) for address in webhooks)
+        converted = to_json_value(webhooks)
+        return tuple(map(str, converted)) if isinstance(converted, list) else ()
     problem = f"webhooks must be a list of addresses, got {type(webhooks).__name__}"
     mistake(InvalidEventError(problem))
     return ()
@@ -247,7 +255,9 @@ def _shown(message: Any) -> str:
     """What a message that is not text says."""
     try:
         return str.__str__(str(message))
-    except Exception:  # noqa: BLE001 - a value's own code may raise anything
+    except ENDING:
+        raise
+    except BaseException:  # noqa: BLE001 - a value's own code may raise anything
         return str(to_json_value(message))
 
 
@@ -257,7 +267,7 @@ def _trace_context() -> tuple[str | None, str | None, int]:
         span = modules["opentelemetry.trace"].get_current_span().get_span_context()
         if span.is_valid:
             return f"{span.trace_id:032x}", f"{span.span_id:016x}", int(span.trace_flags)
-    except (AttributeError, KeyError):  # it is only just being imported
+    except Exception:  # noqa: BLE001 - foreign code, which may be only half imported as yet
         pass
     return None, None, 0
 

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from realm_telemetry.clock import Deadline, monotonic
 from realm_telemetry.config import Settings
 from realm_telemetry.errors import ConfigError, warn_once
 from realm_telemetry.kinds.catalog import KindSpec
@@ -107,51 +108,57 @@ class Telemetry:
 
     def _wait_until(self, done: Callable[[Control], bool], timeout_s: float) -> bool:
         """Wait for the shipper to say so; False at the deadline, or where nothing is spooled."""
-        deadline = time.monotonic() + timeout_s
+        deadline = Deadline(timeout_s)
         writer = self.writer
         if not isinstance(writer, SpoolWriter):
             return False
         self._look_after_shipper()
         while not done(writer.control):
-            if time.monotonic() >= deadline:
+            if not deadline.wait(FLUSH_POLL_S):
                 return False
-            time.sleep(FLUSH_POLL_S)
         return True
 
-    def shutdown(self, timeout_s: float = 2.0) -> bool:
+    def shutdown(self, timeout_s: float = 2.0, *, process_ends: bool = False) -> bool:
         """End this producer in the given time; what is left is shipped later.
 
         With a live shipper process this waits for nothing, unless no process outlives this one
         (`exit_wait`). Returns whether all is known to be delivered.
+        process_ends: the spool goes on taking what is emitted until the process is gone.
         """
-        deadline = time.monotonic() + timeout_s
+        deadline = Deadline(timeout_s)
         if self._keeper is not None:
             self._keeper.stop(min(timeout_s, 0.05))
         writer = self.writer
-        if isinstance(writer, SpoolWriter):
-            self._report_drops()
+        stays = process_ends and self._shipper is None and isinstance(writer, SpoolWriter)
         # Before the end frame, which holds how many events there are, and before the lock is free:
         # the shipper deletes the spool of a producer that has ended.
         # A writer that has made room for another's is not current any more.
-        if appenders.current is writer:
+        if appenders.current is writer and not stays:
             appenders.set_current(appenders.Ended(self.producer))
         if isinstance(writer, MemoryWriter):
-            writer.close()
-            return writer.last_number == 0
+            return self._end_in_memory(writer)
         writer.append_control(
             {"type": "goodbye", "emitted": writer.last_number, "dropped": writer.control.dropped}
         )
         if self._shipper is not None:
             writer.close()
-            self._shipper.stop(max(deadline - time.monotonic(), 0.0))
+            self._shipper.stop(deadline.left_s)
             return self._problem(writer.last_number) is None
         self._look_after_shipper()
         delivered = self._problem(writer.last_number) is None
         if not delivered and self._nobody_outlives_us():
-            delivered = self.flush(max(deadline - time.monotonic(), 0.0))
-        writer.close()
+            delivered = self.flush(deadline.left_s)
+        if not stays:
+            writer.close()
         self._reap()
         return delivered
+
+    def _end_in_memory(self, writer: MemoryWriter) -> bool:
+        writer.close()
+        lost = writer.last_number + writer.dropped
+        if lost:
+            warn_once("lost", f"{lost} events are lost: there was no place for a spool")
+        return not lost
 
     def count_early_drops(self, dropped: int) -> None:
         """Events refused before there was a spool belong to this producer's receipt too."""
@@ -303,7 +310,7 @@ class Telemetry:
             return
         status = read_status(self.pipeline_dir)
         self._show_error(status)
-        now = time.monotonic()
+        now = monotonic()
         if self.settings.shipper != "process" or now < self._launch_at:
             return
         # The lock alone decides: a killed shipper may have beaten just before, and one that is

@@ -16,7 +16,8 @@ from realm_telemetry.errors import ConfigError, warn_once
 from realm_telemetry.kinds import catalog
 from realm_telemetry.kinds.catalog import KindSpec
 from realm_telemetry.producer import appenders
-from realm_telemetry.producer.emission import bound, emit, set_base
+from realm_telemetry.producer.context import bound
+from realm_telemetry.producer.emission import emit, set_base
 from realm_telemetry.producer.telemetry import PIPELINE_VARIABLE, Telemetry
 from realm_telemetry.shipper.manifest import read_manifest
 

@@ -13,12 +13,18 @@ import time
 from typing import Final
 
 _read_clock = time.clock_gettime
+_read_clock_ns = time.clock_gettime_ns
 _CLOCK: Final = time.CLOCK_MONOTONIC
 
 
 def monotonic() -> float:
     """Return seconds of a clock that only goes forward."""
     return _read_clock(_CLOCK)
+
+
+def monotonic_ns() -> int:
+    """Return nanoseconds of the same clock, which all processes of a host share."""
+    return _read_clock_ns(_CLOCK)
 
 
 class Deadline:

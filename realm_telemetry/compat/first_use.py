@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 import realm_telemetry.compat.renamed  # noqa: F401  # first: for live processes of 0.1.0
+from realm_telemetry.clock import monotonic
 from realm_telemetry.compat.shapes import to_unix_nano
 from realm_telemetry.config import Settings, load_settings
 from realm_telemetry.errors import ConfigError, LogError, warn_once
@@ -79,9 +80,9 @@ def open_log(path: Path) -> Iterator[LogReader | None]:
 
 def _fill(path: Path) -> None:
     """Fill in older rows, newest first, for as long as a reader waits; upkeep does the others."""
-    until = time.monotonic() + FLUSH_S
+    until = monotonic() + FLUSH_S
     with LogWriter(path) as writer:
-        while writer.backfill_step() and time.monotonic() < until:
+        while writer.backfill_step() and monotonic() < until:
             pass
 
 

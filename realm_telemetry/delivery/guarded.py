@@ -1,9 +1,9 @@
 """The log as a shipper writes it: opened at the first write, reopened after a pause on failure."""
 
-import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from realm_telemetry.clock import monotonic
 from realm_telemetry.delivery.report import Reporter
 from realm_telemetry.delivery.retry import Backoff
 from realm_telemetry.errors import LogError
@@ -27,7 +27,7 @@ class GuardedLog:
         self,
         log: Log,
         report: Reporter,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self.log = log
         self._report = report

@@ -1,6 +1,5 @@
 """The log as a follower reads it: the events of one pipeline, or those of all."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
+from realm_telemetry.clock import monotonic
 from realm_telemetry.errors import LogError
 from realm_telemetry.event import Event
 from realm_telemetry.log.engine import open_log
@@ -103,7 +103,7 @@ class PipelineLog:
         path: Path,
         pipeline: str,
         recent: Recent,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._reader = open_log(path).reader()
         self._pipeline = pipeline

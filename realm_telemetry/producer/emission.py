@@ -103,7 +103,7 @@ def record(
 ) -> Event:
     """What `emit` does once its arguments are sorted: the hot path."""
     bound = bound_here() or base
-    if context.any_abandoned and bound is not base:
+    if bound is not base and context.any_abandoned:
         bound = context.settled(bound)
     if bound.details:
         fields = bound.details | fields

@@ -1,12 +1,12 @@
 """All deliveries of a pipeline, as the shipper's own thread sees them."""
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from realm_telemetry.clock import monotonic
 from realm_telemetry.config import load_settings
 from realm_telemetry.delivery.delivery import Delivery, Opened
 from realm_telemetry.delivery.guarded import GuardedLog
@@ -41,7 +41,7 @@ class Deliveries:
         report: Reporter,
         exporters: Mapping[str, Any],
         recent: Recent,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._manifest = manifest
         self._log = log
@@ -165,11 +165,11 @@ class Deliveries:
 
     def stop(self, timeout_s: float) -> None:
         """End the deliveries; one whose exporter hangs is left behind. Cursors are saved."""
-        deadline_s = time.monotonic() + timeout_s
+        deadline_s = monotonic() + timeout_s
         for delivery in self._deliveries:
             delivery.request_stop()
         for delivery in self._deliveries:
-            if not delivery.join(max(deadline_s - time.monotonic(), 0.0)):
+            if not delivery.join(max(deadline_s - monotonic(), 0.0)):
                 self._report.info(f"exporter {delivery.name} hangs and is left behind")
         try:
             self.save(force=True)

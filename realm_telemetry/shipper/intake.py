@@ -4,13 +4,13 @@ Events of all spools go into the log together, one transaction for many. What ha
 could not be stored is held here, and nothing more is read until it is.
 """
 
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from realm_telemetry.clock import monotonic
 from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.quarantine import Quarantine
 from realm_telemetry.delivery.report import Reporter
@@ -235,7 +235,7 @@ class Intake:
         recent: Recent,
         *,
         history: bool = True,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self.pipeline = pipeline
         self.last_cursor = 0

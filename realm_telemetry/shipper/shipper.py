@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from realm_telemetry.clock import monotonic
 from realm_telemetry.delivery.report import LogFile, Reporter
 from realm_telemetry.delivery.retry import Backoff
 from realm_telemetry.errors import ConfigError
@@ -62,7 +63,7 @@ class Shipper:
         grace_s: float = GRACE_S,
         launch: Callable[[Path], int] | None = None,
         stdio: bool = False,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from realm_telemetry.clock import monotonic
 from realm_telemetry.event import PROCESS_LOST_NUMBER, Event
 from realm_telemetry.kinds.catalog import render, resolve
 from realm_telemetry.spool.control import Control
@@ -135,7 +136,7 @@ class Spool:
         self.directory = directory
         self.producer = directory.name
         self.notes = load_notes(directory)
-        self.tick_s = time.monotonic()
+        self.tick_s = monotonic()
         self.reader: SpoolReader | None = None
         if self.notes.shipped:
             self.control = Control(directory / "control")
@@ -145,7 +146,7 @@ class Spool:
         self.unexported: deque[tuple[int, int]] = deque()
         self.registered = False
         self.drained = False
-        self.last_frame_s = time.monotonic()
+        self.last_frame_s = monotonic()
         self.probe_at_s = 0.0
         self.probed = False
         self._dead = False

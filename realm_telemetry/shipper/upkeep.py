@@ -1,12 +1,12 @@
 """The upkeep of the log as a shipper does it: in turns without events, where no service does."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from realm_telemetry.clock import monotonic
 from realm_telemetry.config import load_settings
 from realm_telemetry.delivery.report import Reporter
 from realm_telemetry.errors import ConfigError, LogError
@@ -33,7 +33,7 @@ class ShipperUpkeep:
     """
 
     def __init__(
-        self, manifest: Manifest, report: Reporter, clock: Callable[[], float] = time.monotonic
+        self, manifest: Manifest, report: Reporter, clock: Callable[[], float] = monotonic
     ) -> None:
         self._manifest = manifest
         self._report = report

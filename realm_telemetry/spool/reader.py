@@ -7,11 +7,11 @@ reader then looks for the next whole frame, so that nothing behind a damaged pla
 
 import mmap
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from realm_telemetry.clock import monotonic
 from realm_telemetry.spool.control import Control
 from realm_telemetry.spool.frames import HEADER, HEADER_BYTES, Frame, parse_frame
 from realm_telemetry.spool.liveness import is_alive
@@ -65,7 +65,7 @@ class SpoolReader:
         directory: Path,
         *,
         on_damage: Callable[[Path, int, bytes], None] = lambda path, offset, data: None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self.directory = directory
         self.producer = directory.name

@@ -13,7 +13,6 @@ of these, so that nothing runs inside it. A thread that finds the position taken
 
 import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 from zlib import crc32
 
+from realm_telemetry.clock import monotonic
 from realm_telemetry.home import make_private_directory
 from realm_telemetry.spool.control import Control
 from realm_telemetry.spool.frames import (
@@ -216,7 +216,7 @@ class SpoolWriter:
 
     def reconsider_now_and_then(self) -> None:
         """`reconsider`, at most ten times a second: it looks at the whole spool root."""
-        now = time.monotonic()
+        now = monotonic()
         if now >= self._recheck_at:
             self._recheck_at = now + RECHECK_S
             self.reconsider()
@@ -225,7 +225,7 @@ class SpoolWriter:
         spare, self.spare = self.spare, None
         if spare is not None:
             return spare
-        now = time.monotonic()
+        now = monotonic()
         if self.restricted and not urgent and now < self._recheck_at:
             return None
         wanted = max(self.segment_bytes(SEGMENT_BYTES), (size // 4096 + 2) * 4096)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from realm_telemetry.clock import monotonic
 from realm_telemetry.home import is_local_filesystem, make_private_directory
 from realm_telemetry.log.errors import LogRefusedError, LogUnavailableError
 
@@ -189,12 +190,12 @@ def _set_up_writer(connection: sqlite3.Connection) -> None:
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
     # The switch needs the file alone and does not wait for it: older code may be at work.
-    deadline = time.monotonic() + _WAL_PATIENCE_S
+    deadline = monotonic() + _WAL_PATIENCE_S
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > deadline:
                 raise
             time.sleep(0.02)
         else:

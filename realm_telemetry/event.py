@@ -25,6 +25,8 @@ LATE_AFTER_NS: Final = 60 * 1_000_000_000
 PROCESS_LOST_NUMBER: Final = 2**64 - 1
 """The number of a producer's `process_lost` event, so that it can never come twice."""
 
+MAX_RANK: Final = 2**32 - 1
+
 FIRST_CONTENT_NUMBER: Final = 2**63
 """Numbers from here on, but for `process_lost`, are made of a record's uid or content.
 
@@ -44,6 +46,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
         numbered 1, 2, 3 ... (unsigned 64 bit).
     details: JSON values only; string keys.
     observed_unix_nano: when it arrived in the log; None before.
+    rank: of the producer among the processes of its run, from 0; None for one without.
     trace_id, span_id: 32 and 16 hex digits, or None.
     webhooks: addresses asked for at `emit`; secrets, never shown.
     """
@@ -65,6 +68,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     trace_flags: int = 0
     webhooks: tuple[str, ...] = ()
     observed_unix_nano: int | None = None
+    rank: int | None = None
 
     @property
     def id(self) -> str:
@@ -81,6 +85,13 @@ class Event(msgspec.Struct, frozen=True, gc=False):
         """Whether it arrived over 60 s after its time."""
         arrival = self.observed_unix_nano
         return arrival is not None and arrival - self.time_unix_nano > LATE_AFTER_NS
+
+
+def to_rank(value: Any) -> int | None:
+    """Return what a resource or a foreign record says as a rank; None if it can be none."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value[:20])
+    return value if type(value) is int and 0 <= value <= MAX_RANK else None
 
 
 def format_time(time_unix_nano: int) -> str:

@@ -75,7 +75,7 @@ def fill_record(record: LogRecord, event: Event) -> None:
     record.flags = event.trace_flags & _FLAGS
 
 
-def _fields(event: Event) -> Iterator[tuple[str, str]]:
+def _fields(event: Event) -> Iterator[tuple[str, str | int]]:
     for name, value in (
         (names.HERO, event.hero_id),
         (names.CAMPAIGN, event.campaign_id),
@@ -84,6 +84,8 @@ def _fields(event: Event) -> Iterator[tuple[str, str]]:
     ):
         if value is not None:
             yield name, value
+    if event.rank is not None:
+        yield names.RANK, event.rank
     yield names.KIND, event.kind
     yield names.CHANNEL, event.channel
     yield names.SEVERITY, event.severity

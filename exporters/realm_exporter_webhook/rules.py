@@ -96,7 +96,8 @@ def guess_template(url: str) -> str:
 
 def _value(event: Event, name: str) -> str:
     if name in GROUP_FIELDS:
-        return str(getattr(event, GROUP_FIELDS[name]) or "-")
+        field = getattr(event, GROUP_FIELDS[name])
+        return "-" if field is None or field == "" else str(field)
     value: Any = event.details
     path = name.removeprefix("details.")
     if path in event.details:

@@ -12,6 +12,7 @@ import msgspec
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import (
     CHANNELS,
+    MAX_RANK,
     SEVERITIES,
     Event,
     InvalidEventError,
@@ -256,6 +257,7 @@ def event_to_dict(event: Event, cursor: int | None = None) -> dict[str, Any]:
         "hero_id": event.hero_id,
         "campaign_id": event.campaign_id,
         "run_id": event.run_id,
+        "rank": event.rank,
         "producer": event.producer,
         "number": event.number,
         "trace_id": event.trace_id,
@@ -306,6 +308,7 @@ def event_from_dict(
         span_id=hex_digits(data, "span_id", 16),
         trace_flags=integer(data, "trace_flags", 0, 255) or 0,
         observed_unix_nano=integer(data, "observed_unix_nano", *_INT64),
+        rank=integer(data, "rank", 0, MAX_RANK),
     )
 
 

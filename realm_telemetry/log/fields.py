@@ -23,6 +23,7 @@ class Field(NamedTuple):
     words: what a shell may complete. read: how a name that was given becomes the stored one.
     absent: the name that stands for "has no value"; empty if there is none.
     sql: the value in SQL where it is not just the column, NULL for no value.
+    number: whether names are whole numbers from 0.
     """
 
     name: str
@@ -36,11 +37,17 @@ class Field(NamedTuple):
     read: Callable[[str], str] = str
     absent: str = ""
     sql: str = ""
+    number: bool = False
 
     @property
     def not_plural(self) -> str:
         """The attribute of Filters for the names that must not fit."""
         return f"not_{self.plural}"
+
+
+def _digits(name: str) -> str:
+    """`007` is 7."""
+    return (name.lstrip("0") or "0") if name.isdigit() else name
 
 
 FIELDS: Final = (
@@ -74,6 +81,16 @@ FIELDS: Final = (
     Field("hero", "heroes", "hero_id", "Hero ids"),
     Field("campaign", "campaigns", "campaign_id", "Campaign ids"),
     Field("run", "runs", "run_id", "Run ids"),
+    Field(
+        "rank",
+        "ranks",
+        "rank",
+        "Ranks of processes in their run, whole numbers from 0",
+        "NUMBERS",
+        read=_digits,
+        sql="CAST(rank AS TEXT)",
+        number=True,
+    ),
     Field("producer", "producers", "producer", "Producer ids, 16 hex digits each", read=str.lower),
     Field(
         "source",

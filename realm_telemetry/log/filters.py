@@ -75,6 +75,8 @@ class Filters(_Names, frozen=True, kw_only=True, dict=True):  # type: ignore[mis
             name = getattr(event, column)
             if name is None:
                 name = absent
+            elif type(name) is int:
+                name = str(name)
             if (wanted and name not in wanted) or name in unwanted:
                 return False
         return (
@@ -153,9 +155,9 @@ def _names(
     parameter: str, field: Field, values: list[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names wanted, and those not wanted: `!debug`."""
-    names = [field.read(part.strip()) for value in values for part in value.split(",")]
-    wanted = [name for name in names if name and not name.startswith("!")]
-    unwanted = [name[1:].strip() for name in names if name.startswith("!")]
+    names = [part.strip() for value in values for part in value.split(",")]
+    wanted = [field.read(name) for name in names if name and not name.startswith("!")]
+    unwanted = [field.read(name[1:].strip()) for name in names if name.startswith("!")]
     for name in (*wanted, *unwanted):
         if not name:
             hint = f"Write {parameter}=!name to leave out what has this name"
@@ -163,6 +165,9 @@ def _names(
         if field.allowed and name not in field.allowed:
             hint = f"{_nearest(name, field.allowed)}Known are {', '.join(field.allowed)}"
             raise InvalidFilterError(parameter, f"there is no {field.name} {name!r}", hint)
+        if field.number and not (name.isascii() and name.isdigit()):
+            hint = f"Write a whole number from 0, such as {parameter}=0"
+            raise InvalidFilterError(parameter, f"{name!r} is not a {field.name}", hint)
     return tuple(dict.fromkeys(wanted)), tuple(dict.fromkeys(unwanted))
 
 

@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from realm_telemetry.event import to_rank
 from realm_telemetry.otel import names
 from realm_telemetry.otel.sdk import Context, LogRecord
 from realm_telemetry.values.details import safe_text, to_json_value
@@ -64,7 +65,9 @@ def read_attributes(attributes: Mapping[str, Any] | None) -> Attributes:
         if key.startswith(names.DETAIL_PREFIX):
             details[key[_PREFIX_LENGTH:]] = json_value(value)
         elif key in names.FIELD_ATTRIBUTES:
-            if value is not None:
+            if key == names.RANK and to_rank(value) is None:
+                others[key] = value
+            elif value is not None:
                 fields[key] = value_text(value)
         else:
             others[key] = value

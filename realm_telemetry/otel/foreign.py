@@ -15,6 +15,7 @@ from realm_telemetry.event import (
     Event,
     InvalidEventError,
     split_event_id,
+    to_rank,
 )
 from realm_telemetry.kinds.catalog import render, resolve
 from realm_telemetry.kinds.messages import body_message
@@ -41,6 +42,7 @@ LOG_RECORD_KIND: Final = "log_record"
 _CONTENT_NUMBERS: Final = PROCESS_LOST_NUMBER - FIRST_CONTENT_NUMBER
 _IDENTITY: Final = ("service.namespace", "service.name", "service.instance.id", "host.name")
 _encode = msgspec.json.Encoder(order="deterministic").encode
+_NO_RANK: Final = b',"rank":null}'
 
 
 def foreign_event(
@@ -74,6 +76,7 @@ def foreign_event(
         *trace_context(record),
         (),
         observed or None,
+        to_rank(fields.get(names.RANK)),
     )
     return _with_id(event, fields)
 
@@ -195,8 +198,15 @@ def _with_id(event: Event, fields: Mapping[str, str]) -> Event:
             return msgspec.structs.replace(event, producer=producer, number=number or 1)
         except InvalidEventError:
             pass
-    number = content_number(uid.encode() if uid else _encode(event))
+    number = content_number(uid.encode() if uid else _content(event))
     return msgspec.structs.replace(event, number=number)
+
+
+def _content(event: Event) -> bytes:
+    """Return what the number of an event without a uid is made of."""
+    content = _encode(event)
+    # As before events had a rank: a record that is sent again after an upgrade is the same event.
+    return content.removesuffix(_NO_RANK) + b"}" if event.rank is None else content
 
 
 def content_number(content: bytes) -> int:

@@ -16,7 +16,10 @@ HERO: Final = "realm.hero.id"
 CAMPAIGN: Final = "realm.campaign.id"
 RUN: Final = "realm.run.id"
 SOURCE: Final = "realm.source"
-FIELD_ATTRIBUTES: Final = frozenset({UID, KIND, CHANNEL, SEVERITY, HERO, CAMPAIGN, RUN, SOURCE})
+RANK: Final = "realm.rank"
+FIELD_ATTRIBUTES: Final = frozenset(
+    {UID, KIND, CHANNEL, SEVERITY, HERO, CAMPAIGN, RUN, SOURCE, RANK}
+)
 
 PRODUCER_ID: Final = "realm.producer.id"
 """Resource attribute."""

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from realm_telemetry.event import CHANNELS, Event, InvalidEventError, split_event_id
+from realm_telemetry.event import CHANNELS, Event, InvalidEventError, split_event_id, to_rank
 from realm_telemetry.otel import names
 from realm_telemetry.otel.attributes import Attributes, PlainRecord, read_attributes, trace_context
 from realm_telemetry.otel.foreign import foreign_event, origin_of
@@ -70,6 +70,8 @@ def _attributes(event: Event) -> dict[str, Any]:
         attributes[names.RUN] = event.run_id
     if event.source is not None:
         attributes[names.SOURCE] = event.source
+    if event.rank is not None:
+        attributes[names.RANK] = event.rank
     attributes[names.KIND] = event.kind
     attributes[names.CHANNEL] = event.channel
     attributes[names.SEVERITY] = event.severity
@@ -119,4 +121,5 @@ def our_event(record: LogRecord | PlainRecord, read: Attributes) -> Event | None
         *trace_context(record),
         record.context.get(names.WEBHOOKS_KEY, ()) if record.context else (),  # type: ignore[arg-type]
         record.observed_timestamp or None,
+        to_rank(fields.get(names.RANK)),
     )

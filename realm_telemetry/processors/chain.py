@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from msgspec.structs import replace
 
-from realm_telemetry.event import CHANNELS, SEVERITIES, Event
+from realm_telemetry.event import CHANNELS, SEVERITIES, Event, to_rank
 from realm_telemetry.kinds.catalog import render, resolve
 
 FAILED_KEY: Final = "realm.processor_failed"
@@ -42,17 +42,19 @@ class KindMetadataProcessor:
 
 
 class ResourceProcessor:
-    """Fills run, hero, campaign and source from the resource of the event's producer."""
+    """Fills run, hero, campaign, source and rank from the resource of the event's producer."""
 
     def __init__(self) -> None:
         self._resources: dict[str, Mapping[str, Any]] = {}
-        self._defaults: dict[str, tuple[tuple[str, str], ...]] = {}
+        self._defaults: dict[str, tuple[tuple[str, str | int], ...]] = {}
 
     def learn(self, producer: str, resource: Mapping[str, Any]) -> None:
         """Keep the resource of a producer."""
         self._resources[producer] = resource
-        self._defaults[producer] = tuple(
-            (field, str(resource[key])) for field, key in _RESOURCE_FIELDS if resource.get(key)
+        rank = to_rank(resource.get(_RANK))
+        self._defaults[producer] = (
+            *((field, str(resource[key])) for field, key in _RESOURCE_FIELDS if resource.get(key)),
+            *(() if rank is None else (("rank", rank),)),
         )
 
     def forget(self, producer: str) -> None:
@@ -140,6 +142,7 @@ def _same_event(before: Event, after: Event) -> Event:
 
 _CHANNELS = frozenset(CHANNELS)
 _SEVERITIES = frozenset(SEVERITIES)
+_RANK = "realm.rank"
 _RESOURCE_FIELDS = (
     ("run_id", "realm.run.id"),
     ("hero_id", "realm.hero.id"),

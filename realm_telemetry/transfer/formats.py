@@ -14,7 +14,7 @@ from realm_telemetry.kinds.catalog import event_to_dict
 
 CSV_COLUMNS: Final = (
     "cursor", "id", "timestamp", "kind", "channel", "severity", "message", "source", "hero_id",
-    "campaign_id", "run_id", "producer", "number", "trace_id", "span_id", "late", "details",
+    "campaign_id", "run_id", "rank", "producer", "number", "trace_id", "span_id", "late", "details",
     "resource",
 )  # fmt: skip
 
@@ -93,7 +93,7 @@ _SUFFIXES: Final = {
 }
 _TEXTS: Final = ("kind", "channel", "severity", "message", "source")
 _CONTEXT: Final = ("hero_id", "campaign_id", "run_id", "producer")
-_AS_THEY_ARE: Final = (*_TEXTS, *_CONTEXT, "number", "trace_id", "span_id", "trace_flags")
+_AS_THEY_ARE: Final = (*_TEXTS, *_CONTEXT, "number", "rank", "trace_id", "span_id", "trace_flags")
 _MOST_ROWS_A_GROUP: Final = 50_000
 _MOST_BYTES_A_GROUP: Final = 16 * 1024 * 1024
 
@@ -194,6 +194,7 @@ def _parquet_fields(arrow: Any) -> list[tuple[str, Any]]:
         ("observed_time", moment),
         *((name, text) for name in (*_TEXTS, *_CONTEXT)),
         ("number", arrow.uint64()),
+        ("rank", arrow.uint32()),
         ("trace_id", text),
         ("span_id", text),
         ("trace_flags", arrow.uint32()),

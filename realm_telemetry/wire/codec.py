@@ -91,6 +91,8 @@ def _fill_event(message: pb.Event, event: Event) -> None:
         message.trace_id = bytes.fromhex(event.trace_id or "")
         message.span_id = bytes.fromhex(event.span_id or "")
         message.trace_flags = event.trace_flags
+    if event.rank is not None:
+        message.rank = event.rank
     if event.webhooks:
         message.webhooks.extend(event.webhooks)
 
@@ -192,6 +194,7 @@ def _event(message: pb.Event) -> Event:
         message.trace_flags,
         tuple(webhooks),
         message.observed_unix_nano if message.HasField("observed_unix_nano") else None,
+        message.rank if message.HasField("rank") else None,
     )
 
 

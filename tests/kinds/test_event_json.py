@@ -49,6 +49,7 @@ EVENTS = st.builds(
     span_id=st.none() | hex_digits(16),
     trace_flags=st.integers(0, 255),
     observed_unix_nano=st.none() | INT64,
+    rank=st.none() | st.integers(0, 2**32 - 1),
 )
 PLAIN = {
     "kind": "checkpoint_saved",
@@ -86,6 +87,7 @@ def test_the_shape_is_complete_and_in_order():
         "hero_id": "dio",
         "campaign_id": None,
         "run_id": None,
+        "rank": None,
         "producer": "0123456789abcdef",
         "number": 7,
         "trace_id": None,
@@ -159,6 +161,9 @@ def test_ids_come_from_the_caller_where_the_event_has_none():
         ({"trace_id": "xyz"}, "trace_id"),
         ({"span_id": "z" * 16}, "span_id"),
         ({"trace_flags": 256}, "trace_flags"),
+        ({"rank": -1}, "rank"),
+        ({"rank": 2**32}, "rank"),
+        ({"rank": True}, "rank"),
         ({"trace_flags": "²"}, "trace_flags"),
     ],
 )

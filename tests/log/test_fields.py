@@ -19,6 +19,8 @@ EVERY_FIELD = pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.n
 
 
 def name_of(field: Field) -> str:
+    if field.number:
+        return "3"
     return field.allowed[-1] if field.allowed else "ab"
 
 
@@ -55,7 +57,8 @@ def test_a_field_finds_and_leaves_out_the_same_events_in_python_and_sql(
     field: Field, writer: LogWriter, reader: LogReader
 ) -> None:
     name = name_of(field) * (8 if field.name == "producer" else 1)
-    writer.append([make_event(1), make_event(2, **{field.column: name})])
+    value = int(name) if field.number else name
+    writer.append([make_event(1), make_event(2, **{field.column: value})])
     rows = reader.now.after(0)
     for filters in (Filters(**{field.plural: (name,)}), Filters(**{field.not_plural: (name,)})):
         expected = [row.cursor for row in rows if filters.matches(row.event)]
@@ -85,3 +88,11 @@ def test_clients_and_options_have_the_fields_without_an_engine() -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert result.stdout.split() == ["False", "True"]
+
+
+def test_a_rank_is_a_whole_number_however_it_is_written() -> None:
+    filters = parse_filters({"rank": "007,0, !00"})
+    assert (filters.ranks, filters.not_ranks) == (("7", "0"), ("0",))
+    for wrong in ("one", "-1", "1.5", "!x", "\u0663"):
+        with pytest.raises(InvalidFilterError, match=r"not a rank.*whole number"):
+            parse_filters({"rank": wrong})

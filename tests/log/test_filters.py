@@ -147,13 +147,14 @@ _nested = st.recursive(
 )
 _details = st.dictionaries(st.sampled_from(["a", "a.b", "c", "d"]), _nested, max_size=3)
 # Values of every field; None where an event may have none. A new row of FIELDS needs a line here.
-_few: dict[str, list[str | None]] = {
+_few: dict[str, list[str | int | None]] = {
     "channel": ["jobs", "training"],
     "kind": ["job_started", "training_step"],
     "severity": ["info", "error"],
     "hero": ["dio", "ada", None],
     "campaign": ["c1", None],
     "run": ["r1", "r2", None],
+    "rank": [0, 7, None],
     "producer": ["00112233445566aa", "ffffffffffffffff"],
     "source": ["trainer", "vault.sync", None],
     "trace": ["ab" * 16, None],
@@ -161,7 +162,10 @@ _few: dict[str, list[str | None]] = {
 
 
 def _names(field: Field) -> list[str]:
-    return [*filter(None, _few[field.name]), *filter(None, [field.absent])]
+    return [
+        *(str(value) for value in _few[field.name] if value is not None),
+        *filter(None, [field.absent]),
+    ]
 
 
 @st.composite
@@ -198,7 +202,9 @@ _filters = st.builds(
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=settings().max_examples * 3 // 2,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(batches(), st.lists(_filters, min_size=1, max_size=8))
 def test_sql_and_python_want_the_same_events(

@@ -39,11 +39,12 @@ _events = st.builds(
     trace_id=st.none() | st.just("0af7651916cd43dd8448eb211c80319c"),
     span_id=st.none() | st.just("b7ad6b7169203331"),
     trace_flags=st.integers(0, 255),
+    rank=st.none() | st.integers(0, 2**32 - 1),
     webhooks=st.just(()) | st.just(("https://example.org/hook",)),
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings().max_examples * 3 // 5, deadline=None)
 @given(st.lists(_events, max_size=5, unique_by=lambda event: event.number))
 def test_every_event_comes_back_as_it_went_in(
     engine: SqliteEngine, tmp_path_factory: pytest.TempPathFactory, events: list[Event]

@@ -56,6 +56,7 @@ events = st.builds(
     trace_id=st.none() | hex_digits(32),
     span_id=st.none() | hex_digits(16),
     trace_flags=st.integers(0, 255),
+    rank=st.none() | st.integers(0, 2**32 - 1),
     webhooks=st.lists(text, max_size=3).map(tuple),
     observed_unix_nano=st.none() | int64.filter(bool),
 )
@@ -353,3 +354,17 @@ def test_a_record_with_an_exception_keeps_it() -> None:
     back = from_log_record(record)
     assert back.severity == "error"
     assert back.details["exception.message"] == "bad step"
+
+
+@pytest.mark.parametrize("rank", ["first", -1, 2**32, True, 1.5, None])
+def test_a_foreign_rank_that_is_none_stays_a_detail(rank: Any) -> None:
+    found = foreign(attributes={"realm.rank": rank})
+    assert (found.rank, found.details["realm.rank"]) == (None, rank)
+
+
+def test_the_number_made_of_a_record_is_that_of_version_0_1_0() -> None:
+    """A record that is sent again after an upgrade is the event that it was."""
+    found = foreign(timestamp=1, body="hello", attributes={"b": 1, "a": [1, {"c": None}]})
+    assert found.number == 14640959994023464412
+    ranked = foreign(body="hello", attributes={"realm.rank": "3"})
+    assert (ranked.rank, ranked.details) == (3, {})

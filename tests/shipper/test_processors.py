@@ -45,6 +45,18 @@ def test_run_and_source_come_from_the_resource_where_the_event_has_none():
 
 
 @pytest.mark.parametrize(
+    ("given", "rank"),
+    [(0, 0), (7, 7), ("3", 3), (2**32 - 1, 2**32 - 1), (2**32, None), (-1, None), ("a", None),
+     (True, None), (1.0, None), ("9" * 400, None), ("\u0663", None), (None, None)],
+)  # fmt: skip
+def test_an_event_has_the_rank_of_its_producer(given, rank):
+    processor = ResourceProcessor()
+    processor.learn("0123456789abcdef", {"realm.rank": given})
+    assert processor(event()).rank == rank
+    assert processor(msgspec.structs.replace(event(), rank=5)).rank == 5
+
+
+@pytest.mark.parametrize(
     "key",
     [
         "token", "hf_token", "accessToken", "API_KEY", "api-key", "apiKey", "Authorization",
@@ -116,15 +128,15 @@ def test_redaction_takes_any_event_and_a_second_time_changes_nothing(details, me
 
 
 def test_an_event_whose_processor_raises_passes_marked_and_is_reported_once():
-    told = []
+    reported = []
 
     def broken(event):
         raise KeyError("oops")
 
-    chain = ProcessorChain([], [("broken", broken)], lambda name, error: told.append(name))
+    chain = ProcessorChain([], [("broken", broken)], lambda name, error: reported.append(name))
     after = chain([event(), event()])
     assert [each.details[FAILED_KEY] for each in after] == [["broken"], ["broken"]]
-    assert told == ["broken"]
+    assert reported == ["broken"]
     assert chain.failures == {"broken": 2}
 
 

@@ -60,6 +60,7 @@ events = st.builds(
     trace_id=st.none() | hex_digits(32),
     span_id=st.none() | hex_digits(16),
     trace_flags=st.integers(0, 255),
+    rank=st.none() | st.integers(0, 2**32 - 1),
     webhooks=st.lists(text, max_size=3).map(tuple),
     observed_unix_nano=st.none() | int64,
 )

@@ -10,6 +10,7 @@ leads to, and whoever walks it has a deadline.
 import sqlite3
 from collections.abc import Collection
 from functools import cached_property
+from itertools import product
 from typing import Final, Self
 
 import msgspec
@@ -20,6 +21,7 @@ from realm_telemetry.log.has import Has
 from realm_telemetry.log.sqlite.schema import (
     CAMPAIGN_INDEX,
     HERO_INDEX,
+    HERO_RUN_INDEX,
     KIND_INDEX,
     RUN_INDEX,
     TIME_INDEX,
@@ -35,6 +37,8 @@ COUNTED: Final = ("kind", "channel", "severity")
 
 # Runs are the narrowest.
 _INDEXES: Final = {"run": RUN_INDEX, "campaign": CAMPAIGN_INDEX, "hero": HERO_INDEX}
+_PAIR: Final = tuple(field for name in ("run", "hero") for field in FIELDS if field.name == name)
+_MOST_PAIRS: Final = 64
 _UNINDEXED: Final = tuple(
     field for field in FIELDS if field.name not in COUNTED and field.name not in _INDEXES
 )
@@ -122,6 +126,9 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
 
     def paths(self, connection: sqlite3.Connection) -> list[AccessPath]:
         """The paths that could answer the filters, at least one; walking shows which is best."""
+        pair = self._pair_path()
+        if pair is not None:
+            return [pair]
         paths = [
             self._path_by(connection, field, _INDEXES[field.name])
             for name in _INDEXES
@@ -129,6 +136,23 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
             if field.name == name and self.filters.wanted(field)
         ]
         return paths or [self._counted_path(connection)]
+
+    def _pair_path(self) -> AccessPath | None:
+        """The path of a hero and a run together, which neither alone finds fast; None for more.
+
+        Only a few pairs, for each is a group.
+        """
+        names = [
+            [name for name in dict.fromkeys(self.filters.wanted(field)) if name not in unwanted]
+            for field in _PAIR
+            for unwanted in [self.filters.unwanted(field)]
+            if self.filters.wanted(field)
+        ]
+        if len(names) < len(_PAIR) or len(names[0]) * len(names[1]) > _MOST_PAIRS:
+            return None
+        rest = _left_over(self.filters, [field.name for field in _PAIR])
+        columns = tuple(field.column for field in _PAIR)
+        return AccessPath(HERO_RUN_INDEX, columns, tuple(product(*names)), rest)
 
     def path_by_kind(self, connection: sqlite3.Connection) -> AccessPath:
         """The path by kind, channel and severity; its groups end with the severity."""

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from realm_telemetry.event import Event, InvalidEventError, format_time
+from realm_telemetry.event import Event, InvalidEventError, format_time, to_rank
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.sqlite.older import older_kind, older_producer, older_time
 from realm_telemetry.values.details import clean_details
@@ -30,6 +30,7 @@ INSERT_COLUMNS: Final = (
     "span_id",
     "trace_flags",
     "origin_observed_unix_nano",
+    "rank",
 )
 READ_COLUMNS: Final = ", ".join(("id", *INSERT_COLUMNS))
 
@@ -94,6 +95,7 @@ def to_rows(
                 event.span_id,
                 event.trace_flags or None,
                 event.observed_unix_nano or observed_unix_nano if keep_arrival else None,
+                event.rank,
             )
         )
     return rows
@@ -112,13 +114,14 @@ def mended(event: Event) -> Event:
     changes["details"] = clean_details(event.details)[0]
     changes["time_unix_nano"] = min(max(event.time_unix_nano, _TIMES[0]), _TIMES[1])
     changes["trace_flags"] = event.trace_flags & 0xFFFFFFFF
+    changes["rank"] = to_rank(event.rank)
     return msgspec.structs.replace(event, **changes)
 
 
 def to_log_row(row: Row, log_id: str) -> LogRow:
     """Read a tuple in the order of READ_COLUMNS, filled in or still as older code left it."""
     cursor, event_id, time, observed, timestamp, kind, channel, severity, source = row[:9]
-    hero, campaign, run, producer, message, details, trace, span, flags, origin = row[9:]
+    hero, campaign, run, producer, message, details, trace, span, flags, origin, rank = row[9:]
     if event_id is None:
         kind, producer, number = older_kind(source), older_producer(log_id), cursor
         time = observed = older_time(timestamp) or 0
@@ -142,6 +145,7 @@ def to_log_row(row: Row, log_id: str) -> LogRow:
         flags or 0,
         (),
         observed if origin is None else origin,
+        rank,
     )
     return LogRow(cursor, event, origin is not None)
 

@@ -4,6 +4,10 @@ The older `battle_log` is created first and then extended, in a new file as in a
 that there is one shape. Every index is partial: on an older table of millions of rows it is then
 made without an entry for rows that are not filled in yet. Each migration is recorded in the
 transaction that applies it.
+
+Two versions stand in `realm_meta`. `schema_revision` is the newest migration that was applied.
+`schema_version` is the oldest schema whose code may still write: the minimum-writer version, under
+the name that version 0.1.0 looks at (docs/decisions/0101-the-oldest-code-that-may-write.md).
 """
 
 import secrets
@@ -138,6 +142,18 @@ CREATE TABLE realm_run_counts (
 ) WITHOUT ROWID""",
 }
 
+# What came with schema 12, of which older code knows nothing and needs nothing.
+CLOCK_JUMPS: Final = """
+CREATE TABLE realm_clock_jumps (
+    cursor INTEGER PRIMARY KEY,
+    arrival_unix_nano INTEGER NOT NULL
+)"""
+"""Where the log's clock went back: the first row after it, and that row's arrival."""
+
+RANK_COLUMN: Final = ("rank", "INTEGER")
+PRODUCER_ORIGIN_COLUMN: Final = ("origin", "TEXT")
+"""The log_id of the log that a producer's events came from first; NULL for one of this log."""
+
 # Arrival in the log that an event was replayed from: how live it was. `observed_unix_nano` stays
 # the arrival here, which retention goes by.
 ORIGIN_COLUMN: Final = ("origin_observed_unix_nano", "INTEGER")
@@ -147,6 +163,7 @@ KIND_INDEX: Final = "battle_log_by_kind"
 HERO_INDEX: Final = "battle_log_by_hero"
 CAMPAIGN_INDEX: Final = "battle_log_by_campaign"
 RUN_INDEX: Final = "battle_log_by_run"
+HERO_RUN_INDEX: Final = "battle_log_by_hero_and_run"
 
 # Kind, channel and severity go together: few combinations of them occur, `realm_totals` names them,
 # and so every filter over the three, alone or with a hero, campaign or run, is a handful of places
@@ -174,6 +191,10 @@ CREATE INDEX {RUN_INDEX} ON battle_log
     (run_id, kind, channel, severity, time_unix_nano)
     WHERE run_id IS NOT NULL AND time_unix_nano IS NOT NULL""",
 }
+
+HERO_RUN: Final = f"""
+CREATE INDEX {HERO_RUN_INDEX} ON battle_log (run_id, hero_id, time_unix_nano)
+    WHERE hero_id IS NOT NULL AND run_id IS NOT NULL AND time_unix_nano IS NOT NULL"""
 
 
 def floor_hour(time: str) -> str:
@@ -224,11 +245,16 @@ END""",
 
 
 class Migration(msgspec.Struct, frozen=True):
-    """One step from a version to the next."""
+    """One step from a version to the next.
+
+    writer: the oldest schema whose code may write to the log afterwards. Raised only where older
+        code would lose or damage something; what it does not know, such as a column, does not.
+    """
 
     version: int
     name: str
     apply: Callable[[sqlite3.Connection], None]
+    writer: int
 
 
 def _add_tables(connection: sqlite3.Connection) -> None:
@@ -263,12 +289,21 @@ def _keep_origin(connection: sqlite3.Connection) -> None:
     _add_columns(connection, (ORIGIN_COLUMN,))
 
 
-def _add_columns(connection: sqlite3.Connection, columns: Sequence[tuple[str, str]]) -> None:
-    present = {row[1] for row in connection.execute("PRAGMA table_info(battle_log)")}
+def _add_rank_and_jumps(connection: sqlite3.Connection) -> None:
+    _add_columns(connection, (RANK_COLUMN,))
+    _add_columns(connection, (PRODUCER_ORIGIN_COLUMN,), "realm_producers")
+    _create(connection, "realm_clock_jumps", CLOCK_JUMPS)
+    connection.execute(HERO_RUN)
+
+
+def _add_columns(
+    connection: sqlite3.Connection, columns: Sequence[tuple[str, str]], table: str = "battle_log"
+) -> None:
+    present = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
     for name, kind in columns:
         if name not in present:
             # Changes the schema's text only; no row is rewritten.
-            connection.execute(f"ALTER TABLE battle_log ADD COLUMN {name} {kind}")
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
 
 
 def _extend_battle_log(connection: sqlite3.Connection) -> None:
@@ -289,14 +324,22 @@ def _add_index(name: str) -> Callable[[sqlite3.Connection], None]:
     return apply
 
 
-# One index a transaction: each reads an older table once, and others may write between.
+_BEFORE_12: Final = (
+    ("add tables", _add_tables),
+    ("extend battle_log", _extend_battle_log),
+    # One index a transaction: each reads an older table once, and others may write between.
+    *((f"add index {name}", _add_index(name)) for name in INDEXES),
+    ("add realm_kinds", _add_kinds),
+    ("keep the arrival of replayed events", _keep_origin),
+    ("count by run", _count_runs),
+)
+
 MIGRATIONS: Final = (
-    Migration(1, "add tables", _add_tables),
-    Migration(2, "extend battle_log", _extend_battle_log),
-    *(Migration(3 + n, f"add index {name}", _add_index(name)) for n, name in enumerate(INDEXES)),
-    Migration(3 + len(INDEXES), "add realm_kinds", _add_kinds),
-    Migration(4 + len(INDEXES), "keep the arrival of replayed events", _keep_origin),
-    Migration(5 + len(INDEXES), "count by run", _count_runs),
+    # Code of these needs each of them to write.
+    *(Migration(n, name, apply, n) for n, (name, apply) in enumerate(_BEFORE_12, start=1)),
+    Migration(
+        12, "add rank, origin, clock jumps and the index of hero and run", _add_rank_and_jumps, 11
+    ),
 )
 
 SCHEMA_VERSION: Final = MIGRATIONS[-1].version
@@ -306,29 +349,42 @@ def migrate(connection: sqlite3.Connection) -> int:
     """Apply the next migration that is missing; returns how many are left.
 
     To be called inside a write transaction. Raises LogUnavailableError if the file
-    comes from a newer version of the package.
+    comes from a newer version of the package that this one must not write beside.
     """
+    check_writer(connection)
     version = read_version(connection)
-    if version > SCHEMA_VERSION:
-        raise LogUnavailableError(
-            f"the log was written by a newer version of realm_telemetry (schema {version}, this"
-            f" one knows {SCHEMA_VERSION}). Upgrade the package on this host."
-        )
     waiting = [migration for migration in MIGRATIONS if migration.version > version]
     if not waiting:
         return 0
     waiting[0].apply(connection)
-    connection.execute(
-        "INSERT OR REPLACE INTO realm_meta VALUES ('schema_version', ?)", (waiting[0].version,)
+    connection.executemany(
+        "INSERT OR REPLACE INTO realm_meta VALUES (?, ?)",
+        [("schema_version", waiting[0].writer), ("schema_revision", waiting[0].version)],
     )
     return len(waiting) - 1
 
 
+def check_writer(connection: sqlite3.Connection) -> None:
+    """Raise LogUnavailableError if code of this schema may not write to the log any more."""
+    oldest = _read_meta(connection, "schema_version")
+    if oldest > SCHEMA_VERSION:
+        raise LogUnavailableError(
+            "the log was written by a newer version of realm_telemetry, which needs schema"
+            f" {oldest} or newer of whoever writes; this version knows {SCHEMA_VERSION}. Upgrade"
+            " the package here, or set another REALM_HOME. Events wait in their spools."
+        )
+
+
 def read_version(connection: sqlite3.Connection) -> int:
     """The schema version of the file; 0 if it has none of this package's tables."""
+    # Version 0.1.0 wrote only one of the two.
+    return max(_read_meta(connection, key) for key in ("schema_version", "schema_revision"))
+
+
+def _read_meta(connection: sqlite3.Connection, key: str) -> int:
     if not _exists(connection, "realm_meta"):
         return 0
-    row = connection.execute("SELECT value FROM realm_meta WHERE key = 'schema_version'").fetchone()
+    row = connection.execute("SELECT value FROM realm_meta WHERE key = ?", (key,)).fetchone()
     return int(row[0]) if row else 0
 
 
@@ -340,12 +396,11 @@ def read_log_id(connection: sqlite3.Connection) -> str:
 
 def has_foreign_tables(connection: sqlite3.Connection) -> bool:
     """Whether another program keeps tables in the same file."""
-    own = ("battle_log", *TABLES, *LATER_TABLES)
-    marks = ",".join("?" * len(own))
+    # Any realm_ table: a newer version of this package takes its turn as this one does.
     row = connection.execute(
         "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%'"
-        f" ESCAPE '\\' AND name NOT IN ({marks})",
-        own,
+        " ESCAPE '\\' AND name NOT LIKE 'realm\\_%' ESCAPE '\\'"
+        " AND name NOT IN ('battle_log', 'webhook_requests')"
     ).fetchone()
     return bool(row[0])
 

@@ -26,7 +26,12 @@ from realm_telemetry.log.sqlite.inserts import (
 from realm_telemetry.log.sqlite.kinds import has_kind, save_kind
 from realm_telemetry.log.sqlite.lock import WriterLock
 from realm_telemetry.log.sqlite.rows import Row, mended, to_rows
-from realm_telemetry.log.sqlite.schema import has_foreign_tables, migrate, read_log_id
+from realm_telemetry.log.sqlite.schema import (
+    check_writer,
+    has_foreign_tables,
+    migrate,
+    read_log_id,
+)
 
 _UNFIT: Final = (
     TypeError,
@@ -82,11 +87,11 @@ class LogWriter:
         durable: False leaves the sync to the next durable one; for what may be done again.
         """
         with explained(self.path, files=True), self._lock:
-            self._look_for_other_programs()
             connection = self._connection
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             connection.execute("BEGIN IMMEDIATE")
             try:
+                self._look_at_schema()
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
@@ -297,12 +302,16 @@ class LogWriter:
         ]
         return [events[position] for position in fresh], [rows[position] for position in fresh]
 
-    def _look_for_other_programs(self) -> None:
-        """Another program that makes tables of its own changes the schema's version."""
+    def _look_at_schema(self) -> None:
+        """Notice tables of another program, and a newer version that this one may not write beside.
+
+        Both change SQLite's own number of the schema.
+        """
         version = self._connection.execute("PRAGMA schema_version").fetchone()[0]
         if version != self._schema_version:
-            self._schema_version = version
+            check_writer(self._connection)
             self._lock.polite = has_foreign_tables(self._connection)
+            self._schema_version = version
 
 
 def own_writer(writer: Writer) -> LogWriter:

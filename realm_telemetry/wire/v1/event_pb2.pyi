@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Event(_message.Message):
-    __slots__ = ("producer_id", "number", "time_unix_nano", "kind", "channel", "severity", "message", "details_json", "hero_id", "campaign_id", "run_id", "source", "trace_id", "span_id", "trace_flags", "webhooks", "observed_unix_nano")
+    __slots__ = ("producer_id", "number", "time_unix_nano", "kind", "channel", "severity", "message", "details_json", "hero_id", "campaign_id", "run_id", "source", "trace_id", "span_id", "trace_flags", "webhooks", "observed_unix_nano", "rank")
     PRODUCER_ID_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     TIME_UNIX_NANO_FIELD_NUMBER: _ClassVar[int]
@@ -25,6 +25,7 @@ class Event(_message.Message):
     TRACE_FLAGS_FIELD_NUMBER: _ClassVar[int]
     WEBHOOKS_FIELD_NUMBER: _ClassVar[int]
     OBSERVED_UNIX_NANO_FIELD_NUMBER: _ClassVar[int]
+    RANK_FIELD_NUMBER: _ClassVar[int]
     producer_id: int
     number: int
     time_unix_nano: int
@@ -42,7 +43,8 @@ class Event(_message.Message):
     trace_flags: int
     webhooks: _containers.RepeatedScalarFieldContainer[str]
     observed_unix_nano: int
-    def __init__(self, producer_id: _Optional[int] = ..., number: _Optional[int] = ..., time_unix_nano: _Optional[int] = ..., kind: _Optional[str] = ..., channel: _Optional[str] = ..., severity: _Optional[str] = ..., message: _Optional[str] = ..., details_json: _Optional[bytes] = ..., hero_id: _Optional[str] = ..., campaign_id: _Optional[str] = ..., run_id: _Optional[str] = ..., source: _Optional[str] = ..., trace_id: _Optional[bytes] = ..., span_id: _Optional[bytes] = ..., trace_flags: _Optional[int] = ..., webhooks: _Optional[_Iterable[str]] = ..., observed_unix_nano: _Optional[int] = ...) -> None: ...
+    rank: int
+    def __init__(self, producer_id: _Optional[int] = ..., number: _Optional[int] = ..., time_unix_nano: _Optional[int] = ..., kind: _Optional[str] = ..., channel: _Optional[str] = ..., severity: _Optional[str] = ..., message: _Optional[str] = ..., details_json: _Optional[bytes] = ..., hero_id: _Optional[str] = ..., campaign_id: _Optional[str] = ..., run_id: _Optional[str] = ..., source: _Optional[str] = ..., trace_id: _Optional[bytes] = ..., span_id: _Optional[bytes] = ..., trace_flags: _Optional[int] = ..., webhooks: _Optional[_Iterable[str]] = ..., observed_unix_nano: _Optional[int] = ..., rank: _Optional[int] = ...) -> None: ...
 
 class Producer(_message.Message):
     __slots__ = ("producer_id", "pipeline", "resource_json", "history", "clock_offset_ns", "emitted", "dropped", "ended")

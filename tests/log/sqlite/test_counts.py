@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from realm_telemetry.event import format_time
 from realm_telemetry.log import LogReader, LogWriter
 
-from .conftest import HOUR, NOW, SECOND, make_event, scattered
+from .conftest import HOUR, NOW, SECOND, make_event, scattered, take_back
 
 COLUMNS = {
     "channel": "channel",
@@ -35,9 +35,9 @@ def test_a_summary_has_the_numbers_of_the_documented_sql(
         f" GROUP BY {names} ORDER BY {names}"
     )
     with writer.transaction() as connection:
-        told = connection.execute(sql, (format_time(since), format_time(until))).fetchall()
-    assert told
-    assert [tuple(row.values()) for row in reader.now.summary(by, since, until)] == told
+        expected = connection.execute(sql, (format_time(since), format_time(until))).fetchall()
+    assert expected
+    assert [tuple(row.values()) for row in reader.now.summary(by, since, until)] == expected
 
 
 def test_events_from_before_runs_were_counted_are_counted(
@@ -48,6 +48,6 @@ def test_events_from_before_runs_were_counted_are_counted(
     assert [row["count"] for row in before] == [3]
     with writer.transaction() as connection:
         connection.execute("DROP TABLE realm_run_counts")
-        connection.execute("UPDATE realm_meta SET value = value - 1 WHERE key = 'schema_version'")
+        take_back(connection, 10)
     LogWriter(writer.path).close()
     assert reader.now.summary(("run", "hour")) == before

@@ -15,7 +15,7 @@ from realm_telemetry.log import Filters, LogReader, LogWriter
 from realm_telemetry.log.sqlite.older import older_time, older_values
 from realm_telemetry.log.sqlite.schema import OLDER_TABLE, SCHEMA_VERSION
 
-from .conftest import NOW, OLDER_INSERT, SECOND, Clock, make_event, older_row
+from .conftest import NOW, OLDER_INSERT, SECOND, Clock, make_event, older_row, take_back
 
 DOCUMENTED_QUERY = (
     "SELECT channel, COUNT(*), date(timestamp) FROM battle_log"
@@ -166,13 +166,13 @@ def test_a_migration_that_was_cut_off_goes_on(older: sqlite3.Connection) -> None
     older.execute("DROP INDEX battle_log_by_run")
     older.execute("DROP TABLE realm_kinds")
     older.execute("DROP TABLE realm_run_counts")
-    older.execute("UPDATE realm_meta SET value = value - 4 WHERE key = 'schema_version'")
+    take_back(older, 7)
     older.commit()
     with pytest.raises(LogError, match="not been brought up to date"):
         LogReader(path)
     with LogWriter(path) as writer, LogReader(path):
         version = writer._connection.execute(
-            "SELECT value FROM realm_meta WHERE key = 'schema_version'"
+            "SELECT value FROM realm_meta WHERE key = 'schema_revision'"
         ).fetchone()
         assert version == (SCHEMA_VERSION,)
 

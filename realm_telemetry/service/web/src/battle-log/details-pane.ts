@@ -120,6 +120,7 @@ export class RealmDetails extends LitElement {
     const { event } = this;
     const facts: [string, string | null][] = [
       ["Run", event.run_id],
+      ["Rank", event.rank === null ? null : String(event.rank)],
       ["Hero", event.hero_id],
       ["Campaign", event.campaign_id],
       ["Source", event.source],

@@ -19,7 +19,7 @@ export function matcher(query: Query, span: TimeSpan): (event: RealmEvent) => bo
   return (event) => {
     const at = timeMs(event);
     return (
-      names.every(({ field, wanted, unwanted }) => fits(event[field.of] ?? field.absent, wanted, unwanted)) &&
+      names.every(({ field, wanted, unwanted }) => fits(String(event[field.of] ?? field.absent), wanted, unwanted)) &&
       at >= from &&
       at < to &&
       has.every((one) => hasDetail(event.details, one)) &&

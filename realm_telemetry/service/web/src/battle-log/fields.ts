@@ -8,6 +8,7 @@ export const FIELDS = [
   { name: "hero", of: "hero_id", label: "Hero", alias: "", absent: "" },
   { name: "campaign", of: "campaign_id", label: "Campaign", alias: "", absent: "" },
   { name: "run", of: "run_id", label: "Run", alias: "", absent: "" },
+  { name: "rank", of: "rank", label: "Rank", alias: "", absent: "" },
   { name: "producer", of: "producer", label: "Producer", alias: "", absent: "" },
   { name: "source", of: "source", label: "Source", alias: "", absent: "none" },
   { name: "trace", of: "trace_id", label: "Trace", alias: "", absent: "" },

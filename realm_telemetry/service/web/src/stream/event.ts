@@ -15,6 +15,7 @@ export interface RealmEvent {
   hero_id: string | null;
   campaign_id: string | null;
   run_id: string | null;
+  rank: number | null;
   producer: string;
   number: number;
   trace_id: string | null;

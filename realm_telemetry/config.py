@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from realm_telemetry.errors import ConfigError
-from realm_telemetry.home import LOG, SEARCH_INDEX, SETTINGS_FILE, STATE
+from realm_telemetry.errors import ConfigError, warn_once
+from realm_telemetry.home import LOG, SEARCH_INDEX, SETTINGS_FILE, STATE, is_planted
 
 SHIPPER_MODES: Final = ("process", "thread", "none")
 EXIT_WAITS: Final = ("auto", "always", "never")
@@ -189,6 +189,13 @@ def _read_file(path: Path) -> dict[str, Any]:
     import tomllib  # costs 10 ms, so only where there is a file
 
     try:
+        if is_planted(path):  # it names what is imported, and where events and the token go
+            warn_once(
+                f"planted {path}",
+                f"{path} is not read: it belongs to another user, in a directory where everybody"
+                " can make files. Set REALM_HOME to a directory of this user's own.",
+            )
+            return {}
         with path.open("rb") as file:
             return tomllib.load(file)
     except tomllib.TOMLDecodeError as error:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from realm_telemetry.log.filters import Filters
     from realm_telemetry.log.graphs import Histogram, Series
     from realm_telemetry.log.outbox import Outbox
+    from realm_telemetry.log.ranges import Ranges
     from realm_telemetry.log.records import (
         AppendResult,
         DeadLetter,
@@ -351,6 +352,10 @@ class Writer(Protocol):
         keep_arrival: bool = False,
     ) -> "AppendResult":
         """Store events in one transaction, each once, in this order. Raises InvalidEventError."""
+        ...
+
+    def stored_numbers(self, producer: str) -> "Ranges":
+        """The numbers of a registered producer that are in the log, or were and are refused."""
         ...
 
     def register_producer(self, info: "ProducerInfo") -> None:

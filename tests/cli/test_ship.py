@@ -66,3 +66,24 @@ def test_a_home_without_pipelines_has_nothing_to_show(home: Path) -> None:
     result = run_realm("ship", "--status")
     assert result.returncode == 0
     assert "There is no pipeline" in result.stdout
+
+
+def test_a_pipeline_that_cannot_be_read_is_not_passed_over(waiting: Path) -> None:
+    """Exit code 1, with the reason; "nothing to ship" would be wrong."""
+    (manifest,) = (waiting / "spool").glob("*/manifest.json")
+    manifest.write_text("{")
+    for option in ("--once", "--status"):
+        result = run_realm("ship", option)
+        assert result.returncode == 1
+        assert "is not a manifest" in result.stdout
+
+
+def test_the_spools_of_the_setting_are_shipped_too(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REALM_SHIPPER", "none")
+    monkeypatch.setenv("REALM_SPOOL", str(tmp_path / "chosen"))
+    assert run_realm("emit", "note", "one").returncode == 0
+    assert run_realm("ship", "--once").returncode == 0
+    with LogReader(home / "vault" / "jobs.db") as reader:
+        assert [row.event.message for row in reader.now.after(0)] == ["one"]

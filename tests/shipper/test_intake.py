@@ -256,8 +256,9 @@ def test_a_log_that_is_moved_away_at_work_is_begun_anew_for_exporters_too(make_l
     eventually(lambda: "moved or deleted" in lab.log_text())
     producer.emit_many(5)
     eventually(lambda: producer.writer.control.exported_number == 55)
-    assert lab.numbers(producer.id) == [51, 52, 53, 54, 55]
-    assert taken == list(range(1, 56))
+    # What the spool still has is stored again: the new log does not have it.
+    assert lab.numbers(producer.id) == list(range(1, 56))
+    assert sorted(set(taken)) == list(range(1, 56))
     producer.end()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from realm_telemetry.clock import monotonic
-from realm_telemetry.home import is_local_filesystem, make_private_directory
+from realm_telemetry.home import is_local_filesystem, is_planted, make_private_directory
 from realm_telemetry.log.errors import LogRefusedError, LogUnavailableError
 
 BUSY_TIMEOUT_S: Final = 30.0
@@ -128,6 +128,11 @@ def open_writer(path: Path) -> sqlite3.Connection:
                 f"the log's directory {path.parent} cannot be made: {error.strerror}."
                 " Set REALM_HOME to a directory that this user may write."
             ) from error
+        if is_planted(path.parent):
+            raise LogUnavailableError(
+                f"the log's directory {path.parent} belongs to another user, in a directory where"
+                " everybody can make files. Set REALM_HOME to a directory of this user's own."
+            )
         connection = sqlite3.connect(
             path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )

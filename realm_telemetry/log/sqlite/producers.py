@@ -142,6 +142,15 @@ def _is_counted(number: int) -> bool:
     return number < FIRST_CONTENT_NUMBER or number == PROCESS_LOST_NUMBER
 
 
+def stored_numbers(connection: sqlite3.Connection, producer: str) -> Ranges:
+    """The numbers that are done of a producer; none of one that is not registered."""
+    row = connection.execute(
+        "SELECT done FROM realm_producers WHERE producer = ?", (producer,)
+    ).fetchone()
+    done = Ranges.load(row[0]) if row and row[0] else Ranges()
+    return Ranges(pair for pair in done.pairs() if pair[1] < FIRST_CONTENT_NUMBER)
+
+
 def stored_among(connection: sqlite3.Connection, events: Sequence[Event]) -> int:
     """How many of these events are in rows, or were and are refused since."""
     known = KnownProducers(connection)

@@ -11,7 +11,7 @@ from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import KindSpec
 from realm_telemetry.log.engine import Writer
 from realm_telemetry.log.errors import LogRefusedError
-from realm_telemetry.log.ranges import Run, runs_of
+from realm_telemetry.log.ranges import Ranges, Run, runs_of
 from realm_telemetry.log.records import AppendResult, ProducerInfo, Refusal, Skipped
 from realm_telemetry.log.sqlite import cursors, older, producers
 from realm_telemetry.log.sqlite.addresses import Addresses, addresses_path
@@ -155,6 +155,11 @@ class LogWriter:
             last = last_cursor(connection)
         span = (first, last) if stored else (0, 0)
         return AppendResult(*span, stored, offered - stored, observed)
+
+    def stored_numbers(self, producer: str) -> Ranges:
+        """The numbers of a registered producer that are in the log, or were and are refused."""
+        with explained(self.path, files=True), self._lock:
+            return producers.stored_numbers(self._connection, producer)
 
     def register_producer(self, info: ProducerInfo) -> None:
         """Make a producer known: only then are its receipts kept and late duplicates refused."""

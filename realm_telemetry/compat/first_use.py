@@ -11,7 +11,6 @@ from typing import Final
 import msgspec
 
 import realm_telemetry.compat.renamed  # noqa: F401  # first: for live processes of 0.1.0
-from realm_telemetry.clock import monotonic
 from realm_telemetry.compat.shapes import to_unix_nano
 from realm_telemetry.config import Settings, load_settings
 from realm_telemetry.errors import ConfigError, LogError, warn_once
@@ -21,6 +20,7 @@ from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.times import parse_time
 from realm_telemetry.producer import appenders
 from realm_telemetry.producer.api import configure_on_first_use, get_telemetry
+from realm_telemetry.values.clock import monotonic
 
 FLUSH_S: Final = 2.0
 """The longest that reading waits for what was emitted just before."""

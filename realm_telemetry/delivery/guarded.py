@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from realm_telemetry.clock import monotonic
 from realm_telemetry.delivery.report import Reporter
 from realm_telemetry.delivery.retry import Backoff
 from realm_telemetry.errors import LogError
 from realm_telemetry.log.engine import Log, Writer
 from realm_telemetry.log.errors import LogRefusedError, LogUnavailableError
+from realm_telemetry.values.clock import monotonic
 
 Result = TypeVar("Result")
 

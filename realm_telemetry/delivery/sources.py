@@ -7,12 +7,12 @@ from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
-from realm_telemetry.clock import monotonic
 from realm_telemetry.errors import LogError
 from realm_telemetry.event import Event
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.records import AppendResult, ProducerInfo
 from realm_telemetry.log.rows import LogRow
+from realm_telemetry.values.clock import monotonic
 
 EVERY_PIPELINE: Final = ""
 """The pipeline under which a service keeps the cursors of its exporters."""

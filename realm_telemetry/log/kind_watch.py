@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
-from realm_telemetry.clock import monotonic
 from realm_telemetry.kinds.catalog import KindSpec, learn_kind, spec
 from realm_telemetry.log.rows import LogRow
+from realm_telemetry.values.clock import monotonic
 
 LOOK_AGAIN_AFTER_S: Final = 1.0
 LOOK_AT_LEAST_EVERY_S: Final = 30.0

@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Final, Self
 
 import msgspec
 
-from realm_telemetry.clock import monotonic
 from realm_telemetry.errors import ExportError
 from realm_telemetry.event import Event
 from realm_telemetry.otel.record import EMPTY_RESOURCE, SCOPE, from_log_record, to_api_record
@@ -26,6 +25,7 @@ from realm_telemetry.otel.sdk import (
     Resource,
 )
 from realm_telemetry.plugins import Batch, ExporterContext, read_options, standalone_context
+from realm_telemetry.values.clock import monotonic
 
 RETRY_FOR_S: Final = 5.0
 """How long `export` tries again before it gives a batch up: the SDK does not keep it."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from realm_telemetry.clock import Deadline
 from realm_telemetry.config import DEFAULT_SERVICE_NAME, Settings, load_settings
 from realm_telemetry.errors import ConfigError, warn_once
 from realm_telemetry.kinds import catalog
@@ -20,6 +19,7 @@ from realm_telemetry.producer.context import bound
 from realm_telemetry.producer.emission import emit, set_base
 from realm_telemetry.producer.telemetry import PIPELINE_VARIABLE, Telemetry
 from realm_telemetry.shipper.manifest import read_manifest
+from realm_telemetry.values.clock import Deadline
 
 __all__ = [
     "bound",
@@ -332,5 +332,10 @@ def _after_fork_in_child() -> None:
         appenders.set_current(appenders.Early(_on_first_event))
 
 
+def _after_fork_in_parent() -> None:
+    if _active is not None:
+        _active.note_fork()
+
+
 appenders.set_current(appenders.Early(_on_first_event))
-os.register_at_fork(after_in_child=_after_fork_in_child)
+os.register_at_fork(after_in_child=_after_fork_in_child, after_in_parent=_after_fork_in_parent)

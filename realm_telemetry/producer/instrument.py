@@ -9,11 +9,11 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Final, ParamSpec, Protocol, Self, TypeVar
 
-from realm_telemetry.clock import monotonic
 from realm_telemetry.errors import warn_once
 from realm_telemetry.kinds.catalog import spec
 from realm_telemetry.kinds.messages import render_forgivingly
 from realm_telemetry.producer.emission import emit
+from realm_telemetry.values.clock import monotonic
 from realm_telemetry.values.conversions import (
     Walk,
     field_names,

@@ -9,7 +9,6 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from realm_telemetry.clock import Deadline, monotonic
 from realm_telemetry.config import Settings
 from realm_telemetry.errors import ConfigError, warn_once
 from realm_telemetry.kinds.catalog import KindSpec
@@ -17,11 +16,13 @@ from realm_telemetry.producer import appenders
 from realm_telemetry.shipper.launch import launch, reap
 from realm_telemetry.shipper.lock import is_held
 from realm_telemetry.shipper.manifest import Manifest, exporter_environment, write_manifest
+from realm_telemetry.shipper.process_end import identity
 from realm_telemetry.shipper.status import ShipperStatus, read_status
 from realm_telemetry.spool.control import Control
 from realm_telemetry.spool.keeper import Keeper
 from realm_telemetry.spool.place import find_spool_root, spool_roots
 from realm_telemetry.spool.writer import MemoryWriter, SpoolWriter
+from realm_telemetry.values.clock import Deadline, monotonic, monotonic_ns
 from realm_telemetry.values.details import force_clean
 from realm_telemetry.version import __version__
 
@@ -99,6 +100,8 @@ class Telemetry:
         target = self.writer.last_number
         self._wait_until(lambda control: control.exported_number >= target, timeout_s)
         self.flush_problem = self._problem(target)
+        if self.flush_problem is None and isinstance(self.writer, SpoolWriter):
+            self.writer.control.flushed_number = target
         return self.flush_problem is None
 
     def settle(self, timeout_s: float = 2.0) -> bool:
@@ -159,6 +162,12 @@ class Telemetry:
         if lost:
             warn_once("lost", f"{lost} events are lost: there was no place for a spool")
         return not lost
+
+    def note_fork(self) -> None:
+        """Leave word that this process has forked: a daemon's first process does so and leaves."""
+        if isinstance(self.writer, SpoolWriter):
+            self.writer.control.forked_number = self.writer.last_number
+            self.writer.control.forked_ns = monotonic_ns()
 
     def count_early_drops(self, dropped: int) -> None:
         """Events refused before there was a spool belong to this producer's receipt too."""
@@ -274,7 +283,9 @@ class Telemetry:
             "resource": self.resource(),
             "forked": self.parent is not None,
             "parent": self.parent,
+            "child": _is_child(),
             "time_unix_nano": time.time_ns(),
+            **identity(),
         }
 
     def _thread_shipper(self, pipeline_dir: Path) -> InnerShipper:
@@ -378,6 +389,12 @@ def _own_options(settings: Settings) -> dict[str, dict[str, Any]]:
     """The options of what this pipeline uses; other plugins' secrets are no business of its."""
     names = {_name(item) for item in settings.exporters + settings.processors}
     return {name: options for name, options in settings.options.items() if name in names}
+
+
+def _is_child() -> bool:
+    """Whether `multiprocessing` runs this process for another, which ends it as it likes."""
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
 
 
 def _name(item: Any) -> str:

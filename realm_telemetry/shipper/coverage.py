@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 
 import realm_telemetry.compat.renamed  # noqa: F401  # first: for live processes of 0.1.0
-from realm_telemetry.clock import monotonic
 from realm_telemetry.folds.runtime import FoldRunner, every_row
 from realm_telemetry.folds.state import RealmState, state_runner, state_snapshots
 from realm_telemetry.log.engine import open_log
+from realm_telemetry.values.clock import monotonic
 
 STEP_ROWS: Final = 500
 SAVE_EVERY_STEPS: Final = 200

@@ -6,7 +6,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from realm_telemetry.clock import monotonic
 from realm_telemetry.config import load_settings
 from realm_telemetry.delivery.delivery import Delivery, Opened
 from realm_telemetry.delivery.guarded import GuardedLog
@@ -21,6 +20,7 @@ from realm_telemetry.log.records import Refusal
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.plugins import ExporterContext, load_exporter
 from realm_telemetry.shipper.manifest import Manifest
+from realm_telemetry.values.clock import monotonic
 
 SAVE_EVERY_S: Final = 1.0
 SERVICE_EXPORTER: Final = "realm_service"

@@ -10,7 +10,6 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from realm_telemetry.clock import monotonic
 from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.quarantine import Quarantine
 from realm_telemetry.delivery.report import Reporter
@@ -36,6 +35,7 @@ from realm_telemetry.spool.frames import (
     decode_control,
     decode_event,
 )
+from realm_telemetry.values.clock import monotonic
 
 Process = Callable[[Event], Event | None]
 

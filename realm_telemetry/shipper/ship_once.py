@@ -8,12 +8,12 @@ from typing import Final
 
 import msgspec
 
-from realm_telemetry.clock import monotonic
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.shipper.manifest import join_surroundings, read_manifest
 from realm_telemetry.shipper.overview import describe_spool
 from realm_telemetry.shipper.shipper import Shipper
 from realm_telemetry.spool.reader import spool_directories
+from realm_telemetry.values.clock import monotonic
 
 LOOK_S: Final = 0.1
 LEAVE_S: Final = 1.5

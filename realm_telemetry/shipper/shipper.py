@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from realm_telemetry.clock import monotonic
 from realm_telemetry.delivery.report import LogFile, Reporter
 from realm_telemetry.delivery.retry import Backoff
 from realm_telemetry.errors import ConfigError
@@ -25,6 +24,7 @@ from realm_telemetry.shipper.session import Session
 from realm_telemetry.shipper.status import StatusPage
 from realm_telemetry.spool.liveness import is_alive
 from realm_telemetry.spool.reader import spool_directories
+from realm_telemetry.values.clock import monotonic
 
 BEAT_S: Final = 0.5
 

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import msgspec
 
-from realm_telemetry.clock import monotonic
 from realm_telemetry.errors import warn_once
 from realm_telemetry.shipper.manifest import read_manifest
 from realm_telemetry.shipper.shipper import Shipper
+from realm_telemetry.values.clock import monotonic
 
 RETRY_LOCK_S: Final = 0.2
 LAST_MOMENT_S: Final = 0.2

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from realm_telemetry.clock import monotonic
 from realm_telemetry.config import load_settings
 from realm_telemetry.delivery.report import Reporter
 from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.log.engine import Retention, Upkeep, Writer, open_log
 from realm_telemetry.log.records import Limits, limits_of
 from realm_telemetry.shipper.manifest import Manifest
+from realm_telemetry.values.clock import monotonic
 
 if TYPE_CHECKING:
     from realm_telemetry.shipper.coverage import Coverage

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from realm_telemetry.clock import monotonic
 from realm_telemetry.spool.control import Control
 from realm_telemetry.spool.frames import HEADER_BYTES, MAX_PAYLOAD_BYTES, Frame, parse_frame
 from realm_telemetry.spool.liveness import is_alive
@@ -26,6 +25,7 @@ from realm_telemetry.spool.segment import (
     read_header,
     segment_paths,
 )
+from realm_telemetry.values.clock import monotonic
 
 RESCAN_S: Final = 1.0
 _BLOCK: Final = 65536

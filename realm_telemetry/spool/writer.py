@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 from zlib import crc32
 
-from realm_telemetry.clock import monotonic
 from realm_telemetry.home import make_private_directory
 from realm_telemetry.spool.control import Control
 from realm_telemetry.spool.frames import (
@@ -44,6 +43,7 @@ from realm_telemetry.spool.segment import (
     producer_word,
     spool_bytes,
 )
+from realm_telemetry.values.clock import monotonic
 
 MAX_SPOOL_BYTES: Final = 256 * 1024 * 1024
 RESTRICTED_SHARE: Final = 0.9

@@ -20,7 +20,7 @@ from itertools import islice
 from operator import index
 from typing import Any, Final
 
-from realm_telemetry.clock import monotonic
+from realm_telemetry.values.clock import monotonic
 
 MAX_DEPTH: Final = 16
 """Containers inside containers, counted from the value itself."""

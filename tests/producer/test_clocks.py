@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from realm_telemetry import clock
-from realm_telemetry.clock import Deadline
+from realm_telemetry.values import clock
+from realm_telemetry.values.clock import Deadline
 
 FROZEN = """
 import time, threading

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from realm_telemetry.clock import monotonic
 from realm_telemetry.home import is_local_filesystem, is_planted, make_private_directory
 from realm_telemetry.log.errors import LogRefusedError, LogUnavailableError
+from realm_telemetry.values.clock import monotonic
 
 BUSY_TIMEOUT_S: Final = 30.0
 _WAL_PATIENCE_S: Final = 10.0

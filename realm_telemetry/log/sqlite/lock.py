@@ -11,9 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from realm_telemetry.clock import monotonic, monotonic_ns
 from realm_telemetry.home import make_private_directory
 from realm_telemetry.log.sqlite.connection import translated
+from realm_telemetry.values.clock import monotonic, monotonic_ns
 
 _WORDS: Final = struct.Struct("<QQ")  # end of the last gap, last release; monotonic ns
 # SQLite's busy handler looks after 1, 2, 5, 10, 15, 20, 25, 25, 25, 50 ms ...: who waits for up

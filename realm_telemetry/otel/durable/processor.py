@@ -15,7 +15,6 @@ from os import urandom
 from pathlib import Path
 from typing import Any, Final
 
-from realm_telemetry.clock import monotonic
 from realm_telemetry.config import Settings, load_settings
 from realm_telemetry.delivery.quarantine import Quarantine
 from realm_telemetry.delivery.report import LogFile, Reporter
@@ -32,6 +31,7 @@ from realm_telemetry.otel.sdk import (
 )
 from realm_telemetry.spool.place import find_spool_root, spool_roots
 from realm_telemetry.spool.writer import MAX_SPOOL_BYTES
+from realm_telemetry.values.clock import monotonic
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 

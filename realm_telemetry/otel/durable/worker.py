@@ -7,7 +7,6 @@ from typing import Final
 
 from opentelemetry.context import attach, detach, set_value
 
-from realm_telemetry.clock import monotonic
 from realm_telemetry.delivery.follower import Follower
 from realm_telemetry.delivery.outlet import BareFailureError
 from realm_telemetry.delivery.quarantine import Quarantine
@@ -25,6 +24,7 @@ from realm_telemetry.otel.sdk import (
     LogRecordExporter,
     LogRecordExportResult,
 )
+from realm_telemetry.values.clock import monotonic
 
 FIRST_RETRY_S: Final = 0.5
 POLL_S: Final = 0.05

@@ -218,14 +218,9 @@ def _set_up(settings: Settings, *, parent: str | None = None) -> Telemetry | Non
     dropped = appenders.hand_over(started.writer)
     _active = started
     started.begin()
-    for spec in catalog.kinds():
-        if spec.kind not in catalog.KIND_METADATA:
-            started.register_kind(spec)
     if dropped:
         started.count_early_drops(dropped)
         emit("events_dropped", count=dropped, total=dropped, reason="emitted before configure()")
-    if started.pipeline_dir is not None and started.settings.shipper != "thread":
-        os.environ[PIPELINE_VARIABLE] = started.inherited()
     _register_ends()
     return started
 

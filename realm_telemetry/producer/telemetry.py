@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import msgspec
 
 from realm_telemetry.config import Settings
 from realm_telemetry.errors import ConfigError, warn_once
-from realm_telemetry.kinds.catalog import KindSpec
+from realm_telemetry.kinds.catalog import KIND_METADATA, KindSpec, kinds
 from realm_telemetry.producer import appenders
 from realm_telemetry.shipper.launch import launch, reap
 from realm_telemetry.shipper.lock import is_held
@@ -30,7 +31,10 @@ PIPELINE_VARIABLE: Final = "REALM_PIPELINE"
 MAX_UNSPOOLED_EVENTS: Final = 20_000
 """Events kept in memory where no spool can be."""
 RELAUNCH_S: Final = 5.0
+MOVE_S: Final = 1.0
 FLUSH_POLL_S: Final = 0.001
+REPORT_BYTES: Final = 4096
+"""Room that a report of drops needs, with anything that is bound to it."""
 
 
 class InnerShipper(Protocol):
@@ -58,6 +62,7 @@ class Telemetry:
         self.producer = producer
         self.parent = parent
         self.flush_problem: str | None = None
+        self._moving = threading.Lock()
         self.pipeline_dir: Path | None = None
         self.writer = self._open_spool()
         self._keeper: Keeper | None = None
@@ -69,17 +74,27 @@ class Telemetry:
 
     def begin(self) -> None:
         """Say hello in the spool, then start keeper and shipper. The spool is current by now."""
-        if isinstance(self.writer, SpoolWriter):
-            self.writer.append_control(self._hello())
-        if self.settings.shipper == "thread" and self.pipeline_dir is not None:
-            self._shipper = self._thread_shipper(self.pipeline_dir)
-            self._shipper.start()
+        self._introduce()
         self._keeper = Keeper(
             [self._look_after_spool, self._look_after_shipper],
             hurried=lambda: bool(getattr(self.writer, "restricted", False)),
             on_error=lambda error: warn_once(repr(error), f"the keeper met {error!r}"),
         )
         self._keeper.start()
+
+    def _introduce(self) -> None:
+        """Say hello in the spool, if there is one, and let it be shipped."""
+        if not isinstance(self.writer, SpoolWriter) or self.pipeline_dir is None:
+            return
+        self.writer.append_control(self._hello())
+        for spec in kinds():
+            if spec.kind not in KIND_METADATA:
+                self.register_kind(spec)
+        if self.settings.shipper == "thread":
+            self._shipper = self._thread_shipper(self.pipeline_dir)
+            self._shipper.start()
+        else:
+            os.environ[PIPELINE_VARIABLE] = self.inherited()
 
     @property
     def emitted(self) -> int:
@@ -97,6 +112,8 @@ class Telemetry:
 
         False at the deadline, or if events were dropped or given up; `flush_problem` says why.
         """
+        if isinstance(self.writer, MemoryWriter):
+            self._leave_memory()
         target = self.writer.last_number
         self._wait_until(lambda control: control.exported_number >= target, timeout_s)
         self.flush_problem = self._problem(target)
@@ -131,6 +148,8 @@ class Telemetry:
         deadline = Deadline(timeout_s)
         if self._keeper is not None:
             self._keeper.stop(min(timeout_s, 0.05))
+        if isinstance(self.writer, MemoryWriter):
+            self._leave_memory()
         writer = self.writer
         stays = process_ends and self._shipper is None and isinstance(writer, SpoolWriter)
         # Before the end frame, which holds how many events there are, and before the lock is free:
@@ -295,15 +314,35 @@ class Telemetry:
         return ThreadShipper(pipeline_dir, settings.exporters, settings.processors)
 
     def _look_after_spool(self) -> None:
+        if isinstance(self.writer, MemoryWriter):
+            self._leave_memory()
         if isinstance(self.writer, SpoolWriter):
             self.writer.prepare_spare()
             self.writer.reconsider()
             self._report_drops()
 
+    def _leave_memory(self) -> None:
+        """Look again for a place for a spool; what is in memory goes there."""
+        # Never for ever: a signal handler may come here while its own thread holds the lock.
+        if not self._moving.acquire(timeout=MOVE_S):
+            return
+        try:
+            memory = isinstance(self.writer, MemoryWriter) and appenders.current is self.writer
+            if not memory or isinstance(found := self._open_spool(), MemoryWriter):
+                return
+            dropped = appenders.hand_over(found)
+            self.writer = found
+        finally:
+            self._moving.release()
+        self.count_early_drops(dropped)
+        self._reported_drops = 0
+        self._introduce()
+        warn_once("spool found", f"there is a place for a spool now, {found.directory}")
+
     def _report_drops(self) -> None:
         dropped = self.dropped
         fresh = dropped - self._reported_drops
-        if fresh and not getattr(self.writer, "restricted", False):
+        if fresh and _has_room_to_report(self.writer):
             from realm_telemetry.producer.emission import emit
 
             if emit("events_dropped", count=fresh, total=dropped, reason="spool full").number:
@@ -389,6 +428,13 @@ def _own_options(settings: Settings) -> dict[str, dict[str, Any]]:
     """The options of what this pipeline uses; other plugins' secrets are no business of its."""
     names = {_name(item) for item in settings.exporters + settings.processors}
     return {name: options for name, options in settings.options.items() if name in names}
+
+
+def _has_room_to_report(writer: SpoolWriter | MemoryWriter) -> bool:
+    """Whether a report of drops would be kept; if not, it would be one drop more."""
+    if not isinstance(writer, SpoolWriter) or writer.restricted:
+        return False
+    return writer.has_room(REPORT_BYTES)
 
 
 def _is_child() -> bool:

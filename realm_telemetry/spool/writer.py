@@ -38,7 +38,7 @@ from realm_telemetry.spool.segment import (
     SEGMENT_BYTES,
     SEGMENT_HEADER_BYTES,
     Cursor,
-    create_segment,
+    create_fitting_segment,
     memory_segment,
     producer_word,
     spool_bytes,
@@ -46,6 +46,7 @@ from realm_telemetry.spool.segment import (
 from realm_telemetry.values.clock import monotonic
 
 MAX_SPOOL_BYTES: Final = 256 * 1024 * 1024
+SMALLEST_SEGMENT_BYTES: Final = 16 * 1024
 RESTRICTED_SHARE: Final = 0.9
 RECHECK_S: Final = 0.1
 DROPPED: Final = 0
@@ -89,16 +90,20 @@ class SpoolWriter:
         self._drops = count(1)
         staging = pipeline_dir / f".new-{producer}"
         make_private_directory(staging)
+        lock = None
         try:
-            self._lock = LivenessLock(staging, producer)
+            self._lock = lock = LivenessLock(staging, producer)
             self.control = Control(staging / "control")
             self.control.begin(producer_word(producer))
-            first = create_segment(staging, self.segment_bytes(FIRST_SEGMENT_BYTES))
+            size = self.segment_bytes(FIRST_SEGMENT_BYTES)
+            first = create_fitting_segment(staging, size, SMALLEST_SEGMENT_BYTES)
             # Published by a rename: a scan of the pipeline sees it whole and locked.
             staging.rename(self.directory)
         except BaseException:
             from shutil import rmtree  # 2 ms of import that only trouble needs
 
+            if lock is not None:
+                lock.release()
             rmtree(staging, ignore_errors=True)
             raise
         first.path = self.directory / first.path.name if first.path else None
@@ -168,13 +173,19 @@ class SpoolWriter:
         if self.spare is None and c.pos * 2 > c.hard_end:
             size = self.segment_bytes(SEGMENT_BYTES)
             if self._free_bytes()[0] >= size:
-                self.spare = create_segment(self.directory, size)
+                with suppress(OSError):  # the disk is nearly full: `append` looks for less room
+                    self.spare = create_fitting_segment(self.directory, size, size)
 
     def reconsider(self) -> None:
         """Lift the restriction to urgent events once the shipper has made room."""
         if self.restricted and self._free_bytes()[0] >= 0:
             self.restricted = False
             self.cursor.end = self.cursor.hard_end
+
+    def has_room(self, size: int) -> bool:
+        """Whether an urgent event of so many bytes would be kept; makes the room if it can."""
+        c = self.cursor
+        return c.pos + size <= c.hard_end or self._make_room(c, size, urgent=True)
 
     def append_one_at_a_time(self) -> None:
         """Take an owner-checked lock round each append (builds without the global lock)."""
@@ -239,8 +250,9 @@ class SpoolWriter:
             wanted = min(wanted, last // 4096 * 4096)
             if not urgent or wanted < size + SEGMENT_HEADER_BYTES:
                 return None
+        least = (size + SEGMENT_HEADER_BYTES + 4095) // 4096 * 4096
         try:
-            return create_segment(self.directory, wanted)
+            return create_fitting_segment(self.directory, wanted, min(least, wanted))
         except OSError:  # a full disk is a full spool
             self._recheck_at = now + RECHECK_S
             self.restricted = True

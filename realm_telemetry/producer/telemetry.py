@@ -16,7 +16,12 @@ from realm_telemetry.kinds.catalog import KIND_METADATA, KindSpec, kinds
 from realm_telemetry.producer import appenders
 from realm_telemetry.shipper.launch import launch, reap
 from realm_telemetry.shipper.lock import is_held
-from realm_telemetry.shipper.manifest import Manifest, exporter_environment, write_manifest
+from realm_telemetry.shipper.manifest import (
+    Manifest,
+    exporter_environment,
+    read_manifest,
+    write_manifest,
+)
 from realm_telemetry.shipper.process_end import identity
 from realm_telemetry.shipper.status import ShipperStatus, read_status
 from realm_telemetry.spool.control import Control
@@ -63,6 +68,7 @@ class Telemetry:
         self.parent = parent
         self.flush_problem: str | None = None
         self._moving = threading.Lock()
+        self._log = _file_at(settings.log_path)
         self.pipeline_dir: Path | None = None
         self.writer = self._open_spool()
         self._keeper: Keeper | None = None
@@ -112,8 +118,7 @@ class Telemetry:
 
         False at the deadline, or if events were dropped or given up; `flush_problem` says why.
         """
-        if isinstance(self.writer, MemoryWriter):
-            self._leave_memory()
+        self._look_for_place()
         target = self.writer.last_number
         self._wait_until(lambda control: control.exported_number >= target, timeout_s)
         self.flush_problem = self._problem(target)
@@ -148,8 +153,7 @@ class Telemetry:
         deadline = Deadline(timeout_s)
         if self._keeper is not None:
             self._keeper.stop(min(timeout_s, 0.05))
-        if isinstance(self.writer, MemoryWriter):
-            self._leave_memory()
+        self._look_for_place()
         writer = self.writer
         stays = process_ends and self._shipper is None and isinstance(writer, SpoolWriter)
         # Before the end frame, which holds how many events there are, and before the lock is free:
@@ -302,7 +306,6 @@ class Telemetry:
             "resource": self.resource(),
             "forked": self.parent is not None,
             "parent": self.parent,
-            "child": _is_child(),
             "time_unix_nano": time.time_ns(),
             **identity(),
         }
@@ -314,26 +317,74 @@ class Telemetry:
         return ThreadShipper(pipeline_dir, settings.exporters, settings.processors)
 
     def _look_after_spool(self) -> None:
-        if isinstance(self.writer, MemoryWriter):
-            self._leave_memory()
+        self._look_for_place()
+        self._log = _file_at(self.settings.log_path)
         if isinstance(self.writer, SpoolWriter):
             self.writer.prepare_spare()
             self.writer.reconsider()
             self._report_drops()
 
-    def _leave_memory(self) -> None:
-        """Look again for a place for a spool; what is in memory goes there."""
+    def _look_for_place(self) -> None:
+        """Leave memory for a spool, or follow a spool whose home was renamed or deleted."""
+        writer = self.writer
+        if appenders.current is not writer:
+            return
         # Never for ever: a signal handler may come here while its own thread holds the lock.
         if not self._moving.acquire(timeout=MOVE_S):
             return
         try:
-            memory = isinstance(self.writer, MemoryWriter) and appenders.current is self.writer
-            if not memory or isinstance(found := self._open_spool(), MemoryWriter):
-                return
-            dropped = appenders.hand_over(found)
-            self.writer = found
+            if isinstance(self.writer, MemoryWriter):
+                self._leave_memory()
+            else:
+                self._follow_spool(self.writer)
         finally:
             self._moving.release()
+
+    def _follow_spool(self, writer: SpoolWriter) -> None:
+        if writer.directory.exists() and writer.directory.parent == self.pipeline_dir:
+            return
+        writer.follow()
+        if not writer.directory.exists():
+            self._begin_again(writer)
+            return
+        self.pipeline_dir = writer.directory.parent
+        try:
+            log = read_manifest(self.pipeline_dir).log_path
+        except ConfigError as error:
+            log = f"(unknown: {error})"
+        warn_once(
+            f"moved {self.pipeline_dir}",
+            f"the spool is in {writer.directory} now; its events go to {log}",
+        )
+        if self.settings.shipper != "thread":
+            os.environ[PIPELINE_VARIABLE] = self.inherited()
+
+    def _begin_again(self, writer: SpoolWriter) -> None:
+        """Go on in a new spool, as a new producer, with what the log does not have yet."""
+        # A log that was deleted as well has nothing of what it had.
+        same_log = self._log is not None and self._log == _file_at(self.settings.log_path)
+        before, self.producer = self.producer, appenders.new_producer()
+        found = self._open_spool()
+        if isinstance(found, MemoryWriter):
+            self.producer = before
+            return
+        self.writer = found
+        appenders.set_current(found)
+        self._introduce()
+        for payload in writer.payloads_after(writer.control.stored_number if same_log else 0):
+            found.append(payload, True)
+        self.count_early_drops(writer.control.dropped)
+        self._reported_drops = 0
+        writer.close()
+        gone = f"the spool {writer.directory} was deleted"
+        warn_once(gone, f"{gone}; its events go on to {found.directory}")
+
+    def _leave_memory(self) -> None:
+        """Look again for a place for a spool; what is in memory goes there."""
+        if isinstance(found := self._open_spool(), MemoryWriter):
+            return
+        dropped = appenders.hand_over(found)
+        self.writer = found
         self.count_early_drops(dropped)
         self._reported_drops = 0
         self._introduce()
@@ -342,7 +393,9 @@ class Telemetry:
     def _report_drops(self) -> None:
         dropped = self.dropped
         fresh = dropped - self._reported_drops
-        if fresh and _has_room_to_report(self.writer):
+        writer = self.writer if isinstance(self.writer, SpoolWriter) else None
+        # Only with room: a report that was dropped itself would be one drop more.
+        if fresh and writer and not writer.restricted and writer.has_room(REPORT_BYTES):
             from realm_telemetry.producer.emission import emit
 
             if emit("events_dropped", count=fresh, total=dropped, reason="spool full").number:
@@ -430,17 +483,13 @@ def _own_options(settings: Settings) -> dict[str, dict[str, Any]]:
     return {name: options for name, options in settings.options.items() if name in names}
 
 
-def _has_room_to_report(writer: SpoolWriter | MemoryWriter) -> bool:
-    """Whether a report of drops would be kept; if not, it would be one drop more."""
-    if not isinstance(writer, SpoolWriter) or writer.restricted:
-        return False
-    return writer.has_room(REPORT_BYTES)
-
-
-def _is_child() -> bool:
-    """Whether `multiprocessing` runs this process for another, which ends it as it likes."""
-    process = sys.modules.get("multiprocessing.process")
-    return process is not None and process.parent_process() is not None
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Which file a path leads to; None if to none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _name(item: Any) -> str:

@@ -8,6 +8,7 @@ Source: include/uapi/linux/pidfd.h, `struct pidfd_info`; proc_pid_stat(5).
 import fcntl
 import os
 import struct
+import sys
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -103,7 +104,14 @@ def identity() -> dict[str, Any]:
         "start_ticks": int(fields[_START_TICKS]) if fields else None,
         "pid_namespace": pid_namespace(),
         "host": host(),
+        "child": _is_child(),
     }
+
+
+def _is_child() -> bool:
+    """Whether `multiprocessing` runs this process for another, which ends it as it likes."""
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
 
 
 def stat_fields(pid: str) -> list[str] | None:

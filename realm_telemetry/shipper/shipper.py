@@ -141,6 +141,8 @@ class Shipper:
         try:
             while not self._stopping:
                 if session.log_replaced():
+                    if not self.pipeline_dir.exists():  # the whole home was renamed
+                        break
                     self._report.incident(LOG_REPLACED.format(path=self.manifest.log_path))
                     session.close(STOP_S)
                     session = self._new_session()

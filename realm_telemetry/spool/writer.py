@@ -30,6 +30,7 @@ from realm_telemetry.spool.frames import (
     encode_frame,
     encode_msgpack,
     pack_header,
+    parse_frame,
 )
 from realm_telemetry.spool.liveness import LivenessLock
 from realm_telemetry.spool.segment import (
@@ -47,6 +48,7 @@ from realm_telemetry.values.clock import monotonic
 
 MAX_SPOOL_BYTES: Final = 256 * 1024 * 1024
 SMALLEST_SEGMENT_BYTES: Final = 16 * 1024
+MAX_UNLINKED: Final = 4
 RESTRICTED_SHARE: Final = 0.9
 RECHECK_S: Final = 0.1
 DROPPED: Final = 0
@@ -69,6 +71,7 @@ class SpoolWriter:
     """One producer's spool, published whole below its pipeline's directory.
 
     max_bytes: what all spools of the host may take; above 90 % only urgent events are kept.
+    unlinked: segments that went on in memory, because the spool's directory was deleted.
     sync: whether each event is on the disk before `append` returns (`durability="power"`).
     Raises OSError if the spool cannot be made.
     """
@@ -86,6 +89,7 @@ class SpoolWriter:
         self.max_bytes = max_bytes
         self.spare: Cursor | None = None
         self.restricted = False
+        self.unlinked: list[Cursor] = []
         self._recheck_at = 0.0
         self._drops = count(1)
         staging = pipeline_dir / f".new-{producer}"
@@ -187,6 +191,25 @@ class SpoolWriter:
         c = self.cursor
         return c.pos + size <= c.hard_end or self._make_room(c, size, urgent=True)
 
+    def payloads_after(self, number: int) -> list[bytes]:
+        """The events above a number that are still mapped, though their files may be deleted."""
+        payloads = []
+        for c in (*self.unlinked, self.cursor):
+            position = SEGMENT_HEADER_BYTES
+            while (found := parse_frame(c.mm, position, c.hard_end)) is not None:
+                position += HEADER_BYTES + len(found[2])
+                if found[0] == FORMAT_EVENT and found[1] > number:
+                    payloads.append(found[2])
+        return payloads
+
+    def follow(self) -> bool:
+        """Go to where the spool's directory is now; False if it was neither renamed nor moved."""
+        found = self._lock.directory()
+        if found is None or self.directory.exists():
+            return False
+        self.directory = found
+        return True
+
     def append_one_at_a_time(self) -> None:
         """Take an owner-checked lock round each append (builds without the global lock)."""
         one_at_a_time = OwnerCheckedLock()
@@ -252,8 +275,13 @@ class SpoolWriter:
                 return None
         least = (size + SEGMENT_HEADER_BYTES + 4095) // 4096 * 4096
         try:
+            if not self.directory.exists():
+                self.follow()
             return create_fitting_segment(self.directory, wanted, min(least, wanted))
         except OSError:  # a full disk is a full spool
+            if not self.directory.exists() and len(self.unlinked) < MAX_UNLINKED:
+                self.unlinked.append(self.cursor)
+                return memory_segment(SEGMENT_BYTES)
             self._recheck_at = now + RECHECK_S
             self.restricted = True
             return None

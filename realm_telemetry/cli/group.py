@@ -24,6 +24,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "emit": "Emit one event.",
     },
     "See": {
+        "login": "Print a link that logs a browser in.",
         "tail": "Print the last events, and with -f those that come.",
         "query": "Search the history.",
         "stats": "Count events by channel and day, with bars.",

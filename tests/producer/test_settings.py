@@ -127,9 +127,9 @@ def test_every_setting_is_documented() -> None:
 
 
 def test_every_setting_is_an_argument_of_configure() -> None:
-    """But for the off switch, which is OpenTelemetry's variable, and the service's own table."""
+    """But for the off switch, which is OpenTelemetry's variable, and what the service is set by."""
     arguments = set(inspect.signature(realm.configure).parameters)
-    assert arguments == {"home", *SETTINGS} - {"disabled", "service"}
+    assert arguments == {"home", *SETTINGS} - {"access", "disabled", "service"}
 
 
 @pytest.mark.parametrize("name", inspect.signature(realm.configure).parameters)

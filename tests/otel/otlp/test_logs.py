@@ -282,15 +282,18 @@ def test_no_answer_lets_another_sites_page_ask(untouched: httpx.Client) -> None:
 
 
 def test_the_token_is_asked_for_as_everywhere(tmp_path: Path) -> None:
-    with serving(tmp_path, token="secret") as server, asking(server) as client:
+    with serving(tmp_path, token="secret-token") as server, asking(server) as client:
         request = logs_request(log_record())
         assert "token_required" in failed(send(client, request), 401)
         assert "token_wrong" in failed(send(client, request, authorization="Bearer no"), 401)
-        accepted(send(client, request, authorization="Bearer secret"))
+        accepted(send(client, request, authorization="Bearer secret-token"))
 
 
 def test_guessing_the_token_is_throttled_with_a_retry_after(tmp_path: Path) -> None:
-    with serving(tmp_path, token="secret", login_attempts=1) as server, asking(server) as client:
+    with (
+        serving(tmp_path, token="secret-token", login_attempts=1) as server,
+        asking(server) as client,
+    ):
         send(client, b"", authorization="Bearer no")
         response = send(client, b"", authorization="Bearer no")
         failed(response, 429)

@@ -5,7 +5,12 @@ from hashlib import blake2b
 from signal import SIGHUP, SIGINT, SIGTERM
 from typing import Any, Final
 
-from realm_telemetry.event import FINAL_DROPS_NUMBER, PROCESS_LOST_NUMBER, Event
+from realm_telemetry.event import (
+    FINAL_DROPS_NUMBER,
+    FIRST_CONTENT_NUMBER,
+    PROCESS_LOST_NUMBER,
+    Event,
+)
 from realm_telemetry.kinds.catalog import render, resolve
 from realm_telemetry.shipper.spools import DROPS_KIND, Spool
 
@@ -96,7 +101,7 @@ def spool_damaged(spool: Spool, count: int, time_unix_nano: int) -> Event:
     channel, severity = resolve(DROPS_KIND)
     details = {
         "count": count,
-        "reason": "its spool was damaged; `realm doctor` says where what was left is kept",
+        "reason": "they could not be read from its spool, or stored; `realm doctor` says more",
         "service": spool.notes.resource.get("service.name", "a process"),
         "producer": spool.producer,
         "damaged_pieces": spool.damaged,
@@ -110,7 +115,7 @@ def spool_damaged(spool: Spool, count: int, time_unix_nano: int) -> Event:
         details,
         time_unix_nano,
         name,
-        1,
+        FIRST_CONTENT_NUMBER,
         hero_id=spool.notes.hero_id,
         campaign_id=spool.notes.campaign_id,
         run_id=spool.notes.run_id,

@@ -358,12 +358,8 @@ class Intake:
                 self._register(portion.spool)
             for kind in portion.kinds:
                 self._register_kind(kind)
-        events = [
-            event
-            for portion in portions
-            for event in portion.events
-            if not portion.spool.is_logged(event.number)
-        ]
+        # Also those that the log has already: it says so if it has others by their numbers.
+        events = [event for portion in portions for event in portion.events]
         skipped = {
             portion.spool.producer: portion.skipped for portion in portions if portion.skipped
         }
@@ -388,19 +384,25 @@ class Intake:
         )
         # Remembered first: an exporter that sees a cursor must find its event.
         self._recent.add(events, result)
+        for each in result.refused:
+            event = events[each.position]
+            self._quarantine(event, ValueError(each.reason))
         self.last_cursor = max(self.last_cursor, result.last_cursor)
 
     def _append_one_by_one(self, events: list[Event], skipped: Skipped, error: Exception) -> None:
         """Find the event that the log refuses; the others are stored."""
         if len(events) <= 1:
             for event in events:
-                payload = repr(event).encode("utf-8", "backslashreplace")
-                self._decoding.quarantine.refused(event.producer, event.number, payload, error)
-                self._refused[event.producer] += 1
+                self._quarantine(event, error)
             return
         for event in events:
             self._append([event], {})
         self._append([], skipped)
+
+    def _quarantine(self, event: Event, error: Exception) -> None:
+        payload = repr(event).encode("utf-8", "backslashreplace")
+        self._decoding.quarantine.refused(event.producer, event.number, payload, error)
+        self._refused[event.producer] += 1
 
     def _adapt(self, took_s: float) -> None:
         """Keep transactions short: the file has other writers."""

@@ -177,6 +177,9 @@ class Spool:
         self._watch: ProcessWatch | None = None
         self._dead = False
         self._first_index: int | None = None
+        # Before the first read: the segments of a dead producer are read in the order of frames.
+        if self.reader is not None and not is_alive(directory):
+            self._end_of_producer()
 
     @property
     def copied(self) -> bool:
@@ -259,8 +262,12 @@ class Spool:
             self.seen_alive_ns = monotonic_ns()
             self.alive_through = self.notes.through
         else:
-            self._dead = True
             self.tick_s = now_s
+            self._end_of_producer()
+
+    def _end_of_producer(self) -> None:
+        self._dead = self.probed = True
+        if self.reader is not None:
             self.reader.finish()
 
     def process_end(self) -> ProcessEnd:

@@ -45,7 +45,7 @@ def _problem(root: Path) -> str | None:
     try:
         os.close(open_own_directory(root, make=True))
     except UnsafeDirectoryError as error:
-        return f"is not safe: {error}"
+        return f"is not safe: {error}".rstrip(".")
     except OSError as error:
         return f"cannot be made ({error.strerror})"
     local, kind = is_local_filesystem(root)

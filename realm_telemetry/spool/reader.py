@@ -4,8 +4,8 @@ A frame that does not check is *not yet* in the last segment of a live producer.
 that is over (a later one has begun, or the producer is dead) it is corruption or the end: the
 reader then looks for the next whole frame, so that nothing behind a damaged place is lost.
 
-Segments are found by the index in their headers. At a producer's end all files that this has not
-reached are read too: a header may be damaged, and frames prove themselves.
+Segments of a live producer are found by the index in their headers. At its end all other files are
+read in the order of their frames: a header may be damaged, a frame proves itself.
 """
 
 import mmap
@@ -34,6 +34,7 @@ _BLOCK: Final = 65536
 _HEADER_LIKE: Final = re.compile(rb"(?s)(?=..[\x00-\x10]\x00.{4}[\x01-\x03].{5}\x00\x00\x00)")
 _HEX_NAME: Final = re.compile(r"[0-9a-f]{16}")
 _NOTHING: Final = bytes(4)
+_NO_NUMBER: Final = 2**64
 
 
 class _Open:
@@ -101,6 +102,7 @@ class SpoolReader:
         self._segments: list[_Open] = []
         self._read_to = 0
         self._reached: set[str] = set()
+        self._firsts: dict[str, int] = {}
         self.unreadable: list[Path] = []
         self._rescan_at = 0.0
         self._dead = False
@@ -187,6 +189,8 @@ class SpoolReader:
 
     def _following(self, index: int) -> _Open | None:
         """The segment with the next index that holds a frame, or the next at all."""
+        if self._dead:
+            return self._next_unread(index)
         best: _Open | None = None
         for path in segment_paths(self.directory):
             if any(segment.path == path for segment in self._segments):
@@ -199,18 +203,18 @@ class SpoolReader:
             if candidate is not None:
                 candidate.mm.close()
         # Without a frame it may be the loser of a race for its index, unless one follows it.
-        if best is not None and not (self._dead or best.over or _has_frames(best)):
+        if best is not None and not (best.over or _has_frames(best)):
             best.mm.close()
             return None
-        if best is None and self._dead:
-            return self._left_over(index)
         return best
 
-    def _left_over(self, index: int) -> _Open | None:
-        """A segment of a dead producer that the order of indexes does not lead to."""
-        for path in sorted(segment_paths(self.directory)):
-            if path.name in self._reached:
-                continue
+    def _next_unread(self, index: int) -> _Open | None:
+        """The segment of a dead producer that comes next by the numbers of its frames."""
+        paths = [path for path in segment_paths(self.directory) if path.name not in self._reached]
+        for path in paths:
+            if path.name not in self._firsts:
+                self._firsts[path.name] = _first_number(path)
+        for path in sorted(paths, key=lambda path: (self._firsts[path.name], path.name)):
             self._reached.add(path.name)
             try:
                 segment = _Open(path)
@@ -220,10 +224,10 @@ class SpoolReader:
             except OSError:
                 self.unreadable.append(path)
                 continue
-            if not _blank(segment.mm, 0):
+            if not _blank(segment.mm, 0) and not _is_unused(segment):
                 segment.place_last(index)
                 return segment
-            segment.mm.close()  # a spare
+            segment.mm.close()
         return None
 
     def _skip_damage(self, segment: _Open, end: int) -> bool:
@@ -271,6 +275,30 @@ def _blank(mm: mmap.mmap, start: int) -> bool:
         mm[at : at + _BLOCK] == bytes(min(_BLOCK, len(mm) - at))
         for at in range(start, len(mm), _BLOCK)
     )
+
+
+def _is_unused(segment: _Open) -> bool:
+    """Whether a segment was begun and holds nothing: the loser of a race, or the last."""
+    return read_header(segment.mm) is not None and _blank(segment.mm, SEGMENT_HEADER_BYTES)
+
+
+def _first_number(path: Path) -> int:
+    """The number of the first whole frame in a file; one above all if there is none."""
+    try:
+        segment = _Open(path)
+    except (OSError, ValueError):
+        return _NO_NUMBER
+    try:
+        mm, at = segment.mm, SEGMENT_HEADER_BYTES
+        if _blank(mm, 0):
+            return _NO_NUMBER
+        found = parse_frame(mm, at, len(mm))
+        if found is None:
+            start = _next_frame(mm, 0, segment.written())
+            found = None if start is None else parse_frame(mm, start, len(mm))
+        return _NO_NUMBER if found is None else found[1]
+    finally:
+        segment.mm.close()
 
 
 def _next_frame(mm: mmap.mmap, start: int, written: int) -> int | None:

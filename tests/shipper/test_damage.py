@@ -130,7 +130,7 @@ def test_damage_outside_frames_costs_no_event(lab: Any, damage: Damage, which: i
     assert len(files) >= 3
     damage(files[which])
     lab.ship()
-    assert sorted(lab.numbers(producer.id)) == list(range(1, 3 * PER_SEGMENT + 1))
+    assert lab.numbers(producer.id) == list(range(1, 3 * PER_SEGMENT + 1)), "in their order"
     assert receipt(lab, producer.id).complete
     assert not producer.writer.directory.exists()
 
@@ -167,8 +167,7 @@ def test_what_is_damaged_is_reported_and_all_else_is_stored(lab: Any, damage: Da
     whole = whole_numbers(producer.writer.directory)
     assert len(whole) < 3 * PER_SEGMENT
     lab.ship()
-    assert set(lab.numbers(producer.id)) == whole
-    assert len(lab.numbers(producer.id)) == len(whole)
+    assert lab.numbers(producer.id) == sorted(whole)
     assert not receipt(lab, producer.id).complete
     (report,) = events_dropped(lab)
     assert report["count"] == 3 * PER_SEGMENT - len(whole)

@@ -315,7 +315,7 @@ def test_the_pipeline_of_another_user_is_not_joined(
     """`REALM_PIPELINE` may have come from a process of that user, or be theirs by now."""
     directory = write_manifest(shared / "spool", manifest_of(shared / "home", token="theirs"))
     text = msgspec.json.encode({"directory": str(directory)}).decode()
-    monkeypatch.setenv(api.PIPELINE_VARIABLE, text)
+    monkeypatch.setenv(telemetry.PIPELINE_VARIABLE, text)
     assert api._inherited()["token"] == "theirs"
     give_away(shared / "spool", OTHER)
     assert api._inherited() == {}

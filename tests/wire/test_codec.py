@@ -230,3 +230,9 @@ def test_an_event_that_cannot_be_encoded_is_named(changes: dict[str, Any]) -> No
 def test_garbage_is_not_an_answer() -> None:
     with pytest.raises(InvalidEventError, match="BatchAnswer"):
         decode_answer(b"<html>")
+
+
+def test_a_batch_has_the_log_id_of_its_sender_or_none() -> None:
+    assert read_batch(encode_batch([])).log_id == ""
+    assert read_batch(encode_batch([], log_id="ab" * 16)).log_id == "ab" * 16
+    assert len(read_batch(encode_batch([], log_id="x" * 1000)).log_id) == 64

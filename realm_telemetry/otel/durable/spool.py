@@ -176,6 +176,8 @@ class Drain:
 
     def remove(self) -> None:
         """Delete the spool: every record of it has been exported."""
+        for path in self._reader.unreadable:
+            self._quarantine.moved(path)
         # Renamed first: a process that looks into it by name must not bring half of it back.
         gone = self.directory.with_name(f"{STAGING_PREFIX}{self.directory.name}")
         with suppress(OSError):

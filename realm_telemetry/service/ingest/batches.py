@@ -1,7 +1,7 @@
 """POST /api/v1/events: batches in, answered after their commit."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -50,12 +50,15 @@ class Parsed(NamedTuple):
     """A body taken apart.
 
     rejected: those that no event can be, with their place in the batch where they have no id.
+    log_id: of the sender's log, if it has one. untimed: ids of events that brought no time.
     """
 
     events: Sequence[Event]
     producers: Sequence[BatchProducer]
     rejected: Sequence[Rejected]
     kinds: Sequence[KindSpec] = ()
+    log_id: str = ""
+    untimed: Collection[str] = ()
 
 
 async def post_events(request: Request) -> Response:
@@ -69,13 +72,19 @@ async def post_events(request: Request) -> Response:
         body = await read_body(request, service.settings, share)
         parsed = await _parse(service, body, encoding, media_type)
         stored = await service.writer.store(
-            parsed.events, parsed.producers, parsed.kinds, replay=replay
+            parsed.events,
+            parsed.producers,
+            parsed.kinds,
+            replay=replay,
+            source=parsed.log_id,
+            untimed=parsed.untimed,
         )
         if replay and stored.duplicates:
             await _show_again(service, parsed.events, shown)
-    service.tally.stored(stored.accepted, stored.duplicates, len(parsed.rejected), len(body))
+    rejected = [*parsed.rejected, *stored.rejected]
+    service.tally.stored(stored.accepted, stored.duplicates, len(rejected), len(body))
     answer = BatchAnswer(
-        stored.accepted, stored.duplicates, list(parsed.rejected[:_MAX_REASONS]), service.log_id
+        stored.accepted, stored.duplicates, rejected[:_MAX_REASONS], service.log_id
     )
     if media_type == CONTENT_TYPE and _JSON_TYPE not in request.headers.get("accept", ""):
         return Response(encode_answer(answer), media_type=CONTENT_TYPE)
@@ -111,8 +120,8 @@ async def _parse(service: Service, body: bytes, encoding: str, media_type: str) 
     def parse() -> Parsed:
         data = inflate(body, encoding, settings.max_body_bytes)
         if media_type == CONTENT_TYPE:
-            return _from_protobuf(data, settings)
-        return _from_json(data, service)
+            return _without_ahead(service, _from_protobuf(data, settings))
+        return _without_ahead(service, _from_json(data, service))
 
     if encoding == "identity" and len(body) < _INLINE_BYTES:
         return parse()
@@ -131,7 +140,20 @@ def _from_protobuf(data: bytes, settings: ServiceSettings) -> Parsed:
     events = (
         batch.events if len(data) <= MAX_EVENT_BYTES else [_fitted(one) for one in batch.events]
     )
-    return Parsed(events, batch.producers, batch.rejected, batch.kinds)
+    return Parsed(events, batch.producers, batch.rejected, batch.kinds, batch.log_id)
+
+
+AHEAD: Final = "its producer is this service, which numbers events that come without an id"
+
+
+def _without_ahead(service: Service, parsed: Parsed) -> Parsed:
+    """Refuse numbers that this service has yet to give."""
+    ahead = [event for event in parsed.events if service.is_ahead(event)]
+    if not ahead:
+        return parsed
+    events = [event for event in parsed.events if not service.is_ahead(event)]
+    rejected = [*parsed.rejected, *(Rejected(event.id, AHEAD) for event in ahead)]
+    return parsed._replace(events=events, rejected=rejected)
 
 
 def _fitted(event: Event) -> Event:
@@ -148,18 +170,26 @@ def _from_json(data: bytes, service: Service) -> Parsed:
         raise ApiError("malformed_json", f"The body is not the JSON expected: {error}") from None
     if len(batch.events) > service.settings.max_batch_events:
         raise ApiError("too_many_events")
-    events, rejected = [], []
+    events, rejected = list[Event](), list[Rejected]()
+    untimed = set[str]()
     for place, shape in enumerate(batch.events):
         try:
             events.append(_event(shape, service))
         except InvalidEventError as error:
             rejected.append(Rejected(_name(shape, place), str(error)))
-    return Parsed(events, (), rejected)
+            continue
+        if not _is_timed(shape):
+            untimed.add(events[-1].id)
+    return Parsed(events, (), rejected, untimed=untimed)
+
+
+def _is_timed(shape: Any) -> bool:
+    return isinstance(shape, Mapping) and ("time_unix_nano" in shape or "timestamp" in shape)
 
 
 def _event(shape: Any, service: Service) -> Event:
     """One event of a JSON batch; what it lacks is given here: id, time, channel, message."""
-    if isinstance(shape, Mapping) and not ("time_unix_nano" in shape or "timestamp" in shape):
+    if isinstance(shape, Mapping) and not _is_timed(shape):
         shape = {**shape, "time_unix_nano": time.time_ns()}
     if isinstance(shape, Mapping) and "id" not in shape and "producer" not in shape:
         event = event_from_dict(shape, producer=service.producer, number=service.number())

@@ -187,9 +187,9 @@ class SpoolWriter:
             self.cursor.end = self.cursor.hard_end
 
     def has_room(self, size: int) -> bool:
-        """Whether an urgent event of so many bytes would be kept; makes the room if it can."""
+        """Whether an event of so many bytes would be kept; makes the room if it can."""
         c = self.cursor
-        return c.pos + size <= c.hard_end or self._make_room(c, size, urgent=True)
+        return c.pos + size <= c.end or self._make_room(c, size, urgent=False)
 
     def payloads_after(self, number: int) -> list[bytes]:
         """The events above a number that are still mapped, though their files may be deleted."""

@@ -127,7 +127,8 @@ def test_workers_that_their_pool_ends_are_not_lost(method: str, tmp_path: Path) 
 
 
 FULL = """
-realm.configure(service_name='x', shipper='none', max_spool_bytes=262144)
+settings = dict(shipper='none', exporters=['battle_log'], max_spool_bytes=262144)
+realm.configure(service_name='x', **settings)
 kept = sum(realm.note(message=str(i), pad='y' * 300).number > 0 for i in range(3000))
 print(kept, flush=True)
 {end}

@@ -256,7 +256,7 @@ def _inherited() -> dict[str, Any]:
     try:
         inherited = msgspec.json.decode(text, type=dict[str, Any])
         manifest = read_manifest(Path(inherited.pop("directory")))
-    except (msgspec.DecodeError, msgspec.ValidationError, KeyError, TypeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError, KeyError, TypeError):
         return {}
     except ConfigError as error:
         warn_once(str(error), f"{PIPELINE_VARIABLE} is not followed. {error}")

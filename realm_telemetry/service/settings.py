@@ -27,6 +27,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     access: with "token" loopback asks for one too: `token`, or else the one of the home.
     allowed_hosts: names besides the loopback ones that a Host header may carry; `*` is any.
     retention_days, retention_bytes: None leaves that bound out.
+    redact: what is taken out of events beside the built-in rules; the setting of `realm.toml`.
     """
 
     log_path: Path
@@ -35,6 +36,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     exporters: tuple[str, ...] = ("webhook",)
     options: dict[str, dict[str, Any]] = {}
+    redact: tuple[str, ...] = ()
 
     host: str = "127.0.0.1"
     port: int = 8866
@@ -100,6 +102,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             "token": settings.token or _kept_token(settings),
             "access": settings.access,
             "options": settings.options,
+            "redact": settings.redact,
             **settings.service,
         }
         return _converted(given)

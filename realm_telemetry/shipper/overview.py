@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from realm_telemetry.errors import ConfigError, LogError
+from realm_telemetry.errors import ConfigError, LogError, shown
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.records import Refusal
 from realm_telemetry.shipper.lock import is_held
@@ -144,12 +144,12 @@ def _describe(directory: Path, manifest: Manifest) -> PipelineStatus:
     return PipelineStatus(
         pipeline=manifest.pipeline,
         directory=str(directory),
-        service_url=manifest.service_url,
+        service_url=shown(manifest.service_url),
         exporters=manifest.exporters,
         running=running,
         pid=page.pid if running and page else None,
         heartbeat_age_s=age_s,
-        error=error,
+        error=shown(error),
         spools=[describe_spool(spool) for spool in sorted(spool_directories(directory))],
         cursors=known.cursors,
         lag={name: known.highest - cursor for name, cursor in known.cursors.items()},

@@ -11,6 +11,7 @@ from realm_telemetry.delivery.sources import Recent
 from realm_telemetry.log.engine import Writer, open_log
 from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.processors import ResourceProcessor
+from realm_telemetry.redaction import redactor
 from realm_telemetry.shipper.deliveries import Deliveries
 from realm_telemetry.shipper.ends import final_drops, process_lost, spool_damaged, was_lost
 from realm_telemetry.shipper.intake import Decoding, Intake, build_chain
@@ -44,9 +45,11 @@ class Session:
         self._report = report
         self._clock = clock
         self._clock_ns = clock_ns
-        self._log = GuardedLog(open_log(manifest.log_path), report, clock=clock)
+        log = open_log(manifest.log_path, redact=manifest.redact)
+        self._log = GuardedLog(log, report, clock=clock)
         self._recent = Recent()
         resources = ResourceProcessor()
+        redact = redactor(tuple(manifest.redact))
         chain, self._endings = build_chain(manifest, resources, processors, report)
         self._pipeline = manifest.pipeline
         self._quarantine = quarantine = Quarantine(
@@ -56,7 +59,7 @@ class Session:
         self._intake = Intake(
             manifest.pipeline,
             self._log,
-            Decoding(chain, resources, quarantine),
+            Decoding(chain, resources, quarantine, redact),
             self._recent,
             history=HISTORY_EXPORTER in manifest.exporters,
             clock=clock,

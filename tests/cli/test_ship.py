@@ -1,7 +1,13 @@
 """`realm ship`: what waits, and shipping it by hand."""
 
+import contextlib
 import json
+import os
 import shutil
+import signal
+import socket
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -87,3 +93,65 @@ def test_the_spools_of_the_setting_are_shipped_too(
     assert run_realm("ship", "--once").returncode == 0
     with LogReader(home / "vault" / "jobs.db") as reader:
         assert [row.event.message for row in reader.now.after(0)] == ["one"]
+
+
+@pytest.mark.processes
+def test_status_and_doctor_say_why_an_exporter_waits(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its receiver sends headers for ever."""
+
+    def drip(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65_536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+            while True:
+                connection.sendall(b"x")
+                time.sleep(0.05)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=drip, args=(listening.accept()[0],), daemon=True).start()
+
+    reason = "no answer within 0.5 s: the answer's headers took longer"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=accept, daemon=True).start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        (home / "realm.toml").write_text("[options.realm_service]\ntimeout_s = 0.5\n")
+        monkeypatch.setenv("REALM_EXPORTERS", "battle_log,realm_service")
+        monkeypatch.setenv("REALM_SERVICE_URL", url)
+        assert run_realm("emit", "note", "waits").returncode == 0
+        deadline_s = time.monotonic() + 20
+        while reason not in (shown := run_realm("ship", "--status").stdout):
+            assert time.monotonic() < deadline_s, shown
+        assert reason in run_realm("doctor", "--no-round-trip", "--timeout", "1").stdout
+        (pipeline,) = json.loads(run_realm("ship", "--status", "--json").stdout)
+        os.kill(pipeline["pid"], signal.SIGTERM)
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def test_no_command_shows_the_password_of_an_address(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REALM_SERVICE_URL", "http://bob:hunter2x@127.0.0.1:1/?token=abc1")
+    monkeypatch.setenv("REALM_EXPORTERS", "battle_log,realm_service")
+    assert run_realm("emit", "note", "one").returncode == 0
+    shown = [
+        run_realm(*arguments)
+        for arguments in (
+            ("ship", "--once", "--timeout", "2"),
+            ("ship", "--status"),
+            ("ship", "--status", "--json"),
+            ("doctor",),
+            ("doctor", "--json"),
+            ("state", "--url", "http://bob:hunter2x@127.0.0.1:1"),
+            ("replay", "--to", "http://bob:hunter2x@127.0.0.1:1"),
+        )
+    ]
+    printed = "".join(result.stdout + result.stderr for result in shown)
+    assert "bob:[redacted]@127.0.0.1:1" in printed
+    logs = "".join(path.read_text() for path in (home / "logs").glob("*.log*"))
+    for text in (printed, logs):
+        assert "hunter2x" not in text
+        assert "abc1" not in text

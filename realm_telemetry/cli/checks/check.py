@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from realm_telemetry.config import Settings
+from realm_telemetry.errors import shown
 
 Level = Literal["ok", "warning", "problem"]
 
@@ -14,7 +15,7 @@ STYLES: Final[dict[str, str]] = {"ok": "green", "warning": "yellow", "problem": 
 
 
 class CheckResult(msgspec.Struct, frozen=True):
-    """One line of `realm doctor`.
+    """One line of `realm doctor`, without the secrets of addresses.
 
     check: what was looked at. fix: what to do; empty if nothing is.
     """
@@ -23,6 +24,11 @@ class CheckResult(msgspec.Struct, frozen=True):
     level: Level
     message: str
     fix: str = ""
+
+    def __post_init__(self) -> None:
+        """Take secrets out, wherever the words come from."""
+        for name in ("message", "fix"):
+            msgspec.structs.force_setattr(self, name, shown(getattr(self, name)))
 
 
 class Subject(msgspec.Struct):

@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -37,9 +37,11 @@ class SqliteLog:
         home: Path | None,
         search_path: Path | None,
         state_path: Path | None,
+        redact: Sequence[str],
         clock_ns: Callable[[], int],
     ) -> None:
         self.path = path
+        self._redact = redact
         self.place = str(path)
         self._data = (addresses_path(path) if home is None else home / WEBHOOKS).parent
         self._search_path = search_path or path.with_name(Path(SEARCH_INDEX).name)
@@ -103,7 +105,7 @@ class SqliteLog:
 
     def writer(self) -> LogWriter:
         """Open the file for writing; makes it, or brings it up to date."""
-        return LogWriter(self.path, clock_ns=self._clock_ns)
+        return LogWriter(self.path, redact=self._redact, clock_ns=self._clock_ns)
 
     def watch(self) -> "DataVersionWatch":
         """Open a watch that notices the commits of others."""
@@ -196,6 +198,7 @@ def open_log(
     home: Path | None,
     search_path: Path | None,
     state_path: Path | None,
+    redact: Sequence[str],
     clock_ns: Callable[[], int],
 ) -> Log:
     """Return the log in a file."""
@@ -204,6 +207,7 @@ def open_log(
         home=home,
         search_path=search_path,
         state_path=state_path,
+        redact=redact,
         clock_ns=clock_ns,
     )
 

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
+import msgspec
+
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import KindSpec
 from realm_telemetry.log.engine import Writer
@@ -39,6 +41,7 @@ from realm_telemetry.log.sqlite.schema import (
     migrate,
     read_log_id,
 )
+from realm_telemetry.redaction import redactor
 
 _UNFIT: Final = (
     TypeError,
@@ -54,11 +57,20 @@ class LogWriter:
     Makes the file or brings it up to date when opened. Every method is one transaction under the
     shared writer lock and raises LogUnavailableError if the file cannot be written now,
     LogRefusedError for what it can never hold.
+
+    redact: the setting; the built-in rules of redaction hold without it.
     """
 
-    def __init__(self, path: Path, *, clock_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        redact: Sequence[str] = (),
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         self.path = Path(path)
         self._clock_ns = clock_ns
+        self._redact = redactor(tuple(redact))
         self._connection = open_writer(self.path)
         self._lock = WriterLock(self.path)
         self._addresses = Addresses(addresses_path(self.path))
@@ -117,7 +129,7 @@ class LogWriter:
         source: str | None = None,
         untimed: Collection[str] = (),
     ) -> AppendResult:
-        """Store events in one transaction, each once; their arrival is now.
+        """Store events without their secrets in one transaction, each once; their arrival is now.
 
         events: at most MAX_BATCH, in the order they are to have.
         pipeline: where given, producers not registered yet become producers of it.
@@ -140,6 +152,7 @@ class LogWriter:
 
     def _append(self, events: Sequence[Event], about: "_About") -> AppendResult:
         observed = self._clock_ns()
+        events = self._redact.batch(events)
         rows = to_rows(events, observed, keep_arrival=about.keep_arrival)
         runs = runs_of(events)
         offered, all_rows = events, rows
@@ -183,8 +196,9 @@ class LogWriter:
 
         False for one with an `origin` whose events come from elsewhere; then nothing changes.
         """
+        resource = self._redact.resource(info.resource)
         with self.transaction():
-            return self._known.register(info)
+            return self._known.register(msgspec.structs.replace(info, resource=resource))
 
     def note_resource(self, producer: str, pipeline: str, resource: Mapping[str, Any]) -> None:
         """Keep the resource of a producer whose events come from another log or a file.
@@ -192,7 +206,7 @@ class LogWriter:
         What is known of it here stays. Not synced: the append that follows does that.
         """
         with self.transaction(durable=False):
-            self._known.note_resource(producer, pipeline, resource)
+            self._known.note_resource(producer, pipeline, self._redact.resource(resource))
 
     def introduce(
         self,
@@ -209,10 +223,10 @@ class LogWriter:
             self._known.refresh()
             for producer, resource in counted.items():
                 if self._known.done(producer) is None:
-                    info = ProducerInfo(producer, pipeline, dict(resource))
+                    info = ProducerInfo(producer, pipeline, self._redact.resource(resource))
                     self._known.register(info)
             for producer, resource in others.items():
-                self._known.note_resource(producer, pipeline, resource)
+                self._known.note_resource(producer, pipeline, self._redact.resource(resource))
 
     def record_receipt(
         self,

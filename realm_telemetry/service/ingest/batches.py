@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from realm_telemetry.errors import PayloadTooLargeError
 from realm_telemetry.event import Event, InvalidEventError
-from realm_telemetry.kinds.catalog import KindSpec, event_from_dict
+from realm_telemetry.kinds.catalog import KindSpec
+from realm_telemetry.kinds.outside import event_from_outside, has_identity
 from realm_telemetry.log.engine import Snapshot
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.service.api.answers import json_answer
@@ -18,8 +19,11 @@ from realm_telemetry.service.api.parameters import choice
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.ingest.body import content_encoding, inflate, read_body
+from realm_telemetry.service.ingest.registrar import Introduced
 from realm_telemetry.service.settings import ServiceSettings
-from realm_telemetry.values.details import MAX_EVENT_BYTES, fit_event, make_safe
+from realm_telemetry.values.details import MAX_EVENT_BYTES, fit_event, force_clean, make_safe
+from realm_telemetry.values.json_fields import type_name
+from realm_telemetry.values.json_text import read_object
 from realm_telemetry.wire import (
     CONTENT_TYPE,
     Batch,
@@ -42,21 +46,19 @@ _MAX_REASONS: Final = 1_000
 _JSON_TYPE: Final = "application/json"
 
 
-class _JsonBatch(msgspec.Struct):
-    events: list[Any]
-
-
 class Parsed(NamedTuple):
     """A body taken apart.
 
     rejected: those that no event can be, with their place in the batch where they have no id.
-    log_id: of the sender's log, if it has one. untimed: ids of events that brought no time.
+    introduced: resources that events in JSON bring. log_id: of the sender's log, if it has one.
+    untimed: ids of events that brought no time.
     """
 
     events: Sequence[Event]
     producers: Sequence[BatchProducer]
     rejected: Sequence[Rejected]
     kinds: Sequence[KindSpec] = ()
+    introduced: Introduced | None = None
     log_id: str = ""
     untimed: Collection[str] = ()
 
@@ -76,6 +78,7 @@ async def post_events(request: Request) -> Response:
             parsed.producers,
             parsed.kinds,
             replay=replay,
+            introduced=parsed.introduced,
             source=parsed.log_id,
             untimed=parsed.untimed,
         )
@@ -140,7 +143,7 @@ def _from_protobuf(data: bytes, settings: ServiceSettings) -> Parsed:
     events = (
         batch.events if len(data) <= MAX_EVENT_BYTES else [_fitted(one) for one in batch.events]
     )
-    return Parsed(events, batch.producers, batch.rejected, batch.kinds, batch.log_id)
+    return Parsed(events, batch.producers, batch.rejected, batch.kinds, log_id=batch.log_id)
 
 
 AHEAD: Final = "its producer is this service, which numbers events that come without an id"
@@ -164,38 +167,51 @@ def _fitted(event: Event) -> Event:
 
 
 def _from_json(data: bytes, service: Service) -> Parsed:
-    try:
-        batch = msgspec.json.decode(data, type=_JsonBatch)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ApiError("malformed_json", f"The body is not the JSON expected: {error}") from None
-    if len(batch.events) > service.settings.max_batch_events:
+    shapes, rejected = _shapes(data)
+    if len(shapes) > service.settings.max_batch_events:
         raise ApiError("too_many_events")
-    events, rejected = list[Event](), list[Rejected]()
-    untimed = set[str]()
-    for place, shape in enumerate(batch.events):
+    events, untimed = list[Event](), set[str]()
+    resources: dict[str, Mapping[str, Any]] = {}
+    for place, shape in enumerate(shapes):
         try:
-            events.append(_event(shape, service))
+            events.append(event := _event(shape, service))
         except InvalidEventError as error:
             rejected.append(Rejected(_name(shape, place), str(error)))
             continue
         if not _is_timed(shape):
-            untimed.add(events[-1].id)
-    return Parsed(events, (), rejected, untimed=untimed)
+            untimed.add(event.id)
+        if has_identity(shape) and shape.get("resource"):
+            resources[event.producer] = force_clean(shape["resource"])[0]
+    return Parsed(events, (), rejected, introduced=Introduced({}, resources), untimed=untimed)
 
 
 def _is_timed(shape: Any) -> bool:
-    return isinstance(shape, Mapping) and ("time_unix_nano" in shape or "timestamp" in shape)
+    return any(name in shape for name in ("time_unix_nano", "timestamp", "ts"))
+
+
+def _shapes(data: bytes) -> tuple[list[Any], list[Rejected]]:
+    """Return the events of a body, undone, and what else it has, which is not taken."""
+    try:
+        body = read_object(data)
+    except InvalidEventError as error:
+        raise ApiError("malformed_json", f"The body is not the JSON expected: {error}") from None
+    shapes = body.pop("events", None)
+    if not isinstance(shapes, list):
+        problem = 'The body is not the JSON expected: it must be {"events": [...]}'
+        raise ApiError("malformed_json", f"{problem}, got events: {type_name(shapes)}")
+    reason = "a batch in JSON has no such field"
+    return shapes, [Rejected(name[:64], reason) for name in body]
 
 
 def _event(shape: Any, service: Service) -> Event:
     """One event of a JSON batch; what it lacks is given here: id, time, channel, message."""
-    if isinstance(shape, Mapping) and not _is_timed(shape):
-        shape = {**shape, "time_unix_nano": time.time_ns()}
-    if isinstance(shape, Mapping) and "id" not in shape and "producer" not in shape:
-        event = event_from_dict(shape, producer=service.producer, number=service.number())
-    else:
-        event = event_from_dict(shape)
-    return make_safe(event)
+    now_ns = time.time_ns()
+    if isinstance(shape, Mapping) and has_identity(shape):
+        return make_safe(event_from_outside(shape, now_ns=now_ns))
+    number = service.number()
+    return make_safe(
+        event_from_outside(shape, now_ns=now_ns, producer=service.producer, number=number)
+    )
 
 
 def _name(shape: Any, place: int) -> str:

@@ -17,7 +17,7 @@ from realm_telemetry.redaction.rules import REDACTED
 from realm_telemetry.redaction.text import ALL_HINTS, Hints, clean_text, is_plain
 
 MAX_DEPTH: Final = 100
-"""What is deeper is not looked into, so it is taken out as if it were a secret."""
+"""What is deeper is not looked into, so it is taken out."""
 
 MAX_FOUND: Final = 64
 """Paths in the mark; "..." stands for more."""
@@ -144,7 +144,7 @@ class Walk:
             return self._noted(value, self._rules.text(value, self._hints), path)
         if isinstance(value, Mapping | list | tuple):
             if depth >= MAX_DEPTH:
-                return self._noted(value, REDACTED, path)
+                return REDACTED  # not listed: the log cuts details long before
             if isinstance(value, Mapping):
                 return self.table(value, f"{path}.", depth + 1)
             return self._list(value, path, depth + 1)

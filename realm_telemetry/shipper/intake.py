@@ -4,7 +4,6 @@ Events of all spools go into the log together, one transaction for many. What ha
 could not be stored is held here, and nothing more is read until it is.
 """
 
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -36,6 +35,7 @@ from realm_telemetry.spool.frames import (
     decode_control,
     decode_event,
 )
+from realm_telemetry.values.clock import monotonic
 
 Process = Callable[[Event], Event | None]
 
@@ -267,7 +267,7 @@ class Intake:
         recent: Recent,
         *,
         history: bool = True,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self.pipeline = pipeline
         self.last_cursor = 0

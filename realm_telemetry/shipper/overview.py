@@ -76,7 +76,15 @@ def pipeline_directories(spool_root: Path) -> list[Path]:
             found = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return []
-    return [directory for directory in found if (directory / MANIFEST_NAME).exists()]
+    return [directory for directory in found if _is_pipeline(directory)]
+
+
+def _is_pipeline(directory: Path) -> bool:
+    """Whether it has a manifest, or spools whose manifest is missing."""
+    with suppress(OSError):
+        spools = (spool / "control" for spool in spool_directories(directory))
+        return (directory / MANIFEST_NAME).exists() or any(control.exists() for control in spools)
+    return True
 
 
 def quarantined(home: Path, chosen: Path | None = None) -> dict[Path, int]:

@@ -8,7 +8,6 @@ which marks what was cut.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +21,7 @@ from realm_telemetry.values.conversions import (
     MIN_INT,
     Walk,
     key_text,
+    read_item,
     safe_text,
     to_json_value,
 )
@@ -211,18 +211,19 @@ def force_clean(details: Mapping[Any, Any]) -> tuple[dict[str, Any], bool]:
     Never raises an Exception; a mapping that cannot be read to its end is marked as cut.
     """
     cleaned: dict[str, Any] = {}
-    cut: list[str] = []
-    try:
-        kept = MAX_DETAILS if len(details) <= MAX_DETAILS else MAX_DETAILS - 1
-        for key in islice(details, kept):
-            name = key_text(key, cleaned)
-            walk = Walk()
-            cleaned[name] = to_json_value(details[key], walk)
-            if walk.cut:
-                cut.append(name)
-        cut += [key_text(key, {}) for key in islice(details, kept, MAX_DETAILS + MAX_NAMES)]
-    except Exception:  # noqa: BLE001 - a mapping's own code may raise anything
-        cut.append(UNREADABLE)
+    reading = Walk()
+    keys, cut = _keys(details, reading)
+    kept = MAX_DETAILS if len(keys) <= MAX_DETAILS else MAX_DETAILS - 1
+    for key in keys[:kept]:
+        name = key_text(key, cleaned)
+        walk = Walk(reading.deadline_s)
+        if type(details) is not dict and walk.late:  # even to look for the next may take long
+            cut.append(name)
+            continue
+        cleaned[name] = to_json_value(read_item(details, details.__getitem__, key), walk)
+        if walk.cut:
+            cut.append(name)
+    cut += [key_text(key, {}) for key in keys[kept : MAX_DETAILS + MAX_NAMES]]
     return (mark_truncated(cleaned, cut), True) if cut else (cleaned, False)
 
 
@@ -273,6 +274,12 @@ def _are_plain_keys(value: dict[Any, Any]) -> bool:
         return "" not in value and max(map(len, value), default=0) <= MAX_KEY_CHARS
     except TypeError:
         return False
+
+
+def _keys(details: Mapping[Any, Any], reading: Walk) -> tuple[list[Any], list[str]]:
+    """The keys that could be read, and the mark of a mapping that could not be to its end."""
+    keys, error = reading.take(details)
+    return keys, [UNREADABLE] if error is not None else []
 
 
 def make_safe(event: Event) -> Event:

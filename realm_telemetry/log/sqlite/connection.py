@@ -12,6 +12,7 @@ from realm_telemetry.home import is_local_filesystem, is_planted, make_private_d
 from realm_telemetry.log.errors import LogRefusedError, LogUnavailableError
 from realm_telemetry.log.sqlite.foreign_text import LenientConnection
 from realm_telemetry.log.sqlite.odd_rows import HAS_FUNCTION, has_detail
+from realm_telemetry.values.clock import monotonic
 
 BUSY_TIMEOUT_S: Final = 30.0
 _WAL_PATIENCE_S: Final = 10.0
@@ -202,12 +203,12 @@ def _set_up_writer(connection: sqlite3.Connection) -> None:
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
     # The switch needs the file alone and does not wait for it: older code may be at work.
-    deadline = time.monotonic() + _WAL_PATIENCE_S
+    deadline = monotonic() + _WAL_PATIENCE_S
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > deadline:
                 raise
             time.sleep(0.02)
         else:

@@ -96,6 +96,27 @@ def _names(value: Any) -> tuple[Any, ...]:
     return tuple(value)
 
 
+def _redact(value: Any) -> tuple[str, ...]:
+    """Names, patterns as `/.../`, or `off`; see docs/redaction.md."""
+    entries = _names(value)
+    for entry in entries:
+        if not isinstance(entry, str):
+            raise ValueError("needs names as text")
+        if entry.startswith("/") and not _is_pattern(entry):
+            raise ValueError(f"needs a pattern like /lab-[0-9]+/, and {entry} is none")
+    return entries
+
+
+def _is_pattern(entry: str) -> bool:
+    import re  # nearly no one has patterns
+
+    try:
+        re.compile(entry[1:-1])
+    except re.error:
+        return False
+    return len(entry) > 2 and entry.endswith("/")
+
+
 def _one_of(*choices: str) -> Callable[[Any], str]:
     def parse(value: Any) -> str:
         if value not in choices:
@@ -151,7 +172,7 @@ SETTINGS: Final[dict[str, Setting]] = {
     "max_spool_bytes": Setting(("REALM_MAX_SPOOL_BYTES",), _bytes),
     "run_id": Setting(("REALM_RUN_ID",), _text),
     "disabled": Setting(("OTEL_SDK_DISABLED",), _flag),
-    "redact": Setting(("REALM_REDACT",), _names),
+    "redact": Setting(("REALM_REDACT",), _redact),
     "resource": Setting((), _table),
     "options": Setting((), _table),
     "service": Setting((), _table),

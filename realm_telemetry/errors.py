@@ -6,13 +6,22 @@ from collections.abc import Sequence
 from types import FrameType
 
 
+def shown(text: str) -> str:
+    """Return a message as people may see it: without the secrets of addresses and headers."""
+    if "//" not in text and "=" not in text and "uthorization" not in text:
+        return text  # nearly always; the rules are imported where they are needed
+    from realm_telemetry.redaction import shown as without_secrets
+
+    return without_secrets(text)
+
+
 class ConfigError(Exception):
     """The user set something up wrongly; names the setting and the fix."""
 
     def __init__(self, setting: str, problem: str, fix: str) -> None:
         self.setting = setting
-        self.problem = problem
-        self.fix = fix
+        self.problem = problem = shown(problem)
+        self.fix = fix = shown(fix)
         super().__init__(f"{setting}: {problem}. {fix}")
 
 
@@ -38,7 +47,7 @@ class ExportError(Exception):
         self.retry_after_s = retry_after_s
         self.rejected_ids = tuple(rejected_ids)
         self.rejected_count = rejected_count
-        super().__init__(message)
+        super().__init__(shown(message))
 
 
 class NotYetError(ExportError):
@@ -68,7 +77,7 @@ def warn_once(key: str, text: str) -> None:
         return
     _warned.add(key)
     try:
-        os.write(2, f"realm_telemetry: {text}\n".encode("utf-8", "replace"))
+        os.write(2, f"realm_telemetry: {shown(text)}\n".encode("utf-8", "replace"))
     except OSError:  # stderr is closed
         return
 

@@ -27,6 +27,9 @@ PROCESS_LOST_NUMBER: Final = 2**64 - 1
 
 MAX_RANK: Final = 2**32 - 1
 
+FINAL_DROPS_NUMBER: Final = 2**64 - 2
+"""The number of the `events_dropped` event that a shipper makes at a producer's end."""
+
 FIRST_CONTENT_NUMBER: Final = 2**63
 """Numbers from here on, but for `process_lost`, are made of a record's uid or content.
 

@@ -53,6 +53,7 @@ class ExporterContext(msgspec.Struct, frozen=True, kw_only=True):
     options: settings of this exporter, from `realm.toml` or `configure(options=)`.
     inside_shipper: False in a plain OpenTelemetry SDK, where no log has been written yet.
     long_lived: True in a service, which stays: what an exporter has kept safe it may deliver later.
+    redact: the setting: what is taken out of events beside the built-in rules.
     environment: the variables that exporters read, as the producer saw them; None where that is
         this process's own. One process may ship several pipelines, each with its own.
     """
@@ -67,6 +68,7 @@ class ExporterContext(msgspec.Struct, frozen=True, kw_only=True):
     service_name: str | None = None
     inside_shipper: bool = True
     long_lived: bool = False
+    redact: tuple[str, ...] = ()
     environment: dict[str, str] | None = None
 
     def token_for(self, url: str) -> str | None:
@@ -132,6 +134,7 @@ def standalone_context(name: str, options: Mapping[str, Any] | None = None) -> E
         options=settings.options.get(name, {}) | dict(options or {}),
         service_name=settings.service_name,
         inside_shipper=False,
+        redact=settings.redact,
     )
 
 

@@ -23,7 +23,8 @@ class BattleLogExporter(EventExporter):
         """Open the log, unless a shipper has written it."""
         if not self.context.inside_shipper:
             try:
-                self._writer = open_log(self.context.log_path).writer()
+                log = open_log(self.context.log_path, redact=self.context.redact)
+                self._writer = log.writer()
             except LogError as error:
                 raise ExportError(str(error), retryable=True) from error
 

@@ -13,6 +13,7 @@ from realm_telemetry.event import Event
 from realm_telemetry.log import Filters
 from realm_telemetry.log.fields import FIELDS, FILTER_NAMES
 from realm_telemetry.log.outbox import redacted
+from realm_telemetry.values.paths import find
 
 REQUEST: Final = "request"
 """The rule of events that name addresses themselves: `emit(..., webhooks=[url])`."""
@@ -98,13 +99,7 @@ def _value(event: Event, name: str) -> str:
     if name in GROUP_FIELDS:
         field = getattr(event, GROUP_FIELDS[name])
         return "-" if field is None or field == "" else str(field)
-    value: Any = event.details
-    path = name.removeprefix("details.")
-    if path in event.details:
-        return _short(event.details[path])
-    for key in path.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
-    return _short(value)
+    return _short(find(event.details, name.removeprefix("details.")))
 
 
 def _short(value: Any) -> str:

@@ -8,7 +8,7 @@ import click
 
 from realm_telemetry.cli.checks.check import MARKS, STYLES, Check, CheckResult, Subject
 from realm_telemetry.cli.checks.home import check_file_system, check_home, check_spool_place
-from realm_telemetry.cli.checks.log import check_lock, check_log
+from realm_telemetry.cli.checks.log import check_lock, check_log, check_side_files
 from realm_telemetry.cli.checks.service import (
     check_pages,
     check_round_trip,
@@ -27,6 +27,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_file_system,
     check_spool_place,
     check_log,
+    check_side_files,
     check_lock,
     check_exporters,
     check_service_settings,
@@ -41,20 +42,26 @@ CHECKS: Final[tuple[Check, ...]] = (
 @command(
     examples=(
         ("realm doctor", "Check the home in use."),
+        ("realm doctor --full", "Check every page and row of the log too."),
         ("realm doctor --no-round-trip --json", "Without emitting an event, for a program."),
     )
 )
 @click.option("--round-trip/--no-round-trip", default=True, help="Whether to emit an event.")
+@click.option(
+    "--full",
+    is_flag=True,
+    help="Check every page and row of the log, however long it takes.",
+)
 @timeout_option(10.0, "The longest that any one check may wait.")
 @json_option("Print one JSON object: healthy, home, checks.")
-def doctor(round_trip: bool, timeout_s: float, as_json: bool) -> int:
+def doctor(round_trip: bool, full: bool, timeout_s: float, as_json: bool) -> int:
     """Check the whole path of an event and say what to do.
 
     ✓ is well, ! is worth knowing, ✗ has to be fixed. The round trip emits a note on the debug
     channel, as a producer of its own, and waits until the log and the running service have it.
     Exit code 1 if there is a ✗.
     """
-    subject = Subject(settings(), timeout_s)
+    subject = Subject(settings(), timeout_s, full=full)
     checks = (*CHECKS, check_round_trip) if round_trip else CHECKS
     results = []
     with closing(subject):

@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from realm_telemetry.cli.terminal import json_note, note
-from realm_telemetry.errors import ConfigError, LogError
+from realm_telemetry.errors import ConfigError, LogError, shown
 from realm_telemetry.event import InvalidEventError
 from realm_telemetry.values.conversions import safe_text
 
@@ -45,6 +45,7 @@ def report(error: Exception, *, as_json: bool) -> int:
     problem = describe(error)
     if problem is None:
         raise error
+    problem = Problem(problem.error, shown(problem.message), shown(problem.hint), problem.exit_code)
     write_problem(problem, as_json)
     return problem.exit_code
 

@@ -19,7 +19,7 @@ from realm_telemetry.client import (
     StreamMessage,
 )
 from realm_telemetry.config import DEFAULT_SERVICE_URL, Settings, token_for
-from realm_telemetry.errors import LogError
+from realm_telemetry.errors import LogError, shown
 from realm_telemetry.event import Event
 from realm_telemetry.log import Filters, to_params
 from realm_telemetry.log.engine import Log, Reader, open_log
@@ -137,7 +137,7 @@ class ServiceBackend:
     """
 
     def __init__(self, client: RealmClient, report: Callable[[str], None]) -> None:
-        self.name = f"the service at {client.url}"
+        self.name = shown(f"the service at {client.url}")
         self._client = client
         self._report = report
         try:

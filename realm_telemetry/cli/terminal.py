@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TextIO
 import click
 import msgspec
 
+from realm_telemetry.errors import shown
 from realm_telemetry.kinds.line import printable, printable_json, wants_colour
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def styled_line(text: str) -> None:
 
 def note(text: str) -> None:
     """Print a line about the output, beside it: to stderr. Further lines are indented."""
-    click.echo(printable(text, lines=True).replace("\n", "\n  "), sys.stderr)
+    click.echo(printable(shown(text), lines=True).replace("\n", "\n  "), sys.stderr)
 
 
 def json_line(value: Any) -> None:

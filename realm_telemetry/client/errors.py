@@ -4,6 +4,8 @@ from typing import Final
 
 import httpx
 
+from realm_telemetry.errors import shown
+
 DEFAULT_HINTS: Final = {
     401: "Set REALM_TOKEN, or pass token=, to the token of the service.",
     403: "The service does not answer to this host name; see `realm serve --help`.",
@@ -29,8 +31,8 @@ class ServiceError(Exception):
     ) -> None:
         self.status = status
         self.error = error
-        self.message = message
-        self.hint = hint
+        self.message = message = shown(message)
+        self.hint = hint = shown(hint)
         self.retry_after_s = retry_after_s
         super().__init__(" ".join(part for part in (message, hint) if part))
 

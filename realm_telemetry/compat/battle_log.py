@@ -184,7 +184,7 @@ class BattleLogger:
         if self._pid != os.getpid():  # a forked child is a producer of its own
             self._pid, self._producer, self._numbers = os.getpid(), secrets.token_hex(8), count(1)
         event = older_event(shape, producer=self._producer, number=next(self._numbers))
-        with LogWriter(self._given) as writer:
+        with LogWriter(self._given, redact=before_reading().redact) as writer:
             writer.append([event])
         return event.id
 

@@ -22,6 +22,7 @@ from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.times import parse_time
 from realm_telemetry.producer import appenders
 from realm_telemetry.producer.api import configure_on_first_use, get_telemetry
+from realm_telemetry.values.clock import monotonic
 from realm_telemetry.values.times import number_ns
 
 FLUSH_S: Final = 2.0
@@ -82,9 +83,9 @@ def open_log(path: Path) -> Iterator[LogReader | None]:
 
 def _fill(path: Path) -> None:
     """Fill in older rows, newest first, for as long as a reader waits; upkeep does the others."""
-    until = time.monotonic() + FLUSH_S
+    until = monotonic() + FLUSH_S
     with LogWriter(path) as writer:
-        while writer.backfill_step() and time.monotonic() < until:
+        while writer.backfill_step() and monotonic() < until:
             pass
 
 

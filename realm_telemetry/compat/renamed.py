@@ -30,7 +30,6 @@ telemetry -> producer.api
 filesystem -> home
 once -> errors
 cli.progress -> cli.terminal
-redaction -> processors.redaction
 sse -> client.sse
 retry_after -> delivery.http
 unlogged -> delivery.http

@@ -1,6 +1,5 @@
 """The log as a shipper writes it: opened at the first write, reopened after a pause on failure."""
 
-import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -9,6 +8,7 @@ from realm_telemetry.delivery.retry import Backoff
 from realm_telemetry.errors import LogError
 from realm_telemetry.log.engine import Log, Writer
 from realm_telemetry.log.errors import LogRefusedError, LogUnavailableError
+from realm_telemetry.values.clock import monotonic
 
 Result = TypeVar("Result")
 
@@ -27,7 +27,7 @@ class GuardedLog:
         self,
         log: Log,
         report: Reporter,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self.log = log
         self._report = report

@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final, Protocol
 
+from realm_telemetry.errors import shown
 from realm_telemetry.event import format_time
 from realm_telemetry.home import make_private_directory
 
@@ -75,7 +76,7 @@ class LogFile:
 
 
 class Reporter:
-    """Problems by key; safe to use from every thread of the shipper."""
+    """Problems by key, without the secrets of addresses; safe to use from every thread."""
 
     def __init__(
         self,
@@ -107,6 +108,7 @@ class Reporter:
 
     def problem(self, key: str, text: str) -> None:
         """Report a problem: what is wrong and what to do. The same text is reported once."""
+        text = shown(text)
         with self._lock:
             if self._problems.pop(key, None) != text:
                 self._write("problem", text)
@@ -117,7 +119,7 @@ class Reporter:
         """Report something that went wrong and is over."""
         with self._lock:
             self._write("problem", text)
-            self._show(text)
+            self._show(shown(text))
 
     def solved(self, key: str, text: str) -> None:
         """Report that a problem is over; nothing if there was none."""
@@ -128,7 +130,7 @@ class Reporter:
             self._show(next(reversed(self._problems.values()), ""))
 
     def _write(self, level: str, text: str) -> None:
-        self._log_file.write(f"{format_time(self._clock_ns())} {level}: {text}")
+        self._log_file.write(f"{format_time(self._clock_ns())} {level}: {shown(text)}")
 
     def _show(self, text: str) -> None:
         if self._page is not None:

@@ -1,6 +1,5 @@
 """The log as a follower reads it: the events of one pipeline, or those of all."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from realm_telemetry.event import Event
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.records import AppendResult, ProducerInfo
 from realm_telemetry.log.rows import LogRow
+from realm_telemetry.values.clock import monotonic
 
 EVERY_PIPELINE: Final = ""
 """The pipeline under which a service keeps the cursors of its exporters."""
@@ -103,7 +103,7 @@ class PipelineLog:
         path: Path,
         pipeline: str,
         recent: Recent,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._reader = open_log(path).reader()
         self._pipeline = pipeline

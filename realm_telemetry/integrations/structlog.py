@@ -14,13 +14,16 @@ over to the standard library's `logging`, use this or the logging bridge, not bo
 """
 
 import logging
-import sys
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, Final
 
-from realm_telemetry.integrations.logging import KIND, ExcInfo, exception_details, level_of
+from realm_telemetry.errors import warn_once
+from realm_telemetry.integrations.logging import KIND, level_of
 from realm_telemetry.kinds.catalog import spec
 from realm_telemetry.producer.emission import record as emit_record
+from realm_telemetry.values.conversions import ENDING, key_text
+from realm_telemetry.values.details import text_or_none, to_json_value
+from realm_telemetry.values.exceptions import exception_details, exception_of
 
 _LEVELS: Final = {
     "debug": logging.DEBUG,
@@ -53,13 +56,21 @@ class RealmProcessor:
     def __call__(
         self, logger: Any, method_name: str, event_dict: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
-        """Emit, and return the very event dict."""
+        """Emit, and return the very event dict. Never raises an Exception."""
+        try:
+            self._take(logger, method_name, event_dict)
+        except ENDING:
+            raise
+        except BaseException:  # noqa: BLE001 - a value's own code may raise anything
+            _emit_bare(method_name, event_dict)
+        return event_dict
+
+    def _take(self, logger: Any, method_name: str, event_dict: Mapping[str, Any]) -> None:
         name = str(event_dict.get("level", method_name)).lower()
         number = _LEVELS.get(name, logging.INFO)
         source = event_dict.get("logger") or getattr(logger, "name", None)
         if number >= self._least and not self._is_excluded(source):
             _emit(event_dict, number, source)
-        return event_dict
 
     def _is_excluded(self, source: Any) -> bool:
         return any(source == name or str(source).startswith(f"{name}.") for name in self._exclude)
@@ -67,31 +78,42 @@ class RealmProcessor:
 
 def _emit(event_dict: Mapping[str, Any], number: int, source: Any) -> None:
     name = event_dict.get("event")
-    details = {
-        str(key): value
-        for key, value in event_dict.items()
-        if key not in _NOT_DETAILS and key != "event"
-    }
-    exc_info = _exc_info(event_dict.get("exc_info"))
+    details: dict[str, Any] = {}
+    for key, value in event_dict.items():
+        if key not in _NOT_DETAILS and key != "event":
+            details[key if type(key) is str else key_text(key, details)] = value
+    exc_info = exception_of(event_dict.get("exc_info"))
     if exc_info is not None:
         details |= exception_details(exc_info)
     level = level_of(number, logging.getLevelName(number))
-    source = None if source is None else str(source)
+    source = text_or_none(source)
     if isinstance(name, str) and spec(name).registered:
         # The kind knows its severity; a level above info says more than that.
         severity = level.severity if number >= logging.WARNING else None
         emit_record(name, None, details, None, severity, source=source)
         return
     details |= level.details
-    message = name if isinstance(name, str) else str(name)
-    emit_record(KIND, message, details, level.channel, level.severity, source=source)
+    emit_record(KIND, _message(name), details, level.channel, level.severity, source=source)
 
 
-def _exc_info(given: Any) -> ExcInfo | None:
-    """What structlog takes for `exc_info`: True, an exception or a triple."""
-    if isinstance(given, BaseException):
-        return type(given), given, given.__traceback__
-    if isinstance(given, tuple):
-        return given if given[0] is not None else None
-    current = sys.exc_info() if given else (None, None, None)
-    return None if current[0] is None else current
+def _message(event: Any) -> str:
+    """An event that is no text as its text; `emit` converts what cannot be."""
+    try:
+        return str(event)
+    except ENDING:
+        raise
+    except BaseException:  # noqa: BLE001 - a value's own code may raise anything
+        return str(to_json_value(event))
+
+
+def _emit_bare(method_name: Any, event_dict: Any) -> None:
+    """Emit what an earlier processor has left of an event."""
+    try:
+        level = level_of(_LEVELS.get(str(method_name), logging.INFO), "INFO")
+        event = to_json_value(event_dict)
+        message = event if isinstance(event, str) else "a log record that is no event dict"
+        emit_record(KIND, message, {"log.event": event}, level.channel, level.severity)
+    except ENDING:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a value's own code may raise anything
+        warn_once("log record", f"a log record could not be recorded: {to_json_value(error)}")

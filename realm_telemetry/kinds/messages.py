@@ -8,8 +8,13 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+import msgspec
+
 MAX_VALUE_CHARS: Final = 200
 """A value that its format does not fit is shown as text, cut to this length."""
+
+_BODY_MESSAGES: Final = ("message", "msg", "event")
+"""Where loggers that write objects have the line that a person reads; the last is structlog's."""
 
 _MAX_SHOWN: Final = 4
 """Details shown in the message of a kind without template."""
@@ -28,6 +33,15 @@ def render_forgivingly(kind: str, template: str | None, details: Mapping[str, An
         return _format(_fitting(template, frozenset(fields)), fields)
     except Exception:  # noqa: BLE001 - details and templates are the user's
         return _in_words(kind)
+
+
+def body_message(body: Any) -> str:
+    """Return the message of a log record whose body is any JSON value."""
+    if isinstance(body, str):
+        return body
+    texts = [body.get(key) for key in _BODY_MESSAGES] if isinstance(body, dict) else []
+    found = next((text for text in texts if isinstance(text, str)), None)
+    return msgspec.json.encode(body).decode() if found is None else found
 
 
 @lru_cache(maxsize=512)

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
         DeadLetter,
         Description,
         Limits,
+        OddRows,
         ProducerInfo,
         Receipt,
         ReceiptTotals,
         Refusal,
+        SideFile,
         Skipped,
         Trimmed,
     )
@@ -48,6 +50,7 @@ def open_log(
     home: Path | None = None,
     search_path: Path | None = None,
     state_path: Path | None = None,
+    redact: Sequence[str] = (),
     clock_ns: Callable[[], int] = time.time_ns,
 ) -> "Log":
     """Return the log at a path or URL; nothing is opened or made before it is used.
@@ -56,6 +59,7 @@ def open_log(
     home: whose `data/` holds what an engine keeps in files beside the log; else found from place.
     search_path: of the full-text index, where the engine keeps that in a file of its own.
     state_path: of RealmState's snapshots, likewise; those of metrics are beside it.
+    redact: the setting; what writers take out of events beside the built-in rules.
     Raises ConfigError for a URL of no known engine.
     """
     match = _URL.match(place) if isinstance(place, str) else None
@@ -65,7 +69,12 @@ def open_log(
         raise ConfigError("the log", f"no engine serves {scheme}://", f"Use a path, or {known}.")
     module = import_module(ENGINES[scheme])
     log: Log = module.open_log(
-        rest, home=home, search_path=search_path, state_path=state_path, clock_ns=clock_ns
+        rest,
+        home=home,
+        search_path=search_path,
+        state_path=state_path,
+        redact=redact,
+        clock_ns=clock_ns,
     )
     return log
 
@@ -90,8 +99,19 @@ class Log(Protocol):
         """Return where the log is and how large; it must exist."""
         ...
 
-    def integrity(self, timeout_s: float) -> list[str] | None:
-        """Return what is wrong in the log, nothing if it is whole; None if time ran out."""
+    def integrity(self, timeout_s: float | None) -> list[str] | None:
+        """Return what is wrong in the log, nothing if it is whole; None if time ran out.
+
+        timeout_s: for a quick check; None is a full one, which takes as long as it takes.
+        """
+        ...
+
+    def odd_rows(self, timeout_s: float | None) -> "OddRows":
+        """Return the rows of other software that cannot be read whole, newest first."""
+        ...
+
+    def side_files(self, timeout_s: float) -> "list[SideFile]":
+        """Return the files beside the log that are there, and what is wrong with each."""
         ...
 
     def check_writable(self, timeout_s: float) -> None:
@@ -366,9 +386,10 @@ class Writer(Protocol):
         source: str | None = None,
         untimed: Collection[str] = (),
     ) -> "AppendResult":
-        """Store events in one transaction, each once, in this order. Raises InvalidEventError.
+        """Store events without their secrets in one transaction, each once, in this order.
 
         source: the log_id of the sender's log, empty without one; None for what this host stores.
+        Raises InvalidEventError.
         """
         ...
 

@@ -1,17 +1,20 @@
 """Filters over details: `path:value`."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
-# What a path may hold, so that it can stand in a quoted JSON path.
-_SEGMENT: Final = re.compile(r"[^\"\\\x00-\x1f\x7f:]+")
+from realm_telemetry.values.paths import (
+    InvalidPathError,
+    find_all,
+    read_path,
+    split_path,
+    write_path,
+)
+
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
-_MAX_PATH: Final = 256
-MAX_KEYS: Final = 32
-"""Of a path; details are no deeper than half of that."""
 
 
 class InvalidHasError(ValueError):
@@ -21,8 +24,8 @@ class InvalidHasError(ValueError):
 class Has(msgspec.Struct, frozen=True):
     """A detail with a value.
 
-    path: keys joined by dots; a key that itself holds the dots is found as well. If there
-        is a list on the way, or at its end, any of the list's entries will do.
+    path: a detail's name, or keys joined by dots (values.paths). If there is a list on the way,
+        or at its end, any of the list's entries will do.
     value: text. It equals a string of the same text, a number of the same value, and
         true, false and null.
     """
@@ -31,52 +34,28 @@ class Has(msgspec.Struct, frozen=True):
     value: str
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.value}"
+        return f"{write_path(self.path)}:{self.value}"
 
     @classmethod
     def parse(cls, text: str) -> "Has":
         """Read `path:value`; the value may hold colons. Raises InvalidHasError."""
-        path, colon, value = text.partition(":")
-        path = path.strip()
-        if not colon or not path:
-            raise InvalidHasError(f"{text!r} is not path:value")
-        if len(path) > _MAX_PATH or not all(map(_SEGMENT.fullmatch, path.split("."))):
-            raise InvalidHasError(f"{path!r} is not a path of keys joined by dots")
-        if path.count(".") >= MAX_KEYS:
-            raise InvalidHasError(f"{path[:80]!r} has over {MAX_KEYS} keys")
-        return cls(path, value)
+        path, value = split_path(text)
+        if value is None:
+            raise InvalidHasError(f"{text[:80]!r} is not path:value")
+        try:
+            return cls(read_path(path), value)
+        except InvalidPathError as error:
+            raise InvalidHasError(str(error)) from None
 
     def matches(self, details: Mapping[str, Any]) -> bool:
         """Whether the details have the value at the path."""
-        return any(
-            _equals(found, self.value)
-            for keys in self.key_lists()
-            for found in _look_up(details, keys)
-        )
+        return any(_equals(found, self.value) for found in find_all(details, self.path))
 
     def json_texts(self) -> list[str]:
         """What the JSON text of an equal value that is not a string may be."""
         if self.value in ("true", "false", "null"):
             return [self.value]
         return [msgspec.json.encode(number).decode() for number in _numbers(self.value)]
-
-    def key_lists(self) -> list[list[str]]:
-        """The places to look at: the path as a single key, and cut at its dots."""
-        nested = self.path.split(".")
-        return [[self.path], nested] if len(nested) > 1 else [nested]
-
-
-def _look_up(value: Any, keys: list[str], *, through_list: bool = True) -> Iterator[Any]:
-    """What keys lead to, through one list at the most."""
-    for depth, key in enumerate(keys, 1):
-        if not isinstance(value, Mapping) or key not in value:
-            return
-        value = value[key]
-        if through_list and isinstance(value, list | tuple):
-            for entry in value:
-                yield from _look_up(entry, keys[depth:], through_list=False)
-            return
-    yield value
 
 
 def _equals(found: Any, text: str) -> bool:

@@ -1,11 +1,11 @@
 """Kinds that producers registered, kept in the log so that every reader knows them."""
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from realm_telemetry.kinds.catalog import KindSpec, learn_kind, spec
 from realm_telemetry.log.rows import LogRow
+from realm_telemetry.values.clock import monotonic
 
 LOOK_AGAIN_AFTER_S: Final = 1.0
 LOOK_AT_LEAST_EVERY_S: Final = 30.0
@@ -32,7 +32,7 @@ class KindWatch:
     registered anew with other settings.
     """
 
-    def __init__(self, source: KindSource, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, source: KindSource, clock: Callable[[], float] = monotonic) -> None:
         self._source = source
         self._clock = clock
         self._looked_at_s = float("-inf")

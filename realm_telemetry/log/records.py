@@ -167,6 +167,29 @@ class Refusal(msgspec.Struct, frozen=True):
     reason: str
 
 
+class OddRows(msgspec.Struct):
+    """Rows of other software with columns that cannot be read, among those looked at.
+
+    named: cursor of the first few, and what is wrong. is_complete: whether all rows were looked at.
+    """
+
+    looked_at: int = 0
+    count: int = 0
+    named: list[tuple[int, str]] = []
+    is_complete: bool = False
+
+
+class SideFile(msgspec.Struct, frozen=True):
+    """A file that an engine keeps beside the log.
+
+    problem: empty if nothing is wrong. fix: what a person can do.
+    """
+
+    place: str
+    problem: str = ""
+    fix: str = ""
+
+
 _DAY_NS: Final = 24 * 3600 * 1_000_000_000
 _NO_BOUND: Final = 2**62
 

@@ -1,6 +1,6 @@
 """What the log answers with: rows, pages of them, and steps of a tail."""
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -8,6 +8,9 @@ from realm_telemetry.event import Event
 
 Relation = Literal["eq", "gte"]
 """Whether a count is exact, or there may be more."""
+
+UNREADABLE: Final = "realm.unreadable"
+"""The detail of an event whose row other software wrote: what of it cannot be read, and why."""
 
 
 class LogRow(msgspec.Struct, frozen=True, gc=False):

@@ -5,7 +5,6 @@ An exporter that has this base runs in our shipper and in a plain OpenTelemetry 
 
 import logging
 import random
-import time
 from collections.abc import Mapping, Sequence
 from threading import Event as Signal
 from threading import RLock
@@ -26,6 +25,7 @@ from realm_telemetry.otel.sdk import (
     Resource,
 )
 from realm_telemetry.plugins import Batch, ExporterContext, read_options, standalone_context
+from realm_telemetry.values.clock import monotonic
 
 RETRY_FOR_S: Final = 5.0
 """How long `export` tries again before it gives a batch up: the SDK does not keep it."""
@@ -125,7 +125,7 @@ class EventExporter(LogRecordExporter):
         """Deliver log records of a plain OpenTelemetry SDK, trying again for a short while."""
         events = self.read_records(batch)
         try:
-            self._try_again_until(time.monotonic() + RETRY_FOR_S, events)
+            self._try_again_until(monotonic() + RETRY_FOR_S, events)
         except ExportError as error:
             if not self._failing:
                 # The SDK only learns that it failed; a person wants to know why. Once: where
@@ -146,7 +146,7 @@ class EventExporter(LogRecordExporter):
                 wait_s = error.retry_after_s or delay_s * random.uniform(0.5, 1.5)
                 # While it is failing, one attempt a batch: the caller may be the program itself.
                 hopeless = not error.retryable or self._failing or self.stopping.is_set()
-                if hopeless or time.monotonic() + wait_s > deadline or self.stopping.wait(wait_s):
+                if hopeless or monotonic() + wait_s > deadline or self.stopping.wait(wait_s):
                     raise
             delay_s *= 2
 

@@ -18,6 +18,7 @@ from realm_telemetry.event import (
     to_rank,
 )
 from realm_telemetry.kinds.catalog import render, resolve
+from realm_telemetry.kinds.messages import body_message
 from realm_telemetry.otel import names
 from realm_telemetry.otel.attributes import (
     Attributes,
@@ -157,13 +158,9 @@ def _message(body: Any, kind: str, details: dict[str, Any]) -> str:
         return render(kind, details)
     if isinstance(body, str):
         return safe_text(body)
-    add_detail(details, "otel.body", json_value(body))
-    texts = [body.get(key) for key in _MESSAGE_KEYS] if isinstance(body, Mapping) else []
-    return next((safe_text(text) for text in texts if isinstance(text, str)), value_text(body))
-
-
-_MESSAGE_KEYS: Final = ("message", "msg")
-"""Where loggers that write objects have the line that a person reads."""
+    shown = json_value(body)
+    add_detail(details, "otel.body", shown)
+    return body_message(shown)
 
 
 def _source(

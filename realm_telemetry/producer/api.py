@@ -4,7 +4,6 @@ import atexit
 import os
 import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,11 @@ from realm_telemetry.errors import ConfigError, warn_once
 from realm_telemetry.kinds import catalog
 from realm_telemetry.kinds.catalog import KindSpec
 from realm_telemetry.producer import appenders
-from realm_telemetry.producer.emission import bound, emit, set_base
+from realm_telemetry.producer.context import bound
+from realm_telemetry.producer.emission import emit, set_base
 from realm_telemetry.producer.telemetry import PIPELINE_VARIABLE, Telemetry
 from realm_telemetry.shipper.manifest import read_manifest
+from realm_telemetry.values.clock import Deadline
 
 __all__ = [
     "bound",
@@ -157,8 +158,12 @@ def shutdown(timeout_s: float = 2.0) -> bool:
 
     Called by itself at exit. Returns whether all is known to be delivered.
     """
+    return _shut_down(timeout_s)
+
+
+def _shut_down(timeout_s: float, *, process_ends: bool = False) -> bool:
     global _active, _provisional
-    deadline = time.monotonic() + timeout_s
+    deadline = Deadline(timeout_s)
     lock = _setting_up
     # Never for ever: a signal handler may come here while its own thread holds the lock.
     if not lock.acquire(timeout=max(timeout_s, 0.0)):
@@ -169,7 +174,7 @@ def shutdown(timeout_s: float = 2.0) -> bool:
             return True
         if os.environ.get(PIPELINE_VARIABLE) == ending.inherited():
             del os.environ[PIPELINE_VARIABLE]
-        return ending.shutdown(max(deadline - time.monotonic(), 0.0))
+        return ending.shutdown(deadline.left_s, process_ends=process_ends)
     finally:
         lock.release()
 
@@ -213,14 +218,9 @@ def _set_up(settings: Settings, *, parent: str | None = None) -> Telemetry | Non
     dropped = appenders.hand_over(started.writer)
     _active = started
     started.begin()
-    for spec in catalog.kinds():
-        if spec.kind not in catalog.KIND_METADATA:
-            started.register_kind(spec)
     if dropped:
         started.count_early_drops(dropped)
         emit("events_dropped", count=dropped, total=dropped, reason="emitted before configure()")
-    if started.pipeline_dir is not None and started.settings.shipper != "thread":
-        os.environ[PIPELINE_VARIABLE] = started.inherited()
     _register_ends()
     return started
 
@@ -313,7 +313,7 @@ def _register_ends() -> None:
 def _end() -> None:
     global _ending
     _ending = True
-    shutdown()
+    _shut_down(2.0, process_ends=True)
 
 
 def _after_fork_in_child() -> None:
@@ -327,5 +327,10 @@ def _after_fork_in_child() -> None:
         appenders.set_current(appenders.Early(_on_first_event))
 
 
+def _after_fork_in_parent() -> None:
+    if _active is not None:
+        _active.note_fork()
+
+
 appenders.set_current(appenders.Early(_on_first_event))
-os.register_at_fork(after_in_child=_after_fork_in_child)
+os.register_at_fork(after_in_child=_after_fork_in_child, after_in_parent=_after_fork_in_parent)

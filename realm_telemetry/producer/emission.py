@@ -1,8 +1,6 @@
 """The hot path: `emit` builds an event, encodes it and hands it to the current appender."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
 from sys import modules
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
@@ -12,9 +10,11 @@ import msgspec
 from realm_telemetry.errors import mistake
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError
 from realm_telemetry.kinds.catalog import UNREGISTERED, known_kind, render, resolve
-from realm_telemetry.producer import appenders
+from realm_telemetry.producer import appenders, context
+from realm_telemetry.producer.context import as_id, base
 from realm_telemetry.spool.frames import encode_msgpack
 from realm_telemetry.spool.writer import DROPPED, SpoolClosedError
+from realm_telemetry.values.conversions import ENDING
 from realm_telemetry.values.details import (
     MAX_DETAILS,
     MAX_EVENT_BYTES,
@@ -29,30 +29,7 @@ from realm_telemetry.values.details import (
 _URGENT: Final = frozenset(("warning", "error"))
 _SURELY_FITS: Final = MAX_EVENT_BYTES - 1024
 """Payload bytes below which an event is within its limit with any other fields."""
-
-
-class Bound:
-    """What `bound` adds to every event inside it."""
-
-    __slots__ = ("campaign_id", "details", "hero_id", "run_id", "source")
-
-    def __init__(
-        self,
-        hero_id: str | None = None,
-        campaign_id: str | None = None,
-        run_id: str | None = None,
-        source: str | None = None,
-        details: dict[str, Any] | None = None,
-    ) -> None:
-        self.hero_id = hero_id
-        self.campaign_id = campaign_id
-        self.run_id = run_id
-        self.source = source
-        self.details = details
-
-
-_bound: ContextVar[Bound | None] = ContextVar("realm_bound", default=None)
-_base = Bound()
+bound_here: Final = context.current.get
 
 
 def emit_in_full(
@@ -83,7 +60,7 @@ def emit_in_full(
         fields = _joined(details, fields)
     kind, channel, severity = _checked(kind, channel, severity)
     if not (hero_id is campaign_id is source is None):
-        hero_id, campaign_id, source = _id(hero_id), _id(campaign_id), _id(source)
+        hero_id, campaign_id, source = as_id(hero_id), as_id(campaign_id), as_id(source)
     requested = () if webhooks is None else _addresses(webhooks)
     return record(kind, message, fields, channel, severity, hero_id, campaign_id, source, requested)
 
@@ -125,7 +102,9 @@ def record(
     time_unix_nano: int | None = None,
 ) -> Event:
     """What `emit` does once its arguments are sorted: the hot path."""
-    bound = _bound.get() or _base
+    bound = bound_here() or base
+    if bound is not base and context.any_abandoned:
+        bound = context.settled(bound)
     if bound.details:
         fields = bound.details | fields
     fields, _ = clean_fields(fields)
@@ -169,38 +148,9 @@ def record(
     )  # fmt: skip
 
 
-@contextmanager
-def bound(
-    *,
-    hero_id: str | None = None,
-    campaign_id: str | None = None,
-    run_id: str | None = None,
-    source: str | None = None,
-    **fields: Any,
-) -> Iterator[None]:
-    """Add fields to everything emitted inside the block, in this thread or asyncio task.
-
-    fields: join the details; an event's own win. Blocks nest, the inner one wins.
-    """
-    outer = _bound.get() or _base
-    details, _ = clean_details(fields)
-    inner = Bound(
-        _id(hero_id) or outer.hero_id,
-        _id(campaign_id) or outer.campaign_id,
-        _id(run_id) or outer.run_id,
-        _id(source) or outer.source,
-        {**(outer.details or {}), **details},
-    )
-    token = _bound.set(inner)
-    try:
-        yield
-    finally:
-        _bound.reset(token)
-
-
 def set_base(*, run_id: str | None) -> None:
     """Set what events carry outside any `bound` block (`configure` calls)."""
-    _base.run_id = run_id
+    base.run_id = run_id
 
 
 def _joined(details: Mapping[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
@@ -219,25 +169,27 @@ def _checked(
         shown = to_json_value(kind)
         mistake(InvalidEventError(f"kind must be text that is not empty, got {shown!r}"))
         kind = text_or_none(kind) or "unnamed"
-    if channel is not None and channel not in CHANNELS:
-        mistake(InvalidEventError(f"channel {channel!r} is none of {', '.join(CHANNELS)}"))
-        channel = None
-    if severity is not None and severity not in SEVERITIES:
-        mistake(InvalidEventError(f"severity {severity!r} is none of {', '.join(SEVERITIES)}"))
-        severity = None
-    return str(kind), channel, severity
+    channel = _one_of("channel", channel, CHANNELS)
+    severity = _one_of("severity", severity, SEVERITIES)
+    return str.__str__(kind), channel, severity
 
 
-def _id(value: Any) -> str | None:
-    """A hero's id and the like as text; text is looked at only if it does not encode."""
-    return value if value is None or value.__class__ is str else text_or_none(value)
+def _one_of(name: str, given: Any, known: Sequence[str]) -> str | None:
+    if given is None:
+        return None
+    if isinstance(given, str) and given in known:
+        return known[known.index(given)]
+    shown = to_json_value(given)
+    mistake(InvalidEventError(f"{name} {shown!r} is none of {', '.join(known)}"))
+    return None
 
 
 def _addresses(webhooks: Any) -> tuple[str, ...]:
     if isinstance(webhooks, str):
         return (webhooks,)
     if isinstance(webhooks, Sequence):
-        return tuple(str(to_json_value(address)) for address in webhooks)
+        converted = to_json_value(webhooks)
+        return tuple(map(str, converted)) if isinstance(converted, list) else ()
     problem = f"webhooks must be a list of addresses, got {type(webhooks).__name__}"
     mistake(InvalidEventError(problem))
     return ()
@@ -247,7 +199,9 @@ def _shown(message: Any) -> str:
     """What a message that is not text says."""
     try:
         return str.__str__(str(message))
-    except Exception:  # noqa: BLE001 - a value's own code may raise anything
+    except ENDING:
+        raise
+    except BaseException:  # noqa: BLE001 - a value's own code may raise anything
         return str(to_json_value(message))
 
 
@@ -257,7 +211,7 @@ def _trace_context() -> tuple[str | None, str | None, int]:
         span = modules["opentelemetry.trace"].get_current_span().get_span_context()
         if span.is_valid:
             return f"{span.trace_id:032x}", f"{span.span_id:016x}", int(span.trace_flags)
-    except (AttributeError, KeyError):  # it is only just being imported
+    except Exception:  # noqa: BLE001 - foreign code, which may be only half imported as yet
         pass
     return None, None, 0
 
@@ -267,15 +221,15 @@ def keep(event: Event) -> Event:
 
     Its producer and number are new ones.
     """
-    run_id = event.run_id or _base.run_id  # the first event of a child is what joins its pipeline
+    run_id = event.run_id or base.run_id  # the first event of a child is what joins its pipeline
     fitted = fit_event(make_safe(msgspec.structs.replace(event, run_id=run_id)))
     return _append(fitted, _payload(fitted))
 
 
 def keep_clean(event: Event) -> Event:
     """Append an event whose values are JSON already; `keep` if it is too large or not quite so."""
-    if event.run_id is None and _base.run_id is not None:
-        event = msgspec.structs.replace(event, run_id=_base.run_id)
+    if event.run_id is None and base.run_id is not None:
+        event = msgspec.structs.replace(event, run_id=base.run_id)
     try:
         payload = _payload(event)
     except (TypeError, ValueError, OverflowError):

@@ -6,7 +6,6 @@ Functions may be plain, async, generators or both. Details come from arguments a
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, wraps
 from itertools import islice
-from time import perf_counter
 from types import TracebackType
 from typing import Any, Final, ParamSpec, Protocol, Self, TypeVar
 
@@ -14,8 +13,16 @@ from realm_telemetry.errors import warn_once
 from realm_telemetry.kinds.catalog import spec
 from realm_telemetry.kinds.messages import render_forgivingly
 from realm_telemetry.producer.emission import emit
-from realm_telemetry.values.conversions import to_json_value
+from realm_telemetry.values.clock import monotonic
+from realm_telemetry.values.conversions import (
+    Walk,
+    field_names,
+    key_text,
+    read_item,
+    to_json_value,
+)
 from realm_telemetry.values.details import MAX_DETAILS, MAX_NAMES, clean_details
+from realm_telemetry.values.exceptions import traceback_text
 
 
 class Around(Protocol):
@@ -119,7 +126,6 @@ def check_target(target: object, kind: str) -> None:
 
 
 _RECEIVERS: Final = ("self", "cls")
-_FIELD_NAMES: Final = ("__dataclass_fields__", "__struct_fields__")
 
 
 class Parameters:
@@ -183,11 +189,15 @@ def result_fields(result: Any) -> dict[str, Any]:
         return {}
     if isinstance(result, Mapping):
         # A result may be huge, a state dict for one; the rest would be cut anyway.
-        return {str(key): result[key] for key in islice(result, MAX_DETAILS + MAX_NAMES)}
-    kind = type(result)
-    attributes = ("_fields",) if isinstance(result, tuple) else _FIELD_NAMES
-    names = next((getattr(kind, each) for each in attributes if hasattr(kind, each)), ())
-    return {name: getattr(result, name) for name in names if hasattr(result, name)}
+        names, _ = Walk().take(islice(result, MAX_DETAILS + MAX_NAMES))
+        found: dict[str, Any] = {}
+        for key in names:
+            found[key_text(key, found)] = read_item(result, result.__getitem__, key)
+        return found
+    return {
+        name: read_item(result, partial(getattr, result), name)
+        for name in field_names(type(result)) or ()
+    }
 
 
 _MAX_TRACEBACK_CHARS: Final = 8_000
@@ -263,7 +273,7 @@ class _Call:
         self.args = args
         self.kwargs = kwargs
         self.result: Any = None
-        self._started = perf_counter()
+        self._started = monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -271,7 +281,7 @@ class _Call:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        duration_s = round(perf_counter() - self._started, 6)
+        duration_s = round(monotonic() - self._started, 6)
         try:
             if error is None:
                 self._emitter.returned(self, duration_s)
@@ -282,13 +292,10 @@ class _Call:
 
 
 def _error_details(error: BaseException) -> dict[str, Any]:
-    from traceback import format_exception  # costs 2 ms of import, which only an error needs
-
-    stack = "".join(format_exception(error))[-_MAX_TRACEBACK_CHARS:]
     return {
         "error": to_json_value(error),
         "error_type": type(error).__name__,
-        "traceback": stack,
+        "traceback": traceback_text(error)[-_MAX_TRACEBACK_CHARS:],
     }
 
 
@@ -324,7 +331,7 @@ class lifecycle:  # noqa: N801 - used like a function: a context, an async conte
         self._name = name
         self._fields = {key: value for key, value in fields.items() if value is not None}
         self._results: dict[str, Any] = {}
-        self._started = 0.0
+        self._begun_s: list[float] = []
         self.result: Any = None
 
     def set(self, **results: Any) -> None:
@@ -335,13 +342,15 @@ class lifecycle:  # noqa: N801 - used like a function: a context, an async conte
         self._results.clear()
         self.result = None
         self._emit("started", self._fields)
-        self._started = perf_counter()
+        self._begun_s.append(monotonic())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        duration_s = round(perf_counter() - self._started, 6)
+        if not self._begun_s:  # left twice: the block has ended before
+            return
+        duration_s = round(monotonic() - self._begun_s.pop(), 6)
         details = {**self._fields, "duration_s": duration_s, **self._results}
         if error is None:
             self._emit("completed", details)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,16 +12,23 @@ import msgspec
 
 from realm_telemetry.config import Settings
 from realm_telemetry.errors import ConfigError, warn_once
-from realm_telemetry.kinds.catalog import KindSpec
+from realm_telemetry.kinds.catalog import KIND_METADATA, KindSpec, kinds
 from realm_telemetry.producer import appenders
 from realm_telemetry.shipper.launch import launch, reap
 from realm_telemetry.shipper.lock import is_held
-from realm_telemetry.shipper.manifest import Manifest, exporter_environment, write_manifest
+from realm_telemetry.shipper.manifest import (
+    Manifest,
+    exporter_environment,
+    read_manifest,
+    write_manifest,
+)
+from realm_telemetry.shipper.process_end import identity
 from realm_telemetry.shipper.status import ShipperStatus, read_status
 from realm_telemetry.spool.control import Control
 from realm_telemetry.spool.keeper import Keeper
 from realm_telemetry.spool.place import find_spool_root, spool_roots
 from realm_telemetry.spool.writer import MemoryWriter, SpoolWriter
+from realm_telemetry.values.clock import Deadline, monotonic, monotonic_ns
 from realm_telemetry.values.details import force_clean
 from realm_telemetry.version import __version__
 
@@ -28,7 +36,10 @@ PIPELINE_VARIABLE: Final = "REALM_PIPELINE"
 MAX_UNSPOOLED_EVENTS: Final = 20_000
 """Events kept in memory where no spool can be."""
 RELAUNCH_S: Final = 5.0
+MOVE_S: Final = 1.0
 FLUSH_POLL_S: Final = 0.001
+REPORT_BYTES: Final = 4096
+"""Room that a report of drops needs, with anything that is bound to it."""
 
 
 class InnerShipper(Protocol):
@@ -56,6 +67,8 @@ class Telemetry:
         self.producer = producer
         self.parent = parent
         self.flush_problem: str | None = None
+        self._moving = threading.Lock()
+        self._log = _file_at(settings.log_path)
         self.pipeline_dir: Path | None = None
         self.writer = self._open_spool()
         self._keeper: Keeper | None = None
@@ -67,17 +80,27 @@ class Telemetry:
 
     def begin(self) -> None:
         """Say hello in the spool, then start keeper and shipper. The spool is current by now."""
-        if isinstance(self.writer, SpoolWriter):
-            self.writer.append_control(self._hello())
-        if self.settings.shipper == "thread" and self.pipeline_dir is not None:
-            self._shipper = self._thread_shipper(self.pipeline_dir)
-            self._shipper.start()
+        self._introduce()
         self._keeper = Keeper(
             [self._look_after_spool, self._look_after_shipper],
             hurried=lambda: bool(getattr(self.writer, "restricted", False)),
             on_error=lambda error: warn_once(repr(error), f"the keeper met {error!r}"),
         )
         self._keeper.start()
+
+    def _introduce(self) -> None:
+        """Say hello in the spool, if there is one, and let it be shipped."""
+        if not isinstance(self.writer, SpoolWriter) or self.pipeline_dir is None:
+            return
+        self.writer.append_control(self._hello())
+        for spec in kinds():
+            if spec.kind not in KIND_METADATA:
+                self.register_kind(spec)
+        if self.settings.shipper == "thread":
+            self._shipper = self._thread_shipper(self.pipeline_dir)
+            self._shipper.start()
+        else:
+            os.environ[PIPELINE_VARIABLE] = self.inherited()
 
     @property
     def emitted(self) -> int:
@@ -95,9 +118,12 @@ class Telemetry:
 
         False at the deadline, or if events were dropped or given up; `flush_problem` says why.
         """
+        self._look_for_place()
         target = self.writer.last_number
         self._wait_until(lambda control: control.exported_number >= target, timeout_s)
         self.flush_problem = self._problem(target)
+        if self.flush_problem is None and isinstance(self.writer, SpoolWriter):
+            self.writer.control.flushed_number = target
         return self.flush_problem is None
 
     def settle(self, timeout_s: float = 2.0) -> bool:
@@ -107,51 +133,64 @@ class Telemetry:
 
     def _wait_until(self, done: Callable[[Control], bool], timeout_s: float) -> bool:
         """Wait for the shipper to say so; False at the deadline, or where nothing is spooled."""
-        deadline = time.monotonic() + timeout_s
+        deadline = Deadline(timeout_s)
         writer = self.writer
         if not isinstance(writer, SpoolWriter):
             return False
         self._look_after_shipper()
         while not done(writer.control):
-            if time.monotonic() >= deadline:
+            if not deadline.wait(FLUSH_POLL_S):
                 return False
-            time.sleep(FLUSH_POLL_S)
         return True
 
-    def shutdown(self, timeout_s: float = 2.0) -> bool:
+    def shutdown(self, timeout_s: float = 2.0, *, process_ends: bool = False) -> bool:
         """End this producer in the given time; what is left is shipped later.
 
         With a live shipper process this waits for nothing, unless no process outlives this one
         (`exit_wait`). Returns whether all is known to be delivered.
+        process_ends: the spool goes on taking what is emitted until the process is gone.
         """
-        deadline = time.monotonic() + timeout_s
+        deadline = Deadline(timeout_s)
         if self._keeper is not None:
             self._keeper.stop(min(timeout_s, 0.05))
+        self._look_for_place()
         writer = self.writer
-        if isinstance(writer, SpoolWriter):
-            self._report_drops()
+        stays = process_ends and self._shipper is None and isinstance(writer, SpoolWriter)
         # Before the end frame, which holds how many events there are, and before the lock is free:
         # the shipper deletes the spool of a producer that has ended.
         # A writer that has made room for another's is not current any more.
-        if appenders.current is writer:
+        if appenders.current is writer and not stays:
             appenders.set_current(appenders.Ended(self.producer))
         if isinstance(writer, MemoryWriter):
-            writer.close()
-            return writer.last_number == 0
+            return self._end_in_memory(writer)
         writer.append_control(
             {"type": "goodbye", "emitted": writer.last_number, "dropped": writer.control.dropped}
         )
         if self._shipper is not None:
             writer.close()
-            self._shipper.stop(max(deadline - time.monotonic(), 0.0))
+            self._shipper.stop(deadline.left_s)
             return self._problem(writer.last_number) is None
         self._look_after_shipper()
         delivered = self._problem(writer.last_number) is None
         if not delivered and self._nobody_outlives_us():
-            delivered = self.flush(max(deadline - time.monotonic(), 0.0))
-        writer.close()
+            delivered = self.flush(deadline.left_s)
+        if not stays:
+            writer.close()
         self._reap()
         return delivered
+
+    def _end_in_memory(self, writer: MemoryWriter) -> bool:
+        writer.close()
+        lost = writer.last_number + writer.dropped
+        if lost:
+            warn_once("lost", f"{lost} events are lost: there was no place for a spool")
+        return not lost
+
+    def note_fork(self) -> None:
+        """Leave word that this process has forked: a daemon's first process does so and leaves."""
+        if isinstance(self.writer, SpoolWriter):
+            self.writer.control.forked_number = self.writer.last_number
+            self.writer.control.forked_ns = monotonic_ns()
 
     def count_early_drops(self, dropped: int) -> None:
         """Events refused before there was a spool belong to this producer's receipt too."""
@@ -268,6 +307,7 @@ class Telemetry:
             "forked": self.parent is not None,
             "parent": self.parent,
             "time_unix_nano": time.time_ns(),
+            **identity(),
         }
 
     def _thread_shipper(self, pipeline_dir: Path) -> InnerShipper:
@@ -277,15 +317,85 @@ class Telemetry:
         return ThreadShipper(pipeline_dir, settings.exporters, settings.processors)
 
     def _look_after_spool(self) -> None:
+        self._look_for_place()
+        self._log = _file_at(self.settings.log_path)
         if isinstance(self.writer, SpoolWriter):
             self.writer.prepare_spare()
             self.writer.reconsider()
             self._report_drops()
 
+    def _look_for_place(self) -> None:
+        """Leave memory for a spool, or follow a spool whose home was renamed or deleted."""
+        writer = self.writer
+        if appenders.current is not writer:
+            return
+        # Never for ever: a signal handler may come here while its own thread holds the lock.
+        if not self._moving.acquire(timeout=MOVE_S):
+            return
+        try:
+            if isinstance(self.writer, MemoryWriter):
+                self._leave_memory()
+            else:
+                self._follow_spool(self.writer)
+        finally:
+            self._moving.release()
+
+    def _follow_spool(self, writer: SpoolWriter) -> None:
+        if writer.directory.exists() and writer.directory.parent == self.pipeline_dir:
+            return
+        writer.follow()
+        if not writer.directory.exists():
+            self._begin_again(writer)
+            return
+        self.pipeline_dir = writer.directory.parent
+        try:
+            log = read_manifest(self.pipeline_dir).log_path
+        except ConfigError as error:
+            log = f"(unknown: {error})"
+        warn_once(
+            f"moved {self.pipeline_dir}",
+            f"the spool is in {writer.directory} now; its events go to {log}",
+        )
+        if self.settings.shipper != "thread":
+            os.environ[PIPELINE_VARIABLE] = self.inherited()
+
+    def _begin_again(self, writer: SpoolWriter) -> None:
+        """Go on in a new spool, as a new producer, with what the log does not have yet."""
+        # A log that was deleted as well has nothing of what it had.
+        same_log = self._log is not None and self._log == _file_at(self.settings.log_path)
+        before, self.producer = self.producer, appenders.new_producer()
+        found = self._open_spool()
+        if isinstance(found, MemoryWriter):
+            self.producer = before
+            return
+        self.writer = found
+        appenders.set_current(found)
+        self._introduce()
+        for payload in writer.payloads_after(writer.control.stored_number if same_log else 0):
+            found.append(payload, True)
+        self.count_early_drops(writer.control.dropped)
+        self._reported_drops = 0
+        writer.close()
+        gone = f"the spool {writer.directory} was deleted"
+        warn_once(gone, f"{gone}; its events go on to {found.directory}")
+
+    def _leave_memory(self) -> None:
+        """Look again for a place for a spool; what is in memory goes there."""
+        if isinstance(found := self._open_spool(), MemoryWriter):
+            return
+        dropped = appenders.hand_over(found)
+        self.writer = found
+        self.count_early_drops(dropped)
+        self._reported_drops = 0
+        self._introduce()
+        warn_once("spool found", f"there is a place for a spool now, {found.directory}")
+
     def _report_drops(self) -> None:
         dropped = self.dropped
         fresh = dropped - self._reported_drops
-        if fresh and not getattr(self.writer, "restricted", False):
+        writer = self.writer if isinstance(self.writer, SpoolWriter) else None
+        # Only with room: a report that was dropped itself would be one drop more.
+        if fresh and writer and not writer.restricted and writer.has_room(REPORT_BYTES):
             from realm_telemetry.producer.emission import emit
 
             if emit("events_dropped", count=fresh, total=dropped, reason="spool full").number:
@@ -303,7 +413,7 @@ class Telemetry:
             return
         status = read_status(self.pipeline_dir)
         self._show_error(status)
-        now = time.monotonic()
+        now = monotonic()
         if self.settings.shipper != "process" or now < self._launch_at:
             return
         # The lock alone decides: a killed shipper may have beaten just before, and one that is
@@ -371,6 +481,15 @@ def _own_options(settings: Settings) -> dict[str, dict[str, Any]]:
     """The options of what this pipeline uses; other plugins' secrets are no business of its."""
     names = {_name(item) for item in settings.exporters + settings.processors}
     return {name: options for name, options in settings.options.items() if name in names}
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Which file a path leads to; None if to none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _name(item: Any) -> str:

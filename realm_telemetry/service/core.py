@@ -129,6 +129,7 @@ class Service:
             home=settings.home,
             search_path=settings.search_path,
             state_path=settings.state_path,
+            redact=settings.redact,
         )
         self.upkeep = ServiceUpkeep(self.log, settings)
         self.writer = WriterThread(

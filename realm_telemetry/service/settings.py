@@ -31,6 +31,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     allowed_hosts: names besides the loopback ones that a Host header may carry; `*` is any.
     trusted_proxies: addresses or networks that may have any number of connections, as loopback may.
     retention_days, retention_bytes: None leaves that bound out.
+    redact: what is taken out of events beside the built-in rules; the setting of `realm.toml`.
     """
 
     log_path: Path
@@ -39,6 +40,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     exporters: tuple[str, ...] = ("webhook",)
     options: dict[str, dict[str, Any]] = {}
+    redact: tuple[str, ...] = ()
 
     host: str = "127.0.0.1"
     port: int = 8866
@@ -112,6 +114,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             "token": settings.token or _kept_token(settings),
             "access": settings.access,
             "options": settings.options,
+            "redact": settings.redact,
             **settings.service,
         }
         return _converted(given)

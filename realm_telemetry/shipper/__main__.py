@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from realm_telemetry.errors import ConfigError
+from realm_telemetry.errors import ConfigError, shown
 from realm_telemetry.shipper.launch import launch
 from realm_telemetry.shipper.manifest import join_surroundings, read_manifest
 from realm_telemetry.shipper.shipper import Shipper
@@ -28,16 +28,29 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         manifest = read_manifest(pipeline_dir)
         join_surroundings(manifest)
-        logging.basicConfig(level=logging.WARNING, format=PLUGINS_FORMAT)
+        logging.basicConfig(level=logging.WARNING, handlers=[_plugins_handler()])
         shipper = Shipper(pipeline_dir, manifest=manifest, launch=launch, stdio=True)
         end_on_signals(shipper)
         shipper.run()
     except (ConfigError, OSError) as error:
-        sys.stderr.write(f"shipper: {error}\n")
+        sys.stderr.write(f"shipper: {shown(str(error))}\n")
         return 1
     # An exporter that hangs keeps its thread; the interpreter would wait for what it holds.
     sys.stderr.flush()
     os._exit(0)
+
+
+class _WithoutSecrets(logging.Formatter):
+    """What plugins log has the addresses that they send to."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown(super().format(record))
+
+
+def _plugins_handler() -> logging.Handler:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_WithoutSecrets(PLUGINS_FORMAT))
+    return handler
 
 
 def end_on_signals(shipper: Shipper) -> None:

@@ -3,7 +3,6 @@
 Imported only where there is something to trim: folding needs every section's code.
 """
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -12,6 +11,7 @@ import realm_telemetry.compat.renamed  # noqa: F401  # first: for live processes
 from realm_telemetry.folds.runtime import FoldRunner, every_row
 from realm_telemetry.folds.state import RealmState, state_runner, state_snapshots
 from realm_telemetry.log.engine import open_log
+from realm_telemetry.values.clock import monotonic
 
 STEP_ROWS: Final = 500
 SAVE_EVERY_STEPS: Final = 200
@@ -25,7 +25,7 @@ class Coverage:
     """
 
     def __init__(
-        self, log_path: Path, state_path: Path, clock: Callable[[], float] = time.monotonic
+        self, log_path: Path, state_path: Path, clock: Callable[[], float] = monotonic
     ) -> None:
         self._log = open_log(log_path, state_path=state_path)
         self._reader = self._log.reader()

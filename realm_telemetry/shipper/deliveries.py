@@ -1,6 +1,5 @@
 """All deliveries of a pipeline, as the shipper's own thread sees them."""
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -21,6 +20,7 @@ from realm_telemetry.log.records import Refusal
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.plugins import ExporterContext, load_exporter
 from realm_telemetry.shipper.manifest import Manifest
+from realm_telemetry.values.clock import monotonic
 
 SAVE_EVERY_S: Final = 1.0
 SERVICE_EXPORTER: Final = "realm_service"
@@ -41,7 +41,7 @@ class Deliveries:
         report: Reporter,
         exporters: Mapping[str, Any],
         recent: Recent,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._manifest = manifest
         self._log = log
@@ -165,11 +165,11 @@ class Deliveries:
 
     def stop(self, timeout_s: float) -> None:
         """End the deliveries; one whose exporter hangs is left behind. Cursors are saved."""
-        deadline_s = time.monotonic() + timeout_s
+        deadline_s = monotonic() + timeout_s
         for delivery in self._deliveries:
             delivery.request_stop()
         for delivery in self._deliveries:
-            if not delivery.join(max(deadline_s - time.monotonic(), 0.0)):
+            if not delivery.join(max(deadline_s - monotonic(), 0.0)):
                 self._report.info(f"exporter {delivery.name} hangs and is left behind")
         try:
             self.save(force=True)

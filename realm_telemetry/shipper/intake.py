@@ -4,7 +4,6 @@ Events of all spools go into the log together, one transaction for many. What ha
 could not be stored is held here, and nothing more is read until it is.
 """
 
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -24,7 +23,7 @@ from realm_telemetry.log.ranges import Ranges
 from realm_telemetry.log.records import ProducerInfo
 from realm_telemetry.plugins import load_processor
 from realm_telemetry.processors import KindMetadataProcessor, ProcessorChain, ResourceProcessor
-from realm_telemetry.processors.redaction import RedactionProcessor
+from realm_telemetry.redaction import Redactor, redactor
 from realm_telemetry.shipper.manifest import Manifest
 from realm_telemetry.shipper.spools import Spool
 from realm_telemetry.spool.control import BELIEVABLE
@@ -36,6 +35,7 @@ from realm_telemetry.spool.frames import (
     decode_control,
     decode_event,
 )
+from realm_telemetry.values.clock import monotonic
 
 Process = Callable[[Event], Event | None]
 
@@ -56,14 +56,16 @@ def build_chain(
 ) -> tuple[ProcessorChain, list[Callable[[], None]]]:
     """Return the chain, and what to call at the end.
 
-    The order is kind metadata, resource, redaction, then the user's as they are named.
+    The order is kind metadata, resource, redaction where the user has processors, then those as
+    they are named. What they return is redacted again before it is stored, see Decoding.
     objects: processors to use for some names, in place of what is installed.
     """
     built_in: list[tuple[str, Callable[[Event], Event]]] = [
         ("kind_metadata", KindMetadataProcessor()),
         ("resource", resources),
-        ("redaction", RedactionProcessor(manifest.redact)),
     ]
+    if manifest.processors:
+        built_in.append(("redaction", redactor(tuple(manifest.redact))))
     endings: list[Callable[[], None]] = []
     own = [(name, _load(name, objects, resources, endings)) for name in manifest.processors]
 
@@ -140,14 +142,22 @@ class Portion(NamedTuple):
 
 
 class Decoding:
-    """Decodes frames, learns from control frames, and runs events through the processors."""
+    """Decodes frames, learns from control frames, and runs events through the processors.
+
+    redact: the last step before the log and before the exporters, which read from memory.
+    """
 
     def __init__(
-        self, chain: ProcessorChain, resources: ResourceProcessor, quarantine: Quarantine
+        self,
+        chain: ProcessorChain,
+        resources: ResourceProcessor,
+        quarantine: Quarantine,
+        redact: Redactor,
     ) -> None:
         self.chain = chain
         self.resources = resources
         self.quarantine = quarantine
+        self.redact = redact
 
     def portion(self, spool: Spool, frames: Sequence[Frame]) -> Portion:
         """Decode frames of a spool, at least one; what is no event is quarantined."""
@@ -198,7 +208,8 @@ class Decoding:
 
     def _introduced(self, spool: Spool, hello: dict[str, Any]) -> None:
         resource = hello.pop("resource", {})
-        spool.notes.resource = resource if isinstance(resource, dict) else {}
+        resource = resource if isinstance(resource, dict) else {}
+        spool.notes.resource = self.redact.resource(resource)
         spool.notes.hello = hello
         self.resources.learn(spool.producer, spool.notes.resource)
         spool.registered = False
@@ -256,7 +267,7 @@ class Intake:
         recent: Recent,
         *,
         history: bool = True,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self.pipeline = pipeline
         self.last_cursor = 0
@@ -377,16 +388,16 @@ class Intake:
         self._adapt(self._clock() - began_s)
 
     def _write(self, events: list[Event], skipped: Skipped) -> None:
-        if any(event.webhooks for event in events):
+        clean = self._decoding.redact.batch(events)
+        if any(event.webhooks for event in clean):
             self.on_webhooks(self.last_cursor)
         result = self._log.write(
-            lambda log: log.append(events, pipeline=self.pipeline, skipped=skipped)
+            lambda log: log.append(clean, pipeline=self.pipeline, skipped=skipped)
         )
         # Remembered first: an exporter that sees a cursor must find its event.
-        self._recent.add(events, result)
+        self._recent.add(clean, result)
         for each in result.refused:
-            event = events[each.position]
-            self._quarantine(event, ValueError(each.reason))
+            self._quarantine(clean[each.position], ValueError(each.reason))
         self.last_cursor = max(self.last_cursor, result.last_cursor)
 
     def _append_one_by_one(self, events: list[Event], skipped: Skipped, error: Exception) -> None:

@@ -10,7 +10,9 @@ import msgspec
 
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.home import (
+    LOG,
     LOGS,
+    SPOOL,
     UnsafeDirectoryError,
     open_own_directory,
     read_own_file,
@@ -138,7 +140,7 @@ def read_manifest(pipeline_dir: Path) -> Manifest:
     path = pipeline_dir / MANIFEST_NAME
     fix = "Run `configure()` again; it writes a new one."
     try:
-        return _decode(read_own_file(pipeline_dir, MANIFEST_NAME))
+        return _where_it_is(_decode(read_own_file(pipeline_dir, MANIFEST_NAME)), pipeline_dir)
     except UnsafeDirectoryError as error:
         problem = f"{path} is not run: {error.problem}"
         fix = f"Ship it as the user that it belongs to. {error.fix}".strip()
@@ -147,6 +149,20 @@ def read_manifest(pipeline_dir: Path) -> Manifest:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         problem = f"{path} is not a manifest ({error})"
     raise ConfigError("spool", problem, fix)
+
+
+def _where_it_is(manifest: Manifest, pipeline_dir: Path) -> Manifest:
+    """Read a manifest in a home that was renamed as that home's: its log was renamed with it."""
+    named, found = Path(manifest.home), pipeline_dir.absolute().parent.parent
+    in_a_home = pipeline_dir.parent.name == SPOOL and (found / LOG).exists()
+    if not in_a_home or found == named or (named.exists() and named.samefile(found)):
+        return manifest
+    paths = {}
+    for name in ("log_path", "search_path"):
+        path = Path(getattr(manifest, name))
+        if path.is_relative_to(named):
+            paths[name] = str(found / path.relative_to(named))
+    return msgspec.structs.replace(manifest, home=str(found), **paths)
 
 
 def join_surroundings(manifest: Manifest) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from realm_telemetry.errors import ConfigError, LogError
+from realm_telemetry.errors import ConfigError, LogError, shown
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.records import Refusal
 from realm_telemetry.shipper.lock import is_held
@@ -76,7 +76,15 @@ def pipeline_directories(spool_root: Path) -> list[Path]:
             found = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return []
-    return [directory for directory in found if (directory / MANIFEST_NAME).exists()]
+    return [directory for directory in found if _is_pipeline(directory)]
+
+
+def _is_pipeline(directory: Path) -> bool:
+    """Whether it has a manifest, or spools whose manifest is missing."""
+    with suppress(OSError):
+        spools = (spool / "control" for spool in spool_directories(directory))
+        return (directory / MANIFEST_NAME).exists() or any(control.exists() for control in spools)
+    return True
 
 
 def quarantined(home: Path, chosen: Path | None = None) -> dict[Path, int]:
@@ -136,12 +144,12 @@ def _describe(directory: Path, manifest: Manifest) -> PipelineStatus:
     return PipelineStatus(
         pipeline=manifest.pipeline,
         directory=str(directory),
-        service_url=manifest.service_url,
+        service_url=shown(manifest.service_url),
         exporters=manifest.exporters,
         running=running,
         pid=page.pid if running and page else None,
         heartbeat_age_s=age_s,
-        error=error,
+        error=shown(error),
         spools=[describe_spool(spool) for spool in sorted(spool_directories(directory))],
         cursors=known.cursors,
         lag={name: known.highest - cursor for name, cursor in known.cursors.items()},

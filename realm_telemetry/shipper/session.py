@@ -11,17 +11,12 @@ from realm_telemetry.delivery.sources import Recent
 from realm_telemetry.log.engine import Writer, open_log
 from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.processors import ResourceProcessor
+from realm_telemetry.redaction import redactor
 from realm_telemetry.shipper.deliveries import Deliveries
+from realm_telemetry.shipper.ends import final_drops, process_lost, spool_damaged, was_lost
 from realm_telemetry.shipper.intake import Decoding, Intake, build_chain
 from realm_telemetry.shipper.manifest import Manifest
-from realm_telemetry.shipper.spools import (
-    Spool,
-    Spools,
-    process_lost,
-    remove_staging,
-    spool_damaged,
-    was_lost,
-)
+from realm_telemetry.shipper.spools import Spool, Spools, remove_staging
 from realm_telemetry.shipper.upkeep import ShipperUpkeep
 
 SETTLE_S: Final = 0.05
@@ -50,9 +45,11 @@ class Session:
         self._report = report
         self._clock = clock
         self._clock_ns = clock_ns
-        self._log = GuardedLog(open_log(manifest.log_path), report, clock=clock)
+        log = open_log(manifest.log_path, redact=manifest.redact)
+        self._log = GuardedLog(log, report, clock=clock)
         self._recent = Recent()
         resources = ResourceProcessor()
+        redact = redactor(tuple(manifest.redact))
         chain, self._endings = build_chain(manifest, resources, processors, report)
         self._pipeline = manifest.pipeline
         self._quarantine = quarantine = Quarantine(
@@ -62,7 +59,7 @@ class Session:
         self._intake = Intake(
             manifest.pipeline,
             self._log,
-            Decoding(chain, resources, quarantine),
+            Decoding(chain, resources, quarantine, redact),
             self._recent,
             history=HISTORY_EXPORTER in manifest.exporters,
             clock=clock,
@@ -197,7 +194,10 @@ class Session:
         self._deliveries.notify()
 
     def _store_end(self, spool: Spool) -> None:
-        if was_lost(spool.notes):
+        # Each in a transaction of its own: their numbers are no run of events.
+        if (drops := final_drops(spool, self._clock_ns())) is not None:
+            self._intake.store_event(drops)
+        if was_lost(spool, list(self._spools)):
             self._intake.store_event(process_lost(spool, self._clock_ns()))
             self._report.info(f"producer {spool.producer} was lost")
         if lost := max(spool.lost(), spool.refused, min(spool.damaged, 1)):

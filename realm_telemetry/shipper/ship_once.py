@@ -13,6 +13,7 @@ from realm_telemetry.shipper.manifest import join_surroundings, read_manifest
 from realm_telemetry.shipper.overview import describe_spool
 from realm_telemetry.shipper.shipper import Shipper
 from realm_telemetry.spool.reader import spool_directories
+from realm_telemetry.values.clock import monotonic
 
 LOOK_S: Final = 0.1
 LEAVE_S: Final = 1.5
@@ -43,7 +44,7 @@ def ship_once(pipeline_dirs: Sequence[Path], timeout_s: float = 30.0) -> list[Sh
 
     Where a shipper is at work already, wait for it to catch up. What is left stays where it is.
     """
-    deadline_s = time.monotonic() + timeout_s
+    deadline_s = monotonic() + timeout_s
     problems: dict[Path, str] = {}
     threads = [
         threading.Thread(target=_ship, args=(directory, deadline_s, problems), daemon=True)
@@ -52,7 +53,7 @@ def ship_once(pipeline_dirs: Sequence[Path], timeout_s: float = 30.0) -> list[Sh
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(max(deadline_s - time.monotonic(), 0.0) + LEAVE_S)
+        thread.join(max(deadline_s - monotonic(), 0.0) + LEAVE_S)
     return [_result(directory, problems.get(directory, "")) for directory in pipeline_dirs]
 
 
@@ -60,10 +61,10 @@ def _ship(directory: Path, deadline_s: float, problems: dict[Path, str]) -> None
     try:
         join_surroundings(read_manifest(directory))
         shipper = Shipper(directory, once=True)
-        timer = threading.Timer(max(deadline_s - time.monotonic(), 0.0), shipper.stop)
+        timer = threading.Timer(max(deadline_s - monotonic(), 0.0), shipper.stop)
         timer.start()
         try:
-            while not shipper.run() and time.monotonic() < deadline_s:
+            while not shipper.run() and monotonic() < deadline_s:
                 # Another shipper has it, and may leave before it is done: then this one ships.
                 if _caught_up(directory):
                     return

@@ -24,6 +24,7 @@ from realm_telemetry.shipper.session import Session
 from realm_telemetry.shipper.status import StatusPage
 from realm_telemetry.spool.liveness import is_alive
 from realm_telemetry.spool.reader import spool_directories
+from realm_telemetry.values.clock import monotonic
 
 BEAT_S: Final = 0.5
 
@@ -62,7 +63,7 @@ class Shipper:
         grace_s: float = GRACE_S,
         launch: Callable[[Path], int] | None = None,
         stdio: bool = False,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -140,6 +141,8 @@ class Shipper:
         try:
             while not self._stopping:
                 if session.log_replaced():
+                    if not self.pipeline_dir.exists():  # the whole home was renamed
+                        break
                     self._report.incident(LOG_REPLACED.format(path=self.manifest.log_path))
                     session.close(STOP_S)
                     session = self._new_session()

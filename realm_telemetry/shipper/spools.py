@@ -10,21 +10,21 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from realm_telemetry.event import FIRST_CONTENT_NUMBER, PROCESS_LOST_NUMBER, Event
+from realm_telemetry.event import Event
 from realm_telemetry.home import check_own_file
-from realm_telemetry.kinds.catalog import render, resolve
 from realm_telemetry.log.ranges import Ranges
+from realm_telemetry.shipper.process_end import ProcessEnd, ProcessWatch
 from realm_telemetry.spool.control import BELIEVABLE, Control
 from realm_telemetry.spool.frames import Frame
 from realm_telemetry.spool.liveness import is_alive
 from realm_telemetry.spool.reader import SpoolReader, producer_of, spool_directories
 from realm_telemetry.spool.segment import segment_paths
+from realm_telemetry.values.clock import monotonic, monotonic_ns
 
 NOTES_NAME: Final = "notes"
 _EDGES: Final = ("_started", "_completed", "_failed", "_cancelled")
@@ -45,8 +45,7 @@ COLD_RESCANNED_PER_S: Final = 50
 PROBE_S: Final = 0.5
 PROBES_PER_S: Final = 125
 STAGING_LEFT_S: Final = 60.0
-KIND: Final = "process_lost"
-DAMAGE_KIND: Final = "events_dropped"
+DROPS_KIND: Final = "events_dropped"
 
 
 class Notes(msgspec.Struct, kw_only=True):
@@ -54,6 +53,7 @@ class Notes(msgspec.Struct, kw_only=True):
 
     open_lifecycles: names (`job`, `training` ...) that started and have not ended.
     emitted, dropped: what the producer's goodbye says.
+    reported_drops: how many of its drops the producer has reported in events of its own.
     shipped: everything is in the log, the producer has ended, and the log has its end.
     cursor: no event of this spool has a higher cursor in the log.
     """
@@ -64,6 +64,7 @@ class Notes(msgspec.Struct, kw_only=True):
     goodbye: bool = False
     emitted: int = 0
     dropped: int = 0
+    reported_drops: int = 0
     last_kind: str | None = None
     last_message: str | None = None
     last_step: int | float | None = None
@@ -95,6 +96,10 @@ class Notes(msgspec.Struct, kw_only=True):
         for event in events:
             if event.kind.endswith(_EDGES):
                 self._follow_lifecycle(event.kind)
+            elif event.kind == DROPS_KIND:
+                total = event.details.get("total")
+                if type(total) is int and total < BELIEVABLE:
+                    self.reported_drops = max(self.reported_drops, total)
 
     def _follow_lifecycle(self, kind: str) -> None:
         name, _, act = kind.rpartition("_")
@@ -140,6 +145,8 @@ class Spool:
     refused: how many frames held no event.
     unexported: (cursor, number) pairs; all events up to the number have cursors up to it.
     drained: the producer is dead and the last frame has been read.
+    seen_alive_ns: when the producer was last seen alive, on `clock.monotonic_ns`;
+        alive_through: the last number that was in the log by then.
     tick_s: the reader's clock; it stands still between the scans of a cold spool.
     probed: whether it has been checked yet that the producer lives.
     """
@@ -152,7 +159,7 @@ class Spool:
         self.logged, self.seen = Ranges(), Ranges((1, n) for n in [self.notes.through] if n)
         self.logged_to = self.stored = self.damaged = self.refused = 0
         self._on_damage = on_damage
-        self.tick_s = time.monotonic()
+        self.tick_s = monotonic()
         self.reader: SpoolReader | None = None
         if self.notes.shipped:
             self.control = Control(directory / "control")
@@ -163,9 +170,11 @@ class Spool:
         self.unexported: deque[tuple[int, int]] = deque()
         self.registered = False
         self.drained = False
-        self.last_frame_s = time.monotonic()
+        self.last_frame_s = monotonic()
         self.probe_at_s = 0.0
         self.probed = False
+        self.seen_alive_ns = self.alive_through = 0
+        self._watch: ProcessWatch | None = None
         self._dead = False
         self._first_index: int | None = None
         # Before the first read: the segments of a dead producer are read in the order of frames.
@@ -240,12 +249,19 @@ class Spool:
 
     def probe(self, now_s: float, interval_s: float) -> None:
         """Look whether the producer still lives, once it has been silent for a while."""
+        if self._watch is None and self.notes.hello:
+            self._watch = ProcessWatch(self.notes.hello)
         silent_s = now_s - self.last_frame_s
         if self._dead or now_s < self.probe_at_s or silent_s < PROBE_AFTER_GOODBYE_S:
             return
         self.probe_at_s = now_s + (PROBE_AFTER_GOODBYE_S if self.notes.goodbye else interval_s)
         self.probed = True
-        if self.reader is not None and not is_alive(self.directory):
+        if self.reader is None:
+            return
+        if is_alive(self.directory):
+            self.seen_alive_ns = monotonic_ns()
+            self.alive_through = self.notes.through
+        else:
             self.tick_s = now_s
             self._end_of_producer()
 
@@ -253,6 +269,11 @@ class Spool:
         self._dead = self.probed = True
         if self.reader is not None:
             self.reader.finish()
+
+    def process_end(self) -> ProcessEnd:
+        """How the process of a dead producer ended, as far as can be found out."""
+        watch = self._watch or ProcessWatch(self.notes.hello)
+        return watch.end()
 
     def acknowledge(self, position: tuple[int, int]) -> None:
         """Free what the log has; notes of the freed frames are kept first."""
@@ -279,6 +300,8 @@ class Spool:
 
     def close(self) -> None:
         """Unmap everything; files stay."""
+        if self._watch is not None:
+            self._watch.close()
         if self.reader is not None:
             self.reader.close()
         else:
@@ -416,77 +439,3 @@ def remove_staging(pipeline_dir: Path) -> None:
             continue
         if age_s > STAGING_LEFT_S and not is_alive(directory):
             shutil.rmtree(directory, ignore_errors=True)
-
-
-def was_lost(notes: Notes) -> bool:
-    """Whether the end of a producer needs an event.
-
-    A forked child often ends by `os._exit`; it is missed only in the middle of something.
-    """
-    if notes.goodbye or not (notes.hello or notes.through):
-        return False
-    return bool(notes.open_lifecycles) if notes.forked else True
-
-
-def spool_damaged(spool: Spool, count: int, time_unix_nano: int) -> Event:
-    """Return the `events_dropped` event for a spool of which not everything could be read.
-
-    Its producer is made of the spool's, so that it comes once and takes none of its numbers.
-    """
-    channel, severity = resolve(DAMAGE_KIND)
-    details = {
-        "count": count,
-        "reason": "they could not be read from its spool, or stored; `realm doctor` says more",
-        "service": spool.notes.resource.get("service.name", "a process"),
-        "producer": spool.producer,
-        "damaged_pieces": spool.damaged,
-    }
-    name = blake2b(f"damage {spool.producer}".encode(), digest_size=8).hexdigest()
-    return Event(
-        DAMAGE_KIND,
-        channel,
-        severity,
-        render(DAMAGE_KIND, details),
-        details,
-        time_unix_nano,
-        name,
-        FIRST_CONTENT_NUMBER,
-        hero_id=spool.notes.hero_id,
-        campaign_id=spool.notes.campaign_id,
-        run_id=spool.notes.run_id,
-    )
-
-
-def process_lost(spool: Spool, time_unix_nano: int) -> Event:
-    """Return the `process_lost` event: always with the same id, so that it can never come twice.
-
-    time_unix_nano: now; the last sign of life is among the details.
-    """
-    notes = spool.notes
-    resource = notes.resource
-    details = {
-        "service": resource.get("service.name", "a process"),
-        "pid": resource.get("process.pid"),
-        "host": resource.get("host.name"),
-        "last_kind": notes.last_kind,
-        "last_step": notes.last_step,
-        "last_message": notes.last_message,
-        "last_time_unix_nano": notes.last_time_unix_nano or None,
-        "open_lifecycles": list(notes.open_lifecycles),
-        "dropped": spool.receipt()[1],
-    }
-    details = {key: value for key, value in details.items() if value not in (None, [], 0)}
-    channel, severity = resolve(KIND)
-    return Event(
-        KIND,
-        channel,
-        severity,
-        render(KIND, details),
-        details,
-        time_unix_nano,
-        spool.producer,
-        PROCESS_LOST_NUMBER,
-        hero_id=notes.hero_id,
-        campaign_id=notes.campaign_id,
-        run_id=notes.run_id,
-    )

@@ -1,7 +1,6 @@
 """The shipper inside its producer: for exporters and processors given as objects, and for tests."""
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import msgspec
 from realm_telemetry.errors import warn_once
 from realm_telemetry.shipper.manifest import read_manifest
 from realm_telemetry.shipper.shipper import Shipper
+from realm_telemetry.values.clock import monotonic
 
 RETRY_LOCK_S: Final = 0.2
 LAST_MOMENT_S: Final = 0.2
@@ -48,12 +48,12 @@ class ThreadShipper:
 
     def stop(self, timeout_s: float) -> None:
         """Ship what is there, within the time, and end."""
-        deadline_s = time.monotonic() + timeout_s
+        deadline_s = monotonic() + timeout_s
         self._shipper.finish()
         self._ending.set()
         self._thread.join(max(timeout_s - LAST_MOMENT_S, timeout_s / 2))
         self._shipper.stop()
-        self._thread.join(max(deadline_s - time.monotonic(), 0.0))
+        self._thread.join(max(deadline_s - monotonic(), 0.0))
 
     def _run(self) -> None:
         # False: a thread of another producer ships the pipeline, ours with it, until it ends.

@@ -1,6 +1,5 @@
 """The upkeep of the log as a shipper does it: in turns without events, where no service does."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,6 +12,7 @@ from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.log.engine import Retention, Upkeep, Writer, open_log
 from realm_telemetry.log.records import Limits, limits_of
 from realm_telemetry.shipper.manifest import Manifest
+from realm_telemetry.values.clock import monotonic
 
 if TYPE_CHECKING:
     from realm_telemetry.shipper.coverage import Coverage
@@ -33,7 +33,7 @@ class ShipperUpkeep:
     """
 
     def __init__(
-        self, manifest: Manifest, report: Reporter, clock: Callable[[], float] = time.monotonic
+        self, manifest: Manifest, report: Reporter, clock: Callable[[], float] = monotonic
     ) -> None:
         self._manifest = manifest
         self._report = report

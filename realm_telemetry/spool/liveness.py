@@ -31,6 +31,14 @@ class LivenessLock:
             raise
         _own.add(producer)
 
+    def directory(self) -> Path | None:
+        """Where the spool is now, wherever it was renamed to; None if it was deleted."""
+        try:
+            path = Path(f"/proc/self/fd/{self._descriptor}").readlink()
+        except OSError:  # no /proc here
+            return None
+        return path.parent if path.name == LOCK_NAME else None
+
     def release(self) -> None:
         """Say that this producer has ended, while the process goes on."""
         _own.discard(self.producer)

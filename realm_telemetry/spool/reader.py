@@ -11,7 +11,6 @@ read in the order of their frames: a header may be damaged, a frame proves itsel
 import mmap
 import os
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -26,6 +25,7 @@ from realm_telemetry.spool.segment import (
     read_header,
     segment_paths,
 )
+from realm_telemetry.values.clock import monotonic
 
 RESCAN_S: Final = 1.0
 _BLOCK: Final = 65536
@@ -92,7 +92,7 @@ class SpoolReader:
         directory: Path,
         *,
         on_damage: Callable[[Path, int, bytes], None] = lambda path, offset, data: None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self.directory = directory
         self.producer = directory.name

@@ -1,5 +1,6 @@
 """Segments: the memory-mapped files that a spool is made of."""
 
+import errno
 import mmap
 import os
 import struct
@@ -11,6 +12,9 @@ FIRST_SEGMENT_BYTES: Final = 256 * 1024
 SEGMENT_BYTES: Final = 8 * 1024 * 1024
 SEGMENT_HEADER_BYTES: Final = 64
 MAGIC: Final = b"RLMSEG1\n"
+SHIPPERS_BYTES: Final = 64 * 1024
+"""Left free on a disk: without its lock, status page and notes, a shipper empties no spool."""
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 SPARE, ACTIVE, SEALED = 0, 1, 2
 
 # magic, state, index among the spool's segments, first event number, size, producer (0 in 0.1.0)
@@ -91,6 +95,29 @@ def create_segment(directory: Path, size: int) -> Cursor:
     finally:
         os.close(descriptor)
     return Cursor(mm, path, size)
+
+
+def create_fitting_segment(directory: Path, size: int, least: int) -> Cursor:
+    """Make a segment file as large as wanted, or smaller where the disk has little room.
+
+    least: bytes below which none is any use.
+    Raises OSError if there is no room even for that, beside what the shipper needs for its files.
+    """
+    while True:
+        try:
+            if free_bytes(directory) < size + SHIPPERS_BYTES:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(directory))
+            return create_segment(directory, size)
+        except OSError as error:
+            if size <= least or error.errno not in _NO_ROOM:
+                raise
+            size = max(size // 8 // 4096 * 4096, least)
+
+
+def free_bytes(directory: Path) -> int:
+    """Bytes that are free on the disk of a directory."""
+    found = os.statvfs(directory)
+    return found.f_bavail * found.f_frsize
 
 
 def memory_segment(size: int) -> Cursor:

@@ -13,7 +13,6 @@ of these, so that nothing runs inside it. A thread that finds the position taken
 
 import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
@@ -31,6 +30,7 @@ from realm_telemetry.spool.frames import (
     encode_frame,
     encode_msgpack,
     pack_header,
+    parse_frame,
 )
 from realm_telemetry.spool.liveness import LivenessLock
 from realm_telemetry.spool.segment import (
@@ -39,13 +39,16 @@ from realm_telemetry.spool.segment import (
     SEGMENT_BYTES,
     SEGMENT_HEADER_BYTES,
     Cursor,
-    create_segment,
+    create_fitting_segment,
     memory_segment,
     producer_word,
     spool_bytes,
 )
+from realm_telemetry.values.clock import monotonic
 
 MAX_SPOOL_BYTES: Final = 256 * 1024 * 1024
+SMALLEST_SEGMENT_BYTES: Final = 16 * 1024
+MAX_UNLINKED: Final = 4
 RESTRICTED_SHARE: Final = 0.9
 RECHECK_S: Final = 0.1
 DROPPED: Final = 0
@@ -68,6 +71,7 @@ class SpoolWriter:
     """One producer's spool, published whole below its pipeline's directory.
 
     max_bytes: what all spools of the host may take; above 90 % only urgent events are kept.
+    unlinked: segments that went on in memory, because the spool's directory was deleted.
     sync: whether each event is on the disk before `append` returns (`durability="power"`).
     Raises OSError if the spool cannot be made.
     """
@@ -85,20 +89,25 @@ class SpoolWriter:
         self.max_bytes = max_bytes
         self.spare: Cursor | None = None
         self.restricted = False
+        self.unlinked: list[Cursor] = []
         self._recheck_at = 0.0
         self._drops = count(1)
         staging = pipeline_dir / f".new-{producer}"
         make_private_directory(staging)
+        lock = None
         try:
-            self._lock = LivenessLock(staging, producer)
+            self._lock = lock = LivenessLock(staging, producer)
             self.control = Control(staging / "control")
             self.control.begin(producer_word(producer))
-            first = create_segment(staging, self.segment_bytes(FIRST_SEGMENT_BYTES))
+            size = self.segment_bytes(FIRST_SEGMENT_BYTES)
+            first = create_fitting_segment(staging, size, SMALLEST_SEGMENT_BYTES)
             # Published by a rename: a scan of the pipeline sees it whole and locked.
             staging.rename(self.directory)
         except BaseException:
             from shutil import rmtree  # 2 ms of import that only trouble needs
 
+            if lock is not None:
+                lock.release()
             rmtree(staging, ignore_errors=True)
             raise
         first.path = self.directory / first.path.name if first.path else None
@@ -168,13 +177,38 @@ class SpoolWriter:
         if self.spare is None and c.pos * 2 > c.hard_end:
             size = self.segment_bytes(SEGMENT_BYTES)
             if self._free_bytes()[0] >= size:
-                self.spare = create_segment(self.directory, size)
+                with suppress(OSError):  # the disk is nearly full: `append` looks for less room
+                    self.spare = create_fitting_segment(self.directory, size, size)
 
     def reconsider(self) -> None:
         """Lift the restriction to urgent events once the shipper has made room."""
         if self.restricted and self._free_bytes()[0] >= 0:
             self.restricted = False
             self.cursor.end = self.cursor.hard_end
+
+    def has_room(self, size: int) -> bool:
+        """Whether an event of so many bytes would be kept; makes the room if it can."""
+        c = self.cursor
+        return c.pos + size <= c.end or self._make_room(c, size, urgent=False)
+
+    def payloads_after(self, number: int) -> list[bytes]:
+        """The events above a number that are still mapped, though their files may be deleted."""
+        payloads = []
+        for c in (*self.unlinked, self.cursor):
+            position = SEGMENT_HEADER_BYTES
+            while (found := parse_frame(c.mm, position, c.hard_end)) is not None:
+                position += HEADER_BYTES + len(found[2])
+                if found[0] == FORMAT_EVENT and found[1] > number:
+                    payloads.append(found[2])
+        return payloads
+
+    def follow(self) -> bool:
+        """Go to where the spool's directory is now; False if it was neither renamed nor moved."""
+        found = self._lock.directory()
+        if found is None or self.directory.exists():
+            return False
+        self.directory = found
+        return True
 
     def append_one_at_a_time(self) -> None:
         """Take an owner-checked lock round each append (builds without the global lock)."""
@@ -219,7 +253,7 @@ class SpoolWriter:
 
     def reconsider_now_and_then(self) -> None:
         """`reconsider`, at most ten times a second: it looks at the whole spool root."""
-        now = time.monotonic()
+        now = monotonic()
         if now >= self._recheck_at:
             self._recheck_at = now + RECHECK_S
             self.reconsider()
@@ -228,7 +262,7 @@ class SpoolWriter:
         spare, self.spare = self.spare, None
         if spare is not None:
             return spare
-        now = time.monotonic()
+        now = monotonic()
         if self.restricted and not urgent and now < self._recheck_at:
             return None
         wanted = max(self.segment_bytes(SEGMENT_BYTES), (size // 4096 + 2) * 4096)
@@ -239,9 +273,15 @@ class SpoolWriter:
             wanted = min(wanted, last // 4096 * 4096)
             if not urgent or wanted < size + SEGMENT_HEADER_BYTES:
                 return None
+        least = (size + SEGMENT_HEADER_BYTES + 4095) // 4096 * 4096
         try:
-            return create_segment(self.directory, wanted)
+            if not self.directory.exists():
+                self.follow()
+            return create_fitting_segment(self.directory, wanted, min(least, wanted))
         except OSError:  # a full disk is a full spool
+            if not self.directory.exists() and len(self.unlinked) < MAX_UNLINKED:
+                self.unlinked.append(self.cursor)
+                return memory_segment(SEGMENT_BYTES)
             self._recheck_at = now + RECHECK_S
             self.restricted = True
             return None

@@ -179,7 +179,8 @@ def _inputs_of(path: Path, zone: tzinfo | None) -> list[Found]:
 def _import_input(
     path: Path, found: Found, settings: Settings, dry_run: bool, progress: Progress
 ) -> ImportReport:
-    sink: Sink = Nowhere(settings.log_path) if dry_run else IntoLog(settings.log_path)
+    log = settings.log_path
+    sink: Sink = Nowhere(log) if dry_run else IntoLog(log, settings.redact)
     outcome: Outcome = "dry_run" if dry_run else "imported"
     with closing(sink):
         source = found.open(sink.origins())

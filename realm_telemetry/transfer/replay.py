@@ -13,7 +13,7 @@ import msgspec
 
 from realm_telemetry.client import RealmClient, ServiceError
 from realm_telemetry.config import Settings, load_settings, token_for
-from realm_telemetry.errors import ConfigError
+from realm_telemetry.errors import ConfigError, shown
 from realm_telemetry.kinds.catalog import KIND_METADATA, KindSpec
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.sqlite.reader import LogReader
@@ -93,7 +93,7 @@ def replay_to_service(
         closing(open_log(settings, progress)) as reader,
     ):
         same = client.health().get("log_id") == reader.log_id
-        sender = _Sender(client, reader, ReplayReport(client.url, same))
+        sender = _Sender(client, reader, ReplayReport(shown(client.url), same))
         for step in paced(LogInput(reader).steps(filters), speed):
             sender.send(step)
             progress(sender.report.events, step.share)

@@ -55,8 +55,8 @@ class IntoLog:
     fill: brings an older log's rows up to date first, so that they are known again.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._writer = LogWriter(path)
+    def __init__(self, path: Path, redact: Sequence[str] = ()) -> None:
+        self._writer = LogWriter(path, redact=redact)
         self._reader = LogReader(path)
         self._in_place = InPlace(path, self._writer.log_id)
         self._noted: set[str] = set()

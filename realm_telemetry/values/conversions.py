@@ -4,9 +4,23 @@ Types of other packages are known by name or by shape (`.shape`, `.dtype`, `.dev
 nothing is imported for them. If a value's own code raises, the conversion does not.
 """
 
-from collections.abc import Callable, ItemsView, Iterable, KeysView, Mapping, ValuesView
+from collections.abc import (
+    Callable,
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    Mapping,
+    Sequence,
+    Set,
+    ValuesView,
+)
+from functools import partial
 from itertools import islice
+from operator import index
 from typing import Any, Final
+
+from realm_telemetry.values.clock import monotonic
 
 MAX_DEPTH: Final = 16
 """Containers inside containers, counted from the value itself."""
@@ -21,29 +35,69 @@ MAX_TEXT_CHARS: Final = 65_536
 MAX_REPR_CHARS: Final = 500
 MAX_KEY_CHARS: Final = 256
 MAX_BYTES_KEPT: Final = 3_072
+MAX_READING_S: Final = 1.0
+"""How long the values of one event may take to be read; what is left then is cut."""
 EMPTY_KEY: Final = "(empty)"
 """Stands for an empty key, which OpenTelemetry does not allow."""
 
+ENDING: Final = (KeyboardInterrupt, SystemExit)
+"""What Ctrl-C and the handlers of other signals raise: it passes through, wherever it comes up.
+
+All else that a value's own code raises stops here. Some libraries raise their own kinds of
+BaseException while they show a value: a panic in Rust code, for one.
+"""
+
 
 class Walk:
-    """One conversion: what is left of its limits, and whether anything was cut."""
+    """One conversion: what is left of its limits, and whether anything was cut.
 
-    __slots__ = ("chars_left", "cut", "nodes_left", "open")
+    deadline_s: on `clock.monotonic`; no item of a container is read after it.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("chars_left", "cut", "deadline_s", "nodes_left", "open")
+
+    def __init__(self, deadline_s: float | None = None) -> None:
         self.nodes_left = MAX_NODES
         self.chars_left = MAX_TEXT_CHARS
         self.open: set[int] = set()
         self.cut = False
+        self.deadline_s = monotonic() + MAX_READING_S if deadline_s is None else deadline_s
+
+    @property
+    def late(self) -> bool:
+        """Whether reading has taken too long; marks the cut."""
+        if monotonic() < self.deadline_s:
+            return False
+        self.cut = True
+        return True
 
     def first(self, items: Iterable[Any]) -> list[Any]:
-        """Take as many items as a container may have."""
-        kept = list(islice(items, MAX_ITEMS + 1))
+        """Take as many items as a container may have, fewer if reading them fails after some."""
+        kept, error = self.take(items)
+        if error is not None:
+            if not kept:
+                raise error
+            self.cut = True
+        return kept
+
+    def take(self, items: Iterable[Any]) -> tuple[list[Any], BaseException | None]:
+        """Take as many items as a container may have, and what ended the reading before that."""
         allowed = min(MAX_ITEMS, self.nodes_left)
+        kept: list[Any] = []
+        error = None
+        try:
+            for item in islice(items, allowed + 1):
+                kept.append(item)
+                if self.late:
+                    break
+        except ENDING:
+            raise
+        except BaseException as raised:  # noqa: BLE001 - a value's own code may raise anything
+            error = raised
         if len(kept) > allowed:
             self.cut = True
         self.nodes_left -= min(len(kept), allowed)
-        return kept[:allowed]
+        return kept[:allowed], error
 
     def text(self, text: str, most: int = MAX_TEXT_CHARS) -> str:
         """Return the text, cut to a length and to what the conversion has left."""
@@ -96,22 +150,44 @@ def _convert(value: Any, walk: Walk) -> Any:
     try:
         converter = _SCALARS.get(type(value))
         return converter(value, walk) if converter else _convert_by_class(value, walk)
-    except Exception:  # noqa: BLE001 - a value's own code may raise anything
+    except ENDING:
+        raise
+    except BaseException:  # noqa: BLE001 - a value's own code may raise anything
         return _last_resort(value)
+
+
+def read_item(owner: Any, read: Callable[[Any], Any], name: Any) -> Any:
+    """Return an item or attribute of an object, or text that says why it could not be read."""
+    try:
+        return read(name)
+    except ENDING:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a value's own code may raise anything
+        return f"<item of {_class_name(owner)} that cannot be read: {_class_name(error)}>"
 
 
 def _convert_by_class(value: Any, walk: Walk) -> Any:
     """Convert containers and everything that is not exactly a JSON scalar."""
     if isinstance(value, float):  # numpy.float64 is one
         return _float(value, walk)
-    if _is_array(value):
-        return _array(value, walk)
     for base in type(value).__mro__:
         converter = _BY_NAME.get(f"{base.__module__}.{base.__qualname__}")
         if converter:
             return converter(value, walk)
+    if _has(value, "shape"):
+        if _has(value, "dtype"):
+            return _array(value, walk)
+        if _has(value, "columns"):
+            return _table(value, walk)
     container = _container(value)
     return _repr(value, walk) if container is None else _enter(value, container, walk)
+
+
+def _has(value: Any, name: str) -> bool:
+    """Whether an object has an attribute, without asking it: configurations have any one."""
+    if isinstance(value, type):  # NumPy's scalar classes have them as descriptors
+        return False
+    return hasattr(type(value), name) or name in _own_fields(value)
 
 
 def _enter(value: Any, container: Callable[[Any, Walk], Any], walk: Walk) -> Any:
@@ -129,41 +205,81 @@ def _enter(value: Any, container: Callable[[Any, Walk], Any], walk: Walk) -> Any
 
 
 def _container(value: Any) -> Callable[[Any, Walk], Any] | None:
-    kind = type(value)
-    if isinstance(value, tuple) and hasattr(kind, "_fields"):
-        return _named_fields(kind._fields)
+    if isinstance(value, tuple):
+        return _fields if hasattr(type(value), "_fields") else _sequence
     if isinstance(value, Mapping):
         return _mapping
-    if isinstance(value, set | frozenset):
-        return _set
-    if isinstance(value, list | tuple | range | KeysView | ValuesView | ItemsView):
+    if isinstance(value, KeysView | ValuesView | ItemsView | Sequence):
         return _sequence
-    for attribute in ("__dataclass_fields__", "__struct_fields__"):
-        if hasattr(kind, attribute):
-            return _named_fields(getattr(kind, attribute))
-    return None
+    if isinstance(value, Set):
+        return _set
+    return _fields if field_names(type(value)) is not None else None
 
 
-def _named_fields(names: Iterable[str]) -> Callable[[Any, Walk], Any]:
-    def convert(value: Any, walk: Walk) -> dict[str, Any]:
-        return {
-            safe_text(name): _convert(getattr(value, name, None), walk)
-            for name in walk.first(names)
-        }
+def field_names(kind: type) -> Sequence[str] | None:
+    """Return the names of the fields of a dataclass, attrs class, struct or namedtuple."""
+    if issubclass(kind, tuple):
+        return getattr(kind, "_fields", None)
+    if hasattr(kind, "__dataclass_fields__"):
+        fields = kind.__dataclass_fields__.items()
+        # Those of the class itself are no fields of a value.
+        return [name for name, field in fields if repr(field._field_type) == "_FIELD"]
+    if hasattr(kind, "__attrs_attrs__"):
+        return [field.name for field in kind.__attrs_attrs__]
+    return getattr(kind, "__struct_fields__", None)
 
-    return convert
+
+def _fields(value: Any, walk: Walk) -> dict[str, Any]:
+    names = walk.first(field_names(type(value)) or ())
+    return _object(value, names, partial(getattr, value), walk)
 
 
 def _mapping(value: Mapping[Any, Any], walk: Walk) -> dict[str, Any]:
+    return _object(value, walk.first(value), value.__getitem__, walk)
+
+
+def _object(
+    value: Any, names: Iterable[Any], read: Callable[[Any], Any], walk: Walk
+) -> dict[str, Any]:
+    """Convert entries, each of which is read by itself: one that fails costs no other."""
     converted: dict[str, Any] = {}
-    for key in walk.first(value):
-        name = key_text(key, converted)
-        converted[name] = _convert(value[key], walk)
+    for name in names:
+        if walk.late:
+            break
+        converted[key_text(name, converted)] = _convert(read_item(value, read, name), walk)
     return converted
 
 
+def _attributes(value: Any, walk: Walk) -> dict[str, Any]:
+    """Convert an object that is what is set on it: a namespace, a model of pydantic."""
+    extra = getattr(value, "__pydantic_extra__", None)
+    return _mapping({**_own_fields(value), **(extra or {})}, walk)
+
+
+def _own_fields(value: Any) -> dict[str, Any]:
+    return getattr(value, "__dict__", None) or {}
+
+
 def _sequence(value: Iterable[Any], walk: Walk) -> list[Any]:
-    return [_convert(item, walk) for item in walk.first(value)]
+    kept, error = walk.take(value)
+    if error is not None and isinstance(value, Sequence):
+        kept += walk.first(_by_index(value, len(kept)))
+    elif error is not None:
+        walk.cut = True
+        if not kept:
+            raise error
+    converted = []
+    for item in kept:
+        if walk.late:
+            break
+        converted.append(_convert(item, walk))
+    return converted
+
+
+def _by_index(value: Sequence[Any], start: int) -> Iterator[Any]:
+    """Read on where iterating failed, each item by itself."""
+    for at in range(start, len(value)):
+        yield read_item(value, value.__getitem__, at)
 
 
 def _set(value: Iterable[Any], walk: Walk) -> list[Any]:
@@ -174,23 +290,29 @@ def _set(value: Iterable[Any], walk: Walk) -> list[Any]:
         return items
 
 
-def _is_array(value: Any) -> bool:
-    # NumPy's scalar classes have both themselves, as descriptors.
-    return hasattr(value, "shape") and hasattr(value, "dtype") and not isinstance(value, type)
-
-
 def _array(value: Any, walk: Walk) -> Any:
     """Read a small array of this host's memory; describe any other.
 
     Reading one back from a device would wait for all work queued on it.
     """
+    sizes, shape = value.shape, []
     try:
-        shape = [int(size) for size in value.shape]
+        # Never int(): of a lazy size that would be the computation itself.
+        shape = [index(size) for size in sizes]
         if _size(shape) <= MAX_ARRAY_ITEMS and _is_on_host(value):
             return _array_items(value, walk)
-    except Exception:  # noqa: BLE001 - a value's own code may raise anything
-        shape = []
+    except ENDING:
+        raise
+    except BaseException:  # noqa: BLE001 - a value's own code may raise anything
+        pass
     return {"shape": shape, "dtype": _attribute_text(value, "dtype")}
+
+
+def _table(value: Any, walk: Walk) -> dict[str, Any]:
+    """Describe a data frame: its items may be millions, or not computed yet."""
+    shape = [index(size) for size in value.shape]
+    columns = walk.first(value.columns)
+    return {"shape": shape, "columns": [_convert(name, walk) for name in columns]}
 
 
 def _array_items(value: Any, walk: Walk) -> Any:
@@ -202,6 +324,8 @@ def _array_items(value: Any, walk: Walk) -> Any:
 
 def _is_on_host(value: Any) -> bool:
     device = getattr(value, "device", "cpu")
+    if getattr(device, "platform", None) == "cpu":  # JAX's, which may still be computing it
+        return bool(value.is_ready())
     return device == "cpu" or str(device).split(":")[0] == "cpu"
 
 
@@ -213,10 +337,7 @@ def _size(shape: list[int]) -> int:
 
 
 def _attribute_text(value: Any, name: str) -> str:
-    try:
-        return safe_text(str(getattr(value, name)))[:MAX_REPR_CHARS]
-    except Exception:  # noqa: BLE001 - a value's own code may raise anything
-        return "?"
+    return safe_text(read_item(value, lambda _: str(getattr(value, name)), name))[:MAX_REPR_CHARS]
 
 
 def _integer(value: int, walk: Walk) -> int | str:
@@ -253,11 +374,18 @@ def _path(value: Any, walk: Walk) -> str:
     return walk.text(fsdecode(value))
 
 
-def _error(value: BaseException, walk: Walk) -> str:
+def error_text(error: BaseException) -> str:
+    """Return what an exception says of itself; never raises for it."""
     try:
-        text = str(value)
-    except Exception:  # noqa: BLE001 - a value's own code may raise anything
-        text = ""
+        return safe_text(str.__str__(str(error)))
+    except ENDING:
+        raise
+    except BaseException:  # noqa: BLE001 - an exception's own code may raise anything
+        return "<exception str() failed>"  # what tracebacks have in its place
+
+
+def _error(value: BaseException, walk: Walk) -> str:
+    text = error_text(value)
     name = _class_name(value)
     return walk.text(f"{name}: {text}" if text else name)
 
@@ -271,6 +399,7 @@ def _repr(value: Any, walk: Walk) -> str:
         return _path(value, walk)
     text = repr(value)
     if len(text) > MAX_REPR_CHARS:
+        walk.cut = True
         text = text[: MAX_REPR_CHARS - 1] + "…"
     return safe_text(text)
 
@@ -306,6 +435,14 @@ _BY_NAME: Final[dict[str, Callable[[Any, Walk], Any]]] = {
     "decimal.Decimal": _plain_text,
     "fractions.Fraction": _plain_text,
     "uuid.UUID": _plain_text,
+    "collections.UserString": _plain_text,
     "collections.deque": lambda value, walk: _enter(value, _sequence, walk),
+    "argparse.Namespace": lambda value, walk: _enter(value, _attributes, walk),
+    "types.SimpleNamespace": lambda value, walk: _enter(value, _attributes, walk),
+    "pydantic.main.BaseModel": lambda value, walk: _enter(value, _attributes, walk),
+    "pydantic.v1.main.BaseModel": lambda value, walk: _enter(value, _attributes, walk),
+    "ml_collections.config_dict.config_dict.ConfigDict": (
+        lambda value, walk: _enter(value, _mapping, walk)
+    ),
 }
 """Converters by the full name of a class or of one of its bases, in method resolution order."""

@@ -8,17 +8,20 @@ which marks what was cut.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from itertools import islice
 from typing import Any, Final
 
 import msgspec
 
 from realm_telemetry.event import Event
 from realm_telemetry.values.conversions import (
+    MAX_DEPTH,
     MAX_INT,
+    MAX_ITEMS,
+    MAX_KEY_CHARS,
     MIN_INT,
     Walk,
     key_text,
+    read_item,
     safe_text,
     to_json_value,
 )
@@ -27,6 +30,8 @@ MAX_DETAILS: Final = 96
 """Details of an event, `realm.truncated` among them."""
 MAX_EVENT_BYTES: Final = 65_536
 """An event as msgpack."""
+ADDED_BYTES: Final = 1_024
+"""What may be added to an event of that size between `emit` and the log."""
 TRUNCATED: Final = "realm.truncated"
 """The detail that lists which details were cut or left out; `"(message)"` if that was."""
 MAX_NAMES: Final = 32
@@ -140,9 +145,13 @@ def _earlier_names(details: Mapping[str, Any]) -> list[str]:
 
 
 __all__ = [
+    "ADDED_BYTES",
+    "MAX_DEPTH",
     "MAX_DETAILS",
     "MAX_EVENT_BYTES",
     "TRUNCATED",
+    "are_plain",
+    "are_plain_values",
     "clean_details",
     "clean_fields",
     "fit_event",
@@ -151,6 +160,7 @@ __all__ = [
     "safe_text",
     "text_or_none",
     "to_json_value",
+    "within_limits",
 ]
 
 UNREADABLE: Final = "(details)"
@@ -201,19 +211,75 @@ def force_clean(details: Mapping[Any, Any]) -> tuple[dict[str, Any], bool]:
     Never raises an Exception; a mapping that cannot be read to its end is marked as cut.
     """
     cleaned: dict[str, Any] = {}
-    cut: list[str] = []
-    try:
-        kept = MAX_DETAILS if len(details) <= MAX_DETAILS else MAX_DETAILS - 1
-        for key in islice(details, kept):
-            name = key_text(key, cleaned)
-            walk = Walk()
-            cleaned[name] = to_json_value(details[key], walk)
-            if walk.cut:
-                cut.append(name)
-        cut += [key_text(key, {}) for key in islice(details, kept, MAX_DETAILS + MAX_NAMES)]
-    except Exception:  # noqa: BLE001 - a mapping's own code may raise anything
-        cut.append(UNREADABLE)
+    reading = Walk()
+    keys, cut = _keys(details, reading)
+    kept = MAX_DETAILS if len(keys) <= MAX_DETAILS else MAX_DETAILS - 1
+    for key in keys[:kept]:
+        name = key_text(key, cleaned)
+        walk = Walk(reading.deadline_s)
+        if type(details) is not dict and walk.late:  # even to look for the next may take long
+            cut.append(name)
+            continue
+        cleaned[name] = to_json_value(read_item(details, details.__getitem__, key), walk)
+        if walk.cut:
+            cut.append(name)
+    cut += [key_text(key, {}) for key in keys[kept : MAX_DETAILS + MAX_NAMES]]
     return (mark_truncated(cleaned, cut), True) if cut else (cleaned, False)
+
+
+def are_plain(details: Any) -> bool:
+    """Whether details are JSON values within the limits of `force_clean`, which mends the rest.
+
+    Looks at types and numbers only; text is not looked at.
+    """
+    return (
+        type(details) is dict
+        and len(details) <= MAX_DETAILS
+        # As in `clean_fields` the length of keys is not looked at; those that are no text fail when
+        # they are encoded, and are mended then.
+        and "" not in details
+        and are_plain_values(details.values())
+    )
+
+
+def are_plain_values(values: Iterable[Any], levels_left: int = MAX_DEPTH) -> bool:
+    """Whether values need no change to be those of details: not too deep, no number too large."""
+    for value in values:
+        kind = type(value)
+        if kind is float:
+            if value - value != 0.0:  # so for NaN and the infinities
+                return False
+        elif kind is int:
+            # Small first, as in `clean_fields`.
+            if not -0x3FFFFFFF < value < 0x3FFFFFFF and not MIN_INT <= value <= MAX_INT:
+                return False
+        elif kind is dict or kind is list:
+            if not _is_plain_container(value, levels_left):
+                return False
+        elif kind is not str and kind is not bool and value is not None:
+            return False
+    return True
+
+
+def _is_plain_container(value: Any, levels_left: int) -> bool:
+    if not levels_left or len(value) > MAX_ITEMS:
+        return False
+    if type(value) is list:
+        return are_plain_values(value, levels_left - 1)
+    return _are_plain_keys(value) and are_plain_values(value.values(), levels_left - 1)
+
+
+def _are_plain_keys(value: dict[Any, Any]) -> bool:
+    try:
+        return "" not in value and max(map(len, value), default=0) <= MAX_KEY_CHARS
+    except TypeError:
+        return False
+
+
+def _keys(details: Mapping[Any, Any], reading: Walk) -> tuple[list[Any], list[str]]:
+    """The keys that could be read, and the mark of a mapping that could not be to its end."""
+    keys, error = reading.take(details)
+    return keys, [UNREADABLE] if error is not None else []
 
 
 def make_safe(event: Event) -> Event:
@@ -224,6 +290,19 @@ def make_safe(event: Event) -> Event:
     webhooks = tuple(str(to_json_value(address)) for address in event.webhooks)
     details, _ = force_clean(event.details)
     return fit_event(msgspec.structs.replace(event, details=details, webhooks=webhooks, **texts))
+
+
+def within_limits(event: Event) -> Event:
+    """Return the event as `emit` would have let it through; the same object if it already is.
+
+    For the log, which events of others reach too: what is cut is marked as `emit` marks it. On the
+    way an event may have grown by ADDED_BYTES: an arrival, what a processor has added.
+    """
+    if not are_plain(event.details):
+        return make_safe(event)
+    if len(_encode(event)) <= MAX_EVENT_BYTES + ADDED_BYTES:
+        return event
+    return fit_event(event)
 
 
 def text_or_none(value: Any) -> str | None:

@@ -5,7 +5,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +172,45 @@ def test_an_older_log_is_brought_up_to_date_by_the_round_trip(home: Path) -> Non
     assert code == 0
     assert found["log"]["level"] == "warning"
     assert run_realm("query").returncode == 0
+
+
+def test_rows_that_cannot_be_read_are_counted_and_named(filled: Path) -> None:
+    with closing(sqlite3.connect(filled / "vault" / "jobs.db")) as connection, connection:
+        connection.execute("UPDATE battle_log SET kind = x'00' WHERE id = 1")
+        connection.execute("UPDATE battle_log SET message = CAST(x'ff' AS TEXT) WHERE id = 2")
+    code, found = run_doctor("--no-round-trip")
+    assert code == 0
+    assert found["rows"]["level"] == "warning"
+    assert found["rows"]["message"].startswith("2 of ")
+    assert "2 (message is not UTF-8); 1 (kind is a BLOB)" in found["rows"]["message"]
+
+
+def test_a_file_beside_the_log_that_is_garbage_is_named(filled: Path) -> None:
+    (filled / "data").mkdir(exist_ok=True)
+    path = filled / "data" / "webhook_addresses.db"
+    path.write_bytes(b"garbage" * 1000)
+    code, found = run_doctor("--no-round-trip")
+    assert code == 0
+    assert found["other files"]["level"] == "warning"
+    assert str(path) in found["other files"]["message"]
+    path.rename(f"{path}.damaged-20251129T000000Z")
+    _, found = run_doctor("--no-round-trip")
+    assert "damaged-20251129T000000Z" in found["other files"]["message"]
+    assert "delete it" in found["other files"]["fix"]
+
+
+def test_a_full_check_finds_an_index_that_lacks_rows(filled: Path) -> None:
+    """A quick one looks at pages, and not at what they say of each other."""
+    with closing(sqlite3.connect(filled / "vault" / "jobs.db")) as connection, connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(
+            "UPDATE sqlite_master SET sql = replace(sql, 'time_unix_nano IS NOT NULL',"
+            " 'time_unix_nano IS NULL') WHERE name = 'battle_log_by_time'"
+        )
+    code, found = run_doctor("--no-round-trip")
+    assert (code, found["integrity"]["level"]) == (0, "ok")
+    code, found = run_doctor("--no-round-trip", "--full")
+    assert (code, found["integrity"]["level"]) == (1, "problem")
 
 
 def test_pieces_of_damaged_spools_are_named_with_their_place(home: Path) -> None:

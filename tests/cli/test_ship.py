@@ -129,3 +129,29 @@ def test_status_and_doctor_say_why_an_exporter_waits(
         (pipeline,) = json.loads(run_realm("ship", "--status", "--json").stdout)
         os.kill(pipeline["pid"], signal.SIGTERM)
         listening.shutdown(socket.SHUT_RDWR)
+
+
+def test_no_command_shows_the_password_of_an_address(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REALM_SERVICE_URL", "http://bob:hunter2x@127.0.0.1:1/?token=abc1")
+    monkeypatch.setenv("REALM_EXPORTERS", "battle_log,realm_service")
+    assert run_realm("emit", "note", "one").returncode == 0
+    shown = [
+        run_realm(*arguments)
+        for arguments in (
+            ("ship", "--once", "--timeout", "2"),
+            ("ship", "--status"),
+            ("ship", "--status", "--json"),
+            ("doctor",),
+            ("doctor", "--json"),
+            ("state", "--url", "http://bob:hunter2x@127.0.0.1:1"),
+            ("replay", "--to", "http://bob:hunter2x@127.0.0.1:1"),
+        )
+    ]
+    printed = "".join(result.stdout + result.stderr for result in shown)
+    assert "bob:[redacted]@127.0.0.1:1" in printed
+    logs = "".join(path.read_text() for path in (home / "logs").glob("*.log*"))
+    for text in (printed, logs):
+        assert "hunter2x" not in text
+        assert "abc1" not in text

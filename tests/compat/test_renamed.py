@@ -28,7 +28,6 @@ SHOWN = (
     "realm_telemetry.log.reader: LogReader",
     "realm_telemetry.log.writer: LogWriter",
     "realm_telemetry.pipeline: manifest",
-    "realm_telemetry.redaction: RedactionProcessor",
     "realm_telemetry.retry_after: retry_after_s",
     "realm_telemetry.state: RealmState",
     "realm_telemetry.telemetry: configure",

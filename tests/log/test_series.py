@@ -5,8 +5,9 @@ import math
 import pytest
 
 from realm_telemetry.log import LogReader, LogWriter
-from realm_telemetry.log.filters import Filters
+from realm_telemetry.log.filters import Filters, parse_filters
 from realm_telemetry.log.graphs import Point, thin
+from realm_telemetry.log.has import Has
 
 from .conftest import NOW, SECOND, make_event, training_step
 
@@ -38,11 +39,62 @@ def test_nothing_makes_an_empty_series(reader: LogReader) -> None:
     assert reader.now.series(STEPS, ["loss"]).points == []
 
 
-@pytest.mark.parametrize("fields", [[], ["a b"], ["$.x"], ['x"'], [f"f{n}" for n in range(9)]])
-def test_other_names_are_refused(reader: LogReader, fields: list[str]) -> None:
-    """Before they reach the SQL."""
-    with pytest.raises(ValueError, match="detail"):
+@pytest.mark.parametrize("fields", [[], [""], ["x" * 257], [f"f{n}" for n in range(9)]])
+def test_no_name_too_many_and_one_too_long_are_refused(
+    reader: LogReader, fields: list[str]
+) -> None:
+    """At their limits they are taken."""
+    with pytest.raises(ValueError, match="name"):
         reader.now.series(STEPS, fields)
+    assert reader.now.series(STEPS, ["x" * 256]).points == []
+
+
+NAMES = (
+    *("train/loss", "eval/accuracy", "train.loss", "gen_ai.usage.input_tokens", "val loss"),
+    *(
+        'say "x"',
+        "back\\slash",
+        "loss[0]",
+        "$.loss",
+        "a.b/c",
+        "verlust_größe",
+        "損失",
+        "a:b",
+        "a,b",
+    ),
+    *("'; DROP TABLE battle_log; --", "a..b", ".a", "line\nbreak", "%", "?", "*", "#"),
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_detail_of_any_name_is_found(name: str, writer: LogWriter, reader: LogReader) -> None:
+    """By a series, by a filter in SQL, and by the same filter over events that arrive."""
+    details = {"step": 1, name: 0.25}
+    writer.append([make_event(1, details=details), make_event(2, details={"step": 2})])
+    assert [point[3] for point in reader.now.series(Filters(), [name]).points] == [0.25, None]
+    for value, cursors in (("0.25", [1]), ("0.5", [])):
+        filters = parse_filters({"has": str(Has(name, value))})
+        assert [row.cursor for row in reader.now.page(filters).rows] == cursors
+        assert [row.cursor for row in reader.now.after(0) if filters.matches(row.event)] == cursors
+        without = parse_filters({"not": str(Has(name, value))})
+        assert len(reader.now.page(without).rows) == 2 - len(cursors)
+
+
+def test_a_flat_name_comes_before_a_nested_one(writer: LogWriter, reader: LogReader) -> None:
+    """A name with dots is a key as it stands first, and a way through objects second."""
+    flat, nested = {"train.loss": 1}, {"train": {"loss": 2}}
+    for number, details in enumerate((flat | nested, nested, {"train": 3}), 1):
+        writer.append([make_event(number, details=details)])
+    found = reader.now.series(Filters(), ["train.loss"]).points
+    assert [point[3] for point in found] == [1, 2, None]
+
+
+def test_true_and_text_of_numbers_are_no_odd_points(writer: LogWriter, reader: LogReader) -> None:
+    """True is 1, as SQLite says; text is none, but for the names of what is not finite."""
+    for number, value in enumerate((True, "0.5", "NaN", None, [1], 2**62), 1):
+        writer.append([make_event(number, details={"loss": value})])
+    found = reader.now.series(Filters(), ["loss"]).points
+    assert [point[3] for point in found] == [1, None, "NaN", None, None, 2**62]
 
 
 def test_eight_fields_are_taken(reader: LogReader) -> None:

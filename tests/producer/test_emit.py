@@ -4,7 +4,6 @@ import math
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -12,22 +11,9 @@ import anyio.lowlevel
 import pytest
 
 import realm_telemetry as realm
-from realm_telemetry.producer import appenders
 from realm_telemetry.spool.frames import decode_event
 from realm_telemetry.spool.reader import SpoolReader
 from realm_telemetry.values.details import MAX_EVENT_BYTES
-
-
-@pytest.fixture
-def producer(tmp_path: Path) -> Iterator[realm.Telemetry]:
-    """A configured process without a shipper, so that the spool can be looked at."""
-    realm.shutdown(0)
-    appenders.set_current(appenders.Early(lambda: None))
-    started = realm.configure(service_name="test", home=tmp_path, shipper="none", run_id="r0")
-    assert started is not None
-    yield started
-    realm.shutdown(0)
-    appenders.set_current(appenders.Early(lambda: None))
 
 
 def spooled(producer: realm.Telemetry) -> list[realm.Event]:

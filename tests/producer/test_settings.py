@@ -147,3 +147,30 @@ def test_configure_reads_each_of_its_arguments(tmp_path: Path, name: str) -> Non
     arguments: dict[str, Any] = {"home": tmp_path, name: object()}
     with pytest.raises(ConfigError, match=name):
         realm.configure(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("cluster_pin, pin", ("cluster_pin", "pin")),
+        (["a", "/lab-[0-9]{1,6}/"], ("a", "/lab-[0-9]{1,6}/")),
+        ("off", ("off",)),
+    ],
+)
+def test_redact_takes_names_patterns_and_off(
+    tmp_path: Path, given: Any, kept: tuple[str, ...]
+) -> None:
+    assert load(tmp_path, redact=given).redact == kept
+
+
+@pytest.mark.parametrize("given", [["/lab-[/"], ["/lab"], ["/"], ["//"], [7]])
+def test_redact_refuses_what_is_no_pattern_and_no_name(tmp_path: Path, given: Any) -> None:
+    with pytest.raises(ConfigError, match="redact"):
+        load(tmp_path, redact=given)
+
+
+def test_an_error_about_an_address_does_not_show_its_password(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, {"REALM_SERVICE_URL": "ftp://bob:hunter2x@lab/?token=abc"})
+    assert "ftp://bob:[redacted]@lab/?token=[redacted]" in str(caught.value)
+    assert "hunter2x" not in str(caught.value) + caught.value.problem

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from realm_telemetry.config import Settings
+from realm_telemetry.errors import shown
 
 Level = Literal["ok", "warning", "problem"]
 
@@ -14,7 +15,7 @@ STYLES: Final[dict[str, str]] = {"ok": "green", "warning": "yellow", "problem": 
 
 
 class CheckResult(msgspec.Struct, frozen=True):
-    """One line of `realm doctor`.
+    """One line of `realm doctor`, without the secrets of addresses.
 
     check: what was looked at. fix: what to do; empty if nothing is.
     """
@@ -24,6 +25,11 @@ class CheckResult(msgspec.Struct, frozen=True):
     message: str
     fix: str = ""
 
+    def __post_init__(self) -> None:
+        """Take secrets out, wherever the words come from."""
+        for name in ("message", "fix"):
+            msgspec.structs.force_setattr(self, name, shown(getattr(self, name)))
+
 
 class Subject(msgspec.Struct):
     """What the checks share; earlier ones leave what later ones need.
@@ -31,6 +37,7 @@ class Subject(msgspec.Struct):
     timeout_s: the longest that any one check may wait.
     log_id: of the log, once it was opened. client: a RealmClient, once the service answered.
     service_has_log: whether that service serves this log.
+    full: whether the log is to be checked whole, however long it takes.
     """
 
     settings: Settings
@@ -38,6 +45,7 @@ class Subject(msgspec.Struct):
     log_id: str | None = None
     client: Any = None
     service_has_log: bool = False
+    full: bool = False
 
     def close(self) -> None:
         """Close what checks opened."""

@@ -32,6 +32,7 @@ RESERVED: Final = (
 """How names of the service's own metrics begin on /metrics."""
 
 _NAME: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9_.]{0,254}")
+_NOT_IN_NAME: Final = re.compile(r"[^a-zA-Z0-9_.]+")
 _UNITS: Final = {"_s": "s", "_ms": "ms", "_bytes": "By"}
 
 
@@ -94,7 +95,7 @@ def _instrument(kind: InstrumentKind, wanted: _Wanted, setting: str) -> Instrume
     stem, unit = _stem_and_unit(wanted.detail)
     bounds = tuple(wanted.bounds) or (DURATION_BOUNDS if kind == "histogram" else ())
     return Instrument(
-        name=wanted.name or f"realm.{kinds[0]}.{stem}",
+        name=wanted.name or f"realm.{kinds[0]}.{_NOT_IN_NAME.sub('_', stem)}",
         kind=kind,
         description=wanted.description or f"{wanted.detail} of {', '.join(kinds)}.",
         unit=unit if wanted.unit is None else wanted.unit,

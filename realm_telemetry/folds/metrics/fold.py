@@ -18,6 +18,7 @@ from realm_telemetry.folds.metrics.series import (
     key_reader,
 )
 from realm_telemetry.folds.runtime import Row
+from realm_telemetry.values.paths import find
 
 FOLD_VERSION: Final = 1
 """Raised with every change of what is kept; a dump of another version is ignored."""
@@ -71,7 +72,7 @@ class Metrics:
         for read_key, members in self._for_kind(event.kind):
             key = read_key(event)
             for detail, series in members:
-                value = 1.0 if detail is None else number(details.get(detail))
+                value = 1.0 if detail is None else number(find(details, detail))
                 if value is not None and series.instrument.takes(value):
                     series.add(key, value, stamp)
 

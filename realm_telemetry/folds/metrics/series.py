@@ -9,6 +9,7 @@ import msgspec
 
 from realm_telemetry.event import Event
 from realm_telemetry.folds.metrics.instruments import FIELDS, Attribute, Instrument
+from realm_telemetry.values.paths import find
 
 MAX_TEXT: Final = 128
 
@@ -25,7 +26,7 @@ def key_reader(attributes: tuple[Attribute, ...]) -> Callable[[Event], Key]:
     sources = [(each.source in FIELDS, each.source) for each in attributes]
     return lambda event: tuple(
         [
-            _short(getattr(event, name)) if is_field else attribute_text(event.details.get(name))
+            _short(getattr(event, name)) if is_field else attribute_text(find(event.details, name))
             for is_field, name in sources
         ]
     )

@@ -7,22 +7,25 @@ itself is in a file of its own (docs/decisions/0061).
 
 import secrets
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from realm_telemetry.home import LOG, WEBHOOK_ADDRESSES, make_private_directory
-from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.outbox import redacted
-from realm_telemetry.log.sqlite.connection import BUSY_TIMEOUT_S, explained
+from realm_telemetry.log.sqlite.connection import translated
+from realm_telemetry.log.sqlite.side_files import usable
 
 UNUSED_NS: Final = 24 * 3600 * 1_000_000_000
 """An address stays for so long beyond its last event: that may not be in the log yet."""
 
 _REFRESH_NS: Final = UNUSED_NS // 24
+_BUSY_TIMEOUT_S: Final = 5.0
+_LOST: Final = "Events that are still to be sent to addresses in it are not sent."
+T = TypeVar("T")
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS addresses (
     name TEXT PRIMARY KEY,
@@ -39,18 +42,23 @@ def addresses_path(log_path: Path) -> Path:
 
 
 class Addresses:
-    """The file; opened for each use, which is rare. Raises LogUnavailableError."""
+    """The file; opened for each use, which is rare.
+
+    Raises LogUnavailableError where it is locked, or can neither be used nor renamed.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def keep(self, urls: Collection[str], now_ns: int) -> dict[str, str]:
         """Return what the log is to hold of each address, which is on disk by then."""
-        with self._opened() as connection:
+
+        def keep(connection: sqlite3.Connection) -> dict[str, str]:
             names = _fresh(connection, list(urls), now_ns)
             unsaved = set(urls) - names.keys()
-            if unsaved:
-                names |= _save(connection, unsaved, now_ns)
+            return names | _save(connection, unsaved, now_ns) if unsaved else names
+
+        names = self._ask(keep)
         return {url: f"{name} {redacted(url)}" for url, name in names.items()}
 
     def find(self, kept: Sequence[str]) -> tuple[str, ...]:
@@ -58,47 +66,38 @@ class Addresses:
 
         So a copy of the log in another home sends nothing.
         """
-        if not self.path.exists():
+        if not self._is_there():
             return ()
         names = [each.partition(" ")[0] for each in kept]
-        with self._opened() as connection:
-            found = dict(
-                connection.execute(
-                    "SELECT name, url FROM addresses"
-                    " WHERE name IN (SELECT value FROM json_each(?))",
-                    (_json(names),),
-                )
-            )
-        return tuple(found[name] for name in names if name in found)
+        query = "SELECT name, url FROM addresses WHERE name IN (SELECT value FROM json_each(?))"
+        found = self._ask(lambda connection: dict(connection.execute(query, (_json(names),))))
+        return tuple(found[name] for name in names if isinstance(found.get(name), str))
 
     def forget_unused(self, since_ns: int) -> None:
         """Remove addresses that no event has named since a time."""
-        if self.path.exists():
-            with self._opened() as connection:
-                connection.execute(
-                    "DELETE FROM addresses WHERE used_unix_nano < ?", (since_ns - UNUSED_NS,)
-                )
+        if self._is_there():
+            query, before = "DELETE FROM addresses WHERE used_unix_nano < ?", since_ns - UNUSED_NS
+            self._ask(lambda connection: connection.execute(query, (before,)))
 
-    @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
-        try:
-            make_private_directory(self.path.parent)
-            self.path.touch(mode=0o600)
-        except OSError as error:
-            raise LogUnavailableError(
-                f"the addresses of webhooks cannot be kept in {self.path} ({error.strerror})."
-                " Give this user write permission for the file and its directory."
-            ) from error
-        with (
-            explained(self.path),
-            closing(
-                sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-            ) as connection,
-        ):
+    def _is_there(self) -> bool:
+        with translated(self.path):
+            return self.path.exists()
+
+    def _ask(self, ask: Callable[[sqlite3.Connection], T]) -> T:
+        """Ask the file; one that is damaged is renamed and begun anew."""
+        with translated(self.path):
+            return usable(self.path, lambda: self._opened(ask), _LOST)
+
+    def _opened(self, ask: Callable[[sqlite3.Connection], T]) -> T:
+        make_private_directory(self.path.parent)
+        self.path.touch(mode=0o600)
+        with closing(
+            sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+        ) as connection:
             # What is removed is to be gone from the disk too, as far as SQLite can see to it.
             connection.execute("PRAGMA secure_delete = ON")
             connection.execute(_SCHEMA)
-            yield connection
+            return ask(connection)
 
 
 def _fresh(connection: sqlite3.Connection, urls: list[str], now_ns: int) -> dict[str, str]:

@@ -14,6 +14,9 @@ from realm_telemetry.log.errors import (
     LogRefusedError,
     LogUnavailableError,
 )
+from realm_telemetry.log.sqlite.foreign_text import LenientConnection
+from realm_telemetry.log.sqlite.odd_rows import HAS_FUNCTION, has_detail
+from realm_telemetry.values.clock import monotonic
 
 BUSY_TIMEOUT_S: Final = 30.0
 _WAL_PATIENCE_S: Final = 10.0
@@ -139,7 +142,11 @@ def open_writer(path: Path) -> sqlite3.Connection:
                 " everybody can make files. Set REALM_HOME to a directory of this user's own."
             )
         connection = sqlite3.connect(
-            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            path,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=LenientConnection,
         )
         try:
             _set_up_writer(connection)
@@ -158,15 +165,17 @@ def open_reader(path: Path) -> sqlite3.Connection:
         )
     with explained(path):
         connection = sqlite3.connect(
-            f"file:{_uri_path(path)}?mode=ro",
+            f"file:{uri_path(path)}?mode=ro",
             timeout=BUSY_TIMEOUT_S,
             isolation_level=None,
             check_same_thread=False,
             uri=True,
             cached_statements=256,
+            factory=LenientConnection,
         )
         try:
             connection.execute("PRAGMA query_only = 1")
+            connection.create_function(HAS_FUNCTION, 3, has_detail, deterministic=True)
             connection.execute("PRAGMA cache_size = -16000")
         except BaseException:
             connection.close()
@@ -200,18 +209,19 @@ def _set_up_writer(connection: sqlite3.Connection) -> None:
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
     # The switch needs the file alone and does not wait for it: older code may be at work.
-    deadline = time.monotonic() + _WAL_PATIENCE_S
+    deadline = monotonic() + _WAL_PATIENCE_S
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > deadline:
                 raise
             time.sleep(0.02)
         else:
             return
 
 
-def _uri_path(path: Path) -> str:
+def uri_path(path: Path) -> str:
+    """Return a path as it stands in a URI of SQLite's."""
     text = os.fspath(path.absolute())
     return text.replace("%", "%25").replace("?", "%3f").replace("#", "%23")

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from typing import Final
 
 from realm_telemetry.log.rows import Relation
-from realm_telemetry.log.sqlite.plan import OLDEST, TRUE, AccessPath, Bounds, Group, Plan
+from realm_telemetry.log.sqlite.foreign_text import name_of
+from realm_telemetry.log.sqlite.plan import (
+    OLDEST,
+    TRUE,
+    AccessPath,
+    Bounds,
+    Group,
+    Plan,
+    position,
+)
 from realm_telemetry.log.sqlite.schema import HOUR_NS
 from realm_telemetry.log.tokens import Position
 
@@ -33,7 +42,11 @@ def total(
 def happened(connection: sqlite3.Connection) -> dict[tuple[str, str, str], int]:
     """Events ever stored, by channel, kind and severity; retention does not change it."""
     rows = connection.execute("SELECT channel, kind, severity, happened FROM realm_totals")
-    return {(channel, kind, severity): count for channel, kind, severity, count in rows if count}
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for channel, kind, severity, count in rows:
+        if count:
+            counts[name_of(channel), name_of(kind), name_of(severity)] += count
+    return dict(counts)
 
 
 def _all_by_severity(connection: sqlite3.Connection, plan: Plan) -> Counter[str]:
@@ -78,7 +91,8 @@ def rows_after(
         f" AND time_unix_nano IS NOT NULL AND {plan.row.sql} LIMIT ?",
         (as_of, *plan.row.params, _MOST_LATER_ROWS + 1),
     ).fetchall()
-    return rows, len(rows) <= _MOST_LATER_ROWS
+    named = [(moment, name_of(severity)) for moment, severity in rows]
+    return named, len(rows) <= _MOST_LATER_ROWS
 
 
 def _stored(
@@ -93,7 +107,10 @@ def _stored(
         f" WHERE {when} AND {plan.counted.sql} GROUP BY severity",
         (*params, *plan.counted.params),
     )
-    return Counter(dict(rows.fetchall()))
+    counts: Counter[str] = Counter()
+    for severity, count in rows:
+        counts[name_of(severity)] += count
+    return counts
 
 
 def _count_between(
@@ -103,12 +120,14 @@ def _count_between(
     counts: Counter[str] = Counter()
     if since >= until:
         return counts
-    query = f"SELECT count(*) {path.source()} AND time_unix_nano >= ? AND time_unix_nano < ?"
     for group in path.groups:
-        count = connection.execute(query, (*group, since, min(until, 2**63 - 1))).fetchone()[0]
+        count = connection.execute(
+            f"SELECT count(*) {path.source(group)} AND time_unix_nano >= ? AND time_unix_nano < ?",
+            (*group, since, min(until, 2**63 - 1)),
+        ).fetchone()[0]
         if count:
             # Severity is needed with every count, so that all of them give a histogram's bars.
-            counts[str(group[-1])] += count
+            counts[name_of(group[-1])] += count
     return counts
 
 
@@ -135,7 +154,7 @@ def _count_group(
 ) -> tuple[int, bool]:
     rest = path.rest
     window = _WINDOW[rest == TRUE]
-    span = f"{path.source()} AND time_unix_nano >= ? AND (time_unix_nano, id) < (?, ?)"
+    span = f"{path.source(group)} AND time_unix_nano >= ? AND (time_unix_nano, id) < (?, ?)"
     edge = (
         f"SELECT time_unix_nano, id {span} ORDER BY time_unix_nano DESC, id DESC LIMIT 1 OFFSET ?"
     )
@@ -144,7 +163,7 @@ def _count_group(
     while time.monotonic() < deadline:
         place = (*group, bounds.since, *before)
         row = connection.execute(edge, (*place, window - 1)).fetchone()
-        lowest = Position(*row) if row else Position(OLDEST, OLDEST)
+        lowest = position(row) if row else Position(OLDEST, OLDEST)
         found = connection.execute(inside, (*place, *lowest, bounds.as_of, *rest.params)).fetchone()
         counted += found[0]
         if row is None:

@@ -12,6 +12,7 @@ from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.graphs import Bucket, Histogram, bar_edges, bar_of
 from realm_telemetry.log.rows import Relation
 from realm_telemetry.log.sqlite.counts import BUDGET_S, count_by_severity, rows_after
+from realm_telemetry.log.sqlite.foreign_text import name_of
 from realm_telemetry.log.sqlite.inserts import last_cursor
 from realm_telemetry.log.sqlite.older import are_unfilled
 from realm_telemetry.log.sqlite.plan import (
@@ -23,6 +24,7 @@ from realm_telemetry.log.sqlite.plan import (
     Plan,
     matching,
     newest,
+    position,
 )
 from realm_telemetry.log.sqlite.transaction import ReadTransaction
 from realm_telemetry.log.tokens import NEWEST, Position
@@ -63,7 +65,7 @@ def _edges(
     if since is None:
         since = _oldest(log.connection, path)
     if until is None:
-        until = max(log.clock_ns(), _newest_time(log.connection) + 1)
+        until = min(max(log.clock_ns(), _newest_time(log.connection) + 1), NEWEST.time_unix_nano)
     return bar_edges(until if since is None else since, until, buckets)
 
 
@@ -129,9 +131,9 @@ def _add(connection: sqlite3.Connection, ids: list[int], edges: list[int], bars:
     )
     for moment, severity in rows:
         # An older row that is not filled in yet has no time.
-        index = None if moment is None else bar_of(moment, edges)
+        index = bar_of(moment, edges) if isinstance(moment, int) else None
         if index is not None:
-            bars[index][severity] += 1
+            bars[index][name_of(severity)] += 1
 
 
 def oldest_time(log: ReadTransaction) -> int | None:
@@ -140,9 +142,13 @@ def oldest_time(log: ReadTransaction) -> int | None:
 
 
 def _oldest(connection: sqlite3.Connection, path: AccessPath) -> int | None:
-    query = f"SELECT time_unix_nano {path.source()} ORDER BY time_unix_nano LIMIT 1"
-    found = [connection.execute(query, group).fetchone() for group in path.groups]
-    return min((row[0] for row in found if row), default=None)
+    found = [
+        connection.execute(
+            f"SELECT time_unix_nano {path.source(group)} ORDER BY time_unix_nano LIMIT 1", group
+        ).fetchone()
+        for group in path.groups
+    ]
+    return min((position((row[0], 0)).time_unix_nano for row in found if row), default=None)
 
 
 def _newest_time(connection: sqlite3.Connection) -> int:

@@ -99,11 +99,11 @@ def add_webhooks(
         " SELECT id, ? FROM battle_log WHERE event_id = ? AND id > ?",
         [
             (
-                msgspec.json.encode([kept[url] for url in event.webhooks]).decode(),
+                msgspec.json.encode([kept[url] for url in event.webhooks if url in kept]).decode(),
                 event_id_bytes(event.producer, event.number),
                 before,
             )
             for event in events
-            if event.webhooks
+            if kept and event.webhooks
         ],
     )

@@ -4,6 +4,7 @@ import sqlite3
 from typing import Final
 
 from realm_telemetry.kinds.catalog import KindSpec
+from realm_telemetry.log.sqlite.foreign_text import name_of
 
 _COLUMNS: Final = "kind, channel, severity, message, routine"
 
@@ -22,13 +23,15 @@ def read_kinds(connection: sqlite3.Connection) -> list[KindSpec]:
     return [
         KindSpec(kind, channel, severity, message, bool(routine))
         for kind, channel, severity, message, routine in rows
+        if type(kind) is type(channel) is type(severity) is str
+        and (message is None or type(message) is str)
     ]
 
 
 def occurring_kinds(connection: sqlite3.Connection) -> list[str]:
     """The kinds that there are rows of, from the totals."""
     query = "SELECT DISTINCT kind FROM realm_totals WHERE happened > gone"
-    return [kind for (kind,) in connection.execute(query)]
+    return list(dict.fromkeys(name_of(kind) for (kind,) in connection.execute(query)))
 
 
 def has_kind(connection: sqlite3.Connection, kind: KindSpec) -> bool:

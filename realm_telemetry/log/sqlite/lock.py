@@ -13,6 +13,7 @@ from typing import Final, Self
 
 from realm_telemetry.home import make_private_directory
 from realm_telemetry.log.sqlite.connection import translated
+from realm_telemetry.values.clock import monotonic, monotonic_ns
 
 _WORDS: Final = struct.Struct("<QQ")  # end of the last gap, last release; monotonic ns
 # SQLite's busy handler looks after 1, 2, 5, 10, 15, 20, 25, 25, 25, 50 ms ...: who waits for up
@@ -74,7 +75,7 @@ class WriterLock:
 
     def _note_gap(self) -> None:
         """Leave word to the next writer of when the file was released, or is to rest."""
-        now = time.monotonic_ns()
+        now = monotonic_ns()
         due = now - self._rested_ns >= _BETWEEN_GAPS_NS
         rested = now + _GAP_NS if due else self._rested_ns
         os.pwrite(self._files[0], _WORDS.pack(rested, now), 0)
@@ -136,9 +137,9 @@ def try_turn(log_path: Path, timeout_s: float) -> bool:
     if not path.exists():
         return True
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    deadline_s = time.monotonic() + timeout_s
+    deadline_s = monotonic() + timeout_s
     try:
-        while time.monotonic() < deadline_s:
+        while monotonic() < deadline_s:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -161,11 +162,11 @@ def _wait_for_gap(lock: int) -> int:
     if len(words) < _WORDS.size:
         return 0
     until, released = _WORDS.unpack(words)
-    wait = until - time.monotonic_ns()
+    wait = until - monotonic_ns()
     # A longer wait was written before this host last started.
     if 0 < wait <= _GAP_NS:
         time.sleep(wait / 1e9)
-    now = time.monotonic_ns()
+    now = monotonic_ns()
     if now - released >= _GAP_NS:
         return now
     return int(until) if until <= now else 0

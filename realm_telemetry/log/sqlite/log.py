@@ -1,8 +1,7 @@
 """SQLite as the engine of the log: one file, with a few others beside it."""
 
 import sqlite3
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -10,10 +9,11 @@ from realm_telemetry.home import METRICS, SEARCH_INDEX, STATE, WEBHOOKS
 from realm_telemetry.log.engine import Log, Writer
 from realm_telemetry.log.engine import Retention as RetentionProtocol
 from realm_telemetry.log.errors import LogUnavailableError
-from realm_telemetry.log.records import Description, Limits
+from realm_telemetry.log.records import Description, Limits, OddRows, SideFile
 from realm_telemetry.log.snapshots import SnapshotName
 from realm_telemetry.log.sqlite.addresses import Addresses, addresses_path
 from realm_telemetry.log.sqlite.connection import explained, open_reader
+from realm_telemetry.log.sqlite.inspection import damaged_pages, odd_rows, side_files
 from realm_telemetry.log.sqlite.lock import FileLease, lock_path, try_turn
 from realm_telemetry.log.sqlite.outbox import OutboxFile
 from realm_telemetry.log.sqlite.reader import LogReader
@@ -23,8 +23,6 @@ from realm_telemetry.log.sqlite.search import SearchIndex
 from realm_telemetry.log.sqlite.snapshots import MetricsSnapshots, SnapshotStore, StateSnapshots
 from realm_telemetry.log.sqlite.upkeep import Upkeep, UpkeepClaim
 from realm_telemetry.log.sqlite.writer import LogWriter, own_writer
-
-_INSTRUCTIONS_A_LOOK = 100_000
 
 
 class SqliteLog:
@@ -37,9 +35,11 @@ class SqliteLog:
         home: Path | None,
         search_path: Path | None,
         state_path: Path | None,
+        redact: Sequence[str],
         clock_ns: Callable[[], int],
     ) -> None:
         self.path = path
+        self._redact = redact
         self.place = str(path)
         self._data = (addresses_path(path) if home is None else home / WEBHOOKS).parent
         self._search_path = search_path or path.with_name(Path(SEARCH_INDEX).name)
@@ -66,20 +66,19 @@ class SqliteLog:
             self.place, size_bytes, "each commit is synced to disk", version, SCHEMA_VERSION
         )
 
-    def integrity(self, timeout_s: float) -> list[str] | None:
-        """Run SQLite's quick_check within the time; a log of gigabytes takes longer."""
-        deadline_s = time.monotonic() + timeout_s
-        with explained(self.path), closing(open_reader(self.path)) as connection:
-            connection.set_progress_handler(
-                lambda: time.monotonic() > deadline_s, _INSTRUCTIONS_A_LOOK
-            )
-            try:
-                found = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
-                    raise
-                return None
-        return [] if found == ["ok"] else found
+    def integrity(self, timeout_s: float | None) -> list[str] | None:
+        """Run SQLite's quick_check within the time, or its integrity_check to its end."""
+        return damaged_pages(self.path, timeout_s)
+
+    def odd_rows(self, timeout_s: float | None) -> OddRows:
+        """Read rows, newest first, and return which of them cannot be read whole."""
+        return odd_rows(self.path, timeout_s)
+
+    def side_files(self, timeout_s: float) -> list[SideFile]:
+        """Check the files of the index, the snapshots and the webhooks."""
+        data = (self._state_path.with_name(Path(METRICS).name), self._outbox_path("webhooks"))
+        paths = (self._search_path, self._state_path, *data, addresses_path(self.path))
+        return list(side_files(paths, timeout_s))
 
     def check_writable(self, timeout_s: float) -> None:
         """Wait for the writer lock and for SQLite's own, and give both back."""
@@ -103,7 +102,7 @@ class SqliteLog:
 
     def writer(self) -> LogWriter:
         """Open the file for writing; makes it, or brings it up to date."""
-        return LogWriter(self.path, clock_ns=self._clock_ns)
+        return LogWriter(self.path, redact=self._redact, clock_ns=self._clock_ns)
 
     def watch(self) -> "DataVersionWatch":
         """Open a watch that notices the commits of others."""
@@ -196,6 +195,7 @@ def open_log(
     home: Path | None,
     search_path: Path | None,
     state_path: Path | None,
+    redact: Sequence[str],
     clock_ns: Callable[[], int],
 ) -> Log:
     """Return the log in a file."""
@@ -204,6 +204,7 @@ def open_log(
         home=home,
         search_path=search_path,
         state_path=state_path,
+        redact=redact,
         clock_ns=clock_ns,
     )
 

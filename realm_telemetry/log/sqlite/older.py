@@ -1,6 +1,6 @@
 """Rows of the older battle log: what the added columns hold for them, in SQL and in Python.
 
-A trigger fills the rows that older code goes on inserting, `backfill_step` those that were there
+A trigger fills the rows that older code goes on inserting, `backfill` those that were there
 before, and the reader works the same values out for rows that no step has reached.
 """
 
@@ -53,7 +53,11 @@ def older_values(log_id: str) -> str:
         observed_unix_nano = {_NOW_NS},
         kind = CASE WHEN source GLOB '{_SOURCE_PREFIX}?*'
             THEN substr(source, {len(_SOURCE_PREFIX) + 1}) ELSE '{OLDER_KIND}' END,
-        producer = '{producer}'"""
+        producer = '{producer}',
+        channel = coalesce(channel, 'system'),
+        severity = coalesce(severity, 'info'),
+        source = coalesce(source, ''),
+        message = coalesce(message, '')"""
 
 
 def older_kind(source: str) -> str:
@@ -83,35 +87,13 @@ def older_time(timestamp: str, zone: tzinfo | None = UTC) -> int | None:
     return seconds * 1_000_000_000 + int((fraction or "").ljust(9, "0"))
 
 
-def backfill_step(connection: sqlite3.Connection, max_rows: int) -> int:
-    """Fill up to `max_rows` older rows, newest first; counts come by trigger.
-
-    To be called inside a write transaction. Returns how many rows are left to look at.
-    """
-    below = _unfilled_below(connection)
-    if below <= 1:
-        return 0
-    log_id = connection.execute("SELECT value FROM realm_meta WHERE key = 'log_id'").fetchone()[0]
-    step = connection.execute(
-        "SELECT id FROM battle_log WHERE id < ? ORDER BY id DESC LIMIT 1 OFFSET ?",
-        (below, max_rows - 1),
-    ).fetchone()
-    first = step[0] if step else 0
-    connection.execute(
-        f"UPDATE battle_log SET {older_values(log_id)}"
-        " WHERE id >= ? AND id < ? AND event_id IS NULL",
-        (first, below),
-    )
-    connection.execute("UPDATE realm_meta SET value = ? WHERE key = 'older_rows_below'", (first,))
-    return max(first - 1, 0)
-
-
 def are_unfilled(connection: sqlite3.Connection) -> bool:
     """Whether older rows are left that pages and counts do not see yet."""
-    return _unfilled_below(connection) > 1
+    return unfilled_below(connection) > 1
 
 
-def _unfilled_below(connection: sqlite3.Connection) -> int:
+def unfilled_below(connection: sqlite3.Connection) -> int:
+    """Return the row id below which older rows are still to be filled in."""
     left = connection.execute(
         "SELECT value FROM realm_meta WHERE key = 'older_rows_below'"
     ).fetchone()

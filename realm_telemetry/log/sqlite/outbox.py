@@ -27,6 +27,7 @@ from realm_telemetry.log.outbox import (
     Wanted,
 )
 from realm_telemetry.log.sqlite.connection import translated
+from realm_telemetry.log.sqlite.side_files import is_damaged, rename_damaged, usable
 
 _PRUNE_EVERY: Final = 100
 _BUSY_TIMEOUT_S: Final = 10.0
@@ -85,10 +86,18 @@ PRAGMA user_version = 1;
 """
 
 
+_LOST: Final = "Messages that wait in it are not sent, and rules begin anew."
 _CIRCUIT_FIELDS: Final = KeptCircuit.__struct_fields__
 _FIELDS: Final = Message.__struct_fields__
 _COLUMNS: Final = ", ".join(_FIELDS)
 _ADDED: Final = _FIELDS[1:]
+_EXPECTED: Final = (
+    f"SELECT {_COLUMNS} FROM messages LIMIT 0",
+    "SELECT scope, rule, grouped, definition, state FROM rule_states LIMIT 0",
+    "SELECT scope, began_unix_nano FROM scopes LIMIT 0",
+    "SELECT id, scope, event_id FROM seen LIMIT 0",
+)
+"""Fail where the file has other tables than ours."""
 
 
 class OutboxFile:
@@ -99,54 +108,66 @@ class OutboxFile:
         self._lock = threading.RLock()
         self._added = 0
         with translated(path):
-            make_private_directory(path.parent)
-            path.touch(mode=0o600)
-            self._connection = sqlite3.connect(
-                path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
-            try:
-                self._connection.execute("PRAGMA journal_mode = WAL")
-                self._connection.execute("PRAGMA synchronous = FULL")
-                self._migrate()
-            except BaseException:
-                self._connection.close()
-                raise
+            self._connection = usable(path, self._opened, _LOST)
 
     def close(self) -> None:
         """Close the file."""
         with translated(self._path), self._lock:
             self._connection.close()
 
-    def _migrate(self) -> None:
-        with self._transaction() as connection:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version > _VERSION:
-                raise LogUnavailableError(
-                    f"{self._path} was written by a newer version of realm_telemetry; upgrade it"
-                )
-            if version == 0:
-                # Not executescript, which would end the transaction.
-                for statement in _SCHEMA.split(";\n"):
-                    connection.execute(statement)
-            connection.execute(_REPLAYS)
-            connection.execute(_CIRCUITS)
+    def _opened(self) -> sqlite3.Connection:
+        make_private_directory(self._path.parent)
+        self._path.touch(mode=0o600)
+        connection = sqlite3.connect(
+            self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            with _transaction(connection):
+                self._migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > _VERSION:
+            raise LogUnavailableError(
+                f"{self._path} was written by a newer version of realm_telemetry; upgrade it"
+            )
+        if version == 0:
+            # Not executescript, which would end the transaction.
+            for statement in _SCHEMA.split(";\n"):
+                connection.execute(statement)
+        connection.execute(_REPLAYS)
+        connection.execute(_CIRCUITS)
+        for query in _EXPECTED:
+            connection.execute(query)
+
+    @contextmanager
+    def _used(self) -> Iterator[sqlite3.Connection]:
+        """The file, for one thread; one that turns out to be damaged is replaced for the next."""
+        with translated(self._path), self._lock:
+            try:
+                yield self._connection
+            except sqlite3.Error as error:
+                if is_damaged(self._path, error):
+                    self._connection.close()
+                    rename_damaged(self._path, error, _LOST)
+                    self._connection = self._opened()
+                raise
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """Write in one transaction, alone; rolled back on any exception."""
-        with translated(self._path), self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        with self._used() as connection, _transaction(connection):
+            yield connection
 
     def _rows(self, query: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with translated(self._path), self._lock:
-            return self._connection.execute(query, params).fetchall()
+        with self._used() as connection:
+            return connection.execute(query, params).fetchall()
 
     def unseen(self, scope: str, event_ids: Sequence[str]) -> set[str]:
         """Return those of some events that were not seen yet."""
@@ -379,6 +400,18 @@ class OutboxFile:
         """Return how many messages there are, by rule and state."""
         query = "SELECT rule, state, count(*) FROM messages GROUP BY rule, state"
         return {(rule, state): count for rule, state, count in self._rows(query)}
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _save_state(connection: sqlite3.Connection, scope: str, kept: RuleState) -> None:

@@ -7,17 +7,20 @@ rows are wanted. What no index answers (producer, details) is a condition on the
 leads to, and whoever walks it has a deadline.
 """
 
+import re
 import sqlite3
 from collections.abc import Collection
 from functools import cached_property
 from itertools import product
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import msgspec
 
 from realm_telemetry.log.fields import FIELDS, Field
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.has import Has
+from realm_telemetry.log.sqlite.foreign_text import equals
+from realm_telemetry.log.sqlite.odd_rows import HAS_FUNCTION
 from realm_telemetry.log.sqlite.schema import (
     CAMPAIGN_INDEX,
     HERO_INDEX,
@@ -27,10 +30,15 @@ from realm_telemetry.log.sqlite.schema import (
     TIME_INDEX,
 )
 from realm_telemetry.log.tokens import NEWEST, Position
+from realm_telemetry.values.paths import key_lists
 
 Group = tuple[object, ...]
 
+# The others are quotes, backslashes, control characters and what is not ASCII.
+_PLAIN_PATH: Final = re.compile(r"[ !#-\[\]-~]+")
+
 OLDEST: Final = -(2**63)
+_LAST_REAL: Final = 2.0**63 - 1024
 
 COUNTED: Final = ("kind", "channel", "severity")
 """The fields that totals and hourly counts can answer, in the order of the index by kind."""
@@ -77,11 +85,10 @@ class AccessPath(msgspec.Struct, frozen=True):
     groups: tuple[Group, ...]
     rest: Condition = TRUE
 
-    def source(self) -> str:
+    def source(self, group: Group = ()) -> str:
         """SQL from FROM on, for one group; its values are the parameters."""
-        conditions = " AND ".join(
-            ["time_unix_nano IS NOT NULL", *(f"{column} = ?" for column in self.columns)]
-        )
+        compared = map(equals, self.columns, group)
+        conditions = " AND ".join(["time_unix_nano IS NOT NULL", *compared])
         return f"FROM battle_log INDEXED BY {self.index} WHERE {conditions}"
 
 
@@ -243,12 +250,19 @@ def both(parts: Collection[Condition]) -> Condition:
 
 
 def _has(has: Has) -> Condition:
-    tests = [test for keys in has.key_lists() for test in _tests(has, keys)]
-    # Older code could write details that are not JSON, where the functions would raise.
+    # A BLOB, because text that is not UTF-8 could not be handed over.
+    function = f"{HAS_FUNCTION}(CAST(details_json AS BLOB), ?, ?)"
+    if not _PLAIN_PATH.fullmatch(has.path):
+        # Other keys cannot be written in a path of SQLite's, or are not found where JSON escapes
+        # them.
+        return Condition(function, (has.path, has.value))
+    tests = [test for keys in key_lists(has.path) for test in _tests(has, keys)]
+    # Other software may write details that are not JSON, where SQLite's functions would raise.
     return Condition(
-        "(CASE WHEN NOT coalesce(json_valid(details_json), 0) THEN 0"
+        "(CASE WHEN details_json IS NULL THEN 0 WHEN typeof(details_json) != 'text'"
+        f" OR NOT json_valid(details_json) THEN {function}"
         f" {' '.join(f'WHEN {test.sql} THEN 1' for test in tests)} ELSE 0 END)",
-        tuple(value for test in tests for value in test.params),
+        (has.path, has.value, *(value for test in tests for value in test.params)),
     )
 
 
@@ -308,22 +322,31 @@ def _entry_is(has: Has) -> Condition:
     return Condition(f"{sql})", tuple(params))
 
 
+def position(row: tuple[Any, int]) -> Position:
+    """The place of a row in history, from its time and id; other software may write any type."""
+    moment, cursor = row
+    if type(moment) is float:
+        moment = int(min(max(moment, float(OLDEST)), _LAST_REAL))
+    elif type(moment) is not int:
+        # Text and BLOBs are sorted after all numbers.
+        moment = NEWEST.time_unix_nano
+    return Position(moment, cursor)
+
+
 def newest(
     connection: sqlite3.Connection, path: AccessPath, bounds: Bounds, limit: int
 ) -> list[Position]:
     """The newest `limit` rows of all groups of a path within bounds, newest first."""
-    query = (
-        f"SELECT time_unix_nano, id {path.source()} AND time_unix_nano >= ?"
-        " AND (time_unix_nano, id) < (?, ?) AND id <= ?"
-        " ORDER BY time_unix_nano DESC, id DESC LIMIT ?"
-    )
     best: list[Position] = []
     since = bounds.since
     for group in path.groups:
         found = connection.execute(
-            query, (*group, since, *bounds.before, bounds.as_of, limit)
+            f"SELECT time_unix_nano, id {path.source(group)} AND time_unix_nano >= ?"
+            " AND (time_unix_nano, id) < (?, ?) AND id <= ?"
+            " ORDER BY time_unix_nano DESC, id DESC LIMIT ?",
+            (*group, since, *bounds.before, bounds.as_of, limit),
         ).fetchall()
-        best = sorted([*best, *map(Position._make, found)], reverse=True)[:limit]
+        best = sorted([*best, *map(position, found)], reverse=True)[:limit]
         if len(best) == limit:
             # Nothing older than the worst so far can still come among the best.
             since = best[-1].time_unix_nano

@@ -17,7 +17,9 @@ from realm_telemetry.log.records import (
     ReceiptTotals,
     Skipped,
 )
+from realm_telemetry.log.sqlite.odd_rows import read_details
 from realm_telemetry.log.sqlite.rows import event_id_bytes
+from realm_telemetry.values.details import within_limits
 
 UNBOUND: Final = ""
 """Of a producer that is not known, or whose first events came from a sender without a log."""
@@ -101,7 +103,7 @@ class KnownProducers:
             (
                 info.producer,
                 info.pipeline,
-                msgspec.json.encode(info.resource).decode(),
+                _resource_text(info.resource),
                 info.history,
                 info.clock_offset_ns,
                 done.dump(),
@@ -122,7 +124,7 @@ class KnownProducers:
         self._connection.execute(
             "INSERT OR IGNORE INTO realm_producers (producer, pipeline, resource_json, done)"
             " VALUES (?, ?, ?, '')",
-            (producer, pipeline, msgspec.json.encode(resource).decode()),
+            (producer, pipeline, _resource_text(resource)),
         )
 
     def add(self, runs: Iterable[Run], events: Sequence[Event], skipped: Skipped) -> None:
@@ -171,6 +173,17 @@ class KnownProducers:
         )
         numbers = (int.from_bytes(row[0][8:], "big") for row in rows)
         return Ranges((number, number) for number in numbers if _is_counted(number))
+
+
+def _resource_text(resource: Mapping[str, Any]) -> str:
+    """Write a resource within the limits of an event's details."""
+    event = Event("", "system", "info", "", dict(resource), 0, "0" * 16, 1)
+    return msgspec.json.encode(within_limits(event).details).decode()
+
+
+def _resource(text: Any) -> dict[str, Any]:
+    """Read a resource that other software may have written."""
+    return read_details(text) if text and isinstance(text, str) else {}
 
 
 def _source(pipeline: str, origin: str | None) -> str | None:
@@ -245,7 +258,7 @@ def read_producers(connection: sqlite3.Connection) -> list[ProducerInfo]:
         ProducerInfo(
             row[0],
             row[1],
-            msgspec.json.decode(row[2]),
+            _resource(row[2]),
             bool(row[3]),
             row[4],
             bool(row[5]),
@@ -290,7 +303,8 @@ SELECT count(*), total(NOT ended), total(emitted), total(iif(emitted IS NULL, 0,
         AND (json_extract(done, '$[0][0]') IS NOT 1 OR json_extract(done, '$[0][1]') < emitted)))
 FROM realm_producers WHERE done != ''"""
 _LIVE: Final = """
-SELECT producer, coalesce(json_extract(resource_json, '$."service.name"'), ''),
+SELECT producer, coalesce(CASE WHEN json_valid(resource_json)
+        THEN json_extract(resource_json, '$."service.name"') END, ''),
     emitted, stored, dropped FROM realm_producers WHERE done != '' AND NOT ended
 ORDER BY last_time_unix_nano DESC, producer LIMIT ?"""
 

@@ -82,7 +82,8 @@ class Retention:
         row = connection.execute(
             "SELECT observed_unix_nano FROM battle_log ORDER BY id LIMIT 1"
         ).fetchone()
-        return bool(row and row[0] and row[0] < self._clock_ns() - self._limits.max_age_ns)
+        arrived_before = self._clock_ns() - self._limits.max_age_ns
+        return bool(row and isinstance(row[0], int) and 0 < row[0] < arrived_before)
 
     def _has_sent(self, connection: sqlite3.Connection) -> bool:
         arrived_before = self._clock_ns() - LIVE_GRACE_NS
@@ -92,7 +93,7 @@ class Retention:
                 " ORDER BY id LIMIT 1",
                 (self._exported_through.get(pipeline, 0), floor),
             ).fetchone()
-            if row and row[0] and row[0] < arrived_before:
+            if row and isinstance(row[0], int) and 0 < row[0] < arrived_before:
                 return True
         return False
 
@@ -111,13 +112,12 @@ class Retention:
         ).fetchall()
         for cursor, observed in rows:
             # Older rows that are not filled in yet count as arriving now.
-            if observed is None or observed >= arrived_before:
+            if observed is None or (isinstance(observed, int) and observed >= arrived_before):
                 break
             last = cursor
         if last is None:
             return Trimmed(0, False)
-        query = "DELETE FROM battle_log WHERE id <= ?"
-        return Trimmed(self._removed(connection.execute(query, (last,)).rowcount), True)
+        return Trimmed(self._delete(connection, "id <= ?", last), True)
 
     def _trim_outbox(self, connection: sqlite3.Connection, keep_from: int) -> Trimmed:
         """Remove rows of pipelines without history that every exporter has."""
@@ -145,7 +145,7 @@ class Retention:
         if not rows:
             return Trimmed(0, False)
         self._exported_through[pipeline] = rows[-1][0]
-        return Trimmed(self._delete(connection, [row[0] for row in rows if row[1]]), True)
+        return Trimmed(self._delete_rows(connection, [row[0] for row in rows if row[1]]), True)
 
     def _thin(self, connection: sqlite3.Connection, keep_from: int) -> Trimmed:
         """Remove routine rows but the first of each kind and producer in 10 s."""
@@ -167,9 +167,11 @@ class Retention:
             return Trimmed(0, False)
         surplus = [row[0] for row in rows if is_routine(row[1]) and not self._is_first(*row[1:])]
         self._thinned_through = rows[-1][0]
-        return Trimmed(self._delete(connection, surplus), True)
+        return Trimmed(self._delete_rows(connection, surplus), True)
 
     def _is_first(self, kind: str, producer: str, time_unix_nano: int) -> bool:
+        if not isinstance(time_unix_nano, int):
+            return True
         bucket = time_unix_nano // _THINNED_TO_ONE_PER_NS
         key = (kind, producer)
         if len(self._kept_buckets) > _MOST_BUCKETS:
@@ -204,11 +206,22 @@ class Retention:
         self._row_bytes = _ROW_OVERHEAD_BYTES + (sample or 0.0)
         self._excess_bytes = (rows or 0) * self._row_bytes - self._limits.max_bytes
 
-    def _delete(self, connection: sqlite3.Connection, ids: list[int]) -> int:
+    def _delete_rows(self, connection: sqlite3.Connection, ids: list[int]) -> int:
         text = msgspec.json.encode(ids).decode()
-        query = "DELETE FROM battle_log WHERE id IN (SELECT value FROM json_each(?))"
-        return self._removed(connection.execute(query, (text,)).rowcount)
+        return self._delete(connection, "id IN (SELECT value FROM json_each(?))", text)
 
-    def _removed(self, count: int) -> int:
+    def _delete(self, connection: sqlite3.Connection, which: str, param: object) -> int:
+        query = f"DELETE FROM battle_log WHERE {which}"
+        try:
+            count = connection.execute(query, (param,)).rowcount
+        except sqlite3.IntegrityError:
+            # A row of other software without a kind or a time, which the counts cannot be without.
+            connection.execute(
+                "UPDATE battle_log SET kind = coalesce(kind, ''), channel = coalesce(channel, ''),"
+                " severity = coalesce(severity, ''), time_unix_nano = coalesce(time_unix_nano, 0)"
+                f" WHERE {which}",
+                (param,),
+            )
+            count = connection.execute(query, (param,)).rowcount
         self._excess_bytes -= count * self._row_bytes
         return count

@@ -6,10 +6,22 @@ from typing import Any, Final
 
 import msgspec
 
-from realm_telemetry.event import Event, InvalidEventError, format_time, to_rank
+from realm_telemetry.event import (
+    MAX_RANK,
+    SEVERITIES,
+    Event,
+    InvalidEventError,
+    format_time,
+    to_rank,
+)
 from realm_telemetry.log.rows import LogRow
-from realm_telemetry.log.sqlite.older import older_kind, older_producer, older_time
-from realm_telemetry.values.details import force_clean, safe_text
+from realm_telemetry.log.sqlite.odd_rows import (
+    MAX_CELL_CHARS,
+    has_plain_trace,
+    odd_row,
+    read_details,
+)
+from realm_telemetry.values.details import are_plain, force_clean, safe_text, within_limits
 
 INSERT_COLUMNS: Final = (
     "event_id",
@@ -36,7 +48,11 @@ READ_COLUMNS: Final = ", ".join(("id", *INSERT_COLUMNS))
 
 Row = tuple[Any, ...]
 
+_SURELY_FIT: Final = 8_000
+"""Characters of a message, and of details as JSON, that are within the limits of an event's bytes.
+"""
 _TIMES: Final = (-(2**63), 2**63 - 1)
+_SEVERITIES: Final = frozenset(SEVERITIES)
 _NEEDED_FIELDS: Final = ("kind", "channel", "severity", "message")
 _TEXT_FIELDS: Final = (
     *_NEEDED_FIELDS,
@@ -48,7 +64,6 @@ _TEXT_FIELDS: Final = (
     "span_id",
 )
 _encode: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder().decode
 
 
 def to_rows(
@@ -57,8 +72,10 @@ def to_rows(
     """One tuple per event, in the order of INSERT_COLUMNS.
 
     keep_arrival: whether the arrivals that the events bring are kept beside the one here.
-    The hot path of the writer: about 2 us an event, so nothing is checked here. Values that SQLite
-    or JSON cannot take raise TypeError, ValueError or OverflowError; see `mended`.
+    Details, and the size of an event, are brought within the limits of `emit` here, whichever way
+    the event came. The hot path of the writer: about 3 us an event, so other fields are not
+    checked. Values that SQLite cannot take raise TypeError, ValueError or OverflowError; see
+    `mended`.
     """
     rows: list[Row] = []
     add = rows.append
@@ -72,8 +89,19 @@ def to_rows(
         if event.producer != producer:
             producer = event.producer
             producer_bytes = _producer_bytes(producer)
+        details, json = event.details, None
+        if details:
+            if not are_plain(details):
+                event = within_limits(event)
+                details = event.details
+            json = _encode(details).decode()
+            if len(json) > _SURELY_FIT or len(event.message) > _SURELY_FIT:
+                event = within_limits(event)
+                json = _encode(event.details).decode()
+        elif len(event.message) > _SURELY_FIT:
+            event = within_limits(event)
+            json = _encode(event.details).decode() if event.details else None
         kind = event.kind
-        details = event.details
         add(
             (
                 producer_bytes + event.number.to_bytes(8, "big"),
@@ -90,7 +118,7 @@ def to_rows(
                 event.run_id,
                 producer,
                 event.message,
-                _encode(details).decode() if details else None,
+                json,
                 event.trace_id,
                 event.span_id,
                 event.trace_flags or None,
@@ -127,23 +155,39 @@ def check_rows(events: Sequence[Event]) -> None:
 
 
 def to_log_row(row: Row, log_id: str) -> LogRow:
-    """Read a tuple in the order of READ_COLUMNS, filled in or still as older code left it."""
-    cursor, event_id, time, observed, timestamp, kind, channel, severity, source = row[:9]
+    """Read a tuple in the order of READ_COLUMNS, whatever other software has put there."""
+    cursor, event_id, time, observed, _timestamp, kind, channel, severity, source = row[:9]
     hero, campaign, run, producer, message, details, trace, span, flags, origin, rank = row[9:]
-    if event_id is None:
-        kind, producer, number = older_kind(source), older_producer(log_id), cursor
-        time = observed = older_time(timestamp) or 0
-    else:
-        number = int.from_bytes(event_id[8:], "big")
+    # Other software may write any type into any column, or text that is not UTF-8 (OddText).
+    if not (
+        type(event_id) is bytes
+        and len(event_id) == 16
+        and type(time) is type(observed) is int
+        and type(kind) is type(channel) is type(source) is type(message) is str
+        and severity in _SEVERITIES
+        and type(producer) is str
+        and len(producer) == 16
+        and len(message) <= MAX_CELL_CHARS
+        and kind
+        and (type(details) is str or details is None)
+        and (type(run) is str or run is None)
+        and (type(hero) is str or hero is None)
+        and (type(campaign) is str or campaign is None)
+        and (rank is None or (type(rank) is int and 0 <= rank <= MAX_RANK))
+        and (
+            trace is span is flags is origin is None or has_plain_trace(trace, span, flags, origin)
+        )
+    ):
+        return odd_row(row, log_id)
     event = Event(
         kind,
         channel,
         severity,
         message,
-        _details(details),
+        read_details(details) if details else {},
         time,
         producer,
-        number,
+        int.from_bytes(event_id[8:], "big"),
         hero,
         campaign,
         run,
@@ -166,24 +210,13 @@ def event_id_bytes(producer: str, number: int) -> bytes:
 def read_rows(connection: sqlite3.Connection, ids: Sequence[int], log_id: str) -> list[LogRow]:
     """The rows with these ids, in the order of `ids`; those that are gone are left out."""
     found = {
-        row[0]: row
+        row[0]: to_log_row(row, log_id)
         for row in connection.execute(
             f"SELECT {READ_COLUMNS} FROM battle_log WHERE id IN (SELECT value FROM json_each(?))",
             (_encode(ids).decode(),),
         )
     }
-    return [to_log_row(found[cursor], log_id) for cursor in ids if cursor in found]
-
-
-def _details(text: str | None) -> dict[str, Any]:
-    if not text:
-        return {}
-    try:
-        details = _decode(text)
-    except msgspec.DecodeError:
-        # Older code could write anything here; it is shown as it stands.
-        return {"details": text}
-    return details if isinstance(details, dict) else {"details": details}
+    return [found[cursor] for cursor in ids if cursor in found]
 
 
 def _producer_bytes(producer: str) -> bytes:

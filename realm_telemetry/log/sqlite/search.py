@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -23,11 +23,16 @@ from realm_telemetry.log.sqlite.kinds import read_kinds
 from realm_telemetry.log.sqlite.plan import Plan, matching
 from realm_telemetry.log.sqlite.rows import READ_COLUMNS, to_log_row
 from realm_telemetry.log.sqlite.schema import read_log_id
+from realm_telemetry.log.sqlite.side_files import rename_damaged, usable
 from realm_telemetry.log.text import contains_words, match_expression, search_text
 from realm_telemetry.log.tokens import Position
 
 _CHUNK: Final = 500
 _INSTRUCTIONS_A_CHECK: Final = 20_000
+
+
+class _DamagedIndexError(Exception):
+    """The index cannot be asked; the log's own errors are none of these."""
 
 
 class _Query:
@@ -65,25 +70,27 @@ class _Query:
     def search(self, index: sqlite3.Connection, below: int) -> int | None:
         """Ask the index; returns where it stopped, None if it saw all hits."""
         index.set_progress_handler(self._is_late, _INSTRUCTIONS_A_CHECK)
-        found = index.execute(
+        place = below
+        for hits in self._hits(index, below):
+            self.ids += self._kept(hits)
+            place = hits[-1]
+            if len(self.ids) > self._limit or self._is_late():
+                return place
+        return place if self._is_late() else None
+
+    def _hits(self, index: sqlite3.Connection, below: int) -> Iterator[list[int]]:
+        """Row ids that the index has, until it is late. Raises _DamagedIndexError."""
+        query = (
             "SELECT rowid FROM event_text WHERE event_text MATCH ? AND rowid < ?"
-            " ORDER BY rowid DESC",
-            (match_expression(self._words), below),
+            " ORDER BY rowid DESC"
         )
-        place: int | None = below
         try:
-            while len(self.ids) <= self._limit:
-                hits = [row[0] for row in found.fetchmany(max(self._limit + 1, 100))]
-                if not hits:
-                    return None
-                self.ids += self._kept(hits)
-                place = hits[-1]
-                if self._is_late():
-                    return place
-        except sqlite3.OperationalError as error:
+            found = index.execute(query, (match_expression(self._words), below))
+            while rows := found.fetchmany(max(self._limit + 1, 100)):
+                yield [row[0] for row in rows]
+        except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
-                raise
-        return place
+                raise _DamagedIndexError(str(error)) from error
 
     def _wants(self, row: LogRow) -> bool:
         return not is_routine(row.event.kind) and contains_words(row.event, self._words)
@@ -105,6 +112,8 @@ def rows_where(
 
 
 BUDGET_S: Final = 0.2
+_LOST: Final = "Nothing is lost with it: the log has every word."
+_INDEX_BUSY_MS: Final = 200
 
 _SCHEMA: Final = (
     "CREATE TABLE IF NOT EXISTS search_meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID",
@@ -144,17 +153,9 @@ class SearchIndex:
         Raises LogError if there is no log.
         """
         with self._step_lock, closing(open_reader(self.log_path)) as log:
-            try:
-                return self._index(log, max_rows)
-            except sqlite3.DatabaseError as error:
-                if error.sqlite_errorcode & 0xFF not in (
-                    sqlite3.SQLITE_CORRUPT,
-                    sqlite3.SQLITE_NOTADB,
-                ):
-                    raise
-                # Nothing is lost with it: the log has every word.
-                self._remove()
-                return self._index(log, max_rows)
+            # A log that is damaged must not cost the index: its errors are not the index's.
+            learn_kinds(read_kinds(log))
+            return usable(self.search_path, lambda: self._index(log, max_rows), _LOST)
 
     def rebuild(self) -> None:
         """Throw the index away; the next steps fill it again."""
@@ -187,14 +188,24 @@ class SearchIndex:
             through = _indexed_through(index) if index else 0
             further = query.read_tail(below, through)
             if further is None and index and len(query.ids) <= limit:
-                further = query.search(index, min(below, through + 1))
+                further = self._search(query, index, min(below, through + 1))
         ids = query.ids
         if len(ids) > limit:
             return Hits(ids[:limit], ids[limit - 1], through)
         return Hits(ids, further, through)
 
+    def _search(self, query: _Query, index: sqlite3.Connection, below: int) -> int | None:
+        """Ask the index; read the rows themselves where it is damaged."""
+        found = len(query.ids)
+        try:
+            return query.search(index, below)
+        except _DamagedIndexError as error:
+            with suppress(OSError):
+                rename_damaged(self.search_path, error, _LOST)
+            del query.ids[found:]
+            return query.read_tail(below, 0)
+
     def _index(self, log: sqlite3.Connection, max_rows: int) -> int:
-        learn_kinds(read_kinds(log))
         log_id = read_log_id(log)
         with closing(self._open()) as index:
             if _is_of(index, log_id):
@@ -231,14 +242,15 @@ class SearchIndex:
                 index.close()
 
     def _open_for_reading(self, log_id: str) -> sqlite3.Connection | None:
-        if not self.search_path.exists():
-            return None
         try:
             index = open_reader(self.search_path)
-        except LogError:
+        except (LogError, OSError):
             return None
         try:
+            index.execute(f"PRAGMA busy_timeout = {_INDEX_BUSY_MS}")
             if _is_of(index, log_id):
+                # So that one whose other tables are missing is none.
+                _indexed_through(index)
                 return index
         except sqlite3.DatabaseError:
             pass
@@ -288,4 +300,4 @@ def _is_of(index: sqlite3.Connection, log_id: str) -> bool:
 
 def _indexed_through(index: sqlite3.Connection) -> int:
     row = index.execute("SELECT value FROM search_meta WHERE key = 'indexed_through'").fetchone()
-    return int(row[0]) if row else 0
+    return row[0] if row and isinstance(row[0], int) else 0

@@ -13,9 +13,11 @@ import msgspec
 
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.graphs import Point, Series, detail_names, thin
-from realm_telemetry.log.sqlite.plan import AccessPath, Bounds, Plan, matching, newest
+from realm_telemetry.log.sqlite.odd_rows import details_of
+from realm_telemetry.log.sqlite.plan import AccessPath, Bounds, Plan, matching, newest, position
 from realm_telemetry.log.sqlite.transaction import ReadTransaction
-from realm_telemetry.log.tokens import Position
+from realm_telemetry.log.tokens import NEWEST, Position
+from realm_telemetry.values.paths import find
 
 EXACT_ROWS: Final = 20_000
 _NOT_FINITE: Final = ("NaN", "Infinity", "-Infinity")
@@ -26,7 +28,7 @@ def series(
 ) -> Series:
     """Numbers among the details over time, for a graph: at most about `points` of them.
 
-    fields: names of details, nested ones with dots, at most MAX_FIELDS.
+    fields: names of details (values.paths), at most MAX_FIELDS.
     Raises ValueError for other names.
     """
     names = detail_names(fields)
@@ -49,45 +51,58 @@ def _sample(
     last = newest(connection, path, bounds, 1)[0]
     first = _first_time(connection, path, bounds)
     width = max((last.time_unix_nano - first) // points, 1)
-    query = (
-        f"SELECT time_unix_nano, id {path.source()} AND time_unix_nano >= ?"
-        " AND time_unix_nano < ? ORDER BY time_unix_nano, id LIMIT 1"
-    )
     found = [last]
     for start in range(first, last.time_unix_nano, width):
         for group in path.groups:
-            row = connection.execute(query, (*group, start, start + width)).fetchone()
+            row = connection.execute(
+                f"SELECT time_unix_nano, id {path.source(group)} AND time_unix_nano >= ?"
+                " AND time_unix_nano < ? ORDER BY time_unix_nano, id LIMIT 1",
+                (*group, start, min(start + width, NEWEST.time_unix_nano)),
+            ).fetchone()
             if row:
-                found.append(Position._make(row))
+                found.append(position(row))
     return sorted(found, reverse=True)
 
 
 def _first_time(connection: sqlite3.Connection, path: AccessPath, bounds: Bounds) -> int:
-    query = (
-        f"SELECT time_unix_nano {path.source()} AND time_unix_nano >= ?"
-        " ORDER BY time_unix_nano LIMIT 1"
-    )
-    found = [connection.execute(query, (*group, bounds.since)).fetchone() for group in path.groups]
+    found = [
+        connection.execute(
+            f"SELECT time_unix_nano {path.source(group)} AND time_unix_nano >= ?"
+            " ORDER BY time_unix_nano LIMIT 1",
+            (*group, bounds.since),
+        ).fetchone()
+        for group in path.groups
+    ]
     return min(int(row[0]) for row in found if row)
 
 
 def _values(
     connection: sqlite3.Connection, positions: list[Position], names: tuple[str, ...]
 ) -> list[Point]:
-    columns = ", ".join("json_extract(details_json, ?)" for _ in ("step", *names))
-    paths = ["$" + "".join(f'."{key}"' for key in name.split(".")) for name in ("step", *names)]
+    """The points of some rows, oldest first.
+
+    Details are decoded here, which costs what SQLite's JSON functions do, and never fails.
+    """
     ids = msgspec.json.encode([position.cursor for position in positions]).decode()
     rows = connection.execute(
-        f"SELECT id, time_unix_nano / 1000000, {columns} FROM battle_log"
-        " WHERE id IN (SELECT value FROM json_each(?))",
-        (*paths, ids),
+        "SELECT id, details_json FROM battle_log WHERE id IN (SELECT value FROM json_each(?))",
+        (ids,),
     )
-    order = {position.cursor: index for index, position in enumerate(reversed(positions))}
-    points = [(cursor, time_ms, *map(_number, values)) for cursor, time_ms, *values in rows]
-    return sorted(points, key=lambda point: order[point[0]])
+    values = {cursor: _numbers(details_of(text), names) for cursor, text in rows}
+    return [
+        (position.cursor, position.time_unix_nano // 1_000_000, *values[position.cursor])
+        for position in reversed(positions)
+        if position.cursor in values
+    ]
+
+
+def _numbers(details: dict[str, Any], names: tuple[str, ...]) -> list[float | str | None]:
+    return [_number(find(details, name)) for name in ("step", *names)]
 
 
 def _number(value: Any) -> float | str | None:
+    if isinstance(value, bool):
+        return int(value)
     if isinstance(value, int | float):
         return value
     return value if isinstance(value, str) and value in _NOT_FINITE else None

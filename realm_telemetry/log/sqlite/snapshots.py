@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 from realm_telemetry.home import make_private_directory
 from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.snapshots import FoldSnapshot
+from realm_telemetry.log.sqlite.side_files import usable
 
 FORGET_AFTER_NS: Final = 30 * 86_400 * 1_000_000_000
 BUSY_TIMEOUT_S: Final = 5.0
@@ -18,6 +19,7 @@ BUSY_TIMEOUT_S: Final = 5.0
 class SnapshotStore:
     """The snapshot of one fold of one log; see log.snapshots.FoldSnapshots."""
 
+    _lost: ClassVar = "What it held is folded again from the rows that the log still has."
     _schema: ClassVar[str]
     _load: ClassVar[str]
     _covers: ClassVar[str]
@@ -28,8 +30,10 @@ class SnapshotStore:
 
     def load(self) -> FoldSnapshot | None:
         """Return the snapshot; None if there is none of this log, or the file is no database."""
-        found = self._select(self._load)
-        return FoldSnapshot(*found) if found else None
+        cursor, content = self._select(self._load) or (0, None)
+        # Other software may have written any type.
+        is_sound = isinstance(cursor, int) and isinstance(content, bytes)
+        return FoldSnapshot(cursor, content) if is_sound else None
 
     def cursor(self) -> int:
         """Return up to which cursor the snapshot covers the log, 0 if not at all.
@@ -37,7 +41,7 @@ class SnapshotStore:
         Retention may trim up to here and no further.
         """
         found = self._select(self._covers)
-        return int(found[0]) if found else 0
+        return found[0] if found and isinstance(found[0], int) else 0
 
     def save(self, snapshot: FoldSnapshot) -> int:
         """Write a snapshot in one transaction; return up to where the stored one covers the log.
@@ -47,7 +51,7 @@ class SnapshotStore:
         row = self._key | snapshot._asdict() | {"saved": time.time_ns()}
         try:
             make_private_directory(self.path.parent)
-            self._write(row)
+            usable(self.path, lambda: self._write(row), self._lost)
         except (sqlite3.Error, OSError) as error:
             raise LogUnavailableError(
                 f"the snapshot {self.path} cannot be written: {error}"
@@ -64,12 +68,12 @@ class SnapshotStore:
         raise NotImplementedError
 
     def _select(self, query: str) -> tuple[Any, ...] | None:
-        if not self.path.exists():
-            return None
         try:
+            if not self.path.exists():
+                return None
             with self._connection() as connection:
                 found: tuple[Any, ...] | None = connection.execute(query, self._key).fetchone()
-        except sqlite3.DatabaseError:
+        except (sqlite3.DatabaseError, OSError):
             return None
         return found
 
@@ -126,7 +130,7 @@ class MetricsSnapshots(SnapshotStore):
 
     reader: the service, or a pipeline's exporter; each has read up to its own cursor.
     What other readers have not saved for 30 days is deleted: each version and each setting is a
-    pipeline of its own, and most of them never come back. A broken file is replaced.
+    pipeline of its own, and most of them never come back.
     """
 
     _schema = """
@@ -149,16 +153,6 @@ class MetricsSnapshots(SnapshotStore):
 
     def __init__(self, path: Path, log_id: str, reader: str) -> None:
         super().__init__(path, log_id=log_id, reader=reader)
-
-    def _write(self, row: dict[str, Any]) -> None:
-        try:
-            super()._write(row)
-        except sqlite3.OperationalError:  # locked, or the disk is full
-            raise
-        except sqlite3.DatabaseError:
-            # What was in it is in the fold that is saved here, or is counted again from the log.
-            self.path.unlink()
-            super()._write(row)
 
     def _put(self, connection: sqlite3.Connection, row: dict[str, Any]) -> None:
         connection.execute(self._save, row)

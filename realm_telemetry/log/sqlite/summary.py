@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from realm_telemetry.log.graphs import GROUPINGS, period
+from realm_telemetry.log.sqlite.foreign_text import name_of
 from realm_telemetry.log.sqlite.plan import ALL, AccessPath
 from realm_telemetry.log.sqlite.schema import HOUR_NS, RUN_INDEX
 from realm_telemetry.log.sqlite.transaction import ReadTransaction
@@ -30,7 +31,12 @@ def summary(
             raise ValueError(f"cannot count by {name!r}; known are {', '.join(GROUPINGS)}")
     counts: Counter[tuple[Any, ...]] = Counter()
     for hour, channel, severity, kind, run, count in _hours(log.connection, by, since_ns, until_ns):
-        names = {"channel": channel, "severity": severity, "kind": kind, "run": run}
+        names = {
+            "channel": name_of(channel),
+            "severity": name_of(severity),
+            "kind": name_of(kind),
+            "run": run if run is None else name_of(run),
+        }
         key = tuple(names[name] if name in names else period(name, hour) for name in by)
         counts[key] += count
     return [
@@ -101,9 +107,12 @@ def _entries(
     connection: sqlite3.Connection, path: AccessPath, start: int, stop: int
 ) -> Iterator[tuple[Any, int]]:
     """Each group of a path and how many rows of it lie in a span."""
-    query = f"SELECT count(*) {path.source()} AND time_unix_nano >= ? AND time_unix_nano < ?"
     for group in path.groups:
-        yield group, connection.execute(query, (*group, start, stop)).fetchone()[0]
+        counted = connection.execute(
+            f"SELECT count(*) {path.source(group)} AND time_unix_nano >= ? AND time_unix_nano < ?",
+            (*group, start, stop),
+        )
+        yield group, counted.fetchone()[0]
 
 
 def _whole_hours(

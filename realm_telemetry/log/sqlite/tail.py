@@ -2,6 +2,8 @@
 
 import sqlite3
 from collections.abc import Iterator
+from itertools import islice
+from typing import Any
 
 import msgspec
 
@@ -11,7 +13,7 @@ from realm_telemetry.log.rows import Followed, LogRow
 from realm_telemetry.log.sqlite.connection import snapshot
 from realm_telemetry.log.sqlite.inserts import last_cursor
 from realm_telemetry.log.sqlite.plan import ALL, TIME_PATH, Group, Plan
-from realm_telemetry.log.sqlite.rows import READ_COLUMNS, Row, read_rows, to_log_row
+from realm_telemetry.log.sqlite.rows import READ_COLUMNS, read_rows, to_log_row
 from realm_telemetry.log.sqlite.transaction import ReadTransaction
 from realm_telemetry.log.text import contains_words
 
@@ -36,15 +38,11 @@ def after(
     plan = ALL if filters is None else Plan.of(filters)
     query = f"SELECT {READ_COLUMNS} FROM battle_log WHERE id > ? AND {plan.row.sql} ORDER BY id"
     found = log.connection.execute(query, (cursor, *plan.row.params))
-    if not plan.filters.q:
-        return _events(log, found.fetchmany(limit), webhooks=webhooks)
-    rows: list[Row] = []
-    for row in found:
-        if contains_words(to_log_row(row, log.log_id).event, plan.filters.q):
-            rows.append(row)
-        if len(rows) == limit:
-            break
-    return _events(log, rows, webhooks=webhooks)
+    # One at a time: a row that other software wrote may be of 100 MB.
+    wanted = (to_log_row(row, log.log_id) for row in found)
+    if words := plan.filters.q:
+        wanted = (row for row in wanted if contains_words(row.event, words))
+    return _with_addresses(log, list(islice(wanted, limit)), webhooks=webhooks)
 
 
 def follow(
@@ -52,13 +50,14 @@ def follow(
 ) -> Followed:
     """Rows of one pipeline's producers after a cursor, and how far was looked."""
     end = min(cursor + max(_WINDOW, limit), last_cursor(log.connection))
-    rows = log.connection.execute(
+    found = log.connection.execute(
         f"SELECT {READ_COLUMNS} FROM battle_log WHERE id > ? AND id <= ? AND +producer IN"
         " (SELECT producer FROM realm_producers WHERE pipeline = ?) ORDER BY id LIMIT ?",
         (cursor, end, pipeline, limit),
-    ).fetchall()
-    reached = rows[-1][0] if len(rows) == limit else max(end, cursor)
-    return Followed(_events(log, rows, webhooks=webhooks), reached)
+    )
+    rows = [to_log_row(row, log.log_id) for row in found]
+    reached = rows[-1].cursor if len(rows) == limit else max(end, cursor)
+    return Followed(_with_addresses(log, rows, webhooks=webhooks), reached)
 
 
 def arrivals(log: ReadTransaction, filters: Filters, as_of: int | None) -> Iterator[Followed]:
@@ -111,16 +110,16 @@ def latest(log: ReadTransaction, per_group: int = 50) -> list[LogRow]:
     Behind an import of older events a kind may have fewer: only its newest 1,000 are looked at.
     """
     path = ALL.path_by_kind(log.connection)
-    query = (
-        "SELECT id FROM (SELECT id, time_unix_nano,"
-        f" coalesce(origin_observed_unix_nano, observed_unix_nano) AS arrival {path.source()}"
-        f" ORDER BY time_unix_nano DESC, id DESC LIMIT {_SEARCHED_FOR_A_GROUP})"
-        " WHERE arrival - time_unix_nano <= ? LIMIT ?"
-    )
     found: dict[Group, list[int]] = {}
-    for kind, channel, severity in path.groups:
-        rows = log.connection.execute(query, (kind, channel, severity, LATE_AFTER_NS, per_group))
-        found.setdefault((channel, severity), []).extend(row[0] for row in rows)
+    for group in path.groups:
+        rows = log.connection.execute(
+            "SELECT id FROM (SELECT id, time_unix_nano, coalesce(origin_observed_unix_nano,"
+            f" observed_unix_nano) AS arrival {path.source(group)}"
+            f" ORDER BY time_unix_nano DESC, id DESC LIMIT {_SEARCHED_FOR_A_GROUP})"
+            " WHERE arrival - time_unix_nano <= ? LIMIT ?",
+            (*group, LATE_AFTER_NS, per_group),
+        )
+        found.setdefault(group[1:], []).extend(row[0] for row in rows)
     newest = [cursor for ids in found.values() for cursor in sorted(ids)[-per_group:]]
     return read_rows(log.connection, sorted(newest), log.log_id)
 
@@ -141,9 +140,8 @@ def first_webhook_cursor(log: ReadTransaction) -> int | None:
     return None if row[0] is None else int(row[0])
 
 
-def _events(log: ReadTransaction, rows: list[Row], *, webhooks: bool) -> list[LogRow]:
-    """Rows as events, with the addresses that they ask for if those are wanted."""
-    found = [to_log_row(row, log.log_id) for row in rows]
+def _with_addresses(log: ReadTransaction, found: list[LogRow], *, webhooks: bool) -> list[LogRow]:
+    """Rows with the addresses that they ask for, if those are wanted."""
     if not webhooks or not found:
         return found
     asked = log.connection.execute(
@@ -152,8 +150,16 @@ def _events(log: ReadTransaction, rows: list[Row], *, webhooks: bool) -> list[Lo
     ).fetchall()
     if not asked:
         return found
-    urls = {cursor: log.addresses.find(msgspec.json.decode(kept)) for cursor, kept in asked}
+    urls = {cursor: log.addresses.find(_kept(text)) for cursor, text in asked}
     return [_with_webhooks(row, urls.get(row.cursor, ())) for row in found]
+
+
+def _kept(text: Any) -> list[str]:
+    """What a row names of addresses; none if other software wrote it."""
+    try:
+        return msgspec.json.decode(text, type=list[str])
+    except (msgspec.DecodeError, TypeError, ValueError):
+        return []
 
 
 def _with_webhooks(row: LogRow, urls: tuple[str, ...]) -> LogRow:

@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
+import msgspec
+
+from realm_telemetry.errors import warn_once
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import KindSpec
 from realm_telemetry.log.engine import Writer
-from realm_telemetry.log.errors import LogRefusedError
+from realm_telemetry.log.errors import LogRefusedError, LogUnavailableError
 from realm_telemetry.log.ranges import Ranges, Run, runs_of
 from realm_telemetry.log.records import (
     AppendResult,
@@ -19,8 +22,9 @@ from realm_telemetry.log.records import (
     RefusedEvent,
     Skipped,
 )
-from realm_telemetry.log.sqlite import cursors, older, producers
+from realm_telemetry.log.sqlite import cursors, producers
 from realm_telemetry.log.sqlite.addresses import Addresses, addresses_path
+from realm_telemetry.log.sqlite.backfill import backfill_step
 from realm_telemetry.log.sqlite.connection import explained, open_writer
 from realm_telemetry.log.sqlite.inserts import (
     add_counts,
@@ -39,6 +43,7 @@ from realm_telemetry.log.sqlite.schema import (
     migrate,
     read_log_id,
 )
+from realm_telemetry.redaction import redactor
 
 _UNFIT: Final = (
     TypeError,
@@ -54,11 +59,20 @@ class LogWriter:
     Makes the file or brings it up to date when opened. Every method is one transaction under the
     shared writer lock and raises LogUnavailableError if the file cannot be written now,
     LogRefusedError for what it can never hold.
+
+    redact: the setting; the built-in rules of redaction hold without it.
     """
 
-    def __init__(self, path: Path, *, clock_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        redact: Sequence[str] = (),
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         self.path = Path(path)
         self._clock_ns = clock_ns
+        self._redact = redactor(tuple(redact))
         self._connection = open_writer(self.path)
         self._lock = WriterLock(self.path)
         self._addresses = Addresses(addresses_path(self.path))
@@ -117,7 +131,7 @@ class LogWriter:
         source: str | None = None,
         untimed: Collection[str] = (),
     ) -> AppendResult:
-        """Store events in one transaction, each once; their arrival is now.
+        """Store events without their secrets in one transaction, each once; their arrival is now.
 
         events: at most MAX_BATCH, in the order they are to have.
         pipeline: where given, producers not registered yet become producers of it.
@@ -140,6 +154,7 @@ class LogWriter:
 
     def _append(self, events: Sequence[Event], about: "_About") -> AppendResult:
         observed = self._clock_ns()
+        events = self._redact.batch(events)
         rows = to_rows(events, observed, keep_arrival=about.keep_arrival)
         runs = runs_of(events)
         offered, all_rows = events, rows
@@ -183,8 +198,9 @@ class LogWriter:
 
         False for one with an `origin` whose events come from elsewhere; then nothing changes.
         """
+        resource = self._redact.resource(info.resource)
         with self.transaction():
-            return self._known.register(info)
+            return self._known.register(msgspec.structs.replace(info, resource=resource))
 
     def note_resource(self, producer: str, pipeline: str, resource: Mapping[str, Any]) -> None:
         """Keep the resource of a producer whose events come from another log or a file.
@@ -192,7 +208,7 @@ class LogWriter:
         What is known of it here stays. Not synced: the append that follows does that.
         """
         with self.transaction(durable=False):
-            self._known.note_resource(producer, pipeline, resource)
+            self._known.note_resource(producer, pipeline, self._redact.resource(resource))
 
     def introduce(
         self,
@@ -209,10 +225,10 @@ class LogWriter:
             self._known.refresh()
             for producer, resource in counted.items():
                 if self._known.done(producer) is None:
-                    info = ProducerInfo(producer, pipeline, dict(resource))
+                    info = ProducerInfo(producer, pipeline, self._redact.resource(resource))
                     self._known.register(info)
             for producer, resource in others.items():
-                self._known.note_resource(producer, pipeline, resource)
+                self._known.note_resource(producer, pipeline, self._redact.resource(resource))
 
     def record_receipt(
         self,
@@ -286,9 +302,9 @@ class LogWriter:
             cursors.add_refusal(connection, pipeline, refusal)
 
     def backfill_step(self, max_rows: int = 200) -> int:
-        """Fill in older rows, newest first; returns about how many are left. See log.older."""
+        """Fill in older rows, newest first; returns about how many are left."""
         with self.transaction(durable=False) as connection:
-            return older.backfill_step(connection, max_rows)
+            return backfill_step(connection, max_rows)
 
     def forget_addresses(self) -> None:
         """Remove the addresses of webhooks that no event in the log has asked for."""
@@ -302,7 +318,15 @@ class LogWriter:
     def _keep_addresses(self, events: Sequence[Event]) -> dict[str, str]:
         """Save addresses before the rows that name them: a crash between loses no request."""
         urls = {url for event in events for url in event.webhooks}
-        return self._addresses.keep(urls, self._clock_ns()) if urls else {}
+        if not urls:
+            return {}
+        try:
+            return self._addresses.keep(urls, self._clock_ns())
+        except LogUnavailableError as error:
+            # A request for a webhook is worth less than the event.
+            text = f"webhooks that events name are not sent: {error}"
+            warn_once(f"addresses {self.path}", text)
+            return {}
 
     def _register_new(self, runs: Sequence[Run], pipeline: str) -> None:
         for producer in {run.producer for run in runs}:

@@ -124,7 +124,7 @@ def after_instrumenting() -> None:
         return
     handlers = logging.getLogger().handlers
     if not any(type(handler).__module__.startswith("opentelemetry.") for handler in handlers):
-        realm_logging.install(beside=True)
+        realm_logging.install()
 
 
 def _choice() -> Choice:

@@ -8,7 +8,6 @@ away does not fill another one's.
 import os
 import re
 import threading
-import time
 import weakref
 from contextlib import suppress
 from inspect import signature
@@ -32,6 +31,7 @@ from realm_telemetry.otel.sdk import (
 )
 from realm_telemetry.spool.place import find_spool_root, spool_roots
 from realm_telemetry.spool.writer import MAX_SPOOL_BYTES
+from realm_telemetry.values.clock import monotonic
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -144,14 +144,14 @@ class DurableLogRecordProcessor(LogRecordProcessor):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Export what has been emitted so far; False if that takes longer, or after shutdown."""
-        deadline = time.monotonic() + timeout_millis / 1e3
+        deadline = monotonic() + timeout_millis / 1e3
         if self._fallback is not None:
             return self._fallback.force_flush(timeout_millis)
         if self._worker is None:  # in a forked child that has emitted nothing
             return not self._ended
         if not self._worker.flush(timeout_millis / 1e3):
             return False
-        left_millis = int(max(deadline - time.monotonic(), 0.0) * 1e3)
+        left_millis = int(max(deadline - monotonic(), 0.0) * 1e3)
         # Some exporters return None where the interface says bool.
         return self._exporter.force_flush(left_millis) is not False
 
@@ -235,7 +235,7 @@ class _Warnings:
     def show(self, error: str) -> None:
         """Show it."""
         if error:
-            minute = int(time.monotonic() // 60)
+            minute = int(monotonic() // 60)
             warn_once(f"durable {self._name} {minute}", f"{self._name}: {error}")
 
 

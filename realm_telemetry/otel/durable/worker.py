@@ -24,6 +24,7 @@ from realm_telemetry.otel.sdk import (
     LogRecordExporter,
     LogRecordExportResult,
 )
+from realm_telemetry.values.clock import monotonic
 
 FIRST_RETRY_S: Final = 0.5
 POLL_S: Final = 0.05
@@ -141,9 +142,9 @@ class Worker:
             return False
         target = self._writer.last_number
         self._flush_to = max(self._flush_to, target)
-        deadline, urge_at = time.monotonic() + timeout_s, 0.0
+        deadline, urge_at = monotonic() + timeout_s, 0.0
         while self.exported_number < target:
-            now = time.monotonic()
+            now = monotonic()
             if now >= deadline or not self.thread.is_alive():
                 return False
             if now >= urge_at:  # while a caller waits, an exporter that failed is tried more often
@@ -201,7 +202,7 @@ class Worker:
     def _look_after_spool(self) -> None:
         self._writer.prepare_spare()
         self._writer.reconsider()
-        dropped, now = self._writer.control.dropped, time.monotonic()
+        dropped, now = self._writer.control.dropped, monotonic()
         if dropped > self._reported_drops and now >= self._report_drops_at_s:
             self._report_drops_at_s = now + REPORT_DROPS_EVERY_S
             fresh, self._reported_drops = dropped - self._reported_drops, dropped
@@ -211,7 +212,7 @@ class Worker:
             )
 
     def _adopt(self) -> None:
-        now = time.monotonic()
+        now = monotonic()
         if now >= self._adopt_at_s:
             self._adopt_at_s = now + ADOPT_EVERY_S
             for drain in adopt(self._writer.directory.parent, self._quarantine):
@@ -232,7 +233,7 @@ class Worker:
 
     def _free(self) -> bool:
         """Whether the exporter may be tried now."""
-        return not self._stopping and time.monotonic() >= self._resume_at_s
+        return not self._stopping and monotonic() >= self._resume_at_s
 
     def _due(self) -> bool:
         """Whether a batch is full, or old enough."""
@@ -240,7 +241,7 @@ class Worker:
         if waiting <= 0:
             self._waiting_since_s = None
             return False
-        now = time.monotonic()
+        now = monotonic()
         if self._waiting_since_s is None:
             self._waiting_since_s = now
         flushing = self.exported_number < self._flush_to
@@ -253,7 +254,7 @@ class Worker:
         if drain is self._own and wait_s is not None:
             self._waiting_since_s = None
         if wait_s:
-            self._resume_at_s = time.monotonic() + wait_s
+            self._resume_at_s = monotonic() + wait_s
         return wait_s == 0.0
 
     def _ship_the_rest(self) -> None:

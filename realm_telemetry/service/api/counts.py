@@ -13,6 +13,7 @@ from realm_telemetry.service.api.answers import json_answer
 from realm_telemetry.service.api.parameters import filters_of, moment, optional_whole, whole
 from realm_telemetry.service.core import service_of
 from realm_telemetry.service.errors import ApiError
+from realm_telemetry.values.paths import read_paths
 
 _WEEK_NS: Final = 7 * 24 * 3600 * 1_000_000_000
 
@@ -73,10 +74,11 @@ async def get_series(request: Request) -> Response:
     """Numbers among the details over time, for a graph."""
     query = request.query_params
     points = whole(query, "points", 1000, 1, MAX_POINTS)
-    fields = _names(query.get("fields", "loss"))
     filters = filters_of(query, own=("points", "fields"))
     service = service_of(request.scope)
     try:
+        given = query.getlist("fields") or ["loss"]
+        fields = [name for text in given for name in read_paths(text)]
         found = await service.readers.run(lambda log: log.series(filters, fields, points))
     except ValueError as error:
         raise ApiError("invalid_parameter", f"fields: {error}.") from None

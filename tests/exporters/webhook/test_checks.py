@@ -57,12 +57,15 @@ def test_the_doctor_is_silent_where_there_are_no_rules(home: Path) -> None:
     assert run_doctor() == {"code": 0, "checks": []}
 
 
-def test_a_damaged_store_is_reported(home: Path, invoke: Invoke) -> None:
+def test_a_damaged_store_is_reported_and_replaced(
+    home: Path, invoke: Invoke, capfd: pytest.CaptureFixture[str]
+) -> None:
     (home / "data").mkdir()
     (home / "data" / "webhooks.db").write_bytes(b"no database" * 100)
-    result = invoke("log")
-    assert result.exit_code == 1
-    assert "webhooks.db" in result.output
+    assert invoke("log").exit_code == 0
+    (kept,) = (home / "data").glob("webhooks.db.damaged-*")
+    assert kept.read_bytes().startswith(b"no database")
+    assert "webhooks.db could not be used" in capfd.readouterr().err
 
 
 def test_a_store_of_a_newer_version_is_left_alone(home: Path, make: Maker) -> None:

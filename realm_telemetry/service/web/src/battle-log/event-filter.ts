@@ -46,13 +46,31 @@ interface Has {
   value: string;
 }
 
+const QUOTED_PATH = /^\s*("(?:[^"\\]|\\.)*")\s*:/s;
+
+/** A name as it stands before a colon, as in realm_telemetry/values/paths.py: as JSON text where it needs to be. */
+function writePath(name: string): string {
+  return name === name.trim() && !/[:,"\p{Cc}]/u.test(name) ? name : JSON.stringify(name);
+}
+
 function parseHas(text: string): Has {
+  const quoted = QUOTED_PATH.exec(text);
+  if (quoted?.[1]) return { path: unquoted(quoted[1]), value: text.slice(quoted[0].length) };
   const colon = text.indexOf(":");
   return { path: text.slice(0, colon).trim(), value: text.slice(colon + 1) };
 }
 
+function unquoted(text: string): string {
+  try {
+    return String(JSON.parse(text));
+  } catch {
+    return text; // the service refuses it
+  }
+}
+
 function hasDetail(details: Record<string, unknown>, { path, value }: Has): boolean {
-  const places = [[path], path.split(".")];
+  const parts = path.split(".");
+  const places = parts.every(Boolean) ? [[path], parts] : [[path]];
   return places.some((keys) => lookUp(details, keys).some((found) => equals(found, value)));
 }
 
@@ -99,10 +117,9 @@ export function filteredBy(query: Query, path: Path, value: unknown, keep: boole
   // The API matches any entry of one list on the path.
   if (path.filter((key) => typeof key === "number").length > 1) return null;
   const keys = path.slice(1).filter((key): key is string => typeof key === "string");
-  const plain = keys.every((key) => /^[^"\\\p{Cc}:]+$/u.test(key));
   const name = keys.join(".");
-  if (!keys.length || !plain || name.length > 256 || String(value).length > 1_000) return null;
-  const condition = `${name}:${value}`;
+  if (!keys.every(Boolean) || !name || name.length > 256 || String(value).length > 1_000) return null;
+  const condition = `${writePath(name)}:${value}`;
   const others = (list: readonly string[]) => list.filter((one) => one !== condition);
   return keep
     ? { ...query, has: [...others(query.has), condition], not: others(query.not) }

@@ -93,11 +93,23 @@ describe("filters from a value", () => {
     expect(filteredBy(EMPTY_QUERY, ["details", "list", 0, 0], 1, true)).toBeNull();
     expect(filteredBy(EMPTY_QUERY, ["run_id"], "!r", true)).toBeNull();
     expect(filteredBy(EMPTY_QUERY, ["run_id"], "a,b", true)).toBeNull();
-    expect(filteredBy(EMPTY_QUERY, ["details", "a:b"], 1, true)).toBeNull();
+    expect(filteredBy(EMPTY_QUERY, ["details", ""], 1, true)).toBeNull();
     expect(filteredBy(EMPTY_QUERY, ["details", "o"], {}, true)).toBeNull();
   });
 
   it("write readable paths", () => {
     expect(pathText(["details", "gpus", 0, "a b"])).toBe('details.gpus[0]["a b"]');
   });
+});
+
+describe("details of any name", () => {
+  it.each(["train/loss", "loss[0]", "a:b", "a,b", 'say "x"', "back\\slash", " padded ", "größe", "a..b", "line\nbreak"])(
+    "%j is filtered by as the service does",
+    (name) => {
+      const query = filteredBy(EMPTY_QUERY, ["details", name], "1:2", true)!;
+      const wanted = matcher(query, OPEN);
+      const found = [{ [name]: "1:2" }, { [name]: "3" }, {}].map((details) => wanted({ ...EVENT, details }));
+      expect(found).toEqual([true, false, false]);
+    },
+  );
 });

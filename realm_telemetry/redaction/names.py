@@ -1,0 +1,126 @@
+"""Whether a name means a secret: `hf_token`, `apiKey`, `X-Api-Key`, `DB_PASSWORD`.
+
+A name is judged by its last words, after endings that do not count.
+"""
+
+import re
+from enum import IntEnum
+from typing import Any, Final
+
+from realm_telemetry.redaction.rules import (
+    ENDINGS,
+    KEYS_OF,
+    NUMBER,
+    PASSES,
+    PASSWORDS,
+    PHRASES,
+    PLACEHOLDER,
+    SAY_NOTHING,
+    VOCABULARY,
+    WORDS,
+)
+
+MAX_PASS_COUNT: Final = 9_999
+"""`pass: 12` counts tests that passed; a greater whole number is a password."""
+
+_MAX_NAME: Final = 256
+_SPLIT: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_GLUED: Final = tuple(word for word in PASSWORDS | {"secret"} if len(word) > 4)
+_GLUED_KEY: Final = re.compile(
+    r"(?:api|access|private|secret|signing|encryption|auth|master|account|ssh)keys?"
+)
+_TEXT_PIECE: Final = re.compile(r"[\sĠ▁#'’<>/|\[\]]*[^\W\d_]{0,24}[\s>|\]]*|\W{0,8}")
+_DIRECTORY: Final = re.compile(r"[/~.]|[A-Za-z]:[\\/]")
+
+
+class Verdict(IntEnum):
+    """What a name says of its value.
+
+    PLAIN: nothing. SECRET: it is secret, a number too. COUNT: a number is a count.
+    TOKEN: so it is, and words in a list are pieces of text. PLURAL: a number that stands alone is
+    a count. PASS: a small number is a count. WORKING_DIRECTORY: a path is none.
+    """
+
+    PLAIN = 0
+    COUNT = 1
+    TOKEN = 2
+    PLURAL = 3
+    SECRET = 4
+    PASS = 5
+    WORKING_DIRECTORY = 6
+
+
+COUNTS: Final = frozenset((Verdict.COUNT, Verdict.TOKEN, Verdict.PLURAL))
+
+
+def normal_name(name: str) -> str:
+    """Return a name as lower-case words: `X-Api-Key`, `apiKey` and `api_key` are one."""
+    return "_".join(_SPLIT.findall(name[-_MAX_NAME:])).lower()
+
+
+def judge(name: str, further: frozenset[str] = frozenset()) -> Verdict:
+    """Judge a name; further: names of the user's own, normal."""
+    words = normal_name(name).split("_")
+    if further and _ends_with(words, further):
+        return Verdict.SECRET
+    if _ends_with(words, PHRASES):
+        return Verdict.COUNT
+    while len(words) > 1 and (words[-1].isdigit() or words[-1] in ENDINGS):
+        if words[-2] == "pass" or (words[-2:] == ["token", "text"]):
+            return Verdict.PLAIN  # pass@1
+        words.pop()
+    return _judge_words(words)
+
+
+def _judge_words(words: list[str]) -> Verdict:
+    last, before = words[-1], words[-2] if len(words) > 1 else ""
+    if last == "pass":
+        return Verdict.PLAIN if before in PASSES else Verdict.PASS
+    if last in ("pwd", "oldpwd") and len(words) == 1:
+        return Verdict.WORKING_DIRECTORY
+    singular = last.removesuffix("s")
+    if singular.endswith("token"):
+        prefix = singular.removesuffix("token") or before
+        return Verdict.PLAIN if prefix in VOCABULARY else Verdict.TOKEN
+    if singular == "key":
+        return _plural(last) if before in KEYS_OF else Verdict.PLAIN
+    if last in PASSWORDS or singular in PASSWORDS | WORDS or singular.endswith(_GLUED):
+        return _plural(last)
+    if _GLUED_KEY.fullmatch(last[-16:]) or _GLUED_KEY.search(last):
+        return _plural(last)
+    return Verdict.COUNT if _ends_with(words, PHRASES) else Verdict.PLAIN
+
+
+def _plural(word: str) -> Verdict:
+    """`passwords: 3` is a count, and `auth: 1` is a flag."""
+    if word == "auth":
+        return Verdict.COUNT
+    return Verdict.PLURAL if word.endswith("s") and not word.endswith("ss") else Verdict.SECRET
+
+
+def _ends_with(words: list[str], names: frozenset[str]) -> bool:
+    return any("_".join(words[-count:]) in names for count in range(1, min(len(words), 4) + 1))
+
+
+def keeps_text(verdict: Verdict, text: str) -> bool:
+    """Return whether a text under a name is no secret."""
+    if text.strip().lower() in SAY_NOTHING or PLACEHOLDER.fullmatch(text):
+        return True
+    if verdict is Verdict.WORKING_DIRECTORY:
+        return _DIRECTORY.match(text) is not None
+    if not NUMBER.fullmatch(text):
+        return False
+    small = not text.isdigit() or int(text) <= MAX_PASS_COUNT
+    return verdict in COUNTS or (verdict is Verdict.PASS and small)
+
+
+def keeps_number(verdict: Verdict, value: Any) -> bool:
+    """Return whether a number, a truth value or None under a name is no secret."""
+    if value is None or type(value) is bool or verdict in COUNTS:
+        return True
+    return verdict is Verdict.PASS and (type(value) is float or abs(value) <= MAX_PASS_COUNT)
+
+
+def is_piece_of_text(text: str) -> bool:
+    """Return whether a text in a list of tokens is a word, or a part of one."""
+    return _TEXT_PIECE.fullmatch(text) is not None

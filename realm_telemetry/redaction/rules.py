@@ -1,0 +1,202 @@
+"""What is taken for a secret: names, forms of text, and what only looks like one, as data.
+
+docs/redaction.md shows these tables to users; tests/redaction holds the two together.
+What public scanners look for (detect-secrets, gitleaks) was read; the rules are our own.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+REDACTED: Final = "[redacted]"
+
+# fmt: off
+PASSWORDS: Final = frozenset((
+    "password", "passwd", "pwd", "passphrase", "passcode", "passwort", "userpass", "dbpass",
+    "sshpass", "rootpass", "adminpass", "mypass", "pw",
+))
+"""A name whose last word is one of these, or ends with one of five letters or more, is secret."""
+
+WORDS: Final = frozenset((
+    "secret", "authorization", "credential", "cred", "cookie", "bearer", "dsn", "jwt", "webhook",
+    "auth", "otp", "totp", "apikey", "phpsessid", "jsessionid", "sessionid", "sessid",
+))
+"""The same for other words: `auth`, `client_secret`, `Cookie`."""
+
+PHRASES: Final = frozenset((
+    "session_id", "session_ids", "session_key", "connect_sid", "connection_string",
+    "connection_strings", "conn_str", "conn_string", "connect_string", "webhook_url",
+    "webhook_urls", "secret_id", "auth_header", "authorization_header", "cookie_header",
+    "shared_access_signature", "amz_signature", "goog_signature", "mot_de_passe", "seed_phrase",
+))
+"""Names that end with these words together."""
+
+KEYS_OF: Final = frozenset((
+    "api", "access", "private", "secret", "signing", "encryption", "decryption", "auth", "master",
+    "ssh", "account", "shared", "license", "licence", "deploy", "deployment", "storage", "service",
+    "session", "consumer", "subscription", "functions", "hmac", "rsa", "dsa", "ecdsa", "ed25519",
+    "pgp", "gpg", "ssl", "tls", "client", "server", "admin", "root", "write", "ingest", "webhook",
+    "app", "application", "integration", "wandb", "openai", "anthropic", "hf", "huggingface",
+    "aws", "azure", "gcp", "google", "github", "gitlab", "slack", "stripe", "sendgrid", "twilio",
+    "mistral", "groq", "cohere", "replicate", "comet", "neptune", "mlflow", "pinecone", "kaggle",
+    "datadog", "dd", "sentry", "crypto", "cipher", "aes", "fernet", "vault", "recovery", "bearer",
+))
+"""`<one of these>_key` is secret: `api_key`, `accountKey`, `X-Api-Key`; `key` alone is not."""
+
+VOCABULARY: Final = frozenset((
+    "eos", "bos", "pad", "unk", "cls", "sep", "mask", "next", "last", "first", "special", "stop",
+    "start", "end", "per", "image", "audio", "video", "text", "best", "worst", "top", "prompt",
+    "completion", "input", "output", "total", "max", "min", "num", "n", "new", "generated",
+    "cached", "reasoning", "context", "train", "eval", "test", "padding", "sub", "multi", "mean",
+    "avg", "average", "sum", "seen", "billion", "million", "unexpected", "target", "source",
+    "predicted", "vocab", "added", "draft", "accepted", "rejected", "visual", "of", "tool", "word",
+    "used", "processed", "remaining", "left", "valid", "consumed", "trained", "sampled", "decoded",
+))
+"""`<one of these>_token(s)` speaks of text: `eos_token`, `max_tokens`, "unexpected token: }"."""
+
+PASSES: Final = frozenset((
+    "forward", "backward", "first", "second", "third", "last", "final", "next", "single", "multi",
+    "two", "one", "low", "high", "band", "by", "test", "tests", "eval", "train", "warmup", "full",
+    "dry", "num", "n", "total", "per", "did", "all", "each", "must", "checks", "check", "can",
+    "will", "should", "not", "to", "quick", "render", "optimization", "compiler",
+))
+"""`<one of these>_pass` is no password."""
+
+ENDINGS: Final = frozenset((
+    "value", "values", "plain", "plaintext", "b64", "base64", "hash", "prod", "production", "dev",
+    "staging", "confirm", "confirmation", "repeat", "again", "old", "current", "previous",
+    "encrypted", "var", "str", "string", "text",
+))
+"""Last words that do not count: `password_confirmation`, `TOKEN_PROD`, `secret_2`."""
+
+SAY_NOTHING: Final = frozenset((
+    "", "true", "false", "none", "null", "nil", "undefined", "nan", "yes", "no", "on", "off", "n/a",
+    "required", "missing", "invalid", "expired", "wrong", "incorrect", "denied", "failed", "ok",
+    "unset", "set", "empty", "enabled", "disabled", "optional", "hidden", "masked", "unknown",
+    "unauthorized", "not", "is", "was", "must", "has", "cannot", "basic", "bearer", "oauth",
+    "oauth2", "password", "token", "passed", "valid", "str", "string", "secretstr",
+    "int", "float", "bool", "bytes", "any", "dict", "list", "success", "successful", "failure",
+    "error", "found", "loaded", "verified", "accepted", "rejected", "refused", "changed", "reset",
+    "updated", "used", "created",
+))
+"""Values that are kept under any name."""
+# fmt: on
+
+PLACEHOLDER: Final = re.compile(
+    r"[*•]{1,64}|[xX]{3,64}|\.{2,10}|<[^<>]{0,64}>|\$\{[^{}]{1,64}\}|\$[A-Z_]{4,64}|\$\([^()]{1,64}\)"
+    r"|\{\{?[\w. ]{0,64}\}\}?|%\(?\w{0,64}\)?s|\[(?:redacted|filtered|masked|hidden|removed)\]",
+    re.IGNORECASE,
+)
+"""Values that stand for a secret and are none."""
+
+NUMBER: Final = re.compile(r"[+-]?[\d.,_]{1,32}(?:e[+-]?\d{1,4})?\s?[kmbgt]?(?:/\w{1,8})?%?", re.I)
+"""A count: `512`, `51,234`, `1.5k`, `3e9`, `120/s`."""
+
+SCHEMES: Final = (
+    "bearer",
+    "basic",
+    "token",
+    "apikey",
+    "api-key",
+    "bot",
+    "key",
+    "splunk",
+    "negotiate",
+)
+"""Words before the one secret word of an `Authorization`."""
+
+LONG_SCHEMES: Final = ("digest", "aws4-hmac-sha256", "oauth", "hawk", "signature", "ntlm")
+"""Schemes whose secret is the whole rest of the line."""
+
+NAME_HINTS: Final = (
+    "pass", "pwd", "secret", "token", "key", "auth", "cookie", "cred", "sess", "conn", "dsn",
+    "jwt", "sig",
+)  # fmt: skip
+"""One of these stands in every name that can be found in text."""
+
+
+class Form(NamedTuple):
+    """A secret that is known by its form.
+
+    hint: stands in every such text, in this case (lower case where `any_case`).
+    pattern: group 1, or all of it, is the secret. No part of it may need more than linear time.
+    mixed: whether it must have a digit, so that words with hyphens are no secret.
+    mark: a character that every such text has, where the hint has none that is rare.
+    """
+
+    name: str
+    hint: str
+    pattern: str
+    mixed: bool = False
+    mark: str = ""
+
+
+EDGE: Final = r"(?:(?<![\w-])|(?<=\\[nrt]))"
+"""Where a word begins, also after an escaped line end."""
+
+# fmt: off
+FORMS: Final[tuple[Form, ...]] = (
+    Form("OpenAI, Anthropic and others", "sk-", EDGE + r"sk-[\w-]{16,}+", True),
+    Form("Stripe", "k_live_", EDGE + r"[sr]k_live_\w{8,}+"),
+    Form("Stripe", "k_test_", EDGE + r"[sr]k_test_\w{8,}+"),
+    Form("webhook signature", "whsec_", r"whsec_[\w+/=]{16,}+"),
+    Form("GitHub", "gh", EDGE + r"gh[pousr]_\w{16,}+", mark="_"),
+    Form("GitHub, Docker", "_pat_", r"(?:github|dckr)_pat_[\w-]{16,}+"),
+    Form("GitLab", "gl", EDGE + r"gl(?:pat|dt|rt|cbt|ptt|ft|imt|agent|oas|soat|ffct)-[\w.-]{16,}+"),
+    Form("Google API key", "AIza", r"AIza[\w-]{30,}+"),
+    Form("Google OAuth", "ya29.", r"ya29\.[\w-]{20,}+"),
+    Form("Google client secret", "GOCSPX-", r"GOCSPX-[\w-]{20,}+"),
+    Form("AWS access key id", "AKIA", EDGE + r"AKIA[A-Z0-9]{16}(?!\w)"),
+    Form("AWS access key id", "ASIA", EDGE + r"ASIA[A-Z0-9]{16}(?!\w)"),
+    Form("Slack", "xox", EDGE + r"xox[a-z]-[\w-]{10,}+", mark="-"),
+    Form("Slack", "xapp-", r"xapp-[\w-]{10,}+"),
+    Form("Hugging Face", "hf_", EDGE + r"hf_[A-Za-z0-9]{16,}+"),
+    Form("npm", "npm_", EDGE + r"npm_[A-Za-z0-9]{20,}+"),
+    Form("PyPI", "pypi-", EDGE + r"pypi-[\w-]{16,}+", True),
+    Form("JWT", "eyJ", EDGE + r"eyJ[\w-]{8,}+(?:\.[\w-]*+){1,4}"),
+    Form("JSON in base64", "eyJ", r"eyJhcGlf[\w+/=-]{16,}+"),
+    Form("SendGrid", "SG.", EDGE + r"SG\.[\w-]{16,}+\.[\w-]{16,}+"),
+    Form("Twilio", "SK", EDGE + r"SK[0-9a-f]{32}(?!\w)"),
+    Form("Telegram bot", ":AA", r"(?<!\d)\d{6,12}:AA[\w-]{30,}+"),
+    Form("Weights & Biases, DigitalOcean", "_v1_", r"(?:wandb|do[opr])_v1_\w{20,}+"),
+    Form("Groq", "gsk_", EDGE + r"gsk_\w{20,}+"),
+    Form("xAI", "xai-", EDGE + r"xai-[\w-]{20,}+"),
+    Form("NVIDIA", "nvapi-", EDGE + r"nvapi-[\w-]{20,}+"),
+    Form("Perplexity", "pplx-", EDGE + r"pplx-\w{20,}+"),
+    Form("Replicate", "r8_", EDGE + r"r8_\w{20,}+"),
+    Form("Databricks", "dapi", EDGE + r"dapi[0-9a-f]{32}"),
+    Form("HashiCorp Vault", "hvs.", EDGE + r"hvs\.[\w-]{20,}+"),
+    Form("Grafana", "gl", EDGE + r"gl(?:sa|c)_[\w+/=]{20,}+"),
+    Form("Shopify", "shp", EDGE + r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}", mark="_"),
+    Form("Linear", "lin_api_", r"lin_api_\w{20,}+"),
+)
+"""Only looked for in texts with a word of MIN_FORM characters."""
+
+MIN_FORM: Final = 18
+
+LOOSE_FORMS: Final[tuple[Form, ...]] = (
+    Form("Weights & Biases", "wandb",
+         r"wandb(?:\s{1,3}|[_.-])(?:login|api|key)[\w .:=\"'-]{0,40}?"
+         r"(?<![0-9a-f])([0-9a-f]{40})(?![0-9a-f])"),
+    Form("Slack", "hook", r"hooks\.slack\.com/([^\s\"'<>]++)"),
+    Form("Discord", "hook", r"discord(?:app)?\.com/api/webhooks/([^\s\"'<>]++)"),
+    Form("Teams", "hook", r"webhook\.office\.com/([^\s\"'<>]++)"),
+    Form("Zapier, Feishu", "hook", r"(?:zapier\.com/hooks|/bot/v2/hook)/([^\s\"'<>]++)"),
+    Form("Telegram", "//", r"api\.telegram\.org/bot([^\s\"'<>/]++)"),
+    Form("curl", "-u", r"(?<!\w)(?:-u|--user)\s{1,3}[\"']?[\w.@+-]{1,64}:([^\s\"']++)"),
+    Form("docker, podman", "-u", r"login\s[^\n]{0,120}?\s-p[\s=]{1,3}[\"']?([^\s\"'-][^\s\"']*+)"),
+    Form("mysql", "-u", r"mysql\w{0,8}\s[^\n]{0,120}?\s-p([^\s\"']{1,256}+)"),
+    Form("sshpass", "pass", r"sshpass\s{1,3}-p\s{0,3}[\"']?([^\s\"']++)"),
+    Form(".netrc", "pass", r"login\s{1,4}\S{1,255}+\s{1,4}password\s{1,4}(\S{1,512}+)"),
+    Form(".pgpass", ":5432:", r":5432:[\w*-]{1,64}+:[\w.@*-]{1,64}+:(\S{1,512}+)"),
+    Form("Oracle", "jdbc", r"jdbc:oracle:\w{1,16}:[\w$]{1,64}/([^@\s]{1,255}+)(?=@)"),
+    Form("bearer", "bearer", r"bearer\s{1,3}(?=[\w.~+/=-]{0,512}\d)([\w.~+/=-]{8,}+)"),
+    Form("PuTTY", "key", r"putty-user-key-file-[\s\S]{1,2048}?private-lines:([\s\S]*+)"),
+    Form("Mailgun", "key", r"(?<![\w-])key-[0-9a-f]{32}(?!\w)"),
+    Form("age", "key", r"age-secret-key-1[0-9a-z]{20,}+"),
+)
+"""Hints of these are looked for in the text in lower case."""
+# fmt: on
+
+Finder = Callable[[str, str], "list[tuple[int, int]]"]
+"""Takes a text and the same in lower case; returns where secrets are."""

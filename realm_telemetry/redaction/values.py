@@ -1,0 +1,278 @@
+"""Secrets in JSON values of any depth: under names, in texts, in pairs and in command lines."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from realm_telemetry.redaction.names import (
+    COUNTS,
+    Verdict,
+    is_piece_of_text,
+    judge,
+    keeps_number,
+    keeps_text,
+    normal_name,
+)
+from realm_telemetry.redaction.rules import REDACTED
+from realm_telemetry.redaction.text import ALL_HINTS, Hints, clean_text, is_plain
+
+MAX_DEPTH: Final = 100
+"""What is deeper is not looked into, so it is taken out."""
+
+MAX_FOUND: Final = 64
+"""Paths in the mark; "..." stands for more."""
+
+_MAX_KNOWN: Final = 10_000
+_MAX_KNOWN_CHARS: Final = 128
+_MIN_REPEATED: Final = 6
+_NAMED: Final = ("name", "key", "field", "header", "variable", "Name", "Key")
+_VALUES: Final = ("value", "val", "Value")
+_OFF: Final = "off"
+_NUMBERS: Final = frozenset((int, float, bool, type(None)))
+_NUMBERS_PASS: Final = frozenset((int(Verdict.PLAIN), *map(int, COUNTS)))
+_OPTION: Final = re.compile(r"--?[A-Za-z][\w.-]{0,80}")
+_ODD_NAME: Final = -1
+"""The verdict on a name that is itself a text with a secret."""
+
+
+class Rules:
+    """The built-in rules, with names and patterns of the user's own.
+
+    own: names, and patterns as `/.../`; `off` turns redaction off.
+    """
+
+    def __init__(self, own: Sequence[str] = ()) -> None:
+        self.off = _OFF in own
+        self.patterns = tuple(re.compile(text[1:-1]) for text in own if is_pattern(text))
+        self._names = frozenset(normal_name(text) for text in own if not is_pattern(text))
+        self._known: dict[str, int] = {}
+
+    def verdict(self, name: str) -> int:
+        """What a name says of its value."""
+        known = self._known.get(name)
+        if known is None:
+            known = int(judge(name, self._names))
+            if known == Verdict.PLAIN and self.text(name) is not name:
+                known = _ODD_NAME
+            if len(name) <= _MAX_KNOWN_CHARS:
+                if len(self._known) >= _MAX_KNOWN:
+                    self._known.clear()
+                self._known[name] = known
+        return known
+
+    def text(self, text: str, hints: Hints = ALL_HINTS) -> str:
+        """Return the text without secrets; the same object if it has none."""
+        if not self.patterns and is_plain(text, hints):
+            return text
+        return clean_text(text, self.patterns)
+
+    def gather(self, details: Mapping[str, Any], texts: list[str], depth: int = 0) -> bool:
+        """Add the texts of details to a list; False if names call for a closer look.
+
+        The fast way to see that an event has no secret.
+        """
+        known = self._known
+        for name, value in details.items():
+            verdict = known.get(name)
+            if verdict is None:
+                verdict = self.verdict(name)
+            kind = type(value)
+            if kind in _NUMBERS:
+                if verdict not in _NUMBERS_PASS:
+                    return False
+            elif verdict:
+                return False
+            elif kind is str:
+                texts.append(value)
+            elif not self._gather_deeper(value, texts, depth + 1):
+                return False
+        return True
+
+    def _gather_deeper(self, value: Any, texts: list[str], depth: int) -> bool:
+        if depth > MAX_DEPTH:
+            return False
+        kind = type(value)
+        if kind is dict:
+            return _named(value) is None and self.gather(value, texts, depth)
+        if kind is not list or (_is_pair(value) and self.verdict(value[0])):
+            return False
+        for item in value:
+            if type(item) is str:
+                texts.append(item)
+            elif type(item) not in _NUMBERS and not self._gather_deeper(item, texts, depth + 1):
+                return False
+        return True
+
+
+def is_pattern(text: str) -> bool:
+    """Return whether an entry of `redact` is a pattern: `/.../`."""
+    return len(text) > 2 and text.startswith("/") and text.endswith("/")
+
+
+class Walk:
+    """One pass over the details of an event.
+
+    found: paths of what was taken out. repeated: secrets that the message may repeat.
+    Every method returns the same object where there is no secret.
+    """
+
+    def __init__(self, rules: Rules, hints: Hints = ALL_HINTS) -> None:
+        self._rules = rules
+        self._hints = hints
+        self.found: list[str] = []
+        self.repeated: list[str] = []
+
+    def table(self, values: Mapping[str, Any], path: str = "", depth: int = 0) -> Any:
+        """Return a mapping without secrets."""
+        clean: dict[Any, Any] = {}
+        changed = False
+        pair = _named(values)
+        for name, value in values.items():
+            shown = self._name(name, clean)
+            here = f"{path}{shown}"
+            verdict = self._rules.verdict(str(name))
+            if pair and name == pair[1]:
+                verdict = self._rules.verdict(pair[0]) or verdict
+            new = self._under(verdict, value, here, depth)
+            changed = changed or new is not value or shown is not name
+            clean[shown] = new
+        return clean if changed else values
+
+    def value(self, value: Any, path: str, depth: int) -> Any:
+        """Return a value under a plain name without secrets."""
+        if isinstance(value, str):
+            return self._noted(value, self._rules.text(value, self._hints), path)
+        if isinstance(value, Mapping | list | tuple):
+            if depth >= MAX_DEPTH:
+                return REDACTED  # not listed: the log cuts details long before
+            if isinstance(value, Mapping):
+                return self.table(value, f"{path}.", depth + 1)
+            return self._list(value, path, depth + 1)
+        if isinstance(value, bytes | bytearray | memoryview):
+            text = bytes(value).decode("latin-1")
+            return self._noted(value, value if self._rules.text(text) is text else REDACTED, path)
+        return value
+
+    def _name(self, name: Any, taken: Mapping[Any, Any]) -> Any:
+        """A name without secrets, which no other one has."""
+        if not isinstance(name, str):
+            return name
+        clean = self._rules.text(name)
+        if clean is name:
+            return name
+        shown, count = clean, 2
+        while shown in taken:
+            shown, count = f"{clean} {count}", count + 1
+        return self._noted(name, shown, shown)
+
+    def _under(self, verdict: int, value: Any, path: str, depth: int) -> Any:
+        """A value under a name of some verdict."""
+        if verdict <= Verdict.PLAIN:
+            return self.value(value, path, depth)
+        judged = Verdict(verdict)
+        if type(value) in _NUMBERS:
+            return value if keeps_number(judged, value) else self._hidden(value, path)
+        if isinstance(value, str):
+            if keeps_text(judged, value):
+                return self.value(value, path, depth)
+            return self._hidden(value, path)
+        if isinstance(value, Mapping | list | tuple):
+            return self._container(judged, value, path, depth + 1)
+        return self._hidden(value, path)
+
+    def _container(self, verdict: Verdict, values: Any, path: str, depth: int) -> Any:
+        """What stands in a list or table under a secret name; its tables keep their names."""
+        if depth > MAX_DEPTH:
+            return self._noted(values, REDACTED, path)
+        inner = Verdict.SECRET if verdict is Verdict.PLURAL else verdict
+        items = values.items() if isinstance(values, Mapping) else enumerate(values)
+        clean = {
+            (self._name(key, {}) if isinstance(values, Mapping) else key): (
+                item
+                if verdict is Verdict.TOKEN and isinstance(item, str) and is_piece_of_text(item)
+                else self._under(self._stricter(inner, key), item, path, depth)
+            )
+            for key, item in items
+        }
+        if all(new is old for new, old in zip(clean.values(), _items(values), strict=False)):
+            return values
+        return clean if isinstance(values, Mapping) else list(clean.values())
+
+    def _stricter(self, verdict: Verdict, name: Any) -> int:
+        own = self._rules.verdict(name) if isinstance(name, str) else 0
+        return own if own == Verdict.SECRET else verdict
+
+    def _list(self, values: Sequence[Any], path: str, depth: int) -> Any:
+        pairs = all(_is_pair(item) for item in values)
+        clean: list[Any] = []
+        after = 0  # the verdict of an option, on the next item
+        in_key = False
+        for item in values:
+            if pairs:
+                new = self._pair(item, path, depth)
+            elif in_key and isinstance(item, str) and "-----END" not in item:
+                new = self._noted(item, REDACTED if item.strip() else item, path)
+            elif after and not (isinstance(item, str) and item.startswith("-")):
+                new = self._under(after, item, path, depth)
+            else:
+                new = self.value(item, path, depth)
+            after = self._option(item)
+            in_key = _key_goes_on(item, in_key)
+            clean.append(new)
+        return values if all(map(_is, clean, values)) else clean
+
+    def _pair(self, pair: Sequence[Any], path: str, depth: int) -> Any:
+        name, value = pair
+        shown = self.value(name, path, depth)
+        new = self._under(self._rules.verdict(name), value, path, depth + 1)
+        return pair if shown is name and new is value else [shown, new]
+
+    def _option(self, item: Any) -> int:
+        if isinstance(item, str) and _OPTION.fullmatch(item):
+            return max(self._rules.verdict(item), 0)
+        return 0
+
+    def _hidden(self, value: Any, path: str) -> Any:
+        text = str(value)
+        if len(text) >= _MIN_REPEATED and not text.isalpha():
+            self.repeated.append(text)
+        return self._noted(value, REDACTED, path)
+
+    def _noted(self, value: Any, clean: Any, path: str) -> Any:
+        if clean is value:
+            return value
+        if path not in self.found and len(self.found) <= MAX_FOUND:
+            self.found.append(path if len(self.found) < MAX_FOUND else "...")
+        return clean
+
+
+def _named(values: Mapping[Any, Any]) -> tuple[str, str] | None:
+    """The name and the key of the value in `{"name": "PASSWORD", "value": "x"}`."""
+    for value in _VALUES:
+        if value in values:
+            for key in _NAMED:
+                name = values.get(key)
+                if isinstance(name, str):
+                    return name, value
+    return None
+
+
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, list | tuple) and len(item) == 2 and isinstance(item[0], str)
+
+
+def _items(values: Any) -> Any:
+    return values.values() if isinstance(values, Mapping) else values
+
+
+def _key_goes_on(item: Any, before: bool) -> bool:
+    """Whether the next line in a list of lines belongs to a private key."""
+    if not isinstance(item, str):
+        return False
+    if "-----BEGIN" in item and "PRIVATE KEY" in item:
+        return "-----END" not in item
+    return before and "-----END" not in item
+
+
+def _is(one: object, other: object) -> bool:
+    return one is other

@@ -1,0 +1,144 @@
+"""The events that a shipper makes at the end of a producer: lost, damaged, dropped."""
+
+from collections.abc import Iterable
+from hashlib import blake2b
+from signal import SIGHUP, SIGINT, SIGTERM
+from typing import Any, Final
+
+from realm_telemetry.event import (
+    FINAL_DROPS_NUMBER,
+    FIRST_CONTENT_NUMBER,
+    PROCESS_LOST_NUMBER,
+    Event,
+)
+from realm_telemetry.kinds.catalog import render, resolve
+from realm_telemetry.shipper.spools import DROPS_KIND, Spool
+
+LOST_KIND: Final = "process_lost"
+_ASKED_TO_END: Final = (SIGTERM, SIGINT, SIGHUP)
+AFTER_FORK_NS: Final = 3_000_000_000
+"""How soon after its last fork a daemon's first process has left."""
+
+
+def was_lost(spool: Spool, others: Iterable[Spool]) -> bool:
+    """Whether the end of a producer needs an event. The rules are in decision 0097.
+
+    others: the spools beside it; one may be of the program that its process has become.
+    """
+    notes = spool.notes
+    if notes.goodbye or not (notes.hello or notes.through):
+        return False
+    end = spool.process_end()
+    if end.goes_on or any(_is_same_process(notes.hello, other.notes.hello) for other in others):
+        return False
+    if notes.open_lifecycles:
+        return True
+    if notes.forked or notes.hello.get("child"):
+        return False
+    if end.known and end.code != 0 and end.signal not in _ASKED_TO_END:
+        return True
+    shipped_before = end.known and spool.alive_through == notes.through
+    return not (shipped_before or _was_at_rest(spool) or _left_after_fork(spool))
+
+
+def _is_same_process(hello: dict[str, Any], other: dict[str, Any]) -> bool:
+    names = ("pid", "start_ticks", "pid_namespace", "host")
+    if hello.get("producer") == other.get("producer") or not hello.get("start_ticks"):
+        return False
+    later = other.get("time_unix_nano", 0) > hello.get("time_unix_nano", 0)
+    return later and all(hello.get(name) == other.get(name) for name in names)
+
+
+def _was_at_rest(spool: Spool) -> bool:
+    """Whether the program's last act was a flush that succeeded."""
+    through = spool.notes.through
+    return bool(through and spool.control.flushed_number == through)
+
+
+def _left_after_fork(spool: Spool) -> bool:
+    """Whether the program's last act was a fork, as that of a daemon's first process is."""
+    control = spool.control
+    forked_last = bool(control.forked_ns and control.forked_number == spool.notes.through)
+    return forked_last and spool.seen_alive_ns - control.forked_ns < AFTER_FORK_NS
+
+
+def final_drops(spool: Spool, time_unix_nano: int) -> Event | None:
+    """Return the event for what the producer dropped and has not reported; None if all is."""
+    notes, dropped = spool.notes, spool.receipt()[1]
+    if dropped <= notes.reported_drops:
+        return None
+    count = dropped - notes.reported_drops
+    details = {"count": count, "total": dropped, "reason": "spool full"}
+    return _event(spool, DROPS_KIND, details, time_unix_nano, FINAL_DROPS_NUMBER)
+
+
+def _event(
+    spool: Spool, kind: str, details: dict[str, Any], time_unix_nano: int, number: int
+) -> Event:
+    """Make an event of the spool's producer: always with the same id, so that it comes once."""
+    notes = spool.notes
+    channel, severity = resolve(kind)
+    return Event(
+        kind,
+        channel,
+        severity,
+        render(kind, details),
+        details,
+        time_unix_nano,
+        spool.producer,
+        number,
+        hero_id=notes.hero_id,
+        campaign_id=notes.campaign_id,
+        run_id=notes.run_id,
+    )
+
+
+def spool_damaged(spool: Spool, count: int, time_unix_nano: int) -> Event:
+    """Return the `events_dropped` event for a spool of which not everything could be read.
+
+    Its producer is made of the spool's, so that it comes once and takes none of its numbers.
+    """
+    channel, severity = resolve(DROPS_KIND)
+    details = {
+        "count": count,
+        "reason": "they could not be read from its spool, or stored; `realm doctor` says more",
+        "service": spool.notes.resource.get("service.name", "a process"),
+        "producer": spool.producer,
+        "damaged_pieces": spool.damaged,
+    }
+    name = blake2b(f"damage {spool.producer}".encode(), digest_size=8).hexdigest()
+    return Event(
+        DROPS_KIND,
+        channel,
+        severity,
+        render(DROPS_KIND, details),
+        details,
+        time_unix_nano,
+        name,
+        FIRST_CONTENT_NUMBER,
+        hero_id=spool.notes.hero_id,
+        campaign_id=spool.notes.campaign_id,
+        run_id=spool.notes.run_id,
+    )
+
+
+def process_lost(spool: Spool, time_unix_nano: int) -> Event:
+    """Return the `process_lost` event.
+
+    time_unix_nano: now; the last sign of life is among the details.
+    """
+    notes = spool.notes
+    resource = notes.resource
+    details = {
+        "service": resource.get("service.name", "a process"),
+        "pid": resource.get("process.pid"),
+        "host": resource.get("host.name"),
+        "last_kind": notes.last_kind,
+        "last_step": notes.last_step,
+        "last_message": notes.last_message,
+        "last_time_unix_nano": notes.last_time_unix_nano or None,
+        "open_lifecycles": list(notes.open_lifecycles),
+        "dropped": spool.receipt()[1],
+    }
+    details = {key: value for key, value in details.items() if value not in (None, [], 0)}
+    return _event(spool, LOST_KIND, details, time_unix_nano, PROCESS_LOST_NUMBER)

@@ -1,0 +1,142 @@
+"""How another process ended, as far as one that is not its parent can find out.
+
+Linux 6.15 and later tell whoever holds a pidfd how the process ended, once it has been waited for;
+until then a zombie's line in /proc does. Else nothing is known.
+Source: include/uapi/linux/pidfd.h, `struct pidfd_info`; proc_pid_stat(5).
+"""
+
+import fcntl
+import os
+import struct
+import sys
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+_INFO = struct.Struct("<QQ11Ii")  # mask, cgroup, pid and ten other ids, exit code
+_GET_INFO: Final = 3 << 30 | _INFO.size << 16 | 0xFF << 8 | 11
+_INFO_EXIT: Final = 1 << 3
+_STATE, _START_TICKS, _EXIT_CODE = 2, 21, 51
+
+
+class ProcessEnd(NamedTuple):
+    """An end.
+
+    goes_on: the process is there: the program has only become another one (`execv`).
+    known: whether code or signal is.
+    """
+
+    goes_on: bool = False
+    known: bool = False
+    code: int | None = None
+    signal: int | None = None
+
+
+class ProcessWatch:
+    """Watches the process of a producer from its hello on."""
+
+    def __init__(self, hello: dict[str, Any]) -> None:
+        self._pid, self._start_ticks = hello.get("pid"), hello.get("start_ticks")
+        near = (hello.get("host"), hello.get("pid_namespace")) == (host(), pid_namespace())
+        self._is_near = near and type(self._pid) is int and type(self._start_ticks) is int
+        self._descriptor = self._open() if self._is_near and self._pid != os.getpid() else None
+
+    def end(self) -> ProcessEnd:
+        """How it ended; closes the watch."""
+        try:
+            return self._of_zombie() or self._of_descriptor()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Watch no longer."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _open(self) -> int | None:
+        try:
+            descriptor = os.pidfd_open(int(self._pid or 0))
+        except OSError:  # gone, or no descriptors are left
+            return None
+        if self._stat() is None:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+    def _stat(self) -> list[str] | None:
+        """The process's line in /proc; None if it is gone or another has its pid."""
+        fields = stat_fields(str(self._pid)) if self._is_near else None
+        if fields is None or int(fields[_START_TICKS]) != self._start_ticks:
+            return None
+        return fields
+
+    def _of_zombie(self) -> ProcessEnd | None:
+        fields = self._stat()
+        if fields is None:
+            return None
+        if fields[_STATE] not in "ZX":
+            return ProcessEnd(goes_on=True)
+        return _of_status(int(fields[_EXIT_CODE]))
+
+    def _of_descriptor(self) -> ProcessEnd:
+        if self._descriptor is None:
+            return ProcessEnd()
+        question = bytearray(_INFO.pack(_INFO_EXIT, *[0] * 13))
+        try:
+            fcntl.ioctl(self._descriptor, _GET_INFO, question)
+        except OSError:  # an older kernel
+            return ProcessEnd()
+        mask, *_, status = _INFO.unpack(question)
+        return _of_status(status) if mask & _INFO_EXIT else ProcessEnd()
+
+
+def _of_status(status: int) -> ProcessEnd:
+    if os.WIFSIGNALED(status):
+        return ProcessEnd(known=True, signal=os.WTERMSIG(status))
+    return ProcessEnd(known=True, code=os.WEXITSTATUS(status))
+
+
+def identity() -> dict[str, Any]:
+    """What tells this process from all others, as a producer's hello has it."""
+    fields = stat_fields("self")
+    return {
+        "pid": os.getpid(),
+        "start_ticks": int(fields[_START_TICKS]) if fields else None,
+        "pid_namespace": pid_namespace(),
+        "host": host(),
+        "child": _is_child(),
+    }
+
+
+def _is_child() -> bool:
+    """Whether `multiprocessing` runs this process for another, which ends it as it likes."""
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
+
+
+def stat_fields(pid: str) -> list[str] | None:
+    """The fields of a line of /proc/<pid>/stat; None if it cannot be read."""
+    try:
+        line = Path(f"/proc/{pid}/stat").read_bytes().decode("ascii", "replace")
+    except OSError:
+        return None
+    # The name, in parentheses, may have spaces and parentheses itself.
+    before, _, after = line.rpartition(")")
+    return [before.partition(" ")[0], before.partition("(")[2], *after.split()]
+
+
+def pid_namespace() -> str:
+    """The name of this process's pid namespace; empty if it cannot be read."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def host() -> str:
+    """The host, with the time it was started: pids begin again then."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        return f"{os.uname().nodename} {boot.strip()}"
+    except OSError:
+        return os.uname().nodename

@@ -1,0 +1,104 @@
+"""Little room on a disk, no inodes, no descriptors: nothing kept is lost, drops are reported."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import mounted
+
+REALM = str(Path(sys.executable).with_name("realm"))
+EMIT = """
+import time
+import realm_telemetry as realm
+begun = realm.configure(service_name="x", exporters=["battle_log"])
+kept = 0
+for number in range(6000):
+    kept += realm.note(message=str(number), pad="y" * 300).number > 0
+    if number % 100 == 0:
+        time.sleep(0.02)
+realm.flush(20)
+print(kept, begun.dropped)
+"""
+WITHOUT_DESCRIPTORS = """
+import os, resource, time
+import realm_telemetry as realm
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+taken = []
+try:
+    while True:
+        taken.append(os.open("/dev/null", os.O_RDONLY))
+except OSError:
+    pass
+begun = realm.configure(service_name="x", exporters=["battle_log"])
+realm.register_kind("odd_kind", channel="debug")
+for number in range(10):
+    realm.note(message=str(number))
+assert begun.pipeline_dir is None
+for descriptor in taken:
+    os.close(descriptor)
+{wait}
+realm.note(message="10")
+{end}
+"""
+
+
+def run(code: str, home: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=dict(os.environ, REALM_HOME=str(home), **variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def logged(home: Path, **variables: str) -> list[dict[str, Any]]:
+    for arguments in (["ship", "--once"], ["query", "--jsonl", "-n", "10000"]):
+        done = subprocess.run(
+            [REALM, *arguments],
+            env=dict(os.environ, REALM_HOME=str(home), **variables),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+@pytest.mark.parametrize("options", ["size=400k", "size=2m", "size=7m", "size=20m,nr_inodes=12"])
+def test_little_room_costs_only_what_does_not_fit(options: str, tmp_path: Path) -> None:
+    """The log is elsewhere: what it has makes room for what comes, in smaller segments."""
+    home, place = tmp_path / "home", tmp_path / "disk"
+    place.mkdir()
+    with mounted(place, "-t", "tmpfs", "-o", options, "tmpfs"):
+        spool = str(place / "spool")
+        done = run(EMIT, home, REALM_SPOOL=spool)
+        kept, dropped = map(int, done.stdout.split())
+        found = logged(home, REALM_SPOOL=spool)
+    notes = [event for event in found if event["kind"] == "note"]
+    reports = [event["details"] for event in found if event["kind"] == "events_dropped"]
+    assert kept + dropped == 6000
+    assert len(notes) == kept
+    assert kept > 500
+    assert sum(report["count"] for report in reports) == dropped
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("wait", "end"),
+    [("time.sleep(6)", "assert realm.flush(10)"), ("", "assert realm.flush(10)"), ("", "")],
+    ids=["the keeper", "a flush", "the end"],
+)
+def test_without_descriptors_memory_is_left_later(wait: str, end: str, tmp_path: Path) -> None:
+    done = run(WITHOUT_DESCRIPTORS.format(wait=wait, end=end), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "there is a place for a spool now" in done.stderr
+    messages = [event["message"] for event in logged(tmp_path)]
+    assert messages[::-1] == [str(number) for number in range(11)]

@@ -1,0 +1,178 @@
+"""What a shipper reports at a producer's end: all drops, and losses only where one is."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from realm_telemetry.shipper.spools import Notes
+from realm_telemetry.testing.samples import sample_events
+
+pytestmark = [pytest.mark.processes]
+
+REALM = str(Path(sys.executable).with_name("realm"))
+BEGIN = "import os, signal, sys, time, threading\nimport realm_telemetry as realm\n"
+CONFIGURE = "realm.configure(service_name='x', exporters=['battle_log'])\n"
+
+
+def run(home: Path, code: str) -> int:
+    """Run a program in a home and wait for its end."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", BEGIN + code], env=environment(home), stderr=subprocess.DEVNULL
+    )
+    return process.wait(60)
+
+
+def environment(home: Path) -> dict[str, str]:
+    return dict(os.environ, REALM_HOME=str(home))
+
+
+def events(home: Path) -> list[dict[str, Any]]:
+    """Everything in the log once all is shipped, oldest first."""
+    for arguments in (["ship", "--once", "--timeout", "30"], ["query", "--jsonl", "-n", "1000"]):
+        done = subprocess.run(
+            [REALM, *arguments], env=environment(home), capture_output=True, text=True, timeout=60
+        )
+    return [json.loads(line) for line in done.stdout.splitlines()][::-1]
+
+
+def ended(home: Path) -> list[dict[str, Any]]:
+    """The same, once shippers have seen all ends."""
+    deadline = time.monotonic() + 20
+    while any((home / "spool").glob("*/[0-9a-f]*/control")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return events(home)
+
+
+def losses(found: list[dict[str, Any]]) -> int:
+    return sum(event["kind"] == "process_lost" for event in found)
+
+
+SHIPPED = "realm.note(message='x')\nrealm.get_telemetry().settle(20)\ntime.sleep(1.5)\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "lost"),
+    [
+        ("realm.flush(20); os._exit(0)", 0),
+        (SHIPPED + "os._exit(0)", 0),
+        (SHIPPED + "os.kill(os.getpid(), signal.SIGTERM)", 0),
+        (SHIPPED + "os.kill(os.getpid(), signal.SIGKILL)", 1),
+        (SHIPPED + "os.abort()", 1),
+        (SHIPPED + "realm.flush(20); os.kill(os.getpid(), signal.SIGKILL)", 1),
+        ("realm.training_started(model='m')\n" + SHIPPED + "os._exit(0)", 1),
+        ("realm.training_started(model='m')\nrealm.flush(20)\nos._exit(0)", 1),
+        (SHIPPED + "os.execv('/bin/sleep', ['sleep', '2'])", 0),
+        (SHIPPED + "os.fork() or time.sleep(2) or os._exit(0)\nos._exit(0)", 0),
+        ("realm.note(message='x')\npid = os.fork()\nif pid: time.sleep(2); os.abort()", 1),
+    ],
+    ids=[
+        *("flush exit", "shipped exit", "shipped SIGTERM", "SIGKILL", "SIGABRT", "flush SIGKILL"),
+        *("begun exit", "begun flush exit", "exec", "fork exit", "fork abort"),
+    ],
+)
+@pytest.mark.slow
+def test_an_end_is_a_loss_only_where_something_was_lost(
+    code: str, lost: int, tmp_path: Path
+) -> None:
+    run(tmp_path, CONFIGURE + "realm.note(message='first')\n" + code)
+    assert losses(ended(tmp_path)) == lost
+
+
+@pytest.mark.slow
+def test_a_daemon_and_a_program_that_starts_itself_again_are_not_lost(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        CONFIGURE + "realm.note(message='starting')\n"
+        "if os.fork(): os._exit(0)\n"
+        "os.setsid()\n"
+        "if os.fork(): os._exit(0)\n"
+        "realm.note(message='works'); time.sleep(2)\n",
+    )
+    script = tmp_path / "again.py"
+    script.write_text(
+        BEGIN + CONFIGURE + "realm.note(message=sys.argv[1])\n"
+        "again = [sys.executable, *sys.orig_argv[1:-1], 'second']\n"
+        "if sys.argv[1] == 'first': os.execv(sys.executable, again)\n"
+    )
+    subprocess.run([sys.executable, str(script), "first"], env=environment(tmp_path), check=True)
+    time.sleep(3)
+    found = ended(tmp_path)
+    assert [event["message"] for event in found] == ["starting", "works", "first", "second"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_that_their_pool_ends_are_not_lost(method: str, tmp_path: Path) -> None:
+    script = tmp_path / "pool.py"
+    script.write_text(
+        BEGIN + "import multiprocessing\n"
+        "def work(number):\n    realm.note(message='worker')\n    time.sleep(0.2)\n"
+        "if __name__ == '__main__':\n    "
+        + CONFIGURE
+        + f"    context = multiprocessing.get_context('{method}')\n"
+        "    pool = context.Pool(2)\n    pool.map(work, range(4))\n    pool.terminate()\n"
+        "    pool.join()\n    realm.flush(10)\n"
+    )
+    subprocess.run([sys.executable, str(script)], env=environment(tmp_path), check=True, timeout=60)
+    found = ended(tmp_path)
+    assert sum(event["message"] == "worker" for event in found) == 4
+    assert losses(found) == 0
+
+
+FULL = """
+settings = dict(shipper='none', exporters=['battle_log'], max_spool_bytes=262144)
+realm.configure(service_name='x', **settings)
+kept = sum(realm.note(message=str(i), pad='y' * 300).number > 0 for i in range(3000))
+print(kept, flush=True)
+{end}
+"""
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "",
+        "realm.shutdown()",
+        "os.kill(os.getpid(), signal.SIGKILL)",
+        "os.fork() or os._exit(0)\nos.wait()",
+        "os._exit(1)",
+    ],
+    ids=["exit", "shutdown", "SIGKILL", "fork", "os._exit"],
+)
+def test_drops_at_the_end_of_a_full_spool_are_one_event(end: str, tmp_path: Path) -> None:
+    """Stored and dropped make all that was emitted, and the receipt says the same."""
+    program = BEGIN + FULL.format(end=end)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    kept = int(done.stdout.split()[0])
+    found = events(tmp_path)
+    notes = [event for event in found if event["kind"] == "note"]
+    (report,) = [event for event in found if event["kind"] == "events_dropped"]
+    assert len(notes) == kept < 3000
+    assert report["details"]["total"] == report["details"]["count"] == 3000 - kept
+    assert events(tmp_path) == found, "shipping again reports nothing twice"
+
+
+@pytest.mark.parametrize(
+    ("total", "reported"), [(7, 7), (2, 5), (2**48 - 1, 2**48 - 1), (2**48, 5), ("7", 5), (None, 5)]
+)
+def test_drops_that_the_producer_reported_are_not_reported_again(total: Any, reported: int) -> None:
+    notes = Notes(reported_drops=5)
+    details = {"count": 1, "total": total}
+    [sample] = sample_events(1)
+    notes.follow([msgspec.structs.replace(sample, kind="events_dropped", details=details)])
+    assert notes.reported_drops == reported

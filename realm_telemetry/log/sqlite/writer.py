@@ -10,12 +10,13 @@ from typing import Any, Final, Self
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import KindSpec
 from realm_telemetry.log.engine import Writer
-from realm_telemetry.log.errors import LogRefusedError
+from realm_telemetry.log.errors import LogRefusedError, LogReplacedError
 from realm_telemetry.log.ranges import Run, runs_of
 from realm_telemetry.log.records import AppendResult, ProducerInfo, Refusal, Skipped
 from realm_telemetry.log.sqlite import cursors, older, producers
 from realm_telemetry.log.sqlite.addresses import Addresses, addresses_path
 from realm_telemetry.log.sqlite.connection import explained, open_writer
+from realm_telemetry.log.sqlite.identity import OpenFiles, is_set_back, mark_of, renew_if_set_back
 from realm_telemetry.log.sqlite.inserts import (
     add_counts,
     add_webhooks,
@@ -33,6 +34,7 @@ from realm_telemetry.log.sqlite.schema import (
     read_log_id,
 )
 
+_PROBE_BYTES: Final = 64 * 1024
 _UNFIT: Final = (
     TypeError,
     ValueError,
@@ -57,13 +59,19 @@ class LogWriter:
         self._addresses = Addresses(addresses_path(self.path))
         self._known = producers.KnownProducers(self._connection)
         self._schema_version = -1
+        self._files: OpenFiles | None = None
+        self.log_id = ""
+        self._data_version = -1
         try:
             left = 1
             while left:
                 with self.transaction() as connection:
                     left = migrate(connection)
             with explained(self.path, files=True):
-                self.log_id: str = read_log_id(self._connection)
+                self._files = OpenFiles(self.path)
+            with self.transaction() as connection:
+                renew_if_set_back(connection, self._lock.mark())
+                self.log_id = read_log_id(connection)
         except BaseException:
             self.close()
             raise
@@ -88,17 +96,24 @@ class LogWriter:
         """
         with explained(self.path, files=True), self._lock:
             connection = self._connection
+            self._check_files()
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             connection.execute("BEGIN IMMEDIATE")
             try:
                 self._look_at_schema()
+                self._check_content(connection)
                 yield connection
+                mark = None if self._files is None else mark_of(connection)
                 connection.execute("COMMIT")
             except BaseException:
                 self._known.forget()
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+            # What was moved away during the commit is not where a reader will look for it.
+            self._check_files()
+            if mark is not None:
+                self._lock.set_mark(mark)
 
     def append(
         self,
@@ -260,6 +275,15 @@ class LogWriter:
         with self.transaction() as connection:
             cursors.add_refusal(connection, pipeline, refusal)
 
+    def probe(self) -> None:
+        """Write a row of 64 KiB and remove it, to learn whether the log can grow. Not synced."""
+        for statement in (
+            f"INSERT OR REPLACE INTO realm_meta VALUES ('probe', zeroblob({_PROBE_BYTES}))",
+            "DELETE FROM realm_meta WHERE key = 'probe'",
+        ):
+            with self.transaction(durable=False) as connection:
+                connection.execute(statement)
+
     def backfill_step(self, max_rows: int = 200) -> int:
         """Fill in older rows, newest first; returns about how many are left. See log.older."""
         with self.transaction(durable=False) as connection:
@@ -301,6 +325,23 @@ class LogWriter:
             if (done := known[event.producer]) is None or event.number not in done
         ]
         return [events[position] for position in fresh], [rows[position] for position in fresh]
+
+    def _check_files(self) -> None:
+        if self._files is not None:
+            self._files.check(self._connection)
+
+    def _check_content(self, connection: sqlite3.Connection) -> None:
+        """Notice other content that came through SQLite itself, as by its `.restore`."""
+        version = connection.execute("PRAGMA data_version").fetchone()[0]
+        if not self.log_id or version == self._data_version:
+            return
+        now, mark = mark_of(connection), self._lock.mark()
+        if now.log_id != self.log_id or is_set_back(now, mark):
+            raise LogReplacedError(
+                f"the content of the log {self.path} was replaced by an older or another one",
+                "It is opened again; what is derived from it is made again.",
+            )
+        self._data_version = version
 
     def _look_at_schema(self) -> None:
         """Notice tables of another program, and a newer version that this one may not write beside.

@@ -41,13 +41,13 @@ def train_step(model: Model, step: int, learning_rate: float) -> StepResult:
 
 @realm.emits("checkpoint_saved", include=["step", "loss", "path"], on_error="error_occurred")
 def save(model: Model, step: int, loss: float, path: Path) -> None:
-    """Write a checkpoint; should the disk be full, the error is told and goes on."""
+    """Write a checkpoint; should the disk be full, the error is an event and is raised again."""
     path.write_text(repr(model.state_dict()))
 
 
 @realm.lifecycle("training", model="one-weight")
 def train(model: Model, directory: Path, steps: int = 50) -> StepResult:
-    """Train. Starting, ending and failing are told by the decorator."""
+    """Train. The decorator emits start, end and failure."""
     result = StepResult(model.loss(), 0.1)
     for step in range(1, steps + 1):
         result = train_step(model, step, learning_rate=0.1)

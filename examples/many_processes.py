@@ -18,7 +18,7 @@ def main() -> None:
     """Evaluate four levels in two processes."""
     realm.configure(service_name="eval_runner")
     with realm.lifecycle("eval_round", levels=4) as eval_round:
-        # Spawned children are told by the environment, forked ones inherit.
+        # Spawned children read the environment, forked ones inherit.
         workers = multiprocessing.get_context("spawn").Pool(2)
         with workers:
             accuracies = workers.map(evaluate, range(4))

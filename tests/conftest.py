@@ -7,6 +7,7 @@ from hypothesis import settings
 
 # Timings live in benchmarks/: beside another test an example may take any time.
 settings.register_profile("realm", deadline=None)
+settings.register_profile("unit", deadline=None, max_examples=20)
 settings.load_profile("realm")
 
 STARTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn")
@@ -16,6 +17,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Take the option that `make test-unit` runs with."""
     text = "fail a test that starts a process without the mark processes"
     parser.addoption("--no-processes", action="store_true", help=text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the inner loop try fewer examples; `make test` tries all of them."""
+    if config.getoption("--no-processes"):
+        settings.load_profile("unit")
 
 
 @pytest.fixture(scope="session", autouse=True)

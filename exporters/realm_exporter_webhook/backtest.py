@@ -15,10 +15,10 @@ from realm_telemetry.log.engine import Reader
 from realm_telemetry.log.rows import Followed
 
 Progress = Callable[[int, float | None], None]
-"""Told how many events a rule has matched, and which share of the log is read."""
+"""Called with how many events a rule has matched, and which share of the log is read."""
 
 LAST: Final = 1000
-"""Messages that are told one by one: the last ones. All are counted by their time."""
+"""Messages that are listed one by one: the last ones. All are counted by their time."""
 
 PARTS: Final = 280
 """Equal parts of the time, for each of which messages are counted."""
@@ -47,7 +47,7 @@ class History:
     """What a rule would have done.
 
     events: that it matches. messages, digests: each goes to all of so many targets; digests are
-    among the messages. held_back: by the cooldown, those that no later message told of among them.
+    among the messages. held_back: by the cooldown, with those that no later message counted.
     last: the last LAST messages. parts: of the time, how many messages fell into each.
     """
 

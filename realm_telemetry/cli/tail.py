@@ -79,16 +79,16 @@ def _rows(source: Backend, filters: Filters, number: int, *, follow: bool) -> It
 def _open(chosen: Settings, url: str | None, from_log: bool, *, wait: bool) -> Backend:
     """Open a source; where there is no log yet and we follow anyway, wait for that too."""
     patient = wait and url is None and not chosen.log_path.exists()
-    told = False
+    noted = False
     while True:
         try:
             return open_source(chosen, url=url, from_log=from_log, report=note)
         except LogError:
             if not patient:
                 raise
-        if not told:
+        if not noted:
             note(f"There is no log at {chosen.log_path} yet; waiting for its first event.")
-            told = True
+            noted = True
         time.sleep(WAIT_S)
 
 

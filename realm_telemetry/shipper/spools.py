@@ -1,7 +1,7 @@
 """The spools of a pipeline: found, read, and watched for the end of their producers.
 
 Beside each spool lie notes for the next shipper: once a segment is freed its frames are gone, and
-who the producer was, what it did last and whether it said goodbye must not go with them.
+who the producer was, what it did last and whether it ended properly must not go with them.
 """
 
 import os

@@ -101,7 +101,7 @@ def run_realm(*arguments: str, **options: Any) -> subprocess.CompletedProcess[st
 
 
 class Running:
-    """A command that goes on until it is told to end; its output is collected."""
+    """A command that goes on until it is ended; its output is collected."""
 
     def __init__(self, command: list[str] | str, **options: Any) -> None:
         self.process = subprocess.Popen(

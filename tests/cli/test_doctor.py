@@ -123,7 +123,7 @@ def test_another_program_that_keeps_the_file_is_found(filled: Path) -> None:
     assert "is locked by another program" in found["writer lock"]["message"]
 
 
-def test_spools_that_nobody_ships_are_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spools_without_a_shipper_are_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REALM_SHIPPER", "none")
     run_realm("emit", "note", "left behind")
     code, found = run_doctor("--timeout", "1")

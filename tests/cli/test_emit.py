@@ -51,7 +51,7 @@ def test_with_wait_the_event_is_in_the_log_when_the_command_ends(home: Path) -> 
         assert reader.now.get(shape["id"]) is not None
 
 
-def test_an_event_that_is_not_delivered_in_time_is_told_with_the_reason(
+def test_an_event_that_is_not_delivered_in_time_is_reported_with_the_reason(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REALM_SHIPPER", "none")
@@ -68,8 +68,8 @@ def test_options_and_words_set_the_fields_of_the_event(home: Path) -> None:
     )
     shape = json.loads(result.stdout)
     fields = ("hero_id", "campaign_id", "channel", "severity", "source", "message")
-    told = ["dio", "c1", "guild", "warning", "hand", "Careful"]
-    assert [shape[name] for name in fields] == told
+    expected = ["dio", "c1", "guild", "warning", "hand", "Careful"]
+    assert [shape[name] for name in fields] == expected
     assert shape["details"] == {"kind": "detail"}
     wait_for_row(home, shape["id"], 10.0)
 
@@ -91,7 +91,7 @@ def test_a_mistake_is_refused_before_anything_is_emitted(
     assert not (home / "spool").exists()
 
 
-def test_a_disabled_sdk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disabled_sdk_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     result = run_realm("emit", "note", "x")
     assert result.returncode == 1

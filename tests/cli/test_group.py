@@ -100,5 +100,5 @@ def test_a_shell_can_complete_commands_and_filter_values() -> None:
         ("realm do", "1", "doctor"),
         ("realm tail --channel training,che", "3", "training,checkpoint"),
     ):
-        told = environment | {"COMP_WORDS": words, "COMP_CWORD": place}
-        assert wanted in run_realm(env=told).stdout
+        completing = environment | {"COMP_WORDS": words, "COMP_CWORD": place}
+        assert wanted in run_realm(env=completing).stdout

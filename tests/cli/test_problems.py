@@ -64,7 +64,7 @@ def test_a_setting_that_is_wrong_is_named_with_its_fix(
     assert "REALM_SERVICE_URL" in result.stderr
 
 
-def test_a_corrupt_log_is_told_with_what_to_do(home: Path, invoke: Invoke) -> None:
+def test_a_corrupt_log_is_reported_with_the_fix(home: Path, invoke: Invoke) -> None:
     (home / "vault").mkdir()
     (home / "vault" / "jobs.db").write_bytes(b"no database at all" * 100)
     result = invoke("tail", "--log")
@@ -104,7 +104,7 @@ def test_ctrl_c_before_the_end_is_an_exit_code_of_its_own(
     assert "Traceback" not in running.output
 
 
-def test_a_service_that_wants_a_token_is_told_where_there_is_no_log(
+def test_without_a_log_the_error_says_that_the_service_wants_a_token(
     invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with BrokenServer() as broken:

@@ -53,7 +53,7 @@ def test_a_spool_from_elsewhere_can_be_shipped(waiting: Path, tmp_path: Path) ->
         assert len(reader.now.after(0)) == 2
 
 
-def test_what_cannot_be_shipped_in_time_is_told(waiting: Path) -> None:
+def test_what_cannot_be_shipped_in_time_is_reported(waiting: Path) -> None:
     (waiting / "vault").mkdir(exist_ok=True)
     (waiting / "vault" / "jobs.db").write_bytes(b"no database at all" * 100)
     result = run_realm("ship", "--once", "--timeout", "1")

@@ -92,7 +92,7 @@ def test_the_state_is_that_of_docs_state(client: RealmClient) -> None:
     assert caught.value.hint
 
 
-def test_a_wrong_filter_is_told_in_the_words_of_the_service(client: RealmClient) -> None:
+def test_a_wrong_filter_raises_the_services_error(client: RealmClient) -> None:
     with pytest.raises(ServiceError) as caught:
         client.query_page(severity="loud")
     assert caught.value.status == 400

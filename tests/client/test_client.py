@@ -175,7 +175,7 @@ def test_a_refused_connection_names_url_setting_and_fix(
             assert part in str(caught.value)
 
 
-def test_another_server_at_the_address_is_told_apart(service: SmallService, reads: Reads) -> None:
+def test_another_server_at_the_address_is_recognized(service: SmallService, reads: Reads) -> None:
     service.connections = [PlainTextResponse("hello")]
     with pytest.raises(ServiceError, match="did not answer with an event stream"):
         reads(service).take(1)

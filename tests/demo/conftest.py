@@ -20,7 +20,7 @@ sys.exit(run(home=Path(sys.argv[1]), **eval(sys.argv[2])))
 
 
 class DemoProcess:
-    """A quick demo on free ports, unless told otherwise, in a home of its own."""
+    """A quick demo on free ports by default, in a home of its own."""
 
     def __init__(self, home: Path, **options: object) -> None:
         self.home = home

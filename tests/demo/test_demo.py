@@ -88,7 +88,7 @@ def test_every_producer_has_a_complete_receipt(home: Path) -> None:
     assert all(receipt.complete and receipt.ended and not receipt.dropped for receipt in receipts)
 
 
-def test_the_killed_worker_is_told_lost_with_the_job_that_it_had(events: list[Event]) -> None:
+def test_the_killed_worker_is_reported_lost_with_its_job(events: list[Event]) -> None:
     (lost,) = [event for event in events if event.kind == "process_lost"]
     assert lost.details["service"] == "eval_worker"
     assert lost.details["open_lifecycles"]
@@ -119,7 +119,7 @@ def test_the_torn_checkpoint_fails_its_job_with_the_traceback(events: list[Event
     assert "load_checkpoint" in failed.details["traceback"]
 
 
-def test_steps_checkpoints_and_evals_are_all_told(events: list[Event]) -> None:
+def test_steps_checkpoints_and_evals_are_all_emitted(events: list[Event]) -> None:
     kinds = Counter(event.kind for event in events)
     assert kinds["training_step"] == 300
     assert kinds["lr_changed"] == 2
@@ -227,7 +227,7 @@ def test_trainer_and_workers_end_with_a_lab_that_is_killed(
             assert until(lambda: not lab.left(SHIPPER, SERVICE), 5), lab.left()
 
 
-def test_a_trainer_that_fails_ends_the_campaign_with_what_it_said(
+def test_a_trainer_that_fails_ends_the_campaign_with_its_output(
     tmp_path: Path, demo_process: Any
 ) -> None:
     (tmp_path / "lab").mkdir()

@@ -38,7 +38,7 @@ class Answer(dict[str, Any]):
 
 
 class Producer:
-    """A process that emits as it is told."""
+    """A process that emits on command."""
 
     def __init__(self, environment: dict[str, str], **settings: Any) -> None:
         self.process = subprocess.Popen(
@@ -85,12 +85,12 @@ class Producer:
         return answer
 
     def exit(self) -> str:
-        """Let it end by itself, in time; what it said to the person at the terminal."""
+        """Let it end by itself, in time; what it printed."""
         began = time.monotonic()
-        _, said = self.process.communicate(timeout=30)
+        _, shown = self.process.communicate(timeout=30)
         assert time.monotonic() - began < LONGEST_EXIT_S
-        assert self.process.returncode == 0, said
-        return said
+        assert self.process.returncode == 0, shown
+        return shown
 
 
 class Service:
@@ -102,17 +102,17 @@ class Service:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
-        self.said = home.with_name(f"{home.name}-service.txt")
+        self.shown = home.with_name(f"{home.name}-service.txt")
 
     def start(self) -> None:
         """Start, and wait until it answers."""
         ports = ["--port", str(self.port), "--battle-log-port", "0", "--ui-port", "0"]
         command = [sys.executable, "-m", "realm_telemetry", "--home", str(self.home), "serve"]
-        with self.said.open("ab") as output:
+        with self.shown.open("ab") as output:
             self._process = subprocess.Popen(
                 [*command, *ports], env=self._environment, stdout=output, stderr=output
             )
-        wait_until(self.answers, 30, lambda: self.said.read_text())
+        wait_until(self.answers, 30, lambda: self.shown.read_text())
 
     def answers(self) -> bool:
         """Whether it is up."""

@@ -1,4 +1,4 @@
-"""A producer that does as it is told: a JSON command a line on stdin, an answer a line on stdout.
+"""A producer that takes commands: a JSON command a line on stdin, an answer a line on stdout.
 
 Argument: the settings for `configure` as JSON; `clock_shift_s` among them sets this process's
 wall clock off, as a clock that was never set or has stepped.

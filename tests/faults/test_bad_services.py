@@ -36,9 +36,9 @@ def test_training_goes_on_and_a_mended_service_gets_everything(
         assert not flushed["delivered"]
         assert words in flushed["problem"], flushed
         assert home.logged() == ids
-        said = producer.exit()
-        assert said.count(server.url) == 1, said
-        assert words in said
+        output = producer.exit()
+        assert output.count(server.url) == 1, output
+        assert words in output
         before = len(server.requests)
         server.mode = "ok"
         wait_until(lambda: len(server.events) == 300, 60, home.shipper_log)
@@ -58,7 +58,7 @@ def test_a_service_that_takes_little_at_a_time_gets_everything_in_parts(home: Ho
         producer.exit()
 
 
-def test_an_event_that_a_service_never_takes_is_given_up_and_told(
+def test_an_event_that_a_service_never_takes_is_dead_lettered_and_reported(
     home: Home, make_home: Callable[..., Home]
 ) -> None:
     """413 for a single event: it stays in the log, and its neighbours go through."""

@@ -36,7 +36,7 @@ def fill(disk: Path) -> Path:
 def test_a_disk_that_is_full_for_a_while_costs_nothing_acknowledged(
     small_disk: Path, make_home: Callable[..., Home]
 ) -> None:
-    """What the spool has no room for is refused, counted and told; the rest is in the log."""
+    """What the spool has no room for is refused, counted and reported; the rest is in the log."""
     home = make_home("disk/home")
     producer = home.producer()
     ids = producer.emit(200).ids
@@ -56,8 +56,8 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing_acknowledged(
     later = producer.emit(10)
     assert not later["dropped"]
     ids += later.ids
-    said = producer.exit()
-    assert said.count("the disk is full") == 1, said
+    output = producer.exit()
+    assert output.count("the disk is full") == 1, output
     wait_until(lambda: home.receipts()[producer.id].ended)
     check_once_in_order(home.logged(), ids)
     receipt = home.receipts()[producer.id]
@@ -80,8 +80,8 @@ def test_a_producer_that_begins_on_a_full_disk_keeps_its_events_elsewhere(
     filler.unlink()
     wait_until(lambda: producer.flush(1.0)["delivered"], 40)
     assert home.logged() == ids
-    said = producer.exit()
-    assert "Free some space" in said or "No space left" in said, said
+    output = producer.exit()
+    assert "Free some space" in output or "No space left" in output, output
 
 
 @contextmanager
@@ -119,9 +119,9 @@ def test_a_home_that_cannot_be_written_for_a_while_loses_nothing(home: Home, kno
         producer.flush(2.5)  # two rounds of the keeper, which prints the shipper's error
         mend()
         wait_until(lambda: producer.flush(1.0)["delivered"], 40, lambda: producer.flush(1.0))
-        said = producer.exit()
+        output = producer.exit()
         check_once_in_order(home.logged(), ids)
         assert len(home.logged()) == len(ids)
-    told = [line for line in said.splitlines() if str(home.log_path.parent) in line]
-    assert len(told) == 1, said
-    assert "may write" in told[0] or "may read and write" in told[0]
+    lines = [line for line in output.splitlines() if str(home.log_path.parent) in line]
+    assert len(lines) == 1, output
+    assert "may write" in lines[0] or "may read and write" in lines[0]

@@ -1,4 +1,4 @@
-"""Damaged files: what can be read is kept, what cannot is told, and training goes on."""
+"""Damaged files: what can be read is kept, what cannot is reported, and training goes on."""
 
 import json
 import os
@@ -23,7 +23,9 @@ def exported(path: Path) -> list[str]:
     return [json.loads(line)["id"] for line in path.read_text().splitlines()]
 
 
-def test_of_a_damaged_segment_all_whole_frames_are_kept_and_the_rest_is_told(home: Home) -> None:
+def test_of_a_damaged_segment_all_whole_frames_are_kept_and_the_rest_is_reported(
+    home: Home,
+) -> None:
     """The damaged bytes are quarantined; the next producer of the pipeline hears of it."""
     damaged = home.producer(shipper="none")
     ids = damaged.emit(500, size=200).ids
@@ -45,9 +47,9 @@ def test_of_a_damaged_segment_all_whole_frames_are_kept_and_the_rest_is_told(hom
     check_once_in_order(logged, [each for each in ids if each not in lost], later)
     assert not home.receipts()[damaged.id].complete
     assert list((home.path / "spool" / "quarantine").iterdir())
-    said = producer.exit()
-    assert said.count("are damaged") == 1, said
-    assert "quarantined in" in said
+    output = producer.exit()
+    assert output.count("are damaged") == 1, output
+    assert "quarantined in" in output
 
 
 def spoil(path: Path) -> None:
@@ -86,7 +88,7 @@ def files_of(log: Path) -> list[Path]:
         (cut, "restore"),
     ],
 )
-def test_a_corrupt_log_is_told_and_events_wait_until_it_is_mended(
+def test_a_corrupt_log_is_reported_and_events_wait_until_it_is_mended(
     home: Home, damage: Callable[[Path], None], mend: str
 ) -> None:
     earlier = home.producer(WITH_FILE, options=OPTIONS)
@@ -113,8 +115,8 @@ def test_a_corrupt_log_is_told_and_events_wait_until_it_is_mended(
     expected = ids + later if mend == "restore" else later
     assert home.logged() == expected
     assert exported(home.path / "logs" / "events.jsonl") == ids + later
-    said = producer.exit()
-    assert said.lower().count("move it away") == 1, said
+    output = producer.exit()
+    assert output.lower().count("move it away") == 1, output
 
 
 def test_a_log_that_breaks_under_a_running_shipper_can_be_moved_away(home: Home) -> None:
@@ -137,5 +139,5 @@ def test_a_log_that_breaks_under_a_running_shipper_can_be_moved_away(home: Home)
     wait_until(lambda: producer.flush(1.0)["delivered"], 60, home.shipper_log)
     assert home.logged() == later
     assert exported(home.path / "logs" / "events.jsonl") == ids + later
-    said = producer.exit()
-    assert said.lower().count("move it away") == 1, said
+    output = producer.exit()
+    assert output.lower().count("move it away") == 1, output

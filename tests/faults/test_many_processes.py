@@ -57,13 +57,13 @@ def test_ten_thousand_events_from_eight_processes_and_a_job_store_that_is_never_
     emitted = [producer.answer() for producer in producers]
     assert all(producer.flush()["delivered"] for producer in producers)
     store.stop()
-    said = [producer.exit() for producer in producers]
+    output = [producer.exit() for producer in producers]
     logged = home.logged()
     check_once_in_order(logged, *(answer.ids for answer in emitted))
     assert len(logged) == 10_000
     receipts = home.receipts()
     assert all(receipts[producer.id].stored == 1250 for producer in producers)
-    assert "locked" not in "".join(said) + home.shipper_log()
+    assert "locked" not in "".join(output) + home.shipper_log()
     assert store.problems == []
     assert len(store.took_s) > commits
     assert max(store.took_s) < LONGEST_HOLD_S

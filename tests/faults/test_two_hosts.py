@@ -33,8 +33,8 @@ def test_a_service_away_for_a_while_delays_and_loses_nothing(
     assert flushed["delivered"], flushed
     check_once_in_order(elsewhere.logged(), ids)
     assert len(elsewhere.logged()) == 2 * count
-    said = worker.exit()
-    assert said.count(elsewhere.service.url) == 1, said
+    output = worker.exit()
+    assert output.count(elsewhere.service.url) == 1, output
     wait_until(lambda: elsewhere.receipts()[worker.id].ended)
     receipt = elsewhere.receipts()[worker.id]
     assert (receipt.emitted, receipt.stored, receipt.dropped) == (2 * count, 2 * count, 0)

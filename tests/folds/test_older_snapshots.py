@@ -150,7 +150,7 @@ def test_a_trimmed_log_and_its_metrics_are_those_of_all_events(home: Home) -> No
     assert shown(runner.fold) == expected("metrics")
 
 
-def test_its_snapshot_covers_the_log_as_far_as_it_said(home: Home) -> None:
+def test_its_snapshot_covers_the_log_up_to_its_cursor(home: Home) -> None:
     coverage = Coverage(home.log_path, home.state_path)
     assert coverage.cursor() == COVERED
     while coverage.step():

@@ -266,7 +266,7 @@ def test_an_argument_that_logs_itself_does_not_hang(spooled: Spooled) -> None:
     assert [event.message for event in spooled()] == ["inside", "chatty"]
 
 
-def test_a_bad_call_is_told_as_logging_does(
+def test_a_bad_call_is_reported_as_logging_does(
     spooled: Spooled, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The record is lost, as with any handler; the program goes on."""

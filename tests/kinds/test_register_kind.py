@@ -106,28 +106,28 @@ def test_of_threads_that_register_differently_exactly_one_wins():
     assert catalog.render("contested", {}) == won[0].template
 
 
-def told(**changes):
+def learned(**changes):
     settings = {"channel": "training", "severity": "warning", "routine": True} | changes
     return catalog.KindSpec("gradient_exploded", **settings)
 
 
 def test_of_learned_kinds_the_newest_word_counts():
-    assert catalog.learn_kind(told())
+    assert catalog.learn_kind(learned())
     assert catalog.is_routine("gradient_exploded")
-    assert catalog.learn_kind(told(routine=False, severity="error"))
+    assert catalog.learn_kind(learned(routine=False, severity="error"))
     assert catalog.resolve("gradient_exploded") == ("training", "error")
     assert not catalog.is_routine("gradient_exploded")
 
 
 def test_a_kind_of_this_process_wins_over_a_learned_one():
-    catalog.learn_kind(told())
+    catalog.learn_kind(learned())
     own = gradient_exploded()
-    assert not catalog.learn_kind(told())
+    assert not catalog.learn_kind(learned())
     assert catalog.spec("gradient_exploded") == own
 
 
 def test_a_built_in_or_impossible_kind_is_not_learned():
     assert not catalog.learn_kind(catalog.KindSpec("checkpoint_saved", "debug", "info"))
-    assert not catalog.learn_kind(told(channel="nowhere"))
+    assert not catalog.learn_kind(learned(channel="nowhere"))
     assert catalog.resolve("checkpoint_saved") == ("checkpoint", "success")
     assert not catalog.spec("gradient_exploded").registered

@@ -34,7 +34,7 @@ class Clock:
 
 
 def make_event(number: int = 1, **changes: Any) -> Event:
-    """An event that differs from the others only where told; one a second."""
+    """An event that differs from the others only where asked; one a second."""
     fields: dict[str, Any] = {
         "kind": "job_started",
         "channel": "jobs",

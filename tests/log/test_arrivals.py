@@ -46,7 +46,7 @@ def test_arrivals_begin_behind_what_was_trimmed(
     ids=st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 30)), max_size=40, unique=True),
     registered=st.booleans(),
 )
-def test_what_is_stored_is_told_before_it_is_offered_again(
+def test_stored_numbers_are_known_before_they_are_sent_again(
     engine: SqliteEngine,
     tmp_path_factory: pytest.TempPathFactory,
     ids: list[tuple[str, int]],

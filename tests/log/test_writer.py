@@ -44,7 +44,7 @@ _events = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings().max_examples * 3 // 5, deadline=None)
 @given(st.lists(_events, max_size=5, unique_by=lambda event: event.number))
 def test_every_event_comes_back_as_it_went_in(
     engine: SqliteEngine, tmp_path_factory: pytest.TempPathFactory, events: list[Event]

@@ -124,12 +124,12 @@ def test_mounted_files_are_there_and_volumes_are_declared() -> None:
     assert volumes == set(COMPOSE["volumes"])
 
 
-def test_programs_are_told_the_files_that_are_mounted() -> None:
+def test_programs_name_the_files_that_are_mounted() -> None:
     """Each by its own option."""
     for name in ("collector", "loki", "tempo", "prometheus"):
-        told = next(part for part in SERVICES[name]["command"] if "config" in part)
+        argument = next(part for part in SERVICES[name]["command"] if "config" in part)
         mounted = {mount.split(":")[1] for mount in SERVICES[name]["volumes"]}
-        assert told.partition("=")[2] in mounted
+        assert argument.partition("=")[2] in mounted
 
 
 SCRAPE = read("config/prometheus.yaml")["scrape_configs"][0]
@@ -218,10 +218,10 @@ def test_settings_in_the_pages_are_settings(page: Path, tmp_path: Path) -> None:
 
 def test_variables_in_the_pages_are_those_that_are_read() -> None:
     """OpenTelemetry's, or realm's own."""
-    told = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    argument = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     signals = "(LOGS_|TRACES_|METRICS_)?"
     known = rf"OTEL_EXPORTER_OTLP_{signals}(ENDPOINT|HEADERS|PROTOCOL)|REALM_(EXPORTERS|TOKEN)"
-    for name in re.findall(r"export (\w+)=", told):
+    for name in re.findall(r"export (\w+)=", argument):
         assert re.fullmatch(known, name), name
 
 

@@ -25,7 +25,7 @@ RECORD = to_log_record(EVENT)
 
 
 class Recording(EventExporter):
-    """Keeps what it is given; raises what it is told to, once each."""
+    """Keeps what it is given; raises what a test asks for, once each."""
 
     name = "recording"
     defaults: ClassVar[dict[str, Any]] = {"colour": "red", "size": 1.0}
@@ -93,7 +93,7 @@ def test_the_plain_sdk_tries_again_for_a_short_while() -> None:
     assert exporter.events == [EVENT]
 
 
-def test_the_plain_sdk_is_told_why_a_batch_was_lost(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_plain_sdk_learns_why_a_batch_was_lost(caplog: pytest.LogCaptureFixture) -> None:
     exporter = Recording()
     exporter.failures = [ExportError("no such place", retryable=False)]
     assert exporter.export([RECORD]) is LogRecordExportResult.FAILURE

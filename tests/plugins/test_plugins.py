@@ -1,4 +1,4 @@
-"""Plugins are found by name, and what is wrong with one is said with the fix."""
+"""Plugins are found by name, and what is wrong with one is reported with the fix."""
 
 from pathlib import Path
 from typing import Any

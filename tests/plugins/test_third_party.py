@@ -67,5 +67,5 @@ def test_it_is_loaded_by_name_and_exports(target: Path, tmp_path: Path) -> None:
 
 def test_its_own_tests_pass(target: Path, tmp_path: Path) -> None:
     options = ("-q", "-p", "no:cacheprovider", "--rootdir", str(EXAMPLE))
-    said = run(target, tmp_path, "-m", "pytest", *options, str(EXAMPLE / "tests"))
-    assert "passed" in said
+    output = run(target, tmp_path, "-m", "pytest", *options, str(EXAMPLE / "tests"))
+    assert "passed" in output

@@ -220,7 +220,7 @@ def test_an_unknown_kind_is_recorded_as_system_info(producer: realm.Telemetry) -
 
 
 def test_a_registered_kind_has_its_channel_and_message(producer: realm.Telemetry) -> None:
-    """And the log is told of it."""
+    """And the log has an event of it."""
     realm.register_kind(
         "norm_exploded", channel="training", severity="warning", message="Norm {norm:.1f}"
     )

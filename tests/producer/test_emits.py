@@ -148,9 +148,9 @@ def test_on_error_tells_of_the_exception(emitted, error):
     assert event.kind == "training_failed"
     name = type(error).__name__
     text = f"{name}: {error}" if str(error) else name
-    told = details(event)
-    assert told.pop("traceback").startswith("Traceback (most recent call last)")
-    assert told == {"step": 7, "error": text, "error_type": name}
+    recorded = details(event)
+    assert recorded.pop("traceback").startswith("Traceback (most recent call last)")
+    assert recorded == {"step": 7, "error": text, "error_type": name}
     assert event.message == f"Training failed: {text} (step 7)"
 
 

@@ -44,11 +44,11 @@ def test_events_before_configure_are_kept_up_to_a_thousand(tmp_path: Path) -> No
         "rows = db.execute('SELECT kind, COUNT(*) FROM battle_log GROUP BY kind').fetchall()\n"
         "print(json.dumps([early[999:], late.number, dict(rows), told]))",
     )
-    early, late, rows, told = numbers
+    early, late, rows, flushed = numbers
     assert early == [1000, 0, 0, 0]
     assert late == 1002, "after the 1,000 and the report of the drop"
     assert rows == {"note": 1001, "events_dropped": 1}
-    assert told == [False, "3 events were dropped: the spool, or the buffer before it, was full"]
+    assert flushed == [False, "3 events were dropped: the spool, or the buffer before it, was full"]
     assert errors.count("emit() before configure()") == 1
 
 
@@ -59,7 +59,7 @@ def test_without_configure_nothing_breaks(tmp_path: Path) -> None:
     assert errors.count("\n") == 1
 
 
-def test_after_shutdown_events_are_refused_and_said_once(tmp_path: Path) -> None:
+def test_after_shutdown_events_are_refused_with_one_warning(tmp_path: Path) -> None:
     """The number is 0; nothing raises."""
     numbers, errors = run(
         tmp_path,

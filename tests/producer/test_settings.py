@@ -1,4 +1,4 @@
-"""Where settings come from, and what is said when one is wrong."""
+"""Where settings come from, and the error when one is wrong."""
 
 import inspect
 from pathlib import Path

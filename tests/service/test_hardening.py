@@ -262,7 +262,7 @@ PROTECTED = [
 ]
 
 
-def test_without_the_token_nothing_is_told(tmp_path: Path) -> None:
+def test_without_the_token_nothing_is_shown(tmp_path: Path) -> None:
     with serving(free_ports(tmp_path, token="s3cret")) as server, asking(server) as client:
         assert [client.get(path).status_code for path in PROTECTED] == [401] * len(PROTECTED)
         assert client.post(EVENTS, json=NOTE).status_code == 401
@@ -449,10 +449,10 @@ def test_a_receipt_beyond_what_the_log_can_hold_does_not_end_the_writer(
     client: httpx.Client, receipt: dict[str, int]
 ) -> None:
     """The wire has 64 bits without a sign, SQLite has one."""
-    said = msgspec.structs.replace(BatchProducer(PRODUCER, ended=True), **receipt)
+    stated = msgspec.structs.replace(BatchProducer(PRODUCER, ended=True), **receipt)
     headers = {"content-type": CONTENT_TYPE}
     for number in (1, 2):
-        body = encode_batch([make_event(number)], [said])
+        body = encode_batch([make_event(number)], [stated])
         assert client.post(EVENTS, content=body, headers=headers).status_code == 200
 
 

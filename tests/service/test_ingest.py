@@ -125,8 +125,8 @@ def test_a_large_batch_takes_several_transactions(client: httpx.Client, tmp_path
 
 
 def test_what_a_batch_says_of_its_producer_is_kept_as_receipt(client: httpx.Client) -> None:
-    said = BatchProducer(PRODUCER, pipeline="lab", emitted=2, dropped=0, ended=True)
-    body = encode_batch([make_event(1), make_event(2)], [said])
+    stated = BatchProducer(PRODUCER, pipeline="lab", emitted=2, dropped=0, ended=True)
+    body = encode_batch([make_event(1), make_event(2)], [stated])
     client.post("/api/v1/events", content=body, headers=PROTOBUF)
     (receipt,) = client.get("/api/receipts").json()["receipts"]
     assert (receipt["producer"], receipt["stored"], receipt["complete"]) == (PRODUCER, 2, True)

@@ -176,7 +176,7 @@ def test_the_state_is_there_again_after_a_restart(tmp_path: Path) -> None:
         assert state(client)["totals"] == before["totals"]
 
 
-def test_health_has_what_the_older_service_said_and_the_log_id(client: httpx.Client) -> None:
+def test_health_has_the_older_services_fields_and_the_log_id(client: httpx.Client) -> None:
     answer = client.get("/health").json()
     assert {"status": "ok", "service": "realm", "schema_version": 2, "sse_clients": 0}.items() <= (
         answer.items()

@@ -46,7 +46,7 @@ def test_a_stalled_stream_is_disconnected_not_awaited(tmp_path: Path) -> None:
         assert stalled.fileno() >= 0
 
 
-def test_a_stream_that_falls_off_the_ring_is_told_and_gets_all_from_the_log(
+def test_a_stream_that_falls_off_the_ring_gets_a_note_and_all_from_the_log(
     tmp_path: Path,
 ) -> None:
     settings = free_ports(tmp_path, ring_frames=64)

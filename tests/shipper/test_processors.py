@@ -128,15 +128,15 @@ def test_redaction_takes_any_event_and_a_second_time_changes_nothing(details, me
 
 
 def test_an_event_whose_processor_raises_passes_marked_and_is_reported_once():
-    told = []
+    reported = []
 
     def broken(event):
         raise KeyError("oops")
 
-    chain = ProcessorChain([], [("broken", broken)], lambda name, error: told.append(name))
+    chain = ProcessorChain([], [("broken", broken)], lambda name, error: reported.append(name))
     after = chain([event(), event()])
     assert [each.details[FAILED_KEY] for each in after] == [["broken"], ["broken"]]
-    assert told == ["broken"]
+    assert reported == ["broken"]
     assert chain.failures == {"broken": 2}
 
 

@@ -81,7 +81,7 @@ def test_a_frame_longer_than_the_limit_is_corruption() -> None:
 
 
 def test_control_frames_take_no_number(tmp_path: Path) -> None:
-    """Events stay 1, 2, 3 whatever is told between them."""
+    """Events stay 1, 2, 3 whatever is recorded between them."""
     writer = SpoolWriter(tmp_path, PRODUCER)
     writer.append(b"one")
     assert writer.append_control({"type": "kind", "kind": "x"})

@@ -197,11 +197,11 @@ def pack(home: Path) -> None:
 def store_writes(tree: Tree, directory: Path) -> None:
     """Store how the old code writes to the log."""
     directory.mkdir()
-    said: dict[str, Sequence[Any]] = {
+    expected: dict[str, Sequence[Any]] = {
         "log-writes": log_writes(tree, OLD_LOG_WRITER, directory),
         "shipper-transactions": shipper_transactions(tree, directory),
     }
-    for name, found in said.items():
+    for name, found in expected.items():
         lines = ",\n".join(json.dumps(each) for each in found)
         (HOMES / f"{name}.json").write_text(f"[\n{lines}\n]\n")
 

@@ -69,7 +69,7 @@ def test_both_deliver_the_same_through_every_answer_of_a_receiver(
     before, after = both(old_tree, new_tree, tmp_path, chosen, EVENTS, kills=0, seed=0)
     check(before, chosen, EVENTS)
     assert after == before
-    assert before.refused == {"otlp": 2}, "the receiver has said so of two"
+    assert before.refused == {"otlp": 2}, "the receiver has rejected two"
     good = sorted(set(range(EVENTS)) - chosen["webhook"].poison)
     assert before.message_ids == good, "each event has one message, with one id"
     assert before.settled == {"dead": 2, "delivered": EVENTS - 2}

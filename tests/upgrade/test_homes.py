@@ -1,4 +1,4 @@
-"""Homes of the old code, opened by this one, say what they said: see `make_homes.py`."""
+"""Homes of the old code, opened by this one, show what they showed: see `make_homes.py`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +33,7 @@ def _first_difference(found: Any, wanted: Any) -> Any:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_home_of_the_old_code_says_what_it_said(
+def test_a_home_of_the_old_code_shows_the_same(
     new_tree: Tree, tmp_path: Path, serve: Serve, variant: str
 ) -> None:
     home = unpack(variant, tmp_path)

@@ -78,15 +78,15 @@ def unpack(variant: str, directory: Path) -> Path:
 
 
 def expected(variant: str) -> dict[str, Any]:
-    """What the old code said of a home."""
+    """What the old code showed of a home."""
     with lzma.open(_EXPECTED) as file:
-        said: dict[str, dict[str, Any]] = json.load(file)
-    return said[variant]
+        stored: dict[str, dict[str, Any]] = json.load(file)
+    return stored[variant]
 
 
-def store_expected(said: dict[str, dict[str, Any]]) -> None:
+def store_expected(stored: dict[str, dict[str, Any]]) -> None:
     """Store what the old code says, by variant."""
-    text = json.dumps(said, indent=0, sort_keys=True, ensure_ascii=False)
+    text = json.dumps(stored, indent=0, sort_keys=True, ensure_ascii=False)
     _EXPECTED.write_bytes(lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
 
 

@@ -171,7 +171,7 @@ def _in_log(subject: Subject, event: Event) -> bool:
     try:
         with open_log(subject.settings.log_path).reader() as reader:
             return reader.now.get(event.id) is not None
-    except LogError:  # it is being made, or the lines above have told what is wrong
+    except LogError:  # it is being made, or the lines above name what is wrong
         return False
 
 

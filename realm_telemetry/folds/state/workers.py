@@ -1,4 +1,4 @@
-"""Workers by id: what they last said, when they were last heard, and whether they are lost."""
+"""Workers by id: what they last reported, when they were last heard, and whether they are lost."""
 
 from collections.abc import Mapping
 from typing import Any, Final

@@ -135,10 +135,10 @@ def test_a_backtest_holds_no_more_for_two_hundred_thousand_messages(
         for start in range(1, 200_001, 1000):
             log.append([event(n, details={"step": n}) for n in range(start, start + 1000)])
     command = [sys.executable, "-m", "realm_telemetry", "webhooks", "backtest", "--json"]
-    told = home / "backtest.json"
-    with told.open("wb") as output, subprocess.Popen(command, stdout=output) as process:
+    report = home / "backtest.json"
+    with report.open("wb") as output, subprocess.Popen(command, stdout=output) as process:
         peak_mib = peak(process)
-    (found,) = json.loads(told.read_text())
+    (found,) = json.loads(report.read_text())
     assert found["messages"] == 200_000
     assert peak_mib < 100
 

@@ -83,9 +83,9 @@ def test_a_test_that_fails_shows_the_reason(home: Path, invoke: Invoke, receiver
     receiver.answers = [Answer(404, {}, b"no_service")]
     result = invoke("test", "lab", "--json")
     assert result.exit_code == 1
-    (said,) = json.loads(result.output)
-    assert (said["target"], said["status"]) == ("lab", 404)
-    assert "no_service" in said["problem"]
+    (sent,) = json.loads(result.output)
+    assert (sent["target"], sent["status"]) == ("lab", 404)
+    assert "no_service" in sent["problem"]
     result = invoke("test", "lob")
     assert result.exit_code == 2
     assert "There are failures, lab." in result.output

@@ -62,8 +62,8 @@ class Lab:
 
     def emit(self, count: int, pace_s: float = 0.0, *exporters: str) -> subprocess.Popen[bytes]:
         """Start a program that emits, each event with an address of its own."""
-        told = (str(self.home), self._receiver.url(""), str(count), str(pace_s), *exporters)
-        return subprocess.Popen([sys.executable, "-c", EMIT, *told], env=self._environment)
+        arguments = (str(self.home), self._receiver.url(""), str(count), str(pace_s), *exporters)
+        return subprocess.Popen([sys.executable, "-c", EMIT, *arguments], env=self._environment)
 
     def serve(self) -> None:
         """Start `realm serve`, and wait until it answers."""

@@ -208,7 +208,7 @@ NAMES = [
 ]
 
 
-@settings(UNTIMED, max_examples=300)
+@settings(UNTIMED, max_examples=settings().max_examples * 3)
 @given(
     st.lists(
         st.tuples(
@@ -258,7 +258,7 @@ def model(puts: list[tuple[int, str, dict[str, Any]]], limit: int) -> dict[str, 
     return kept
 
 
-@settings(UNTIMED, max_examples=300)
+@settings(UNTIMED, max_examples=settings().max_examples * 3)
 @given(CELLS, st.integers(1, 4), st.randoms(use_true_random=False))
 def test_bounded_records_keep_what_their_definition_says(
     puts: list[tuple[int, str, dict[str, Any]]], limit: int, chance: random.Random

@@ -16,7 +16,7 @@ SECOND = 1_000_000_000
 
 
 class Lab:
-    """Emits into a state, one second apart, unless told otherwise."""
+    """Emits into a state, one second apart by default."""
 
     def __init__(self) -> None:
         self.state = RealmState()
@@ -170,7 +170,7 @@ def test_a_running_job_of_a_lost_process_is_lost(lab: Lab) -> None:
     assert jobs["counts"]["lost"] == 1
 
 
-def test_a_worker_shows_what_it_said_last_and_its_age_by_arrival(lab: Lab) -> None:
+def test_a_worker_shows_its_last_report_and_its_age_by_arrival(lab: Lab) -> None:
     lab.emit("worker_joined", worker_id="w1", role="eval", device="cuda:0", host="h", rank=0)
     lab.emit("worker_heartbeat", worker_id="w1", status="busy", current_job="j1", gpu_memory=5)
     worker = lab.section("workers", after_s=5)["w1"]

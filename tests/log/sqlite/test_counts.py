@@ -35,9 +35,9 @@ def test_a_summary_has_the_numbers_of_the_documented_sql(
         f" GROUP BY {names} ORDER BY {names}"
     )
     with writer.transaction() as connection:
-        told = connection.execute(sql, (format_time(since), format_time(until))).fetchall()
-    assert told
-    assert [tuple(row.values()) for row in reader.now.summary(by, since, until)] == told
+        expected = connection.execute(sql, (format_time(since), format_time(until))).fetchall()
+    assert expected
+    assert [tuple(row.values()) for row in reader.now.summary(by, since, until)] == expected
 
 
 def test_events_from_before_runs_were_counted_are_counted(

@@ -1,4 +1,4 @@
-"""The file that a writer opens: where it may be, and what is said of one that cannot be used."""
+"""The file that a writer opens: where it may be, and the error for one that cannot be used."""
 
 from pathlib import Path
 

@@ -114,7 +114,7 @@ def fields(readable: ReadableLogRecord) -> dict[str, str]:
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings().max_examples * 3 // 5, deadline=None)
 @given(records=st.lists(RECORDS, min_size=1, max_size=8))
 def test_every_record_arrives_as_from_the_batch_processor(
     records: list[LogRecord], pair: Pair

@@ -263,10 +263,10 @@ def test_an_attribute_of_10_mib_is_cut_and_the_client_is_warned(
     if media_type == PROTOBUF:
         partial = accepted(response).partial_success
         assert partial.rejected_log_records == 0
-        said = partial.error_message
+        stated = partial.error_message
     else:
-        said = response.json()["partialSuccess"]["errorMessage"]
-    assert "1 were over the limits" in said
+        stated = response.json()["partialSuccess"]["errorMessage"]
+    assert "1 were over the limits" in stated
     cut, whole = stored(client)
     assert len(json.dumps(cut)) < 70_000
     assert (cut["message"], cut["details"]["step"]) == ("big", 7)
@@ -314,7 +314,7 @@ def test_what_all_events_of_a_scope_carry_is_cut_too(where: str) -> None:
         assert len(msgspec.msgpack.encode(event)) <= 16_384
         assert len(event.source or "") <= 256
         assert event.details["realm.truncated"]
-    assert all(len(json.dumps(said)) <= MAX_EVENT_BYTES for said in reading.others.values())
+    assert all(len(json.dumps(stated)) <= MAX_EVENT_BYTES for stated in reading.others.values())
 
 
 @pytest.mark.parametrize(
@@ -398,7 +398,7 @@ def test_a_time_beyond_the_log_is_no_time_and_is_kept_as_text(media_type: str, t
     assert event.details["otel.time_unix_nano"] == str(time_)
 
 
-def test_a_full_queue_is_told_with_a_retry_after(tmp_path: Path) -> None:
+def test_a_full_queue_answers_with_retry_after(tmp_path: Path) -> None:
     with serving(tmp_path, ingest_queue_bytes=10) as server, asking(server) as client:
         body = logs_request(GOOD).SerializeToString()
         head = f"POST /v1/logs HTTP/1.1\r\nHost: localhost\r\nContent-Type: {PROTOBUF}\r\n"
@@ -422,7 +422,7 @@ def test_a_body_that_does_not_arrive_may_be_sent_again(tmp_path: Path) -> None:
     assert b"retry-after: 5" in answer
 
 
-def test_a_log_that_cannot_be_written_is_told_with_a_retry_after(
+def test_a_log_that_cannot_be_written_answers_with_retry_after(
     server: RealmServer, client: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:

@@ -300,7 +300,7 @@ def test_guessing_the_token_is_throttled_with_a_retry_after(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("method", "path", "status"), [("GET", "/v1/logs", 405), ("POST", "/v1/profiles", 404)]
 )
-def test_what_is_not_there_is_told_as_a_status(
+def test_a_missing_path_answers_with_a_status(
     untouched: httpx.Client, method: str, path: str, status: int
 ) -> None:
     response = untouched.request(method, path, headers={"content-type": PROTOBUF})

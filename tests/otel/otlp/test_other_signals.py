@@ -32,8 +32,8 @@ def traces(*, events: bool = True) -> ExportTraceServiceRequest:
         paid = one.events.add(name="order.Paid", time_unix_nano=NOW)
         paid.attributes.add(key="amount", value=any_value(12.5))
         failure = one.events.add(name="exception", time_unix_nano=NOW + 1)
-        for key, said in (("type", "ValueError"), ("message", "no stock")):
-            failure.attributes.add(key=f"exception.{key}", value=any_value(said))
+        for key, stated in (("type", "ValueError"), ("message", "no stock")):
+            failure.attributes.add(key=f"exception.{key}", value=any_value(stated))
     return request
 
 
@@ -65,12 +65,12 @@ def test_events_of_spans_are_stored_and_the_spans_refused(
     assert response.status_code == 200
     if media_type == PROTOBUF:
         partial = ExportTraceServiceResponse.FromString(response.content).partial_success
-        said = (partial.rejected_spans, partial.error_message)
+        stated = (partial.rejected_spans, partial.error_message)
     else:
         answer = response.json()["partialSuccess"]
-        said = (int(answer["rejectedSpans"]), answer["errorMessage"])
-    assert said[0] == 2
-    assert "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" in said[1]
+        stated = (int(answer["rejectedSpans"]), answer["errorMessage"])
+    assert stated[0] == 2
+    assert "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" in stated[1]
     paid, failure = stored(client)
     assert (paid["kind"], paid["severity"], paid["source"]) == ("order_paid", "info", "shop.cart")
     assert paid["details"] == {
@@ -99,8 +99,8 @@ def test_our_own_events_in_a_span_are_excerpts_and_left_to_the_log_records(
     """The exporter otlp_traces puts them there under the ids that the whole events have."""
     request = traces()
     ours = request.resource_spans[0].scope_spans[0].spans[0].events.add(name="note")
-    for key, said in (("log.record.uid", "ab" * 16), ("realm.channel", "system")):
-        ours.attributes.add(key=key, value=any_value(said))
+    for key, stated in (("log.record.uid", "ab" * 16), ("realm.channel", "system")):
+        ours.attributes.add(key=key, value=any_value(stated))
     body = otlp_json(request) if media_type == JSON else request.SerializeToString()
     assert send(client, body, media_type, "/v1/traces").status_code == 200
     assert [event["kind"] for event in stored(client)] == ["order_paid", "exception"]
@@ -129,12 +129,12 @@ def test_data_points_are_counted_and_refused(untouched: httpx.Client, media_type
     assert response.status_code == 200
     if media_type == PROTOBUF:
         partial = ExportMetricsServiceResponse.FromString(response.content).partial_success
-        said = (partial.rejected_data_points, partial.error_message)
+        stated = (partial.rejected_data_points, partial.error_message)
     else:
         answer = response.json()["partialSuccess"]
-        said = (int(answer["rejectedDataPoints"]), answer["errorMessage"])
-    assert said[0] == 9
-    assert "OTEL_METRICS_EXPORTER=none" in said[1]
+        stated = (int(answer["rejectedDataPoints"]), answer["errorMessage"])
+    assert stated[0] == 9
+    assert "OTEL_METRICS_EXPORTER=none" in stated[1]
 
 
 @pytest.mark.parametrize("path", ["/v1/traces", "/v1/metrics"])

@@ -1,4 +1,4 @@
-"""Receivers of ours over HTTP and gRPC, which can be told to misbehave."""
+"""Receivers of ours over HTTP and gRPC, which misbehave on demand."""
 
 import gzip
 import ssl
@@ -56,7 +56,7 @@ class Arrived(NamedTuple):
         return str(self.attributes["log.record.uid"])
 
 
-class Told(NamedTuple):
+class Answer(NamedTuple):
     """How to answer the next request: over HTTP by status, over gRPC by code."""
 
     status: int = 200
@@ -78,7 +78,7 @@ class Receiver:
     """
 
     def __init__(self) -> None:
-        self.script: deque[Told] = deque()
+        self.script: deque[Answer] = deque()
         self.max_bytes: int | None = None
         self.invalid: set[str] = set()
         self.headers: list[dict[str, str]] = []
@@ -119,36 +119,36 @@ class Receiver:
 
     def take(
         self, request: ExportLogsServiceRequest, headers: dict[str, str], path: str, size: int
-    ) -> Told:
+    ) -> Answer:
         """Note a request and return how to answer; only what is answered well is kept."""
         with self._lock:
             self.headers.append(headers)
             self.paths.append(path)
-            told = self.script.popleft() if self.script else self._judge(request, size)
-            if told.hang_s:
-                self.ended.wait(told.hang_s)
-            if told.status == 200 and told.code is grpc.StatusCode.OK:
+            planned = self.script.popleft() if self.script else self._judge(request, size)
+            if planned.hang_s:
+                self.ended.wait(planned.hang_s)
+            if planned.status == 200 and planned.code is grpc.StatusCode.OK:
                 self.requests.append(request)
             else:
                 self.refused += 1
-            return told
+            return planned
 
-    def _judge(self, request: ExportLogsServiceRequest, size: int) -> Told:
+    def _judge(self, request: ExportLogsServiceRequest, size: int) -> Answer:
         if self.max_bytes is not None and size > self.max_bytes:
-            return Told(413, grpc.StatusCode.RESOURCE_EXHAUSTED, words="message too large")
+            return Answer(413, grpc.StatusCode.RESOURCE_EXHAUSTED, words="message too large")
         for group in request.resource_logs:
             for scope in group.scope_logs:
                 for record in scope.log_records:
                     if attributes(record.attributes).get("log.record.uid") in self.invalid:
-                        return Told(400, grpc.StatusCode.INVALID_ARGUMENT, words="invalid record")
-        return Told()
+                        return Answer(400, grpc.StatusCode.INVALID_ARGUMENT, words="invalid record")
+        return Answer()
 
 
-def answer(told: Told) -> bytes:
+def answer(planned: Answer) -> bytes:
     response = ExportLogsServiceResponse()
-    if told.rejected or told.words:
-        response.partial_success.rejected_log_records = told.rejected
-        response.partial_success.error_message = told.words
+    if planned.rejected or planned.words:
+        response.partial_success.rejected_log_records = planned.rejected
+        response.partial_success.error_message = planned.words
     return response.SerializeToString()
 
 
@@ -170,20 +170,22 @@ class HttpReceiver(Receiver):
                     body = gzip.decompress(body) if encoding == "gzip" else zlib.decompress(body)
                 request = ExportLogsServiceRequest.FromString(body)
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                told = owner.take(request, headers, self.path, len(body))
-                text = told.body or (answer(told) if told.status == 200 else told.words.encode())
-                self.send_response(told.status)
-                kind = told.content_type if told.status == 200 else "text/plain"
+                planned = owner.take(request, headers, self.path, len(body))
+                text = planned.body or (
+                    answer(planned) if planned.status == 200 else planned.words.encode()
+                )
+                self.send_response(planned.status)
+                kind = planned.content_type if planned.status == 200 else "text/plain"
                 self.send_header("content-type", kind)
-                self.send_header("content-length", str(len(text) or (9 if told.drip_s else 0)))
-                for name, value in told.headers:
+                self.send_header("content-length", str(len(text) or (9 if planned.drip_s else 0)))
+                for name, value in planned.headers:
                     self.send_header(name, value)
                 self.end_headers()
-                if told.drip_s:
+                if planned.drip_s:
                     for _ in range(9):
                         self.wfile.write(b" ")
                         self.wfile.flush()
-                        owner.ended.wait(told.drip_s)
+                        owner.ended.wait(planned.drip_s)
                 self.wfile.write(text)
 
             def log_message(self, *_: object) -> None:
@@ -230,11 +232,11 @@ class GrpcReceiver(Receiver):
 
     def _export(self, request: ExportLogsServiceRequest, context: Any) -> bytes:
         headers = {each.key: each.value for each in context.invocation_metadata()}
-        told = self.take(request, headers, "", request.ByteSize())
-        if told.code is not grpc.StatusCode.OK:
-            context.set_trailing_metadata(told.headers)
-            context.abort(told.code, told.words)
-        return answer(told)
+        planned = self.take(request, headers, "", request.ByteSize())
+        if planned.code is not grpc.StatusCode.OK:
+            context.set_trailing_metadata(planned.headers)
+            context.abort(planned.code, planned.words)
+        return answer(planned)
 
     def stop(self) -> None:
         self.ended.set()

@@ -16,7 +16,7 @@ from realm_telemetry.shipper.ship_once import ship_once
 
 from .lab import Lab
 from .neighbours import free_port
-from .receivers import HttpReceiver, Receiver, Told
+from .receivers import Answer, HttpReceiver, Receiver
 
 MakeLab = Callable[..., Lab]
 
@@ -29,7 +29,7 @@ def running(lab: MakeLab, receiver: Receiver, protocol: str) -> Lab:
     return made
 
 
-def said(*arguments: str) -> click.testing.Result:
+def run_command(*arguments: str) -> click.testing.Result:
     return click.testing.CliRunner().invoke(realm, list(arguments))
 
 
@@ -104,7 +104,7 @@ def test_a_busy_receiver_is_left_alone_as_long_as_it_asks(
 ) -> None:
     """Nothing is sent in the meantime, though the first wait of ours would be a quarter second."""
     receiver = start_receiver(HttpReceiver)
-    receiver.script.append(Told(503, headers=(("retry-after", "1"),)))
+    receiver.script.append(Answer(503, headers=(("retry-after", "1"),)))
     made = lab(endpoint=receiver.endpoint)
     made.emit(3)
     made.start()
@@ -119,7 +119,7 @@ def test_a_partial_success_is_reported_once_and_counted_in_the_status(
     lab: MakeLab, receiver: Receiver, protocol: str, eventually: Callable[..., None]
 ) -> None:
     """The receiver does not say which, so nothing is sent again and no event is a dead letter."""
-    receiver.script += [Told(rejected=1, words="too old"), Told(rejected=2, words="too old")]
+    receiver.script += [Answer(rejected=1, words="too old"), Answer(rejected=2, words="too old")]
     made = lab(endpoint=receiver.endpoint, protocol=protocol)
     made.emit(600)  # more than a batch, so that there are two requests at least
     made.start()
@@ -127,10 +127,13 @@ def test_a_partial_success_is_reported_once_and_counted_in_the_status(
     eventually(lambda: made.status().lag["otlp"] == 0)
     assert made.status().dead_letters == []
     assert receiver.count() == len(receiver.uids()) == 600
-    shown = said("ship", "--status").output
+    shown = run_command("ship", "--status").output
     assert "otlp: 3 events refused by the other side, which does not say which:" in shown
     assert "too old" in shown
-    assert "3 events refused by the other side of otlp" in said("doctor", "--no-round-trip").output
+    assert (
+        "3 events refused by the other side of otlp"
+        in run_command("doctor", "--no-round-trip").output
+    )
     log_file = next((made.home / "logs").glob("shipper-*.log")).read_text()
     assert log_file.count("does not name them") == 1
 
@@ -176,5 +179,5 @@ def test_a_wrong_endpoint_is_named_by_exporters_doctor_and_status(
     eventually(lambda: words.split(".")[0] in made.status().error)
     for command in (("exporters",), ("doctor", "--no-round-trip"), ("ship", "--status")):
         # The doctor gives the fix a line of its own, and ends the first one without a full stop.
-        shown = " ".join(said(*command).output.replace(".", "").split())
+        shown = " ".join(run_command(*command).output.replace(".", "").split())
         assert words.replace(".", "") in shown, command

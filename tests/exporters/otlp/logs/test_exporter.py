@@ -22,7 +22,7 @@ from realm_telemetry.testing import CASES, Case, Subject, sample_events
 
 from .conftest import Make
 from .neighbours import free_port
-from .receivers import HttpReceiver, Receiver, Told
+from .receivers import Answer, HttpReceiver, Receiver
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -104,14 +104,14 @@ def test_any_loggers_records_arrive_from_a_plain_sdk(receiver: Receiver) -> None
 def test_records_lost_in_a_plain_sdk_are_logged_with_the_reason(
     receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    receiver.script.append(Told(rejected=1, words="too old"))
+    receiver.script.append(Answer(rejected=1, words="too old"))
     exporter = OtlpExporter()
     records = [to_log_record(event) for event in sample_events(2)]
     assert exporter.export(records) is LogRecordExportResult.FAILURE
     exporter.shutdown()
-    (said,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert said.message.startswith("otlp lost 1 records: ")
-    assert "too old" in said.message
+    (reported,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert reported.message.startswith("otlp lost 1 records: ")
+    assert "too old" in reported.message
 
 
 def test_requests_are_not_logged_where_logging_is_exported(
@@ -126,13 +126,13 @@ def test_requests_are_not_logged_where_logging_is_exported(
 def test_the_doctor_asks_the_receiver(protocol: str, receiver: Receiver, make: Make) -> None:
     """An empty request, which every receiver has to answer with success."""
     exporter = make(endpoint=receiver.endpoint, protocol=protocol)
-    said = list(OtlpExporter.check(exporter.context))
-    assert said == [("ok", f"{exporter._channel.target.shown} answers, {protocol}", "")]
+    reported = list(OtlpExporter.check(exporter.context))
+    assert reported == [("ok", f"{exporter._channel.target.shown} answers, {protocol}", "")]
     assert receiver.count() == 0
 
 
 def test_the_doctor_names_what_is_wrong(protocol: str, receiver: Receiver, make: Make) -> None:
-    receiver.script.append(Told(401, words="no token", code=grpc.StatusCode.UNAUTHENTICATED))
+    receiver.script.append(Answer(401, words="no token", code=grpc.StatusCode.UNAUTHENTICATED))
     options = {"endpoint": receiver.endpoint, "protocol": protocol, "timeout_s": 600}
     levels, messages, fixes = zip(*OtlpExporter.check(make(**options).context), strict=True)
     assert levels == ("warning", "warning")

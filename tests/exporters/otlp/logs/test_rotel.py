@@ -77,7 +77,7 @@ realm.shutdown()
 
 
 class Program:
-    """A training program that emits as many events as it is told; only variables say where to."""
+    """A training program that emits as many events as asked; only variables say where to."""
 
     def __init__(self, endpoint: str, protocol: str, compression: str) -> None:
         self._process = subprocess.Popen(

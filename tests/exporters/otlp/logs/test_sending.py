@@ -17,7 +17,7 @@ from realm_telemetry.testing import sample_events
 
 from .conftest import Authority, Make
 from .neighbours import free_port
-from .receivers import GrpcReceiver, HttpReceiver, Receiver, Told
+from .receivers import Answer, GrpcReceiver, HttpReceiver, Receiver
 
 CODES = grpc.StatusCode
 
@@ -86,7 +86,7 @@ def test_headers_of_variable_and_options_are_sent(
 
 
 def test_a_partial_success_is_counted_and_not_sent_again(receiver: Receiver, exporter: Any) -> None:
-    receiver.script.append(Told(rejected=2, words="too old"))
+    receiver.script.append(Answer(rejected=2, words="too old"))
     error = failure(exporter)
     assert (error.retryable, error.rejected_count, error.rejected_ids) == (False, 2, ())
     assert "too old" in str(error)
@@ -94,7 +94,7 @@ def test_a_partial_success_is_counted_and_not_sent_again(receiver: Receiver, exp
 
 
 def test_a_request_rejected_as_a_whole_names_every_event(receiver: Receiver, exporter: Any) -> None:
-    receiver.script.append(Told(rejected=3, words="wrong tenant"))
+    receiver.script.append(Answer(rejected=3, words="wrong tenant"))
     error = failure(exporter)
     assert error.rejected_ids == tuple(event.id for event in sample_events(3))
     assert error.rejected_count == 0
@@ -104,7 +104,7 @@ def test_a_warning_in_a_success_is_logged_once(
     receiver: Receiver, exporter: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nothing rejected and words: the protocol's way of a warning."""
-    receiver.script += [Told(words="use v2"), Told(words="use v2")]
+    receiver.script += [Answer(words="use v2"), Answer(words="use v2")]
     exporter.export_events(sample_events(1))
     exporter.export_events(sample_events(1))
     assert [record.message for record in caplog.records].count(
@@ -126,7 +126,7 @@ def test_http_statuses_mean_what_the_protocol_defines(
 ) -> None:
     """And where a setting is at fault, the events wait for a person, too."""
     receiver = start_receiver(HttpReceiver)
-    receiver.script.append(Told(status, words="as I was told"))
+    receiver.script.append(Answer(status, words="as I was told"))
     error = failure(make(endpoint=receiver.endpoint))
     assert (error.retryable, error.retry_after_s) == (retryable, wait_s)
     assert f"answered {status} (as I was told)" in str(error)
@@ -150,7 +150,7 @@ def test_grpc_codes_mean_what_the_protocol_defines(
     start_receiver: Any, make: Make, code: Any, retryable: bool, wait_s: float | None
 ) -> None:
     receiver = start_receiver(GrpcReceiver)
-    receiver.script.append(Told(code=code, words="as I was told"))
+    receiver.script.append(Answer(code=code, words="as I was told"))
     error = failure(make(endpoint=receiver.endpoint, protocol="grpc"))
     assert (error.retryable, error.retry_after_s) == (retryable, wait_s)
     assert f"answered {code.name} (as I was told)" in str(error)
@@ -162,14 +162,14 @@ def test_retry_after_is_kept_up_to_an_hour(
     start_receiver: Any, make: Make, asked: str, kept: float
 ) -> None:
     receiver = start_receiver(HttpReceiver)
-    receiver.script.append(Told(503, headers=(("retry-after", asked),)))
+    receiver.script.append(Answer(503, headers=(("retry-after", asked),)))
     assert failure(make(endpoint=receiver.endpoint)).retry_after_s == kept
 
 
 def test_retry_after_may_be_a_date(start_receiver: Any, make: Make) -> None:
     receiver = start_receiver(HttpReceiver)
     moment = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
-    receiver.script.append(Told(429, headers=(("retry-after", moment),)))
+    receiver.script.append(Answer(429, headers=(("retry-after", moment),)))
     wait_s = failure(make(endpoint=receiver.endpoint)).retry_after_s
     assert wait_s is not None
     assert 50 < wait_s <= 60
@@ -183,7 +183,7 @@ def test_retry_info_is_kept_up_to_an_hour(
     start_receiver: Any, make: Make, code: Any, metadata: Any, kept: float
 ) -> None:
     receiver = start_receiver(GrpcReceiver)
-    receiver.script.append(Told(code=code, headers=metadata))
+    receiver.script.append(Answer(code=code, headers=metadata))
     error = failure(make(endpoint=receiver.endpoint, protocol="grpc"))
     assert (error.retryable, error.retry_after_s) == (True, kept)
 
@@ -193,7 +193,7 @@ def test_a_quota_that_is_used_up_is_no_request_that_is_too_large(
 ) -> None:
     """It is not sent in ever smaller parts until every event is given up, but waits."""
     receiver = start_receiver(GrpcReceiver)
-    limited = Told(code=CODES.RESOURCE_EXHAUSTED, words="RATE_LIMITED: ingestion rate limit")
+    limited = Answer(code=CODES.RESOURCE_EXHAUSTED, words="RATE_LIMITED: ingestion rate limit")
     receiver.script.extend([limited] * 200)
     error = failure(make(endpoint=receiver.endpoint, protocol="grpc"), 64)
     assert (error.retryable, error.rejected_ids, receiver.refused) == (True, (), 1)
@@ -212,7 +212,7 @@ def test_a_message_that_is_too_large_is_known_by_its_words(
 ) -> None:
     """As gRPC for Go, C (and with it Python) and Java say it."""
     receiver = start_receiver(GrpcReceiver)
-    receiver.script.append(Told(code=CODES.RESOURCE_EXHAUSTED, words=words))
+    receiver.script.append(Answer(code=CODES.RESOURCE_EXHAUSTED, words=words))
     events = sample_events(64)
     make(endpoint=receiver.endpoint, protocol="grpc").export_events(events)
     assert receiver.uids() == [event.id for event in events]
@@ -221,7 +221,7 @@ def test_a_message_that_is_too_large_is_known_by_its_words(
 
 def test_retry_info_does_not_save_what_is_invalid(start_receiver: Any, make: Make) -> None:
     receiver = start_receiver(GrpcReceiver)
-    receiver.script.append(Told(code=CODES.INVALID_ARGUMENT, headers=retry_info(1)))
+    receiver.script.append(Answer(code=CODES.INVALID_ARGUMENT, headers=retry_info(1)))
     assert not failure(make(endpoint=receiver.endpoint, protocol="grpc")).retryable
 
 
@@ -266,7 +266,7 @@ def test_an_event_too_large_by_itself_is_named_and_the_others_arrive(
 def test_a_receiver_that_hangs_is_left_after_the_timeout(
     receiver: Receiver, make: Make, protocol: str
 ) -> None:
-    receiver.script.append(Told(hang_s=30))
+    receiver.script.append(Answer(hang_s=30))
     started = time.monotonic()
     error = failure(make(endpoint=receiver.endpoint, protocol=protocol, timeout_s=0.3))
     assert error.retryable
@@ -278,7 +278,7 @@ def test_a_receiver_that_hangs_is_left_after_the_timeout(
 def test_an_answer_that_drips_is_left_after_the_timeout(start_receiver: Any, make: Make) -> None:
     """Each read is in time, the answer never is."""
     receiver = start_receiver(HttpReceiver)
-    receiver.script.append(Told(drip_s=0.2))
+    receiver.script.append(Answer(drip_s=0.2))
     error = failure(make(endpoint=receiver.endpoint, timeout_s=0.5))
     assert (error.retryable, "no answer within 0.5 s" in str(error)) == (True, True)
 
@@ -292,7 +292,7 @@ def test_a_success_that_is_no_otlp_answer_is_a_failure(
 ) -> None:
     """A hotel's network answers 200 to everything."""
     receiver = start_receiver(HttpReceiver)
-    receiver.script.append(Told(body=body, content_type=content_type))
+    receiver.script.append(Answer(body=body, content_type=content_type))
     error = failure(make(endpoint=receiver.endpoint))
     assert error.retryable
     assert "no OTLP receiver says" in str(error)
@@ -310,7 +310,7 @@ def test_receivers_not_quite_up_to_the_protocol_are_understood(
     start_receiver: Any, make: Make, body: bytes, content_type: str, rejected: int
 ) -> None:
     receiver = start_receiver(HttpReceiver)
-    receiver.script.append(Told(body=body, content_type=content_type))
+    receiver.script.append(Answer(body=body, content_type=content_type))
     exporter = make(endpoint=receiver.endpoint)
     if rejected:
         assert failure(exporter).rejected_count == rejected
@@ -407,7 +407,7 @@ def test_secrets_of_the_address_are_not_in_an_error(make: Make) -> None:
 
 
 def test_each_pipelines_own_variables_count(start_receiver: Any, make: Make) -> None:
-    """One process may ship several pipelines, and each goes where its producer said."""
+    """One process may ship several pipelines, and each goes where its producer asked."""
     one, other = start_receiver(HttpReceiver), start_receiver(HttpReceiver)
     first = make({"OTEL_EXPORTER_OTLP_ENDPOINT": one.endpoint})
     second = make({"OTEL_EXPORTER_OTLP_ENDPOINT": other.endpoint})

@@ -265,8 +265,8 @@ class emitting:  # noqa: N801 - a context manager
 
     def answer(self) -> dict[str, Any]:
         assert self.process.stdout is not None
-        said: dict[str, Any] = json.loads(self.process.stdout.readline())
-        return said
+        output: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return output
 
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         self.tell(do, **arguments)
@@ -315,7 +315,7 @@ def test_what_comes_within_the_interval_goes_out_together(
 def test_a_shipper_waits_out_the_interval_without_reporting_trouble(
     make_lab: Callable[..., Lab], collector: Collector
 ) -> None:
-    """Nothing is wrong, so nothing is said; and all goes out in the end."""
+    """Nothing is wrong, so nothing is reported; and all goes out in the end."""
     lab = make_lab(interval_s=0.4)
     with emitting(lab, seconds=2.5) as producer:
         count = len(producer.answer()["ids"])
@@ -325,5 +325,5 @@ def test_a_shipper_waits_out_the_interval_without_reporting_trouble(
     # From the first push to the last; the receiver sees them a little earlier or later.
     lasted_s = collector.arrivals_s[-1] - collector.arrivals_s[0]
     assert 2 <= len(collector.requests) <= lasted_s / 0.35 + 1
-    said = "".join(path.read_text() for path in (lab.home / "logs").glob("*.log"))
-    assert EXPORTER not in said, said
+    output = "".join(path.read_text() for path in (lab.home / "logs").glob("*.log"))
+    assert EXPORTER not in output, output

@@ -1,4 +1,4 @@
-"""What the exporter sends, through whom, and what it is told to."""
+"""What the exporter sends, through whom, and where to."""
 
 import math
 import socket
@@ -126,7 +126,7 @@ def test_counts_are_repeated_while_nothing_happens(
     assert len(collector.requests) == stopped
 
 
-def test_what_is_refused_for_good_is_told_once_and_not_waited_for(
+def test_a_permanent_rejection_is_reported_once_and_not_waited_for(
     lab: Lab, collector: Collector, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The next push says it all again, so nothing is gained by standing still."""
@@ -149,7 +149,7 @@ def test_what_is_refused_for_good_is_told_once_and_not_waited_for(
     assert [point.as_int for point in collector.points()["realm.events"].values()] == [5]
 
 
-def test_a_partial_success_is_read_and_told(
+def test_a_partial_success_is_read_and_reported(
     lab: Lab, collector: Collector, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The receiver's own words."""
@@ -186,12 +186,12 @@ def test_it_keeps_every_rule_of_the_conformance_check(tmp_path: Path, lab: Lab) 
 
 def test_the_doctor_asks_the_receiver(lab: Lab, collector: Collector) -> None:
     """With a request that has nothing in it; one that is away is a warning with what to do."""
-    ((level, said, _),) = OtlpMetricsExporter.check(lab.context())
-    assert (level, said.partition(" ")[0]) == ("ok", f"{collector.url}/v1/metrics")
+    ((level, text, _),) = OtlpMetricsExporter.check(lab.context())
+    assert (level, text.partition(" ")[0]) == ("ok", f"{collector.url}/v1/metrics")
     away = {**lab.options, "endpoint": "http://127.0.0.1:9"}
-    ((level, said, fix),) = OtlpMetricsExporter.check(lab.context(options=away))
+    ((level, text, fix),) = OtlpMetricsExporter.check(lab.context(options=away))
     assert level == "warning"
-    assert "127.0.0.1:9" in said
+    assert "127.0.0.1:9" in text
     assert "options.otlp_metrics.endpoint" in fix
 
 

@@ -46,7 +46,7 @@ def spans_of(*events: Event, limits: Limits = Limits()) -> list[Span]:  # noqa: 
     return SpanFold(State(limits)).spans_of(events)
 
 
-def told(*batches: Sequence[Event]) -> list[Span]:
+def exported(*batches: Sequence[Event]) -> list[Span]:
     """The spans that end with these events, batch by batch."""
     fold = SpanFold(State())
     return [span for batch in batches for span in fold.spans_of(batch)]

@@ -78,7 +78,7 @@ def plain(spans: list[Span]) -> list[str]:
 
 
 @given(stories(), st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings().max_examples * 3 // 5, deadline=None)
 def test_any_split_and_any_order_within_a_batch_give_the_same_spans(
     events: list[Event], seed: int
 ) -> None:
@@ -91,7 +91,7 @@ def test_any_split_and_any_order_within_a_batch_give_the_same_spans(
 
 
 @given(stories(), st.integers(0, 2**32))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=settings().max_examples * 2 // 5, deadline=None)
 def test_a_retry_and_a_restart_give_the_same_spans(events: list[Event], seed: int) -> None:
     """A failed batch begins again from the state before it; a restart folds what was before it."""
     find = in_the_log(events)
@@ -113,7 +113,7 @@ def test_a_retry_and_a_restart_give_the_same_spans(events: list[Event], seed: in
 
 
 @given(stories())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=settings().max_examples * 2 // 5, deadline=None)
 def test_spans_are_well_formed(events: list[Event]) -> None:
     """Ids of their lengths and only once, ends after starts, parents in the same trace."""
     spans = SpanFold(State(LIMITS), in_the_log(events)).spans_of(events)

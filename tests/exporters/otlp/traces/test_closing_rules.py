@@ -9,7 +9,7 @@ from realm_exporter_otlp.traces.state import Limits, State
 
 from realm_telemetry.event import Event
 
-from .telling import EPOCH, SECOND, Process, by_name, spans_of, told
+from .telling import EPOCH, SECOND, Process, by_name, exported, spans_of
 
 DAY_S = 86_400
 
@@ -38,7 +38,7 @@ def test_a_process_that_dies_closes_its_open_spans_with_an_error() -> None:
 def test_a_lost_trainer_ends_its_training_and_the_next_one_begins_a_trace() -> None:
     """The run's next training is another attempt, not one beside it."""
     first, second = Process(1, run_id="r1"), Process(2, run_id="r1")
-    lost, good = told(
+    lost, good = exported(
         [first.tell(0, "training_started")],
         [first.tell(1, "process_lost")],
         [second.tell(2, "training_started"), second.tell(3, "training_completed")],
@@ -90,7 +90,7 @@ def test_a_job_that_goes_back_to_the_queue_ends_with_an_error() -> None:
 def test_spans_of_a_process_that_is_silent_for_a_day_are_closed(nanoseconds: int) -> None:
     """By the log's arrival times; the end is the last that was heard of it, routine or not."""
     silent, other = Process(1), Process(2)
-    spans = told(
+    spans = exported(
         [silent.tell(0, "job_started", job_id="a"), silent.tell(60, "worker_heartbeat")],
         [other.tell(10, "note", arrives=50 + DAY_S + nanoseconds / SECOND)],
     )
@@ -105,7 +105,7 @@ def test_spans_of_a_process_that_is_silent_for_a_day_are_closed(nanoseconds: int
 def test_a_process_that_speaks_again_after_a_day_does_not_undo_it() -> None:
     """Whether others spoke in between must not matter. Its late end is a span of its own."""
     process = Process()
-    spans = told(
+    spans = exported(
         [process.tell(0, "job_started", job_id="a")],
         [process.tell(DAY_S + 1, "job_completed", job_id="a", duration_s=DAY_S + 1)],
     )
@@ -116,7 +116,7 @@ def test_a_process_that_speaks_again_after_a_day_does_not_undo_it() -> None:
 def test_a_training_closed_by_silence_does_not_go_on_with_the_next() -> None:
     """Another process that takes the run up again is its own trace, not one beside the first."""
     silent, next_one = Process(1, run_id="r1"), Process(2, run_id="r1")
-    spans = told(
+    spans = exported(
         [silent.tell(0, "training_started")],
         [next_one.tell(DAY_S + 1, "training_started")],
         [next_one.tell(DAY_S + 2, "training_completed")],
@@ -242,8 +242,8 @@ def test_every_saving_of_a_checkpoint_is_a_span() -> None:
 
 
 def test_clocks_that_disagree_make_no_span_that_ends_before_it_starts() -> None:
-    """Two hosts: the end was told by one whose clock is behind."""
-    [span] = told(
+    """Two hosts: the end comes from one whose clock is behind."""
+    [span] = exported(
         [Process(1).tell(10, "job_started", job_id="a")],
         [Process(2).tell(9, "job_completed", job_id="a")],
     )

@@ -117,8 +117,8 @@ def check_times(events: Sequence[Event], spans: Sequence[Stored]) -> None:
     assert {span.attributes["realm.span.end.event_id"] for span in ended} >= ends
     for span in ended:
         if span.name == "training" or (span.name == "job eval" and span.status == 1):
-            told = span.attributes["realm.details.duration_s"] * 1e9
-            assert abs(span.end - span.start - told) < 50e6
+            recorded = span.attributes["realm.details.duration_s"] * 1e9
+            assert abs(span.end - span.start - recorded) < 50e6
 
 
 def check_parents(spans: Sequence[Stored], root: Stored, ids: Mapping[str, Stored]) -> None:
@@ -142,11 +142,11 @@ def check_errors(events: Sequence[Event], spans: Sequence[Stored]) -> None:
     """The torn checkpoint's job has its exception; the killed worker's spans say that it is."""
     [failed] = [span for span in spans if span.attributes.get("realm.span.end") == "failed"]
     assert (failed.name, failed.status) == ("job eval", 2)
-    [told] = [event for event in events if event.kind == "job_failed"]
+    [recorded] = [event for event in events if event.kind == "job_failed"]
     [(name, time, attributes)] = [event for event in failed.events if event[0] == "exception"]
-    assert (name, time) == ("exception", told.time_unix_nano)
-    assert attributes["exception.message"] == told.details["error"]
-    assert attributes["exception.stacktrace"] == told.details["traceback"]
+    assert (name, time) == ("exception", recorded.time_unix_nano)
+    assert attributes["exception.message"] == recorded.details["error"]
+    assert attributes["exception.stacktrace"] == recorded.details["traceback"]
     [lost] = [event for event in events if event.kind == "process_lost"]
     cut = [
         span

@@ -26,7 +26,7 @@ def test_every_lifecycle_is_in_the_table_with_its_kinds(name: str) -> None:
 @pytest.mark.parametrize(
     "reason", [fold.PROCESS_LOST, fold.RESTARTED, fold.SILENT, fold.TOO_MANY, fold.SHUTDOWN]
 )
-def test_every_rule_that_closes_a_span_is_told(reason: str) -> None:
+def test_every_rule_that_closes_a_span_is_documented(reason: str) -> None:
     """By the word that the span has."""
     assert sum(f"| `{reason}` |" in line for line in ROWS.values()) == 1
 
@@ -45,12 +45,12 @@ def test_every_rule_that_closes_a_span_is_told(reason: str) -> None:
         spans.MAX_EVENT_TEXT,
     ],
 )
-def test_every_bound_is_told(bound: int) -> None:
+def test_every_bound_is_documented(bound: int) -> None:
     """Where memory or work ends."""
     assert f"{bound:,}" in PAGE
 
 
-def test_every_attribute_and_option_is_told() -> None:
+def test_every_attribute_and_option_is_documented() -> None:
     """Those that only spans have, and those of events."""
     own = (spans.LIFECYCLE, spans.BEGAN, spans.ENDED, spans.START_EVENT, spans.END_EVENT)
     shared = (spans.MESSAGE, names.UID, names.CHANNEL, names.SEVERITY, names.RUN, names.HERO)

@@ -322,7 +322,7 @@ def test_a_refused_span_is_found_among_many(make: Make, log: Log, receiver: Rece
     assert len(receiver.arrived) == 14
 
 
-def test_a_partial_success_is_told(make: Make, log: Log, receiver: Receiver) -> None:
+def test_a_partial_success_is_reported(make: Make, log: Log, receiver: Receiver) -> None:
     """By the protocol nothing of it is sent again."""
     receiver.rejected, receiver.words = 1, "one is too old"
     with pytest.raises(ExportError, match="one is too old") as caught:
@@ -404,12 +404,12 @@ def test_it_says_what_it_thinks_of_the_receiver(home: Path, receiver: Receiver) 
     exporter: Any = type(
         load_exporter("otlp_traces", context(home, endpoint=receiver.endpoint, timeout_s=1.0))
     )
-    said = list(exporter.check(context(home, endpoint=receiver.endpoint)))
-    assert [level for level, *_ in said] == ["ok"]
+    checks = list(exporter.check(context(home, endpoint=receiver.endpoint)))
+    assert [level for level, *_ in checks] == ["ok"]
     receiver.script.append(404)
-    said = list(exporter.check(context(home, endpoint=receiver.endpoint)))
-    assert said[0][0] == "warning"
-    assert "404" in said[0][1]
+    checks = list(exporter.check(context(home, endpoint=receiver.endpoint)))
+    assert checks[0][0] == "warning"
+    assert "404" in checks[0][1]
 
 
 def context(home: Path, **options: Any) -> ExporterContext:

@@ -9,7 +9,7 @@ from realm_exporter_otlp.traces.state import Limits
 
 from realm_telemetry.kinds.table import KIND_METADATA, ROUTINE_KINDS
 
-from .telling import EPOCH, SECOND, Process, by_name, spans_of, told
+from .telling import EPOCH, SECOND, Process, by_name, exported, spans_of
 
 
 def test_a_job_is_one_span_with_its_events_times_and_details() -> None:
@@ -37,7 +37,7 @@ def test_a_job_is_one_span_with_its_events_times_and_details() -> None:
 
 
 def test_a_failed_job_has_status_error_and_the_exception() -> None:
-    """The exception is a span event by OpenTelemetry's conventions, and not said twice."""
+    """The exception is a span event by OpenTelemetry's conventions, and is not repeated."""
     worker = Process()
     [span] = spans_of(
         worker.tell(0, "job_started", job_id="a"),
@@ -108,9 +108,11 @@ def test_a_run_is_a_tree_of_training_jobs_evals_and_checkpoints() -> None:
 def test_children_are_there_before_the_training_ends() -> None:
     """A long training can be watched: its children name it as parent though it is not sent yet."""
     trainer = Process(run_id="r1")
-    early = told([trainer.tell(0, "training_started"), trainer.tell(1, "checkpoint_saved", step=1)])
+    early = exported(
+        [trainer.tell(0, "training_started"), trainer.tell(1, "checkpoint_saved", step=1)]
+    )
     assert [span.name for span in early] == ["checkpoint"]
-    late = told([trainer.tell(0, "training_started")], [trainer.tell(9, "training_completed")])
+    late = exported([trainer.tell(0, "training_started")], [trainer.tell(9, "training_completed")])
     assert len(late) == 1
     assert len(early[0].parent_id) == 8
 
@@ -119,7 +121,7 @@ def test_a_job_after_the_end_of_its_training_is_still_its_child() -> None:
     """The last checkpoints are measured when the training is over."""
     trainer, worker = Process(1, run_id="r1"), Process(2, run_id="r1")
     spans = by_name(
-        told(
+        exported(
             [trainer.tell(0, "training_started"), trainer.tell(1, "training_completed")],
             [worker.tell(2, "job_started", job_id="a")],
             [worker.tell(3, "job_completed", job_id="a")],
@@ -174,7 +176,7 @@ def test_two_jobs_of_one_process_stand_side_by_side() -> None:
     assert evaluation.parent_id == a.span_id
 
 
-def test_evals_of_the_same_skill_are_told_apart_by_level_suite_and_process() -> None:
+def test_evals_of_the_same_skill_differ_by_level_suite_and_process() -> None:
     """Each end finds its own start."""
     one, two = Process(1, run_id="r1"), Process(2, run_id="r1")
     places = [(one, 1, "s"), (one, 2, "s"), (one, 1, "t"), (two, 1, "s")]
@@ -266,7 +268,7 @@ def test_routine_events_are_in_no_span() -> None:
 def test_an_event_after_its_training_has_been_sent_is_a_span_without_length() -> None:
     """A span event cannot be added any more; one that is an error is a span that is one."""
     trainer = Process(run_id="r1")
-    spans = told(
+    spans = exported(
         [trainer.tell(0, "training_started"), trainer.tell(1, "training_completed")],
         [
             trainer.tell(2, "title_earned", title="Sage"),

@@ -1,6 +1,7 @@
 """The log in order of arrival: what the live view, exporters and the fold follow."""
 
 import sqlite3
+from bisect import bisect_left
 from collections.abc import Iterator
 
 import msgspec
@@ -37,14 +38,14 @@ def after(
     query = f"SELECT {READ_COLUMNS} FROM battle_log WHERE id > ? AND {plan.row.sql} ORDER BY id"
     found = log.connection.execute(query, (cursor, *plan.row.params))
     if not plan.filters.q:
-        return _events(log, found.fetchmany(limit), webhooks=webhooks)
+        return _events(log, cursor, found.fetchmany(limit), webhooks=webhooks)
     rows: list[Row] = []
     for row in found:
         if contains_words(to_log_row(row, log.log_id).event, plan.filters.q):
             rows.append(row)
         if len(rows) == limit:
             break
-    return _events(log, rows, webhooks=webhooks)
+    return _events(log, cursor, rows, webhooks=webhooks)
 
 
 def follow(
@@ -58,7 +59,7 @@ def follow(
         (cursor, end, pipeline, limit),
     ).fetchall()
     reached = rows[-1][0] if len(rows) == limit else max(end, cursor)
-    return Followed(_events(log, rows, webhooks=webhooks), reached)
+    return Followed(_events(log, cursor, rows, webhooks=webhooks), reached)
 
 
 def arrivals(log: ReadTransaction, filters: Filters, as_of: int | None) -> Iterator[Followed]:
@@ -141,9 +142,11 @@ def first_webhook_cursor(log: ReadTransaction) -> int | None:
     return None if row[0] is None else int(row[0])
 
 
-def _events(log: ReadTransaction, rows: list[Row], *, webhooks: bool) -> list[LogRow]:
-    """Rows as events, with the addresses that they ask for if those are wanted."""
+def _events(log: ReadTransaction, after: int, rows: list[Row], *, webhooks: bool) -> list[LogRow]:
+    """Rows after a cursor as events, with the addresses that they ask for if those are wanted."""
     found = [to_log_row(row, log.log_id) for row in rows]
+    if found:
+        found = _with_jumps(log.connection, after, found)
     if not webhooks or not found:
         return found
     asked = log.connection.execute(
@@ -154,6 +157,21 @@ def _events(log: ReadTransaction, rows: list[Row], *, webhooks: bool) -> list[Lo
         return found
     urls = {cursor: log.addresses.find(msgspec.json.decode(kept)) for cursor, kept in asked}
     return [_with_webhooks(row, urls.get(row.cursor, ())) for row in found]
+
+
+def _with_jumps(connection: sqlite3.Connection, after: int, rows: list[LogRow]) -> list[LogRow]:
+    """Mark the first row after each step back of the log's clock."""
+    jumps = connection.execute(
+        "SELECT cursor, arrival_unix_nano FROM realm_clock_jumps WHERE cursor > ? AND cursor <= ?",
+        (after, rows[-1].cursor),
+    ).fetchall()
+    for cursor, arrival in jumps:
+        # The row itself may have left the log since.
+        at = bisect_left(rows, cursor, key=lambda row: row.cursor)
+        known = rows[at].set_back_unix_nano
+        least = arrival if known is None else min(known, arrival)
+        rows[at] = msgspec.structs.replace(rows[at], set_back_unix_nano=least)
+    return rows
 
 
 def _with_webhooks(row: LogRow, urls: tuple[str, ...]) -> LogRow:

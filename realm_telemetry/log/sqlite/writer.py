@@ -21,7 +21,9 @@ from realm_telemetry.log.sqlite.inserts import (
     add_counts,
     add_webhooks,
     insert_rows,
+    last_arrival,
     last_cursor,
+    note_clock,
     rows_after,
 )
 from realm_telemetry.log.sqlite.kinds import has_kind, save_kind
@@ -157,12 +159,14 @@ class LogWriter:
             if pipeline:
                 self._register_new(runs, pipeline)
             events, rows = self._without_known(events, rows, runs)
-            before = last_cursor(connection)
+            before, arrival_before = last_cursor(connection), last_arrival(connection)
             stored = insert_rows(connection, rows)
             if stored < len(rows):
                 rows, first = rows_after(connection, before)
             else:
                 first = last_cursor(connection) - stored + 1
+            if stored:
+                note_clock(connection, arrival_before, observed, first)
             left = runs if len(events) == offered else runs_of(events)
             self._known.add(left, events, skipped)
             add_counts(connection, rows)

@@ -13,11 +13,13 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from .conftest import Lab, environment, note, watched_page
-from .watching import has_total, rows, until
+from .watching import has_total, pill, rows, until
 
 pytestmark = pytest.mark.alone
 
 LOST = 2**64 - 1
+SEED = 2**53 + 1
+"""Not the number that a browser reads by itself."""
 EVERY = "?range=all"
 Shape = dict[str, Any]
 
@@ -42,6 +44,7 @@ def story_lab(shared_lab: Lab) -> Lab:
                 "error": "CUDA out of memory",
                 "tags": ["cold", "retry"],
                 "gpus": [{"name": "A100"}],
+                "seed": SEED,
             },
             trace_id="ab" * 16,
             span_id="cd" * 8,
@@ -94,6 +97,7 @@ VALUES: dict[str, Has] = {
     "details.tags[0]": lambda event: "cold" in event["details"].get("tags", ()),
     "details.tags[1]": lambda event: "retry" in event["details"].get("tags", ()),
     "details.gpus[0].name": lambda event: "gpus" in event["details"],
+    "details.seed": lambda event: event["details"].get("seed") == SEED,
 }
 
 
@@ -227,7 +231,21 @@ def test_values_and_paths_can_be_copied(
     assert copied("Copy the path details.error") == "details.error"
     assert json.loads(copied("Copy the value of details.gpus")) == [{"name": "A100"}]
     assert copied("Copy the path details.gpus[0].name") == "details.gpus[0].name"
-    assert json.loads(copied("Copy JSON"))["id"] == end["id"]
+    assert copied("Copy the value of details.seed") == str(SEED)
+    assert json.loads(copied("Copy JSON")) == end
+
+
+def test_a_large_integer_is_exact_in_the_live_tail(lab: Lab, page: Page) -> None:
+    """What arrives over the stream is shown and filtered as what the history has."""
+    page.goto(f"{lab.url}/battle-log?live=1&has=seed:{SEED}")
+    pill(page, "Live")
+    lab.post([note(1, details={"seed": SEED - 1}), note(2, details={"seed": SEED})])
+    until(page, "document.querySelector('[data-event-id]')")
+    page.locator("[data-event-id]").first.click()
+    value = page.locator(".json-line", has_text="seed").locator(".json-value")
+    value.wait_for()
+    assert value.inner_text() == str(SEED)
+    assert len(rows(page)) == 1
 
 
 QUERY = "?range=all&hero=!ada&severity=info&has=tags:cold&q=note&not=n:7"

@@ -18,6 +18,7 @@ export function makeEvent(cursor: number, fields: Partial<RealmEvent> = {}): Rea
     hero_id: null,
     campaign_id: null,
     run_id: null,
+    rank: null,
     producer: "00000000000000aa",
     number: cursor,
     trace_id: null,

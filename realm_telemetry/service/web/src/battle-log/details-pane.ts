@@ -1,7 +1,8 @@
 import { LitElement, html, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
-import { ApiError, getJson, getPage } from "../shared/api";
+import { ApiError, getEvents, getPage } from "../shared/api";
 import { channelIcon, severityMark } from "../shared/catalog";
+import { exactText } from "../shared/exact-json";
 import { formatAge, formatCount, formatTime, plural, timeMs, type Zone } from "../shared/format";
 import { copy } from "../shared/toast";
 import type { RealmEvent } from "../stream/event";
@@ -59,7 +60,7 @@ export class RealmDetails extends LitElement {
   private async askContext(): Promise<void> {
     const { event } = this;
     const params = { before: AROUND, after: AROUND };
-    const ask = () => getJson<RealmEvent[]>(`api/battle_log/${event.id}/context`, params);
+    const ask = () => getEvents<RealmEvent[]>(`api/battle_log/${event.id}/context`, params);
     await this.attempt(event, ask, (found) => (this.context = found.reverse()));
   }
 
@@ -98,7 +99,7 @@ export class RealmDetails extends LitElement {
       <div class="details-body">
         <div class="details-actions">
           <button @click=${() => this.send("link")}>Copy link</button>
-          <button @click=${() => copy(JSON.stringify(event, null, 2), "Event")}>Copy JSON</button>
+          <button @click=${() => copy(exactText(event), "Event")}>Copy JSON</button>
           <button aria-expanded=${this.context !== null} @click=${this.toggleContext} title="The ${AROUND} events before it and after it, without filters">Context</button>
           <button @click=${() => this.send("around")} title="Show all events of five minutes before and after it, without filters">All events ± 5 min</button>
         </div>

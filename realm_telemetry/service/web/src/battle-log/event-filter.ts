@@ -1,3 +1,4 @@
+import { equalsNumber, exactText } from "../shared/exact-json";
 import { timeMs } from "../shared/format";
 import { isRoutine, type RealmEvent } from "../stream/event";
 import { exclusion, type ListName, type Query, splitValues, withList } from "./address";
@@ -37,7 +38,7 @@ function fits(name: string, wanted: ReadonlySet<string>, unwanted: ReadonlySet<s
 /** All text of an event that full-text search covers. */
 function searchText(event: RealmEvent): string {
   const { message, kind, source, hero_id, campaign_id, run_id, details } = event;
-  return [message, kind, source, hero_id, campaign_id, run_id, JSON.stringify(details)].join("\n");
+  return [message, kind, source, hero_id, campaign_id, run_id, exactText(details, 0)].join("\n");
 }
 
 interface Has {
@@ -70,7 +71,7 @@ function lookUp(from: unknown, keys: readonly string[], throughList = true): unk
 
 function equals(found: unknown, text: string): boolean {
   if (typeof found === "string") return found === text;
-  if (typeof found === "number") return /^-?[\d.]/.test(text) && Number(text) === found;
+  if (typeof found === "number" || typeof found === "bigint") return equalsNumber(found, text);
   return (found === null || typeof found === "boolean") && String(found) === text;
 }
 

@@ -1,5 +1,6 @@
 import { html, LitElement, nothing, svg, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
+import { exactText } from "../shared/exact-json";
 import { formatCount, plural } from "../shared/format";
 import { copy } from "../shared/toast";
 import type { Query } from "./address";
@@ -131,6 +132,6 @@ export class RealmJson extends LitElement {
 
   private copyValue(): void {
     const { value } = this;
-    void copy(typeof value === "string" ? value : JSON.stringify(value, null, 2), "Value");
+    void copy(typeof value === "string" ? value : exactText(value), "Value");
   }
 }

@@ -151,7 +151,7 @@ export class LiveTail implements ReactiveController {
 
   /** Rows must not move while the user has scrolled down or selected text. */
   private get held(): boolean {
-    return !this.page.list?.atTop || marksText();
+    return this.page.list?.atTop === false || marksText();
   }
 
   private async follow(): Promise<void> {

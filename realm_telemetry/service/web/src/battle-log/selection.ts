@@ -1,4 +1,4 @@
-import { ApiError, getJson, getPage } from "../shared/api";
+import { ApiError, getEvents, getPage } from "../shared/api";
 import { timeMs } from "../shared/format";
 import { say } from "../shared/toast";
 import type { RealmEvent } from "../stream/event";
@@ -41,7 +41,7 @@ export class Selection {
 
   private async load(id: string): Promise<void> {
     try {
-      const found = await getJson<RealmEvent>(`api/battle_log/${encodeURIComponent(id)}`);
+      const found = await getEvents<RealmEvent>(`api/battle_log/${encodeURIComponent(id)}`);
       if (this.page.address.event === id) this.event = found;
     } catch (error) {
       if (this.page.address.event !== id) return;

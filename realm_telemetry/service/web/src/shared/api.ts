@@ -1,4 +1,5 @@
 import type { RealmEvent } from "../stream/event";
+import { parseExact } from "./exact-json";
 
 type Params = URLSearchParams | Record<string, string>;
 
@@ -34,12 +35,17 @@ export async function getJson<T>(path: string, params?: Params, signal?: AbortSi
   return (await (await ask(apiUrl(path, params), { signal })).json()) as T;
 }
 
+/** As getJson, for events: their details keep integers of any size (shared/exact-json.ts). */
+export async function getEvents<T>(path: string, params?: Params, signal?: AbortSignal): Promise<T> {
+  return parseExact(await (await ask(apiUrl(path, params), { signal })).text()) as T;
+}
+
 /** One page of history, newest first. */
 export async function getPage(params: URLSearchParams, signal?: AbortSignal): Promise<HistoryPage> {
   const response = await ask(apiUrl("api/battle_log", params), { signal });
   const headers = response.headers;
   return {
-    events: (await response.json()) as RealmEvent[],
+    events: parseExact(await response.text()) as RealmEvent[],
     total: Number(headers.get("x-total-count") ?? 0),
     relation: headers.get("x-total-relation") === "gte" ? "gte" : "eq",
     asOf: Number(headers.get("x-as-of") ?? 0),

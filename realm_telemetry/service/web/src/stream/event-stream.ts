@@ -1,3 +1,4 @@
+import { withNumbers } from "../shared/exact-json";
 import type { ConnectionStatus, RealmEvent, StreamMessage } from "./event";
 import { connect } from "./transport";
 
@@ -82,7 +83,8 @@ export class EventStream {
     const names = ["*", name];
     const dot = name.indexOf(".");
     if (dot > 0) names.push(`${name.slice(0, dot)}.*`);
-    const named: NamedEvent = { ...event, name, data: event.details };
+    const details = withNumbers(event.details) as RealmEvent["details"];
+    const named: NamedEvent = { ...event, name, details, data: details };
     for (const one of names) {
       for (const handler of this.handlers.get(one) ?? []) guarded(() => handler(named));
     }

@@ -1,3 +1,4 @@
+import { parseExact } from "../shared/exact-json";
 import { type ConnectionStatus, isRoutine, type RealmEvent, type Snapshot, type StreamMessage } from "./event";
 
 const RETRY_MS = 1_000;
@@ -59,7 +60,7 @@ class StreamSource {
 
   private hand(message: MessageEvent<string>, read: (data: unknown) => StreamMessage): void {
     if (message.lastEventId) this.lastId = message.lastEventId;
-    this.take(read(JSON.parse(message.data)));
+    this.take(read(parseExact(message.data)));
   }
 
   private failed(source: EventSource): void {

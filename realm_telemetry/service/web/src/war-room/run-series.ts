@@ -53,6 +53,7 @@ export interface SeriesAnswer {
 /** NaN and infinities arrive as strings, because JSON has none. */
 export function toNumber(value: unknown): number | null {
   if (typeof value === "number") return value;
+  if (typeof value === "bigint") return Number(value);
   if (value === "NaN") return Number.NaN;
   if (value === "Infinity") return Number.POSITIVE_INFINITY;
   return value === "-Infinity" ? Number.NEGATIVE_INFINITY : null;

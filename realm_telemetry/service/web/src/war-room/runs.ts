@@ -1,4 +1,4 @@
-import { getJson } from "../shared/api";
+import { getEvents, getJson } from "../shared/api";
 import type { RealmEvent } from "../stream/event";
 import { RunSeries, SERIES_FIELDS, type SeriesAnswer } from "./run-series";
 import type { RunState } from "./state";
@@ -77,7 +77,7 @@ export class Runs {
   private async load(series: RunSeries): Promise<void> {
     this.asked.add(series.id);
     const own = { [PRODUCER_ID.test(series.id) ? "producer" : "run"]: series.id };
-    const events = (params: Record<string, string>) => getJson<RealmEvent[]>("api/battle_log", params);
+    const events = (params: Record<string, string>) => getEvents<RealmEvent[]>("api/battle_log", params);
     try {
       const query = { kind: "training_step", fields: SERIES_FIELDS, points: HISTORY_POINTS, ...own };
       series.load(await getJson<SeriesAnswer>("api/battle_log/series", query));
@@ -102,7 +102,7 @@ export class Runs {
     if (!first || !last) return [];
     const at = (ms: number) => new Date(ms).toISOString();
     const span = { since: at(first.timeMs), until: at(last.timeMs + 60_000) };
-    const notes = await getJson<RealmEvent[]>("api/battle_log", { kind: "note", limit: "50", ...span });
+    const notes = await getEvents<RealmEvent[]>("api/battle_log", { kind: "note", limit: "50", ...span });
     return notes.filter((note) => note.run_id === null);
   }
 }

@@ -1,5 +1,5 @@
 import { html, nothing, type ReactiveController, type ReactiveControllerHost, type TemplateResult } from "lit";
-import { getJson } from "../shared/api";
+import { getEvents, getJson } from "../shared/api";
 import { formatLargestUnit, plural } from "../shared/format";
 import type { RealmEvent, Severity } from "../stream/event";
 import { eventHref, logHref } from "./links";
@@ -123,7 +123,7 @@ export class WhileAway implements ReactiveController {
     try {
       const [counts, lost] = await Promise.all([
         getJson<KindCount[]>("api/battle_log/summary", { by: "kind,severity", since }),
-        getJson<RealmEvent[]>("api/battle_log", { kind: "process_lost,worker_stale", since, limit: "3" }),
+        getEvents<RealmEvent[]>("api/battle_log", { kind: "process_lost,worker_stale", since, limit: "3" }),
       ]);
       this.awayMs = returnedMs - sinceMs;
       this.show([...awayItems(counts, sinceMs), ...lostItems(lost, workerOf)]);

@@ -11,6 +11,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from realm_exporter_otlp.encoding import SCOPE, add_attributes, fill_value, hex_bytes, resource_of
 from realm_telemetry.event import Event
 from realm_telemetry.otel import names
+from realm_telemetry.rank import rank_of
 from realm_telemetry.values.details import safe_text
 
 _MAX_UNIX_NANO: Final = 2**64 - 1
@@ -84,8 +85,8 @@ def _fields(event: Event) -> Iterator[tuple[str, str | int]]:
     ):
         if value is not None:
             yield name, value
-    if event.rank is not None:
-        yield names.RANK, event.rank
+    if (rank := rank_of(event)) is not None:
+        yield names.RANK, rank
     yield names.KIND, event.kind
     yield names.CHANNEL, event.channel
     yield names.SEVERITY, event.severity

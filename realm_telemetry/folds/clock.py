@@ -32,6 +32,14 @@ def stamp_of(event: Event) -> Stamp:
     return (time, event.producer, event.number)
 
 
+def set_back_before(row: object) -> int | None:
+    """Return a row's arrival if the log's clock went back before it.
+
+    Rows of version 0.1.0, whose process goes on with these files, do not say.
+    """
+    return getattr(row, "set_back_unix_nano", None)
+
+
 def lowered(stamp: Stamp, arrival_unix_nano: int) -> Stamp:
     """Return a stamp that what arrived from a moment on is later than, or the stamp itself.
 

@@ -15,7 +15,6 @@ from realm_telemetry.event import (
     Event,
     InvalidEventError,
     split_event_id,
-    to_rank,
 )
 from realm_telemetry.kinds.catalog import render, resolve
 from realm_telemetry.otel import names
@@ -33,6 +32,7 @@ from realm_telemetry.otel.sdk import (
     LogRecord,
     Resource,
 )
+from realm_telemetry.rank import rank_of, to_rank, with_rank
 from realm_telemetry.values.details import safe_text
 
 LOG_RECORD_KIND: Final = "log_record"
@@ -75,8 +75,8 @@ def foreign_event(
         *trace_context(record),
         (),
         observed or None,
-        to_rank(fields.get(names.RANK)),
     )
+    event = with_rank(event, to_rank(fields.get(names.RANK)))
     return _with_id(event, fields)
 
 
@@ -209,7 +209,7 @@ def _content(event: Event) -> bytes:
     """Return what the number of an event without a uid is made of."""
     content = _encode(event)
     # As before events had a rank: a record that is sent again after an upgrade is the same event.
-    return content.removesuffix(_NO_RANK) + b"}" if event.rank is None else content
+    return content.removesuffix(_NO_RANK) + b"}" if rank_of(event) is None else content
 
 
 def content_number(content: bytes) -> int:

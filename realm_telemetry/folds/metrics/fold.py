@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from realm_telemetry.event import Event
-from realm_telemetry.folds.clock import stamp_of
+from realm_telemetry.folds.clock import set_back_before, stamp_of
 from realm_telemetry.folds.metrics.definition import Definition
 from realm_telemetry.folds.metrics.instruments import Attribute
 from realm_telemetry.folds.metrics.series import (
@@ -79,8 +79,8 @@ class Metrics:
     def take(self, rows: Sequence[Row]) -> None:
         """Fold in rows of the log; those at or before the cursor are in it already."""
         for row in rows:
-            if row.set_back_unix_nano is not None and row.cursor > self.cursor:
-                self.set_back(row.set_back_unix_nano)
+            if (arrival := set_back_before(row)) is not None and row.cursor > self.cursor:
+                self.set_back(arrival)
             self.apply(row.event, row.cursor)
 
     def set_back(self, arrival_unix_nano: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from realm_telemetry.event import Event
-from realm_telemetry.folds.clock import Stamp, stamp_of
+from realm_telemetry.folds.clock import Stamp, set_back_before, stamp_of
 from realm_telemetry.folds.runtime import Row
 from realm_telemetry.folds.state import system, workers
 from realm_telemetry.folds.state.artifacts import DATA, VAULT
@@ -108,8 +108,8 @@ class RealmState:
         """Fold in rows of the log; those at or before the cursor are in it already."""
         for row in rows:
             if row.cursor > self.cursor:
-                if row.set_back_unix_nano is not None:
-                    self.set_back(row.set_back_unix_nano)
+                if (arrival := set_back_before(row)) is not None:
+                    self.set_back(arrival)
                 self.apply(row.event, row.cursor)
 
     def set_back(self, arrival_unix_nano: int) -> None:

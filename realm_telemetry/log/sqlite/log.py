@@ -96,8 +96,18 @@ class SqliteLog:
             other.execute("ROLLBACK")
 
     def reader(self) -> LogReader:
-        """Open the file for reading. It must exist and be of the newest version."""
+        """Open the file for reading. It must exist.
+
+        The last step of the schema is made here where it is missing: a person who has upgraded
+        looks first.
+        """
+        if self.exists() and self._schema() == SCHEMA_VERSION - 1:
+            self.writer().close()
         return LogReader(self.path, search_path=self._search_path, clock_ns=self._clock_ns)
+
+    def _schema(self) -> int:
+        with explained(self.path), closing(open_reader(self.path)) as connection:
+            return read_version(connection)
 
     def writer(self) -> LogWriter:
         """Open the file for writing; makes it, or brings it up to date."""

@@ -6,9 +6,10 @@ from typing import Any, Final
 
 import msgspec
 
-from realm_telemetry.event import Event, InvalidEventError, format_time, to_rank
+from realm_telemetry.event import Event, InvalidEventError, format_time
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.sqlite.older import older_kind, older_producer, older_time
+from realm_telemetry.rank import rank_of, to_rank, with_rank
 from realm_telemetry.values.details import clean_details
 
 INSERT_COLUMNS: Final = (
@@ -95,7 +96,7 @@ def to_rows(
                 event.span_id,
                 event.trace_flags or None,
                 event.observed_unix_nano or observed_unix_nano if keep_arrival else None,
-                event.rank,
+                rank_of(event),
             )
         )
     return rows
@@ -114,7 +115,7 @@ def mended(event: Event) -> Event:
     changes["details"] = clean_details(event.details)[0]
     changes["time_unix_nano"] = min(max(event.time_unix_nano, _TIMES[0]), _TIMES[1])
     changes["trace_flags"] = event.trace_flags & 0xFFFFFFFF
-    changes["rank"] = to_rank(event.rank)
+    changes = changes if to_rank(rank_of(event)) == rank_of(event) else changes | {"rank": None}
     return msgspec.structs.replace(event, **changes)
 
 
@@ -145,9 +146,8 @@ def to_log_row(row: Row, log_id: str) -> LogRow:
         flags or 0,
         (),
         observed if origin is None else origin,
-        rank,
     )
-    return LogRow(cursor, event, origin is not None)
+    return LogRow(cursor, event if rank is None else with_rank(event, rank), origin is not None)
 
 
 def event_id_bytes(producer: str, number: int) -> bytes:

@@ -69,11 +69,12 @@ class LogWriter:
             while left:
                 with self.transaction() as connection:
                     left = migrate(connection)
+                    if not left:
+                        renew_if_set_back(connection, self._lock.mark())
+                        log_id = read_log_id(connection)
             with explained(self.path, files=True):
                 self._files = OpenFiles(self.path)
-            with self.transaction() as connection:
-                renew_if_set_back(connection, self._lock.mark())
-                self.log_id = read_log_id(connection)
+            self.log_id = log_id
         except BaseException:
             self.close()
             raise

@@ -2,6 +2,7 @@
 `realm.toml`, and that over the defaults."""
 
 import os
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -9,10 +10,18 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.home import LOG, SEARCH_INDEX, SETTINGS_FILE, STATE
+from realm_telemetry.home import (
+    LOG,
+    SEARCH_INDEX,
+    SETTINGS_FILE,
+    STATE,
+    TOKEN,
+    make_private_directory,
+)
 
 SHIPPER_MODES: Final = ("process", "thread", "none")
 EXIT_WAITS: Final = ("auto", "always", "never")
+ACCESS: Final = ("open", "token")
 DURABILITIES: Final = ("process", "power")
 DEFAULT_SERVICE_URL: Final = "http://127.0.0.1:8866"
 DEFAULT_SERVICE_NAME: Final = "unknown_service"
@@ -31,6 +40,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     processors: tuple[Any, ...] = ()
     service_url: str = DEFAULT_SERVICE_URL
     token: str | None = None
+    access: str = "open"
     shipper: str = "process"
     exit_wait: str = "auto"
     durability: str = "process"
@@ -132,6 +142,7 @@ SETTINGS: Final[dict[str, Setting]] = {
     "processors": Setting(("REALM_PROCESSORS",), _names),
     "service_url": Setting(("REALM_SERVICE_URL",), _url),
     "token": Setting(("REALM_TOKEN",), _text),
+    "access": Setting(("REALM_ACCESS",), _one_of(*ACCESS)),
     "shipper": Setting(("REALM_SHIPPER",), _one_of(*SHIPPER_MODES)),
     "exit_wait": Setting(("REALM_EXIT_WAIT",), _one_of(*EXIT_WAITS)),
     "durability": Setting(("REALM_DURABILITY",), _one_of(*DURABILITIES)),
@@ -172,7 +183,92 @@ def load_settings(
     resolved["resource"] = _resource(environ) | resolved.get("resource", {})
     if "service_name" not in resolved and "service.name" in resolved["resource"]:
         resolved["service_name"] = str(resolved["resource"]["service.name"])
-    return _checked(Settings(home=home, **resolved), given)
+    return _checked(_with_token(Settings(home=home, **resolved)), given)
+
+
+def _with_token(settings: Settings) -> Settings:
+    """Add the token of the home; a service of another host must not see it."""
+    if settings.access != "token" or settings.token or not _of_this_host(settings.service_url):
+        return settings
+    return msgspec.structs.replace(settings, token=home_token(settings.home))
+
+
+def token_for(home: Path, token: str | None, url: str) -> str | None:
+    """Return the token for a service at another address: the home's own only for this host."""
+    if token is None or _of_this_host(url):
+        return token
+    try:
+        return None if token == _read_token(home / TOKEN) else token
+    except (FileNotFoundError, ConfigError):
+        return token
+
+
+def _of_this_host(url: str) -> bool:
+    from ipaddress import ip_address
+    from urllib.parse import urlsplit
+
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # a name
+        return False
+
+
+def home_token(home: Path) -> str | None:
+    """Return the token that a home keeps in a file, which the first call makes.
+
+    None where there is none and the home cannot be written. Raises ConfigError if it cannot be
+    read, or if other users can read it.
+    """
+    path = home / TOKEN
+    try:
+        return _read_token(path)
+    except FileNotFoundError:
+        pass
+    try:
+        _make_token(path)
+    except FileExistsError:  # another process was faster
+        pass
+    except OSError:
+        return None
+    return _read_token(path)
+
+
+def _read_token(path: Path) -> str:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror})"
+        raise ConfigError(str(path), problem, "Remove it; the next start makes another.") from None
+    try:
+        facts = os.fstat(descriptor)
+        mine = facts.st_uid == os.geteuid() or os.geteuid() == 0
+        if not (stat.S_ISREG(facts.st_mode) and mine) or facts.st_mode & 0o077:
+            raise ConfigError(
+                str(path),
+                "can be read or replaced by other users",
+                f"Make another, for others may know this one: rm {path}",
+            )
+        return os.read(descriptor, 4096).decode("utf-8", "replace").strip()
+    finally:
+        os.close(descriptor)
+
+
+def _make_token(path: Path) -> None:
+    """Put a whole token there at once, or leave the one that is there. Raises OSError."""
+    import secrets  # only where a token is made
+
+    make_private_directory(path.parent)
+    draft = path.with_name(f".token-{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with open(descriptor, "w", encoding="ascii") as file:  # noqa: PTH123
+            file.write(secrets.token_hex(32) + "\n")
+        os.link(draft, path)
+    finally:
+        draft.unlink()
 
 
 def _find_home(given: Any, environ: Mapping[str, str], inherited: Mapping[str, Any]) -> Path:
@@ -189,9 +285,9 @@ def _read_file(path: Path) -> dict[str, Any]:
     import tomllib  # costs 10 ms, so only where there is a file
 
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except tomllib.TOMLDecodeError as error:
+        # With the mark that editors on Windows put before it.
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), f"is not TOML: {error}", "Correct that line.") from None
     except OSError as error:
         raise ConfigError(

@@ -8,6 +8,7 @@ from typing import Final
 
 # All that the software keeps in a home, relative to it.
 SETTINGS_FILE: Final = "realm.toml"
+TOKEN: Final = "token"
 LOG: Final = "vault/jobs.db"
 SEARCH_INDEX: Final = "vault/search.db"
 STATE: Final = "data/realm_state.db"

@@ -9,7 +9,7 @@ from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
-from realm_telemetry.config import load_settings
+from realm_telemetry.config import load_settings, token_for
 from realm_telemetry.errors import ConfigError
 
 EXPORTER_GROUPS: Final = ("realm_telemetry.exporters", "opentelemetry_logs_exporter")
@@ -68,6 +68,10 @@ class ExporterContext(msgspec.Struct, frozen=True, kw_only=True):
     inside_shipper: bool = True
     long_lived: bool = False
     environment: dict[str, str] | None = None
+
+    def token_for(self, url: str) -> str | None:
+        """Return the token for a service at another address; never the home's for another host."""
+        return token_for(self.home, self.token, url)
 
 
 Item = TypeVar("Item")

@@ -52,9 +52,10 @@ class RealmServiceExporter(EventExporter):
                 f"Use one of {', '.join(COMPRESSIONS)}.",
             )
         self._clock = clock
+        url = options["url"] or context.service_url
         self._client = ServiceClient(
-            options["url"] or context.service_url,
-            options["token"] or context.token,
+            url,
+            options["token"] or context.token_for(url),
             compression=options["compression"],
             connect_timeout_s=options["connect_timeout_s"],
             timeout_s=options["timeout_s"],

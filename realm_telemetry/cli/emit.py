@@ -4,14 +4,15 @@ import re
 from typing import Any, Final
 
 import click
-import msgspec
 
 from realm_telemetry.cli.command import command, json_option, settings, timeout_option
 from realm_telemetry.cli.problems import EXIT_PROBLEM
 from realm_telemetry.cli.terminal import json_line, line, note
 from realm_telemetry.config import Settings
-from realm_telemetry.event import CHANNELS, SEVERITIES, Event
+from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError
 from realm_telemetry.kinds.catalog import KIND_METADATA, event_to_dict
+from realm_telemetry.values.conversions import safe_text
+from realm_telemetry.values.json_text import read_json
 
 SERVICE_NAME: Final = "realm"
 """Who emitted, unless OTEL_SERVICE_NAME or realm.toml says otherwise."""
@@ -59,6 +60,9 @@ def emit(
         raise click.UsageError("KIND is empty.")
     if "=" in kind:
         raise click.UsageError(f"KIND is missing: {kind!r} is a detail.")
+    # Bytes of an argument that are not UTF-8 come as lone surrogates.
+    kind, words = safe_text(kind), tuple(map(safe_text, words))
+    fields = {name: value and safe_text(value) for name, value in fields.items()}
     details, given = parse_words(words)
     fields = _checked({**given, **{name: value for name, value in fields.items() if value}})
     event, problem = _deliver(settings(), kind, details, fields, timeout_s if wait else None)
@@ -99,8 +103,8 @@ def parse_words(words: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]
 def parse_value(text: str) -> Any:
     """Return the JSON value of a text, or the text."""
     try:
-        return msgspec.json.decode(text.encode("utf-8", "surrogateescape"))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return read_json(text)
+    except InvalidEventError:
         return text
 
 

@@ -24,6 +24,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "emit": "Emit one event.",
     },
     "See": {
+        "login": "Print a link that logs a browser in.",
         "tail": "Print the last events, and with -f those that come.",
         "query": "Search the history.",
         "stats": "Count events by channel and day, with bars.",
@@ -98,10 +99,9 @@ class RealmGroup(click.Group):
             sys.stdout.flush()
         except BrokenPipeError:
             code = _leave_quietly()
-        except click.Abort:
-            code = EXIT_INTERRUPTED
         except Exception as error:  # noqa: BLE001 - raised again unless it is for people
-            code = report(error, as_json="--json" in given or "--jsonl" in given)
+            as_json = "--json" in given or "--jsonl" in given
+            code = EXIT_INTERRUPTED if _is_interrupt(error) else report(error, as_json=as_json)
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -120,6 +120,12 @@ def _brought(name: str) -> click.Command:
         command: click.Command = point.load()
         return command
     raise click.UsageError(f"{BROUGHT[name]}, which brings {name!r}, is not installed.")
+
+
+def _is_interrupt(error: Exception) -> bool:
+    """Whether click stands for Ctrl-C here; it raises the same at the end of an input."""
+    cause = error.__cause__ or error.__context__
+    return isinstance(error, click.Abort) and isinstance(cause, KeyboardInterrupt)
 
 
 def _leave_quietly() -> int:

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from datetime import UTC, tzinfo
 from pathlib import Path
+from typing import Final
 
 import click
 
 from realm_telemetry.cli.command import command, json_option, settings
-from realm_telemetry.cli.problems import EXIT_PROBLEM
+from realm_telemetry.cli.problems import EXIT_PROBLEM, Problem, write_problem
 from realm_telemetry.cli.terminal import ProgressLine, counted, json_document, line, note
 from realm_telemetry.kinds.line import printable
 from realm_telemetry.transfer.imports import ImportReport, import_file
@@ -43,7 +44,8 @@ def import_(paths: tuple[Path, ...], dry_run: bool, zone: str | None, as_json: b
     Reads status/events.jsonl, the table battle_log of a jobs.db, the table events of a
     realm_state.db, a whole log of another home, and JSON lines of `realm export`, compressed or
     not. Importing a file again adds nothing, also where it has grown meanwhile. Every event counts
-    as arriving now. Exit code 1 if a line or row could not be imported.
+    as arriving now. Exit code 1 if a line or row could not be
+    imported, or a file is damaged; what stands before the damage is imported.
     """
     chosen, named = settings(), parse_zone(zone)
     reports: list[ImportReport] = []
@@ -60,7 +62,16 @@ def import_(paths: tuple[Path, ...], dry_run: bool, zone: str | None, as_json: b
             show(report)
     if as_json:
         json_document(reports)
-    return EXIT_PROBLEM if any(report.broken for report in reports) else 0
+    damages = [report.damage for report in reports if report.damage]
+    for damage in damages:
+        write_problem(Problem("damaged_file", f"{damage}.", _DAMAGED, EXIT_PROBLEM), as_json)
+    return EXIT_PROBLEM if damages or any(report.broken for report in reports) else 0
+
+
+_DAMAGED: Final = (
+    "All before it was read. Import a whole copy of the file to have the rest; no event is"
+    " stored twice."
+)
 
 
 def parse_zone(name: str | None) -> tzinfo | None:
@@ -90,7 +101,7 @@ def report_lines(report: ImportReport) -> list[str]:
             f"{report.path} is this home's log. It was extended in place and lost nothing,"
             " so there is nothing to import."
         ]
-    verb = "would be imported" if report.outcome == "dry_run" else "imported"
+    verb = "would be taken" if report.outcome == "dry_run" else "imported"
     lines = [f"{report.path}: {report.kind}, {counted(report.seen, report.unit)}"]
     lines.append(f"  {counted(report.taken, 'event')} {verb}, {report.already:,} there already")
     if report.first:

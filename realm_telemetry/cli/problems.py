@@ -8,6 +8,7 @@ import msgspec
 
 from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.event import InvalidEventError
+from realm_telemetry.values.conversions import safe_text
 
 EXIT_PROBLEM: Final = 1
 EXIT_USAGE: Final = 2
@@ -44,18 +45,25 @@ def report(error: Exception, *, as_json: bool) -> int:
     problem = describe(error)
     if problem is None:
         raise error
+    write_problem(problem, as_json)
+    return problem.exit_code
+
+
+def write_problem(problem: Problem, as_json: bool) -> None:
+    """Write a problem to stderr."""
     if as_json:
-        shape = {name: getattr(problem, name) for name in ("error", "message", "hint")}
+        shape = {name: safe_text(getattr(problem, name)) for name in ("error", "message", "hint")}
         text = msgspec.json.encode(shape).decode()
     else:
         text = " ".join(part for part in (f"realm: {problem.message}", problem.hint) if part)
     click.echo(text, sys.stderr)
-    return problem.exit_code
 
 
 def describe(error: Exception) -> Problem | None:
     """Return what an error means to a person, None for a fault of this program."""
     match error:
+        case click.Abort():
+            return Problem("aborted", "The input ended, or the answer was no.", "", EXIT_PROBLEM)
         case click.UsageError():
             return Problem("usage", error.format_message(), _usage_hint(error), EXIT_USAGE)
         case click.ClickException():

@@ -18,7 +18,7 @@ from realm_telemetry.client import (
     SnapshotMessage,
     StreamMessage,
 )
-from realm_telemetry.config import DEFAULT_SERVICE_URL, Settings
+from realm_telemetry.config import DEFAULT_SERVICE_URL, Settings, token_for
 from realm_telemetry.errors import LogError
 from realm_telemetry.event import Event
 from realm_telemetry.log import Filters, to_params
@@ -203,7 +203,9 @@ def open_source(
     Raises ServiceError, LogError.
     """
     if url is not None:
-        return ServiceBackend(RealmClient(url, settings.token), report)
+        return ServiceBackend(
+            RealmClient(url, token_for(settings.home, settings.token, url)), report
+        )
     if from_log:
         return LogBackend(settings)
     try:

@@ -4,7 +4,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import islice
+from math import isfinite
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +22,7 @@ from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.times import parse_time
 from realm_telemetry.producer import appenders
 from realm_telemetry.producer.api import configure_on_first_use, get_telemetry
+from realm_telemetry.values.times import number_ns
 
 FLUSH_S: Final = 2.0
 """The longest that reading waits for what was emitted just before."""
@@ -123,13 +126,19 @@ def moment_ns(given: Moment | None, *, utc: bool = False) -> int | None:
 
 def _ns(given: Moment, utc: bool) -> int:
     if isinstance(given, int | float):
-        return int(given * 1_000_000_000)
+        return _seconds_ns(given) if (nanos := number_ns(given)) is None else nanos
     moment = given if isinstance(given, datetime) else _moment_of(given)
     if moment is None:
         return parse_time(str(given), time.time_ns())
     if utc and moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return to_unix_nano(moment)
+
+
+def _seconds_ns(given: float) -> int:
+    if not isfinite(given):
+        raise ValueError(f"{given} is no time")
+    return int(Decimal(repr(given)) * 1_000_000_000)
 
 
 def _moment_of(text: str) -> datetime | None:

@@ -11,8 +11,11 @@ from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from msgspec.structs import replace
+
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError
 from realm_telemetry.kinds.catalog import render, resolve
+from realm_telemetry.kinds.outside import joined
 from realm_telemetry.log.sqlite.connection import explained, open_reader
 from realm_telemetry.log.sqlite.older import is_bus, older_kind
 from realm_telemetry.log.sqlite.tail import ARRIVALS_WINDOW
@@ -23,8 +26,9 @@ from realm_telemetry.transfer.identity import (
     identify_table,
     mark_row,
 )
-from realm_telemetry.transfer.inputs import SURELY_FITS, Batch, Broken, Found, Times, decode_object
-from realm_telemetry.values.details import clean_details, fit_event, make_safe
+from realm_telemetry.transfer.inputs import SURELY_FITS, Batch, Broken, Found, Times
+from realm_telemetry.values.details import clean_details, fit_event, make_safe, safe_text
+from realm_telemetry.values.json_text import read_object, utf_8_text
 
 _CHOICES: Final = {"channel": CHANNELS, "severity": SEVERITIES}
 _FIELDS: Final = frozenset(
@@ -40,9 +44,10 @@ def event_of_line(
     details: all fields of the line; those that stay are the event's details.
     size: of the line, in bytes. Raises InvalidEventError.
     """
-    if "ts" not in details:
+    named = next((name for name in ("ts", "timestamp", "time_unix_nano") if name in details), None)
+    if named is None:
         raise InvalidEventError("neither `ts` nor an event id: no older event, and none of ours")
-    time, kind = times.read(details.pop("ts")), details.pop("kind", None)
+    time, kind = times.read(details.pop(named), named), details.pop("kind", None)
     fields = {
         name: details.pop(name)
         for name in _FIELDS.intersection(details)
@@ -63,7 +68,7 @@ def event_of_battle_row(row: tuple[Any, ...], times: Times, producer: str) -> Ev
     if not is_bus(str(source)):
         fields["source"] = source
     return _event_of_row(
-        older_kind(str(source)), fields, text, times.read(timestamp), producer, number
+        older_kind(str(source)), fields, text, times.read(timestamp, "timestamp"), producer, number
     )
 
 
@@ -74,7 +79,7 @@ def event_of_store_row(row: tuple[Any, ...], times: Times, producer: str) -> Eve
     """
     number, timestamp, kind, channel, severity, message, text = row
     fields = {"channel": channel, "severity": severity, "message": message}
-    return _event_of_row(kind, fields, text, times.read(timestamp), producer, number)
+    return _event_of_row(kind, fields, text, times.read(timestamp, "timestamp"), producer, number)
 
 
 def _event_of_row(
@@ -118,7 +123,7 @@ def details_of(text: Any) -> dict[str, Any]:
     if not text:
         return {}
     try:
-        return decode_object(str(text))
+        return read_object(str(text))
     except InvalidEventError:
         return {"details": str(text)}
 
@@ -175,15 +180,18 @@ class OlderTable:
     """The rows of an older table, in short reads. Raises LogError."""
 
     unit = "row"
+    damage = ""
 
     def __init__(self, path: Path, shape: Shape, times: Times, known: Origins) -> None:
         self.kind = shape.kind
         self._path = path
         self._shape = shape
         self._times = times
-        self.producer, self.origin = "", ImportOrigin(path=str(path.absolute()))
+        self.producer, self.origin = "", ImportOrigin(path=safe_text(str(path.absolute())))
         self.last = 0
         with explained(path), closing(open_reader(path)) as connection:
+            connection.text_factory = utf_8_text
+            self._columns, self._further = _columns_of(connection, shape)
             ends = [self._end(connection, order) for order in ("", "DESC")]
             if all(ends):
                 first, last = (self._mark(row) for row in ends if row)
@@ -201,6 +209,8 @@ class OlderTable:
         """Yield what the rows hold, in order of their numbers."""
         number = 0
         with explained(self._path), closing(open_reader(self._path)) as connection:
+            # Other software wrote what it liked: one text must not end the import.
+            connection.text_factory = utf_8_text
             while rows := self._rows(connection, number):
                 yield self._batch(rows, number)
                 number = rows[-1][0]
@@ -211,15 +221,25 @@ class OlderTable:
         batch.share = rows[-1][0] / max(self.last, 1)
         for row in rows:
             try:
-                batch.add(self._shape.to_event(row, self._times, self.producer))
+                values = tuple(utf_8_text(each) if type(each) is bytes else each for each in row)
+                batch.add(self._event(values))
             except InvalidEventError as error:
                 batch.add_broken(Broken(row[0], str(error), _as_line(self._shape, row)))
         # With the gaps between: rows that were deleted never come back under their numbers.
         batch.settled[self.producer] = [(before + 1, rows[-1][0])]
         return batch
 
+    def _event(self, values: Row) -> Event:
+        own = len(self._columns)
+        event = self._shape.to_event(values[:own], self._times, self.producer)
+        further = zip(self._further, values[own:], strict=True)
+        given = {name: value for name, value in further if value is not None}
+        if not given:
+            return event
+        return make_safe(replace(event, details=joined(event.details, given)))
+
     def _rows(self, connection: sqlite3.Connection, after: int) -> list[Row]:
-        columns = ", ".join(self._shape.columns)
+        columns = ", ".join([*self._columns, *map(_quoted, self._further)])
         query = (
             f"SELECT {columns} FROM {self._shape.table} WHERE {self._shape.columns[0]} > ?"
             f" AND {self._shape.columns[0]} <= ? ORDER BY 1 LIMIT ?"
@@ -227,22 +247,39 @@ class OlderTable:
         return connection.execute(query, (after, self.last, ARRIVALS_WINDOW)).fetchall()
 
     def _end(self, connection: sqlite3.Connection, order: str) -> Row | None:
-        columns = ", ".join(self._shape.columns)
+        columns = ", ".join(self._columns)
         query = f"SELECT {columns} FROM {self._shape.table} ORDER BY 1 {order} LIMIT 1"
         row: Row | None = connection.execute(query).fetchone()
         return row
 
     def _holds(self, connection: sqlite3.Connection, mark: RowMark) -> bool:
         rows = self._rows(connection, mark.number - 1)
-        return bool(rows) and self._mark(rows[0]) == mark
+        return bool(rows) and self._mark(rows[0][: len(self._columns)]) == mark
 
     def _mark(self, row: Row) -> RowMark:
         return mark_row(row[0], row[1:])
 
 
+def _columns_of(connection: sqlite3.Connection, shape: Shape) -> tuple[list[str], list[str]]:
+    """Return the columns of a shape, NULL for those a table lacks, and those it has beside them."""
+    present = [row[1] for row in connection.execute(f"PRAGMA table_info({shape.table})")]
+    known = {"rowid", *present}
+    columns = [name if name in known else f"NULL AS {name}" for name in shape.columns]
+    shown = {*shape.columns, *_DERIVED}
+    return columns, [name for name in present if name not in shown]
+
+
+_DERIVED: Final = frozenset(("icon", "id"))
+"""Columns that say nothing that the event does not: the channel's icon, and the row's older id."""
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
 def _as_line(shape: Shape, row: Row) -> bytes:
     """Return a row as an older line, which can be corrected and imported like one of a file."""
-    columns = dict(zip(shape.columns, row, strict=True))
+    columns = dict(zip(shape.columns, row, strict=False))
     del columns[shape.columns[0]]
     line = {"ts": columns.pop("timestamp")}
     if "source" in columns:

@@ -25,6 +25,7 @@ from realm_telemetry.service.ingest.body import content_encoding, inflate, read_
 from realm_telemetry.service.ingest.writer import Stored
 from realm_telemetry.service.routes import BODY_ERRORS, SINCE, Endpoint, Parameter
 from realm_telemetry.values.details import MAX_EVENT_BYTES
+from realm_telemetry.values.json_text import read_object
 
 MAX_HISTORY: Final = 1_000
 
@@ -154,8 +155,8 @@ def _decode(data: bytes) -> dict[str, Any]:
     if not data.strip():
         return {}
     try:
-        return msgspec.json.decode(data, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return read_object(data)
+    except InvalidEventError as error:
         problem = f"The body is not a JSON object: {error}"
         raise ApiError("malformed_json", problem, "Send an object.") from None
 

@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError
-from realm_telemetry.kinds.catalog import event_from_dict
+from realm_telemetry.event import CHANNELS, SEVERITIES, Event
+from realm_telemetry.kinds.outside import event_from_outside
 from realm_telemetry.values.details import make_safe
-from realm_telemetry.values.json_fields import field
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -59,23 +58,18 @@ def older_event(shape: Mapping[str, Any], *, producer: str, number: int) -> Even
     the kind's and kept among the details, because older senders do not read errors.
     Raises InvalidEventError that names the field.
     """
-    given = {key: value for key, value in shape.items() if value is not None}
+    given = dict(shape)
     strange = {
         f"given_{name}": given.pop(name)
         for name, known in (("channel", CHANNELS), ("severity", SEVERITIES))
-        if name in given and given[name] not in known
+        if given.get(name) is not None and given[name] not in known
     }
-    if strange:
-        given["details"] = {**(field(given, "details", dict) or {}), **strange}
-    given["time_unix_nano"] = _time(given.pop("timestamp", None))
     given.pop("id", None)
-    return make_safe(event_from_dict(given, producer=producer, number=number))
-
-
-def _time(text: Any) -> int:
-    if text is None:
-        return time.time_ns()
-    try:
-        return to_unix_nano(datetime.fromisoformat(text))
-    except (TypeError, ValueError, OverflowError):
-        raise InvalidEventError(f"timestamp must be ISO 8601, got {str(text)[:80]!r}") from None
+    event = event_from_outside(
+        given | strange,
+        now_ns=time.time_ns(),
+        producer=producer,
+        number=number,
+        to_zone=datetime.astimezone,
+    )
+    return make_safe(event)

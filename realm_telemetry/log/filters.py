@@ -12,6 +12,7 @@ from realm_telemetry.log.fields import FIELDS, FILTER_PARAMETERS, Field
 from realm_telemetry.log.has import Has, InvalidHasError
 from realm_telemetry.log.text import contains_words, words_of
 from realm_telemetry.log.times import TIME_HINT, parse_time
+from realm_telemetry.values.conversions import safe_text
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
@@ -112,7 +113,8 @@ def parse_filters(params: Params, *, now_ns: Callable[[], int] = time.time_ns) -
     """
     found: dict[str, Any] = {}
     for name, given in params.items():
-        values = [given] if isinstance(given, str) else list(given)
+        # What came as bytes that are not UTF-8 would be text that SQLite refuses.
+        values = [safe_text(value) for value in ([given] if isinstance(given, str) else given)]
         if field := _BY_PARAMETER.get(name):
             wanted, unwanted = _names(name, field, values)
             found[field.plural] = found.get(field.plural, ()) + wanted

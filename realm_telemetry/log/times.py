@@ -2,11 +2,16 @@
 
 import re
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Final
+
+from realm_telemetry.values.times import number_ns
 
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _AGO: Final = re.compile(r"(\d{1,9})\s*([smhdw])(?:\s+ago)?")
-_SECONDS: Final = re.compile(r"-?\d{5,11}(?:\.\d{1,9})?")
+_NUMBER: Final = re.compile(r"-?\d{5,19}(?:\.\d{1,9})?", re.ASCII)
+_MAX_SECONDS: Final = 99_999_999_999
+_DAY: Final = re.compile(r"\d{8}", re.ASCII)
 _LOST_PLUS: Final = re.compile(r"(:\d\d(?:\.\d+)?) (\d\d:?\d\d)$")
 _FRACTION: Final = re.compile(r"[.,](\d{1,9})\d*")
 
@@ -19,7 +24,8 @@ def parse_time(text: str, now_ns: int) -> int:
     """Read a time as nanoseconds since 1970.
 
     text: ISO 8601 with or without a zone (then UTC, as the log writes it), a date (its start, UTC),
-        an age (`15m`, `24h`, `7d`, with or without ` ago`), seconds since 1970, or `now`.
+        an age (`15m`, `24h`, `7d`, with or without ` ago`), seconds since 1970 (or milliseconds,
+        microseconds, nanoseconds: as in `values.times`), or `now`.
     Raises ValueError; TIME_HINT says what is understood.
     """
     text = text.strip()
@@ -27,12 +33,23 @@ def parse_time(text: str, now_ns: int) -> int:
         return now_ns
     if ago := _AGO.fullmatch(text.lower()):
         return now_ns - int(ago[1]) * _UNITS_S[ago[2]] * 1_000_000_000
-    if _SECONDS.fullmatch(text):
-        return _from_seconds(text)
+    if _NUMBER.fullmatch(text):
+        return _from_number(text)
     return _from_iso(text)
 
 
-def _from_seconds(text: str) -> int:
+def _from_number(text: str) -> int:
+    """Read a number of any unit that gives a plausible time; any other is a day or seconds."""
+    nanos = number_ns(Decimal(text))
+    if nanos is not None:
+        return nanos
+    if _DAY.fullmatch(text):
+        try:
+            return _from_iso(f"{text[:4]}-{text[4:6]}-{text[6:]}")
+        except ValueError:
+            pass
+    if abs(Decimal(text)) > _MAX_SECONDS:
+        raise ValueError(f"{text} is no time in any unit")
     whole, _, fraction = text.lstrip("-").partition(".")
     value = int(whole) * 1_000_000_000 + int(fraction.ljust(9, "0"))
     return -value if text.startswith("-") else value

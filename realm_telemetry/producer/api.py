@@ -256,7 +256,7 @@ def _inherited() -> dict[str, Any]:
     try:
         inherited = msgspec.json.decode(text, type=dict[str, Any])
         manifest = read_manifest(Path(inherited.pop("directory")))
-    except (msgspec.DecodeError, msgspec.ValidationError, KeyError, TypeError, ConfigError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError, KeyError, TypeError, ConfigError):
         return {}
     taken = ("home", "exporters", "processors", "service_url", "token", "options", "redact")
     return inherited | {name: getattr(manifest, name) for name in taken}

@@ -4,13 +4,12 @@ DNS rebinding: a page of another site that resolves to 127.0.0.1 carries its own
 names are checked. The port is not, because a tunnel changes it.
 Cross-site requests: a browser says where a request comes from (`Origin`, `Sec-Fetch-Site`), so
 unsafe methods and streams from elsewhere are refused. Programs send neither and pass.
-Wrong tokens are limited for each address. A browser gives the token once at /login and then has
-a cookie that scripts cannot read.
+Wrong tokens are limited for each address; the right one is never, because on one host all users
+share an address. A browser gives the token once at /login, or comes by a link that `realm login`
+prints, and then has a cookie that scripts cannot read.
 """
 
 import asyncio
-import hashlib
-import hmac
 import socket
 import time
 from collections import OrderedDict, deque
@@ -24,8 +23,9 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from realm_telemetry.service.errors import ApiError
-from realm_telemetry.service.pages import HTML_POLICY, login_page
+from realm_telemetry.service.pages import HTML_POLICY, login_page, onward_page
 from realm_telemetry.service.paths import route_path
+from realm_telemetry.service.sessions import COOKIE_AGE_S, Sessions
 from realm_telemetry.service.settings import LOOPBACK_HOSTS, ServiceSettings
 
 
@@ -65,13 +65,8 @@ class Throttle:
         if len(self._failures) > self._max_addresses:
             self._failures.popitem(last=False)
 
-    def succeeded(self, address: str) -> None:
-        """Forget the failures of an address that has shown the right token."""
-        self._failures.pop(address, None)
-
 
 COOKIE: Final = "realm_session"
-COOKIE_AGE_S: Final = 30 * 24 * 3600
 
 _OPEN_PATHS: Final = frozenset({"/health", "/ready", "/login"})
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -147,37 +142,6 @@ class OriginCheck:
         return len(origins) == 1 and netloc.lower() == headers.get("host", "").lower() != ""
 
 
-class Sessions:
-    """Log-in cookies: an expiry signed with the token, so that none is kept here."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token.encode()
-
-    def is_token(self, candidate: str) -> bool:
-        """Compare in constant time."""
-        return hmac.compare_digest(candidate.encode("utf-8", "replace"), self._token)
-
-    def issue(self) -> str:
-        """A cookie value that is good for COOKIE_AGE_S."""
-        expiry = str(int(time.time()) + COOKIE_AGE_S)
-        return f"{expiry}.{self._sign(expiry)}"
-
-    def is_valid(self, cookie: str) -> bool:
-        """Whether this service (or an earlier run with the same token) issued it, and it lasts."""
-        expiry, _, signature = cookie.partition(".")
-        if not (expiry.isascii() and expiry.isdigit() and len(expiry) <= 12):
-            return False
-        good = hmac.compare_digest(
-            signature.encode("utf-8", "replace"), self._sign(expiry).encode()
-        )
-        return good and int(expiry) > time.time()
-
-    def _sign(self, expiry: str) -> str:
-        return hmac.new(
-            self._token, b"realm session " + expiry.encode(), hashlib.sha256
-        ).hexdigest()
-
-
 class TokenCheck:
     """Asks for the token, as Bearer header or log-in cookie, where one is set."""
 
@@ -210,14 +174,13 @@ class TokenCheck:
 
     def _bearer_refusal(self, address: str, token: str) -> Response | None:
         assert self._sessions is not None
+        if self._sessions.is_token(token):
+            return None
         # A header can be guessed at as well as a form, so both share one limit.
         if wait := self._throttle.wait_s(address):
             return ApiError("too_many_attempts", retry_after_s=wait).response()
-        if not self._sessions.is_token(token):
-            self._throttle.failed(address)
-            return ApiError("token_wrong").response()
-        self._throttle.succeeded(address)
-        return None
+        self._throttle.failed(address)
+        return ApiError("token_wrong").response()
 
 
 def client_address(request: Request) -> str:
@@ -238,7 +201,7 @@ _FORM_TYPE = "application/x-www-form-urlencoded"
 
 
 class Login:
-    """The two routes; without a token there is nothing to log in to."""
+    """The routes of /login; without a token there is nothing to log in to."""
 
     def __init__(self, sessions: Sessions | None, throttle: Throttle, timeout_s: float) -> None:
         self._sessions = sessions
@@ -246,25 +209,36 @@ class Login:
         self._timeout_s = timeout_s
 
     async def show(self, request: Request) -> Response:
-        """The form."""
+        """The form; with a good ticket the cookie, and on to the page."""
         if self._sessions is None:
             return _to(request, "/")
-        return _page(_next(request.query_params.get("next", "")))
+        wanted = _next(request.query_params.get("next", ""))
+        ticket = request.query_params.get("ticket")
+        if ticket is None:
+            return _page(wanted)
+        if not self._sessions.take(ticket):
+            problem = "This link was used, or is too old. `realm login` prints another."
+            return _page(wanted, problem=problem, status=401)
+        # A redirect would not carry the cookie where the link was opened from another program.
+        root = request.scope.get("root_path", "")
+        return self._with_cookie(request, _html(onward_page(root + wanted)))
 
     async def submit(self, request: Request) -> Response:
         """Compare the token; right: the cookie, and on to where the browser wanted to go."""
         if self._sessions is None:
             return _to(request, "/")
+        form = await self._form(request)
+        wanted = _next(form.get("next", ""))
+        if self._sessions.is_token(form.get("token", "").strip()):
+            return self._with_cookie(request, _to(request, wanted))
         address = client_address(request)
         if wait_s := self._throttle.wait_s(address):
             raise ApiError("too_many_attempts", retry_after_s=wait_s)
-        form = await self._form(request)
-        wanted = _next(form.get("next", ""))
-        if not self._sessions.is_token(form.get("token", "")):
-            self._throttle.failed(address)
-            return _page(wanted, problem="That is not the token of this service.", status=401)
-        self._throttle.succeeded(address)
-        response = _to(request, wanted)
+        self._throttle.failed(address)
+        return _page(wanted, problem="That is not the token of this service.", status=401)
+
+    def _with_cookie(self, request: Request, response: Response) -> Response:
+        assert self._sessions is not None
         response.set_cookie(
             COOKIE,
             self._sessions.issue(),
@@ -303,5 +277,9 @@ def _to(request: Request, path: str) -> Response:
 
 
 def _page(wanted: str, *, problem: str = "", status: int = 200) -> Response:
+    return _html(login_page(wanted, problem), status)
+
+
+def _html(text: str, status: int = 200) -> Response:
     headers = {"content-security-policy": HTML_POLICY, "cache-control": "no-store"}
-    return HTMLResponse(login_page(wanted, problem), status, headers)
+    return HTMLResponse(text, status, headers)

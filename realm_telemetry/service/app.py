@@ -20,7 +20,6 @@ from realm_telemetry.service.access import (
     HostCheck,
     Login,
     OriginCheck,
-    Sessions,
     Throttle,
     TokenCheck,
 )
@@ -42,6 +41,7 @@ from realm_telemetry.service.pages import (
     index_text,
 )
 from realm_telemetry.service.routes import ENDPOINTS, Endpoint, Handler
+from realm_telemetry.service.sessions import Sessions
 from realm_telemetry.service.settings import ServiceSettings
 
 INDEX_EVENTS: Final = 12

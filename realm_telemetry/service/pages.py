@@ -24,7 +24,8 @@ from realm_telemetry.service.errors import ApiError
 
 _ALWAYS: Final = [
     (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
+    # Not no-referrer: a browser then sends its own form with `Origin: null`.
+    (b"referrer-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"x-frame-options", b"DENY"),
 ]
@@ -191,13 +192,24 @@ def login_page(wanted: str, problem: str) -> str:
     alert = f'<p class="error" role="alert">{escape(problem)}</p>' if problem else ""
     return _document(
         "Log in · RealmService",
-        "<main><h1>RealmService</h1><p>This service asks for its token, the value of"
-        " <code>REALM_TOKEN</code> where it was started.</p>"
+        "<main><h1>RealmService</h1><p>This service asks for its token: <code>realm login</code>"
+        " prints a link that logs in, and <code>REALM_TOKEN</code> holds the token if one was"
+        " set.</p>"
         f'<form method="post" action="login">{alert}'
         f'<input type="hidden" name="next" value="{escape(wanted)}">'
         '<label for="token">Token</label>'
         '<input id="token" name="token" type="password" autocomplete="current-password"'
         " required autofocus><button>Log in</button></form></main>",
+    )
+
+
+def onward_page(path: str) -> str:
+    """A page that leads on to a path of this service at once."""
+    return _document(
+        "Logged in · RealmService",
+        f'<meta http-equiv="refresh" content="0;url={escape(path)}">'
+        "<main><h1>RealmService</h1><p>You are logged in."
+        f' <a href="{escape(path)}">Go on</a></p></main>',
     )
 
 

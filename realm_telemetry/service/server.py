@@ -23,6 +23,7 @@ from realm_telemetry.service.app import realm_app
 from realm_telemetry.service.core import Service
 from realm_telemetry.service.pages import HOW_TO_BUILD, pages_built
 from realm_telemetry.service.protocol import RealmProtocol
+from realm_telemetry.service.sessions import login_url
 from realm_telemetry.service.settings import ServiceSettings
 
 SEND_BUFFER_BYTES: Final = 256 * 1024
@@ -308,5 +309,7 @@ def banner(server: RealmServer) -> list[str]:
         lines.append(f"  {HOW_TO_BUILD}")
     lines.append(f"  log           {server.settings.log_path}")
     if server.settings.token is not None:
-        lines.append("  A token is asked for; browsers log in at /login.")
+        lines.append("  A token is asked for. Log a browser in, within ten minutes:")
+        lines.append(f"  {login_url(server.url, server.settings.token)}")
+        lines.append("  `realm login` prints another link.")
     return lines

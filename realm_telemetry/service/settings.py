@@ -5,12 +5,15 @@ from typing import Any, Final
 
 import msgspec
 
-from realm_telemetry.config import Settings
+from realm_telemetry.config import Settings, home_token
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.home import LOG, SEARCH_INDEX, STATE
+from realm_telemetry.home import LOG, SEARCH_INDEX, STATE, TOKEN
 
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 """Binds that only this machine reaches, so that no token is asked for."""
+
+MIN_TOKEN: Final = 8
+"""Characters; NIST SP 800-63B asks for so many of a secret that people choose."""
 
 MIB: Final = 1024 * 1024
 
@@ -21,6 +24,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     port, battle_log_port, ui_port: 0 lets the system choose.
     exporters: follow the whole log while the service runs; options: their settings by name.
     token: asked of every request if set; required for a host that is not loopback.
+    access: with "token" loopback asks for one too: `token`, or else the one of the home.
     allowed_hosts: names besides the loopback ones that a Host header may carry; `*` is any.
     retention_days, retention_bytes: None leaves that bound out.
     """
@@ -37,6 +41,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     battle_log_port: int = 8767
     ui_port: int = 8888
     token: str | None = None
+    access: str = "open"
     allowed_hosts: tuple[str, ...] = ()
 
     max_body_bytes: int = 64 * MIB
@@ -92,7 +97,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             "log_path": str(settings.log_path),
             "search_path": str(settings.search_path),
             "state_path": str(settings.state_path),
-            "token": settings.token,
+            "token": settings.token or _kept_token(settings),
+            "access": settings.access,
             "options": settings.options,
             **settings.service,
         }
@@ -103,14 +109,34 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
         Raises ConfigError.
         """
-        if self.token is not None and not self.token.strip():
-            raise ConfigError("REALM_TOKEN", "is set but empty", "Set a long random value.")
+        if self.token is not None:
+            check_token(self.token)
+        elif self.access == "token":
+            raise ConfigError(
+                'access = "token"',
+                f"needs {self.home / TOKEN}, which cannot be made",
+                "Make the home writable, or set REALM_TOKEN.",
+            )
         if self.token is None and self.host not in LOOPBACK_HOSTS:
             raise ConfigError(
                 "REALM_TOKEN",
                 f"is not set, and {self.host} can be reached from other machines",
                 "Set it to a long random value (openssl rand -hex 32), or bind 127.0.0.1.",
             )
+
+
+def check_token(token: str) -> None:
+    """Refuse a token that is too short, or that no header can carry. Raises ConfigError."""
+    if len(token.strip()) < MIN_TOKEN:
+        problem = f"has {len(token.strip())} characters, and needs at least {MIN_TOKEN}"
+        raise ConfigError("REALM_TOKEN", problem, "Set a long random value: openssl rand -hex 32")
+    if not (token.isascii() and token.isprintable()):
+        problem = "has characters that no HTTP header can carry"
+        raise ConfigError("REALM_TOKEN", problem, "Use letters and digits: openssl rand -hex 32")
+
+
+def _kept_token(settings: Settings) -> str | None:
+    return home_token(settings.home) if settings.access == "token" else None
 
 
 def _converted(given: dict[str, Any]) -> ServiceSettings:

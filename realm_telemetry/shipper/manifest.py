@@ -133,7 +133,7 @@ def read_manifest(pipeline_dir: Path) -> Manifest:
         return _decode(path.read_bytes())
     except OSError as error:
         problem = f"{path} cannot be read ({error.strerror})"
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         problem = f"{path} is not a manifest ({error})"
     raise ConfigError("spool", problem, "Run `configure()` again; it writes a new one.")
 

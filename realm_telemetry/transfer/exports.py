@@ -13,7 +13,7 @@ from typing import IO, Any, BinaryIO, cast
 
 import msgspec
 
-from realm_telemetry.config import Settings, load_settings
+from realm_telemetry.config import Settings, load_settings, token_for
 from realm_telemetry.log.filters import Filters, parse_filters
 from realm_telemetry.transfer.formats import Exported, format_of, make_writer
 from realm_telemetry.transfer.source import (
@@ -84,7 +84,7 @@ def open_source(
 ) -> EventInput:
     """Return the service at an address, or the home's log. Raises LogError, ServiceError."""
     if url is not None:
-        return ServiceInput(url, settings.token)
+        return ServiceInput(url, token_for(settings.home, settings.token, url))
     return LogInput(open_log(settings, progress))
 
 

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Final
 import msgspec
 
 from realm_telemetry.errors import ConfigError
+from realm_telemetry.values.conversions import safe_text
 
 PIPELINE: Final = "import"
 """The pipeline of these producers: none of its own, so no exporter sends their events on."""
@@ -101,7 +102,7 @@ def identify_file(file: BinaryIO, path: Path, known: Origins) -> tuple[str, Impo
     mark = FileMark(read, digest.hexdigest(), _digest_of(head.partition(b"\n")[0]))
     if not found:
         _refuse_changed(mark, path, known)
-    return found or mark.digest[:16], ImportOrigin(path=str(path), file=mark)
+    return found or mark.digest[:16], ImportOrigin(path=safe_text(str(path)), file=mark)
 
 
 def _pieces(file: BinaryIO, most: int | None) -> Iterator[bytes]:
@@ -140,9 +141,11 @@ def identify_table(
     for producer, origin in known.items():
         seen = origin.table
         if seen is not None and seen.table == table and (holds(seen.last) or holds(seen.first)):
-            return producer, ImportOrigin(path=str(path), table=mark)
+            return producer, ImportOrigin(path=safe_text(str(path)), table=mark)
     text = msgspec.json.encode(mark)
-    return blake2b(text, digest_size=8).hexdigest(), ImportOrigin(path=str(path), table=mark)
+    return blake2b(text, digest_size=8).hexdigest(), ImportOrigin(
+        path=safe_text(str(path)), table=mark
+    )
 
 
 def mark_row(number: int, values: Iterable[object]) -> RowMark:

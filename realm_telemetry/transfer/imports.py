@@ -18,9 +18,17 @@ from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.event import format_time
 from realm_telemetry.home import IMPORTS, make_private_directory
 from realm_telemetry.log import LogReader
-from realm_telemetry.transfer.inputs import Batch, Broken, Found, Input, inputs_of
+from realm_telemetry.transfer.inputs import (
+    Batch,
+    Broken,
+    Found,
+    Input,
+    UnknownFormatError,
+    inputs_of,
+)
 from realm_telemetry.transfer.sinks import IntoLog, Nowhere, Sink
 from realm_telemetry.transfer.source import Progress, no_progress, open_log
+from realm_telemetry.values.conversions import safe_text
 
 Outcome = Literal["imported", "dry_run", "own_log", "empty"]
 
@@ -43,6 +51,7 @@ class ImportReport(msgspec.Struct):
         that holds them all. blank: empty lines.
     without_zone, with_zone: times by whether they named one; zone: what the former were read as.
     first, last: the earliest and latest time of the events.
+    damage: where and why the file cannot be read any further; what stands before is imported.
     """
 
     path: str
@@ -61,6 +70,7 @@ class ImportReport(msgspec.Struct):
     last: str | None = None
     examples: list[BrokenLine] = []
     kept_aside: str | None = None
+    damage: str = ""
 
 
 class RejectedLines:
@@ -104,10 +114,6 @@ class RejectedLines:
 _JSONL: Final = "jsonl"
 
 
-class UnknownFormatError(ConfigError):
-    """A file is none of those that can be imported."""
-
-
 def import_files(
     paths: Iterable[str | Path],
     *,
@@ -143,7 +149,7 @@ def import_file(
     """Import one file; see `import_files`."""
     started(path)
     if is_own_log(path, settings.log_path):
-        yield ImportReport(str(path), "this home's log", "own_log")
+        yield ImportReport(safe_text(str(path)), "this home's log", "own_log")
         return
     if not path.is_file():
         fix = "An import reads it twice: save it to a file first."
@@ -177,7 +183,7 @@ def _import_input(
     outcome: Outcome = "dry_run" if dry_run else "imported"
     with closing(sink):
         source = found.open(sink.origins())
-        report = ImportReport(str(path), source.kind, outcome, source.unit)
+        report = ImportReport(safe_text(str(path)), source.kind, outcome, source.unit)
         place, name = (
             None if dry_run else settings.home / IMPORTS,
             f"{path.name}-{source.producer}",
@@ -240,7 +246,9 @@ class _Run:
         report = self._report
         if self._times:
             report.first, report.last = map(format_time, (min(self._times), max(self._times)))
-        report.kept_aside = self._rejected.path
+        report.kept_aside = self._rejected.path and safe_text(self._rejected.path)
+        if source.damage:
+            report.damage = f"{report.path}: {report.unit} {report.seen}: {source.damage}"
 
     def _take(self, batch: Batch) -> None:
         report = self._report

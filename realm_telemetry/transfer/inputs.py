@@ -1,29 +1,28 @@
 """What an import reads: batches of events, from JSON lines, compressed or not."""
 
-import gzip
-import json
 import sqlite3
 import time
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, tzinfo
-from math import floor
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple, Protocol, cast
+from typing import Any, Final, NamedTuple, Protocol, cast
 
-import msgspec
-
+from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError, split_event_id
-from realm_telemetry.kinds.catalog import event_from_dict
+from realm_telemetry.kinds.outside import TIMES, event_from_outside
 from realm_telemetry.log.sqlite.connection import explained, open_reader
 from realm_telemetry.log.sqlite.rows import INSERT_COLUMNS, to_log_row
 from realm_telemetry.log.sqlite.schema import read_log_id
 from realm_telemetry.log.sqlite.tail import ARRIVALS_WINDOW
 from realm_telemetry.plugins import extension
 from realm_telemetry.transfer.identity import ImportOrigin, Origins, identify_file
+from realm_telemetry.transfer.lines import MAX_LINE_BYTES, Line, LineFile, numbered_lines
 from realm_telemetry.values.details import MAX_EVENT_BYTES, make_safe
+from realm_telemetry.values.json_text import read_object
+from realm_telemetry.values.times import read_time
 
-_decode: Final = msgspec.json.Decoder().decode
 SURELY_FITS: Final = MAX_EVENT_BYTES // 4
 """A JSON text of this length: its msgpack is shorter than four times as many bytes."""
 
@@ -39,27 +38,16 @@ class Times:
         self.with_zone = 0
         self.without_zone = 0
 
-    def read(self, value: Any) -> int:
-        """Return nanoseconds since 1970 of ISO text or of seconds. Raises InvalidEventError."""
-        try:
-            if isinstance(value, str):
-                return self._from_text(value)
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                self.with_zone += 1
-                return round(value * 1_000_000) * 1000
-        except (ValueError, OverflowError):
-            pass
-        raise InvalidEventError(f"the time {str(value)[:40]!r} cannot be read")
+    def read(self, value: Any, name: str) -> int:
+        """Return nanoseconds since 1970. name: of the field. Raises InvalidEventError."""
+        without_zone = self.without_zone
+        nanos = read_time(value, name, self._to_zone)
+        self.with_zone += self.without_zone == without_zone
+        return nanos
 
-    def _from_text(self, text: str) -> int:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            self.without_zone += 1
-            moment = moment if self._zone is None else moment.replace(tzinfo=self._zone)
-        else:
-            self.with_zone += 1
-        # Separately: as one floating-point number a time would lose its last digits.
-        return floor(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
+    def _to_zone(self, moment: datetime) -> datetime:
+        self.without_zone += 1
+        return moment.astimezone() if self._zone is None else moment.replace(tzinfo=self._zone)
 
     def zone_name(self) -> str:
         """Return the name of the zone of times without one."""
@@ -70,25 +58,8 @@ class Times:
         return f"{names}, this machine's zone"
 
 
-def decode_object(text: bytes | str) -> dict[str, Any]:
-    """Decode a JSON object; NaN and infinities too, which Python's `json` wrote by default.
-
-    Raises InvalidEventError.
-    """
-    try:
-        value = _decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        value = _decode_as_python(text, error)
-    if not isinstance(value, dict):
-        raise InvalidEventError(f"expected a JSON object, got {type(value).__name__}")
-    return value
-
-
-def _decode_as_python(text: bytes | str, problem: Exception) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise InvalidEventError(f"not JSON: {problem}") from None
+class UnknownFormatError(ConfigError):
+    """A file is none of those that can be imported."""
 
 
 class Broken(NamedTuple):
@@ -140,6 +111,8 @@ class Input(Protocol):
 
     kind: str
     unit: str
+    damage: str
+    """Why it could not be read to its end; empty if it could."""
 
     @property
     def producer(self) -> str:
@@ -174,10 +147,12 @@ Of the line's fields, times, producer, line number, and size in bytes.
 
 
 def inputs_of(path: Path, zone: tzinfo | None) -> list[Found]:
-    """Return what can be imported from a file. zone: as in Times. Raises LogError."""
-    with path.open("rb") as file:
-        is_sqlite = file.read(len(_SQLITE)) == _SQLITE
-    if not is_sqlite:
+    """Return what can be imported from a file. zone: as in Times.
+
+    Raises UnknownFormatError, LogError, OSError.
+    """
+    start = _start_of(path)
+    if start != _SQLITE:
         times = Times(zone)
         return [Found(lambda known: JsonLines(path, times, known), times)]
     if _is_log(path):
@@ -187,6 +162,18 @@ def inputs_of(path: Path, zone: tzinfo | None) -> list[Found]:
     return tables_of(path, zone)
 
 
+def _start_of(path: Path) -> bytes:
+    """Return a file's first bytes. Raises UnknownFormatError for what has to be unpacked first."""
+    with path.open("rb") as file, LineFile(path) as lines:
+        start, content = file.read(len(_SQLITE)), lines.read(len(_SQLITE))
+    packed = next((name for name, mark in _PACKED.items() if start.startswith(mark)), "")
+    if content == _SQLITE != start:
+        packed = "gzip"
+    if packed:
+        raise UnknownFormatError(str(path), f"is packed with {packed}", "Unpack it first.")
+    return start
+
+
 def _is_log(path: Path) -> bool:
     with explained(path), closing(open_reader(path)) as connection:
         query = "SELECT 1 FROM sqlite_master WHERE name = 'realm_meta'"
@@ -194,25 +181,20 @@ def _is_log(path: Path) -> bool:
 
 
 _SQLITE: Final = b"SQLite format 3\0"
-MAX_LINE_BYTES: Final = 8 * 1024 * 1024
+_PACKED: Final = {
+    "zip": b"PK\x03\x04",
+    "zstd": b"\x28\xb5\x2f\xfd",
+    "xz": b"\xfd7zXZ\0",
+    "bzip2": b"BZh",
+    "lz4": b"\x04\x22\x4d\x18",
+}
+"""What files begin with that other programs have to unpack."""
 _BATCH: Final = 1_000
 _BATCH_BYTES: Final = 4 * 1024 * 1024
-_GZIP: Final = b"\x1f\x8b"
-
-
-class Line(NamedTuple):
-    """A line of a file with its line break; of one that is too long, a piece.
-
-    rest: it continues the piece before.
-    """
-
-    number: int
-    data: bytes
-    rest: bool
 
 
 class JsonLines:
-    """A file of JSON objects, one a line. Raises OSError."""
+    """A file of JSON objects, one a line; a damaged one up to the damage. Raises OSError."""
 
     kind = "JSON lines"
     unit = "line"
@@ -220,15 +202,16 @@ class JsonLines:
     def __init__(self, path: Path, times: Times, known: Origins) -> None:
         self._path = path
         self._times = times
-        with open_lines(path) as file:
+        with LineFile(path) as file:
             self.producer, self.origin = identify_file(cast("Any", file), path.absolute(), known)
+            self.damage = file.damage
         self._bytes = self.origin.file.bytes if self.origin.file else 0
         self._event_of_line: EventOfLine = extension("import.line")
 
     def batches(self) -> Iterator[Batch]:
         """Yield what the lines hold, some thousand at a time."""
         batch, done = Batch(), 0
-        with open_lines(self._path) as file:
+        with LineFile(self._path) as file:
             # Only the bytes that the digest covers: the file may be growing.
             for line in numbered_lines(file, self._bytes):
                 batch.bytes += len(line.data)
@@ -243,7 +226,7 @@ class JsonLines:
         yield batch
 
     def _take(self, line: Line, batch: Batch) -> None:
-        text = line.data.strip()
+        text = line.data.removeprefix(BOM_UTF8 if line.number == 1 else b"").strip()
         whole = line.data.endswith(b"\n")
         if line.rest or len(line.data) > MAX_LINE_BYTES:
             reason = "" if line.rest else f"longer than {MAX_LINE_BYTES:,} bytes"
@@ -261,7 +244,7 @@ class JsonLines:
         batch.settle(self.producer, line.number)
 
     def _event(self, text: bytes, number: int, batch: Batch) -> Event:
-        fields = decode_object(text)
+        fields = read_object(text)
         if not is_export(fields):
             return self._event_of_line(fields, self._times, self.producer, number, len(text))
         resource = fields.get("resource")
@@ -287,25 +270,13 @@ def event_of_export(fields: dict[str, Any], size: int) -> Event:
         if isinstance(word := fields.get(name), str) and word not in known:
             # Of an older row that was extended in place: older code could write any word.
             fields["details"] = {name: fields.pop(name)} | (fields.get("details") or {})
-    event = event_from_dict(fields)
+    # The time of a line without one is the log's, so it is none: it must be given.
+    if not any(fields.get(name) is not None for name in TIMES):
+        raise InvalidEventError(f"no time: {', '.join(TIMES[:-1])} or {TIMES[-1]} is missing")
+    event = event_from_outside(fields, now_ns=0)
+    if event.webhooks:
+        raise InvalidEventError("webhooks: an import sends no messages; leave the field out")
     return event if size < SURELY_FITS else make_safe(event)
-
-
-def numbered_lines(file: IO[bytes], most_bytes: int) -> Iterator[Line]:
-    """Yield the lines within the first bytes of a file; one that is too long in pieces."""
-    left, number, rest = most_bytes, 1, False
-    while left > 0 and (data := file.readline(min(MAX_LINE_BYTES + 1, left))):
-        left -= len(data)
-        yield Line(number, data, rest)
-        rest = not data.endswith(b"\n")
-        number += not rest
-
-
-def open_lines(path: Path) -> IO[bytes]:
-    """Open a file, decompressed if it is compressed. Raises OSError."""
-    with path.open("rb") as file:
-        compressed = file.read(2) == _GZIP
-    return cast("IO[bytes]", gzip.open(path)) if compressed else path.open("rb")
 
 
 class OtherLog:
@@ -313,6 +284,7 @@ class OtherLog:
 
     kind = "log of realm_telemetry"
     unit = "row"
+    damage = ""
     producer = ""
     origin = None
 
@@ -353,5 +325,11 @@ class OtherLog:
 
 def _resources(connection: sqlite3.Connection) -> dict[str, dict[str, Any]]:
     rows = connection.execute("SELECT producer, resource_json FROM realm_producers")
-    found = {producer: msgspec.json.decode(text) for producer, text in rows}
-    return {producer: resource for producer, resource in found.items() if resource}
+    return {producer: resource for producer, text in rows if (resource := _resource(text))}
+
+
+def _resource(text: Any) -> dict[str, Any]:
+    try:
+        return read_object(text)
+    except (InvalidEventError, TypeError):  # no resource is worth the events
+        return {}

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from realm_telemetry.client import RealmClient, ServiceError
-from realm_telemetry.config import Settings, load_settings
+from realm_telemetry.config import Settings, load_settings, token_for
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.kinds.catalog import KIND_METADATA, KindSpec
 from realm_telemetry.log.filters import Filters
@@ -89,7 +89,7 @@ def replay_to_service(
     """Send events of a log to a service again; see `replay_events`."""
     url = settings.service_url if to == LIVE else to
     with (
-        closing(RealmClient(url, settings.token)) as client,
+        closing(RealmClient(url, token_for(settings.home, settings.token, url))) as client,
         closing(open_log(settings, progress)) as reader,
     ):
         same = client.health().get("log_id") == reader.log_id

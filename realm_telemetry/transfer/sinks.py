@@ -12,7 +12,7 @@ from realm_telemetry.log.records import ProducerInfo
 from realm_telemetry.log.sqlite.connection import open_reader
 from realm_telemetry.log.sqlite.older import older_producer
 from realm_telemetry.log.sqlite.reader import LogReader
-from realm_telemetry.log.sqlite.rows import event_id_bytes
+from realm_telemetry.log.sqlite.rows import check_rows, event_id_bytes
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.transfer.identity import PIPELINE, ImportOrigin, Origins, read_origins
 from realm_telemetry.transfer.inputs import Batch
@@ -114,6 +114,7 @@ class Nowhere:
 
     def take(self, batch: Batch) -> Taken:
         """Count a batch."""
+        check_rows(batch.events)
         events = self._in_place.without(batch.events) if self._in_place else batch.events
         stored = self._reader.now.stored_among(events) if self._reader else 0
         return Taken(len(events) - stored, len(batch.events) - len(events) + stored)

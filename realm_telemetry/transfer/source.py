@@ -18,6 +18,7 @@ from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.sqlite.schema import SCHEMA_VERSION, read_version
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.transfer.formats import Exported
+from realm_telemetry.values.json_text import read_object
 
 Progress = Callable[[int, float | None], None]
 """Called with the number of events done, and the share of the work; None where it is unknown."""
@@ -135,18 +136,15 @@ class _Line(msgspec.Struct):
     resource: dict[str, Any] = {}
 
 
-_decode: Final = msgspec.json.Decoder().decode
-
-
 def read_line(line: bytes) -> Exported:
     """Read what `formats.encode_jsonl` wrote of an event.
 
     Raises InvalidEventError.
     """
     try:
-        shape = _decode(line)
+        shape = read_object(line)
         line_fields = msgspec.convert(shape, _Line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.ValidationError, InvalidEventError) as error:
         raise InvalidEventError(f"not an event of an export: {error}") from None
     return Exported(event_from_dict(shape), line_fields.cursor, line_fields.resource)
 

@@ -14,12 +14,14 @@ from realm_telemetry.errors import ConfigError, PayloadTooLargeError
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError
 from realm_telemetry.kinds.catalog import KindSpec, check_kind
 from realm_telemetry.rank import rank_of, with_rank
+from realm_telemetry.values.json_text import read_json
 from realm_telemetry.wire.fields import (
     MAX_BATCH_BYTES,
     MAX_BATCH_EVENTS,
     MAX_ENTRY_BYTES,
     MAX_READ_ENTRIES,
     check_shape,
+    parse_mended,
 )
 from realm_telemetry.wire.messages import Batch, BatchAnswer, BatchProducer, Rejected
 from realm_telemetry.wire.v1 import event_pb2 as pb
@@ -30,8 +32,7 @@ _MAX_WEBHOOKS: Final = 64
 _CHANNELS: Final = frozenset(CHANNELS)
 _SEVERITIES: Final = frozenset(SEVERITIES)
 _to_json = msgspec.json.Encoder().encode
-_from_json = msgspec.json.Decoder(dict[str, Any]).decode
-_JSON_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_from_json: Final = msgspec.json.Decoder(dict[str, Any])
 
 
 def encode_batch(
@@ -154,9 +155,11 @@ def read_batch(
     """
     check_shape(data, max_bytes, max_entries)
     try:
-        message = pb.EventBatch.FromString(data)
+        message = parse_mended(pb.EventBatch, data)
     except DecodeError as error:
         raise InvalidEventError(f"the body is not an EventBatch: {error}") from None
+    if data and not message.ListFields():
+        raise InvalidEventError("the body is not an EventBatch: it has none of its fields")
     events, rejected = [], []
     for each in message.events:
         try:
@@ -205,8 +208,8 @@ def _empty_or_none(message: pb.Event, field: Any) -> str | None:
 
 def _object(data: bytes, field: str) -> dict[str, Any]:
     try:
-        return _from_json(data)
-    except _JSON_ERRORS as error:
+        return read_json(data, _from_json)
+    except InvalidEventError as error:
         raise InvalidEventError(f"{field} is not a JSON object: {error}") from None
 
 

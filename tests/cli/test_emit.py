@@ -1,6 +1,7 @@
 """`realm emit`: an event by way of spool and shipper."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -123,3 +124,20 @@ def test_a_value_is_json_where_it_parses_and_text_otherwise(text: str, value: ob
 def test_json_text_always_comes_back_as_the_text(details: dict[str, str]) -> None:
     words = tuple(f"{name}={json.dumps(value)}" for name, value in details.items())
     assert parse_words(words) == (details, {})
+
+
+def test_arguments_that_are_not_utf_8_are_mended(home: Path) -> None:
+    words = [os.fsdecode(b"note"), os.fsdecode(b"J\xf6rg"), os.fsdecode(b"who=J\xf6rg"), "loss=NaN"]
+    result = run_realm("emit", *words, "--wait", "--json")
+    assert result.returncode == 0, result.stderr
+    shape = json.loads(result.stdout)
+    assert (shape["message"], shape["details"]) == (
+        "J\ufffdrg",
+        {"who": "J\ufffdrg", "loss": "NaN"},
+    )
+    assert run_realm("query", "--run", os.fsdecode(b"J\xf6rg")).returncode == 0
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5_000, "{} x", ""])
+def test_a_value_that_is_no_json_is_text(text: str) -> None:
+    assert parse_value(text) == text

@@ -9,7 +9,8 @@ import click
 import pytest
 from click.testing import Result
 
-from realm_telemetry.cli.group import SUMMARIES, realm
+from realm_telemetry.cli.group import SUMMARIES, RealmGroup, realm
+from realm_telemetry.cli.problems import EXIT_INTERRUPTED, EXIT_PROBLEM
 from realm_telemetry.version import __version__
 
 from .conftest import EXECUTABLE, run_realm
@@ -102,3 +103,41 @@ def test_a_shell_can_complete_commands_and_filter_values() -> None:
     ):
         completing = environment | {"COMP_WORDS": words, "COMP_CWORD": place}
         assert wanted in run_realm(env=completing).stdout
+
+
+@pytest.mark.parametrize(
+    ("cause", "code"), [(KeyboardInterrupt, EXIT_INTERRUPTED), (EOFError, EXIT_PROBLEM)]
+)
+@pytest.mark.parametrize("prompt", [False, True])
+def test_only_ctrl_c_ends_as_interrupted(
+    cause: type[BaseException], code: int, prompt: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """click raises the same Abort for both, in a command and in its prompts."""
+
+    def stopped(*_: object, **__: object) -> str:
+        raise cause
+
+    @click.command()
+    def asking() -> None:
+        click.prompt("Name") if prompt else stopped()
+
+    monkeypatch.setattr("click.termui.visible_prompt_func", stopped)
+    monkeypatch.setattr(RealmGroup, "get_command", lambda *_: asking)
+    with pytest.raises(SystemExit) as end:
+        realm.main(["kinds"])
+    assert end.value.code == code
+
+
+def test_a_question_answered_with_no_is_no_ctrl_c(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @click.command()
+    def asking() -> None:
+        click.confirm("Sure", abort=True)
+
+    monkeypatch.setattr("click.termui.visible_prompt_func", lambda *_: "n")
+    monkeypatch.setattr(RealmGroup, "get_command", lambda *_: asking)
+    with pytest.raises(SystemExit) as end:
+        realm.main(["kinds"])
+    assert end.value.code == EXIT_PROBLEM
+    assert "realm: " in capsys.readouterr().err

@@ -113,3 +113,15 @@ def test_without_a_log_the_error_says_that_the_service_wants_a_token(
         result = invoke("tail", "--json")
     assert result.exit_code == 1
     assert json.loads(result.stderr)["error"] != "log"
+
+
+@pytest.mark.parametrize("arguments", [("state", "J\udcf6"), ("J\udcf6",), ("import", "J\udcf6")])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_arguments_that_are_not_utf_8_can_be_reported(
+    arguments: tuple[str, ...], as_json: bool, invoke: Invoke
+) -> None:
+    result = invoke(*arguments, *["--json"] * as_json)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.stderr
+    if as_json:
+        assert "J" in json.loads(result.stderr)["message"]

@@ -1,5 +1,6 @@
 """`realm serve`: addresses, tokens, Ctrl-C."""
 
+import json
 import signal
 import socket
 from collections.abc import Callable
@@ -90,3 +91,35 @@ def test_a_token_file_that_is_none_is_refused(
     result = invoke("serve", "--token-file", str(tmp_path / "token"))
     assert result.exit_code == 2
     assert result.stderr.startswith("realm: --token-file: ")
+
+
+def test_token_access_needs_no_word_of_the_token(
+    home: Path, start: Start, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every command of the home has it, a browser comes by a link, and all others are refused."""
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "realm.toml").write_text('access = "token"\n')
+    running = start("serve", "--port", "0", "--battle-log-port", "0", "--ui-port", "0")
+    running.wait_for("realm login")
+    url, *_, link = [word for word in running.output.split() if word.startswith("http://")]
+    token = (home / "token").read_text().strip()
+    assert token not in running.output
+    monkeypatch.setenv("REALM_SERVICE_URL", url)
+    assert invoke("emit", "note", "Heard", "--wait").exit_code == 0
+    assert "Heard" in invoke("query", "--url", url).output
+    assert "✓ service" in invoke("doctor", "--no-round-trip").stdout
+    assert httpx.get(f"{url}/api/events").status_code == 401
+    assert json.loads(invoke("login", "--json").output)["url"].startswith(f"{url}/login?ticket=")
+    with httpx.Client() as browser:
+        for fresh in (link, invoke("login").output.strip()):
+            assert browser.get(fresh).status_code == 200
+            assert browser.get(f"{url}/api/events").status_code == 200
+            browser.cookies.clear()
+
+
+def test_without_a_token_the_link_is_that_of_the_pages(home: Path, invoke: Invoke) -> None:
+    result = invoke("login")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("http://127.0.0.1:")
+    assert result.stdout.endswith("/\n")
+    assert "No token is set" in result.stderr

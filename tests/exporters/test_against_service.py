@@ -127,12 +127,12 @@ def test_the_log_elsewhere_knows_registered_kinds(
 
 
 def test_a_wrong_token_names_the_setting(tmp_path: Path) -> None:
-    with serving(tmp_path / "remote", token="right") as service:
+    with serving(tmp_path / "remote", token="right-token") as service:
         exporter = make(tmp_path, service.url, token="wrong")
         with pytest.raises(ExportError, match="REALM_TOKEN") as caught:
             exporter.export_events(sample_events(1))
         assert caught.value.retryable
         exporter.shutdown()
-        exporter = make(tmp_path, service.url, token="right")
+        exporter = make(tmp_path, service.url, token="right-token")
         exporter.export_events(sample_events(1))
         exporter.shutdown()

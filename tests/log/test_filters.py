@@ -302,3 +302,25 @@ def test_what_has_no_hero_is_not_left_out_with_one(writer: Writer, reader: Reade
 @given(_filters)
 def test_filters_survive_as_parameters(filters: Filters) -> None:
     assert parse_filters(to_params(filters)) == filters
+
+
+def test_a_filter_of_bytes_that_are_not_utf_8_finds_nothing_and_is_no_error() -> None:
+    """Arguments of a command line come so."""
+    assert parse_filters({"run": "r\udcff"}).runs == ("r\ufffd",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1764410400", "1764410400000", "1764410400000.0", "1764410400000000", "1764410400" + "0" * 9],
+)
+def test_a_moment_may_be_a_number_of_any_unit(text: str) -> None:
+    assert parse_filters({"since": text}).since_unix_nano == 1_764_410_400 * 10**9
+
+
+def test_eight_digits_are_a_day_and_other_small_numbers_seconds() -> None:
+    day = parse_filters({"since": "2025-11-29"}).since_unix_nano
+    assert parse_filters({"since": "20251129"}).since_unix_nano == day
+    assert parse_filters({"since": "20251399"}).since_unix_nano == 20_251_399 * 10**9
+    assert parse_filters({"since": "00005.000000001"}).since_unix_nano == 5 * 10**9 + 1
+    with pytest.raises(InvalidFilterError, match="is not a time"):
+        parse_filters({"since": "99999999999999"})

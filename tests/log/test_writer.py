@@ -104,7 +104,7 @@ def test_values_that_neither_json_nor_sqlite_take_are_mended(
         ]
     )
     first, second = (row.event for row in reader.now.after(0))
-    assert first.message == "half ? an emoji"
+    assert first.message == "half \ufffd an emoji"
     assert second.time_unix_nano == 2**63 - 1
 
 
@@ -192,3 +192,18 @@ def test_a_dead_letter_keeps_the_event_id(writer: Writer, reader: Reader) -> Non
     assert (first.event_id, first.reason, first.cursor) == (make_event(7).id, "413 too large", 1)
     assert second.event_id is None
     assert reader.now.dead_letters("other") == []
+
+
+def test_text_that_utf_8_cannot_carry_is_mended_and_costs_no_neighbour(
+    writer: Writer, reader: Reader
+) -> None:
+    cut = "cut \ud83d"
+    odd = make_event(2, message=cut, details={"text": cut, "\ude00": [cut, {cut: 1}]}, hero_id=cut)
+    writer.append([make_event(1), odd, make_event(3)])
+    first, second, third = (row.event for row in reader.now.after(0))
+    assert (first.number, third.number) == (1, 3)
+    assert (second.message, second.hero_id) == ("cut \ufffd", "cut \ufffd")
+    assert second.details == {
+        "text": "cut \ufffd",
+        "\ufffd": ["cut \ufffd", {"cut \ufffd": 1}],
+    }

@@ -109,6 +109,15 @@ def test_a_file_that_is_not_toml_names_the_line(tmp_path: Path) -> None:
         load(tmp_path)
 
 
+def test_a_file_may_begin_with_a_byte_order_mark_and_has_to_be_utf_8(tmp_path: Path) -> None:
+    """As editors on Windows write it."""
+    (tmp_path / "realm.toml").write_bytes(b'\xef\xbb\xbfservice_name = "lab"\n')
+    assert load(tmp_path).service_name == "lab"
+    (tmp_path / "realm.toml").write_bytes(b'service_name = "J\xf6rg"\n')
+    with pytest.raises(ConfigError, match=r"is not TOML: .*utf-8"):
+        load(tmp_path)
+
+
 def test_objects_make_the_shipper_a_thread(tmp_path: Path) -> None:
     """No other process could use them; asked for a process, it is refused with the reason."""
     assert load(tmp_path, exporters=["battle_log", object()]).shipper == "thread"
@@ -127,9 +136,9 @@ def test_every_setting_is_documented() -> None:
 
 
 def test_every_setting_is_an_argument_of_configure() -> None:
-    """But for the off switch, which is OpenTelemetry's variable, and the service's own table."""
+    """But for the off switch, which is OpenTelemetry's variable, and what the service is set by."""
     arguments = set(inspect.signature(realm.configure).parameters)
-    assert arguments == {"home", *SETTINGS} - {"disabled", "service"}
+    assert arguments == {"home", *SETTINGS} - {"access", "disabled", "service"}
 
 
 @pytest.mark.parametrize("name", inspect.signature(realm.configure).parameters)

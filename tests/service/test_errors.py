@@ -56,13 +56,13 @@ SIMPLE: Final[dict[str, Ask]] = {
 }
 
 LIMITED: Final[dict[str, tuple[dict[str, Any], Ask]]] = {
-    "token_required": ({"token": "secret"}, lambda client: client.get("/api/events")),
+    "token_required": ({"token": "secret-token"}, lambda client: client.get("/api/events")),
     "token_wrong": (
-        {"token": "secret"},
+        {"token": "secret-token"},
         lambda client: client.get("/api/events", headers={"authorization": "Bearer no"}),
     ),
     "too_many_attempts": (
-        {"token": "secret", "login_attempts": 1},
+        {"token": "secret-token", "login_attempts": 1},
         lambda client: [
             client.get("/api/events", headers={"authorization": "Bearer no"}) for _ in range(2)
         ][1],
@@ -245,10 +245,10 @@ def test_a_refused_stream_is_counted(tmp_path: Path) -> None:
 
 
 def test_error_answers_are_counted_by_code_wherever_they_are_made(tmp_path: Path) -> None:
-    with serving(free_ports(tmp_path, token="secret")) as server, asking(server) as stranger:
+    with serving(free_ports(tmp_path, token="secret-token")) as server, asking(server) as stranger:
         check("token_required", stranger.get("/api/events"))
         check("host_not_allowed", stranger.get("/health", headers={"host": "evil.example"}))
-        with asking(server, headers={"authorization": "Bearer secret"}) as client:
+        with asking(server, headers={"authorization": "Bearer secret-token"}) as client:
             check("not_found", client.get("/nowhere"))
             for _ in range(2):
                 check("invalid_parameter", client.get("/api/battle_log?limit=none"))

@@ -244,10 +244,16 @@ def test_an_open_address_without_a_token_is_refused(tmp_path: Path, host: str) -
     assert "openssl rand" in caught.value.fix
 
 
-@pytest.mark.parametrize("token", ["", "  "])
-def test_an_empty_token_is_no_token(tmp_path: Path, token: str) -> None:
-    with pytest.raises(ConfigError, match="REALM_TOKEN"):
+@pytest.mark.parametrize("token", ["", "  ", "x" * 7, "  1234567 ", "pässword", "pass\nword"])
+def test_a_short_token_or_one_that_no_header_carries_is_refused(tmp_path: Path, token: str) -> None:
+    with pytest.raises(ConfigError, match="REALM_TOKEN") as caught:
         RealmServer(free_ports(tmp_path, token=token))
+    assert "openssl rand" in caught.value.fix
+
+
+@pytest.mark.parametrize("token", ["x" * 8, "x" * 9])
+def test_a_token_of_eight_characters_is_long_enough(tmp_path: Path, token: str) -> None:
+    free_ports(tmp_path, token=token).check_access()
 
 
 PROTECTED = [
@@ -263,7 +269,7 @@ PROTECTED = [
 
 
 def test_without_the_token_nothing_is_shown(tmp_path: Path) -> None:
-    with serving(free_ports(tmp_path, token="s3cret")) as server, asking(server) as client:
+    with serving(free_ports(tmp_path, token="s3cret-token")) as server, asking(server) as client:
         assert [client.get(path).status_code for path in PROTECTED] == [401] * len(PROTECTED)
         assert client.post(EVENTS, json=NOTE).status_code == 401
         assert client.get("/health").status_code == 200
@@ -273,9 +279,9 @@ def test_without_the_token_nothing_is_shown(tmp_path: Path) -> None:
 
 
 def test_the_token_opens_every_route(tmp_path: Path) -> None:
-    bearer = {"authorization": "Bearer s3cret"}
+    bearer = {"authorization": "Bearer s3cret-token"}
     with (
-        serving(free_ports(tmp_path, token="s3cret")) as server,
+        serving(free_ports(tmp_path, token="s3cret-token")) as server,
         asking(server, headers=bearer) as client,
     ):
         assert client.get("/api/events").status_code == 200
@@ -283,7 +289,7 @@ def test_the_token_opens_every_route(tmp_path: Path) -> None:
 
 
 def test_a_browser_logs_in_and_gets_a_cookie_that_scripts_cannot_read(tmp_path: Path) -> None:
-    with serving(free_ports(tmp_path, token="s3cret")) as server, asking(server) as client:
+    with serving(free_ports(tmp_path, token="s3cret-token")) as server, asking(server) as client:
         sent = client.get("/api/state?x=1", headers={"accept": "text/html"})
         assert (sent.status_code, sent.headers["location"]) == (
             303,
@@ -294,12 +300,12 @@ def test_a_browser_logs_in_and_gets_a_cookie_that_scripts_cannot_read(tmp_path: 
         wrong = client.post("/login", data={"token": "guess"})
         assert wrong.status_code == 401
         assert "set-cookie" not in wrong.headers
-        right = client.post("/login", data={"token": "s3cret", "next": "/api/events"})
+        right = client.post("/login", data={"token": "s3cret-token", "next": "/api/events"})
         assert (right.status_code, right.headers["location"]) == (303, "/api/events")
         cookie = right.headers["set-cookie"].lower()
         assert "httponly" in cookie
         assert "samesite=strict" in cookie
-        assert "s3cret" not in cookie
+        assert "s3cret-token" not in cookie
         assert client.get("/api/events").status_code == 200
 
 
@@ -308,8 +314,8 @@ def test_a_browser_logs_in_and_gets_a_cookie_that_scripts_cannot_read(tmp_path: 
     ["//evil.example", "http://evil.example", "/\\evil.example", "/x\r\nSet-Cookie: a=b", ""],
 )
 def test_open_redirect_the_login_leads_nowhere_else(tmp_path: Path, wanted: str) -> None:
-    with serving(free_ports(tmp_path, token="s3cret")) as server, asking(server) as client:
-        response = client.post("/login", data={"token": "s3cret", "next": wanted})
+    with serving(free_ports(tmp_path, token="s3cret-token")) as server, asking(server) as client:
+        response = client.post("/login", data={"token": "s3cret-token", "next": wanted})
     assert response.headers["location"] == "/"
 
 
@@ -317,20 +323,25 @@ def test_open_redirect_the_login_leads_nowhere_else(tmp_path: Path, wanted: str)
     "cookie", ["", "9999999999", "9999999999.0", "1.x", "\u0661.x", "99999999999999999.aa", "a.b.c"]
 )
 def test_a_forged_cookie_is_worth_nothing(tmp_path: Path, cookie: str) -> None:
-    with serving(free_ports(tmp_path, token="s3cret")) as server, asking(server) as client:
+    with serving(free_ports(tmp_path, token="s3cret-token")) as server, asking(server) as client:
         headers = {b"cookie": f"{COOKIE}={cookie}".encode()}
         assert client.get("/api/events", headers=headers).status_code == 401
 
 
 def test_guessing_is_limited_for_form_and_header_together(tmp_path: Path) -> None:
-    settings = free_ports(tmp_path, token="s3cret", login_attempts=3)
+    settings = free_ports(tmp_path, token="s3cret-token", login_attempts=3)
     with serving(settings) as server, asking(server) as client:
         client.post("/login", data={"token": "a"})
         for guess in ("b", "c"):
             client.get("/api/events", headers={"authorization": f"Bearer {guess}"})
-        limited = client.post("/login", data={"token": "s3cret"})
+        limited = client.post("/login", data={"token": "d"})
         assert limited.status_code == 429
         assert 0 < int(limited.headers["retry-after"]) <= 61
+        assert client.get("/api", headers={"authorization": "Bearer e"}).status_code == 429
+        # All users of a host share an address: those who have the token are not kept out.
+        right = {"authorization": "Bearer s3cret-token"}
+        assert client.get("/api/events", headers=right).status_code == 200
+        assert client.post("/login", data={"token": "s3cret-token"}).status_code == 303
 
 
 def test_the_throttle_forgets_after_its_window_and_remembers_few_addresses() -> None:
@@ -429,7 +440,7 @@ def test_the_name_in_a_host_header(header: str, name: str) -> None:
 
 
 def test_on_an_open_address_other_machines_may_use_its_number(tmp_path: Path) -> None:
-    settings = free_ports(tmp_path, host="0.0.0.0", token="s3cret")
+    settings = free_ports(tmp_path, host="0.0.0.0", token="s3cret-token")
     with serving(settings) as server, httpx.Client() as client:
         url = f"http://127.0.0.1:{server.ports[0]}/health"
         assert client.get(url, headers={"host": "10.1.2.3:8866"}).status_code == 200

@@ -60,7 +60,7 @@ def test_no_free_port_is_a_configuration_error_that_names_the_holder(tmp_path: P
 
 def test_a_host_that_is_not_of_this_machine_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--host"):
-        RealmServer(free_ports(tmp_path, host="192.0.2.1", token="t"))
+        RealmServer(free_ports(tmp_path, host="192.0.2.1", token="a-long-token"))
 
 
 def test_a_port_that_nobody_holds_has_no_holder() -> None:
@@ -78,9 +78,11 @@ def test_a_log_that_cannot_be_used_stops_the_start(tmp_path: Path) -> None:
 
 
 def test_the_service_settings_of_a_process(tmp_path: Path) -> None:
-    given = Settings(home=tmp_path, token="t", service={"port": 0, "allowed_hosts": ["lab"]})
+    given = Settings(
+        home=tmp_path, token="a-long-token", service={"port": 0, "allowed_hosts": ["lab"]}
+    )
     settings = ServiceSettings.of(given)
-    assert (settings.port, settings.token, settings.allowed_hosts) == (0, "t", ("lab",))
+    assert (settings.port, settings.token, settings.allowed_hosts) == (0, "a-long-token", ("lab",))
     assert settings.log_path == given.log_path
 
 
@@ -157,7 +159,7 @@ async def test_the_application_can_be_mounted_in_another_server(tmp_path: Path) 
 
 @pytest.mark.anyio
 async def test_a_mounted_application_asks_for_its_token_below_its_mount(tmp_path: Path) -> None:
-    realm = realm_app(ServiceSettings.for_home(tmp_path, token="s3cret"))
+    realm = realm_app(ServiceSettings.for_home(tmp_path, token="s3cret-token"))
     app = Starlette(routes=[Mount("/realm", realm)])
     transport = httpx.ASGITransport(app)
     async with (
@@ -166,7 +168,7 @@ async def test_a_mounted_application_asks_for_its_token_below_its_mount(tmp_path
     ):
         sent = await client.get("/realm/api/state", headers={"accept": "text/html"})
         assert sent.headers["location"] == "/realm/login?next=/api/state"
-        data = {"token": "s3cret", "next": "/api/state"}
+        data = {"token": "s3cret-token", "next": "/api/state"}
         done = await client.post("/realm/login", data=data)
         assert done.headers["location"] == "/realm/api/state"
         assert "path=/realm" in done.headers["set-cookie"].lower()

@@ -47,7 +47,7 @@ def older_log(path: Path, rows: int) -> Path:
     return path
 
 
-def add_row(path: Path, timestamp: str, **changes: Any) -> None:
+def add_row(path: Path, timestamp: str | float | bytes, **changes: Any) -> None:
     """Append a row, as the older battle log does."""
     fields = {"channel": "jobs", "source": "event.job_started", "severity": "info"}
     fields |= {"hero_id": "dio", "message": "Job", "details_json": '{"job_id": "j1"}'} | changes

@@ -14,7 +14,7 @@ import pytest
 
 from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.log import LogReader, LogWriter
-from realm_telemetry.transfer.imports import UnknownFormatError
+from realm_telemetry.transfer.inputs import UnknownFormatError
 
 from .conftest import EXECUTABLE, Home
 from .older_files import older_line, take, write_lines

@@ -44,7 +44,8 @@ def test_a_rejected_row_is_kept_as_a_line_that_can_be_corrected(home: Home, tmp_
     kept = take(path).kept_aside
     assert kept is not None
     rejected = Path(kept)
-    assert rejected.with_suffix(".reasons").read_text() == "row 2: the time 'soon' cannot be read\n"
+    reasons = rejected.with_suffix(".reasons").read_text()
+    assert reasons.startswith("row 2: timestamp: 'soon' is no time from 2000 to 2262;")
     rejected.write_text(rejected.read_text().replace("soon", "2025-11-29T02:00:00Z"))
     assert take(rejected).taken == 1
     event = home.events()[-1]
@@ -116,3 +117,38 @@ def test_a_log_of_ours_keeps_ids_and_resources(home: Home, elsewhere: Home) -> N
     assert [event.id for event in home.events()] == [event.id for event in elsewhere.events()]
     assert home.resources()[PRODUCER] == RESOURCE
     assert take(elsewhere.log).already == 1499
+
+
+def test_rows_of_other_software_are_taken_or_named_each_for_itself(
+    home: Home, tmp_path: Path
+) -> None:
+    """Text that is not UTF-8, blobs, numbers for times, and a time that is none."""
+    path = older_log(tmp_path / "old" / "jobs.db", 1)
+    add_row(path, "2025-11-29T10:00:00Z", message=b"blob \xff")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE battle_log SET message = CAST(x'4aff' AS TEXT) WHERE id = 1")
+    for moment in (1764410400123, "1764410400.5", "2262-12-01T00:00:00Z", b"2025"):
+        add_row(path, moment, details_json=b'{"loss": NaN}')
+    report = take(path)
+    assert (report.taken, [each.number for each in report.examples]) == (4, [5, 6])
+    events = home.events()
+    assert [event.message for event in events] == ["J\ufffd", "blob \ufffd", "Job", "Job"]
+    assert events[2].timestamp == "2025-11-29T10:00:00.123000Z"
+    assert events[3].timestamp == "2025-11-29T10:00:00.500000Z"
+    assert events[3].details == {"loss": "NaN"}
+
+
+def test_columns_that_a_table_has_beside_the_older_ones_are_details(
+    home: Home, tmp_path: Path
+) -> None:
+    path = older_log(tmp_path / "old" / "jobs.db", 2)
+    first = take(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("ALTER TABLE battle_log ADD COLUMN host TEXT")
+        connection.execute('ALTER TABLE battle_log ADD COLUMN "job""id"')
+        connection.execute("ALTER TABLE battle_log DROP COLUMN campaign_id")
+    add_row(path, "2025-11-29T10:00:00Z", details_json='{"job\\"id": 1, "a": 1}')
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("""UPDATE battle_log SET host = 'forge', "job""id" = 7 WHERE id = 3""")
+    assert (first.taken, take(path).already) == (2, 2)
+    assert home.events()[2].details == {'job"id': 7, "a": 1, "host": "forge", 'details.job"id': 1}

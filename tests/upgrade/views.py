@@ -48,7 +48,8 @@ _QUERIES: Final = {
     ),
     "meta": (
         _LOG,
-        "SELECT key, value FROM realm_meta WHERE key NOT IN ('upkeep', 'schema_revision') ORDER BY key",
+        "SELECT key, value FROM realm_meta WHERE key NOT IN ('upkeep', 'schema_revision')"
+        " ORDER BY key",
     ),
     "counts": (_LOG, "SELECT * FROM realm_totals ORDER BY 1, 2, 3"),
     "hourly": (_LOG, "SELECT * FROM realm_hourly_counts ORDER BY 1, 2, 3, 4"),

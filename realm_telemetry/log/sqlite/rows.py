@@ -10,7 +10,7 @@ from realm_telemetry.event import Event, InvalidEventError, format_time
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.sqlite.older import older_kind, older_producer, older_time
 from realm_telemetry.rank import rank_of, to_rank, with_rank
-from realm_telemetry.values.details import clean_details
+from realm_telemetry.values.details import force_clean, safe_text
 
 INSERT_COLUMNS: Final = (
     "event_id",
@@ -108,15 +108,23 @@ def mended(event: Event) -> Event:
     if not 0 <= event.number < 2**64:
         raise InvalidEventError(f"number must fit 64 bits, got {event.number}")
     changes: dict[str, Any] = {
-        name: _plain_text(str(value))
+        name: safe_text(str(value))
         for name in _TEXT_FIELDS
         if (value := getattr(event, name)) is not None or name in _NEEDED_FIELDS
     }
-    changes["details"] = clean_details(event.details)[0]
+    changes["details"] = force_clean(event.details)[0]
     changes["time_unix_nano"] = min(max(event.time_unix_nano, _TIMES[0]), _TIMES[1])
     changes["trace_flags"] = event.trace_flags & 0xFFFFFFFF
     changes = changes if to_rank(rank_of(event)) == rank_of(event) else changes | {"rank": None}
     return msgspec.structs.replace(event, **changes)
+
+
+def check_rows(events: Sequence[Event]) -> None:
+    """Make the rows of events as an append does, and store none; raises what it would raise."""
+    try:
+        to_rows(events, 0)
+    except (TypeError, ValueError, OverflowError):
+        to_rows([mended(event) for event in events], 0)
 
 
 def to_log_row(row: Row, log_id: str) -> LogRow:
@@ -186,7 +194,3 @@ def _producer_bytes(producer: str) -> bytes:
     if len(value) != 8:
         raise InvalidEventError(f"producer must be 16 hex digits, got {producer!r}")
     return value
-
-
-def _plain_text(value: str) -> str:
-    return value.encode("utf-8", "replace").decode()

@@ -42,13 +42,29 @@ def answer_body(signal: Signal, reading: Reading, *, as_json: bool) -> bytes:
 
 
 def _remarks(signal: Signal, reading: Reading) -> str:
-    parts = [signal.why] if reading.refused else []
+    parts = [signal.why] if reading.refused and signal.why else []
+    if reading.problems:
+        parts.append(f"Not read: {_listed(reading.problems)}.")
+    if reading.unknown:
+        parts.append(
+            f"Fields that OTLP does not have there were left out: {_listed(reading.unknown)}."
+        )
     if reading.cut:
         parts.append(
             f"{reading.cut:,} were over the limits of an event and are stored cut;"
             f" the detail {TRUNCATED} of each says where."
         )
     return " ".join(parts)
+
+
+def _listed(texts: set[str]) -> str:
+    first = [text[:_MAX_CHARS] for text in sorted(texts)[:_MAX_LISTED]]
+    more = len(texts) - len(first)
+    return "; ".join(first) + (f"; and {more} more" if more else "")
+
+
+_MAX_LISTED: Final = 5
+_MAX_CHARS: Final = 200
 
 
 def failure_body(status: int, message: str, *, as_json: bool) -> bytes:

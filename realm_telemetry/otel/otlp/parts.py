@@ -21,12 +21,13 @@ class Item(NamedTuple):
     """A log record, a span or a metric.
 
     records: what of it can be events. refused: how many parts of it, in the signal's own unit,
-    are not taken. size: its bytes as sent.
+    are not taken. size: its bytes as sent. problem: why it cannot be read, or holds nothing.
     """
 
     records: list[PlainRecord]
     refused: int
     size: int
+    problem: str = ""
 
 
 class ResourceFields(NamedTuple):
@@ -52,10 +53,14 @@ class Group(NamedTuple):
 
 
 class Entries:
-    """How many entries a request may still have: resources, scopes and items together."""
+    """How many entries a request may still have: resources, scopes and items together.
+
+    unknown: the names of fields that were passed over, because OTLP has none like them there.
+    """
 
     def __init__(self, most: int) -> None:
         self.most = most
+        self.unknown: set[str] = set()
         self._count = 0
 
     def count(self, entries: int = 1) -> None:

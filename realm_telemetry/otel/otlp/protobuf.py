@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
+from google.protobuf.unknown_fields import UnknownFieldSet
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -34,7 +35,8 @@ from realm_telemetry.otel.otlp.records import (
     span_event,
     span_item,
 )
-from realm_telemetry.wire.fields import submessages
+from realm_telemetry.values.json_text import utf_8_text
+from realm_telemetry.wire.fields import parse_mended, submessages
 
 Layout = Mapping[int, "Layout"]
 """Which fields of a message are messages, and their layouts."""
@@ -72,15 +74,22 @@ _SMALL_BYTES: Final = 64 * 1024
 """Below this size, parsing any content costs little."""
 
 
-def groups(data: bytes, entries: Entries, read_item: ReadItem) -> Iterator[Group]:
+def groups(data: bytes, entries: Entries, name: str, read_item: ReadItem) -> Iterator[Group]:
     """Take a request apart.
 
-    Raises InvalidEventError for what is no such request, PayloadTooLargeError.
+    name: what its resources are called. Raises InvalidEventError for what is no such request,
+    PayloadTooLargeError.
     """
+    resources = 0
     for number, start, end in submessages(data, 0, len(data)):
         if number == 1:
+            resources += 1
             entries.count()
             yield from _scopes(data, start, end, entries, read_item)
+        else:
+            entries.unknown.add(f"field {number} of the request")
+    if data and not resources:
+        raise InvalidEventError(f"it has no {name}")
 
 
 def _scopes(
@@ -94,7 +103,9 @@ def _scopes(
             entries.count()
             scopes.append((first, last))
         elif number == 3:
-            url = _text(data[first:last])
+            url = utf_8_text(data[first:last])
+        else:
+            entries.unknown.add(f"field {number} of a resource")
     given = resource_fields(
         _attributes(resource.attributes), resource.dropped_attributes_count, url
     )
@@ -118,7 +129,9 @@ def _group(
             entries.count()
             places.append((first, last))
         elif number == 3:
-            url = _text(data[first:last])
+            url = utf_8_text(data[first:last])
+        else:
+            entries.unknown.add(f"field {number} of a scope")
     given = scope_fields(
         scope.name,
         scope.version,
@@ -132,8 +145,10 @@ def _group(
 def log_record(data: bytes) -> Item:
     """Read a LogRecord."""
     if _is_bomb(data, LOG_RECORD):
-        return Item([], 1, len(data))
+        return Item([], 1, len(data), _BOMB)
     one = _parse(LogRecord, data)
+    if not one.time_unix_nano and not one.observed_time_unix_nano and len(UnknownFieldSet(one)):
+        return Item([], 1, len(data), "what has no time and fields of no LogRecord is none")
     record = record_of(
         one.time_unix_nano,
         one.observed_time_unix_nano,
@@ -153,8 +168,10 @@ def log_record(data: bytes) -> Item:
 def span(data: bytes) -> Item:
     """Read the events of a Span, which itself is refused."""
     if _is_bomb(data, SPAN):
-        return Item([], 1, len(data))
+        return Item([], 1, len(data), _BOMB)
     one = _parse(Span, data)
+    if not one.start_time_unix_nano and len(UnknownFieldSet(one)):
+        return Item([], 1, len(data), "what has no time and fields of no Span is none")
     records = (
         span_event(
             record_of(
@@ -174,6 +191,7 @@ def span(data: bytes) -> Item:
     return span_item(records, len(data))
 
 
+_BOMB: Final = f"one of over {MAX_VALUES:,} values"
 _POINTS: Final = frozenset({5, 7, 9, 10, 11})
 """A Metric's gauge, sum, histogram, exponential histogram and summary; their field 1 is points."""
 
@@ -187,7 +205,7 @@ def metric(data: bytes) -> Item:
                 points += inner == 1
                 if points > MAX_VALUES:
                     raise PayloadTooLargeError(f"a Metric has over {MAX_VALUES:,} data points")
-    return Item([], points, len(data))
+    return Item([], points, len(data), "" if points else "a Metric without data points")
 
 
 def value_of(value: AnyValue) -> Any:
@@ -240,13 +258,6 @@ def _parse(message: type[M], data: bytes, layout: Layout | None = None) -> M:
     if layout is not None and _is_bomb(data, layout):
         raise PayloadTooLargeError(f"a {message.DESCRIPTOR.name} has over {MAX_VALUES:,} values")
     try:
-        return message.FromString(data)
+        return parse_mended(message, data)
     except DecodeError as error:
         raise InvalidEventError(f"{message.DESCRIPTOR.name}: {error}") from None
-
-
-def _text(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidEventError(f"schema_url: {error}") from None

@@ -7,9 +7,6 @@ from realm_telemetry.otel import names
 from realm_telemetry.otel.attributes import PlainRecord, json_value
 from realm_telemetry.otel.otlp.parts import Item, ResourceFields, ScopeFields
 
-_MAX_TIME: Final = 2**63 - 1
-"""Of the log, in the year 2262; OTLP's times have one bit more."""
-
 _TRACE_FLAGS: Final = 0xFF
 """The bits of `flags` that are W3C trace flags; the others are reserved."""
 
@@ -37,16 +34,13 @@ def record_of(
     (opentelemetry/proto/logs/v1/logs.proto); the bytes are kept.
     """
     usual = (
-        max(time_unix_nano, observed_time_unix_nano) <= _MAX_TIME
-        and flags <= _TRACE_FLAGS
+        flags <= _TRACE_FLAGS
         and not dropped_attributes_count
         and len(trace_id) in _TRACE_ID_BYTES
         and len(span_id) in _SPAN_ID_BYTES
     )
     if not usual:
         rest = {
-            "otel.time_unix_nano": _beyond(time_unix_nano),
-            "otel.observed_time_unix_nano": _beyond(observed_time_unix_nano),
             "otel.flags": flags if flags > _TRACE_FLAGS else 0,
             "otel.dropped_attributes_count": dropped_attributes_count,
             "otel.trace_id": trace_id.hex() if len(trace_id) not in _TRACE_ID_BYTES else "",
@@ -54,17 +48,13 @@ def record_of(
         }
         attributes |= _present(rest)
     return PlainRecord(
-        time_unix_nano if time_unix_nano <= _MAX_TIME else 0,
-        observed_time_unix_nano if observed_time_unix_nano <= _MAX_TIME else 0,
+        time_unix_nano,
+        observed_time_unix_nano,
         attributes=attributes,
         trace_id=int.from_bytes(trace_id) if len(trace_id) == 16 else 0,
         span_id=int.from_bytes(span_id) if len(span_id) == 8 else 0,
         trace_flags=flags & _TRACE_FLAGS,
     )
-
-
-def _beyond(time_unix_nano: int) -> str:
-    return str(time_unix_nano) if time_unix_nano > _MAX_TIME else ""
 
 
 def span_event(record: PlainRecord, name: str, span_name: str) -> PlainRecord:

@@ -7,7 +7,7 @@ import msgspec
 
 from realm_telemetry.event import Event
 from realm_telemetry.otel import names
-from realm_telemetry.otel.attributes import Origin, PlainRecord, read_attributes
+from realm_telemetry.otel.attributes import Origin, PlainRecord, add_detail, read_attributes
 from realm_telemetry.otel.foreign import content_number, foreign_event, producer_id
 from realm_telemetry.otel.otlp.parts import Entries, Group
 from realm_telemetry.otel.otlp.signals import Signal
@@ -21,6 +21,7 @@ from realm_telemetry.values.details import (
     force_clean,
     mark_truncated,
 )
+from realm_telemetry.values.times import EARLIEST_NS, LATEST_NS, number_ns
 
 _SMALL_BYTES: Final = 2_000
 """A record of less is within all limits but those on its names and on their number."""
@@ -48,6 +49,7 @@ class Reading(msgspec.Struct):
     cut: events that were over a limit and have lost something.
     producers: resources by producer of events that a process with this package emitted.
     others: resources by the producer id that was made of them.
+    problems: why items were refused or hold nothing. unknown: fields that were passed over.
     """
 
     events: list[Event] = []
@@ -55,6 +57,8 @@ class Reading(msgspec.Struct):
     cut: int = 0
     producers: Resources = {}
     others: Resources = {}
+    problems: set[str] = set()
+    unknown: set[str] = set()
 
 
 def read_request(
@@ -69,6 +73,7 @@ def read_request(
     reader = _Reader(entries, now_ns)
     for group in signal.groups(data, entries, as_json=as_json):
         reader.read(group)
+    reader.reading.unknown = entries.unknown
     return reader.reading
 
 
@@ -88,6 +93,8 @@ class _Reader:
             # A span may have any number of events; the item itself is counted already.
             self._entries.count(max(len(item.records) - 1, 0))
             self.reading.refused += item.refused
+            if item.problem:
+                self.reading.problems.add(item.problem)
             for record in item.records:
                 event = self._event(record, origin, resource)
                 carries_cut = mark is not None and event.details.get(TRUNCATED) is mark
@@ -97,16 +104,25 @@ class _Reader:
 
     def _event(self, record: PlainRecord, origin: Origin, resource: dict[str, Any]) -> Event:
         read = read_attributes(record.attributes)
-        event = our_event(record, read)
+        storable = max(record.timestamp or 0, record.observed_timestamp or 0) <= LATEST_NS
+        event = our_event(record, read) if storable else None
         if event is not None:
             theirs = event.producer == resource.get(names.PRODUCER_ID)
             self.reading.producers.setdefault(event.producer, resource if theirs else {})
             return event
-        if not record.timestamp and not record.observed_timestamp:
-            record.observed_timestamp = self._now_ns
+        self._time(record, read.details)
         self.reading.others[origin.producer] = resource
         event = foreign_event(record, read, origin)
         return event if names.UID in read.fields else self._told_apart(event)
+
+    def _time(self, record: PlainRecord, details: dict[str, Any]) -> None:
+        """Read a record's times as every door does; what is none, or of another unit, is kept."""
+        record.timestamp = _plausible(record.timestamp, "otel.time_unix_nano", details)
+        record.observed_timestamp = _plausible(
+            record.observed_timestamp, "otel.observed_time_unix_nano", details
+        )
+        if not record.timestamp and not record.observed_timestamp:
+            record.observed_timestamp = self._now_ns
 
     def _told_apart(self, event: Event) -> Event:
         """Number an event again whose content has been in this request already.
@@ -135,6 +151,14 @@ class _Reader:
             event, cut = fit_event(event), True
         self.reading.cut += cut
         return event
+
+
+def _plausible(given: int | None, name: str, details: dict[str, Any]) -> int:
+    """Return a time, 0 where there is none; a number that is not the time is kept as a detail."""
+    if not given or EARLIEST_NS <= given <= LATEST_NS:
+        return given or 0
+    add_detail(details, name, str(given))
+    return number_ns(given) or 0
 
 
 def _may_be_beyond(event: Event, size: int) -> bool:

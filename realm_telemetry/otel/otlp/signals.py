@@ -11,15 +11,15 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from realm_telemetry.otel.otlp import json_mapping, protobuf
-from realm_telemetry.otel.otlp.parts import MAX_VALUES, Entries, Group
+from realm_telemetry.otel.otlp.parts import Entries, Group
 
 
 class Signal(NamedTuple):
     """One signal.
 
     request: the name of its request. rejected: the field of partial_success that counts.
-    from_protobuf, from_json: readers of one item. json_names: what it calls its parts.
-    why: what is not taken and where it can go.
+    from_protobuf, from_json: readers of one item. json_names: what it calls its parts in JSON.
+    why: what is never taken and where it can go; empty if all is.
     """
 
     request: str
@@ -34,7 +34,7 @@ class Signal(NamedTuple):
         """Take a request apart; raises InvalidEventError, PayloadTooLargeError."""
         if as_json:
             return json_mapping.groups(data, entries, self.json_names, self.from_json)
-        return protobuf.groups(data, entries, self.from_protobuf)
+        return protobuf.groups(data, entries, self.json_names.resources, self.from_protobuf)
 
 
 LOGS: Final = Signal(
@@ -44,7 +44,7 @@ LOGS: Final = Signal(
     protobuf.log_record,
     json_mapping.log_record,
     json_mapping.Names("resource_logs", "scope_logs", "log_records"),
-    f"A log record of more than {MAX_VALUES:,} values is not taken.",
+    "",
 )
 TRACES: Final = Signal(
     "ExportTraceServiceRequest",

@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from realm_telemetry.errors import PayloadTooLargeError
 from realm_telemetry.event import Event, InvalidEventError
-from realm_telemetry.kinds.catalog import KindSpec, event_from_dict
+from realm_telemetry.kinds.catalog import KindSpec
+from realm_telemetry.kinds.outside import event_from_outside, has_identity
 from realm_telemetry.log.engine import Snapshot
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.service.api.answers import json_answer
@@ -18,8 +19,11 @@ from realm_telemetry.service.api.parameters import choice
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.ingest.body import content_encoding, inflate, read_body
+from realm_telemetry.service.ingest.registrar import Introduced
 from realm_telemetry.service.settings import ServiceSettings
-from realm_telemetry.values.details import MAX_EVENT_BYTES, fit_event, make_safe
+from realm_telemetry.values.details import MAX_EVENT_BYTES, fit_event, force_clean, make_safe
+from realm_telemetry.values.json_fields import type_name
+from realm_telemetry.values.json_text import read_object
 from realm_telemetry.wire import (
     CONTENT_TYPE,
     Batch,
@@ -42,20 +46,18 @@ _MAX_REASONS: Final = 1_000
 _JSON_TYPE: Final = "application/json"
 
 
-class _JsonBatch(msgspec.Struct):
-    events: list[Any]
-
-
 class Parsed(NamedTuple):
     """A body taken apart.
 
     rejected: those that no event can be, with their place in the batch where they have no id.
+    introduced: resources that events in JSON bring.
     """
 
     events: Sequence[Event]
     producers: Sequence[BatchProducer]
     rejected: Sequence[Rejected]
     kinds: Sequence[KindSpec] = ()
+    introduced: Introduced | None = None
 
 
 async def post_events(request: Request) -> Response:
@@ -69,7 +71,11 @@ async def post_events(request: Request) -> Response:
         body = await read_body(request, service.settings, share)
         parsed = await _parse(service, body, encoding, media_type)
         stored = await service.writer.store(
-            parsed.events, parsed.producers, parsed.kinds, replay=replay
+            parsed.events,
+            parsed.producers,
+            parsed.kinds,
+            replay=replay,
+            introduced=parsed.introduced,
         )
         if replay and stored.duplicates:
             await _show_again(service, parsed.events, shown)
@@ -142,30 +148,45 @@ def _fitted(event: Event) -> Event:
 
 
 def _from_json(data: bytes, service: Service) -> Parsed:
-    try:
-        batch = msgspec.json.decode(data, type=_JsonBatch)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ApiError("malformed_json", f"The body is not the JSON expected: {error}") from None
-    if len(batch.events) > service.settings.max_batch_events:
+    shapes, rejected = _shapes(data)
+    if len(shapes) > service.settings.max_batch_events:
         raise ApiError("too_many_events")
-    events, rejected = [], []
-    for place, shape in enumerate(batch.events):
+    events: list[Event] = []
+    resources: dict[str, Mapping[str, Any]] = {}
+    for place, shape in enumerate(shapes):
         try:
-            events.append(_event(shape, service))
+            events.append(event := _event(shape, service))
         except InvalidEventError as error:
             rejected.append(Rejected(_name(shape, place), str(error)))
-    return Parsed(events, (), rejected)
+        else:
+            if has_identity(shape) and shape.get("resource"):
+                resources[event.producer] = force_clean(shape["resource"])[0]
+    return Parsed(events, (), rejected, introduced=Introduced({}, resources))
+
+
+def _shapes(data: bytes) -> tuple[list[Any], list[Rejected]]:
+    """Return the events of a body, undone, and what else it has, which is not taken."""
+    try:
+        body = read_object(data)
+    except InvalidEventError as error:
+        raise ApiError("malformed_json", f"The body is not the JSON expected: {error}") from None
+    shapes = body.pop("events", None)
+    if not isinstance(shapes, list):
+        problem = 'The body is not the JSON expected: it must be {"events": [...]}'
+        raise ApiError("malformed_json", f"{problem}, got events: {type_name(shapes)}")
+    reason = "a batch in JSON has no such field"
+    return shapes, [Rejected(name[:64], reason) for name in body]
 
 
 def _event(shape: Any, service: Service) -> Event:
     """One event of a JSON batch; what it lacks is given here: id, time, channel, message."""
-    if isinstance(shape, Mapping) and not ("time_unix_nano" in shape or "timestamp" in shape):
-        shape = {**shape, "time_unix_nano": time.time_ns()}
-    if isinstance(shape, Mapping) and "id" not in shape and "producer" not in shape:
-        event = event_from_dict(shape, producer=service.producer, number=service.number())
-    else:
-        event = event_from_dict(shape)
-    return make_safe(event)
+    now_ns = time.time_ns()
+    if isinstance(shape, Mapping) and has_identity(shape):
+        return make_safe(event_from_outside(shape, now_ns=now_ns))
+    number = service.number()
+    return make_safe(
+        event_from_outside(shape, now_ns=now_ns, producer=service.producer, number=number)
+    )
 
 
 def _name(shape: Any, place: int) -> str:

@@ -1,10 +1,13 @@
 """POST /v1/logs: what is answered, and which event a log record becomes."""
 
+import base64
 import gzip
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -20,6 +23,7 @@ from .conftest import (
     NOW,
     PROTOBUF,
     accepted,
+    as_json,
     asking,
     encoded,
     failed,
@@ -169,7 +173,10 @@ def test_an_empty_request_is_accepted(
 
 
 def test_json_as_people_and_other_languages_write_it(client: httpx.Client) -> None:
-    """Numbers or strings for 64 bits, null for missing, unknown fields, base64 of either kind."""
+    """Numbers or strings for 64 bits, null for missing, unknown fields, base64 of either kind.
+
+    What is left out is named.
+    """
     record = {
         "timeUnixNano": NOW,
         "observedTimeUnixNano": str(NOW),
@@ -193,7 +200,12 @@ def test_json_as_people_and_other_languages_write_it(client: httpx.Client) -> No
     scope_logs = [{"logRecords": [record], "future": True}]
     request = {"resourceLogs": [{"scopeLogs": scope_logs, "resource": None}], "extra": 1}
     response = client.post("/v1/logs", json=request)
-    assert (response.status_code, response.content) == (200, b"{}")
+    assert response.status_code == 200
+    assert response.json()["partialSuccess"] == {
+        "errorMessage": "Fields that OTLP does not have there were left out: extra;"
+        " resourceLogs.scopeLogs.future; resourceLogs.scopeLogs.logRecords.body.newKindOfValue;"
+        " resourceLogs.scopeLogs.logRecords.unknown."
+    }
     (event,) = stored(client)
     assert (event["message"], event["severity"]) == ("hello", "error")
     assert event["trace_id"] == "5b8efff798038103d269b633813fc60c"
@@ -208,10 +220,104 @@ def test_json_as_people_and_other_languages_write_it(client: httpx.Client) -> No
     }
 
 
-def test_original_field_names_are_no_json_keys(client: httpx.Client) -> None:
-    """OTLP says so: they are unknown fields, and passed over."""
-    assert client.post("/v1/logs", json={"resource_logs": [{}]}).status_code == 200
-    assert stored(client) == []
+def in_snake_case(value: Any) -> Any:
+    """A request with the names that the .proto files have, at every level."""
+    if isinstance(value, list):
+        return [in_snake_case(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name): in_snake_case(inner)
+        for name, inner in value.items()
+    }
+
+
+def test_names_in_snake_case_and_enums_by_name_are_taken(client: httpx.Client) -> None:
+    """The collector's pdata and protobuf's own JSON mapping read them, so people write them."""
+    record = log_record(
+        {"a": ["b", {"c": 1}]}, {"x_y": "z_a"}, severity_number=17, trace_id=b"\1" * 16
+    )
+    camel = json.loads(as_json(logs_request(record)))
+    snake = in_snake_case(camel)
+    inner = snake["resource_logs"][0]["scope_logs"][0]["log_records"][0]
+    inner["severity_number"] = "SEVERITY_NUMBER_ERROR"
+    inner["trace_id"] = base64.b64encode(b"\1" * 16).decode()
+    for request in (snake, camel):
+        response = client.post("/v1/logs", json=request)
+        assert (response.status_code, response.content) == (200, b"{}")
+    # The same event: it is stored once.
+    (event,) = stored(client)
+    assert (event["severity"], event["trace_id"]) == ("error", "01" * 16)
+    assert event["details"]["x_y"] == "z_a"
+    assert event["details"]["otel.body"] == {"a": ["b", {"c": 1}]}
+
+
+@pytest.mark.parametrize("level", ["resourceLogs", "scopeLogs", "logRecords", "timeUnixNano"])
+def test_one_name_in_snake_case_is_taken_among_others(client: httpx.Client, level: str) -> None:
+    name = re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", level)
+    body = as_json(logs_request(log_record("taken"))).replace(level.encode(), name.encode())
+    assert send(client, body, JSON).content == b"{}"
+    assert [event["message"] for event in stored(client)] == ["taken"]
+
+
+def other_signal(name: str) -> dict[str, Any]:
+    """The smallest request of a signal."""
+    resources, scopes, items = {
+        "logs": ("resourceLogs", "scopeLogs", "logRecords"),
+        "traces": ("resourceSpans", "scopeSpans", "spans"),
+        "metrics": ("resourceMetrics", "scopeMetrics", "metrics"),
+    }[name]
+    return {resources: [{scopes: [{items: [{}]}]}]}
+
+
+@pytest.mark.parametrize("path", ["logs", "traces", "metrics"])
+@pytest.mark.parametrize("sent", ["logs", "traces", "metrics"])
+def test_a_request_of_another_signal_is_refused_with_the_right_path(
+    client: httpx.Client, path: str, sent: str
+) -> None:
+    response = client.post(f"/v1/{path}", json=other_signal(sent))
+    if path == sent:
+        assert response.status_code == 200
+    else:
+        assert f"send them to /v1/{sent}" in failed(response, 400)
+        both = client.post(f"/v1/{path}", json=other_signal(path) | other_signal(sent))
+        assert f"send them to /v1/{sent}" in both.json()["partialSuccess"]["errorMessage"]
+
+
+@pytest.mark.parametrize(
+    "request_", [{"ResourceLogs": []}, {"events": [{}]}, {"resourceLog": [{}]}, {"kind": "note"}]
+)
+def test_a_body_without_any_part_of_a_request_is_refused(
+    client: httpx.Client, request_: dict[str, Any]
+) -> None:
+    assert "it has no resourceLogs" in failed(client.post("/v1/logs", json=request_), 400)
+
+
+@pytest.mark.parametrize(
+    ("inside", "named"),
+    [
+        ({"scopeLog": []}, "resourceLogs.scopeLog"),
+        ({"scopeSpans": [{}]}, "scopeSpans (send them to /v1/traces)"),
+        ({"scopeLogs": [{"logRecord": [{}]}]}, "resourceLogs.scopeLogs.logRecord"),
+        ({"scopeLogs": [{"spans": [{}]}]}, "spans (send them to /v1/traces)"),
+        ({"scopeLogs": [{"logRecords": [{"Body": "x", "Timestamp": 1}]}]}, "Body; Timestamp"),
+    ],
+)
+def test_what_is_left_out_at_any_level_is_named(
+    client: httpx.Client, inside: dict[str, Any], named: str
+) -> None:
+    answer = client.post("/v1/logs", json={"resourceLogs": [inside]}).json()
+    assert named in answer["partialSuccess"]["errorMessage"]
+
+
+@pytest.mark.parametrize("path", ["logs", "traces", "metrics"])
+def test_an_empty_request_is_a_success(client: httpx.Client, path: str) -> None:
+    resources = next(iter(other_signal(path)))
+    bodies: list[dict[str, Any]] = [{}, {resources: []}, {resources: None}, {resources: [{}]}]
+    for body in bodies:
+        response = client.post(f"/v1/{path}", json=body)
+        assert (response.status_code, response.content) == (200, b"{}")
+    assert accepted(send(client, b"", PROTOBUF, f"/v1/{path}")).ByteSize() == 0
 
 
 @pytest.mark.parametrize("media_type", [PROTOBUF, JSON])
@@ -282,15 +388,18 @@ def test_no_answer_lets_another_sites_page_ask(untouched: httpx.Client) -> None:
 
 
 def test_the_token_is_asked_for_as_everywhere(tmp_path: Path) -> None:
-    with serving(tmp_path, token="secret") as server, asking(server) as client:
+    with serving(tmp_path, token="secret-token") as server, asking(server) as client:
         request = logs_request(log_record())
         assert "token_required" in failed(send(client, request), 401)
         assert "token_wrong" in failed(send(client, request, authorization="Bearer no"), 401)
-        accepted(send(client, request, authorization="Bearer secret"))
+        accepted(send(client, request, authorization="Bearer secret-token"))
 
 
 def test_guessing_the_token_is_throttled_with_a_retry_after(tmp_path: Path) -> None:
-    with serving(tmp_path, token="secret", login_attempts=1) as server, asking(server) as client:
+    with (
+        serving(tmp_path, token="secret-token", login_attempts=1) as server,
+        asking(server) as client,
+    ):
         send(client, b"", authorization="Bearer no")
         response = send(client, b"", authorization="Bearer no")
         failed(response, 429)

@@ -11,8 +11,8 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from realm_exporter_otlp.encoding import SCOPE, add_attributes, fill_value, hex_bytes, resource_of
 from realm_telemetry.event import Event
 from realm_telemetry.otel import names
-from realm_telemetry.rank import rank_of
 from realm_telemetry.values.details import safe_text
+from realm_telemetry.values.rank import rank_of
 
 _MAX_UNIX_NANO: Final = 2**64 - 1
 _FLAGS: Final = 0xFF  # the trace flags; other bits are reserved

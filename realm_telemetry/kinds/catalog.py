@@ -27,8 +27,8 @@ from realm_telemetry.kinds.table import (
     SEVERITY_COLOURS,
     SEVERITY_ICONS,
 )
-from realm_telemetry.rank import MAX_RANK, rank_of, with_rank
 from realm_telemetry.values.json_fields import field, hex_digits, integer, one_of, type_name
+from realm_telemetry.values.rank import MAX_RANK, rank_of, with_rank
 
 
 def check_kind(kind: str, channel: str, severity: str, template: str | None) -> None:

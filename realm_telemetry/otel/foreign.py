@@ -32,8 +32,8 @@ from realm_telemetry.otel.sdk import (
     LogRecord,
     Resource,
 )
-from realm_telemetry.rank import rank_of, to_rank, with_rank
 from realm_telemetry.values.details import safe_text
+from realm_telemetry.values.rank import rank_of, to_rank, with_rank
 
 LOG_RECORD_KIND: Final = "log_record"
 """The kind of a record without an event name."""

@@ -16,7 +16,7 @@ from realm_telemetry.otel.sdk import (
     SeverityNumber,
     TraceFlags,
 )
-from realm_telemetry.rank import rank_of, to_rank, with_rank
+from realm_telemetry.values.rank import rank_of, to_rank, with_rank
 
 SCOPE: Final = InstrumentationScope("realm_telemetry")
 EMPTY_RESOURCE: Final = Resource({})

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event
 from realm_telemetry.kinds.catalog import render, resolve
-from realm_telemetry.rank import to_rank
+from realm_telemetry.values.rank import to_rank
 
 FAILED_KEY: Final = "realm.processor_failed"
 """The detail that names the processors that raised for an event."""

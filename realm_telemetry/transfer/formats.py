@@ -11,7 +11,7 @@ import msgspec
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import event_to_dict
-from realm_telemetry.rank import rank_of
+from realm_telemetry.values.rank import rank_of
 
 CSV_COLUMNS: Final = (
     "cursor", "id", "timestamp", "kind", "channel", "severity", "message", "source", "hero_id",

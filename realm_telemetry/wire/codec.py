@@ -13,8 +13,8 @@ from google.protobuf.message import DecodeError
 from realm_telemetry.errors import ConfigError, PayloadTooLargeError
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError
 from realm_telemetry.kinds.catalog import KindSpec, check_kind
-from realm_telemetry.rank import rank_of, with_rank
 from realm_telemetry.values.json_text import read_json
+from realm_telemetry.values.rank import rank_of, with_rank
 from realm_telemetry.wire.fields import (
     MAX_BATCH_BYTES,
     MAX_BATCH_EVENTS,

@@ -9,8 +9,8 @@ import msgspec
 from realm_telemetry.event import Event, InvalidEventError, format_time
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.sqlite.older import older_kind, older_producer, older_time
-from realm_telemetry.rank import rank_of, to_rank, with_rank
 from realm_telemetry.values.details import force_clean, safe_text
+from realm_telemetry.values.rank import rank_of, to_rank, with_rank
 
 INSERT_COLUMNS: Final = (
     "event_id",

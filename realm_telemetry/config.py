@@ -9,13 +9,14 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from realm_telemetry.errors import ConfigError
+from realm_telemetry.errors import ConfigError, warn_once
 from realm_telemetry.home import (
     LOG,
     SEARCH_INDEX,
     SETTINGS_FILE,
     STATE,
     TOKEN,
+    is_planted,
     make_private_directory,
 )
 
@@ -285,6 +286,13 @@ def _read_file(path: Path) -> dict[str, Any]:
     import tomllib  # costs 10 ms, so only where there is a file
 
     try:
+        if is_planted(path):  # it names what is imported, and where events and the token go
+            warn_once(
+                f"planted {path}",
+                f"{path} is not read: it belongs to another user, in a directory where everybody"
+                " can make files. Set REALM_HOME to a directory of this user's own.",
+            )
+            return {}
         # With the mark that editors on Windows put before it.
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

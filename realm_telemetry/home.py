@@ -1,9 +1,14 @@
-"""The layout of a home (REALM_HOME), and what its disk must be.
+"""The layout of a home (REALM_HOME), what its disk must be, and whose its directories must be.
 
 Locks, memory maps and SQLite's WAL need a disk of this host: over a network they fail silently.
+A directory that another user can change or replace may hold what that user planted there.
 """
 
+import errno
 import os
+import stat
+from collections import deque
+from contextlib import suppress
 from typing import Final
 
 # All that the software keeps in a home, relative to it.
@@ -94,3 +99,237 @@ def make_private_directory(path: str | os.PathLike[str]) -> None:
     except FileExistsError:
         if not os.path.isdir(text):  # noqa: PTH112
             raise
+
+
+MAX_LINKS: Final = 40
+"""Links on one path; more are a loop. Source: path_resolution(7)."""
+
+_LOOK: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_ID_MAP: Final = "/proc/self/uid_map"
+_UNMAPPED: Final = 65534
+"""How a user namespace shows owners that it does not know; the kernel's default."""
+
+
+class UnsafeDirectoryError(PermissionError):
+    """Another user could change or replace a directory; the text names it and the fix."""
+
+    def __init__(self, problem: str, fix: str = "") -> None:
+        self.problem = problem
+        self.fix = fix
+        super().__init__(errno.EPERM, f"{problem}. {fix}" if fix else problem)
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def open_own_directory(path: str | os.PathLike[str], *, make: bool = False) -> int:
+    """Return a descriptor (O_PATH) of a directory of ours that no other user can replace.
+
+    Each component is opened once, from its parent's descriptor, and nothing is followed unseen. A
+    name is safe in a directory that belongs to us or to root and that nobody else can write. In a
+    sticky one, such as /var/tmp, it must be the name of a directory of ours. What was checked stays
+    true by name: only we or root can change it. The directory itself must be ours, and no link.
+    make: make what is missing, for us alone.
+    Raises UnsafeDirectoryError, OSError.
+    """
+    walk = _Walk(make)
+    try:
+        walk.to(os.fspath(path))
+        _refuse_foreign(walk.shown, os.fstat(walk.here))
+        return walk.release()
+    finally:
+        walk.close()
+
+
+def check_own_file(path: str | os.PathLike[str], found: os.stat_result) -> None:
+    """Raise UnsafeDirectoryError unless a file or directory is ours alone to write.
+
+    found: of the open file, or by lstat.
+    """
+    _refuse_foreign(os.fspath(path), found)
+
+
+def read_own_file(directory: str | os.PathLike[str], name: str) -> bytes:
+    """Read a file of ours in a directory of ours, without following a link.
+
+    Raises UnsafeDirectoryError if another user could have written it, OSError.
+    """
+    inside = open_own_directory(directory)
+    try:
+        # Not blocking: a pipe of that name would be waited for.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(name, flags, dir_fd=inside)
+    finally:
+        os.close(inside)
+    with open(descriptor, "rb") as file:  # noqa: PTH123
+        found = os.fstat(descriptor)
+        path = os.path.join(directory, name)  # noqa: PTH118
+        if not stat.S_ISREG(found.st_mode):
+            raise UnsafeDirectoryError(f"{path} is no file", "Remove it.")
+        check_own_file(path, found)
+        return file.read()
+
+
+def is_planted(path: str | os.PathLike[str]) -> bool:
+    """Whether something belongs to another user and lies where everybody can make names.
+
+    Root counts as no other user. A home that only its owner and root can reach is never planted.
+    Raises OSError if it cannot be looked at.
+    """
+    real = os.path.realpath(path)
+    if os.stat(real).st_uid in (0, os.geteuid()):  # noqa: PTH116
+        return False
+    while real != "/":
+        real = os.path.dirname(real)  # noqa: PTH120
+        if os.stat(real).st_mode & stat.S_IWOTH:  # noqa: PTH116
+            return True
+    return False
+
+
+class _Walk:
+    """A way along a path, component by component.
+
+    here: the directory reached; shown: its name for people.
+    planted: whether the way led through a directory in which others can make names.
+    """
+
+    def __init__(self, make: bool) -> None:
+        self.here = os.open("/", _LOOK)
+        self.shown = "/"
+        self.planted = False
+        self._make = make
+
+    def to(self, path: str) -> None:
+        """Go along a path from where the walk is, or from the root for an absolute one."""
+        left = deque(_components(path))
+        links = 0
+        while left:
+            name = left.popleft()
+            sticky = self._check_names()
+            target = self._enter(name, sticky)
+            if target is None:
+                continue
+            links += 1
+            if not left or links > MAX_LINKS:
+                raise UnsafeDirectoryError(f"{self._child(name)} is a link", _OWN)
+            if target.startswith("/"):
+                self._move(os.open("/", _LOOK), "/")
+            left.extendleft(reversed(_components(target, absolute=False)))
+
+    def release(self) -> int:
+        """Hand over the descriptor of the directory reached."""
+        here, self.here = self.here, -1
+        return here
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self.here >= 0:
+            os.close(self.here)
+
+    def _check_names(self) -> bool:
+        """Whether the directory is sticky; raises if another user can change its names."""
+        found = os.fstat(self.here)
+        if not _is_trusted(found.st_uid, planted=self.planted):
+            raise UnsafeDirectoryError(
+                f"{self.shown} belongs to uid {found.st_uid}, who could replace what is in it", _OWN
+            )
+        if not _others_write(found):
+            return False
+        if not found.st_mode & stat.S_ISVTX:
+            raise _writable(self.shown, found)
+        self.planted = True
+        return True
+
+    def _enter(self, name: str, sticky: bool) -> str | None:
+        """Open the next directory; return where it leads if it is a link."""
+        try:
+            following = self._open(name)
+        except FileNotFoundError:
+            if not self._make:
+                raise
+            with suppress(FileExistsError):  # another process was faster
+                os.mkdir(name, 0o700, dir_fd=self.here)
+            following = self._open(name)
+        except NotADirectoryError:
+            if not stat.S_ISLNK(os.stat(name, dir_fd=self.here, follow_symlinks=False).st_mode):
+                raise
+            if sticky:
+                problem = f"{self._child(name)} is a link in a directory that others can write"
+                raise UnsafeDirectoryError(problem, _OWN) from None
+            return os.readlink(name, dir_fd=self.here)
+        self._move(following, self._child(name))
+        return None
+
+    def _open(self, name: str) -> int:
+        return os.open(name, _LOOK, dir_fd=self.here)
+
+    def _child(self, name: str) -> str:
+        return os.path.join(self.shown, name)  # noqa: PTH118
+
+    def _move(self, following: int, shown: str) -> None:
+        os.close(self.here)
+        self.here, self.shown = following, shown
+
+
+_OWN: Final = "Set REALM_SPOOL to a directory of this user's own, on a local disk."
+
+
+def _components(path: str, *, absolute: bool = True) -> list[str]:
+    if absolute and not path.startswith("/"):
+        path = os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118
+    return [name for name in path.split("/") if name not in ("", ".")]
+
+
+def _refuse_foreign(shown: str, found: os.stat_result) -> None:
+    """Raise unless something is ours, and nobody else can write it."""
+    if found.st_uid != os.geteuid():
+        problem = f"{shown} belongs to uid {found.st_uid}, and this process is uid {os.geteuid()}"
+        raise UnsafeDirectoryError(problem, _OWN)
+    if _others_write(found):
+        raise _writable(shown, found)
+
+
+def _writable(shown: str, found: os.stat_result) -> UnsafeDirectoryError:
+    mode = stat.S_IMODE(found.st_mode)
+    return UnsafeDirectoryError(
+        f"{shown} can be written by other users (mode {mode:04o})",
+        f"Take that away (chmod go-w {shown}), or set REALM_SPOOL to another directory.",
+    )
+
+
+def _is_trusted(owner: int, *, planted: bool) -> bool:
+    """Whether we may rely on a directory's owner: on us, and on root, who can do all anyway."""
+    if owner in (0, os.geteuid()):
+        return True
+    # In a container of a user alone, the host's root is an unknown owner, and so is everybody else.
+    return owner == _UNMAPPED and not planted and _in_user_namespace()
+
+
+def _in_user_namespace() -> bool:
+    try:
+        with open(_ID_MAP, encoding="ascii") as file:  # noqa: PTH123
+            return file.read().split() != ["0", "0", str(2**32 - 1)]
+    except OSError:
+        return False
+
+
+def _others_write(found: os.stat_result) -> bool:
+    """Whether others can write; a group that has this user alone counts as the user."""
+    if found.st_mode & stat.S_IWOTH:
+        return True
+    return bool(found.st_mode & stat.S_IWGRP) and not _is_private_group(found.st_gid)
+
+
+def _is_private_group(group_id: int) -> bool:
+    """Whether a group is the one that most Linux systems make for each single user."""
+    if not group_id:
+        return False
+    import grp
+    import pwd
+
+    try:
+        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(group_id)
+    except KeyError:
+        return False
+    alone = set(group.gr_mem) <= {user.pw_name}
+    return alone and (user.pw_gid, user.pw_name) == (group_id, group.gr_name)

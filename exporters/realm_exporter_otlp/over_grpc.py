@@ -15,9 +15,8 @@ from google.rpc.status_pb2 import Status
 from opentelemetry.exporter.otlp.proto.grpc import _OTLP_GRPC_CHANNEL_OPTIONS
 
 from realm_exporter_otlp.settings import Target
-from realm_exporter_otlp.signals import SERVICES, Answer
+from realm_exporter_otlp.signals import SERVICES, Answer, info_wait_s, status_wait_s
 from realm_telemetry.delivery.http import MAX_SHOWN, Answers
-from realm_telemetry.delivery.retry import LONGEST_RETRY_AFTER_S
 from realm_telemetry.errors import ExportError, PayloadTooLargeError
 from realm_telemetry.kinds.line import printable
 
@@ -67,20 +66,16 @@ def retry_delay_s(metadata: Any) -> float | None:
     for key, value in metadata or ():
         try:
             if key == "grpc-status-details-bin":
-                for detail in Status.FromString(value).details:
-                    info = RetryInfo()
-                    if detail.Unpack(info):
-                        return _seconds(info)
+                wait_s = status_wait_s(Status.FromString(value))
             elif key == "google.rpc.retryinfo-bin":
-                return _seconds(RetryInfo.FromString(value))
+                wait_s = info_wait_s(RetryInfo.FromString(value))
+            else:
+                continue
         except DecodeError:
             continue
+        if wait_s is not None:
+            return wait_s
     return None
-
-
-def _seconds(info: RetryInfo) -> float:
-    delay_s: float = info.retry_delay.seconds + info.retry_delay.nanos / 1e9
-    return min(max(delay_s, 0.0), LONGEST_RETRY_AFTER_S)
 
 
 def _is_size(code: str, words: str) -> bool:

@@ -7,7 +7,9 @@ import gzip
 import os
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from http.client import HTTPResponse
+from ssl import SSLSocket
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -17,20 +19,24 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc.status_pb2 import Status
 from opentelemetry.exporter.otlp.proto.http import _OTLP_HTTP_HEADERS
 from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from realm_exporter_otlp.settings import Target
-from realm_exporter_otlp.signals import SERVICES, Answer
+from realm_exporter_otlp.signals import SERVICES, Answer, status_wait_s
 from realm_telemetry.delivery.http import (
     MAX_SHOWN,
     USER_AGENT,
     Answers,
     Deadline,
+    Phase,
     Reply,
     UnreachableError,
+    asked_wait,
     is_loopback,
     quiet_http,
-    retry_after_s,
 )
+from realm_telemetry.delivery.lookup import look_up
 from realm_telemetry.errors import ExportError, PayloadTooLargeError
 from realm_telemetry.kinds.line import printable
 
@@ -86,8 +92,7 @@ class HttpChannel:
                 return self._once(body, deadline)
         except (requests.RequestException, UnreachableError) as error:
             self.close()
-            late = f"no answer within {self.target.timeout_s:g} s"
-            what = late if deadline.passed else _describe(self.target, error)
+            what = deadline.reason if deadline.passed else _describe(self.target, error)
             raise ExportError(
                 f"{self.target.shown}: {what}. {_hint(self.target)}", retryable=True
             ) from error
@@ -105,6 +110,7 @@ class HttpChannel:
             stream=True,
         )
         with response:
+            deadline.phase = "body"
             answer = next(response.iter_content(_MAX_ANSWER_BYTES), b"")
             deadline.check()
             return Reply(response.status_code, response.headers, answer)
@@ -129,8 +135,11 @@ class HttpChannel:
         return self._session
 
     def _error(self, reply: Reply) -> ExportError:
-        wait_s = retry_after_s(reply.headers.get("retry-after"), time.time())
-        return self._answers.error(self.target.shown, reply.status, _words(reply), wait_s)
+        wait_s, status = asked_wait(reply, time.time()).wait_s, _status(reply)
+        if status is not None:
+            waits = (wait_s, status_wait_s(status))
+            wait_s = max((each for each in waits if each is not None), default=None)
+        return self._answers.error(self.target.shown, reply.status, _words(reply, status), wait_s)
 
     def _read_answer(self, reply: Reply) -> Answer:
         """Read a success; receivers not quite up to the protocol answer nothing, or JSON."""
@@ -171,6 +180,23 @@ class _Adapter(HTTPAdapter):
         if self.deadline is not None:
             self.deadline.watch(socket)
 
+    def enter(self, phase: Phase) -> None:
+        """Note what the request is doing."""
+        if self.deadline is not None:
+            self.deadline.phase = phase
+
+    def left_s(self) -> float:
+        """Seconds that are left for a step on the way to a connection."""
+        left_s = _CONNECT_TIMEOUT_S if self.deadline is None else self.deadline.left_s
+        return min(max(left_s, 0.001), _CONNECT_TIMEOUT_S)
+
+    def resolved(self, host: str, port: int) -> Sequence[str]:
+        """Look a name up. Raises OSError, UnicodeError."""
+        self.enter("resolve")
+        found = look_up(host, port, self.left_s())
+        self.enter("connect")
+        return found
+
     def _watch_pools(self, manager: Any) -> None:
         manager.pool_classes_by_scheme = {
             scheme: type(
@@ -180,11 +206,47 @@ class _Adapter(HTTPAdapter):
         }
 
 
+def _answer_class(adapter: _Adapter) -> type:
+    """Return a class of answers that note when their headers begin."""
+
+    class Answer(HTTPResponse):
+        def _read_status(self) -> Any:  # the one step between no answer and its headers
+            adapter.enter("answer")
+            found = super()._read_status()  # type: ignore[misc]
+            adapter.enter("headers")
+            return found
+
+    return Answer
+
+
 def _watched(base: Any, adapter: _Adapter) -> type:
     """Return a connection class of urllib3 that gives each of its sockets to the deadline."""
 
     class Watched(base):  # type: ignore[misc]
+        response_class = _answer_class(adapter)
+        _dns_host: Any
         _watched_socket: Any = None
+
+        def _new_conn(self) -> Any:
+            """Connect to the first address that takes a connection; `base` takes names too."""
+            name = self._dns_host
+            try:
+                *others, self._dns_host = adapter.resolved(name, self.port)
+            except (OSError, UnicodeError) as error:
+                raise NewConnectionError(self, f"{name} cannot be resolved: {error}") from error
+            last = self._dns_host
+            try:
+                for self._dns_host in (*others, last):
+                    self.timeout = adapter.left_s()
+                    try:
+                        connected = super()._new_conn()
+                        connected.settimeout(adapter.left_s())  # for the handshake
+                        return connected
+                    except (NewConnectionError, ConnectTimeoutError):
+                        if self._dns_host == last:
+                            raise
+            finally:
+                self._dns_host = name
 
         @property
         def sock(self) -> Any:
@@ -193,10 +255,14 @@ def _watched(base: Any, adapter: _Adapter) -> type:
         @sock.setter
         def sock(self, socket: Any) -> None:
             self._watched_socket = socket
+            if socket is not None:
+                handshakes = issubclass(base, HTTPSConnection) and not isinstance(socket, SSLSocket)
+                adapter.enter("tls" if handshakes else "send")
             adapter.watch(socket)
 
         def request(self, *args: Any, **options: Any) -> None:
             adapter.watch(self.sock)  # it may be connected since the request before
+            adapter.enter("send")
             super().request(*args, **options)
 
     return Watched
@@ -265,13 +331,19 @@ def _cause(error: BaseException) -> str:
     return printable(str(text)[:MAX_SHOWN])
 
 
-def _words(reply: Reply) -> str:
-    """The receiver's own words: a google.rpc.Status, or text."""
-    if reply.headers.get("content-type", "").startswith("application/x-protobuf"):
-        try:
-            return printable(Status.FromString(reply.body).message[:MAX_SHOWN])
-        except DecodeError:
-            return ""
+def _status(reply: Reply) -> Status | None:
+    if not reply.headers.get("content-type", "").startswith("application/x-protobuf"):
+        return None
+    try:
+        return Status.FromString(reply.body)
+    except DecodeError:
+        return Status()
+
+
+def _words(reply: Reply, status: Status | None) -> str:
+    """The receiver's own words: of a google.rpc.Status, or text."""
+    if status is not None:
+        return printable(status.message[:MAX_SHOWN])
     return printable(reply.body[:MAX_SHOWN].decode("utf-8", "replace").strip())
 
 

@@ -6,6 +6,8 @@ imported late, beside an older `transport`.
 
 from typing import Any, Final, NamedTuple
 
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceResponse,
@@ -13,6 +15,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from realm_exporter_otlp.settings import SignalName
+from realm_telemetry.delivery.http import bounded_wait_s
 
 _Response = (
     type[ExportLogsServiceResponse]
@@ -64,3 +67,17 @@ SERVICES: Final[dict[SignalName, Service]] = {
         "rejected_data_points",
     ),
 }
+
+
+def status_wait_s(status: Status) -> float | None:
+    """Read the RetryInfo in a status, which both protocols may answer with; at most an hour."""
+    for detail in status.details:
+        info = RetryInfo()
+        if detail.Is(RetryInfo.DESCRIPTOR) and detail.Unpack(info):
+            return info_wait_s(info)
+    return None
+
+
+def info_wait_s(info: RetryInfo) -> float | None:
+    """Return the seconds of a RetryInfo."""
+    return bounded_wait_s(info.retry_delay.seconds + info.retry_delay.nanos / 1e9)

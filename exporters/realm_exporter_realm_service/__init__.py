@@ -100,7 +100,7 @@ class RealmServiceExporter(EventExporter):
         """Send up to 512 events, in parts if need be; return those that are never accepted."""
         producers = self._producers(events)
         try:
-            answer = self._client.send(encode_batch(events, producers, self._kinds(events)))
+            answer = self._client.send(self._encoded(events, producers))
         except (PayloadTooLargeError, InvalidEventError) as error:
             return self._send_halves(events, str(error))
         self._check(answer, len(events))
@@ -124,6 +124,11 @@ class RealmServiceExporter(EventExporter):
             return []
         return self._book.kinds({event.kind for event in events}, self._clock.monotonic())
 
+    def _encoded(self, events: Sequence[Event], producers: Sequence[BatchProducer]) -> bytes:
+        """Name the log that the events are in: the service takes a producer's from one log only."""
+        log_id = self.context.log_id or ""
+        return encode_batch(events, producers, self._kinds(events), log_id=log_id)
+
     def _check(self, answer: BatchAnswer, sent: int) -> None:
         counted = answer.accepted + answer.duplicates + len(answer.rejected)
         if counted != sent:
@@ -139,5 +144,5 @@ class RealmServiceExporter(EventExporter):
             with contextlib.suppress(ExportError, PayloadTooLargeError):
                 changed = self._book.changed(self._clock.monotonic())
                 if changed:
-                    self._client.send(encode_batch([], changed))
+                    self._client.send(self._encoded([], changed))
         self._client.close()

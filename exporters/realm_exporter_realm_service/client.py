@@ -14,8 +14,8 @@ from realm_telemetry.delivery.http import (
     Answers,
     Reply,
     UnreachableError,
+    asked_wait,
     is_loopback,
-    retry_after_s,
 )
 from realm_telemetry.delivery.http_client import HttpClient, host_of
 from realm_telemetry.errors import ConfigError, ExportError, PayloadTooLargeError
@@ -151,7 +151,7 @@ class ServiceClient:
         return reply
 
     def _error(self, path: str, reply: Reply) -> ExportError:
-        wait_s = retry_after_s(reply.headers.get("retry-after"), self._clock.time())
+        wait_s = asked_wait(reply, self._clock.time()).wait_s
         return _ANSWERS.error(self.url + path, reply.status, _words(reply.body), wait_s)
 
     def _nonsense(self, path: str) -> ExportError:

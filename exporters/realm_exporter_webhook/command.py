@@ -10,7 +10,7 @@ import click
 
 from realm_exporter_webhook.backtest import History, backtest, picture
 from realm_exporter_webhook.engine import Firing
-from realm_exporter_webhook.exporter import WebhookExporter
+from realm_exporter_webhook.exporter import WebhookExporter, circuit_text
 from realm_exporter_webhook.rules import Rule, Target
 from realm_exporter_webhook.sender import Outcome
 from realm_exporter_webhook.store import Store
@@ -29,10 +29,9 @@ from realm_telemetry.cli.terminal import (
 )
 from realm_telemetry.event import Event, format_time
 from realm_telemetry.kinds.catalog import resolve
-from realm_telemetry.kinds.line import printable
 from realm_telemetry.log import InvalidFilterError, to_params
 from realm_telemetry.log.engine import open_log
-from realm_telemetry.log.outbox import Message
+from realm_telemetry.log.outbox import KeptCircuit, Message
 from realm_telemetry.log.times import TIME_HINT, parse_time
 from realm_telemetry.plugins import ExporterContext
 
@@ -86,7 +85,7 @@ def print_rules(rules: Sequence[Rule], counts: dict[tuple[str, str], int]) -> No
             cell(rule.name, "bold"),
             *(cell(number) for number in numbers),
             cell(", ".join(rule.to)),
-            cell(printable(_when(rule))),
+            cell(_when(rule)),
         )
     print_table(table)
 
@@ -136,6 +135,16 @@ def target_shape(target: Target) -> dict[str, Any]:
     }
 
 
+def circuit_shape(circuit: KeptCircuit) -> dict[str, Any]:
+    return {
+        "host": circuit.place,
+        "senders": circuit.pool,
+        "failures": circuit.failures,
+        "until": format_time(circuit.until_unix_nano),
+        "reason": circuit.reason,
+    }
+
+
 def print_messages(messages: Sequence[Message]) -> None:
     table = make_table(
         ("id", "time", "state", "tries", "status", "target", "what"), numbers=("id", "tries")
@@ -149,7 +158,7 @@ def print_messages(messages: Sequence[Message]) -> None:
             cell(str(message.attempts)),
             cell("" if message.status is None else str(message.status)),
             cell(message.target),
-            cell(printable(what)),
+            cell(what),
         )
     print_table(table)
 
@@ -185,7 +194,7 @@ def outcome_shape(outcome: Outcome) -> dict[str, Any]:
 def outcome_text(outcome: Outcome) -> str:
     if outcome.delivered:
         return f"taken ({outcome.status}) after {outcome.took_s * 1000:,.0f} ms"
-    return f"not taken: {printable(outcome.problem)}"
+    return f"not taken: {outcome.problem}"
 
 
 def history_shape(history: History, since_ns: int) -> dict[str, Any]:
@@ -229,7 +238,7 @@ def _print_moments(history: History) -> None:
     for moment in history.moments()[-SHOWN_MOMENTS:]:
         when = moment.time[:19].replace("T", " ")
         late = ", late" if moment.late else ""
-        group = f" {printable(moment.group)}" if moment.group else ""
+        group = f" {moment.group}" if moment.group else ""
         line(f"{history.rule.name}: {when}{group}, {counted(moment.events, 'event')}{late}")
 
 
@@ -262,7 +271,7 @@ def _add(name: str, *examples: tuple[str, str]) -> Callable[[Callable[..., Any]]
 
 
 @_add("list", ("realm webhooks list --json", "Rules and targets, for a program."))
-@json_option("Print one JSON object: rules, targets.")
+@json_option("Print one JSON object: rules, targets, circuits.")
 def _list_command(as_json: bool) -> None:
     """List rules and targets."""
     _list(as_json)
@@ -378,11 +387,13 @@ def _list(as_json: bool) -> None:
     exporter = exporter_of_home()
     with stored(exporter) as store:
         counts = store.outbox.counts() if store else {}
+        circuits = store.outbox.circuits() if store else []
     config = exporter.config
     if as_json:
         rules = [rule_shape(rule, counts) for rule in config.rules]
         targets = [target_shape(target) for target in config.targets.values()]
-        json_document({"rules": rules, "targets": targets})
+        held = [circuit_shape(circuit) for circuit in circuits]
+        json_document({"rules": rules, "targets": targets, "circuits": held})
         return
     if not config.rules:
         note("There are no rules. Write some into realm.toml, see docs/webhooks.md.")
@@ -391,6 +402,8 @@ def _list(as_json: bool) -> None:
     for target in config.targets.values():
         signed = "signed" if target.secret else "not signed"
         line(f"target {target.name}: {target.place}, {target.template}, {signed}")
+    for circuit in circuits:
+        line(circuit_text(circuit))
 
 
 def _targets(exporter: WebhookExporter, name: str) -> list[Target]:

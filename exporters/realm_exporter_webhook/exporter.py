@@ -18,20 +18,17 @@ from realm_exporter_webhook.addresses import (
 )
 from realm_exporter_webhook.engine import Engine, Firing, run
 from realm_exporter_webhook.rules import REQUEST, Config, Target, definitions_of
-from realm_exporter_webhook.sender import Poster, Sender
+from realm_exporter_webhook.sender import EVENTS, RULES, Poster, Sender
 from realm_exporter_webhook.settings import read_config, read_hosts, seconds
 from realm_exporter_webhook.store import Store
 from realm_exporter_webhook.templates import render, title
 from realm_telemetry.cli.terminal import counted
 from realm_telemetry.errors import ExportError, LogError
-from realm_telemetry.event import Event
+from realm_telemetry.event import Event, format_time
 from realm_telemetry.log.engine import open_log
-from realm_telemetry.log.outbox import Message
+from realm_telemetry.log.outbox import WEBHOOKS, KeptCircuit, Message
 from realm_telemetry.otel import EventExporter
 from realm_telemetry.plugins import ExporterContext
-
-OUTBOX: Final = "webhooks"
-"""The outbox of the log that keeps messages."""
 
 
 def compose(
@@ -110,17 +107,29 @@ def _messages(exporter: "WebhookExporter") -> Iterator[CheckResult]:
     except LogError as error:
         yield "problem", str(error), "Move it away; a new one is made."
         return
-    try:
-        counts = store.outbox.counts()
-    finally:
-        store.close()
+    with closing(store):
+        counts, reason = store.outbox.counts(), store.reason()
+        circuits = store.outbox.circuits()
     dead = sum(count for (_, state), count in counts.items() if state == "dead")
     waiting = sum(count for (_, state), count in counts.items() if state == "pending")
     if dead:
         fix = "realm webhooks log --state dead; then realm webhooks redeliver --all"
         yield "warning", f"not taken: {counted(dead, 'message')}", fix
     if waiting:
-        yield "warning", f"waiting to be sent: {counted(waiting, 'message')}", "realm webhooks log"
+        what = f"waiting to be sent: {counted(waiting, 'message')}{f'; {reason}' if reason else ''}"
+        yield "warning", what, "realm webhooks log"
+    for circuit in circuits:
+        yield "warning", circuit_text(circuit), "Look at that host; it is tried again by itself."
+
+
+def circuit_text(circuit: KeptCircuit) -> str:
+    """A host that is left alone, in words."""
+    again = format_time(circuit.until_unix_nano)[11:19]
+    whom = _POOLS[circuit.pool]
+    return f"{circuit.place} is left alone until {again}Z, for {whom}: {circuit.reason}"
+
+
+_POOLS: Final = {RULES: "targets of rules", EVENTS: "addresses that events name"}
 
 
 _LOOK_S: Final = 1.0
@@ -175,7 +184,7 @@ class WebhookExporter(EventExporter):
         self._fold = threading.Lock()
         self._wake = threading.Event()
         self._log = open_log(self.context.log_path, home=self.context.home)
-        self._lease = self._log.lease(f"{OUTBOX}-{self._scope or 'service'}")
+        self._lease = self._log.lease(f"{WEBHOOKS}-{self._scope or 'service'}")
         self._thread: threading.Thread | None = None
 
     @classmethod
@@ -204,11 +213,11 @@ class WebhookExporter(EventExporter):
 
     def has_store(self) -> bool:
         """Whether messages or the memory of rules were ever kept."""
-        return self._log.has_outbox(OUTBOX)
+        return self._log.has_outbox(WEBHOOKS)
 
     def open_store(self) -> Store:
         """Open what keeps messages and the memory of rules. Raises LogError."""
-        return Store(self._log.outbox(OUTBOX))
+        return Store(self._log.outbox(WEBHOOKS))
 
     def engine(self, config: Config | None = None, **options: Any) -> Engine:
         """The rules as they are set, or others, with an empty memory unless one is given."""
@@ -241,6 +250,7 @@ class WebhookExporter(EventExporter):
         try:
             self._store = store = self.open_store()
             self._take_lease()
+            store.outbox.keep_circuits(self._scope, [])  # of a process that has ended
             self._definitions = definitions_of(self.config)
             store.forget_others(self._scope, self._definitions)
             self._began_ns = store.began_ns(self._scope, self._clock.time_ns() - _BEGAN_BEFORE_NS)
@@ -333,11 +343,9 @@ class WebhookExporter(EventExporter):
         self._sender.send_due()
         wait_s = self._sender.wait_s()
         if wait_s is not None:
-            waiting = self._kept.outbox.messages(1, ["pending"])
-            problem = waiting[0].problem if waiting else ""
-            raise ExportError(
-                f"webhook messages wait to be sent: {problem}", retryable=True, retry_after_s=wait_s
-            )
+            reason = self._kept.reason()
+            what = f"webhook messages wait to be sent{f': {reason}' if reason else ''}"
+            raise ExportError(what, retryable=True, retry_after_s=wait_s)
 
     def _send_last(self) -> None:
         """Send what is still gathered: the next process may come much later."""

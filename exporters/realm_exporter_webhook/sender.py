@@ -8,28 +8,30 @@ import random
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from realm_exporter_webhook.addresses import Checked, Guard, RefusedAddressError, UnresolvedError
 from realm_exporter_webhook.rules import Config, Target
+from realm_telemetry.delivery.circuits import Circuits
 from realm_telemetry.delivery.http import (
     BUSY,
     SERVER_ERRORS,
     USER_AGENT,
     Answers,
-    NoConnectionError,
+    Deadline,
     Reply,
     UnreachableError,
-    retry_after_s,
+    asked_wait,
 )
 from realm_telemetry.delivery.http_client import HttpClient, InvalidAddressError, tls_context
 from realm_telemetry.delivery.retry import pause_s
 from realm_telemetry.errors import LogError
 from realm_telemetry.kinds.line import printable
-from realm_telemetry.log.outbox import Message, Outbox, redacted
+from realm_telemetry.log.outbox import KeptCircuit, Message, Outbox, redacted
 
 MAX_REDIRECTS: Final = 3
 _KEPT_METHOD: Final = (307, 308)
@@ -40,8 +42,19 @@ _MAX_ANSWER_BYTES: Final = 16 * 1024
 _MAX_SHOWN: Final = 200
 _SECRET_PREFIX: Final = "whsec_"
 
-SENDERS: Final = 4
-"""Attempts at once; a receiver that hangs holds one of them."""
+RULES: Final = "rules"
+EVENTS: Final = "events"
+SENDERS: Final = {RULES: 16, EVENTS: 16}
+"""Attempts at once for targets of rules, and apart for addresses that events name; a receiver that
+hangs holds one of them."""
+
+SENDERS_A_HOST: Final = 4
+"""Of a pool's attempts, how many may be with one host and port."""
+
+_NO_ANSWER: Final = frozenset({502, 503, 504})
+"""Answers of what stands before a host that gives none."""
+
+_SOON_S: Final = 1.0
 
 FIRST_RETRY_S: Final = 2.0
 LONGEST_RETRY_S: Final = 900.0
@@ -54,18 +67,30 @@ class Outcome(NamedTuple):
 
     status: of the answer, None without one. problem: empty if it was taken.
     retryable: whether the same may be taken later. wait_s: as the receiver asked.
+    whole_host: whether it asked that for all of its host.
     """
 
     status: int | None
     problem: str = ""
     retryable: bool = False
     wait_s: float | None = None
+    whole_host: bool = False
     took_s: float = 0.0
 
     @property
     def delivered(self) -> bool:
         """Whether the receiver has taken it."""
         return not self.problem
+
+
+def host_and_port(url: str) -> str:
+    """The host and port that an address leads to, one text for all ways to write them."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return url
+    return f"{(parts.hostname or '').rstrip('.')}:{port}"
 
 
 def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
@@ -98,6 +123,7 @@ class Poster:
         self._timeout_s = timeout_s
         self._clock = clock
         self._context: ssl.SSLContext | None = None
+        self._making = threading.Lock()
 
     def post(self, url: str, body: bytes, message_id: str, secret: str = "") -> Outcome:
         """Send one message, once."""
@@ -120,68 +146,56 @@ class Poster:
         return headers
 
     def _attempt(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
-        deadline_s = time.monotonic() + self._timeout_s
         try:
-            for _ in range(MAX_REDIRECTS + 1):
-                reply = self._send(self._guard.check(url), body, headers, deadline_s)
-                if reply.status not in _KEPT_METHOD:
-                    return self._judge(reply)
-                url = _redirected(url, reply.headers.get("location", ""))
+            with Deadline(self._timeout_s) as deadline:
+                return self._follow(url, body, headers, deadline)
         except (RefusedAddressError, InvalidAddressError) as error:
             return Outcome(None, str(error))
         except UnresolvedError as error:
             return Outcome(None, str(error), retryable=True)
         except (UnreachableError, OSError) as error:
             return Outcome(None, f"{redacted(url)}: {printable(str(error))}", retryable=True)
+
+    def _follow(
+        self, url: str, body: bytes, headers: Mapping[str, str], deadline: Deadline
+    ) -> Outcome:
+        for _ in range(MAX_REDIRECTS + 1):
+            reply = self._send(self._guard.check(url, deadline.left_s), body, headers, deadline)
+            if reply.status not in _KEPT_METHOD:
+                return self._judge(reply)
+            url = _redirected(url, reply.headers.get("location", ""))
         return Outcome(None, f"over {MAX_REDIRECTS} redirects, the last to {redacted(url)}")
 
     def _send(
-        self, checked: Checked, body: bytes, headers: Mapping[str, str], deadline_s: float
+        self, checked: Checked, body: bytes, headers: Mapping[str, str], deadline: Deadline
     ) -> Reply:
-        """Send to the first of the checked addresses that takes a connection."""
-        *others, last = checked.addresses
-        for address in others:
-            try:
-                return self._send_to(address, checked, body, headers, deadline_s)
-            except NoConnectionError:
-                continue
-        return self._send_to(last, checked, body, headers, deadline_s)
-
-    def _send_to(
-        self,
-        address: str,
-        checked: Checked,
-        body: bytes,
-        headers: Mapping[str, str],
-        deadline_s: float,
-    ) -> Reply:
-        left_s = deadline_s - time.monotonic()
-        if left_s <= 0:
-            raise UnreachableError(f"no answer within {self._timeout_s:g} s")
         # No proxy: it would resolve the name again. No redirect: each is checked anew.
         client = HttpClient(
-            timeout_s=left_s,
+            timeout_s=self._timeout_s,
             max_answer_bytes=_MAX_ANSWER_BYTES,
             proxies=False,
-            tls=self._tls(),
+            tls=self._tls() if checked.url.startswith("https:") else None,
         )
         with closing(client):
-            return client.request("POST", checked.url, body, headers, address=address)
+            return client.request(
+                "POST", checked.url, body, headers, addresses=checked.addresses, deadline=deadline
+            )
 
     def _tls(self) -> ssl.SSLContext:
-        if self._context is None:
-            self._context = tls_context()
-        return self._context
+        with self._making:
+            if self._context is None:
+                self._context = tls_context()
+            return self._context
 
     def _judge(self, reply: Reply) -> Outcome:
         status = reply.status
         if 200 <= status < 300:
             return Outcome(status)
         words = printable(reply.body[:_MAX_SHOWN].decode("utf-8", "replace").strip())
-        wait_s = retry_after_s(reply.headers.get("retry-after"), self._clock.time())
+        asked = asked_wait(reply, self._clock.time())
         hint = _MOVED_HINT if status in _MOVED else ""
-        error = _ANSWERS.error("", status, words, wait_s, hint)
-        return Outcome(status, str(error), error.retryable, error.retry_after_s)
+        error = _ANSWERS.error("", status, words, asked.wait_s, hint)
+        return Outcome(status, str(error), error.retryable, asked.wait_s, asked.whole_host)
 
 
 def _redirected(url: str, location: str) -> str:
@@ -197,11 +211,38 @@ def _redirected(url: str, location: str) -> str:
     return target
 
 
+class _Flight(NamedTuple):
+    """An attempt on its way."""
+
+    pool: str
+    place: str
+
+
+class _Turn:
+    """Chooses what may start now: so many of a pool, so many with a host, none with an open one."""
+
+    def __init__(self, flights: Sequence[_Flight], sender: "Sender") -> None:
+        self._pools = Counter(flight.pool for flight in flights)
+        self._places = Counter(flights)
+        self._sender = sender
+
+    def take(self, target: str, url: str | None) -> bool:
+        """Whether a message may start; it counts as started then."""
+        flight = self._sender.flight(target, url)
+        room = self._sender.circuits[flight.pool].room(flight.place, SENDERS_A_HOST)
+        if self._pools[flight.pool] >= SENDERS[flight.pool] or self._places[flight] >= room:
+            return False
+        self._pools[flight.pool] += 1
+        self._places[flight] += 1
+        return True
+
+
 class Sender:
     """Sends the messages of one scope.
 
     timeout_s: for one attempt. give_up_after_s: a message that was not taken by then is dead.
     done: called after each attempt.
+    circuits: of the hosts of each pool.
     """
 
     def __init__(
@@ -226,27 +267,33 @@ class Sender:
         self._clock = clock
         self._jitter = jitter
         self._done = done
-        self._flying: list[threading.Thread] = []
+        self._flying: dict[int, _Flight] = {}
+        self._lock = threading.Lock()
+        self._landed = threading.Event()
+        self.circuits = {pool: Circuits(clock.monotonic) for pool in SENDERS}
 
     def start_due(self) -> int:
         """Begin to try what is due, different targets at once; returns how many."""
-        self._flying = [thread for thread in self._flying if thread.is_alive()]
-        free = SENDERS - len(self._flying)
-        if not free:
-            return 0
-        claimed = self._outbox.claim(self._scope, self._clock.time_ns(), self._lease_ns, free)
+        turn = _Turn(self._flights(), self)
+        most = sum(SENDERS.values())
+        claimed = self._outbox.claim(
+            self._scope, self._clock.time_ns(), self._lease_ns, most, turn.take
+        )
         for message in claimed:
+            with self._lock:
+                self._flying[message.id] = self.flight(message.target, message.url)
             # A daemon: the end of the process waits for no receiver. The message is due again then.
-            thread = threading.Thread(target=self._attempt, args=(message,), daemon=True)
-            self._flying.append(thread)
-            thread.start()
+            threading.Thread(target=self._fly, args=(message,), daemon=True).start()
         return len(claimed)
 
     def send_due(self) -> None:
-        """Try all that is due, and wait for the outcomes."""
-        while self.start_due():
-            for thread in self._flying:
-                thread.join()
+        """Try all that may go now, and wait for the outcomes."""
+        while True:
+            self._landed.clear()
+            self.start_due()
+            if not self._flights():
+                return
+            self._landed.wait()
 
     def send_again(self, id: int) -> tuple[Message, Outcome] | None:
         """Try a message now, in any state; None if there is none of this number."""
@@ -254,9 +301,36 @@ class Sender:
         return None if message is None else (message, self._attempt(message))
 
     def wait_s(self) -> float | None:
-        """Seconds until something is due; None if nothing waits."""
+        """Seconds until something may go; None if nothing waits."""
         due = self._outbox.next_due_ns(self._scope)
-        return None if due is None else max((due - self._clock.time_ns()) / _S, 0.0)
+        if due is None:
+            return None
+        wait_s: float = (due - self._clock.time_ns()) / _S
+        if wait_s > 0:
+            return wait_s
+        # Due, but its host is left alone or all senders are taken.
+        waits = [each.soonest_s() for each in self.circuits.values()]
+        return min((each for each in waits if each is not None), default=_SOON_S) or _SOON_S
+
+    def flight(self, target: str, url: str | None) -> _Flight:
+        """Which senders a message needs."""
+        if url is not None:
+            return _Flight(EVENTS, host_and_port(url))
+        known = self._config.targets.get(target)
+        return _Flight(RULES, "" if known is None else host_and_port(known.url))
+
+    def _flights(self) -> list[_Flight]:
+        with self._lock:
+            return list(self._flying.values())
+
+    def _fly(self, message: Message) -> None:
+        try:
+            self._attempt(message)
+        finally:
+            with self._lock:
+                self._flying.pop(message.id, None)
+            self._landed.set()
+            self._done()
 
     def _attempt(self, message: Message) -> Outcome:
         target = self._target(message)
@@ -266,11 +340,32 @@ class Sender:
             outcome = self._poster.post(target.url, message.body, message.message_id, target.secret)
         try:
             self._record(message, outcome)
+            self._judge_host(self.flight(message.target, message.url), outcome)
         except LogError as error:
             # Not noted, as where the process ended meanwhile: the message is due again later.
             return outcome._replace(problem=outcome.problem or f"taken, but not noted: {error}")
-        self._done()
         return outcome
+
+    def _judge_host(self, flight: _Flight, outcome: Outcome) -> None:
+        """Open or close the circuit of a host. Raises LogError."""
+        circuits = self.circuits[flight.pool]
+        if outcome.whole_host and outcome.wait_s:
+            for each in self.circuits.values():
+                each.hold(flight.place, outcome.wait_s, outcome.problem)
+            changed = True
+        elif outcome.status in _NO_ANSWER or (outcome.status is None and outcome.retryable):
+            changed = circuits.failed(flight.place, outcome.problem)
+        else:
+            changed = outcome.status is not None and circuits.answered(flight.place)
+        if changed:
+            self._outbox.keep_circuits(self._scope, list(self._kept_circuits()))
+
+    def _kept_circuits(self) -> Iterator[KeptCircuit]:
+        now_ns = self._clock.time_ns()
+        for pool, circuits in self.circuits.items():
+            for each in circuits.open():
+                until_ns = now_ns + int(each.wait_s * _S)
+                yield KeptCircuit(pool, each.place, each.failures, until_ns, each.reason)
 
     def _target(self, message: Message) -> Target | None:
         if message.url is not None:

@@ -1,6 +1,7 @@
 """What webhooks keep in the log's outbox: events seen, the memory of rules, and messages."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -8,6 +9,8 @@ from realm_exporter_webhook.memory import Key, State
 from realm_exporter_webhook.rules import REQUEST
 from realm_telemetry.event import Event
 from realm_telemetry.log.outbox import Message, Outbox, RuleState
+
+_LOOKED_AT: Final = 100
 
 
 class Store:
@@ -70,6 +73,11 @@ class Store:
             ],
             messages,
         )
+
+    def reason(self) -> str:
+        """Why messages wait: the problem of the last one that was tried; empty if none was."""
+        waiting = self.outbox.messages(_LOOKED_AT, ["pending"])
+        return next((message.problem for message in waiting if message.problem), "")
 
     def began_ns(self, scope: str, now_ns: int) -> int:
         """When a scope was first begun: rules ignore what arrived before."""

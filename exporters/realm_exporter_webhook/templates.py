@@ -1,6 +1,12 @@
-"""Messages as Discord, Slack or a program of yours wants them, within their limits."""
+"""Messages as Discord, Slack or a program of yours wants them, within their limits.
 
-from collections.abc import Callable, Iterable
+No text of an event is markup in them, and none is invisible. Each service has one function that
+makes text of an event its own: `discord_text` and, where text cannot be plain, `slack_text`. Plain
+JSON has the events as they are: what shows them has to escape them.
+"""
+
+import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -9,6 +15,7 @@ from realm_exporter_webhook.engine import Firing
 from realm_exporter_webhook.rules import REQUEST
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import CHANNEL_ICONS, SEVERITY_ICONS, event_to_dict
+from realm_telemetry.kinds.line import printable
 
 # https://docs.discord.com/developers/resources/message#embed-object-embed-limits
 DISCORD_CONTENT: Final = 2000
@@ -32,9 +39,12 @@ SLACK_ALL_BLOCKS: Final = 10_000
 _COLOURS: Final = {"info": 0x5B8DEF, "success": 0x3BA55D, "warning": 0xF0B232, "error": 0xED4245}
 _RANK: Final = ("info", "success", "warning", "error")
 _SHOWN_DETAILS: Final = 6
-_DETAIL: Final = 200
+# Ten facts, escaped, leave room for the text within the limit of a whole embed.
+_FACT_NAME: Final = 128
+_FACT_VALUE: Final = 256
 _LINE: Final = 300
 _MORE: Final = "…"
+_NOTHING: Final = "–"
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -50,12 +60,13 @@ def render(template: str, firing: Firing, message_id: str) -> bytes:
 def title(firing: Firing) -> str:
     """The first line of a message, which says what it is about."""
     event = firing.events[-1]
+    kind = _one_line(event.kind)
     icon = SEVERITY_ICONS.get(_worst(firing), "")
     if firing.late:
         return f"{icon} {firing.rule}: {_events(firing.count)} that came late"
     if firing.count > 1:
-        return f"{icon} {firing.rule}: {_events(firing.count)}, last {event.kind}"
-    about = event.kind if firing.rule == REQUEST else f"{firing.rule}: {event.kind}"
+        return f"{icon} {firing.rule}: {_events(firing.count)}, last {kind}"
+    about = kind if firing.rule == REQUEST else f"{firing.rule}: {kind}"
     return f"{icon} {about}"
 
 
@@ -76,17 +87,18 @@ def _json(firing: Firing, message_id: str) -> dict[str, Any]:
 
 def _discord(firing: Firing, message_id: str) -> dict[str, Any]:
     embed = {
-        "title": cut(title(firing), DISCORD_TITLE),
-        "description": cut("\n".join(map(_discord_text, _lines(firing))), DISCORD_DESCRIPTION),
+        "title": cut(discord_text(title(firing)), DISCORD_TITLE),
+        "description": cut("\n".join(map(discord_text, _lines(firing))), DISCORD_DESCRIPTION),
         "color": _COLOURS[_worst(firing)],
         "fields": [
             {
-                "name": cut(name, DISCORD_FIELD_NAME),
-                "value": cut(value, DISCORD_FIELD_VALUE),
+                "name": cut(discord_text(name), _FACT_NAME),
+                "value": cut(discord_text(value), _FACT_VALUE),
                 "inline": True,
             }
             for name, value in _facts(firing)[:DISCORD_FIELDS]
         ],
+        # Not rendered as markdown, and without text of events.
         "footer": {"text": cut(_footer(firing), DISCORD_FOOTER)},
         "timestamp": firing.events[-1].timestamp,
     }
@@ -96,33 +108,41 @@ def _discord(firing: Firing, message_id: str) -> dict[str, Any]:
 
 def _within(embed: dict[str, Any]) -> dict[str, Any]:
     """Cut the description so that the embed as a whole is within its limit."""
-    others = len(embed["title"]) + len(embed["footer"]["text"])
-    others += sum(len(field["name"]) + len(field["value"]) for field in embed["fields"])
-    return embed | {"description": cut(embed["description"], DISCORD_ALL_EMBEDS - others)}
+    others = [embed["title"], embed["footer"]["text"]]
+    others += [field[part] for field in embed["fields"] for part in ("name", "value")]
+    left = DISCORD_ALL_EMBEDS - sum(map(_units, others))
+    text = embed["description"] if embed["description"].strip() else _NOTHING
+    return embed | {"description": cut(text, left)}
 
 
 def _slack(firing: Firing, message_id: str) -> dict[str, Any]:
+    # All of it plain text, where nothing is markup and nothing needs to be escaped.
     blocks = [
-        # A header is plain text, where nothing needs to be escaped.
-        {
-            "type": "header",
-            "text": {"type": "plain_text", "text": cut(title(firing), SLACK_HEADER)},
-        },
-        _section("\n".join(_slack_text(line) for line in _lines(firing))),
+        {"type": "header", "text": _plain(title(firing), SLACK_HEADER)},
+        _section("\n".join(_lines(firing))),
     ]
-    facts = "\n".join(
-        f"*{_slack_text(name)}*: {_slack_text(value)}" for name, value in _facts(firing)
-    )
+    facts = "\n".join(f"{name}: {_one_line(value)}" for name, value in _facts(firing))
     if facts:
         blocks.append(_section(facts))
-    context = {"type": "mrkdwn", "text": cut(_slack_text(_footer(firing)), SLACK_SECTION)}
-    blocks.append({"type": "context", "elements": [context]})
-    # Shown in notifications, where blocks are not.
-    return {"text": cut(_slack_text(title(firing)), SLACK_TEXT), "blocks": blocks}
+    blocks.append({"type": "context", "elements": [_plain(_footer(firing), SLACK_SECTION)]})
+    return {
+        # Shown in notifications, where blocks are not.
+        "text": cut(slack_text(title(firing)), SLACK_TEXT),
+        "mrkdwn": False,
+        # Nor does Slack fetch what an event names.
+        "unfurl_links": False,
+        "unfurl_media": False,
+        "blocks": blocks,
+    }
+
+
+def _plain(text: str, most: int) -> dict[str, Any]:
+    # `emoji`: whether :names: become pictures.
+    return {"type": "plain_text", "text": cut(text, most).strip() or _NOTHING, "emoji": False}
 
 
 def _section(text: str) -> dict[str, Any]:
-    return {"type": "section", "text": {"type": "mrkdwn", "text": cut(text, SLACK_SECTION) or "-"}}
+    return {"type": "section", "text": _plain(text, SLACK_SECTION)}
 
 
 _RENDERERS: Final[dict[str, Callable[[Firing, str], dict[str, Any]]]] = {
@@ -133,16 +153,17 @@ _RENDERERS: Final[dict[str, Callable[[Firing, str], dict[str, Any]]]] = {
 
 
 def _lines(firing: Firing) -> list[str]:
-    """A line for each event that is shown, and one for those that are not."""
-    single = firing.count == 1
-    lines = [event.message if single else cut(_line(event), _LINE) for event in firing.events]
+    """A text for each event that is shown, and one for those that are not."""
+    if firing.count == 1:
+        return [printable(event.message, lines=True) for event in firing.events]
+    lines = [cut(_line(event), _LINE) for event in firing.events]
     hidden = firing.count - len(firing.events)
     return [f"{_events(hidden)} before these", *lines] if hidden > 0 else lines
 
 
 def _line(event: Event) -> str:
     icon = CHANNEL_ICONS.get(event.channel, "")
-    return f"{icon} {event.timestamp[11:19]} {event.kind}: {event.message}"
+    return _one_line(f"{icon} {event.timestamp[11:19]} {event.kind}: {event.message}")
 
 
 def _facts(firing: Firing) -> list[tuple[str, str]]:
@@ -153,8 +174,20 @@ def _facts(firing: Firing) -> list[tuple[str, str]]:
         who = {"hero": event.hero_id, "campaign": event.campaign_id, "run": event.run_id}
         facts += [(label, name) for label, name in who.items() if name]
         details = list(event.details.items())[:_SHOWN_DETAILS]
-        facts += [(key or "-", _value(value)) for key, value in details]
-    return [(cut(name, _DETAIL), cut(value, _DETAIL)) for name, value in facts if value]
+        facts += [(key, _value(value)) for key, value in details]
+    return [
+        (
+            cut(_one_line(name), _FACT_NAME).strip() or _NOTHING,
+            cut(printable(value, lines=True), _FACT_VALUE).strip(),
+        )
+        for name, value in facts
+        if value.strip()
+    ]
+
+
+def _one_line(text: str) -> str:
+    """Text in which nothing begins a line: another one could be made up that way."""
+    return printable(" ".join(printable(text, lines=True).split("\n")))
 
 
 def _value(value: Any) -> str:
@@ -177,33 +210,71 @@ def _events(count: int) -> str:
     return f"{count:,} event{'' if count == 1 else 's'}"
 
 
-def _slack_text(text: str) -> str:
-    """Escape what Slack reads as markup (docs.slack.dev/messaging/formatting-message-text)."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+_SLACK_MARKUP: Final = {
+    **{character: f"\u200b{character}\u200b" for character in "*_~`:"},
+    "&": "&amp;",
+    "<": "&lt;",
+    ">": "&gt;",
+}
 
 
-def _discord_text(text: str) -> str:
-    """Escape what Discord reads as markup."""
-    return "".join(_escaped(text))
+def slack_text(text: str) -> str:
+    """Return text as Slack shows it where it reads markup, in notifications.
+
+    & < > are escaped (docs.slack.dev/messaging/formatting-message-text). For the others Slack has
+    no escape: between two zero-width blanks they begin and end nothing.
+    """
+    return "".join(_SLACK_MARKUP.get(character, character) for character in text)
 
 
-def _escaped(text: str) -> Iterable[str]:
-    for character in text:
-        yield f"\\{character}" if character in "\\*_~`|>#[]" else character
+# Of Discord's markdown and of CommonMark, which is a little wider: every character that is markup
+# anywhere; a colon that begins an emoji's name; what is markup at the beginning of a line.
+_DISCORD_MARKUP: Final = re.compile(
+    r"(?P<url>\bhttps?)(?=://[^\s\\*_~`|>#\[\]<@]*[\\*_~`|>#\[\]<@])"
+    r"|(?P<number>^[ ]*\d{1,9})(?=[.)](?:\s|$))"
+    r"|(?P<indent>^[ ]*)(?=[-+](?:\s|$)|[-=:][-=: ]*$)"
+    r"|[\\*_~`|>#\[\]<@]|:(?=[\w+~-]+:)",
+    re.M | re.A | re.I,
+)
+
+
+def discord_text(text: str) -> str:
+    """Return text that Discord shows as it is.
+
+    An address with a character that is escaped is no link either, or the backslash would be seen.
+    """
+    return _DISCORD_MARKUP.sub(_discord_escape, text)
+
+
+def _discord_escape(found: re.Match[str]) -> str:
+    # After a name, a number or blanks the character to be escaped is the next one.
+    return f"{found.group()}\\" if found.lastgroup else f"\\{found.group()}"
+
+
+# What stands for one character: an entity, an escape, or an escaped escape of an invisible one.
+_UNIT: Final = re.compile(
+    r"&(?:amp|lt|gt);|\u200b[*_~`:]\u200b"
+    r"|\\{1,2}(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})|\\.|.",
+    re.S,
+)
 
 
 def cut(text: str, most: int) -> str:
-    """Shorten a text to so many UTF-16 units, as both services count, and show that it was."""
+    """Shorten a text to so many UTF-16 units, as both services count, and show that it was.
+
+    Neither a character nor an escape is cut in half.
+    """
     if _units(text) <= most:
         return text
     if most < 1:
         return ""
-    kept = text.encode("utf-16-le", "surrogatepass")[: 2 * (most - 1)].decode("utf-16-le", "ignore")
-    # Half an escape would swallow the mark, half an entity would be shown.
-    head, ampersand, tail = kept.rpartition("&")
-    if ampersand and len(tail) < 5 and ";" not in tail:
-        kept = head
-    return kept.rstrip("\\") + _MORE
+    kept, left = [], most - len(_MORE)
+    for found in _UNIT.finditer(text):
+        left -= _units(found.group())
+        if left < 0:
+            break
+        kept.append(found.group())
+    return "".join(kept) + _MORE
 
 
 def _units(text: str) -> int:

@@ -19,7 +19,7 @@ from realm_telemetry.cli.checks.service import (
 from realm_telemetry.cli.checks.shipping import check_exporters, check_shipping
 from realm_telemetry.cli.command import command, json_option, settings, timeout_option
 from realm_telemetry.cli.problems import EXIT_PROBLEM
-from realm_telemetry.cli.terminal import colour, json_document, line
+from realm_telemetry.cli.terminal import colour, json_document, line, styled_line
 from realm_telemetry.kinds.line import printable
 
 CHECKS: Final[tuple[Check, ...]] = (
@@ -79,6 +79,6 @@ def _print(result: CheckResult) -> None:
     mark = MARKS[result.level]
     if colour():
         mark = click.style(mark, STYLES[result.level], bold=True)
-    line(f"{mark} {result.check}: {printable(result.message)}")
+    styled_line(f"{mark} {printable(f'{result.check}: {result.message}')}")
     if result.fix:
-        line(f"    {printable(result.fix)}")
+        line(f"    {result.fix}")

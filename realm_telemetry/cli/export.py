@@ -10,7 +10,7 @@ import click
 from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.filter_options import filter_options, to_filters
 from realm_telemetry.cli.problems import MissingExtraError
-from realm_telemetry.cli.terminal import ProgressLine, counted, note
+from realm_telemetry.cli.terminal import ProgressLine, counted, json_note, note
 from realm_telemetry.transfer.exports import STDOUT, ExportReport, open_source, write_events
 from realm_telemetry.transfer.formats import FORMATS, MissingPackageError, format_of
 
@@ -76,8 +76,6 @@ def _check(output: Path, form: str, compress: bool) -> None:
 
 def _print_report(report: ExportReport, as_json: bool) -> None:
     if as_json:
-        import msgspec
-
-        note(msgspec.json.encode(report).decode())
+        json_note(report)
     else:
         note(f"{counted(report.events, 'event')} written to {report.output}")

@@ -10,7 +10,6 @@ import click
 from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.problems import EXIT_PROBLEM, Problem, write_problem
 from realm_telemetry.cli.terminal import ProgressLine, counted, json_document, line, note
-from realm_telemetry.kinds.line import printable
 from realm_telemetry.transfer.imports import ImportReport, import_file
 
 
@@ -91,7 +90,7 @@ def parse_zone(name: str | None) -> tzinfo | None:
 def print_report(report: ImportReport) -> None:
     """Print what became of a file, for a person."""
     for text in report_lines(report):
-        line(printable(text))
+        line(text)
 
 
 def report_lines(report: ImportReport) -> list[str]:

@@ -1,11 +1,11 @@
 """What went wrong, as one message for a person or one JSON object for a program."""
 
-import sys
 from typing import Final
 
 import click
 import msgspec
 
+from realm_telemetry.cli.terminal import json_note, note
 from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.event import InvalidEventError
 from realm_telemetry.values.conversions import safe_text
@@ -53,10 +53,9 @@ def write_problem(problem: Problem, as_json: bool) -> None:
     """Write a problem to stderr."""
     if as_json:
         shape = {name: safe_text(getattr(problem, name)) for name in ("error", "message", "hint")}
-        text = msgspec.json.encode(shape).decode()
+        json_note(shape)
     else:
-        text = " ".join(part for part in (f"realm: {problem.message}", problem.hint) if part)
-    click.echo(text, sys.stderr)
+        note(" ".join(part for part in (f"realm: {problem.message}", problem.hint) if part))
 
 
 def describe(error: Exception) -> Problem | None:

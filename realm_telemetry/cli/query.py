@@ -18,7 +18,6 @@ from realm_telemetry.cli.terminal import (
     print_table,
 )
 from realm_telemetry.kinds.catalog import CHANNEL_ICONS, SEVERITY_ICONS, event_to_dict
-from realm_telemetry.kinds.line import printable
 
 SEVERITY_STYLES = {"success": "green", "warning": "yellow", "error": "red"}
 
@@ -97,7 +96,7 @@ def _print_table(rows: Sequence[Row]) -> None:
         table.add_row(
             cell(f"{event.timestamp[:10]} {event.timestamp[11:19]}", "dim"),
             cell(f"{CHANNEL_ICONS.get(event.channel, ' ')} {event.channel}"),
-            cell(printable(event.kind), "bold"),
-            cell(f"{icon} {printable(event.message)}", style),
+            cell(event.kind, "bold"),
+            cell(f"{icon} {event.message}", style),
         )
     print_table(table)

@@ -8,7 +8,7 @@ import msgspec
 
 from realm_telemetry.cli.command import command, settings
 from realm_telemetry.cli.problems import MissingExtraError
-from realm_telemetry.cli.terminal import line
+from realm_telemetry.cli.terminal import line, print_warnings
 from realm_telemetry.errors import ConfigError
 
 PACKAGES: Final = ("starlette", "uvicorn", "uvloop", "httptools", "zstandard", "anyio")
@@ -46,6 +46,7 @@ def serve(token_file: Path | None, **options: Any) -> None:
     chosen = settings(token=None if token_file is None else read_token(token_file))
     given = {name: value for name, value in options.items() if value is not None}
     chosen = msgspec.structs.replace(chosen, service={**chosen.service, **given})
+    print_warnings()
     try:
         from realm_telemetry.service import serve as run
 

@@ -39,7 +39,8 @@ def ship(once: bool, status: bool, spool: Path | None, timeout_s: float, as_json
     """
     if once == status:
         raise click.UsageError("Say --once or --status.")
-    pipelines = pipeline_status(settings().home, spool)
+    own = settings()
+    pipelines = pipeline_status(own.home, spool, own.spool)
     if status:
         return _show(pipelines, as_json)
     results = ship_once([Path(each.directory) for each in pipelines], timeout_s)

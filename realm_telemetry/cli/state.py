@@ -11,7 +11,6 @@ from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.sources import Backend, LogBackend, ServiceBackend, open_source
 from realm_telemetry.cli.terminal import json_document, line, note
 from realm_telemetry.folds.state import SECTIONS, rebuild
-from realm_telemetry.kinds.line import printable
 
 MAX_ITEMS: Final = 20
 """Entries of a list or object that a person is shown; --json has all."""
@@ -59,14 +58,14 @@ def outline(value: Any, depth: int = 0) -> Iterator[str]:
     indent = "  " * depth
     items = _shown_items(value)
     for name, item in items[:MAX_ITEMS]:
-        label = f"{indent}{printable(str(name))}" + ("" if name == "-" else ":")
+        label = f"{indent}{name}" + ("" if name == "-" else ":")
         if isinstance(item, dict | list) and not _shown_items(item):
             yield f"{label} nothing yet"
         elif isinstance(item, dict | list):
             yield label
             yield from outline(item, depth + 1)
         else:
-            yield f"{label} {printable(str(item))}"
+            yield f"{label} {item}"
     if len(items) > MAX_ITEMS:
         yield f"{indent}... and {len(items) - MAX_ITEMS} more"
 

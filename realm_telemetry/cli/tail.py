@@ -10,7 +10,7 @@ import click
 from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.filter_options import filter_options, to_filters
 from realm_telemetry.cli.sources import Backend, Row, open_source
-from realm_telemetry.cli.terminal import colour, end_when_nobody_reads, json_line, line, note
+from realm_telemetry.cli.terminal import colour, end_when_nobody_reads, json_line, note, styled_line
 from realm_telemetry.config import Settings
 from realm_telemetry.errors import LogError
 from realm_telemetry.kinds.catalog import event_to_dict
@@ -99,6 +99,6 @@ def _printer(as_json: bool, details: bool) -> Callable[[Row], None]:
         if as_json:
             json_line(event_to_dict(row.event, row.cursor))
         else:
-            line(format_line(row.event, coloured, details=details))
+            styled_line(format_line(row.event, coloured, details=details))
 
     return show

@@ -1,8 +1,11 @@
 """How commands print: lines, tables and JSON, colour where it is wanted, progress of long work.
 
-Progress is one line on stderr, only where stderr is a terminal.
+All that a command prints passes here, and no text can drive the terminal or look like other text
+than it is, whoever wrote it. JSON in a pipe or a file is exact. Progress is one line on stderr,
+only where stderr is a terminal.
 """
 
+import logging
 import os
 import select
 import shutil
@@ -12,12 +15,12 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TextIO
 
 import click
 import msgspec
 
-from realm_telemetry.kinds.line import wants_colour
+from realm_telemetry.kinds.line import printable, printable_json, wants_colour
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,23 +47,54 @@ def colour() -> bool:
 
 
 def line(text: str) -> None:
-    """Print one line; click would take colours away that FORCE_COLOR asks for."""
+    """Print one line."""
+    styled_line(printable(text))
+
+
+def styled_line(text: str) -> None:
+    """Print one line with colours in it, made of parts that are printable.
+
+    click would take colours away that FORCE_COLOR asks for.
+    """
     click.echo(text, color=True)
 
 
 def note(text: str) -> None:
-    """Print a line about the output, beside it: to stderr."""
-    click.echo(text, sys.stderr)
+    """Print a line about the output, beside it: to stderr. Further lines are indented."""
+    click.echo(printable(text, lines=True).replace("\n", "\n  "), sys.stderr)
 
 
 def json_line(value: Any) -> None:
     """Print a value as one line of JSON."""
-    click.echo(msgspec.json.encode(value).decode())
+    _json(msgspec.json.encode(value), sys.stdout)
 
 
 def json_document(value: Any) -> None:
     """Print a value as JSON to read."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    _json(msgspec.json.format(msgspec.json.encode(value), indent=2), sys.stdout)
+
+
+def json_note(value: Any) -> None:
+    """Print a value as one line of JSON beside the output: to stderr."""
+    _json(msgspec.json.encode(value), sys.stderr)
+
+
+def _json(document: bytes, stream: TextIO) -> None:
+    text = document.decode()
+    click.echo(printable_json(text) if stream.isatty() else text, stream)
+
+
+class _PrintableFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), lines=True)
+
+
+def print_warnings() -> None:
+    """Print what is logged as a warning or worse to stderr, as Python does if nobody else does."""
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(_PrintableFormatter())
+    logging.getLogger().addHandler(handler)
 
 
 def make_table(columns: Sequence[str], *, numbers: Iterable[str] = ()) -> "Table":
@@ -95,7 +129,7 @@ def print_table(table: "Table") -> None:
     with console.capture() as captured:
         console.print(table)
     for text in captured.get().splitlines():
-        line(text.rstrip())
+        styled_line(text.rstrip())
 
 
 def _fit(table: "Table", columns: int) -> int:
@@ -116,10 +150,10 @@ def widest(heading: str, texts: Iterable[str]) -> int:
 
 
 def cell(text: str, style: str = "") -> "Text":
-    """Return text for a table as it is; printable already."""
+    """Return text for a table."""
     from rich.text import Text
 
-    return Text(text, style=style)
+    return Text(printable(text), style=style)
 
 
 def width() -> int:
@@ -214,6 +248,7 @@ class ProgressLine:
 
 def progress_text(doing: str, events: int, share: float | None, elapsed_s: float) -> str:
     """Return the line: what is done, a bar, how many events, how fast, how long it will take."""
+    doing = printable(doing)
     rate = f"{events:,} events, {events / max(elapsed_s, 1e-9):,.0f}/s"
     if share is None:
         return f"{doing}  {rate}"

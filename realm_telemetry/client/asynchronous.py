@@ -7,7 +7,12 @@ from typing import Any
 
 import httpx
 
-from realm_telemetry.client.errors import ServiceError, error_from_response, error_from_transport
+from realm_telemetry.client.errors import (
+    ServiceError,
+    ServiceUnreachableError,
+    error_from_response,
+    error_from_transport,
+)
 from realm_telemetry.client.requests import (
     FilterValue,
     NoteWriter,
@@ -164,6 +169,11 @@ class AsyncRealmClient:
 
     async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
-            return await self._http.request(method, self.url + path, **options)
+            # The timeout of httpx is for each read: an answer that drips would hold us for ever.
+            async with asyncio.timeout(self._timeout_s):
+                return await self._http.request(method, self.url + path, **options)
+        except TimeoutError as error:
+            late = f"no answer within {self._timeout_s:g} s"
+            raise ServiceUnreachableError(self.url, late) from error
         except httpx.RequestError as error:
             raise error_from_transport(self.url, error) from error

@@ -7,7 +7,12 @@ from typing import Any, Final
 
 import httpx
 
-from realm_telemetry.client.errors import ServiceError, error_from_response, error_from_transport
+from realm_telemetry.client.errors import (
+    ServiceError,
+    ServiceUnreachableError,
+    error_from_response,
+    error_from_transport,
+)
 from realm_telemetry.client.requests import (
     FilterValue,
     NoteWriter,
@@ -28,8 +33,10 @@ from realm_telemetry.client.stream import (
     StreamMessage,
     StreamSession,
 )
+from realm_telemetry.delivery.http import Deadline, UnreachableError
 from realm_telemetry.event import Event
 
+_CONNECTED: Final = (".connect_tcp.complete", ".start_tls.complete")
 PROTOBUF: Final = "application/x-protobuf"
 EVENTS_PATH: Final = "/api/v1/events"
 EXPORT_PATH: Final = "/api/battle_log/export"
@@ -50,6 +57,7 @@ class RealmClient:
         self.url, options = connection_settings(url, token)
         self._http = httpx.Client(**options, timeout=timeout_s)
         self._timeout_s = timeout_s
+        self._socket: Any = None
         self._notes = NoteWriter()
 
     def __enter__(self) -> "RealmClient":
@@ -188,9 +196,27 @@ class RealmClient:
         return self._send("GET", path, params=params)
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        # The timeout of httpx is for each read: an answer that drips would hold us for ever.
+        deadline = Deadline(self._timeout_s)
+
+        def trace(name: str, info: Mapping[str, Any]) -> None:
+            if name.endswith(_CONNECTED):
+                self._socket = info["return_value"].get_extra_info("socket")
+                deadline.watch(self._socket)
+
+        deadline.watch(self._socket)
         try:
-            return self._http.request(method, self.url + path, **options)
+            with deadline:
+                options["extensions"] = {"trace": trace}
+                answer = self._http.request(method, self.url + path, **options)
+                deadline.check()
+                return answer
+        except UnreachableError as error:
+            raise ServiceUnreachableError(self.url, str(error)) from error
         except httpx.RequestError as error:
+            if deadline.passed:
+                late = f"no answer within {self._timeout_s:g} s"
+                raise ServiceUnreachableError(self.url, late) from error
             raise error_from_transport(self.url, error) from error
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +21,7 @@ from realm_telemetry.service.api.answers import json_answer
 from realm_telemetry.service.api.parameters import moment, whole
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import ApiError
+from realm_telemetry.service.ingest.batches import AHEAD
 from realm_telemetry.service.ingest.body import content_encoding, inflate, read_body
 from realm_telemetry.service.ingest.writer import Stored
 from realm_telemetry.service.routes import BODY_ERRORS, SINCE, Endpoint, Parameter
@@ -82,7 +83,12 @@ async def post_event(request: Request) -> Response:
     service = service_of(request.scope)
     shape = await _object(request)
     event = _event(service, shape, shape.get("id"))
-    stored = await _store(service, event)
+    if service.is_ahead(event):
+        raise ApiError("invalid_event", f"The event is refused: {AHEAD}.")
+    # The older interface gives the time of arrival to most events.
+    stored = await _store(service, event, untimed=(event.id,))
+    if stored.rejected:
+        raise ApiError("invalid_event", f"The event is refused: {stored.rejected[0].reason}.")
     answer = event_to_dict(event) | {"event_id": event.id}
     if shape.get("id") is not None:
         answer["id"] = shape["id"]
@@ -180,9 +186,9 @@ def _identity(given: str) -> tuple[str, int]:
         return split_event_id(digest[:32])
 
 
-async def _store(service: Service, event: Event) -> Stored:
-    stored = await service.writer.store([event])
-    service.tally.stored(stored.accepted, stored.duplicates, 0, 0)
+async def _store(service: Service, event: Event, untimed: Collection[str] = ()) -> Stored:
+    stored = await service.writer.store([event], untimed=untimed)
+    service.tally.stored(stored.accepted, stored.duplicates, len(stored.rejected), 0)
     return stored
 
 

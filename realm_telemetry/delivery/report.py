@@ -57,7 +57,7 @@ class LogFile:
     def _open(self) -> int:
         if self._descriptor is None:
             make_private_directory(self.path.parent)
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             self._descriptor = os.open(self.path, flags, 0o600)
             if self._stdio:
                 os.dup2(self._descriptor, 1)

@@ -31,11 +31,12 @@ def pause_s(
     """Return how long to wait after so many failures in a row.
 
     It doubles with each failure up to a cap, and is spread: senders that failed together do not
-    retry together. retry_after_s: what the receiver asked for; kept, up to an hour.
+    retry together. retry_after_s: what the receiver asked for; kept, up to an hour, but nobody is
+    asked again at once because of a 0 or of a date that has passed.
     jitter: a number from 0 to 1, drawn for each wait.
     """
     if retry_after_s is not None:
-        asked_s = min(max(retry_after_s, 0.0), LONGEST_RETRY_AFTER_S)
+        asked_s = min(max(retry_after_s, first_s / 2), LONGEST_RETRY_AFTER_S)
         return asked_s * (1.0 + 0.1 * jitter())
     longest_s = min(first_s * 2.0 ** min(failures - 1, 30), cap_s)
     return longest_s * (0.5 + 0.5 * jitter())

@@ -16,9 +16,16 @@ _BOLD: Final = "\x1b[1m"
 _RESET: Final = "\x1b[0m"
 
 # C0 and C1 controls would drive the terminal; line separators and bidirectional controls let a
-# message look like other lines than it is (CVE-2021-42574); lone surrogates cannot be written.
+# message look like other lines than it is (CVE-2021-42574); what is invisible hides text or makes
+# two names look like one; lone surrogates cannot be written. All of Unicode's format characters
+# (Cf) and default-ignorable ones, but those that are seen or that emoji and scripts need.
 _UNSAFE: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+    "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u070f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
+    "\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+    # A joiner is part of an emoji, or of a word in a script of Asia; elsewhere it is invisible.
+    "|(?<![\u0600-\u0fff\u1000-\u109f\u1780-\u18af])\u200c"
+    "|(?<![\u0600-\u0fff\u1000-\u109f\u1780-\u18af\u2190-\u2bff\ufe0f\U0001f000-\U0001faff])\u200d"
 )
 
 
@@ -40,11 +47,32 @@ def format_line(event: Event, colour: bool, *, details: bool = False) -> str:
     )
 
 
-def printable(text: str) -> str:
-    """Return the text with every character escaped that is not plainly shown."""
+def printable(text: str, *, lines: bool = False) -> str:
+    """Return the text with every character escaped that is not plainly shown.
+
+    lines: whether ends of lines stay, and tabs as blanks.
+    """
     if text.isascii() and text.isprintable():
         return text
+    if lines:
+        parts = text.replace("\r\n", "\n").expandtabs(4).split("\n")
+        return "\n".join(printable(part) for part in parts)
     return _UNSAFE.sub(_escape, text)
+
+
+def printable_json(text: str) -> str:
+    """Return JSON text that means the same, with such characters of its strings as `\\uXXXX`.
+
+    Ends of lines stay: inside of strings there are none.
+    """
+    if text.isascii() and "\x7f" not in text:  # others are escaped by the encoder already
+        return text
+    return "\n".join(_UNSAFE.sub(_json_escape, line) for line in text.split("\n"))
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    units = found.group().encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -6,7 +6,7 @@ those of `log.errors`, and passes the tests of tests/log that use the `engine` f
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from realm_telemetry.log.filters import Filters
     from realm_telemetry.log.graphs import Histogram, Series
     from realm_telemetry.log.outbox import Outbox
+    from realm_telemetry.log.ranges import Ranges
     from realm_telemetry.log.records import (
         AppendResult,
         DeadLetter,
@@ -349,12 +350,22 @@ class Writer(Protocol):
         pipeline: str = "",
         skipped: "Skipped | None" = None,
         keep_arrival: bool = False,
+        source: str | None = None,
+        untimed: Collection[str] = (),
     ) -> "AppendResult":
-        """Store events in one transaction, each once, in this order. Raises InvalidEventError."""
+        """Store events in one transaction, each once, in this order. Raises InvalidEventError.
+
+        source: the log_id of the sender's log, empty without one; None for what this host stores.
+        """
         ...
 
-    def register_producer(self, info: "ProducerInfo") -> None:
-        """Keep receipts of a producer and refuse its late duplicates from now on."""
+    def stored_numbers(self, producer: str) -> "Ranges":
+        """The numbers of a registered producer that are in the log, or were and are refused."""
+        ...
+
+    def register_producer(self, info: "ProducerInfo") -> bool:
+        """Keep receipts of a producer; False for one whose events come from elsewhere."""
+        ...
 
     def note_resource(self, producer: str, pipeline: str, resource: Mapping[str, Any]) -> None:
         """Keep the resource of a producer that has no receipt. Durable with the next append."""

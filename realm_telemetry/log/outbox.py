@@ -5,14 +5,18 @@ and the messages that follow (docs/decisions/0060). So a crash between any two s
 twice nor loses a firing. Only the sending itself is at least once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
 
+WEBHOOKS: Final = "webhooks"
+"""The outbox of webhooks."""
+
 MAX_PENDING: Final = 10_000
-"""Messages that may wait; each further one is a dead letter at once."""
+"""Messages of rules that may wait, and as many to addresses that events name; each further one is
+a dead letter at once."""
 
 KEPT_SETTLED: Final = 10_000
 """Delivered and dead messages that stay to be looked at."""
@@ -61,6 +65,22 @@ class RuleState(msgspec.Struct, frozen=True):
     state: bytes | None
 
 
+class KeptCircuit(msgspec.Struct, frozen=True):
+    """A host that a sender leaves alone for now, for those who ask why messages wait.
+
+    pool: the senders that do. until_unix_nano: when it is tried again.
+    """
+
+    pool: str
+    place: str
+    failures: int
+    until_unix_nano: int
+    reason: str
+
+
+Wanted = Callable[[str, str | None], bool]
+
+
 class Outbox(Protocol):
     """Seen events, states of rules and messages; safe to use from several threads and processes.
 
@@ -106,11 +126,20 @@ class Outbox(Protocol):
     def forget_other_rules(self, scope: str, definitions: Mapping[str, str]) -> None:
         """Remove the states of rules that are not there any more, or are defined otherwise."""
 
-    def claim(self, scope: str, now_ns: int, lease_ns: int, most: int) -> list[Message]:
+    def claim(
+        self,
+        scope: str,
+        now_ns: int,
+        lease_ns: int,
+        most: int,
+        wanted: Wanted = lambda target, url: True,
+    ) -> list[Message]:
         """Take the next message of each target that is due; no other sender gets it meanwhile.
 
         A target's messages go one after the other, so that one which waits holds back the others.
+        The one that has been due for longest comes first.
         lease_ns: after that it is due again, for a sender that died.
+        wanted: whether a message may go now, by its target and address; asked once for each.
         """
         ...
 
@@ -135,6 +164,13 @@ class Outbox(Protocol):
 
     def next_due_ns(self, scope: str) -> int | None:
         """Return when the next message is due; None if none waits."""
+        ...
+
+    def keep_circuits(self, scope: str, circuits: Sequence[KeptCircuit]) -> None:
+        """Keep which hosts a scope's sender leaves alone, in place of what was kept before."""
+
+    def circuits(self) -> list[KeptCircuit]:
+        """Return the hosts that senders leave alone, as they were kept last."""
         ...
 
     def messages(

@@ -29,11 +29,23 @@ class Description(msgspec.Struct, frozen=True):
         return self.version >= self.newest_version
 
 
+class RefusedEvent(msgspec.Struct, frozen=True):
+    """An event that was not stored and is no duplicate of one that is.
+
+    position: in the batch that was appended.
+    """
+
+    position: int
+    event_id: str
+    reason: str
+
+
 class AppendResult(msgspec.Struct, frozen=True):
     """The outcome of an append.
 
     first_cursor, last_cursor: of the rows it stored; both 0 if it stored none.
     observed_unix_nano: the arrival that it gave them.
+    refused: those that are neither stored nor duplicates.
     """
 
     first_cursor: int
@@ -41,6 +53,7 @@ class AppendResult(msgspec.Struct, frozen=True):
     stored: int
     duplicates: int
     observed_unix_nano: int
+    refused: tuple[RefusedEvent, ...] = ()
 
 
 HISTORY_PIPELINES: Final = frozenset({"import", "replay"})
@@ -52,6 +65,8 @@ class ProducerInfo(msgspec.Struct, frozen=True):
 
     history: whether its events are kept once every exporter of the pipeline has them.
     clock_offset_ns: what to add to its times to get this host's.
+    origin: the log_id of the log that its first events came from, empty for a sender without one;
+        None for a producer of this log.
     ended: whether its end was reported. last_*: of the last event stored.
     """
 
@@ -64,6 +79,7 @@ class ProducerInfo(msgspec.Struct, frozen=True):
     last_kind: str | None = None
     last_step: int | None = None
     last_time_unix_nano: int | None = None
+    origin: str | None = None
 
     @property
     def brings_history(self) -> bool:

@@ -256,7 +256,10 @@ def _inherited() -> dict[str, Any]:
     try:
         inherited = msgspec.json.decode(text, type=dict[str, Any])
         manifest = read_manifest(Path(inherited.pop("directory")))
-    except (msgspec.DecodeError, UnicodeError, RecursionError, KeyError, TypeError, ConfigError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError, KeyError, TypeError):
+        return {}
+    except ConfigError as error:
+        warn_once(str(error), f"{PIPELINE_VARIABLE} is not followed. {error}")
         return {}
     taken = ("home", "exporters", "processors", "service_url", "token", "options", "redact")
     return inherited | {name: getattr(manifest, name) for name in taken}

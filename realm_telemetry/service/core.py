@@ -13,6 +13,7 @@ from starlette.datastructures import State
 from starlette.types import Scope
 
 from realm_telemetry.errors import LogError
+from realm_telemetry.event import Event
 from realm_telemetry.folds.metrics import Metrics, metrics_runner, read_definition
 from realm_telemetry.folds.runtime import FoldRunner
 from realm_telemetry.folds.state import RealmState, state_runner
@@ -105,6 +106,7 @@ class Service:
         self.live = LiveView()
         self.producer = secrets.token_hex(8)
         self._numbers = count(1)
+        self._numbered = 0
         self.bodies = BodyBudget(settings.ingest_queue_bytes)
         self.started_s = time.time()
         self.replaced = asyncio.Event()
@@ -203,7 +205,16 @@ class Service:
 
     def number(self) -> int:
         """The number of the next event that comes without an id."""
-        return next(self._numbers)
+        number = next(self._numbers)
+        self._numbered = max(self._numbered, number)
+        return number
+
+    def is_ahead(self, event: Event) -> bool:
+        """Whether an event has a number of this service's own that was not given yet.
+
+        Who takes it would have the next event without an id refused.
+        """
+        return event.producer == self.producer and event.number > self._numbered
 
     def end_streams(self) -> None:
         """Let streams end, so that a server that waits for its connections can stop."""

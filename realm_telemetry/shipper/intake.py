@@ -27,9 +27,11 @@ from realm_telemetry.processors import KindMetadataProcessor, ProcessorChain, Re
 from realm_telemetry.processors.redaction import RedactionProcessor
 from realm_telemetry.shipper.manifest import Manifest
 from realm_telemetry.shipper.spools import Spool
+from realm_telemetry.spool.control import BELIEVABLE
 from realm_telemetry.spool.frames import (
     FORMAT_CONTROL,
     FORMAT_EVENT,
+    UNDECODABLE,
     Frame,
     decode_control,
     decode_event,
@@ -124,7 +126,6 @@ class Portion(NamedTuple):
     number: the last event's; position: behind the last frame.
     events: processed, numbered above what the spool's notes know.
     skipped: numbers of events that a processor dropped.
-    stored: the last number that the log had before.
     kinds: that the producer registered.
     refused: how many frames hold no event; they are in the quarantine.
     """
@@ -134,7 +135,6 @@ class Portion(NamedTuple):
     position: tuple[int, int]
     events: list[Event]
     skipped: list[tuple[int, int]]
-    stored: int
     kinds: list[KindSpec]
     refused: int
 
@@ -151,8 +151,9 @@ class Decoding:
 
     def portion(self, spool: Spool, frames: Sequence[Frame]) -> Portion:
         """Decode frames of a spool, at least one; what is no event is quarantined."""
-        events = []
+        events: list[Event] = []
         kinds: list[KindSpec] = []
+        numbers: list[int] = []
         through = spool.notes.through
         producer = spool.producer
         refused = 0
@@ -164,21 +165,23 @@ class Decoding:
                 wrong = ValueError(f"frame format {format_} holds no event")
                 self.quarantine.refused(producer, number, payload, wrong)
                 refused += number > through
-            elif number > through:
+            elif number > through or not spool.is_logged(number):
                 try:
                     events.append(decode_event(payload, producer, number))
-                except (msgspec.DecodeError, msgspec.ValidationError) as error:
+                    numbers.append(number)
+                except UNDECODABLE as error:
                     self.quarantine.refused(producer, number, payload, error)
-                    refused += 1
+                    refused += number > through
         kept = self.chain(events)
         skipped = _missing(events, kept) if len(kept) < len(events) else []
-        last, stored = frames[-1], spool.control.stored_number
-        return Portion(spool, last.number, last.position, kept, skipped, stored, kinds, refused)
+        _note_numbers(spool.seen, numbers)
+        last = frames[-1]
+        return Portion(spool, last.number, last.position, kept, skipped, kinds, refused)
 
     def _control(self, spool: Spool, payload: bytes, kinds: list[KindSpec]) -> None:
         try:
             message = decode_control(payload)
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        except UNDECODABLE as error:
             self.quarantine.refused(spool.producer, spool.notes.through, payload, error)
             return
         match message.get("type"):
@@ -190,12 +193,30 @@ class Decoding:
                 kinds += _registered(message)
             case "goodbye":
                 spool.notes.goodbye = True
+                spool.notes.emitted = _count(message.get("emitted"))
+                spool.notes.dropped = _count(message.get("dropped"))
 
     def _introduced(self, spool: Spool, hello: dict[str, Any]) -> None:
-        spool.notes.resource = dict(hello.pop("resource", {}))
+        resource = hello.pop("resource", {})
+        spool.notes.resource = resource if isinstance(resource, dict) else {}
         spool.notes.hello = hello
         self.resources.learn(spool.producer, spool.notes.resource)
         spool.registered = False
+
+
+def _count(value: Any) -> int:
+    """A count that a control frame gives; 0 for what cannot be one."""
+    return value if isinstance(value, int) and 0 <= value < BELIEVABLE else 0
+
+
+def _note_numbers(seen: Ranges, numbers: Sequence[int]) -> None:
+    """Add numbers, which mostly come one after the other."""
+    if numbers and numbers[-1] - numbers[0] == len(numbers) - 1 and numbers[-1] < BELIEVABLE:
+        seen.add(numbers[0], numbers[-1])
+        return
+    for number in numbers:
+        if number < BELIEVABLE:
+            seen.add(number, number)
 
 
 def _missing(events: Sequence[Event], kept: Sequence[Event]) -> list[tuple[int, int]]:
@@ -256,12 +277,15 @@ class Intake:
         return bool(self._held)
 
     def adopt(self, spool: Spool) -> None:
-        """Begin with a spool that was found."""
+        """Begin with a spool that was found.
+
+        Raises LogUnavailableError.
+        """
+        spool.compare_with_log(self._log.write(lambda log: log.stored_numbers(spool.producer)))
         if spool.notes.resource:
             self._decoding.resources.learn(spool.producer, spool.notes.resource)
-        stored, exported = spool.control.stored_number, spool.control.exported_number
-        if stored > exported or spool.notes.shipped:
-            self._await_export(spool, spool.notes.cursor or self.last_cursor, stored)
+        if spool.stored > spool.control.exported_number or spool.notes.shipped:
+            self._await_export(spool, spool.notes.cursor or self.last_cursor, spool.stored)
 
     def step(self, ready: Sequence[Spool]) -> int:
         """Store what is ready, one transaction at the most; how many frames were moved."""
@@ -285,8 +309,9 @@ class Intake:
         Raises OSError if that cannot be noted.
         """
         spool.finish(self.last_cursor)
-        self._decoding.resources.forget(spool.producer)
-        self._await_export(spool, self.last_cursor, spool.control.stored_number)
+        if not spool.copied:
+            self._decoding.resources.forget(spool.producer)
+        self._await_export(spool, self.last_cursor, spool.stored)
 
     def exported(self, acknowledged: int) -> None:
         """Show producers what every exporter has: everything up to a cursor."""
@@ -333,12 +358,8 @@ class Intake:
                 self._register(portion.spool)
             for kind in portion.kinds:
                 self._register_kind(kind)
-        events = [
-            event
-            for portion in portions
-            for event in portion.events
-            if event.number > portion.stored
-        ]
+        # Also those that the log has already: it says so if it has others by their numbers.
+        events = [event for portion in portions for event in portion.events]
         skipped = {
             portion.spool.producer: portion.skipped for portion in portions if portion.skipped
         }
@@ -363,19 +384,25 @@ class Intake:
         )
         # Remembered first: an exporter that sees a cursor must find its event.
         self._recent.add(events, result)
+        for each in result.refused:
+            event = events[each.position]
+            self._quarantine(event, ValueError(each.reason))
         self.last_cursor = max(self.last_cursor, result.last_cursor)
 
     def _append_one_by_one(self, events: list[Event], skipped: Skipped, error: Exception) -> None:
         """Find the event that the log refuses; the others are stored."""
         if len(events) <= 1:
             for event in events:
-                payload = repr(event).encode("utf-8", "backslashreplace")
-                self._decoding.quarantine.refused(event.producer, event.number, payload, error)
-                self._refused[event.producer] += 1
+                self._quarantine(event, error)
             return
         for event in events:
             self._append([event], {})
         self._append([], skipped)
+
+    def _quarantine(self, event: Event, error: Exception) -> None:
+        payload = repr(event).encode("utf-8", "backslashreplace")
+        self._decoding.quarantine.refused(event.producer, event.number, payload, error)
+        self._refused[event.producer] += 1
 
     def _adapt(self, took_s: float) -> None:
         """Keep transactions short: the file has other writers."""
@@ -386,12 +413,15 @@ class Intake:
 
     def _settle(self, portion: Portion) -> None:
         spool = portion.spool
-        if portion.events:
-            spool.notes.follow(portion.events)
-        spool.notes.through = max(spool.notes.through, portion.number)
-        number = max(portion.number, portion.stored)
+        through = spool.notes.through
+        fresh = [event for event in portion.events if event.number > through]
+        if fresh:
+            spool.notes.follow(fresh)
+        spool.notes.through = max(through, portion.number)
+        number = spool.stored = max(spool.stored, portion.number)
         refused = portion.refused + self._refused.pop(spool.producer, 0)
         if refused:  # before the number: a flush that sees that must not return True
+            spool.refused += refused
             spool.control.undelivered += refused
         spool.control.stored_number = number
         self._await_export(spool, self.last_cursor, number)

@@ -52,7 +52,7 @@ for attempt in (
         pass
 try:
     os.makedirs(os.path.dirname(log_file), 0o700, exist_ok=True)
-    log = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    log = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
 except OSError:
     log = os.open(os.devnull, os.O_WRONLY)
 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

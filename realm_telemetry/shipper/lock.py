@@ -41,16 +41,21 @@ def acquire(pipeline_dir: Path) -> ShipperLock | None:
 
     Raises OSError if the lock file cannot be made.
     """
-    path = os.path.realpath(pipeline_dir / LOCK_NAME)
+    path = _lock_path(pipeline_dir)
     with _mutex:
         return None if _is_own(path) else _lock(path)
 
 
 def is_held(pipeline_dir: Path) -> bool:
     """Whether a shipper runs for this pipeline; asks without taking the lock."""
-    path = os.path.realpath(pipeline_dir / LOCK_NAME)
+    path = _lock_path(pipeline_dir)
     with _mutex:
         return _is_own(path) or is_locked(path)
+
+
+def _lock_path(pipeline_dir: Path) -> str:
+    """One text for each lock file; a link in its place is not followed."""
+    return os.path.join(os.path.realpath(pipeline_dir), LOCK_NAME)  # noqa: PTH118
 
 
 def _is_own(path: str) -> bool:
@@ -58,7 +63,7 @@ def _is_own(path: str) -> bool:
 
 
 def _lock(path: str) -> ShipperLock | None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -9,7 +9,12 @@ from typing import Any, Final
 import msgspec
 
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.home import LOGS, make_private_directory
+from realm_telemetry.home import (
+    LOGS,
+    UnsafeDirectoryError,
+    open_own_directory,
+    read_own_file,
+)
 
 MANIFEST_NAME: Final = "manifest.json"
 _EXPORTER_ENVIRONMENT: Final = (
@@ -97,7 +102,7 @@ def write_manifest(spool_root: Path, manifest: Manifest) -> Path:
     directory = spool_root / named.pipeline
     if _is_written(directory):
         return directory
-    make_private_directory(directory)
+    os.close(open_own_directory(directory, make=True))
     # Not the pid: containers that share a home have the same ones.
     staging = directory / f".{MANIFEST_NAME}-{os.urandom(4).hex()}"
     try:
@@ -124,18 +129,24 @@ def _open_private(path: str, flags: int) -> int:
 
 
 def read_manifest(pipeline_dir: Path) -> Manifest:
-    """Read a pipeline's manifest.
+    """Read a pipeline's manifest, which names what is imported and run.
 
-    Raises ConfigError if there is none or it is not one.
+    Every way to a shipper leads through here, so this is where a manifest that another user wrote,
+    or could have put there, is refused.
+    Raises ConfigError if there is none, it is not one, or it is not safe.
     """
     path = pipeline_dir / MANIFEST_NAME
+    fix = "Run `configure()` again; it writes a new one."
     try:
-        return _decode(path.read_bytes())
+        return _decode(read_own_file(pipeline_dir, MANIFEST_NAME))
+    except UnsafeDirectoryError as error:
+        problem = f"{path} is not run: {error.problem}"
+        fix = f"Ship it as the user that it belongs to. {error.fix}".strip()
     except OSError as error:
         problem = f"{path} cannot be read ({error.strerror})"
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         problem = f"{path} is not a manifest ({error})"
-    raise ConfigError("spool", problem, "Run `configure()` again; it writes a new one.")
+    raise ConfigError("spool", problem, fix)
 
 
 def join_surroundings(manifest: Manifest) -> None:

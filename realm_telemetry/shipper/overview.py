@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -72,27 +73,58 @@ def pipeline_directories(spool_root: Path) -> list[Path]:
     """The pipelines of a spool root, in no order."""
     try:
         with os.scandir(spool_root) as entries:
-            found = [Path(entry.path) for entry in entries if entry.is_dir()]
+            found = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return []
     return [directory for directory in found if (directory / MANIFEST_NAME).exists()]
 
 
-def pipeline_status(home: Path, spool_root: Path | None = None) -> list[PipelineStatus]:
+def quarantined(home: Path, chosen: Path | None = None) -> dict[Path, int]:
+    """Return the directories with pieces of damaged spools, and how many each has."""
+    found = {}
+    for root in spool_roots(home, chosen):
+        for directory in (root / "quarantine", *root.glob("otel/*/quarantine")):
+            with suppress(OSError):
+                found[directory] = len(os.listdir(directory))  # noqa: PTH208
+    return {directory: count for directory, count in found.items() if count}
+
+
+def pipeline_status(
+    home: Path, spool_root: Path | None = None, chosen: Path | None = None
+) -> list[PipelineStatus]:
     """Return what is known of each pipeline of a home, wherever its spools are.
 
-    spool_root: look there only.
+    spool_root: look there only. chosen: the setting `spool`.
     """
-    roots = [spool_root] if spool_root else spool_roots(home)
+    roots = [spool_root] if spool_root else spool_roots(home, chosen)
     found = []
     for directory in sorted(path for root in roots for path in pipeline_directories(root)):
         try:
             manifest = read_manifest(directory)
-        except ConfigError:
+        except ConfigError as error:
+            # Whose it is cannot be read; to leave it out would say that there is nothing to ship.
+            found.append(_unreadable(directory, error))
             continue
         if spool_root or Path(manifest.home) == home:
             found.append(_describe(directory, manifest))
     return found
+
+
+def _unreadable(directory: Path, error: ConfigError) -> PipelineStatus:
+    """Return the status of a pipeline without a manifest to go by; nothing in it is opened."""
+    return PipelineStatus(
+        pipeline=directory.name,
+        directory=str(directory),
+        service_url="",
+        exporters=[],
+        running=False,
+        pid=None,
+        heartbeat_age_s=None,
+        error=str(error),
+        spools=[],
+        cursors={},
+        lag={},
+    )
 
 
 def _describe(directory: Path, manifest: Manifest) -> PipelineStatus:
@@ -153,15 +185,15 @@ def describe_spool(directory: Path) -> SpoolStatus:
         if not alive:
             reader.finish()
         control = reader.control
-        stored = control.stored_number
+        stored = control.stored_number if control.is_whole else 0
         shipped = load_notes(directory).shipped
         return SpoolStatus(
             producer=directory.name,
             alive=alive,
             pending=0 if shipped else _count_after(reader, stored),
             unexported=max(stored - control.exported_number, 0),
-            undelivered=control.undelivered,
-            dropped=control.dropped,
+            undelivered=control.undelivered if control.is_whole else 0,
+            dropped=control.believable_dropped,
             end_unstored=not (alive or shipped),
         )
     finally:

@@ -14,7 +14,14 @@ from realm_telemetry.processors import ResourceProcessor
 from realm_telemetry.shipper.deliveries import Deliveries
 from realm_telemetry.shipper.intake import Decoding, Intake, build_chain
 from realm_telemetry.shipper.manifest import Manifest
-from realm_telemetry.shipper.spools import Spool, Spools, process_lost, remove_staging, was_lost
+from realm_telemetry.shipper.spools import (
+    Spool,
+    Spools,
+    process_lost,
+    remove_staging,
+    spool_damaged,
+    was_lost,
+)
 from realm_telemetry.shipper.upkeep import ShipperUpkeep
 
 SETTLE_S: Final = 0.05
@@ -47,7 +54,10 @@ class Session:
         self._recent = Recent()
         resources = ResourceProcessor()
         chain, self._endings = build_chain(manifest, resources, processors, report)
-        quarantine = Quarantine(pipeline_dir.parent / "quarantine", report, clock_ns)
+        self._pipeline = manifest.pipeline
+        self._quarantine = quarantine = Quarantine(
+            pipeline_dir.parent / "quarantine", report, clock_ns
+        )
         self._spools = Spools(pipeline_dir, quarantine.damaged, self._spool_trouble)
         self._intake = Intake(
             manifest.pipeline,
@@ -78,8 +88,12 @@ class Session:
         if not self._begun and not self._begin():
             self._spools.probe(now_s)
             return 0
-        while self._found:
-            self._intake.adopt(self._found.pop())
+        try:
+            while self._found:
+                self._intake.adopt(self._found[-1])
+                self._found.pop()
+        except LogUnavailableError:
+            return 0
         moved = self._intake.step(self._spools.ready(now_s))
         if moved:
             self._deliveries.notify()
@@ -172,24 +186,40 @@ class Session:
 
     def _end(self, spool: Spool) -> None:
         """All events are in the log: store the end of the producer too, then free the spool."""
-        if was_lost(spool.notes):
-            self._intake.store_event(process_lost(spool, self._clock_ns()))
-            self._report.info(f"producer {spool.producer} was lost")
-
-        def record(log: Writer) -> None:
-            log.record_receipt(
-                spool.producer,
-                emitted=max(spool.notes.through, spool.control.last_number),
-                dropped=spool.control.dropped,
-                ended=True,
-            )
-
-        self._log.write(record)
+        if not spool.copied:
+            self._store_end(spool)
+        for path in spool.reader.unreadable if spool.reader else []:
+            self._quarantine.moved(path)
         try:
             self._intake.finish(spool)
         except OSError as error:
             self._spool_trouble(spool.directory, error)
         self._deliveries.notify()
+
+    def _store_end(self, spool: Spool) -> None:
+        if was_lost(spool.notes):
+            self._intake.store_event(process_lost(spool, self._clock_ns()))
+            self._report.info(f"producer {spool.producer} was lost")
+        if lost := max(spool.lost(), spool.refused, min(spool.damaged, 1)):
+            self._store_damage(spool, lost)
+        emitted, dropped = spool.receipt()
+
+        def record(log: Writer) -> None:
+            log.record_receipt(spool.producer, emitted=emitted, dropped=dropped, ended=True)
+
+        self._log.write(record)
+
+    def _store_damage(self, spool: Spool, lost: int) -> None:
+        """Say in the log that not all of a spool could be read."""
+        event = spool_damaged(spool, lost, self._clock_ns())
+        pipeline, resource = self._pipeline, spool.notes.resource
+
+        def note(log: Writer) -> None:
+            log.note_resource(event.producer, pipeline, resource)
+
+        self._log.write(note)
+        self._intake.store_event(event)
+        self._report.info(f"{lost} events of {spool.producer} could not be read from its spool")
 
     def _remove_finished(self) -> int:
         finished = [spool for spool in self._spools if spool.notes.shipped and not spool.unexported]

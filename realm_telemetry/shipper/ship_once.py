@@ -81,6 +81,10 @@ def _caught_up(directory: Path) -> bool:
 
 def _result(directory: Path, problem: str) -> ShipResult:
     pending = unexported = unended = 0
+    try:
+        read_manifest(directory)
+    except ConfigError as error:  # whose spools these are is not known: none is opened
+        return ShipResult(str(directory), 0, 0, str(error))
     for spool in spool_directories(directory):
         try:
             status = describe_spool(spool)

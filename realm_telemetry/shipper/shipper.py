@@ -244,7 +244,7 @@ def orphaned_pipelines(spool_root: Path, own: Path) -> list[Path]:
     """
     found = []
     with os.scandir(spool_root) as entries:
-        directories = [Path(entry.path) for entry in entries if entry.is_dir()]
+        directories = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
     for directory in directories:
         if directory.name == own.name or not (directory / MANIFEST_NAME).exists():
             continue

@@ -10,17 +10,21 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from realm_telemetry.event import PROCESS_LOST_NUMBER, Event
+from realm_telemetry.event import FIRST_CONTENT_NUMBER, PROCESS_LOST_NUMBER, Event
+from realm_telemetry.home import check_own_file
 from realm_telemetry.kinds.catalog import render, resolve
-from realm_telemetry.spool.control import Control
+from realm_telemetry.log.ranges import Ranges
+from realm_telemetry.spool.control import BELIEVABLE, Control
 from realm_telemetry.spool.frames import Frame
 from realm_telemetry.spool.liveness import is_alive
-from realm_telemetry.spool.reader import SpoolReader, spool_directories
+from realm_telemetry.spool.reader import SpoolReader, producer_of, spool_directories
+from realm_telemetry.spool.segment import segment_paths
 
 NOTES_NAME: Final = "notes"
 _EDGES: Final = ("_started", "_completed", "_failed", "_cancelled")
@@ -42,12 +46,14 @@ PROBE_S: Final = 0.5
 PROBES_PER_S: Final = 125
 STAGING_LEFT_S: Final = 60.0
 KIND: Final = "process_lost"
+DAMAGE_KIND: Final = "events_dropped"
 
 
 class Notes(msgspec.Struct, kw_only=True):
     """What the frames of a spool hold up to the event `through`, for the next shipper.
 
     open_lifecycles: names (`job`, `training` ...) that started and have not ended.
+    emitted, dropped: what the producer's goodbye says.
     shipped: everything is in the log, the producer has ended, and the log has its end.
     cursor: no event of this spool has a higher cursor in the log.
     """
@@ -56,6 +62,8 @@ class Notes(msgspec.Struct, kw_only=True):
     hello: dict[str, Any] = {}
     resource: dict[str, Any] = {}
     goodbye: bool = False
+    emitted: int = 0
+    dropped: int = 0
     last_kind: str | None = None
     last_message: str | None = None
     last_step: int | float | None = None
@@ -124,7 +132,12 @@ Damage = Callable[[Path, int, bytes], None]
 class Spool:
     """One producer's spool as the shipper has it.
 
+    producer: whose frames these are; another than the directory's name in a copied spool.
     reader: None once all of it is in the log and only exporters lag.
+    logged: numbers that the log had when this shipper met the spool; `seen` those read since.
+    stored: all events up to this number are in the log. The control page only repeats it.
+    damaged: how many pieces did not check.
+    refused: how many frames held no event.
     unexported: (cursor, number) pairs; all events up to the number have cursors up to it.
     drained: the producer is dead and the last frame has been read.
     tick_s: the reader's clock; it stands still between the scans of a cold spool.
@@ -133,15 +146,20 @@ class Spool:
 
     def __init__(self, directory: Path, on_damage: Damage) -> None:
         self.directory = directory
-        self.producer = directory.name
         self.notes = load_notes(directory)
+        # Segments are deleted after this note is written; whole ones beside it were not in the log.
+        self.notes.shipped = self.notes.shipped and not segment_paths(directory)
+        self.logged, self.seen = Ranges(), Ranges((1, n) for n in [self.notes.through] if n)
+        self.logged_to = self.stored = self.damaged = self.refused = 0
+        self._on_damage = on_damage
         self.tick_s = time.monotonic()
         self.reader: SpoolReader | None = None
         if self.notes.shipped:
             self.control = Control(directory / "control")
         else:
-            self.reader = SpoolReader(directory, on_damage=on_damage, clock=lambda: self.tick_s)
+            self.reader = SpoolReader(directory, on_damage=self._damage, clock=lambda: self.tick_s)
             self.control = self.reader.control
+        self.producer = producer_of(directory, self.control)
         self.unexported: deque[tuple[int, int]] = deque()
         self.registered = False
         self.drained = False
@@ -150,6 +168,53 @@ class Spool:
         self.probed = False
         self._dead = False
         self._first_index: int | None = None
+        # Before the first read: the segments of a dead producer are read in the order of frames.
+        if self.reader is not None and not is_alive(directory):
+            self._end_of_producer()
+
+    @property
+    def copied(self) -> bool:
+        """Whether this is a copy of another producer's spool, whose end it knows nothing of."""
+        return self.producer != self.directory.name
+
+    def _damage(self, path: Path, offset: int, data: bytes) -> None:
+        self.damaged += 1
+        self._on_damage(path, offset, data)
+
+    def compare_with_log(self, logged: Ranges) -> None:
+        """Correct what the control page says of the log by what the log says.
+
+        logged: the numbers that are in the log, or were and are refused since.
+        """
+        self.logged = logged
+        control, pairs = self.control, logged.pairs()
+        if not control.is_whole:
+            control.undelivered = 0
+        self.logged_to = top = pairs[-1][1] if pairs else 0
+        sure = pairs[0][1] if pairs and pairs[0][0] == 1 else 0
+        stored = control.stored_number if control.is_whole else 0
+        self.stored = max(stored if stored <= top else 0, sure)
+        control.stored_number = self.stored
+        control.exported_number = min(control.exported_number, self.stored)
+
+    def is_logged(self, number: int) -> bool:
+        """Whether the log had an event when this shipper met the spool."""
+        return number <= self.logged_to and number in self.logged
+
+    def receipt(self) -> tuple[int, int]:
+        """How many events the producer has emitted and dropped, as far as can be believed."""
+        notes, control = self.notes, self.control
+        emitted, dropped = max(notes.through, notes.emitted), notes.dropped
+        last = control.last_number
+        if control.is_whole and last < BELIEVABLE:
+            emitted = max(emitted, last)
+        return emitted, max(dropped, control.believable_dropped)
+
+    def lost(self) -> int:
+        """How many events of the producer are neither in the log nor were read from the spool."""
+        known = Ranges(self.logged.pairs() + self.seen.pairs())
+        top = max([self.receipt()[0], *(last for _, last in known.pairs())])
+        return top - len(known)
 
     @property
     def alive(self) -> bool:
@@ -181,8 +246,12 @@ class Spool:
         self.probe_at_s = now_s + (PROBE_AFTER_GOODBYE_S if self.notes.goodbye else interval_s)
         self.probed = True
         if self.reader is not None and not is_alive(self.directory):
-            self._dead = True
             self.tick_s = now_s
+            self._end_of_producer()
+
+    def _end_of_producer(self) -> None:
+        self._dead = self.probed = True
+        if self.reader is not None:
             self.reader.finish()
 
     def acknowledge(self, position: tuple[int, int]) -> None:
@@ -205,9 +274,8 @@ class Spool:
             self.reader.close()
             self.reader = None
             self.control = Control(self.directory / "control")
-        for entry in list(os.scandir(self.directory)):
-            if entry.name.startswith("seg-"):
-                Path(entry.path).unlink(missing_ok=True)
+        for path in segment_paths(self.directory):
+            path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Unmap everything; files stay."""
@@ -220,7 +288,7 @@ class Spool:
         """Delete the directory: the log and every exporter have everything."""
         self.close()
         # Renamed first: a process that looks into it by name must not bring half of it back.
-        gone = self.directory.with_name(f"{STAGING_PREFIX}{self.producer}")
+        gone = self.directory.with_name(f"{STAGING_PREFIX}{self.directory.name}")
         with suppress(OSError):
             self.directory.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
@@ -306,7 +374,7 @@ class Spools:
 
     def remove(self, spool: Spool) -> None:
         """Delete a spool that is done with."""
-        self._by_producer.pop(spool.producer, None)
+        self._by_producer.pop(spool.directory.name, None)
         self._hot = [other for other in self._hot if other is not spool]
         spool.remove()
 
@@ -324,12 +392,13 @@ class Spools:
             if directory.name in self._by_producer:
                 continue
             try:
+                check_own_file(directory, directory.lstat())
                 spool = Spool(directory, self._on_damage)
             except OSError as error:
                 self.unopened.add(directory.name)
                 self._on_trouble(directory, error)
                 continue
-            self._by_producer[spool.producer] = spool
+            self._by_producer[directory.name] = spool
             self._hot.append(spool)
             found.append(spool)
         return found
@@ -359,6 +428,35 @@ def was_lost(notes: Notes) -> bool:
     return bool(notes.open_lifecycles) if notes.forked else True
 
 
+def spool_damaged(spool: Spool, count: int, time_unix_nano: int) -> Event:
+    """Return the `events_dropped` event for a spool of which not everything could be read.
+
+    Its producer is made of the spool's, so that it comes once and takes none of its numbers.
+    """
+    channel, severity = resolve(DAMAGE_KIND)
+    details = {
+        "count": count,
+        "reason": "they could not be read from its spool, or stored; `realm doctor` says more",
+        "service": spool.notes.resource.get("service.name", "a process"),
+        "producer": spool.producer,
+        "damaged_pieces": spool.damaged,
+    }
+    name = blake2b(f"damage {spool.producer}".encode(), digest_size=8).hexdigest()
+    return Event(
+        DAMAGE_KIND,
+        channel,
+        severity,
+        render(DAMAGE_KIND, details),
+        details,
+        time_unix_nano,
+        name,
+        FIRST_CONTENT_NUMBER,
+        hero_id=spool.notes.hero_id,
+        campaign_id=spool.notes.campaign_id,
+        run_id=spool.notes.run_id,
+    )
+
+
 def process_lost(spool: Spool, time_unix_nano: int) -> Event:
     """Return the `process_lost` event: always with the same id, so that it can never come twice.
 
@@ -375,7 +473,7 @@ def process_lost(spool: Spool, time_unix_nano: int) -> Event:
         "last_message": notes.last_message,
         "last_time_unix_nano": notes.last_time_unix_nano or None,
         "open_lifecycles": list(notes.open_lifecycles),
-        "dropped": spool.control.dropped,
+        "dropped": spool.receipt()[1],
     }
     details = {key: value for key, value in details.items() if value not in (None, [], 0)}
     channel, severity = resolve(KIND)

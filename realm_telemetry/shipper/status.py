@@ -61,7 +61,7 @@ class StatusPage:
     """
 
     def __init__(self, pipeline_dir: Path) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(pipeline_dir / STATUS_NAME, flags, 0o600)
         try:
             if os.fstat(descriptor).st_size < STATUS_BYTES:

@@ -1,4 +1,10 @@
-"""The control page: integers that producer and shipper share without a system call."""
+"""The control page: integers that producer and shipper share without a system call.
+
+magic 8 | producer u64 | ... | the producer's words | ... | the shipper's words
+
+It is mapped memory that a power failure may leave half written, so nothing is freed by what it
+says: the log knows what is stored. A page of 0.1.0 has zeros in the place of magic and producer.
+"""
 
 import mmap
 import os
@@ -7,10 +13,16 @@ from pathlib import Path
 from typing import Final
 
 CONTROL_BYTES: Final = 4096
+_MAGIC: Final = b"RLMCTL1\n"
+_HEAD = struct.Struct("<8sQ")
 _WORD = struct.Struct("<Q")
+_MAX_WORD: Final = 2**64 - 1
 # Each word has one writer. The shipper's are on a cache line of their own.
 _DROPPED, _LAST_NUMBER = 64, 72
-_STORED, _EXPORTED, _UNDELIVERED = 2048, 2056, 2064
+_STORED, _EXPORTED, _UNDELIVERED, _STORED_CHECK = 2048, 2056, 2064, 2072
+
+BELIEVABLE: Final = 2**48
+"""No producer counts so far; a greater number in a page is damage."""
 
 
 def _word(offset: int, doc: str) -> property:
@@ -18,7 +30,7 @@ def _word(offset: int, doc: str) -> property:
         return int(_WORD.unpack_from(self.page, offset)[0])
 
     def set_(self: "Control", value: int) -> None:
-        _WORD.pack_into(self.page, offset, value)
+        _WORD.pack_into(self.page, offset, min(value, _MAX_WORD))
 
     return property(get, set_, doc=doc)
 
@@ -36,13 +48,46 @@ class Control:
     undelivered = _word(_UNDELIVERED, "Events given up: rejected or in the dead letters.")
 
     def __init__(self, path: Path) -> None:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             if os.fstat(descriptor).st_size < CONTROL_BYTES:
                 os.posix_fallocate(descriptor, 0, CONTROL_BYTES)
             self.page = mmap.mmap(descriptor, CONTROL_BYTES)
         finally:
             os.close(descriptor)
+
+    def begin(self, producer: int) -> None:
+        """Mark a new page as that of a producer."""
+        _HEAD.pack_into(self.page, 0, _MAGIC, producer)
+
+    @property
+    def producer(self) -> str | None:
+        """The producer whose page this is; None for a page of 0.1.0, or one that is damaged."""
+        magic, producer = _HEAD.unpack_from(self.page, 0)
+        return f"{producer:016x}" if magic == _MAGIC else None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether what the page says may be believed, as far as its first bytes show."""
+        return self.producer is not None or _HEAD.unpack_from(self.page, 0) == (bytes(8), 0)
+
+    @property
+    def believable_dropped(self) -> int:
+        """`dropped`, or 0 where that cannot be."""
+        dropped = int(self.dropped)
+        return dropped if self.is_whole and dropped < BELIEVABLE else 0
+
+    def note_checked(self, number: int) -> None:
+        """Set `stored_number` for a reader that has no log to compare it with."""
+        self.stored_number = number
+        _WORD.pack_into(self.page, _STORED_CHECK, number ^ _MAX_WORD)
+
+    @property
+    def checked_number(self) -> int:
+        """What `note_checked` noted; 0 where the page is damaged, so that all is read again."""
+        stored, check = int(self.stored_number), _WORD.unpack_from(self.page, _STORED_CHECK)[0]
+        older = self.producer is None and self.is_whole and not check and stored < BELIEVABLE
+        return stored if older or (self.is_whole and stored ^ check == _MAX_WORD) else 0
 
     def close(self) -> None:
         """Unmap the page."""

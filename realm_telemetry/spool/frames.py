@@ -68,6 +68,9 @@ encode_msgpack = msgspec.msgpack.Encoder().encode
 _decode_event = msgspec.msgpack.Decoder(EventPayload).decode
 _decode_control = msgspec.msgpack.Decoder(dict[str, Any]).decode
 
+UNDECODABLE: Final = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
+"""What decoding a payload raises whose checksum is right: not text, too deep, another shape."""
+
 
 def encode_frame(format_: int, number: int, payload: bytes) -> bytes:
     """Lay out one frame."""
@@ -95,7 +98,7 @@ def parse_frame(buffer: Any, position: int, end: int) -> tuple[int, int, bytes] 
 def decode_event(payload: bytes, producer: str, number: int) -> Event:
     """Decode the payload of an event frame.
 
-    Raises msgspec.DecodeError or msgspec.ValidationError for bytes that are not one.
+    Raises one of UNDECODABLE for bytes that are not one.
     """
     fields = _decode_event(payload)
     return Event(

@@ -1,11 +1,19 @@
-"""Where the spool can be: the first of some directories that is local, writable and ours."""
+"""Where the spool can be: the first of some directories that is local, writable and ours.
+
+A spool's pipeline names what its shipper imports, so a directory that another user made, or could
+put in the place of ours, is never used: see `home.open_own_directory`.
+"""
 
 import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from realm_telemetry.home import SPOOL, is_local_filesystem, make_private_directory
+from realm_telemetry.home import (
+    SPOOL,
+    UnsafeDirectoryError,
+    is_local_filesystem,
+    open_own_directory,
+)
 
 
 def spool_roots(
@@ -17,7 +25,7 @@ def spool_roots(
     runtime = environ.get("XDG_RUNTIME_DIR")
     if runtime:
         roots.append(Path(runtime) / "realm" / "spool")
-    roots.append(Path("/var/tmp") / f"realm-{os.getuid()}" / "spool")
+    roots.append(Path("/var/tmp") / f"realm-{os.geteuid()}" / "spool")
     return roots
 
 
@@ -33,14 +41,13 @@ def find_spool_root(roots: list[Path]) -> tuple[Path | None, list[str]]:
 
 
 def _problem(root: Path) -> str | None:
+    """Why a directory cannot be a spool root, as the words behind its name."""
     try:
-        make_private_directory(root)
-        found = root.lstat()
+        os.close(open_own_directory(root, make=True))
+    except UnsafeDirectoryError as error:
+        return f"is not safe: {error}".rstrip(".")
     except OSError as error:
         return f"cannot be made ({error.strerror})"
-    # Another user could have made a directory in /var/tmp that is waiting for us.
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        return "belongs to somebody else"
     local, kind = is_local_filesystem(root)
     if not local:
         return f"is on a network file system ({kind})"

@@ -3,28 +3,38 @@
 A frame that does not check is *not yet* in the last segment of a live producer. In a segment
 that is over (a later one has begun, or the producer is dead) it is corruption or the end: the
 reader then looks for the next whole frame, so that nothing behind a damaged place is lost.
+
+Segments of a live producer are found by the index in their headers. At its end all other files are
+read in the order of their frames: a header may be damaged, a frame proves itself.
 """
 
 import mmap
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from realm_telemetry.spool.control import Control
-from realm_telemetry.spool.frames import HEADER, HEADER_BYTES, Frame, parse_frame
+from realm_telemetry.spool.frames import HEADER_BYTES, MAX_PAYLOAD_BYTES, Frame, parse_frame
 from realm_telemetry.spool.liveness import is_alive
 from realm_telemetry.spool.segment import (
     SEALED,
     SEGMENT_HEADER_BYTES,
+    SegmentHeader,
     read_header,
     segment_paths,
 )
 
 RESCAN_S: Final = 1.0
 _BLOCK: Final = 65536
+# What may be a frame's header: a length up to 1 MiB, a format, a number below 2^40. A loop over all
+# bytes of a damaged segment would keep the shipper from its other spools for seconds.
+_HEADER_LIKE: Final = re.compile(rb"(?s)(?=..[\x00-\x10]\x00.{4}[\x01-\x03].{5}\x00\x00\x00)")
+_HEX_NAME: Final = re.compile(r"[0-9a-f]{16}")
 _NOTHING: Final = bytes(4)
+_NO_NUMBER: Final = 2**64
 
 
 class _Open:
@@ -37,6 +47,8 @@ class _Open:
         self.index = 0
         self.position = SEGMENT_HEADER_BYTES
         self.over = False
+        self.out_of_order = False
+        self._written: int | None = None
 
     def sealed(self) -> bool:
         """Whether the next segment has begun."""
@@ -44,6 +56,8 @@ class _Open:
 
     def refresh(self) -> bool:
         """Read the header again; False while the segment is a spare."""
+        if self.out_of_order:
+            return True
         header = read_header(self.mm)
         if header is None:
             return False
@@ -51,12 +65,25 @@ class _Open:
         self.over = self.over or header.state == SEALED
         return True
 
+    def place_last(self, index: int) -> None:
+        """Read the segment whatever its header says, after the one with an index."""
+        self.position = 0 if read_header(self.mm) is None else SEGMENT_HEADER_BYTES
+        self.index = index + 1
+        self.over = self.out_of_order = True
+
+    def written(self) -> int:
+        """Where the zeros at the end begin, in a segment that is over."""
+        if self._written is None:
+            self._written = len(self.mm[:].rstrip(b"\0"))
+        return self._written
+
 
 class SpoolReader:
     """Reads one producer's spool; one reader at a time (the shipper holds the lock).
 
     exhausted: the producer is dead (`finish`) and the last `read` found nothing more.
     on_damage: called with (path, offset, bytes) of what did not check.
+    unreadable: segment files that cannot be opened, once the producer is dead.
     Raises OSError if the directory cannot be read.
     """
 
@@ -74,6 +101,9 @@ class SpoolReader:
         self._clock = clock
         self._segments: list[_Open] = []
         self._read_to = 0
+        self._reached: set[str] = set()
+        self._firsts: dict[str, int] = {}
+        self.unreadable: list[Path] = []
         self._rescan_at = 0.0
         self._dead = False
         self.exhausted = False
@@ -154,10 +184,13 @@ class SpoolReader:
             current.over = True
             return current
         self._segments.append(following)
+        self._reached.add(following.path.name)
         return following
 
     def _following(self, index: int) -> _Open | None:
         """The segment with the next index that holds a frame, or the next at all."""
+        if self._dead:
+            return self._next_unread(index)
         best: _Open | None = None
         for path in segment_paths(self.directory):
             if any(segment.path == path for segment in self._segments):
@@ -170,10 +203,32 @@ class SpoolReader:
             if candidate is not None:
                 candidate.mm.close()
         # Without a frame it may be the loser of a race for its index, unless one follows it.
-        if best is not None and not (self._dead or best.over or _has_frames(best)):
+        if best is not None and not (best.over or _has_frames(best)):
             best.mm.close()
             return None
         return best
+
+    def _next_unread(self, index: int) -> _Open | None:
+        """The segment of a dead producer that comes next by the numbers of its frames."""
+        paths = [path for path in segment_paths(self.directory) if path.name not in self._reached]
+        for path in paths:
+            if path.name not in self._firsts:
+                self._firsts[path.name] = _first_number(path)
+        for path in sorted(paths, key=lambda path: (self._firsts[path.name], path.name)):
+            self._reached.add(path.name)
+            try:
+                segment = _Open(path)
+            except ValueError:  # empty
+                self._on_damage(path, 0, b"")
+                continue
+            except OSError:
+                self.unreadable.append(path)
+                continue
+            if not _blank(segment.mm, 0) and not _is_unused(segment):
+                segment.place_last(index)
+                return segment
+            segment.mm.close()
+        return None
 
     def _skip_damage(self, segment: _Open, end: int) -> bool:
         """Go on behind bytes that do not check; False if no frame follows (yet)."""
@@ -182,9 +237,11 @@ class SpoolReader:
         start = segment.position
         if _blank(segment.mm, start):
             return False
-        found = _next_frame(segment.mm, start + 1, end)
+        found = _next_frame(segment.mm, start + 1, segment.written())
         stop = end if found is None else found
-        damaged = bytes(segment.mm[start:stop]).rstrip(b"\0")
+        damaged = bytes(segment.mm[start:stop])
+        if found is None:
+            damaged = damaged.rstrip(b"\0")
         segment.position = stop
         if damaged:
             self._on_damage(segment.path, start, damaged)
@@ -220,15 +277,57 @@ def _blank(mm: mmap.mmap, start: int) -> bool:
     )
 
 
-def _next_frame(mm: mmap.mmap, start: int, end: int) -> int | None:
+def _is_unused(segment: _Open) -> bool:
+    """Whether a segment was begun and holds nothing: the loser of a race, or the last."""
+    return read_header(segment.mm) is not None and _blank(segment.mm, SEGMENT_HEADER_BYTES)
+
+
+def _first_number(path: Path) -> int:
+    """The number of the first whole frame in a file; one above all if there is none."""
+    try:
+        segment = _Open(path)
+    except (OSError, ValueError):
+        return _NO_NUMBER
+    try:
+        mm, at = segment.mm, SEGMENT_HEADER_BYTES
+        if _blank(mm, 0):
+            return _NO_NUMBER
+        found = parse_frame(mm, at, len(mm))
+        if found is None:
+            start = _next_frame(mm, 0, segment.written())
+            found = None if start is None else parse_frame(mm, start, len(mm))
+        return _NO_NUMBER if found is None else found[1]
+    finally:
+        segment.mm.close()
+
+
+def _next_frame(mm: mmap.mmap, start: int, written: int) -> int | None:
     """The offset of the next whole frame, found by its checksum."""
-    # A frame begins with its length, so none begins among the zeros at the end.
-    written = start + len(mm[start:end].rstrip(b"\0"))
-    for at in range(start, min(written, end - HEADER_BYTES)):
-        length = HEADER.unpack_from(mm, at)[0]
-        if 0 < length <= end - at and parse_frame(mm, at, end) is not None:
-            return at
+    # The last bytes of a payload may be zeros, which `written` leaves out.
+    end = min(written + MAX_PAYLOAD_BYTES, len(mm))
+    for match in _HEADER_LIKE.finditer(mm, start, min(written + HEADER_BYTES, end)):
+        if parse_frame(mm, match.start(), end) is not None:
+            return match.start()
     return None
+
+
+def producer_of(directory: Path, control: Control) -> str:
+    """The producer whose frames a spool holds: another than its name says, if it is a copy."""
+    headers = [_header_of(path) for path in segment_paths(directory)]
+    named = {header.producer for header in headers if header is not None} | {control.producer}
+    named.discard(None)
+    # One that names the directory is enough: what others say may be damage.
+    if not named or directory.name in named:
+        return directory.name
+    return min(name for name in named if name is not None)
+
+
+def _header_of(path: Path) -> SegmentHeader | None:
+    try:
+        with path.open("rb") as file:
+            return read_header(file.read(SEGMENT_HEADER_BYTES))
+    except OSError:
+        return None
 
 
 def spool_directories(pipeline_dir: Path) -> list[Path]:
@@ -237,5 +336,5 @@ def spool_directories(pipeline_dir: Path) -> list[Path]:
         return [
             Path(entry.path)
             for entry in entries
-            if len(entry.name) == 16 and entry.is_dir(follow_symlinks=False)
+            if _HEX_NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
         ]

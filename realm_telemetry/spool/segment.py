@@ -13,23 +13,32 @@ SEGMENT_HEADER_BYTES: Final = 64
 MAGIC: Final = b"RLMSEG1\n"
 SPARE, ACTIVE, SEALED = 0, 1, 2
 
-# magic, state, index among the spool's segments, first event number, size
-_HEADER = struct.Struct("<8sQQQQ")
+# magic, state, index among the spool's segments, first event number, size, producer (0 in 0.1.0)
+_HEADER = struct.Struct("<8sQQQQQ")
 _STATE = slice(8, 16)
 _U64 = struct.Struct("<Q")
 _names = count(1)
 
 
+def producer_word(producer: str) -> int:
+    """Return a producer id as headers and control pages have it; 0 for a name that is none."""
+    try:
+        return int(producer, 16)
+    except ValueError:
+        return 0
+
+
 class SegmentHeader:
     """What the first 64 bytes of a segment file say."""
 
-    __slots__ = ("first", "index", "size", "state")
+    __slots__ = ("first", "index", "producer", "size", "state")
 
-    def __init__(self, state: int, index: int, first: int, size: int) -> None:
+    def __init__(self, state: int, index: int, first: int, size: int, producer: int) -> None:
         self.state = state
         self.index = index
         self.first = first
         self.size = size
+        self.producer = f"{producer:016x}" if producer else None
 
 
 class Cursor:
@@ -51,11 +60,11 @@ class Cursor:
         self.end = end
         self.hard_end = end
 
-    def activate(self, index: int, first: int) -> None:
+    def activate(self, index: int, first: int, producer: int = 0) -> None:
         """Give the segment its place in the order; it still holds no frame."""
         self.index = index
         self.seq = first - 1
-        header = _HEADER.pack(MAGIC, ACTIVE, index, first, self.hard_end)
+        header = _HEADER.pack(MAGIC, ACTIVE, index, first, self.hard_end, producer)
         self.mm[: len(header)] = header
 
     def seal(self) -> None:
@@ -95,10 +104,10 @@ def read_header(buffer: mmap.mmap | bytes) -> SegmentHeader | None:
     """Read a segment's header; None if it is no segment of this format."""
     if len(buffer) < SEGMENT_HEADER_BYTES:
         return None
-    magic, state, index, first, size = _HEADER.unpack_from(buffer, 0)
+    magic, state, index, first, size, producer = _HEADER.unpack_from(buffer, 0)
     if magic != MAGIC or state not in (ACTIVE, SEALED):
         return None
-    return SegmentHeader(state, index, first, size)
+    return SegmentHeader(state, index, first, size, producer)
 
 
 def segment_paths(directory: Path) -> list[Path]:

@@ -41,6 +41,7 @@ from realm_telemetry.spool.segment import (
     Cursor,
     create_segment,
     memory_segment,
+    producer_word,
     spool_bytes,
 )
 
@@ -91,6 +92,7 @@ class SpoolWriter:
         try:
             self._lock = LivenessLock(staging, producer)
             self.control = Control(staging / "control")
+            self.control.begin(producer_word(producer))
             first = create_segment(staging, self.segment_bytes(FIRST_SEGMENT_BYTES))
             # Published by a rename: a scan of the pipeline sees it whole and locked.
             staging.rename(self.directory)
@@ -100,7 +102,8 @@ class SpoolWriter:
             rmtree(staging, ignore_errors=True)
             raise
         first.path = self.directory / first.path.name if first.path else None
-        first.activate(1, 1)
+        self._producer_word = producer_word(producer)
+        first.activate(1, 1, self._producer_word)
         self.cursor = first
         if sync:
             self.append = self._append_synced  # type: ignore[method-assign]
@@ -253,7 +256,7 @@ class SpoolWriter:
             fresh.end = 0
         while self.cursor is full:
             q = full.seq
-            fresh.activate(full.index + 1, q + 1)
+            fresh.activate(full.index + 1, q + 1, self._producer_word)
             if full.seq == q and self.cursor is full: full.pos = CLOSED; self.cursor = fresh  # fmt: skip # noqa: E501, E701, E702
         if self.cursor is fresh:
             full.seal()

@@ -14,6 +14,7 @@ from typing import IO, Any, BinaryIO, cast
 import msgspec
 
 from realm_telemetry.config import Settings, load_settings, token_for
+from realm_telemetry.kinds.line import printable_json
 from realm_telemetry.log.filters import Filters, parse_filters
 from realm_telemetry.transfer.formats import Exported, format_of, make_writer
 from realm_telemetry.transfer.source import (
@@ -138,7 +139,7 @@ def opened_output(path: Path, *, compress: bool) -> Iterator[IO[bytes]]:
 @contextmanager
 def _raw_output(path: Path) -> Iterator[BinaryIO]:
     if path == STDOUT:
-        yield sys.stdout.buffer
+        yield cast(BinaryIO, _Terminal()) if sys.stdout.isatty() else sys.stdout.buffer
         sys.stdout.buffer.flush()
     elif path.exists() and not path.is_file():  # a device or a pipe; a directory fails by itself
         with path.open("wb") as file:
@@ -146,6 +147,14 @@ def _raw_output(path: Path) -> Iterator[BinaryIO]:
     else:
         with replaced(path) as file:
             yield file
+
+
+class _Terminal:
+    """Standard output where a person reads it: no text of an event can drive the terminal."""
+
+    def write(self, data: bytes) -> None:
+        text = printable_json(data.decode().replace("\r\n", "\n"))
+        sys.stdout.buffer.write(text.encode())
 
 
 @contextmanager

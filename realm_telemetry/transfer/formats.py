@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Protocol
@@ -65,10 +66,25 @@ def _cells(row: Exported) -> list[str]:
     return [_cell(shape.get(column)) for column in CSV_COLUMNS]
 
 
+# A spreadsheet runs a cell that begins like a formula, some after blanks, controls, quotes or a
+# separator that is theirs and not ours, and signs of full width too (OWASP: CSV injection).
+_FORMULA: Final = re.compile(
+    r"[\s\x00-\x20'\"`,;|\xa0\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*"
+    r"[=+\-@\uff1d\uff0b\uff0d\uff20\u2212\ufe62\ufe63\ufe66\ufe6b]"
+    r"|'*[\t\r\n\x00]"
+)
+_NUMBER: Final = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+
+
 def _cell(value: Any) -> str:
+    """Return a cell that no spreadsheet runs: one that it might begins with an apostrophe.
+
+    So does one that begins like a formula after apostrophes of its own: taking one apostrophe away
+    where a formula, or what looks like one, follows gives every text back.
+    """
     text = "" if value is None else str(value)
-    # A spreadsheet would run a cell that begins like a formula (OWASP: CSV injection).
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    is_formula = _FORMULA.match(text) and not _NUMBER.fullmatch(text)
+    return f"'{text}" if is_formula else text
 
 
 def _csv_lines(lines: Sequence[Sequence[str]]) -> bytes:

@@ -29,6 +29,7 @@ from realm_telemetry.wire.v1 import event_pb2 as pb
 CONTENT_TYPE: Final = "application/x-protobuf"
 
 _MAX_WEBHOOKS: Final = 64
+_MAX_LOG_ID: Final = 64
 _CHANNELS: Final = frozenset(CHANNELS)
 _SEVERITIES: Final = frozenset(SEVERITIES)
 _to_json = msgspec.json.Encoder().encode
@@ -40,18 +41,19 @@ def encode_batch(
     producers: Sequence[BatchProducer] = (),
     kinds: Sequence[KindSpec] = (),
     *,
+    log_id: str = "",
     max_bytes: int = MAX_BATCH_BYTES,
 ) -> bytes:
     """Encode events as one EventBatch body, uncompressed.
 
-    events: 0 to 512, oldest first.
+    events: 0 to 512, oldest first. log_id: of the log that they are read from.
     Raises InvalidEventError that names the event and the field, PayloadTooLargeError above
     max_bytes (64 MiB), 512 events or 1 MiB an event.
     Source: proto/realm_telemetry/wire/v1/event.proto.
     """
     if len(events) > MAX_BATCH_EVENTS:
         raise PayloadTooLargeError(f"{len(events)} events, a batch holds {MAX_BATCH_EVENTS}")
-    batch = pb.EventBatch()
+    batch = pb.EventBatch(log_id=log_id)
     for event in events:
         try:
             _fill_event(batch.events.add(), event)
@@ -168,7 +170,7 @@ def read_batch(
             rejected.append(Rejected(_id(each), str(error)))
     producers = [_producer(each) for each in message.producers]
     kinds = [kind for each in message.kinds if (kind := _kind(each)) is not None]
-    return Batch(events, producers, rejected, kinds)
+    return Batch(events, producers, rejected, kinds, message.log_id[:_MAX_LOG_ID])
 
 
 def _event(message: pb.Event) -> Event:

@@ -38,12 +38,14 @@ class Batch(msgspec.Struct, frozen=True):
 
     kinds: of the events, where producers registered them.
     rejected: those whose values no event can have, each whole; they are not among `events`.
+    log_id: of the log that the sender reads; empty for a sender without one.
     """
 
     events: list[Event]
     producers: list[BatchProducer] = []
     rejected: list[Rejected] = []
     kinds: list[KindSpec] = []
+    log_id: str = ""
 
 
 class BatchAnswer(msgspec.Struct, frozen=True):

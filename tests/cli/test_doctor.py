@@ -172,3 +172,12 @@ def test_an_older_log_is_brought_up_to_date_by_the_round_trip(home: Path) -> Non
     assert code == 0
     assert found["log"]["level"] == "warning"
     assert run_realm("query").returncode == 0
+
+
+def test_pieces_of_damaged_spools_are_named_with_their_place(home: Path) -> None:
+    (home / "spool" / "quarantine").mkdir(parents=True)
+    (home / "spool" / "quarantine" / "1-piece").write_bytes(b"bytes")
+    code, found = run_doctor("--no-round-trip")
+    assert code == 0
+    assert found["spools"]["level"] == "warning"
+    assert f"1 piece of damaged spools in {home}/spool/quarantine" in found["spools"]["message"]

@@ -1,7 +1,13 @@
 """`realm ship`: what waits, and shipping it by hand."""
 
+import contextlib
 import json
+import os
 import shutil
+import signal
+import socket
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -66,3 +72,60 @@ def test_a_home_without_pipelines_has_nothing_to_show(home: Path) -> None:
     result = run_realm("ship", "--status")
     assert result.returncode == 0
     assert "There is no pipeline" in result.stdout
+
+
+def test_a_pipeline_that_cannot_be_read_is_not_passed_over(waiting: Path) -> None:
+    """Exit code 1, with the reason; "nothing to ship" would be wrong."""
+    (manifest,) = (waiting / "spool").glob("*/manifest.json")
+    manifest.write_text("{")
+    for option in ("--once", "--status"):
+        result = run_realm("ship", option)
+        assert result.returncode == 1
+        assert "is not a manifest" in result.stdout
+
+
+def test_the_spools_of_the_setting_are_shipped_too(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REALM_SHIPPER", "none")
+    monkeypatch.setenv("REALM_SPOOL", str(tmp_path / "chosen"))
+    assert run_realm("emit", "note", "one").returncode == 0
+    assert run_realm("ship", "--once").returncode == 0
+    with LogReader(home / "vault" / "jobs.db") as reader:
+        assert [row.event.message for row in reader.now.after(0)] == ["one"]
+
+
+@pytest.mark.processes
+def test_status_and_doctor_say_why_an_exporter_waits(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its receiver sends headers for ever."""
+
+    def drip(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65_536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+            while True:
+                connection.sendall(b"x")
+                time.sleep(0.05)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=drip, args=(listening.accept()[0],), daemon=True).start()
+
+    reason = "no answer within 0.5 s: the answer's headers took longer"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=accept, daemon=True).start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        (home / "realm.toml").write_text("[options.realm_service]\ntimeout_s = 0.5\n")
+        monkeypatch.setenv("REALM_EXPORTERS", "battle_log,realm_service")
+        monkeypatch.setenv("REALM_SERVICE_URL", url)
+        assert run_realm("emit", "note", "waits").returncode == 0
+        deadline_s = time.monotonic() + 20
+        while reason not in (shown := run_realm("ship", "--status").stdout):
+            assert time.monotonic() < deadline_s, shown
+        assert reason in run_realm("doctor", "--no-round-trip", "--timeout", "1").stdout
+        (pipeline,) = json.loads(run_realm("ship", "--status", "--json").stdout)
+        os.kill(pipeline["pid"], signal.SIGTERM)
+        listening.shutdown(socket.SHUT_RDWR)

@@ -1,7 +1,10 @@
 """Both clients against a real server: what they send, what they return, and how they fail."""
 
 import asyncio
+import contextlib
 import socket
+import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -141,6 +144,46 @@ def test_a_refusal_is_an_error_with_the_words_of_the_service(
     error = caught.value
     assert (error.status, error.error, error.message) == (404, "unknown_section", "No.")
     assert error.hint == "?"
+
+
+@pytest.fixture
+def dripping() -> Iterator[str]:
+    """The address of a service that sends a header for ever."""
+    ended = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65_536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+            while not ended.wait(0.05):
+                connection.sendall(b"x")
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=drip, args=(listening.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        ended.set()
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def test_an_answer_that_drips_ends_at_the_timeout(dripping: str) -> None:
+    async def ask() -> None:
+        async with AsyncRealmClient(dripping, timeout_s=0.4) as client:
+            await client.health()
+
+    def ask_blocking() -> None:
+        with RealmClient(dripping, timeout_s=0.4) as client:
+            client.health()
+
+    for attempt in (ask_blocking, lambda: asyncio.run(ask())):
+        started_s = time.monotonic()
+        with pytest.raises(ServiceUnreachableError, match=r"no answer within 0\.4 s"):
+            attempt()
+        assert time.monotonic() - started_s < 2
 
 
 def test_the_token_is_sent_and_a_missing_one_is_an_error(

@@ -174,7 +174,7 @@ def test_a_pinned_address_is_connected_to_under_the_name(
     server: Server, client: HttpClient
 ) -> None:
     url = f"http://hooks.example:{server.port}/path?x=1"
-    assert client.request("POST", url, b"{}", address="127.0.0.1").status == 200
+    assert client.request("POST", url, b"{}", addresses=["127.0.0.1"]).status == 200
     (request,) = server.requests
     assert request.startswith(b"POST /path?x=1 HTTP/1.1")
     assert f"host: hooks.example:{server.port}".encode() in request.lower()

@@ -75,3 +75,9 @@ def test_retry_after_is_never_shortened_and_bounded_to_an_hour():
     backoff = Backoff(jitter=lambda: 0.0)
     assert backoff.failed(7.0) == 7.0
     assert backoff.failed(1e9) == 3600.0
+
+
+def test_nobody_is_asked_again_at_once():
+    """A 0, or a date that has passed, would make a sender ask without end."""
+    backoff = Backoff(first_s=1.0, jitter=lambda: 0.0)
+    assert [backoff.failed(asked) for asked in (0.0, 0.4, 0.5, 0.6)] == [0.5, 0.5, 0.5, 0.6]

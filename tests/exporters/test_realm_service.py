@@ -313,3 +313,9 @@ def test_producers_and_their_last_receipts_are_sent(
     assert last.events == []
     assert (last.producers[0].emitted, last.producers[0].dropped) == (4, 1)
     assert last.producers[0].ended
+
+
+def test_a_batch_names_the_log_that_it_is_read_from(make: Make, server: BrokenServer) -> None:
+    """The service takes the events of a producer from one log only."""
+    make().export_events(EVENTS)
+    assert read_batch(posts(server)[0].body).log_id == OWN_LOG

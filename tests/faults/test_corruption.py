@@ -120,7 +120,7 @@ def test_a_corrupt_log_is_reported_and_events_wait_until_it_is_mended(
 
 
 def test_a_log_that_breaks_under_a_running_shipper_can_be_moved_away(home: Home) -> None:
-    """A new log takes over; exporters get all that came after, though its cursors begin anew."""
+    """A new log takes over, with what spools still have; exporters miss nothing."""
     producer = home.producer(WITH_FILE, options=OPTIONS)
     ids = producer.emit(3000).ids
     assert producer.flush()["delivered"]
@@ -137,7 +137,10 @@ def test_a_log_that_breaks_under_a_running_shipper_can_be_moved_away(home: Home)
     for path in files_of(home.log_path):
         path.unlink(missing_ok=True)
     wait_until(lambda: producer.flush(1.0)["delivered"], 60, home.shipper_log)
-    assert home.logged() == later
-    assert exported(home.path / "logs" / "events.jsonl") == ids + later
+    logged = home.logged()
+    assert logged == (ids + later)[-len(logged) :]
+    assert len(logged) >= len(later)
+    # A new log's events are new to exporters: at least once.
+    assert list(dict.fromkeys(exported(home.path / "logs" / "events.jsonl"))) == ids + later
     output = producer.exit()
     assert output.lower().count("move it away") == 1, output

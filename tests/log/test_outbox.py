@@ -8,7 +8,7 @@ import pytest
 
 from realm_telemetry.log.engine import Log
 from realm_telemetry.log.errors import LogRefusedError
-from realm_telemetry.log.outbox import Message, Outbox, RuleState
+from realm_telemetry.log.outbox import KeptCircuit, Message, Outbox, RuleState
 
 
 def message(number: int, **changes: Any) -> Message:
@@ -81,6 +81,54 @@ def test_a_claim_ends_for_a_sender_that_died(outbox: Outbox) -> None:
     assert outbox.next_due_ns("main") == 110
     assert outbox.claim("main", now_ns=109, lease_ns=100, most=1) == []
     assert len(outbox.claim("main", now_ns=110, lease_ns=100, most=1)) == 1
+
+
+def test_the_message_that_was_due_for_longest_is_claimed_first(outbox: Outbox) -> None:
+    dues = {"a": 5, "b": 3, "c": 4}
+    messages = [
+        message(number, target=target, due_unix_nano=due)
+        for number, (target, due) in enumerate(dues.items(), 1)
+    ]
+    outbox.take("main", [], [], messages)
+    assert [each.target for each in outbox.claim("main", 10, 100, 2)] == ["b", "c"]
+
+
+def test_a_message_that_is_not_wanted_now_stays_due(outbox: Outbox) -> None:
+    outbox.take("main", [], [], [message(1), message(2, target="other", url="https://x/y")])
+    asked: list[tuple[str, str | None]] = []
+
+    def wanted(target: str, url: str | None) -> bool:
+        asked.append((target, url))
+        return url is None
+
+    claimed = outbox.claim("main", 10, 100, 10, wanted)
+    assert [each.target for each in claimed] == ["lab"]
+    assert asked == [("lab", None), ("other", "https://x/y")]
+    assert outbox.next_due_ns("main") == 0
+
+
+def test_messages_of_rules_and_to_named_addresses_have_bounds_of_their_own(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realm_telemetry.log.sqlite.outbox.MAX_PENDING", 2)
+    named = [message(number, url=f"https://x/{number}") for number in range(4)]
+    outbox.take("main", [], [], named)
+    outbox.take("main", [], [], [message(number) for number in range(10, 13)])
+    states = {each.message_id: each.state for each in outbox.messages(10)}
+    assert [states[f"msg_{number}"] for number in range(4)] == ["pending"] * 2 + ["dead"] * 2
+    assert [states[f"msg_{number}"] for number in range(10, 13)] == ["pending"] * 2 + ["dead"]
+
+
+def test_the_hosts_that_a_scope_leaves_alone_are_kept_in_place_of_those_before(
+    outbox: Outbox,
+) -> None:
+    one = KeptCircuit("rules", "a:443", 3, 7, "no answer")
+    other = KeptCircuit("events", "b:1", 3, 8, "")
+    outbox.keep_circuits("main", [one, other])
+    outbox.keep_circuits("another", [])
+    assert outbox.circuits() == [one, other]
+    outbox.keep_circuits("main", [other])
+    assert outbox.circuits() == [other]
 
 
 def test_a_scope_begins_once(outbox: Outbox) -> None:

@@ -13,13 +13,21 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from realm_telemetry.config import load_settings
 from realm_telemetry.errors import LogError
 from realm_telemetry.log import Filters
 from realm_telemetry.service import RealmServer, ServiceSettings
 from realm_telemetry.transfer.exports import export_events, opened_output, replaced, write_events
-from realm_telemetry.transfer.formats import CSV_COLUMNS, Exported, format_of, make_writer
+from realm_telemetry.transfer.formats import (
+    CSV_COLUMNS,
+    TEXT_FORMATS,
+    Exported,
+    format_of,
+    make_writer,
+)
 from realm_telemetry.transfer.source import LogInput, Step, open_log, read_line
 
 from .conftest import EXECUTABLE, NOW, PRODUCER, RESOURCE, SECOND, Home, make_event
@@ -81,6 +89,53 @@ def test_csv_keeps_details_as_json_and_runs_no_formula(home: Home, tmp_path: Pat
     assert row["message"] == "'=1+1"
     assert json.loads(row["details"]) == {"path": "a,b\n"}
     assert json.loads(row["resource"]) == RESOURCE
+
+
+RUN = [
+    "=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\x00=1", " =1", "  +1+1",
+    "\u3000=1",
+    "\xa0=1", "\ufeff=1", "\u200b=1", "\u202e=1", '"=1', "'=1", "''=1", '"" =1', ",=1", ";=1",
+    "|=1",
+    "\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20SUM(A1)", "\u22121+1", "-", "=", "-0.5+1", "- 0.5",
+    "-inf",
+    "-0.5\n", " -0.5", "-1-", "--1", "+-1", "-1e", "-0x10", "-\u0661", "\ttext", "\rtext", "\ntext",
+    "\x00text", "'\ttext", "-2+3+cmd|' /C calc'!A0", "@", "+", "'-0.5",
+]  # fmt: skip
+KEPT = [
+    "", "text", "a=1", "a\n=1", "-0.5", "+0.5", "-1", "-1.", "-.5", "-1e-9", "+1E+9", "0", "1-1",
+    "'text",
+    " text", '"quoted"', "{\"a\": \"=1\"}", "~/x", "a;=1", "日本",
+]  # fmt: skip
+
+
+def exported_cells(text: str) -> dict[str, str]:
+    encode = TEXT_FORMATS["csv"].encode
+    made = encode([Exported(make_event(message=text, hero_id=text), 1, {})]).decode()
+    (row,) = csv.DictReader(io.StringIO(made, newline=""), CSV_COLUMNS)
+    return row
+
+
+def given_back(cell: str) -> str:
+    """A cell as it was, in the way that docs/cli.md describes."""
+    return cell[1:] if cell[:1] == "'" and exported_cells(cell[1:])["hero_id"] == cell else cell
+
+
+@pytest.mark.parametrize("text", RUN)
+def test_no_cell_is_run_by_a_spreadsheet(text: str) -> None:
+    row = exported_cells(text)
+    assert row["message"] == row["hero_id"] == f"'{text}"
+    assert given_back(row["hero_id"]) == text
+
+
+@pytest.mark.parametrize("text", KEPT)
+def test_other_cells_and_numbers_stay_as_they_are(text: str) -> None:
+    assert exported_cells(text)["hero_id"] == text
+    assert given_back(text) == text
+
+
+@given(st.text(st.sampled_from("=+-@'\" \t\n;,a1.e\uff1d"), max_size=6))
+def test_every_cell_can_be_given_back(text: str) -> None:
+    assert given_back(exported_cells(text)["hero_id"]) == text
 
 
 def test_parquet_has_typed_columns_and_exact_nanoseconds(home: Home, tmp_path: Path) -> None:

@@ -245,3 +245,9 @@ def test_only_so_many_fields_are_looked_at_to_mend_a_message(
             parse_mended(pb.Event, body)
     else:
         assert parse_mended(pb.Event, body).message == "\ufffd"
+
+
+def test_a_batch_has_the_log_id_of_its_sender_or_none() -> None:
+    assert read_batch(encode_batch([])).log_id == ""
+    assert read_batch(encode_batch([], log_id="ab" * 16)).log_id == "ab" * 16
+    assert len(read_batch(encode_batch([], log_id="x" * 1000)).log_id) == 64

@@ -9,7 +9,7 @@ from realm_telemetry.cli.exporters import list_exporters
 from realm_telemetry.cli.terminal import counted
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.plugins import load_processor
-from realm_telemetry.shipper.overview import PipelineStatus, pipeline_status
+from realm_telemetry.shipper.overview import PipelineStatus, pipeline_status, quarantined
 from realm_telemetry.shipper.status import STALE_AFTER_S
 
 SETTLE_S: Final = 1.0
@@ -18,10 +18,11 @@ SETTLE_S: Final = 1.0
 
 def check_shipping(subject: Subject) -> Iterator[CheckResult]:
     """Each pipeline: is a shipper at work where there is something to ship."""
-    pipelines = pipeline_status(subject.settings.home)
+    home, chosen = subject.settings.home, subject.settings.spool
+    pipelines = pipeline_status(home, chosen=chosen)
     if any(each.pending or any(each.lag.values()) for each in pipelines):
         time.sleep(min(SETTLE_S, subject.timeout_s))
-        pipelines = pipeline_status(subject.settings.home)
+        pipelines = pipeline_status(home, chosen=chosen)
     if not pipelines:
         yield CheckResult(
             "shipper", "ok", "no pipeline yet; the first program that emits starts one"
@@ -29,6 +30,10 @@ def check_shipping(subject: Subject) -> Iterator[CheckResult]:
     for pipeline in pipelines:
         yield _pipeline(pipeline)
         yield from _losses(pipeline)
+    for directory, count in quarantined(home, chosen).items():
+        message = f"{counted(count, 'piece')} of damaged spools in {directory}"
+        fix = "The log's events_dropped events say what was lost. Look at them, then remove them."
+        yield CheckResult("spools", "warning", message, fix)
 
 
 def check_exporters(subject: Subject) -> Iterator[CheckResult]:

@@ -27,7 +27,7 @@ MOST_SERIES: Final = 100_000
 RESERVED: Final = (
     *("realm_log_", "realm_ingest_", "realm_commits_", "realm_http_", "realm_sse_", "realm_tail_"),
     *("realm_state_", "realm_measures_", "realm_uptime_", "realm_producer", "realm_receipt"),
-    *("realm_exporter_", "realm_dead_", "target_info"),
+    *("realm_exporter_", "realm_webhook_", "realm_dead_", "target_info"),
 )
 """How names of the service's own metrics begin on /metrics."""
 

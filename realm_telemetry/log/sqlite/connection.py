@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from realm_telemetry.home import is_local_filesystem, make_private_directory
+from realm_telemetry.home import is_local_filesystem, is_planted, make_private_directory
 from realm_telemetry.log.errors import LogRefusedError, LogUnavailableError
 
 BUSY_TIMEOUT_S: Final = 30.0
@@ -127,6 +127,11 @@ def open_writer(path: Path) -> sqlite3.Connection:
                 f"the log's directory {path.parent} cannot be made: {error.strerror}."
                 " Set REALM_HOME to a directory that this user may write."
             ) from error
+        if is_planted(path.parent):
+            raise LogUnavailableError(
+                f"the log's directory {path.parent} belongs to another user, in a directory where"
+                " everybody can make files. Set REALM_HOME to a directory of this user's own."
+            )
         connection = sqlite3.connect(
             path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,9 +20,11 @@ from realm_telemetry.log.outbox import (
     KEPT_SEEN,
     KEPT_SETTLED,
     MAX_PENDING,
+    KeptCircuit,
     Message,
     MessageState,
     RuleState,
+    Wanted,
 )
 from realm_telemetry.log.sqlite.connection import translated
 
@@ -30,6 +33,16 @@ _BUSY_TIMEOUT_S: Final = 10.0
 _VERSION: Final = 1
 _REPLAYS: Final = """
 CREATE TABLE IF NOT EXISTS replays (scope TEXT PRIMARY KEY, times INTEGER NOT NULL)"""
+_CIRCUITS: Final = """
+CREATE TABLE IF NOT EXISTS circuits (
+    scope TEXT NOT NULL,
+    pool TEXT NOT NULL,
+    place TEXT NOT NULL,
+    failures INTEGER NOT NULL,
+    until_unix_nano INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (scope, pool, place)
+)"""
 _SCHEMA: Final = """
 CREATE TABLE messages (
     id INTEGER PRIMARY KEY,
@@ -72,6 +85,7 @@ PRAGMA user_version = 1;
 """
 
 
+_CIRCUIT_FIELDS: Final = KeptCircuit.__struct_fields__
 _FIELDS: Final = Message.__struct_fields__
 _COLUMNS: Final = ", ".join(_FIELDS)
 _ADDED: Final = _FIELDS[1:]
@@ -115,6 +129,7 @@ class OutboxFile:
                 for statement in _SCHEMA.split(";\n"):
                     connection.execute(statement)
             connection.execute(_REPLAYS)
+            connection.execute(_CIRCUITS)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -212,11 +227,15 @@ class OutboxFile:
         """Add messages, as part of a transaction."""
         if not messages:
             return
-        waiting = connection.execute(
-            "SELECT count(*) FROM messages WHERE state = 'pending'"
-        ).fetchone()[0]
+        waiting = dict(
+            connection.execute(
+                "SELECT url IS NULL, count(*) FROM messages WHERE state = 'pending' GROUP BY 1"
+            ).fetchall()
+        )
         for message in messages:
-            if waiting >= MAX_PENDING:
+            # Apart: any program may name addresses, and must not crowd out what rules send.
+            sort = message.url is None
+            if waiting.get(sort, 0) >= MAX_PENDING:
                 problem = f"{MAX_PENDING:,} messages wait already"
                 message = msgspec.structs.replace(
                     message,
@@ -229,7 +248,7 @@ class OutboxFile:
                 f"INSERT OR IGNORE INTO messages ({', '.join(_ADDED)}) VALUES ({marks})",
                 [getattr(message, name) for name in _ADDED],
             )
-            waiting += 1
+            waiting[sort] = waiting.get(sort, 0) + 1
         self._prune(connection, len(messages))
 
     def _prune(self, connection: sqlite3.Connection, added: int) -> None:
@@ -243,18 +262,33 @@ class OutboxFile:
             (KEPT_SETTLED,),
         )
 
-    def claim(self, scope: str, now_ns: int, lease_ns: int, most: int) -> list[Message]:
+    def claim(
+        self,
+        scope: str,
+        now_ns: int,
+        lease_ns: int,
+        most: int,
+        wanted: Wanted = lambda target, url: True,
+    ) -> list[Message]:
         """Take the next message of each target that is due; no other sender gets it meanwhile.
 
         A target's messages go one after the other, so that one which waits holds back the others.
+        The one that has been due for longest comes first.
         lease_ns: after that it is due again, for a sender that died.
+        wanted: whether a message may go now, by its target and address; asked once for each.
         """
         with self._transaction() as connection:
+            due = connection.execute(
+                "SELECT id, target, url FROM messages WHERE id IN (SELECT min(id) FROM messages"
+                " WHERE state = 'pending' AND scope = ? GROUP BY target, url)"
+                " AND due_unix_nano <= ? ORDER BY due_unix_nano, id",
+                (scope, now_ns),
+            )
+            chosen = islice((id for id, target, url in due if wanted(target, url)), most)
             rows = connection.execute(
-                f"SELECT {_COLUMNS} FROM messages WHERE id IN (SELECT min(id) FROM messages WHERE"
-                " state = 'pending' AND scope = ? GROUP BY target, url) AND due_unix_nano <= ?"
-                " ORDER BY id LIMIT ?",
-                (scope, now_ns, most),
+                f"SELECT {_COLUMNS} FROM messages WHERE id IN (SELECT value FROM json_each(?))"
+                " ORDER BY due_unix_nano, id",
+                (msgspec.json.encode(list(chosen)).decode(),),
             ).fetchall()
             connection.executemany(
                 "UPDATE messages SET due_unix_nano = ? WHERE id = ?",
@@ -309,6 +343,21 @@ class OutboxFile:
             (scope,),
         )
         return None if due is None else int(due)
+
+    def keep_circuits(self, scope: str, circuits: Sequence[KeptCircuit]) -> None:
+        """Keep which hosts a scope's sender leaves alone, in place of what was kept before."""
+        marks = ", ".join("?" * (1 + len(_CIRCUIT_FIELDS)))
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM circuits WHERE scope = ?", (scope,))
+            connection.executemany(
+                f"INSERT OR REPLACE INTO circuits VALUES ({marks})",
+                [(scope, *msgspec.structs.astuple(circuit)) for circuit in circuits],
+            )
+
+    def circuits(self) -> list[KeptCircuit]:
+        """Return the hosts that senders leave alone, as they were kept last."""
+        rows = self._rows(f"SELECT {', '.join(_CIRCUIT_FIELDS)} FROM circuits ORDER BY place, pool")
+        return [KeptCircuit(*row) for row in rows]
 
     def messages(
         self, limit: int, states: Sequence[str] = (), ids: Sequence[int] = ()

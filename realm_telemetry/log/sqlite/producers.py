@@ -10,6 +10,7 @@ import msgspec
 from realm_telemetry.event import FIRST_CONTENT_NUMBER, PROCESS_LOST_NUMBER, Event
 from realm_telemetry.log.ranges import Ranges, Run
 from realm_telemetry.log.records import (
+    HISTORY_PIPELINES,
     LiveProducer,
     ProducerInfo,
     Receipt,
@@ -17,6 +18,14 @@ from realm_telemetry.log.records import (
     Skipped,
 )
 from realm_telemetry.log.sqlite.rows import event_id_bytes
+
+UNBOUND: Final = ""
+"""Of a producer that is not known, or whose first events came from a sender without a log."""
+
+OWN: Final = None
+"""Of a producer whose events a shipper moves into this log."""
+
+_REMOTE: Final = "remote/"
 
 
 class KnownProducers:
@@ -29,6 +38,7 @@ class KnownProducers:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._done: dict[str, Ranges | None] = {}
+        self._sources: dict[str, str | None] = {}
         self._version = -1
 
     def refresh(self) -> None:
@@ -41,31 +51,53 @@ class KnownProducers:
     def forget(self) -> None:
         """Empty the cache, as after a rollback."""
         self._done.clear()
+        self._sources.clear()
 
     def done(self, producer: str) -> Ranges | None:
         """The numbers done so far; None for a producer that is not registered."""
         if producer not in self._done:
-            row = self._connection.execute(
-                "SELECT done FROM realm_producers WHERE producer = ?", (producer,)
-            ).fetchone()
-            self._done[producer] = Ranges.load(row[0]) if row and row[0] else None
+            self._read(producer)
         return self._done[producer]
 
-    def register(self, info: ProducerInfo) -> None:
-        """Add a producer, or replace what it reports of itself; its numbers stay."""
+    def source(self, producer: str) -> str | None:
+        """Where a producer's events come from: OWN, UNBOUND, or the log_id of another log."""
+        if producer not in self._sources:
+            self._read(producer)
+        return self._sources[producer]
+
+    def _read(self, producer: str) -> None:
+        row = self._connection.execute(
+            "SELECT done, pipeline, origin FROM realm_producers WHERE producer = ?", (producer,)
+        ).fetchone()
+        self._done[producer] = Ranges.load(row[0]) if row and row[0] else None
+        self._sources[producer] = _source(row[1], row[2]) if row and row[0] else UNBOUND
+
+    def register(self, info: ProducerInfo) -> bool:
+        """Add a producer, or replace what it reports of itself; its numbers stay.
+
+        False for a producer whose events come from elsewhere: what is known of it stays.
+        """
         self.refresh()
+        origin = info.origin
+        if origin is not None:
+            bound = self.source(info.producer)
+            if bound not in (UNBOUND, origin):
+                return False
+            if self.done(info.producer) is not None:
+                origin = bound
         # Only of a new producer: registering one again would read millions of rows here.
         done = self.done(info.producer)
         if done is None:
             done = self._numbers_in_rows(info.producer)
         self._connection.execute(
             "INSERT INTO realm_producers"
-            " (producer, pipeline, resource_json, history, clock_offset_ns, done, stored)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (producer) DO UPDATE SET"
+            " (producer, pipeline, resource_json, history, clock_offset_ns, done, stored, origin)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (producer) DO UPDATE SET"
             " done = CASE done WHEN '' THEN excluded.done ELSE done END,"
             " stored = CASE done WHEN '' THEN excluded.stored ELSE stored END,"
             " pipeline = excluded.pipeline, resource_json = excluded.resource_json,"
-            " history = excluded.history, clock_offset_ns = excluded.clock_offset_ns",
+            " history = excluded.history, clock_offset_ns = excluded.clock_offset_ns,"
+            " origin = excluded.origin",
             (
                 info.producer,
                 info.pipeline,
@@ -74,9 +106,12 @@ class KnownProducers:
                 info.clock_offset_ns,
                 done.dump(),
                 len(done) - (PROCESS_LOST_NUMBER in done),
+                origin,
             ),
         )
         self._done.pop(info.producer, None)
+        self._sources.pop(info.producer, None)
+        return True
 
     def note_resource(self, producer: str, pipeline: str, resource: Mapping[str, Any]) -> None:
         """Keep what another log knew of a producer, if nothing is known here.
@@ -138,8 +173,24 @@ class KnownProducers:
         return Ranges((number, number) for number in numbers if _is_counted(number))
 
 
+def _source(pipeline: str, origin: str | None) -> str | None:
+    """Where the events of a registered producer come from."""
+    if pipeline.startswith(_REMOTE):
+        return origin or UNBOUND
+    return UNBOUND if pipeline in HISTORY_PIPELINES else OWN
+
+
 def _is_counted(number: int) -> bool:
     return number < FIRST_CONTENT_NUMBER or number == PROCESS_LOST_NUMBER
+
+
+def stored_numbers(connection: sqlite3.Connection, producer: str) -> Ranges:
+    """The numbers that are done of a producer; none of one that is not registered."""
+    row = connection.execute(
+        "SELECT done FROM realm_producers WHERE producer = ?", (producer,)
+    ).fetchone()
+    done = Ranges.load(row[0]) if row and row[0] else Ranges()
+    return Ranges(pair for pair in done.pairs() if pair[1] < FIRST_CONTENT_NUMBER)
 
 
 def stored_among(connection: sqlite3.Connection, events: Sequence[Event]) -> int:

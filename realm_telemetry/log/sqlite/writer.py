@@ -2,17 +2,23 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import KindSpec
 from realm_telemetry.log.engine import Writer
 from realm_telemetry.log.errors import LogRefusedError, LogReplacedError
-from realm_telemetry.log.ranges import Run, runs_of
-from realm_telemetry.log.records import AppendResult, ProducerInfo, Refusal, Skipped
+from realm_telemetry.log.ranges import Ranges, Run, runs_of
+from realm_telemetry.log.records import (
+    AppendResult,
+    ProducerInfo,
+    Refusal,
+    RefusedEvent,
+    Skipped,
+)
 from realm_telemetry.log.sqlite import cursors, older, producers
 from realm_telemetry.log.sqlite.addresses import Addresses, addresses_path
 from realm_telemetry.log.sqlite.connection import explained, open_writer
@@ -28,6 +34,7 @@ from realm_telemetry.log.sqlite.inserts import (
 )
 from realm_telemetry.log.sqlite.kinds import has_kind, save_kind
 from realm_telemetry.log.sqlite.lock import WriterLock
+from realm_telemetry.log.sqlite.refusals import differing_events, foreign_events
 from realm_telemetry.log.sqlite.rows import Row, mended, to_rows
 from realm_telemetry.log.sqlite.schema import (
     check_writer,
@@ -125,6 +132,8 @@ class LogWriter:
         pipeline: str = "",
         skipped: Skipped | None = None,
         keep_arrival: bool = False,
+        source: str | None = None,
+        untimed: Collection[str] = (),
     ) -> AppendResult:
         """Store events in one transaction, each once; their arrival is now.
 
@@ -133,32 +142,37 @@ class LogWriter:
         skipped: number ranges by producer that need no row, for the receipt.
         keep_arrival: the events come from another log: when they arrived there says how live they
             were. Retention goes by their arrival here all the same.
+        source: of events that another host or program sends, the log_id of its log, empty where it
+            has none: new numbers of producers that write elsewhere are refused.
+        untimed: ids of events whose time was given to them at their arrival.
         Raises InvalidEventError for an event without a proper id; then none is stored.
         """
+        about = _About(pipeline, skipped or {}, keep_arrival, source, untimed)
         try:
-            return self._append(events, pipeline, skipped or {}, keep_arrival)
+            return self._append(events, about)
         except _UNFIT:
             # Rare: a lone surrogate, an integer beyond 64 bits, a time beyond the year 2262, a
             # field of the wrong type.
             events = [mended(event) for event in events]
-            return self._append(events, pipeline, skipped or {}, keep_arrival)
+            return self._append(events, about)
 
-    def _append(
-        self,
-        events: Sequence[Event],
-        pipeline: str,
-        skipped: Skipped,
-        keep_arrival: bool,
-    ) -> AppendResult:
+    def _append(self, events: Sequence[Event], about: "_About") -> AppendResult:
         observed = self._clock_ns()
-        rows = to_rows(events, observed, keep_arrival=keep_arrival)
+        rows = to_rows(events, observed, keep_arrival=about.keep_arrival)
         runs = runs_of(events)
-        offered = len(events)
+        offered, all_rows = events, rows
+        refused: dict[int, RefusedEvent] = {}
         addresses = self._keep_addresses(events)
         with self.transaction() as connection:
             self._known.refresh()
-            if pipeline:
-                self._register_new(runs, pipeline)
+            if about.pipeline:
+                self._register_new(runs, about.pipeline)
+            if about.source is not None:
+                refused = foreign_events(connection, self._known, events, rows, about.source)
+                if refused:
+                    events, rows = _without(refused, events, rows)
+                    runs = runs_of(events)
+            wanted = len(events)
             events, rows = self._without_known(events, rows, runs)
             before, arrival_before = last_cursor(connection), last_arrival(connection)
             stored = insert_rows(connection, rows)
@@ -168,18 +182,29 @@ class LogWriter:
                 first = last_cursor(connection) - stored + 1
             if stored:
                 note_clock(connection, arrival_before, observed, first)
-            left = runs if len(events) == offered else runs_of(events)
-            self._known.add(left, events, skipped)
+            if stored < wanted:
+                refused |= differing_events(connection, offered, all_rows, about.untimed)
+            left = runs if len(events) == wanted else runs_of(events)
+            self._known.add(left, events, about.skipped)
             add_counts(connection, rows)
             add_webhooks(connection, events, addresses, before)
             last = last_cursor(connection)
         span = (first, last) if stored else (0, 0)
-        return AppendResult(*span, stored, offered - stored, observed)
+        duplicates = len(offered) - stored - len(refused)
+        return AppendResult(*span, stored, duplicates, observed, tuple(refused.values()))
 
-    def register_producer(self, info: ProducerInfo) -> None:
-        """Make a producer known: only then are its receipts kept and late duplicates refused."""
+    def stored_numbers(self, producer: str) -> Ranges:
+        """The numbers of a registered producer that are in the log, or were and are refused."""
+        with explained(self.path, files=True), self._lock:
+            return producers.stored_numbers(self._connection, producer)
+
+    def register_producer(self, info: ProducerInfo) -> bool:
+        """Make a producer known: only then are its receipts kept and late duplicates refused.
+
+        False for one with an `origin` whose events come from elsewhere; then nothing changes.
+        """
         with self.transaction():
-            self._known.register(info)
+            return self._known.register(info)
 
     def note_resource(self, producer: str, pipeline: str, resource: Mapping[str, Any]) -> None:
         """Keep the resource of a producer whose events come from another log or a file.
@@ -358,6 +383,23 @@ class LogWriter:
             check_writer(self._connection)
             self._lock.polite = has_foreign_tables(self._connection)
             self._schema_version = version
+
+
+class _About(NamedTuple):
+    """What `append` is told of its events."""
+
+    pipeline: str
+    skipped: Skipped
+    keep_arrival: bool
+    source: str | None
+    untimed: Collection[str]
+
+
+def _without(
+    refused: Mapping[int, RefusedEvent], events: Sequence[Event], rows: Sequence[Row]
+) -> tuple[list[Event], list[Row]]:
+    left = [position for position in range(len(events)) if position not in refused]
+    return [events[position] for position in left], [rows[position] for position in left]
 
 
 def own_writer(writer: Writer) -> LogWriter:

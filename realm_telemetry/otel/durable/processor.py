@@ -20,7 +20,7 @@ from realm_telemetry.config import Settings, load_settings
 from realm_telemetry.delivery.quarantine import Quarantine
 from realm_telemetry.delivery.report import LogFile, Reporter
 from realm_telemetry.errors import ConfigError, warn_once
-from realm_telemetry.home import LOGS, make_private_directory
+from realm_telemetry.home import LOGS, open_own_directory
 from realm_telemetry.otel.durable.records import Origins, encode_record
 from realm_telemetry.otel.durable.spool import RecordWriter
 from realm_telemetry.otel.durable.worker import THREAD_NAME, Worker
@@ -62,7 +62,7 @@ def spool_directory(settings: Settings, name: str) -> Path:
     if root is None:
         raise OSError("; ".join(problems))
     directory = root / "otel" / name / "spool"
-    make_private_directory(directory)
+    os.close(open_own_directory(directory, make=True))
     return directory
 
 

@@ -115,7 +115,7 @@ class Drain:
         self._quarantine = quarantine
         self._claim = claim
         self._reader = SpoolReader(directory, on_damage=quarantine.damaged)
-        self.exported_number = int(self._reader.control.stored_number)
+        self.exported_number = self._reader.control.checked_number
         self._origins: dict[bytes, RecordOrigin] = {}
         self._segment = 0
         self._number = self.exported_number
@@ -176,6 +176,8 @@ class Drain:
 
     def remove(self) -> None:
         """Delete the spool: every record of it has been exported."""
+        for path in self._reader.unreadable:
+            self._quarantine.moved(path)
         # Renamed first: a process that looks into it by name must not bring half of it back.
         gone = self.directory.with_name(f"{STAGING_PREFIX}{self.directory.name}")
         with suppress(OSError):
@@ -184,7 +186,8 @@ class Drain:
         self.close()
 
     def _note(self, number: int) -> None:
-        self._reader.control.stored_number = self.exported_number = number
+        self.exported_number = number
+        self._reader.control.note_checked(number)
 
     def _take(self, frame: Frame) -> None:
         segment = frame.position[0]

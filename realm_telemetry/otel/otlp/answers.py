@@ -36,13 +36,18 @@ def answer_body(signal: Signal, reading: Reading, *, as_json: bool) -> bytes:
         return b"{}" if as_json else b""
     response = signal.response()
     partial = response.partial_success  # type: ignore[attr-defined]  # of each of the three
-    setattr(partial, signal.rejected, reading.refused)
+    setattr(partial, signal.rejected, reading.refused + reading.foreign)
     partial.error_message = message
     return _encoded(response, as_json)
 
 
 def _remarks(signal: Signal, reading: Reading) -> str:
     parts = [signal.why] if reading.refused and signal.why else []
+    if reading.foreign:
+        parts.append(
+            f"{reading.foreign:,} have the id of another event, or of a producer that comes from"
+            " elsewhere; they are not stored."
+        )
     if reading.problems:
         parts.append(f"Not read: {_listed(reading.problems)}.")
     if reading.unknown:

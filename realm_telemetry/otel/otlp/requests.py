@@ -47,6 +47,7 @@ class Reading(msgspec.Struct):
 
     events: in its order. refused: parts that are not taken, in the signal's unit.
     cut: events that were over a limit and have lost something.
+    foreign: events that are not stored, because their ids are those of another source's events.
     producers: resources by producer of events that a process with this package emitted.
     others: resources by the producer id that was made of them.
     problems: why items were refused or hold nothing. unknown: fields that were passed over.
@@ -55,6 +56,7 @@ class Reading(msgspec.Struct):
     events: list[Event] = []
     refused: int = 0
     cut: int = 0
+    foreign: int = 0
     producers: Resources = {}
     others: Resources = {}
     problems: set[str] = set()

@@ -1,15 +1,19 @@
 """GET /metrics: the service's own metrics, the receipts, and those made of events."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from realm_telemetry.errors import LogError
 from realm_telemetry.folds.metrics import Metrics
 from realm_telemetry.log.engine import Snapshot
+from realm_telemetry.log.outbox import WEBHOOKS
 from realm_telemetry.log.records import LiveProducer, ReceiptTotals
 from realm_telemetry.service.api.event_metrics import EVENTS, event_counter, event_metrics
 from realm_telemetry.service.api.exposition import CONTENT_TYPE, Metric, Sample, by, exposition, one
@@ -36,6 +40,7 @@ async def get_metrics(request: Request) -> Response:
         *_ingest_metrics(service),
         _error_metric(request.app.state.error_answers),
         *_live_metrics(service),
+        *await service.readers.work(lambda: _webhook_metrics(service)),
     ]
     headers = {"cache-control": "no-store"}
     text = read.events + exposition(metrics)
@@ -140,6 +145,31 @@ def _live_metrics(service: Service) -> list[Metric]:
             service.metrics.ready,
         ),
         one("realm_uptime_seconds", "gauge", "Since start.", time.time() - service.started_s),
+    ]
+
+
+def _webhook_metrics(service: Service) -> list[Metric]:
+    """What the outbox of webhooks has, if there is one that can be read."""
+    if not service.log.has_outbox(WEBHOOKS):
+        return []
+    try:
+        with closing(service.log.outbox(WEBHOOKS)) as outbox:
+            counts, circuits = outbox.counts(), outbox.circuits()
+    except LogError:  # doctor says why
+        return []
+    states = {"pending": 0, "delivered": 0, "dead": 0}
+    for (_, state), count in counts.items():
+        states[state] += count
+    pools = {"rules": 0, "events": 0} | Counter(circuit.pool for circuit in circuits)
+    return [
+        by("realm_webhook_messages", "gauge", "Messages of webhooks.", "state", states),
+        by(
+            "realm_webhook_hosts_left_alone",
+            "gauge",
+            "Hosts that gave no answer, by who sends: rules, or events that name addresses.",
+            "senders",
+            pools,
+        ),
     ]
 
 

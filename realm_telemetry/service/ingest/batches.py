@@ -1,7 +1,7 @@
 """POST /api/v1/events: batches in, answered after their commit."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -50,7 +50,8 @@ class Parsed(NamedTuple):
     """A body taken apart.
 
     rejected: those that no event can be, with their place in the batch where they have no id.
-    introduced: resources that events in JSON bring.
+    introduced: resources that events in JSON bring. log_id: of the sender's log, if it has one.
+    untimed: ids of events that brought no time.
     """
 
     events: Sequence[Event]
@@ -58,6 +59,8 @@ class Parsed(NamedTuple):
     rejected: Sequence[Rejected]
     kinds: Sequence[KindSpec] = ()
     introduced: Introduced | None = None
+    log_id: str = ""
+    untimed: Collection[str] = ()
 
 
 async def post_events(request: Request) -> Response:
@@ -76,12 +79,15 @@ async def post_events(request: Request) -> Response:
             parsed.kinds,
             replay=replay,
             introduced=parsed.introduced,
+            source=parsed.log_id,
+            untimed=parsed.untimed,
         )
         if replay and stored.duplicates:
             await _show_again(service, parsed.events, shown)
-    service.tally.stored(stored.accepted, stored.duplicates, len(parsed.rejected), len(body))
+    rejected = [*parsed.rejected, *stored.rejected]
+    service.tally.stored(stored.accepted, stored.duplicates, len(rejected), len(body))
     answer = BatchAnswer(
-        stored.accepted, stored.duplicates, list(parsed.rejected[:_MAX_REASONS]), service.log_id
+        stored.accepted, stored.duplicates, rejected[:_MAX_REASONS], service.log_id
     )
     if media_type == CONTENT_TYPE and _JSON_TYPE not in request.headers.get("accept", ""):
         return Response(encode_answer(answer), media_type=CONTENT_TYPE)
@@ -117,8 +123,8 @@ async def _parse(service: Service, body: bytes, encoding: str, media_type: str) 
     def parse() -> Parsed:
         data = inflate(body, encoding, settings.max_body_bytes)
         if media_type == CONTENT_TYPE:
-            return _from_protobuf(data, settings)
-        return _from_json(data, service)
+            return _without_ahead(service, _from_protobuf(data, settings))
+        return _without_ahead(service, _from_json(data, service))
 
     if encoding == "identity" and len(body) < _INLINE_BYTES:
         return parse()
@@ -137,7 +143,20 @@ def _from_protobuf(data: bytes, settings: ServiceSettings) -> Parsed:
     events = (
         batch.events if len(data) <= MAX_EVENT_BYTES else [_fitted(one) for one in batch.events]
     )
-    return Parsed(events, batch.producers, batch.rejected, batch.kinds)
+    return Parsed(events, batch.producers, batch.rejected, batch.kinds, log_id=batch.log_id)
+
+
+AHEAD: Final = "its producer is this service, which numbers events that come without an id"
+
+
+def _without_ahead(service: Service, parsed: Parsed) -> Parsed:
+    """Refuse numbers that this service has yet to give."""
+    ahead = [event for event in parsed.events if service.is_ahead(event)]
+    if not ahead:
+        return parsed
+    events = [event for event in parsed.events if not service.is_ahead(event)]
+    rejected = [*parsed.rejected, *(Rejected(event.id, AHEAD) for event in ahead)]
+    return parsed._replace(events=events, rejected=rejected)
 
 
 def _fitted(event: Event) -> Event:
@@ -151,17 +170,23 @@ def _from_json(data: bytes, service: Service) -> Parsed:
     shapes, rejected = _shapes(data)
     if len(shapes) > service.settings.max_batch_events:
         raise ApiError("too_many_events")
-    events: list[Event] = []
+    events, untimed = list[Event](), set[str]()
     resources: dict[str, Mapping[str, Any]] = {}
     for place, shape in enumerate(shapes):
         try:
             events.append(event := _event(shape, service))
         except InvalidEventError as error:
             rejected.append(Rejected(_name(shape, place), str(error)))
-        else:
-            if has_identity(shape) and shape.get("resource"):
-                resources[event.producer] = force_clean(shape["resource"])[0]
-    return Parsed(events, (), rejected, introduced=Introduced({}, resources))
+            continue
+        if not _is_timed(shape):
+            untimed.add(event.id)
+        if has_identity(shape) and shape.get("resource"):
+            resources[event.producer] = force_clean(shape["resource"])[0]
+    return Parsed(events, (), rejected, introduced=Introduced({}, resources), untimed=untimed)
+
+
+def _is_timed(shape: Any) -> bool:
+    return any(name in shape for name in ("time_unix_nano", "timestamp", "ts"))
 
 
 def _shapes(data: bytes) -> tuple[list[Any], list[Rejected]]:

@@ -58,7 +58,9 @@ async def _take(request: Request, signal: Signal) -> Response:
         body = await read_body(request, service.settings, share)
         reading = await _read(service, signal, body, encoding, as_json)
         stored = await _store(service, reading)
-    service.tally.stored(stored.accepted, stored.duplicates, reading.refused, len(body))
+    reading.foreign += len(stored.rejected)
+    rejected = reading.refused + reading.foreign
+    service.tally.stored(stored.accepted, stored.duplicates, rejected, len(body))
     answer = answer_body(signal, reading, as_json=as_json)
     headers = {"cache-control": "no-store"}
     return Response(answer, headers=headers, media_type=JSON if as_json else PROTOBUF)
@@ -112,6 +114,9 @@ async def _read(
 
 
 async def _store(service: Service, reading: Reading) -> Stored:
+    offered = len(reading.events)
+    reading.events = [event for event in reading.events if not service.is_ahead(event)]
+    reading.foreign = offered - len(reading.events)
     if not reading.events:
         return Stored(0, 0)
     return await service.writer.store(

@@ -44,12 +44,17 @@ class Registrar:
         self._counted: set[str] = set()
         self._others: set[str] = set()
 
-    def note(self, writer: Writer, producers: Sequence[BatchProducer]) -> None:
-        """Register new producers before their events come; keep receipts for `settle`."""
+    def note(self, writer: Writer, producers: Sequence[BatchProducer], source: str = "") -> None:
+        """Register new producers before their events come; keep receipts for `settle`.
+
+        source: the log_id of the sender's log. What it says of a producer whose events come from
+        elsewhere is passed over: a receipt would end that producer.
+        """
         for producer in producers:
-            info = _info(producer)
+            info = _info(producer, source)
             if self._registered.get(producer.producer) != info:
-                writer.register_producer(info)
+                if not writer.register_producer(info):
+                    continue
                 self._registered[producer.producer] = info
             if self._recorded.get(producer.producer) != producer:
                 self._receipts[producer.producer] = producer
@@ -100,7 +105,7 @@ def _without(
     return {producer: resource for producer, resource in resources.items() if producer not in known}
 
 
-def _info(producer: BatchProducer) -> ProducerInfo:
+def _info(producer: BatchProducer, source: str) -> ProducerInfo:
     """A producer of another host: of no pipeline here, and its history is what this log is for.
 
     Two hosts set up alike share a pipeline's id; an exporter of this host's must not take the
@@ -111,4 +116,5 @@ def _info(producer: BatchProducer) -> ProducerInfo:
         pipeline=f"remote/{producer.pipeline}",
         resource=producer.resource,
         clock_offset_ns=producer.clock_offset_ns,
+        origin=source,
     )

@@ -8,8 +8,10 @@ import asyncio
 import logging
 import threading
 import time
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from itertools import accumulate
 from typing import Final
 
 import msgspec
@@ -22,19 +24,33 @@ from realm_telemetry.log.errors import LogRefusedError
 from realm_telemetry.log.records import MAX_BATCH, AppendResult
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.ingest.registrar import Introduced, Registrar
-from realm_telemetry.wire import BatchProducer
+from realm_telemetry.wire import BatchProducer, Rejected
 
 
-def commit_one(writer: Writer, events: Sequence[Event], *, keep_arrival: bool = False) -> int:
-    """Store a batch of any size; returns its duplicates.
+def commit_one(
+    writer: Writer,
+    events: Sequence[Event],
+    *,
+    keep_arrival: bool = False,
+    source: str | None = None,
+    untimed: Collection[str] = (),
+) -> "Stored":
+    """Store a batch of any size.
 
     A batch over MAX_BATCH takes several transactions, so that other writers get their turn. If
     one fails, the sender sends all again and the stored ones count as duplicates.
     """
-    return sum(
-        writer.append(events[start : start + MAX_BATCH], keep_arrival=keep_arrival).duplicates
-        for start in range(0, len(events), MAX_BATCH)
-    )
+    duplicates, rejected = 0, list[Rejected]()
+    for start in range(0, len(events), MAX_BATCH):
+        result = writer.append(
+            events[start : start + MAX_BATCH],
+            keep_arrival=keep_arrival,
+            source=source,
+            untimed=untimed,
+        )
+        duplicates += result.duplicates
+        rejected += [Rejected(each.event_id, each.reason) for each in result.refused]
+    return Stored(len(events) - duplicates - len(rejected), duplicates, rejected)
 
 
 def commit_together(
@@ -43,14 +59,33 @@ def commit_together(
     batches: Sequence[Sequence[Event]],
     *,
     keep_arrival: bool = False,
-) -> list[int]:
-    """Store several batches in one transaction; returns the duplicates of each."""
+    source: str | None = None,
+    untimed: Collection[str] = (),
+) -> "list[Stored]":
+    """Store several batches in one transaction; returns what became of each."""
     events = [event for batch in batches for event in batch]
-    result = writer.append(events, keep_arrival=keep_arrival)
-    if not result.duplicates:
-        return [0] * len(batches)
-    with reader.snapshot() as log:
-        return _duplicates_of_each(log, result, batches)
+    result = writer.append(events, keep_arrival=keep_arrival, source=source, untimed=untimed)
+    rejected = _refused_of_each(result, batches)
+    doubles = [0] * len(batches)
+    if result.duplicates:
+        with reader.snapshot() as log:
+            doubles = _duplicates_of_each(log, result, batches)
+            doubles = [max(n - len(r), 0) for n, r in zip(doubles, rejected, strict=True)]
+    return [
+        Stored(len(batch) - double - len(refused), double, refused)
+        for batch, double, refused in zip(batches, doubles, rejected, strict=True)
+    ]
+
+
+def _refused_of_each(
+    result: AppendResult, batches: Sequence[Sequence[Event]]
+) -> list[list[Rejected]]:
+    ends = list(accumulate(len(batch) for batch in batches))
+    rejected: list[list[Rejected]] = [[] for _ in batches]
+    for each in result.refused:
+        batch = bisect_right(ends, each.position)
+        rejected[batch].append(Rejected(each.event_id, each.reason))
+    return rejected
 
 
 def _duplicates_of_each(
@@ -84,10 +119,14 @@ _logger = logging.getLogger(__name__)
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """What became of a batch; duplicates are as good as accepted."""
+    """What became of a batch; duplicates are as good as accepted.
+
+    rejected: events whose ids are those of others, or whose producer writes elsewhere.
+    """
 
     accepted: int
     duplicates: int
+    rejected: list[Rejected] = []
 
 
 class _Job(msgspec.Struct, frozen=True, eq=False):
@@ -96,6 +135,8 @@ class _Job(msgspec.Struct, frozen=True, eq=False):
     kinds: Sequence[KindSpec]
     replay: bool
     introduced: Introduced | None
+    source: str
+    untimed: Collection[str]
     future: "asyncio.Future[Stored]"
 
 
@@ -164,15 +205,20 @@ class WriterThread:
         *,
         replay: bool = False,
         introduced: Introduced | None = None,
+        source: str = "",
+        untimed: Collection[str] = (),
     ) -> Stored:
         """Store a batch; returns after its commit.
 
         replay: the batch comes from another log; its events keep their arrival there.
         introduced: what a third party reports of producers; what is known of them stays.
+        source: the log_id of the sender's log, empty where it has none. untimed: ids of events that
+            brought no time.
 
         Raises ApiError: ingest_full, log_unavailable, shutting_down.
         """
-        job = _Job(events, producers, kinds, replay, introduced, self._loop.create_future())
+        future = self._loop.create_future()
+        job = _Job(events, producers, kinds, replay, introduced, source, untimed, future)
         with self._condition:
             if self._closing:
                 raise ApiError("shutting_down")
@@ -273,14 +319,17 @@ class WriterThread:
             return jobs
 
     def _go_together(self, first: _Job, other: _Job, rows: int) -> bool:
-        return first.replay == other.replay and rows + len(other.events) <= MAX_BATCH
+        alike = (first.replay, first.source) == (other.replay, other.source)
+        return alike and rows + len(other.events) <= MAX_BATCH
 
     def _commit(self, writer: Writer, jobs: list[_Job]) -> None:
         futures = [job.future for job in jobs]
         try:
             for job in jobs:
-                note = self._registrar.note_replayed if job.replay else self._registrar.note
-                note(writer, job.producers)
+                if job.replay:
+                    self._registrar.note_replayed(writer, job.producers)
+                else:
+                    self._registrar.note(writer, job.producers, job.source)
                 if job.introduced is not None:
                     self._registrar.introduce(writer, job.introduced)
                 for kind in job.kinds:
@@ -303,19 +352,27 @@ class WriterThread:
             self.queued_events -= sum(len(job.events) for job in jobs)
 
     def _append(self, writer: Writer, jobs: list[_Job]) -> list[Stored]:
+        first = jobs[0]
+        # A replay posts the ids of other logs' producers on purpose.
+        source = None if first.replay else first.source
         if len(jobs) == 1:
-            duplicates = [commit_one(writer, jobs[0].events, keep_arrival=jobs[0].replay)]
-        else:
-            duplicates = commit_together(
-                writer,
-                self._reader,
-                [job.events for job in jobs],
-                keep_arrival=jobs[0].replay,
-            )
-        return [
-            Stored(len(job.events) - double, double)
-            for job, double in zip(jobs, duplicates, strict=True)
-        ]
+            return [
+                commit_one(
+                    writer,
+                    first.events,
+                    keep_arrival=first.replay,
+                    source=source,
+                    untimed=first.untimed,
+                )
+            ]
+        return commit_together(
+            writer,
+            self._reader,
+            [job.events for job in jobs],
+            keep_arrival=first.replay,
+            source=source,
+            untimed={event_id for job in jobs for event_id in job.untimed},
+        )
 
     def _on_loop(self, call: Callable[..., None], *arguments: object) -> None:
         try:

@@ -81,14 +81,16 @@ class Kind(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., channel: _Optional[str] = ..., severity: _Optional[str] = ..., message: _Optional[str] = ..., routine: bool = ...) -> None: ...
 
 class EventBatch(_message.Message):
-    __slots__ = ("events", "producers", "kinds")
+    __slots__ = ("events", "producers", "kinds", "log_id")
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     PRODUCERS_FIELD_NUMBER: _ClassVar[int]
     KINDS_FIELD_NUMBER: _ClassVar[int]
+    LOG_ID_FIELD_NUMBER: _ClassVar[int]
     events: _containers.RepeatedCompositeFieldContainer[Event]
     producers: _containers.RepeatedCompositeFieldContainer[Producer]
     kinds: _containers.RepeatedCompositeFieldContainer[Kind]
-    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., producers: _Optional[_Iterable[_Union[Producer, _Mapping]]] = ..., kinds: _Optional[_Iterable[_Union[Kind, _Mapping]]] = ...) -> None: ...
+    log_id: str
+    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., producers: _Optional[_Iterable[_Union[Producer, _Mapping]]] = ..., kinds: _Optional[_Iterable[_Union[Kind, _Mapping]]] = ..., log_id: _Optional[str] = ...) -> None: ...
 
 class BatchAnswer(_message.Message):
     __slots__ = ("accepted", "duplicates", "rejected", "log_id")

@@ -1,9 +1,17 @@
 """Nothing is sent to this host, its neighbours or a cloud's metadata unless it is allowed."""
 
 from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network
 
 import pytest
-from realm_exporter_webhook.addresses import Guard, RefusedAddressError
+from realm_exporter_webhook.addresses import (
+    NOT_GLOBAL_4,
+    NOT_GLOBAL_6,
+    Guard,
+    RefusedAddressError,
+    UnresolvedError,
+    inside,
+)
 from realm_exporter_webhook.sender import Poster
 
 from .conftest import TLS, Answer, Receiver
@@ -22,34 +30,27 @@ class Names:
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
 
-INSIDE = [
-    "127.0.0.1",
-    "127.8.9.1",
-    "10.1.2.3",
-    "172.16.0.1",
-    "192.168.1.1",
-    "169.254.169.254",
-    "169.254.1.1",
-    "100.64.0.1",
-    "100.100.100.200",
-    "168.63.129.16",
-    "192.0.0.192",
-    "0.0.0.0",
-    "0.1.2.3",
-    "224.0.0.1",
-    "255.255.255.255",
-    "::1",
-    "::",
-    "fe80::1",
-    "fe80::1%eth0",
-    "fd00:ec2::254",
-    "fc00::1",
-    "ff02::1",
-    "::ffff:127.0.0.1",
-    "::ffff:10.0.0.1",
-    "64:ff9b::7f00:1",
-    "2002:7f00:1::",
-]
+INSIDE = """
+127.0.0.1 127.8.9.1 0.0.0.0 0.1.2.3 10.0.0.0 10.1.2.3 10.255.255.255 172.16.0.1 172.31.255.255
+192.168.0.0 192.168.255.255 169.254.169.254 169.254.1.1 169.254.170.2 100.64.0.0 100.127.255.255
+100.100.100.200 168.63.129.16 192.0.0.1 192.0.0.9 192.0.0.192 192.0.2.1 192.88.99.1 198.18.0.1
+198.19.255.255 198.51.100.1 203.0.113.1 224.0.0.1 239.255.255.255 240.0.0.1 255.255.255.255
+:: ::1 ::127.0.0.1 ::10.0.0.1 ::8.8.8.8 ::ffff:127.0.0.1 ::ffff:10.0.0.1 ::ffff:169.254.169.254
+::ffff:0:127.0.0.1 ::ffff:0:8.8.8.8 64:ff9b::7f00:1 64:ff9b::10.0.0.1 64:ff9b:1::1
+64:ff9b:1::8.8.8.8 100::1 100:0:0:1::1 2001::1 2001:0:4136:e378:8000:63bf:f7f7:f7f7 2001:10::1
+2001:20::1 2001:db8::1 2002:7f00:1:: 2002:a00:1:: 2002:c0a8:101::1 3fff::1 4000::1 5f00::1
+fc00::1 fd00:ec2::254 fd20:ce::254 fdff::1 fe80::1 fe80::1%eth0 fec0::1 feff::1 ff02::1 ff0e::1
+2001:470::5efe:7f00:1 2001:470::200:5efe:a00:1
+""".split()  # noqa: SIM905 - so long a list is read more easily so
+
+OUTSIDE = """
+1.1.1.1 8.8.8.8 93.184.215.14 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255
+128.0.0.0 169.253.255.255 169.255.0.0 172.15.255.255 172.32.0.0 192.0.1.0 192.0.3.0 192.31.196.1
+192.88.98.255 192.88.100.0 192.167.255.255 192.169.0.0 198.17.255.255 198.20.0.0 203.0.112.255
+203.0.114.0 223.255.255.255 2001:200::1 2001:4860:4860::8888 2001:db9::1 2003::1 2606:4700::1111
+2620:4f:8000::1 2a00:1450:4001::1 3ffe:ffff::1 ::ffff:8.8.8.8 64:ff9b::5db8:d70e 2002:808:808::1
+2001:470::5efe:808:808
+""".split()  # noqa: SIM905 - so long a list is read more easily so
 
 
 @pytest.mark.parametrize("address", INSIDE)
@@ -59,10 +60,18 @@ def test_an_address_inside_is_refused(address: str) -> None:
         guard.check("https://innocent.example/hook")
 
 
-@pytest.mark.parametrize("address", ["93.184.215.14", "2606:4700::1111", "64:ff9b::5db8:d70e"])
+@pytest.mark.parametrize("address", OUTSIDE)
 def test_an_address_outside_is_taken(address: str) -> None:
     guard = Guard(resolver=Names(example_org=[[address]]))
     assert guard.check("https://example.org/hook").addresses == (address,)
+
+
+@pytest.mark.parametrize("network", [*NOT_GLOBAL_4, *NOT_GLOBAL_6], ids=str)
+def test_both_ends_of_each_network_that_is_not_global_are_refused(
+    network: IPv4Network | IPv6Network,
+) -> None:
+    for address in (network.network_address, network.broadcast_address):
+        assert inside(address) is not None
 
 
 def test_one_address_inside_among_others_is_enough_to_refuse() -> None:
@@ -73,10 +82,38 @@ def test_one_address_inside_among_others_is_enough_to_refuse() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://2130706433/x", "http://0x7f.1/x", "http://127.1/x", "http://[::1]/x", "http://0/x"],
+    [
+        "http://2130706433/x",
+        "http://0x7f.1/x",
+        "http://0x7f000001/x",
+        "http://0177.0.0.1/x",
+        "http://017700000001/x",
+        "http://127.1/x",
+        "http://127.0.1/x",
+        "http://0/x",
+        "http://127.0.0.1./x",
+        "http://localhost/x",
+        "http://\uff11\uff12\uff17.0.0.1/x",
+        "http://\u2460\u2461\u2466.0.0.1/x",
+        "http://127\u30020\u30020\u30021/x",
+        "http://example.org@127.0.0.1/x",
+        "http://example.org:80@127.0.0.1:80/x",
+        "http://[::1]/x",
+        "http://[::]/x",
+        "http://[fe80::1%25eth0]/x",
+        "http://[fe80::1%eth0]/x",
+        "http://[::ffff:7f00:1]/x",
+        "http://[0:0:0:0:0:ffff:127.0.0.1]/x",
+    ],
 )
 def test_no_way_to_write_this_host_gets_through(url: str) -> None:
     with pytest.raises(RefusedAddressError):
+        Guard().check(url)
+
+
+@pytest.mark.parametrize("url", ["http://a\0b.example/x", f"http://{'a' * 64}.example/x"])
+def test_a_name_that_no_resolver_takes_is_not_resolved(url: str) -> None:
+    with pytest.raises(UnresolvedError):
         Guard().check(url)
 
 

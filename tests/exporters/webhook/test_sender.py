@@ -49,6 +49,9 @@ def test_without_a_secret_nothing_is_signed(receiver: Receiver) -> None:
     [
         (Answer(429, {"retry-after": "7"}), True, 7),
         (Answer(503, {"retry-after": "Thu, 01 Jan 1970 00:00:00 GMT"}), True, 0),
+        (Answer(429, {"retry-after": "4.5"}), True, 4.5),
+        (Answer(429, {"retry-after": "1"}, b'{"retry_after": 4.5, "global": false}'), True, 4.5),
+        (Answer(429, {"x-ratelimit-reset-after": "4.5"}), True, 4.5),
         (Answer(500), True, None),
         (Answer(408), True, None),
         (Answer(400, {}, b"invalid_payload"), False, None),

@@ -1,6 +1,7 @@
 """The whole way: producers, shippers, the log, the real service, a real receiver."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
@@ -66,6 +68,24 @@ def test_rules_fire_once_for_the_lab_over_all_processes(tmp_path: Path, receiver
         assert receiver.wait_for(1)[0].json["count"] == 3
         wait_for(lambda: cursors(tmp_path)["webhook"] == 4)
     assert len(receiver.received) == 1
+
+
+def test_metrics_say_how_many_messages_wait_and_which_senders_leave_hosts_alone(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        slow = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        addresses = tuple(f"{slow}/{number}" for number in range(4))
+        with serving(tmp_path, options(receiver.url(), timeout=0.3)) as running:
+            wait_for(lambda: "webhook" in cursors(tmp_path))
+            append(tmp_path, event(1, webhooks=addresses))
+            with httpx.Client(base_url=running.url) as client:
+                expected = 'realm_webhook_hosts_left_alone{senders="events"} 1\n'
+                wait_for(lambda: expected in client.get("/metrics").text)
+                text = client.get("/metrics").text
+    assert 'realm_webhook_hosts_left_alone{senders="rules"} 0\n' in text
+    assert 'realm_webhook_messages{state="pending"} 4\n' in text
+    assert 'realm_webhook_messages{state="delivered"} 1\n' in text
 
 
 def test_what_came_while_no_service_ran_fires_when_one_comes(

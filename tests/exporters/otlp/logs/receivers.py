@@ -175,7 +175,8 @@ class HttpReceiver(Receiver):
                     answer(planned) if planned.status == 200 else planned.words.encode()
                 )
                 self.send_response(planned.status)
-                kind = planned.content_type if planned.status == 200 else "text/plain"
+                in_full = planned.status == 200 or planned.body
+                kind = planned.content_type if in_full else "text/plain"
                 self.send_header("content-type", kind)
                 self.send_header("content-length", str(len(text) or (9 if planned.drip_s else 0)))
                 for name, value in planned.headers:

@@ -15,6 +15,7 @@ from realm_telemetry.testing import sample_events
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n"
 HEADERS = b"HTTP/1.1 200 OK\r\nX-Long: "
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 100 Continue\r\nX-Long: "
 BODY = b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n"
 
 
@@ -73,13 +74,37 @@ def failure_within(exporter: Any, seconds: float) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("beginning", [HEADERS, BODY], ids=["headers", "body"])
-def test_an_answer_that_drips_ends_at_the_deadline(
-    server: DrippingServer, make: Any, beginning: bytes
+@pytest.mark.parametrize(
+    ("beginning", "reason"),
+    [
+        (HEADERS, "no answer within 0.4 s: the answer's headers took longer"),
+        (CONTINUE, "no answer within 0.4 s: the answer's headers took longer"),
+        (BODY, "no answer within 0.4 s: the answer's body took longer"),
+    ],
+    ids=["headers", "interim", "body"],
+)
+def test_an_answer_that_drips_ends_at_the_deadline_with_the_reason(
+    server: DrippingServer, make: Any, beginning: bytes, reason: str
 ) -> None:
     server.beginning = beginning
     exporter = make(endpoint=server.url, timeout_s=0.4)
-    assert "no answer within 0.4 s" in failure_within(exporter, 1.5)
+    assert reason in failure_within(exporter, 1.5)
+
+
+def test_a_handshake_that_hangs_ends_at_the_deadline(make: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        exporter = make(endpoint=f"https://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.4)
+        failure_within(exporter, 1.5)
+
+
+def test_a_name_server_that_hangs_ends_at_the_deadline(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: hanging.wait(5) and [])
+    exporter = make(endpoint="http://slow.example", timeout_s=0.4)
+    assert "was not resolved" in failure_within(exporter, 1.5)
+    hanging.set()
 
 
 def test_a_connection_from_the_request_before_is_under_the_deadline(

@@ -175,6 +175,13 @@ def test_retry_after_may_be_a_date(start_receiver: Any, make: Make) -> None:
     assert 50 < wait_s <= 60
 
 
+def test_a_status_over_http_may_say_how_long_to_wait(start_receiver: Any, make: Make) -> None:
+    ((_, body),) = retry_info(7, 500_000_000)
+    receiver = start_receiver(HttpReceiver)
+    receiver.script.append(Answer(503, body=body, headers=(("retry-after", "3"),)))
+    assert failure(make(endpoint=receiver.endpoint)).retry_after_s == 7.5
+
+
 @pytest.mark.parametrize("code", [CODES.RESOURCE_EXHAUSTED, CODES.UNAVAILABLE])
 @pytest.mark.parametrize(
     ("metadata", "kept"), [(retry_info(7, 500_000_000), 7.5), (retry_info(9**9), 3600.0)]

@@ -18,5 +18,9 @@ class LogUnavailableError(LogError):
         super().__init__(f"{problem}. {fix}" if fix else problem)
 
 
+class LogReplacedError(LogUnavailableError):
+    """The log at the place is not the one that was opened. Open it again, and all that reads it."""
+
+
 class LogRefusedError(LogError):
     """The log can never store what was given to it. Do not try again."""

@@ -38,11 +38,11 @@ def last_cursor(connection: sqlite3.Connection) -> int:
 
 
 def last_arrival(connection: sqlite3.Connection) -> int | None:
-    """The arrival of the last row; None if there is none, or older code left it open."""
+    """The arrival of the last row; None if there is none, or other software wrote it."""
     row = connection.execute(
         "SELECT observed_unix_nano FROM battle_log ORDER BY id DESC LIMIT 1"
     ).fetchone()
-    return None if row is None or row[0] is None else int(row[0])
+    return row[0] if row and isinstance(row[0], int) else None
 
 
 def note_clock(

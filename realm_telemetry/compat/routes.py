@@ -3,8 +3,8 @@
 import hashlib
 import re
 import time
-from collections.abc import Collection, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -22,11 +22,14 @@ from realm_telemetry.service.api.parameters import moment, whole
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.ingest.batches import AHEAD
-from realm_telemetry.service.ingest.body import content_encoding, inflate, read_body
+from realm_telemetry.service.ingest.body import check_values, content_encoding, inflate, read_body
 from realm_telemetry.service.ingest.writer import Stored
 from realm_telemetry.service.routes import BODY_ERRORS, SINCE, Endpoint, Parameter
+from realm_telemetry.service.schemas import OLDER_EVENT, OLDER_NAME, UPDATE
 from realm_telemetry.values.details import MAX_EVENT_BYTES
 from realm_telemetry.values.json_text import read_object
+
+T = TypeVar("T")
 
 MAX_HISTORY: Final = 1_000
 
@@ -81,8 +84,12 @@ _MOST_BYTES: Final = MAX_EVENT_BYTES - 2_048
 async def post_event(request: Request) -> Response:
     """Store one event; the same id again is a duplicate."""
     service = service_of(request.scope)
-    shape = await _object(request)
-    event = _event(service, shape, shape.get("id"))
+
+    def read(shape: dict[str, Any]) -> tuple[Event, Any]:
+        given = shape.get("id")
+        return _event(service, shape, given), given
+
+    event, given = await _read(request, read)
     if service.is_ahead(event):
         raise ApiError("invalid_event", f"The event is refused: {AHEAD}.")
     # The older interface gives the time of arrival to most events.
@@ -90,21 +97,29 @@ async def post_event(request: Request) -> Response:
     if stored.rejected:
         raise ApiError("invalid_event", f"The event is refused: {stored.rejected[0].reason}.")
     answer = event_to_dict(event) | {"event_id": event.id}
-    if shape.get("id") is not None:
-        answer["id"] = shape["id"]
+    if given is not None:
+        answer["id"] = _shown(given)
     return json_answer({"success": True, "event": answer, "was_duplicate": stored.duplicates > 0})
+
+
+def _shown(given: Any) -> Any:
+    """What was given as an id, as it can be answered: JSON's encoder has 64 bits for a number."""
+    return str(given) if isinstance(given, int) and given.bit_length() > 63 else given
 
 
 async def post_update(request: Request) -> Response:
     """Merge the body into a section; with _record_history keep how it then looks."""
     service, section = service_of(request.scope), _name(request, "section")
-    data = await _object(request)
-    recorded = data.pop(RECORD, False) is True
-    details: dict[str, Any] = {"section": section, "data": data}
-    _check_size(details)
+
+    def read(data: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+        recorded = data.pop(RECORD, False) is True
+        return _checked({"section": section, "data": data}), recorded
+
+    details, recorded = await _read(request, read)
     if recorded:
         details["record_history"] = True
-        whole = details | {"snapshot": service.folding.current.updated_fields(section) | data}
+        snapshot = service.folding.current.updated_fields(section) | details["data"]
+        whole = details | {"snapshot": snapshot}
         details = whole if _size(whole) <= _MOST_BYTES else details
     await _store(service, _event(service, {"kind": "section_updated", "details": details}))
     return json_answer({"success": True, "section": section})
@@ -113,11 +128,13 @@ async def post_update(request: Request) -> Response:
 async def post_worker(request: Request) -> Response:
     """Merge the body into a worker; it counts as a heartbeat."""
     service, worker_id = service_of(request.scope), _name(request, "id")
-    fields = await _object(request)
-    if worker_id not in _workers(service):
-        fields = {"status": "active"} | fields
-    details = {"section": "workers", "data": {worker_id: {"worker_id": worker_id} | fields}}
-    _check_size(details)
+    status = {} if worker_id in _workers(service) else {"status": "active"}
+
+    def read(fields: dict[str, Any]) -> dict[str, Any]:
+        worker = {"worker_id": worker_id} | status | fields
+        return _checked({"section": "workers", "data": {worker_id: worker}})
+
+    details = await _read(request, read)
     await _store(service, _event(service, {"kind": "section_updated", "details": details}))
     return json_answer({"success": True, "worker_id": worker_id})
 
@@ -144,8 +161,8 @@ def _name(request: Request, parameter: str) -> str:
     return name
 
 
-async def _object(request: Request) -> dict[str, Any]:
-    """Read the body, a JSON object; an empty one is an empty object."""
+async def _read(request: Request, read: Callable[[dict[str, Any]], T]) -> T:
+    """Read the body, a JSON object, and give it to `read` in a thread; an empty one is {}."""
     service = service_of(request.scope)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     # A form of another site's page can send no JSON without asking first.
@@ -153,8 +170,14 @@ async def _object(request: Request) -> dict[str, Any]:
         raise ApiError("unsupported_media_type", hint="Send application/json.")
     with service.bodies.share() as share:
         body = await read_body(request, service.settings, share)
-        encoding, most = content_encoding(request), service.settings.max_body_bytes
-        return await service.readers.work(lambda: _decode(inflate(body, encoding, most)))
+        encoding, settings = content_encoding(request), service.settings
+
+        def work() -> T:
+            data = inflate(body, encoding, settings, share)
+            check_values(data, settings.max_body_values)
+            return read(_decode(data))
+
+        return await service.readers.work(work)
 
 
 def _decode(data: bytes) -> dict[str, Any]:
@@ -192,14 +215,20 @@ async def _store(service: Service, event: Event, untimed: Collection[str] = ()) 
     return stored
 
 
-def _check_size(details: Mapping[str, Any]) -> None:
+def _checked(details: dict[str, Any]) -> dict[str, Any]:
+    """The details of an update, if an event can hold them."""
     if _size(details) > _MOST_BYTES:
         problem = f"An update may have {_MOST_BYTES:,} bytes."
         raise ApiError("body_too_large", problem, "Send the fields in several updates.")
+    return details
 
 
 def _size(details: Mapping[str, Any]) -> int:
-    return len(msgspec.msgpack.encode(details))
+    try:
+        return len(msgspec.msgpack.encode(details))
+    except OverflowError:
+        problem = "A number is beyond 64 bits."
+        raise ApiError("invalid_event", problem, "Send it as a string.") from None
 
 
 _LIMIT: Final = Parameter(
@@ -216,6 +245,7 @@ ENDPOINTS: Final = (
         errors=("invalid_event", *BODY_ERRORS, "log_unavailable"),
         method="POST",
         body_types=("application/json",),
+        body=OLDER_EVENT,
     ),
     Endpoint(
         "/api/update/{section}",
@@ -224,6 +254,8 @@ ENDPOINTS: Final = (
         errors=("invalid_event", "not_ready", *BODY_ERRORS, "log_unavailable"),
         method="POST",
         body_types=("application/json",),
+        body=UPDATE,
+        name=OLDER_NAME,
     ),
     Endpoint(
         "/api/worker/{id}",
@@ -232,6 +264,8 @@ ENDPOINTS: Final = (
         errors=("invalid_event", "not_ready", *BODY_ERRORS, "log_unavailable"),
         method="POST",
         body_types=("application/json",),
+        body=UPDATE,
+        name=OLDER_NAME,
     ),
     Endpoint(
         "/api/worker/{id}",
@@ -239,6 +273,7 @@ ENDPOINTS: Final = (
         "Older: take a worker off the list.",
         errors=("invalid_event", "unknown_worker", "not_ready", "ingest_full", "log_unavailable"),
         method="DELETE",
+        name=OLDER_NAME,
     ),
     Endpoint("/api/workers", get_workers, "Older: all workers by id.", errors=("not_ready",)),
     Endpoint(
@@ -252,7 +287,7 @@ ENDPOINTS: Final = (
         get_history,
         "Older: how a section looked, oldest first.",
         (_LIMIT, SINCE),
-        errors=("invalid_parameter", "log_unavailable"),
+        errors=("invalid_parameter", "log_unavailable", "query_timeout"),
     ),
     Endpoint(
         "/api/stream",

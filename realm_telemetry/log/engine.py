@@ -204,8 +204,21 @@ class Reader(Protocol):
         """All rows that match, newest first."""
         ...
 
+    def export_steps(
+        self, filters: "Filters", as_of: int | None = None
+    ) -> Iterator[list["LogRow"]]:
+        """As `export`, in steps that each take a moment; a step may have no rows."""
+        ...
+
     def arrivals(self, filters: "Filters", as_of: int | None = None) -> Iterator["Followed"]:
         """All rows that match, in order of arrival."""
+        ...
+
+    def interrupt(self) -> None:
+        """End the queries that run now with LogInterruptedError; from any thread.
+
+        One that is between two statements goes on, so call it again until the query is over.
+        """
         ...
 
     def __enter__(self) -> Self: ...

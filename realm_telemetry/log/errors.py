@@ -22,5 +22,9 @@ class LogReplacedError(LogUnavailableError):
     """The log at the place is not the one that was opened. Open it again, and all that reads it."""
 
 
+class LogInterruptedError(LogError):
+    """A query was ended by `Reader.interrupt` before it had an answer."""
+
+
 class LogRefusedError(LogError):
     """The log can never store what was given to it. Do not try again."""

@@ -17,6 +17,14 @@ from realm_telemetry.values.conversions import safe_text
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
 
+MAX_HAS: Final = 16
+"""Details that must have a value, and as many that must not; each is looked for in every row."""
+MAX_NAMES: Final = 100
+"""Names of one field; each may be a walk of its own through an index."""
+MAX_NAME_CHARS: Final = 1_024
+MAX_WORDS_CHARS: Final = 1_024
+MAX_PHRASES: Final = 32
+
 
 class InvalidFilterError(ValueError):
     """A query parameter that cannot be understood.
@@ -126,7 +134,27 @@ def parse_filters(params: Params, *, now_ns: Callable[[], int] = time.time_ns) -
             found[attribute] = value
         else:
             raise _unknown(name)
+    _check_names(found)
     return Filters(**found)
+
+
+def _check_names(found: Mapping[str, Any]) -> None:
+    for field in FIELDS:
+        names = (*found.get(field.plural, ()), *found.get(field.not_plural, ()))
+        if len(names) > MAX_NAMES:
+            raise _too_many(field.name, len(names), MAX_NAMES)
+        if any(len(name) > MAX_NAME_CHARS for name in names):
+            raise _too_long(field.name, MAX_NAME_CHARS)
+
+
+def _too_many(parameter: str, count: int, most: int) -> InvalidFilterError:
+    hint = f"Ask for at most {most} at once"
+    return InvalidFilterError(parameter, f"it is given {count} values", hint)
+
+
+def _too_long(parameter: str, most: int) -> InvalidFilterError:
+    hint = f"Write at most {most:,} characters"
+    return InvalidFilterError(parameter, "a value is too long", hint)
 
 
 def to_params(filters: Filters) -> dict[str, list[str]]:
@@ -174,8 +202,13 @@ def _names(
 
 
 def _has(parameter: Literal["has", "not"] | str, values: list[str]) -> tuple[Has, ...]:
+    values = [value for value in values if value]
+    if len(values) > MAX_HAS:
+        raise _too_many(parameter, len(values), MAX_HAS)
+    if any(len(value) > MAX_NAME_CHARS for value in values):
+        raise _too_long(parameter, MAX_NAME_CHARS)
     try:
-        return tuple(dict.fromkeys(Has.parse(value) for value in values if value))
+        return tuple(dict.fromkeys(map(Has.parse, values)))
     except InvalidHasError as error:
         hint = f"Write {parameter}=path:value, such as {parameter}=job.id:abc123"
         raise InvalidFilterError(parameter, str(error), hint) from None
@@ -198,7 +231,8 @@ def _single(name: str, value: str, now_ns: Callable[[], int]) -> tuple[str, Any]
 
 def _limit(value: str) -> int:
     text = value.strip()
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_LIMIT:
+    text = text.lstrip("0") if text.isascii() and text.isdigit() else ""
+    if not text or len(text) > len(str(MAX_LIMIT)) or int(text) > MAX_LIMIT:
         hint = f"Write a whole number from 1 to {MAX_LIMIT}; `cursor` leads to further pages"
         raise InvalidFilterError("limit", f"{value!r} is not a page's size", hint)
     return int(text)
@@ -206,7 +240,11 @@ def _limit(value: str) -> int:
 
 def _query(value: str) -> str:
     value = value.strip()
-    if value and not words_of(value):
+    if len(value) > MAX_WORDS_CHARS:
+        raise _too_long("q", MAX_WORDS_CHARS)
+    if len(phrases := words_of(value)) > MAX_PHRASES:
+        raise _too_many("q", len(phrases), MAX_PHRASES)
+    if value and not phrases:
         hint = "Write the words to look for, or a phrase in double quotes"
         raise InvalidFilterError("q", f"{value!r} holds no word", hint)
     return value

@@ -3,7 +3,9 @@
 DNS rebinding: a page of another site that resolves to 127.0.0.1 carries its own Host name, so
 names are checked. The port is not, because a tunnel changes it.
 Cross-site requests: a browser says where a request comes from (`Origin`, `Sec-Fetch-Site`), so
-unsafe methods and streams from elsewhere are refused. Programs send neither and pass.
+those from elsewhere are refused, reading ones too: a page of another site cannot see the answer,
+but it could keep the service busy. Another port of this host is elsewhere as well. Only a link may
+lead from there to a page. Programs send neither header and pass.
 Wrong tokens are limited for each address; the right one is never, because on one host all users
 share an address. A browser gives the token once at /login, or comes by a link that `realm login`
 prints, and then has a cookie that scripts cannot read.
@@ -69,8 +71,8 @@ class Throttle:
 COOKIE: Final = "realm_session"
 
 _OPEN_PATHS: Final = frozenset({"/health", "/ready", "/login"})
-_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_STREAM_PATHS: Final = frozenset({"/api/events/stream", "/api/stream", "/api/battle_log/export"})
+_LINKED_PATHS: Final = frozenset({"/", "/battle-log", "/login"})
+"""Pages that people open by a link of another site; what a page loads comes from its own origin."""
 
 
 def host_name(host: str) -> str:
@@ -112,25 +114,33 @@ def _is_address(name: str) -> bool:
 
 
 class OriginCheck:
-    """Refuses unsafe methods and streams that a page of another origin asks for."""
+    """Refuses what a page of another origin asks for, but for following a link to a page."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self._guarded(scope) and not self._same_origin(scope):
+        if scope["type"] == "http" and not (self._same_origin(scope) or self._is_link(scope)):
             await ApiError("origin_not_allowed").response()(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
     @staticmethod
-    def _guarded(scope: Scope) -> bool:
-        return scope["method"] not in _SAFE_METHODS or route_path(scope) in _STREAM_PATHS
+    def _is_link(scope: Scope) -> bool:
+        headers = HTTPConnection(scope).headers
+        return (
+            scope["method"] in ("GET", "HEAD")
+            and route_path(scope) in _LINKED_PATHS
+            and "origin" not in headers
+            and headers.getlist("sec-fetch-mode") == ["navigate"]
+            # A frame or an object inside a page of another site is not opened by a person.
+            and headers.get("sec-fetch-dest", "document") == "document"
+        )
 
     @staticmethod
     def _same_origin(scope: Scope) -> bool:
         headers = HTTPConnection(scope).headers
-        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        if not set(headers.getlist("sec-fetch-site")) <= {"none", "same-origin"}:
             return False
         origins = headers.getlist("origin")
         if not origins:

@@ -25,6 +25,7 @@ from realm_telemetry.service.access import (
 )
 from realm_telemetry.service.api.answers import json_answer
 from realm_telemetry.service.api.openapi import openapi_document
+from realm_telemetry.service.compression import Compression
 from realm_telemetry.service.core import ServiceKeeper, service_of
 from realm_telemetry.service.errors import (
     ApiError,
@@ -40,12 +41,15 @@ from realm_telemetry.service.pages import (
     index_page,
     index_text,
 )
+from realm_telemetry.service.reader_pool import ClientWatch
 from realm_telemetry.service.routes import ENDPOINTS, Endpoint, Handler
+from realm_telemetry.service.schemas import LOGIN
 from realm_telemetry.service.sessions import Sessions
 from realm_telemetry.service.settings import ServiceSettings
 
 INDEX_EVENTS: Final = 12
 _TEXTS: Final = ("text/html", "text/plain")
+_HTML: Final = ("text/html",)
 _NOWHERE: Final = Path("/nonexistent")
 
 
@@ -78,9 +82,11 @@ def realm_app(settings: ServiceSettings | Settings) -> Starlette:
         ],
         middleware=[
             Middleware(SecurityHeaders),
+            Middleware(Compression),
             Middleware(HostCheck, settings=settings),
             Middleware(OriginCheck),
             Middleware(TokenCheck, sessions=sessions, throttle=throttle),
+            Middleware(ClientWatch),
         ],
         exception_handlers={
             ApiError: on_api_error,
@@ -110,27 +116,44 @@ async def realm_lifespan(app: Starlette) -> AsyncIterator[None]:
 
 
 def _endpoints(login: Login, static: BuiltPages) -> list[Endpoint]:
+    gone = ("not_found",)
     pages = (
-        Endpoint("/", _index(static), "War Room.", media_types=_TEXTS),
-        Endpoint("/battle-log", static.page, "Battle Log.", media_types=("text/html",)),
-        Endpoint("/event-stream.js", static.script, "The live events for any page's scripts."),
-        Endpoint("/assets/{name}", static.asset, "What the pages are made of."),
-        Endpoint("/api", get_index, "What is served where.", media_types=_TEXTS),
+        Endpoint("/", _index(static), "War Room.", media_types=_TEXTS, redirects=True),
+        Endpoint(
+            "/battle-log",
+            static.page,
+            "Battle Log.",
+            media_types=_HTML,
+            errors=gone,
+            redirects=True,
+        ),
+        Endpoint(
+            "/event-stream.js",
+            static.script,
+            "The live events for any page's scripts.",
+            media_types=("text/javascript",),
+            errors=gone,
+        ),
+        Endpoint(
+            "/assets/{name}",
+            static.asset,
+            "What the pages are made of.",
+            media_types=("text/javascript", "text/css", "application/octet-stream"),
+            errors=gone,
+        ),
+        Endpoint("/api", get_index, "What is served where.", media_types=_TEXTS, redirects=True),
         Endpoint("/openapi.json", get_openapi, "This API as an OpenAPI document."),
-        Endpoint("/login", login.show, "The log-in form.", media_types=("text/html",)),
+        Endpoint("/login", login.show, "The log-in form.", media_types=_HTML, redirects=True),
         Endpoint(
             "/login",
             login.submit,
             "Exchange the token for a cookie.",
-            media_types=("text/html",),
-            errors=(
-                "body_timeout",
-                "body_too_large",
-                "origin_not_allowed",
-                "unsupported_media_type",
-            ),
+            media_types=_HTML,
+            errors=("body_timeout", "body_too_large", "unsupported_media_type"),
             method="POST",
             body_types=("application/x-www-form-urlencoded",),
+            body=LOGIN,
+            redirects=True,
         ),
     )
     older: tuple[Endpoint, ...] = extension("service.routes")

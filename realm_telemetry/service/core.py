@@ -3,10 +3,10 @@
 import asyncio
 import logging
 import secrets
+import threading
 import time
 from collections.abc import Coroutine
 from functools import partial
-from itertools import count
 from typing import Any, Final
 
 from starlette.datastructures import State
@@ -105,7 +105,7 @@ class Service:
         self.tally = IngestTally()
         self.live = LiveView()
         self.producer = secrets.token_hex(8)
-        self._numbers = count(1)
+        self._number_lock = threading.Lock()
         self._numbered = 0
         self.bodies = BodyBudget(settings.ingest_queue_bytes)
         self.started_s = time.time()
@@ -149,12 +149,12 @@ class Service:
 
     async def _start_reading(self) -> None:
         settings = self.settings
-        self.readers = ReaderPool(self.log, settings.query_threads)
+        self.readers = ReaderPool(self.log, settings.query_threads, settings.query_timeout_s)
         self._tail_reader = self.readers.open()
         kinds = KindWatch(self._tail_reader.now)
         kinds.look()
         cursor = self._tail_reader.now.max_cursor()
-        for row in await self.readers.run(lambda log: last_rows(log, cursor)):
+        for row in await self.readers.run_long(lambda log: last_rows(log, cursor)):
             self.live.add(row)
         self.hub = Hub(settings, self.log_id, cursor)
         self.places = StreamPlaces(settings)
@@ -206,9 +206,10 @@ class Service:
 
     def number(self) -> int:
         """The number of the next event that comes without an id."""
-        number = next(self._numbers)
-        self._numbered = max(self._numbered, number)
-        return number
+        # Batches are read in several threads.
+        with self._number_lock:
+            self._numbered += 1
+            return self._numbered
 
     def is_ahead(self, event: Event) -> bool:
         """Whether an event has a number of this service's own that was not given yet.

@@ -82,6 +82,11 @@ CATALOGUE: Final[dict[str, ErrorEntry]] = {
     "too_many_events": ErrorEntry(
         413, "The batch has too many events.", "Send it in several batches."
     ),
+    "too_many_values": ErrorEntry(
+        413,
+        "The body has too many JSON values.",
+        "Send it in several, or raise max_body_values in [service] of realm.toml.",
+    ),
     "unsupported_media_type": ErrorEntry(
         415,
         "Content-Type is not one that this path takes.",
@@ -89,6 +94,11 @@ CATALOGUE: Final[dict[str, ErrorEntry]] = {
     ),
     "unsupported_encoding": ErrorEntry(
         415, "Content-Encoding is not one that is taken.", "Send gzip, zstd or identity."
+    ),
+    "headers_too_large": ErrorEntry(
+        431,
+        "Request line and headers are over 64 KiB, or there are over 128 headers.",
+        "Send fewer; a long query can be asked in parts.",
     ),
     "too_many_attempts": ErrorEntry(
         429, "Too many wrong tokens came from this address.", "Wait as long as Retry-After says."
@@ -112,8 +122,20 @@ CATALOGUE: Final[dict[str, ErrorEntry]] = {
     "not_ready": ErrorEntry(
         503, "RealmState is still being folded from the log.", "Try again in a moment."
     ),
+    "too_many_connections": ErrorEntry(
+        503,
+        "All connections are taken, or too many come from this address.",
+        "Close some, or raise max_connections or max_connections_per_address in [service] of"
+        " realm.toml; name a proxy in trusted_proxies.",
+    ),
     "too_many_clients": ErrorEntry(
         503, "All stream places are taken.", "Close a stream, or raise the client limit."
+    ),
+    "query_timeout": ErrorEntry(
+        503,
+        "The query took too long.",
+        "Ask for less with since, until, kind or run, or raise query_timeout_s in [service] of"
+        " realm.toml.",
     ),
     "shutting_down": ErrorEntry(503, "The service is shutting down.", "Try again after restart."),
 }
@@ -121,7 +143,9 @@ CATALOGUE: Final[dict[str, ErrorEntry]] = {
 _RETRY_AFTER_S: Final = {
     "ingest_full": 1,
     "not_ready": 1,
+    "query_timeout": 5,
     "too_many_clients": 5,
+    "too_many_connections": 5,
     "shutting_down": 2,
 }
 

@@ -84,7 +84,7 @@ class FoldKeeper(Generic[SF]):
         self._fold = runner.fold
 
     async def _step(self) -> bool:
-        return await self._readers.run(lambda log: self._runner.step(every_row(log)))
+        return await self._readers.run_long(lambda log: self._runner.step(every_row(log)))
 
     async def save_every(self, interval_s: float) -> None:
         """Save snapshots for as long as the service runs."""

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from realm_telemetry.kinds.catalog import CHANNEL_ICONS
 from realm_telemetry.log.rows import LogRow
+from realm_telemetry.service.compression import WORTH_PACKING, accepts_gzip
 from realm_telemetry.service.errors import ApiError
 
 _ALWAYS: Final = [
@@ -75,7 +76,6 @@ PAGES: Final = {"/": "index.html", "/battle-log": "battle-log.html"}
 HOW_TO_BUILD: Final = "The pages are not built. Build them in the checkout: make pages"
 
 _TYPES: Final = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
-_WORTH_PACKING: Final = 1_000
 
 
 class StaticFile(NamedTuple):
@@ -129,7 +129,7 @@ class BuiltPages:
         if file is None:
             raise ApiError("not_found")
         headers["vary"] = "accept, accept-encoding"
-        if file.packed is not None and "gzip" in request.headers.get("accept-encoding", ""):
+        if file.packed is not None and accepts_gzip(request.headers.getlist("accept-encoding")):
             headers["content-encoding"] = "gzip"
             return Response(file.packed, 200, headers, file.media_type)
         return Response(file.data, 200, headers, file.media_type)
@@ -138,7 +138,7 @@ class BuiltPages:
 def _read(path: Path) -> StaticFile:
     data = path.read_bytes()
     media_type = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0]
-    packed = gzip.compress(data, 9, mtime=0) if len(data) > _WORTH_PACKING else None
+    packed = gzip.compress(data, 9, mtime=0) if len(data) > WORTH_PACKING else None
     return StaticFile(media_type or "application/octet-stream", data, packed)
 
 

@@ -28,6 +28,18 @@ from realm_telemetry.service.api.state import get_section, get_state
 from realm_telemetry.service.ingest.batches import post_events
 from realm_telemetry.service.ingest.otlp import post_logs, post_metrics, post_traces
 from realm_telemetry.service.live.sse import EventStream
+from realm_telemetry.service.schemas import (
+    BATCH,
+    CURSOR_NUMBER,
+    DETAILS,
+    EVENT_KEY,
+    GROUPS,
+    OTLP_BODIES,
+    TEXT,
+    Schema,
+    names_of,
+    values_of,
+)
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -46,7 +58,8 @@ class Endpoint(NamedTuple):
     handler: an async function, or an ASGI application. parameters: besides those of the path.
     media_types, body_types: of the answer and of the request.
     errors: codes of the catalogue besides those of all routes.
-    failure: the schema of its failures.
+    failure: the schema of its failures. name, body: the schemas of the name in the path, and of a
+    JSON or form body. redirects: whether it may lead elsewhere.
     """
 
     path: str
@@ -58,6 +71,9 @@ class Endpoint(NamedTuple):
     method: str = "GET"
     body_types: tuple[str, ...] = ()
     failure: str = "Error"
+    name: Schema = TEXT
+    body: Schema | None = None
+    redirects: bool = False
 
 
 def _text(name: str, description: str) -> Parameter:
@@ -83,23 +99,23 @@ def _values_of(other: Filter) -> str:
 
 
 FILTERS: Final = (
-    *(_text(field.name, _names_of(field)) for field in FIELDS),
-    *(_text(other.name, _values_of(other)) for other in OTHER_FILTERS),
+    *(Parameter(field.name, names_of(field), _names_of(field)) for field in FIELDS),
+    *(Parameter(other.name, values_of(other), _values_of(other)) for other in OTHER_FILTERS),
 )
 SINCE, UNTIL = (next(one for one in FILTERS if one.name == name) for name in ("since", "until"))
 LIMIT: Final = _number("limit", 1, 1000, 100, "The most events to answer.")
 CURSOR: Final = _text("cursor", "Where the page before ended; the Link header has it.")
-AS_OF: Final = Parameter(
-    "as_of", {"type": "integer", "minimum": 0}, "Leave out what arrived after this cursor."
-)
+AS_OF: Final = Parameter("as_of", CURSOR_NUMBER, "Leave out what arrived after this cursor.")
 
 _BAD: Final = ("invalid_parameter",)
 _LOG: Final = ("log_unavailable",)
+_QUERY: Final = (*_LOG, "query_timeout")
 BODY_ERRORS: Final = (
     "malformed_json",
     "malformed_compression",
     "body_timeout",
     "body_too_large",
+    "too_many_values",
     "unsupported_media_type",
     "unsupported_encoding",
     "ingest_full",
@@ -125,6 +141,7 @@ OTLP_ENDPOINTS: Final = tuple(
         method="POST",
         body_types=_OTLP_TYPES,
         failure="Status",
+        body=OTLP_BODIES[path],
     )
     for path, handler, summary in (
         ("/v1/logs", post_logs, "OTLP: store log records as events; answered after commit."),
@@ -146,6 +163,7 @@ ENDPOINTS: Final = (
             "body_timeout",
             "body_too_large",
             "too_many_events",
+            "too_many_values",
             "unsupported_media_type",
             "unsupported_encoding",
             "ingest_full",
@@ -153,13 +171,14 @@ ENDPOINTS: Final = (
         ),
         method="POST",
         body_types=("application/x-protobuf", "application/json"),
+        body=BATCH,
     ),
     Endpoint(
         "/api/events",
         get_events,
         "Live: the last events from memory, newest first.",
         (*FILTERS, LIMIT, CURSOR),
-        errors=_BAD,
+        errors=(*_BAD, "query_timeout"),
     ),
     Endpoint(
         "/api/events/stream",
@@ -193,28 +212,28 @@ ENDPOINTS: Final = (
             AS_OF,
             _choice("format", ["array", "object"], "object: the older shape."),
         ),
-        errors=(*_BAD, *_LOG),
+        errors=(*_BAD, *_QUERY),
     ),
     Endpoint(
         "/api/battle_log/histogram",
         get_histogram,
         "History: events per interval.",
         (*FILTERS, AS_OF, _number("buckets", 1, MAX_BUCKETS, 60, "How many intervals.")),
-        errors=(*_BAD, *_LOG),
+        errors=(*_BAD, *_QUERY),
     ),
     Endpoint(
         "/api/battle_log/channels",
         get_channels,
         "History: channels and severities, with counts.",
         (SINCE,),
-        errors=(*_BAD, *_LOG),
+        errors=(*_BAD, *_QUERY),
     ),
     Endpoint(
         "/api/battle_log/summary",
         get_summary,
         "History: counts by channel, severity, kind, run and time.",
-        (_text("by", "A comma list; channel,day by default."), SINCE, UNTIL),
-        errors=(*_BAD, *_LOG),
+        (Parameter("by", GROUPS, "A comma list; channel,day by default."), SINCE, UNTIL),
+        errors=(*_BAD, *_QUERY),
     ),
     Endpoint(
         "/api/battle_log/series",
@@ -222,10 +241,10 @@ ENDPOINTS: Final = (
         "History: numbers among the details over time, for a graph.",
         (
             *FILTERS,
-            _text("fields", "Names of details, a comma list; loss by default."),
+            Parameter("fields", DETAILS, "Names of details, a comma list; loss by default."),
             _number("points", 1, MAX_POINTS, 1000, "About how many points."),
         ),
-        errors=(*_BAD, *_LOG),
+        errors=(*_BAD, *_QUERY),
     ),
     Endpoint(
         "/api/battle_log/export",
@@ -238,13 +257,14 @@ ENDPOINTS: Final = (
             _choice("order", ["newest", "arrival"], "By time, newest first; or as they arrived."),
         ),
         ("application/x-ndjson", "text/csv"),
-        (*_BAD, *_LOG),
+        (*_BAD, *_QUERY),
     ),
     Endpoint(
         "/api/battle_log/{id}",
         get_event,
         "History: one event, by event id or cursor.",
-        errors=("invalid_event_id", "event_not_found", *_LOG),
+        errors=("invalid_event_id", "event_not_found", *_QUERY),
+        name=EVENT_KEY,
     ),
     Endpoint(
         "/api/battle_log/{id}/context",
@@ -254,13 +274,14 @@ ENDPOINTS: Final = (
             _number("before", 0, MAX_CONTEXT, 20, "Events before it."),
             _number("after", 0, MAX_CONTEXT, 20, "Events after it."),
         ),
-        errors=("invalid_event_id", "event_not_found", *_BAD, *_LOG),
+        errors=("invalid_event_id", "event_not_found", *_BAD, *_QUERY),
+        name=EVENT_KEY,
     ),
     Endpoint(
         "/api/receipts",
         get_receipts,
         "Per producer: emitted, stored, dropped; complete or not.",
-        errors=_LOG,
+        errors=_QUERY,
     ),
     Endpoint("/health", get_health, "Whether the service runs, and on which log."),
     Endpoint(
@@ -274,7 +295,7 @@ ENDPOINTS: Final = (
         get_metrics,
         "Prometheus metrics.",
         media_types=("text/plain",),
-        errors=_LOG,
+        errors=_QUERY,
     ),
     *OTLP_ENDPOINTS,
 )

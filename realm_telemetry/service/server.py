@@ -22,7 +22,7 @@ from realm_telemetry.errors import ConfigError
 from realm_telemetry.service.app import realm_app
 from realm_telemetry.service.core import Service
 from realm_telemetry.service.pages import HOW_TO_BUILD, pages_built
-from realm_telemetry.service.protocol import RealmProtocol
+from realm_telemetry.service.protocol import protocol_for
 from realm_telemetry.service.sessions import login_url
 from realm_telemetry.service.settings import ServiceSettings
 
@@ -186,14 +186,14 @@ class RealmServer:
         return uvicorn.Config(
             self.app,
             loop="uvloop",
-            http=RealmProtocol,
+            http=protocol_for(self.settings),
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_keep_alive=30,
+            timeout_keep_alive=self.settings.idle_timeout_s,  # type: ignore[arg-type]  # a delay
             # The rest of shutdown_s is the writer's, for what is queued.
             timeout_graceful_shutdown=max(1, int(self.settings.shutdown_s / 2)),
         )

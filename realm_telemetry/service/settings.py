@@ -1,7 +1,8 @@
 """What the RealmService needs to know, as plain data."""
 
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -17,6 +18,8 @@ MIN_TOKEN: Final = 8
 
 MIB: Final = 1024 * 1024
 
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of one RealmService; every limit that docs/http-api.md names is here.
@@ -26,6 +29,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     token: asked of every request if set; required for a host that is not loopback.
     access: with "token" loopback asks for one too: `token`, or else the one of the home.
     allowed_hosts: names besides the loopback ones that a Host header may carry; `*` is any.
+    trusted_proxies: addresses or networks that may have any number of connections, as loopback may.
     retention_days, retention_bytes: None leaves that bound out.
     redact: what is taken out of events beside the built-in rules; the setting of `realm.toml`.
     """
@@ -46,9 +50,16 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     access: str = "open"
     allowed_hosts: tuple[str, ...] = ()
 
+    max_connections: int = 1024
+    max_connections_per_address: int = 128
+    trusted_proxies: tuple[str, ...] = ()
+    header_timeout_s: Seconds = 15.0
+    idle_timeout_s: Seconds = 30.0
+
     max_body_bytes: int = 64 * MIB
     max_compressed_bytes: int = 16 * MIB
     max_batch_events: int = 50_000
+    max_body_values: int = 1_000_000
     body_timeout_s: float = 30.0
     ingest_queue_events: int = 200_000
     ingest_queue_bytes: int = 128 * MIB
@@ -63,6 +74,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     tail_poll_s: float = 0.005
     query_threads: int = 4
+    query_timeout_s: Seconds = 10.0
     snapshot_interval_s: float = 30.0
     upkeep_interval_s: float = 1.0
     retention_days: float | None = 30.0
@@ -108,10 +120,12 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         return _converted(given)
 
     def check_access(self) -> None:
-        """Refuse an address that others reach without a token.
+        """Refuse an address that others reach without a token, and proxies that are no address.
 
         Raises ConfigError.
         """
+        for proxy in self.trusted_proxies:
+            _check_network(proxy)
         if self.token is not None:
             check_token(self.token)
         elif self.access == "token":
@@ -126,6 +140,17 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
                 f"is not set, and {self.host} can be reached from other machines",
                 "Set it to a long random value (openssl rand -hex 32), or bind 127.0.0.1.",
             )
+
+
+def _check_network(text: str) -> None:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        raise ConfigError(
+            "trusted_proxies in [service]",
+            f"{text!r} is neither an address nor a network",
+            'Write addresses or networks, such as ["10.0.0.5", "10.1.0.0/16"].',
+        ) from None
 
 
 def check_token(token: str) -> None:

@@ -77,6 +77,21 @@ def test_the_service_takes_compressed_batches(
     assert stored.event.details == events[-1].details
 
 
+def test_a_batch_of_more_values_than_the_service_takes_is_sent_in_parts(tmp_path: Path) -> None:
+    events = [
+        msgspec.structs.replace(event, details={"weights": list(range(1000))})
+        for event in sample_events(30, producer="a3" * 8)
+    ]
+    remote = tmp_path / "remote"
+    with serving(remote, max_body_values=5_000) as service:
+        exporter = make(tmp_path, service.url)
+        exporter.export_events(events)
+        exporter.shutdown()
+    with LogReader(remote / "vault" / "jobs.db") as reader:
+        stored = {row.event.id: row.event.details for row in reader.now.after(0, 100)}
+    assert stored == {event.id: event.details for event in events}
+
+
 def test_a_service_on_the_same_log_is_sent_nothing(tmp_path: Path) -> None:
     path = tmp_path / "vault" / "jobs.db"
     with LogWriter(path) as log:

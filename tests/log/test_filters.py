@@ -10,8 +10,17 @@ from realm_telemetry.event import Event
 from realm_telemetry.log import Filters, InvalidFilterError, parse_filters, to_params
 from realm_telemetry.log.engine import Reader, Writer
 from realm_telemetry.log.fields import FIELDS, Field
+from realm_telemetry.log.filters import (
+    MAX_HAS,
+    MAX_LIMIT,
+    MAX_NAME_CHARS,
+    MAX_NAMES,
+    MAX_PHRASES,
+    MAX_WORDS_CHARS,
+)
 from realm_telemetry.log.has import Has
 from realm_telemetry.log.times import parse_time
+from realm_telemetry.values.paths import MAX_KEYS
 
 from .conftest import HOUR, NOW, SECOND, Clock, SqliteEngine, make_event
 
@@ -303,6 +312,35 @@ def test_what_has_no_hero_is_not_left_out_with_one(writer: Writer, reader: Reade
 @given(_filters)
 def test_filters_survive_as_parameters(filters: Filters) -> None:
     assert parse_filters(to_params(filters)) == filters
+
+
+def _numbered(count: int) -> str:
+    return ",".join(f"n{number}" for number in range(count))
+
+
+@pytest.mark.parametrize(
+    ("parameter", "within", "beyond"),
+    [
+        ("has", [f"a:{n}" for n in range(MAX_HAS)], [f"a:{n}" for n in range(MAX_HAS + 1)]),
+        ("not", [f"a:{n}" for n in range(MAX_HAS)], [f"a:{n}" for n in range(MAX_HAS + 1)]),
+        ("has", "a:" + "x" * (MAX_NAME_CHARS - 2), "a:" + "x" * (MAX_NAME_CHARS - 1)),
+        ("not", ".".join("a" * MAX_KEYS) + ":1", ".".join("a" * (MAX_KEYS + 1)) + ":1"),
+        ("hero", _numbered(MAX_NAMES), _numbered(MAX_NAMES + 1)),
+        ("kind", [_numbered(60), "!b,!c"], [_numbered(99), "!b,!c"]),
+        ("run", "x" * MAX_NAME_CHARS, "x" * (MAX_NAME_CHARS + 1)),
+        ("source", "!" + "x" * MAX_NAME_CHARS, "!" + "x" * (MAX_NAME_CHARS + 1)),
+        ("q", "x" * MAX_WORDS_CHARS, "x" * (MAX_WORDS_CHARS + 1)),
+        ("q", "x " * MAX_PHRASES, "x " * (MAX_PHRASES + 1)),
+        ("limit", str(MAX_LIMIT), str(MAX_LIMIT + 1)),
+        ("limit", "0" * 50 + "10", "000001000" + "9" * 20),
+    ],
+)
+def test_a_query_has_a_largest_size(parameter: str, within: Any, beyond: Any) -> None:
+    """What every row is held against is bounded, whoever asks."""
+    assert parse_filters({parameter: within}) != Filters()
+    with pytest.raises(InvalidFilterError) as caught:
+        parse_filters({parameter: beyond})
+    assert caught.value.parameter == parameter
 
 
 def test_a_filter_of_bytes_that_are_not_utf_8_finds_nothing_and_is_no_error() -> None:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from realm_telemetry.event import Event
+from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.service import RealmServer, ServiceSettings
 
 PRODUCER = "00000000000000aa"
@@ -97,3 +98,21 @@ def wait_until(done: Callable[[], Any], timeout_s: float = 10.0) -> None:
     while not done():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.01)
+
+
+HEAVY = "/api/battle_log/series?fields=step&" + "&".join(f"not=a{n}.b.c:x" for n in range(16))
+"""A query that takes seconds of the log that `heavy` makes."""
+
+
+@contextmanager
+def heavy(tmp_path: Path, **options: Any) -> Iterator[RealmServer]:
+    """A service with one thread for queries, on a log whose details are long."""
+    settings = free_ports(tmp_path, query_threads=1, **options)
+    details = {f"a{n}": {"b": {"c": "y", "d": "z" * 600}} for n in range(40)}
+    events = [make_event(number, details=details) for number in range(1, 1_501)]
+    with LogWriter(settings.log_path) as writer:
+        for start in range(0, len(events), 500):
+            writer.append(events[start : start + 500])
+    with serving(settings) as server, asking(server) as client:
+        wait_until(lambda: client.get("/ready").status_code == 200)
+        yield server

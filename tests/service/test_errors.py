@@ -21,7 +21,7 @@ from realm_telemetry.service import ServiceSettings, realm_app
 from realm_telemetry.service.errors import CATALOGUE, ApiError, on_unexpected
 from realm_telemetry.wire import CONTENT_TYPE
 
-from .conftest import asking, free_ports, make_event, post_notes, serving
+from .conftest import HEAVY, asking, free_ports, heavy, make_event, post_notes, serving
 from .streaming import stream
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "http-api.md"
@@ -49,6 +49,7 @@ SIMPLE: Final[dict[str, Ask]] = {
     "unknown_worker": lambda client: client.get("/api/workers/nobody"),
     "event_not_found": lambda client: client.get("/api/battle_log/99"),
     "method_not_allowed": lambda client: client.put("/health"),
+    "headers_too_large": lambda client: client.get("/health", headers={"x": "y" * 70_000}),
     "unsupported_media_type": lambda client: client.post(EVENTS, content=b"x"),
     "unsupported_encoding": lambda client: client.post(
         EVENTS, content=b"x", headers=PROTOBUF | {"content-encoding": "br"}
@@ -75,6 +76,11 @@ LIMITED: Final[dict[str, tuple[dict[str, Any], Ask]]] = {
         {"max_batch_events": 1},
         lambda client: client.post(EVENTS, json={"events": [{"kind": "note"}] * 2}),
     ),
+    "too_many_values": (
+        {"max_body_values": 5},
+        lambda client: client.post(EVENTS, json={"events": [{"kind": "note"}] * 5}),
+    ),
+    "too_many_connections": ({"max_connections": 0}, lambda client: client.get("/health")),
     "too_many_clients": (
         {"max_stream_clients": 0},
         lambda client: client.get("/api/events/stream"),
@@ -159,6 +165,13 @@ def test_log_unavailable(tmp_path: Path) -> None:
         with closing(sqlite3.connect(settings.log_path, isolation_level=None)) as connection:
             connection.execute("ALTER TABLE moved RENAME TO battle_log")
         connection.close()
+
+
+def test_query_timeout(tmp_path: Path) -> None:
+    with heavy(tmp_path, query_timeout_s=0.06) as server, asking(server) as client:
+        response = client.get(HEAVY)
+        check("query_timeout", response)
+        assert response.headers["retry-after"] == "5"
 
 
 @pytest.mark.anyio

@@ -16,6 +16,7 @@ from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.service import RealmServer, ServiceSettings
 from realm_telemetry.service import protocol as protocol_module
 from realm_telemetry.service.access import COOKIE, Throttle, host_name
+from realm_telemetry.service.app import documented_endpoints
 from realm_telemetry.wire import CONTENT_TYPE, BatchProducer, encode_batch
 
 from .conftest import PRODUCER, asking, free_ports, make_event, post_notes, serving, wait_until
@@ -55,34 +56,55 @@ def test_two_host_headers_cannot_smuggle_one_past_the_check(server: RealmServer)
     assert b" 403 " in raw(server, request).split(b"\r\n")[0]
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"origin": "http://evil.example"},
-        {"origin": "null"},
-        {"origin": "http://localhost:1"},
-        {"sec-fetch-site": "cross-site"},
-        {"sec-fetch-site": "same-site"},
-    ],
+FOREIGN = (
+    {"origin": "http://evil.example"},
+    {"origin": "null"},
+    {"origin": "http://localhost:1"},
+    {"origin": "http://localhost:1", "sec-fetch-site": "same-site"},
+    {"sec-fetch-site": "cross-site"},
+    {"sec-fetch-site": "same-site"},
+    {"sec-fetch-site": "Same-Origin"},
+    {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"},
+    {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"},
 )
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("POST", EVENTS),
-        ("POST", "/login"),
-        ("GET", "/api/events/stream"),
-        ("GET", "/api/stream"),
-        ("POST", "/api/event"),
-        ("POST", "/api/update/training"),
-        ("POST", "/api/worker/w1"),
-        ("DELETE", "/api/worker/w1"),
-        ("GET", "/api/battle_log/export"),
-    ],
-)
-def test_csrf_pages_of_other_origins_can_neither_write_nor_read_streams(
-    client: httpx.Client, headers: dict[str, str], method: str, path: str
-) -> None:
-    assert client.request(method, path, headers=headers).status_code == 403
+LINK = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+LINKED = ("/", "/battle-log", "/login")
+
+
+def all_requests() -> list[tuple[str, str]]:
+    """Method and path of every route, with a HEAD for each GET."""
+    routes = [(one.method, re.sub(r"{\w+}", "1", one.path)) for one in documented_endpoints()]
+    return [*routes, *(("HEAD", path) for method, path in routes if method == "GET")]
+
+
+def test_csrf_pages_of_other_origins_can_ask_for_nothing(client: httpx.Client) -> None:
+    for method, path in all_requests():
+        for headers in FOREIGN:
+            answer = client.request(method, path, headers=headers)
+            assert answer.status_code == 403, (method, path, headers)
+
+
+def test_csrf_a_link_leads_to_a_page_and_to_nothing_else(client: httpx.Client) -> None:
+    for method, path in all_requests():
+        answer = client.request(method, path, headers=LINK)
+        linked = method != "POST" and path in LINKED
+        assert (answer.status_code != 403) is linked, (method, path)
+
+
+def test_csrf_two_headers_cannot_hide_where_a_request_comes_from(server: RealmServer) -> None:
+    for pair in (("none", "cross-site"), ("cross-site", "same-origin")):
+        lines = "".join(f"Sec-Fetch-Site: {one}\r\n" for one in pair)
+        request = f"GET /api/events HTTP/1.1\r\nHost: localhost\r\n{lines}Connection: close\r\n\r\n"
+        assert b" 403 " in raw(server, request.encode()).split(b"\r\n")[0]
+
+
+def test_our_own_pages_and_programs_may_ask_at_every_address(server: RealmServer) -> None:
+    for port in server.ports:
+        url = f"http://127.0.0.1:{port}"
+        ours = {"origin": url, "sec-fetch-site": "same-origin"}
+        for headers in ({}, ours, {"sec-fetch-site": "none", "sec-fetch-mode": "navigate"}):
+            for path in ("/api/battle_log", "/api/state", "/metrics", "/api/workers", "/health"):
+                assert httpx.get(url + path, headers=headers).status_code == 200
 
 
 def test_csrf_a_form_cannot_post_events_even_without_an_origin(client: httpx.Client) -> None:
@@ -97,9 +119,10 @@ def test_our_own_pages_may_write(server: RealmServer, client: httpx.Client) -> N
 
 
 def test_no_answer_lets_another_origin_read_it(client: httpx.Client) -> None:
-    response = client.get("/api/events", headers={"origin": "http://evil.example"})
-    assert not [name for name in response.headers if name.startswith("access-control-")]
-    assert client.options("/api/events", headers={"origin": "http://evil"}).status_code == 405
+    for method in ("GET", "OPTIONS"):
+        response = client.request(method, "/api/events", headers={"origin": "http://evil.example"})
+        assert response.status_code == 403
+        assert not [name for name in response.headers if name.startswith("access-control-")]
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
@@ -357,9 +380,8 @@ def test_the_throttle_forgets_after_its_window_and_remembers_few_addresses() -> 
     assert len(throttle._failures) == 2
 
 
-def test_slow_headers_are_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol_module, "HEADER_TIMEOUT_S", 0.3)
-    with serving(free_ports(tmp_path)) as server:
+def test_slow_headers_are_cut_off(tmp_path: Path) -> None:
+    with serving(free_ports(tmp_path, header_timeout_s=0.3)) as server:
         started = time.monotonic()
         try:
             answer = raw(server, b"GET /health HTTP/1.1\r\nHost: local")

@@ -130,6 +130,72 @@ def test_an_export_has_all_rows(client: httpx.Client, query: str) -> None:
     assert [json.loads(line)["cursor"] for line in lines] == [*range(1200, 0, -1)]
 
 
+@pytest.mark.parametrize("query", ["cursor=x", "cursor=x&format=csv", "cursor=x&order=arrival"])
+def test_an_export_that_cannot_begin_is_an_error_and_not_a_cut_answer(
+    client: httpx.Client, query: str
+) -> None:
+    response = client.get(f"/api/battle_log/export?{query}")
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_parameter")
+    assert response.json()["message"].startswith("cursor:")
+
+
+def test_an_export_goes_on_behind_a_page(client: httpx.Client) -> None:
+    post_notes(client, 1, 30)
+    page = client.get("/api/battle_log?limit=10")
+    cursor = httpx.URL(page.links["next"]["url"]).params["cursor"]
+    lines = client.get("/api/battle_log/export", params={"cursor": cursor}).text.splitlines()
+    assert [json.loads(line)["number"] for line in lines] == list(range(20, 0, -1))
+
+
+def test_an_export_without_rows_has_what_its_format_begins_with(client: httpx.Client) -> None:
+    assert client.get("/api/battle_log/export?kind=none").text == ""
+    assert client.get("/api/battle_log/export?kind=none&format=csv").text.startswith("cursor,id,")
+    assert client.head("/api/battle_log/export").text == ""
+
+
+NUMBERS = (
+    "/api/battle_log/{}",
+    "/api/battle_log/{}/context",
+    "/api/battle_log/1/context?before={}",
+    "/api/battle_log?limit={}",
+    "/api/battle_log?as_of={}",
+    "/api/battle_log?since={}",
+    "/api/battle_log?until=-{}",
+    "/api/battle_log?has=step:{}",
+    "/api/battle_log/histogram?buckets={}",
+    "/api/battle_log/series?points={}",
+    "/api/battle_log/channels?since={}",
+    "/api/battle_log/summary?since={}",
+    "/api/battle_log/summary?until=-{}",
+    "/api/battle_log/export?as_of={}",
+    "/api/history/training?limit={}",
+    "/api/history/training?since={}",
+    "/api/events?limit={}",
+)
+
+
+def test_a_number_beyond_64_bits_is_never_a_defect_of_the_service(client: httpx.Client) -> None:
+    post_notes(client, 1, 1)
+    for path in NUMBERS:
+        for number in (2**63 - 1, 2**63, 2**64, 10**30):
+            response = client.get(path.format(number))
+            assert response.status_code in (200, 400, 404), (path, number)
+
+
+def test_an_age_beyond_all_times_is_answered(client: httpx.Client) -> None:
+    post_notes(client, 1, 1)
+    for path in ("channels", "summary", "histogram", "series?points=1"):
+        for since in ("999999999w", "999999999d ago", "99999999999", "-99999999999"):
+            response = client.get(f"/api/battle_log/{path}", params={"since": since})
+            assert response.status_code == 200, (path, since)
+
+
+def test_a_name_given_a_thousand_times_counts_once(client: httpx.Client) -> None:
+    post_notes(client, 1, 1)
+    often = client.get("/api/battle_log/summary", params={"by": "kind," * 1000}).json()
+    assert often == client.get("/api/battle_log/summary?by=kind").json()
+
+
 def test_an_export_as_csv_has_a_header_and_details_as_json(client: httpx.Client) -> None:
     post_notes(client, 1, 2, details={"a": 'say "hi", then\ngo'})
     rows = list(csv.DictReader(io.StringIO(client.get("/api/battle_log/export?format=csv").text)))

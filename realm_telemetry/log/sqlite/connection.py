@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from realm_telemetry.home import is_local_filesystem, is_planted, make_private_directory
-from realm_telemetry.log.errors import LogRefusedError, LogUnavailableError
+from realm_telemetry.log.errors import (
+    LogInterruptedError,
+    LogRefusedError,
+    LogUnavailableError,
+)
 from realm_telemetry.log.sqlite.foreign_text import LenientConnection
 from realm_telemetry.log.sqlite.odd_rows import HAS_FUNCTION, has_detail
 from realm_telemetry.values.clock import monotonic
@@ -65,13 +69,15 @@ def explained(path: Path, *, files: bool = False) -> Iterator[None]:
     """Translate SQLite's errors about the log.
 
     files: those of the file system too, where only code of the engine runs inside.
-    Raises LogUnavailableError that says what to do, or LogRefusedError.
+    Raises LogUnavailableError that says what to do, LogInterruptedError, or LogRefusedError.
     """
     try:
         yield
     except _REFUSED as error:
         raise LogRefusedError(str(error)) from error
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+            raise LogInterruptedError("the query was ended before it had an answer") from error
         raise LogUnavailableError(_explain(path, error)) from error
     except OSError as error:
         if not files:

@@ -106,6 +106,8 @@ class LogReader:
         self._clock_ns = clock_ns
         self._threads = threading.local()
         self._connections: list[sqlite3.Connection] = []
+        # Those of generators, which close them themselves.
+        self._walked: set[sqlite3.Connection] = set()
         self._lock = threading.Lock()
         try:
             self.log_id = self._read_log_id()
@@ -129,6 +131,15 @@ class LogReader:
             self._connections.clear()
             self._threads = threading.local()
 
+    def interrupt(self) -> None:
+        """End the queries that run now, in whatever threads, with LogInterruptedError.
+
+        One that is between two statements goes on, so call it again until the query is over.
+        """
+        with self._lock:
+            for connection in (*self._connections, *self._walked):
+                connection.interrupt()
+
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """One read transaction: all queries inside see the same rows.
@@ -140,9 +151,13 @@ class LogReader:
 
     def export(self, filters: Filters, as_of: int | None = None) -> Iterator[LogRow]:
         """All rows that match, newest first, in short transactions."""
+        for rows in self.export_steps(filters, as_of):
+            yield from rows
+
+    def export_steps(self, filters: Filters, as_of: int | None = None) -> Iterator[list[LogRow]]:
+        """As `export`, by transaction; a step that found nothing in its time has no rows."""
         with self._own_connection() as log:
-            for rows in export_rows(log, filters, as_of):
-                yield from rows
+            yield from export_rows(log, filters, as_of)
 
     def arrivals(self, filters: Filters, as_of: int | None = None) -> Iterator[Followed]:
         """All rows that match in order of arrival, in short transactions.
@@ -166,7 +181,13 @@ class LogReader:
     def _own_connection(self) -> Iterator[Snapshot]:
         """For a generator: the caller may go on from another thread at every row."""
         with explained(self.path), closing(open_reader(self.path)) as connection:
-            yield self._at(connection)
+            with self._lock:
+                self._walked.add(connection)
+            try:
+                yield self._at(connection)
+            finally:
+                with self._lock:
+                    self._walked.discard(connection)
 
     def _at(self, connection: sqlite3.Connection) -> Snapshot:
         return Snapshot(connection, self.log_id, self._search, self._addresses, self._clock_ns)

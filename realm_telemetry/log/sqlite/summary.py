@@ -139,7 +139,7 @@ def _cut_hours(
         return [(start, stop) for start, stop in spans if start < stop]
     spans = []
     if since_ns is not None:
-        spans.append((since_ns, first * HOUR_NS))
+        spans.append((since_ns, min(first * HOUR_NS, 2**63 - 1)))
     if until_ns is not None:
-        spans.append((end * HOUR_NS, until_ns))
+        spans.append((max(end * HOUR_NS, -(2**63)), until_ns))
     return [(start, stop) for start, stop in spans if start < stop]

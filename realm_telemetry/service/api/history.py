@@ -1,21 +1,26 @@
 """Events over HTTP: pages of the log, one event with its neighbours, and the live view's last."""
 
 import re
-from typing import Final
+import time
+from collections.abc import Sequence
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from realm_telemetry.kinds.catalog import event_to_dict
-from realm_telemetry.log.rows import Page
+from realm_telemetry.log.engine import Snapshot
+from realm_telemetry.log.filters import Filters
+from realm_telemetry.log.rows import LogRow, Page
 from realm_telemetry.plugins import extension
-from realm_telemetry.service.api.answers import json_answer
+from realm_telemetry.service.api.answers import encode, encoded_answer, json_answer
 from realm_telemetry.service.api.parameters import choice, filters_of, optional_whole, whole
 from realm_telemetry.service.core import service_of
 from realm_telemetry.service.errors import ApiError
 
 MAX_CONTEXT: Final = 200
+_ALL: Final = 1_000_000
 _EVENT_KEY: Final = re.compile(r"[0-9a-fA-F]{32}|[0-9]{1,19}")
 
 
@@ -23,8 +28,31 @@ async def get_events(request: Request) -> Response:
     """The last events, newest first."""
     service = service_of(request.scope)
     filters = filters_of(request.query_params)
-    rows = service.live.last(filters.limit, filters.matches if request.query_params else None)
-    return json_answer({"events": [event_to_dict(row.event, row.cursor) for row in rows]})
+    if not request.query_params:
+        return json_answer({"events": _shapes(service.live.last(filters.limit))})
+    rows = service.live.last(_ALL)
+    deadline = time.monotonic() + service.settings.query_timeout_s
+    # In a thread: to look for words in large events takes a while.
+    content = await service.readers.work(
+        lambda: encode({"events": _shapes(_matching(rows, filters, deadline))})
+    )
+    return encoded_answer(content)
+
+
+def _matching(rows: Sequence[LogRow], filters: Filters, deadline: float) -> list[LogRow]:
+    found: list[LogRow] = []
+    for row in rows:
+        if time.monotonic() > deadline:
+            raise ApiError("query_timeout")
+        if filters.matches(row.event):
+            found.append(row)
+        if len(found) == filters.limit:
+            break
+    return found
+
+
+def _shapes(rows: Sequence[LogRow]) -> list[dict[str, Any]]:
+    return [event_to_dict(row.event, row.cursor) for row in rows]
 
 
 async def get_page(request: Request) -> Response:
@@ -33,14 +61,17 @@ async def get_page(request: Request) -> Response:
     shape = choice(query, "format", ("array", "object"), "array")
     as_of = optional_whole(query, "as_of")
     filters = filters_of(query, own=("format", "as_of"))
-    service = service_of(request.scope)
-    page = await service.readers.run(lambda log: log.page(filters, as_of=as_of))
-    events = [event_to_dict(row.event, row.cursor) for row in page.rows]
-    headers = _page_headers(request, page)
-    if shape == "array":
-        return json_answer(events, headers=headers)
-    counts = await service.readers.run(lambda log: log.channels(filters.since_unix_nano))
-    return json_answer(extension("service.page")(events, counts), headers=headers)
+
+    def ask(log: Snapshot) -> tuple[Page, bytes]:
+        page = log.page(filters, as_of=as_of)
+        events = _shapes(page.rows)
+        if shape == "array":
+            return page, encode(events)
+        counts = log.channels(filters.since_unix_nano)
+        return page, encode(extension("service.page")(events, counts))
+
+    page, content = await service_of(request.scope).readers.run(ask)
+    return encoded_answer(content, headers=_page_headers(request, page))
 
 
 def _page_headers(request: Request, page: Page) -> dict[str, str]:
@@ -74,10 +105,15 @@ async def get_context(request: Request) -> Response:
     key, query = _event_key(request), request.query_params
     before = whole(query, "before", 20, 0, MAX_CONTEXT)
     after = whole(query, "after", 20, 0, MAX_CONTEXT)
-    rows = await service_of(request.scope).readers.run(lambda log: log.context(key, before, after))
-    if not rows:
+
+    def ask(log: Snapshot) -> bytes | None:
+        rows = log.context(key, before, after)
+        return encode(_shapes(rows)) if rows else None
+
+    content = await service_of(request.scope).readers.run(ask)
+    if content is None:
         raise ApiError("event_not_found")
-    return json_answer([event_to_dict(row.event, row.cursor) for row in rows])
+    return encoded_answer(content)
 
 
 def _event_key(request: Request) -> str | int:

@@ -10,8 +10,18 @@ from typing import Any, Final
 from realm_telemetry.service.errors import CATALOGUE
 from realm_telemetry.service.ingest.otlp_failures import RETRYABLE
 from realm_telemetry.service.routes import Endpoint, Parameter
+from realm_telemetry.service.schemas import BINARY, Schema
+from realm_telemetry.wire import CONTENT_TYPE as PROTOBUF
 
-_EVERYWHERE: Final = ("token_required", "token_wrong", "too_many_attempts", "host_not_allowed")
+_EVERYWHERE: Final = (
+    "token_required",
+    "token_wrong",
+    "too_many_attempts",
+    "host_not_allowed",
+    "origin_not_allowed",
+    "headers_too_large",
+    "too_many_connections",
+)
 _PATH_PARAMETER: Final = re.compile(r"{(\w+)}")
 
 _ERROR_SCHEMA: Final[dict[str, Any]] = {
@@ -60,7 +70,7 @@ def openapi_document(endpoints: Sequence[Endpoint], version: str) -> dict[str, A
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
     in_path = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        {"name": name, "in": "path", "required": True, "schema": endpoint.name}
         for name in _PATH_PARAMETER.findall(endpoint.path)
     ]
     operation: dict[str, Any] = {
@@ -72,13 +82,21 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
                 "description": endpoint.summary,
                 "content": {media_type: {} for media_type in endpoint.media_types},
             },
+            **({"303": {"description": "It is elsewhere."}} if endpoint.redirects else {}),
             **_errors(endpoint),
         },
     }
     if endpoint.body_types:
-        content: dict[str, Any] = {media_type: {} for media_type in endpoint.body_types}
+        content = {
+            media_type: {"schema": _body(endpoint, media_type)}
+            for media_type in endpoint.body_types
+        }
         operation["requestBody"] = {"required": True, "content": content}
     return operation
+
+
+def _body(endpoint: Endpoint, media_type: str) -> Schema:
+    return BINARY if media_type == PROTOBUF or endpoint.body is None else endpoint.body
 
 
 def _operation_id(endpoint: Endpoint) -> str:

@@ -57,7 +57,8 @@ def moment(query: QueryParams, name: str) -> int | None:
     if text is None:
         return None
     try:
-        return parse_time(text, time.time_ns())
+        # Times are 64-bit numbers in the log.
+        return min(max(parse_time(text, time.time_ns()), -(2**63)), 2**63 - 1)
     except (ValueError, OverflowError):
         raise _invalid(name, f"{text[:80]!r} is not a time") from None
 

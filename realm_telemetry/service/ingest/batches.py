@@ -18,7 +18,15 @@ from realm_telemetry.service.api.answers import json_answer
 from realm_telemetry.service.api.parameters import choice
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import ApiError
-from realm_telemetry.service.ingest.body import content_encoding, inflate, read_body
+from realm_telemetry.service.ingest.body import (
+    BodyShare,
+    check_values,
+    content_encoding,
+    count_values,
+    inflate,
+    may_have_more_values,
+    read_body,
+)
 from realm_telemetry.service.ingest.registrar import Introduced
 from realm_telemetry.service.settings import ServiceSettings
 from realm_telemetry.values.details import MAX_EVENT_BYTES, fit_event, force_clean, make_safe
@@ -33,12 +41,19 @@ from realm_telemetry.wire import (
     encode_answer,
     read_batch,
 )
+from realm_telemetry.wire.fields import check_shape, submessages
 
-_INLINE_BYTES: Final = 32 * 1024
+_INLINE_BYTES: Final = 8 * 1024
 """Below this, decoding takes less than the way to a thread and back."""
 
 _ARRIVAL_BYTES: Final = 1_024
 """What an event may grow by after `emit`: arrival, source, and the like."""
+
+_JSON_FIELDS: Final = frozenset({(1, 8), (2, 3)})
+"""Fields of EventBatch and of its entries: details_json of an event, resource_json of a producer.
+
+Source: proto/realm_telemetry/wire/v1/event.proto.
+"""
 
 _to_msgpack: Final = msgspec.msgpack.Encoder().encode
 
@@ -72,7 +87,7 @@ async def post_events(request: Request) -> Response:
     shown = service.hub.cursor
     with service.bodies.share() as share:
         body = await read_body(request, service.settings, share)
-        parsed = await _parse(service, body, encoding, media_type)
+        parsed = await _parse(service, share, body, encoding, media_type)
         stored = await service.writer.store(
             parsed.events,
             parsed.producers,
@@ -104,7 +119,7 @@ async def _show_again(service: Service, events: Sequence[Event], shown: int) -> 
         found = (log.get(event.id) for event in events)
         return [row for row in found if row is not None and row.cursor <= shown]
 
-    rows = sorted(await service.readers.run(find), key=lambda row: row.cursor)
+    rows = sorted(await service.readers.run_long(find), key=lambda row: row.cursor)
     service.live.show_again(rows)
     service.hub.show_again(rows)
 
@@ -117,13 +132,16 @@ def _media_type(request: Request) -> str:
     return media_type
 
 
-async def _parse(service: Service, body: bytes, encoding: str, media_type: str) -> Parsed:
+async def _parse(
+    service: Service, share: BodyShare, body: bytes, encoding: str, media_type: str
+) -> Parsed:
     settings = service.settings
 
     def parse() -> Parsed:
-        data = inflate(body, encoding, settings.max_body_bytes)
+        data = inflate(body, encoding, settings, share)
         if media_type == CONTENT_TYPE:
             return _without_ahead(service, _from_protobuf(data, settings))
+        check_values(data, settings.max_body_values)
         return _without_ahead(service, _from_json(data, service))
 
     if encoding == "identity" and len(body) < _INLINE_BYTES:
@@ -133,6 +151,7 @@ async def _parse(service: Service, body: bytes, encoding: str, media_type: str) 
 
 def _from_protobuf(data: bytes, settings: ServiceSettings) -> Parsed:
     try:
+        _check_wire_values(data, settings)
         batch: Batch = read_batch(
             data, max_bytes=settings.max_body_bytes, max_entries=settings.max_batch_events
         )
@@ -157,6 +176,21 @@ def _without_ahead(service: Service, parsed: Parsed) -> Parsed:
     events = [event for event in parsed.events if not service.is_ahead(event)]
     rejected = [*parsed.rejected, *(Rejected(event.id, AHEAD) for event in ahead)]
     return parsed._replace(events=events, rejected=rejected)
+
+
+def _check_wire_values(data: bytes, settings: ServiceSettings) -> None:
+    """As `check_values`, for the JSON inside a protobuf body."""
+    most = settings.max_body_values
+    if not may_have_more_values(data, most):
+        return
+    check_shape(data, settings.max_body_bytes, settings.max_batch_events)
+    found = 0
+    for entry, start, end in submessages(data, 0, len(data)):
+        for field, first, last in submessages(data, start, end):
+            if (entry, field) in _JSON_FIELDS:
+                found += count_values(data[first:last], most)
+    if found > most:
+        raise ApiError("too_many_values", f"The body has over {most:,} JSON values.")
 
 
 def _fitted(event: Event) -> Event:

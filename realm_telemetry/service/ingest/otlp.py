@@ -22,7 +22,13 @@ from realm_telemetry.otel.otlp import (
 )
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import ApiError
-from realm_telemetry.service.ingest.body import content_encoding, inflate, read_body
+from realm_telemetry.service.ingest.body import (
+    BodyShare,
+    check_values,
+    content_encoding,
+    inflate,
+    read_body,
+)
 from realm_telemetry.service.ingest.otlp_failures import JSON, media_type
 from realm_telemetry.service.ingest.registrar import Introduced
 from realm_telemetry.service.ingest.writer import Stored
@@ -56,7 +62,7 @@ async def _take(request: Request, signal: Signal) -> Response:
     encoding = content_encoding(request)
     with service.bodies.share() as share:
         body = await read_body(request, service.settings, share)
-        reading = await _read(service, signal, body, encoding, as_json)
+        reading = await _read(service, share, signal, body, encoding, as_json=as_json)
         stored = await _store(service, reading)
     reading.foreign += len(stored.rejected)
     rejected = reading.refused + reading.foreign
@@ -86,12 +92,20 @@ def _charset(content_type: str) -> str:
 
 
 async def _read(
-    service: Service, signal: Signal, body: bytes, encoding: str, as_json: bool
+    service: Service,
+    share: BodyShare,
+    signal: Signal,
+    body: bytes,
+    encoding: str,
+    *,
+    as_json: bool,
 ) -> Reading:
     settings = service.settings
 
     def read() -> Reading:
-        data = inflate(body, encoding, settings.max_body_bytes)
+        data = inflate(body, encoding, settings, share)
+        if as_json:
+            check_values(data, settings.max_body_values)
         return read_request(
             signal,
             data,

@@ -25,8 +25,6 @@ LATE_AFTER_NS: Final = 60 * 1_000_000_000
 PROCESS_LOST_NUMBER: Final = 2**64 - 1
 """The number of a producer's `process_lost` event, so that it can never come twice."""
 
-MAX_RANK: Final = 2**32 - 1
-
 FINAL_DROPS_NUMBER: Final = 2**64 - 2
 """The number of the `events_dropped` event that a shipper makes at a producer's end."""
 
@@ -88,13 +86,6 @@ class Event(msgspec.Struct, frozen=True, gc=False):
         """Whether it arrived over 60 s after its time."""
         arrival = self.observed_unix_nano
         return arrival is not None and arrival - self.time_unix_nano > LATE_AFTER_NS
-
-
-def to_rank(value: Any) -> int | None:
-    """Return what a resource or a foreign record says as a rank; None if it can be none."""
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value[:20])
-    return value if type(value) is int and 0 <= value <= MAX_RANK else None
 
 
 def format_time(time_unix_nano: int) -> str:

@@ -12,6 +12,7 @@ from realm_exporter_otlp.encoding import SCOPE, add_attributes, fill_value, hex_
 from realm_telemetry.event import Event
 from realm_telemetry.otel import names
 from realm_telemetry.values.details import safe_text
+from realm_telemetry.values.rank import rank_of
 
 _MAX_UNIX_NANO: Final = 2**64 - 1
 _FLAGS: Final = 0xFF  # the trace flags; other bits are reserved
@@ -84,8 +85,8 @@ def _fields(event: Event) -> Iterator[tuple[str, str | int]]:
     ):
         if value is not None:
             yield name, value
-    if event.rank is not None:
-        yield names.RANK, event.rank
+    if (rank := rank_of(event)) is not None:
+        yield names.RANK, rank
     yield names.KIND, event.kind
     yield names.CHANNEL, event.channel
     yield names.SEVERITY, event.severity

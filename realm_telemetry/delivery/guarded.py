@@ -7,7 +7,11 @@ from realm_telemetry.delivery.report import Reporter
 from realm_telemetry.delivery.retry import Backoff
 from realm_telemetry.errors import LogError
 from realm_telemetry.log.engine import Log, Writer
-from realm_telemetry.log.errors import LogRefusedError, LogUnavailableError
+from realm_telemetry.log.errors import (
+    LogRefusedError,
+    LogReplacedError,
+    LogUnavailableError,
+)
 from realm_telemetry.values.clock import monotonic
 
 Result = TypeVar("Result")
@@ -64,6 +68,7 @@ class GuardedLog:
         except LogRefusedError:
             raise
         except (LogError, OSError) as error:
+            self._replaced |= isinstance(error, LogReplacedError)
             self._failed(error)
             raise LogUnavailableError(str(error)) from error
         if self._backoff.failures:

@@ -19,10 +19,16 @@ _logger = logging.getLogger(__name__)
 
 
 class Row(Protocol):
-    """An event and its place in the log."""
+    """An event and its place in the log.
+
+    set_back_unix_nano: the row's arrival if the log's clock went back before it, else None.
+    """
 
     @property
     def cursor(self) -> int: ...
+
+    @property
+    def set_back_unix_nano(self) -> int | None: ...
 
     @property
     def event(self) -> Event: ...

@@ -12,7 +12,6 @@ import msgspec
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import (
     CHANNELS,
-    MAX_RANK,
     SEVERITIES,
     Event,
     InvalidEventError,
@@ -29,6 +28,7 @@ from realm_telemetry.kinds.table import (
     SEVERITY_ICONS,
 )
 from realm_telemetry.values.json_fields import field, hex_digits, integer, one_of, type_name
+from realm_telemetry.values.rank import MAX_RANK, rank_of, with_rank
 
 
 def check_kind(kind: str, channel: str, severity: str, template: str | None) -> None:
@@ -257,7 +257,7 @@ def event_to_dict(event: Event, cursor: int | None = None) -> dict[str, Any]:
         "hero_id": event.hero_id,
         "campaign_id": event.campaign_id,
         "run_id": event.run_id,
-        "rank": event.rank,
+        "rank": rank_of(event),
         "producer": event.producer,
         "number": event.number,
         "trace_id": event.trace_id,
@@ -291,7 +291,7 @@ def event_from_dict(
     )
     message = field(data, "message", str)
     event_producer, event_number = _identity(data, producer, number)
-    return Event(
+    event = Event(
         kind=kind,
         channel=channel,
         severity=severity,
@@ -308,8 +308,8 @@ def event_from_dict(
         span_id=hex_digits(data, "span_id", 16),
         trace_flags=integer(data, "trace_flags", 0, 255) or 0,
         observed_unix_nano=integer(data, "observed_unix_nano", *_INT64),
-        rank=integer(data, "rank", 0, MAX_RANK),
     )
+    return with_rank(event, integer(data, "rank", 0, MAX_RANK))
 
 
 _INT64: Final = (-(2**63), 2**63 - 1)

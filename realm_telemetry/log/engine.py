@@ -452,6 +452,9 @@ class Writer(Protocol):
     def add_refusal(self, pipeline: str, refusal: "Refusal") -> None:
         """Add to the count of events that a receiver rejected without naming them."""
 
+    def probe(self) -> None:
+        """Write what a batch may need, and remove it, to learn whether the log can be written."""
+
     def backfill_step(self, max_rows: int = 200) -> int:
         """Fill in rows of an older table; about how many are left."""
         ...

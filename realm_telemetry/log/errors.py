@@ -18,6 +18,10 @@ class LogUnavailableError(LogError):
         super().__init__(f"{problem}. {fix}" if fix else problem)
 
 
+class LogReplacedError(LogUnavailableError):
+    """The log at the place is not the one that was opened. Open it again, and all that reads it."""
+
+
 class LogInterruptedError(LogError):
     """A query was ended by `Reader.interrupt` before it had an answer."""
 

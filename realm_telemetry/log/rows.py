@@ -18,11 +18,14 @@ class LogRow(msgspec.Struct, frozen=True, gc=False):
 
     cursor: the row id, in order of arrival.
     replayed: it was replayed out of another log, whose arrival the event has.
+    set_back_unix_nano: when the log's clock went back by over 60 s before this row, and after the
+        one read before it: the arrival of the first row after that. For folds, see folds.clock.
     """
 
     cursor: int
     event: Event
     replayed: bool = False
+    set_back_unix_nano: int | None = None
 
 
 class Page(msgspec.Struct, frozen=True):

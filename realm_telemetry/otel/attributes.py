@@ -5,10 +5,10 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from realm_telemetry.event import to_rank
 from realm_telemetry.otel import names
 from realm_telemetry.otel.sdk import Context, LogRecord
 from realm_telemetry.values.details import safe_text, to_json_value
+from realm_telemetry.values.rank import to_rank
 
 
 class PlainRecord(msgspec.Struct):

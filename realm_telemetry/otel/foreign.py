@@ -15,7 +15,6 @@ from realm_telemetry.event import (
     Event,
     InvalidEventError,
     split_event_id,
-    to_rank,
 )
 from realm_telemetry.kinds.catalog import render, resolve
 from realm_telemetry.kinds.messages import body_message
@@ -35,6 +34,7 @@ from realm_telemetry.otel.sdk import (
     Resource,
 )
 from realm_telemetry.values.details import safe_text
+from realm_telemetry.values.rank import rank_of, to_rank, with_rank
 
 LOG_RECORD_KIND: Final = "log_record"
 """The kind of a record without an event name."""
@@ -76,8 +76,8 @@ def foreign_event(
         *trace_context(record),
         (),
         observed or None,
-        to_rank(fields.get(names.RANK)),
     )
+    event = with_rank(event, to_rank(fields.get(names.RANK)))
     return _with_id(event, fields)
 
 
@@ -206,7 +206,7 @@ def _content(event: Event) -> bytes:
     """Return what the number of an event without a uid is made of."""
     content = _encode(event)
     # As before events had a rank: a record that is sent again after an upgrade is the same event.
-    return content.removesuffix(_NO_RANK) + b"}" if event.rank is None else content
+    return content.removesuffix(_NO_RANK) + b"}" if rank_of(event) is None else content
 
 
 def content_number(content: bytes) -> int:

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from realm_telemetry.event import CHANNELS, Event, InvalidEventError, split_event_id, to_rank
+from realm_telemetry.event import CHANNELS, Event, InvalidEventError, split_event_id
 from realm_telemetry.otel import names
 from realm_telemetry.otel.attributes import Attributes, PlainRecord, read_attributes, trace_context
 from realm_telemetry.otel.foreign import foreign_event, origin_of
@@ -16,6 +16,7 @@ from realm_telemetry.otel.sdk import (
     SeverityNumber,
     TraceFlags,
 )
+from realm_telemetry.values.rank import rank_of, to_rank, with_rank
 
 SCOPE: Final = InstrumentationScope("realm_telemetry")
 EMPTY_RESOURCE: Final = Resource({})
@@ -70,8 +71,8 @@ def _attributes(event: Event) -> dict[str, Any]:
         attributes[names.RUN] = event.run_id
     if event.source is not None:
         attributes[names.SOURCE] = event.source
-    if event.rank is not None:
-        attributes[names.RANK] = event.rank
+    if (rank := rank_of(event)) is not None:
+        attributes[names.RANK] = rank
     attributes[names.KIND] = event.kind
     attributes[names.CHANNEL] = event.channel
     attributes[names.SEVERITY] = event.severity
@@ -105,7 +106,7 @@ def our_event(record: LogRecord | PlainRecord, read: Attributes) -> Event | None
         producer, number = split_event_id(fields[names.UID])
     except (KeyError, TypeError, InvalidEventError):
         return None
-    return Event(
+    event = Event(
         kind,  # type: ignore[arg-type]  # attributes of the table are text
         channel,  # type: ignore[arg-type]
         severity,  # type: ignore[arg-type]
@@ -121,5 +122,5 @@ def our_event(record: LogRecord | PlainRecord, read: Attributes) -> Event | None
         *trace_context(record),
         record.context.get(names.WEBHOOKS_KEY, ()) if record.context else (),  # type: ignore[arg-type]
         record.observed_timestamp or None,
-        to_rank(fields.get(names.RANK)),
     )
+    return with_rank(event, to_rank(fields.get(names.RANK)))

@@ -10,8 +10,9 @@ from typing import Any, Final, Protocol
 
 from msgspec.structs import replace
 
-from realm_telemetry.event import CHANNELS, SEVERITIES, Event, to_rank
+from realm_telemetry.event import CHANNELS, SEVERITIES, Event
 from realm_telemetry.kinds.catalog import render, resolve
+from realm_telemetry.values.rank import to_rank
 
 FAILED_KEY: Final = "realm.processor_failed"
 """The detail that names the processors that raised for an event."""

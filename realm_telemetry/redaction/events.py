@@ -94,9 +94,10 @@ class Redactor:
         details = walk.table(happened.details)
         changes = self._fields(happened, walk.repeated)
         found = [*walk.found, *changes]
-        if not found:
+        if not found and details is happened.details:
             return event
-        changes["details"] = dict(details) | {REDACTED_KEY: _marks(details, found)}
+        marks = {REDACTED_KEY: _marks(details, found)} if found else {}
+        changes["details"] = dict(details) | marks
         return msgspec.structs.replace(event, **changes)
 
     def _fields(self, event: Any, repeated: Sequence[str]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from realm_telemetry.service.access import (
 from realm_telemetry.service.api.answers import json_answer
 from realm_telemetry.service.api.openapi import openapi_document
 from realm_telemetry.service.compression import Compression
-from realm_telemetry.service.core import Service, service_of
+from realm_telemetry.service.core import ServiceKeeper, service_of
 from realm_telemetry.service.errors import (
     ApiError,
     on_api_error,
@@ -107,12 +107,12 @@ async def realm_lifespan(app: Starlette) -> AsyncIterator[None]:
 
     Raises LogError if the log cannot be used.
     """
-    service = app.state.service = await Service.start(app.state.settings)
+    keeper = ServiceKeeper(app.state, app.state.settings)
+    await keeper.start()
     try:
         yield
     finally:
-        del app.state.service
-        await service.stop()
+        await keeper.stop()
 
 
 def _endpoints(login: Login, static: BuiltPages) -> list[Endpoint]:

@@ -1,15 +1,18 @@
 """The running service: its parts, started and stopped in order, and what it counts for /metrics."""
 
 import asyncio
+import logging
 import secrets
 import threading
 import time
 from collections.abc import Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
+from starlette.datastructures import State
 from starlette.types import Scope
 
+from realm_telemetry.errors import LogError
 from realm_telemetry.event import Event
 from realm_telemetry.folds.metrics import Metrics, metrics_runner, read_definition
 from realm_telemetry.folds.runtime import FoldRunner
@@ -28,6 +31,9 @@ from realm_telemetry.service.live.streams import StreamPlaces
 from realm_telemetry.service.live.tail import Tail
 from realm_telemetry.service.reader_pool import ReaderPool
 from realm_telemetry.service.settings import ServiceSettings
+
+_OPEN_AGAIN_S: Final = 1.0
+_logger = logging.getLogger(__name__)
 
 
 class ServiceUpkeep:
@@ -103,6 +109,7 @@ class Service:
         self._numbered = 0
         self.bodies = BodyBudget(settings.ingest_queue_bytes)
         self.started_s = time.time()
+        self.replaced = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -164,7 +171,14 @@ class Service:
             self.hub.publish,
             lambda _: self.exporting.notify(),
         )
-        self.tail = Tail(self._tail_reader, self.log.watch(), cursor, takers, settings.tail_poll_s)
+        self.tail = Tail(
+            self._tail_reader,
+            self.log.watch(),
+            cursor,
+            takers,
+            settings.tail_poll_s,
+            self.replaced.set,
+        )
         self.tail.start()
         self.exporting.start()
         for keeper in (self.folding, self.metrics):
@@ -181,6 +195,14 @@ class Service:
         covers = partial(self.upkeep.covered, name)
         covers(0)
         return FoldKeeper(name, self.readers, runner, covers)
+
+    @property
+    def problem(self) -> str | None:
+        """Why the log cannot be read or written now; None while all is well."""
+        if self.tail.error is not None:
+            return f"The log cannot be read: {self.tail.error}"
+        problem = self.writer.problem
+        return None if problem is None else f"The log cannot be written: {problem}"
 
     def number(self) -> int:
         """The number of the next event that comes without an id."""
@@ -219,9 +241,63 @@ class Service:
 def service_of(scope: Scope) -> Service:
     """The service behind an application.
 
-    Raises ApiError not_started if the application's lifespan was not entered.
+    Raises ApiError not_started if the application's lifespan was not entered, log_unavailable
+    while the log is opened again.
     """
-    service = getattr(scope["app"].state, "service", None)
-    if not isinstance(service, Service):
-        raise ApiError("not_started")
-    return service
+    state = scope["app"].state
+    service = getattr(state, "service", None)
+    if isinstance(service, Service):
+        return service
+    outage: str | None = getattr(state, "outage", None)
+    if outage is not None:
+        raise ApiError("log_unavailable", outage)
+    raise ApiError("not_started")
+
+
+class ServiceKeeper:
+    """Keeps a service behind an application; another in its place when the log is another.
+
+    Then all that has read the old log begins anew, as in a new process: live view, streams, folds,
+    exporters. state: of the application; `service` is the one that runs, `outage` why none does.
+    """
+
+    def __init__(self, state: State, settings: ServiceSettings) -> None:
+        self._state = state
+        self._settings = settings
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start the service. Raises LogError, ConfigError."""
+        self._state.service = await Service.start(self._settings)
+        self._task = asyncio.ensure_future(self._keep())
+
+    async def stop(self) -> None:
+        """Stop the service, if one runs."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        service: Service | None = getattr(self._state, "service", None)
+        self._state.service = self._state.outage = None
+        if service is not None:
+            await service.stop()
+
+    async def _keep(self) -> None:
+        while True:
+            service: Service = self._state.service
+            await service.replaced.wait()
+            self._state.outage = f"{service.problem}"
+            self._state.service = None
+            _logger.warning("The service begins anew. %s", self._state.outage)
+            await service.stop()
+            while self._state.service is None:
+                await self._try()
+
+    async def _try(self) -> None:
+        try:
+            self._state.service = await Service.start(self._settings)
+        except (LogError, OSError) as error:
+            self._state.outage = f"The log cannot be opened: {error}"
+            await asyncio.sleep(_OPEN_AGAIN_S)
+        else:
+            self._state.outage = None
+            _logger.warning("The service runs again, on the log %s", self._settings.log_path)

@@ -12,6 +12,7 @@ import msgspec
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import event_to_dict
+from realm_telemetry.values.rank import rank_of
 
 CSV_COLUMNS: Final = (
     "cursor", "id", "timestamp", "kind", "channel", "severity", "message", "source", "hero_id",
@@ -109,7 +110,7 @@ _SUFFIXES: Final = {
 }
 _TEXTS: Final = ("kind", "channel", "severity", "message", "source")
 _CONTEXT: Final = ("hero_id", "campaign_id", "run_id", "producer")
-_AS_THEY_ARE: Final = (*_TEXTS, *_CONTEXT, "number", "rank", "trace_id", "span_id", "trace_flags")
+_AS_THEY_ARE: Final = (*_TEXTS, *_CONTEXT, "number", "trace_id", "span_id", "trace_flags")
 _MOST_ROWS_A_GROUP: Final = 50_000
 _MOST_BYTES_A_GROUP: Final = 16 * 1024 * 1024
 
@@ -225,6 +226,7 @@ def _parquet_row(row: Exported) -> Mapping[str, Any]:
     return {name: getattr(event, name) for name in _AS_THEY_ARE} | {
         "cursor": row.cursor,
         "id": event.id,
+        "rank": rank_of(event),
         "time": event.time_unix_nano,
         "observed_time": event.observed_unix_nano,
         "late": event.late,

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 MAX_PATH_CHARS: Final = 256
+MAX_KEYS: Final = 32
+"""Of a name that is cut at its dots; details are no deeper than half of that."""
 
 _QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _LISTED: Final = re.compile(rf"\s*({_QUOTED.pattern}(?=\s*(?:,|$))|[^,]*)(?:,|$)", re.DOTALL)
@@ -31,6 +33,8 @@ def read_path(text: str) -> str:
         raise InvalidPathError(
             f"{path[:40]!r}... has {len(path):,} characters, the limit is {MAX_PATH_CHARS}"
         )
+    if path.count(".") >= MAX_KEYS:
+        raise InvalidPathError(f"{path[:80]!r} has over {MAX_KEYS} keys")
     return path
 
 

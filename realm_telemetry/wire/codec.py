@@ -14,6 +14,7 @@ from realm_telemetry.errors import ConfigError, PayloadTooLargeError
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError
 from realm_telemetry.kinds.catalog import KindSpec, check_kind
 from realm_telemetry.values.json_text import read_json
+from realm_telemetry.values.rank import rank_of, with_rank
 from realm_telemetry.wire.fields import (
     MAX_BATCH_BYTES,
     MAX_BATCH_EVENTS,
@@ -94,8 +95,8 @@ def _fill_event(message: pb.Event, event: Event) -> None:
         message.trace_id = bytes.fromhex(event.trace_id or "")
         message.span_id = bytes.fromhex(event.span_id or "")
         message.trace_flags = event.trace_flags
-    if event.rank is not None:
-        message.rank = event.rank
+    if (rank := rank_of(event)) is not None:
+        message.rank = rank
     if event.webhooks:
         message.webhooks.extend(event.webhooks)
 
@@ -180,7 +181,7 @@ def _event(message: pb.Event) -> Event:
     trace_id, span_id, webhooks = message.trace_id, message.span_id, message.webhooks
     if len(trace_id) not in (0, 16) or len(span_id) not in (0, 8) or len(webhooks) > _MAX_WEBHOOKS:
         raise InvalidEventError(_problem(message))
-    return Event(
+    event = Event(
         kind,
         channel,
         severity,
@@ -199,8 +200,8 @@ def _event(message: pb.Event) -> Event:
         message.trace_flags,
         tuple(webhooks),
         message.observed_unix_nano if message.HasField("observed_unix_nano") else None,
-        message.rank if message.HasField("rank") else None,
     )
+    return with_rank(event, message.rank) if message.HasField("rank") else event
 
 
 def _empty_or_none(message: pb.Event, field: Any) -> str | None:

@@ -16,6 +16,7 @@ from realm_telemetry.log.snapshots import FoldSnapshot
 class Row(NamedTuple):
     cursor: int
     event: Event
+    set_back_unix_nano: int | None = None
 
 
 class ListedLog:

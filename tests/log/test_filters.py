@@ -20,6 +20,7 @@ from realm_telemetry.log.filters import (
 )
 from realm_telemetry.log.has import Has
 from realm_telemetry.log.times import parse_time
+from realm_telemetry.values.paths import MAX_KEYS
 
 from .conftest import HOUR, NOW, SECOND, Clock, SqliteEngine, make_event
 

@@ -253,7 +253,7 @@ def test_a_tree_of_any_depth_is_no_fault() -> None:
     value: Any = "password=x"
     for turn in range(3000):
         value = [value] if turn % 2 else {"a": value}
-    assert "password=x" not in repr(Redactor()(event(details={"a": value})).details)[:100_000]
+    assert b"password=x" not in msgspec.json.encode(Redactor()(event(details={"a": value})).details)
 
 
 @pytest.mark.parametrize("count", [MAX_FOUND - 1, MAX_FOUND, MAX_FOUND + 1, MAX_FOUND + 9])

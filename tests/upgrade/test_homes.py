@@ -22,6 +22,17 @@ def differences(found: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]
     }
 
 
+def without_rank(found: Any) -> Any:
+    """What was found without what is new: a rank, which no event of the old code has."""
+    if isinstance(found, dict):
+        return {
+            name: without_rank(value)
+            for name, value in found.items()
+            if (name, value) != ("rank", None)
+        }
+    return [without_rank(value) for value in found] if isinstance(found, list) else found
+
+
 def _first_difference(found: Any, wanted: Any) -> Any:
     if isinstance(found, dict) and isinstance(wanted, dict):
         names = [name for name in found | wanted if found.get(name) != wanted.get(name)]
@@ -37,4 +48,7 @@ def test_a_home_of_the_old_code_shows_the_same(
     new_tree: Tree, tmp_path: Path, serve: Serve, variant: str
 ) -> None:
     home = unpack(variant, tmp_path)
-    assert differences(views(new_tree, home, serve), expected(variant)) == {}
+    assert (
+        differences(without_rank(views(new_tree, home, serve)), without_rank(expected(variant)))
+        == {}
+    )

@@ -46,7 +46,11 @@ _QUERIES: Final = {
         _LOG,
         "SELECT exporter, cursor, lower(hex(event_id)) FROM realm_dead_letters ORDER BY 1, 2",
     ),
-    "meta": (_LOG, "SELECT key, value FROM realm_meta WHERE key != 'upkeep' ORDER BY key"),
+    "meta": (
+        _LOG,
+        "SELECT key, value FROM realm_meta WHERE key NOT IN ('upkeep', 'schema_revision')"
+        " ORDER BY key",
+    ),
     "counts": (_LOG, "SELECT * FROM realm_totals ORDER BY 1, 2, 3"),
     "hourly": (_LOG, "SELECT * FROM realm_hourly_counts ORDER BY 1, 2, 3, 4"),
     "runs": (_LOG, "SELECT * FROM realm_run_counts ORDER BY 1, 2, 3, 4, 5"),

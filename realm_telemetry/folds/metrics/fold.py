@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from realm_telemetry.event import Event
+from realm_telemetry.folds.clock import set_back_before, stamp_of
 from realm_telemetry.folds.metrics.definition import Definition
 from realm_telemetry.folds.metrics.instruments import Attribute
 from realm_telemetry.folds.metrics.series import (
@@ -67,7 +68,7 @@ class Metrics:
         self.cursor = cursor
         if not self.start_unix_nano:
             self.start_unix_nano = event.observed_unix_nano or event.time_unix_nano
-        stamp = (event.time_unix_nano, event.producer, event.number)
+        stamp = stamp_of(event)
         details = event.details
         for read_key, members in self._for_kind(event.kind):
             key = read_key(event)
@@ -79,7 +80,14 @@ class Metrics:
     def take(self, rows: Sequence[Row]) -> None:
         """Fold in rows of the log; those at or before the cursor are in it already."""
         for row in rows:
+            if (arrival := set_back_before(row)) is not None and row.cursor > self.cursor:
+                self.set_back(arrival)
             self.apply(row.event, row.cursor)
+
+    def set_back(self, arrival_unix_nano: int) -> None:
+        """Lower the stamps of all that is folded: the log's clock was ahead until an arrival."""
+        for series in self._series.values():
+            series.set_back(arrival_unix_nano)
 
     def __iter__(self) -> Iterator[Series]:
         """The series of each instrument, in the order of the table."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from realm_telemetry.event import Event
+from realm_telemetry.folds.clock import Stamp, lowered
 from realm_telemetry.folds.metrics.instruments import FIELDS, Attribute, Instrument
 from realm_telemetry.values.paths import find
 
@@ -46,10 +47,6 @@ def _short(text: str | None) -> str | None:
     return text[:MAX_TEXT] if text else None
 
 
-Stamp = tuple[int, str, int]
-"""An event's time, producer and number: of two values the one with the greater stamp is later."""
-
-
 class Count(msgspec.Struct, tag="c", array_like=True):
     """How many events there were."""
 
@@ -70,7 +67,7 @@ class Latest(msgspec.Struct, tag="l", array_like=True):
     @property
     def time_unix_nano(self) -> int:
         """When the event happened."""
-        return self.stamp[0]
+        return int(self.stamp[0])
 
     def add(self, value: float, stamp: Stamp) -> bool:
         """Take a value if it is later; whether it was."""
@@ -154,6 +151,12 @@ class Series:
         self.overflow = self.overflow or new_point(self.instrument)
         if self.overflow.add(value, stamp):
             self.changed.add(None)
+
+    def set_back(self, arrival_unix_nano: int) -> None:
+        """Lower all stamps, because the log's clock was ahead until then."""
+        for _, point in self:
+            if isinstance(point, Latest):
+                point.stamp = lowered(point.stamp, arrival_unix_nano)
 
     def attributes(self, key: Key | None) -> dict[str, str | bool]:
         """The attributes of a series; without those that its events do not have."""

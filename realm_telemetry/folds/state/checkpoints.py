@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from realm_telemetry.folds.state.lattice import Stamp, values
+from realm_telemetry.folds.clock import Stamp
+from realm_telemetry.folds.state.lattice import values
 from realm_telemetry.folds.state.section import Reading, Section, SectionSpec
 from realm_telemetry.folds.state.table import (
     Table,

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from realm_telemetry.event import Event
+from realm_telemetry.folds.clock import Stamp, set_back_before, stamp_of
 from realm_telemetry.folds.runtime import Row
 from realm_telemetry.folds.state import system, workers
 from realm_telemetry.folds.state.artifacts import DATA, VAULT
@@ -15,7 +16,7 @@ from realm_telemetry.folds.state.checkpoints import CHECKPOINTS
 from realm_telemetry.folds.state.evals import EVAL
 from realm_telemetry.folds.state.guild import GUILD
 from realm_telemetry.folds.state.jobs import JOBS, QUEUE
-from realm_telemetry.folds.state.lattice import Records, RecordsDump, Stamp
+from realm_telemetry.folds.state.lattice import Records, RecordsDump
 from realm_telemetry.folds.state.section import (
     Reading,
     Reducer,
@@ -75,7 +76,8 @@ class StateDump(msgspec.Struct, array_like=True):
 class RealmState:
     """A fold of events: pure, order-free and bounded.
 
-    Each field keeps the value with the greatest (time, event id), counters count unique events.
+    Each field keeps the value with the greatest stamp: time and event id, see folds.clock. Counters
+    count unique events.
     States of disjoint sets of events merge into the state of their union. For one thread.
     """
 
@@ -91,7 +93,7 @@ class RealmState:
         if cursor > self.cursor:
             self.cursor = cursor
         kind = event.kind
-        stamp = (event.time_unix_nano, event.producer, event.number)
+        stamp = stamp_of(event)
         self._tally(event, stamp)
         found = _REDUCERS.get(kind)
         if found is not None:
@@ -106,7 +108,15 @@ class RealmState:
         """Fold in rows of the log; those at or before the cursor are in it already."""
         for row in rows:
             if row.cursor > self.cursor:
+                if (arrival := set_back_before(row)) is not None:
+                    self.set_back(arrival)
                 self.apply(row.event, row.cursor)
+
+    def set_back(self, arrival_unix_nano: int) -> None:
+        """Lower the stamps of all that is folded: the log's clock was ahead until an arrival."""
+        for section in self._sections.values():
+            section.set_back(arrival_unix_nano)
+        self._further.set_back(arrival_unix_nano)
 
     def merge(self, other: "RealmState") -> "RealmState":
         """Fold in the state of a disjoint set of events; return self. The other stays as it is."""

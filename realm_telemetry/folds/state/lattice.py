@@ -17,7 +17,8 @@ from typing import Any
 
 import msgspec
 
-Stamp = tuple[Any, ...]
+from realm_telemetry.folds.clock import Stamp, lowered
+
 Cell = tuple[Stamp, Any]
 Cells = dict[str, Cell]
 Rank = tuple[Stamp, str]
@@ -41,6 +42,13 @@ def join(cells: Cells, other: Cells) -> None:
     """Fold the other cells into these."""
     for name, (stamp, value) in other.items():
         put(cells, name, stamp, value)
+
+
+def lower(cells: Cells, arrival_unix_nano: int) -> Cells:
+    """Return the cells with their stamps lowered to an arrival."""
+    return {
+        name: (lowered(stamp, arrival_unix_nano), value) for name, (stamp, value) in cells.items()
+    }
 
 
 def values(cells: Cells) -> dict[str, Any]:
@@ -89,6 +97,15 @@ class Records:
             join(self._records.setdefault(key, {}), cells)
         self._drop_below_floor()
         self._prune()
+
+    def set_back(self, arrival_unix_nano: int) -> None:
+        """Lower all stamps, because the log's clock was ahead until then."""
+        if self._floor is not None:
+            stamp, key = self._floor
+            self._floor = (lowered(stamp, arrival_unix_nano), key)
+        self._records = {
+            key: lower(cells, arrival_unix_nano) for key, cells in self._records.items()
+        }
 
     def read(self) -> Mapping[str, Cells]:
         """Return the kept records by key."""

@@ -6,12 +6,13 @@ from typing import Any, Final
 import msgspec
 
 from realm_telemetry.event import Event
+from realm_telemetry.folds.clock import Stamp
 from realm_telemetry.folds.state.lattice import (
     Cells,
     Records,
     RecordsDump,
-    Stamp,
     join,
+    lower,
     put_all,
     values,
 )
@@ -52,6 +53,12 @@ class Section:
         join(self.cells, other.cells)
         for name, records in self.records.items():
             records.merge(other.records[name])
+
+    def set_back(self, arrival_unix_nano: int) -> None:
+        """Lower all stamps, because the log's clock was ahead until then."""
+        self.cells = lower(self.cells, arrival_unix_nano)
+        for records in self.records.values():
+            records.set_back(arrival_unix_nano)
 
     def update(self, stamp: Stamp, data: Mapping[str, Any]) -> None:
         """Keep the fields of a `section_updated` event."""

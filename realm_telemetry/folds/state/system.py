@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, format_time
-from realm_telemetry.folds.state.lattice import Stamp
+from realm_telemetry.folds.clock import Stamp
 from realm_telemetry.folds.state.section import Reading, Section, SectionSpec
 from realm_telemetry.folds.state.table import Table, always, attribute, detail, time_of
 from realm_telemetry.folds.state.values import bounded, complete, identity, shown

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from realm_telemetry.event import Event
-from realm_telemetry.folds.state.lattice import Stamp
+from realm_telemetry.folds.clock import Stamp
 from realm_telemetry.folds.state.values import (
     bounded,
     complete,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from realm_telemetry.event import Event, format_time
-from realm_telemetry.folds.state.lattice import Stamp
+from realm_telemetry.folds.clock import Stamp
 from realm_telemetry.folds.state.section import Reading, Section, SectionSpec
 from realm_telemetry.folds.state.table import (
     SHOWN,

@@ -22,6 +22,8 @@ _INSERT: Final = {
     for count in _ROWS_PER_STATEMENT
 }
 
+CLOCK_JUMP_NS: Final = 60_000_000_000
+
 CountKey = tuple[int, str, str, str]
 
 
@@ -33,6 +35,25 @@ def last_cursor(connection: sqlite3.Connection) -> int:
         " (SELECT seq FROM sqlite_sequence WHERE name = 'battle_log'), 0)"
     ).fetchone()
     return int(row[0])
+
+
+def last_arrival(connection: sqlite3.Connection) -> int | None:
+    """The arrival of the last row; None if there is none, or other software wrote it."""
+    row = connection.execute(
+        "SELECT observed_unix_nano FROM battle_log ORDER BY id DESC LIMIT 1"
+    ).fetchone()
+    return row[0] if row and isinstance(row[0], int) else None
+
+
+def note_clock(
+    connection: sqlite3.Connection, before: int | None, arrival: int, first: int
+) -> None:
+    """Keep that the log's clock went back, where it did by over 60 s since the row before.
+
+    before, arrival: of the row before and of the first one stored now. first: its cursor.
+    """
+    if before is not None and arrival < before - CLOCK_JUMP_NS:
+        connection.execute("INSERT INTO realm_clock_jumps VALUES (?, ?)", (first, arrival))
 
 
 def insert_rows(connection: sqlite3.Connection, rows: list[Row]) -> int:

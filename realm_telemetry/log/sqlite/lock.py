@@ -9,13 +9,15 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from realm_telemetry.home import make_private_directory
 from realm_telemetry.log.sqlite.connection import translated
 from realm_telemetry.values.clock import monotonic, monotonic_ns
 
 _WORDS: Final = struct.Struct("<QQ")  # end of the last gap, last release; monotonic ns
+_MARK: Final = struct.Struct("<16sQ")
+_MARK_AT: Final = _WORDS.size
 # SQLite's busy handler looks after 1, 2, 5, 10, 15, 20, 25, 25, 25, 50 ms ...: who waits for up
 # to 100 ms meets a gap of over 25 ms wherever it lies. Gaps as long as the turns before them, the
 # same share of the time, were missed by chance eight times in a row (106 ms, and 336 without).
@@ -23,6 +25,13 @@ _GAP_NS: Final = 28_000_000
 _BETWEEN_GAPS_NS: Final = 30_000_000
 
 _locks: "weakref.WeakSet[WriterLock]" = weakref.WeakSet()
+
+
+class Mark(NamedTuple):
+    """How far a log was written: its id, and the highest row id that it ever gave out."""
+
+    log_id: str
+    cursor: int
 
 
 class WriterLock:
@@ -42,6 +51,7 @@ class WriterLock:
         self._thread_lock = threading.Lock()
         self._files: tuple[int, ...] = ()
         self._rested_ns = 0
+        self._marked: Mark | None = None
         _locks.add(self)
 
     def __enter__(self) -> Self:
@@ -79,6 +89,22 @@ class WriterLock:
         due = now - self._rested_ns >= _BETWEEN_GAPS_NS
         rested = now + _GAP_NS if due else self._rested_ns
         os.pwrite(self._files[0], _WORDS.pack(rested, now), 0)
+
+    def mark(self) -> Mark | None:
+        """Read what the last writer left; None if none did. To be called while it is held."""
+        words = os.pread(self._files[0], _MARK.size, _MARK_AT)
+        if len(words) < _MARK.size or not any(words):
+            return None
+        log_id, cursor = _MARK.unpack(words)
+        return Mark(log_id.hex(), cursor)
+
+    def set_mark(self, mark: Mark) -> None:
+        """Leave word of how far the log is written. To be called while it is held."""
+        if mark != self._marked:
+            with suppress(OSError):  # a full disk: what was committed is
+                words = _MARK.pack(bytes.fromhex(mark.log_id), mark.cursor)
+                os.pwrite(self._files[0], words, _MARK_AT)
+                self._marked = mark
 
     def close(self) -> None:
         """Give the lock files' descriptors back; the next use opens them again."""

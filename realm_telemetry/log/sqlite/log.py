@@ -13,6 +13,7 @@ from realm_telemetry.log.records import Description, Limits, OddRows, SideFile
 from realm_telemetry.log.snapshots import SnapshotName
 from realm_telemetry.log.sqlite.addresses import Addresses, addresses_path
 from realm_telemetry.log.sqlite.connection import explained, open_reader
+from realm_telemetry.log.sqlite.identity import OpenFiles, inode_of
 from realm_telemetry.log.sqlite.inspection import damaged_pages, odd_rows, side_files
 from realm_telemetry.log.sqlite.lock import FileLease, lock_path, try_turn
 from realm_telemetry.log.sqlite.outbox import OutboxFile
@@ -51,11 +52,8 @@ class SqliteLog:
         return self.path.exists()
 
     def identity(self) -> object:
-        """Return the inode of the file; None if it is gone."""
-        try:
-            return self.path.stat().st_ino
-        except OSError:
-            return None
+        """Return device and inode of the file; None if it is gone."""
+        return inode_of(self.path)
 
     def describe(self) -> Description:
         """Return where the log is and how large; it must exist."""
@@ -97,8 +95,18 @@ class SqliteLog:
             other.execute("ROLLBACK")
 
     def reader(self) -> LogReader:
-        """Open the file for reading. It must exist and be of the newest version."""
+        """Open the file for reading. It must exist.
+
+        The last step of the schema is made here where it is missing: a person who has upgraded
+        looks first.
+        """
+        if self.exists() and self._schema() == SCHEMA_VERSION - 1:
+            self.writer().close()
         return LogReader(self.path, search_path=self._search_path, clock_ns=self._clock_ns)
+
+    def _schema(self) -> int:
+        with explained(self.path), closing(open_reader(self.path)) as connection:
+            return read_version(connection)
 
     def writer(self) -> LogWriter:
         """Open the file for writing; makes it, or brings it up to date."""
@@ -164,7 +172,8 @@ class SqliteLog:
 class DataVersionWatch:
     """Asks SQLite whether another connection has committed.
 
-    `PRAGMA data_version` on a connection changes then; it costs 3 us.
+    `PRAGMA data_version` on a connection changes then; it costs 3 us, and 4 more to see that the
+    file is still the log.
     """
 
     def __init__(self, path: Path) -> None:
@@ -172,11 +181,16 @@ class DataVersionWatch:
         self._connection = open_reader(path)
         self._looked = -1
         self._caught_up = -1
+        self._files: OpenFiles | None = None
 
     def changed(self) -> bool:
         """Whether there may be rows that came after the last `caught_up`."""
-        with explained(self._path):
+        with explained(self._path, files=True):
             self._looked = self._connection.execute("PRAGMA data_version").fetchone()[0]
+            if self._files is None:
+                self._files = OpenFiles(self._path)
+            else:
+                self._files.check(self._connection)
         return self._looked != self._caught_up
 
     def caught_up(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from realm_telemetry.event import SEVERITIES, Event, to_rank
+from realm_telemetry.event import SEVERITIES, Event
 from realm_telemetry.kinds.catalog import resolve
 from realm_telemetry.log.has import Has
 from realm_telemetry.log.rows import UNREADABLE, LogRow
@@ -22,6 +22,7 @@ from realm_telemetry.values.details import (
     force_clean,
     mark_truncated,
 )
+from realm_telemetry.values.rank import to_rank, with_rank
 
 MAX_CELL_CHARS: Final = 1_048_576
 """Characters read of one column: as many bytes as a service takes for an event."""
@@ -105,8 +106,8 @@ def odd_row(row: tuple[Any, ...], log_id: str) -> LogRow:
         read.flags(flags),
         (),
         arrived if first_arrived is None else first_arrived,
-        read.rank(rank),
     )
+    event = with_rank(event, read.rank(rank))
     event = msgspec.structs.replace(event, details=read.details(details))
     return LogRow(cursor, event, first_arrived is not None)
 

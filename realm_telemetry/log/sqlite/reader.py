@@ -23,6 +23,7 @@ from realm_telemetry.log.sqlite.cursors import (
 )
 from realm_telemetry.log.sqlite.histogram import histogram, oldest_time
 from realm_telemetry.log.sqlite.history import context, export_rows, get, is_filled, page
+from realm_telemetry.log.sqlite.identity import OpenFiles
 from realm_telemetry.log.sqlite.inserts import last_cursor
 from realm_telemetry.log.sqlite.kinds import occurring_kinds, read_kinds
 from realm_telemetry.log.sqlite.producers import (
@@ -192,12 +193,18 @@ class LogReader:
         return Snapshot(connection, self.log_id, self._search, self._addresses, self._clock_ns)
 
     def _connection(self) -> sqlite3.Connection:
+        """The thread's connection. Raises LogReplacedError if its files are not the log's now."""
         connection: sqlite3.Connection | None = getattr(self._threads, "connection", None)
         if connection is None:
             connection = open_reader(self.path)
-            self._threads.connection = connection
             with self._lock:
                 self._connections.append(connection)
+            with explained(self.path, files=True):
+                connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+                self._threads.files = OpenFiles(self.path)
+            self._threads.connection = connection
+        else:
+            self._threads.files.check(connection)
         return connection
 
 

@@ -10,12 +10,19 @@ import msgspec
 from realm_telemetry.kinds.catalog import is_routine
 from realm_telemetry.log.kind_watch import learn_kinds
 from realm_telemetry.log.records import Limits, Trimmed
+from realm_telemetry.log.sqlite.inserts import last_arrival
 from realm_telemetry.log.sqlite.kinds import read_kinds
 from realm_telemetry.log.sqlite.writer import LogWriter
 
 STEP_ROWS: Final = 500
 LIVE_GRACE_NS: Final = 60_000_000_000
 """For how long the newest rows stay in any case: live views follow them."""
+
+STEP_NS: Final = 60_000_000_000
+"""What the clock may differ from the time that passed; a larger difference is a step."""
+
+HELD_FOR_NS: Final = 86_400_000_000_000
+"""For how long a step of the clock forward is not believed."""
 
 _THINNED_TO_ONE_PER_NS: Final = 10 * 1_000_000_000
 _ROW_OVERHEAD_BYTES: Final = 450
@@ -32,6 +39,42 @@ SELECT pipeline, floor FROM (
 ) WHERE floor IS NOT NULL"""
 
 
+def since_boot_ns() -> int:
+    """Return the time since this machine was started; it goes on while a laptop sleeps."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+class TrustedClock:
+    """The wall clock as far as ages may be told by it: a step of it does not make rows old.
+
+    Forward, it is held against the time that has passed since it was last believed, by a clock that
+    nobody sets, and at first against the newest arrival in the log. A step of over 60 s counts only
+    once it has lasted for a day. Backward, it is believed at once: then rows only look younger.
+
+    passed_ns: a clock that nobody sets. begin: the newest arrival; None in an empty log.
+    """
+
+    def __init__(
+        self, clock_ns: Callable[[], int], passed_ns: Callable[[], int], begin: int | None
+    ) -> None:
+        self._clock_ns = clock_ns
+        self._passed_ns = passed_ns
+        now = clock_ns()
+        far = begin is not None and now - begin > HELD_FOR_NS
+        self._believed_ns = begin if far and begin is not None else now
+        self._at_ns = self._since_ns = passed_ns()
+
+    def __call__(self) -> int:
+        """Return the latest time that it can be, in nanoseconds since 1970."""
+        now, passed = self._clock_ns(), self._passed_ns()
+        expected = self._believed_ns + passed - self._at_ns
+        if now > expected + STEP_NS and passed - self._since_ns < HELD_FOR_NS:
+            return expected
+        self._believed_ns, self._at_ns = now, passed
+        self._since_ns = passed
+        return now
+
+
 class Retention:
     """Trims one log by steps of at most 500 rows, each its own transaction.
 
@@ -39,7 +82,7 @@ class Retention:
     and while the log is over `max_bytes`, routine kinds down to one per kind, producer and 10 s,
     then again a prefix of ids, of rows that are at least a day old. A row younger than a day is
     never taken for its size before every exporter has it. Counts of what happened, receipts and
-    the refusal of duplicates stay as they were.
+    the refusal of duplicates stay as they were. Ages are told by a TrustedClock.
     """
 
     def __init__(
@@ -48,16 +91,24 @@ class Retention:
         limits: Limits | None = None,
         *,
         clock_ns: Callable[[], int] = time.time_ns,
+        passed_ns: Callable[[], int] | None = None,
     ) -> None:
         self._writer = writer
         self._limits = limits or Limits()
-        self._clock_ns = clock_ns
+        if passed_ns is None and clock_ns is time.time_ns:
+            passed_ns = since_boot_ns
+        # A clock that is put in alone is believed: it moves as its owner likes.
+        self._clock_ns = clock_ns if passed_ns is None else self._trusted(clock_ns, passed_ns)
         self._thinned_through = 0
         self._kept_buckets: dict[tuple[str, str], int] = {}
         self._exported_through: dict[str, int] = {}
         self._excess_bytes = 0.0
         self._row_bytes = 0.0
         self._measured_at: int | None = None
+
+    def _trusted(self, clock_ns: Callable[[], int], passed_ns: Callable[[], int]) -> TrustedClock:
+        with self._writer.transaction(durable=False) as connection:
+            return TrustedClock(clock_ns, passed_ns, last_arrival(connection))
 
     def step(self, keep_from: int | None = None) -> Trimmed:
         """Remove up to 500 rows.
@@ -110,9 +161,17 @@ class Retention:
             "SELECT id, observed_unix_nano FROM battle_log WHERE id < ? ORDER BY id LIMIT ?",
             (keep_from, most),
         ).fetchall()
+        jumps = connection.execute(
+            "SELECT cursor, arrival_unix_nano FROM realm_clock_jumps WHERE cursor > ?",
+            (rows[0][0] if rows else 0,),
+        ).fetchall()
         for cursor, observed in rows:
             # Older rows that are not filled in yet count as arriving now.
-            if observed is None or (isinstance(observed, int) and observed >= arrived_before):
+            # What arrived while the clock was ahead did so before it went back.
+            later = [arrival for first, arrival in jumps if first > cursor]
+            if observed is None or (
+                isinstance(observed, int) and min((observed, *later)) >= arrived_before
+            ):
                 break
             last = cursor
         if last is None:

@@ -6,14 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from realm_telemetry.event import (
-    MAX_RANK,
-    SEVERITIES,
-    Event,
-    InvalidEventError,
-    format_time,
-    to_rank,
-)
+from realm_telemetry.event import SEVERITIES, Event, InvalidEventError, format_time
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.sqlite.odd_rows import (
     MAX_CELL_CHARS,
@@ -22,6 +15,7 @@ from realm_telemetry.log.sqlite.odd_rows import (
     read_details,
 )
 from realm_telemetry.values.details import are_plain, force_clean, safe_text, within_limits
+from realm_telemetry.values.rank import MAX_RANK, rank_of, to_rank, with_rank
 
 INSERT_COLUMNS: Final = (
     "event_id",
@@ -123,7 +117,7 @@ def to_rows(
                 event.span_id,
                 event.trace_flags or None,
                 event.observed_unix_nano or observed_unix_nano if keep_arrival else None,
-                event.rank,
+                rank_of(event),
             )
         )
     return rows
@@ -142,7 +136,7 @@ def mended(event: Event) -> Event:
     changes["details"] = force_clean(event.details)[0]
     changes["time_unix_nano"] = min(max(event.time_unix_nano, _TIMES[0]), _TIMES[1])
     changes["trace_flags"] = event.trace_flags & 0xFFFFFFFF
-    changes["rank"] = to_rank(event.rank)
+    changes = changes if to_rank(rank_of(event)) == rank_of(event) else changes | {"rank": None}
     return msgspec.structs.replace(event, **changes)
 
 
@@ -197,9 +191,8 @@ def to_log_row(row: Row, log_id: str) -> LogRow:
         flags or 0,
         (),
         observed if origin is None else origin,
-        rank,
     )
-    return LogRow(cursor, event, origin is not None)
+    return LogRow(cursor, event if rank is None else with_rank(event, rank), origin is not None)
 
 
 def event_id_bytes(producer: str, number: int) -> bytes:

@@ -1,6 +1,7 @@
 """The log in order of arrival: what the live view, exporters and the fold follow."""
 
 import sqlite3
+from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -42,7 +43,7 @@ def after(
     wanted = (to_log_row(row, log.log_id) for row in found)
     if words := plan.filters.q:
         wanted = (row for row in wanted if contains_words(row.event, words))
-    return _with_addresses(log, list(islice(wanted, limit)), webhooks=webhooks)
+    return _events(log, cursor, list(islice(wanted, limit)), webhooks=webhooks)
 
 
 def follow(
@@ -57,7 +58,7 @@ def follow(
     )
     rows = [to_log_row(row, log.log_id) for row in found]
     reached = rows[-1].cursor if len(rows) == limit else max(end, cursor)
-    return Followed(_with_addresses(log, rows, webhooks=webhooks), reached)
+    return Followed(_events(log, cursor, rows, webhooks=webhooks), reached)
 
 
 def arrivals(log: ReadTransaction, filters: Filters, as_of: int | None) -> Iterator[Followed]:
@@ -140,8 +141,12 @@ def first_webhook_cursor(log: ReadTransaction) -> int | None:
     return None if row[0] is None else int(row[0])
 
 
-def _with_addresses(log: ReadTransaction, found: list[LogRow], *, webhooks: bool) -> list[LogRow]:
-    """Rows with the addresses that they ask for, if those are wanted."""
+def _events(
+    log: ReadTransaction, after: int, found: list[LogRow], *, webhooks: bool
+) -> list[LogRow]:
+    """Rows after a cursor, with the steps of the clock, and with the addresses if asked for."""
+    if found:
+        found = _with_jumps(log.connection, after, found)
     if not webhooks or not found:
         return found
     asked = log.connection.execute(
@@ -160,6 +165,21 @@ def _kept(text: Any) -> list[str]:
         return msgspec.json.decode(text, type=list[str])
     except (msgspec.DecodeError, TypeError, ValueError):
         return []
+
+
+def _with_jumps(connection: sqlite3.Connection, after: int, rows: list[LogRow]) -> list[LogRow]:
+    """Mark the first row after each step back of the log's clock."""
+    jumps = connection.execute(
+        "SELECT cursor, arrival_unix_nano FROM realm_clock_jumps WHERE cursor > ? AND cursor <= ?",
+        (after, rows[-1].cursor),
+    ).fetchall()
+    for cursor, arrival in jumps:
+        # The row itself may have left the log since.
+        at = bisect_left(rows, cursor, key=lambda row: row.cursor)
+        known = rows[at].set_back_unix_nano
+        least = arrival if known is None else min(known, arrival)
+        rows[at] = msgspec.structs.replace(rows[at], set_back_unix_nano=least)
+    return rows
 
 
 def _with_webhooks(row: LogRow, urls: tuple[str, ...]) -> LogRow:

@@ -13,7 +13,7 @@ from realm_telemetry.errors import warn_once
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import KindSpec
 from realm_telemetry.log.engine import Writer
-from realm_telemetry.log.errors import LogRefusedError, LogUnavailableError
+from realm_telemetry.log.errors import LogRefusedError, LogReplacedError, LogUnavailableError
 from realm_telemetry.log.ranges import Ranges, Run, runs_of
 from realm_telemetry.log.records import (
     AppendResult,
@@ -26,11 +26,14 @@ from realm_telemetry.log.sqlite import cursors, producers
 from realm_telemetry.log.sqlite.addresses import Addresses, addresses_path
 from realm_telemetry.log.sqlite.backfill import backfill_step
 from realm_telemetry.log.sqlite.connection import explained, open_writer
+from realm_telemetry.log.sqlite.identity import OpenFiles, is_set_back, mark_of, renew_if_set_back
 from realm_telemetry.log.sqlite.inserts import (
     add_counts,
     add_webhooks,
     insert_rows,
+    last_arrival,
     last_cursor,
+    note_clock,
     rows_after,
 )
 from realm_telemetry.log.sqlite.kinds import has_kind, save_kind
@@ -45,6 +48,7 @@ from realm_telemetry.log.sqlite.schema import (
 )
 from realm_telemetry.redaction import redactor
 
+_PROBE_BYTES: Final = 64 * 1024
 _UNFIT: Final = (
     TypeError,
     ValueError,
@@ -78,13 +82,20 @@ class LogWriter:
         self._addresses = Addresses(addresses_path(self.path))
         self._known = producers.KnownProducers(self._connection)
         self._schema_version = -1
+        self._files: OpenFiles | None = None
+        self.log_id = ""
+        self._data_version = -1
         try:
             left = 1
             while left:
                 with self.transaction() as connection:
                     left = migrate(connection)
+                    if not left:
+                        renew_if_set_back(connection, self._lock.mark())
+                        log_id = read_log_id(connection)
             with explained(self.path, files=True):
-                self.log_id: str = read_log_id(self._connection)
+                self._files = OpenFiles(self.path)
+            self.log_id = log_id
         except BaseException:
             self.close()
             raise
@@ -109,17 +120,24 @@ class LogWriter:
         """
         with explained(self.path, files=True), self._lock:
             connection = self._connection
+            self._check_files()
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             connection.execute("BEGIN IMMEDIATE")
             try:
                 self._look_at_schema()
+                self._check_content(connection)
                 yield connection
+                mark = None if self._files is None else mark_of(connection)
                 connection.execute("COMMIT")
             except BaseException:
                 self._known.forget()
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+            # What was moved away during the commit is not where a reader will look for it.
+            self._check_files()
+            if mark is not None:
+                self._lock.set_mark(mark)
 
     def append(
         self,
@@ -171,12 +189,14 @@ class LogWriter:
                     runs = runs_of(events)
             wanted = len(events)
             events, rows = self._without_known(events, rows, runs)
-            before = last_cursor(connection)
+            before, arrival_before = last_cursor(connection), last_arrival(connection)
             stored = insert_rows(connection, rows)
             if stored < len(rows):
                 rows, first = rows_after(connection, before)
             else:
                 first = last_cursor(connection) - stored + 1
+            if stored:
+                note_clock(connection, arrival_before, observed, first)
             if stored < wanted:
                 refused |= differing_events(connection, offered, all_rows, about.untimed)
             left = runs if len(events) == wanted else runs_of(events)
@@ -301,6 +321,15 @@ class LogWriter:
         with self.transaction() as connection:
             cursors.add_refusal(connection, pipeline, refusal)
 
+    def probe(self) -> None:
+        """Write a row of 64 KiB and remove it, to learn whether the log can grow. Not synced."""
+        for statement in (
+            f"INSERT OR REPLACE INTO realm_meta VALUES ('probe', zeroblob({_PROBE_BYTES}))",
+            "DELETE FROM realm_meta WHERE key = 'probe'",
+        ):
+            with self.transaction(durable=False) as connection:
+                connection.execute(statement)
+
     def backfill_step(self, max_rows: int = 200) -> int:
         """Fill in older rows, newest first; returns about how many are left."""
         with self.transaction(durable=False) as connection:
@@ -350,6 +379,23 @@ class LogWriter:
             if (done := known[event.producer]) is None or event.number not in done
         ]
         return [events[position] for position in fresh], [rows[position] for position in fresh]
+
+    def _check_files(self) -> None:
+        if self._files is not None:
+            self._files.check(self._connection)
+
+    def _check_content(self, connection: sqlite3.Connection) -> None:
+        """Notice other content that came through SQLite itself, as by its `.restore`."""
+        version = connection.execute("PRAGMA data_version").fetchone()[0]
+        if not self.log_id or version == self._data_version:
+            return
+        now, mark = mark_of(connection), self._lock.mark()
+        if now.log_id != self.log_id or is_set_back(now, mark):
+            raise LogReplacedError(
+                f"the content of the log {self.path} was replaced by an older or another one",
+                "It is opened again; what is derived from it is made again.",
+            )
+        self._data_version = version
 
     def _look_at_schema(self) -> None:
         """Notice tables of another program, and a newer version that this one may not write beside.

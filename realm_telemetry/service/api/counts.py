@@ -78,7 +78,7 @@ async def get_series(request: Request) -> Response:
     service = service_of(request.scope)
     try:
         given = query.getlist("fields") or ["loss"]
-        fields = [name for text in given for name in read_paths(text)]
+        fields = list(dict.fromkeys(name for text in given for name in read_paths(text)))
         found = await service.readers.run(lambda log: log.series(filters, fields, points))
     except ValueError as error:
         raise ApiError("invalid_parameter", f"fields: {error}.") from None

@@ -11,11 +11,16 @@ from realm_telemetry.service.errors import ApiError
 
 
 async def get_health(request: Request) -> Response:
-    """Whether the service runs, and on which log."""
-    service = service_of(request.scope)
-    error = service.tail.error
+    """Whether the service runs, on which log, and whether that can be read and written."""
+    try:
+        service = service_of(request.scope)
+    except ApiError as error:
+        if error.code != "log_unavailable":
+            raise
+        return json_answer(_opening_again(error.message))
+    problem = service.problem
     content = {
-        "status": "ok" if error is None else "degraded",
+        "status": "ok" if problem is None else "degraded",
         "service": "realm",
         "schema_version": SCHEMA_VERSION,
         "sse_clients": len(service.places),
@@ -23,14 +28,28 @@ async def get_health(request: Request) -> Response:
         "cursor": service.tail.cursor,
         "ready": service.folding.ready,
     }
-    return json_answer(content if error is None else content | {"problem": error})
+    return json_answer(content if problem is None else content | {"problem": problem})
+
+
+def _opening_again(problem: str) -> dict[str, object]:
+    """The answer while there is no log to say anything about."""
+    return {
+        "status": "degraded",
+        "service": "realm",
+        "schema_version": SCHEMA_VERSION,
+        "sse_clients": 0,
+        "log_id": None,
+        "cursor": 0,
+        "ready": False,
+        "problem": problem,
+    }
 
 
 async def get_ready(request: Request) -> Response:
-    """200 once the log is followed and RealmState is folded."""
+    """200 once the log is followed and RealmState is folded, while the log can be written."""
     service = service_of(request.scope)
-    if service.tail.error is not None:
-        raise ApiError("log_unavailable", f"The log cannot be read: {service.tail.error}")
+    if service.problem is not None:
+        raise ApiError("log_unavailable", service.problem)
     cursor = service.folding.current.cursor
     return json_answer({"ready": True, "cursor": cursor})
 

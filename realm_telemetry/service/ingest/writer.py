@@ -7,10 +7,12 @@ small step of upkeep (retention, search, backfill), so that no batch waits for m
 import asyncio
 import logging
 import threading
+import time
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from itertools import accumulate
+from typing import Final
 
 import msgspec
 
@@ -18,6 +20,7 @@ from realm_telemetry.errors import LogError
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import KindSpec
 from realm_telemetry.log.engine import Log, Reader, Snapshot, Writer
+from realm_telemetry.log.errors import LogRefusedError
 from realm_telemetry.log.records import MAX_BATCH, AppendResult
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.ingest.registrar import Introduced, Registrar
@@ -105,6 +108,13 @@ def _is_of(result: AppendResult, row: object) -> bool:
     return bool(cursor) and result.first_cursor <= cursor <= result.last_cursor
 
 
+STUCK_S: Final = 5.0
+"""A write that takes longer is a problem that /health shows."""
+
+PROBE_S: Final = 1.0
+"""How often a log that could not be written is tried while no batch comes."""
+
+_ENDED: Final = "The thread that writes has ended. Restart the service."
 _logger = logging.getLogger(__name__)
 
 
@@ -153,14 +163,31 @@ class WriterThread:
         self._loop = asyncio.get_running_loop()
         self._condition = threading.Condition()
         self._jobs: deque[_Job] = deque()
+        self._committing: list[_Job] = []
         self._closing = False
+        self._ended = False
         self._registrar = Registrar()
         self._opened: asyncio.Future[str] = self._loop.create_future()
         self._thread = threading.Thread(
             target=self._run, name="realm-telemetry-writer", daemon=True
         )
+        self._error: str | None = None
+        self._busy_since_s: float | None = None
         self.queued_events = 0
         self.commits = 0
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be written now; None while all is well."""
+        if self._ended and not self._closing:
+            return _ENDED
+        since_s = self._busy_since_s
+        if since_s is not None and (taken_s := time.monotonic() - since_s) > STUCK_S:
+            return (
+                f"The log has not taken a write for {taken_s:.0f} s: the disk hangs, or another"
+                " program holds the log's lock."
+            )
+        return self._error
 
     async def start(self) -> str:
         """Open the log; returns its log_id.
@@ -193,8 +220,10 @@ class WriterThread:
         future = self._loop.create_future()
         job = _Job(events, producers, kinds, replay, introduced, source, untimed, future)
         with self._condition:
-            if self._closing or not self._thread.is_alive():
+            if self._closing:
                 raise ApiError("shutting_down")
+            if self._ended or not self._thread.is_alive():
+                raise ApiError("log_unavailable", _ENDED)
             if self._is_full(job):
                 raise ApiError("ingest_full")
             self._jobs.append(job)
@@ -225,24 +254,55 @@ class WriterThread:
         try:
             self._work(writer)
             self._registrar.settle(writer)
+        except LogError as error:
+            _logger.warning("What was left could not be written: %s", error)
         finally:
+            self._refuse_what_is_left()
             self._reader.close()
             writer.close()
+
+    def _refuse_what_is_left(self) -> None:
+        """Answer what waits for a thread that ends; nothing does after an orderly end."""
+        with self._condition:
+            self._ended = True
+            left = [job.future for job in (*self._committing, *self._jobs)]
+            self._jobs.clear()
+        self._on_loop(_fail, left, ApiError("log_unavailable", _ENDED))
 
     def _work(self, writer: Writer) -> None:
         pause_s = 0.0
         while (jobs := self._next_jobs(pause_s)) is not None:
-            pause_s = self._upkeep(writer) if not jobs else pause_s
+            self._busy_since_s = time.monotonic()
+            self._committing = jobs
             if jobs:
                 self._commit(writer, jobs)
+            else:
+                pause_s = self._upkeep(writer)
+            self._busy_since_s = None
+            if self._error is not None:
+                pause_s = PROBE_S
 
     def _upkeep(self, writer: Writer) -> float:
+        if self._error is not None and not self._probe(writer):
+            return PROBE_S
         try:
             self._registrar.settle(writer)
             return self._step(writer)
         except Exception as error:  # noqa: BLE001 - batches must go on being stored
             _logger.warning("Upkeep of the log failed, next try in 30 s: %r", error)
+            # It uses other files as well: only the log decides whether batches can be stored.
+            self._probe(writer)
             return 30.0
+
+    def _probe(self, writer: Writer) -> bool:
+        """Learn whether the log can be written."""
+        try:
+            writer.probe()
+        except (LogError, OSError) as error:
+            self._error = str(error)
+            return False
+        self._error = None
+        return True
 
     def _next_jobs(self, pause_s: float) -> list[_Job] | None:
         """Wait for jobs: those of one commit; none after pause_s; None at the end."""
@@ -279,8 +339,11 @@ class WriterThread:
         except Exception as error:  # noqa: BLE001 - all other batches need this thread
             _logger.error("A batch could not be stored: %r", error)
             message = f"The batch could not be stored: {error}"
+            if _blame(error) == "log_unavailable" and not isinstance(error, LogRefusedError):
+                self._error = str(error)
             self._on_loop(_fail, futures, ApiError(_blame(error), message))
         else:
+            self._error = None
             self.commits += 1
             # In this order, so that who has the answer finds the events in the live view.
             self._on_loop(self._committed)

@@ -12,6 +12,7 @@ from typing import Final
 
 from realm_telemetry.errors import LogError
 from realm_telemetry.log.engine import Reader, Watch
+from realm_telemetry.log.errors import LogReplacedError
 from realm_telemetry.log.rows import LogRow
 
 BATCH_ROWS: Final = 200
@@ -23,6 +24,7 @@ _logger = logging.getLogger(__name__)
 class Tail:
     """Hands every new row of the log to its takers, in the order of the log.
 
+    replaced: called when the log is not the one that was opened; nothing more comes then.
     error: what went wrong at the last poll, None while all is well.
     """
 
@@ -33,12 +35,14 @@ class Tail:
         cursor: int,
         takers: Sequence[Callable[[Sequence[LogRow]], None]],
         poll_s: float,
+        replaced: Callable[[], None] = lambda: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._reader = reader
         self._watch = watch
         self._takers = takers
         self._poll_s = poll_s
+        self._replaced = replaced
         self._timer: asyncio.Handle | None = None
         self.cursor = cursor
         self.rows = 0
@@ -72,6 +76,8 @@ class Tail:
             self.error = None
         except LogError as error:
             self._report(error)
+            if isinstance(error, LogReplacedError):
+                self._replaced()
         finally:
             # Any error: a tail that stops would show nothing for ever.
             self._again(delay_s)
@@ -92,6 +98,8 @@ class Tail:
             self._measure(rows[-1])
             for take in self._takers:
                 take(rows)
+        elif self._reader.now.max_cursor() < self.cursor:
+            raise LogReplacedError("the content of the log was replaced by an older one")
         return len(rows) == BATCH_ROWS
 
     def _measure(self, newest: LogRow) -> None:

@@ -324,7 +324,7 @@ def _numbered(count: int) -> str:
         ("has", [f"a:{n}" for n in range(MAX_HAS)], [f"a:{n}" for n in range(MAX_HAS + 1)]),
         ("not", [f"a:{n}" for n in range(MAX_HAS)], [f"a:{n}" for n in range(MAX_HAS + 1)]),
         ("has", "a:" + "x" * (MAX_NAME_CHARS - 2), "a:" + "x" * (MAX_NAME_CHARS - 1)),
-        ("not", "a" * 256 + ":1", "a" * 257 + ":1"),
+        ("not", ".".join("a" * MAX_KEYS) + ":1", ".".join("a" * (MAX_KEYS + 1)) + ":1"),
         ("hero", _numbered(MAX_NAMES), _numbered(MAX_NAMES + 1)),
         ("kind", [_numbered(60), "!b,!c"], [_numbered(99), "!b,!c"]),
         ("run", "x" * MAX_NAME_CHARS, "x" * (MAX_NAME_CHARS + 1)),

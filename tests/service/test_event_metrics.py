@@ -126,9 +126,10 @@ def _check_losses(home: Path, metric: Metric) -> None:
 def test_numbers_equal_sql_after_redelivery_and_restart(tmp_path: Path) -> None:
     """A batch that comes again counts once; a service that comes again goes on."""
     with serving(free_ports(tmp_path)) as server, asking(server) as client:
-        assert post(client, shapes(1))["accepted"] == 30
+        batch = shapes(1)
+        assert post(client, batch)["accepted"] == 30
         check_against_sql(tmp_path, client)
-        assert post(client, shapes(1))["duplicates"] == 30
+        assert post(client, batch)["duplicates"] == 30
         check_against_sql(tmp_path, client)
     with serving(free_ports(tmp_path)) as server, asking(server) as client:
         check_against_sql(tmp_path, client)

@@ -173,7 +173,7 @@ def test_a_chunked_body_without_length_is_limited_as_well(tmp_path: Path) -> Non
     assert response.status_code == 413
 
 
-@pytest.mark.parametrize("text", ["a\r\nSet-Cookie: a=b", "%0d%0aX-Evil: 1", "\u2028", "x\x00y"])
+@pytest.mark.parametrize("text", ["a\r\nX-Evil: a=b", "%0d%0aX-Evil: 1", "\u2028", "x\x00y"])
 def test_header_injection_no_parameter_reaches_a_header_raw(
     client: httpx.Client, text: str
 ) -> None:

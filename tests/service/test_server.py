@@ -184,9 +184,12 @@ def test_retention_waits_for_the_snapshot_of_the_state(tmp_path: Path) -> None:
     days_ago = time.time_ns() - 3 * 24 * 3600 * 1_000_000_000
     with LogWriter(settings.log_path, clock_ns=lambda: days_ago) as writer:
         writer.append([make_event(number, time_unix_nano=days_ago) for number in range(1, 1201)])
+    with LogWriter(settings.log_path) as writer:
+        # What came today shows that the clock has not merely jumped.
+        writer.append([make_event(1201)])
     with serving(settings) as server, asking(server) as client:
-        wait_until(lambda: client.get("/api/battle_log").json() == [], 20)
-        assert client.get("/api/state").json()["cursor"] == 1200
+        wait_until(lambda: len(client.get("/api/battle_log").json()) == 1, 20)
+        assert client.get("/api/state").json()["cursor"] == 1201
     with serving(settings) as server, asking(server) as client:
         wait_until(lambda: client.get("/ready").status_code == 200)
-        assert client.get("/api/state").json()["cursor"] == 1200
+        assert client.get("/api/state").json()["cursor"] == 1201

@@ -63,6 +63,9 @@ def test_the_service_answers_as_its_document_says(document: Any, method: str, pa
     def ask(case: schemathesis.Case[Any]) -> None:
         # Opaque: only the service makes valid ones.
         (case.query or {}).pop("cursor", None)
+        if isinstance(case.body, dict):
+            # One that was made before names another event, which is refused.
+            case.body.pop("id", None)
         response = case.call(timeout=20, allow_redirects=False)
         case.validate_response(response, checks=CHECKS)
 

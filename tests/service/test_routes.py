@@ -100,6 +100,14 @@ def test_context_is_around_an_event_by_id_and_by_cursor(client: httpx.Client) ->
     assert client.get("/api/battle_log/77/context").status_code == 404
 
 
+def test_context_may_be_asked_for_on_one_side_or_on_none(client: httpx.Client) -> None:
+    post_notes(client, 1, 5)
+    for before, after, numbers in ((0, 1, [3, 4]), (1, 0, [2, 3]), (0, 0, [3])):
+        query = {"before": before, "after": after}
+        found = client.get("/api/battle_log/3/context", params=query).json()
+        assert [event["number"] for event in found] == numbers
+
+
 def test_the_histogram_sums_to_the_total(client: httpx.Client) -> None:
     post_notes(client, 1, 4)
     post_notes(client, 5, 6, severity="error")
@@ -186,8 +194,9 @@ def test_an_age_beyond_all_times_is_answered(client: httpx.Client) -> None:
     post_notes(client, 1, 1)
     for path in ("channels", "summary", "histogram", "series?points=1"):
         for since in ("999999999w", "999999999d ago", "99999999999", "-99999999999"):
-            response = client.get(f"/api/battle_log/{path}", params={"since": since})
-            assert response.status_code == 200, (path, since)
+            for name in ("since", "until") if path != "channels" else ("since",):
+                response = client.get(f"/api/battle_log/{path}", params={name: since})
+                assert response.status_code == 200, (path, name, since)
 
 
 def test_a_name_given_a_thousand_times_counts_once(client: httpx.Client) -> None:

@@ -347,7 +347,7 @@ def newest(
             (*group, since, *bounds.before, bounds.as_of, limit),
         ).fetchall()
         best = sorted([*best, *map(position, found)], reverse=True)[:limit]
-        if len(best) == limit:
+        if best and len(best) == limit:
             # Nothing older than the worst so far can still come among the best.
             since = best[-1].time_unix_nano
     return best

@@ -88,9 +88,9 @@ async def get_series(request: Request) -> Response:
 async def get_summary(request: Request) -> Response:
     """Counts by channel, severity, kind, run, day or hour."""
     query = request.query_params
-    until_ns = moment(query, "until") or time.time_ns()
-    since_ns = moment(query, "since")
-    since_ns = until_ns - _WEEK_NS if since_ns is None else since_ns
+    since_ns, until_ns = moment(query, "since"), moment(query, "until")
+    until_ns = time.time_ns() if until_ns is None else until_ns
+    since_ns = max(until_ns - _WEEK_NS, -(2**63)) if since_ns is None else since_ns
     by = _names(query.get("by", "channel,day"))
     service = service_of(request.scope)
 

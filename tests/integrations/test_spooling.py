@@ -111,7 +111,7 @@ def test_what_a_thread_of_ours_logs_is_not_kept(spooled: Spooled) -> None:
 
 
 def test_the_run_of_the_program_is_on_its_records(spooled: Spooled, monkeypatch: Any) -> None:
-    monkeypatch.setattr("realm_telemetry.producer.emission._base.run_id", "r9")
+    monkeypatch.setattr("realm_telemetry.producer.emission.base.run_id", "r9")
     logger().emit(LogRecord(body="b"))
     assert spooled()[0].run_id == "r9"
 

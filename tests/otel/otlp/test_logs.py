@@ -383,7 +383,7 @@ def test_no_answer_lets_another_sites_page_ask(untouched: httpx.Client) -> None:
     """A preflight that is not answered is a no."""
     headers = {"origin": "http://evil.example", "access-control-request-method": "POST"}
     response = untouched.options("/v1/logs", headers=headers)
-    assert response.status_code == 405
+    assert response.status_code == 403
     assert not any(name.startswith("access-control") for name in response.headers)
 
 

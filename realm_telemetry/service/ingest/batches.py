@@ -50,7 +50,7 @@ _ARRIVAL_BYTES: Final = 1_024
 """What an event may grow by after `emit`: arrival, source, and the like."""
 
 _JSON_FIELDS: Final = {1: 8, 2: 3}
-"""Fields of EventBatch, and of their entries: details_json of an event, resource_json of a producer.
+"""Fields of EventBatch, and of their entries: details_json of an event, resource_json of others.
 
 Source: proto/realm_telemetry/wire/v1/event.proto.
 """

@@ -1,10 +1,12 @@
 """What a program logs already becomes events, beside those that it emits."""
 
 import logging
+import sys
 
 import realm_telemetry as realm
 from realm_telemetry.integrations import logging as realm_logging
 
+logging.basicConfig(stream=sys.stdout, level=logging.WARNING)
 realm.configure(service_name="trainer")
 realm_logging.install(level="INFO", exclude=["urllib3"])
 

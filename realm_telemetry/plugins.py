@@ -9,7 +9,7 @@ from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
-from realm_telemetry.config import load_settings, token_for
+from realm_telemetry.config import load_settings
 from realm_telemetry.errors import ConfigError
 
 EXPORTER_GROUPS: Final = ("realm_telemetry.exporters", "opentelemetry_logs_exporter")
@@ -73,6 +73,9 @@ class ExporterContext(msgspec.Struct, frozen=True, kw_only=True):
 
     def token_for(self, url: str) -> str | None:
         """Return the token for a service at another address; never the home's for another host."""
+        # Here, because a process of 0.1.0 may import this module and has the older config.
+        from realm_telemetry.config import token_for
+
         return token_for(self.home, self.token, url)
 
 

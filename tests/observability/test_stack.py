@@ -152,8 +152,8 @@ def test_the_service_answers_a_scrape_set_up_as_the_readme_says(tmp_path: Path) 
     allowed = re.search(r'allowed_hosts = \["([\w.]+)"\]', readme)
     assert allowed
     assert target == f"{allowed[1]}:8866"
-    headers = {"host": target, "authorization": "Bearer secret"}
-    settings = {"token": "secret", "host": "0.0.0.0"}
+    headers = {"host": target, "authorization": "Bearer secret-token"}
+    settings = {"token": "secret-token", "host": "0.0.0.0"}
     with Running(tmp_path, **settings, allowed_hosts=(allowed[1],)) as server:
         url = f"http://127.0.0.1:{urlsplit(server.url).port}/metrics"
         assert httpx.get(url, headers=headers).status_code == 200

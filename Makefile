@@ -13,9 +13,12 @@ UNIT   := $(addprefix tests/,client delivery exporters folds kinds log observabi
 # Directories whose tests use OpenTelemetry's packages.
 OTEL   := $(addprefix tests/,exporters integrations otel)
 
+# The tests that docs/security.md names.
+ATTACKS = $(shell grep -oE 'tests/[a-z_/]+\.py::[a-z_0-9]+' docs/security.md)
+
 UNITS_ONLY := -m 'not long and not slow and not alone and not processes' --no-processes
 
-.PHONY: help demo pages fields test test-unit coverage test-newest test-long trace-store check bench proto clean
+.PHONY: help demo pages fields test test-unit coverage test-newest test-long test-faults trace-store check bench proto clean
 .DEFAULT_GOAL := help
 
 help:            ## Say what there is to make
@@ -65,6 +68,9 @@ test-newest: | $(BIN)/python ## The tests of OpenTelemetry over its newest relea
 
 test-long: $(VENV)/.dev pages trace-store ## Hundred-round crash tests and million-row tests
 	$(BIN)/python -m pytest -m long --timeout 1200
+
+test-faults: $(VENV)/.dev pages ## Kills, broken disks and networks, odd logs, attacks, and a minute of each fuzz target
+	$(BIN)/python -m pytest --timeout 600 tests/faults tests/fuzz $(ATTACKS)
 
 # A trace store that nobody here wrote, which a test reads the demo back from. It has an environment of
 # its own: 850 MB, and other versions of what we use.

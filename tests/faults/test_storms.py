@@ -202,6 +202,7 @@ def test_three_hundred_and_fifty_producers_at_once(home: Home) -> None:
     for producer in producers:
         assert producer.process.stdin is not None
         producer.process.stdin.close()
+        producer.process.stdin = None  # `communicate` would flush it
     wait_until(lambda: len(home.logged()) == 7_000, 120, lambda: len(home.logged()))
     check_once_in_order(home.logged(), *emitted)
     wait_until(lambda: all(one.complete for one in home.receipts().values()), 60)

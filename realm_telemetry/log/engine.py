@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from realm_telemetry.kinds.catalog import KindSpec
     from realm_telemetry.log.filters import Filters
     from realm_telemetry.log.graphs import Histogram, Series
+    from realm_telemetry.log.maintenance import Lease, Retention, Upkeep, UpkeepClaim
     from realm_telemetry.log.outbox import Outbox
     from realm_telemetry.log.ranges import Ranges
     from realm_telemetry.log.records import (
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
         Refusal,
         SideFile,
         Skipped,
-        Trimmed,
     )
     from realm_telemetry.log.rows import Followed, LogRow, Page
     from realm_telemetry.log.snapshots import FoldSnapshots, SnapshotName
@@ -494,44 +494,3 @@ class Addresses(Protocol):
 
     def forget_unused(self, since_ns: int) -> None:
         """Remove addresses that no event has named since a time."""
-
-
-class Lease(Protocol):
-    """A right that one process has at a time, and loses when it ends."""
-
-    place: str
-
-    def take(self) -> bool:
-        """Take it; False while another process has it."""
-        ...
-
-    def release(self) -> None:
-        """Let others have it."""
-
-
-class Retention(Protocol):
-    """Trims one log, a few rows at a time."""
-
-    def step(self, keep_from: int | None = None) -> "Trimmed":
-        """Remove some rows; the cursor `keep_from` and all rows after it stay."""
-        ...
-
-    def due(self) -> bool:
-        """Whether there is something to trim."""
-        ...
-
-
-class UpkeepClaim(Protocol):
-    """One process's claim to do the upkeep of a log, which ends a minute after its last use."""
-
-    def hold(self, writer: Writer) -> bool:
-        """Make or renew the claim; False while another process has it."""
-        ...
-
-
-class Upkeep(Protocol):
-    """Maintains one log, one small step at a time, in the thread of a writer."""
-
-    def step(self, writer: Writer) -> float:
-        """Do one step of the next job; seconds until the next."""
-        ...

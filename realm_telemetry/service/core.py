@@ -17,8 +17,9 @@ from realm_telemetry.event import Event
 from realm_telemetry.folds.metrics import Metrics, metrics_runner, read_definition
 from realm_telemetry.folds.runtime import FoldRunner
 from realm_telemetry.folds.state import RealmState, state_runner
-from realm_telemetry.log.engine import Log, Retention, Writer, open_log
+from realm_telemetry.log.engine import Log, Writer, open_log
 from realm_telemetry.log.kind_watch import KindWatch
+from realm_telemetry.log.maintenance import Retention
 from realm_telemetry.log.records import limits_of
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.exporters import Exporting

@@ -9,7 +9,8 @@ import msgspec
 from realm_telemetry.config import load_settings
 from realm_telemetry.delivery.report import Reporter
 from realm_telemetry.errors import ConfigError, LogError
-from realm_telemetry.log.engine import Retention, Upkeep, Writer, open_log
+from realm_telemetry.log.engine import Writer, open_log
+from realm_telemetry.log.maintenance import Retention, Upkeep
 from realm_telemetry.log.records import Limits, limits_of
 from realm_telemetry.shipper.manifest import Manifest
 from realm_telemetry.values.clock import monotonic

@@ -1,7 +1,8 @@
 """Keeping the log within its bounds."""
 
 from realm_telemetry.log import Filters, ProducerInfo
-from realm_telemetry.log.engine import Log, Reader, Retention, Writer
+from realm_telemetry.log.engine import Log, Reader, Writer
+from realm_telemetry.log.maintenance import Retention
 from realm_telemetry.log.records import Limits
 
 from .conftest import HOUR, NOW, PRODUCER, SECOND, Clock, make_event

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from realm_telemetry.home import METRICS, SEARCH_INDEX, STATE, WEBHOOKS
 from realm_telemetry.log.engine import Log, Writer
-from realm_telemetry.log.engine import Retention as RetentionProtocol
 from realm_telemetry.log.errors import LogUnavailableError
+from realm_telemetry.log.maintenance import Retention as RetentionProtocol
 from realm_telemetry.log.records import Description, Limits, OddRows, SideFile
 from realm_telemetry.log.snapshots import SnapshotName
 from realm_telemetry.log.sqlite.addresses import Addresses, addresses_path

@@ -196,9 +196,10 @@ def test_no_secret_comes_into_the_log(
 ) -> None:
     client, settings = both
     door(client, settings)
-    (event,) = rows(settings)
-    assert SECRET not in repr(event)
-    assert CLEAN in list(tables(event.details))
+    found = rows(settings)
+    assert SECRET not in repr(found)
+    # A process may have kept events of an earlier test until this one configured it.
+    assert len([event for event in found if CLEAN in list(tables(event.details))]) == 1
     connection = sqlite3.connect(settings.log_path)
     assert SECRET not in "\n".join(connection.iterdump())
     connection.close()
@@ -261,7 +262,9 @@ def test_an_exported_log_is_imported_as_it_is(
     client, settings = both
     by_protobuf(client, settings)
     other = free_ports(tmp_path_factory.mktemp("other"))
-    (event,) = rows(settings)
+    found = rows(settings)
+    assert len(found) == 1, [(one.kind, one.message, one.details) for one in found]
+    (event,) = found
     with LogWriter(other.log_path) as writer:
         writer.append([event], keep_arrival=True)
     (again,) = rows(other)
@@ -274,6 +277,8 @@ def test_off_in_the_settings_holds_for_the_service(tmp_path: Path) -> None:
     assert settings.redact == ("off",)
     with serving(free_ports(tmp_path, redact=settings.redact)) as server, asking(server) as client:
         by_json(client, settings)
-    (event,) = rows(settings)
+    found = rows(settings)
+    assert len(found) == 1, [(one.kind, one.message, one.details) for one in found]
+    (event,) = found
     assert event.message == MESSAGE
     assert event.details == DETAILS

@@ -1,6 +1,7 @@
 """A request over HTTP has one deadline, however the receiver spends it."""
 
 import gc
+import re
 import socket
 import threading
 import time
@@ -17,6 +18,24 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length
 HEADERS = b"HTTP/1.1 200 OK\r\nX-Long: "
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 100 Continue\r\nX-Long: "
 BODY = b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n"
+
+
+def read_request(connection: socket.socket) -> bytes:
+    """A whole request, which may come in pieces; empty at the end of the connection."""
+    data = b""
+    while not is_whole(data):
+        piece = connection.recv(1 << 20)
+        if not piece:
+            return b""
+        data += piece
+    return data
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether headers and body of a request are there; one of a proxy has no body."""
+    head, end, body = data.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    return bool(end) and (length is None or len(body) >= int(length[1]))
 
 
 class DrippingServer:
@@ -48,7 +67,7 @@ class DrippingServer:
     def _serve(self, connection: socket.socket) -> None:
         with connection:
             try:
-                while connection.recv(1 << 20) and self.good:
+                while read_request(connection) and self.good:
                     self.good -= 1
                     connection.sendall(OK)
                 connection.sendall(self.beginning)

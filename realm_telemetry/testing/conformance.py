@@ -21,6 +21,7 @@ from realm_telemetry.otel.sdk import LogRecordExportResult, Resource
 from realm_telemetry.testing.samples import sample_events
 
 FULL_BATCH: Final = 512
+_PATIENCE_S: Final = 30.0
 """The largest batch a shipper hands over."""
 
 
@@ -80,9 +81,22 @@ def _export(subject: Subject, *batches: Sequence[Event]) -> None:
     exporter = subject.make()
     try:
         for batch in batches:
-            exporter.export_events(batch)
+            _export_in_time(exporter, batch)
     finally:
         exporter.shutdown()
+
+
+def _export_in_time(exporter: Any, batch: Sequence[Event]) -> None:
+    """Export as a shipper does: what fails for now is tried again, for half a minute."""
+    ends_s = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            exporter.export_events(batch)
+            return
+        except ExportError as error:
+            if not error.retryable or time.monotonic() > ends_s:
+                raise
+            time.sleep(min(error.retry_after_s or 0.1, 1.0))
 
 
 def delivers_in_order(subject: Subject) -> None:

@@ -46,6 +46,10 @@ _ESCAPE: Final = re.compile(
 )
 _LONE_CHARS: Final = len(r"\ud83d")
 
+_MAX_NESTING: Final = 1_000
+"""About what the strict reader takes. Python's own takes as much as its version's stack has."""
+_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|([\[{])|[\]}]', re.DOTALL)
+
 
 def read_json(data: bytes | memoryview | str, decoder: msgspec.json.Decoder[T] = ANY) -> T:
     """Decode JSON, first strictly, then forgivingly.
@@ -87,6 +91,8 @@ def _read_forgivingly(
     data: bytes | memoryview | str, decoder: msgspec.json.Decoder[T], problem: str
 ) -> T:
     text = safe_text(data.removeprefix("\ufeff")) if isinstance(data, str) else text_of(bytes(data))
+    if _is_too_deep(text):
+        raise InvalidEventError("it is nested too deep")
     try:
         value = _FORGIVING.decode(_ESCAPE.sub(_without_half, text).strip())
     except RecursionError:
@@ -99,6 +105,18 @@ def _read_forgivingly(
         return decoder.decode(msgspec.json.encode(value))
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidEventError(str(error)) from None
+
+
+def _is_too_deep(text: str) -> bool:
+    depth = 0
+    for found in _BRACKET.finditer(text):
+        if found[1]:
+            depth += 1
+            if depth > _MAX_NESTING:
+                return True
+        elif not found[0].startswith('"'):
+            depth -= 1
+    return False
 
 
 def _without_half(escape: re.Match[str]) -> str:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 from realm_exporter_webhook import sender
@@ -119,9 +119,10 @@ def test_one_host_has_few_senders_and_soon_one(
     addresses = [slow.url(0, f"/{number}") for number in range(3 * SENDERS_A_HOST)]
     exporter.export_events([event(1, webhooks=tuple(addresses))])
     deadline_s = time.monotonic() + 10
-    while not exporter.open_store().outbox.circuits() and time.monotonic() < deadline_s:
-        time.sleep(0.05)
-    (circuit,) = exporter.open_store().outbox.circuits()
+    with closing(exporter.open_store()) as store:
+        while not store.outbox.circuits() and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        (circuit,) = store.outbox.circuits()
     assert (circuit.pool, circuit.place) == ("events", f"127.0.0.1:{slow.ports[0]}")
     assert "no answer within 0.5 s: the answer's headers took longer" in circuit.reason
     # Each failure but the last makes room for another attempt.
@@ -162,7 +163,8 @@ def test_a_host_that_answers_again_gets_all_that_waits(
     receiver.wait_for(9)
     ids = Counter(each.headers["webhook-id"] for each in receiver.received[4:])
     assert len(ids) == 5
-    assert exporter.open_store().outbox.circuits() == []
+    with closing(exporter.open_store()) as store:
+        assert store.outbox.circuits() == []
 
 
 def test_a_limit_of_the_whole_host_holds_all_its_targets(make: Maker, receiver: Receiver) -> None:

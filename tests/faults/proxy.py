@@ -15,7 +15,9 @@ _LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
 class FaultProxy:
-    """Listens at a port of its own; each request meets one of KINDS, by a seed.
+    """Listens at a port of its own; each request meets one of KINDS, all of them in turn.
+
+    seed: of the order, which is another in each round.
 
     seen: how often each kind was met.
     """
@@ -23,6 +25,7 @@ class FaultProxy:
     def __init__(self, port: int, seed: int) -> None:
         self._target = ("127.0.0.1", port)
         self._random = random.Random(seed)
+        self._round: list[str] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.faulty = True
@@ -54,9 +57,14 @@ class FaultProxy:
             client.settimeout(20)
             while True:
                 request = _read_message(client)
-                kind = self._random.choice(KINDS) if self.faulty else "pass"
+                kind = self._next_kind() if self.faulty else "pass"
                 self.seen[kind] += 1
                 self._exchange(client, service, request, kind)
+
+    def _next_kind(self) -> str:
+        if not self._round:
+            self._round = self._random.sample(KINDS, len(KINDS))
+        return self._round.pop()
 
     def _exchange(
         self, client: socket.socket, service: socket.socket, request: bytes, kind: str

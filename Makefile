@@ -51,7 +51,7 @@ test: $(VENV)/.dev pages  ## All tests but the long ones, under 10 minutes on 2 
 	$(BIN)/python -m pytest -m 'alone and not long'
 
 test-unit: $(VENV)/.dev   ## What needs no processes and no browser, about a minute on 2 idle cores
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(UNITS_ONLY) $(UNIT)
+	$(BIN)/python -m pytest -n 4 --dist worksteal $(UNITS_ONLY) $(UNIT)
 
 coverage: $(VENV)/.dev    ## Which lines of the package `make test-unit` runs
 	$(BIN)/python -m coverage run -m pytest $(UNITS_ONLY) $(UNIT)

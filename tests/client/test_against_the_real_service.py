@@ -15,6 +15,8 @@ from realm_telemetry.service import RealmServer, ServiceSettings
 
 from .conftest import make_event
 
+pytestmark = pytest.mark.slow
+
 
 @contextmanager
 def running(home: Path, port: int = 0) -> Iterator[RealmServer]:

@@ -17,6 +17,8 @@ from realm_telemetry.errors import ExportError
 
 from .conftest import Answer, Maker, Receiver, event, options
 
+pytestmark = pytest.mark.slow
+
 DRIP = b"HTTP/1.1 200 OK\r\nX-Long: "
 
 

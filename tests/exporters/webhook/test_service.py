@@ -26,6 +26,8 @@ from realm_telemetry.transfer.replay import replay_events, replay_to_exporter
 
 from .conftest import Receiver, event, options
 
+pytestmark = pytest.mark.slow
+
 EMIT = """
 import sys
 import realm_telemetry as realm

@@ -21,6 +21,8 @@ from realm_telemetry.spool.frames import MAX_PAYLOAD_BYTES
 
 from .conftest import Made, Recording
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., Made]
 WARN = SeverityNumber.WARN
 

@@ -18,6 +18,8 @@ from .lab import Lab
 from .neighbours import free_port
 from .receivers import Answer, HttpReceiver, Receiver
 
+pytestmark = pytest.mark.slow
+
 MakeLab = Callable[..., Lab]
 
 

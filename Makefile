@@ -47,7 +47,8 @@ fields: | $(BIN)/python   ## Write the pages' list of filter fields again
 	@$(BIN)/python $(WEB)/fields.py
 
 test: $(VENV)/.dev pages  ## All tests but the long ones, under 10 minutes on 2 cores
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not long and not alone'
+	$(BIN)/python -m pytest -n 4 --dist loadfile -m 'not long and not alone and not browser'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'browser and not long'
 	$(BIN)/python -m pytest -m 'alone and not long'
 
 test-unit: $(VENV)/.dev   ## What needs no processes and no browser, about a minute on 2 idle cores

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 
 # Timings live in benchmarks/: beside another test an example may take any time.
-settings.register_profile("realm", deadline=None)
+settings.register_profile("realm", deadline=None, max_examples=50)
 settings.register_profile("unit", deadline=None, max_examples=20)
 settings.load_profile("realm")
 

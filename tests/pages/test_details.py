@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page
 from .conftest import Lab, environment, note, watched_page
 from .watching import has_total, pill, rows, until
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.browser
 
 LOST = 2**64 - 1
 SEED = 2**53 + 1

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page
 from .conftest import Lab, note
 from .watching import has_total, rows, total, until
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.browser
 
 SEVERITIES = ("info", "success", "warning", "error")
 

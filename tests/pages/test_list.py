@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page
 from .conftest import Lab, note, watched_page
 from .watching import has_total, pill, rows, until
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.browser
 
 MANY = 2_600
 CURRENT = "document.querySelector('.row[aria-selected=true]')?.dataset.eventId ?? ''"

@@ -9,7 +9,7 @@ from playwright.sync_api import BrowserContext, Page, Route
 from .conftest import Lab, note
 from .watching import TASKS, WATCH, has_total, pill, rows, until
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.browser
 
 
 def test_the_last_fifty_events_are_there_within_a_second(lab: Lab, page: Page) -> None:

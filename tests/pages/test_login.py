@@ -11,7 +11,7 @@ from realm_telemetry.service.sessions import login_url
 from .conftest import note, running_lab
 from .watching import pill, until
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.browser
 
 
 def test_a_link_opens_the_pages_and_the_stream(

@@ -13,7 +13,7 @@ from realm_telemetry.event import SEVERITIES
 from .conftest import SCREENSHOTS, Lab, environment, note
 from .watching import axe_findings, no_sideways_scroll, pill
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.browser
 
 AXE = Path(__file__).parents[2] / "realm_telemetry/service/web/node_modules/axe-core/axe.min.js"
 PATHS = {"war-room": "/", "battle-log": "/battle-log"}

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page
 from .conftest import Lab, watched_page
 from .watching import pill, rows, until
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture

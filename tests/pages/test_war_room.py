@@ -16,7 +16,7 @@ from realm_telemetry.wire.messages import BatchProducer
 from .conftest import Lab, environment, note
 from .watching import pill, rows, until
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.browser
 
 TRAINER, WORKER = "aa" * 8, "bb" * 8
 S = 1_000_000_000

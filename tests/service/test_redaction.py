@@ -170,10 +170,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def both(home: Path) -> Iterator[tuple[httpx.Client, ServiceSettings]]:
+def both(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[httpx.Client, ServiceSettings]]:
     """A client of a service on that home, and the service's settings."""
     settings = free_ports(home, redact=("cluster_pin",))
     with serving(settings) as server, asking(server) as client:
+        monkeypatch.setenv("REALM_SERVICE_URL", f"http://127.0.0.1:{server.ports[0]}")
         yield client, settings
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from benchmarks import (
     emit_bench,
     history_bench,
+    idle_bench,
     integrations_bench,
     log_bench,
     otlp_bench,
@@ -23,6 +24,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "emit": emit_bench.figures,
     "start": start_bench.figures,
     "shipper": shipper_bench.figures,
+    "idle": idle_bench.figures,
     "log": log_bench.figures,
     "history": history_bench.figures,
     "integrations": integrations_bench.figures,

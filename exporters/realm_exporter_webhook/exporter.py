@@ -132,7 +132,7 @@ def circuit_text(circuit: KeptCircuit) -> str:
 _POOLS: Final = {RULES: "targets of rules", EVENTS: "addresses that events name"}
 
 
-_LOOK_S: Final = 1.0
+_LOOK_S: Final = 5.0
 _LEASE_PAUSE_S: Final = 5.0
 _AFTER_ERROR_S: Final = 5.0
 _END_S: Final = 1.5
@@ -331,7 +331,7 @@ class WebhookExporter(EventExporter):
             try:
                 self._take([])
                 self._sender.start_due()
-                # Looked at every second: others may put messages into the store.
+                # Looked at now and then: others may put messages into the store.
                 wait_s = min(self._sender.wait_s() or _LOOK_S, _LOOK_S)
             except LogError as error:
                 _logger.warning("Webhooks cannot be sent, next try in 5 s: %s", error)

@@ -16,7 +16,9 @@ from realm_telemetry.errors import ConfigError, ExportError
 from realm_telemetry.log.records import Refusal
 from realm_telemetry.log.rows import LogRow
 
-LOOK_AGAIN_S: Final = 1.0
+LOOK_AGAIN_S: Final = 30.0
+"""When to look though nobody has notified: other pipelines' rows are to be passed some time."""
+
 RELOAD_S: Final = 60.0
 
 Opened = tuple[Outlet[LogRow], Source[LogRow]]
@@ -25,6 +27,7 @@ Opened = tuple[Outlet[LogRow], Source[LogRow]]
 class Delivery:
     """Runs a follower, and keeps what it leaves for the thread that writes the log.
 
+    moved: called in the thread when the cursor has moved, or a dead letter waits to be kept.
     open: makes the outlet and its source, in the thread.
     dead, refused: appended before the cursor passes; emptied by the owner's thread.
     failing_since_s: when the trouble began, on `clock`; None while all is well.
@@ -39,6 +42,7 @@ class Delivery:
         report: Reporter,
         *,
         clock: Callable[[], float],
+        moved: Callable[[], None] = lambda: None,
         policy: Policy | None = None,
     ) -> None:
         self.name = name
@@ -50,6 +54,7 @@ class Delivery:
         self._first_cursor = cursor
         self._report = report
         self._clock = clock
+        self._moved = moved
         self._policy = policy or Policy()
         self._follower: Follower[LogRow] | None = None
         self._reported_refusal = False
@@ -170,7 +175,10 @@ class Delivery:
             # The cursor first: while it is going back it is not saved.
             follower.go_back(back)
             self._back_to = None
+        before = follower.cursor
         wait_s = follower.step()
+        if back is not None or follower.cursor != before or self.dead or self.refused:
+            self._moved()
         if wait_s is None:
             self._wake.wait(LOOK_AGAIN_S)
             self._wake.clear()

@@ -466,8 +466,7 @@ class Writer(Protocol):
 class Watch(Protocol):
     """Notices commits of other connections; belongs to one thread.
 
-    Polled, because the tail lives on an event loop: `changed` costs about 3 us. An engine that is
-    notified answers it from a flag.
+    Polled while rows come, because the tail lives on an event loop: `changed` costs about 3 us.
     """
 
     def changed(self) -> bool:
@@ -476,6 +475,14 @@ class Watch(Protocol):
 
     def caught_up(self) -> None:
         """All rows up to the last call of `changed` were read."""
+
+    def descriptor(self) -> int | None:
+        """What becomes readable just before or after others commit; None if there is nothing."""
+        ...
+
+    def drain(self) -> bool:
+        """Let the descriptor be quiet until the next commit; whether it was not."""
+        ...
 
     def close(self) -> None:
         """Release what is held."""

@@ -276,6 +276,7 @@ class Telemetry:
             max_bytes=self.settings.max_spool_bytes,
             sync=self.settings.durability == "power",
         )
+        writer.ring_for_shipper()
         self.pipeline_dir = pipeline_dir
         return writer
 

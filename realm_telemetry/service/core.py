@@ -170,7 +170,6 @@ class Service:
             self.folding.take,
             self.metrics.take,
             self.hub.publish,
-            lambda _: self.exporting.notify(),
         )
         self.tail = Tail(
             self._tail_reader,
@@ -179,6 +178,7 @@ class Service:
             takers,
             settings.tail_poll_s,
             self.replaced.set,
+            self._on_write,
         )
         self.tail.start()
         self.exporting.start()
@@ -191,6 +191,10 @@ class Service:
 
     def _on_commit(self) -> None:
         self.tail.poke()
+
+    def _on_write(self) -> None:
+        self.exporting.notify()
+        self.writer.notice()
 
     def _keeper(self, name: str, runner: FoldRunner[SF]) -> FoldKeeper[SF]:
         covers = partial(self.upkeep.covered, name)

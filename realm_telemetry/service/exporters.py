@@ -23,7 +23,8 @@ from realm_telemetry.shipper.deliveries import WEBHOOK_EXPORTER, Deliveries
 from realm_telemetry.shipper.manifest import Manifest
 from realm_telemetry.version import __version__
 
-SAVE_S: Final = 0.5
+SAVE_S: Final = 1.0
+LOOK_AGAIN_S: Final = 30.0
 LOG_MAX_BYTES: Final = 1_000_000
 LOG_NAME: Final = "service-exporters.log"
 
@@ -43,8 +44,11 @@ class Exporting:
         self._log_file = log_file
         self._report = Reporter(log_file, _Output())
         self._log = GuardedLog(open_log(settings.log_path, home=settings.home), self._report)
-        self._deliveries = Deliveries(self._manifest, self._log, self._report, {}, Recent())
         self._ending = threading.Event()
+        self._moved = threading.Event()
+        self._deliveries = Deliveries(
+            self._manifest, self._log, self._report, {}, Recent(), moved=self._moved.set
+        )
         self._thread = threading.Thread(
             target=self._run, name="realm-telemetry-exporting", daemon=True
         )
@@ -58,10 +62,13 @@ class Exporting:
     def notify(self) -> None:
         """Wake the exporters: the log has grown."""
         self._deliveries.notify()
+        # `realm replay` may have asked an exporter back.
+        self._moved.set()
 
     def stop(self) -> None:
         """End the exporters and save how far they came."""
         self._ending.set()
+        self._moved.set()
         if self._thread.ident is not None:
             self._thread.join(2 * self._timeout_s)
 
@@ -69,10 +76,12 @@ class Exporting:
         while not self._begun() and not self._ending.wait(SAVE_S):
             pass
         while not self._ending.wait(SAVE_S):
+            self._moved.wait(LOOK_AGAIN_S)
+            self._moved.clear()
             try:
-                self._deliveries.save()
+                self._deliveries.save(force=True)
             except LogUnavailableError:  # reported
-                continue
+                self._moved.set()
         self._deliveries.stop(self._timeout_s)
         self._log.close()
         self._log_file.close()

@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,6 +21,7 @@ from realm_telemetry.config import Settings
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.service.app import realm_app
 from realm_telemetry.service.core import Service
+from realm_telemetry.service.live.tail import next_second
 from realm_telemetry.service.pages import HOW_TO_BUILD, pages_built
 from realm_telemetry.service.protocol import protocol_for
 from realm_telemetry.service.sessions import login_url
@@ -228,7 +229,7 @@ class RealmServer:
 
     def stop(self) -> None:
         """End `run`, from any thread."""
-        self._server.should_exit = True
+        self._server.end()
 
     def _end_streams(self) -> None:
         service = getattr(self.app.state, "service", None)
@@ -251,7 +252,7 @@ class RealmServer:
     def _on_signal(self, _number: int, _frame: object) -> None:
         if self._server.should_exit:
             self._server.force_exit = True
-        self._server.should_exit = True
+        self._server.end()
 
 
 class _Uvicorn(uvicorn.Server):
@@ -261,6 +262,16 @@ class _Uvicorn(uvicorn.Server):
         super().__init__(config)
         self._end_streams = end_streams
         self._announce: Callable[[], None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending = asyncio.Event()
+
+    def end(self) -> None:
+        """End `serve_with`; from any thread, and from a signal handler."""
+        self.should_exit = True
+        loop = self._loop
+        if loop is not None:
+            with suppress(RuntimeError):  # it is closed
+                loop.call_soon_threadsafe(self._ending.set)
 
     async def serve_with(self, announce: Callable[[], None], addresses: list[Address]) -> None:
         """Serve on bound sockets until `should_exit`."""
@@ -268,10 +279,16 @@ class _Uvicorn(uvicorn.Server):
         await self._serve([address.socket for address in addresses])
 
     async def main_loop(self) -> None:
-        """Announce, then wait for the end."""
+        """Announce, then wait for the end; uvicorn itself would look ten times a second.
+
+        The tick of a second is for the date in answers.
+        """
+        self._loop = loop = asyncio.get_running_loop()
         if self._announce is not None:
             self._announce()
-        await super().main_loop()
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), next_second(loop.time()))
 
     async def shutdown(self, sockets: object = None) -> None:
         """End the streams first: a graceful server waits for open connections."""

@@ -31,6 +31,7 @@ class Deliveries:
     """Starts the deliveries, keeps their cursors in the log's file, and sums them up.
 
     exporters: objects to use for some names, in place of the entry points.
+    moved: called in an exporter's thread when its cursor has moved.
     In a service, whose pipeline is EVERY_PIPELINE, exporters see the whole log.
     """
 
@@ -42,6 +43,8 @@ class Deliveries:
         exporters: Mapping[str, Any],
         recent: Recent,
         clock: Callable[[], float] = monotonic,
+        *,
+        moved: Callable[[], None] = lambda: None,
     ) -> None:
         self._manifest = manifest
         self._log = log
@@ -49,6 +52,7 @@ class Deliveries:
         self._exporters = exporters
         self._recent = recent
         self._clock = clock
+        self._moved = moved
         self._deliveries: list[Delivery] = []
         self._saved: dict[str, int] = {}
         self._save_at_s = 0.0
@@ -87,7 +91,12 @@ class Deliveries:
 
     def _begin(self, name: str) -> None:
         delivery = Delivery(
-            name, self._opener(name), self._saved[name], self._report, clock=self._clock
+            name,
+            self._opener(name),
+            self._saved[name],
+            self._report,
+            clock=self._clock,
+            moved=self._moved,
         )
         self._deliveries.append(delivery)
         delivery.start()

@@ -20,16 +20,16 @@ AFTER_FORK_NS: Final = 3_000_000_000
 """How soon after its last fork a daemon's first process has left."""
 
 
-def was_lost(spool: Spool, others: Iterable[Spool]) -> bool:
+def was_lost(spool: Spool, others: Iterable[dict[str, Any]]) -> bool:
     """Whether the end of a producer needs an event. The rules are in decision 0097.
 
-    others: the spools beside it; one may be of the program that its process has become.
+    others: the hellos of other producers; one may be of the program that its process has become.
     """
     notes = spool.notes
     if notes.goodbye or not (notes.hello or notes.through):
         return False
     end = spool.process_end()
-    if end.goes_on or any(_is_same_process(notes.hello, other.notes.hello) for other in others):
+    if end.goes_on or any(_is_same_process(notes.hello, other) for other in others):
         return False
     if notes.open_lifecycles:
         return True

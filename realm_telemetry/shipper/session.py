@@ -1,5 +1,6 @@
 """Session: the resources that are held while the pipeline's lock is held, and a turn of work."""
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,10 @@ from realm_telemetry.shipper.upkeep import ShipperUpkeep
 
 SETTLE_S: Final = 0.05
 SETTLED_PER_S: Final = 5000
+REMEMBERED_ENDS: Final = 1000
+DOUBT_S: Final = 0.3
+"""How long to look for another explanation before a producer counts as lost."""
+
 HISTORY_EXPORTER: Final = "battle_log"
 
 
@@ -28,6 +33,7 @@ class Session:
     """Spools, log and deliveries of one pipeline.
 
     progress_at_s: when something was last moved, on `clock`.
+    wake: called by the threads of the deliveries when one has moved on.
     """
 
     def __init__(
@@ -40,6 +46,7 @@ class Session:
         processors: Mapping[str, Any],
         clock: Callable[[], float],
         clock_ns: Callable[[], int],
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
         self.progress_at_s = clock()
         self._report = report
@@ -64,10 +71,14 @@ class Session:
             history=HISTORY_EXPORTER in manifest.exporters,
             clock=clock,
         )
-        self._deliveries = Deliveries(manifest, self._log, report, exporters, self._recent, clock)
+        self._deliveries = Deliveries(
+            manifest, self._log, report, exporters, self._recent, clock, moved=wake
+        )
         self._intake.on_webhooks = self._deliveries.ask_for_webhooks
         self._upkeep = ShipperUpkeep(manifest, report, clock)
         self._found: list[Spool] = []
+        # A program that its process became may have ended before it.
+        self._ended: deque[dict[str, Any]] = deque(maxlen=REMEMBERED_ENDS)
         self._begun = False
         self._settle_at_s = 0.0
         self._acknowledged = 0
@@ -102,10 +113,23 @@ class Session:
             self.progress_at_s = now_s
         return moved
 
-    def idle(self) -> None:
-        """Use a turn in which nothing moved for a step of the log's upkeep."""
-        if self._begun and not self._log.failing:
-            self._upkeep.idle()
+    def idle(self) -> float:
+        """Use a turn in which nothing moved for a step of the log's upkeep.
+
+        Returns the seconds until the next step is due.
+        """
+        return self._upkeep.idle() if self._begun and not self._log.failing else 0.0
+
+    def may_sleep(self) -> bool:
+        """Whether what comes next rings the doorbell, or can wait for a second."""
+        waits = not self._begun or self._log.failing or self._intake.holding or self._found
+        return not waits and all(spool.rings for spool in self._spools if spool.alive)
+
+    def is_quiet(self) -> bool:
+        """Whether there is no frame to read, and no delivery has moved on."""
+        acknowledged = self._deliveries.acknowledged(self._intake.last_cursor)
+        moved = acknowledged != self._acknowledged or self._deliveries.has_unsaved
+        return not moved and not any(spool.pending() for spool in self._spools)
 
     def log_replaced(self) -> bool:
         """Whether the log is another file now, so that cursors and readers mean the old one."""
@@ -173,13 +197,29 @@ class Session:
         ended = 0
         try:
             for spool in self._spools:
-                if spool.drained and spool.reader is not None and not self._intake.holding:
+                over = spool.drained and spool.reader is not None and not self._intake.holding
+                if over and self._is_understood(spool, now_s):
                     self._end(spool)
                     ended += 1
             self._deliveries.save()
         except LogUnavailableError:
             return ended
         return ended + self._remove_finished()
+
+    def _is_understood(self, spool: Spool, now_s: float) -> bool:
+        """Whether what a producer's end means is known.
+
+        The program that its process became may have a spool that was not found or read yet.
+        """
+        if spool.copied or not self._was_lost(spool):
+            return True
+        if spool.doubted_at_s is None:
+            spool.doubted_at_s = now_s
+            self._found += self._spools.refresh(now_s, force=True)
+        return now_s - spool.doubted_at_s >= DOUBT_S
+
+    def _was_lost(self, spool: Spool) -> bool:
+        return was_lost(spool, [*(other.notes.hello for other in self._spools), *self._ended])
 
     def _end(self, spool: Spool) -> None:
         """All events are in the log: store the end of the producer too, then free the spool."""
@@ -197,12 +237,14 @@ class Session:
         # Each in a transaction of its own: their numbers are no run of events.
         if (drops := final_drops(spool, self._clock_ns())) is not None:
             self._intake.store_event(drops)
-        if was_lost(spool, list(self._spools)):
+        if self._was_lost(spool):
             self._intake.store_event(process_lost(spool, self._clock_ns()))
             self._report.info(f"producer {spool.producer} was lost")
         if lost := max(spool.lost(), spool.refused, min(spool.damaged, 1)):
             self._store_damage(spool, lost)
         emitted, dropped = spool.receipt()
+
+        self._ended.append(spool.notes.hello)
 
         def record(log: Writer) -> None:
             log.record_receipt(spool.producer, emitted=emitted, dropped=dropped, ended=True)

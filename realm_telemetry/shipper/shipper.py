@@ -17,6 +17,7 @@ from realm_telemetry.delivery.report import LogFile, Reporter
 from realm_telemetry.delivery.retry import Backoff
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.shipper import lock
+from realm_telemetry.shipper.doorbell import Doorbell
 from realm_telemetry.shipper.launch import reap
 from realm_telemetry.shipper.lock import is_held
 from realm_telemetry.shipper.manifest import MANIFEST_NAME, Manifest, read_manifest
@@ -26,11 +27,14 @@ from realm_telemetry.spool.liveness import is_alive
 from realm_telemetry.spool.reader import spool_directories
 from realm_telemetry.values.clock import monotonic
 
-BEAT_S: Final = 0.5
+BEAT_S: Final = 2.5
 
 POLL_S: Final = 0.005
 IDLE_POLL_S: Final = 0.01
 IDLE_AFTER_S: Final = 2.0
+SLEEP_S: Final = 1.0
+"""How long to sleep when nobody rings: a ring may be lost, and the end of a producer rings none."""
+
 GRACE_S: Final = 2.0
 """How long to stay when all is done: the next producer may be about to start."""
 
@@ -78,6 +82,9 @@ class Shipper:
         self._clock_ns = clock_ns
         self._sleep = sleep
         self._stopping = False
+        self._doorbell: Doorbell | None = None
+        self._deaf = False
+        self._rung_at_s = 0.0
         self._seen: set[str] = set()
         self._adopt_at_s = 0.0
         self._launched: list[int] = []
@@ -95,10 +102,17 @@ class Shipper:
     def stop(self) -> None:
         """Ask for the end; the transaction in hand is finished. Safe in a signal handler."""
         self._stopping = True
+        self._wake()
 
     def finish(self) -> None:
         """Ask for the end once all that is there has been shipped."""
         self._once = True
+        self._wake()
+
+    def _wake(self) -> None:
+        doorbell = self._doorbell
+        if doorbell is not None:
+            doorbell.wake()
 
     def run(self) -> bool:
         """Ship until nothing is left to do; False if another shipper has the pipeline.
@@ -129,15 +143,19 @@ class Shipper:
         self._report.show_on(page)
         self._report.info(f"ships pipeline {self.manifest.pipeline} to {self.manifest.log_path}")
         try:
-            self._work()
+            self._work(page)
         finally:
             heartbeat.stop()
+            if self._doorbell is not None:
+                self._doorbell.close()
+                self._doorbell = None
             self._report.show_on(None)
             self._report.info("leaves")
             page.leave()
 
-    def _work(self) -> None:
+    def _work(self, page: StatusPage) -> None:
         session = self._new_session()
+        self._rung_at_s = self._clock()
         try:
             while not self._stopping:
                 if session.log_replaced():
@@ -150,13 +168,38 @@ class Shipper:
                 if not moved and self._done(session):
                     break
                 if not moved:
-                    session.idle()
-                    # Between transactions the log's writer lock leaves room for other writers.
-                    idle_s = self._clock() - session.progress_at_s
-                    self._sleep(POLL_S if idle_s < IDLE_AFTER_S else IDLE_POLL_S)
+                    self._rest(session, page)
             self._seen |= session.producers
         finally:
             session.close(STOP_S)
+
+    def _rest(self, session: Session, page: StatusPage) -> None:
+        """Wait for the next turn: some milliseconds, or after a silence until somebody rings."""
+        due_s = session.idle()
+        idle_s = self._clock() - max(session.progress_at_s, self._rung_at_s)
+        if idle_s < IDLE_AFTER_S:
+            # Between transactions the log's writer lock leaves room for other writers.
+            self._sleep(POLL_S)
+            return
+        may_sleep = not self._once and due_s > POLL_S and session.may_sleep()
+        doorbell = self._bell(page) if may_sleep else None
+        if doorbell is None:
+            self._sleep(IDLE_POLL_S)
+        elif doorbell.sleep(min(due_s, SLEEP_S), lambda: self._is_quiet(session)):
+            self._rung_at_s = self._clock()
+
+    def _bell(self, page: StatusPage) -> Doorbell | None:
+        """What to sleep on, made for the first sleep; None where the system gives none."""
+        if self._doorbell is None and not self._deaf:
+            try:
+                self._doorbell = Doorbell(self.pipeline_dir, page)
+            except (OSError, ImportError) as error:
+                self._deaf = True
+                self._report.info(f"stays awake while nothing happens: {error}")
+        return self._doorbell
+
+    def _is_quiet(self, session: Session) -> bool:
+        return session.is_quiet() and not (self._stopping or self._once)
 
     def _new_session(self) -> Session:
         return Session(
@@ -167,6 +210,7 @@ class Shipper:
             processors=self._processors,
             clock=self._clock,
             clock_ns=self._clock_ns,
+            wake=self._wake,
         )
 
     def _turn(self, session: Session) -> int:

@@ -148,6 +148,7 @@ class Spool:
     seen_alive_ns: when the producer was last seen alive, on `clock.monotonic_ns`;
         alive_through: the last number that was in the log by then.
     tick_s: the reader's clock; it stands still between the scans of a cold spool.
+    doubted_at_s: when it first looked as if the producer was lost.
     probed: whether it has been checked yet that the producer lives.
     """
 
@@ -175,6 +176,8 @@ class Spool:
         self.probed = False
         self.seen_alive_ns = self.alive_through = 0
         self._watch: ProcessWatch | None = None
+        self._process_end: ProcessEnd | None = None
+        self.doubted_at_s: float | None = None
         self._dead = False
         self._first_index: int | None = None
         # Before the first read: the segments of a dead producer are read in the order of frames.
@@ -230,6 +233,11 @@ class Spool:
         """Whether the producer was alive when last looked at."""
         return not self._dead and not self.notes.shipped
 
+    @property
+    def rings(self) -> bool:
+        """Whether the producer wakes a shipper that sleeps; none of 0.1.0 does."""
+        return self.control.is_whole and self.control.rings == 1
+
     def pending(self) -> bool:
         """Whether a frame may wait."""
         return self.reader is not None and not self.drained and self.reader.pending()
@@ -272,8 +280,9 @@ class Spool:
 
     def process_end(self) -> ProcessEnd:
         """How the process of a dead producer ended, as far as can be found out."""
-        watch = self._watch or ProcessWatch(self.notes.hello)
-        return watch.end()
+        if self._process_end is None:
+            self._process_end = (self._watch or ProcessWatch(self.notes.hello)).end()
+        return self._process_end
 
     def acknowledge(self, position: tuple[int, int]) -> None:
         """Free what the log has; notes of the freed frames are kept first."""

@@ -1,17 +1,16 @@
 """The status page of a shipper: one mapped page that the keepers of its producers look at.
 
-magic 8 | heartbeat u64 ns | pid u64 | sequence u64 | length u64 | error text, UTF-8
+magic 8 | heartbeat u64 ns | pid u64 | sequence u64 | length u64 | error, UTF-8 ... | sleeps u64
 """
 
-import mmap
 import os
 import struct
 import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
-STATUS_NAME: Final = "shipper.status"
-STATUS_BYTES: Final = 4096
+from realm_telemetry.spool.doorbell import SLEEPS_AT, STATUS_NAME, open_status_page, sleeps_on
+
 STALE_AFTER_S: Final = 10.0
 """A shipper whose heartbeat is older has died or hangs."""
 
@@ -19,7 +18,7 @@ _MAGIC: Final = b"RLMSHIP1"
 _PAGE = struct.Struct("<8sQQQQ")
 _WORD = struct.Struct("<Q")
 _HEARTBEAT, _SEQUENCE, _LENGTH = 8, 24, 32
-_MAX_ERROR_BYTES: Final = STATUS_BYTES - _PAGE.size
+_MAX_ERROR_BYTES: Final = SLEEPS_AT - _PAGE.size
 
 
 class ShipperStatus(NamedTuple):
@@ -61,14 +60,8 @@ class StatusPage:
     """
 
     def __init__(self, pipeline_dir: Path) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(pipeline_dir / STATUS_NAME, flags, 0o600)
-        try:
-            if os.fstat(descriptor).st_size < STATUS_BYTES:
-                os.posix_fallocate(descriptor, 0, STATUS_BYTES)
-            self._page = mmap.mmap(descriptor, STATUS_BYTES)
-        finally:
-            os.close(descriptor)
+        self._page = open_status_page(pipeline_dir)
+        self._sleeps = sleeps_on(self._page)
         known = self._page[:8] == _MAGIC
         sequence = _WORD.unpack_from(self._page, _SEQUENCE)[0] if known else 0
         _PAGE.pack_into(self._page, 0, _MAGIC, time.time_ns(), os.getpid(), sequence, 0)
@@ -76,6 +69,10 @@ class StatusPage:
     def beat(self) -> None:
         """Show that the shipper runs."""
         _WORD.pack_into(self._page, _HEARTBEAT, time.time_ns())
+
+    def count_sleep(self) -> None:
+        """Ask the producers to ring: the shipper falls asleep."""
+        self._sleeps[0] = (self._sleeps[0] + 1) % 2**63
 
     def show(self, error: str) -> None:
         """Show an error; the empty string means that all is well again."""
@@ -91,4 +88,5 @@ class StatusPage:
     def leave(self) -> None:
         """Show that the shipper has left, and unmap the page."""
         _WORD.pack_into(self._page, _HEARTBEAT, 0)
+        self._sleeps.release()
         self._page.close()

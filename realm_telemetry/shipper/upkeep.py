@@ -47,16 +47,18 @@ class ShipperUpkeep:
         self._upkeep: Upkeep | None = None
         self._coverage: Coverage | None = None
 
-    def idle(self) -> None:
-        """Do one step if it is time for one."""
-        if self._clock() < self._next_at_s:
-            return
+    def idle(self) -> float:
+        """Do one step if it is time for one; returns the seconds until the next."""
+        left_s = self._next_at_s - self._clock()
+        if left_s > 0:
+            return left_s
         try:
             pause_s = self._step()
         except (LogError, ConfigError, OSError) as error:
             self._give_up_for_now(error)
             pause_s = FAILED_S
         self._next_at_s = self._clock() + pause_s
+        return pause_s
 
     def close(self) -> None:
         """Close what is open."""

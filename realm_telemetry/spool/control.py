@@ -18,7 +18,7 @@ _HEAD = struct.Struct("<8sQ")
 _WORD = struct.Struct("<Q")
 _MAX_WORD: Final = 2**64 - 1
 # Each word has one writer. The shipper's are on a cache line of their own.
-_DROPPED, _LAST_NUMBER, _FLUSHED, _FORKED, _FORKED_NS = 64, 72, 80, 88, 96
+_DROPPED, _LAST_NUMBER, _FLUSHED, _FORKED, _FORKED_NS, _RINGS = 64, 72, 80, 88, 96, 104
 _STORED, _EXPORTED, _UNDELIVERED, _STORED_CHECK = 2048, 2056, 2064, 2072
 
 BELIEVABLE: Final = 2**48
@@ -46,6 +46,7 @@ class Control:
     flushed_number = _word(_FLUSHED, "Last number when a flush succeeded; the producer writes.")
     forked_number = _word(_FORKED, "Last number when it forked; the producer writes.")
     forked_ns = _word(_FORKED_NS, "When that was, on `clock.monotonic_ns`; the producer writes.")
+    rings = _word(_RINGS, "1 if it rings for a shipper that sleeps; the producer writes.")
     stored_number = _word(_STORED, "All events up to this number are in the log.")
     exported_number = _word(_EXPORTED, "All up to this number were acknowledged by all exporters.")
     undelivered = _word(_UNDELIVERED, "Events given up: rejected or in the dead letters.")

@@ -13,7 +13,7 @@ of these, so that nothing runs inside it. A thread that finds the position taken
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -22,6 +22,7 @@ from zlib import crc32
 
 from realm_telemetry.home import make_private_directory
 from realm_telemetry.spool.control import Control
+from realm_telemetry.spool.doorbell import open_status_page, ring, sleeps_on
 from realm_telemetry.spool.frames import (
     CRC_SEED_PRIME,
     FORMAT_CONTROL,
@@ -72,6 +73,7 @@ class SpoolWriter:
 
     max_bytes: what all spools of the host may take; above 90 % only urgent events are kept.
     unlinked: segments that went on in memory, because the spool's directory was deleted.
+    sleeps: how often the shipper fell asleep, as the one item; rung: what it was at the last ring.
     sync: whether each event is on the disk before `append` returns (`durability="power"`).
     Raises OSError if the spool cannot be made.
     """
@@ -90,6 +92,8 @@ class SpoolWriter:
         self.spare: Cursor | None = None
         self.restricted = False
         self.unlinked: list[Cursor] = []
+        self.sleeps: Sequence[int] | memoryview = (0,)
+        self.rung = 0
         self._recheck_at = 0.0
         self._drops = count(1)
         staging = pipeline_dir / f".new-{producer}"
@@ -119,6 +123,15 @@ class SpoolWriter:
         if not getattr(sys, "_is_gil_enabled", lambda: True)():
             self.append_one_at_a_time()
 
+    def ring_for_shipper(self) -> None:
+        """Wake the pipeline's shipper when it sleeps, from the next frame on."""
+        try:
+            self.sleeps = sleeps_on(open_status_page(self.directory.parent))
+        except OSError:  # the shipper stays awake for a producer that cannot ring
+            return
+        self.rung = -1  # it may sleep already
+        self.control.rings = 1
+
     def segment_bytes(self, wanted: int) -> int:
         """A segment's size: as wanted, or an eighth of a cap that is small."""
         return min(wanted, max(self.max_bytes // 8, 4096) // 4096 * 4096)
@@ -143,7 +156,10 @@ class SpoolWriter:
             frame = pack_header(length, crc, FORMAT_EVENT, q) + payload
             s = slice(p, e)
             # One line, no call: see the head of this file.
-            if c.pos == p: c.mm[s] = frame; c.pos = e; c.seq = q; return q  # fmt: skip # noqa: E701, E702
+            if c.pos == p: c.mm[s] = frame; c.pos = e; c.seq = q; break  # fmt: skip # noqa: E701, E702
+        if self.sleeps[0] != self.rung:
+            self._ring()
+        return q
 
     def append_control(self, message: dict[str, Any]) -> bool:
         """Keep a control frame, which takes no number; False if there was no room."""
@@ -159,7 +175,10 @@ class SpoolWriter:
                 return False
             frame = encode_frame(FORMAT_CONTROL, c.seq, payload)
             s = slice(p, e)
-            if c.pos == p: c.mm[s] = frame; c.pos = e; return True  # fmt: skip # noqa: E701, E702
+            if c.pos == p: c.mm[s] = frame; c.pos = e; break  # fmt: skip # noqa: E701, E702
+        if self.sleeps[0] != self.rung:
+            self._ring()
+        return True
 
     @property
     def last_number(self) -> int:
@@ -232,6 +251,10 @@ class SpoolWriter:
                 before.mm.flush()
             self.cursor.mm.flush()
         return number
+
+    def _ring(self) -> None:
+        self.rung = self.sleeps[0]
+        ring(self.directory.parent)
 
     def _drop(self) -> int:
         # Counted in one step: a sum read by two threads would lose what one of them added.

@@ -20,9 +20,13 @@ from realm_telemetry.spool.writer import SpoolWriter
 class Producer:
     """A producer whose spool is real and whose end the test decides."""
 
-    def __init__(self, pipeline_dir: Path, *, forked: bool = False, hello: bool = True) -> None:
+    def __init__(
+        self, pipeline_dir: Path, *, forked: bool = False, hello: bool = True, rings: bool = True
+    ) -> None:
         self.id = os.urandom(8).hex()
         self.writer = SpoolWriter(pipeline_dir, self.id)
+        if rings:
+            self.writer.ring_for_shipper()
         if hello:
             resource = {"service.name": "trainer", "process.pid": 4242, "realm.run.id": "r7"}
             self.writer.append_control({"type": "hello", "forked": forked, "resource": resource})

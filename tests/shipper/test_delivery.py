@@ -237,7 +237,7 @@ def test_an_unknown_exporter_is_reported_with_a_hint_and_the_log_still_fills(mak
     running = lab.start()
     eventually(lambda: "jsonn" in running.shipper.problems)
     assert "Did you mean 'jsonl'?" in running.shipper.problems["jsonn"]
-    assert producer.writer.control.stored_number == 1
+    eventually(lambda: producer.writer.control.stored_number == 1)
     producer.end()
 
 

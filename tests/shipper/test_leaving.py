@@ -13,8 +13,9 @@ from realm_telemetry.shipper import lock
 from realm_telemetry.shipper.manifest import pipeline_id, read_manifest, write_manifest
 from realm_telemetry.shipper.overview import pipeline_status
 from realm_telemetry.shipper.ship_once import ship_once
-from realm_telemetry.shipper.status import STATUS_NAME, StatusPage, read_status
+from realm_telemetry.shipper.status import StatusPage, read_status
 from realm_telemetry.shipper.thread import ThreadShipper
+from realm_telemetry.spool.doorbell import STATUS_NAME
 
 
 class Refused:

@@ -1,9 +1,11 @@
 """SQLite as the engine of the log: one file, with a few others beside it."""
 
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from realm_telemetry.home import METRICS, SEARCH_INDEX, STATE, WEBHOOKS
 from realm_telemetry.log.engine import Log, Writer
@@ -24,6 +26,9 @@ from realm_telemetry.log.sqlite.search import SearchIndex
 from realm_telemetry.log.sqlite.snapshots import MetricsSnapshots, SnapshotStore, StateSnapshots
 from realm_telemetry.log.sqlite.upkeep import Upkeep, UpkeepClaim
 from realm_telemetry.log.sqlite.writer import LogWriter, own_writer
+
+if TYPE_CHECKING:
+    from asyncinotify import Inotify
 
 
 class SqliteLog:
@@ -182,6 +187,7 @@ class DataVersionWatch:
         self._looked = -1
         self._caught_up = -1
         self._files: OpenFiles | None = None
+        self._journal: Inotify | None = None
 
     def changed(self) -> bool:
         """Whether there may be rows that came after the last `caught_up`."""
@@ -198,9 +204,37 @@ class DataVersionWatch:
         # Not the version of now: a commit between the two must show at the next look.
         self._caught_up = self._looked
 
+    def descriptor(self) -> int | None:
+        """A watch of the log's journal, where a commit is written before it can be seen."""
+        if self._journal is None:
+            # It brings asyncio along, which only a service needs.
+            from asyncinotify import Inotify, Mask
+
+            try:
+                journal = Inotify()
+            except OSError:  # no more watches are allowed: who polls goes on
+                return None
+            try:
+                journal.add_watch(f"{self._path}-wal", Mask.MODIFY)
+            except OSError:
+                journal.close()
+                return None
+            os.set_blocking(journal.fd, False)  # whatever its flags are
+            self._journal = journal
+        return self._journal.fd
+
+    def drain(self) -> bool:
+        """Let the descriptor be quiet until the next write; whether it was not."""
+        if self._journal is not None:
+            with suppress(BlockingIOError):
+                return bool(os.read(self._journal.fd, 4096))
+        return False
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+        if self._journal is not None:
+            self._journal.close()
 
 
 def open_log(

@@ -111,6 +111,10 @@ def _is_of(result: AppendResult, row: object) -> bool:
 STUCK_S: Final = 5.0
 """A write that takes longer is a problem that /health shows."""
 
+REST_FROM_S: Final = 1.0
+REST_S: Final = 20.0
+"""Between steps of upkeep while nothing is written, when the last had nothing to do for so long."""
+
 PROBE_S: Final = 1.0
 """How often a log that could not be written is tried while no batch comes."""
 
@@ -166,6 +170,8 @@ class WriterThread:
         self._committing: list[_Job] = []
         self._closing = False
         self._ended = False
+        self._grown = True
+        self._resting = False
         self._registrar = Registrar()
         self._opened: asyncio.Future[str] = self._loop.create_future()
         self._thread = threading.Thread(
@@ -230,6 +236,13 @@ class WriterThread:
             self.queued_events += len(events)
             self._condition.notify()
         return await job.future
+
+    def notice(self) -> None:
+        """Note that the log was written to, so that its upkeep waits no longer than usual."""
+        self._grown = True
+        if self._resting:
+            with self._condition:
+                self._condition.notify()
 
     def _is_full(self, job: _Job) -> bool:
         # A batch over the queue's bound is taken alone rather than never.
@@ -308,7 +321,10 @@ class WriterThread:
         """Wait for jobs: those of one commit; none after pause_s; None at the end."""
         with self._condition:
             if not self._jobs and not self._closing:
-                self._condition.wait(pause_s)
+                self._resting = pause_s >= REST_FROM_S and not (self._grown or self._error)
+                self._grown = False
+                self._condition.wait(max(pause_s, REST_S) if self._resting else pause_s)
+                self._resting = False
             if not self._jobs:
                 return None if self._closing else []
             jobs = [self._jobs.popleft()]

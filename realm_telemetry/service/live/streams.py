@@ -84,7 +84,7 @@ class StreamPlaces:
         self._loop = asyncio.get_running_loop()
         self._streams: set[Stream] = set()
         self._closing = False
-        self._timer = self._loop.call_later(_SWEEP_S, self._sweep)
+        self._timer: asyncio.TimerHandle | None = None
         self.refused = 0
         self.stalled = 0
         self.fell_off = 0
@@ -103,6 +103,7 @@ class StreamPlaces:
     def enter(self, stream: Stream) -> None:
         """Give a stream its place."""
         self._streams.add(stream)
+        self._timer = self._timer or self._loop.call_later(_SWEEP_S, self._sweep)
 
     def leave(self, stream: Stream) -> None:
         """Take the place back."""
@@ -112,11 +113,13 @@ class StreamPlaces:
     def close(self) -> None:
         """End all streams; browsers come back by themselves."""
         self._closing = True
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         for stream in self._streams:
             stream.finish()
 
     def _sweep(self) -> None:
+        self._timer = None
         now_s = self._loop.time()
         for stream in list(self._streams):
             if stream.over:
@@ -127,4 +130,5 @@ class StreamPlaces:
                     stream.drop()
             elif stream.idle_s > self._settings.keepalive_s:
                 stream.wake()
-        self._timer = self._loop.call_later(_SWEEP_S, self._sweep)
+        if self._streams:
+            self._timer = self._loop.call_later(_SWEEP_S, self._sweep)

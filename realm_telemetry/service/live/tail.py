@@ -1,5 +1,9 @@
 """Follows the log: asks every few milliseconds whether there was a commit; that costs 3 us.
 
+After a while without one it sleeps until the log is written to. Then it stays awake until the
+commit can be seen: SQLite writes it, waits for the disk and only then lets others see it. It looks
+every second all the same, because a wake-up may be lost.
+
 The tail lives on the event loop, where its batches need no hand-over between threads, and reads
 few rows at a time, so that no stream waits long for it.
 """
@@ -16,14 +20,24 @@ from realm_telemetry.log.errors import LogReplacedError
 from realm_telemetry.log.rows import LogRow
 
 BATCH_ROWS: Final = 200
+AFTER_WRITE_S: Final = 1.0
+AFTER_COMMIT_S: Final = 0.1
+"""How long to stay awake: after a write, whose commit cannot be seen yet, and after a commit."""
+
 _PAUSE_AFTER_ERROR_S: Final = 1.0
 
 _logger = logging.getLogger(__name__)
 
 
+def next_second(now_s: float) -> float:
+    """Seconds to a time at which all wake who look every second, so that they wake together."""
+    return max(1.0 - now_s % 1.0, 0.001)
+
+
 class Tail:
     """Hands every new row of the log to its takers, in the order of the log.
 
+    noticed: called when others, or this process, may have written to the log.
     replaced: called when the log is not the one that was opened; nothing more comes then.
     error: what went wrong at the last poll, None while all is well.
     """
@@ -36,6 +50,7 @@ class Tail:
         takers: Sequence[Callable[[Sequence[LogRow]], None]],
         poll_s: float,
         replaced: Callable[[], None] = lambda: None,
+        noticed: Callable[[], None] = lambda: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._reader = reader
@@ -43,6 +58,10 @@ class Tail:
         self._takers = takers
         self._poll_s = poll_s
         self._replaced = replaced
+        self._noticed = noticed
+        self._awake_until_s = 0.0
+        self._bell: int | None = None
+        self._sleeping = False
         self._timer: asyncio.Handle | None = None
         self.cursor = cursor
         self.rows = 0
@@ -51,6 +70,7 @@ class Tail:
 
     def start(self) -> None:
         """Begin to poll."""
+        self._bell = self._watch.descriptor()
         self._again(0.0)
 
     def stop(self) -> None:
@@ -58,6 +78,7 @@ class Tail:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._wake()
         self._watch.close()
 
     def poke(self) -> None:
@@ -84,10 +105,28 @@ class Tail:
 
     def _look(self) -> float:
         """Take new rows; seconds until the next look."""
-        if self._watch.changed() and self._read():
-            return 0.0
+        written = self._watch.drain()
+        if self._watch.changed():
+            self._awake_until_s = self._loop.time() + AFTER_COMMIT_S
+            self._noticed()
+            if self._read():
+                return 0.0
+        elif written:
+            self._awake_until_s = self._loop.time() + AFTER_WRITE_S
         self._watch.caught_up()
-        return self._poll_s
+        now_s = self._loop.time()
+        if self._bell is None or now_s < self._awake_until_s:
+            self._wake()
+            return self._poll_s
+        if not self._sleeping:
+            self._sleeping = True
+            self._loop.add_reader(self._bell, self.poke)
+        return next_second(now_s)
+
+    def _wake(self) -> None:
+        if self._sleeping and self._bell is not None:
+            self._sleeping = False
+            self._loop.remove_reader(self._bell)
 
     def _read(self) -> bool:
         """Take one batch; whether there may be more."""

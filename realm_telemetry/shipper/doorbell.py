@@ -1,0 +1,63 @@
+"""What a shipper sleeps on, see `spool/doorbell.py`."""
+
+import os
+import select
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from realm_telemetry.shipper.status import StatusPage
+from realm_telemetry.spool.doorbell import STATUS_NAME
+
+
+class Doorbell:
+    """Rung by producers, through the file of the status page, and by threads of this process.
+
+    Raises OSError where the system gives no watch of a file or no descriptor.
+    """
+
+    def __init__(self, pipeline_dir: Path, page: StatusPage) -> None:
+        # It brings asyncio along, which a producer that ships in a thread need not wait for.
+        from asyncinotify import Inotify, Mask
+
+        self._page = page
+        self._sleeping = False
+        self._touched = Inotify()
+        os.set_blocking(self._touched.fd, False)  # whatever its flags are
+        try:
+            self._touched.add_watch(pipeline_dir / STATUS_NAME, Mask.ATTRIB)
+            self._woken = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        except OSError:
+            self._touched.close()
+            raise
+        self._poll = select.poll()
+        for descriptor in (self._touched.fd, self._woken):
+            self._poll.register(descriptor, select.POLLIN)
+
+    def wake(self) -> None:
+        """End the sleep, if there is one; from any thread, and from a signal handler."""
+        if self._sleeping:
+            os.eventfd_write(self._woken, 1)
+
+    def sleep(self, timeout_s: float, quiet: Callable[[], bool]) -> bool:
+        """Sleep until somebody rings, at most for a time; return whether somebody did.
+
+        quiet: whether there is nothing to do, asked once every ring is heard.
+        """
+        self._drain()
+        self._sleeping = True
+        try:
+            self._page.count_sleep()
+            return not quiet() or bool(self._poll.poll(timeout_s * 1000))
+        finally:
+            self._sleeping = False
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._touched.close()
+        os.close(self._woken)
+
+    def _drain(self) -> None:
+        for descriptor in (self._touched.fd, self._woken):
+            with suppress(BlockingIOError):
+                os.read(descriptor, 4096)

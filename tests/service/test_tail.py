@@ -1,0 +1,132 @@
+"""The tail sleeps while nothing is written to the log, and a write wakes it."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from realm_telemetry.log.engine import open_log
+from realm_telemetry.log.rows import LogRow
+from realm_telemetry.log.sqlite.log import DataVersionWatch
+from realm_telemetry.log.sqlite.writer import LogWriter
+from realm_telemetry.service.live import tail as tail_module
+from realm_telemetry.service.live.tail import Tail
+
+from .conftest import make_event
+
+NEVER_S = 30.0
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[LogWriter]:
+    with LogWriter(tmp_path / "jobs.db") as writer:
+        yield writer
+
+
+class Looks(DataVersionWatch):
+    """The real watch, which counts how often it was asked."""
+
+    looks = 0
+
+    def changed(self) -> bool:
+        self.looks += 1
+        return super().changed()
+
+
+def followed(path: Path, act: Callable[[Looks, list[LogRow]], Any], poll_s: float = 0.005) -> None:
+    """Run a tail over a log while an action goes on beside it."""
+
+    async def run() -> None:
+        rows: list[LogRow] = []
+
+        def take(new: Sequence[LogRow]) -> None:
+            rows.extend(new)
+
+        with closing(open_log(path).reader()) as reader:
+            watch = Looks(path)
+            tail = Tail(reader, watch, 0, [take], poll_s)
+            tail.start()
+            await asyncio.to_thread(act, watch, rows)
+            tail.stop()
+
+    asyncio.run(run())
+
+
+def arrives(rows: list[LogRow], count: int, within_s: float = 5.0) -> float:
+    """Wait for so many rows; the seconds that it took."""
+    began = time.monotonic()
+    while len(rows) < count:
+        assert time.monotonic() - began < within_s, "they did not come"
+        time.sleep(0.001)
+    return time.monotonic() - began
+
+
+def test_it_sleeps_and_a_commit_wakes_it(
+    tmp_path: Path, writer: LogWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail_module, "next_second", lambda _: NEVER_S)
+
+    def act(watch: Looks, rows: list[LogRow]) -> None:
+        for number in (1, 2, 3):
+            time.sleep(1.5)
+            before = watch.looks
+            time.sleep(1.0)
+            assert watch.looks == before
+            writer.append([make_event(number)])
+            arrives(rows, number)
+
+    followed(tmp_path / "jobs.db", act)
+
+
+def test_it_stays_awake_for_a_commit_that_the_disk_holds_up(
+    tmp_path: Path, writer: LogWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail_module, "next_second", lambda _: NEVER_S)
+
+    def act(watch: Looks, rows: list[LogRow]) -> None:
+        time.sleep(0.5)
+        with (tmp_path / "jobs.db-wal").open("r+b") as journal:
+            head = journal.read(4)
+            journal.seek(0)
+            journal.write(head)
+        time.sleep(0.5)
+        writer.append([make_event(1)])
+        assert arrives(rows, 1) < 0.4
+
+    followed(tmp_path / "jobs.db", act)
+
+
+def test_a_wake_up_that_is_lost_costs_a_second(
+    tmp_path: Path, writer: LogWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def act(watch: Looks, rows: list[LogRow]) -> None:
+        time.sleep(1.0)
+        writer.append([make_event(1)])
+        assert arrives(rows, 1) < 2.5
+
+    silent, other = socket.socketpair()
+    monkeypatch.setattr(Looks, "descriptor", lambda _: silent.fileno())
+    monkeypatch.setattr(Looks, "drain", lambda _: False)
+    with silent, other:
+        followed(tmp_path / "jobs.db", act)
+
+
+def test_without_a_watch_it_polls(
+    tmp_path: Path, writer: LogWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Looks, "descriptor", lambda _: None)
+    monkeypatch.setattr(tail_module, "next_second", lambda _: NEVER_S)
+
+    def act(watch: Looks, rows: list[LogRow]) -> None:
+        before = watch.looks
+        time.sleep(1.0)
+        assert watch.looks > before + 20
+        writer.append([make_event(1)])
+        arrives(rows, 1)
+
+    followed(tmp_path / "jobs.db", act)

@@ -132,7 +132,7 @@ def circuit_text(circuit: KeptCircuit) -> str:
 _POOLS: Final = {RULES: "targets of rules", EVENTS: "addresses that events name"}
 
 
-_LOOK_S: Final = 5.0
+_LOOK_S: Final = 10.0
 _LEASE_PAUSE_S: Final = 5.0
 _AFTER_ERROR_S: Final = 5.0
 _END_S: Final = 1.5

@@ -155,6 +155,8 @@ class Poster:
             return Outcome(None, str(error), retryable=True)
         except (UnreachableError, OSError) as error:
             return Outcome(None, f"{redacted(url)}: {printable(str(error))}", retryable=True)
+        except Exception as error:  # noqa: BLE001 - the edge: an attempt ends in an outcome
+            return Outcome(None, f"{redacted(url)}: {printable(repr(error))}", retryable=True)
 
     def _follow(
         self, url: str, body: bytes, headers: Mapping[str, str], deadline: Deadline
@@ -201,12 +203,16 @@ class Poster:
 def _redirected(url: str, location: str) -> str:
     """The address of a redirect.
 
-    Raises RefusedAddressError for one that leaves TLS.
+    Raises RefusedAddressError for one that leaves TLS, or is no address.
     """
     if not location:
         raise RefusedAddressError(f"{redacted(url)} redirects to nowhere")
-    target = urljoin(url, location)
-    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
+    try:
+        target = urljoin(url, location)
+        scheme = urlsplit(target).scheme
+    except ValueError as error:
+        raise RefusedAddressError(f"{redacted(url)} redirects to no address: {error}") from None
+    if urlsplit(url).scheme == "https" and scheme != "https":
         raise RefusedAddressError(f"{redacted(url)} redirects to {redacted(target)}, without TLS")
     return target
 

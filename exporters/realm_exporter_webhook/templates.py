@@ -239,11 +239,12 @@ _DISCORD_MARKUP: Final = re.compile(
 
 
 def discord_text(text: str) -> str:
-    """Return text that Discord shows as it is.
+    """Return text that Discord shows as it is, no more than one more than it takes anywhere.
 
     An address with a character that is escaped is no link either, or the backslash would be seen.
     """
-    return _DISCORD_MARKUP.sub(_discord_escape, text)
+    # Cut before it is looked at, because each address in it is read to its end.
+    return _DISCORD_MARKUP.sub(_discord_escape, text[: DISCORD_DESCRIPTION + 1])
 
 
 def _discord_escape(found: re.Match[str]) -> str:

@@ -68,15 +68,14 @@ class ConnectionLimits:
         """
         known = address is not None and not self._stands_for_many(address)
         most = self.most - self.most // _FOR_LOOPBACK if known else self.most
+        key = _owner(address) if known and address else ""
+        # First: who has a share of its own already makes nobody else leave.
+        if key and self._of_address[key] >= self._most_of_address:
+            return False
         if len(open_ones) > most and not _make_room(open_ones):
             return False
-        if not known:
-            return True
-        assert address is not None
-        key = _owner(address)
-        if self._of_address[key] >= self._most_of_address:
-            return False
-        self._of_address[key] += 1
+        if key:
+            self._of_address[key] += 1
         return True
 
     def leave(self, address: str | None) -> None:

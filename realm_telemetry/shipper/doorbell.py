@@ -40,7 +40,7 @@ class Doorbell:
             os.eventfd_write(self._woken, 1)
 
     def sleep(self, timeout_s: float, quiet: Callable[[], bool]) -> bool:
-        """Sleep until somebody rings, at most for a time; return whether somebody did.
+        """Sleep until somebody rings, at most for a time; return whether there is something to do.
 
         quiet: whether there is nothing to do, asked once every ring is heard.
         """

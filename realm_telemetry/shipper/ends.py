@@ -29,7 +29,7 @@ def was_lost(spool: Spool, others: Iterable[dict[str, Any]]) -> bool:
     if notes.goodbye or not (notes.hello or notes.through):
         return False
     end = spool.process_end()
-    if end.goes_on or any(_is_same_process(notes.hello, other) for other in others):
+    if end.goes_on or is_succeeded(notes.hello, others):
         return False
     if notes.open_lifecycles:
         return True
@@ -41,12 +41,19 @@ def was_lost(spool: Spool, others: Iterable[dict[str, Any]]) -> bool:
     return not (shipped_before or _was_at_rest(spool) or _left_after_fork(spool))
 
 
+def is_succeeded(hello: dict[str, Any], others: Iterable[dict[str, Any]]) -> bool:
+    """Whether the process of a producer has become another producer."""
+    return any(_is_same_process(hello, other) for other in others)
+
+
 def _is_same_process(hello: dict[str, Any], other: dict[str, Any]) -> bool:
     names = ("pid", "start_ticks", "pid_namespace", "host")
     if hello.get("producer") == other.get("producer") or not hello.get("start_ticks"):
         return False
-    later = other.get("time_unix_nano", 0) > hello.get("time_unix_nano", 0)
-    return later and all(hello.get(name) == other.get(name) for name in names)
+    began, later = hello.get("time_unix_nano"), other.get("time_unix_nano")
+    if type(began) is not int or type(later) is not int or later <= began:
+        return False
+    return all(hello.get(name) == other.get(name) for name in names)
 
 
 def _was_at_rest(spool: Spool) -> bool:

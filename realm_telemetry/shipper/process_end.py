@@ -40,6 +40,11 @@ class ProcessWatch:
         self._is_near = near and type(self._pid) is int and type(self._start_ticks) is int
         self._descriptor = self._open() if self._is_near and self._pid != os.getpid() else None
 
+    def goes_on(self) -> bool:
+        """Whether the process runs, as far as can be seen: also while it is about to end."""
+        fields = self._stat()
+        return fields is not None and fields[_STATE] not in "ZX"
+
     def end(self) -> ProcessEnd:
         """How it ended; closes the watch."""
         try:
@@ -56,7 +61,7 @@ class ProcessWatch:
     def _open(self) -> int | None:
         try:
             descriptor = os.pidfd_open(int(self._pid or 0))
-        except OSError:  # gone, or no descriptors are left
+        except (OSError, OverflowError):  # gone, no number of a process, or no descriptors are left
             return None
         if self._stat() is None:
             os.close(descriptor)

@@ -14,7 +14,13 @@ from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.processors import ResourceProcessor
 from realm_telemetry.redaction import redactor
 from realm_telemetry.shipper.deliveries import Deliveries
-from realm_telemetry.shipper.ends import final_drops, process_lost, spool_damaged, was_lost
+from realm_telemetry.shipper.ends import (
+    final_drops,
+    is_succeeded,
+    process_lost,
+    spool_damaged,
+    was_lost,
+)
 from realm_telemetry.shipper.intake import Decoding, Intake, build_chain
 from realm_telemetry.shipper.manifest import Manifest
 from realm_telemetry.shipper.spools import Spool, Spools, remove_staging
@@ -25,6 +31,9 @@ SETTLED_PER_S: Final = 5000
 REMEMBERED_ENDS: Final = 1000
 DOUBT_S: Final = 0.3
 """How long to look for another explanation before a producer counts as lost."""
+
+GOES_ON_S: Final = 10.0
+"""How long the end of a process may take, once it has lost its lock."""
 
 HISTORY_EXPORTER: Final = "battle_log"
 
@@ -126,10 +135,10 @@ class Session:
         return not waits and all(spool.rings for spool in self._spools if spool.alive)
 
     def is_quiet(self) -> bool:
-        """Whether there is no frame to read, and no delivery has moved on."""
+        """Whether there is no new frame or spool to read, and no delivery has moved on."""
         acknowledged = self._deliveries.acknowledged(self._intake.last_cursor)
         moved = acknowledged != self._acknowledged or self._deliveries.has_unsaved
-        return not moved and not any(spool.pending() for spool in self._spools)
+        return not moved and self._spools.are_quiet()
 
     def log_replaced(self) -> bool:
         """Whether the log is another file now, so that cursors and readers mean the old one."""
@@ -194,6 +203,9 @@ class Session:
 
     def _settle(self, now_s: float) -> int:
         self._spools.probe(now_s)
+        for spool in self._spools:
+            if spool.without_lock and not spool.succeeded:
+                spool.succeeded = is_succeeded(spool.notes.hello, self._hellos())
         ended = 0
         try:
             for spool in self._spools:
@@ -209,17 +221,23 @@ class Session:
     def _is_understood(self, spool: Spool, now_s: float) -> bool:
         """Whether what a producer's end means is known.
 
-        The program that its process became may have a spool that was not found or read yet.
+        The program that its process became may have a spool that was not found or read yet, and a
+        process that seems to go on without its lock may be about to end.
         """
-        if spool.copied or not self._was_lost(spool):
+        if spool.copied or spool.notes.goodbye:
+            return True
+        goes_on = spool.process_end().goes_on
+        if not goes_on and not was_lost(spool, self._hellos()):
             return True
         if spool.doubted_at_s is None:
             spool.doubted_at_s = now_s
             self._found += self._spools.refresh(now_s, force=True)
+        if goes_on and not is_succeeded(spool.notes.hello, self._hellos()):
+            return now_s - spool.doubted_at_s >= GOES_ON_S
         return now_s - spool.doubted_at_s >= DOUBT_S
 
-    def _was_lost(self, spool: Spool) -> bool:
-        return was_lost(spool, [*(other.notes.hello for other in self._spools), *self._ended])
+    def _hellos(self) -> list[dict[str, Any]]:
+        return [*(spool.notes.hello for spool in self._spools), *self._ended]
 
     def _end(self, spool: Spool) -> None:
         """All events are in the log: store the end of the producer too, then free the spool."""
@@ -237,7 +255,7 @@ class Session:
         # Each in a transaction of its own: their numbers are no run of events.
         if (drops := final_drops(spool, self._clock_ns())) is not None:
             self._intake.store_event(drops)
-        if self._was_lost(spool):
+        if was_lost(spool, self._hellos()):
             self._intake.store_event(process_lost(spool, self._clock_ns()))
             self._report.info(f"producer {spool.producer} was lost")
         if lost := max(spool.lost(), spool.refused, min(spool.damaged, 1)):

@@ -148,6 +148,8 @@ class Spool:
     seen_alive_ns: when the producer was last seen alive, on `clock.monotonic_ns`;
         alive_through: the last number that was in the log by then.
     tick_s: the reader's clock; it stands still between the scans of a cold spool.
+    without_lock: whether its lock was free when last looked at, though it may still run;
+    succeeded: whether another producer has begun in the same process.
     doubted_at_s: when it first looked as if the producer was lost.
     probed: whether it has been checked yet that the producer lives.
     """
@@ -178,11 +180,22 @@ class Spool:
         self._watch: ProcessWatch | None = None
         self._process_end: ProcessEnd | None = None
         self.doubted_at_s: float | None = None
+        self.without_lock = self.succeeded = False
         self._dead = False
         self._first_index: int | None = None
         # Before the first read: the segments of a dead producer are read in the order of frames.
         if self.reader is not None and not is_alive(directory):
             self._end_of_producer()
+
+    def _goes_on(self) -> bool:
+        """Whether the producer has lost its lock alone.
+
+        The kernel frees the lock of a process that ends before the rest of it, a program that
+        becomes a daemon closes what it does not know, and one that starts another program in its
+        place (`execv`) ends when that does, unless that one is a producer too.
+        """
+        watch, notes = self._watch, self.notes
+        return not (watch is None or notes.goodbye or self.succeeded) and watch.goes_on()
 
     @property
     def copied(self) -> bool:
@@ -242,6 +255,10 @@ class Spool:
         """Whether a frame may wait."""
         return self.reader is not None and not self.drained and self.reader.pending()
 
+    def has_news(self) -> bool:
+        """Whether a frame may wait, and not where the last read found none."""
+        return self.pending() and self.reader is not None and self.reader.has_news()
+
     def read(self, max_frames: int, now_s: float) -> list[Frame]:
         """The next frames; sees the end of a dead producer's spool."""
         if self.reader is None:
@@ -266,7 +283,8 @@ class Spool:
         self.probed = True
         if self.reader is None:
             return
-        if is_alive(self.directory):
+        self.without_lock = not is_alive(self.directory)
+        if not self.without_lock or self._goes_on():
             self.seen_alive_ns = monotonic_ns()
             self.alive_through = self.notes.through
         else:
@@ -281,7 +299,10 @@ class Spool:
     def process_end(self) -> ProcessEnd:
         """How the process of a dead producer ended, as far as can be found out."""
         if self._process_end is None:
-            self._process_end = (self._watch or ProcessWatch(self.notes.hello)).end()
+            self._watch = self._watch or ProcessWatch(self.notes.hello)
+            if self._watch.goes_on():
+                return ProcessEnd(goes_on=True)
+            self._process_end = self._watch.end()
         return self._process_end
 
     def acknowledge(self, position: tuple[int, int]) -> None:
@@ -397,6 +418,15 @@ class Spools:
             if now_s - spool.tick_s >= rescan_s:
                 spool.tick_s = now_s
         return everyone
+
+    def are_quiet(self) -> bool:
+        """Whether no spool is new, and none has anything that the last read has not tried."""
+        try:
+            if self._pipeline_dir.stat().st_mtime_ns != self._seen_mtime_ns:
+                return False
+        except OSError:  # gone, which the next turn sees
+            return False
+        return not any(spool.has_news() for spool in self)
 
     def probe(self, now_s: float) -> None:
         """Look after the producers, so many a second at the most."""

@@ -105,6 +105,7 @@ class SpoolReader:
         self._firsts: dict[str, int] = {}
         self.unreadable: list[Path] = []
         self._rescan_at = 0.0
+        self._tried: tuple[int, int, bool, bytes] | None = None
         self._dead = False
         self.exhausted = False
 
@@ -131,7 +132,21 @@ class SpoolReader:
             if len(frames) < max_frames and self._advance(current) is None:
                 break
         self.exhausted = self._dead and not frames
+        self._tried = None if frames else self._place()
         return frames
+
+    def has_news(self) -> bool:
+        """Whether something is other than when the last read found no frame."""
+        return self._tried != self._place()
+
+    def _place(self) -> tuple[int, int, bool, bytes]:
+        """Where the next frame is to stand, and what stands there."""
+        current = self._current()
+        if current is None:
+            return 0, 0, False, b""
+        at = current.position
+        over = current.over or current.sealed()
+        return current.index, at, over, bytes(current.mm[at : at + HEADER_BYTES])
 
     def finish(self) -> None:
         """The producer is dead: what does not check now never will."""

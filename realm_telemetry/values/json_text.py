@@ -48,7 +48,8 @@ _LONE_CHARS: Final = len(r"\ud83d")
 
 _MAX_NESTING: Final = 1_000
 """About what the strict reader takes. Python's own takes as much as its version's stack has."""
-_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|([\[{])|[\]}]', re.DOTALL)
+# A text that does not end is read once as well: none of its quotes begins another.
+_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|([\[{])|[\]}]', re.DOTALL)
 
 
 def read_json(data: bytes | memoryview | str, decoder: msgspec.json.Decoder[T] = ANY) -> T:

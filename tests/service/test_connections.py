@@ -313,6 +313,16 @@ def test_others_cannot_take_the_last_connections_of_this_machine(tmp_path: Path)
     assert of.enter("192.0.2.1", busy[:14])
 
 
+def test_an_address_that_has_its_share_makes_nobody_leave(tmp_path: Path) -> None:
+    of = limits(tmp_path, max_connections=8, max_connections_per_address=2)
+    assert [of.enter("192.0.2.1", []) for _ in range(2)] == [True, True]
+    idle: list[Any] = [Connection(waiting_since=float(n)) for n in range(8)]
+    assert not of.enter("192.0.2.1", idle)
+    assert not any(each.closed for each in idle)
+    assert of.enter("192.0.2.2", idle)
+    assert [each.closed for each in idle] == [True] + [False] * 7
+
+
 def test_a_process_with_few_descriptors_takes_fewer_connections(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

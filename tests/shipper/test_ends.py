@@ -70,11 +70,19 @@ SHIPPED = "realm.note(message='x')\nrealm.get_telemetry().settle(20)\ntime.sleep
         ("realm.training_started(model='m')\nrealm.flush(20)\nos._exit(0)", 1),
         (SHIPPED + "os.execv('/bin/sleep', ['sleep', '2'])", 0),
         (SHIPPED + "os.fork() or time.sleep(2) or os._exit(0)\nos._exit(0)", 0),
+        (SHIPPED + "os.closerange(3, 64); time.sleep(1); os._exit(0)", 0),
+        (
+            "realm.training_started(model='m')\n"
+            + SHIPPED
+            + "os.closerange(3, 64); time.sleep(1); os.kill(os.getpid(), signal.SIGKILL)",
+            1,
+        ),
         ("realm.note(message='x')\npid = os.fork()\nif pid: time.sleep(2); os.abort()", 1),
     ],
     ids=[
         *("flush exit", "shipped exit", "shipped SIGTERM", "SIGKILL", "SIGABRT", "flush SIGKILL"),
-        *("begun exit", "begun flush exit", "exec", "fork exit", "fork abort"),
+        *("begun exit", "begun flush exit", "exec", "fork exit"),
+        *("without its lock exit", "without its lock SIGKILL", "fork abort"),
     ],
 )
 @pytest.mark.slow
@@ -83,6 +91,18 @@ def test_an_end_is_a_loss_only_where_something_was_lost(
 ) -> None:
     run(tmp_path, CONFIGURE + "realm.note(message='first')\n" + code)
     assert losses(ended(tmp_path)) == lost
+
+
+@pytest.mark.slow
+def test_what_is_emitted_after_a_program_closed_our_lock_is_stored(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        CONFIGURE + SHIPPED + "os.closerange(3, 64)\n"
+        "for n in range(12): realm.note(message=str(n)); time.sleep(0.2)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)",
+    )
+    messages = [event["message"] for event in ended(tmp_path)]
+    assert [text for text in messages if text.isdigit()] == [str(n) for n in range(12)]
 
 
 @pytest.mark.slow

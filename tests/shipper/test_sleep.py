@@ -76,6 +76,46 @@ def test_a_new_producer_wakes_it(
     eventually(lambda: other.writer.control.stored_number == 1)
 
 
+def test_a_producer_that_came_just_before_it_slept_is_seen(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., None]
+) -> None:
+    """Its ring was heard by nobody, because the shipper was awake."""
+    producer = lab.producer()
+    late: list[Producer] = []
+    drain = doorbell_module.Doorbell._drain
+
+    def come(doorbell: doorbell_module.Doorbell) -> None:
+        if not late:
+            late.append(lab.producer())
+            late[0].emit()
+        drain(doorbell)
+
+    monkeypatch.setattr(doorbell_module.Doorbell, "_drain", come)
+    producer.emit()
+    running = lab.start()
+    eventually(lambda: late and late[0].writer.control.stored_number == 1)
+    running.stop()
+
+
+@pytest.mark.parametrize("damage", ["no segment", "a frame that never checks"])
+def test_what_cannot_be_read_keeps_it_awake_no_longer(
+    lab: Lab, asleep: Producer, damage: str, eventually: Callable[..., None]
+) -> None:
+    number = asleep.emit()
+    eventually(lambda: asleep.writer.control.stored_number == number)
+    if damage == "no segment":
+        for path in asleep.writer.directory.glob("seg-*"):
+            path.unlink()
+    else:
+        cursor = asleep.writer.cursor
+        cursor.mm[cursor.pos : cursor.pos + 8] = b"\xff" * 8
+    fall_asleep(lab)
+    time.sleep(0.5)
+    before = sleeps(lab)
+    time.sleep(1.0)
+    assert sleeps(lab) - before <= 1
+
+
 def test_the_end_of_a_producer_wakes_it(
     lab: Lab, asleep: Producer, eventually: Callable[..., None]
 ) -> None:

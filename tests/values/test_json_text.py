@@ -1,6 +1,7 @@
 """JSON as other software writes it."""
 
 import json
+import time
 from typing import Any
 
 import msgspec
@@ -82,6 +83,33 @@ def test_bytes_that_are_not_utf_8_are_replaced(data: bytes, value: Any) -> None:
 def test_what_is_no_json_is_refused_with_the_reason(data: bytes, reason: str) -> None:
     with pytest.raises(InvalidEventError, match=reason):
         read_json(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"events":["' + b'\\"' * 500_000,
+        b'{"events":["' + b'\\"' * 500_000 + b"\\",
+        b'["' + b"\\\\" * 400_000,
+        b'"' * 1_000_000,
+        b'"\\' * 400_000,
+        b"\\" * 1_000_000,
+        b'{"a":' * 900 + b'"' + b'\\"' * 400_000,
+    ],
+    ids=["quotes", "an open escape", "backslashes", "empty texts", "both", "no text", "deep"],
+)
+def test_a_hostile_megabyte_is_refused_within_a_moment(data: bytes) -> None:
+    began = time.process_time()
+    with pytest.raises(InvalidEventError):
+        read_json(data)
+    assert time.process_time() - began < 3  # in proportion to the square it would be minutes
+
+
+@pytest.mark.parametrize("text", ['"[[', '"\\"[[', '["a\\\\"]["', '"\\\\[['])
+def test_brackets_in_a_text_that_does_not_end_are_not_counted(text: str) -> None:
+    with pytest.raises(InvalidEventError) as raised:
+        read_json(text + "[" * 2_000)
+    assert "deep" not in str(raised.value)
 
 
 def test_an_expected_type_is_held_on_the_forgiving_way_too() -> None:

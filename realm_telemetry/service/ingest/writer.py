@@ -239,9 +239,9 @@ class WriterThread:
 
     def notice(self) -> None:
         """Note that the log was written to, so that its upkeep waits no longer than usual."""
-        self._grown = True
-        if self._resting:
-            with self._condition:
+        with self._condition:
+            self._grown = True
+            if self._resting:
                 self._condition.notify()
 
     def _is_full(self, job: _Job) -> bool:

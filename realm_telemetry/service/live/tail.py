@@ -22,7 +22,7 @@ from realm_telemetry.log.rows import LogRow
 BATCH_ROWS: Final = 200
 AFTER_WRITE_S: Final = 1.0
 AFTER_COMMIT_S: Final = 0.1
-"""How long to stay awake: after a write, whose commit cannot be seen yet, and after a commit."""
+"""How long to stay awake: after a write, whose commit cannot be seen yet, and after new rows."""
 
 _PAUSE_AFTER_ERROR_S: Final = 1.0
 
@@ -107,10 +107,12 @@ class Tail:
         """Take new rows; seconds until the next look."""
         written = self._watch.drain()
         if self._watch.changed():
-            self._awake_until_s = self._loop.time() + AFTER_COMMIT_S
+            before = self.rows
             self._noticed()
             if self._read():
                 return 0.0
+            brought_rows = self.rows > before
+            self._awake_until_s = self._loop.time() + AFTER_COMMIT_S * brought_rows
         elif written:
             self._awake_until_s = self._loop.time() + AFTER_WRITE_S
         self._watch.caught_up()

@@ -177,6 +177,14 @@ def test_a_redirect_that_would_turn_into_a_get_is_a_failure(
     assert len(receiver.received) == 1
 
 
+@pytest.mark.parametrize("place", ["//[", "http://[::1", "http://a:b/", "http://[x]/"])
+def test_a_redirect_to_no_address_is_an_outcome(receiver: Receiver, place: str) -> None:
+    receiver.answers = [Answer(307, {"location": place})]
+    outcome = poster(Names(), "127.0.0.1").post(receiver.url(), b"{}", "msg_1")
+    assert outcome.problem
+    assert not outcome.delivered
+
+
 def test_redirects_end(receiver: Receiver) -> None:
     receiver.always = Answer(308, {"location": "/hook"})
     outcome = poster(Names(), "127.0.0.1").post(receiver.url(), b"{}", "msg_1")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -137,6 +138,13 @@ def test_discord_shows_text_as_it_is(text: str) -> None:
     markup, seen = shown(discord_text(text))
     assert markup == set()
     assert seen.split() == text.split()
+
+
+@pytest.mark.parametrize("piece", ["http://", "https://a", "1.", "- ", "::a", "\\", "|"])
+def test_a_hostile_text_is_escaped_within_a_moment(piece: str) -> None:
+    began = time.process_time()
+    discord_text(piece * 20_000)
+    assert time.process_time() - began < 1
 
 
 def test_the_parser_would_find_the_markup() -> None:

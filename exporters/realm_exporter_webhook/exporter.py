@@ -332,11 +332,17 @@ class WebhookExporter(EventExporter):
                 self._take([])
                 self._sender.start_due()
                 # Looked at now and then: others may put messages into the store.
-                wait_s = min(self._sender.wait_s() or _LOOK_S, _LOOK_S)
+                wait_s = min(self._sender.wait_s() or _LOOK_S, self._digest_wait_s(), _LOOK_S)
             except LogError as error:
                 _logger.warning("Webhooks cannot be sent, next try in 5 s: %s", error)
                 wait_s = _AFTER_ERROR_S
             self._wake.wait(wait_s)
+
+    def _digest_wait_s(self) -> float:
+        """Seconds until what was gathered is to be sent."""
+        with self._fold:
+            due_ns = self._engine.memory.next_due_ns()
+        return _LOOK_S if due_ns is None else max((due_ns - self._clock.time_ns()) / 1e9, 0.0)
 
     def _send_all(self) -> None:
         """Send what is due; raises ExportError while anything waits."""

@@ -16,7 +16,6 @@ from realm_telemetry.delivery.sources import EVERY_PIPELINE, Recent
 from realm_telemetry.errors import LogError
 from realm_telemetry.home import LOGS
 from realm_telemetry.log.engine import open_log
-from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.plugins import installed_exporters
 from realm_telemetry.service.settings import ServiceSettings
 from realm_telemetry.shipper.deliveries import WEBHOOK_EXPORTER, Deliveries
@@ -80,7 +79,7 @@ class Exporting:
             self._moved.clear()
             try:
                 self._deliveries.save(force=True)
-            except LogUnavailableError:  # reported
+            except LogError:  # reported
                 self._moved.set()
         self._deliveries.stop(self._timeout_s)
         self._log.close()

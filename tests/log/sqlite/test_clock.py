@@ -64,6 +64,42 @@ def test_another_writer_notices_the_step(path: Path, clock: Clock) -> None:
         assert list(marks(reader)) == [2]
 
 
+@pytest.mark.parametrize("others", [False, True])
+@pytest.mark.parametrize(("step_ns", "kept"), [(70 * SECOND, False), (-HOUR, True)])
+def test_a_writer_that_waits_for_its_turn_reads_the_clock_again(
+    path: Path, clock: Clock, step_ns: int, others: bool, kept: bool
+) -> None:
+    """It is stopped after it looked at the clock, for instance; another writer may commit then."""
+    looks: list[int] = []
+
+    def stopped() -> int:
+        looks.append(clock.now_ns)
+        if len(looks) == 1:
+            if others:
+                clock.now_ns += 70 * SECOND
+                two.append([make_event(2)])
+            clock.now_ns += step_ns
+        return looks[-1]
+
+    with LogWriter(path, clock_ns=clock) as two, LogReader(path) as reader:
+        two.append([make_event(1)])
+        with LogWriter(path, clock_ns=stopped) as one:
+            result = one.append([make_event(3)])
+        two.append([make_event(4)])
+        last = reader.now.after(0)[-2:]
+        assert [row.event.observed_unix_nano for row in last] == [clock.now_ns] * 2
+        assert result.observed_unix_nano == clock.now_ns
+        assert marks(reader) == ({result.first_cursor: clock.now_ns} if kept else {})
+
+
+def test_a_short_wait_does_not_change_the_arrival(path: Path) -> None:
+    """Rows are made before their turn."""
+    ticks = iter((NOW, NOW + SECOND, NOW + 2 * SECOND, NOW + 3 * SECOND + 1))
+    with LogWriter(path, clock_ns=lambda: next(ticks)) as writer:
+        assert writer.append([make_event(1)]).observed_unix_nano == NOW
+        assert writer.append([make_event(2)]).observed_unix_nano == NOW + 3 * SECOND + 1
+
+
 def test_steps_before_rows_that_are_gone_are_on_the_next_one(
     writer: LogWriter, reader: LogReader, clock: Clock
 ) -> None:

@@ -8,6 +8,7 @@ from realm_telemetry.log import LogReader, LogWriter
 from realm_telemetry.log.records import Limits
 from realm_telemetry.log.sqlite.retention import (
     HELD_FOR_NS,
+    KEPT_JUMPS,
     STEP_NS,
     Retention,
     TrustedClock,
@@ -210,3 +211,28 @@ def test_rows_of_the_wrong_clock_do_not_hold_up_the_bound_of_bytes(
     clock.now_ns += 2 * DAY
     retention = Retention(writer, Limits(max_bytes=1, least_age_ns=DAY), clock_ns=clock)
     assert sum(retention.step().removed for _ in range(5)) == 5
+
+
+def test_steps_before_the_oldest_row_are_kept_up_to_a_number(
+    writer: LogWriter, reader: LogReader, clock: Clock
+) -> None:
+    steps = KEPT_JUMPS + 20
+    writer.append([make_event(0)])
+    arrivals = []
+    for number in range(1, steps + 1):
+        clock.now_ns += 20 * DAY if number == steps - 4 else HOUR
+        writer.append([make_event(2 * number)])
+        clock.now_ns -= 2 * SECOND + HOUR // 2
+        writer.append([make_event(2 * number + 1)])
+        arrivals.append(clock.now_ns)
+    assert list(marks(reader).values()) == arrivals
+    clock.now_ns += 5 * DAY
+    retention = Retention(writer, Limits(max_age_ns=10 * DAY), clock_ns=clock)
+    while retention.step().more:
+        pass
+    left = marks(reader, 2 * steps - 9)
+    assert list(left.values()) == arrivals[-5:], "those between rows that are left stay"
+    assert marks(reader)[reader.now.min_cursor() + 1] == arrivals[steps - 5 - KEPT_JUMPS]
+    with writer.transaction() as connection:
+        kept = connection.execute("SELECT arrival_unix_nano FROM realm_clock_jumps").fetchall()
+    assert [row[0] for row in kept] == arrivals[-5 - KEPT_JUMPS :]

@@ -172,16 +172,18 @@ class LogWriter:
 
     def _append(self, events: Sequence[Event], about: "_About") -> AppendResult:
         events = self._redact.batch(events)
-        arrival = self._clock_ns()
-        rows = to_rows(events, arrival, keep_arrival=about.keep_arrival)
-        batch = _Batch(events, rows, runs_of(events), arrival, self._keep_addresses(events))
+        batch = self._made(events, about)
         with self.transaction() as connection:
             # While this one waited for its turn, others may have stored what arrived later.
-            now = self._clock_ns()
-            if abs(now - arrival) > _WAITED_NS:
-                rows = to_rows(events, now, keep_arrival=about.keep_arrival)
-                batch = batch._replace(rows=rows, arrival=now)
+            if abs(self._clock_ns() - batch.arrival) > _WAITED_NS:
+                batch = self._made(events, about)
             return self._store(connection, batch, about)
+
+    def _made(self, events: Sequence[Event], about: "_About") -> "_Batch":
+        """Make the rows of events that arrive now."""
+        arrival = self._clock_ns()
+        rows = to_rows(events, arrival, keep_arrival=about.keep_arrival)
+        return _Batch(events, rows, runs_of(events), arrival, self._keep_addresses(events))
 
     def _store(
         self, connection: sqlite3.Connection, batch: "_Batch", about: "_About"

@@ -95,10 +95,29 @@ def test_a_writer_that_waits_for_its_turn_reads_the_clock_again(
 
 def test_a_short_wait_does_not_change_the_arrival(path: Path) -> None:
     """Rows are made before their turn."""
-    ticks = iter((NOW, NOW + SECOND, NOW + 2 * SECOND, NOW + 3 * SECOND + 1))
+    waits = (0, SECOND, 2 * SECOND, 3 * SECOND + 1, 4 * SECOND)
+    ticks = iter([NOW + wait for wait in waits])
     with LogWriter(path, clock_ns=lambda: next(ticks)) as writer:
         assert writer.append([make_event(1)]).observed_unix_nano == NOW
-        assert writer.append([make_event(2)]).observed_unix_nano == NOW + 3 * SECOND + 1
+        assert writer.append([make_event(2)]).observed_unix_nano == NOW + 4 * SECOND
+
+
+def test_an_address_is_kept_as_long_as_the_row_of_a_writer_that_waited(
+    path: Path, clock: Clock
+) -> None:
+    looks: list[int] = []
+
+    def stopped() -> int:
+        looks.append(clock.now_ns)
+        if len(looks) == 2:  # once the address is kept
+            clock.now_ns += 2 * DAY
+        return looks[-1]
+
+    hook = "https://example.org/hook"
+    with LogWriter(path, clock_ns=stopped) as writer, LogReader(path) as reader:
+        writer.append([make_event(1, webhooks=(hook,))])
+        writer.forget_addresses()
+        assert [row.event.webhooks for row in reader.now.after(0, webhooks=True)] == [(hook,)]
 
 
 def test_steps_before_rows_that_are_gone_are_on_the_next_one(

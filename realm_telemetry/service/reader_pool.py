@@ -121,7 +121,8 @@ class ReaderPool:
 
     def discard(self, reader: Reader) -> None:
         """Close a reader of `open` as soon as nothing runs on it."""
-        for query in self._active:
+        # A copy: threads take out what has ended.
+        for query in tuple(self._active):
             if query.reader is reader:
                 query.future.add_done_callback(lambda _: reader.close())
                 return
@@ -170,7 +171,9 @@ class ReaderPool:
             return query.run(reader)
         except LogInterruptedError:
             # An open cursor of what was ended could still block the reader's next transaction.
-            self._drop_own_reader()
+            # Who brought another reader discards that one.
+            if query.reader is None:
+                self._drop_own_reader()
             raise
 
     def _own_reader(self) -> Reader:

@@ -129,6 +129,39 @@ async def test_closing_ends_a_query_that_would_never_end(tmp_path: Path) -> None
             await asked
 
 
+async def test_queries_may_end_while_a_reader_is_discarded(tmp_path: Path) -> None:
+    async with pool_of(tmp_path / "jobs.db") as pool:
+
+        class Ending:
+            """Its thread takes it out of the set just when the loop looks at it."""
+
+            @property
+            def reader(self) -> None:
+                pool._active.discard(self)
+
+        pool._active.update(Ending() for _ in range(3))
+        reader = pool.open()
+        pool.discard(reader)
+        wait_until(lambda: not reader._connections, 2.0)
+
+
+async def test_a_step_that_is_ended_leaves_the_reader_of_its_thread_alone(tmp_path: Path) -> None:
+    async with pool_of(tmp_path / "jobs.db") as pool:
+        assert await pool.run(count) == 199
+        (own,) = pool._readers
+        reader = pool.open()
+
+        def step() -> Any:
+            with reader.snapshot() as log:
+                return endless(log)
+
+        with pytest.raises(ApiError, match="over"):
+            await pool.step(reader, step)
+        pool.discard(reader)
+        assert await pool.run(count) == 199
+        assert pool._readers == {own}
+
+
 @pytest.mark.parametrize(
     "path",
     [

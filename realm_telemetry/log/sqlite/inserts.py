@@ -3,7 +3,7 @@
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -56,8 +56,34 @@ def note_clock(
         connection.execute("INSERT INTO realm_clock_jumps VALUES (?, ?)", (first, arrival))
 
 
-def insert_rows(connection: sqlite3.Connection, rows: list[Row]) -> int:
-    """Insert rows whose event id is not there yet; returns how many those were."""
+class Inserted(NamedTuple):
+    """What an insert has stored.
+
+    rows: in the order of INSERT_COLUMNS. first, last: their cursors, 0 if there are none.
+    before, arrival_before: cursor and arrival of the row before them.
+    """
+
+    rows: list[Row]
+    first: int
+    last: int
+    before: int
+    arrival_before: int | None
+
+
+def insert_rows(connection: sqlite3.Connection, rows: list[Row]) -> Inserted:
+    """Insert rows whose event id is not there yet; returns those."""
+    before, arrival_before = last_cursor(connection), last_arrival(connection)
+    stored = _insert(connection, rows)
+    if not stored:
+        return Inserted([], 0, 0, before, arrival_before)
+    last = last_cursor(connection)
+    if stored == len(rows):
+        return Inserted(rows, last - stored + 1, last, before, arrival_before)
+    rows, first = _rows_after(connection, before)
+    return Inserted(rows, first, last, before, arrival_before)
+
+
+def _insert(connection: sqlite3.Connection, rows: list[Row]) -> int:
     stored = position = 0
     for count in _ROWS_PER_STATEMENT:
         while len(rows) - position >= count:
@@ -67,13 +93,13 @@ def insert_rows(connection: sqlite3.Connection, rows: list[Row]) -> int:
     return stored
 
 
-def rows_after(connection: sqlite3.Connection, cursor: int) -> tuple[list[Row], int]:
+def _rows_after(connection: sqlite3.Connection, cursor: int) -> tuple[list[Row], int]:
     """The rows after a cursor, in the order of INSERT_COLUMNS, and the row id of the first."""
     rows = connection.execute(
         f"SELECT {', '.join(INSERT_COLUMNS)}, id FROM battle_log WHERE id > ? ORDER BY id",
         (cursor,),
     ).fetchall()
-    return [row[:-1] for row in rows], rows[0][-1] if rows else 0
+    return [row[:-1] for row in rows], rows[0][-1]
 
 
 def add_counts(connection: sqlite3.Connection, rows: list[Row]) -> None:

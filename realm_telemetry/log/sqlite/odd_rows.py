@@ -78,9 +78,19 @@ def has_detail(raw: bytes | None, path: str, value: str) -> bool:
 
 def odd_row(row: tuple[Any, ...], log_id: str) -> LogRow:
     """Read a row of any values: of an older table, still to be filled in, or of other software."""
-    cursor, event_id, time, observed, timestamp, kind, channel, severity, source = row[:9]
-    hero, campaign, run, producer, message, details, trace, span, flags, origin, rank = row[9:]
     read = _Reading()
+    event = _plain_columns(read, row, log_id)
+    details, _trace, _span, _flags, origin, rank = row[14:]
+    event = with_rank(event, read.rank(rank))
+    # Last, because they say what is wrong with the other columns.
+    event = msgspec.structs.replace(event, details=read.details(details))
+    return LogRow(row[0], event, origin is not None)
+
+
+def _plain_columns(read: "_Reading", row: tuple[Any, ...], log_id: str) -> Event:
+    """Return the event of a row, but for its details and rank."""
+    cursor, event_id, time, observed, timestamp, kind, channel, severity, source = row[:9]
+    hero, campaign, run, producer, message, _details, trace, span, flags, origin, _rank = row[9:]
     source = read.name("source", source, "")
     kind = read.name("kind", kind, OLDER_KIND) if event_id is not None else older_kind(source)
     producer, number = read.identity(event_id, producer, log_id, cursor)
@@ -88,7 +98,7 @@ def odd_row(row: tuple[Any, ...], log_id: str) -> LogRow:
     happened = read.time("time_unix_nano", time) if is_new else _older_time(timestamp)
     arrived = read.time("observed_unix_nano", observed) if is_new else happened
     first_arrived = None if origin is None else read.time("origin_observed_unix_nano", origin)
-    event = Event(
+    return Event(
         kind,
         read.name("channel", channel, resolve(kind)[0]),
         read.severity(severity, resolve(kind)[1]),
@@ -107,9 +117,6 @@ def odd_row(row: tuple[Any, ...], log_id: str) -> LogRow:
         (),
         arrived if first_arrived is None else first_arrived,
     )
-    event = with_rank(event, read.rank(rank))
-    event = msgspec.structs.replace(event, details=read.details(details))
-    return LogRow(cursor, event, first_arrived is not None)
 
 
 class _Reading:

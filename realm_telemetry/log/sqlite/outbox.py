@@ -107,13 +107,30 @@ class OutboxFile:
         self._path = path
         self._lock = threading.RLock()
         self._added = 0
+        self._closed = False
+        # None after a repair that failed; the next use opens the file.
+        self._connection: sqlite3.Connection | None = None
         with translated(path):
-            self._connection = usable(path, self._opened, _LOST)
+            self._current()
 
     def close(self) -> None:
         """Close the file."""
         with translated(self._path), self._lock:
-            self._connection.close()
+            self._closed = True
+            self._let_go()
+
+    def _current(self) -> sqlite3.Connection:
+        """The connection, opened if there is none."""
+        if self._closed:
+            raise LogUnavailableError(f"{self._path} was closed")
+        if self._connection is None:
+            self._connection = usable(self._path, self._opened, _LOST)
+        return self._connection
+
+    def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def _opened(self) -> sqlite3.Connection:
         make_private_directory(self._path.parent)
@@ -150,13 +167,15 @@ class OutboxFile:
     def _used(self) -> Iterator[sqlite3.Connection]:
         """The file, for one thread; one that turns out to be damaged is replaced for the next."""
         with translated(self._path), self._lock:
+            connection = self._current()
             try:
-                yield self._connection
+                yield connection
             except sqlite3.Error as error:
-                if is_damaged(self._path, error):
-                    self._connection.close()
+                # Not one that a use inside this one has replaced already.
+                if connection is self._connection and is_damaged(self._path, error):
+                    self._let_go()
                     rename_damaged(self._path, error, _LOST)
-                    self._connection = self._opened()
+                    self._current()
                 raise
 
     @contextmanager

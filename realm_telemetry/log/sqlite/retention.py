@@ -21,6 +21,9 @@ LIVE_GRACE_NS: Final = 60_000_000_000
 STEP_NS: Final = 60_000_000_000
 """What the clock may differ from the time that passed; a larger difference is a step."""
 
+KEPT_JUMPS: Final = 100
+"""Steps back of the clock that are kept before the oldest row, for folds that are behind it."""
+
 HELD_FOR_NS: Final = 86_400_000_000_000
 """For how long a step of the clock forward is not believed."""
 
@@ -282,5 +285,19 @@ class Retention:
                 (param,),
             )
             count = connection.execute(query, (param,)).rowcount
+        _forget_jumps(connection)
         self._excess_bytes -= count * self._row_bytes
         return count
+
+
+def _forget_jumps(connection: sqlite3.Connection) -> None:
+    """Remove steps back of the clock that lie before the oldest row, but for the newest.
+
+    Every row that is left arrived after all of them: to a fold that is behind, one of those that
+    are kept says as well that what it has is older.
+    """
+    connection.execute(
+        "DELETE FROM realm_clock_jumps WHERE cursor <= (SELECT cursor FROM realm_clock_jumps"
+        " WHERE cursor <= (SELECT min(id) FROM battle_log) ORDER BY cursor DESC LIMIT 1 OFFSET ?)",
+        (KEPT_JUMPS,),
+    )

@@ -31,10 +31,7 @@ from realm_telemetry.log.sqlite.inserts import (
     add_counts,
     add_webhooks,
     insert_rows,
-    last_arrival,
-    last_cursor,
     note_clock,
-    rows_after,
 )
 from realm_telemetry.log.sqlite.kinds import has_kind, save_kind
 from realm_telemetry.log.sqlite.lock import WriterLock
@@ -49,6 +46,9 @@ from realm_telemetry.log.sqlite.schema import (
 from realm_telemetry.redaction import redactor
 
 _PROBE_BYTES: Final = 64 * 1024
+_WAITED_NS: Final = 1_000_000_000
+"""A longer wait for the file makes the arrivals that rows were made with wrong."""
+
 _UNFIT: Final = (
     TypeError,
     ValueError,
@@ -171,42 +171,49 @@ class LogWriter:
             return self._append(events, about)
 
     def _append(self, events: Sequence[Event], about: "_About") -> AppendResult:
-        observed = self._clock_ns()
         events = self._redact.batch(events)
-        rows = to_rows(events, observed, keep_arrival=about.keep_arrival)
-        runs = runs_of(events)
-        offered, all_rows = events, rows
-        refused: dict[int, RefusedEvent] = {}
-        addresses = self._keep_addresses(events)
+        batch = self._made(events, about)
         with self.transaction() as connection:
-            self._known.refresh()
-            if about.pipeline:
-                self._register_new(runs, about.pipeline)
-            if about.source is not None:
-                refused = foreign_events(connection, self._known, events, rows, about.source)
-                if refused:
-                    events, rows = _without(refused, events, rows)
-                    runs = runs_of(events)
-            wanted = len(events)
-            events, rows = self._without_known(events, rows, runs)
-            before, arrival_before = last_cursor(connection), last_arrival(connection)
-            stored = insert_rows(connection, rows)
-            if stored < len(rows):
-                rows, first = rows_after(connection, before)
-            else:
-                first = last_cursor(connection) - stored + 1
-            if stored:
-                note_clock(connection, arrival_before, observed, first)
-            if stored < wanted:
-                refused |= differing_events(connection, offered, all_rows, about.untimed)
-            left = runs if len(events) == wanted else runs_of(events)
-            self._known.add(left, events, about.skipped)
-            add_counts(connection, rows)
-            add_webhooks(connection, events, addresses, before)
-            last = last_cursor(connection)
-        span = (first, last) if stored else (0, 0)
-        duplicates = len(offered) - stored - len(refused)
-        return AppendResult(*span, stored, duplicates, observed, tuple(refused.values()))
+            # While this one waited for its turn, others may have stored what arrived later.
+            if abs(self._clock_ns() - batch.arrival) > _WAITED_NS:
+                batch = self._made(events, about)
+            return self._store(connection, batch, about)
+
+    def _made(self, events: Sequence[Event], about: "_About") -> "_Batch":
+        """Make the rows of events that arrive now."""
+        arrival = self._clock_ns()
+        rows = to_rows(events, arrival, keep_arrival=about.keep_arrival)
+        return _Batch(events, rows, runs_of(events), arrival, self._keep_addresses(events))
+
+    def _store(
+        self, connection: sqlite3.Connection, batch: "_Batch", about: "_About"
+    ) -> AppendResult:
+        """Store a batch, as part of a transaction."""
+        self._known.refresh()
+        if about.pipeline:
+            self._register_new(batch.runs, about.pipeline)
+        refused = self._foreign(connection, batch, about.source)
+        wanted = _without(refused, batch) if refused else batch
+        fresh = self._without_known(wanted)
+        stored = insert_rows(connection, fresh.rows)
+        count = len(stored.rows)
+        if count:
+            note_clock(connection, stored.arrival_before, batch.arrival, stored.first)
+        if count < len(wanted.rows):
+            refused |= differing_events(connection, batch.events, batch.rows, about.untimed)
+        self._known.add(fresh.runs, fresh.events, about.skipped)
+        add_counts(connection, stored.rows)
+        add_webhooks(connection, fresh.events, batch.addresses, stored.before)
+        duplicates = len(batch.rows) - count - len(refused)
+        span = stored.first, stored.last
+        return AppendResult(*span, count, duplicates, batch.arrival, tuple(refused.values()))
+
+    def _foreign(
+        self, connection: sqlite3.Connection, batch: "_Batch", source: str | None
+    ) -> dict[int, RefusedEvent]:
+        if source is None:
+            return {}
+        return foreign_events(connection, self._known, batch.events, batch.rows, source)
 
     def stored_numbers(self, producer: str) -> Ranges:
         """The numbers of a registered producer that are in the log, or were and are refused."""
@@ -362,23 +369,22 @@ class LogWriter:
             if self._known.done(producer) is None:
                 self._known.register(ProducerInfo(producer, pipeline))
 
-    def _without_known(
-        self, events: Sequence[Event], rows: list[Row], runs: Sequence[Run]
-    ) -> tuple[Sequence[Event], list[Row]]:
+    def _without_known(self, batch: "_Batch") -> "_Batch":
         """Leave out events whose numbers are stored, even if retention has removed the rows."""
-        known = {run.producer: self._known.done(run.producer) for run in runs}
+        known = {run.producer: self._known.done(run.producer) for run in batch.runs}
         if not any(
             done.overlaps(run.first, run.last)
-            for run in runs
+            for run in batch.runs
             if (done := known[run.producer]) is not None
         ):
-            return events, rows
-        fresh = [
-            position
-            for position, event in enumerate(events)
-            if (done := known[event.producer]) is None or event.number not in done
-        ]
-        return [events[position] for position in fresh], [rows[position] for position in fresh]
+            return batch
+        return batch.only(
+            [
+                position
+                for position, event in enumerate(batch.events)
+                if (done := known[event.producer]) is None or event.number not in done
+            ]
+        )
 
     def _check_files(self) -> None:
         if self._files is not None:
@@ -419,11 +425,27 @@ class _About(NamedTuple):
     untimed: Collection[str]
 
 
-def _without(
-    refused: Mapping[int, RefusedEvent], events: Sequence[Event], rows: Sequence[Row]
-) -> tuple[list[Event], list[Row]]:
-    left = [position for position in range(len(events)) if position not in refused]
-    return [events[position] for position in left], [rows[position] for position in left]
+class _Batch(NamedTuple):
+    """Events, the row of each, and the runs of their numbers.
+
+    arrival: when they got here. addresses: what the log is to hold of each that they name.
+    """
+
+    events: Sequence[Event]
+    rows: list[Row]
+    runs: Sequence[Run]
+    arrival: int
+    addresses: Mapping[str, str]
+
+    def only(self, positions: Sequence[int]) -> "_Batch":
+        """Return a batch of some of the events."""
+        events = [self.events[position] for position in positions]
+        rows = [self.rows[position] for position in positions]
+        return self._replace(events=events, rows=rows, runs=runs_of(events))
+
+
+def _without(refused: Collection[int], batch: _Batch) -> _Batch:
+    return batch.only([at for at in range(len(batch.events)) if at not in refused])
 
 
 def own_writer(writer: Writer) -> LogWriter:

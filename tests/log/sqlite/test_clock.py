@@ -8,6 +8,7 @@ from realm_telemetry.log import LogReader, LogWriter
 from realm_telemetry.log.records import Limits
 from realm_telemetry.log.sqlite.retention import (
     HELD_FOR_NS,
+    KEPT_JUMPS,
     STEP_NS,
     Retention,
     TrustedClock,
@@ -62,6 +63,61 @@ def test_another_writer_notices_the_step(path: Path, clock: Clock) -> None:
         with LogWriter(path, clock_ns=lambda: clock.now_ns - DAY) as two:
             two.append([make_event(2)])
         assert list(marks(reader)) == [2]
+
+
+@pytest.mark.parametrize("others", [False, True])
+@pytest.mark.parametrize(("step_ns", "kept"), [(70 * SECOND, False), (-HOUR, True)])
+def test_a_writer_that_waits_for_its_turn_reads_the_clock_again(
+    path: Path, clock: Clock, step_ns: int, others: bool, kept: bool
+) -> None:
+    """It is stopped after it looked at the clock, for instance; another writer may commit then."""
+    looks: list[int] = []
+
+    def stopped() -> int:
+        looks.append(clock.now_ns)
+        if len(looks) == 1:
+            if others:
+                clock.now_ns += 70 * SECOND
+                two.append([make_event(2)])
+            clock.now_ns += step_ns
+        return looks[-1]
+
+    with LogWriter(path, clock_ns=clock) as two, LogReader(path) as reader:
+        two.append([make_event(1)])
+        with LogWriter(path, clock_ns=stopped) as one:
+            result = one.append([make_event(3)])
+        two.append([make_event(4)])
+        last = reader.now.after(0)[-2:]
+        assert [row.event.observed_unix_nano for row in last] == [clock.now_ns] * 2
+        assert result.observed_unix_nano == clock.now_ns
+        assert marks(reader) == ({result.first_cursor: clock.now_ns} if kept else {})
+
+
+def test_a_short_wait_does_not_change_the_arrival(path: Path) -> None:
+    """Rows are made before their turn."""
+    waits = (0, SECOND, 2 * SECOND, 3 * SECOND + 1, 4 * SECOND)
+    ticks = iter([NOW + wait for wait in waits])
+    with LogWriter(path, clock_ns=lambda: next(ticks)) as writer:
+        assert writer.append([make_event(1)]).observed_unix_nano == NOW
+        assert writer.append([make_event(2)]).observed_unix_nano == NOW + 4 * SECOND
+
+
+def test_an_address_is_kept_as_long_as_the_row_of_a_writer_that_waited(
+    path: Path, clock: Clock
+) -> None:
+    looks: list[int] = []
+
+    def stopped() -> int:
+        looks.append(clock.now_ns)
+        if len(looks) == 2:  # once the address is kept
+            clock.now_ns += 2 * DAY
+        return looks[-1]
+
+    hook = "https://example.org/hook"
+    with LogWriter(path, clock_ns=stopped) as writer, LogReader(path) as reader:
+        writer.append([make_event(1, webhooks=(hook,))])
+        writer.forget_addresses()
+        assert [row.event.webhooks for row in reader.now.after(0, webhooks=True)] == [(hook,)]
 
 
 def test_steps_before_rows_that_are_gone_are_on_the_next_one(
@@ -174,3 +230,28 @@ def test_rows_of_the_wrong_clock_do_not_hold_up_the_bound_of_bytes(
     clock.now_ns += 2 * DAY
     retention = Retention(writer, Limits(max_bytes=1, least_age_ns=DAY), clock_ns=clock)
     assert sum(retention.step().removed for _ in range(5)) == 5
+
+
+def test_steps_before_the_oldest_row_are_kept_up_to_a_number(
+    writer: LogWriter, reader: LogReader, clock: Clock
+) -> None:
+    steps = KEPT_JUMPS + 20
+    writer.append([make_event(0)])
+    arrivals = []
+    for number in range(1, steps + 1):
+        clock.now_ns += 20 * DAY if number == steps - 4 else HOUR
+        writer.append([make_event(2 * number)])
+        clock.now_ns -= 2 * SECOND + HOUR // 2
+        writer.append([make_event(2 * number + 1)])
+        arrivals.append(clock.now_ns)
+    assert list(marks(reader).values()) == arrivals
+    clock.now_ns += 5 * DAY
+    retention = Retention(writer, Limits(max_age_ns=10 * DAY), clock_ns=clock)
+    while retention.step().more:
+        pass
+    left = marks(reader, 2 * steps - 9)
+    assert list(left.values()) == arrivals[-5:], "those between rows that are left stay"
+    assert marks(reader)[reader.now.min_cursor() + 1] == arrivals[steps - 5 - KEPT_JUMPS]
+    with writer.transaction() as connection:
+        kept = connection.execute("SELECT arrival_unix_nano FROM realm_clock_jumps").fetchall()
+    assert [row[0] for row in kept] == arrivals[-5 - KEPT_JUMPS :]

@@ -1,5 +1,6 @@
 """Files beside the log: whatever is wrong with one, the log goes on and a person is told."""
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable
@@ -157,6 +158,38 @@ def test_damage_under_a_running_process_is_mended_by_it(
     outbox.close()
     SearchIndex(home / "vault" / "jobs.db", home / SEARCH_INDEX).index_step()
     assert all(not file.problem for file in own_log.side_files(5) if "damaged" not in file.place)
+
+
+@pytest.mark.parametrize("step", ["rename", "touch"])
+def test_a_repair_that_fails_is_tried_again_at_the_next_use(
+    step: str, home: Path, own_log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full for a moment costs no message: each error says to try again."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    outbox = own_log.outbox("webhooks")
+    outbox.began_ns("scope", 1)
+    overwrite(home / WEBHOOKS)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, step, full)
+        for _ in range(3):
+            with pytest.raises(LogUnavailableError):
+                outbox.began_ns("scope", 2)
+    assert outbox.began_ns("scope", 3) == 3
+    assert len(damaged_copies(home / WEBHOOKS)) == 1
+    outbox.close()
+    with pytest.raises(LogUnavailableError, match="closed"):
+        outbox.began_ns("scope", 4)
+
+
+def overwrite(path: Path) -> None:
+    """Another program writes over a file that is open here."""
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA user_version = 1")
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    path.write_bytes(b"\xff" * path.stat().st_size)
 
 
 def zero_pages_behind_header(path: Path) -> None:

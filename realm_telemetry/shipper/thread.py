@@ -11,6 +11,7 @@ import msgspec
 from realm_telemetry.errors import warn_once
 from realm_telemetry.shipper.manifest import read_manifest
 from realm_telemetry.shipper.shipper import Shipper
+from realm_telemetry.spool.reader import spool_directories
 from realm_telemetry.values.clock import monotonic
 
 RETRY_LOCK_S: Final = 0.2
@@ -39,6 +40,7 @@ class ThreadShipper:
             processors=processor_objects,
         )
         self._ending = threading.Event()
+        self._stopped = False
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -67,13 +69,26 @@ class ThreadShipper:
         if self._thread is None:
             return
         self._thread.join(max(timeout_s - LAST_MOMENT_S, timeout_s / 2))
+        self._stopped = True
         self._shipper.stop()
         self._thread.join(max(deadline_s - monotonic(), 0.0))
 
     def _run(self) -> None:
-        # False: a thread of another producer ships the pipeline, ours with it, until it ends.
-        while not self._try() and not self._ending.wait(RETRY_LOCK_S):
-            pass
+        while True:
+            asked = self._ending.is_set()
+            # False: a thread of another producer ships the pipeline, ours with it, until it ends.
+            if not self._try():
+                if self._ending.wait(RETRY_LOCK_S):
+                    return
+            elif asked or not self._ending.is_set() or not self._may_have_missed_a_spool():
+                return
+
+    def _may_have_missed_a_spool(self) -> bool:
+        """Whether there are spools: one that came just before the end was perhaps not seen."""
+        try:
+            return not self._stopped and bool(spool_directories(self.pipeline_dir))
+        except OSError:  # the pipeline was deleted
+            return False
 
     def _try(self) -> bool:
         try:

@@ -12,8 +12,10 @@ import pytest
 
 import realm_telemetry as realm
 from realm_telemetry.producer import appenders
+from realm_telemetry.shipper.thread import ThreadShipper
 from realm_telemetry.spool.frames import FORMAT_EVENT
 from realm_telemetry.spool.reader import SpoolReader
+from realm_telemetry.spool.segment import Cursor, memory_segment
 from realm_telemetry.spool.writer import SpoolClosedError, SpoolWriter
 
 
@@ -98,6 +100,8 @@ def test_a_frame_that_cannot_be_read_holds_up_nothing(producer: realm.Telemetry)
 def test_segments_that_went_on_in_memory_come_along_once(
     producer: realm.Telemetry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert producer._keeper is not None
+    producer._keeper.stop(5)
     monkeypatch.setattr(producer, "_look_for_place", lambda: None)
     shutil.rmtree(spool_of(producer).directory)
     wanted = [f"{number} " + "x" * 50_000 for number in range(8)]
@@ -175,8 +179,43 @@ def test_a_shipper_in_a_thread_goes_on_with_the_new_spool(tmp_path: Path) -> Non
     assert realm.flush(10)
     assert made._shipper is shipper
     realm.emit("note", "2")
-    assert realm.shutdown(10)
+    assert realm.shutdown(10), "though the shipper has hardly seen that spool yet"
     appenders.set_current(appenders.Early(lambda: None))
     with closing(sqlite3.connect(made.settings.log_path)) as log:
         rows = log.execute("SELECT message, COUNT(*) FROM battle_log GROUP BY 1").fetchall()
     assert rows == [("1", 1), ("2", 1)]
+
+
+def test_a_segment_that_is_ready_too_late_takes_nothing(
+    producer: realm.Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another spool took over while a thread made the next segment of the old one."""
+    late = spool_of(producer)
+
+    def too_late(size: int, urgent: bool) -> Cursor:
+        delete(producer)
+        return memory_segment(size * 2)
+
+    monkeypatch.setattr(late, "_next_segment", too_late)
+    with pytest.raises(SpoolClosedError):
+        late.append(b"x" * 300_000)
+    assert late.control.dropped == 0
+
+
+def test_a_shipper_of_another_pipeline_is_stopped(tmp_path: Path) -> None:
+    """It would keep a lock that nobody else could take."""
+    realm.shutdown(0)
+    appenders.set_current(appenders.Early(lambda: None))
+    made = realm.configure(home=tmp_path, shipper="thread", exporters=["battle_log"])
+    assert made is not None
+    before = made._shipper
+    assert isinstance(before, ThreadShipper)
+    before.pipeline_dir = tmp_path / "elsewhere"
+    made._let_be_shipped()
+    assert made._shipper is not before
+    assert before._thread is not None
+    assert not before._thread.is_alive()
+    realm.emit("note", "1")
+    assert realm.flush(10)
+    realm.shutdown(5)
+    appenders.set_current(appenders.Early(lambda: None))

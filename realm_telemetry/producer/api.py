@@ -94,6 +94,7 @@ def configure(
                     "configure() was called again with other settings; the first stay. "
                     "Call shutdown() in between to change them.",
                 )
+            _active.start_threads()
             return _active
         return _set_up(settings)
 
@@ -292,7 +293,7 @@ def _on_first_event() -> None:
                 f"{appenders.MAX_EARLY_EVENTS:,} events are kept until it is called, "
                 "and lost if it never is",
             )
-    except (ConfigError, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - `emit` is waiting, and never raises
         warn_once(str(error), f"this process could not join its parent's pipeline: {error}")
     finally:
         _setting_up.release()

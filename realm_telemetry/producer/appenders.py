@@ -1,7 +1,7 @@
 """The current appender: where `emit` puts its payloads, from before `configure` to the end.
 
     Early (nothing emitted yet) -> MemoryWriter (a bounded buffer) -> SpoolWriter -> Ended
-    a forked child starts again at Early
+    a forked child starts again at Early, and where a spool was deleted another one takes over
 
 Nothing here takes a lock: `emit` runs in signal handlers and finalizers too.
 """
@@ -12,8 +12,8 @@ from os import urandom
 from typing import Final
 
 from realm_telemetry.errors import warn_once
-from realm_telemetry.spool.frames import HEADER_BYTES, parse_frame
-from realm_telemetry.spool.segment import CLOSED, SEGMENT_HEADER_BYTES
+from realm_telemetry.spool.frames import FORMAT_EVENT, HEADER_BYTES, parse_frame
+from realm_telemetry.spool.segment import CLOSED, SEGMENT_HEADER_BYTES, Cursor
 from realm_telemetry.spool.writer import (
     DROPPED,
     Appender,
@@ -87,7 +87,7 @@ def append(payload: bytes, *, urgent: bool) -> tuple[str, int]:
         try:
             number = appender.append(payload, urgent)
             return appender.producer, number
-        except SpoolClosedError:  # a spool takes over from the buffer: it is current by now
+        except SpoolClosedError:  # a spool takes over: it is current by now
             continue
 
 
@@ -127,3 +127,25 @@ def hand_over(spool: SpoolWriter | MemoryWriter | Disabled) -> int:
             continue
         # One line: an event is in the buffer before it, or goes to the spool after it.
         if c.pos == position: c.pos = CLOSED; current = spool; return buffer.dropped  # fmt: skip # noqa: E701, E702
+
+
+def take_over(old: SpoolWriter, spool: SpoolWriter, number: int) -> None:
+    """Make a spool current in the place of a deleted one, whose events above a number go first."""
+    global current
+    read: list[Cursor] = []
+    while (c := old.still_mapped(read)) is not None:
+        position = SEGMENT_HEADER_BYTES
+        while True:
+            end = c.pos
+            found = parse_frame(c.mm, position, c.hard_end)
+            if found is not None:
+                if found[0] == FORMAT_EVENT and found[1] > number:
+                    spool.append(found[2], True)
+                position += HEADER_BYTES + len(found[2])
+                continue
+            if end == CLOSED:
+                read.append(c)
+                break
+            position = end  # where it is already, unless a frame cannot be read
+            # One line, as in `hand_over`: a later append to the old spool raises SpoolClosedError.
+            if c.pos == position and old.cursor is c: c.pos = CLOSED; current = spool; return  # fmt: skip # noqa: E501, E701, E702

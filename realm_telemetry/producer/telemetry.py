@@ -1,7 +1,6 @@
 """One producer: this process's spool, the pipeline it belongs to, and the shipper it relies on."""
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,23 +13,16 @@ from realm_telemetry.config import Settings
 from realm_telemetry.errors import ConfigError, warn_once
 from realm_telemetry.kinds.catalog import KIND_METADATA, KindSpec, kinds
 from realm_telemetry.producer import appenders
+from realm_telemetry.producer.description import hello, kind_message, manifest_of, resource_of
 from realm_telemetry.shipper.launch import launch, reap
 from realm_telemetry.shipper.lock import is_held
-from realm_telemetry.shipper.manifest import (
-    Manifest,
-    exporter_environment,
-    read_manifest,
-    write_manifest,
-)
-from realm_telemetry.shipper.process_end import identity
+from realm_telemetry.shipper.manifest import read_manifest, write_manifest
 from realm_telemetry.shipper.status import ShipperStatus, read_status
 from realm_telemetry.spool.control import Control
 from realm_telemetry.spool.keeper import Keeper
 from realm_telemetry.spool.place import find_spool_root, spool_roots
 from realm_telemetry.spool.writer import MemoryWriter, SpoolWriter
 from realm_telemetry.values.clock import Deadline, monotonic, monotonic_ns
-from realm_telemetry.values.details import force_clean
-from realm_telemetry.version import __version__
 
 PIPELINE_VARIABLE: Final = "REALM_PIPELINE"
 MAX_UNSPOOLED_EVENTS: Final = 20_000
@@ -45,8 +37,10 @@ REPORT_BYTES: Final = 4096
 class InnerShipper(Protocol):
     """The shipper inside the producer."""
 
+    pipeline_dir: Path
+
     def start(self) -> None:
-        """Begin shipping."""
+        """Begin shipping, unless it does; RuntimeError if no thread can be started."""
         ...
 
     def stop(self, timeout_s: float) -> None:
@@ -77,30 +71,64 @@ class Telemetry:
         self._launch_at = 0.0
         self._shown_error = 0
         self._reported_drops = 0
+        self._ends = False
 
     def begin(self) -> None:
         """Say hello in the spool, then start keeper and shipper. The spool is current by now."""
-        self._introduce()
-        self._keeper = Keeper(
+        if isinstance(self.writer, SpoolWriter):
+            self._introduce(self.writer)
+            self._let_be_shipped()
+        self.start_threads()
+
+    def _introduce(self, writer: SpoolWriter) -> None:
+        """Say hello in a spool, and what kinds there are."""
+        writer.append_control(hello(self.producer, self.resource(), parent=self.parent))
+        for spec in kinds():
+            if spec.kind not in KIND_METADATA:
+                writer.append_control(kind_message(spec))
+
+    def _let_be_shipped(self) -> None:
+        """Begin shipping from a thread, or tell child processes where the pipeline is."""
+        if self.pipeline_dir is None:
+            return
+        if self.settings.shipper != "thread":
+            os.environ[PIPELINE_VARIABLE] = self.inherited()
+            return
+        if self._shipper is not None and self._shipper.pipeline_dir != self.pipeline_dir:
+            self._shipper.stop(MOVE_S)
+            self._shipper = None
+        if self._shipper is None:
+            self._shipper = self._thread_shipper(self.pipeline_dir)
+        self._start_shipper()
+
+    def start_threads(self) -> None:
+        """Start keeper and thread shipper, unless they run.
+
+        Where no thread can be started all goes on without, and `flush` and `configure` try again.
+        """
+        if self._ends or self._keeper is not None or not self._moving.acquire(blocking=False):
+            return
+        keeper = Keeper(
             [self._look_after_spool, self._look_after_shipper],
             hurried=lambda: bool(getattr(self.writer, "restricted", False)),
             on_error=lambda error: warn_once(repr(error), f"the keeper met {error!r}"),
         )
-        self._keeper.start()
+        try:
+            keeper.start()
+            self._keeper = keeper
+        except RuntimeError as error:
+            _warn_of_no_thread(error)
+        finally:
+            self._moving.release()
+        if self._keeper is None:
+            self._look_after_shipper()
 
-    def _introduce(self) -> None:
-        """Say hello in the spool, if there is one, and let it be shipped."""
-        if not isinstance(self.writer, SpoolWriter) or self.pipeline_dir is None:
-            return
-        self.writer.append_control(self._hello())
-        for spec in kinds():
-            if spec.kind not in KIND_METADATA:
-                self.register_kind(spec)
-        if self.settings.shipper == "thread":
-            self._shipper = self._thread_shipper(self.pipeline_dir)
-            self._shipper.start()
-        else:
-            os.environ[PIPELINE_VARIABLE] = self.inherited()
+    def _start_shipper(self) -> None:
+        try:
+            if self._shipper is not None:
+                self._shipper.start()
+        except RuntimeError as error:
+            _warn_of_no_thread(error)
 
     @property
     def emitted(self) -> int:
@@ -119,8 +147,10 @@ class Telemetry:
         False at the deadline, or if events were dropped or given up; `flush_problem` says why.
         """
         self._look_for_place()
+        self.start_threads()
         target = self.writer.last_number
         self._wait_until(lambda control: control.exported_number >= target, timeout_s)
+        self._note_log()
         self.flush_problem = self._problem(target)
         if self.flush_problem is None and isinstance(self.writer, SpoolWriter):
             self.writer.control.flushed_number = target
@@ -151,6 +181,7 @@ class Telemetry:
         process_ends: the spool goes on taking what is emitted until the process is gone.
         """
         deadline = Deadline(timeout_s)
+        self._ends = True
         if self._keeper is not None:
             self._keeper.stop(min(timeout_s, 0.05))
         self._look_for_place()
@@ -167,6 +198,7 @@ class Telemetry:
             {"type": "goodbye", "emitted": writer.last_number, "dropped": writer.control.dropped}
         )
         if self._shipper is not None:
+            self._start_shipper()
             writer.close()
             self._shipper.stop(deadline.left_s)
             return self._problem(writer.last_number) is None
@@ -201,16 +233,7 @@ class Telemetry:
     def register_kind(self, spec: KindSpec) -> None:
         """Send the log a kind that this process registered."""
         if isinstance(self.writer, SpoolWriter):
-            self.writer.append_control(
-                {
-                    "type": "kind",
-                    "kind": spec.kind,
-                    "channel": spec.channel,
-                    "severity": spec.severity,
-                    "message": spec.template,
-                    "routine": spec.routine,
-                }
-            )
+            self.writer.append_control(kind_message(spec))
 
     def inherited(self) -> str:
         """The value of `REALM_PIPELINE` for child processes, as JSON."""
@@ -225,21 +248,7 @@ class Telemetry:
 
     def resource(self) -> dict[str, Any]:
         """The resource of its events, named as OpenTelemetry's semantic conventions do."""
-        settings = self.settings
-        rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID")
-        named = {
-            "service.name": settings.service_name,
-            "service.instance.id": self.producer,
-            "host.name": os.uname().nodename,
-            "process.pid": os.getpid(),
-            "process.executable.name": Path(sys.argv[0] or sys.executable).name,
-            "realm.producer.id": self.producer,
-            "realm.version": __version__,
-            "realm.run.id": settings.run_id,
-            "realm.rank": int(rank) if rank and rank.isdigit() else rank,
-        }
-        given = {key: value for key, value in named.items() if value is not None}
-        return force_clean(given | settings.resource)[0]
+        return resource_of(self.settings, self.producer)
 
     def _open_spool(self) -> SpoolWriter | MemoryWriter:
         settings = self.settings
@@ -269,7 +278,7 @@ class Telemetry:
         return MemoryWriter(self.producer, max_events=MAX_UNSPOOLED_EVENTS)
 
     def _spool_at(self, root: Path) -> SpoolWriter:
-        pipeline_dir = write_manifest(root, self._manifest())
+        pipeline_dir = write_manifest(root, manifest_of(self.settings))
         writer = SpoolWriter(
             pipeline_dir,
             self.producer,
@@ -280,37 +289,6 @@ class Telemetry:
         self.pipeline_dir = pipeline_dir
         return writer
 
-    def _manifest(self) -> Manifest:
-        settings = self.settings
-        return Manifest(
-            version=__version__,
-            python=sys.executable,
-            home=str(settings.home),
-            log_path=str(settings.log_path),
-            search_path=str(settings.search_path),
-            service_url=settings.service_url,
-            token=settings.token,
-            exporters=[_name(item) for item in settings.exporters],
-            processors=[_name(item) for item in settings.processors],
-            options=_own_options(settings),
-            redact=list(settings.redact),
-            import_path=[entry for entry in sys.path if entry],
-            environment=exporter_environment(os.environ),
-            service_name=settings.service_name,
-            created_unix_nano=time.time_ns(),
-        )
-
-    def _hello(self) -> dict[str, Any]:
-        return {
-            "type": "hello",
-            "producer": self.producer,
-            "resource": self.resource(),
-            "forked": self.parent is not None,
-            "parent": self.parent,
-            "time_unix_nano": time.time_ns(),
-            **identity(),
-        }
-
     def _thread_shipper(self, pipeline_dir: Path) -> InnerShipper:
         from realm_telemetry.shipper.thread import ThreadShipper
 
@@ -319,21 +297,21 @@ class Telemetry:
 
     def _look_after_spool(self) -> None:
         self._look_for_place()
-        self._log = _file_at(self.settings.log_path)
+        self._note_log()
         if isinstance(self.writer, SpoolWriter):
+            self.writer.renew_lock()
             self.writer.prepare_spare()
             self.writer.reconsider()
             self._report_drops()
 
     def _look_for_place(self) -> None:
         """Leave memory for a spool, or follow a spool whose home was renamed or deleted."""
-        writer = self.writer
-        if appenders.current is not writer:
-            return
         # Never for ever: a signal handler may come here while its own thread holds the lock.
         if not self._moving.acquire(timeout=MOVE_S):
             return
         try:
+            if appenders.current is not self.writer:
+                return
             if isinstance(self.writer, MemoryWriter):
                 self._leave_memory()
             else:
@@ -362,23 +340,37 @@ class Telemetry:
 
     def _begin_again(self, writer: SpoolWriter) -> None:
         """Go on in a new spool, as a new producer, with what the log does not have yet."""
-        # A log that was deleted as well has nothing of what it had.
-        same_log = self._log is not None and self._log == _file_at(self.settings.log_path)
+        has_stored = self._log_has_what_it_had()
         before, self.producer = self.producer, appenders.new_producer()
         found = self._open_spool()
         if isinstance(found, MemoryWriter):
             self.producer = before
             return
+        dropped = writer.control.dropped
+        found.count_early_drops(dropped)  # what has been reported of them stays reported
+        self._introduce(found)
+        appenders.take_over(writer, found, writer.control.stored_number if has_stored else 0)
         self.writer = found
-        appenders.set_current(found)
-        self._introduce()
-        for payload in writer.payloads_after(writer.control.stored_number if same_log else 0):
-            found.append(payload, True)
-        self.count_early_drops(writer.control.dropped)
-        self._reported_drops = 0
+        found.count_drops(writer.control.dropped - dropped)
         writer.close()
+        self._let_be_shipped()
         gone = f"the spool {writer.directory} was deleted"
         warn_once(gone, f"{gone}; its events go on to {found.directory}")
+
+    def _note_log(self) -> None:
+        """Note which file the log is, as long as the spool is there too."""
+        found = _file_at(self.settings.log_path)
+        writer = self.writer
+        if found is not None and isinstance(writer, SpoolWriter) and writer.directory.exists():
+            self._log = found
+
+    def _log_has_what_it_had(self) -> bool:
+        """Whether the log still has what was stored: one that was deleted as well has nothing.
+
+        One that came after the last look is taken for the log that the shipper made.
+        """
+        found = _file_at(self.settings.log_path)
+        return found is not None and self._log in (None, found)
 
     def _leave_memory(self) -> None:
         """Look again for a place for a spool; what is in memory goes there."""
@@ -388,7 +380,8 @@ class Telemetry:
         self.writer = found
         self.count_early_drops(dropped)
         self._reported_drops = 0
-        self._introduce()
+        self._introduce(found)
+        self._let_be_shipped()
         warn_once("spool found", f"there is a place for a spool now, {found.directory}")
 
     def _report_drops(self) -> None:
@@ -415,6 +408,8 @@ class Telemetry:
         status = read_status(self.pipeline_dir)
         self._show_error(status)
         now = monotonic()
+        if self.settings.shipper == "thread":
+            self._start_shipper()
         if self.settings.shipper != "process" or now < self._launch_at:
             return
         # The lock alone decides: a killed shipper may have beaten just before, and one that is
@@ -478,10 +473,12 @@ class Telemetry:
         return "the shipper is at work"
 
 
-def _own_options(settings: Settings) -> dict[str, dict[str, Any]]:
-    """The options of what this pipeline uses; other plugins' secrets are no business of its."""
-    names = {_name(item) for item in settings.exporters + settings.processors}
-    return {name: options for name, options in settings.options.items() if name in names}
+def _warn_of_no_thread(error: RuntimeError) -> None:
+    warn_once(
+        "no thread",
+        f"no thread can be started ({error}). Events are kept and wait in the spool; "
+        "flush() and configure() try again.",
+    )
 
 
 def _file_at(path: Path) -> tuple[int, int] | None:
@@ -491,7 +488,3 @@ def _file_at(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _name(item: Any) -> str:
-    return item if isinstance(item, str) else type(item).__name__

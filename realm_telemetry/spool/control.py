@@ -6,11 +6,12 @@ It is mapped memory that a power failure may leave half written, so nothing is f
 says: the log knows what is stored. A page of 0.1.0 has zeros in the place of magic and producer.
 """
 
-import mmap
 import os
 import struct
 from pathlib import Path
 from typing import Final
+
+from realm_telemetry.spool.segment import map_file
 
 CONTROL_BYTES: Final = 4096
 _MAGIC: Final = b"RLMCTL1\n"
@@ -56,7 +57,7 @@ class Control:
         try:
             if os.fstat(descriptor).st_size < CONTROL_BYTES:
                 os.posix_fallocate(descriptor, 0, CONTROL_BYTES)
-            self.page = mmap.mmap(descriptor, CONTROL_BYTES)
+            self.page = map_file(descriptor, CONTROL_BYTES)
         finally:
             os.close(descriptor)
 

@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from realm_telemetry.spool.segment import map_file
+
 STATUS_NAME: Final = "shipper.status"
 STATUS_BYTES: Final = 4096
 SLEEPS_AT: Final = STATUS_BYTES - 8
@@ -31,7 +33,7 @@ def open_status_page(pipeline_dir: Path) -> mmap.mmap:
     try:
         if os.fstat(descriptor).st_size < STATUS_BYTES:
             os.posix_fallocate(descriptor, 0, STATUS_BYTES)
-        return mmap.mmap(descriptor, STATUS_BYTES)
+        return map_file(descriptor, STATUS_BYTES)
     finally:
         os.close(descriptor)
 
@@ -42,10 +44,11 @@ def sleeps_on(page: mmap.mmap) -> memoryview:
 
 
 def ring(pipeline_dir: Path) -> None:
-    """Wake the shipper, if one sleeps there: one system call by name, which keeps nothing open.
+    """Wake the shipper, if one sleeps there: one system call, by name.
 
-    A descriptor that is kept could be closed by a program that becomes a daemon, and its number
-    given to one of that program's files.
+    So it needs no descriptor. One that is kept could be closed by a program that becomes a daemon,
+    and its number given to one of that program's files; `segment.map_file` says where a map keeps
+    one.
     """
     with suppress(OSError):
         os.utime(pipeline_dir / STATUS_NAME)

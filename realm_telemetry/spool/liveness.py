@@ -2,13 +2,15 @@
 
 Never a pid, because containers share homes but not pid namespaces, and never `flock`, because
 a forked child would hold it on. A POSIX lock is lost when its process closes *any* descriptor
-of the file, so a process opens its own lock file once and never again.
+of the file, so a process opens its own lock file once, and again only when it was closed already:
+a program that becomes a daemon closes all descriptors, and their numbers go to files of its own.
 Source: fcntl(2), "Advisory record locking".
 """
 
 import fcntl
 import os
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -29,20 +31,67 @@ class LivenessLock:
         except OSError:  # another process has it, and so has this one none to lose
             os.close(self._descriptor)
             raise
+        self._file = _file_of(self._descriptor)
         _own.add(producer)
 
     def directory(self) -> Path | None:
         """Where the spool is now, wherever it was renamed to; None if it was deleted."""
+        if not self._is_open():
+            return None
         try:
             path = Path(f"/proc/self/fd/{self._descriptor}").readlink()
         except OSError:  # no /proc here
             return None
         return path.parent if path.name == LOCK_NAME else None
 
+    def renew(self, directory: Path) -> bool:
+        """Take the lock again if the program has closed its file; whether it was taken again.
+
+        directory: where the spool is.
+        """
+        if self._is_open():
+            return False
+        try:
+            opened = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:  # the spool is gone
+            return False
+        taken = _file_of(opened) == self._file and _try_lock(opened)
+        if taken:
+            self._descriptor = opened
+        # The second look comes after the descriptor is noted: a release meanwhile missed it.
+        if not taken or self.producer not in _own:
+            os.close(opened)
+            return False
+        return True
+
     def release(self) -> None:
-        """Say that this producer has ended, while the process goes on."""
+        """Say that this producer has ended, while the process goes on. Never raises."""
         _own.discard(self.producer)
-        os.close(self._descriptor)
+        if self._is_open():
+            with suppress(OSError):
+                os.close(self._descriptor)
+
+    def _is_open(self) -> bool:
+        """Whether the descriptor is still that of the lock's file."""
+        return _file_of(self._descriptor) == self._file
+
+
+def _file_of(descriptor: int) -> tuple[int, int] | None:
+    """Which file a descriptor has open; None if none."""
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Lock a file; False if another process has it."""
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def is_alive(directory: Path) -> bool:

@@ -4,6 +4,7 @@ import errno
 import mmap
 import os
 import struct
+import sys
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -88,13 +89,25 @@ def create_segment(directory: Path, size: int) -> Cursor:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.posix_fallocate(descriptor, 0, size)
-        mm = mmap.mmap(descriptor, size)
+        mm = map_file(descriptor, size)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
     finally:
         os.close(descriptor)
     return Cursor(mm, path, size)
+
+
+def map_file(descriptor: int, size: int) -> mmap.mmap:
+    """Map a file that is open; the caller may close its descriptor afterwards.
+
+    Before Python 3.13 a map keeps a second descriptor, and closes that number when it is dropped.
+    A program that closes descriptors it does not know, and has been given the number since, loses
+    its file then. There is no way round that on those versions.
+    """
+    if sys.version_info >= (3, 13):
+        return mmap.mmap(descriptor, size, trackfd=False)
+    return mmap.mmap(descriptor, size)
 
 
 def create_fitting_segment(directory: Path, size: int, least: int) -> Cursor:

@@ -31,7 +31,6 @@ from realm_telemetry.spool.frames import (
     encode_frame,
     encode_msgpack,
     pack_header,
-    parse_frame,
 )
 from realm_telemetry.spool.liveness import LivenessLock
 from realm_telemetry.spool.segment import (
@@ -140,6 +139,7 @@ class SpoolWriter:
         """Keep an event's payload; its number, or DROPPED if the spool is full.
 
         urgent: warning and error events, which may use the last tenth.
+        Raises SpoolClosedError once another spool has taken over.
         """
         length = len(payload)
         size = length + HEADER_BYTES
@@ -151,7 +151,7 @@ class SpoolWriter:
             if e > c.end and (e > c.hard_end or not urgent):
                 if self._make_room(c, size, urgent):
                     continue
-                return self._drop()
+                return self._refuse(c)
             crc = crc32(payload, (q << 2 | FORMAT_EVENT) % CRC_SEED_PRIME)
             frame = pack_header(length, crc, FORMAT_EVENT, q) + payload
             s = slice(p, e)
@@ -162,7 +162,10 @@ class SpoolWriter:
         return q
 
     def append_control(self, message: dict[str, Any]) -> bool:
-        """Keep a control frame, which takes no number; False if there was no room."""
+        """Keep a control frame, which takes no number; False if there was no room.
+
+        False as well once another spool has taken over.
+        """
         payload = encode_msgpack(message)
         size = len(payload) + HEADER_BYTES
         while True:
@@ -210,16 +213,21 @@ class SpoolWriter:
         c = self.cursor
         return c.pos + size <= c.end or self._make_room(c, size, urgent=False)
 
-    def payloads_after(self, number: int) -> list[bytes]:
-        """The events above a number that are still mapped, though their files may be deleted."""
-        payloads = []
-        for c in (*self.unlinked, self.cursor):
-            position = SEGMENT_HEADER_BYTES
-            while (found := parse_frame(c.mm, position, c.hard_end)) is not None:
-                position += HEADER_BYTES + len(found[2])
-                if found[0] == FORMAT_EVENT and found[1] > number:
-                    payloads.append(found[2])
-        return payloads
+    def count_drops(self, dropped: int) -> None:
+        """Count events that were refused elsewhere."""
+        for _ in range(dropped):
+            self._drop()
+
+    def still_mapped(self, after: Sequence[Cursor]) -> Cursor | None:
+        """The next of the segments whose frames can still be read, though files may be deleted.
+
+        after: those that have been read.
+        """
+        return next((c for c in (*self.unlinked, self.cursor) if c not in after), None)
+
+    def renew_lock(self) -> None:
+        """Take the liveness lock again, if the program has closed its file (the keeper calls)."""
+        self._lock.renew(self.directory)
 
     def follow(self) -> bool:
         """Go to where the spool's directory is now; False if it was neither renamed nor moved."""
@@ -236,10 +244,11 @@ class SpoolWriter:
         self.append_control = one_at_a_time.wrap(self.append_control)  # type: ignore[method-assign]
 
     def close(self) -> None:
-        """Release the liveness lock; the files belong to the shipper now."""
+        """Release the liveness lock; the files belong to the shipper now. Never raises."""
         spare, self.spare = self.spare, None
         if spare is not None and spare.path is not None:
-            spare.path.unlink(missing_ok=True)
+            with suppress(OSError):
+                spare.path.unlink()
         self.control.last_number = self.cursor.seq
         self._lock.release()
 
@@ -256,6 +265,12 @@ class SpoolWriter:
         self.rung = self.sleeps[0]
         ring(self.directory.parent)
 
+    def _refuse(self, c: Cursor) -> int:
+        """Count an event for which there is no room; it is not lost if another spool took over."""
+        if c.pos == CLOSED and self.cursor is c:
+            raise SpoolClosedError
+        return self._drop()
+
     def _drop(self) -> int:
         # Counted in one step: a sum read by two threads would lose what one of them added.
         self.control.dropped = next(self._drops)
@@ -263,8 +278,11 @@ class SpoolWriter:
 
     def _make_room(self, full: Cursor, size: int, urgent: bool) -> bool:
         """Let the next segment take over from a full one; False if there may be none."""
+        closed = full.pos == CLOSED  # before the look at the cursor, which changes with it
         if self.cursor is not full:
             return True
+        if closed:  # another spool has taken over
+            return False
         if full.pos + size <= full.hard_end:  # there is room, but for urgent events only
             self.reconsider_now_and_then()
             return not self.restricted
@@ -317,13 +335,13 @@ class SpoolWriter:
     def _swap(self, full: Cursor, fresh: Cursor) -> None:
         if self.restricted:
             fresh.end = 0
-        while self.cursor is full:
+        while self.cursor is full and full.pos != CLOSED:
             q = full.seq
             fresh.activate(full.index + 1, q + 1, self._producer_word)
-            if full.seq == q and self.cursor is full: full.pos = CLOSED; self.cursor = fresh  # fmt: skip # noqa: E501, E701, E702
+            if full.seq == q and self.cursor is full and full.pos != CLOSED: full.pos = CLOSED; self.cursor = fresh  # fmt: skip # noqa: E501, E701, E702
         if self.cursor is fresh:
             full.seal()
-        elif fresh.path is not None:  # another thread's segment took over
+        elif fresh.path is not None:  # another thread's segment took over, or another spool
             fresh.path.unlink(missing_ok=True)
 
 
@@ -371,7 +389,7 @@ class MemoryWriter:
 
 
 class SpoolClosedError(Exception):
-    """The buffer was handed over to a spool; append to that."""
+    """The buffer or spool was handed over to another spool; append to that."""
 
 
 class OwnerCheckedLock:

@@ -322,3 +322,22 @@ def test_events_emitted_while_a_thread_shipper_ends_are_counted_as_refused(tmp_p
     last, after, stored = answer
     assert after == 0
     assert stored == last
+
+
+def test_a_program_that_closes_what_it_does_not_know_goes_on(tmp_path: Path) -> None:
+    """As daemons do: the keeper takes the lock again, and nothing raises."""
+    answer, errors = run(
+        tmp_path,
+        "from realm_telemetry.spool.liveness import is_locked\n"
+        "t = realm.configure(home=HOME, shipper='none', exporters=[]); realm.emit('note', 'n')\n"
+        "def held():\n"
+        "    child = os.fork()\n"
+        "    if child == 0: os._exit(is_locked(t.writer.directory / 'lock'))\n"
+        "    return os.waitpid(child, 0)[1] != 0\n"
+        "t._keeper.stop(5)  # so that none of its own files is open just now\n"
+        "os.closerange(3, 64); lost = held(); t._look_after_spool(); again = held()\n"
+        "os.closerange(3, 64)\n"
+        "print(json.dumps([lost, again, realm.emit('note', 'n').number, realm.shutdown()]))",
+    )
+    assert answer == [False, True, 2, False]
+    assert errors == ""

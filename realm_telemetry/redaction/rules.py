@@ -198,5 +198,8 @@ LOOSE_FORMS: Final[tuple[Form, ...]] = (
 """Hints of these are looked for in the text in lower case."""
 # fmt: on
 
-Finder = Callable[[str, str], "list[tuple[int, int]]"]
+Span = tuple[int, int]
+"""Where a secret begins and ends."""
+
+Finder = Callable[[str, str], "list[Span]"]
 """Takes a text and the same in lower case; returns where secrets are."""

@@ -97,7 +97,7 @@ def _value(name: _Name, text: str, position: int) -> Span | None:
 
 
 def _leads_to_a_value(name: _Name, before: str, text: str, position: int) -> bool:
-    flag = name.text.startswith("-")
+    flag = name.text.startswith("-") and before.lower() not in _NAME_CHARACTERS
     if name.sep and "value" in name.sep:
         return bool(name.quote)
     if name.sep is None:

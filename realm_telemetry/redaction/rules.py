@@ -109,8 +109,8 @@ LONG_SCHEMES: Final = ("digest", "aws4-hmac-sha256", "oauth", "hawk", "signature
 """Schemes whose secret is the whole rest of the line."""
 
 NAME_HINTS: Final = (
-    "pass", "pwd", "secret", "token", "key", "auth", "cookie", "cred", "sess", "conn", "dsn",
-    "jwt", "sig",
+    "pass", "pw", "secret", "token", "key", "auth", "cookie", "cred", "sess", "conn", "dsn",
+    "jwt", "sig", "otp", "psk", "bearer", "webhook", "phrase",
 )  # fmt: skip
 """One of these stands in every name that can be found in text."""
 

@@ -28,8 +28,10 @@ _LINE: Final = {quote: re.compile(rf"(?:(?!\\[nr])[^\r\n{quote}])*+") for quote 
 """The rest of a line, or of a text between quotes."""
 _SCHEME: Final = re.compile(rf"(?:{'|'.join(SCHEMES)})\s{{1,4}}(?=\S)", re.I)
 _LONG_SCHEME: Final = re.compile(rf"(?:{'|'.join(LONG_SCHEMES)})\s{{1,4}}", re.I)
-_AFTER_A_WORD: Final = frozenset(("token", "tokens", "key", "keys"))
+_AFTER_A_WORD: Final = frozenset(("token", "tokens", "key", "keys", "pass"))
 """Names of which the word before them in a text is a part: `API key: x`, `eos token: </s>`."""
+_IN_A_REPORT: Final = re.compile(r"\d{1,9}[,;]?\s(?:fail|skip|xfail|error|total)", re.I)
+"""`pass: 100000 fail: 5`."""
 _WORD: Final = re.compile(r"[A-Za-z]{2,32}(?![\w.@:=-])")
 _HEADERS: Final = frozenset(("authorization", "proxy-authorization", "cookie", "set-cookie"))
 _CLOSING: Final = {"[": "]", "(": ")", "{": "}"}
@@ -116,7 +118,17 @@ def _verdict(name: _Name, before: str, text: str, position: int) -> Verdict:
         return Verdict.PLAIN  # as the reports of tests have it
     if name.sep == ":" and not name.quote and word == "auth" and _WORD.match(text, position):
         return Verdict.PLAIN  # the name of a part of a program
-    return judge(word)
+    verdict = judge(word)
+    if verdict is Verdict.PASS and _IN_A_REPORT.match(text, position):
+        return Verdict.PLAIN
+    if verdict is Verdict.PIECE and not _is_quoted_piece(name, text, position):
+        return Verdict.TOKEN
+    return verdict
+
+
+def _is_quoted_piece(name: _Name, text: str, position: int) -> bool:
+    """Return whether `token` may stand before a piece of text, as in `token: "the"`."""
+    return name.sep == ":" and _OPENING.match(text, position) is not None
 
 
 _SIGNATURES: Final = frozenset(("sig", "signature", "hmac", "sign"))

@@ -13,13 +13,13 @@ REDACTED: Final = "[redacted]"
 # fmt: off
 PASSWORDS: Final = frozenset((
     "password", "passwd", "pwd", "passphrase", "passcode", "passwort", "userpass", "dbpass",
-    "sshpass", "rootpass", "adminpass", "mypass", "pw",
+    "sshpass", "rootpass", "adminpass", "mypass", "dbpw", "mypw",
 ))
 """A name whose last word is one of these, or ends with one of five letters or more, is secret."""
 
 WORDS: Final = frozenset((
     "secret", "authorization", "credential", "cred", "cookie", "bearer", "dsn", "jwt", "webhook",
-    "auth", "otp", "totp", "apikey", "phpsessid", "jsessionid", "sessionid", "sessid",
+    "auth", "otp", "totp", "psk", "apikey", "phpsessid", "jsessionid", "sessionid", "sessid",
 ))
 """The same for other words: `auth`, `client_secret`, `Cookie`."""
 
@@ -40,8 +40,39 @@ KEYS_OF: Final = frozenset((
     "aws", "azure", "gcp", "google", "github", "gitlab", "slack", "stripe", "sendgrid", "twilio",
     "mistral", "groq", "cohere", "replicate", "comet", "neptune", "mlflow", "pinecone", "kaggle",
     "datadog", "dd", "sentry", "crypto", "cipher", "aes", "fernet", "vault", "recovery", "bearer",
+    "priv", "jwt", "token", "redis", "mongo", "gemini", "deepseek", "claude", "gpt", "llm",
+    "nvidia", "ngc", "perplexity", "together", "fireworks", "openrouter", "xai", "grok", "voyage",
+    "jina", "elevenlabs", "deepgram", "assemblyai", "stability", "cerebras", "sambanova", "serpapi",
+    "serper", "tavily", "langchain", "langsmith", "langfuse", "helicone", "weaviate", "qdrant",
+    "runpod", "moonshot", "zhipu", "dashscope", "qwen", "kimi", "minimax", "mailgun", "cloudflare",
+    "supabase", "firebase", "algolia", "mapbox", "discord", "telegram", "grafana", "clearml",
 ))
 """`<one of these>_key` is secret: `api_key`, `accountKey`, `X-Api-Key`; `key` alone is not."""
+
+WEAK_KEYS_OF: Final = frozenset((
+    "storage", "write", "root", "wandb", "mlflow", "comet", "neptune", "clearml", "server",
+    "client", "app", "application", "shared", "service", "functions",
+))
+"""`<one of these>_key` may also be a name of data: `storage_key: runs/1`."""
+
+OWNERS: Final = frozenset((
+    "openai", "anthropic", "gemini", "deepseek", "mistral", "groq", "cohere", "hf", "huggingface",
+    "wandb", "aws", "azure", "gcp", "google", "github", "gitlab", "slack", "stripe", "db",
+    "database", "mysql", "postgres", "redis", "mongo", "root", "admin",
+))
+"""Last words that do not count after a password, a token, a key or a secret: `api_key_openai`."""
+
+NO_PASSES: Final = frozenset((
+    "com", "by", "encom", "tres", "sur", "over", "under", "pre", "post", "re", "out", "im", "fast",
+    "bi", "go", "sub", "unit", "mid",
+))
+"""`<one of these>pass` is a word, as is each of PASSES with it: `compass`, `lowpass`."""
+
+PASS_WORDS: Final = frozenset((
+    "eval", "done", "train", "test", "forward", "backward", "validation", "inference", "warmup",
+    "running", "complete", "completed", "finished", "started", "skipped", "skip", "fail", "all",
+))
+"""What is no password after `pass:`."""
 
 VOCABULARY: Final = frozenset((
     "eos", "bos", "pad", "unk", "cls", "sep", "mask", "next", "last", "first", "special", "stop",
@@ -51,6 +82,11 @@ VOCABULARY: Final = frozenset((
     "avg", "average", "sum", "seen", "billion", "million", "unexpected", "target", "source",
     "predicted", "vocab", "added", "draft", "accepted", "rejected", "visual", "of", "tool", "word",
     "used", "processed", "remaining", "left", "valid", "consumed", "trained", "sampled", "decoded",
+    "pred", "gold", "answer", "prefix", "suffix", "middle", "label", "reference", "true", "correct",
+    "wrong", "question", "expected", "actual", "begin", "control", "sentinel", "space", "newline",
+    "chosen", "candidate", "greedy", "likely", "rare", "common", "frequent", "masked", "class",
+    "patch", "register", "latent", "thinking", "whitespace", "byte", "subword", "separator",
+    "delimiter", "fim", "encoder", "decoder", "option", "choice", "noise", "dummy", "trigger",
 ))
 """`<one of these>_token(s)` speaks of text: `eos_token`, `max_tokens`, "unexpected token: }"."""
 
@@ -65,7 +101,7 @@ PASSES: Final = frozenset((
 ENDINGS: Final = frozenset((
     "value", "values", "plain", "plaintext", "b64", "base64", "hash", "prod", "production", "dev",
     "staging", "confirm", "confirmation", "repeat", "again", "old", "current", "previous",
-    "encrypted", "var", "str", "string", "text",
+    "encrypted", "var", "str", "string", "text", "v", "new", "raw", "data", "list", "pem", "code",
 ))
 """Last words that do not count: `password_confirmation`, `TOKEN_PROD`, `secret_2`."""
 
@@ -88,6 +124,19 @@ PLACEHOLDER: Final = re.compile(
     re.IGNORECASE,
 )
 """Values that stand for a secret and are none."""
+
+_COUNT: Final = (
+    r"[~≈<>≤≥±$€£+-]{0,3}\s?(?:\d[\d.,_]{0,31}(?:[\s\u202f]\d{3}){0,5}|\.\d{1,16})(?:e[+-]?\d{1,4})?"
+    r"\s?(?:%|usd|eur|[kmbgtp]?i?b?(?:\s?(?:tok(?:en)?s?|words?|chars?|samples?|seqs?|bytes|steps?"
+    r"|total|left|used))?|m?s|min|h)(?:/\w{1,8})?"
+)
+COUNT: Final = re.compile(
+    rf"\(?{_COUNT}(?:\s?(?:/|of|-|–|to|out of|\+)\s?{_COUNT}){{0,3}}\)?", re.IGNORECASE
+)
+"""What may stand under the name of a count: `~12k`, `512 / 1024`, `12 345`, `5 tok/s`, `12 GiB`."""
+
+MAX_COUNT: Final = 64
+"""Characters of a count."""
 
 NUMBER: Final = re.compile(r"[+-]?[\d.,_]{1,32}(?:e[+-]?\d{1,4})?\s?[kmbgt]?(?:/\w{1,8})?%?", re.I)
 """A count: `512`, `51,234`, `1.5k`, `3e9`, `120/s`."""

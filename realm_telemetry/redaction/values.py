@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from realm_telemetry.redaction.names import (
     COUNTS,
+    TOKENS,
     Verdict,
     is_piece_of_text,
     judge,
@@ -231,7 +232,7 @@ class Walk:
     def _secret_item(self, verdict: Verdict, item: Any, path: str, depth: int) -> Any:
         if isinstance(item, Mapping):
             return self._secret_table(_inner(verdict), item, path, depth + 1, described=True)
-        if verdict is Verdict.TOKEN and isinstance(item, str) and is_piece_of_text(item):
+        if verdict in TOKENS and isinstance(item, str) and is_piece_of_text(item):
             return self.value(item, path, depth)
         return self._under(_inner(verdict), item, path, depth)
 
@@ -312,6 +313,8 @@ def _named(values: Mapping[Any, Any]) -> list[str]:
 
 def _inner(verdict: Verdict) -> Verdict:
     """`passwords: 3` is a count, and each of a list of them is secret."""
+    if verdict is Verdict.PIECE:
+        return Verdict.TOKEN
     return Verdict.SECRET if verdict is Verdict.PLURAL else verdict
 
 

@@ -12,10 +12,10 @@ _MAX_TRAILING: Final = 8
 
 # After the first letters of a name: the rest of it, a quote, and what says that a value follows.
 AFTER_NAME: Final = (
-    r"[\w-]{0,40}+(?P<quote>\\{0,8}[\"'`])?+\]?\s{0,4}+"
+    r"[\w-]{0,40}+(?P<quote>\\{0,8}[\"'`]|&quot;|&#34;)?+\]?\s{0,4}+[ \t]{0,60}+"
     # {"name": "PASSWORD", "value": "x"} and <add key="password" value="x"/> within a text
     r"(?P<sep>,\s{0,4}\\{0,8}[\"']value\\{0,8}[\"']\s{0,4}:|value\s?="
-    r"|=>|:=|==?|:(?!//)|%3d|%3a|,|>)?+\s{0,4}+"
+    r"|=>|:=|==?|:(?!//)|%3d|%3a|,|>|->|→|\.{4,80}+(?=\s))?+\s{0,4}+"
 )
 _NAME_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
 _OPENING: Final = re.compile(r"(?:[\w.]{1,40}\((?=[\"']))?+[bruf]{0,2}(\\{0,8})([\"'`])", re.I)
@@ -33,6 +33,9 @@ _AFTER_A_WORD: Final = frozenset(("token", "tokens", "key", "keys", "pass"))
 _IN_A_REPORT: Final = re.compile(r"\d{1,9}[,;]?\s(?:fail|skip|xfail|error|total)", re.I)
 """`pass: 100000 fail: 5`."""
 _WORD: Final = re.compile(r"[A-Za-z]{2,32}(?![\w.@:=-])")
+_WRAPPINGS: Final = (("<![CDATA[", "]]>"), ("&quot;", "&quot;"), ("&#34;", "&#34;"))
+_BLOCK: Final = re.compile(r"[|>][+-]?\d?[ \t]{0,8}\r?\n[ \t]{1,64}+(?=[^\s])")
+_BLOCK_LINES: Final = re.compile(r"[^\r\n]++(?:\r?\n[ \t]{1,64}+[^\s][^\r\n]*+)*+")
 _HEADERS: Final = frozenset(("authorization", "proxy-authorization", "cookie", "set-cookie"))
 _CLOSING: Final = {"[": "]", "(": ")", "{": "}"}
 _OPENED: Final = {closing: opening for opening, closing in _CLOSING.items()}
@@ -101,13 +104,16 @@ def _value(name: _Name, text: str, position: int) -> Span | None:
 def _leads_to_a_value(name: _Name, before: str, text: str, position: int) -> bool:
     flag = name.text.startswith("-") and before.lower() not in _NAME_CHARACTERS
     if name.sep and "value" in name.sep:
-        return bool(name.quote)
+        return bool(name.quote) or before == "<"
     if name.sep is None:
         return flag and name.spaced and not name.quote and text[position] != "-"
     if name.sep == ",":  # ("password", "x") and ["--password", "x"]
         pair = before in ("'", '"') and text[name.start - 2 : name.start - 1] == "("
         return bool(name.quote) and (flag or pair) and text[position] in "'\"\\"
-    return before == "<" if name.sep == ">" else True
+    if name.sep == ">":
+        entry = text[max(name.start - 6, 0) : name.start].rstrip("\"'")
+        return before == "<" or (bool(name.quote) and entry.endswith(("key=", "name=")))
+    return True
 
 
 def _verdict(name: _Name, before: str, text: str, position: int) -> Verdict:
@@ -119,6 +125,8 @@ def _verdict(name: _Name, before: str, text: str, position: int) -> Verdict:
     if name.sep == ":" and not name.quote and word == "auth" and _WORD.match(text, position):
         return Verdict.PLAIN  # the name of a part of a program
     verdict = judge(word)
+    if name.sep in ("->", "→") and verdict in COUNTS:
+        return Verdict.PLAIN  # token -> id
     if verdict is Verdict.PASS and _IN_A_REPORT.match(text, position):
         return Verdict.PLAIN
     if verdict is Verdict.PIECE and not _is_quoted_piece(name, text, position):
@@ -148,6 +156,10 @@ def _query_value(name: _Name, before: str, text: str, position: int) -> Span | N
 def _secret_value(
     name: _Name, verdict: Verdict, before: str, text: str, position: int
 ) -> Span | None:
+    wrapped = _wrapped(text, position)
+    if wrapped:
+        kept = text.startswith(REDACTED, wrapped[0]) or keeps_text(verdict, text[slice(*wrapped)])
+        return None if kept else wrapped
     opening = _OPENING.match(text, position)
     if opening and not name.quote and opening[2] == before:
         return None  # the end of a text, as in getpass("Password: ")
@@ -157,7 +169,8 @@ def _secret_value(
         if "authorization" in name.text.lower():
             start = _after_scheme(text, start, end)
     elif text[position] in _CLOSING:
-        return None if verdict in COUNTS else _container(text, position)
+        login = text[position] == "(" and name.text.lower().endswith("auth")
+        return _container(text, position) if login or verdict not in COUNTS else None
     else:
         start = _after_scheme(text, position, len(text))
         end = (
@@ -167,6 +180,22 @@ def _secret_value(
         )
     value = text[start:end]
     return None if text.startswith(REDACTED, start) or keeps_text(verdict, value) else (start, end)
+
+
+def _wrapped(text: str, position: int) -> Span | None:
+    """A value in CDATA, between `&quot;`, or in the lines below `password: |`."""
+    for opening, closing in _WRAPPINGS:
+        if text.startswith(opening, position):
+            start = position + len(opening)
+            end = text.find(closing, start, start + _MAX_CONTAINER)
+            return start, end if end >= 0 else min(start + _MAX_CONTAINER, len(text))
+    block = _BLOCK.match(text, position) if text[position] in "|>" else None
+    if block is None:
+        return None
+    if text.startswith(REDACTED, block.end()):
+        return block.end(), block.end() + len(REDACTED)
+    lines = _BLOCK_LINES.match(text, block.end())
+    return lines.span() if lines else None
 
 
 def _bare_value(name: _Name, before: str, text: str, position: int, start: int) -> int:

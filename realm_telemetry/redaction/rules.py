@@ -183,24 +183,37 @@ class Form(NamedTuple):
 EDGE: Final = r"(?:(?<![\w-])|(?<=\\[nrt]))"
 """Where a word begins, also after an escaped line end."""
 
+EDGE_OR_NAME: Final = r"(?:(?<![\w-])|(?<=\\[nrt])|(?<=[A-Za-z]_))"
+"""The same, and after `token_` or `key_`; only for forms that match once they are read."""
+
+SCHEMES_WITH_PASSWORDS: Final = frozenset((
+    "http", "https", "ws", "wss", "ftp", "ftps", "sftp", "ssh", "git", "smtp", "smtps", "imap",
+    "imaps", "ldap", "ldaps", "postgres", "postgresql", "mysql", "mariadb", "mssql", "oracle",
+    "redis", "rediss", "valkey", "amqp", "amqps", "mqtt", "mqtts", "nats", "kafka", "mongodb",
+    "clickhouse", "cassandra", "neo4j", "bolt", "couchdb", "influxdb", "elasticsearch", "socks5",
+    "cockroachdb", "snowflake", "redshift", "tcp", "proxy", "db", "sqlserver",
+))  # fmt: skip
+"""Addresses whose passwords may have a slash; in those of other schemes it ends a name."""
+
 # fmt: off
 FORMS: Final[tuple[Form, ...]] = (
-    Form("OpenAI, Anthropic and others", "sk-", EDGE + r"sk-[\w-]{16,}+", True),
-    Form("Stripe", "k_live_", EDGE + r"[sr]k_live_\w{8,}+"),
+    Form("OpenAI, Anthropic and others", "sk-", EDGE_OR_NAME + r"sk-[\w-]{16,}+", True),
+    Form("Stripe", "k_live_", EDGE_OR_NAME + r"[sr]k_live_\w{8,}+"),
     Form("Stripe", "k_test_", EDGE + r"[sr]k_test_\w{8,}+"),
     Form("webhook signature", "whsec_", r"whsec_[\w+/=]{16,}+"),
-    Form("GitHub", "gh", EDGE + r"gh[pousr]_\w{16,}+", mark="_"),
+    Form("GitHub", "gh", EDGE_OR_NAME + r"gh[pousr]_\w{16,}+", mark="_"),
     Form("GitHub, Docker", "_pat_", r"(?:github|dckr)_pat_[\w-]{16,}+"),
-    Form("GitLab", "gl", EDGE + r"gl(?:pat|dt|rt|cbt|ptt|ft|imt|agent|oas|soat|ffct)-[\w.-]{16,}+"),
+    Form("GitLab", "gl",
+         EDGE_OR_NAME + r"gl(?:pat|dt|rt|cbt|ptt|ft|imt|agent|oas|soat|ffct)-[\w.-]{16,}+"),
     Form("Google API key", "AIza", r"AIza[\w-]{30,}+"),
     Form("Google OAuth", "ya29.", r"ya29\.[\w-]{20,}+"),
     Form("Google client secret", "GOCSPX-", r"GOCSPX-[\w-]{20,}+"),
     Form("AWS access key id", "AKIA", EDGE + r"AKIA[A-Z0-9]{16}(?!\w)"),
     Form("AWS access key id", "ASIA", EDGE + r"ASIA[A-Z0-9]{16}(?!\w)"),
-    Form("Slack", "xox", EDGE + r"xox[a-z]-[\w-]{10,}+", mark="-"),
+    Form("Slack", "xox", EDGE_OR_NAME + r"xox[a-z]-[\w-]{10,}+", mark="-"),
     Form("Slack", "xapp-", r"xapp-[\w-]{10,}+"),
-    Form("Hugging Face", "hf_", EDGE + r"hf_[A-Za-z0-9]{16,}+"),
-    Form("npm", "npm_", EDGE + r"npm_[A-Za-z0-9]{20,}+"),
+    Form("Hugging Face", "hf_", EDGE_OR_NAME + r"hf_[A-Za-z0-9]{16,}+"),
+    Form("npm", "npm_", EDGE_OR_NAME + r"npm_[A-Za-z0-9]{20,}+"),
     Form("PyPI", "pypi-", EDGE + r"pypi-[\w-]{16,}+", True),
     Form("JWT", "eyJ", EDGE + r"eyJ[\w-]{8,}+(?:\.[\w-]*+){1,4}"),
     Form("JSON in base64", "eyJ", r"eyJhcGlf[\w+/=-]{16,}+"),
@@ -208,14 +221,14 @@ FORMS: Final[tuple[Form, ...]] = (
     Form("Twilio", "SK", EDGE + r"SK[0-9a-f]{32}(?!\w)"),
     Form("Telegram bot", ":AA", r"(?<!\d)\d{6,12}:AA[\w-]{30,}+"),
     Form("Weights & Biases, DigitalOcean", "_v1_", r"(?:wandb|do[opr])_v1_\w{20,}+"),
-    Form("Groq", "gsk_", EDGE + r"gsk_\w{20,}+"),
-    Form("xAI", "xai-", EDGE + r"xai-[\w-]{20,}+"),
-    Form("NVIDIA", "nvapi-", EDGE + r"nvapi-[\w-]{20,}+"),
-    Form("Perplexity", "pplx-", EDGE + r"pplx-\w{20,}+"),
-    Form("Replicate", "r8_", EDGE + r"r8_\w{20,}+"),
-    Form("Databricks", "dapi", EDGE + r"dapi[0-9a-f]{32}"),
-    Form("HashiCorp Vault", "hvs.", EDGE + r"hvs\.[\w-]{20,}+"),
-    Form("Grafana", "gl", EDGE + r"gl(?:sa|c)_[\w+/=]{20,}+"),
+    Form("Groq", "gsk_", EDGE_OR_NAME + r"gsk_\w{20,}+"),
+    Form("xAI", "xai-", EDGE_OR_NAME + r"xai-[\w-]{20,}+"),
+    Form("NVIDIA", "nvapi-", EDGE_OR_NAME + r"nvapi-[\w-]{20,}+"),
+    Form("Perplexity", "pplx-", EDGE_OR_NAME + r"pplx-\w{20,}+"),
+    Form("Replicate", "r8_", EDGE_OR_NAME + r"r8_\w{20,}+"),
+    Form("Databricks", "dapi", EDGE_OR_NAME + r"dapi[0-9a-f]{32}"),
+    Form("HashiCorp Vault", "hvs.", EDGE_OR_NAME + r"hvs\.[\w-]{20,}+"),
+    Form("Grafana", "gl", EDGE_OR_NAME + r"gl(?:sa|c)_[\w+/=]{20,}+"),
     Form("Shopify", "shp", EDGE + r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}", mark="_"),
     Form("Linear", "lin_api_", r"lin_api_\w{20,}+"),
 )
@@ -227,12 +240,18 @@ LOOSE_FORMS: Final[tuple[Form, ...]] = (
     Form("Weights & Biases", "wandb",
          r"wandb(?:\s{1,3}|[_.-])(?:login|api|key)[\w .:=\"'-]{0,40}?"
          r"(?<![0-9a-f])([0-9a-f]{40})(?![0-9a-f])"),
-    Form("Slack", "hook", r"hooks\.slack\.com/([^\s\"'<>]++)"),
-    Form("Discord", "hook", r"discord(?:app)?\.com/api/webhooks/([^\s\"'<>]++)"),
-    Form("Teams", "hook", r"webhook\.office\.com/([^\s\"'<>]++)"),
-    Form("Zapier, Feishu", "hook", r"(?:zapier\.com/hooks|/bot/v2/hook)/([^\s\"'<>]++)"),
+    Form("Slack", "hook", r"hooks\.slack\.com\\{0,4}/([^\s\"'<>]++)"),
+    Form("Discord", "hook",
+         r"discord(?:app)?\.com\\{0,4}/api"
+         r"(?:\\{0,4}/v\d{1,3})?\\{0,4}/webhooks\\{0,4}/([^\s\"'<>]++)"),
+    Form("Teams", "hook", r"webhook\.office\.com\\{0,4}/([^\s\"'<>]++)"),
+    Form("Zapier, Feishu", "hook",
+         r"(?:zapier\.com\\{0,4}/hooks|/bot\\{0,4}/"
+         r"v2\\{0,4}/hook)\\{0,4}/([^\s\"'<>]++)"),
     Form("Telegram", "//", r"api\.telegram\.org/bot([^\s\"'<>/]++)"),
-    Form("curl", "-u", r"(?<!\w)(?:-u|--user)\s{1,3}[\"']?[\w.@+-]{1,64}:([^\s\"']++)"),
+    Form("curl", "-u", r"(?<!\w)(?:-u|--user)[\s=]{1,3}[\"']?[\w.@+-]{1,64}:([^\s\"']++)"),
+    Form("curl", "-u",
+         r"curl\s(?:[^\n]{0,200}?\s)?-u[\"']?[\w.@+-]{1,64}:([^\s\"']++)"),
     Form("docker, podman", "-u", r"login\s[^\n]{0,120}?\s-p[\s=]{1,3}[\"']?([^\s\"'-][^\s\"']*+)"),
     Form("mysql", "-u", r"mysql\w{0,8}\s[^\n]{0,120}?\s-p([^\s\"']{1,256}+)"),
     Form("sshpass", "pass", r"sshpass\s{1,3}-p\s{0,3}[\"']?([^\s\"']++)"),

@@ -90,7 +90,8 @@ def _closer(hint: str) -> Callable[[str, str], object]:
     if hint not in NAME_HINTS:
         return lambda text, low: any(find(text, low) for find in _finders()[hint])
     follows = re.compile(
-        hint + r"[\w-]{0,40}+(?:\\{0,8}[\"'`])?+\]?\s{0,4}+(?:=|:(?!//)|%3|,|>|value)"
+        hint + r"[\w-]{0,40}+(?:\\{0,8}[\"'`]|&quot;|&#34;)?+\]?\s{0,4}+[ \t]{0,60}+"
+        r"(?:=|:(?!//)|%3|,|>|value|->|→|\.{4})"
     )
     others = _finders()[hint][1:]
     return lambda text, low: (

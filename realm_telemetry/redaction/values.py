@@ -38,6 +38,9 @@ _OFF: Final = "off"
 _NUMBERS: Final = frozenset((int, float, bool, type(None)))
 _NUMBERS_PASS: Final = frozenset((int(Verdict.PLAIN), *map(int, COUNTS)))
 _OPTION: Final = re.compile(r"--?[A-Za-z][\w.-]{0,80}")
+_HEADER: Final = re.compile(r"[A-Z][A-Za-z]{0,40}(?:-[A-Z][A-Za-z]{0,40}){0,6}")
+_PROGRAMS: Final = frozenset(("curl", "sshpass", "mysql", "mysqldump", "mysqladmin", "mariadb"))
+_MAX_PROGRAM: Final = 256
 _ODD_NAME: Final = -1
 """The verdict on a name that is itself a text with a secret."""
 
@@ -105,12 +108,17 @@ class Rules:
             return not _named(value) and self.gather(value, texts, depth)
         if kind is not list or (_is_pair(value) and self.verdict(value[0])):
             return False
+        if value and type(value[0]) is str and (_program(value) or self._has_secret_header(value)):
+            return False
         for item in value:
             if type(item) is str:
                 texts.append(item)
             elif type(item) not in _NUMBERS and not self._gather_deeper(item, texts, depth + 1):
                 return False
         return True
+
+    def _has_secret_header(self, values: Sequence[Any]) -> bool:
+        return _is_header_list(values) and any(self.verdict(name) for name in values[::2])
 
 
 def is_pattern(text: str) -> bool:
@@ -241,6 +249,8 @@ class Walk:
         return own if own == Verdict.SECRET else verdict
 
     def _list(self, values: Sequence[Any], path: str, depth: int) -> Any:
+        if _is_header_list(values):
+            return self._headers(values, path, depth)
         pairs = all(_is_pair(item) for item in values)
         clean: list[Any] = []
         after = 0  # the verdict of an option, on the next item
@@ -257,6 +267,24 @@ class Walk:
             after = self._option(item)
             in_key = _key_goes_on(item, in_key)
             clean.append(new)
+        clean = self._command(_program(values), clean, path)
+        return values if all(map(_is, clean, values)) else clean
+
+    def _command(self, program: str, items: list[Any], path: str) -> list[Any]:
+        """Return the words of a command without the logins that it is known to take."""
+        if not program:
+            return items
+        return [
+            self._noted(item, _without_login(program, before, item), path)
+            for before, item in zip(["", *items], items, strict=False)
+        ]
+
+    def _headers(self, values: Sequence[str], path: str, depth: int) -> Any:
+        """Return `["X-Api-Key", "x", "Accept", "*"]` without secrets."""
+        clean: list[Any] = []
+        for at, item in enumerate(values):
+            verdict = self._rules.verdict(values[at - 1]) if at % 2 else 0
+            clean.append(self._under(verdict, item, path, depth))
         return values if all(map(_is, clean, values)) else clean
 
     def _pair(self, pair: Sequence[Any], path: str, depth: int) -> Any:
@@ -320,6 +348,36 @@ def _inner(verdict: Verdict) -> Verdict:
 
 def _last_word(path: str) -> str:
     return normal_name(path.rpartition(".")[2]).rpartition("_")[2]
+
+
+def _program(values: Sequence[Any]) -> str:
+    """The program of a command line that takes logins of its own; empty for others."""
+    first = values[0] if values else None
+    if not isinstance(first, str) or len(first) > _MAX_PROGRAM:
+        return ""
+    name = first.rpartition("/")[2]
+    return name if name in _PROGRAMS else ""
+
+
+def _without_login(program: str, before: Any, item: Any) -> Any:
+    if not isinstance(item, str):
+        return item
+    user, colon, password = item.partition(":")
+    if program == "curl" and before in ("-u", "--user") and colon and password != REDACTED:
+        return f"{user}:{REDACTED}"
+    if program == "sshpass" and before == "-p" and item != REDACTED:
+        return REDACTED
+    option = program not in ("curl", "sshpass") and item.startswith("-p") and len(item) > 2
+    return f"-p{REDACTED}" if option and item[2:] != REDACTED else item
+
+
+def _is_header_list(values: Sequence[Any]) -> bool:
+    """Return whether names of headers and their values take turns in a list."""
+    if len(values) % 2 or len(values) < 2 or not all(isinstance(item, str) for item in values):
+        return False
+    if not all(_HEADER.fullmatch(name) for name in values[::2]):
+        return False
+    return not all(_HEADER.fullmatch(value) for value in values[1::2])
 
 
 def _is_pair(item: Any) -> bool:

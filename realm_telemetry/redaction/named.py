@@ -1,6 +1,7 @@
 """Secrets under a name in text: `password: x`, `--token x`, `"api_key": "x"`, `?sig=x`."""
 
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from realm_telemetry.redaction.names import COUNTS, Verdict, judge, keeps_text
@@ -124,7 +125,7 @@ def _verdict(name: _Name, before: str, text: str, position: int) -> Verdict:
         return Verdict.PLAIN  # as the reports of tests have it
     if name.sep == ":" and not name.quote and word == "auth" and _WORD.match(text, position):
         return Verdict.PLAIN  # the name of a part of a program
-    verdict = judge(word)
+    verdict = _judge(word)
     if name.sep in ("->", "→") and verdict in COUNTS:
         return Verdict.PLAIN  # token -> id
     if verdict is Verdict.PASS and _IN_A_REPORT.match(text, position):
@@ -132,6 +133,11 @@ def _verdict(name: _Name, before: str, text: str, position: int) -> Verdict:
     if verdict is Verdict.PIECE and not _is_quoted_piece(name, text, position):
         return Verdict.TOKEN
     return verdict
+
+
+@lru_cache(maxsize=4096)
+def _judge(word: str) -> Verdict:
+    return judge(word)
 
 
 def _is_quoted_piece(name: _Name, text: str, position: int) -> bool:

@@ -159,7 +159,7 @@ LONG_SCHEMES: Final = ("digest", "aws4-hmac-sha256", "oauth", "hawk", "signature
 
 NAME_HINTS: Final = (
     "pass", "pw", "secret", "token", "key", "auth", "cookie", "cred", "sess", "conn", "dsn",
-    "jwt", "sig", "otp", "psk", "bearer", "webhook", "phrase",
+    "jwt", "sig", "otp", "psk", "bearer", "hook", "phrase",
 )  # fmt: skip
 """One of these stands in every name that can be found in text."""
 

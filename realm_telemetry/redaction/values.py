@@ -45,6 +45,10 @@ _ODD_NAME: Final = -1
 """The verdict on a name that is itself a text with a secret."""
 
 
+_BESIDE_A_NAME: Final = -2
+"""The verdict on `value`, which may stand beside the name of a secret."""
+
+
 class Rules:
     """The built-in rules, with names and patterns of the user's own.
 
@@ -62,7 +66,9 @@ class Rules:
         known = self._known.get(name)
         if known is None:
             known = int(judge(name, self._names))
-            if known == Verdict.PLAIN and self.text(name) is not name:
+            if name in _VALUES:
+                known = _BESIDE_A_NAME
+            elif known == Verdict.PLAIN and self.text(name) is not name:
                 known = _ODD_NAME
             if len(name) <= _MAX_KNOWN_CHARS:
                 if len(self._known) >= _MAX_KNOWN:
@@ -81,8 +87,6 @@ class Rules:
 
         The fast way to see that an event has no secret.
         """
-        if not depth and _named(details):
-            return False
         known = self._known
         for name, value in details.items():
             verdict = known.get(name)
@@ -90,9 +94,9 @@ class Rules:
                 verdict = self.verdict(name)
             kind = type(value)
             if kind in _NUMBERS:
-                if verdict not in _NUMBERS_PASS:
+                if verdict not in _NUMBERS_PASS and not _is_alone(verdict, details):
                     return False
-            elif verdict:
+            elif verdict and not _is_alone(verdict, details):
                 return False
             elif kind is str:
                 texts.append(value)
@@ -105,7 +109,7 @@ class Rules:
             return False
         kind = type(value)
         if kind is dict:
-            return not _named(value) and self.gather(value, texts, depth)
+            return self.gather(value, texts, depth)
         if kind is not list or (_is_pair(value) and self.verdict(value[0])):
             return False
         if value and type(value[0]) is str and (_program(value) or self._has_secret_header(value)):
@@ -313,6 +317,11 @@ class Walk:
         return clean
 
 
+def _is_alone(verdict: int, values: Mapping[str, Any]) -> bool:
+    """Return whether a name is `value` or alike, and no name of it stands beside it."""
+    return verdict == _BESIDE_A_NAME and not _named(values)
+
+
 class _Names:
     """The names of one table: a number follows what another one has."""
 
@@ -376,6 +385,8 @@ def _is_header_list(values: Sequence[Any]) -> bool:
     if len(values) % 2 or len(values) < 2 or not all(isinstance(item, str) for item in values):
         return False
     if not all(_HEADER.fullmatch(name) for name in values[::2]):
+        return False
+    if not any("-" in name or name in ("Authorization", "Cookie") for name in values[::2]):
         return False
     return not all(_HEADER.fullmatch(value) for value in values[1::2])
 

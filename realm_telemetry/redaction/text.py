@@ -1,7 +1,7 @@
 """Secrets in text: under a name, by their form, in a URL, in a key file.
 
-Every finder reads the text once, from left to right: a text of a megabyte that is made to be slow
-takes about two. What stands beside a secret is kept.
+Every finder reads the text once, from left to right, and each value once, also one that is kept:
+128 KB that were made to be slow take up to 0.3 s. What stands beside a secret is kept.
 """
 
 import re

@@ -72,6 +72,8 @@ def _user_info(text: str, start: int, end: int) -> Span | None:
 
 def _may_have_password(text: str, start: int, user: str) -> bool:
     """Return whether a slash may be in a password: in `model://llama:70b/x@v2` it is not."""
+    if text.startswith(("PORT", "port"), start + len(user) + 1):
+        return False
     address = _SCHEME.search(text[max(start - 24, 0) : start].lower())
     scheme = address[1].partition("+")[0] if address else ""
     if scheme in ("http", "https", "ws", "wss") and ("." in user or user == "localhost"):

@@ -142,7 +142,7 @@ def _judge(word: str) -> Verdict:
 
 def _is_quoted_piece(name: _Name, text: str, position: int) -> bool:
     """Return whether `token` may stand before a piece of text, as in `token: "the"`."""
-    return name.sep == ":" and _OPENING.match(text, position) is not None
+    return name.sep in (":", "=") and _OPENING.match(text, position) is not None
 
 
 _SIGNATURES: Final = frozenset(("sig", "signature", "hmac", "sign"))

@@ -37,9 +37,15 @@ _GLUED_KEY: Final = re.compile(
 )
 _TEXT_PIECE: Final = re.compile(r"[\sĠ▁#'’<>/|\[\]]*[^\W\d_]{0,24}[\s>|\]]*|\W{0,8}")
 _MARKED_PIECE: Final = re.compile(r"(?:[\sĠ▁]|##)\w{1,15}")
-_PIECE_WITH_MARKS: Final = re.compile(r"[^\d\s=-]{1,24}")
-_SHORT_PIECE: Final = re.compile(r"[\sĠ▁#'’<>/|]{0,4}[^\W\d_]{2,15}[\s>|.,;:!?]{0,4}|[^\w\s]{1,8}")
-_NAME_OF_DATA: Final = re.compile(r"[A-Za-z]{2,}(?:[_./ ](?:[A-Za-z]{1,24}|\d{1,4})){0,8}")
+_PIECE_WITH_MARKS: Final = re.compile(r"[^\d\s=-]{1,24}[=-]{0,3}")
+_SHORT_PIECE: Final = re.compile(
+    r"(?=.{1,24}\Z)[\sĠ▁#'’<>/|]{0,4}"
+    r"(?:[^\W\d_]{1,15}(?:['’_][^\W\d_]{1,12}){1,2}|[^\W\d_]{2,15}|[^\x00-\x7f])[\s>|.,;:!?]{0,4}"
+    r"|[^\w\s]{1,8}"
+)
+_NAME_OF_DATA: Final = re.compile(
+    r"(?:[A-Za-z]{2,24}|[A-Za-z](?=[/._]))(?:[_./ ](?:[A-Za-z]{1,24}|\d{1,4})){0,8}"
+)
 _SPLIT_PASSWORD: Final = re.compile(r"(?<![a-z])pass_(words?|phrases?|codes?|wd|key|keys)(?![a-z])")
 _DIRECTORY: Final = re.compile(r"[/~.]|[A-Za-z]:[\\/]")
 

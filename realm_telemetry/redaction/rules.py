@@ -13,7 +13,7 @@ REDACTED: Final = "[redacted]"
 # fmt: off
 PASSWORDS: Final = frozenset((
     "password", "passwd", "pwd", "passphrase", "passcode", "passwort", "userpass", "dbpass",
-    "sshpass", "rootpass", "adminpass", "mypass", "dbpw", "mypw",
+    "sshpass", "rootpass", "adminpass", "mypass", "dbpw", "mypw", "passkey",
 ))
 """A name whose last word is one of these, or ends with one of five letters or more, is secret."""
 
@@ -28,6 +28,7 @@ PHRASES: Final = frozenset((
     "connection_strings", "conn_str", "conn_string", "connect_string", "webhook_url",
     "webhook_urls", "secret_id", "auth_header", "authorization_header", "cookie_header",
     "shared_access_signature", "amz_signature", "goog_signature", "mot_de_passe", "seed_phrase",
+    "authorization_code", "oauth_code",
 ))
 """Names that end with these words together."""
 
@@ -40,9 +41,9 @@ KEYS_OF: Final = frozenset((
     "aws", "azure", "gcp", "google", "github", "gitlab", "slack", "stripe", "sendgrid", "twilio",
     "mistral", "groq", "cohere", "replicate", "comet", "neptune", "mlflow", "pinecone", "kaggle",
     "datadog", "dd", "sentry", "crypto", "cipher", "aes", "fernet", "vault", "recovery", "bearer",
-    "priv", "jwt", "token", "redis", "mongo", "gemini", "deepseek", "claude", "gpt", "llm",
-    "nvidia", "ngc", "perplexity", "together", "fireworks", "openrouter", "xai", "grok", "voyage",
-    "jina", "elevenlabs", "deepgram", "assemblyai", "stability", "cerebras", "sambanova", "serpapi",
+    "priv", "preshared", "jwt", "token", "redis", "mongo", "gemini", "deepseek", "claude", "gpt",
+    "llm", "nvidia", "ngc", "perplexity", "together", "fireworks", "openrouter", "xai", "grok",
+    "voyage", "jina", "elevenlabs", "deepgram", "assemblyai", "stability", "cerebras", "sambanova", "serpapi",
     "serper", "tavily", "langchain", "langsmith", "langfuse", "helicone", "weaviate", "qdrant",
     "runpod", "moonshot", "zhipu", "dashscope", "qwen", "kimi", "minimax", "mailgun", "cloudflare",
     "supabase", "firebase", "algolia", "mapbox", "discord", "telegram", "grafana", "clearml",
@@ -101,7 +102,8 @@ PASSES: Final = frozenset((
 ENDINGS: Final = frozenset((
     "value", "values", "plain", "plaintext", "b64", "base64", "hash", "prod", "production", "dev",
     "staging", "confirm", "confirmation", "repeat", "again", "old", "current", "previous",
-    "encrypted", "var", "str", "string", "text", "v", "new", "raw", "data", "list", "pem", "code",
+    "encrypted", "var", "str", "string", "text", "v", "new", "raw", "data", "list", "pem",
+    "code", "b",
 ))
 """Last words that do not count: `password_confirmation`, `TOKEN_PROD`, `secret_2`."""
 

@@ -27,6 +27,7 @@ SECRET_NAMES = [
     *("private_key_pem", "private_key_data", "secret_data", "token_raw", "auth_code", "psk"),
     *("jwt_key", "token_key", "redis_key", "GEMINI_KEY", "DEEPSEEK_KEY", "api_key_openai"),
     *("otp", "totp", "seed_phrase", "password_mysql", "token_github", "PassPhrase"),
+    *("preshared_key", "encryption_key_b64", "passKey", "oauth_code", "truststorepass"),
 ]
 
 
@@ -45,13 +46,14 @@ KEPT_DETAILS: list[tuple[str, Any]] = [
     *(("tokens", text) for text in ("~12k", "512 / 1024", "12 345", "5 tok/s", "1.2B of 3B")),
     ("kv_tokens", "12 GiB"),
     ("cost_per_1k_tokens", "$0.03"),
-    *(("token", text) for text in ("the", "Ġthe", "▁1a", "##ing", ",", "don't"[:3], " cat")),
+    *(("token", text) for text in ("the", "Ġthe", "▁1a", "##ing", ",", "don't", " cat", "é")),
     *((f"{word}_token", "x1") for word in ("pred", "gold", "answer", "prefix", "suffix", "middle")),
-    ("tokens", ["def__init__", "C++", "hello_world", "Ġ2024", "▁1a"]),
+    ("tokens", ["def__init__", "C++", "hello_world", "Ġ2024", "▁1a", "x="]),
     ("pass", 10_001),
     ("compass", "north"),
     ("bandpass", "2 Hz"),
     ("storage_key", "runs/1"),
+    ("server_key", "a/b"),
     ("wandb_key", "loss/train"),
     ("mlflow_key", "loss"),
     ("cred", 0.9),
@@ -80,7 +82,13 @@ def test_what_a_lab_records_under_such_names_is_kept(name: str, value: Any) -> N
         *("run sk-learn-classifier-v2-baseline", "cred: 5", "pw: 0.5", "webhook: slack"),
         *("http://localhost:PORT/x@y", "s3://bucket:name/a@b.txt", "pkg://npm:name/@scope/x"),
         *("https://github.com:org/repo@v1", "model://llama:70b/x@v2", "https://u:${PW}@h"),
-        *("token -> id", "tests/test_token ...... PASSED", "answer_token: cat"),
+        *(
+            "token -> id",
+            "token='the'",
+            "http://HOST:PORT/x@y",
+            "tests/test_token ...... PASSED",
+            "answer_token: cat",
+        ),
     ],
 )
 def test_ordinary_text_of_these_kinds_is_kept(text: str) -> None:

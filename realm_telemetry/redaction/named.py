@@ -113,7 +113,8 @@ def _leads_to_a_value(name: _Name, before: str, text: str, position: int) -> boo
         return bool(name.quote) and (flag or pair) and text[position] in "'\"\\"
     if name.sep == ">":
         entry = text[max(name.start - 6, 0) : name.start].rstrip("\"'")
-        return before == "<" or (bool(name.quote) and entry.endswith(("key=", "name=")))
+        tag = before == "<" and text[name.start - 2 : name.start - 1] != ":"  # https://u:<pw>@h
+        return tag or (bool(name.quote) and entry.endswith(("key=", "name=")))
     return True
 
 

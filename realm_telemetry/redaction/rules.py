@@ -43,9 +43,9 @@ KEYS_OF: Final = frozenset((
     "datadog", "dd", "sentry", "crypto", "cipher", "aes", "fernet", "vault", "recovery", "bearer",
     "priv", "preshared", "jwt", "token", "redis", "mongo", "gemini", "deepseek", "claude", "gpt",
     "llm", "nvidia", "ngc", "perplexity", "together", "fireworks", "openrouter", "xai", "grok",
-    "voyage", "jina", "elevenlabs", "deepgram", "assemblyai", "stability", "cerebras", "sambanova", "serpapi",
-    "serper", "tavily", "langchain", "langsmith", "langfuse", "helicone", "weaviate", "qdrant",
-    "runpod", "moonshot", "zhipu", "dashscope", "qwen", "kimi", "minimax", "mailgun", "cloudflare",
+    "voyage", "jina", "elevenlabs", "deepgram", "assemblyai", "stability", "cerebras", "sambanova",
+    "serpapi", "serper", "tavily", "langchain", "langsmith", "langfuse", "helicone", "weaviate",
+    "qdrant", "runpod", "moonshot", "zhipu", "dashscope", "qwen", "kimi", "minimax", "mailgun", "cloudflare",
     "supabase", "firebase", "algolia", "mapbox", "discord", "telegram", "grafana", "clearml",
 ))
 """`<one of these>_key` is secret: `api_key`, `accountKey`, `X-Api-Key`; `key` alone is not."""

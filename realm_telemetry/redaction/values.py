@@ -33,6 +33,8 @@ _DESCRIPTIONS: Final = frozenset(
     ("user", "username", "user_name", "name", "host", "hostname", "port", "type", "kind", "method")
 )
 """Parts of `{"auth": {...}}` and `{"secrets": [{...}]}` that say whose secret it is."""
+_TEXTS: Final = frozenset(("text", "token", "piece", "content", "decoded", "string"))
+"""Parts of `{"tokens": [{"token": "the", "logprob": -1.2}]}` that are pieces of text."""
 _DESCRIBED: Final = frozenset(("auth", "credential", "credentials", "cred", "creds"))
 _OFF: Final = "off"
 _NUMBERS: Final = frozenset((int, float, bool, type(None)))
@@ -226,7 +228,9 @@ class Walk:
         names = _Names()
         for name, value in values.items():
             shown = self._name(name, names)
-            if described and isinstance(value, str) and name in _DESCRIPTIONS:
+            described_here = described and name in _DESCRIPTIONS
+            piece = verdict in TOKENS and name in _TEXTS and isinstance(value, str)
+            if (isinstance(value, str) and described_here) or (piece and is_piece_of_text(value)):
                 clean[shown] = self.value(value, f"{path}.{shown}", depth)
             else:
                 stricter = self._stricter(_inner(verdict), name)
@@ -372,7 +376,8 @@ def _without_login(program: str, before: Any, item: Any) -> Any:
     if not isinstance(item, str):
         return item
     user, colon, password = item.partition(":")
-    if program == "curl" and before in ("-u", "--user") and colon and password != REDACTED:
+    login = before in ("-u", "--user") or item.startswith("-u")
+    if program == "curl" and login and colon and password != REDACTED:
         return f"{user}:{REDACTED}"
     if program == "sshpass" and before == "-p" and item != REDACTED:
         return REDACTED

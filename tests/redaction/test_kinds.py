@@ -49,6 +49,8 @@ KEPT_DETAILS: list[tuple[str, Any]] = [
     *(("token", text) for text in ("the", "Ġthe", "▁1a", "##ing", ",", "don't", " cat", "é")),
     *((f"{word}_token", "x1") for word in ("pred", "gold", "answer", "prefix", "suffix", "middle")),
     ("tokens", ["def__init__", "C++", "hello_world", "Ġ2024", "▁1a", "x="]),
+    ("tokens", [{"token": "the", "logprob": -1.2}, {"text": "Ġcat", "id": 5}]),
+    ("token", {"text": "the"}),
     ("pass", 10_001),
     ("compass", "north"),
     ("bandpass", "2 Hz"),
@@ -82,6 +84,7 @@ def test_what_a_lab_records_under_such_names_is_kept(name: str, value: Any) -> N
         *("run sk-learn-classifier-v2-baseline", "cred: 5", "pw: 0.5", "webhook: slack"),
         *("http://localhost:PORT/x@y", "s3://bucket:name/a@b.txt", "pkg://npm:name/@scope/x"),
         *("https://github.com:org/repo@v1", "model://llama:70b/x@v2", "https://u:${PW}@h"),
+        "https://u:<pw>@h",
         *(
             "token -> id",
             "token='the'",
@@ -118,6 +121,7 @@ def test_ordinary_text_of_these_kinds_is_kept(text: str) -> None:
         ({"auth": {"user": "bob", "x": "y"}}, {"auth": {"user": "bob", "x": R}}),
         ({"passwords": {"user": "x"}}, {"passwords": {"user": R}}),
         ({"argv": ["curl", "-u", "bob:x"]}, {"argv": ["curl", "-u", f"bob:{R}"]}),
+        ({"argv": ["curl", "-ubob:x"]}, {"argv": ["curl", f"-ubob:{R}"]}),
         ({"argv": ["sshpass", "-p", "x"]}, {"argv": ["sshpass", "-p", R]}),
         ({"argv": ["/bin/mysql", "-px"]}, {"argv": ["/bin/mysql", f"-p{R}"]}),
         (

@@ -45,8 +45,9 @@ KEYS_OF: Final = frozenset((
     "llm", "nvidia", "ngc", "perplexity", "together", "fireworks", "openrouter", "xai", "grok",
     "voyage", "jina", "elevenlabs", "deepgram", "assemblyai", "stability", "cerebras", "sambanova",
     "serpapi", "serper", "tavily", "langchain", "langsmith", "langfuse", "helicone", "weaviate",
-    "qdrant", "runpod", "moonshot", "zhipu", "dashscope", "qwen", "kimi", "minimax", "mailgun", "cloudflare",
-    "supabase", "firebase", "algolia", "mapbox", "discord", "telegram", "grafana", "clearml",
+    "qdrant", "runpod", "moonshot", "zhipu", "dashscope", "qwen", "kimi", "minimax", "mailgun",
+    "cloudflare", "supabase", "firebase", "algolia", "mapbox", "discord", "telegram", "grafana",
+    "clearml",
 ))
 """`<one of these>_key` is secret: `api_key`, `accountKey`, `X-Api-Key`; `key` alone is not."""
 
@@ -210,8 +211,8 @@ FORMS: Final[tuple[Form, ...]] = (
     Form("Google API key", "AIza", r"AIza[\w-]{30,}+"),
     Form("Google OAuth", "ya29.", r"ya29\.[\w-]{20,}+"),
     Form("Google client secret", "GOCSPX-", r"GOCSPX-[\w-]{20,}+"),
-    Form("AWS access key id", "AKIA", EDGE + r"AKIA[A-Z0-9]{16}(?!\w)"),
-    Form("AWS access key id", "ASIA", EDGE + r"ASIA[A-Z0-9]{16}(?!\w)"),
+    Form("AWS access key id", "AKIA", EDGE_OR_NAME + r"AKIA[A-Z0-9]{16}(?!\w)"),
+    Form("AWS access key id", "ASIA", EDGE_OR_NAME + r"ASIA[A-Z0-9]{16}(?!\w)"),
     Form("Slack", "xox", EDGE_OR_NAME + r"xox[a-z]-[\w-]{10,}+", mark="-"),
     Form("Slack", "xapp-", r"xapp-[\w-]{10,}+"),
     Form("Hugging Face", "hf_", EDGE_OR_NAME + r"hf_[A-Za-z0-9]{16,}+"),

@@ -94,7 +94,11 @@ def _equal(count: int) -> dict[str, Any]:
     return {f"n{number}": ["password", "hunter2", "token: a"] for number in range(count)}
 
 
-@pytest.mark.parametrize("details", [_keys, _paths, _secrets, _equal])
+def _one_text(count: int) -> dict[str, Any]:
+    return {"note": ";keyx]=a" * 2 * count + "token: ntlm [redacted] " * count}
+
+
+@pytest.mark.parametrize("details", [_one_text, _keys, _paths, _secrets, _equal])
 def test_an_event_of_many_details_takes_time_in_proportion(details: Any) -> None:
     def event_took_s(count: int) -> float:
         event = Event("note", "debug", "info", "x", details(count), 1, "0123456789abcdef", 1)

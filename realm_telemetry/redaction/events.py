@@ -6,7 +6,6 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from realm_telemetry.redaction.rules import REDACTED
 from realm_telemetry.redaction.text import ALL_HINTS, Hints, is_plain
 from realm_telemetry.redaction.values import MAX_FOUND, Rules, Walk
 
@@ -91,24 +90,25 @@ class Redactor:
     def _walked(self, event: Item, hints: Hints) -> Item:
         happened: Any = event
         walk = Walk(self._rules, hints)
-        details = walk.table(happened.details)
-        changes = self._fields(happened, walk.repeated)
-        found = [*walk.found, *changes]
+        details, found = walk.table(happened.details), walk.found
+        if walk.repeated:
+            walk = Walk(self._rules, hints, sorted(walk.repeated, key=len, reverse=True))
+            details = walk.table(details)
+            found += [path for path in walk.found if path not in found]
+        changes = self._fields(happened, walk)
+        found += changes
         if not found and details is happened.details:
             return event
         marks = {REDACTED_KEY: _marks(details, found)} if found else {}
         changes["details"] = dict(details) | marks
         return msgspec.structs.replace(event, **changes)
 
-    def _fields(self, event: Any, repeated: Sequence[str]) -> dict[str, Any]:
+    def _fields(self, event: Any, walk: Walk) -> dict[str, Any]:
         """What changes in the fields beside the details."""
         changes: dict[str, Any] = {}
         for name in ("message", *_CONTEXT):
             text = getattr(event, name)
-            clean = text and self._rules.text(text)
-            if name == "message":
-                for secret in repeated:
-                    clean = clean.replace(secret, REDACTED)
+            clean = text and walk.text(text)
             if clean != text:
                 changes[name] = clean
         return changes

@@ -8,28 +8,45 @@ from enum import IntEnum
 from typing import Any, Final
 
 from realm_telemetry.redaction.rules import (
+    COUNT,
     ENDINGS,
     KEYS_OF,
+    MAX_COUNT,
+    NO_PASSES,
     NUMBER,
+    OWNERS,
+    PASS_WORDS,
     PASSES,
     PASSWORDS,
     PHRASES,
     PLACEHOLDER,
     SAY_NOTHING,
     VOCABULARY,
+    WEAK_KEYS_OF,
     WORDS,
 )
 
-MAX_PASS_COUNT: Final = 9_999
+MAX_PASS_COUNT: Final = 99_999
 """`pass: 12` counts tests that passed; a greater whole number is a password."""
 
 _MAX_NAME: Final = 256
 _SPLIT: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _GLUED: Final = tuple(word for word in PASSWORDS | {"secret"} if len(word) > 4)
 _GLUED_KEY: Final = re.compile(
-    r"(?:api|access|private|secret|signing|encryption|auth|master|account|ssh)keys?"
+    r"(?:api|access|private|priv|secret|signing|encryption|auth|master|account|ssh)keys?"
 )
 _TEXT_PIECE: Final = re.compile(r"[\sĠ▁#'’<>/|\[\]]*[^\W\d_]{0,24}[\s>|\]]*|\W{0,8}")
+_MARKED_PIECE: Final = re.compile(r"(?:[\sĠ▁]|##)\w{1,15}")
+_PIECE_WITH_MARKS: Final = re.compile(r"[^\d\s=-]{1,24}[=-]{0,3}")
+_SHORT_PIECE: Final = re.compile(
+    r"(?=.{1,24}\Z)[\sĠ▁#'’<>/|]{0,4}"
+    r"(?:[^\W\d_]{1,15}(?:['’_][^\W\d_]{1,12}){1,2}|[^\W\d_]{2,15}|[^\x00-\x7f])[\s>|.,;:!?]{0,4}"
+    r"|[^\w\s]{1,8}"
+)
+_NAME_OF_DATA: Final = re.compile(
+    r"(?:[A-Za-z]{2,24}|[A-Za-z](?=[/._]))(?:[_./ ](?:[A-Za-z]{1,24}|\d{1,4})){0,8}"
+)
+_SPLIT_PASSWORD: Final = re.compile(r"(?<![a-z])pass_(words?|phrases?|codes?|wd|key|keys)(?![a-z])")
 _DIRECTORY: Final = re.compile(r"[/~.]|[A-Za-z]:[\\/]")
 
 
@@ -38,7 +55,8 @@ class Verdict(IntEnum):
 
     PLAIN: nothing. SECRET: it is secret, a number too. COUNT: a number is a count.
     TOKEN: so it is, and words in a list are pieces of text. PLURAL: a number that stands alone is
-    a count. PASS: a small number is a count. WORKING_DIRECTORY: a path is none.
+    a count. PASS: a small number is a count. WORKING_DIRECTORY: a path is none. WEAK: numbers and
+    names of data are none. PIECE: as TOKEN, and so is a short text that stands alone.
     """
 
     PLAIN = 0
@@ -48,14 +66,20 @@ class Verdict(IntEnum):
     SECRET = 4
     PASS = 5
     WORKING_DIRECTORY = 6
+    WEAK = 7
+    PIECE = 8
 
 
-COUNTS: Final = frozenset((Verdict.COUNT, Verdict.TOKEN, Verdict.PLURAL))
+COUNTS: Final = frozenset(
+    (Verdict.COUNT, Verdict.TOKEN, Verdict.PLURAL, Verdict.WEAK, Verdict.PIECE)
+)
+TOKENS: Final = (Verdict.TOKEN, Verdict.PIECE)
 
 
 def normal_name(name: str) -> str:
     """Return a name as lower-case words: `X-Api-Key`, `apiKey` and `api_key` are one."""
-    return "_".join(_SPLIT.findall(name[-_MAX_NAME:])).lower()
+    normal = "_".join(_SPLIT.findall(name[-_MAX_NAME:])).lower()
+    return _SPLIT_PASSWORD.sub(r"pass\1", normal) if "pass_" in normal else normal
 
 
 def judge(name: str, further: frozenset[str] = frozenset()) -> Verdict:
@@ -65,16 +89,24 @@ def judge(name: str, further: frozenset[str] = frozenset()) -> Verdict:
         return Verdict.SECRET
     if _ends_with(words, PHRASES):
         return Verdict.COUNT
+    if words == ["token"]:
+        return Verdict.PIECE
     while len(words) > 1 and (words[-1].isdigit() or words[-1] in ENDINGS):
         if words[-2] == "pass" or (words[-2:] == ["token", "text"]):
             return Verdict.PLAIN  # pass@1
         words.pop()
+    if len(words) > 1 and words[-1] in OWNERS and _is_secret_word(words[-2]):
+        words.pop()
     return _judge_words(words)
+
+
+def _is_secret_word(word: str) -> bool:
+    return word in PASSWORDS or word in ("token", "key", "secret", "apikey")
 
 
 def _judge_words(words: list[str]) -> Verdict:
     last, before = words[-1], words[-2] if len(words) > 1 else ""
-    if last == "pass":
+    if last == "pass" or words in (["pw"], ["secret"]):
         return Verdict.PLAIN if before in PASSES else Verdict.PASS
     if last in ("pwd", "oldpwd") and len(words) == 1:
         return Verdict.WORKING_DIRECTORY
@@ -83,12 +115,28 @@ def _judge_words(words: list[str]) -> Verdict:
         prefix = singular.removesuffix("token") or before
         return Verdict.PLAIN if prefix in VOCABULARY else Verdict.TOKEN
     if singular == "key":
-        return _plural(last) if before in KEYS_OF else Verdict.PLAIN
+        return _judge_key(last, before, weak=len(words) == 2)
+    if singular in ("webhook", "cred", "credential"):
+        return Verdict.WEAK if singular == "webhook" else Verdict.COUNT
     if last in PASSWORDS or singular in PASSWORDS | WORDS or singular.endswith(_GLUED):
         return _plural(last)
-    if _GLUED_KEY.fullmatch(last[-16:]) or _GLUED_KEY.search(last):
+    if _GLUED_KEY.search(last) or _is_glued_pass(last):
         return _plural(last)
     return Verdict.COUNT if _ends_with(words, PHRASES) else Verdict.PLAIN
+
+
+def _judge_key(last: str, before: str, *, weak: bool) -> Verdict:
+    if weak and before in WEAK_KEYS_OF:
+        return Verdict.WEAK
+    return _plural(last) if before in KEYS_OF else Verdict.PLAIN
+
+
+def _is_glued_pass(word: str) -> bool:
+    """Return whether a word ends in a password: `mysqlpass`, `bindpw`; `compass` does not."""
+    if word == "pw" or (word.endswith("pw") and len(word) > 4):
+        return True
+    owner = word.removesuffix("pass")
+    return owner not in (word, "") and owner not in PASSES | NO_PASSES
 
 
 def _plural(word: str) -> Verdict:
@@ -108,10 +156,22 @@ def keeps_text(verdict: Verdict, text: str) -> bool:
         return True
     if verdict is Verdict.WORKING_DIRECTORY:
         return _DIRECTORY.match(text) is not None
+    if len(text) <= MAX_COUNT and verdict > Verdict.PLAIN and _keeps_short(verdict, text):
+        return True
     if not NUMBER.fullmatch(text):
         return False
     small = not text.isdigit() or int(text) <= MAX_PASS_COUNT
     return verdict in COUNTS or (verdict is Verdict.PASS and small)
+
+
+def _keeps_short(verdict: Verdict, text: str) -> bool:
+    if verdict in COUNTS and COUNT.fullmatch(text):
+        return True
+    if verdict is Verdict.PASS:
+        return text.strip().lower() in PASS_WORDS
+    if verdict is Verdict.WEAK:
+        return _NAME_OF_DATA.fullmatch(text) is not None
+    return verdict is Verdict.PIECE and is_short_piece(text)
 
 
 def keeps_number(verdict: Verdict, value: Any) -> bool:
@@ -123,4 +183,9 @@ def keeps_number(verdict: Verdict, value: Any) -> bool:
 
 def is_piece_of_text(text: str) -> bool:
     """Return whether a text in a list of tokens is a word, or a part of one."""
-    return _TEXT_PIECE.fullmatch(text) is not None
+    return any(piece.fullmatch(text) for piece in (_TEXT_PIECE, _MARKED_PIECE, _PIECE_WITH_MARKS))
+
+
+def is_short_piece(text: str) -> bool:
+    """Return whether a text under the name `token` is a word or marks, and looks like no key."""
+    return any(piece.fullmatch(text) for piece in (_SHORT_PIECE, _MARKED_PIECE))

@@ -13,13 +13,13 @@ REDACTED: Final = "[redacted]"
 # fmt: off
 PASSWORDS: Final = frozenset((
     "password", "passwd", "pwd", "passphrase", "passcode", "passwort", "userpass", "dbpass",
-    "sshpass", "rootpass", "adminpass", "mypass", "pw",
+    "sshpass", "rootpass", "adminpass", "mypass", "dbpw", "mypw", "passkey",
 ))
 """A name whose last word is one of these, or ends with one of five letters or more, is secret."""
 
 WORDS: Final = frozenset((
     "secret", "authorization", "credential", "cred", "cookie", "bearer", "dsn", "jwt", "webhook",
-    "auth", "otp", "totp", "apikey", "phpsessid", "jsessionid", "sessionid", "sessid",
+    "auth", "otp", "totp", "psk", "apikey", "phpsessid", "jsessionid", "sessionid", "sessid",
 ))
 """The same for other words: `auth`, `client_secret`, `Cookie`."""
 
@@ -28,6 +28,7 @@ PHRASES: Final = frozenset((
     "connection_strings", "conn_str", "conn_string", "connect_string", "webhook_url",
     "webhook_urls", "secret_id", "auth_header", "authorization_header", "cookie_header",
     "shared_access_signature", "amz_signature", "goog_signature", "mot_de_passe", "seed_phrase",
+    "authorization_code", "oauth_code",
 ))
 """Names that end with these words together."""
 
@@ -40,8 +41,40 @@ KEYS_OF: Final = frozenset((
     "aws", "azure", "gcp", "google", "github", "gitlab", "slack", "stripe", "sendgrid", "twilio",
     "mistral", "groq", "cohere", "replicate", "comet", "neptune", "mlflow", "pinecone", "kaggle",
     "datadog", "dd", "sentry", "crypto", "cipher", "aes", "fernet", "vault", "recovery", "bearer",
+    "priv", "preshared", "jwt", "token", "redis", "mongo", "gemini", "deepseek", "claude", "gpt",
+    "llm", "nvidia", "ngc", "perplexity", "together", "fireworks", "openrouter", "xai", "grok",
+    "voyage", "jina", "elevenlabs", "deepgram", "assemblyai", "stability", "cerebras", "sambanova",
+    "serpapi", "serper", "tavily", "langchain", "langsmith", "langfuse", "helicone", "weaviate",
+    "qdrant", "runpod", "moonshot", "zhipu", "dashscope", "qwen", "kimi", "minimax", "mailgun",
+    "cloudflare", "supabase", "firebase", "algolia", "mapbox", "discord", "telegram", "grafana",
+    "clearml",
 ))
 """`<one of these>_key` is secret: `api_key`, `accountKey`, `X-Api-Key`; `key` alone is not."""
+
+WEAK_KEYS_OF: Final = frozenset((
+    "storage", "write", "root", "wandb", "mlflow", "comet", "neptune", "clearml", "server",
+    "client", "app", "application", "shared", "service", "functions",
+))
+"""`<one of these>_key` may also be a name of data: `storage_key: runs/1`."""
+
+OWNERS: Final = frozenset((
+    "openai", "anthropic", "gemini", "deepseek", "mistral", "groq", "cohere", "hf", "huggingface",
+    "wandb", "aws", "azure", "gcp", "google", "github", "gitlab", "slack", "stripe", "db",
+    "database", "mysql", "postgres", "redis", "mongo", "root", "admin",
+))
+"""Last words that do not count after a password, a token, a key or a secret: `api_key_openai`."""
+
+NO_PASSES: Final = frozenset((
+    "com", "by", "encom", "tres", "sur", "over", "under", "pre", "post", "re", "out", "im", "fast",
+    "bi", "go", "sub", "unit", "mid",
+))
+"""`<one of these>pass` is a word, as is each of PASSES with it: `compass`, `lowpass`."""
+
+PASS_WORDS: Final = frozenset((
+    "eval", "done", "train", "test", "forward", "backward", "validation", "inference", "warmup",
+    "running", "complete", "completed", "finished", "started", "skipped", "skip", "fail", "all",
+))
+"""What is no password after `pass:`."""
 
 VOCABULARY: Final = frozenset((
     "eos", "bos", "pad", "unk", "cls", "sep", "mask", "next", "last", "first", "special", "stop",
@@ -51,6 +84,11 @@ VOCABULARY: Final = frozenset((
     "avg", "average", "sum", "seen", "billion", "million", "unexpected", "target", "source",
     "predicted", "vocab", "added", "draft", "accepted", "rejected", "visual", "of", "tool", "word",
     "used", "processed", "remaining", "left", "valid", "consumed", "trained", "sampled", "decoded",
+    "pred", "gold", "answer", "prefix", "suffix", "middle", "label", "reference", "true", "correct",
+    "wrong", "question", "expected", "actual", "begin", "control", "sentinel", "space", "newline",
+    "chosen", "candidate", "greedy", "likely", "rare", "common", "frequent", "masked", "class",
+    "patch", "register", "latent", "thinking", "whitespace", "byte", "subword", "separator",
+    "delimiter", "fim", "encoder", "decoder", "option", "choice", "noise", "dummy", "trigger",
 ))
 """`<one of these>_token(s)` speaks of text: `eos_token`, `max_tokens`, "unexpected token: }"."""
 
@@ -65,7 +103,8 @@ PASSES: Final = frozenset((
 ENDINGS: Final = frozenset((
     "value", "values", "plain", "plaintext", "b64", "base64", "hash", "prod", "production", "dev",
     "staging", "confirm", "confirmation", "repeat", "again", "old", "current", "previous",
-    "encrypted", "var", "str", "string", "text",
+    "encrypted", "var", "str", "string", "text", "v", "new", "raw", "data", "list", "pem",
+    "code", "b",
 ))
 """Last words that do not count: `password_confirmation`, `TOKEN_PROD`, `secret_2`."""
 
@@ -89,6 +128,19 @@ PLACEHOLDER: Final = re.compile(
 )
 """Values that stand for a secret and are none."""
 
+_COUNT: Final = (
+    r"[~≈<>≤≥±$€£+-]{0,3}\s?(?:\d[\d.,_]{0,31}(?:[\s\u202f]\d{3}){0,5}|\.\d{1,16})(?:e[+-]?\d{1,4})?"
+    r"\s?(?:%|usd|eur|[kmbgtp]?i?b?(?:\s?(?:tok(?:en)?s?|words?|chars?|samples?|seqs?|bytes|steps?"
+    r"|total|left|used))?|m?s|min|h)(?:/\w{1,8})?"
+)
+COUNT: Final = re.compile(
+    rf"\(?{_COUNT}(?:\s?(?:/|of|-|–|to|out of|\+)\s?{_COUNT}){{0,3}}\)?", re.IGNORECASE
+)
+"""What may stand under the name of a count: `~12k`, `512 / 1024`, `12 345`, `5 tok/s`, `12 GiB`."""
+
+MAX_COUNT: Final = 64
+"""Characters of a count."""
+
 NUMBER: Final = re.compile(r"[+-]?[\d.,_]{1,32}(?:e[+-]?\d{1,4})?\s?[kmbgt]?(?:/\w{1,8})?%?", re.I)
 """A count: `512`, `51,234`, `1.5k`, `3e9`, `120/s`."""
 
@@ -109,8 +161,8 @@ LONG_SCHEMES: Final = ("digest", "aws4-hmac-sha256", "oauth", "hawk", "signature
 """Schemes whose secret is the whole rest of the line."""
 
 NAME_HINTS: Final = (
-    "pass", "pwd", "secret", "token", "key", "auth", "cookie", "cred", "sess", "conn", "dsn",
-    "jwt", "sig",
+    "pass", "pw", "secret", "token", "key", "auth", "cookie", "cred", "sess", "conn", "dsn",
+    "jwt", "sig", "otp", "psk", "bearer", "hook", "phrase",
 )  # fmt: skip
 """One of these stands in every name that can be found in text."""
 
@@ -134,24 +186,37 @@ class Form(NamedTuple):
 EDGE: Final = r"(?:(?<![\w-])|(?<=\\[nrt]))"
 """Where a word begins, also after an escaped line end."""
 
+EDGE_OR_NAME: Final = r"(?:(?<![\w-])|(?<=\\[nrt])|(?<=[A-Za-z]_))"
+"""The same, and after `token_` or `key_`; only for forms that match once they are read."""
+
+SCHEMES_WITH_PASSWORDS: Final = frozenset((
+    "http", "https", "ws", "wss", "ftp", "ftps", "sftp", "ssh", "git", "smtp", "smtps", "imap",
+    "imaps", "ldap", "ldaps", "postgres", "postgresql", "mysql", "mariadb", "mssql", "oracle",
+    "redis", "rediss", "valkey", "amqp", "amqps", "mqtt", "mqtts", "nats", "kafka", "mongodb",
+    "clickhouse", "cassandra", "neo4j", "bolt", "couchdb", "influxdb", "elasticsearch", "socks5",
+    "cockroachdb", "snowflake", "redshift", "tcp", "proxy", "db", "sqlserver",
+))  # fmt: skip
+"""Addresses whose passwords may have a slash; in those of other schemes it ends a name."""
+
 # fmt: off
 FORMS: Final[tuple[Form, ...]] = (
-    Form("OpenAI, Anthropic and others", "sk-", EDGE + r"sk-[\w-]{16,}+", True),
-    Form("Stripe", "k_live_", EDGE + r"[sr]k_live_\w{8,}+"),
+    Form("OpenAI, Anthropic and others", "sk-", EDGE_OR_NAME + r"sk-[\w-]{16,}+", True),
+    Form("Stripe", "k_live_", EDGE_OR_NAME + r"[sr]k_live_\w{8,}+"),
     Form("Stripe", "k_test_", EDGE + r"[sr]k_test_\w{8,}+"),
     Form("webhook signature", "whsec_", r"whsec_[\w+/=]{16,}+"),
-    Form("GitHub", "gh", EDGE + r"gh[pousr]_\w{16,}+", mark="_"),
+    Form("GitHub", "gh", EDGE_OR_NAME + r"gh[pousr]_\w{16,}+", mark="_"),
     Form("GitHub, Docker", "_pat_", r"(?:github|dckr)_pat_[\w-]{16,}+"),
-    Form("GitLab", "gl", EDGE + r"gl(?:pat|dt|rt|cbt|ptt|ft|imt|agent|oas|soat|ffct)-[\w.-]{16,}+"),
+    Form("GitLab", "gl",
+         EDGE_OR_NAME + r"gl(?:pat|dt|rt|cbt|ptt|ft|imt|agent|oas|soat|ffct)-[\w.-]{16,}+"),
     Form("Google API key", "AIza", r"AIza[\w-]{30,}+"),
     Form("Google OAuth", "ya29.", r"ya29\.[\w-]{20,}+"),
     Form("Google client secret", "GOCSPX-", r"GOCSPX-[\w-]{20,}+"),
-    Form("AWS access key id", "AKIA", EDGE + r"AKIA[A-Z0-9]{16}(?!\w)"),
-    Form("AWS access key id", "ASIA", EDGE + r"ASIA[A-Z0-9]{16}(?!\w)"),
-    Form("Slack", "xox", EDGE + r"xox[a-z]-[\w-]{10,}+", mark="-"),
+    Form("AWS access key id", "AKIA", EDGE_OR_NAME + r"AKIA[A-Z0-9]{16}(?!\w)"),
+    Form("AWS access key id", "ASIA", EDGE_OR_NAME + r"ASIA[A-Z0-9]{16}(?!\w)"),
+    Form("Slack", "xox", EDGE_OR_NAME + r"xox[a-z]-[\w-]{10,}+", mark="-"),
     Form("Slack", "xapp-", r"xapp-[\w-]{10,}+"),
-    Form("Hugging Face", "hf_", EDGE + r"hf_[A-Za-z0-9]{16,}+"),
-    Form("npm", "npm_", EDGE + r"npm_[A-Za-z0-9]{20,}+"),
+    Form("Hugging Face", "hf_", EDGE_OR_NAME + r"hf_[A-Za-z0-9]{16,}+"),
+    Form("npm", "npm_", EDGE_OR_NAME + r"npm_[A-Za-z0-9]{20,}+"),
     Form("PyPI", "pypi-", EDGE + r"pypi-[\w-]{16,}+", True),
     Form("JWT", "eyJ", EDGE + r"eyJ[\w-]{8,}+(?:\.[\w-]*+){1,4}"),
     Form("JSON in base64", "eyJ", r"eyJhcGlf[\w+/=-]{16,}+"),
@@ -159,14 +224,14 @@ FORMS: Final[tuple[Form, ...]] = (
     Form("Twilio", "SK", EDGE + r"SK[0-9a-f]{32}(?!\w)"),
     Form("Telegram bot", ":AA", r"(?<!\d)\d{6,12}:AA[\w-]{30,}+"),
     Form("Weights & Biases, DigitalOcean", "_v1_", r"(?:wandb|do[opr])_v1_\w{20,}+"),
-    Form("Groq", "gsk_", EDGE + r"gsk_\w{20,}+"),
-    Form("xAI", "xai-", EDGE + r"xai-[\w-]{20,}+"),
-    Form("NVIDIA", "nvapi-", EDGE + r"nvapi-[\w-]{20,}+"),
-    Form("Perplexity", "pplx-", EDGE + r"pplx-\w{20,}+"),
-    Form("Replicate", "r8_", EDGE + r"r8_\w{20,}+"),
-    Form("Databricks", "dapi", EDGE + r"dapi[0-9a-f]{32}"),
-    Form("HashiCorp Vault", "hvs.", EDGE + r"hvs\.[\w-]{20,}+"),
-    Form("Grafana", "gl", EDGE + r"gl(?:sa|c)_[\w+/=]{20,}+"),
+    Form("Groq", "gsk_", EDGE_OR_NAME + r"gsk_\w{20,}+"),
+    Form("xAI", "xai-", EDGE_OR_NAME + r"xai-[\w-]{20,}+"),
+    Form("NVIDIA", "nvapi-", EDGE_OR_NAME + r"nvapi-[\w-]{20,}+"),
+    Form("Perplexity", "pplx-", EDGE_OR_NAME + r"pplx-\w{20,}+"),
+    Form("Replicate", "r8_", EDGE_OR_NAME + r"r8_\w{20,}+"),
+    Form("Databricks", "dapi", EDGE_OR_NAME + r"dapi[0-9a-f]{32}"),
+    Form("HashiCorp Vault", "hvs.", EDGE_OR_NAME + r"hvs\.[\w-]{20,}+"),
+    Form("Grafana", "gl", EDGE_OR_NAME + r"gl(?:sa|c)_[\w+/=]{20,}+"),
     Form("Shopify", "shp", EDGE + r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}", mark="_"),
     Form("Linear", "lin_api_", r"lin_api_\w{20,}+"),
 )
@@ -178,12 +243,18 @@ LOOSE_FORMS: Final[tuple[Form, ...]] = (
     Form("Weights & Biases", "wandb",
          r"wandb(?:\s{1,3}|[_.-])(?:login|api|key)[\w .:=\"'-]{0,40}?"
          r"(?<![0-9a-f])([0-9a-f]{40})(?![0-9a-f])"),
-    Form("Slack", "hook", r"hooks\.slack\.com/([^\s\"'<>]++)"),
-    Form("Discord", "hook", r"discord(?:app)?\.com/api/webhooks/([^\s\"'<>]++)"),
-    Form("Teams", "hook", r"webhook\.office\.com/([^\s\"'<>]++)"),
-    Form("Zapier, Feishu", "hook", r"(?:zapier\.com/hooks|/bot/v2/hook)/([^\s\"'<>]++)"),
+    Form("Slack", "hook", r"hooks\.slack\.com\\{0,4}/([^\s\"'<>]++)"),
+    Form("Discord", "hook",
+         r"discord(?:app)?\.com\\{0,4}/api"
+         r"(?:\\{0,4}/v\d{1,3})?\\{0,4}/webhooks\\{0,4}/([^\s\"'<>]++)"),
+    Form("Teams", "hook", r"webhook\.office\.com\\{0,4}/([^\s\"'<>]++)"),
+    Form("Zapier, Feishu", "hook",
+         r"(?:zapier\.com\\{0,4}/hooks|/bot\\{0,4}/"
+         r"v2\\{0,4}/hook)\\{0,4}/([^\s\"'<>]++)"),
     Form("Telegram", "//", r"api\.telegram\.org/bot([^\s\"'<>/]++)"),
-    Form("curl", "-u", r"(?<!\w)(?:-u|--user)\s{1,3}[\"']?[\w.@+-]{1,64}:([^\s\"']++)"),
+    Form("curl", "-u", r"(?<!\w)(?:-u|--user)[\s=]{1,3}[\"']?[\w.@+-]{1,64}:([^\s\"']++)"),
+    Form("curl", "-u",
+         r"curl\s(?:[^\n]{0,200}?\s)?-u[\"']?[\w.@+-]{1,64}:([^\s\"']++)"),
     Form("docker, podman", "-u", r"login\s[^\n]{0,120}?\s-p[\s=]{1,3}[\"']?([^\s\"'-][^\s\"']*+)"),
     Form("mysql", "-u", r"mysql\w{0,8}\s[^\n]{0,120}?\s-p([^\s\"']{1,256}+)"),
     Form("sshpass", "pass", r"sshpass\s{1,3}-p\s{0,3}[\"']?([^\s\"']++)"),
@@ -198,5 +269,8 @@ LOOSE_FORMS: Final[tuple[Form, ...]] = (
 """Hints of these are looked for in the text in lower case."""
 # fmt: on
 
-Finder = Callable[[str, str], "list[tuple[int, int]]"]
+Span = tuple[int, int]
+"""Where a secret begins and ends."""
+
+Finder = Callable[[str, str], "list[Span]"]
 """Takes a text and the same in lower case; returns where secrets are."""

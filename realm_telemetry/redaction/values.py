@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from realm_telemetry.redaction.names import (
     COUNTS,
+    TOKENS,
     Verdict,
     is_piece_of_text,
     judge,
@@ -25,14 +26,29 @@ MAX_FOUND: Final = 64
 _MAX_KNOWN: Final = 10_000
 _MAX_KNOWN_CHARS: Final = 128
 _MIN_REPEATED: Final = 6
-_NAMED: Final = ("name", "key", "field", "header", "variable", "Name", "Key")
-_VALUES: Final = ("value", "val", "Value")
+_MAX_REPEATED: Final = 64
+_NAMED: Final = ("name", "key", "field", "header", "variable", "Name", "Key", "NAME", "KEY")
+_VALUES: Final = ("value", "val", "Value", "VALUE")
+_DESCRIPTIONS: Final = frozenset(
+    ("user", "username", "user_name", "name", "host", "hostname", "port", "type", "kind", "method")
+)
+"""Parts of `{"auth": {...}}` and `{"secrets": [{...}]}` that say whose secret it is."""
+_TEXTS: Final = frozenset(("text", "token", "piece", "content", "decoded", "string"))
+"""Parts of `{"tokens": [{"token": "the", "logprob": -1.2}]}` that are pieces of text."""
+_DESCRIBED: Final = frozenset(("auth", "credential", "credentials", "cred", "creds"))
 _OFF: Final = "off"
 _NUMBERS: Final = frozenset((int, float, bool, type(None)))
 _NUMBERS_PASS: Final = frozenset((int(Verdict.PLAIN), *map(int, COUNTS)))
 _OPTION: Final = re.compile(r"--?[A-Za-z][\w.-]{0,80}")
+_HEADER: Final = re.compile(r"[A-Z][A-Za-z]{0,40}(?:-[A-Z][A-Za-z]{0,40}){0,6}")
+_PROGRAMS: Final = frozenset(("curl", "sshpass", "mysql", "mysqldump", "mysqladmin", "mariadb"))
+_MAX_PROGRAM: Final = 256
 _ODD_NAME: Final = -1
 """The verdict on a name that is itself a text with a secret."""
+
+
+_BESIDE_A_NAME: Final = -2
+"""The verdict on `value`, which may stand beside the name of a secret."""
 
 
 class Rules:
@@ -52,7 +68,9 @@ class Rules:
         known = self._known.get(name)
         if known is None:
             known = int(judge(name, self._names))
-            if known == Verdict.PLAIN and self.text(name) is not name:
+            if name in _VALUES:
+                known = _BESIDE_A_NAME
+            elif known == Verdict.PLAIN and self.text(name) is not name:
                 known = _ODD_NAME
             if len(name) <= _MAX_KNOWN_CHARS:
                 if len(self._known) >= _MAX_KNOWN:
@@ -78,9 +96,9 @@ class Rules:
                 verdict = self.verdict(name)
             kind = type(value)
             if kind in _NUMBERS:
-                if verdict not in _NUMBERS_PASS:
+                if verdict not in _NUMBERS_PASS and not _is_alone(verdict, details):
                     return False
-            elif verdict:
+            elif verdict and not _is_alone(verdict, details):
                 return False
             elif kind is str:
                 texts.append(value)
@@ -93,8 +111,10 @@ class Rules:
             return False
         kind = type(value)
         if kind is dict:
-            return _named(value) is None and self.gather(value, texts, depth)
+            return self.gather(value, texts, depth)
         if kind is not list or (_is_pair(value) and self.verdict(value[0])):
+            return False
+        if value and type(value[0]) is str and (_program(value) or self._has_secret_header(value)):
             return False
         for item in value:
             if type(item) is str:
@@ -102,6 +122,9 @@ class Rules:
             elif type(item) not in _NUMBERS and not self._gather_deeper(item, texts, depth + 1):
                 return False
         return True
+
+    def _has_secret_header(self, values: Sequence[Any]) -> bool:
+        return _is_header_list(values) and any(self.verdict(name) for name in values[::2])
 
 
 def is_pattern(text: str) -> bool:
@@ -112,27 +135,38 @@ def is_pattern(text: str) -> bool:
 class Walk:
     """One pass over the details of an event.
 
-    found: paths of what was taken out. repeated: secrets that the message may repeat.
-    Every method returns the same object where there is no secret.
+    found: paths of what was taken out. repeated: secrets that other texts may repeat.
+    secrets: what is taken out of every text. Every method returns the same object where there is
+    no secret.
     """
 
-    def __init__(self, rules: Rules, hints: Hints = ALL_HINTS) -> None:
+    def __init__(self, rules: Rules, hints: Hints = ALL_HINTS, secrets: Sequence[str] = ()) -> None:
         self._rules = rules
         self._hints = hints
+        self._secrets = secrets
         self.found: list[str] = []
-        self.repeated: list[str] = []
+        self.repeated: set[str] = set()
+
+    def text(self, text: str, hints: Hints = ALL_HINTS) -> str:
+        """Return a text without secrets."""
+        clean = self._rules.text(text, hints)
+        for secret in self._secrets:
+            if secret in clean:
+                clean = clean.replace(secret, REDACTED)
+        return clean
 
     def table(self, values: Mapping[str, Any], path: str = "", depth: int = 0) -> Any:
         """Return a mapping without secrets."""
         clean: dict[Any, Any] = {}
         changed = False
-        pair = _named(values)
+        pair = self._secret_pair(values)
+        names = _Names()
         for name, value in values.items():
-            shown = self._name(name, clean)
+            shown = self._name(name, names)
             here = f"{path}{shown}"
             verdict = self._rules.verdict(str(name))
-            if pair and name == pair[1]:
-                verdict = self._rules.verdict(pair[0]) or verdict
+            if pair and name in _VALUES:
+                verdict = pair
             new = self._under(verdict, value, here, depth)
             changed = changed or new is not value or shown is not name
             clean[shown] = new
@@ -141,7 +175,7 @@ class Walk:
     def value(self, value: Any, path: str, depth: int) -> Any:
         """Return a value under a plain name without secrets."""
         if isinstance(value, str):
-            return self._noted(value, self._rules.text(value, self._hints), path)
+            return self._noted(value, self.text(value, self._hints), path)
         if isinstance(value, Mapping | list | tuple):
             if depth >= MAX_DEPTH:
                 return REDACTED  # not listed: the log cuts details long before
@@ -153,17 +187,18 @@ class Walk:
             return self._noted(value, value if self._rules.text(text) is text else REDACTED, path)
         return value
 
-    def _name(self, name: Any, taken: Mapping[Any, Any]) -> Any:
+    def _secret_pair(self, values: Mapping[Any, Any]) -> int:
+        """The verdict that a name in a table passes on to the value beside it."""
+        verdicts = (self._rules.verdict(name) for name in _named(values))
+        return next((verdict for verdict in verdicts if verdict), 0)
+
+    def _name(self, name: Any, names: "_Names") -> Any:
         """A name without secrets, which no other one has."""
         if not isinstance(name, str):
             return name
-        clean = self._rules.text(name)
-        if clean is name:
-            return name
-        shown, count = clean, 2
-        while shown in taken:
-            shown, count = f"{clean} {count}", count + 1
-        return self._noted(name, shown, shown)
+        clean = self.text(name)
+        shown = names.free(name if clean == name else clean)
+        return name if shown == name else self._noted(name, shown, shown)
 
     def _under(self, verdict: int, value: Any, path: str, depth: int) -> Any:
         """A value under a name of some verdict."""
@@ -176,33 +211,54 @@ class Walk:
             if keeps_text(judged, value):
                 return self.value(value, path, depth)
             return self._hidden(value, path)
-        if isinstance(value, Mapping | list | tuple):
-            return self._container(judged, value, path, depth + 1)
+        if isinstance(value, Mapping):
+            described = _last_word(path) in _DESCRIBED
+            return self._secret_table(judged, value, path, depth + 1, described)
+        if isinstance(value, list | tuple):
+            return self._secret_list(judged, value, path, depth + 1)
         return self._hidden(value, path)
 
-    def _container(self, verdict: Verdict, values: Any, path: str, depth: int) -> Any:
-        """What stands in a list or table under a secret name; its tables keep their names."""
+    def _secret_table(
+        self, verdict: Verdict, values: Mapping[Any, Any], path: str, depth: int, described: bool
+    ) -> Any:
+        """A table under a secret name; it keeps its names, and what describes the secret."""
         if depth > MAX_DEPTH:
             return self._noted(values, REDACTED, path)
-        inner = Verdict.SECRET if verdict is Verdict.PLURAL else verdict
-        items = values.items() if isinstance(values, Mapping) else enumerate(values)
-        clean = {
-            (self._name(key, {}) if isinstance(values, Mapping) else key): (
-                item
-                if verdict is Verdict.TOKEN and isinstance(item, str) and is_piece_of_text(item)
-                else self._under(self._stricter(inner, key), item, path, depth)
-            )
-            for key, item in items
-        }
-        if all(new is old for new, old in zip(clean.values(), _items(values), strict=False)):
-            return values
-        return clean if isinstance(values, Mapping) else list(clean.values())
+        clean: dict[Any, Any] = {}
+        names = _Names()
+        for name, value in values.items():
+            shown = self._name(name, names)
+            described_here = described and name in _DESCRIPTIONS
+            piece = verdict in TOKENS and name in _TEXTS and isinstance(value, str)
+            if (isinstance(value, str) and described_here) or (piece and is_piece_of_text(value)):
+                clean[shown] = self.value(value, f"{path}.{shown}", depth)
+            else:
+                stricter = self._stricter(_inner(verdict), name)
+                clean[shown] = self._under(stricter, value, path, depth)
+        same = all(map(_is, clean.values(), values.values())) and all(map(_is, clean, values))
+        return values if same else clean
+
+    def _secret_list(self, verdict: Verdict, values: Any, path: str, depth: int) -> Any:
+        """A list under a secret name."""
+        if depth > MAX_DEPTH:
+            return self._noted(values, REDACTED, path)
+        clean = [self._secret_item(verdict, item, path, depth) for item in values]
+        return values if all(map(_is, clean, values)) else clean
+
+    def _secret_item(self, verdict: Verdict, item: Any, path: str, depth: int) -> Any:
+        if isinstance(item, Mapping):
+            return self._secret_table(_inner(verdict), item, path, depth + 1, described=True)
+        if verdict in TOKENS and isinstance(item, str) and is_piece_of_text(item):
+            return self.value(item, path, depth)
+        return self._under(_inner(verdict), item, path, depth)
 
     def _stricter(self, verdict: Verdict, name: Any) -> int:
         own = self._rules.verdict(name) if isinstance(name, str) else 0
         return own if own == Verdict.SECRET else verdict
 
     def _list(self, values: Sequence[Any], path: str, depth: int) -> Any:
+        if _is_header_list(values):
+            return self._headers(values, path, depth)
         pairs = all(_is_pair(item) for item in values)
         clean: list[Any] = []
         after = 0  # the verdict of an option, on the next item
@@ -219,6 +275,24 @@ class Walk:
             after = self._option(item)
             in_key = _key_goes_on(item, in_key)
             clean.append(new)
+        clean = self._command(_program(values), clean, path)
+        return values if all(map(_is, clean, values)) else clean
+
+    def _command(self, program: str, items: list[Any], path: str) -> list[Any]:
+        """Return the words of a command without the logins that it is known to take."""
+        if not program:
+            return items
+        return [
+            self._noted(item, _without_login(program, before, item), path)
+            for before, item in zip(["", *items], items, strict=False)
+        ]
+
+    def _headers(self, values: Sequence[str], path: str, depth: int) -> Any:
+        """Return `["X-Api-Key", "x", "Accept", "*"]` without secrets."""
+        clean: list[Any] = []
+        for at, item in enumerate(values):
+            verdict = self._rules.verdict(values[at - 1]) if at % 2 else 0
+            clean.append(self._under(verdict, item, path, depth))
         return values if all(map(_is, clean, values)) else clean
 
     def _pair(self, pair: Sequence[Any], path: str, depth: int) -> Any:
@@ -234,35 +308,96 @@ class Walk:
 
     def _hidden(self, value: Any, path: str) -> Any:
         text = str(value)
-        if len(text) >= _MIN_REPEATED and not text.isalpha():
-            self.repeated.append(text)
+        long = len(text) >= _MIN_REPEATED and not text.isalpha() and text not in REDACTED
+        if long and len(self.repeated) < _MAX_REPEATED:
+            self.repeated.add(text)
         return self._noted(value, REDACTED, path)
 
     def _noted(self, value: Any, clean: Any, path: str) -> Any:
         if clean is value:
             return value
-        if path not in self.found and len(self.found) <= MAX_FOUND:
+        if len(self.found) <= MAX_FOUND and path not in self.found:
             self.found.append(path if len(self.found) < MAX_FOUND else "...")
         return clean
 
 
-def _named(values: Mapping[Any, Any]) -> tuple[str, str] | None:
-    """The name and the key of the value in `{"name": "PASSWORD", "value": "x"}`."""
+def _is_alone(verdict: int, values: Mapping[str, Any]) -> bool:
+    """Return whether a name is `value` or alike, and no name of it stands beside it."""
+    return verdict == _BESIDE_A_NAME and not _named(values)
+
+
+class _Names:
+    """The names of one table: a number follows what another one has."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._next: dict[str, int] = {}
+
+    def free(self, name: str) -> str:
+        """Return the name, with a number if it is taken."""
+        shown, count = name, self._next.get(name, 2)
+        while shown in self._taken:
+            shown, count = f"{name} {count}", count + 1
+        if shown is not name:
+            self._next[name] = count
+        self._taken.add(shown)
+        return shown
+
+
+def _named(values: Mapping[Any, Any]) -> list[str]:
+    """The names beside a value in `{"name": "PASSWORD", "value": "x"}`."""
     for value in _VALUES:
         if value in values:
-            for key in _NAMED:
-                name = values.get(key)
-                if isinstance(name, str):
-                    return name, value
-    return None
+            return [name for key in _NAMED if isinstance(name := values.get(key), str)]
+    return []
+
+
+def _inner(verdict: Verdict) -> Verdict:
+    """`passwords: 3` is a count, and each of a list of them is secret."""
+    if verdict is Verdict.PIECE:
+        return Verdict.TOKEN
+    return Verdict.SECRET if verdict is Verdict.PLURAL else verdict
+
+
+def _last_word(path: str) -> str:
+    return normal_name(path.rpartition(".")[2]).rpartition("_")[2]
+
+
+def _program(values: Sequence[Any]) -> str:
+    """The program of a command line that takes logins of its own; empty for others."""
+    first = values[0] if values else None
+    if not isinstance(first, str) or len(first) > _MAX_PROGRAM:
+        return ""
+    name = first.rpartition("/")[2]
+    return name if name in _PROGRAMS else ""
+
+
+def _without_login(program: str, before: Any, item: Any) -> Any:
+    if not isinstance(item, str):
+        return item
+    user, colon, password = item.partition(":")
+    login = before in ("-u", "--user") or item.startswith("-u")
+    if program == "curl" and login and colon and password != REDACTED:
+        return f"{user}:{REDACTED}"
+    if program == "sshpass" and before == "-p" and item != REDACTED:
+        return REDACTED
+    option = program not in ("curl", "sshpass") and item.startswith("-p") and len(item) > 2
+    return f"-p{REDACTED}" if option and item[2:] != REDACTED else item
+
+
+def _is_header_list(values: Sequence[Any]) -> bool:
+    """Return whether names of headers and their values take turns in a list."""
+    if len(values) % 2 or len(values) < 2 or not all(isinstance(item, str) for item in values):
+        return False
+    if not all(_HEADER.fullmatch(name) for name in values[::2]):
+        return False
+    if not any("-" in name or name in ("Authorization", "Cookie") for name in values[::2]):
+        return False
+    return not all(_HEADER.fullmatch(value) for value in values[1::2])
 
 
 def _is_pair(item: Any) -> bool:
     return isinstance(item, list | tuple) and len(item) == 2 and isinstance(item[0], str)
-
-
-def _items(values: Any) -> Any:
-    return values.values() if isinstance(values, Mapping) else values
 
 
 def _key_goes_on(item: Any, before: bool) -> bool:

@@ -251,6 +251,8 @@ class SpoolWriter:
                 spare.path.unlink()
         self.control.last_number = self.cursor.seq
         self._lock.release()
+        if self.control.rings:
+            ring(self.directory.parent)
 
     def _append_synced(self, payload: bytes, urgent: bool = False) -> int:
         before = self.cursor

@@ -66,6 +66,7 @@ def test_the_quick_start_is_the_tested_example() -> None:
     assert len([line for line in code.splitlines() if line.strip()]) <= 20
 
 
+@pytest.mark.alone  # on the addresses that producers of other tests know as well
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="needs curl and jq")
 def test_the_curl_lines_show_recent_training_events(served: Path) -> None:
     """As written, in the live view and in the history."""
@@ -85,6 +86,7 @@ def test_the_curl_lines_show_recent_training_events(served: Path) -> None:
         assert event["hero_id"] == "dio"
 
 
+@pytest.mark.alone
 def test_the_realm_commands_run(served: Path) -> None:
     """Those that come back by themselves, with the exit code that the manual gives them."""
     commands = [

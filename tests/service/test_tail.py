@@ -130,3 +130,21 @@ def test_without_a_watch_it_polls(
         arrives(rows, 1)
 
     followed(tmp_path / "jobs.db", act)
+
+
+def test_it_notices_at_once_that_the_journal_is_gone(
+    tmp_path: Path, writer: LogWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail_module, "next_second", lambda _: NEVER_S)
+    monkeypatch.setattr(tail_module, "_PAUSE_AFTER_ERROR_S", NEVER_S)
+
+    def act(watch: Looks, rows: list[LogRow]) -> None:
+        time.sleep(1.5)
+        before = watch.looks
+        (tmp_path / "jobs.db-wal").unlink()
+        deadline = time.monotonic() + 5
+        while watch.looks == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
+    followed(tmp_path / "jobs.db", act)

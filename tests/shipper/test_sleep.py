@@ -22,7 +22,7 @@ NEVER_S = 30.0
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sleep soon, and then for long."""
-    monkeypatch.setattr(shipper_module, "IDLE_AFTER_S", 0.1)
+    monkeypatch.setattr(shipper_module, "IDLE_AFTER_S", 0.3)
     monkeypatch.setattr(shipper_module, "SLEEP_S", NEVER_S)
 
 

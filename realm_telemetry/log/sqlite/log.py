@@ -215,7 +215,8 @@ class DataVersionWatch:
             except OSError:  # no more watches are allowed: who polls goes on
                 return None
             try:
-                journal.add_watch(f"{self._path}-wal", Mask.MODIFY)
+                # Its end, too: what it has is rescued before others begin a new one.
+                journal.add_watch(f"{self._path}-wal", Mask.MODIFY | Mask.ATTRIB | Mask.MOVE_SELF)
             except OSError:
                 journal.close()
                 return None

@@ -21,7 +21,7 @@ BETWEEN_STEPS_S: Final = 0.02
 CLAIM_NS: Final = 60_000_000_000
 """For how long a claim counts after it was last renewed."""
 
-_RENEW_NS: Final = 20_000_000_000
+_RENEW_NS: Final = 30_000_000_000
 _ADDRESSES_EVERY_NS: Final = 3600 * 1_000_000_000
 
 

@@ -24,6 +24,7 @@ AFTER_WRITE_S: Final = 1.0
 AFTER_COMMIT_S: Final = 0.1
 """How long to stay awake: after a write, whose commit cannot be seen yet, and after new rows."""
 
+SLOW_POLL_S: Final = 0.05
 _PAUSE_AFTER_ERROR_S: Final = 1.0
 
 _logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class Tail:
         self._poll_s = poll_s
         self._replaced = replaced
         self._noticed = noticed
-        self._awake_until_s = 0.0
+        self._awake_until_s = self._written_at_s = 0.0
         self._bell: int | None = None
         self._sleeping = False
         self._timer: asyncio.Handle | None = None
@@ -112,14 +113,18 @@ class Tail:
             if self._read():
                 return 0.0
             brought_rows = self.rows > before
-            self._awake_until_s = self._loop.time() + AFTER_COMMIT_S * brought_rows
+            self._written_at_s = self._loop.time()
+            self._awake_until_s = self._written_at_s + AFTER_COMMIT_S * brought_rows
         elif written:
             self._awake_until_s = self._loop.time() + AFTER_WRITE_S
+            self._written_at_s = self._loop.time()
         self._watch.caught_up()
         now_s = self._loop.time()
         if self._bell is None or now_s < self._awake_until_s:
             self._wake()
-            return self._poll_s
+            # Nearly all commits can be seen at once; for a slow disk a slower look will do.
+            is_slow = self._bell is not None and now_s - self._written_at_s > AFTER_COMMIT_S
+            return max(self._poll_s, SLOW_POLL_S) if is_slow else self._poll_s
         if not self._sleeping:
             self._sleeping = True
             self._loop.add_reader(self._bell, self.poke)

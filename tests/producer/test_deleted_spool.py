@@ -19,6 +19,14 @@ from realm_telemetry.spool.segment import Cursor, memory_segment
 from realm_telemetry.spool.writer import SpoolClosedError, SpoolWriter
 
 
+@pytest.fixture
+def producer(producer: realm.Telemetry) -> realm.Telemetry:
+    """Whose keeper looks after nothing by itself."""
+    assert producer._keeper is not None
+    producer._keeper.stop(10)
+    return producer
+
+
 def spool_of(telemetry: realm.Telemetry) -> SpoolWriter:
     assert isinstance(telemetry.writer, SpoolWriter)
     return telemetry.writer

@@ -13,8 +13,10 @@ from realm_telemetry.redaction.text import clean_text
 
 SMALL = 16_384
 LARGE = 131_072
-MAX_GROWTH = 12
-MAX_LARGE_S = 0.5
+MAX_GROWTH = 24
+"""In proportion it is 8, in proportion to the square 64."""
+
+MAX_LARGE_S = 2.0
 SUSPICIOUS_S = 0.05
 """A small text that takes longer is tried at the large size too."""
 

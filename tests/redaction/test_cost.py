@@ -70,7 +70,7 @@ def test_a_value_that_is_kept_is_read_once(piece: str) -> None:
     assert_in_proportion(piece)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_no_name_separator_and_filler_are_slow_together(name: str) -> None:
     for separator, filler in itertools.product(SEPARATORS, FILLERS):

@@ -141,6 +141,7 @@ def test_an_export_has_as_many_lines_as_the_page_says(lab: Lab, page: Page) -> N
         assert len(answer.text.splitlines()) == shown + extra
 
 
+@pytest.mark.long
 def test_pages_neither_repeat_nor_skip_while_events_arrive(lab: Lab, page: Page) -> None:
     """Scrolling through 1,200 events, several pages, while others come in."""
     for first in range(1, 1201, 400):

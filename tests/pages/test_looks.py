@@ -128,6 +128,7 @@ VIEWS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("view", VIEWS)
 def test_other_views_are_accessible_too(browser: Browser, demo: Lab, view: str, theme: str) -> None:

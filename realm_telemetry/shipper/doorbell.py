@@ -8,6 +8,7 @@ from pathlib import Path
 
 from realm_telemetry.shipper.status import StatusPage
 from realm_telemetry.spool.doorbell import STATUS_NAME
+from realm_telemetry.values.file_watch import TOUCHED, FileWatch
 
 
 class Doorbell:
@@ -17,21 +18,16 @@ class Doorbell:
     """
 
     def __init__(self, pipeline_dir: Path, page: StatusPage) -> None:
-        # It brings asyncio along, which a producer that ships in a thread need not wait for.
-        from asyncinotify import Inotify, Mask
-
         self._page = page
         self._sleeping = False
-        self._touched = Inotify()
-        os.set_blocking(self._touched.fd, False)  # whatever its flags are
+        self._touched = FileWatch(pipeline_dir / STATUS_NAME, TOUCHED)
         try:
-            self._touched.add_watch(pipeline_dir / STATUS_NAME, Mask.ATTRIB)
             self._woken = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         except OSError:
             self._touched.close()
             raise
         self._poll = select.poll()
-        for descriptor in (self._touched.fd, self._woken):
+        for descriptor in (self._touched.descriptor, self._woken):
             self._poll.register(descriptor, select.POLLIN)
 
     def wake(self) -> None:
@@ -58,6 +54,6 @@ class Doorbell:
         os.close(self._woken)
 
     def _drain(self) -> None:
-        for descriptor in (self._touched.fd, self._woken):
-            with suppress(BlockingIOError):
-                os.read(descriptor, 4096)
+        self._touched.drain()
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._woken)

@@ -193,7 +193,7 @@ class Shipper:
         if self._doorbell is None and not self._deaf:
             try:
                 self._doorbell = Doorbell(self.pipeline_dir, page)
-            except (OSError, ImportError) as error:
+            except OSError as error:
                 self._deaf = True
                 self._report.info(f"stays awake while nothing happens: {error}")
         return self._doorbell

@@ -1,11 +1,9 @@
 """SQLite as the engine of the log: one file, with a few others beside it."""
 
-import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from realm_telemetry.home import METRICS, SEARCH_INDEX, STATE, WEBHOOKS
 from realm_telemetry.log.engine import Log, Writer
@@ -26,9 +24,7 @@ from realm_telemetry.log.sqlite.search import SearchIndex
 from realm_telemetry.log.sqlite.snapshots import MetricsSnapshots, SnapshotStore, StateSnapshots
 from realm_telemetry.log.sqlite.upkeep import Upkeep, UpkeepClaim
 from realm_telemetry.log.sqlite.writer import LogWriter, own_writer
-
-if TYPE_CHECKING:
-    from asyncinotify import Inotify
+from realm_telemetry.values.file_watch import MODIFIED, MOVED, TOUCHED, FileWatch
 
 
 class SqliteLog:
@@ -187,7 +183,7 @@ class DataVersionWatch:
         self._looked = -1
         self._caught_up = -1
         self._files: OpenFiles | None = None
-        self._journal: Inotify | None = None
+        self._journal: FileWatch | None = None
 
     def changed(self) -> bool:
         """Whether there may be rows that came after the last `caught_up`."""
@@ -207,29 +203,15 @@ class DataVersionWatch:
     def descriptor(self) -> int | None:
         """A watch of the log's journal, where a commit is written before it can be seen."""
         if self._journal is None:
-            # It brings asyncio along, which only a service needs.
-            from asyncinotify import Inotify, Mask
-
-            try:
-                journal = Inotify()
-            except OSError:  # no more watches are allowed: who polls goes on
-                return None
-            try:
-                # Its end, too: what it has is rescued before others begin a new one.
-                journal.add_watch(f"{self._path}-wal", Mask.MODIFY | Mask.ATTRIB | Mask.MOVE_SELF)
-            except OSError:
-                journal.close()
-                return None
-            os.set_blocking(journal.fd, False)  # whatever its flags are
-            self._journal = journal
-        return self._journal.fd
+            # Its end, too: what it has is rescued before others begin a new one.
+            with suppress(OSError):  # no more watches are allowed: who polls goes on
+                path = Path(f"{self._path}-wal")
+                self._journal = FileWatch(path, MODIFIED | TOUCHED | MOVED)
+        return None if self._journal is None else self._journal.descriptor
 
     def drain(self) -> bool:
         """Let the descriptor be quiet until the next write; whether it was not."""
-        if self._journal is not None:
-            with suppress(BlockingIOError):
-                return bool(os.read(self._journal.fd, 4096))
-        return False
+        return self._journal is not None and self._journal.drain()
 
     def close(self) -> None:
         """Close the connection."""

@@ -25,7 +25,7 @@ def open_and_never_read(server: RealmServer) -> socket.socket:
 
 
 def test_a_stalled_stream_is_disconnected_not_awaited(tmp_path: Path) -> None:
-    settings = free_ports(tmp_path, write_timeout_s=1.0)
+    settings = free_ports(tmp_path, write_timeout_s=3.0)
     with (
         serving(settings) as server,
         asking(server) as client,

@@ -93,9 +93,14 @@ def test_it_stays_awake_for_a_commit_that_the_disk_holds_up(
             head = journal.read(4)
             journal.seek(0)
             journal.write(head)
+        time.sleep(0.3)
+        before = watch.looks
+        time.sleep(0.3)
+        assert watch.looks > before, "it sleeps though the commit is still to come"
+        time.sleep(2.0)
+        before = watch.looks
         time.sleep(0.5)
-        writer.append([make_event(1)])
-        arrives(rows, 1)
+        assert watch.looks == before, "it waits for a commit that never comes"
 
     followed(tmp_path / "jobs.db", act)
 

@@ -204,7 +204,7 @@ class Session:
     def _settle(self, now_s: float) -> int:
         self._spools.probe(now_s)
         for spool in self._spools:
-            if spool.without_lock and not spool.succeeded:
+            if spool.alive and spool.without_lock and not spool.succeeded:
                 spool.succeeded = is_succeeded(spool.notes.hello, self._hellos())
         ended = 0
         try:

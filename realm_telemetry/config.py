@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from zlib import crc32
 
 import msgspec
 
@@ -20,6 +21,7 @@ from realm_telemetry.home import (
     make_private_directory,
 )
 
+HOME_VARIABLE: Final = "REALM_HOME"
 SHIPPER_MODES: Final = ("process", "thread", "none")
 EXIT_WAITS: Final = ("auto", "always", "never")
 ACCESS: Final = ("open", "token")
@@ -188,18 +190,20 @@ def load_settings(
 ) -> Settings:
     """Resolve all settings; arguments that are None count as not given.
 
-    inherited: what a child takes over from its parent's pipeline.
+    inherited: what a child takes over from its parent's pipeline. It wins over a variable that the
+    parent had too, so that what the parent's code said counts; `environ` in it tells which.
     Raises ConfigError, which names the setting and the fix.
     """
     given = {name: value for name, value in (arguments or {}).items() if value is not None}
     inherited = inherited or {}
-    home = _find_home(given.pop("home", None), environ, inherited)
+    anew = _set_anew(environ, inherited.get("environ"))
+    home = _find_home(given.pop("home", None), anew, inherited, environ)
     file = _read_file(home / SETTINGS_FILE)
     _refuse_unknown("configure()", given)
     _refuse_unknown(str(home / SETTINGS_FILE), file)
     resolved: dict[str, Any] = {}
     for name, setting in SETTINGS.items():
-        where, value = _look_up(name, setting, given, environ, inherited, file)
+        where, value = _look_up(name, setting, given, anew, inherited, environ, file)
         if where is not None:
             resolved[name] = _parse(name, setting, where, value)
     resolved["resource"] = _resource(environ) | resolved.get("resource", {})
@@ -293,8 +297,36 @@ def _make_token(path: Path) -> None:
         draft.unlink()
 
 
-def _find_home(given: Any, environ: Mapping[str, str], inherited: Mapping[str, Any]) -> Path:
-    value = given or environ.get("REALM_HOME") or inherited.get("home") or "~/.realm"
+def variable_marks(environ: Mapping[str, str]) -> dict[str, int]:
+    """What a child needs to know which variables it was given anew; says nothing of the values."""
+    names = {name for setting in SETTINGS.values() for name in setting.variables} | {HOME_VARIABLE}
+    return {name: crc32(environ[name].encode("utf-8", "replace")) for name in names & set(environ)}
+
+
+def _set_anew(environ: Mapping[str, str], parents: Any) -> dict[str, str]:
+    """The variables that have a value, and not the one that the parent had."""
+    marks = variable_marks(environ)
+    parents = parents if isinstance(parents, dict) else {}
+    return {
+        name: environ[name]
+        for name, mark in marks.items()
+        if environ[name].strip() and parents.get(name) != mark
+    }
+
+
+def _find_home(
+    given: Any,
+    anew: Mapping[str, str],
+    inherited: Mapping[str, Any],
+    environ: Mapping[str, str],
+) -> Path:
+    value = (
+        given
+        or anew.get(HOME_VARIABLE)
+        or inherited.get("home")
+        or environ.get(HOME_VARIABLE)
+        or "~/.realm"
+    )
     try:
         return _path(value)
     except (TypeError, RuntimeError) as error:
@@ -328,17 +360,21 @@ def _look_up(
     name: str,
     setting: Setting,
     given: Mapping[str, Any],
-    environ: Mapping[str, str],
+    anew: Mapping[str, str],
     inherited: Mapping[str, Any],
+    environ: Mapping[str, str],
     file: Mapping[str, Any],
 ) -> tuple[str | None, Any]:
     if name in given:
         return f"the argument {name}", given[name]
     for variable in setting.variables:
-        if environ.get(variable, "").strip():
-            return variable, environ[variable]
+        if variable in anew:
+            return variable, anew[variable]
     if inherited.get(name) is not None:
         return "REALM_PIPELINE", inherited[name]
+    for variable in setting.variables:
+        if environ.get(variable, "").strip():
+            return variable, environ[variable]
     if name in file:
         return f"{name} in realm.toml", file[name]
     return None, None

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from realm_telemetry.config import Settings
+from realm_telemetry.config import Settings, variable_marks
 from realm_telemetry.errors import ConfigError, warn_once
 from realm_telemetry.kinds.catalog import KIND_METADATA, KindSpec, kinds
 from realm_telemetry.producer import appenders
@@ -243,6 +243,7 @@ class Telemetry:
                 "service_name": self.settings.service_name,
                 "shipper": self.settings.shipper,
                 "run_id": self.settings.run_id,
+                "environ": variable_marks(os.environ),
             }
         ).decode()
 

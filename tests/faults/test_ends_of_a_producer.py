@@ -98,6 +98,18 @@ def test_children_are_producers_of_their_own(tmp_path: Path, way: str, expected:
     assert logged(tmp_path, "kind = 'process_lost'") == []
 
 
+def test_children_follow_the_home_that_the_code_of_their_parent_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not the one that the shell names, which the parent did not follow either."""
+    monkeypatch.setenv("REALM_HOME", str(tmp_path / "of_the_shell"))
+    errors = finish(start(tmp_path, "spawn", 10))
+    ship_all(tmp_path)
+    check_once_and_in_order(tmp_path)
+    assert len(logged(tmp_path)) == 30, errors
+    assert not (tmp_path / "of_the_shell").exists()
+
+
 def kill_at_random(home: Path, chance: random.Random, round_: int) -> None:
     process = start(home, "SIGKILL", 1_000_000)
     acknowledged_file = home / "acknowledged"

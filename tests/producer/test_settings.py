@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 import realm_telemetry as realm
-from realm_telemetry.config import MIN_SPOOL_BYTES, SETTINGS, Settings, load_settings
+from realm_telemetry.config import (
+    MIN_SPOOL_BYTES,
+    SETTINGS,
+    Settings,
+    load_settings,
+    variable_marks,
+)
 from realm_telemetry.errors import ConfigError
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "configuration.md"
@@ -33,6 +39,32 @@ def test_arguments_win_over_environment_over_the_parent_over_the_file(tmp_path: 
     assert resolve({"home": tmp_path}, {}, {}) == "http://file:1"
     (tmp_path / "realm.toml").unlink()
     assert resolve({"home": tmp_path}, {}, {}) == "http://127.0.0.1:8866"
+
+
+def test_what_a_parent_was_told_by_its_code_wins_over_a_variable_that_it_had_too(
+    tmp_path: Path,
+) -> None:
+    """A variable of the child's own wins over both; so does one that the parent did not have."""
+    had = {"REALM_HOME": str(tmp_path / "shell"), "REALM_SERVICE_URL": "http://shell:1"}
+    inherited = {
+        "home": str(tmp_path / "code"),
+        "service_url": "http://code:1",
+        "environ": variable_marks(had),
+    }
+
+    def resolve(environ: dict[str, str], inherited: dict[str, Any]) -> tuple[Path, str]:
+        settings = load_settings(environ=environ, inherited=inherited)
+        return settings.home, settings.service_url
+
+    assert resolve(had, inherited) == (tmp_path / "code", "http://code:1")
+    own = {"REALM_HOME": str(tmp_path / "own"), "REALM_SERVICE_URL": "http://own:1"}
+    assert resolve(own, inherited) == (tmp_path / "own", "http://own:1")
+    added = inherited | {"environ": variable_marks({})}
+    assert resolve(had, added) == (tmp_path / "shell", "http://shell:1")
+    # Where the parent's code said nothing, the variable counts; garbage is no mark.
+    unsaid = {"environ": variable_marks(had)}
+    assert resolve(had, unsaid) == (tmp_path / "shell", "http://shell:1")
+    assert resolve(had, inherited | {"environ": "x"}) == (tmp_path / "shell", "http://shell:1")
 
 
 def test_opentelemetrys_variables_are_honoured(tmp_path: Path) -> None:

@@ -32,8 +32,14 @@ from realm_telemetry.service.live.streams import StreamPlaces
 from realm_telemetry.service.live.tail import Tail
 from realm_telemetry.service.reader_pool import ReaderPool
 from realm_telemetry.service.settings import ServiceSettings
+from realm_telemetry.shipper.orphans import Adoption
+from realm_telemetry.spool.keeper import Keeper
+from realm_telemetry.spool.place import spool_roots
+from realm_telemetry.values.clock import monotonic
 
 _OPEN_AGAIN_S: Final = 1.0
+_LOOK_FOR_ORPHANS_S: Final = 4.0
+"""So often that the end of a program and its shipper, killed together, is known in ten seconds."""
 _logger = logging.getLogger(__name__)
 
 
@@ -185,6 +191,8 @@ class Service:
         for keeper in (self.folding, self.metrics):
             self._run(keeper.fold(cursor))
             self._run(keeper.save_every(settings.snapshot_interval_s))
+        self._adopting = _adopting(settings)
+        self._adopting.start()
 
     def _run(self, job: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.ensure_future(job))
@@ -230,6 +238,7 @@ class Service:
     async def stop(self) -> None:
         """Stop all parts; what is queued is stored, RealmState is saved."""
         self.end_streams()
+        self._adopting.stop(0.0)
         await self.writer.stop(self.settings.shutdown_s / 2)
         self.tail.stop()
         for task in self._tasks:
@@ -241,6 +250,18 @@ class Service:
         await self.metrics.save()
         self.readers.close()
         self._tail_reader.close()
+
+
+def _adopting(settings: ServiceSettings) -> Keeper:
+    """What starts shippers for programs that were killed together with theirs."""
+    roots = spool_roots(settings.home, settings.spool)
+    adoption = Adoption(roots, settings.log_path, _logger.warning, monotonic)
+    return Keeper(
+        [adoption.look],
+        hurried=lambda: False,
+        on_error=lambda error: _logger.warning("Spools that nobody ships: %r", error),
+        interval_s=_LOOK_FOR_ORPHANS_S,
+    )
 
 
 def service_of(scope: Scope) -> Service:

@@ -32,6 +32,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     trusted_proxies: addresses or networks that may have any number of connections, as loopback may.
     retention_days, retention_bytes: None leaves that bound out.
     redact: what is taken out of events beside the built-in rules; the setting of `realm.toml`.
+    spool: where programs of this home keep their spools, if not there; the setting of `realm.toml`.
     """
 
     log_path: Path
@@ -41,6 +42,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     exporters: tuple[str, ...] = ("webhook",)
     options: dict[str, dict[str, Any]] = {}
     redact: tuple[str, ...] = ()
+    spool: Path | None = None
 
     host: str = "127.0.0.1"
     port: int = 8866
@@ -115,6 +117,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             "access": settings.access,
             "options": settings.options,
             "redact": settings.redact,
+            "spool": str(settings.spool) if settings.spool else None,
             **settings.service,
         }
         return _converted(given)

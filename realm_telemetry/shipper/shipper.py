@@ -6,7 +6,6 @@ spools again; a producer publishes its spool and *then* looks for a shipper. Whi
 two comes last sees the other. See docs/decisions/0020-when-the-shipper-leaves.md.
 """
 
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,12 +14,11 @@ from typing import Any, Final
 
 from realm_telemetry.delivery.report import LogFile, Reporter
 from realm_telemetry.delivery.retry import Backoff
-from realm_telemetry.errors import ConfigError
 from realm_telemetry.shipper import lock
 from realm_telemetry.shipper.doorbell import Doorbell
 from realm_telemetry.shipper.launch import reap
-from realm_telemetry.shipper.lock import is_held
-from realm_telemetry.shipper.manifest import MANIFEST_NAME, Manifest, read_manifest
+from realm_telemetry.shipper.manifest import Manifest, read_manifest
+from realm_telemetry.shipper.orphans import adopt, orphaned_pipelines
 from realm_telemetry.shipper.session import Session
 from realm_telemetry.shipper.status import StatusPage
 from realm_telemetry.spool.liveness import is_alive
@@ -258,8 +256,8 @@ class Shipper:
         self._launched = [pid for pid in self._launched if not reap(pid)]
         if now_s >= self._adopt_at_s:
             self._adopt_at_s = now_s + ADOPT_S
-            root = self.pipeline_dir.parent
-            self._launched += adopt(root, self.pipeline_dir, self._launch, self._report.info)
+            orphans = orphaned_pipelines(self.pipeline_dir.parent)
+            self._launched += adopt(orphans, self._launch, self._report.info)
 
 
 class Heartbeat:
@@ -281,38 +279,3 @@ class Heartbeat:
     def _run(self) -> None:
         while not self._stop.wait(BEAT_S):
             self._page.beat()
-
-
-def orphaned_pipelines(spool_root: Path, own: Path) -> list[Path]:
-    """Pipelines beside our own that hold spools and have no shipper.
-
-    A spool's directory is there until every exporter has its last event, so a directory means
-    work, whether its frames or a cursor wait.
-    """
-    found = []
-    with os.scandir(spool_root) as entries:
-        directories = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
-    for directory in directories:
-        if directory.name == own.name or not (directory / MANIFEST_NAME).exists():
-            continue
-        if spool_directories(directory) and not is_held(directory):
-            found.append(directory)
-    return found
-
-
-def adopt(
-    spool_root: Path, own: Path, launch: Callable[[Path], int], report: Callable[[str], None]
-) -> list[int]:
-    """Start a shipper for each orphaned pipeline; the pids for `reap`.
-
-    A process of its own, because exporters read the environment of their pipeline; run by our
-    interpreter, because that of an older version may be gone.
-    """
-    pids = []
-    for directory in orphaned_pipelines(spool_root, own):
-        try:
-            pids.append(launch(directory))
-            report(f"started a shipper for the orphaned pipeline {directory.name}")
-        except (OSError, ConfigError) as error:
-            report(f"no shipper could be started for the orphaned pipeline {directory}: {error}")
-    return pids

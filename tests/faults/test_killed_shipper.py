@@ -1,6 +1,7 @@
 """The shipper is killed at any instant: the next one goes on where it was."""
 
 import random
+import signal
 import time
 
 import pytest
@@ -38,3 +39,25 @@ def test_a_producer_that_ends_after_its_shipper_was_killed_starts_another(home: 
     ids = producer.emit(10).ids
     producer.exit()
     wait_until(lambda: set(ids) <= set(home.logged()), 20)
+
+
+@pytest.mark.parametrize("serving", ["before", "after"])
+def test_program_and_shipper_killed_together_are_told_by_the_service(
+    home: Home, serving: str
+) -> None:
+    """As by `scancel`, `docker stop` or a power failure: within ten seconds or of its start."""
+    if serving == "before":
+        home.service.start()
+    producer = home.producer()
+    ids = producer.emit(50).ids
+    wait_until(lambda: holder(producer.pipeline_dir) != 0)
+    # The program stands still, so that it cannot start another shipper before it is killed.
+    producer.process.send_signal(signal.SIGSTOP)
+    assert kill_shipper(producer.pipeline_dir)
+    producer.process.kill()
+    producer.process.wait()
+    if serving == "after":
+        home.service.start()
+    wait_until(lambda: home.logged("kind = 'process_lost'"), 10)
+    check_once_in_order(home.logged(), ids)
+    wait_until(lambda: holder(producer.pipeline_dir) == 0, 15)

@@ -20,9 +20,9 @@ from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.producer import api, telemetry
 from realm_telemetry.shipper.launch import launch
 from realm_telemetry.shipper.manifest import Manifest, read_manifest, write_manifest
+from realm_telemetry.shipper.orphans import adopt, orphaned_pipelines
 from realm_telemetry.shipper.overview import pipeline_status
 from realm_telemetry.shipper.ship_once import ship_once
-from realm_telemetry.shipper.shipper import adopt, orphaned_pipelines
 from realm_telemetry.spool.place import find_spool_root
 from realm_telemetry.spool.writer import MemoryWriter
 
@@ -189,8 +189,8 @@ def test_a_manifest_that_another_user_could_have_written_is_never_run(
     with pytest.raises(ConfigError):
         launch(directory)
     told: list[str] = []
-    assert orphaned_pipelines(given / "spool", tmp_path / "own") == [directory]
-    assert adopt(given / "spool", tmp_path / "own", launch, told.append) == []
+    assert orphaned_pipelines(given / "spool") == [directory]
+    assert adopt([directory], launch, told.append) == []
     assert "no shipper could be started" in told[0]
     (result,) = ship_once([directory], 5.0)
     assert not result.complete
@@ -211,7 +211,7 @@ def test_a_link_among_pipelines_is_not_adopted(tmp_path: Path) -> None:
     (directory / ("ab" * 8)).mkdir()
     (tmp_path / "spool").mkdir()
     (tmp_path / "spool" / "linked").symlink_to(directory)
-    assert orphaned_pipelines(tmp_path / "spool", tmp_path / "own") == []
+    assert orphaned_pipelines(tmp_path / "spool") == []
 
 
 SWAP = """

@@ -65,6 +65,16 @@ KINDS: Final[tuple[tuple[str, str, str, str | None], ...]] = (
     ("lr_changed", "training", "info",
      "Learning rate is {learning_rate:g} (was {previous:g}, step {step:,})"),
 
+    ("run_started", "training", "info", "Run started ({command}, {world_size} processes)"),
+    ("run_config", "training", "info", None),
+    ("run_ended", "training", "info", "Run {status} ({reason}, step {last_step:,})"),
+    ("run_stalled", "training", "error",
+     "No step for {silent_s:,.0f} s ({median_step_s:.1f} s is usual, step {last_step:,})"),
+    ("run_resumed_progress", "training", "success", "Steps again (none for {silent_s:,.0f} s)"),
+    ("loss_not_finite", "training", "error", "{field} is {value} (step {step:,})"),
+    ("loss_spiked", "training", "warning",
+     "{field} rose to {value:.4g} ({median:.4g} is usual, step {step:,})"),
+
     ("checkpoint_saved", "checkpoint", "success", "Checkpoint {step:,} saved (loss: {loss:.4f})"),
     ("checkpoint_promoted", "checkpoint", "success",
      "Checkpoint {step:,} promoted (accuracy: {accuracy:.1%})"),
@@ -95,6 +105,8 @@ KINDS: Final[tuple[tuple[str, str, str, str | None], ...]] = (
     ("worker_heartbeat", "system", "info", "Worker {worker_id} is {status}"),
     ("worker_stale", "system", "warning",
      "Worker {worker_id} is stale (no heartbeat for {age_s:,.0f} s)"),
+    ("uncaught_exception", "system", "error", "Uncaught {error} ({thread})"),
+    ("fatal_signal", "system", "error", "Fatal signal {signal}"),
     ("warning_raised", "system", "warning", "Warning: {warning}"),
     ("error_occurred", "system", "error", "Error: {error}"),
     ("mode_changed", "system", "info", "Mode is {mode} (was {previous})"),
@@ -118,6 +130,7 @@ KINDS: Final[tuple[tuple[str, str, str, str | None], ...]] = (
     ("hero_updated", "guild", "info", "Hero updated ({change})"),
     ("lore_recorded", "guild", "info", "Lore recorded: {title}"),
 
+    ("stack_captured", "debug", "info", "Stack captured ({method}, {threads} threads)"),
     ("assertion_failed", "debug", "error", "Assertion failed: {assertion} ({location})"),
 )
 # fmt: on

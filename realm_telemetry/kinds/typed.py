@@ -174,6 +174,74 @@ def lr_changed(
     )
 
 
+def run_started(command: str | None = None, world_size: int | None = None, **fields: Any) -> Event:
+    """A process began its part of a run; `configure` and the first training event emit it."""
+    return emit("run_started", **_given(fields, command=command, world_size=world_size))
+
+
+def run_config(**fields: Any) -> Event:
+    """The settings of a run, by name: learning rate, batch size ..."""
+    return emit("run_config", **fields)
+
+
+def run_ended(
+    status: str,
+    reason: str | None = None,
+    evidence: dict[str, Any] | None = None,
+    exit_code: int | None = None,
+    signal: str | None = None,
+    duration_s: float | None = None,
+    last_step: int | None = None,
+    **fields: Any,
+) -> Event:
+    """A process ended its part of a run; status: completed, failed, cancelled, killed ..."""
+    return emit(
+        "run_ended",
+        status=status,
+        **_given(
+            fields,
+            reason=reason,
+            evidence=evidence,
+            exit_code=exit_code,
+            signal=signal,
+            duration_s=duration_s,
+            last_step=last_step,
+        ),
+    )
+
+
+def run_stalled(
+    silent_s: float,
+    threshold_s: float | None = None,
+    median_step_s: float | None = None,
+    last_step: int | None = None,
+    **fields: Any,
+) -> Event:
+    """A process of a run lives and has made no step for far longer than usual."""
+    return emit(
+        "run_stalled",
+        silent_s=silent_s,
+        **_given(fields, threshold_s=threshold_s, median_step_s=median_step_s, last_step=last_step),
+    )
+
+
+def run_resumed_progress(silent_s: float, **fields: Any) -> Event:
+    """A run that had stalled makes steps again; silent_s: how long it made none."""
+    return emit("run_resumed_progress", silent_s=silent_s, **fields)
+
+
+def loss_not_finite(field: str, value: str, step: int | None = None, **fields: Any) -> Event:
+    """A number of a run became NaN or infinite; field: which."""
+    return emit("loss_not_finite", field=field, value=value, **_given(fields, step=step))
+
+
+def loss_spiked(
+    field: str, value: float, median: float | None = None, step: int | None = None, **fields: Any
+) -> Event:
+    """A loss rose far above what was usual; median: of the steps before."""
+    return emit("loss_spiked", field=field, value=value, **_given(fields, median=median, step=step))
+
+
 def checkpoint_saved(step: int, loss: float, path: Path | None = None, **fields: Any) -> Event:
     """A checkpoint was written."""
     return emit("checkpoint_saved", step=step, loss=loss, **_given(fields, path=path))
@@ -353,6 +421,26 @@ def worker_stale(worker_id: str, age_s: float | None = None, **fields: Any) -> E
     return emit("worker_stale", worker_id=worker_id, **_given(fields, age_s=age_s))
 
 
+def uncaught_exception(
+    error: Error,
+    error_type: str | None = None,
+    traceback: str | None = None,
+    thread: str | None = None,
+    **fields: Any,
+) -> Event:
+    """An exception ended the program or one of its threads."""
+    return emit(
+        "uncaught_exception",
+        error=error,
+        **_given(fields, error_type=error_type, traceback=traceback, thread=thread),
+    )
+
+
+def fatal_signal(signal: str, stack: str | None = None, **fields: Any) -> Event:
+    """A signal ended the process; stack: what Python code ran then."""
+    return emit("fatal_signal", signal=signal, **_given(fields, stack=stack))
+
+
 def warning_raised(warning: str, **fields: Any) -> Event:
     """Something is not as it should be."""
     return emit("warning_raised", warning=warning, **fields)
@@ -450,6 +538,11 @@ def hero_updated(change: str | None = None, **fields: Any) -> Event:
 def lore_recorded(title: str, text: str | None = None, **fields: Any) -> Event:
     """A piece of lore was written down."""
     return emit("lore_recorded", title=title, **_given(fields, text=text))
+
+
+def stack_captured(method: str, threads: int | None = None, **fields: Any) -> Event:
+    """The stacks of a process's threads were taken; method: how; threads: how many."""
+    return emit("stack_captured", method=method, **_given(fields, threads=threads))
 
 
 def assertion_failed(assertion: str, location: str | None = None, **fields: Any) -> Event:

@@ -17,7 +17,7 @@ HELPERS = {
     for name, helper in inspect.getmembers(kinds, inspect.isfunction)
     if helper.__module__ == kinds.__name__ and not name.startswith("_")
 }
-SAMPLES = {str: "x1", int: 3, float: 0.5}
+SAMPLES = {str: "x1", int: 3, float: 0.5, dict[str, Any]: {"oom_kills": 1}}
 
 
 @pytest.fixture(autouse=True)

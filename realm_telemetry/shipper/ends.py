@@ -1,9 +1,11 @@
-"""The events that a shipper makes at the end of a producer: lost, damaged, dropped."""
+"""The events that a shipper makes at the end of a producer: lost, run ended, damaged, dropped."""
 
 from collections.abc import Iterable
 from hashlib import blake2b
 from signal import SIGHUP, SIGINT, SIGTERM
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from realm_telemetry.event import (
     FINAL_DROPS_NUMBER,
@@ -12,7 +14,11 @@ from realm_telemetry.event import (
     Event,
 )
 from realm_telemetry.kinds.catalog import render, resolve
-from realm_telemetry.shipper.spools import DROPS_KIND, Spool
+from realm_telemetry.shipper.notes import DROPS_KIND
+from realm_telemetry.shipper.process_end import ProcessEnd, kills_since
+from realm_telemetry.shipper.run_end import COMPLETED, EndFacts, Verdict, judge
+from realm_telemetry.shipper.spools import Spool
+from realm_telemetry.values.rank import to_rank
 
 LOST_KIND: Final = "process_lost"
 _ASKED_TO_END: Final = (SIGTERM, SIGINT, SIGHUP)
@@ -100,6 +106,13 @@ def _event(
     )
 
 
+def made_number(*content: str | None) -> int:
+    """Return the number of an event that a shipper makes: the same whenever it makes it again."""
+    digest = blake2b("\n".join(map(str, content)).encode(errors="replace"), digest_size=8).digest()
+    numbers = FINAL_DROPS_NUMBER - FIRST_CONTENT_NUMBER
+    return FIRST_CONTENT_NUMBER + int.from_bytes(digest, "big") % numbers
+
+
 def spool_damaged(spool: Spool, count: int, time_unix_nano: int) -> Event:
     """Return the `events_dropped` event for a spool of which not everything could be read.
 
@@ -129,12 +142,52 @@ def spool_damaged(spool: Spool, count: int, time_unix_nano: int) -> Event:
     )
 
 
+def verdict_of(spool: Spool) -> Verdict:
+    """Return how and why the process of a producer ended, as far as can be found out."""
+    notes = spool.notes
+    in_container, on_host = kills_since(notes.hello.get("memory_kills"))
+    error = notes.run.error if notes.run else None
+    scheduled = notes.run.scheduled if notes.run else False
+    end = spool.process_end()
+    if notes.goodbye and not end.known:
+        # It ended by itself, and said so; with what code, nobody knows.
+        end = ProcessEnd(known=True, code=1 if error else 0)
+    return judge(EndFacts(end, error, scheduled, in_container, on_host))
+
+
+def run_ended(spool: Spool, time_unix_nano: int) -> Event | None:
+    """Return the `run_ended` event for a run that the process left open, or said wrongly of.
+
+    None where the process was in no run, or its own event is right.
+    """
+    run = spool.notes.run
+    if run is None:
+        return None
+    verdict = verdict_of(spool)
+    says_more = run.at_exit and run.status == COMPLETED and verdict.status != COMPLETED
+    if run.ended and not says_more:
+        return None
+    details = {
+        "status": verdict.status,
+        "reason": verdict.reason,
+        "evidence": verdict.evidence,
+        "exit_code": verdict.evidence.get("exit_code"),
+        "signal": verdict.evidence.get("signal"),
+        "duration_s": max(spool.notes.last_time_unix_nano - run.since_unix_nano, 0) / 1e9,
+        "last_step": run.step,
+    }
+    given = {name: value for name, value in details.items() if value is not None}
+    number = made_number("run_ended", run.id)
+    event = _event(spool, "run_ended", given, time_unix_nano, number)
+    return replace(event, run_id=run.id, severity=verdict.severity)
+
+
 def process_lost(spool: Spool, time_unix_nano: int) -> Event:
     """Return the `process_lost` event.
 
     time_unix_nano: now; the last sign of life is among the details.
     """
-    notes = spool.notes
+    notes, verdict = spool.notes, verdict_of(spool)
     resource = notes.resource
     details = {
         "service": resource.get("service.name", "a process"),
@@ -146,6 +199,11 @@ def process_lost(spool: Spool, time_unix_nano: int) -> Event:
         "last_time_unix_nano": notes.last_time_unix_nano or None,
         "open_lifecycles": list(notes.open_lifecycles),
         "dropped": spool.receipt()[1],
+        "run_id": notes.run_id,
+        "rank": to_rank(resource.get("realm.rank")),
+        "status": verdict.status,
+        "reason": verdict.reason,
+        "evidence": verdict.evidence,
     }
     details = {key: value for key, value in details.items() if value not in (None, [], 0)}
     return _event(spool, LOST_KIND, details, time_unix_nano, PROCESS_LOST_NUMBER)

@@ -16,6 +16,9 @@ _INFO = struct.Struct("<QQ11Ii")  # mask, cgroup, pid and ten other ids, exit co
 _GET_INFO: Final = 3 << 30 | _INFO.size << 16 | 0xFF << 8 | 11
 _INFO_EXIT: Final = 1 << 3
 _STATE, _START_TICKS, _EXIT_CODE = 2, 21, 51
+_CGROUPS: Final = Path("/sys/fs/cgroup")
+_VMSTAT: Final = Path("/proc/vmstat")
+_MEMBERSHIP: Final = Path("/proc/self/cgroup")
 
 
 class ProcessEnd(NamedTuple):
@@ -110,6 +113,7 @@ def identity() -> dict[str, Any]:
         "pid_namespace": pid_namespace(),
         "host": host(),
         "child": _is_child(),
+        "memory_kills": memory_kills(),
     }
 
 
@@ -145,3 +149,57 @@ def host() -> str:
         return f"{os.uname().nodename} {boot.strip()}"
     except OSError:
         return os.uname().nodename
+
+
+def memory_kills() -> dict[str, Any]:
+    """Return the kernel's counters of processes killed for want of memory, as a hello has them.
+
+    container: a pair of the file and its count, of the innermost control group that counts.
+    """
+    return {"host": _count(_VMSTAT), "container": _container()}
+
+
+def kills_since(begin: Any) -> tuple[int | None, int | None]:
+    """Return how many were killed in the container and on the host since a `memory_kills`."""
+    if not isinstance(begin, dict):
+        return None, None
+    container = begin.get("container")
+    in_container = None
+    if isinstance(container, list | tuple) and len(container) == 2:
+        in_container = _risen(container[1], _count(Path(str(container[0]))))
+    return in_container, _risen(begin.get("host"), _count(_VMSTAT))
+
+
+def _risen(before: Any, now: int | None) -> int | None:
+    return None if type(before) is not int or now is None else max(now - before, 0)
+
+
+def _container() -> tuple[str, int] | None:
+    try:
+        lines = _MEMBERSHIP.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            file = _CGROUPS / path.lstrip("/") / "memory.events"
+        elif "memory" in controllers.split(","):
+            file = _CGROUPS / "memory" / path.lstrip("/") / "memory.oom_control"
+        else:
+            continue
+        if (count := _count(file)) is not None:
+            return str(file), count
+    return None
+
+
+def _count(file: Path) -> int | None:
+    """Return the number behind `oom_kill` in a file of counters; None if there is none."""
+    try:
+        text = file.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    for line in text.splitlines():
+        name, _, value = line.partition(" ")
+        if name == "oom_kill" and value.strip().isdigit():
+            return int(value)
+    return None

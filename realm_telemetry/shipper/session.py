@@ -18,6 +18,7 @@ from realm_telemetry.shipper.ends import (
     final_drops,
     is_succeeded,
     process_lost,
+    run_ended,
     spool_damaged,
     was_lost,
 )
@@ -258,6 +259,8 @@ class Session:
         if was_lost(spool, self._hellos()):
             self._intake.store_event(process_lost(spool, self._clock_ns()))
             self._report.info(f"producer {spool.producer} was lost")
+        if (ended := run_ended(spool, self._clock_ns())) is not None:
+            self._intake.store_event(ended)
         if lost := max(spool.lost(), spool.refused, min(spool.damaged, 1)):
             self._store_damage(spool, lost)
         emitted, dropped = spool.receipt()

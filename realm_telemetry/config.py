@@ -55,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     redact: tuple[str, ...] = ()
     options: dict[str, dict[str, Any]] = {}
     service: dict[str, Any] = {}
+    watch: dict[str, Any] = {}
 
     @property
     def log_path(self) -> Path:
@@ -178,6 +179,7 @@ SETTINGS: Final[dict[str, Setting]] = {
     "resource": Setting((), _table),
     "options": Setting((), _table),
     "service": Setting((), _table),
+    "watch": Setting((), _table),
 }
 """Every setting but `home` (`REALM_HOME`), which says where `realm.toml` is."""
 

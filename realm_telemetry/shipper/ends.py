@@ -1,7 +1,9 @@
 """The events that a shipper makes at the end of a producer: lost, run ended, damaged, dropped."""
 
+import os
 from collections.abc import Iterable
 from hashlib import blake2b
+from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGTERM
 from typing import Any, Final
 
@@ -21,6 +23,9 @@ from realm_telemetry.shipper.spools import Spool
 from realm_telemetry.values.rank import to_rank
 
 LOST_KIND: Final = "process_lost"
+FAULTS_NAME: Final = "faults"
+"""In a spool: what `faulthandler` of its process wrote."""
+MAX_STACK_BYTES: Final = 16_384
 _ASKED_TO_END: Final = (SIGTERM, SIGINT, SIGHUP)
 AFTER_FORK_NS: Final = 3_000_000_000
 """How soon after its last fork a daemon's first process has left."""
@@ -82,10 +87,10 @@ def final_drops(spool: Spool, time_unix_nano: int) -> Event | None:
         return None
     count = dropped - notes.reported_drops
     details = {"count": count, "total": dropped, "reason": "spool full"}
-    return _event(spool, DROPS_KIND, details, time_unix_nano, FINAL_DROPS_NUMBER)
+    return event_of(spool, DROPS_KIND, details, time_unix_nano, FINAL_DROPS_NUMBER)
 
 
-def _event(
+def event_of(
     spool: Spool, kind: str, details: dict[str, Any], time_unix_nano: int, number: int
 ) -> Event:
     """Make an event of the spool's producer: always with the same id, so that it comes once."""
@@ -178,8 +183,39 @@ def run_ended(spool: Spool, time_unix_nano: int) -> Event | None:
     }
     given = {name: value for name, value in details.items() if value is not None}
     number = made_number("run_ended", run.id)
-    event = _event(spool, "run_ended", given, time_unix_nano, number)
+    event = event_of(spool, "run_ended", given, time_unix_nano, number)
     return replace(event, run_id=run.id, severity=verdict.severity)
+
+
+def fatal_signal(spool: Spool, time_unix_nano: int) -> Event | None:
+    """Return the `fatal_signal` event with the stack that the process wrote down as it died.
+
+    None where it wrote none.
+    """
+    stack = _stack_of(spool.directory / FAULTS_NAME)
+    if not stack:
+        return None
+    signal = judge(EndFacts(spool.process_end())).evidence.get("signal") or _first_line(stack)
+    details = {"signal": signal, "stack": stack}
+    run = spool.notes.run
+    event = event_of(spool, "fatal_signal", details, time_unix_nano, made_number("fatal_signal"))
+    return event if run is None else replace(event, run_id=run.id)
+
+
+def _stack_of(path: Path) -> str:
+    """The end of what `faulthandler` wrote; empty where there is nothing."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - MAX_STACK_BYTES, 0))
+            return file.read(MAX_STACK_BYTES).decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
+def _first_line(stack: str) -> str:
+    return stack.partition("\n")[0].removeprefix("Fatal Python error: ")
 
 
 def process_lost(spool: Spool, time_unix_nano: int) -> Event:
@@ -206,4 +242,4 @@ def process_lost(spool: Spool, time_unix_nano: int) -> Event:
         "evidence": verdict.evidence,
     }
     details = {key: value for key, value in details.items() if value not in (None, [], 0)}
-    return _event(spool, LOST_KIND, details, time_unix_nano, PROCESS_LOST_NUMBER)
+    return event_of(spool, LOST_KIND, details, time_unix_nano, PROCESS_LOST_NUMBER)

@@ -48,6 +48,11 @@ class ProcessWatch:
         fields = self._stat()
         return fields is not None and fields[_STATE] not in "ZX"
 
+    def is_stopped(self) -> bool:
+        """Whether it stands still by a signal or under a debugger."""
+        fields = self._stat()
+        return fields is not None and fields[_STATE] in "Tt"
+
     def end(self) -> ProcessEnd:
         """How it ended; closes the watch."""
         try:

@@ -9,12 +9,14 @@ from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.quarantine import Quarantine
 from realm_telemetry.delivery.report import Reporter
 from realm_telemetry.delivery.sources import Recent
+from realm_telemetry.errors import ConfigError
 from realm_telemetry.log.engine import Writer, open_log
 from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.processors import ResourceProcessor
 from realm_telemetry.redaction import redactor
 from realm_telemetry.shipper.deliveries import Deliveries
 from realm_telemetry.shipper.ends import (
+    fatal_signal,
     final_drops,
     is_succeeded,
     process_lost,
@@ -26,6 +28,7 @@ from realm_telemetry.shipper.intake import Decoding, Intake, build_chain
 from realm_telemetry.shipper.manifest import Manifest
 from realm_telemetry.shipper.spools import Spool, Spools, remove_staging
 from realm_telemetry.shipper.upkeep import ShipperUpkeep
+from realm_telemetry.shipper.watch import Watch, WatchSettings, watch_settings
 
 SETTLE_S: Final = 0.05
 SETTLED_PER_S: Final = 5000
@@ -85,6 +88,8 @@ class Session:
             manifest, self._log, report, exporters, self._recent, clock, moved=wake
         )
         self._intake.on_webhooks = self._deliveries.ask_for_webhooks
+        self._watch = Watch(self._watch_settings(manifest), clock_ns)
+        self._intake.on_fresh = self._watch.read
         self._upkeep = ShipperUpkeep(manifest, report, clock)
         self._found: list[Spool] = []
         # A program that its process became may have ended before it.
@@ -117,7 +122,7 @@ class Session:
             self._deliveries.notify()
         if moved or now_s >= self._settle_at_s:
             self._settle_at_s = now_s + max(SETTLE_S, len(self._spools) / SETTLED_PER_S)
-            moved += self._settle(now_s)
+            moved += self._settle(now_s) + self._store_findings(now_s)
         self._export()
         if moved:
             self.progress_at_s = now_s
@@ -219,6 +224,25 @@ class Session:
             return ended
         return ended + self._remove_finished()
 
+    def _watch_settings(self, manifest: Manifest) -> WatchSettings:
+        try:
+            return watch_settings(manifest.home)
+        except ConfigError as error:
+            self._report.problem("watch", f"{error} The usual settings are used.")
+            return WatchSettings()
+
+    def _store_findings(self, now_s: float) -> int:
+        """Store what the watch has found in the events and in their absence."""
+        self._watch.look(self._spools, now_s)
+        found = self._watch.take()
+        for at, event in enumerate(found):
+            try:
+                self._intake.store_event(event)
+            except LogUnavailableError:
+                self._watch.give_back(found[at:])
+                return at
+        return len(found)
+
     def _is_understood(self, spool: Spool, now_s: float) -> bool:
         """Whether what a producer's end means is known.
 
@@ -259,8 +283,9 @@ class Session:
         if was_lost(spool, self._hellos()):
             self._intake.store_event(process_lost(spool, self._clock_ns()))
             self._report.info(f"producer {spool.producer} was lost")
-        if (ended := run_ended(spool, self._clock_ns())) is not None:
-            self._intake.store_event(ended)
+        for make in (fatal_signal, run_ended):
+            if (event := make(spool, self._clock_ns())) is not None:
+                self._intake.store_event(event)
         if lost := max(spool.lost(), spool.refused, min(spool.damaged, 1)):
             self._store_damage(spool, lost)
         emitted, dropped = spool.receipt()

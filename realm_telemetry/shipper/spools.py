@@ -198,6 +198,10 @@ class Spool:
             self.tick_s = now_s
             self._end_of_producer()
 
+    def is_stopped(self) -> bool:
+        """Whether the producer's process stands still by a signal or under a debugger."""
+        return self._watch is not None and self._watch.is_stopped()
+
     def _end_of_producer(self) -> None:
         self._dead = self.probed = True
         if self.reader is not None:

@@ -168,9 +168,9 @@ def test_every_setting_is_documented() -> None:
 
 
 def test_every_setting_is_an_argument_of_configure() -> None:
-    """But for the off switch, which is OpenTelemetry's variable, and what the service is set by."""
+    """But for the off switch, OpenTelemetry's variable, and what service and shipper are set by."""
     arguments = set(inspect.signature(realm.configure).parameters)
-    assert arguments == {"home", *SETTINGS} - {"access", "disabled", "service"}
+    assert arguments == {"home", *SETTINGS} - {"access", "disabled", "service", "watch"}
 
 
 @pytest.mark.parametrize("name", inspect.signature(realm.configure).parameters)

@@ -14,6 +14,7 @@ from realm_telemetry.errors import ConfigError, warn_once
 from realm_telemetry.kinds.catalog import KIND_METADATA, KindSpec, kinds
 from realm_telemetry.producer import appenders
 from realm_telemetry.producer.description import hello, kind_message, manifest_of, resource_of
+from realm_telemetry.producer.stacks import StackRequests
 from realm_telemetry.shipper.launch import launch, reap
 from realm_telemetry.shipper.lock import is_held
 from realm_telemetry.shipper.manifest import read_manifest, write_manifest
@@ -109,7 +110,7 @@ class Telemetry:
         if self._ends or self._keeper is not None or not self._moving.acquire(blocking=False):
             return
         keeper = Keeper(
-            [self._look_after_spool, self._look_after_shipper],
+            [self._look_after_spool, self._look_after_shipper, StackRequests(self._control).answer],
             hurried=lambda: bool(getattr(self.writer, "restricted", False)),
             on_error=lambda error: warn_once(repr(error), f"the keeper met {error!r}"),
         )
@@ -295,6 +296,9 @@ class Telemetry:
 
         settings = self.settings
         return ThreadShipper(pipeline_dir, settings.exporters, settings.processors)
+
+    def _control(self) -> Control | None:
+        return self.writer.control if isinstance(self.writer, SpoolWriter) else None
 
     def _look_after_spool(self) -> None:
         self._look_for_place()

@@ -32,6 +32,9 @@ _MAD_TO_DEVIATION: Final = 1.4826
 """The median absolute deviation of normal noise, times this, is its standard deviation."""
 
 _PHASES: Final = frozenset(("eval", "evaluation", "checkpoint", "dataset"))
+_NO_LIFE: Final = frozenset(("stack_captured", "events_dropped"))
+"""What the keeper of a process emits, whatever its training does."""
+
 _OWN_KINDS: Final = frozenset(("loss_not_finite", "loss_spiked"))
 
 
@@ -84,6 +87,8 @@ class Watch:
             if event.run_id is None or event.kind in _OWN_KINDS:
                 continue
             run = self._run_of(spool, event.run_id)
+            if event.kind not in _NO_LIFE:
+                run.life_s = spool.last_frame_s
             if self._settings.loss:
                 self._look_at_numbers(spool, run, event)
             if type(event.details.get("step")) is int:
@@ -113,7 +118,7 @@ class Watch:
     def _run_of(self, spool: Spool, run_id: str) -> "_RunWatch":
         watch = self._runs.get(spool.producer)
         if watch is None or watch.run_id != run_id:
-            watch = self._runs[spool.producer] = _RunWatch(run_id)
+            watch = self._runs[spool.producer] = _RunWatch(run_id, spool.last_frame_s)
         return watch
 
     def _forget(self, spools: Sequence[Spool]) -> None:
@@ -154,10 +159,10 @@ class Watch:
 
     def _look_for_stall(self, spool: Spool, run: "_RunWatch", now_s: float) -> None:
         if run.stalled_at_s is not None:
-            if spool.last_frame_s > run.stalled_at_s:
+            if run.life_s > run.stalled_at_s:
                 self._resumed(spool, run)
             return
-        quiet_since_s = max(spool.last_frame_s, run.quiet_since_s)
+        quiet_since_s = max(run.life_s, run.quiet_since_s)
         silent_s = now_s - quiet_since_s
         if silent_s < self._settings.shortest_s:
             return
@@ -176,6 +181,7 @@ class Watch:
             "phase": run.pace.phase(spool),
         }
         self._find(spool, run, "run_stalled", details, str(spool.notes.through))
+        spool.control.stacks_wanted += 1
 
     def _others_step(self, run: "_RunWatch") -> bool:
         """Whether another process of the run has made a step."""
@@ -186,7 +192,7 @@ class Watch:
         )
 
     def _resumed(self, spool: Spool, run: "_RunWatch") -> None:
-        silent_s = round(spool.last_frame_s - run.silent_from_s, 3)
+        silent_s = round(run.life_s - run.silent_from_s, 3)
         run.stalled_at_s = None
         details = {"silent_s": silent_s}
         self._find(spool, run, "run_resumed_progress", details, str(spool.notes.through))
@@ -208,12 +214,13 @@ def _step_of(event: Event) -> dict[str, Any]:
 class _RunWatch:
     """What is remembered of a run in one process.
 
+    life_s: when its last event was read.
     quiet_since_s: when it was last seen standing still on purpose.
     stalled_at_s: when it was found to have stalled; silent_from_s: since when it was silent then.
     """
 
-    def __init__(self, run_id: str) -> None:
-        self.run_id = run_id
+    def __init__(self, run_id: str, life_s: float) -> None:
+        self.run_id, self.life_s = run_id, life_s
         self.not_finite: set[str] = set()
         self.pace = _Pace()
         self.quiet_since_s = 0.0

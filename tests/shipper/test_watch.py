@@ -202,7 +202,8 @@ def test_a_rank_without_a_first_step_is_found_when_another_steps(
     now_s = stepping.now_s
     found = []
     for second in range(200):
-        stepping.spool.last_frame_s = now_s + second
+        stepping.now_s = now_s + second
+        stepping.emit("note")
         stepping.watch.look([hanging.spool, stepping.spool], now_s + second)
         found += stepping.watch.take()
     (event,) = found

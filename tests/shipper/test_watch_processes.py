@@ -79,6 +79,15 @@ def test_a_hang_and_a_loss_that_is_none_are_found_while_the_program_runs(
     assert stalled.event.details["last_step"] == 11
     (lost,) = logged(tmp_path, "loss_not_finite")
     assert lost.event.details == {"field": "loss", "value": "NaN", "step": 11}
+    eventually(lambda: logged(tmp_path, "stack_captured"), 20.0)
+    (captured,) = logged(tmp_path, "stack_captured")
+    assert captured.event.run_id == "r7"
+    stack = captured.event.details["stack"]
+    assert stack.startswith("Thread MainThread:")
+    assert "sys.stdin.readline()" in stack or 'File "<string>", line 9' in stack
+    # The keeper's answer is no step.
+    time.sleep(2.5)
+    assert logged(tmp_path, "run_resumed_progress") == []
     go_on(process)
     eventually(lambda: logged(tmp_path, "run_resumed_progress"), 20.0)
     assert process.poll() is None

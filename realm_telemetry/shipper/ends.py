@@ -16,7 +16,7 @@ from realm_telemetry.event import (
     Event,
 )
 from realm_telemetry.kinds.catalog import render, resolve
-from realm_telemetry.shipper.notes import DROPS_KIND
+from realm_telemetry.shipper.notes import DROPS_KIND, RunNotes
 from realm_telemetry.shipper.process_end import ProcessEnd, kills_since
 from realm_telemetry.shipper.run_end import COMPLETED, EndFacts, Verdict, judge
 from realm_telemetry.shipper.spools import Spool
@@ -151,13 +151,13 @@ def verdict_of(spool: Spool) -> Verdict:
     """Return how and why the process of a producer ended, as far as can be found out."""
     notes = spool.notes
     in_container, on_host = kills_since(notes.hello.get("memory_kills"))
-    error = notes.run.error if notes.run else None
-    scheduled = notes.run.scheduled if notes.run else False
+    run = notes.run or RunNotes()
     end = spool.process_end()
     if notes.goodbye and not end.known:
         # It ended by itself, and said so; with what code, nobody knows.
-        end = ProcessEnd(known=True, code=1 if error else 0)
-    return judge(EndFacts(end, error, scheduled, in_container, on_host))
+        end = ProcessEnd(known=True, code=1 if run.error else 0)
+    facts = EndFacts(end, run.error, run.scheduled, in_container, on_host, run.memory_share)
+    return judge(facts)
 
 
 def run_ended(spool: Spool, time_unix_nano: int) -> Event | None:
@@ -180,6 +180,7 @@ def run_ended(spool: Spool, time_unix_nano: int) -> Event | None:
         "signal": verdict.evidence.get("signal"),
         "duration_s": max(spool.notes.last_time_unix_nano - run.since_unix_nano, 0) / 1e9,
         "last_step": run.step,
+        "peak_rss_bytes": run.peak_rss_bytes,
     }
     given = {name: value for name, value in details.items() if value is not None}
     number = made_number("run_ended", run.id)

@@ -16,7 +16,9 @@ from realm_telemetry.spool.control import BELIEVABLE
 
 NOTES_NAME: Final = "notes"
 DROPS_KIND: Final = "events_dropped"
-_RUN_KINDS: Final = ("run_started", "run_ended", "uncaught_exception")
+_RUN_KINDS: Final = frozenset(
+    ("run_started", "run_ended", "uncaught_exception", "checkpoint_saved")
+)
 _MAIN_THREAD: Final = "MainThread"
 _EDGES: Final = ("_started", "_completed", "_failed", "_cancelled")
 
@@ -29,6 +31,9 @@ class RunNotes(msgspec.Struct, kw_only=True):
     error: the exception that ended the program; None if none was seen.
     ended: whether the process said that its part is over, with a status; at_exit: because the
         program ended.
+    directories: where it works (`cwd`) and where its checkpoints go (`checkpoints`).
+    peak_rss_bytes: the most memory that the process had; memory_share: how much of its container's
+        limit, or of its host's memory, was used when last looked at.
     """
 
     id: str | None = None
@@ -39,6 +44,9 @@ class RunNotes(msgspec.Struct, kw_only=True):
     ended: bool = False
     at_exit: bool = False
     status: str | None = None
+    directories: dict[str, str] = {}
+    peak_rss_bytes: int | None = None
+    memory_share: float | None = None
 
 
 class Notes(msgspec.Struct, kw_only=True):
@@ -103,8 +111,12 @@ class Notes(msgspec.Struct, kw_only=True):
         if event.kind == "run_started":
             self.run = RunNotes(id=event.run_id, since_unix_nano=event.time_unix_nano)
             self.run.scheduled = details.get("scheduler_job_id") is not None
+            self._note_directory("cwd", details.get("cwd"))
         elif self.run is None:
             return
+        elif event.kind == "checkpoint_saved":
+            path = _text(details.get("path"))
+            self._note_directory("checkpoints", path and str(Path(path).parent))
         elif event.kind == "run_ended":
             evidence = details.get("evidence")
             self.run.ended = True
@@ -112,6 +124,10 @@ class Notes(msgspec.Struct, kw_only=True):
             self.run.at_exit = isinstance(evidence, dict) and evidence.get("at") == "exit"
         elif details.get("thread", _MAIN_THREAD) == _MAIN_THREAD:
             self.run.error = _text(details.get("error"))
+
+    def _note_directory(self, name: str, directory: Any) -> None:
+        if self.run is not None and isinstance(directory, str) and directory.startswith("/"):
+            self.run.directories = {**self.run.directories, name: directory}
 
     def _follow_lifecycle(self, kind: str) -> None:
         name, _, act = kind.rpartition("_")

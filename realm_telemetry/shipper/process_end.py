@@ -48,6 +48,10 @@ class ProcessWatch:
         fields = self._stat()
         return fields is not None and fields[_STATE] not in "ZX"
 
+    def pid(self) -> int | None:
+        """The process's pid while it runs where this process can see it; else None."""
+        return self._pid if self._stat() is not None else None
+
     def is_stopped(self) -> bool:
         """Whether it stands still by a signal or under a debugger."""
         fields = self._stat()

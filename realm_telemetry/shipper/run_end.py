@@ -22,6 +22,9 @@ _CRASHES: Final = (SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL)
 _SHELL: Final = 128
 """What programs that end by themselves after a signal add to its number, as a shell does."""
 
+FULL: Final = 0.95
+"""Of the memory: what was killed then was probably killed for want of it."""
+
 COMPLETED: Final = "completed"
 SEVERITIES: Final[Mapping[str, str]] = {COMPLETED: "success", "cancelled": "warning"}
 """Severity of a `run_ended` by its status; of any other it is an error."""
@@ -35,6 +38,7 @@ class EndFacts(NamedTuple):
     scheduled: whether a batch scheduler started it.
     container_kills, host_kills: processes that the kernel killed for want of memory while it ran,
         in its container and on its host; None where that cannot be read.
+    memory_share: how much of its container's limit, or of its host's memory, was used at last.
     """
 
     end: ProcessEnd
@@ -42,6 +46,12 @@ class EndFacts(NamedTuple):
     scheduled: bool = False
     container_kills: int | None = None
     host_kills: int | None = None
+    memory_share: float | None = None
+
+    @property
+    def memory_was_full(self) -> bool:
+        """Whether nearly all memory was used shortly before."""
+        return self.memory_share is not None and self.memory_share >= FULL
 
     def died_of(self, *signals: int) -> bool:
         """Whether one of these signals ended it."""
@@ -78,6 +88,11 @@ _ROWS: Final[tuple[_Row, ...]] = (
         "out_of_memory",
         "the host ran out of memory (probable)",
     ),
+    (
+        lambda facts: facts.died_of(SIGKILL) and facts.memory_was_full,
+        "killed",
+        "SIGKILL, probably out of memory ({share:.0%} of it was used)",
+    ),
     (lambda facts: facts.died_of(SIGKILL), "killed", "SIGKILL, sender unknown"),
     (lambda facts: facts.died_of(*_CRASHES), "crashed", "{signal}"),
     (
@@ -101,6 +116,11 @@ _ROWS: Final[tuple[_Row, ...]] = (
         "lost",
         "no word of its end; probably out of memory: the container reached its limit",
     ),
+    (
+        lambda facts: facts.memory_was_full,
+        "lost",
+        "no word of its end; probably out of memory ({share:.0%} of it was used)",
+    ),
     (lambda _: True, "lost", "no word of its end"),
 )
 """When, status, reason; the first row that fits."""
@@ -113,6 +133,7 @@ def judge(facts: EndFacts) -> Verdict:
         "signal": _name(facts.end.signal),
         "code": facts.end.code,
         "error": facts.error,
+        "share": facts.memory_share,
     }
     return Verdict(status, reason.format(**values), _evidence(facts, values))
 
@@ -124,6 +145,7 @@ def _evidence(facts: EndFacts, values: Mapping[str, Any]) -> dict[str, Any]:
         "exception": facts.error,
         "kills_in_container": facts.container_kills or None,
         "kills_on_host": facts.host_kills or None,
+        "memory_share": facts.memory_share if facts.memory_was_full else None,
         "scheduler": facts.scheduled or None,
         "exit_status": None if facts.end.known else "unknown",
     }

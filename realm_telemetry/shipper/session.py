@@ -26,6 +26,7 @@ from realm_telemetry.shipper.ends import (
 )
 from realm_telemetry.shipper.intake import Decoding, Intake, build_chain
 from realm_telemetry.shipper.manifest import Manifest
+from realm_telemetry.shipper.sampler import Sampler
 from realm_telemetry.shipper.spools import Spool, Spools, remove_staging
 from realm_telemetry.shipper.upkeep import ShipperUpkeep
 from realm_telemetry.shipper.watch import Watch, WatchSettings, watch_settings
@@ -88,7 +89,9 @@ class Session:
             manifest, self._log, report, exporters, self._recent, clock, moved=wake
         )
         self._intake.on_webhooks = self._deliveries.ask_for_webhooks
-        self._watch = Watch(self._watch_settings(manifest), clock_ns)
+        settings = self._watch_settings(manifest)
+        self._watch = Watch(settings, clock_ns)
+        self._sampler = Sampler(pipeline_dir.parent, manifest.home, settings, clock_ns)
         self._intake.on_fresh = self._watch.read
         self._upkeep = ShipperUpkeep(manifest, report, clock)
         self._found: list[Spool] = []
@@ -188,6 +191,7 @@ class Session:
                 end()
             except Exception as error:  # noqa: BLE001 - a plugin may raise anything
                 self._report.info(f"a processor did not end well: {error!r}")
+        self._sampler.close()
         self._upkeep.close()
         self._log.close()
         self._spools.close()
@@ -232,9 +236,9 @@ class Session:
             return WatchSettings()
 
     def _store_findings(self, now_s: float) -> int:
-        """Store what the watch has found in the events and in their absence."""
+        """Store what the watch has found in events and in their absence, and samples."""
         self._watch.look(self._spools, now_s)
-        found = self._watch.take()
+        found = self._watch.take() + self._sampler.look(self._spools, now_s)
         for at, event in enumerate(found):
             try:
                 self._intake.store_event(event)

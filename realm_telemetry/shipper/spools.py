@@ -198,6 +198,10 @@ class Spool:
             self.tick_s = now_s
             self._end_of_producer()
 
+    def pid(self) -> int | None:
+        """The pid of the producer's process, while it runs where this process can see it."""
+        return None if self._watch is None else self._watch.pid()
+
     def is_stopped(self) -> bool:
         """Whether the producer's process stands still by a signal or under a debugger."""
         return self._watch is not None and self._watch.is_stopped()

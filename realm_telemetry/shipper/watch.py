@@ -44,6 +44,8 @@ class WatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     loss, spikes, stalls: whether to look for each. spike_z: how many deviations above the median.
     stall_min_s: the shortest silence that counts; stall_factor: so many usual steps as well.
     stall_first_s: until ten steps are known; stall_phase_s: in an evaluation or a checkpoint.
+    samples: whether to sample memory, processor, disk and GPUs while a run is open.
+    memory_share, disk_low_bytes: from where on each is reported as scarce.
     """
 
     loss: bool = True
@@ -54,6 +56,9 @@ class WatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stall_factor: float = 20.0
     stall_first_s: float = 1800.0
     stall_phase_s: float = 900.0
+    samples: bool = True
+    memory_share: float = 0.9
+    disk_low_bytes: int = 2 * 1024**3
 
     @property
     def shortest_s(self) -> float:

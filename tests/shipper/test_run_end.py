@@ -32,6 +32,18 @@ def left(code: int) -> ProcessEnd:
             "the host ran out of memory (probable)",
         ),
         (EndFacts(died(9), container_kills=0, host_kills=0), "killed", "SIGKILL, sender unknown"),
+        (
+            EndFacts(died(9), container_kills=0, memory_share=0.95),
+            "killed",
+            "SIGKILL, probably out of memory (95% of it was used)",
+        ),
+        (EndFacts(died(9), memory_share=0.949), "killed", "SIGKILL, sender unknown"),
+        (
+            EndFacts(ProcessEnd(), memory_share=0.99),
+            "lost",
+            "no word of its end; probably out of memory (99% of it was used)",
+        ),
+        (EndFacts(ProcessEnd(), memory_share=0.5), "lost", "no word of its end"),
         (EndFacts(died(9)), "killed", "SIGKILL, sender unknown"),
         (EndFacts(died(9), scheduled=True), "killed", "SIGKILL, sender unknown"),
         (EndFacts(died(11), container_kills=3), "crashed", "SIGSEGV"),

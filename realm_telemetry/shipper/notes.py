@@ -121,7 +121,7 @@ class Notes(msgspec.Struct, kw_only=True):
             evidence = details.get("evidence")
             self.run.ended = True
             self.run.status = _text(details.get("status"))
-            self.run.at_exit = isinstance(evidence, dict) and evidence.get("at") == "exit"
+            self.run.at_exit = isinstance(evidence, dict) and evidence.get("exit") == "normal"
         elif details.get("thread", _MAIN_THREAD) == _MAIN_THREAD:
             self.run.error = _text(details.get("error"))
 

@@ -238,7 +238,7 @@ def test_a_run_that_the_process_ended_itself_is_left_alone(tmp_path: Path) -> No
 
 
 def test_an_exit_code_corrects_a_run_that_was_called_completed_at_the_end(tmp_path: Path) -> None:
-    code = "realm.run_ended(status='completed', evidence={'at': 'exit'})\nos._exit(3)"
+    code = "realm.run_ended(status='completed', evidence={'exit': 'normal'})\nos._exit(3)"
     run(tmp_path, CONFIGURE + STARTED + SHIPPED + code)
     statuses = [
         event["details"]["status"] for event in ended(tmp_path) if event["kind"] == "run_ended"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from realm_telemetry.errors import ConfigError
+from realm_telemetry.log.runs import RunsTable, RunsWriter
 
 if TYPE_CHECKING:
     from realm_telemetry.event import Event
@@ -228,7 +229,7 @@ class Reader(Protocol):
         """Release what is held."""
 
 
-class Snapshot(Protocol):
+class Snapshot(RunsTable, Protocol):
     """The log as it was at one moment, and all that can be asked of it."""
 
     @property
@@ -361,7 +362,7 @@ class Snapshot(Protocol):
         ...
 
 
-class Writer(Protocol):
+class Writer(RunsWriter, Protocol):
     """Writes to one log, from any thread, beside other processes.
 
     Each method is one transaction and returns once it is durable, unless its text differs.

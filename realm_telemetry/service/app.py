@@ -12,7 +12,6 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
-from starlette.routing import Route
 
 from realm_telemetry.config import Settings
 from realm_telemetry.plugins import extension
@@ -77,7 +76,7 @@ def realm_app(settings: ServiceSettings | Settings) -> Starlette:
     login = Login(sessions, throttle, settings.body_timeout_s)
     app = Starlette(
         routes=[
-            Route(one.path, one.handler, methods=[one.method])
+            one.route(one.path, one.handler, methods=[one.method])
             for one in _endpoints(login, BuiltPages())
         ],
         middleware=[

@@ -5,7 +5,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from starlette.types import Scope
 from realm_telemetry.errors import LogError
 from realm_telemetry.event import Event
 from realm_telemetry.folds.metrics import Metrics, metrics_runner, read_definition
+from realm_telemetry.folds.runs import RunsRunner
 from realm_telemetry.folds.runtime import FoldRunner
 from realm_telemetry.folds.state import RealmState, state_runner
 from realm_telemetry.log.engine import Log, Writer, open_log
@@ -23,7 +24,7 @@ from realm_telemetry.log.maintenance import Retention
 from realm_telemetry.log.records import limits_of
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.exporters import Exporting
-from realm_telemetry.service.folds import SF, FoldKeeper
+from realm_telemetry.service.folds import SF, FoldKeeper, RunsKeeper
 from realm_telemetry.service.ingest.body import BodyBudget
 from realm_telemetry.service.ingest.writer import WriterThread
 from realm_telemetry.service.live.hub import Hub
@@ -104,6 +105,7 @@ class Service:
     tail: Tail
     folding: FoldKeeper[RealmState]
     metrics: FoldKeeper[Metrics]
+    runs: RunsKeeper
     exporting: Exporting
 
     def __init__(self, settings: ServiceSettings) -> None:
@@ -168,6 +170,7 @@ class Service:
         self.folding = self._keeper("RealmState", state_runner(self.log_id, self.log))
         counted = metrics_runner(self.log_id, self.log, "service", self.definition)
         self.metrics = self._keeper("Metrics", counted)
+        self.runs = RunsKeeper(self.readers, RunsRunner(self.log), self._covers("Runs"))
         # Kinds first: the others ask the catalog which of them are routine.
         self.exporting = Exporting(settings)
         takers = (
@@ -175,6 +178,7 @@ class Service:
             self.live.take,
             self.folding.take,
             self.metrics.take,
+            self.runs.take,
             self.hub.publish,
         )
         self.tail = Tail(
@@ -188,7 +192,7 @@ class Service:
         )
         self.tail.start()
         self.exporting.start()
-        for keeper in (self.folding, self.metrics):
+        for keeper in (self.folding, self.metrics, self.runs):
             self._run(keeper.fold(cursor))
             self._run(keeper.save_every(settings.snapshot_interval_s))
         self._adopting = _adopting(settings)
@@ -205,9 +209,12 @@ class Service:
         self.writer.notice()
 
     def _keeper(self, name: str, runner: FoldRunner[SF]) -> FoldKeeper[SF]:
+        return FoldKeeper(name, self.readers, runner, self._covers(name))
+
+    def _covers(self, name: str) -> Callable[[int], None]:
         covers = partial(self.upkeep.covered, name)
         covers(0)
-        return FoldKeeper(name, self.readers, runner, covers)
+        return covers
 
     @property
     def problem(self) -> str | None:
@@ -248,6 +255,7 @@ class Service:
         await asyncio.to_thread(self.exporting.stop)
         await self.folding.save()
         await self.metrics.save()
+        await self.runs.save()
         self.readers.close()
         self._tail_reader.close()
 

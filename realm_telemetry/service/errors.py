@@ -67,6 +67,9 @@ CATALOGUE: Final[dict[str, ErrorEntry]] = {
     "unknown_worker": ErrorEntry(
         404, "RealmState has no such worker.", "GET /api/workers names the workers."
     ),
+    "run_not_found": ErrorEntry(
+        404, "There is no such run.", "GET /api/runs lists them; percent-encode the id."
+    ),
     "event_not_found": ErrorEntry(
         404, "The log has no such event.", "Retention may have trimmed it."
     ),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from realm_telemetry.errors import LogError
+from realm_telemetry.folds.runs import Runs, RunsRunner
 from realm_telemetry.folds.runtime import FoldRunner, SavedFold, every_row
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.service.errors import ApiError
@@ -117,3 +118,23 @@ class FoldKeeper(Generic[SF]):
                 " waits for that version",
                 self._name,
             )
+
+
+class RunsKeeper(FoldKeeper[Runs]):
+    """Keeps the runs current. Memory has those that were heard of since the table was saved."""
+
+    def __init__(
+        self, readers: ReaderPool, runner: RunsRunner, covers: Callable[[int], None]
+    ) -> None:
+        super().__init__("Runs", readers, runner, covers)
+        self._of_runs = runner
+
+    async def save(self) -> None:
+        """Save what has changed; begin again behind what another process has saved meanwhile."""
+        await super().save()
+        if self._of_runs.overtaken:
+            self._fold = None
+            await self.fold(self._tail_cursor)
+
+    def _report_newer(self) -> None:
+        """Report nothing: the table of runs has no versions."""

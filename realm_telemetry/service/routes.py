@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from realm_telemetry.log.fields import FIELDS, OTHER_FILTERS, Field, Filter
 from realm_telemetry.log.graphs import MAX_BUCKETS, MAX_POINTS
@@ -24,6 +25,15 @@ from realm_telemetry.service.api.history import (
     get_page,
 )
 from realm_telemetry.service.api.metrics import get_metrics
+from realm_telemetry.service.api.runs import (
+    MAX_RUNS,
+    STATUSES,
+    RunRoute,
+    get_run,
+    get_run_metrics,
+    get_run_report,
+    get_runs,
+)
 from realm_telemetry.service.api.state import get_section, get_state
 from realm_telemetry.service.ingest.batches import post_events
 from realm_telemetry.service.ingest.otlp import post_logs, post_metrics, post_traces
@@ -36,7 +46,9 @@ from realm_telemetry.service.schemas import (
     GROUPS,
     OTLP_BODIES,
     TEXT,
+    WORDS,
     Schema,
+    list_of,
     names_of,
     values_of,
 )
@@ -59,7 +71,7 @@ class Endpoint(NamedTuple):
     media_types, body_types: of the answer and of the request.
     errors: codes of the catalogue besides those of all routes.
     failure: the schema of its failures. name, body: the schemas of the name in the path, and of a
-    JSON or form body. redirects: whether it may lead elsewhere.
+    JSON or form body. redirects: whether it may lead elsewhere. route: how its path is matched.
     """
 
     path: str
@@ -74,6 +86,7 @@ class Endpoint(NamedTuple):
     name: Schema = TEXT
     body: Schema | None = None
     redirects: bool = False
+    route: type[Route] = Route
 
 
 def _text(name: str, description: str) -> Parameter:
@@ -150,6 +163,50 @@ OTLP_ENDPOINTS: Final = tuple(
     )
 )
 
+_ONE_RUN: Final = ("run_not_found", "not_ready", *_BAD, *_QUERY)
+
+RUN_ENDPOINTS: Final = (
+    Endpoint(
+        "/api/runs",
+        get_runs,
+        "Runs, newest first by their start.",
+        (
+            Parameter("status", list_of(STATUSES), "A comma list."),
+            SINCE._replace(description="Heard of at or after; in the forms of since elsewhere."),
+            Parameter("q", WORDS, "Part of the id or the command, in any case."),
+            _number("limit", 1, MAX_RUNS, 100, "The most runs to answer."),
+            CURSOR,
+        ),
+        errors=("not_ready", *_BAD, *_QUERY),
+    ),
+    Endpoint(
+        "/api/runs/{id}",
+        get_run,
+        "One run, with its ranks, configuration and exception.",
+        errors=_ONE_RUN,
+        route=RunRoute,
+    ),
+    Endpoint(
+        "/api/runs/{id}/metrics",
+        get_run_metrics,
+        "Numbers among the details of a run's events over time, for a graph.",
+        (
+            Parameter("fields", DETAILS, "Names of details, a comma list; loss by default."),
+            _number("points", 1, MAX_POINTS, 1000, "About how many points."),
+        ),
+        errors=_ONE_RUN,
+        route=RunRoute,
+    ),
+    Endpoint(
+        "/api/runs/{id}/report",
+        get_run_report,
+        "A run as Markdown: what it was, how it ended and why.",
+        media_types=("text/markdown",),
+        errors=_ONE_RUN,
+        route=RunRoute,
+    ),
+)
+
 ENDPOINTS: Final = (
     Endpoint(
         "/api/v1/events",
@@ -201,6 +258,7 @@ ENDPOINTS: Final = (
         "One section of RealmState.",
         errors=("not_ready", "unknown_section"),
     ),
+    *RUN_ENDPOINTS,
     Endpoint(
         "/api/battle_log",
         get_page,

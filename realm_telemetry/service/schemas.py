@@ -5,6 +5,7 @@ the id of a stream) are just strings.
 Source: https://json-schema.org/draft/2020-12/json-schema-validation
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from realm_telemetry.event import CHANNELS, SEVERITIES
@@ -70,7 +71,15 @@ DETAILS: Final[Schema] = {
     "pattern": _list_of(_DETAIL, MAX_FIELDS),
     "maxLength": 100,
 }
-GROUPS: Final[Schema] = {"type": "string", "pattern": _list_of(f"({'|'.join(GROUPINGS)})", 6)}
+WORDS: Final[Schema] = {"type": "string", "maxLength": MAX_WORDS_CHARS}
+
+
+def list_of(words: Sequence[str]) -> Schema:
+    """A comma list of some of a few words."""
+    return {"type": "string", "pattern": _list_of(f"({'|'.join(words)})", len(words))}
+
+
+GROUPS: Final[Schema] = list_of(GROUPINGS)
 
 _SCALAR: Final[Schema] = {
     "anyOf": [

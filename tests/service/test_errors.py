@@ -47,6 +47,7 @@ SIMPLE: Final[dict[str, Ask]] = {
     "unknown_section": lambda client: client.get("/api/state/nowhere"),
     "invalid_event": lambda client: client.post("/api/event", json={"message": "no kind"}),
     "unknown_worker": lambda client: client.get("/api/workers/nobody"),
+    "run_not_found": lambda client: client.get("/api/runs/nobody"),
     "event_not_found": lambda client: client.get("/api/battle_log/99"),
     "method_not_allowed": lambda client: client.put("/health"),
     "headers_too_large": lambda client: client.get("/health", headers={"x": "y" * 70_000}),

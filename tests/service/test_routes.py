@@ -16,7 +16,7 @@ from realm_telemetry.service.app import documented_endpoints
 from realm_telemetry.service.pages import STATIC
 from realm_telemetry.transfer.formats import CSV_COLUMNS
 
-from .conftest import PRODUCER, asking, free_ports, post_notes, serving
+from .conftest import PRODUCER, asking, free_ports, post_notes, serving, wait_until
 
 STATIC_PATHS = ("/battle-log", "/event-stream.js", "/assets/{name}")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "http-api.md"
@@ -300,7 +300,8 @@ def test_a_name_with_an_exclamation_mark_is_left_out_everywhere(client: httpx.Cl
 
 
 def test_every_route_is_in_the_openapi_document_and_answers(client: httpx.Client) -> None:
-    post_notes(client, 1, 1)
+    post_notes(client, 1, 1, run_id="1")
+    wait_until(lambda: client.get("/api/runs/1").status_code == 200)
     document = client.get("/openapi.json").json()
     described = {
         (method.upper(), path) for path, methods in document["paths"].items() for method in methods
@@ -321,7 +322,9 @@ def test_every_route_is_in_the_openapi_document_and_answers(client: httpx.Client
 
 def test_every_parameter_that_the_document_names_is_taken(client: httpx.Client) -> None:
     values = {"since": "1h", "until": "now", "has": "a:1", "not": "a:2", "q": "x", "by": "kind"}
-    post_notes(client, 1, 1)
+    values |= {"status": "running"}
+    post_notes(client, 1, 1, run_id="1")
+    wait_until(lambda: client.get("/api/runs/1").status_code == 200)
     cursorless = {"cursor", "last_event_id"}
     for one in documented_endpoints():
         for parameter in one.parameters:

@@ -150,6 +150,21 @@ CREATE TABLE realm_clock_jumps (
 )"""
 """Where the log's clock went back: the first row after it, and that row's arrival."""
 
+RUNS: Final = """
+CREATE TABLE IF NOT EXISTS realm_runs (
+    run_id TEXT PRIMARY KEY,
+    started INTEGER NOT NULL,
+    updated INTEGER NOT NULL,
+    status TEXT,
+    command TEXT,
+    through INTEGER NOT NULL,
+    record BLOB NOT NULL
+)"""
+"""Runs, which outlive their events: see log.runs.StoredRun."""
+
+RUNS_INDEX: Final = """
+CREATE INDEX IF NOT EXISTS realm_runs_by_start ON realm_runs (started, run_id)"""
+
 RANK_COLUMN: Final = ("rank", "INTEGER")
 PRODUCER_ORIGIN_COLUMN: Final = ("origin", "TEXT")
 """The log_id of the log that a producer's events came from first; NULL for one of this log."""
@@ -294,6 +309,21 @@ def _add_rank_and_jumps(connection: sqlite3.Connection) -> None:
     _add_columns(connection, (PRODUCER_ORIGIN_COLUMN,), "realm_producers")
     _create(connection, "realm_clock_jumps", CLOCK_JUMPS)
     connection.execute(HERO_RUN)
+    _add_runs(connection)
+
+
+def _add_runs(connection: sqlite3.Connection) -> None:
+    """Add the table of runs; there are logs of schema 12 that were made before it."""
+    if not has_runs(connection):
+        connection.execute(RUNS)
+        connection.execute(RUNS_INDEX)
+        # Of a table that was there before: the new one is true at the beginning.
+        connection.execute("DELETE FROM realm_meta WHERE key = 'runs'")
+
+
+def has_runs(connection: sqlite3.Connection) -> bool:
+    """Whether the log has the table of runs."""
+    return _exists(connection, "realm_runs")
 
 
 def _add_columns(
@@ -355,6 +385,7 @@ def migrate(connection: sqlite3.Connection) -> int:
     version = read_version(connection)
     waiting = [migration for migration in MIGRATIONS if migration.version > version]
     if not waiting:
+        _add_runs(connection)
         return 0
     waiting[0].apply(connection)
     connection.executemany(

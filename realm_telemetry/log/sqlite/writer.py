@@ -22,7 +22,8 @@ from realm_telemetry.log.records import (
     RefusedEvent,
     Skipped,
 )
-from realm_telemetry.log.sqlite import cursors, producers
+from realm_telemetry.log.runs import RunsMark, StoredRun
+from realm_telemetry.log.sqlite import cursors, producers, runs
 from realm_telemetry.log.sqlite.addresses import Addresses, addresses_path
 from realm_telemetry.log.sqlite.backfill import backfill_step
 from realm_telemetry.log.sqlite.connection import explained, open_writer
@@ -327,6 +328,15 @@ class LogWriter:
         """Add to the count of events that a receiver rejected without naming them."""
         with self.transaction() as connection:
             cursors.add_refusal(connection, pipeline, refusal)
+
+    def save_runs(self, found: Sequence[StoredRun], mark: RunsMark, *, after: int) -> int:
+        """Save runs with the cursor that they are true at; return the cursor that counts then.
+
+        after: the cursor they were made from; if it has moved since, nothing is saved. Not synced:
+        what a power loss takes is folded again, for retention's commits come later.
+        """
+        with self.transaction(durable=False) as connection:
+            return runs.save_runs(connection, found, mark, after)
 
     def probe(self) -> None:
         """Write a row of 64 KiB and remove it, to learn whether the log can grow. Not synced."""

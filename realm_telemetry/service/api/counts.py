@@ -3,6 +3,7 @@
 import time
 from typing import Final
 
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -77,12 +78,17 @@ async def get_series(request: Request) -> Response:
     filters = filters_of(query, own=("points", "fields"))
     service = service_of(request.scope)
     try:
-        given = query.getlist("fields") or ["loss"]
-        fields = list(dict.fromkeys(name for text in given for name in read_paths(text)))
+        fields = fields_of(query)
         found = await service.readers.run(lambda log: log.series(filters, fields, points))
     except ValueError as error:
         raise ApiError("invalid_parameter", f"fields: {error}.") from None
     return json_answer(found)
+
+
+def fields_of(query: QueryParams) -> list[str]:
+    """The names of details that a graph is wanted of. Raises ValueError."""
+    given = query.getlist("fields") or ["loss"]
+    return list(dict.fromkeys(name for text in given for name in read_paths(text)))
 
 
 async def get_summary(request: Request) -> Response:

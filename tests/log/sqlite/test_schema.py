@@ -105,7 +105,7 @@ def test_a_running_writer_stops_once_a_newer_schema_does_not_allow_it(writer: Lo
 
 @pytest.mark.parametrize(
     ("table", "foreign"),
-    [("jobs", True), ("realmjobs", True), ("realm_runs", False), ("webhook_requests2", True)],
+    [("jobs", True), ("realmjobs", True), ("realm_later", False), ("webhook_requests2", True)],
 )
 def test_tables_of_a_newer_version_are_not_another_programs(
     writer: LogWriter, table: str, foreign: bool

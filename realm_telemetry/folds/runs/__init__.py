@@ -1,0 +1,31 @@
+"""Runs: what each training was, how it goes and why it ended, beyond the life of its events."""
+
+from realm_telemetry.folds.runs.fold import Layer, Reading, Runs, RunsRunner
+from realm_telemetry.folds.runs.record import RunRecord, run_of
+from realm_telemetry.folds.runs.status import statuses
+from realm_telemetry.folds.runs.view import (
+    events_of,
+    is_shown,
+    notable,
+    report,
+    shown,
+    started_at,
+    summary,
+)
+
+__all__ = [
+    "Layer",
+    "Reading",
+    "RunRecord",
+    "Runs",
+    "RunsRunner",
+    "events_of",
+    "is_shown",
+    "notable",
+    "report",
+    "run_of",
+    "shown",
+    "started_at",
+    "statuses",
+    "summary",
+]

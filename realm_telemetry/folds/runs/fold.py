@@ -1,0 +1,225 @@
+"""The runs of the log: the table that it keeps of them, and in memory what came behind its cursor.
+
+The table is true at a cursor, its mark. Memory holds *layers*: records made of the rows behind the
+mark alone. Because records of disjoint rows merge, a run is its row of the table and what the
+layers have of it; so a start loads nothing, and a run that was not heard of takes no memory. To
+save, the layers are merged into the table, which moves its mark in the same transaction.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from realm_telemetry.folds.clock import set_back_before, stamp_of
+from realm_telemetry.folds.runs import view
+from realm_telemetry.folds.runs.record import RunRecord, run_of
+from realm_telemetry.folds.runtime import STEP_ROWS, FoldFormat, FoldRunner, Row, RowsAfter
+from realm_telemetry.log.engine import Log
+from realm_telemetry.log.runs import RunsMark, RunsTable, RunsWanted, StoredRun
+from realm_telemetry.log.snapshots import FoldSnapshot
+
+MAX_TOUCHED: Final = 1_000
+"""Runs in memory while a log is caught up; with more of them the table is saved in between."""
+
+
+class Layer(NamedTuple):
+    """What the rows behind one cursor, up to another, add to the runs.
+
+    records: as the fold dumps them. set_backs: steps back of the log's clock among these rows.
+    """
+
+    after: int
+    through: int
+    set_backs: tuple[tuple[int, int], ...]
+    records: Mapping[str, bytes]
+
+
+class Runs:
+    """The rows behind the table's mark, as a fold. For one thread; its layers are for any.
+
+    cursor: of the last row in it.
+    """
+
+    incomplete = False
+
+    def __init__(self, mark: RunsMark | None = None) -> None:
+        self.mark = mark or RunsMark()
+        self.cursor = self._after = self.mark.cursor
+        self._records: dict[str, RunRecord] = {}
+        self._set_backs: list[tuple[int, int]] = []
+        self._sealed: list[Layer] = []
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def take(self, rows: Sequence[Row]) -> None:
+        """Fold in rows of the log; those at or before the cursor are in it already."""
+        for row in rows:
+            if row.cursor > self.cursor:
+                self._take(row)
+
+    def _take(self, row: Row) -> None:
+        self.cursor = row.cursor
+        arrival = set_back_before(row)
+        if arrival is not None:
+            self._set_backs.append((row.cursor, arrival))
+            for record in self._records.values():
+                record.set_back(arrival)
+        run_id = run_of(row.event)
+        if run_id is not None:
+            record = self._records.get(run_id) or self._records.setdefault(run_id, RunRecord())
+            record.apply(row.event, stamp_of(row.event))
+
+    def dump(self) -> bytes:
+        """Begin another layer, so that the ones before can be saved while this one grows."""
+        self._sealed = self.layers()
+        self._records, self._set_backs, self._after = {}, [], self.cursor
+        return b""
+
+    def fill(self, earlier: "Runs") -> None:
+        """Take over nothing: a record has all its parts."""
+
+    def layers(self, run_id: str | None = None) -> list[Layer]:
+        """Return a copy of what is in memory, of all runs or of one."""
+        wanted = self._records if run_id is None else self._of(run_id)
+        records = {name: record.dump() for name, record in wanted.items()}
+        newest = Layer(self._after, self.cursor, tuple(self._set_backs), records)
+        return [*self.sealed(), newest]
+
+    def _of(self, run_id: str) -> Mapping[str, RunRecord]:
+        record = self._records.get(run_id)
+        return {} if record is None else {run_id: record}
+
+    def sealed(self) -> list[Layer]:
+        """Return the layers that do not grow any more and are not in the table yet."""
+        return [layer for layer in self._sealed if layer.through > self.mark.cursor]
+
+
+class Reading:
+    """The runs of one snapshot of a log, together with layers of memory."""
+
+    def __init__(self, table: RunsTable, layers: Sequence[Layer]) -> None:
+        self._table = table
+        self._mark = table.runs_mark()
+        # What was saved since the layers were copied is in the table.
+        self._layers = [layer for layer in layers if layer.after >= self._mark.cursor]
+
+    @property
+    def touched(self) -> set[str]:
+        """The runs that memory has something of."""
+        return {run_id for layer in self._layers for run_id in layer.records}
+
+    def record(self, run_id: str) -> RunRecord | None:
+        """Return one run, None if nothing is known of it."""
+        stored = self._table.run(run_id)
+        known = any(run_id in layer.records for layer in self._layers)
+        return self._merged(run_id, stored) if known or stored is not None else None
+
+    def _merged(self, run_id: str, stored: StoredRun | None) -> RunRecord:
+        record = RunRecord() if stored is None else loaded(stored, self._mark)
+        for layer in self._layers:
+            for _, arrival in layer.set_backs:
+                record.set_back(arrival)
+            if run_id in layer.records:
+                record.merge(RunRecord.load(layer.records[run_id]))
+        return record
+
+    def page(self, wanted: RunsWanted) -> tuple[list[tuple[str, RunRecord]], bool]:
+        """Return the runs that are wanted, newest first, and whether there are more."""
+        touched = self.touched
+        most = wanted.limit + 1
+        stored = self._table.runs(_sized(wanted, most + len(touched)))
+        found = [run for run in stored if run.run_id not in touched]
+        found += [run for run in self.changed() if wanted.matches(run)]
+        found.sort(key=lambda run: run.place, reverse=True)
+        page = [(run.run_id, RunRecord.load(run.record)) for run in found[: wanted.limit]]
+        return page, len(found) > wanted.limit
+
+    def changed(self) -> Iterator[StoredRun]:
+        """Yield the runs that memory has something of, as the table is to have them."""
+        through = max((layer.through for layer in self._layers), default=self._mark.cursor)
+        for run_id in self.touched:
+            record = self.record(run_id)
+            if record is not None:
+                yield _stored(run_id, record, through)
+
+
+def _sized(wanted: RunsWanted, limit: int) -> RunsWanted:
+    return RunsWanted(wanted.statuses, wanted.since, wanted.words, wanted.below, limit)
+
+
+def loaded(stored: StoredRun, mark: RunsMark) -> RunRecord:
+    """Return a record of the table as it is at the table's mark."""
+    record = RunRecord.load(stored.record)
+    for cursor, arrival in mark.set_backs:
+        if cursor > stored.through:
+            record.set_back(arrival)
+    return record
+
+
+def _stored(run_id: str, record: RunRecord, through: int) -> StoredRun:
+    return StoredRun(
+        run_id,
+        view.started_at(record),
+        view.updated_at(record),
+        view.status_of(record) if view.is_shown(record) else None,
+        view.command_of(record),
+        through,
+        record.dump(),
+    )
+
+
+_FORMAT: Final = FoldFormat("Runs", Runs, lambda _: Runs())
+
+
+class RunsRunner(FoldRunner[Runs]):
+    """Brings the runs up to a log, and saves them in its table. For one thread at a time.
+
+    saves: False for who only reads.
+    overtaken: whether another process has saved meanwhile; then `restart` goes on from there.
+    """
+
+    def __init__(self, log: Log, *, saves: bool = True) -> None:
+        super().__init__(_FORMAT, None)
+        self._log = log
+        self._saves = saves
+        self.overtaken = False
+
+    def restart(self) -> None:
+        """Go on behind the mark of the table. Raises LogError."""
+        with self._log.reader() as reader:
+            mark = reader.now.runs_mark()
+        self.fold = Runs(mark)
+        self.covered = mark.cursor
+        self.overtaken = False
+
+    def step(self, rows_after: RowsAfter, limit: int = STEP_ROWS) -> bool:
+        """Fold up to `limit` rows; return whether that made progress."""
+        moved = super().step(rows_after, limit)
+        if self._saves and len(self.fold) > MAX_TOUCHED:
+            self.save()
+            if self.overtaken:
+                self.restart()
+        return moved
+
+    def save(self, snapshot: FoldSnapshot | None = None) -> None:
+        """Merge what is in memory into the table. Raises LogError.
+
+        snapshot: of `snapshot()`, where another thread goes on folding meanwhile.
+        """
+        if snapshot is None:
+            self.snapshot()
+        layers = self.fold.sealed()
+        if not layers:
+            return
+        mark = self.fold.mark
+        for layer in layers:
+            mark = mark.advanced(layer.through, layer.set_backs)
+        with self._log.reader() as reader, reader.snapshot() as table:
+            is_same = table.runs_mark() == self.fold.mark
+            changed = list(Reading(table, layers).changed()) if is_same else []
+        with self._log.writer() as writer:
+            known = writer.save_runs(changed, mark, after=self.fold.mark.cursor)
+        self.covered = min(known, mark.cursor)
+        self.overtaken = known != mark.cursor or not is_same
+        if not self.overtaken:
+            self.fold.mark = mark

@@ -1,0 +1,300 @@
+"""The status of a run, out of what is known of its processes.
+
+First the end of each process: `ENDINGS`, the first row that there is an event of. Then the run:
+`ROWS`, the first row that fits. Only the processes of the newest attempt count: of each rank the
+one that started last, and of processes without a rank those that no later one has replaced.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from realm_telemetry.folds.clock import Stamp
+from realm_telemetry.folds.runs.record import RunRecord
+from realm_telemetry.folds.state.lattice import Cells
+from realm_telemetry.folds.state.values import number
+
+ENDINGS: Final = (
+    # cell of the record, the event that sets it
+    ("ended_by_shipper", "run_ended of the shipper"),
+    ("ended", "run_ended of the process itself"),
+    ("failed", "training_failed"),
+    ("cancelled", "training_cancelled"),
+    ("completed", "training_completed"),
+    ("exception", "uncaught_exception of the main thread, or a fatal one by OTLP"),
+    ("signal", "fatal_signal"),
+    ("lost", "process_lost"),
+)
+"""What ends a process, the surest first. It ends nothing if the process went on after it."""
+
+_OF_A_PEER: Final = re.compile(
+    r"Connection\w*Error|BrokenPipe|broken pipe|connection (was )?(closed|reset|refused|aborted)"
+    r"|Dist(Backend|Network|Store)Error|NCCL|\bpeer\b",
+    re.IGNORECASE,
+)
+"""Errors of a process whose peer has gone: they follow from what ended that one."""
+
+
+class End(msgspec.Struct, frozen=True):
+    """How a process ended.
+
+    at: nanoseconds since 1970. trouble_at: of its exception, if that led to the end; else `at`.
+    follows: whether such an end usually follows from that of another process.
+    """
+
+    status: str
+    reason: str | None
+    evidence: Any
+    at: int
+    trouble_at: int
+    follows: bool = False
+
+
+class Process(msgspec.Struct, frozen=True):
+    """What is known of one process of a run.
+
+    life, stalled, paused: stamps of the last sign of progress, stall and pause.
+    seen: of the last event of its own. cells: all else.
+    """
+
+    producer: str
+    cells: Cells
+    rank: int | None
+    attempt: int | None
+    started: Stamp
+    seen: Stamp
+    life: Stamp
+    stalled: Stamp
+    paused: Stamp
+    takes_part: bool
+    end: End | None
+
+    def value(self, name: str) -> Any:
+        """Return the value of a cell, None without one."""
+        cell = self.cells.get(name)
+        return None if cell is None else cell[1]
+
+
+_NEVER: Final[Stamp] = (-(2**63), "", 0)
+
+
+def read_process(producer: str, cells: Cells) -> Process:
+    """Return a process as its cells give it."""
+
+    def stamp(name: str) -> Stamp:
+        return cells[name][0] if name in cells else _NEVER
+
+    def value(name: str) -> Any:
+        return cells[name][1] if name in cells else None
+
+    seen = stamp("seen")
+    started = stamp("start") if "start" in cells else seen
+    life = max(stamp("life"), stamp("start"))
+    attempt = value("attempt")
+    return Process(
+        producer,
+        cells,
+        value("rank"),
+        attempt if type(attempt) is int else None,
+        started,
+        seen,
+        life,
+        stamp("stalled"),
+        stamp("paused"),
+        "part" in cells,
+        _end(cells, life),
+    )
+
+
+def _end(cells: Cells, life: Stamp) -> End | None:
+    found = [name for name, _ in ENDINGS if name in cells and cells[name][0] > life]
+    if not found:
+        return None
+    stamp, (status, reason, evidence) = cells[found[0]]
+    troubles = [cells[name][0][0] for name in ("exception", "failed") if name in found]
+    text = str(cells["exception"][1][1]) if "exception" in found else str(reason)
+    follows = status == "terminated" or (status == "failed" and bool(_OF_A_PEER.search(text)))
+    return End(str(status), reason, evidence, stamp[0], min([stamp[0], *troubles]), follows)
+
+
+class Team(msgspec.Struct, frozen=True):
+    """The processes of the newest attempt, and how many attempts there were."""
+
+    processes: Sequence[Process]
+    attempts: int
+    world_size: int | None
+
+    @property
+    def alive(self) -> list[Process]:
+        """Those that have not ended."""
+        return [process for process in self.processes if process.end is None]
+
+    @property
+    def first_failed(self) -> Process | None:
+        """The first that ended badly, of those whose end does not follow from another's."""
+        bad = [
+            process
+            for process in self.processes
+            if process.end is not None and process.end.status != "completed"
+        ]
+        return min(bad, key=_blame, default=None)
+
+    @property
+    def size(self) -> int:
+        """How many processes there should be."""
+        ranked = sum(process.rank is not None for process in self.processes)
+        return max(len(self.processes), self.world_size or 0 if ranked else 0)
+
+
+def _blame(process: Process) -> tuple[bool, int, int, str]:
+    assert process.end is not None
+    rank = -1 if process.rank is None else process.rank
+    return process.end.follows, process.end.trouble_at, rank, process.producer
+
+
+def team_of(record: RunRecord) -> Team:
+    """Return who counts for the status of a run."""
+    every = [read_process(*item) for item in record.processes.read().items()]
+    taking_part = [process for process in every if process.takes_part]
+    # A run of which only other software told: whoever of it has ended.
+    every = taking_part or [process for process in every if process.end is not None]
+    world_size = record.cells.get("world_size", (None, None))[1]
+    newest = _newest_attempt(every)
+    ranked = _newest_of_ranks([process for process in newest if process.rank is not None])
+    alone = [process for process in newest if process.rank is None]
+    current = [process for process in alone if not _is_replaced(process, alone)]
+    return Team(
+        sorted([*ranked, *current], key=_by_rank),
+        _attempts(every, len(alone) - len(current) + 1),
+        world_size if type(world_size) is int else None,
+    )
+
+
+def _by_rank(process: Process) -> tuple[int, Stamp]:
+    return 2**32 if process.rank is None else process.rank, process.started
+
+
+def _newest_attempt(processes: Sequence[Process]) -> list[Process]:
+    last = max((process.attempt for process in processes if process.attempt is not None), default=0)
+    return [process for process in processes if process.attempt in (None, last)]
+
+
+def _newest_of_ranks(processes: Sequence[Process]) -> list[Process]:
+    newest: dict[int | None, Process] = {}
+    for process in sorted(processes, key=lambda process: process.started):
+        newest[process.rank] = process
+    return list(newest.values())
+
+
+def _is_replaced(process: Process, others: Sequence[Process]) -> bool:
+    """Whether a later process went on with the run: it began after this one's last own event."""
+    if process.end is None:
+        return False
+    return any(other.started > process.seen for other in others if other is not process)
+
+
+def _attempts(processes: Sequence[Process], alone: int) -> int:
+    of_rank: dict[int, int] = {}
+    for process in processes:
+        if process.rank is not None:
+            of_rank[process.rank] = of_rank.get(process.rank, 0) + 1
+    numbered = [process.attempt for process in processes if process.attempt is not None]
+    return max(alone, *of_rank.values(), *numbered, 1)
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Status, reason and evidence of a run; the process that it rests on, if it is one's."""
+
+    status: str
+    reason: str | None = None
+    evidence: Any = None
+    process: Process | None = None
+
+
+def _stalled(team: Team) -> Verdict | None:
+    alive = team.alive
+    last = max(alive, key=lambda process: process.stalled, default=None)
+    if last is None or last.stalled <= max(process.life for process in alive):
+        return None
+    facts = last.value("stalled")
+    return Verdict("stalled", _silence(facts), facts, last)
+
+
+def _silence(facts: Mapping[str, Any]) -> str | None:
+    silent, usual = (number(facts.get(name)) for name in ("silent_s", "median_step_s"))
+    if silent is None:
+        return None
+    return f"no step for {silent:,.0f} s" + ("" if usual is None else f", {usual:,.1f} s is usual")
+
+
+def _paused(team: Team) -> Verdict | None:
+    alive = team.alive
+    last = max(alive, key=lambda process: process.paused, default=None)
+    if last is None or last.paused <= max(process.life for process in alive):
+        return None
+    return Verdict("paused", last.value("paused"), None, last)
+
+
+def _running(team: Team) -> Verdict | None:
+    return Verdict("running") if team.alive or not team.processes else None
+
+
+def _ended_badly(team: Team) -> Verdict | None:
+    first = team.first_failed
+    if first is None or first.end is None:
+        return None
+    return Verdict(first.end.status, first.end.reason, first.end.evidence, first)
+
+
+def _completed(team: Team) -> Verdict | None:
+    ends = [process.end for process in team.processes if process.end is not None]
+    last = max(ends, key=lambda end: end.at)
+    return Verdict("completed", last.reason, last.evidence)
+
+
+ROWS: Final[tuple[tuple[str, Callable[[Team], Verdict | None]], ...]] = (
+    ("a process lives, and the last that is known of progress is a stall", _stalled),
+    ("a process lives, and was paused after its last progress", _paused),
+    ("a process lives, or none is known", _running),
+    (
+        "all have ended, one badly: the first that does not follow from another",
+        _ended_badly,
+    ),
+    ("all have ended as completed", _completed),
+)
+"""The status of a run: the first row that fits. docs/state.md has the same table."""
+
+
+def judge(team: Team) -> Verdict:
+    """Return the status of a run."""
+    return next(verdict for _, row in ROWS if (verdict := row(team)) is not None)
+
+
+def health(team: Team) -> str | None:
+    """Return how many ranks live, such as `7 of 8 ranks`; None where that says nothing."""
+    alive = len(team.alive)
+    if not alive or team.size < 2:
+        return None
+    of = "ranks" if any(process.rank is not None for process in team.processes) else "processes"
+    ended = len(team.processes) - alive
+    return f"{team.size - ended} of {team.size} {of}"
+
+
+def statuses() -> Mapping[str, str]:
+    """Return each status that a run can have, and when it has it."""
+    return {
+        "running": "it goes on",
+        "stalled": "it lives, without a step for longer than its threshold",
+        "paused": "`training_paused`, and nothing since",
+        "completed": "all known processes have ended well",
+        "failed": "an exception, or an exit code that is not 0",
+        "cancelled": "Ctrl-C, or `training_cancelled`",
+        "killed": "a signal of somebody, or a time limit",
+        "crashed": "a fatal signal: SEGV, ABRT, BUS, FPE, ILL",
+        "out_of_memory": "killed because memory ran out",
+        "terminated": "SIGTERM by a scheduler, cause unknown",
+        "preempted": "the scheduler took its place away",
+        "lost": "it ended without a word",
+    }

@@ -1,0 +1,334 @@
+"""A run as readers see it: JSON for programs, and a report in Markdown for people."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from realm_telemetry.event import Event, format_time
+from realm_telemetry.folds.runs.record import RunRecord
+from realm_telemetry.folds.runs.status import Process, Team, Verdict, health, judge, team_of
+from realm_telemetry.folds.state.values import number
+from realm_telemetry.kinds.table import ROUTINE_KINDS
+from realm_telemetry.log.engine import Snapshot
+from realm_telemetry.log.filters import Filters
+
+NOTABLE: Final = 20
+"""Events that a report ends with."""
+
+DETAILED: Final = frozenset({"ranks", "config", "evidence"})
+"""Fields that a list of runs leaves out."""
+
+COMMAND: Final = ("command", "cwd", "git_commit", "python", "launcher", "scheduler_job_id")
+
+
+def is_shown(record: RunRecord) -> bool:
+    """Whether it is a run, and not only what a process without one has left."""
+    return "named" in record.cells or "unnamed" in record.cells
+
+
+def status_of(record: RunRecord) -> str:
+    """Return the status alone."""
+    return judge(team_of(record)).status
+
+
+def started_at(record: RunRecord) -> int:
+    """Return the time of the first event, nanoseconds since 1970."""
+    return int(_value(record, "first") or 0)
+
+
+def updated_at(record: RunRecord) -> int:
+    """Return the time of the last event."""
+    return int(record.cells["last"][0][0]) if "last" in record.cells else 0
+
+
+def command_of(record: RunRecord) -> str | None:
+    """Return the command, as text."""
+    command = _value(record, "command")
+    if isinstance(command, list):
+        return " ".join(map(str, command))
+    return None if command is None else str(command)
+
+
+def is_named(record: RunRecord) -> bool:
+    """Whether its events have a run id; if not, it has that of its producer."""
+    return "named" in record.cells
+
+
+def events_of(run_id: str, record: RunRecord) -> Filters:
+    """Return the filters that all events of a run pass."""
+    return Filters(runs=(run_id,)) if is_named(record) else Filters(producers=(run_id,))
+
+
+def notable(log: Snapshot, run_id: str, record: RunRecord) -> list[Event]:
+    """Return the last events of a run that are not routine, oldest first."""
+    wanted = msgspec.structs.replace(
+        events_of(run_id, record), not_kinds=tuple(sorted(ROUTINE_KINDS)), limit=NOTABLE
+    )
+    return [row.event for row in reversed(log.page(wanted, count=False).rows)]
+
+
+def _value(record: RunRecord, name: str) -> Any:
+    return record.cells[name][1] if name in record.cells else None
+
+
+def summary(run_id: str, record: RunRecord) -> dict[str, Any]:
+    """Return a run as a list shows it."""
+    run = shown(run_id, record)
+    run["exception"] = run["exception"] and {
+        name: value for name, value in run["exception"].items() if name != "traceback"
+    }
+    return {name: value for name, value in run.items() if name not in DETAILED}
+
+
+def shown(run_id: str, record: RunRecord) -> dict[str, Any]:
+    """Return all of a run. Fields that nothing has set are None."""
+    team = team_of(record)
+    verdict = judge(team)
+    first = team.first_failed
+    return {
+        "run_id": run_id,
+        "status": verdict.status,
+        "reason": verdict.reason,
+        "evidence": verdict.evidence,
+        "health": health(team),
+        "first_failed_rank": None if first is None else first.rank,
+        **_times(record, team),
+        **_progress(record, team),
+        "attempts": team.attempts,
+        "processes": team.size,
+        "world_size": team.world_size,
+        "ranks": {_name(process): _shown_process(process) for process in team.processes},
+        "hosts": sorted({str(p.value("host")) for p in team.processes if p.value("host")}),
+        **_checkpoints(record, team),
+        **{name: _value(record, name) for name in COMMAND},
+        "config": {name: cells["value"][1] for name, cells in sorted(record.config.read().items())},
+        "exception": _exception(record, verdict, team),
+        "warnings": _warnings(record),
+        "hero_id": _value(record, "hero_id"),
+        "campaign_id": _value(record, "campaign_id"),
+        "counts": {name: record.counts.get(name, 0) for name in ("events", "warnings", "errors")},
+    }
+
+
+def _name(process: Process) -> str:
+    return process.producer if process.rank is None else str(process.rank)
+
+
+def _time(nanos: int | None) -> str | None:
+    return None if nanos is None else format_time(nanos)
+
+
+def _shown_process(process: Process) -> dict[str, Any]:
+    end = process.end
+    has_started = process.started[0] > -(2**63)
+    return {
+        "producer": process.producer,
+        "status": "running" if end is None else end.status,
+        "reason": None if end is None else end.reason,
+        "step": process.value("step"),
+        "host": process.value("host"),
+        "started_at": _time(process.started[0]) if has_started else None,
+        "last_seen_at": _time(process.seen[0]) if "seen" in process.cells else None,
+        "ended_at": None if end is None else _time(end.at),
+    }
+
+
+def _times(record: RunRecord, team: Team) -> dict[str, Any]:
+    started, last = started_at(record), updated_at(record)
+    ends = [process.end.at for process in team.processes if process.end is not None]
+    ended = None if team.alive or not ends else max(ends)
+    return {
+        "started_at": _time(started),
+        "ended_at": _time(ended),
+        "last_event_at": _time(last),
+        "duration_s": max((ended or last) - started, 0) / 1e9,
+    }
+
+
+def _progress(record: RunRecord, team: Team) -> dict[str, Any]:
+    step, total = number(_value(record, "step")), number(_value(record, "total_steps"))
+    share = min(max(step / total, 0.0), 1.0) if step is not None and total and total > 0 else None
+    return {
+        "step": step,
+        "total_steps": _value(record, "total_steps"),
+        "progress": share,
+        "loss": _value(record, "loss"),
+        "best_loss": _value(record, "best_loss"),
+        "steps_per_second": _speed(record, team),
+    }
+
+
+def _begun(team: Team) -> int:
+    """Return when the newest attempt began, as far as its processes say."""
+    starts = [process.started[0] for process in team.processes if "start" in process.cells]
+    return max(starts, default=-(2**63))
+
+
+def _speed(record: RunRecord, team: Team) -> float | None:
+    """Return steps a second over the last steps that are kept, of the newest attempt."""
+    begun = _begun(team)
+    points = [(stamp[0], step) for stamp, step in record.pace.read() if stamp[0] >= begun]
+    if len(points) < 2:
+        return None
+    (begin, first), (end, last) = points[0], points[-1]
+    return (last - first) / (end - begin) * 1e9 if end > begin and last > first else None
+
+
+def _checkpoints(record: RunRecord, team: Team) -> dict[str, Any]:
+    cells = [each["checkpoint"] for each in record.checkpoints.read().values()]
+    newest = sorted(cells, key=lambda cell: cell[0], reverse=True)
+    before = _value(record, "first_not_finite")
+    last_bad = _value(record, "last_not_finite")
+    # An attempt that began after all of them, from a checkpoint before, is well again.
+    is_well = before is None or last_bad[3] < _begun(team)
+    good = newest if is_well else [cell for cell in newest if cell[0][0] < before[3]]
+    return {
+        "last_checkpoint": _shown_checkpoint(newest),
+        "last_finite_checkpoint": _shown_checkpoint(good),
+    }
+
+
+def _shown_checkpoint(cells: Sequence[Any]) -> dict[str, Any] | None:
+    if not cells:
+        return None
+    stamp, fields = cells[0]
+    named = {name: fields.get(name) for name in ("step", "path", "loss")}
+    return named | {"saved_at": _time(stamp[0])}
+
+
+def _exception(record: RunRecord, verdict: Verdict, team: Team) -> dict[str, Any] | None:
+    """Return the first exception after which the process that failed first did not go on."""
+    process = verdict.process
+    if process is None or process.end is None:
+        return None
+    entries = [
+        (stamp, kept)
+        for stamp, kept in record.exceptions.read()
+        if kept["producer"] == process.producer and stamp > process.life
+    ]
+    with_trace = [entry for entry in entries if entry[1]["traceback"]]
+    for stamp, kept in (with_trace or entries)[:1]:
+        fields = {name: value for name, value in kept.items() if name != "producer"}
+        return fields | {"rank": process.rank, "at": _time(stamp[0])}
+    return None
+
+
+def _warnings(record: RunRecord) -> dict[str, Any]:
+    found = _value(record, "first_not_finite")
+    not_finite = found and {
+        **dict(zip(("field", "step", "value"), found, strict=False)),
+        "at": _time(found[3]),
+    }
+    counts = {name: record.counts.get(name, 0) for name in ("spikes", "stalls")}
+    return {"not_finite": not_finite, **counts}
+
+
+def report(run: dict[str, Any], events: Sequence[Event]) -> str:
+    """Return a run as Markdown: what it was, how it ended and why, and what happened last.
+
+    run: as `shown` returns it. events: the last notable ones, oldest first.
+    """
+    parts = [f"# Run {_inline(run['run_id'])}", _headline(run), _facts(run)]
+    if run["evidence"]:
+        parts += ["## Evidence", _listed(run["evidence"])]
+    if run["exception"]:
+        parts += ["## Exception", _shown_exception(run["exception"])]
+    if len(run["ranks"]) > 1:
+        parts += ["## Ranks", _ranks(run["ranks"])]
+    if run["config"]:
+        parts += ["## Configuration", _listed(run["config"])]
+    if events:
+        parts += ["## Last events", _events(events)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _inline(value: Any) -> str:
+    """Return text on one line that Markdown does not read."""
+    text = " ".join(str(value).split())
+    return "".join(f"\\{sign}" if sign in "\\`*_[]<>#|" else sign for sign in text)
+
+
+def _fenced(text: str) -> str:
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}\n{text.rstrip()}\n{fence}"
+
+
+def _headline(run: dict[str, Any]) -> str:
+    parts = [f"**{run['status']}**"]
+    if run["reason"]:
+        parts.append(_inline(run["reason"]))
+    if run["first_failed_rank"] is not None:
+        parts.append(f"rank {run['first_failed_rank']}")
+    if run["health"]:
+        parts.append(run["health"])
+    return " · ".join(parts)
+
+
+def _facts(run: dict[str, Any]) -> str:
+    total = "" if run["total_steps"] is None else f" of {run['total_steps']}"
+    rows = {
+        "Command": run["command"],
+        "Directory": run["cwd"],
+        "Git commit": run["git_commit"],
+        "Started": run["started_at"],
+        "Ended": run["ended_at"],
+        "Duration": f"{run['duration_s']:,.0f} s",
+        "Attempts": run["attempts"],
+        "Step": None if run["step"] is None else f"{run['step']}{total}",
+        "Loss": run["loss"],
+        "Best loss": run["best_loss"],
+        "Last checkpoint": _checkpoint_text(run["last_checkpoint"]),
+        "Last checkpoint before a value that is not finite": _finite_text(run),
+        "Not finite": _not_finite_text(run["warnings"]["not_finite"]),
+    }
+    return "\n".join(f"- {name}: {_inline(value)}" for name, value in rows.items() if value)
+
+
+def _checkpoint_text(checkpoint: dict[str, Any] | None) -> str | None:
+    if checkpoint is None:
+        return None
+    path = f", {checkpoint['path']}" if checkpoint["path"] else ""
+    return f"step {checkpoint['step']}{path} ({checkpoint['saved_at']})"
+
+
+def _finite_text(run: dict[str, Any]) -> str | None:
+    if run["warnings"]["not_finite"] is None:
+        return None
+    return _checkpoint_text(run["last_finite_checkpoint"]) or "none is known"
+
+
+def _not_finite_text(found: dict[str, Any] | None) -> str | None:
+    if found is None:
+        return None
+    return f"{found['field']} was {found['value']} at step {found['step']} ({found['at']})"
+
+
+def _listed(value: Any) -> str:
+    if isinstance(value, dict):
+        return "\n".join(f"- {_inline(name)}: {_inline(item)}" for name, item in value.items())
+    items = value if isinstance(value, list) else [value]
+    return "\n".join(f"- {_inline(item)}" for item in items)
+
+
+def _shown_exception(exception: dict[str, Any]) -> str:
+    rank = "" if exception["rank"] is None else f" (rank {exception['rank']})"
+    first = f"{_inline(exception['error_type'] or 'An error')}: {_inline(exception['error'])}{rank}"
+    return first + (f"\n\n{_fenced(exception['traceback'])}" if exception["traceback"] else "")
+
+
+def _ranks(ranks: dict[str, dict[str, Any]]) -> str:
+    head = "| rank | status | step | reason |\n|---|---|---|---|"
+    rows = [
+        f"| {name} | {rank['status']} | {rank['step']} | {_inline(rank['reason'] or '')} |"
+        for name, rank in ranks.items()
+    ]
+    return "\n".join([head, *rows])
+
+
+def _events(events: Sequence[Event]) -> str:
+    return "\n".join(
+        f"- {event.timestamp[:19]}Z {event.kind}: {_inline(event.message)}" for event in events
+    )

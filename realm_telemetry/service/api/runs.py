@@ -1,0 +1,168 @@
+"""Runs over HTTP: the list, one of them, its curves, and a report for people."""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+from urllib.parse import unquote, urlencode
+
+import msgspec
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+from starlette.types import Scope
+
+from realm_telemetry.folds.runs import (
+    Reading,
+    RunRecord,
+    events_of,
+    is_shown,
+    notable,
+    report,
+    shown,
+    started_at,
+    statuses,
+    summary,
+)
+from realm_telemetry.log.engine import Snapshot
+from realm_telemetry.log.filters import InvalidFilterError
+from realm_telemetry.log.graphs import MAX_POINTS, Series
+from realm_telemetry.log.runs import Place, RunsWanted
+from realm_telemetry.log.tokens import decode_place, encode_place
+from realm_telemetry.service.api.answers import encode, encoded_answer, json_answer
+from realm_telemetry.service.api.counts import fields_of
+from realm_telemetry.service.api.parameters import moment, whole
+from realm_telemetry.service.core import service_of
+from realm_telemetry.service.errors import ApiError
+
+MAX_RUNS: Final = 500
+MAX_WORDS: Final = 1_024
+STATUSES: Final = tuple(statuses())
+_LIST: Final = ("status", "since", "q", "limit", "cursor")
+
+T = TypeVar("T")
+
+
+class RunRoute(Route):
+    """A route that is matched before percent-encoding is undone: a run id may have slashes."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match the path as it was sent."""
+        raw = scope.get("raw_path")
+        if scope["type"] != "http" or not raw:
+            return super().matches(scope)
+        match, child = super().matches(dict(scope, path=raw.decode("latin-1")))
+        if match is not Match.NONE:
+            given = child["path_params"]
+            child["path_params"] = {name: unquote(text) for name, text in given.items()}
+        return match, child
+
+
+async def get_runs(request: Request) -> Response:
+    """Runs, newest first by their start."""
+    wanted = _wanted(request.query_params)
+    layers = service_of(request.scope).runs.current.layers()
+
+    def ask(log: Snapshot) -> tuple[bytes, str | None]:
+        page, is_more = Reading(log, layers).page(wanted)
+        content = encode({"runs": [summary(run_id, record) for run_id, record in page]})
+        last = page[-1] if is_more and page else None
+        return content, last and encode_place((started_at(last[1]), last[0]))
+
+    content, following = await service_of(request.scope).readers.run(ask)
+    return encoded_answer(content, headers=_next_link(request.query_params, following))
+
+
+def _wanted(query: QueryParams) -> RunsWanted:
+    """Read the parameters of the list. Raises ApiError invalid_parameter."""
+    _only(query, _LIST)
+    names = [name.strip() for text in query.getlist("status") for name in text.split(",")]
+    unknown = [name for name in names if name and name not in STATUSES]
+    if unknown:
+        problem = f"status: there is no status {unknown[0][:80]!r}."
+        raise ApiError("invalid_parameter", problem, f"Known are {', '.join(STATUSES)}.")
+    words = query.get("q", "")
+    if len(words) > MAX_WORDS:
+        raise ApiError("invalid_parameter", f"q: over {MAX_WORDS} characters.")
+    return RunsWanted(
+        tuple(name for name in names if name),
+        moment(query, "since"),
+        words,
+        _below(query.get("cursor")),
+        whole(query, "limit", 100, 1, MAX_RUNS),
+    )
+
+
+def _below(token: str | None) -> Place | None:
+    try:
+        return decode_place(token) if token else None
+    except InvalidFilterError as error:
+        problem = f"{error.parameter}: {error.message}."
+        raise ApiError("invalid_parameter", problem, f"{error.hint}.") from None
+
+
+def _only(query: QueryParams, known: tuple[str, ...]) -> None:
+    for name in query:
+        if name not in known:
+            hint = f"Known are {', '.join(known)}." if known else "This path takes none."
+            problem = f"{name[:80]}: there is no such parameter."
+            raise ApiError("invalid_parameter", problem, hint)
+
+
+def _next_link(query: QueryParams, following: str | None) -> dict[str, str]:
+    if following is None:
+        return {}
+    pairs = [pair for pair in query.multi_items() if pair[0] != "cursor"]
+    # Relative to this very path, so that it holds behind any proxy and mount point.
+    return {"link": f'<?{urlencode([*pairs, ("cursor", following)])}>; rel="next"'}
+
+
+async def get_run(request: Request) -> Response:
+    """All of one run, with its ranks."""
+    _only(request.query_params, ())
+    return json_answer(await _read(request, lambda log, run_id, record: shown(run_id, record)))
+
+
+async def get_run_report(request: Request) -> Response:
+    """A run as Markdown, for people."""
+    _only(request.query_params, ())
+
+    def ask(log: Snapshot, run_id: str, record: RunRecord) -> str:
+        return report(shown(run_id, record), notable(log, run_id, record))
+
+    text = await _read(request, ask)
+    content = text.encode("utf-8", "backslashreplace")
+    return Response(content, 200, {"cache-control": "no-store"}, "text/markdown")
+
+
+async def get_run_metrics(request: Request) -> Response:
+    """Numbers among the details of a run's events over time, for a graph."""
+    query = request.query_params
+    _only(query, ("fields", "points"))
+    points = whole(query, "points", 1000, 1, MAX_POINTS)
+
+    def ask(log: Snapshot, run_id: str, record: RunRecord) -> Series:
+        found = log.series(events_of(run_id, record), fields_of(query), points)
+        # Most events of a run have no such number.
+        kept = [point for point in found.points if any(v is not None for v in point[3:])]
+        return msgspec.structs.replace(found, points=kept)
+
+    try:
+        return json_answer(await _read(request, ask))
+    except ValueError as error:
+        raise ApiError("invalid_parameter", f"fields: {error}.") from None
+
+
+async def _read(request: Request, ask: Callable[[Snapshot, str, RunRecord], T]) -> T:
+    """Ask something of one run. Raises ApiError run_not_found."""
+    service = service_of(request.scope)
+    run_id: Any = request.path_params["id"]
+    layers = service.runs.current.layers(run_id)
+
+    def find(log: Snapshot) -> T | None:
+        record = Reading(log, layers).record(run_id)
+        return ask(log, run_id, record) if record is not None and is_shown(record) else None
+
+    found = await service.readers.run(find)
+    if found is None:
+        raise ApiError("run_not_found", f"There is no run {run_id[:256]!r}.")
+    return found

@@ -1,0 +1,186 @@
+"""Runs over HTTP: list, detail, curves, report; across a restart and beyond retention."""
+
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from realm_telemetry.event import FIRST_CONTENT_NUMBER
+
+from .conftest import asking, free_ports, serving, wait_until
+
+ODD = "lab a/b 🐉?#%2F"
+
+
+def tell(client: httpx.Client, run_id: str, *told: dict[str, Any], producer: str = "1") -> None:
+    """Store events of a run; each has its number by its place, unless it brings one."""
+    begin = time.time_ns() - 60 * 10**9
+    shapes = [
+        {
+            "producer": producer * 16,
+            "number": number,
+            "run_id": run_id,
+            "time_unix_nano": str(begin + number * 10**9),
+        }
+        | one
+        for number, one in enumerate(told, 1)
+    ]
+    answer = client.post("/api/v1/events", json={"events": shapes}).json()
+    assert answer["accepted"] == len(told), answer
+    wait_until(lambda: find(client, run_id).json().get("counts", {}).get("events", 0) >= len(told))
+
+
+def find(client: httpx.Client, run_id: str, below: str = "", **params: Any) -> httpx.Response:
+    return client.get(f"/api/runs/{quote(run_id, safe='')}{below}", params=params)
+
+
+def trained(*, steps: int = 3, **start: Any) -> list[dict[str, Any]]:
+    loop = [
+        {"kind": "training_step", "step": step, "loss": 1 / step, "acc": step / 10}
+        for step in range(1, steps + 1)
+    ]
+    return [{"kind": "run_started", "details": start}, *loop]
+
+
+FAILED = {
+    "kind": "run_ended",
+    "number": FIRST_CONTENT_NUMBER + 7,
+    "details": {"status": "killed", "reason": "SIGKILL", "evidence": {"signal": "SIGKILL"}},
+}
+
+
+def test_a_run_is_listed_and_shown_whatever_its_id_is(client: httpx.Client) -> None:
+    for producer, run_id in zip("abc", ("r1", ODD, "a/metrics"), strict=True):
+        tell(client, run_id, *trained(command="python train.py"), FAILED, producer=producer)
+    listed = client.get("/api/runs").json()["runs"]
+    assert {run["run_id"] for run in listed} == {"r1", ODD, "a/metrics"}
+    run = find(client, ODD).json()
+    assert (run["run_id"], run["status"], run["reason"]) == (ODD, "killed", "SIGKILL")
+    assert (run["step"], run["loss"], run["command"]) == (3, 1 / 3, "python train.py")
+    assert run["evidence"] == {"signal": "SIGKILL"}
+    assert find(client, "a/metrics").json()["run_id"] == "a/metrics"
+
+
+def test_an_unknown_run_is_an_error_of_the_catalogue(client: httpx.Client) -> None:
+    wait_until(lambda: client.get("/api/runs").status_code == 200)
+    for below in ("", "/metrics", "/report"):
+        answer = find(client, "nobody/at all", below)
+        assert (answer.status_code, answer.json()["error"]) == (404, "run_not_found")
+    assert client.get("/api/runs/a/b").json()["error"] == "not_found"
+
+
+def test_the_list_is_filtered_and_paged(client: httpx.Client) -> None:
+    for number in range(5):
+        start = {"kind": "run_started", "details": {"command": f"python train_{number}.py"}}
+        start["time_unix_nano"] = str(time.time_ns() - (100 - number) * 10**9)
+        end = [FAILED] if number == 3 else []
+        tell(client, f"run-{number}", start, *end, producer=f"{number}")
+    every = [run["run_id"] for run in client.get("/api/runs").json()["runs"]]
+    assert every == [f"run-{number}" for number in (4, 3, 2, 1, 0)]
+    for query, expected in (
+        ("status=killed", ["run-3"]),
+        ("status=killed,failed", ["run-3"]),
+        ("q=TRAIN_2", ["run-2"]),
+        ("q=UN-1", ["run-1"]),
+        ("status=completed", []),
+        ("since=70s", ["run-3"]),
+    ):
+        found = client.get(f"/api/runs?{query}").json()["runs"]
+        assert [run["run_id"] for run in found] == expected, query
+    pages: list[str] = []
+    answer = client.get("/api/runs?limit=2&q=run")
+    while True:
+        pages += [run["run_id"] for run in answer.json()["runs"]]
+        if "next" not in answer.links:
+            break
+        answer = client.get(f"/api/runs{answer.links['next']['url']}")
+    assert pages == every
+
+
+@pytest.mark.parametrize(
+    "query", ["status=unheard", "limit=501", "cursor=x", "q=" + "x" * 2_000, "since=soon", "hm=1"]
+)
+def test_a_parameter_that_is_not_valid_is_named(client: httpx.Client, query: str) -> None:
+    answer = client.get(f"/api/runs?{query}")
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_parameter")
+    assert query.partition("=")[0] in answer.json()["message"]
+
+
+def test_the_curves_of_a_run(client: httpx.Client) -> None:
+    tell(client, "r 1", *trained(steps=20))
+    found = find(client, "r 1", "/metrics", fields="loss,acc", points=1000).json()
+    assert found["fields"] == ["loss", "acc"]
+    assert [point[2:] for point in found["points"]][:2] == [[1, 1.0, 0.1], [2, 0.5, 0.2]]
+    assert len(found["points"]) == 20
+    assert find(client, "r 1", "/metrics", fields="a,b,c,d,e,f,g,h,i").status_code == 400
+
+
+def test_a_report_is_markdown_with_the_end_of_the_traceback(client: httpx.Client) -> None:
+    error = {"error": "no data", "error_type": "ValueError", "traceback": "Traceback\n  here"}
+    tell(
+        client,
+        "r1",
+        *trained(),
+        {"kind": "uncaught_exception", "details": error},
+        {"kind": "run_ended", "details": {"status": "failed", "reason": "ValueError: no data"}},
+    )
+    answer = find(client, "r1", "/report")
+    assert answer.headers["content-type"].startswith("text/markdown")
+    assert "**failed** · ValueError: no data" in answer.text
+    assert "Traceback\n  here" in answer.text
+    assert "uncaught_exception" in answer.text
+    assert "training_step" not in answer.text.partition("## Last events")[2]
+
+
+def test_runs_are_there_again_after_a_restart_and_go_on(tmp_path: Path) -> None:
+    with serving(free_ports(tmp_path)) as server, asking(server) as client:
+        tell(client, "r1", *trained(world_size=1))
+        before = find(client, "r1").json()
+    with serving(free_ports(tmp_path)) as server, asking(server) as client:
+        wait_until(lambda: find(client, "r1").status_code == 200)
+        assert find(client, "r1").json() == before
+        more = {"kind": "training_step", "step": 9, "loss": 0.01, "number": 9}
+        client.post(
+            "/api/v1/events", json={"events": [more | {"producer": "1" * 16, "run_id": "r1"}]}
+        )
+        wait_until(lambda: find(client, "r1").json()["step"] == 9)
+        after = find(client, "r1").json()
+    assert after["started_at"] == before["started_at"]
+    assert after["counts"]["events"] == before["counts"]["events"] + 1
+    assert list(after["ranks"]) == ["1" * 16]
+
+
+def test_runs_outlive_their_events_which_wait_until_the_runs_are_saved(tmp_path: Path) -> None:
+    with (
+        serving(free_ports(tmp_path, snapshot_interval_s=3600.0)) as server,
+        asking(server) as client,
+    ):
+        tell(client, "r1", *trained(), FAILED)
+        before = find(client, "r1").json()
+    settings = free_ports(
+        tmp_path, retention_days=0.0, snapshot_interval_s=0.05, upkeep_interval_s=0.05
+    )
+    with serving(settings) as server, asking(server) as client:
+        with closing(sqlite3.connect(tmp_path / "vault" / "jobs.db")) as connection:
+            query = "SELECT count(*) FROM battle_log"
+            wait_until(lambda: connection.execute(query).fetchone() == (0,))
+        assert find(client, "r1").json() == before
+        assert client.get("/api/runs").json()["runs"][0]["status"] == "killed"
+
+
+def test_a_service_begins_again_behind_what_another_process_has_saved(tmp_path: Path) -> None:
+    settings = free_ports(tmp_path, snapshot_interval_s=0.05)
+    with serving(settings) as server, asking(server) as client:
+        tell(client, "r1", *trained())
+        # What a shipper's coverage would have: another mark.
+        with closing(sqlite3.connect(tmp_path / "vault" / "jobs.db")) as connection, connection:
+            connection.execute("DELETE FROM realm_runs")
+            connection.execute("UPDATE realm_meta SET value = '[0,[]]' WHERE key = 'runs'")
+        tell(client, "r2", *trained(), producer="2")
+        wait_until(lambda: find(client, "r1").json().get("counts", {}).get("events") == 4)
+        wait_until(lambda: find(client, "r2").json().get("counts", {}).get("events") == 4)

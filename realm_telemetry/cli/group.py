@@ -30,6 +30,9 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "query": "Search the history.",
         "stats": "Count events by channel and day, with bars.",
         "state": "Show the state that the events give: jobs, workers, checkpoints ...",
+        "runs": "List runs: how each goes, or why it ended.",
+        "show": "Show all of a run, or of an event.",
+        "report": "Write a run as Markdown, for people.",
     },
     "Move": {
         "import": "Take over files of the older systems, and exports.",

@@ -1,5 +1,6 @@
 """What went wrong, as one message for a person or one JSON object for a program."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import click
@@ -34,6 +35,15 @@ class MissingExtraError(Exception):
     def __init__(self, command: str, extra: str, module: str) -> None:
         self.message = f"`realm {command}` needs {module}, which is not installed."
         self.hint = f"pip install 'realm-telemetry[{extra}]'"
+        super().__init__(f"{self.message} {self.hint}")
+
+
+class UnknownRunError(Exception):
+    """There is no run of an id. near: ids that it may be meant to be."""
+
+    def __init__(self, run_id: str, near: Sequence[str]) -> None:
+        self.message = f"There is no run {run_id!r}."
+        self.hint = f"Did you mean {' or '.join(near)}?" if near else "realm runs lists them."
         super().__init__(f"{self.message} {self.hint}")
 
 
@@ -72,6 +82,8 @@ def describe(error: Exception) -> Problem | None:
             return Problem("config", f"{error.setting}: {error.problem}.", error.fix, EXIT_USAGE)
         case MissingExtraError():
             return Problem("missing_extra", error.message, error.hint, EXIT_USAGE)
+        case UnknownRunError():
+            return Problem("run_not_found", error.message, error.hint, EXIT_PROBLEM)
         case InvalidEventError():
             return Problem("invalid_event", str(error), "", EXIT_USAGE)
         case LogError():

@@ -3,8 +3,9 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from functools import cached_property
 from itertools import islice
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import parse_qs
 
 import msgspec
@@ -21,9 +22,16 @@ from realm_telemetry.client import (
 from realm_telemetry.config import DEFAULT_SERVICE_URL, Settings, token_for
 from realm_telemetry.errors import LogError, shown
 from realm_telemetry.event import Event
+from realm_telemetry.kinds.catalog import event_to_dict
 from realm_telemetry.log import Filters, to_params
-from realm_telemetry.log.engine import Log, Reader, open_log
+from realm_telemetry.log.engine import Log, Reader, Snapshot, open_log
 from realm_telemetry.log.filters import MAX_LIMIT
+from realm_telemetry.log.runs import RunsWanted
+
+if TYPE_CHECKING:
+    from realm_telemetry.folds.runs import Layer, RunRecord
+
+T = TypeVar("T")
 
 PROBE_S: Final = 2.0
 POLL_S: Final = 0.05
@@ -63,6 +71,22 @@ class Backend(Protocol):
 
     def follow(self, filters: Filters, cursor: int | None) -> Iterator[Row]:
         """Yield what arrives after a cursor, for ever."""
+        ...
+
+    def runs(self, wanted: RunsWanted) -> list[dict[str, Any]]:
+        """Return the runs that are wanted, newest first, as a list shows them."""
+        ...
+
+    def run(self, run_id: str) -> dict[str, Any] | None:
+        """Return all of one run, None for an unknown one."""
+        ...
+
+    def report(self, run_id: str) -> str | None:
+        """Return a run as Markdown, None for an unknown one."""
+        ...
+
+    def event(self, event_id: str) -> dict[str, Any] | None:
+        """Return one event in its JSON shape, None for an unknown one."""
         ...
 
     def close(self) -> None:
@@ -125,6 +149,53 @@ class LogBackend:
         after = last if len(rows) == FOLLOW_ROWS else max(highest, last)
         return [Row(row.event, row.cursor) for row in rows], after
 
+    def runs(self, wanted: RunsWanted) -> list[dict[str, Any]]:
+        """Return the runs that are wanted, newest first, as a list shows them."""
+        from realm_telemetry.folds.runs import Reading, summary
+
+        layers = self._layers
+        with self._reader.snapshot() as log:
+            page, _ = Reading(log, layers).page(wanted)
+        return [summary(run_id, record) for run_id, record in page]
+
+    def run(self, run_id: str) -> dict[str, Any] | None:
+        """Return all of one run, None for an unknown one."""
+        from realm_telemetry.folds.runs import shown
+
+        return self._ask(run_id, lambda log, record: shown(run_id, record))
+
+    def report(self, run_id: str) -> str | None:
+        """Return a run as Markdown, None for an unknown one."""
+        from realm_telemetry.folds.runs import notable, report, shown
+
+        def ask(log: Snapshot, record: "RunRecord") -> str:
+            return report(shown(run_id, record), notable(log, run_id, record))
+
+        return self._ask(run_id, ask)
+
+    def _ask(self, run_id: str, ask: "Callable[[Snapshot, RunRecord], T]") -> T | None:
+        from realm_telemetry.folds.runs import Reading, is_shown
+
+        layers = self._layers
+        with self._reader.snapshot() as log:
+            record = Reading(log, layers).record(run_id)
+            return ask(log, record) if record is not None and is_shown(record) else None
+
+    @cached_property
+    def _layers(self) -> "list[Layer]":
+        """What the rows behind the table of runs add to it."""
+        from realm_telemetry.folds.runs import RunsRunner
+        from realm_telemetry.folds.runtime import every_row
+
+        runner = RunsRunner(self._log, saves=False)
+        runner.restart()
+        return runner.catch_up(every_row(self._reader.now)).layers()
+
+    def event(self, event_id: str) -> dict[str, Any] | None:
+        """Return one event in its JSON shape, None for an unknown one."""
+        row = self._reader.now.get(event_id)
+        return None if row is None else event_to_dict(row.event, row.cursor)
+
     def close(self) -> None:
         """Close the file."""
         self._reader.close()
@@ -178,9 +249,38 @@ class ServiceBackend:
                 yield row
                 seen = max(seen, row.cursor or 0)
 
+    def runs(self, wanted: RunsWanted) -> list[dict[str, Any]]:
+        """Return the runs that are wanted, newest first, as a list shows them."""
+        since = None if wanted.since is None else f"{wanted.since / 1e9:.9f}"
+        return self._client.runs(
+            status=wanted.statuses or None, since=since, q=wanted.words or None, limit=wanted.limit
+        )
+
+    def run(self, run_id: str) -> dict[str, Any] | None:
+        """Return all of one run, None for an unknown one."""
+        return _known(lambda: self._client.run(run_id))
+
+    def report(self, run_id: str) -> str | None:
+        """Return a run as Markdown, None for an unknown one."""
+        return _known(lambda: self._client.run_report(run_id))
+
+    def event(self, event_id: str) -> dict[str, Any] | None:
+        """Return one event in its JSON shape, None for an unknown one."""
+        return _known(lambda: self._client.event(event_id))
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+
+def _known(ask: Callable[[], T]) -> T | None:
+    """Return an answer, None if the service does not know what is asked for."""
+    try:
+        return ask()
+    except ServiceError as error:
+        if error.error in ("run_not_found", "event_not_found"):
+            return None
+        raise
 
 
 def _fresh(message: StreamMessage, seen: int) -> list[Row]:

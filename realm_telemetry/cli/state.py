@@ -53,21 +53,24 @@ def _read(source: Backend, section: str | None) -> dict[str, Any]:
     return sections[section] if section else sections
 
 
-def outline(value: Any, depth: int = 0) -> Iterator[str]:
-    """Yield a JSON value as indented lines, `name: value`."""
+def outline(value: Any, depth: int = 0, most: int = MAX_ITEMS) -> Iterator[str]:
+    """Yield a JSON value as indented lines, `name: value`.
+
+    most: entries of each list or object.
+    """
     indent = "  " * depth
     items = _shown_items(value)
-    for name, item in items[:MAX_ITEMS]:
+    for name, item in items[:most]:
         label = f"{indent}{name}" + ("" if name == "-" else ":")
         if isinstance(item, dict | list) and not _shown_items(item):
             yield f"{label} nothing yet"
         elif isinstance(item, dict | list):
             yield label
-            yield from outline(item, depth + 1)
+            yield from outline(item, depth + 1, most)
         else:
             yield f"{label} {item}"
-    if len(items) > MAX_ITEMS:
-        yield f"{indent}... and {len(items) - MAX_ITEMS} more"
+    if len(items) > most:
+        yield f"{indent}... and {len(items) - most} more"
 
 
 def _shown_items(value: dict[str, Any] | list[Any]) -> list[tuple[str, Any]]:

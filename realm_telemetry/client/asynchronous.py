@@ -1,7 +1,7 @@
 """AsyncRealmClient: reads a RealmService from asyncio code; the twin of RealmClient."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -23,6 +23,10 @@ from realm_telemetry.client.requests import (
     read_events,
     read_json,
     read_page,
+    read_runs,
+    read_text,
+    run_params,
+    run_path,
     section_path,
 )
 from realm_telemetry.client.stream import (
@@ -92,6 +96,37 @@ class AsyncRealmClient:
     async def state(self, section: str | None = None) -> dict[str, Any]:
         """Return RealmState with the cursor it is true at, or one section; see docs/state.md."""
         return dict(read_json(await self._get(section_path(section))))
+
+    async def runs(
+        self,
+        *,
+        status: str | Sequence[str] | None = None,
+        since: FilterValue = None,
+        q: str | None = None,
+        limit: int = 100,
+    ) -> list[dict[str, Any]]:
+        """Return up to `limit` runs, newest first by their start; see docs/state.md.
+
+        status: one, or several. since: heard of since then. q: part of the id or the command.
+        """
+        params = run_params(status, since, q, limit)
+        found, following = read_runs(await self._get("/api/runs", params))
+        while following is not None and len(found) < limit:
+            page, following = read_runs(await self._get(f"/api/runs?{following}"))
+            found += page
+        return found[:limit]
+
+    async def run(self, run_id: str) -> dict[str, Any]:
+        """Return all of one run."""
+        return dict(read_json(await self._get(run_path(run_id))))
+
+    async def run_report(self, run_id: str) -> str:
+        """Return a run as Markdown, for people."""
+        return read_text(await self._get(run_path(run_id, "/report")))
+
+    async def event(self, event: str | int) -> dict[str, Any]:
+        """Return one event, by its id or its cursor."""
+        return dict(read_json(await self._get(f"/api/battle_log/{event}")))
 
     async def receipts(self) -> dict[str, Any]:
         """Return what each producer emitted, and what of it was stored and dropped."""

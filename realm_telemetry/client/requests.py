@@ -20,6 +20,9 @@ from realm_telemetry.log.fields import FILTER_PARAMETERS, OTHER_FILTERS
 _REPEATED: Final = frozenset(other.name for other in OTHER_FILTERS if other.repeated)
 """Their values may hold commas, so a list is sent as several parameters."""
 
+MAX_RUNS: Final = 500
+"""Runs of a page."""
+
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 Params = list[tuple[str, str | int | float | bool | None]]
@@ -42,6 +45,38 @@ def connection_settings(url: str | None, token: str | None) -> tuple[str, dict[s
 def section_path(section: str | None) -> str:
     """Return the path of the whole state or of one section."""
     return "/api/state" if section is None else f"/api/state/{quote(section, safe='')}"
+
+
+def run_path(run_id: str, below: str = "") -> str:
+    """Return the path of one run, or of what is below it."""
+    # Dots alone would be taken for directories.
+    name = run_id.replace(".", "%2E") if run_id in (".", "..") else quote(run_id, safe="")
+    return f"/api/runs/{name}{below}"
+
+
+def run_params(
+    status: str | Sequence[str] | None, since: FilterValue, q: str | None, limit: int
+) -> Params:
+    """Return the parameters of the list of runs; a page has 500 at the most."""
+    names = status if isinstance(status, str) or status is None else ",".join(status)
+    given = {"status": names, "since": since, "q": q}
+    params: Params = [(name, text) for name, value in given.items() for text in _texts(name, value)]
+    return [*params, ("limit", max(1, min(limit, MAX_RUNS)))]
+
+
+def read_runs(response: httpx.Response) -> tuple[list[dict[str, Any]], str | None]:
+    """Return a page of runs, and the parameters of the next one. Raises ServiceError."""
+    runs = read_json(response).get("runs")
+    if not isinstance(runs, list):
+        raise unexpected_answer(response, "runs")
+    return runs, _next_params(response)
+
+
+def read_text(response: httpx.Response) -> str:
+    """Return the text of an answer. Raises ServiceError."""
+    if not response.is_success:
+        raise error_from_response(response)
+    return response.text
 
 
 def filter_params(filters: Mapping[str, FilterValue]) -> Params:
@@ -90,16 +125,20 @@ def read_events(response: httpx.Response) -> list[StoredEvent]:
 def read_page(response: httpx.Response) -> QueryPage:
     """Return one page of `GET /api/battle_log`. Raises ServiceError."""
     headers = response.headers
-    following = response.links.get("next", {}).get("url")
     return QueryPage(
         rows=_read_shapes(response, read_json(response, list)),
         total=_whole(headers.get("x-total-count")),
         relation=headers.get("x-total-relation", "eq"),
         as_of=_whole(headers.get("x-as-of")),
-        # Only its parameters: behind a proxy the address may be one that is not reached from
-        # here, and the token goes only to the service that was given.
-        next_params=httpx.URL(following).query.decode() if following else None,
+        next_params=_next_params(response),
     )
+
+
+def _next_params(response: httpx.Response) -> str | None:
+    # Only its parameters: behind a proxy the address may be one that is not reached from here, and
+    # the token goes only to the service that was given.
+    following = response.links.get("next", {}).get("url")
+    return httpx.URL(following).query.decode() if following else None
 
 
 def _read_shapes(response: httpx.Response, shapes: Any) -> list[StoredEvent]:

@@ -64,9 +64,15 @@ def store(home: Path, events: list[Event]) -> None:
 
 @pytest.fixture
 def filled(home: Path) -> Path:
-    """A home whose log has 30 events: 20 training steps, 9 checkpoints, one failed job."""
+    """A home whose log has 30 events: 20 training steps of r7, 9 checkpoints, one failed job."""
     steps = [
-        make_event(number, "training_step", 100 - number, details={"step": number, "loss": 0.5})
+        make_event(
+            number,
+            "training_step",
+            100 - number,
+            details={"step": number, "loss": 0.5},
+            run_id="r7",
+        )
         for number in range(1, 21)
     ]
     checkpoints = [

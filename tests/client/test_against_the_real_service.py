@@ -1,5 +1,6 @@
 """The client and the RealmService agree on every route that the client knows."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,10 +8,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from realm_telemetry.client import EventMessage, RealmClient, ServiceError, SnapshotMessage
+from realm_telemetry.client import (
+    AsyncRealmClient,
+    EventMessage,
+    RealmClient,
+    ServiceError,
+    SnapshotMessage,
+    requests,
+)
 from realm_telemetry.client import stream as stream_module
+from realm_telemetry.event import Event
 from realm_telemetry.service import RealmServer, ServiceSettings
 
 from .conftest import make_event
@@ -58,6 +68,41 @@ def test_what_is_posted_comes_back_by_every_route(client: RealmClient) -> None:
     assert (page.total, page.relation, len(page.rows)) == (25, "eq", 3)
     assert client.health()["log_id"]
     assert client.receipts()
+
+
+def run_event(number: int, run_id: str) -> Event:
+    """A step of a run."""
+    fields = {"kind": "training_step", "channel": "training", "run_id": run_id}
+    return msgspec.structs.replace(make_event(number), **fields)
+
+
+def test_runs_are_listed_over_pages_and_read_whatever_their_ids_are(
+    client: RealmClient, server: RealmServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "MAX_RUNS", 2)
+    ids = ["plain", "a/b c 🐉?#", "..", "x/report", "%2F"]
+    client.post([run_event(number, run_id) for number, run_id in enumerate(ids, 1)])
+    events_from_the_start(client, len(ids))
+    assert [run["run_id"] for run in client.runs()] == ids[::-1]
+    assert [run["run_id"] for run in client.runs(limit=3)] == ids[:1:-1]
+    assert [run["run_id"] for run in client.runs(status=["running"], q="A/B")] == [ids[1]]
+    assert client.runs(status="failed") == []
+    for number, run_id in enumerate(ids, 1):
+        assert (client.run(run_id)["run_id"], client.run(run_id)["step"]) == (run_id, number)
+        assert client.run_report(run_id).startswith("# Run ")
+    with pytest.raises(ServiceError, match="no run 'nobody'"):
+        client.run_report("nobody")
+    assert client.event(1) == client.event(make_event(1).id)
+    assert client.event(1)["kind"] == "training_step"
+
+    async def ask() -> None:
+        async with AsyncRealmClient(server.url) as other:
+            assert await other.runs(limit=3) == client.runs(limit=3)
+            assert await other.run("..") == client.run("..")
+            assert await other.run_report("..") == client.run_report("..")
+            assert await other.event(1) == client.event(1)
+
+    asyncio.run(ask())
 
 
 def events_from_the_start(client: RealmClient, count: int) -> list[EventMessage]:

@@ -48,7 +48,7 @@ _QUERIES: Final = {
     ),
     "meta": (
         _LOG,
-        "SELECT key, value FROM realm_meta WHERE key NOT IN ('upkeep', 'schema_revision')"
+        "SELECT key, value FROM realm_meta WHERE key NOT IN ('upkeep', 'schema_revision', 'runs')"
         " ORDER BY key",
     ),
     "counts": (_LOG, "SELECT * FROM realm_totals ORDER BY 1, 2, 3"),

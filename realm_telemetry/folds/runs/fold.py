@@ -182,12 +182,14 @@ class RunsRunner(FoldRunner[Runs]):
         super().__init__(_FORMAT, None)
         self._log = log
         self._saves = saves
+        self._log_id = ""
         self.overtaken = False
 
     def restart(self) -> None:
         """Go on behind the mark of the table. Raises LogError."""
         with self._log.reader() as reader:
             mark = reader.now.runs_mark()
+            self._log_id = reader.log_id
         self.fold = Runs(mark)
         self.covered = mark.cursor
         self.overtaken = False
@@ -214,12 +216,20 @@ class RunsRunner(FoldRunner[Runs]):
         mark = self.fold.mark
         for layer in layers:
             mark = mark.advanced(layer.through, layer.set_backs)
-        with self._log.reader() as reader, reader.snapshot() as table:
-            is_same = table.runs_mark() == self.fold.mark
-            changed = list(Reading(table, layers).changed()) if is_same else []
-        with self._log.writer() as writer:
-            known = writer.save_runs(changed, mark, after=self.fold.mark.cursor)
+        known = self._merge(layers, mark)
         self.covered = min(known, mark.cursor)
-        self.overtaken = known != mark.cursor or not is_same
+        self.overtaken = known != mark.cursor
         if not self.overtaken:
             self.fold.mark = mark
+
+    def _merge(self, layers: Sequence[Layer], mark: RunsMark) -> int:
+        """Save the layers; return the cursor that counts then, 0 if the log is another one."""
+        before = self.fold.mark
+        with self._log.reader() as reader, reader.snapshot() as table:
+            if reader.log_id != self._log_id or table.runs_mark() != before:
+                return 0
+            changed = list(Reading(table, layers).changed())
+        with self._log.writer() as writer:
+            if writer.log_id != self._log_id:
+                return 0
+            return writer.save_runs(changed, mark, after=before.cursor)

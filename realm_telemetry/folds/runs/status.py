@@ -205,12 +205,11 @@ def _attempts(processes: Sequence[Process], alone: int) -> int:
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """Status, reason and evidence of a run; the process that it rests on, if it is one's."""
+    """Status, reason and evidence of a run."""
 
     status: str
     reason: str | None = None
     evidence: Any = None
-    process: Process | None = None
 
 
 def _stalled(team: Team) -> Verdict | None:
@@ -219,7 +218,14 @@ def _stalled(team: Team) -> Verdict | None:
     if last is None or last.stalled <= max(process.life for process in alive):
         return None
     facts = last.value("stalled")
-    return Verdict("stalled", _silence(facts), facts, last)
+    return Verdict("stalled", _of_rank(team, last, _silence(facts)), facts)
+
+
+def _of_rank(team: Team, process: Process, reason: str | None) -> str | None:
+    """Name the rank that a reason is about, where there are several."""
+    if process.rank is None or team.size < 2:
+        return reason
+    return f"rank {process.rank}" + ("" if reason is None else f": {reason}")
 
 
 def _silence(facts: Mapping[str, Any]) -> str | None:
@@ -234,18 +240,26 @@ def _paused(team: Team) -> Verdict | None:
     last = max(alive, key=lambda process: process.paused, default=None)
     if last is None or last.paused <= max(process.life for process in alive):
         return None
-    return Verdict("paused", last.value("paused"), None, last)
+    return Verdict("paused", last.value("paused"))
 
 
 def _running(team: Team) -> Verdict | None:
-    return Verdict("running") if team.alive or not team.processes else None
+    if not team.alive and team.processes:
+        return None
+    first = team.first_failed
+    if first is None or first.end is None or first.rank is None:
+        return Verdict("running")
+    reason = f"rank {first.rank} {first.end.status}"
+    if first.end.reason:
+        reason += f": {first.end.reason}"
+    return Verdict("running", reason, first.end.evidence)
 
 
 def _ended_badly(team: Team) -> Verdict | None:
     first = team.first_failed
     if first is None or first.end is None:
         return None
-    return Verdict(first.end.status, first.end.reason, first.end.evidence, first)
+    return Verdict(first.end.status, first.end.reason, first.end.evidence)
 
 
 def _completed(team: Team) -> Verdict | None:

@@ -1,12 +1,13 @@
 """A run as readers see it: JSON for programs, and a report in Markdown for people."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from realm_telemetry.event import Event, format_time
 from realm_telemetry.folds.runs.record import RunRecord
+from realm_telemetry.folds.runs.spans import Entry
 from realm_telemetry.folds.runs.status import Process, Team, Verdict, health, judge, team_of
 from realm_telemetry.folds.state.values import number
 from realm_telemetry.kinds.table import ROUTINE_KINDS
@@ -198,20 +199,26 @@ def _shown_checkpoint(cells: Sequence[Any]) -> dict[str, Any] | None:
 
 
 def _exception(record: RunRecord, verdict: Verdict, team: Team) -> dict[str, Any] | None:
-    """Return the first exception after which the process that failed first did not go on."""
-    process = verdict.process
-    if process is None or process.end is None:
+    """Return the first exception after which its process made no progress.
+
+    Of the process that failed first, if one has; else of any.
+    """
+    if verdict.status == "completed":
         return None
-    entries = [
-        (stamp, kept)
-        for stamp, kept in record.exceptions.read()
-        if kept["producer"] == process.producer and stamp > process.life
-    ]
+    first = team.first_failed
+    asked = {process.producer: process for process in ([first] if first else team.processes)}
+    entries = [entry for entry in record.exceptions.read() if not asked or _is_after(entry, asked)]
     with_trace = [entry for entry in entries if entry[1]["traceback"]]
     for stamp, kept in (with_trace or entries)[:1]:
         fields = {name: value for name, value in kept.items() if name != "producer"}
-        return fields | {"rank": process.rank, "at": _time(stamp[0])}
+        return fields | {"at": _time(stamp[0])}
     return None
+
+
+def _is_after(entry: Entry, asked: Mapping[str, Process]) -> bool:
+    stamp, kept = entry
+    process = asked.get(kept["producer"])
+    return process is not None and bool(stamp > process.life)
 
 
 def _warnings(record: RunRecord) -> dict[str, Any]:

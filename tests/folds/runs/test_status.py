@@ -160,7 +160,16 @@ CASES = {
         "running",
         None,
     ),
-    "one rank of two ended": ([*ranks(2), ended(3, "failed", 1, process="11")], "running", None),
+    "one rank of two ended": (
+        [*ranks(2), ended(3, "failed", 1, process="11", reason="no data")],
+        "running",
+        "rank 1 failed: no data",
+    ),
+    "one rank of two is stalled": (
+        [*ranks(2), told(300, "run_stalled", 1, process="11", by_shipper=True, silent_s=300)],
+        "stalled",
+        "rank 1: no step for 300 s",
+    ),
     "all ranks completed": (
         [*ranks(2), *(ended(3, "completed", rank, process=f"1{rank}") for rank in (0, 1))],
         "completed",

@@ -137,6 +137,18 @@ def test_of_two_processes_that_save_the_later_goes_on_from_the_other(
     assert everything(log, caught_up(log, other)) == everything(log, one)
 
 
+def test_runs_of_one_log_are_not_saved_into_another(log: Log, writer: Writer) -> None:
+    """Whose file has taken the place of the first, and whose mark is the same."""
+    writer.append([of_run("r", event) for event in story(1)])
+    runner = caught_up(log)
+    for end in ("", "-wal", "-shm"):
+        Path(f"{log.place}{end}").unlink(missing_ok=True)
+    log.writer().close()
+    runner.save()
+    assert (runner.overtaken, runner.covered) == (True, 0)
+    assert everything(log, caught_up(log)) == []
+
+
 def test_many_runs_are_saved_while_a_log_is_caught_up(
     log: Log, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -128,6 +128,16 @@ def test_the_exception_is_that_of_the_rank_that_failed_first() -> None:
     assert not {"ranks", "config", "evidence"} & short.keys()
 
 
+def test_an_exception_is_shown_until_its_process_goes_on() -> None:
+    """Other software does not say that its process has ended."""
+    error = {"exception.type": "ValueError", "exception.message": "no data"}
+    events = [told(1, "training_step", step=1), told(2, "exception", more=error)]
+    run = shown("r1", folded(*events))
+    assert (run["status"], run["exception"]["error"]) == ("running", "no data")
+    assert shown("r1", folded(*events, told(3, "training_step", step=2)))["exception"] is None
+    assert shown("r1", folded(events[1]))["exception"]["error_type"] == "ValueError"
+
+
 def test_a_process_without_a_run_id_is_a_run_only_once_it_trains() -> None:
     step, note = (told(1, kind, step=1) for kind in ("training_step", "note"))
     lost = told(2, "process_lost")

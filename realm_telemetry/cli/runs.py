@@ -1,0 +1,140 @@
+"""`realm runs`: how each run goes, or why it ended."""
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any, Final
+
+import click
+
+from realm_telemetry.cli.command import command, json_option, settings
+from realm_telemetry.cli.sources import open_source
+from realm_telemetry.cli.terminal import (
+    cell,
+    counted,
+    json_document,
+    make_table,
+    note,
+    print_table,
+)
+from realm_telemetry.folds.runs import statuses
+from realm_telemetry.log.filters import InvalidFilterError
+from realm_telemetry.log.runs import RunsWanted
+from realm_telemetry.log.times import TIME_HINT, parse_time
+
+STYLES: Final = {
+    "running": "cyan",
+    "completed": "green",
+    **dict.fromkeys(("stalled", "paused", "cancelled"), "yellow"),
+}
+"""Every other end is a bad one."""
+
+_BAD: Final = "red"
+_COLUMNS: Final = (
+    *("run", "status", "step", "loss", "started (UTC)", "duration", "ranks", "reason"),
+)
+
+
+@command(
+    examples=(
+        ("realm runs", "The newest runs."),
+        ("realm runs --status failed,killed,lost --since 7d", "What went wrong this week."),
+        ("realm runs --q train.py --limit 5 --json", "For a program."),
+    )
+)
+@click.option("--status", metavar="NAMES", default="", help=f"Some of {', '.join(statuses())}.")
+@click.option("--since", metavar="TIME", help="Heard of since: 24h or 7d ago, a date, ISO 8601.")
+@click.option("--q", "words", metavar="WORDS", default="", help="Part of the id or the command.")
+@click.option(
+    "--limit",
+    "-n",
+    type=click.IntRange(1),
+    default=50,
+    show_default=True,
+    help="The most runs to print.",
+)
+@json_option("Print a JSON array.")
+@click.option("--url", help="Ask this service, not the one in the settings.")
+@click.option("--log", "from_log", is_flag=True, help="Read the log, though a service runs.")
+def runs(as_json: bool, url: str | None, from_log: bool, limit: int, **given: Any) -> None:
+    """List runs: how each goes, or why it ended.
+
+    Newest first by their start. From the service if it runs, else from the log. A process that
+    trains without a run id is a run of its own, named by its producer id.
+    """
+    wanted = RunsWanted(
+        _statuses(given["status"]), _moment(given["since"]), given["words"], limit=limit
+    )
+    with closing(open_source(settings(), url=url, from_log=from_log, report=note)) as source:
+        note(f"Reading {source.name}.")
+        found = source.runs(wanted)
+    if as_json:
+        json_document(found)
+    elif found:
+        _print(found)
+    note(counted(len(found), "run"))
+
+
+def _statuses(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if name not in statuses():
+            hint = f"Use some of {', '.join(statuses())}"
+            raise InvalidFilterError("status", f"there is no status {name!r}", hint)
+    return names
+
+
+def _moment(text: str | None) -> int | None:
+    try:
+        return None if text is None else parse_time(text, time.time_ns())
+    except (ValueError, OverflowError):
+        raise InvalidFilterError("since", f"{text!r} is not a time", TIME_HINT) from None
+
+
+def _print(found: Sequence[dict[str, Any]]) -> None:
+    table = make_table(_COLUMNS, numbers=("step", "loss", "duration", "ranks"))
+    for run in found:
+        status = str(run["status"])
+        table.add_row(
+            cell(str(run["run_id"]), "bold"),
+            cell(status, STYLES.get(status, _BAD)),
+            cell(_step(run)),
+            cell(_number(run["loss"])),
+            cell(str(run["started_at"])[:19].replace("T", " "), "dim"),
+            cell(duration(run["duration_s"])),
+            cell(_ranks(run)),
+            cell(str(run["reason"] or "")),
+        )
+    print_table(table)
+
+
+def _step(run: dict[str, Any]) -> str:
+    if run["step"] is None:
+        return ""
+    total = run["total_steps"]
+    return _number(run["step"]) + ("" if total is None else f"/{_number(total)}")
+
+
+def _number(value: Any) -> str:
+    if type(value) is int:
+        return f"{value:,}"
+    if type(value) is float:
+        return f"{value:.4g}"
+    return "" if value is None else str(value)
+
+
+def _ranks(run: dict[str, Any]) -> str:
+    health = run["health"]
+    return str(health).rpartition(" ")[0] if health else f"{run['processes']:,}"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration for people: 12 s, 3:25, 1:02:03 or 2 d 3 h."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 24:
+        return f"{hours // 24} d {hours % 24} h"
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,73 @@
+"""`realm show` and what finds a run for it: all of a run, or of an event."""
+
+import re
+from contextlib import closing
+from difflib import get_close_matches
+from typing import Any, Final
+
+import click
+
+from realm_telemetry.cli.command import command, json_option, settings
+from realm_telemetry.cli.problems import UnknownRunError
+from realm_telemetry.cli.sources import Backend, open_source
+from realm_telemetry.cli.state import outline
+from realm_telemetry.cli.terminal import json_document, line, note, styled_line
+from realm_telemetry.kinds.line import printable
+from realm_telemetry.log.runs import RunsWanted
+
+LOOKED_AT: Final = 500
+"""Runs among which near ids are looked for."""
+
+MAX_SHOWN: Final = 100
+"""Entries of each list or object that a person is shown."""
+
+_EVENT_ID: Final = re.compile("[0-9a-fA-F]{32}")
+
+
+@command(
+    examples=(
+        ("realm show r7", "A run: status and reason, ranks, checkpoints, the traceback."),
+        ("realm show cccccccccccccccc000000000000001e", "An event with its details."),
+        ("realm show r7 --json", "For a program."),
+    )
+)
+@click.argument("name", metavar="RUN|EVENT")
+@json_option("Print a JSON object.")
+@click.option("--url", help="Ask this service, not the one in the settings.")
+@click.option("--log", "from_log", is_flag=True, help="Read the log, though a service runs.")
+def show(name: str, as_json: bool, url: str | None, from_log: bool) -> None:
+    """Show all of a run, or of an event.
+
+    32 hex digits are an event id. From the service if it runs, else from the log.
+    """
+    with closing(open_source(settings(), url=url, from_log=from_log, report=note)) as source:
+        note(f"Reading {source.name}.")
+        event = source.event(name.lower()) if _EVENT_ID.fullmatch(name) else None
+        found = event or source.run(name)
+        if found is None:
+            raise unknown_run(source, name)
+    if as_json:
+        json_document(found)
+    else:
+        _print(found)
+
+
+def unknown_run(source: Backend, run_id: str) -> UnknownRunError:
+    """Return the error for an id that no run has, with ids that are near."""
+    known = [str(run["run_id"]) for run in source.runs(RunsWanted(limit=LOOKED_AT))]
+    holding = [name for name in known if run_id.lower() in name.lower()]
+    near = dict.fromkeys([*holding[:3], *get_close_matches(run_id, known, 3, 0.5)])
+    return UnknownRunError(run_id, list(near)[:3])
+
+
+def _print(found: dict[str, Any]) -> None:
+    """Print a value as an outline, the traceback in full behind it."""
+    exception = found.get("exception") or {}
+    trace = exception.get("traceback")
+    if trace:
+        found = found | {"exception": {**exception, "traceback": None}}
+    for text in outline(found, most=MAX_SHOWN):
+        line(text)
+    if trace:
+        line("")
+        styled_line(printable(trace.rstrip(), lines=True))

@@ -1,0 +1,159 @@
+"""`realm runs`, `realm show` and `realm report`, from the log and from a service."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import Result
+
+from realm_telemetry.cli.runs import duration
+from realm_telemetry.event import FIRST_CONTENT_NUMBER
+
+from .conftest import Running, make_event, serve, store
+
+Invoke = Callable[..., Result]
+ODD = "lab a/b 🐉"
+
+
+@pytest.fixture
+def trained(home: Path) -> Path:
+    """A home with a run that goes on, one that failed, and one of a process without a run id."""
+    error = {"error": "no data", "error_type": "ValueError", "traceback": "Traceback\n\tx \x1b[31m"}
+    told = [
+        ("run_started", {"command": "python train.py", "world_size": 1}),
+        ("training_step", {"step": 5, "total_steps": 10, "loss": 0.25}),
+        ("uncaught_exception", error),
+    ]
+    failed = [
+        make_event(number, kind, 90 - number, details=details, run_id=ODD, producer="a" * 16)
+        for number, (kind, details) in enumerate(told, 1)
+    ]
+    end = {"status": "failed", "reason": "ValueError: no data", "evidence": {"exit_code": 1}}
+    failed.append(
+        make_event(
+            FIRST_CONTENT_NUMBER + 1,
+            "run_ended",
+            50,
+            details=end,
+            run_id=ODD,
+            producer="a" * 16,
+        )
+    )
+    going = [
+        make_event(number, "training_step", 40, details={"step": number}, run_id="night-1")
+        for number in (1, 2)
+    ]
+    alone = make_event(1, "training_step", 20, details={"step": 1}, producer="b" * 16)
+    store(home, [*failed, *going, alone])
+    return home
+
+
+@pytest.fixture(params=["the log", "a service"])
+def source(
+    request: pytest.FixtureRequest,
+    trained: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> str:
+    """Where the commands read; the same is expected of both."""
+    if request.param == "a service":
+        start = request.getfixturevalue("start")
+        monkeypatch.setenv("REALM_SERVICE_URL", serving_runs(start))
+    return str(request.param)
+
+
+def serving_runs(start: Callable[..., Running]) -> str:
+    """The address of a service that has folded the runs."""
+    url, _ = serve(start)
+    deadline_s = time.monotonic() + 20
+    while httpx.get(f"{url}/api/runs").status_code != 200:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+    return url
+
+
+def test_runs_are_a_table_with_reasons(source: str, invoke: Invoke) -> None:
+    lines = invoke("runs").stdout.splitlines()
+    assert lines[0].split()[:4] == ["run", "status", "step", "loss"]
+    assert [line.split()[0] for line in lines[1:]] == ["b" * 16, "night-1", "lab"]
+    assert "failed" in lines[3]
+    assert "5/10" in lines[3]
+    assert lines[3].endswith("ValueError: no data")
+    assert "\x1b" not in "".join(lines)
+
+
+def test_the_status_is_coloured_where_that_is_wanted(trained: Path, invoke: Invoke) -> None:
+    assert "\x1b[31mfailed" in invoke("runs", env={"FORCE_COLOR": "1"}).stdout
+    env = {"FORCE_COLOR": "1", "NO_COLOR": "1"}
+    assert "\x1b" not in invoke("runs", env=env).stdout
+
+
+def test_runs_are_chosen(source: str, invoke: Invoke) -> None:
+    def ids(*options: str) -> list[str]:
+        return [run["run_id"] for run in json.loads(invoke("runs", "--json", *options).stdout)]
+
+    assert ids() == ["b" * 16, "night-1", ODD]
+    assert ids("--status", "failed,killed") == [ODD]
+    assert ids("--since", "30s") == ["b" * 16]
+    assert ids("--q", "TRAIN.py") == [ODD]
+    assert ids("--limit", "1") == ["b" * 16]
+
+
+def test_a_status_that_there_is_not_is_wrong_usage(trained: Path, invoke: Invoke) -> None:
+    result = invoke("runs", "--status", "dead")
+    assert result.exit_code == 2
+    assert "running" in result.stderr
+
+
+def test_all_of_a_run_is_shown_with_its_traceback(source: str, invoke: Invoke) -> None:
+    text = invoke("show", ODD).stdout
+    assert "status: failed" in text
+    assert "reason: ValueError: no data" in text
+    assert "exit_code: 1" in text
+    assert text.endswith("Traceback\n    x \\x1b[31m\n")
+    run = json.loads(invoke("show", ODD, "--json").stdout)
+    assert run["exception"]["traceback"] == "Traceback\n\tx \x1b[31m"
+
+
+def test_an_event_is_shown_by_its_id(source: str, invoke: Invoke) -> None:
+    event_id = "A" * 16 + f"{2:016x}"
+    assert "kind: training_step" in invoke("show", event_id).stdout
+    shape = json.loads(invoke("show", event_id, "--json").stdout)
+    assert shape["details"] == {"step": 5, "total_steps": 10, "loss": 0.25}
+
+
+def test_an_unknown_run_names_those_that_are_near(source: str, invoke: Invoke) -> None:
+    for command in ("show", "report"):
+        result = invoke(command, "nigth-1")
+        assert result.exit_code == 1
+        assert "There is no run 'nigth-1'. Did you mean night-1?" in result.stderr
+    result = invoke("show", "f" * 32, "--json")
+    assert json.loads(result.stderr.splitlines()[-1])["error"] == "run_not_found"
+
+
+def test_a_report_is_markdown(source: str, invoke: Invoke) -> None:
+    text = invoke("report", ODD).stdout
+    assert text.startswith(f"# Run {ODD}\n\n**failed** · ValueError: no data\n")
+    assert "x \\x1b[31m" in text
+    assert "uncaught_exception" in text
+
+
+def test_runs_of_the_log_need_no_service_to_have_saved_them(
+    trained: Path, invoke: Invoke, start: Callable[..., Running]
+) -> None:
+    """A service that was there has saved a part; the rest is folded behind it."""
+    _, running = serve(start)
+    running.interrupt()
+    more = [make_event(9, "training_step", 1, details={"step": 77}, run_id="night-1")]
+    store(trained, more)
+    assert json.loads(invoke("show", "night-1", "--json").stdout)["step"] == 77
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (59.4, "59 s"), (205, "3:25"), (3723, "1:02:03"), (183_600, "2 d 3 h")],
+)
+def test_a_duration_is_short(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

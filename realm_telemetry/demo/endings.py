@@ -1,4 +1,4 @@
-"""`realm demo --endings`: one training each that ends well, and in the ways that trainings break."""
+"""`realm demo --endings`: trainings that end well, and in the ways that trainings break."""
 
 import os
 import sys

@@ -162,7 +162,10 @@ def test_an_example_of_the_demo_runs(
     line: str, tmp_path: Path, start: Callable[..., Running]
 ) -> None:
     running = start(shell=f"exec {line} --quick{ANY_PORTS}", cwd=tmp_path)
-    if "--once" in line:
+    if "--endings" in line:
+        assert running.process.wait(100) == 0
+        assert (tmp_path / ".demo" / "endings" / "vault" / "jobs.db").exists()
+    elif "--once" in line:
         assert running.process.wait(100) == 0
         assert (tmp_path / ".demo" / "realm" / "vault" / "jobs.db").exists()
     else:

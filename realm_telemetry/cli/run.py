@@ -84,7 +84,9 @@ class _Record:
         import realm_telemetry as telemetry
 
         telemetry.configure(service_name=Path(words[0]).name, run_id=self._run_id)
-        telemetry.run_started(command=shlex.join(words)[:1000], cwd=str(Path.cwd()))
+        telemetry.run_started(
+            command=shlex.join(words)[:1000], cwd=str(Path.cwd()), launcher="realm run"
+        )
 
     def ended(self, ended: Ended) -> str:
         """Record the end; returns it in words."""

@@ -120,32 +120,45 @@ def _end(cells: Cells, life: Stamp) -> End | None:
 
 
 class Team(msgspec.Struct, frozen=True):
-    """The processes of the newest attempt, and how many attempts there were."""
+    """The processes of the newest attempt, and how many attempts there were.
+
+    supervisor: the `realm run` above them; None where there is none, or nothing but it.
+    """
 
     processes: Sequence[Process]
     attempts: int
     world_size: int | None
+    supervisor: Process | None = None
 
     @property
     def alive(self) -> list[Process]:
-        """Those that have not ended."""
-        return [process for process in self.processes if process.end is None]
+        """Those that have not ended; the command goes on without them as long as `realm run`."""
+        alive = [process for process in self.processes if process.end is None]
+        supervisor = self.supervisor
+        return alive or ([supervisor] if supervisor is not None and supervisor.end is None else [])
 
     @property
     def first_failed(self) -> Process | None:
-        """The first that ended badly, of those whose end does not follow from another's."""
-        bad = [
-            process
-            for process in self.processes
-            if process.end is not None and process.end.status != "completed"
-        ]
-        return min(bad, key=_blame, default=None)
+        """The first that ended badly, of those whose end does not follow from another's.
+
+        Else what `realm run` saw of the command; how that one itself ended, if not by its own
+        word, says nothing of the training.
+        """
+        first = min(filter(_is_bad, self.processes), key=_blame, default=None)
+        supervisor = self.supervisor
+        if first is not None or supervisor is None or "ended" not in supervisor.cells:
+            return first
+        return supervisor if _is_bad(supervisor) else None
 
     @property
     def size(self) -> int:
         """How many processes there should be."""
         ranked = sum(process.rank is not None for process in self.processes)
         return max(len(self.processes), self.world_size or 0 if ranked else 0)
+
+
+def _is_bad(process: Process) -> bool:
+    return process.end is not None and process.end.status != "completed"
 
 
 def _blame(process: Process) -> tuple[bool, int, int, str]:
@@ -160,6 +173,10 @@ def team_of(record: RunRecord) -> Team:
     taking_part = [process for process in every if process.takes_part]
     # A run of which only other software told: whoever of it has ended.
     every = taking_part or [process for process in every if process.end is not None]
+    working = [process for process in every if not process.value("supervises")]
+    supervisors = [process for process in every if process.value("supervises")]
+    every = working or supervisors
+    supervisor = max(supervisors, key=lambda each: each.started, default=None) if working else None
     world_size = record.cells.get("world_size", (None, None))[1]
     newest = _newest_attempt(every)
     ranked = _newest_of_ranks([process for process in newest if process.rank is not None])
@@ -169,6 +186,7 @@ def team_of(record: RunRecord) -> Team:
         sorted([*ranked, *current], key=_by_rank),
         _attempts(every, len(alone) - len(current) + 1),
         world_size if type(world_size) is int else None,
+        supervisor,
     )
 
 

@@ -12,6 +12,7 @@ from .conftest import folded, told
 
 START = told(0, "run_started")
 STEP = told(1, "training_step", step=1, loss=0.5)
+ABOVE = told(0, "run_started", process="5", launcher="realm run")
 
 
 def ended(at_s: float, status: str, rank: int | None = None, **fields: Any) -> Event:
@@ -222,6 +223,56 @@ CASES = {
         "completed",
         None,
     ),
+    "realm run and the program below it": (
+        [
+            ABOVE,
+            START,
+            ended(2, "failed", reason="ValueError: no"),
+            ended(3, "failed", process="5", reason="exit code 1"),
+        ],
+        "failed",
+        "ValueError: no",
+    ),
+    "a command that goes on after its program": (
+        [ABOVE, START, ended(2, "completed")],
+        "running",
+        None,
+    ),
+    "a command that fails after its program": (
+        [
+            ABOVE,
+            START,
+            ended(2, "completed"),
+            ended(3, "failed", process="5", reason="exit code 3"),
+        ],
+        "failed",
+        "exit code 3",
+    ),
+    "realm run is killed and its command goes on": (
+        [
+            ABOVE,
+            START,
+            ended(1, "killed", process="5", by_shipper=True),
+            told(2, "training_step", step=1),
+        ],
+        "running",
+        None,
+    ),
+    "realm run is killed and its command ends well": (
+        [
+            ABOVE,
+            START,
+            ended(1, "killed", process="5", by_shipper=True),
+            ended(2, "completed"),
+        ],
+        "completed",
+        None,
+    ),
+    "a command that emits nothing": (
+        [ABOVE, ended(3, "killed", process="5", reason="SIGKILL")],
+        "killed",
+        "SIGKILL",
+    ),
     "a helper with the same run id that only notes something": (
         [START, told(1, "note", process="c"), ended(2, "completed")],
         "completed",
@@ -273,3 +324,5 @@ def test_attempts_are_counted() -> None:
     assert shown("r1", folded(*ranks(2), *ranks(2, attempt=2, at_s=9)))["attempts"] == 2
     again = [START, ended(1, "killed"), told(3, "run_started", process="b")]
     assert shown("r1", folded(*again))["attempts"] == 2
+    below = shown("r1", folded(ABOVE, told(1, "run_started")))
+    assert (below["attempts"], below["processes"]) == (1, 1)

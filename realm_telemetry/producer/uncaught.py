@@ -21,7 +21,7 @@ from realm_telemetry.values.exceptions import traceback_text
 MAX_TRACEBACK_CHARS: Final = 16_000
 """The end of a longer traceback is kept: it is nearest to the error."""
 MAX_REPORTS: Final = 100
-"""Exceptions reported of threads and finalizers each; some programs raise them by the thousand."""
+"""Exceptions reported of threads, and of finalizers; some programs raise them by the thousand."""
 
 
 class _Seen:
@@ -103,7 +103,7 @@ def end_runs(*, process_ends: bool) -> None:
     with suppress(Exception):  # an interpreter that is half gone
         _look_at_last_value()
         if process_ends and passing is not None:
-            _of_main_thread(type(passing), passing, passing.__traceback__)
+            _report(passing, passing.__traceback__, ends=True)
     cause = _seen.cause or (_cause_of(passing) if passing is not None else None)
     runs.end_open(cause, {"exit": "normal"} if process_ends else {"call": "shutdown"})
     if process_ends:
@@ -111,14 +111,22 @@ def end_runs(*, process_ends: bool) -> None:
 
 
 def _of_main_thread(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Report what ends the main thread, once."""
-    if isinstance(error, SystemExit | GeneratorExit) or id(error) == _seen.reported:
+    """Report what ends the main thread; programs call the hook themselves too, and go on."""
+    _report(error, trace, ends=error is _last_value())
+
+
+def _report(error: BaseException, trace: Any, *, ends: bool) -> None:
+    """Report an exception, once if it ends the process."""
+    if isinstance(error, SystemExit | GeneratorExit):
         return
-    _seen.reported = id(error)
-    if not _goes_on():
-        _seen.cause = _cause_of(error)
-    if not isinstance(error, KeyboardInterrupt):
-        _emit(error, trace, threading.main_thread().name)
+    if ends:
+        is_known, _seen.reported = id(error) == _seen.reported, id(error)
+        if not _goes_on():
+            _seen.cause = _cause_of(error)
+    else:
+        is_known = not _counted("hook")
+    if not is_known and not isinstance(error, KeyboardInterrupt):
+        _emit(error, trace, threading.current_thread().name)
 
 
 def _of_thread(arguments: Any) -> None:
@@ -155,7 +163,7 @@ def _look_at_last_value() -> None:
     """Report what ended the main thread while another hook was in the place of ours."""
     error = _last_value()
     if error is not None and id(error) != _seen.before and not _goes_on():
-        _of_main_thread(type(error), error, getattr(sys, "last_traceback", None))
+        _report(error, getattr(sys, "last_traceback", None), ends=True)
 
 
 def _last_value() -> BaseException | None:

@@ -125,6 +125,20 @@ def test_another_hook_is_called_once_and_hides_nothing(tmp_path: Path, when: str
 
 
 @pytest.mark.processes
+def test_a_program_that_calls_the_hook_itself_goes_on(tmp_path: Path) -> None:
+    """Its run too; the exception that ends it later is another one."""
+    code = TRAIN + (
+        "for name in 'ab':\n"
+        "    try: raise ValueError(name)\n"
+        "    except ValueError: sys.excepthook(*sys.exc_info())\n"
+    )
+    ended = program(tmp_path / "a", code)
+    assert end(ended)[0] == "completed"
+    assert len(ended.of("uncaught_exception")) == 2
+    assert end(program(tmp_path / "b", code + "raise KeyError('c')"))[1] == "KeyError: 'c'"
+
+
+@pytest.mark.processes
 def test_a_shutdown_at_exit_knows_the_exception_too(tmp_path: Path) -> None:
     """Also where the program registered it, and another hook was in the place of ours."""
     code = "import atexit; atexit.register(realm.shutdown); sys.excepthook = print\n"

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from realm_telemetry.event import FIRST_CONTENT_NUMBER
+from realm_telemetry.service.api.runs import RunRoute, get_run
 
 from .conftest import asking, free_ports, serving, wait_until
 
@@ -64,6 +65,27 @@ def test_a_run_is_listed_and_shown_whatever_its_id_is(client: httpx.Client) -> N
     assert (run["step"], run["loss"], run["command"]) == (3, 1 / 3, "python train.py")
     assert run["evidence"] == {"signal": "SIGKILL"}
     assert find(client, "a/metrics").json()["run_id"] == "a/metrics"
+
+
+@pytest.mark.parametrize(
+    ("path", "raw", "found"),
+    [
+        ("/api/runs/a/b", b"/api/runs/a%2Fb", "a/b"),
+        ("/realm/api/runs/a/b c", b"/realm/api/runs/a%2Fb%20c", "a/b c"),
+        ("/api/runs/a/b", b"/api/runs/a/b", None),
+        ("/api/runs/r1", None, "r1"),
+    ],
+)
+def test_the_path_of_a_run_is_matched_as_it_was_sent(
+    path: str, raw: bytes | None, found: str | None
+) -> None:
+    """Also below the path that another application mounts the service at."""
+    root = "/realm" if path.startswith("/realm") else ""
+    scope: dict[str, Any] = {"type": "http", "method": "GET", "path": path, "root_path": root}
+    if raw is not None:
+        scope["raw_path"] = raw
+    _, child = RunRoute("/api/runs/{id}", get_run).matches(scope)
+    assert child.get("path_params", {}).get("id") == found
 
 
 def test_an_unknown_run_is_an_error_of_the_catalogue(client: httpx.Client) -> None:

@@ -6,6 +6,7 @@ layers have of it; so a start loads nothing, and a run that was not heard of tak
 save, the layers are merged into the table, which moves its mark in the same transaction.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -19,6 +20,9 @@ from realm_telemetry.log.snapshots import FoldSnapshot
 
 MAX_TOUCHED: Final = 1_000
 """Runs in memory while a log is caught up; with more of them the table is saved in between."""
+
+
+_logger = logging.getLogger(__name__)
 
 
 class Layer(NamedTuple):
@@ -131,7 +135,7 @@ class Reading:
         found = [run for run in stored if run.run_id not in touched]
         found += [run for run in self.changed() if wanted.matches(run)]
         found.sort(key=lambda run: run.place, reverse=True)
-        page = [(run.run_id, RunRecord.load(run.record)) for run in found[: wanted.limit]]
+        page = [(run.run_id, loaded(run, self._mark)) for run in found[: wanted.limit]]
         return page, len(found) > wanted.limit
 
     def changed(self) -> Iterator[StoredRun]:
@@ -148,8 +152,14 @@ def _sized(wanted: RunsWanted, limit: int) -> RunsWanted:
 
 
 def loaded(stored: StoredRun, mark: RunsMark) -> RunRecord:
-    """Return a record of the table as it is at the table's mark."""
-    record = RunRecord.load(stored.record)
+    """Return a record of the table as it is at the table's mark; an empty one for no record."""
+    try:
+        record = RunRecord.load(stored.record)
+    except ValueError as error:
+        _logger.warning(
+            "the record of the run %r cannot be read (%s); it begins again", stored.run_id, error
+        )
+        record = RunRecord()
     for cursor, arrival in mark.set_backs:
         if cursor > stored.through:
             record.set_back(arrival)

@@ -1,5 +1,6 @@
 """A run as readers see it: JSON for programs, and a report in Markdown for people."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -16,6 +17,9 @@ from realm_telemetry.log.filters import Filters
 
 NOTABLE: Final = 20
 """Events that a report ends with."""
+
+_MARKUP: Final = re.compile(r"[\\`*\[\]<>#|]|(?<![^\W_])_|_(?![^\W_])")
+"""What Markdown would read; an underscore within a word is just that."""
 
 DETAILED: Final = frozenset({"ranks", "config", "evidence"})
 """Fields that a list of runs leaves out."""
@@ -253,8 +257,7 @@ def report(run: dict[str, Any], events: Sequence[Event]) -> str:
 
 def _inline(value: Any) -> str:
     """Return text on one line that Markdown does not read."""
-    text = " ".join(str(value).split())
-    return "".join(f"\\{sign}" if sign in "\\`*_[]<>#|" else sign for sign in text)
+    return _MARKUP.sub(r"\\\g<0>", " ".join(str(value).split()))
 
 
 def _fenced(text: str) -> str:

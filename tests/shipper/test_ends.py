@@ -249,3 +249,16 @@ def test_an_exit_code_corrects_a_run_that_was_called_completed_at_the_end(tmp_pa
 def test_a_process_in_no_run_ends_none(tmp_path: Path) -> None:
     run(tmp_path, CONFIGURE + SHIPPED + "os.kill(os.getpid(), signal.SIGKILL)")
     assert [event["kind"] for event in ended(tmp_path)].count("run_ended") == 0
+
+
+def test_a_program_that_dies_before_its_shipper_runs_is_known_to_have_been_killed(
+    tmp_path: Path,
+) -> None:
+    """It hands the shipper a descriptor of itself, which tells how it ended."""
+    launched = "while not realm.get_telemetry()._launched: time.sleep(0.001)\n"
+    code = "realm.run_started(command='t')\nos.kill(os.getpid(), signal.SIGKILL)"
+    run(tmp_path, CONFIGURE + launched + code)
+    (end,) = [event for event in ended(tmp_path) if event["kind"] == "run_ended"]
+    if end["details"]["status"] == "lost":
+        pytest.skip("this kernel does not say how other processes ended")
+    assert (end["details"]["status"], end["details"]["signal"]) == ("killed", "SIGKILL")

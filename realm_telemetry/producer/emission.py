@@ -39,7 +39,7 @@ class Run:
     thread: stands for the one that began it.
     last: details of its newest step.
     trained: whether `training_started` was among its events.
-    cause: why it ended, once something has happened that no run survives.
+    cause: why it will have ended, with its newest step then, once its thread has died.
     """
 
     __slots__ = ("began_s", "cause", "first", "id", "last", "thread", "trained")

@@ -154,14 +154,22 @@ def end_open(cause: Cause | None, otherwise: dict[str, Any]) -> None:
     otherwise: the evidence of those that completed.
     """
     for key, run in list(_open.items()):
-        _end(key, cause or run.cause or Cause("completed", None, otherwise))
+        _end(key, cause or _met(run) or Cause("completed", None, otherwise))
 
 
 def note_cause(cause: Cause | None) -> None:
-    """Note why the runs that this thread began will have ended, unless something says more."""
+    """Note why the runs that this thread began will have ended, if no step comes any more."""
     for run in list(_open.values()):
         if run.thread is _this_thread():
-            run.cause = cause
+            run.cause = (cause, run.last)
+
+
+def _met(run: Run) -> Cause | None:
+    """What the thread of a run died of, if no step came since."""
+    if run.cause is None or run.cause[1] is not run.last:
+        return None
+    cause: Cause | None = run.cause[0]
+    return cause
 
 
 def _this_thread() -> object:
@@ -215,17 +223,19 @@ def _run_of(event: Event, key: str | None) -> Run | None:
         if event.kind in _NO_BEGINNINGS or (over and event.kind not in _BEGINNINGS):
             return None
         return _begin(event, key)
-    if event.kind == "training_started" and key is None and _began_anew(run):
-        reason = "another training began in its thread"
-        _end(key, Cause("lost", reason, {"event": event.kind}))
+    if event.kind == "training_started" and key is None and (over_by := _ended_by_next(run)):
+        _end(key, over_by)
         return _begin(event, key)
     return run
 
 
-def _began_anew(run: Run) -> bool:
-    """Whether `training_started` is a training that nobody ended, such as one that raised."""
+def _ended_by_next(run: Run) -> Cause | None:
+    """Why a run is over that nobody ended, such as one that raised, now that a training begins."""
     is_here = run.thread is _this_thread()
-    return bool(run.trained and run.last and is_here and _names.given is None)
+    if run.trained and run.last and is_here and _names.given is None:
+        reason = "another training began in its thread"
+        return Cause("lost", reason, {"event": "training_started"})
+    return _met(run)
 
 
 def _begin(event: Event, key: str | None) -> Run | None:

@@ -92,6 +92,21 @@ def test_the_exception_of_a_thread_is_reported_and_fails_only_its_own_run(tmp_pa
 
 
 @pytest.mark.processes
+def test_a_training_whose_thread_died_is_over_when_steps_cease(tmp_path: Path) -> None:
+    """Steps of another thread say that it went on; the next training is another run."""
+    head = (
+        "def work(): realm.training_started(); realm.log({'a': 1}); raise ValueError('dead')\n"
+        "t = threading.Thread(target=work); t.start(); t.join()\n"
+    )
+    goes_on = program(tmp_path / "a", head + "realm.log({'a': 1})\n")
+    assert end(goes_on)[0] == "completed"
+    again = program(tmp_path / "b", head + "realm.training_started(); realm.training_completed()\n")
+    ends = [event.details["status"] for event in again.of("run_ended")]
+    assert ends == ["failed", "completed"]
+    assert len({event.run_id for event in again.of("run_started")}) == 2
+
+
+@pytest.mark.processes
 def test_a_thread_that_exits_is_not_reported(tmp_path: Path) -> None:
     ended = program(
         tmp_path, "t = threading.Thread(target=sys.exit, args=(3,)); t.start(); t.join()\n"

@@ -52,7 +52,7 @@ _REPORTS: Final = frozenset(
     {
         *("run_ended", "run_stalled", "run_resumed_progress", "loss_not_finite", "loss_spiked"),
         *("uncaught_exception", "fatal_signal", "stack_captured", "process_lost"),
-        "events_dropped",
+        *("events_dropped", "resource_sampled", "memory_pressure", "disk_low"),
     }
 )
 """Kinds that speak of a process from outside, or of its end: no sign that it goes on."""
@@ -208,6 +208,8 @@ class RunRecord:
         goes_on = step is not None and kind != "training_paused" and kind not in _ENDS
         if goes_on or kind in _STARTS or kind == "training_resumed":
             process["life"] = None
+        if goes_on or (kind in PARTS and kind.startswith("training_")):
+            process["trains"] = True
         if goes_on:
             self.pace.add(stamp, step)
         if event.channel == "training":

@@ -34,6 +34,8 @@ def ranks(count: int, attempt: int = 1, at_s: float = 0) -> list[Event]:
     ]
 
 
+SEEN = {"seen_by": "realm run"}
+
 CASES = {
     "a run that has begun": ([START], "running", None),
     "a run of which only a step is known": ([STEP], "running", None),
@@ -222,6 +224,60 @@ CASES = {
         "completed",
         None,
     ),
+    "its parent, a realm run, that lives while it has ended": (
+        [
+            told(0, "run_started", process="c"),
+            told(1, "training_step", step=1),
+            ended(2, "failed", reason="no data"),
+        ],
+        "failed",
+        "no data",
+    ),
+    "its parent has seen the end of a process that nothing else is known of": (
+        [
+            told(0, "run_started", process="c"),
+            told(1, "training_step", step=1),
+            ended(2, "killed", process="c", reason="SIGKILL", evidence=SEEN),
+        ],
+        "killed",
+        "SIGKILL",
+    ),
+    "its parent ended badly after all had completed": (
+        [
+            told(0, "run_started", process="c"),
+            told(1, "training_step", step=1),
+            ended(2, "completed"),
+            ended(3, "failed", process="c", reason="exit code 1", evidence=SEEN),
+        ],
+        "failed",
+        "exit code 1",
+    ),
+    "the process knows better than its parent": (
+        [
+            told(0, "run_started", process="c"),
+            told(1, "training_step", step=1),
+            ended(2, "failed", reason="ValueError: no data"),
+            ended(3, "failed", process="c", reason="exit code 1", evidence=SEEN),
+        ],
+        "failed",
+        "ValueError: no data",
+    ),
+    "a training that goes on after the end of an earlier parent": (
+        [
+            told(0, "run_started", process="c"),
+            told(1, "training_step", step=1),
+            ended(2, "killed", process="c", evidence=SEEN),
+            told(3, "run_started", process="d"),
+            told(4, "training_step", process="b", step=2),
+        ],
+        "running",
+        None,
+    ),
+    "a command that does not train": (
+        [told(0, "run_started", process="c"), ended(3, "completed", process="c", evidence=SEEN)],
+        "completed",
+        None,
+    ),
     "a helper with the same run id that only notes something": (
         [START, told(1, "note", process="c"), ended(2, "completed")],
         "completed",
@@ -266,6 +322,14 @@ def test_health_says_how_many_ranks_live_while_one_does() -> None:
 def test_ranks_that_never_spoke_count_among_the_living() -> None:
     run = shown("r1", folded(ranks(8)[0]))
     assert (run["health"], run["processes"], list(run["ranks"])) == ("8 of 8 ranks", 8, ["0"])
+
+
+def test_a_parent_is_no_process_of_the_run() -> None:
+    events = [told(0, "run_started", process="c"), told(1, "training_step", step=1)]
+    run = shown("r1", folded(*events))
+    assert (run["processes"], run["health"], run["attempts"]) == (1, None, 1)
+    run = shown("r1", folded(*events, ended(2, "completed"), ended(3, "completed", process="c")))
+    assert (run["attempts"], list(run["ranks"])) == (1, ["a" * 16])
 
 
 def test_attempts_are_counted() -> None:

@@ -174,7 +174,7 @@ def team_of(record: RunRecord) -> Team:
     team = sorted([*ranked, *current], key=_by_rank)
     supervisor = _supervisor(above, team)
     if supervisor is not None:
-        team = [replace(one, end=one.end or supervisor.end) for one in team]
+        team = [_with_end_of(supervisor, one, len(team)) for one in team]
     return Team(
         team,
         _attempts(every, len(alone) - len(current) + 1),
@@ -192,6 +192,12 @@ def _is_above(process: Process, others: Sequence[Process]) -> bool:
         for other in others
         if other is not process and (other.rank is not None or "trains" in other.cells)
     )
+
+
+def _with_end_of(supervisor: Process, process: Process, count: int) -> Process:
+    """Return a process with the end that its parent has seen, where it has no word of its own."""
+    is_known = process.end is not None and (process.end.status != "lost" or count > 1)
+    return process if is_known else replace(process, end=supervisor.end)
 
 
 def _supervisor(above: Sequence[Process], team: Sequence[Process]) -> Process | None:
@@ -294,6 +300,8 @@ def _ended_badly(team: Team) -> Verdict | None:
     first = team.first_failed
     if first is None or first.end is None:
         return None
+    if first.end.status == "lost" and (seen := _supervisor_says(team)) is not None:
+        return seen
     return Verdict(first.end.status, first.end.reason, first.end.evidence)
 
 

@@ -242,6 +242,26 @@ CASES = {
         "killed",
         "SIGKILL",
     ),
+    "its parent knows more than that it was lost": (
+        [
+            told(0, "run_started", process="c"),
+            told(1, "training_step", step=1),
+            ended(2, "lost", reason="no word of its end", by_shipper=True),
+            ended(3, "killed", process="c", reason="SIGKILL", evidence=SEEN),
+        ],
+        "killed",
+        "SIGKILL",
+    ),
+    "two ranks that were lost, and a parent that knows more": (
+        [
+            told(-1, "run_started", process="c"),
+            *ranks(2),
+            *(ended(2, "lost", rank, process=f"1{rank}", by_shipper=True) for rank in (0, 1)),
+            ended(3, "failed", process="c", reason="exit code 1", evidence=SEEN),
+        ],
+        "failed",
+        "exit code 1",
+    ),
     "its parent ended badly after all had completed": (
         [
             told(0, "run_started", process="c"),

@@ -115,4 +115,7 @@ def heavy(tmp_path: Path, **options: Any) -> Iterator[RealmServer]:
             writer.append(events[start : start + 500])
     with serving(settings) as server, asking(server) as client:
         wait_until(lambda: client.get("/ready").status_code == 200)
+        # The other folds read the log with the same thread.
+        service = server.app.state.service
+        wait_until(lambda: service.metrics.ready and service.runs.ready, 30.0)
         yield server

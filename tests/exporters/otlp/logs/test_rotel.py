@@ -216,7 +216,8 @@ def test_all_events_arrive_as_logged_though_the_collector_was_killed_half_way(
     collector.start()
     emitter.emit(COUNT - COUNT // 2 - COUNT // 4)
     emitter.end()
-    eventually(lambda: len(sink.uids()) == COUNT)
+    # Trainings among them bring their runs' beginnings and ends.
+    eventually(lambda: len(sink.uids()) == len(logged(home)) >= COUNT)
     kinds = {row.event.kind for row in logged(home)}
     assert kinds == set(KIND_METADATA)
     require_equal(home, sink)
@@ -295,7 +296,7 @@ def test_a_collector_killed_in_the_stream_has_acknowledged_everything_and_replay
     emitter.wait()
     emitter.end()
     ids = {row.event.id for row in logged(home)}
-    assert len(ids) == 3000
+    assert len(ids) >= 3000
     assert tap.acknowledged == ids
     assert set(sink.uids()) <= ids
     # As a person would: `realm replay --since 1h --to otlp`, and a shipper for it.

@@ -67,7 +67,7 @@ def test_a_killed_program_s_spans_arrive_with_an_error(start: Start, receiver: R
     training, job = spans["training"].span, spans["job"].span
     assert job.parent_span_id == training.span_id
     assert spans["checkpoint"].span.parent_span_id == job.span_id
-    assert [event.name for event in job.events] == ["note"]
+    assert [event.name for event in job.events] == ["note", "run_ended"]
 
 
 def test_a_killed_shipper_s_open_spans_are_closed_by_the_next(
@@ -84,7 +84,7 @@ def test_a_killed_shipper_s_open_spans_are_closed_by_the_next(
     wait_until(lambda: len(receiver.arrived) == 4)
     spans = receiver.named()
     assert spans["job"].span.parent_span_id == spans["training"].span.span_id
-    assert [event.name for event in spans["job"].span.events] == ["note"]
+    assert [event.name for event in spans["job"].span.events] == ["note", "run_ended"]
     with LogReader(home / "vault" / "jobs.db") as reader:
         rows = {row.event.kind: row.event for row in reader.now.after(0)}
     for name in ("training", "job"):

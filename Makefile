@@ -18,7 +18,7 @@ ATTACKS = $(shell grep -oE 'tests/[a-z_/]+\.py::[a-z_0-9]+' docs/security.md)
 
 UNITS_ONLY := -m 'not long and not slow and not alone and not processes' --no-processes
 
-.PHONY: help demo pages fields test test-unit coverage test-newest test-long test-faults trace-store check bench proto clean
+.PHONY: help demo endings pages fields test test-unit coverage test-newest test-long test-faults trace-store check bench proto clean
 .DEFAULT_GOAL := help
 
 help:            ## Say what there is to make
@@ -39,6 +39,9 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 
 demo: $(VENV)/.demo pages ## Train a network and watch its events arrive in both views
 	$(BIN)/realm demo
+
+endings: $(VENV)/.demo pages ## Six trainings that end in six ways, and the reason of each; half a minute
+	$(BIN)/realm demo --endings
 
 pages: | $(BIN)/python    ## Build War Room and Battle Log, if their sources have changed
 	@$(BIN)/python $(WEB)/build.py

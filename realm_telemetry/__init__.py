@@ -6,6 +6,8 @@ realm.configure(service_name="training_daemon")
 realm.checkpoint_saved(step=183_000, loss=0.234, path="ckpt/183000")
 """
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from realm_telemetry.compat import renamed as _renamed
@@ -23,6 +25,7 @@ from realm_telemetry.kinds.typed import (
     config_reloaded,
     curriculum_updated,
     dataset_generated,
+    disk_low,
     error_occurred,
     eval_cancelled,
     eval_completed,
@@ -46,10 +49,12 @@ from realm_telemetry.kinds.typed import (
     loss_not_finite,
     loss_spiked,
     lr_changed,
+    memory_pressure,
     mode_changed,
     note,
     process_lost,
     queue_backlog,
+    resource_sampled,
     retention_applied,
     run_config,
     run_ended,
@@ -90,6 +95,7 @@ from realm_telemetry.producer.api import (
     shutdown,
 )
 from realm_telemetry.producer.instrument import emits, lifecycle
+from realm_telemetry.producer.steps import CallableModule, log
 from realm_telemetry.producer.telemetry import Telemetry
 from realm_telemetry.version import __version__
 
@@ -117,6 +123,7 @@ __all__ = [
     "configure",
     "curriculum_updated",
     "dataset_generated",
+    "disk_low",
     "emit",
     "emits",
     "error_occurred",
@@ -142,16 +149,19 @@ __all__ = [
     "job_submitted",
     "ledger_updated",
     "lifecycle",
+    "log",
     "lore_recorded",
     "loss_not_finite",
     "loss_spiked",
     "lr_changed",
+    "memory_pressure",
     "mode_changed",
     "note",
     "process_lost",
     "queue_backlog",
     "register_kind",
     "replay_events",
+    "resource_sampled",
     "retention_applied",
     "run_config",
     "run_ended",
@@ -185,6 +195,19 @@ __all__ = [
 
 
 _renamed.install()
+
+
+class _Package(ModuleType):
+    """This package, in which `realm.log` stays callable once `log` is imported as a package."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Make the package `log` callable when the import system puts it here."""
+        if name == "log" and isinstance(value, ModuleType):
+            value.__class__ = CallableModule
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -29,12 +29,15 @@ DURABILITIES: Final = ("process", "power")
 DEFAULT_SERVICE_URL: Final = "http://127.0.0.1:8866"
 DEFAULT_SERVICE_NAME: Final = "unknown_service"
 MIN_SPOOL_BYTES: Final = 256 * 1024
+MAX_RUN_ID_CHARS: Final = 256
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings of a process, resolved and checked.
 
     Sizes are bytes, times seconds. See docs/configuration.md for each.
+    run_origin: where `run_id` comes from: `given` by the user and good for the whole process;
+        `derived` from launcher, scheduler or parent; `ended`: the parent's, whose run is over.
     """
 
     home: Path
@@ -50,11 +53,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     spool: Path | None = None
     max_spool_bytes: int = 256 * 1024 * 1024
     run_id: str | None = None
+    run_origin: str = "given"
     disabled: bool = False
     resource: dict[str, Any] = {}
     redact: tuple[str, ...] = ()
     options: dict[str, dict[str, Any]] = {}
     service: dict[str, Any] = {}
+    watch: dict[str, Any] = {}
 
     @property
     def log_path(self) -> Path:
@@ -88,6 +93,14 @@ def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("needs text that is not empty")
     return value.strip()
+
+
+def _run_id(value: Any) -> str:
+    text = _text(value).encode("utf-8", "replace").decode()
+    if len(text) > MAX_RUN_ID_CHARS:
+        problem = f"needs at most {MAX_RUN_ID_CHARS} characters and has {len(text)}; shorten it"
+        raise ValueError(problem)
+    return text
 
 
 def _names(value: Any) -> tuple[Any, ...]:
@@ -172,14 +185,18 @@ SETTINGS: Final[dict[str, Setting]] = {
     "durability": Setting(("REALM_DURABILITY",), _one_of(*DURABILITIES)),
     "spool": Setting(("REALM_SPOOL",), _path),
     "max_spool_bytes": Setting(("REALM_MAX_SPOOL_BYTES",), _bytes),
-    "run_id": Setting(("REALM_RUN_ID",), _text),
+    "run_id": Setting(("REALM_RUN_ID",), _run_id),
     "disabled": Setting(("OTEL_SDK_DISABLED",), _flag),
     "redact": Setting(("REALM_REDACT",), _redact),
     "resource": Setting((), _table),
     "options": Setting((), _table),
     "service": Setting((), _table),
+    "watch": Setting((), _table),
 }
 """Every setting but `home` (`REALM_HOME`), which says where `realm.toml` is."""
+
+_LAUNCH_VARIABLES: Final = ("TORCHELASTIC_RUN_ID", "SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID")
+"""What launchers and schedulers call the run."""
 
 
 def load_settings(
@@ -202,10 +219,14 @@ def load_settings(
     _refuse_unknown("configure()", given)
     _refuse_unknown(str(home / SETTINGS_FILE), file)
     resolved: dict[str, Any] = {}
+    run = _run_of(environ, anew, inherited)
+    inherited = {name: value for name, value in inherited.items() if name != "run_id"} | run
     for name, setting in SETTINGS.items():
         where, value = _look_up(name, setting, given, anew, inherited, environ, file)
         if where is not None:
             resolved[name] = _parse(name, setting, where, value)
+        if name == "run_id" and where == "REALM_PIPELINE":
+            resolved["run_origin"] = run["run_origin"]
     resolved["resource"] = _resource(environ) | resolved.get("resource", {})
     if "service_name" not in resolved and "service.name" in resolved["resource"]:
         resolved["service_name"] = str(resolved["resource"]["service.name"])
@@ -299,7 +320,8 @@ def _make_token(path: Path) -> None:
 
 def variable_marks(environ: Mapping[str, str]) -> dict[str, int]:
     """What a child needs to know which variables it was given anew; says nothing of the values."""
-    names = {name for setting in SETTINGS.values() for name in setting.variables} | {HOME_VARIABLE}
+    names = {name for setting in SETTINGS.values() for name in setting.variables}
+    names |= {HOME_VARIABLE, *_LAUNCH_VARIABLES}
     return {name: crc32(environ[name].encode("utf-8", "replace")) for name in names & set(environ)}
 
 
@@ -312,6 +334,39 @@ def _set_anew(environ: Mapping[str, str], parents: Any) -> dict[str, str]:
         for name, mark in marks.items()
         if environ[name].strip() and parents.get(name) != mark
     }
+
+
+def _run_of(
+    environ: Mapping[str, str], anew: Mapping[str, str], inherited: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The run that a process is in if nobody names one, with its origin.
+
+    What the parent's code named goes first, then what a launcher or scheduler started since, then
+    the parent's run.
+    """
+    parents = inherited.get("run_id")
+    origin = inherited.get("run_origin", "given")
+    launched = run_of_launch(environ)
+    is_anew = any(name in anew for name in _LAUNCH_VARIABLES)
+    if launched is not None and (not parents or (origin != "given" and is_anew)):
+        return {"run_id": launched, "run_origin": "derived"}
+    return {"run_id": parents, "run_origin": origin} if parents else {}
+
+
+def run_of_launch(environ: Mapping[str, str]) -> str | None:
+    """Return the run id that torchrun or Slurm gives all processes of a run; None without one.
+
+    torchrun's is "none" where nobody chose one, and then says nothing.
+    """
+    elastic = environ.get("TORCHELASTIC_RUN_ID", "").strip()
+    job = environ.get("SLURM_JOB_ID", "").strip()
+    task = environ.get("SLURM_ARRAY_TASK_ID", "").strip()
+    found = f"slurm-{job}_{task}" if task else f"slurm-{job}"
+    if elastic and elastic.lower() != "none":
+        found = elastic
+    elif not job:
+        return None
+    return found.encode("utf-8", "replace").decode()[:MAX_RUN_ID_CHARS]
 
 
 def _find_home(

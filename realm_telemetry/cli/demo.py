@@ -13,20 +13,29 @@ from realm_telemetry.cli.command import command, given_home
             "realm demo --once --quick --port 0 --battle-log-port 0 --ui-port 0",
             "A campaign of seconds, on any free ports.",
         ),
+        ("realm demo --endings", "Six trainings that end in six ways, and what is said of each."),
     )
 )
 @click.option("--once", is_flag=True, help="End after one campaign, with a summary.")
 @click.option("--quick", is_flag=True, help="A campaign of seconds.")
+@click.option("--endings", is_flag=True, help="Trainings that break, in under two minutes.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=8866, show_default=True)
 @click.option("--battle-log-port", type=click.IntRange(0, 65_535), default=8767, show_default=True)
 @click.option("--ui-port", type=click.IntRange(0, 65_535), default=8888, show_default=True)
-def demo(once: bool, quick: bool, port: int, battle_log_port: int, ui_port: int) -> int:
+def demo(
+    once: bool, quick: bool, endings: bool, port: int, battle_log_port: int, ui_port: int
+) -> int:
     """Train a real network and watch its events arrive in both views.
 
     A training process, two job workers and the service, each for real; one job fails and one
     worker is killed on purpose. Its home is .demo/realm here, also if REALM_HOME is set, unless
-    --home names another.
+    --home names another. With --endings it is .demo/endings.
     """
+    if endings:
+        from realm_telemetry.demo import endings as demo_endings
+        from realm_telemetry.demo.service import Ports
+
+        return demo_endings.run(home=given_home(), ports=Ports(port, battle_log_port, ui_port))
     from realm_telemetry.demo import run
 
     return run(

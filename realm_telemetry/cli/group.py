@@ -16,6 +16,7 @@ from realm_telemetry.version import __version__
 
 SECTIONS: Final[dict[str, dict[str, str]]] = {
     "Run": {
+        "run": "Run a command, and record that it started and how and why it ended.",
         "serve": "Serve the log live and historic over HTTP, on three addresses.",
         "demo": "Train a real network and watch its events arrive in both views.",
         "ship": "Ship what waits in spools, or show what waits.",

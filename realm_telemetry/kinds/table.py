@@ -112,6 +112,11 @@ KINDS: Final[tuple[tuple[str, str, str, str | None], ...]] = (
     ("mode_changed", "system", "info", "Mode is {mode} (was {previous})"),
     ("section_updated", "system", "info", "Section {section} updated"),
     ("note", "system", "info", None),
+    ("resource_sampled", "system", "info",
+     "Memory {rss_bytes:,} bytes (processor {cpu_percent:.0f} %)"),
+    ("memory_pressure", "system", "warning",
+     "{share:.0%} of the {place}'s memory is used ({used_bytes:,} of {limit_bytes:,} bytes)"),
+    ("disk_low", "system", "warning", "{path} has {free_bytes:,} bytes left"),
     ("events_dropped", "system", "warning", "{count:,} events were dropped ({reason})"),
     ("process_lost", "system", "error",
      "{service} was lost (pid {pid}, last kind {last_kind}, step {last_step:,})"),
@@ -140,5 +145,7 @@ KIND_METADATA: Final[dict[str, tuple[str, str]]] = {
 }
 """Each built-in kind's channel and severity."""
 
-ROUTINE_KINDS: Final = frozenset({"training_step", "worker_heartbeat", "section_updated"})
+ROUTINE_KINDS: Final = frozenset(
+    {"training_step", "worker_heartbeat", "section_updated", "resource_sampled"}
+)
 """The built-in kinds that repeat by the thousand: thinned first, left out of full text."""

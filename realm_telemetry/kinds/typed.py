@@ -466,6 +466,32 @@ def note(message: str, **fields: Any) -> Event:
     return emit("note", message, **fields)
 
 
+def resource_sampled(rss_bytes: int, cpu_percent: float | None = None, **fields: Any) -> Event:
+    """What a run's processes and their machine used; routine. cpu_percent: 100 is one core."""
+    return emit("resource_sampled", rss_bytes=rss_bytes, **_given(fields, cpu_percent=cpu_percent))
+
+
+def memory_pressure(
+    share: float,
+    place: str,
+    used_bytes: int | None = None,
+    limit_bytes: int | None = None,
+    **fields: Any,
+) -> Event:
+    """Memory is nearly used up; share: from 0 to 1; place: container or host."""
+    return emit(
+        "memory_pressure",
+        share=share,
+        place=place,
+        **_given(fields, used_bytes=used_bytes, limit_bytes=limit_bytes),
+    )
+
+
+def disk_low(path: Path, free_bytes: int, **fields: Any) -> Event:
+    """A disk that a run writes to is nearly full."""
+    return emit("disk_low", path=path, free_bytes=free_bytes, **fields)
+
+
 def events_dropped(count: int, reason: str | None = None, **fields: Any) -> Event:
     """Events were given up; the producer itself reports them."""
     return emit("events_dropped", count=count, **_given(fields, reason=reason))

@@ -14,9 +14,9 @@ from realm_telemetry.config import DEFAULT_SERVICE_NAME, Settings, load_settings
 from realm_telemetry.errors import ConfigError, warn_once
 from realm_telemetry.kinds import catalog
 from realm_telemetry.kinds.catalog import KindSpec
-from realm_telemetry.producer import appenders
+from realm_telemetry.producer import appenders, faults, runs, uncaught
 from realm_telemetry.producer.context import bound
-from realm_telemetry.producer.emission import emit, set_base
+from realm_telemetry.producer.emission import emit
 from realm_telemetry.producer.telemetry import PIPELINE_VARIABLE, Telemetry
 from realm_telemetry.shipper.manifest import read_manifest
 from realm_telemetry.values.clock import Deadline
@@ -170,14 +170,31 @@ def _shut_down(timeout_s: float, *, process_ends: bool = False) -> bool:
     if not lock.acquire(timeout=max(timeout_s, 0.0)):
         return False
     try:
+        if _active is not None:
+            uncaught.end_runs(process_ends=process_ends)
         ending, _active, _provisional = _active, None, False
         if ending is None:
             return True
         if os.environ.get(PIPELINE_VARIABLE) == ending.inherited():
             del os.environ[PIPELINE_VARIABLE]
+        if not process_ends:
+            _forget()
         return ending.shutdown(deadline.left_s, process_ends=process_ends)
     finally:
         lock.release()
+
+
+def _forget() -> None:
+    """Let go of what belongs to the process as a whole, which goes on without telemetry."""
+    runs.leave()
+    uncaught.remove()
+    faults.detach()
+
+
+def _tell_children() -> None:
+    """Another run is current."""
+    if _active is not None:
+        _active.tell_children()
 
 
 def get_telemetry() -> Telemetry | None:
@@ -215,9 +232,14 @@ def _set_up(settings: Settings, *, parent: str | None = None) -> Telemetry | Non
         return None
     producer = appenders.early_producer() or appenders.new_producer()
     started = Telemetry(settings, producer, parent=parent)
-    set_base(run_id=settings.run_id)
+    if parent is None:
+        runs.set_up(settings.run_id, settings.run_origin)
+    else:
+        runs.go_on()
+    uncaught.install()
     dropped = appenders.hand_over(started.writer)
     _active = started
+    runs.on_change = _tell_children
     started.begin()
     if dropped:
         started.count_early_drops(dropped)
@@ -262,6 +284,9 @@ def _inherited() -> dict[str, Any]:
     except ConfigError as error:
         warn_once(str(error), f"{PIPELINE_VARIABLE} is not followed. {error}")
         return {}
+    if _active is not None:  # the pipeline is our own, and the run may be by now
+        begun = _active.settings
+        inherited |= {"run_id": begun.run_id, "run_origin": begun.run_origin}
     taken = ("home", "exporters", "processors", "service_url", "token", "options", "redact")
     return inherited | {name: getattr(manifest, name) for name in taken}
 
@@ -322,6 +347,8 @@ def _after_fork_in_child() -> None:
     global _active, _before_fork, _ending, _provisional, _setting_up
     if _active is not None:
         _before_fork = _active
+    runs.after_fork()
+    faults.after_fork()
     _active, _provisional, _ending = None, False, False
     _setting_up = threading.Lock()
     if not isinstance(appenders.current, appenders.Disabled):

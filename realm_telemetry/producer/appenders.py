@@ -7,6 +7,7 @@ Nothing here takes a lock: `emit` runs in signal handlers and finalizers too.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from os import urandom
 from typing import Final
@@ -89,6 +90,13 @@ def append(payload: bytes, *, urgent: bool) -> tuple[str, int]:
             return appender.producer, number
         except SpoolClosedError:  # a spool takes over: it is current by now
             continue
+
+
+def join() -> None:
+    """Let a process that has emitted nothing yet join its parent's pipeline, as an event would."""
+    if isinstance(current, Early):
+        with suppress(SpoolClosedError):
+            current.append(b"")
 
 
 def set_current(appender: Appender) -> None:

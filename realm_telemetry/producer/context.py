@@ -14,6 +14,7 @@ from sys import modules
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
+from realm_telemetry.config import MAX_RUN_ID_CHARS
 from realm_telemetry.values.details import clean_details, text_or_none
 
 
@@ -44,7 +45,10 @@ class Block:
 
 
 class Bound:
-    """What all blocks around an event add to it, the innermost block last."""
+    """What all blocks around an event add to it, the innermost block last.
+
+    run_id: as a block said; None for that of the process.
+    """
 
     __slots__ = ("block", "campaign_id", "details", "hero_id", "outer", "own", "run_id", "source")
 
@@ -56,7 +60,8 @@ class Bound:
         inside = own or _NOTHING
         self.hero_id: str | None = inside.hero_id or around.hero_id
         self.campaign_id: str | None = inside.campaign_id or around.campaign_id
-        self.run_id: str | None = inside.run_id or around.run_id
+        # Never that of `base`: a run may begin inside the block.
+        self.run_id: str | None = inside.run_id or (outer.run_id if outer else None)
         self.source: str | None = inside.source or around.source
         self.details: dict[str, Any] = {**around.details, **inside.details}
 
@@ -127,7 +132,9 @@ class bound(ContextDecorator):  # noqa: N801 - used like a function: a context, 
         source: str | None = None,
         **fields: Any,
     ) -> None:
-        names = (as_id(hero_id), as_id(campaign_id), as_id(run_id), as_id(source))
+        run = as_id(run_id)
+        run = run and run[:MAX_RUN_ID_CHARS]
+        names = (as_id(hero_id), as_id(campaign_id), run, as_id(source))
         self._own = Fields(*names, clean_details(fields)[0])
         self._entered: list[Block] = []
 

@@ -6,8 +6,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from realm_telemetry.config import Settings
+import msgspec
+
+from realm_telemetry.config import Settings, variable_marks
 from realm_telemetry.kinds.catalog import KindSpec
+from realm_telemetry.producer import runs
+from realm_telemetry.producer.context import base
 from realm_telemetry.shipper.manifest import Manifest, exporter_environment
 from realm_telemetry.shipper.process_end import identity
 from realm_telemetry.values.details import force_clean
@@ -46,11 +50,22 @@ def resource_of(settings: Settings, producer: str) -> dict[str, Any]:
         "process.executable.name": Path(sys.argv[0] or sys.executable).name,
         "realm.producer.id": producer,
         "realm.version": __version__,
-        "realm.run.id": settings.run_id,
+        "realm.run.id": base.run_id or settings.run_id,
         "realm.rank": int(rank) if rank and rank.isdigit() else rank,
     }
     given = {key: value for key, value in named.items() if value is not None}
     return force_clean(given | settings.resource)[0]
+
+
+def inherited_by_children(settings: Settings, pipeline_dir: Path | None) -> str:
+    """Return what child processes take over, as JSON: the value of `REALM_PIPELINE`."""
+    pipeline = {
+        "directory": str(pipeline_dir),
+        "service_name": settings.service_name,
+        "shipper": settings.shipper,
+        "environ": variable_marks(os.environ),
+    }
+    return msgspec.json.encode(pipeline | runs.for_children()).decode()
 
 
 def hello(producer: str, resource: dict[str, Any], *, parent: str | None) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The hot path: `emit` builds an event, encodes it and hands it to the current appender."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from sys import modules
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
@@ -11,7 +11,7 @@ from realm_telemetry.errors import mistake
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError
 from realm_telemetry.kinds.catalog import UNREGISTERED, known_kind, render, resolve
 from realm_telemetry.producer import appenders, context
-from realm_telemetry.producer.context import as_id, base
+from realm_telemetry.producer.context import Bound, as_id, base
 from realm_telemetry.spool.frames import encode_msgpack
 from realm_telemetry.spool.writer import DROPPED, SpoolClosedError
 from realm_telemetry.values.conversions import ENDING
@@ -30,6 +30,42 @@ _URGENT: Final = frozenset(("warning", "error"))
 _SURELY_FITS: Final = MAX_EVENT_BYTES - 1024
 """Payload bytes below which an event is within its limit with any other fields."""
 bound_here: Final = context.current.get
+
+
+class Run:
+    """A run that this process takes part in.
+
+    first: its first event here, whose hero, campaign and source are the run's.
+    thread: stands for the one that began it.
+    last: details of its newest step.
+    trained: whether `training_started` was among its events.
+    cause: why it will have ended, with its newest step then, once its thread has died.
+    """
+
+    __slots__ = ("began_s", "cause", "first", "id", "last", "thread", "trained")
+
+    def __init__(self, run_id: str, first: Event | None, began_s: float, thread: object) -> None:
+        self.id = run_id
+        self.first = first
+        self.began_s = began_s
+        self.thread = thread
+        self.last: dict[str, Any] = {}
+        self.trained = False
+        self.cause: Any = None
+
+
+NO_RUN: Final = Run("", None, 0.0, None)
+"""Its id is that of no event: events are compared by identity."""
+run = NO_RUN
+"""The run whose steps are recorded at full speed."""
+
+
+def _outside_runs(event: Event, run_id: str | None) -> Event:
+    return keep_clean(event)
+
+
+take_part: Callable[[Event, str | None], Event] = _outside_runs
+"""Records any other training event, given the run id of a `bound` block (`producer.runs`)."""
 
 
 def emit_in_full(
@@ -102,11 +138,11 @@ def record(
     time_unix_nano: int | None = None,
 ) -> Event:
     """What `emit` does once its arguments are sorted: the hot path."""
-    bound = bound_here() or base
-    if bound is not base and context.any_abandoned:
-        bound = context.settled(bound)
-    if bound.details:
-        fields = bound.details | fields
+    bound, run_id = bound_here(), base.run_id
+    if bound is None:
+        bound = base
+    else:
+        bound, fields, run_id = _inside(bound, fields)
     fields, _ = clean_fields(fields)
     if channel is None and severity is None:
         channel, severity = known_kind(kind, UNREGISTERED)
@@ -122,8 +158,18 @@ def record(
     hero_id = hero_id or bound.hero_id
     campaign_id = campaign_id or bound.campaign_id
     source = source or bound.source
-    run_id = bound.run_id
     moment = time_unix_nano or time_ns()
+    if channel == "training":
+        if kind == "training_step" and run_id is run.id:
+            run.last = fields
+        else:
+            return take_part(
+                Event(
+                    kind, channel, severity, message, fields, moment, "", DROPPED,
+                    hero_id, campaign_id, run_id, source, trace_id, span_id, trace_flags, webhooks,
+                ),
+                bound.run_id if bound is not base else None,
+            )  # fmt: skip
     try:
         payload = encode_msgpack(
             (
@@ -148,9 +194,24 @@ def record(
     )  # fmt: skip
 
 
+def _inside(bound: Bound, fields: dict[str, Any]) -> tuple[Bound, dict[str, Any], str | None]:
+    """What the blocks around an event make of it."""
+    if context.any_abandoned:
+        bound = context.settled(bound)
+    if bound.details:
+        fields = bound.details | fields
+    return bound, fields, bound.run_id or base.run_id
+
+
 def set_base(*, run_id: str | None) -> None:
-    """Set what events carry outside any `bound` block (`configure` calls)."""
+    """Set what events carry outside any `bound` block that has its own."""
     base.run_id = run_id
+
+
+def set_run(taking_part: Run) -> None:
+    """Set the run whose steps are recorded at full speed."""
+    global run
+    run = taking_part
 
 
 def _joined(details: Mapping[str, Any], fields: dict[str, Any]) -> dict[str, Any]:

@@ -7,13 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import msgspec
-
-from realm_telemetry.config import Settings, variable_marks
+from realm_telemetry.config import Settings
 from realm_telemetry.errors import ConfigError, warn_once
 from realm_telemetry.kinds.catalog import KIND_METADATA, KindSpec, kinds
-from realm_telemetry.producer import appenders
-from realm_telemetry.producer.description import hello, kind_message, manifest_of, resource_of
+from realm_telemetry.producer import appenders, faults
+from realm_telemetry.producer.description import (
+    hello,
+    inherited_by_children,
+    kind_message,
+    manifest_of,
+    resource_of,
+)
+from realm_telemetry.producer.stacks import StackRequests
 from realm_telemetry.shipper.launch import launch, reap
 from realm_telemetry.shipper.lock import is_held
 from realm_telemetry.shipper.manifest import read_manifest, write_manifest
@@ -81,7 +86,8 @@ class Telemetry:
         self.start_threads()
 
     def _introduce(self, writer: SpoolWriter) -> None:
-        """Say hello in a spool, and what kinds there are."""
+        """Say hello in a spool, and what kinds there are; fatal signals leave their stack there."""
+        faults.attach(writer.directory)
         writer.append_control(hello(self.producer, self.resource(), parent=self.parent))
         for spec in kinds():
             if spec.kind not in KIND_METADATA:
@@ -92,7 +98,7 @@ class Telemetry:
         if self.pipeline_dir is None:
             return
         if self.settings.shipper != "thread":
-            os.environ[PIPELINE_VARIABLE] = self.inherited()
+            self.tell_children()
             return
         if self._shipper is not None and self._shipper.pipeline_dir != self.pipeline_dir:
             self._shipper.stop(MOVE_S)
@@ -109,7 +115,7 @@ class Telemetry:
         if self._ends or self._keeper is not None or not self._moving.acquire(blocking=False):
             return
         keeper = Keeper(
-            [self._look_after_spool, self._look_after_shipper],
+            [self._look_after_spool, self._look_after_shipper, StackRequests(self._control).answer],
             hurried=lambda: bool(getattr(self.writer, "restricted", False)),
             on_error=lambda error: warn_once(repr(error), f"the keeper met {error!r}"),
         )
@@ -237,15 +243,12 @@ class Telemetry:
 
     def inherited(self) -> str:
         """The value of `REALM_PIPELINE` for child processes, as JSON."""
-        return msgspec.json.encode(
-            {
-                "directory": str(self.pipeline_dir),
-                "service_name": self.settings.service_name,
-                "shipper": self.settings.shipper,
-                "run_id": self.settings.run_id,
-                "environ": variable_marks(os.environ),
-            }
-        ).decode()
+        return inherited_by_children(self.settings, self.pipeline_dir)
+
+    def tell_children(self) -> None:
+        """Let child processes know where the pipeline is, and which run this is."""
+        if self.pipeline_dir is not None and self.settings.shipper != "thread":
+            os.environ[PIPELINE_VARIABLE] = self.inherited()
 
     def resource(self) -> dict[str, Any]:
         """The resource of its events, named as OpenTelemetry's semantic conventions do."""
@@ -296,10 +299,14 @@ class Telemetry:
         settings = self.settings
         return ThreadShipper(pipeline_dir, settings.exporters, settings.processors)
 
+    def _control(self) -> Control | None:
+        return self.writer.control if isinstance(self.writer, SpoolWriter) else None
+
     def _look_after_spool(self) -> None:
         self._look_for_place()
         self._note_log()
         if isinstance(self.writer, SpoolWriter):
+            faults.renew(self.writer.directory)
             self.writer.renew_lock()
             self.writer.prepare_spare()
             self.writer.reconsider()
@@ -336,8 +343,7 @@ class Telemetry:
             f"moved {self.pipeline_dir}",
             f"the spool is in {writer.directory} now; its events go to {log}",
         )
-        if self.settings.shipper != "thread":
-            os.environ[PIPELINE_VARIABLE] = self.inherited()
+        self.tell_children()
 
     def _begin_again(self, writer: SpoolWriter) -> None:
         """Go on in a new spool, as a new producer, with what the log does not have yet."""

@@ -256,7 +256,13 @@ LOOSE_FORMS: Final[tuple[Form, ...]] = (
     Form("curl", "-u",
          r"curl\s(?:[^\n]{0,200}?\s)?-u[\"']?[\w.@+-]{1,64}:([^\s\"']++)"),
     Form("docker, podman", "-u", r"login\s[^\n]{0,120}?\s-p[\s=]{1,3}[\"']?([^\s\"'-][^\s\"']*+)"),
-    Form("mysql", "-u", r"mysql\w{0,8}\s[^\n]{0,120}?\s-p([^\s\"']{1,256}+)"),
+    Form("mysql", "mysql", r"mysql\w{0,8}\s(?:[^\n]{0,120}?\s)?-p([^\s\"']{1,256}+)"),
+    Form("7-Zip", "7z", r"(?<!\w)7z\w?\s{1,3}[a-z]{1,2}\s[^\n]{0,120}?(?<!\S)-p([^\s\"']{1,256}+)"),
+    Form("openssl", "openssl", r"openssl\s[^\n]{0,120}?\s-k\s{1,3}[\"']?([^\s\"']{1,256}+)"),
+    Form("aws", "aws",
+         r"aws\s{1,3}configure\s{1,3}set\s{1,3}\S{0,64}(?:secret|token)\S{0,64}\s{1,3}(\S++)"),
+    Form("a sentence", "password", r"password\s{1,3}(?:is\s{1,3})?[\"'`]([^\s\"'`]{4,256}+)[\"'`]"),
+    Form("a sentence", "password", r"password\s{1,3}is\s{1,3}(?=\S{0,64}\d)([^\s\"'`]{6,256}+)"),
     Form("sshpass", "pass", r"sshpass\s{1,3}-p\s{0,3}[\"']?([^\s\"']++)"),
     Form(".netrc", "pass", r"login\s{1,4}\S{1,255}+\s{1,4}password\s{1,4}(\S{1,512}+)"),
     Form(".pgpass", ":5432:", r":5432:[\w*-]{1,64}+:[\w.@*-]{1,64}+:(\S{1,512}+)"),
@@ -264,6 +270,7 @@ LOOSE_FORMS: Final[tuple[Form, ...]] = (
     Form("bearer", "bearer", r"bearer\s{1,3}(?=[\w.~+/=-]{0,512}\d)([\w.~+/=-]{8,}+)"),
     Form("PuTTY", "key", r"putty-user-key-file-[\s\S]{1,2048}?private-lines:([\s\S]*+)"),
     Form("Mailgun", "key", r"(?<![\w-])key-[0-9a-f]{32}(?!\w)"),
+    Form("Tailscale", "key", r"tskey-[\w-]{16,}+"),
     Form("age", "key", r"age-secret-key-1[0-9a-z]{20,}+"),
 )
 """Hints of these are looked for in the text in lower case."""

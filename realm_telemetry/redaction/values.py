@@ -41,7 +41,10 @@ _NUMBERS: Final = frozenset((int, float, bool, type(None)))
 _NUMBERS_PASS: Final = frozenset((int(Verdict.PLAIN), *map(int, COUNTS)))
 _OPTION: Final = re.compile(r"--?[A-Za-z][\w.-]{0,80}")
 _HEADER: Final = re.compile(r"[A-Z][A-Za-z]{0,40}(?:-[A-Z][A-Za-z]{0,40}){0,6}")
-_PROGRAMS: Final = frozenset(("curl", "sshpass", "mysql", "mysqldump", "mysqladmin", "mariadb"))
+_APART: Final = frozenset(("sshpass", "docker", "podman"))
+"""Programs that take a password as the word after `-p`; docker's and podman's `login` does."""
+
+_PROGRAMS: Final = _APART | {"curl", "mysql", "mysqldump", "mysqladmin", "mariadb", "7z", "7za"}
 _MAX_PROGRAM: Final = 256
 _ODD_NAME: Final = -1
 """The verdict on a name that is itself a text with a secret."""
@@ -280,7 +283,7 @@ class Walk:
 
     def _command(self, program: str, items: list[Any], path: str) -> list[Any]:
         """Return the words of a command without the logins that it is known to take."""
-        if not program:
+        if not program or (program in ("docker", "podman") and "login" not in items):
             return items
         return [
             self._noted(item, _without_login(program, before, item), path)
@@ -379,9 +382,9 @@ def _without_login(program: str, before: Any, item: Any) -> Any:
     login = before in ("-u", "--user") or item.startswith("-u")
     if program == "curl" and login and colon and password != REDACTED:
         return f"{user}:{REDACTED}"
-    if program == "sshpass" and before == "-p" and item != REDACTED:
+    if program in _APART and before == "-p" and item != REDACTED:
         return REDACTED
-    option = program not in ("curl", "sshpass") and item.startswith("-p") and len(item) > 2
+    option = program not in ("curl", *_APART) and item.startswith("-p") and len(item) > 2
     return f"-p{REDACTED}" if option and item[2:] != REDACTED else item
 
 

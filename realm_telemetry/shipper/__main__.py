@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from realm_telemetry.errors import ConfigError, shown
-from realm_telemetry.shipper.launch import launch
+from realm_telemetry.shipper.launch import LAUNCHER_FD, launch
 from realm_telemetry.shipper.manifest import join_surroundings, read_manifest
+from realm_telemetry.shipper.process_end import take_over
 from realm_telemetry.shipper.shipper import Shipper
 
 LEAVE_WITHIN_S: Final = 1.8
@@ -24,7 +25,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Ship a pipeline until nothing is left; 0 also if another shipper has it."""
     parser = argparse.ArgumentParser(prog="realm_telemetry.shipper", description=__doc__)
     parser.add_argument("--pipeline", type=Path, required=True, metavar="DIR")
-    pipeline_dir: Path = parser.parse_args(arguments).pipeline
+    parser.add_argument("--launcher", default="", metavar="PID:START")
+    given = parser.parse_args(arguments)
+    pipeline_dir: Path = given.pipeline
+    if given.launcher:
+        take_over(LAUNCHER_FD, given.launcher)
     try:
         manifest = read_manifest(pipeline_dir)
         join_surroundings(manifest)

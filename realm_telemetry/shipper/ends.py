@@ -1,9 +1,13 @@
-"""The events that a shipper makes at the end of a producer: lost, damaged, dropped."""
+"""The events that a shipper makes at the end of a producer: lost, run ended, damaged, dropped."""
 
+import os
 from collections.abc import Iterable
 from hashlib import blake2b
+from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGTERM
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from realm_telemetry.event import (
     FINAL_DROPS_NUMBER,
@@ -12,9 +16,16 @@ from realm_telemetry.event import (
     Event,
 )
 from realm_telemetry.kinds.catalog import render, resolve
-from realm_telemetry.shipper.spools import DROPS_KIND, Spool
+from realm_telemetry.shipper.notes import DROPS_KIND, RunNotes
+from realm_telemetry.shipper.process_end import ProcessEnd, kills_since
+from realm_telemetry.shipper.run_end import COMPLETED, EndFacts, Verdict, judge
+from realm_telemetry.shipper.spools import Spool
+from realm_telemetry.values.rank import to_rank
 
 LOST_KIND: Final = "process_lost"
+FAULTS_NAME: Final = "faults"
+"""In a spool: what `faulthandler` of its process wrote."""
+MAX_STACK_BYTES: Final = 16_384
 _ASKED_TO_END: Final = (SIGTERM, SIGINT, SIGHUP)
 AFTER_FORK_NS: Final = 3_000_000_000
 """How soon after its last fork a daemon's first process has left."""
@@ -76,10 +87,10 @@ def final_drops(spool: Spool, time_unix_nano: int) -> Event | None:
         return None
     count = dropped - notes.reported_drops
     details = {"count": count, "total": dropped, "reason": "spool full"}
-    return _event(spool, DROPS_KIND, details, time_unix_nano, FINAL_DROPS_NUMBER)
+    return event_of(spool, DROPS_KIND, details, time_unix_nano, FINAL_DROPS_NUMBER)
 
 
-def _event(
+def event_of(
     spool: Spool, kind: str, details: dict[str, Any], time_unix_nano: int, number: int
 ) -> Event:
     """Make an event of the spool's producer: always with the same id, so that it comes once."""
@@ -98,6 +109,13 @@ def _event(
         campaign_id=notes.campaign_id,
         run_id=notes.run_id,
     )
+
+
+def made_number(*content: str | None) -> int:
+    """Return the number of an event that a shipper makes: the same whenever it makes it again."""
+    digest = blake2b("\n".join(map(str, content)).encode(errors="replace"), digest_size=8).digest()
+    numbers = FINAL_DROPS_NUMBER - FIRST_CONTENT_NUMBER
+    return FIRST_CONTENT_NUMBER + int.from_bytes(digest, "big") % numbers
 
 
 def spool_damaged(spool: Spool, count: int, time_unix_nano: int) -> Event:
@@ -129,12 +147,84 @@ def spool_damaged(spool: Spool, count: int, time_unix_nano: int) -> Event:
     )
 
 
+def verdict_of(spool: Spool) -> Verdict:
+    """Return how and why the process of a producer ended, as far as can be found out."""
+    notes = spool.notes
+    in_container, on_host = kills_since(notes.hello.get("memory_kills"))
+    run = notes.run or RunNotes()
+    end = spool.process_end()
+    if notes.goodbye and not end.known:
+        # It ended by itself, and said so; with what code, nobody knows.
+        end = ProcessEnd(known=True, code=1 if run.error else 0)
+    facts = EndFacts(end, run.error, run.scheduled, in_container, on_host, run.memory_share)
+    return judge(facts)
+
+
+def run_ended(spool: Spool, time_unix_nano: int) -> Event | None:
+    """Return the `run_ended` event for a run that the process left open, or said wrongly of.
+
+    None where the process was in no run, or its own event is right.
+    """
+    run = spool.notes.run
+    if run is None:
+        return None
+    verdict = verdict_of(spool)
+    says_more = run.at_exit and run.status == COMPLETED and verdict.status != COMPLETED
+    if run.ended and not says_more:
+        return None
+    details = {
+        "status": verdict.status,
+        "reason": verdict.reason,
+        "evidence": verdict.evidence,
+        "exit_code": verdict.evidence.get("exit_code"),
+        "signal": verdict.evidence.get("signal"),
+        "duration_s": max(spool.notes.last_time_unix_nano - run.since_unix_nano, 0) / 1e9,
+        "last_step": run.step,
+        "peak_rss_bytes": run.peak_rss_bytes,
+    }
+    given = {name: value for name, value in details.items() if value is not None}
+    number = made_number("run_ended", run.id)
+    event = event_of(spool, "run_ended", given, time_unix_nano, number)
+    return replace(event, run_id=run.id, severity=verdict.severity)
+
+
+def fatal_signal(spool: Spool, time_unix_nano: int) -> Event | None:
+    """Return the `fatal_signal` event with the stack that the process wrote down as it died.
+
+    None where it wrote none.
+    """
+    stack = _stack_of(spool.directory / FAULTS_NAME)
+    if not stack:
+        return None
+    signal = judge(EndFacts(spool.process_end())).evidence.get("signal") or _first_line(stack)
+    details = {"signal": signal, "stack": stack}
+    run = spool.notes.run
+    event = event_of(spool, "fatal_signal", details, time_unix_nano, made_number("fatal_signal"))
+    return event if run is None else replace(event, run_id=run.id)
+
+
+def _stack_of(path: Path) -> str:
+    """The end of what `faulthandler` wrote; empty where there is nothing."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - MAX_STACK_BYTES, 0))
+            return file.read(MAX_STACK_BYTES).decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
+def _first_line(stack: str) -> str:
+    return stack.partition("\n")[0].removeprefix("Fatal Python error: ")
+
+
 def process_lost(spool: Spool, time_unix_nano: int) -> Event:
     """Return the `process_lost` event.
 
     time_unix_nano: now; the last sign of life is among the details.
     """
-    notes = spool.notes
+    notes, verdict = spool.notes, verdict_of(spool)
     resource = notes.resource
     details = {
         "service": resource.get("service.name", "a process"),
@@ -146,6 +236,11 @@ def process_lost(spool: Spool, time_unix_nano: int) -> Event:
         "last_time_unix_nano": notes.last_time_unix_nano or None,
         "open_lifecycles": list(notes.open_lifecycles),
         "dropped": spool.receipt()[1],
+        "run_id": notes.run_id,
+        "rank": to_rank(resource.get("realm.rank")),
+        "status": verdict.status,
+        "reason": verdict.reason,
+        "evidence": verdict.evidence,
     }
     details = {key: value for key, value in details.items() if value not in (None, [], 0)}
-    return _event(spool, LOST_KIND, details, time_unix_nano, PROCESS_LOST_NUMBER)
+    return event_of(spool, LOST_KIND, details, time_unix_nano, PROCESS_LOST_NUMBER)

@@ -257,6 +257,7 @@ class Intake:
     last_cursor: no event stored so far has a higher one.
     unexported: spools with events that some exporter may not have.
     on_webhooks: called before events are stored that name addresses to be sent to.
+    on_fresh: called with a spool and events of it that are in the log for the first time.
     """
 
     def __init__(
@@ -272,6 +273,7 @@ class Intake:
         self.pipeline = pipeline
         self.last_cursor = 0
         self.on_webhooks: Callable[[int], None] = lambda cursor: None
+        self.on_fresh: Callable[[Spool, Sequence[Event]], None] = lambda spool, events: None
         self.unexported: set[Spool] = set()
         self._log = log
         self._decoding = decoding
@@ -428,6 +430,7 @@ class Intake:
         fresh = [event for event in portion.events if event.number > through]
         if fresh:
             spool.notes.follow(fresh)
+            self.on_fresh(spool, fresh)
         spool.notes.through = max(through, portion.number)
         number = spool.stored = max(spool.stored, portion.number)
         refused = portion.refused + self._refused.pop(spool.producer, 0)

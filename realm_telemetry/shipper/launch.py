@@ -29,17 +29,21 @@ _DROPPED: Final = (
     "PYTHONWARNINGS",
     "REALM_PIPELINE",
 )
+LAUNCHER_FD: Final = 3
+"""Where a shipper finds the descriptor of the process that started it."""
+
 # Where `opentelemetry-instrument` has its sitecustomize: a shipper is no part of the program.
 _INSTRUMENTING: Final = "opentelemetry/instrumentation/auto_instrumentation"
 _PARENT: Final = """
 import os, sys
-python, pipeline_dir, log_file = sys.argv[1:]
+python, pipeline_dir, log_file, launcher = sys.argv[1:]
+first = 4 if launcher else 3
 os.umask(0o077)
 os.setsid()
 if os.fork():
     os._exit(0)
 os.chdir("/")
-os.closerange(3, 1 << 20)
+os.closerange(first, 1 << 20)
 for attempt in (
     lambda: os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0)),
     lambda: os.sched_setaffinity(0, range(os.cpu_count() or 1)),
@@ -58,8 +62,9 @@ except OSError:
 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 os.dup2(log, 1)
 os.dup2(log, 2)
-os.closerange(3, 1 << 20)
-os.execv(python, [python, "-P", "-m", "realm_telemetry.shipper", "--pipeline", pipeline_dir])
+os.closerange(first, 1 << 20)
+command = [python, "-P", "-m", "realm_telemetry.shipper", "--pipeline", pipeline_dir]
+os.execv(python, command + (["--launcher", launcher] if launcher else []))
 """
 
 
@@ -77,14 +82,36 @@ def launch(pipeline_dir: Path, python: str | None = None) -> int:
     if not interpreter:
         raise ConfigError("python", "this process has no interpreter", "Use shipper='thread'.")
     log_file = read_manifest(pipeline_dir).shipper_log_path
+    descriptor, launcher = _own_process()
     arguments = [interpreter, "-I", "-S", "-c", _PARENT, interpreter]
-    return os.posix_spawn(
-        interpreter,
-        [*arguments, str(pipeline_dir.absolute()), str(log_file)],
-        shipper_environment(),
-        setsigmask=(),
-        setsigdef=_signals_to_default(),
-    )
+    try:
+        return os.posix_spawn(
+            interpreter,
+            [*arguments, str(pipeline_dir.absolute()), str(log_file), launcher],
+            shipper_environment(),
+            file_actions=[(os.POSIX_SPAWN_DUP2, descriptor, LAUNCHER_FD)] if launcher else [],
+            setsigmask=(),
+            setsigdef=_signals_to_default(),
+        )
+    finally:
+        if launcher:
+            os.close(descriptor)
+
+
+def _own_process() -> tuple[int, str]:
+    """Return a descriptor of this process and its identity; -1 and "" where there is none.
+
+    The shipper gets it, for by its first look at the spool this process may have ended.
+    """
+    from realm_telemetry.shipper.process_end import start_ticks
+
+    try:
+        ticks = start_ticks("self")
+        if ticks is not None:
+            return os.pidfd_open(os.getpid()), f"{os.getpid()}:{ticks}"
+    except OSError:  # an older kernel, or no descriptors are left
+        pass
+    return -1, ""
 
 
 def reap(pid: int) -> bool:

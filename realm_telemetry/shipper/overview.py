@@ -12,7 +12,7 @@ from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.records import Refusal
 from realm_telemetry.shipper.lock import is_held
 from realm_telemetry.shipper.manifest import MANIFEST_NAME, Manifest, read_manifest
-from realm_telemetry.shipper.spools import load_notes
+from realm_telemetry.shipper.notes import load_notes
 from realm_telemetry.shipper.status import read_status
 from realm_telemetry.spool.liveness import is_alive
 from realm_telemetry.spool.place import spool_roots

@@ -16,6 +16,29 @@ _INFO = struct.Struct("<QQ11Ii")  # mask, cgroup, pid and ten other ids, exit co
 _GET_INFO: Final = 3 << 30 | _INFO.size << 16 | 0xFF << 8 | 11
 _INFO_EXIT: Final = 1 << 3
 _STATE, _START_TICKS, _EXIT_CODE = 2, 21, 51
+_CGROUPS: Final = Path("/sys/fs/cgroup")
+_VMSTAT: Final = Path("/proc/vmstat")
+_MEMBERSHIP: Final = Path("/proc/self/cgroup")
+
+
+_handed: Final[dict[tuple[int, int], int]] = {}
+"""Descriptors of processes that handed them over, by pid and start."""
+
+
+def take_over(descriptor: int, process: str) -> None:
+    """Take the descriptor of a process that it handed over itself, as `launch` does.
+
+    process: its pid and the ticks of its start, with a colon between. What is not such a
+    descriptor is left alone.
+    """
+    pid, _, ticks = process.partition(":")
+    try:
+        facts = Path(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="ascii")
+        if pid.isdigit() and ticks.isdigit() and "\nPid:" in facts:
+            os.set_inheritable(descriptor, False)
+            _handed[int(pid), int(ticks)] = descriptor
+    except OSError:
+        pass
 
 
 class ProcessEnd(NamedTuple):
@@ -45,6 +68,15 @@ class ProcessWatch:
         fields = self._stat()
         return fields is not None and fields[_STATE] not in "ZX"
 
+    def pid(self) -> int | None:
+        """The process's pid while it runs where this process can see it; else None."""
+        return self._pid if self._stat() is not None else None
+
+    def is_stopped(self) -> bool:
+        """Whether it stands still by a signal or under a debugger."""
+        fields = self._stat()
+        return fields is not None and fields[_STATE] in "Tt"
+
     def end(self) -> ProcessEnd:
         """How it ended; closes the watch."""
         try:
@@ -59,6 +91,9 @@ class ProcessWatch:
             os.close(descriptor)
 
     def _open(self) -> int | None:
+        handed = _handed.pop((int(self._pid or 0), int(self._start_ticks or 0)), None)
+        if handed is not None:
+            return handed
         try:
             descriptor = os.pidfd_open(int(self._pid or 0))
         except (OSError, OverflowError):  # gone, no number of a process, or no descriptors are left
@@ -101,15 +136,21 @@ def _of_status(status: int) -> ProcessEnd:
     return ProcessEnd(known=True, code=os.WEXITSTATUS(status))
 
 
+def start_ticks(pid: str) -> int | None:
+    """When a process started, in clock ticks since the system did; None if it is gone."""
+    fields = stat_fields(pid)
+    return int(fields[_START_TICKS]) if fields else None
+
+
 def identity() -> dict[str, Any]:
     """What tells this process from all others, as a producer's hello has it."""
-    fields = stat_fields("self")
     return {
         "pid": os.getpid(),
-        "start_ticks": int(fields[_START_TICKS]) if fields else None,
+        "start_ticks": start_ticks("self"),
         "pid_namespace": pid_namespace(),
         "host": host(),
         "child": _is_child(),
+        "memory_kills": memory_kills(),
     }
 
 
@@ -145,3 +186,57 @@ def host() -> str:
         return f"{os.uname().nodename} {boot.strip()}"
     except OSError:
         return os.uname().nodename
+
+
+def memory_kills() -> dict[str, Any]:
+    """Return the kernel's counters of processes killed for want of memory, as a hello has them.
+
+    container: a pair of the file and its count, of the innermost control group that counts.
+    """
+    return {"host": _count(_VMSTAT), "container": _container()}
+
+
+def kills_since(begin: Any) -> tuple[int | None, int | None]:
+    """Return how many were killed in the container and on the host since a `memory_kills`."""
+    if not isinstance(begin, dict):
+        return None, None
+    container = begin.get("container")
+    in_container = None
+    if isinstance(container, list | tuple) and len(container) == 2:
+        in_container = _risen(container[1], _count(Path(str(container[0]))))
+    return in_container, _risen(begin.get("host"), _count(_VMSTAT))
+
+
+def _risen(before: Any, now: int | None) -> int | None:
+    return None if type(before) is not int or now is None else max(now - before, 0)
+
+
+def _container() -> tuple[str, int] | None:
+    try:
+        lines = _MEMBERSHIP.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            file = _CGROUPS / path.lstrip("/") / "memory.events"
+        elif "memory" in controllers.split(","):
+            file = _CGROUPS / "memory" / path.lstrip("/") / "memory.oom_control"
+        else:
+            continue
+        if (count := _count(file)) is not None:
+            return str(file), count
+    return None
+
+
+def _count(file: Path) -> int | None:
+    """Return the number behind `oom_kill` in a file of counters; None if there is none."""
+    try:
+        text = file.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    for line in text.splitlines():
+        name, _, value = line.partition(" ")
+        if name == "oom_kill" and value.strip().isdigit():
+            return int(value)
+    return None

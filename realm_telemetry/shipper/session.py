@@ -9,22 +9,27 @@ from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.quarantine import Quarantine
 from realm_telemetry.delivery.report import Reporter
 from realm_telemetry.delivery.sources import Recent
+from realm_telemetry.errors import ConfigError
 from realm_telemetry.log.engine import Writer, open_log
 from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.processors import ResourceProcessor
 from realm_telemetry.redaction import redactor
 from realm_telemetry.shipper.deliveries import Deliveries
 from realm_telemetry.shipper.ends import (
+    fatal_signal,
     final_drops,
     is_succeeded,
     process_lost,
+    run_ended,
     spool_damaged,
     was_lost,
 )
 from realm_telemetry.shipper.intake import Decoding, Intake, build_chain
 from realm_telemetry.shipper.manifest import Manifest
+from realm_telemetry.shipper.sampler import Sampler
 from realm_telemetry.shipper.spools import Spool, Spools, remove_staging
 from realm_telemetry.shipper.upkeep import ShipperUpkeep
+from realm_telemetry.shipper.watch import Watch, WatchSettings, watch_settings
 
 SETTLE_S: Final = 0.05
 SETTLED_PER_S: Final = 5000
@@ -84,6 +89,10 @@ class Session:
             manifest, self._log, report, exporters, self._recent, clock, moved=wake
         )
         self._intake.on_webhooks = self._deliveries.ask_for_webhooks
+        settings = self._watch_settings(manifest)
+        self._watch = Watch(settings, clock_ns)
+        self._sampler = Sampler(pipeline_dir.parent, manifest.home, settings, clock_ns)
+        self._intake.on_fresh = self._watch.read
         self._upkeep = ShipperUpkeep(manifest, report, clock)
         self._found: list[Spool] = []
         # A program that its process became may have ended before it.
@@ -116,7 +125,7 @@ class Session:
             self._deliveries.notify()
         if moved or now_s >= self._settle_at_s:
             self._settle_at_s = now_s + max(SETTLE_S, len(self._spools) / SETTLED_PER_S)
-            moved += self._settle(now_s)
+            moved += self._settle(now_s) + self._store_findings(now_s)
         self._export()
         if moved:
             self.progress_at_s = now_s
@@ -182,6 +191,7 @@ class Session:
                 end()
             except Exception as error:  # noqa: BLE001 - a plugin may raise anything
                 self._report.info(f"a processor did not end well: {error!r}")
+        self._sampler.close()
         self._upkeep.close()
         self._log.close()
         self._spools.close()
@@ -217,6 +227,25 @@ class Session:
         except LogUnavailableError:
             return ended
         return ended + self._remove_finished()
+
+    def _watch_settings(self, manifest: Manifest) -> WatchSettings:
+        try:
+            return watch_settings(manifest.home)
+        except ConfigError as error:
+            self._report.problem("watch", f"{error} The usual settings are used.")
+            return WatchSettings()
+
+    def _store_findings(self, now_s: float) -> int:
+        """Store what the watch has found in events and in their absence, and samples."""
+        self._watch.look(self._spools, now_s)
+        found = self._watch.take() + self._sampler.look(self._spools, now_s)
+        for at, event in enumerate(found):
+            try:
+                self._intake.store_event(event)
+            except LogUnavailableError:
+                self._watch.give_back(found[at:])
+                return at
+        return len(found)
 
     def _is_understood(self, spool: Spool, now_s: float) -> bool:
         """Whether what a producer's end means is known.
@@ -258,6 +287,9 @@ class Session:
         if was_lost(spool, self._hellos()):
             self._intake.store_event(process_lost(spool, self._clock_ns()))
             self._report.info(f"producer {spool.producer} was lost")
+        for make in (fatal_signal, run_ended):
+            if (event := make(spool, self._clock_ns())) is not None:
+                self._intake.store_event(event)
         if lost := max(spool.lost(), spool.refused, min(spool.damaged, 1)):
             self._store_damage(spool, lost)
         emitted, dropped = spool.receipt()

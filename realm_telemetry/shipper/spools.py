@@ -1,23 +1,17 @@
-"""The spools of a pipeline: found, read, and watched for the end of their producers.
-
-Beside each spool lie notes for the next shipper: once a segment is freed its frames are gone, and
-who the producer was, what it did last and whether it ended properly must not go with them.
-"""
+"""The spools of a pipeline: found, read, and watched for the end of their producers."""
 
 import os
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import msgspec
-
-from realm_telemetry.event import Event
 from realm_telemetry.home import check_own_file
 from realm_telemetry.log.ranges import Ranges
+from realm_telemetry.shipper.notes import load_notes, save_notes
 from realm_telemetry.shipper.process_end import ProcessEnd, ProcessWatch
 from realm_telemetry.spool.control import BELIEVABLE, Control
 from realm_telemetry.spool.frames import Frame
@@ -25,9 +19,6 @@ from realm_telemetry.spool.liveness import is_alive
 from realm_telemetry.spool.reader import SpoolReader, producer_of, spool_directories
 from realm_telemetry.spool.segment import segment_paths
 from realm_telemetry.values.clock import monotonic, monotonic_ns
-
-NOTES_NAME: Final = "notes"
-_EDGES: Final = ("_started", "_completed", "_failed", "_cancelled")
 
 STAGING_PREFIX: Final = ".new-"
 PROBE_AFTER_GOODBYE_S: Final = 0.05
@@ -45,90 +36,6 @@ COLD_RESCANNED_PER_S: Final = 50
 PROBE_S: Final = 0.5
 PROBES_PER_S: Final = 125
 STAGING_LEFT_S: Final = 60.0
-DROPS_KIND: Final = "events_dropped"
-
-
-class Notes(msgspec.Struct, kw_only=True):
-    """What the frames of a spool hold up to the event `through`, for the next shipper.
-
-    open_lifecycles: names (`job`, `training` ...) that started and have not ended.
-    emitted, dropped: what the producer's goodbye says.
-    reported_drops: how many of its drops the producer has reported in events of its own.
-    shipped: everything is in the log, the producer has ended, and the log has its end.
-    cursor: no event of this spool has a higher cursor in the log.
-    """
-
-    through: int = 0
-    hello: dict[str, Any] = {}
-    resource: dict[str, Any] = {}
-    goodbye: bool = False
-    emitted: int = 0
-    dropped: int = 0
-    reported_drops: int = 0
-    last_kind: str | None = None
-    last_message: str | None = None
-    last_step: int | float | None = None
-    last_time_unix_nano: int = 0
-    hero_id: str | None = None
-    campaign_id: str | None = None
-    run_id: str | None = None
-    open_lifecycles: list[str] = []
-    shipped: bool = False
-    cursor: int = 0
-
-    @property
-    def forked(self) -> bool:
-        """Whether the producer is the forked child of another."""
-        return bool(self.hello.get("forked"))
-
-    def follow(self, events: Sequence[Event]) -> None:
-        """Take in the next events, at least one."""
-        last = events[-1]
-        self.through = last.number
-        self.last_kind, self.last_message = last.kind, last.message
-        self.last_time_unix_nano = last.time_unix_nano
-        self.hero_id, self.campaign_id, self.run_id = last.hero_id, last.campaign_id, last.run_id
-        for event in reversed(events):
-            step = event.details.get("step")
-            if step is not None and isinstance(step, int | float):
-                self.last_step = step
-                break
-        for event in events:
-            if event.kind.endswith(_EDGES):
-                self._follow_lifecycle(event.kind)
-            elif event.kind == DROPS_KIND:
-                total = event.details.get("total")
-                if type(total) is int and total < BELIEVABLE:
-                    self.reported_drops = max(self.reported_drops, total)
-
-    def _follow_lifecycle(self, kind: str) -> None:
-        name, _, act = kind.rpartition("_")
-        if act == "started":
-            self.open_lifecycles.append(name)
-        elif name in self.open_lifecycles:
-            self.open_lifecycles.remove(name)
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Notes).decode
-
-
-def load_notes(directory: Path) -> Notes:
-    """Read the notes of a spool; new ones if there are none."""
-    try:
-        return _decode((directory / NOTES_NAME).read_bytes())
-    except (OSError, msgspec.DecodeError, msgspec.ValidationError):
-        return Notes()
-
-
-def save_notes(directory: Path, notes: Notes) -> None:
-    """Write the notes of a spool; a reader sees the old or the new ones.
-
-    Raises OSError if the disk is full.
-    """
-    staging = directory / f".{NOTES_NAME}-{os.getpid()}"
-    staging.write_bytes(_encode(notes))
-    staging.replace(directory / NOTES_NAME)
 
 
 Damage = Callable[[Path, int, bytes], None]
@@ -290,6 +197,14 @@ class Spool:
         else:
             self.tick_s = now_s
             self._end_of_producer()
+
+    def pid(self) -> int | None:
+        """The pid of the producer's process, while it runs where this process can see it."""
+        return None if self._watch is None else self._watch.pid()
+
+    def is_stopped(self) -> bool:
+        """Whether the producer's process stands still by a signal or under a debugger."""
+        return self._watch is not None and self._watch.is_stopped()
 
     def _end_of_producer(self) -> None:
         self._dead = self.probed = True

@@ -20,7 +20,9 @@ _WORD = struct.Struct("<Q")
 _MAX_WORD: Final = 2**64 - 1
 # Each word has one writer. The shipper's are on a cache line of their own.
 _DROPPED, _LAST_NUMBER, _FLUSHED, _FORKED, _FORKED_NS, _RINGS = 64, 72, 80, 88, 96, 104
+_STACKS_GIVEN: Final = 112
 _STORED, _EXPORTED, _UNDELIVERED, _STORED_CHECK = 2048, 2056, 2064, 2072
+_STACKS_WANTED: Final = 2080
 
 BELIEVABLE: Final = 2**48
 """No producer counts so far; a greater number in a page is damage."""
@@ -50,6 +52,8 @@ class Control:
     rings = _word(_RINGS, "1 if it rings for a shipper that sleeps; the producer writes.")
     stored_number = _word(_STORED, "All events up to this number are in the log.")
     exported_number = _word(_EXPORTED, "All up to this number were acknowledged by all exporters.")
+    stacks_given = _word(_STACKS_GIVEN, "The last request that it answered; the producer writes.")
+    stacks_wanted = _word(_STACKS_WANTED, "Counts requests for the stacks of its threads.")
     undelivered = _word(_UNDELIVERED, "Events given up: rejected or in the dead letters.")
 
     def __init__(self, path: Path) -> None:

@@ -101,6 +101,9 @@ def lab(filled: Path, tmp_path: Path) -> Path:
     (lab / "status" / "events.jsonl").write_text(
         '{"ts": "2025-11-29T10:00:00.123456", "kind": "job_started", "job_id": "j1"}\n'
     )
+    (lab / "train.py").write_text("print('trained')\n")
+    (lab / "train.sh").write_text("#!/bin/sh\n")
+    (lab / "train.sh").chmod(0o755)
     older = {
         "jobs.db": "CREATE TABLE battle_log (id INTEGER PRIMARY KEY AUTOINCREMENT, timestamp TEXT,"
         " channel TEXT, source TEXT, severity TEXT, hero_id TEXT, campaign_id TEXT, message TEXT,"
@@ -159,7 +162,10 @@ def test_an_example_of_the_demo_runs(
     line: str, tmp_path: Path, start: Callable[..., Running]
 ) -> None:
     running = start(shell=f"exec {line} --quick{ANY_PORTS}", cwd=tmp_path)
-    if "--once" in line:
+    if "--endings" in line:
+        assert running.process.wait(100) == 0
+        assert (tmp_path / ".demo" / "endings" / "vault" / "jobs.db").exists()
+    elif "--once" in line:
         assert running.process.wait(100) == 0
         assert (tmp_path / ".demo" / "realm" / "vault" / "jobs.db").exists()
     else:

@@ -48,7 +48,8 @@ def test_the_events_of_the_state_are_pushed_out_by_nothing_that_is_routine() -> 
     for step in range(60):
         realm_store.update_training(step=step)
         realm.training_step(step=step, loss=1.0)
-    assert [event["message"] for event in get_realm_state()["events"]] == ["Lunch"]
+    shown = [event["kind"] for event in get_realm_state()["events"]]
+    assert shown == ["run_started", "note"]
     assert get_store().get_events(1)[0]["kind"] == "training_step"
 
 

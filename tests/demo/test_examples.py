@@ -16,16 +16,20 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 EXPECTED = {
     "quickstart.py": {
+        "run_started": 1,
         "training_started": 1,
         "training_step": 100,
         "checkpoint_saved": 1,
         "training_completed": 1,
+        "run_ended": 1,
     },
     "existing_loop.py": {
+        "run_started": 1,
         "training_started": 1,
         "training_step": 50,
         "checkpoint_saved": 2,
         "training_completed": 1,
+        "run_ended": 1,
     },
     "asyncio_jobs.py": {
         "job_started": 3,
@@ -34,9 +38,11 @@ EXPECTED = {
         "job_failed": 1,
     },
     "logging_bridge.py": {
+        "run_started": 1,
         "training_started": 1,
         "log_record": 2,
         "training_completed": 1,
+        "run_ended": 1,
     },
     "plain_opentelemetry.py": {"app_level_evaluated": 3, "log_record": 1},
     "many_processes.py": {

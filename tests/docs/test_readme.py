@@ -81,7 +81,7 @@ def test_the_curl_lines_show_recent_training_events(served: Path) -> None:
     for command in commands:
         shown = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
         event = json.loads(shown.stdout)
-        assert event["kind"] == "training_completed"
+        assert (event["kind"], event["details"]["status"]) == ("run_ended", "completed")
         assert event["channel"] == "training"
         assert event["hero_id"] == "dio"
 

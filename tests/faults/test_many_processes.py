@@ -42,6 +42,7 @@ class JobStore:
         self._thread.join()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("pace_s", "commits"), [(0.004, 200), (0.0, 5)], ids=["paced", "at once"])
 def test_ten_thousand_events_from_eight_processes_and_a_job_store_that_is_never_held_up(
     home: Home, pace_s: float, commits: int

@@ -123,6 +123,15 @@ def test_ordinary_text_of_these_kinds_is_kept(text: str) -> None:
         ({"argv": ["curl", "-u", "bob:x"]}, {"argv": ["curl", "-u", f"bob:{R}"]}),
         ({"argv": ["curl", "-ubob:x"]}, {"argv": ["curl", f"-ubob:{R}"]}),
         ({"argv": ["sshpass", "-p", "x"]}, {"argv": ["sshpass", "-p", R]}),
+        (
+            {"argv": ["docker", "login", "-u", "bob", "-p", "x"]},
+            {"argv": ["docker", "login", "-u", "bob", "-p", R]},
+        ),
+        (
+            {"argv": ["docker", "run", "-p", "8080:80"]},
+            {"argv": ["docker", "run", "-p", "8080:80"]},
+        ),
+        ({"argv": ["7z", "x", "-pq1", "a.7z"]}, {"argv": ["7z", "x", f"-p{R}", "a.7z"]}),
         ({"argv": ["/bin/mysql", "-px"]}, {"argv": ["/bin/mysql", f"-p{R}"]}),
         (
             {"headers": ["X-Api-Key", "x", "Accept", "*"]},

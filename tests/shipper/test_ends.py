@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from realm_telemetry.shipper.spools import Notes
+from realm_telemetry.shipper.notes import Notes
 from realm_telemetry.testing.samples import sample_events
 
 pytestmark = [pytest.mark.processes]
@@ -196,3 +196,69 @@ def test_drops_that_the_producer_reported_are_not_reported_again(total: Any, rep
     [sample] = sample_events(1)
     notes.follow([msgspec.structs.replace(sample, kind="events_dropped", details=details)])
     assert notes.reported_drops == reported
+
+
+STARTED = "realm.run_started(command='train')\nrealm.training_step(step=7, loss=0.5)\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "reason"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", "killed", "SIGKILL, sender unknown"),
+        ("os.kill(os.getpid(), signal.SIGTERM)", "killed", "SIGTERM"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "crashed", "SIGSEGV"),
+        ("os.abort()", "crashed", "SIGABRT"),
+        ("os.kill(os.getpid(), signal.SIGXCPU)", "killed", "time limit (SIGXCPU)"),
+        ("os._exit(3)", "failed", "exit code 3"),
+        ("os._exit(0)", "completed", "exit code 0"),
+        ("os._exit(143)", "killed", "SIGTERM (exit code 143)"),
+    ],
+)
+def test_a_run_that_a_process_left_open_is_ended_by_the_shipper_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, status: str, reason: str
+) -> None:
+    """With rank and run, and in `process_lost` too where the end was a loss."""
+    monkeypatch.setenv("REALM_RUN_ID", "run 7/ä")
+    monkeypatch.setenv("RANK", "3")
+    run(tmp_path, CONFIGURE + STARTED + SHIPPED + code)
+    found = ended(tmp_path)
+    (end,) = [event for event in found if event["kind"] == "run_ended"]
+    assert (end["details"]["status"], end["details"]["reason"]) == (status, reason)
+    assert end["details"]["last_step"] == 7
+    assert (end["run_id"], end["rank"]) == ("run 7/ä", 3)
+    for lost in [event for event in found if event["kind"] == "process_lost"]:
+        assert (lost["details"]["run_id"], lost["details"]["rank"]) == ("run 7/ä", 3)
+        assert (lost["details"]["status"], lost["details"]["reason"]) == (status, reason)
+
+
+def test_a_run_that_the_process_ended_itself_is_left_alone(tmp_path: Path) -> None:
+    code = "realm.run_ended(status='completed')\nos.kill(os.getpid(), signal.SIGKILL)"
+    run(tmp_path, CONFIGURE + STARTED + SHIPPED + code)
+    assert sum(event["kind"] == "run_ended" for event in ended(tmp_path)) == 1
+
+
+def test_an_exit_code_corrects_a_run_that_was_called_completed_at_the_end(tmp_path: Path) -> None:
+    code = "realm.run_ended(status='completed', evidence={'exit': 'normal'})\nos._exit(3)"
+    run(tmp_path, CONFIGURE + STARTED + SHIPPED + code)
+    statuses = [
+        event["details"]["status"] for event in ended(tmp_path) if event["kind"] == "run_ended"
+    ]
+    assert statuses == ["completed", "failed"]
+
+
+def test_a_process_in_no_run_ends_none(tmp_path: Path) -> None:
+    run(tmp_path, CONFIGURE + SHIPPED + "os.kill(os.getpid(), signal.SIGKILL)")
+    assert [event["kind"] for event in ended(tmp_path)].count("run_ended") == 0
+
+
+def test_a_program_that_dies_before_its_shipper_runs_is_known_to_have_been_killed(
+    tmp_path: Path,
+) -> None:
+    """It hands the shipper a descriptor of itself, which tells how it ended."""
+    launched = "while not realm.get_telemetry()._launched: time.sleep(0.001)\n"
+    code = "realm.run_started(command='t')\nos.kill(os.getpid(), signal.SIGKILL)"
+    run(tmp_path, CONFIGURE + launched + code)
+    (end,) = [event for event in ended(tmp_path) if event["kind"] == "run_ended"]
+    if end["details"]["status"] == "lost":
+        pytest.skip("this kernel does not say how other processes ended")
+    assert (end["details"]["status"], end["details"]["signal"]) == ("killed", "SIGKILL")

@@ -160,6 +160,7 @@ def _progress(record: RunRecord, team: Team) -> dict[str, Any]:
         "progress": share,
         "loss": _value(record, "loss"),
         "best_loss": _value(record, "best_loss"),
+        "peak_rss_bytes": _value(record, "peak_rss_bytes"),
         "steps_per_second": _speed(record, team),
     }
 

@@ -53,11 +53,11 @@ def test_every_event_is_the_same_at_the_other_side(
     }
     subprocess.run([sys.executable, "-c", PROGRAM], env=environment, check=True, timeout=60)
     sent = events(here / "vault" / "jobs.db")
-    assert len(sent) == 504
-    wait_until(lambda: len(events(tmp_path / "vault" / "jobs.db")) >= 504)
+    assert len(sent) == 506
+    wait_until(lambda: len(events(tmp_path / "vault" / "jobs.db")) >= 506)
     assert events(tmp_path / "vault" / "jobs.db") == sent
     (receipt,) = client.get("/api/receipts").json()["receipts"]
-    assert receipt["stored"] == 504
+    assert receipt["stored"] == 506
     with (
         LogReader(here / "vault" / "jobs.db") as one,
         LogReader(tmp_path / "vault" / "jobs.db") as two,

@@ -49,6 +49,7 @@ export type ConnectionStatus = "connecting" | "live" | "reconnecting";
 const ROUTINE_KINDS: ReadonlySet<string> = new Set([
   "training_step",
   "worker_heartbeat",
+  "resource_sampled",
   "section_updated",
 ]);
 

@@ -1,0 +1,148 @@
+"""`realm run`: a command, and how it ends."""
+
+import os
+import secrets
+import shlex
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from realm_telemetry.cli.command import command
+from realm_telemetry.cli.supervisor import (
+    NOT_EXECUTABLE,
+    NOT_FOUND,
+    Ended,
+    Supervisor,
+    end_like,
+)
+from realm_telemetry.cli.terminal import note
+
+RUN_VARIABLE: Final = "REALM_RUN_ID"
+MAX_RUN_ID: Final = 256
+_END_S: Final = 2.0
+_ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
+
+
+@command(
+    examples=(
+        ("realm run -- python train.py --lr 1e-4", "Train; the run's end has its reason."),
+        ("realm run --name sweep7 -- ./train.sh 3", "With a name that the run's id begins with."),
+        ("realm run --run-id r7 -- python train.py", "With an id of your own; again it goes on."),
+    )
+)
+@click.option("--name", metavar="TEXT", help="What the run's id begins with.")
+@click.option("--run-id", metavar="TEXT", help="The id itself; else REALM_RUN_ID, or a new one.")
+@click.option("--no-forward", is_flag=True, help="Pass no signals on that others send to realm.")
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing of its own.")
+@click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND ...")
+def run(
+    name: str | None, run_id: str | None, no_forward: bool, quiet: bool, words: Sequence[str]
+) -> int:
+    """Run a command, and record that it started and how and why it ended.
+
+    Output, terminal, signals and exit status are those of the command alone, and the command goes
+    on if realm is killed. Works for any program; what Python programs emit belongs to the run.
+    """
+    run_id = _run_id(name, run_id, words)
+    say = _silent if quiet else _say
+    environment = {**os.environ, RUN_VARIABLE: run_id}
+    try:
+        supervisor = Supervisor(words, environment, forward=not no_forward)
+    except OSError as error:
+        _say(f"realm: {words[0]}: {error.strerror}")
+        return NOT_EXECUTABLE if isinstance(error, PermissionError) else NOT_FOUND
+    say(f"run {run_id}: started (realm show {shlex.quote(run_id)})")
+    # The command runs by now; what is slow here, or goes wrong, costs it nothing.
+    record = _Record(run_id, words)
+    ended = supervisor.wait()
+    verdict = record.ended(ended)
+    say(f"run {run_id}: {verdict}")
+    return end_like(ended)
+
+
+class _Record:
+    """What the log gets to know of a run. Trouble with it is printed, and stops nothing."""
+
+    def __init__(self, run_id: str, words: Sequence[str]) -> None:
+        from realm_telemetry.shipper.process_end import memory_kills
+
+        self._run_id = run_id
+        self._kills = memory_kills()
+        self._began_s = time.monotonic()
+        self._works = False
+        try:
+            self._begin(words)
+            self._works = True
+        except Exception as error:  # noqa: BLE001 - the command runs, whatever ails the log
+            _say(f"realm: this run is not recorded: {error}")
+
+    def _begin(self, words: Sequence[str]) -> None:
+        import realm_telemetry as telemetry
+
+        telemetry.configure(service_name=Path(words[0]).name, run_id=self._run_id)
+        telemetry.run_started(
+            command=shlex.join(words)[:1000], cwd=str(Path.cwd()), launcher="realm run"
+        )
+
+    def ended(self, ended: Ended) -> str:
+        """Record the end; returns it in words."""
+        from realm_telemetry.shipper.process_end import ProcessEnd, kills_since
+        from realm_telemetry.shipper.run_end import EndFacts, judge
+
+        end = ProcessEnd(known=True, code=ended.code, signal=ended.signal)
+        scheduled = any(name in os.environ for name in ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID"))
+        in_container, on_host = kills_since(self._kills)
+        verdict = judge(
+            EndFacts(end, scheduled=scheduled, container_kills=in_container, host_kills=on_host)
+        )
+        details: dict[str, Any] = {
+            "status": verdict.status,
+            "reason": verdict.reason,
+            "evidence": verdict.evidence | {"seen_by": "realm run"},
+            "duration_s": round(time.monotonic() - self._began_s, 3),
+        }
+        given = {name: verdict.evidence.get(name) for name in ("exit_code", "signal")}
+        details |= {name: value for name, value in given.items() if value is not None}
+        if self._works:
+            self._store(details, verdict.severity)
+        return f"{verdict.status}, {verdict.reason}"
+
+    def _store(self, details: dict[str, Any], severity: str) -> None:
+        import realm_telemetry as telemetry
+
+        try:
+            telemetry.run_ended(**details, severity=severity)
+            telemetry.shutdown(_END_S)
+        except Exception as error:  # noqa: BLE001 - the exit status is what counts
+            _say(f"realm: the end of this run is not recorded: {error}")
+
+
+def _run_id(name: str | None, run_id: str | None, words: Sequence[str]) -> str:
+    given = run_id or (None if name else os.environ.get(RUN_VARIABLE))
+    if given and len(given) > MAX_RUN_ID:
+        raise click.UsageError(f"The run's id has {len(given)} characters; {MAX_RUN_ID} may be.")
+    if given:
+        return given
+    if name and len(name) > MAX_RUN_ID - 20:
+        raise click.UsageError(f"The name has {len(name)} characters; {MAX_RUN_ID - 20} may be.")
+    suffix = "".join(secrets.choice(_ALPHABET) for _ in range(4))
+    return f"{name or _named(words)}-{time.strftime('%m%d-%H%M')}-{suffix}"
+
+
+def _named(words: Sequence[str]) -> str:
+    """The name of the script or program, without what starts it."""
+    script = next((word for word in words if word.endswith((".py", ".sh"))), words[0])
+    return Path(script).stem[:64] or "run"
+
+
+def _say(text: str) -> None:
+    with suppress(OSError, ValueError):  # nobody reads it any more
+        note(text)
+
+
+def _silent(_text: str) -> None:
+    pass

@@ -1,0 +1,96 @@
+"""The parent of a command: it passes signals on, waits, and ends in the same way.
+
+The command has the same process group, terminal, output, signal mask and dispositions as without
+us, and goes on if this process is killed. Signals are waited for and never handled, so that none
+comes between two lines of Python.
+Source: sigwaitinfo(2), wait(2), "Signals and job control" in bash(1).
+"""
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
+"""Exit codes of a shell for a command that cannot be started."""
+
+_PASSED_ON: Final = frozenset(
+    {
+        signal.SIGTERM,
+        signal.SIGINT,
+        signal.SIGHUP,
+        signal.SIGQUIT,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+        signal.SIGALRM,
+        signal.SIGXCPU,
+        signal.SIGWINCH,
+    }
+)
+"""SIGTSTP, SIGTTIN and SIGTTOU stop both processes, as the terminal means it; SIGCONT goes on."""
+
+_WAITED_FOR: Final = _PASSED_ON | {signal.SIGCHLD}
+
+
+class Ended(NamedTuple):
+    """How a command ended; one of them is None."""
+
+    code: int | None
+    signal: int | None
+
+
+class Supervisor:
+    """Runs one command.
+
+    forward: whether signals that other processes send are passed on.
+    Raises FileNotFoundError, PermissionError or OSError if the command cannot be started.
+    """
+
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], *, forward: bool = True
+    ) -> None:
+        self._forward = forward
+        # An ignored SIGCHLD, which can be inherited, would throw the exit status away.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED_FOR)
+        try:
+            # Not posix_spawn, which leaves two signals of the C library ignored.
+            self._process = subprocess.Popen(
+                list(command),
+                env=dict(environment),
+                close_fds=False,
+                preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before),
+            )
+        except BaseException:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            raise
+
+    def wait(self) -> Ended:
+        """Wait for the end of the command, and pass signals on meanwhile."""
+        while (code := self._process.poll()) is None:
+            self._pass_on(signal.sigwaitinfo(_WAITED_FOR))
+        return Ended(None, -code) if code < 0 else Ended(code, None)
+
+    def _pass_on(self, info: signal.struct_siginfo) -> None:
+        # What the terminal sends, with a positive code, the whole process group has already.
+        if info.si_signo in _PASSED_ON and info.si_code <= 0 and self._forward:
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, info.si_signo)
+
+
+def end_like(ended: Ended) -> int:
+    """End this process by the command's signal; returns the exit code where that is impossible."""
+    if ended.signal is None:
+        return ended.code or 0
+    import resource
+
+    # The command has dumped its core.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    number = ended.signal
+    if number not in (signal.SIGKILL, signal.SIGSTOP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    os.kill(os.getpid(), number)
+    return 128 + number

@@ -1,0 +1,346 @@
+"""The runs that this process takes part in: when one begins, what it is called, how it ends.
+
+    nothing yet -> open (run_started) -> over (run_ended) -> open: the next run ...
+
+The process's own run begins with its first training event; that of a `bound(run_id=...)` block with
+the first one inside. `emission` hands over every training event but the steps of the run that is
+under way. As for all of `emit`, nothing here takes a lock. A run is put among the open ones, and
+taken out, in one atomic step each; who did it emits what is emitted once.
+"""
+
+from collections.abc import Callable
+from threading import local
+from time import time_ns
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from realm_telemetry.config import MAX_RUN_ID_CHARS
+from realm_telemetry.errors import warn_once
+from realm_telemetry.event import Event
+from realm_telemetry.kinds.catalog import render, resolve
+from realm_telemetry.producer import appenders, emission
+from realm_telemetry.producer.context import base
+from realm_telemetry.producer.emission import NO_RUN, Run, keep_clean, set_base, set_run
+from realm_telemetry.spool.writer import DROPPED
+from realm_telemetry.values.clock import monotonic
+
+MAX_OPEN_RUNS: Final = 64
+"""Runs open at once; of those that `bound` names beyond, nothing but their events is recorded."""
+MAX_REASON_CHARS: Final = 1_000
+OUT_OF_CUDA_MEMORY: Final = "CUDA out of memory"
+
+_BEGINNINGS: Final = frozenset(
+    ("training_started", "training_step", "training_resumed", "run_started", "run_config")
+)
+"""What begins another run when one is over; other training events belong to the last one still."""
+_NO_BEGINNINGS: Final = frozenset(("run_ended", "note"))
+"""What begins no run at all; a note is what a person or an older program writes in a channel."""
+_ENDINGS: Final = {
+    "training_completed": "completed",
+    "training_failed": "failed",
+    "training_cancelled": "cancelled",
+}
+_SEVERITIES: Final = {"completed": "success", "failed": "error"}
+
+
+class Cause(NamedTuple):
+    """Why a run ended, with the facts that this rests on."""
+
+    status: str
+    reason: str | None
+    evidence: dict[str, Any]
+    exit_code: int | None = None
+
+
+class _Names:
+    """What the runs of this process are called.
+
+    given: one name for all, from the user; derived: from launcher, scheduler or parent, with a
+    number from the second run on. Without either each run gets a name of its own.
+    is_launch: whether `derived` is of ranks that have their agent in common, and nothing else.
+    is_child: whether a process that has trained started this one.
+    ended: how many have.
+    """
+
+    given: str | None = None
+    derived: str | None = None
+    is_launch = False
+    is_child = False
+    ended = 0
+
+
+_names: Final = _Names()
+_open: Final[dict[str | None, Run]] = {}
+"""By the run id of the block that they belong to; None: the process's own."""
+_here: Final = local()
+_may_begin = False
+_last_over: str | None = None
+
+
+def _nothing() -> None:
+    pass
+
+
+on_change: Callable[[], None] = _nothing
+"""Called when another run is current, so that child processes hear of it."""
+
+
+def set_up(run_id: str | None, origin: str) -> None:
+    """Let runs begin in a process that has just been set up.
+
+    origin: as `Settings.run_origin`. A run that is open already goes on, unless another is given.
+    """
+    global _may_begin
+    own = _open.get(None)
+    if own is not None and run_id is not None and origin == "given" and run_id != own.id:
+        _end(None, Cause("lost", "configure() named another run", {"run_id": run_id}))
+        own = None
+    _names.given = run_id if origin == "given" else None
+    if own is None:
+        derived = run_id if origin == "derived" else None
+        goes_on = run_id is None and _names.is_launch
+        if not goes_on and (derived is None or derived != _names.derived):
+            _names.derived, _names.is_launch, _names.ended = derived, False, 0
+        _names.is_child = origin == "ended"
+        set_base(run_id=run_id)
+    _may_begin = True
+
+
+def go_on() -> None:
+    """Let runs begin in a forked child, which has its parent's names."""
+    global _may_begin
+    _may_begin = True
+
+
+def leave() -> None:
+    """Forget the runs: this process is set up no longer. Names that are numbered go on."""
+    rest()
+    _open.clear()
+    set_run(NO_RUN)
+    set_base(run_id=None)
+
+
+def rest() -> None:
+    """Let no run begin any more, while the process ends."""
+    global _may_begin
+    _may_begin = False
+
+
+def after_fork() -> None:
+    """In a child: take part in the parent's run only by training, and never end the parent's."""
+    own = _open.get(None)
+    if own is not None or _names.ended:
+        _names.derived, _names.is_launch = own.id if own is not None else None, False
+        _names.is_child, _names.ended = True, 0
+    _open.clear()
+    set_run(NO_RUN)
+    rest()
+
+
+def for_children() -> dict[str, str | None]:
+    """Return what a child process takes over: the run id and `Settings.run_origin`."""
+    if _names.given is not None:
+        origin = "given"
+    else:
+        origin = "ended" if _names.ended and None not in _open else "derived"
+    return {"run_id": base.run_id, "run_origin": origin}
+
+
+def end_open(cause: Cause | None, otherwise: dict[str, Any]) -> None:
+    """End the runs that are open.
+
+    cause: why, if that holds for the whole process; else each ends as what it met, or completed.
+    otherwise: the evidence of those that completed.
+    """
+    for key, run in list(_open.items()):
+        _end(key, cause or _met(run) or Cause("completed", None, otherwise))
+
+
+def note_cause(cause: Cause | None) -> None:
+    """Note why the runs that this thread began will have ended, if no step comes any more."""
+    for run in list(_open.values()):
+        if run.thread is _this_thread():
+            run.cause = (cause, run.last)
+
+
+def _met(run: Run) -> Cause | None:
+    """What the thread of a run died of, if no step came since."""
+    if run.cause is None or run.cause[1] is not run.last:
+        return None
+    cause: Cause | None = run.cause[0]
+    return cause
+
+
+def _this_thread() -> object:
+    """Stands for this thread; its number would be another's once it has ended."""
+    if not hasattr(_here, "thread"):
+        _here.thread = object()
+    return _here.thread
+
+
+def reason_of(error: str, error_type: str = "") -> str:
+    """Return an error's text as a reason, which says so if the memory of the GPU ran out."""
+    _, found, rest = error.partition(OUT_OF_CUDA_MEMORY)
+    if found:
+        error = f"{OUT_OF_CUDA_MEMORY}: {rest.lstrip(' .:')}"
+    elif error_type.startswith("torch.") and error_type.endswith(".OutOfMemoryError"):
+        error = f"{OUT_OF_CUDA_MEMORY}: {error}"
+    return error if len(error) <= MAX_REASON_CHARS else error[: MAX_REASON_CHARS - 1] + "…"
+
+
+def take_part(event: Event, bound_id: str | None) -> Event:
+    """Record a training event, with the beginning and the end of its run where it is one."""
+    appenders.join()
+    key = None if bound_id == base.run_id else bound_id
+    run = None
+    try:
+        run = _run_of(event, key) if _may_begin else None
+    except Exception as error:  # noqa: BLE001 - `emit` never raises, whatever argv and files hold
+        warn_once("run", f"a run could not be begun: {error!r}")
+    if run is None:
+        return keep_clean(event)
+    if event.kind == "training_step":
+        run.last = event.details
+        set_run(run)
+    run.trained = run.trained or event.kind == "training_started"
+    kept = keep_clean(msgspec.structs.replace(event, run_id=run.id))
+    if event.kind in _ENDINGS:
+        _end(key, _cause_of(event), event)
+    elif event.kind == "run_ended":
+        _close(key)
+    return kept
+
+
+emission.take_part = take_part
+
+
+def _run_of(event: Event, key: str | None) -> Run | None:
+    """The open run of an event, begun if need be; None if its run is over, or never began."""
+    run = _open.get(key)
+    if run is None:
+        over = _names.ended if key is None else key == _last_over
+        if event.kind in _NO_BEGINNINGS or (over and event.kind not in _BEGINNINGS):
+            return None
+        return _begin(event, key)
+    if event.kind == "training_started" and key is None and (over_by := _ended_by_next(run)):
+        _end(key, over_by)
+        return _begin(event, key)
+    return run
+
+
+def _ended_by_next(run: Run) -> Cause | None:
+    """Why a run is over that nobody ended, such as one that raised, now that a training begins."""
+    is_here = run.thread is _this_thread()
+    if run.trained and run.last and is_here and _names.given is None:
+        reason = "another training began in its thread"
+        return Cause("lost", reason, {"event": "training_started"})
+    return _met(run)
+
+
+def _begin(event: Event, key: str | None) -> Run | None:
+    if key is not None and len(_open) >= MAX_OPEN_RUNS:
+        return None
+    first = msgspec.structs.replace(event, details={}, message="", webhooks=())
+    fresh = Run(key or _next_id(), first, monotonic(), _this_thread())
+    run = _open.setdefault(key, fresh)
+    if run is fresh:
+        if key is None:
+            set_base(run_id=run.id)
+            on_change()
+        if event.kind != "run_started":
+            _say_started(run, event)
+    return run
+
+
+def _next_id() -> str:
+    from realm_telemetry.producer.origin import launch_id, random_id
+
+    if _names.given is not None:
+        return _names.given
+    if _names.derived is None and not _names.is_child:
+        _names.derived = launch_id()
+        _names.is_launch = _names.derived is not None
+    if _names.derived is None:
+        return random_id()
+    if not _names.ended:
+        return _names.derived
+    number = f"-{_names.ended + 1}"
+    return _names.derived[: MAX_RUN_ID_CHARS - len(number)] + number
+
+
+def _say_started(run: Run, event: Event) -> None:
+    from realm_telemetry.producer.origin import facts, shortened
+
+    details = facts()
+    message = render("run_started", details | {"command": shortened(details.get("command", "?"))})
+    _record(run, "run_started", details, message, event.time_unix_nano)
+
+
+def _close(key: str | None) -> Run | None:
+    """Take a run out of the open ones; None if somebody else has."""
+    global _last_over
+    run = _open.pop(key, None)
+    if run is None:
+        return None
+    if emission.run is run:
+        set_run(NO_RUN)
+    _last_over = run.id
+    if key is None:
+        _names.ended += 1
+        on_change()
+    return run
+
+
+def _end(key: str | None, cause: Cause, event: Event | None = None) -> None:
+    """Close a run and say so; event: the one that ended it."""
+    run = _close(key)
+    if run is None:
+        return
+    found = {
+        "status": cause.status,
+        "reason": cause.reason,
+        "evidence": cause.evidence,
+        "exit_code": cause.exit_code,
+        "duration_s": round(monotonic() - run.began_s, 3),
+        "last_step": _last_step(run, event),
+    }
+    details = {name: value for name, value in found.items() if value is not None}
+    severity = _SEVERITIES.get(cause.status, "warning")
+    moment = event.time_unix_nano if event is not None else time_ns()
+    _record(run, "run_ended", details, render("run_ended", details), moment, severity)
+
+
+def _last_step(run: Run, event: Event | None) -> int | None:
+    """The newest step that the run's own events name."""
+    named = [run.last.get("step"), event.details.get("step") if event is not None else None]
+    return max((step for step in named if type(step) is int), default=None)
+
+
+def _cause_of(event: Event) -> Cause:
+    status = _ENDINGS[event.kind]
+    text = event.details.get("error" if status == "failed" else "reason")
+    evidence: dict[str, Any] = {"event": event.kind}
+    if status == "failed" and isinstance(text, str):
+        evidence["exception"] = text[:MAX_REASON_CHARS]
+    error_type = str(event.details.get("error_type", ""))
+    return Cause(status, None if text is None else reason_of(str(text), error_type), evidence)
+
+
+def _record(
+    run: Run,
+    kind: str,
+    details: dict[str, Any],
+    message: str,
+    moment: int,
+    severity: str | None = None,
+) -> None:
+    """Record an event about a run, with the hero, campaign and source of its first one."""
+    channel, severity = resolve(kind, None, severity)
+    first = run.first
+    event = Event(kind, channel, severity, message, details, moment, "", DROPPED, run_id=run.id)
+    if first is not None:
+        event = msgspec.structs.replace(
+            event, hero_id=first.hero_id, campaign_id=first.campaign_id, source=first.source
+        )
+    keep_clean(event)

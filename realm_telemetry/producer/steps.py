@@ -1,0 +1,75 @@
+"""The everyday call: `log` records the numbers of a step, whatever they are."""
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any, Final
+
+from realm_telemetry.errors import ConfigError, mistake, warn_once
+from realm_telemetry.event import Event, InvalidEventError
+from realm_telemetry.producer import appenders, emission
+from realm_telemetry.producer.api import configure_on_first_use, get_telemetry
+from realm_telemetry.producer.emission import record
+from realm_telemetry.values.details import clean_details, to_json_value
+
+_MAX_SHOWN: Final = 4
+"""Numbers shown in the message of a step without a loss."""
+
+
+def log(values: Mapping[str, Any], /, step: int | None = None) -> Event:
+    """Record a `training_step` with these values as details, and return the event.
+
+    values: by name, numbers mostly; `loss` is not required. They are converted as `emit` does it:
+        a tensor on a device is described, never read back.
+    step: without it the one among the values, or the one after the last of this run, from 1.
+    Sets the process up where `configure` has not been called. Begins a run if none is open.
+    """
+    if get_telemetry() is None and not isinstance(appenders.current, appenders.Ended):
+        _set_up()
+    if not isinstance(values, Mapping):
+        problem = f"log() needs a mapping of names to values, got {type(values).__name__}"
+        mistake(InvalidEventError(problem))
+        values = {"value": values}
+    given, _ = clean_details(values)
+    if step is None:
+        step = given["step"] if "step" in given else _next_step()
+    details = {"step": to_json_value(step)} | {
+        name: value for name, value in given.items() if name != "step"
+    }
+    return record("training_step", _message(details), details)
+
+
+def _set_up() -> None:
+    try:
+        configure_on_first_use()
+    except (ConfigError, OSError) as error:
+        warn_once(str(error), f"this process could not be set up: {error}")
+
+
+def _next_step() -> int:
+    last = emission.run.last.get("step", 0)
+    return last + 1 if isinstance(last, int) else 1
+
+
+def _message(details: Mapping[str, Any]) -> str | None:
+    """Return what a step without a loss says; None for the template of `training_step`."""
+    if details.get("loss") is not None:
+        return None
+    named = ((name, _number(value)) for name, value in details.items() if name != "step")
+    shown = [f"{name} {number}" for name, number in named if number is not None]
+    step = details["step"]
+    head = f"Step {step:,}" if isinstance(step, int) else f"Step {step}"
+    return f"{head}: {', '.join(shown[:_MAX_SHOWN])}" if shown else head
+
+
+def _number(value: Any) -> str | None:
+    """A number as people read it; None for what is none."""
+    if value in ("NaN", "Infinity", "-Infinity"):
+        return str(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:.4g}" if is_number else None
+
+
+class CallableModule(ModuleType):
+    """The package `realm_telemetry.log`, which is called like the function of the same name."""
+
+    __call__ = staticmethod(log)

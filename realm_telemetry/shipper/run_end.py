@@ -1,0 +1,161 @@
+"""Why the process of a run ended: the first row of a table that fits what is known of its end."""
+
+from collections.abc import Callable, Mapping
+from signal import (
+    SIGABRT,
+    SIGBUS,
+    SIGFPE,
+    SIGHUP,
+    SIGILL,
+    SIGINT,
+    SIGKILL,
+    SIGSEGV,
+    SIGTERM,
+    SIGXCPU,
+    Signals,
+)
+from typing import Any, Final, NamedTuple
+
+from realm_telemetry.shipper.process_end import ProcessEnd
+
+_CRASHES: Final = (SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL)
+_SHELL: Final = 128
+"""What programs that end by themselves after a signal add to its number, as a shell does."""
+
+FULL: Final = 0.95
+"""Of the memory: what was killed then was probably killed for want of it."""
+
+COMPLETED: Final = "completed"
+SEVERITIES: Final[Mapping[str, str]] = {COMPLETED: "success", "cancelled": "warning"}
+"""Severity of a `run_ended` by its status; of any other it is an error."""
+
+
+class EndFacts(NamedTuple):
+    """What is known of the end of a process.
+
+    end: what the kernel says of it.
+    error: the exception that ended the program, as text; None if none was seen.
+    scheduled: whether a batch scheduler started it.
+    container_kills, host_kills: processes that the kernel killed for want of memory while it ran,
+        in its container and on its host; None where that cannot be read.
+    memory_share: how much of its container's limit, or of its host's memory, was used at last.
+    """
+
+    end: ProcessEnd
+    error: str | None = None
+    scheduled: bool = False
+    container_kills: int | None = None
+    host_kills: int | None = None
+    memory_share: float | None = None
+
+    @property
+    def memory_was_full(self) -> bool:
+        """Whether nearly all memory was used shortly before."""
+        return self.memory_share is not None and self.memory_share >= FULL
+
+    def died_of(self, *signals: int) -> bool:
+        """Whether one of these signals ended it."""
+        return self.end.signal in signals
+
+    def left_with(self, *signals: int) -> bool:
+        """Whether it ended by itself because of one of these signals."""
+        return self.end.code in [_SHELL + number for number in signals]
+
+
+class Verdict(NamedTuple):
+    """status: as `run_ended` has it. evidence: the facts that it rests on."""
+
+    status: str
+    reason: str
+    evidence: dict[str, Any]
+
+    @property
+    def severity(self) -> str:
+        """Of the event that says so."""
+        return SEVERITIES.get(self.status, "error")
+
+
+_Row = tuple[Callable[[EndFacts], Any], str, str]
+
+_ROWS: Final[tuple[_Row, ...]] = (
+    (
+        lambda facts: facts.died_of(SIGKILL) and facts.container_kills,
+        "out_of_memory",
+        "the container reached its memory limit",
+    ),
+    (
+        lambda facts: facts.died_of(SIGKILL) and facts.host_kills,
+        "out_of_memory",
+        "the host ran out of memory (probable)",
+    ),
+    (
+        lambda facts: facts.died_of(SIGKILL) and facts.memory_was_full,
+        "killed",
+        "SIGKILL, probably out of memory ({share:.0%} of it was used)",
+    ),
+    (lambda facts: facts.died_of(SIGKILL), "killed", "SIGKILL, sender unknown"),
+    (lambda facts: facts.died_of(*_CRASHES), "crashed", "{signal}"),
+    (
+        lambda facts: facts.scheduled and (facts.died_of(SIGTERM) or facts.left_with(SIGTERM)),
+        "terminated",
+        "SIGTERM by the scheduler, cause unknown",
+    ),
+    (lambda facts: facts.died_of(SIGTERM, SIGHUP), "killed", "{signal}"),
+    (lambda facts: facts.left_with(SIGTERM), "killed", "SIGTERM (exit code {code})"),
+    (lambda facts: facts.left_with(SIGHUP), "killed", "SIGHUP (exit code {code})"),
+    (lambda facts: facts.died_of(SIGINT), "cancelled", "{signal}"),
+    (lambda facts: facts.left_with(SIGINT), "cancelled", "SIGINT (exit code {code})"),
+    (lambda facts: facts.died_of(SIGXCPU), "killed", "time limit (SIGXCPU)"),
+    (lambda facts: facts.end.signal, "killed", "{signal}"),
+    (lambda facts: facts.end.code and facts.error, "failed", "{error}"),
+    (lambda facts: facts.end.code, "failed", "exit code {code}"),
+    (lambda facts: facts.end.known, COMPLETED, "exit code 0"),
+    (lambda facts: facts.error, "failed", "{error}"),
+    (
+        lambda facts: facts.container_kills,
+        "lost",
+        "no word of its end; probably out of memory: the container reached its limit",
+    ),
+    (
+        lambda facts: facts.memory_was_full,
+        "lost",
+        "no word of its end; probably out of memory ({share:.0%} of it was used)",
+    ),
+    (lambda _: True, "lost", "no word of its end"),
+)
+"""When, status, reason; the first row that fits."""
+
+
+def judge(facts: EndFacts) -> Verdict:
+    """Return how and why a process ended."""
+    status, reason = next((status, reason) for fits, status, reason in _ROWS if fits(facts))
+    values = {
+        "signal": _name(facts.end.signal),
+        "code": facts.end.code,
+        "error": facts.error,
+        "share": facts.memory_share,
+    }
+    return Verdict(status, reason.format(**values), _evidence(facts, values))
+
+
+def _evidence(facts: EndFacts, values: Mapping[str, Any]) -> dict[str, Any]:
+    found = {
+        "exit_code": facts.end.code,
+        "signal": values["signal"],
+        "exception": facts.error,
+        "kills_in_container": facts.container_kills or None,
+        "kills_on_host": facts.host_kills or None,
+        "memory_share": facts.memory_share if facts.memory_was_full else None,
+        "scheduler": facts.scheduled or None,
+        "exit_status": None if facts.end.known else "unknown",
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _name(signal: int | None) -> str | None:
+    if signal is None:
+        return None
+    try:
+        return Signals(signal).name
+    except ValueError:  # a real-time signal
+        return f"signal {signal}"

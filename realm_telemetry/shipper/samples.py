@@ -1,0 +1,215 @@
+"""Samples of the machine while a run goes on: memory, processor, disk and GPUs, every ten seconds.
+
+One shipper of a host samples, the one that holds a lock in the spool root; another takes over when
+it ends. Read from /proc, the control groups and NVML; what is not there is left out.
+Source: proc(5); the kernel's cgroup-v2.rst and psi.rst; NVML API reference.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+PROC: Final = Path("/proc")
+CGROUPS: Final = Path("/sys/fs/cgroup")
+MAX_PROCESSES: Final = 512
+"""Of one program's tree."""
+
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+_UTIME, _STIME, _RSS = 13, 14, 23
+_NO_LIMIT: Final = 1 << 60
+
+
+def tree_of(pid: int) -> list[int]:
+    """Return a process and what it has started, as far as that still runs."""
+    found, left = [pid], [pid]
+    while left and len(found) < MAX_PROCESSES:
+        children = _children(left.pop())
+        found += children
+        left += children
+    return found[:MAX_PROCESSES]
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    with suppress(OSError, ValueError):
+        for task in (PROC / str(pid) / "task").iterdir():
+            found += map(int, (task / "children").read_text().split())
+    return found
+
+
+class Usage:
+    """What processes use; it remembers their processor time from one sample to the next."""
+
+    def __init__(self) -> None:
+        self._ticks: dict[int, int] = {}
+        self._at_s = 0.0
+
+    def take(self, pids: Iterable[int], now_s: float) -> dict[str, Any]:
+        """Return `rss_bytes`, `processes` and `cpu_percent`; the last is of the time since before.
+
+        cpu_percent: 100 is one core.
+        """
+        ticks: dict[int, int] = {}
+        rss_pages = 0
+        for pid in pids:
+            fields = _stat_of(pid)
+            if fields is not None:
+                ticks[pid] = int(fields[_UTIME]) + int(fields[_STIME])
+                rss_pages += int(fields[_RSS])
+        spent = sum(count - self._ticks.get(pid, count) for pid, count in ticks.items())
+        interval_s = now_s - self._at_s
+        found: dict[str, Any] = {"processes": len(ticks), "rss_bytes": rss_pages * _PAGE}
+        if self._ticks and interval_s > 0:
+            found["cpu_percent"] = round(100 * spent / _TICKS_PER_S / interval_s, 1)
+        self._ticks, self._at_s = ticks, now_s
+        return found
+
+
+def _stat_of(pid: int) -> list[str] | None:
+    try:
+        line = (PROC / str(pid) / "stat").read_bytes().decode("ascii", "replace")
+    except OSError:
+        return None
+    before, _, after = line.rpartition(")")
+    return [before.partition(" ")[0], before.partition("(")[2], *after.split()]
+
+
+def peak_rss_bytes(pid: int) -> int | None:
+    """Return the greatest memory that a process has had; None if it is gone."""
+    return _kilobytes(PROC / str(pid) / "status").get("VmHWM")
+
+
+def host_memory() -> dict[str, int]:
+    """Return `host_memory_bytes` and `host_memory_available_bytes`."""
+    found = _kilobytes(PROC / "meminfo")
+    named = {"MemTotal": "host_memory_bytes", "MemAvailable": "host_memory_available_bytes"}
+    return {name: found[line] for line, name in named.items() if line in found}
+
+
+def _kilobytes(file: Path) -> dict[str, int]:
+    """Return the lines `Name:  123 kB` of a file, in bytes."""
+    try:
+        lines = file.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return {}
+    pairs = (line.split() for line in lines if line.endswith(" kB"))
+    return {name.rstrip(":"): int(value) * 1024 for name, value, *_ in pairs if value.isdigit()}
+
+
+def container_memory(pid: int) -> dict[str, int]:
+    """Return `container_memory_bytes` and `container_limit_bytes` of a process's control group.
+
+    Nothing where no group has a limit. Of several groups inside each other: the fullest one.
+    """
+    fullest: dict[str, int] = {}
+    share = -1.0
+    for directory, used_name, limit_name in _groups(pid):
+        used, limit = _number(directory / used_name), _number(directory / limit_name)
+        if used is None or not limit or limit >= _NO_LIMIT or used / limit <= share:
+            continue
+        share = used / limit
+        fullest = {"container_memory_bytes": used, "container_limit_bytes": limit}
+    return fullest
+
+
+def _groups(pid: int) -> list[tuple[Path, str, str]]:
+    """The control groups of a process with a memory controller, the innermost first."""
+    try:
+        lines = (PROC / str(pid) / "cgroup").read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            root, names = CGROUPS, ("memory.current", "memory.max")
+        elif "memory" in controllers.split(","):
+            root, names = CGROUPS / "memory", ("memory.usage_in_bytes", "memory.limit_in_bytes")
+        else:
+            continue
+        directory = root / path.lstrip("/")
+        inside = [directory, *directory.parents]
+        found += [(each, *names) for each in inside if each.is_relative_to(root)]
+    return found
+
+
+def _number(file: Path) -> int | None:
+    try:
+        text = file.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None
+
+
+def memory_stall_percent() -> dict[str, float]:
+    """Return the share of time in which something waited for memory, over the last ten seconds."""
+    with suppress(OSError, ValueError, IndexError):
+        line = (PROC / "pressure" / "memory").read_text().splitlines()[0]
+        fields = dict(part.partition("=")[::2] for part in line.split()[1:])
+        return {"memory_stall_percent": float(fields["avg10"])}
+    return {}
+
+
+def disk_free(directories: Mapping[str, str]) -> dict[str, int]:
+    """Return the bytes that this user may still write, by name of the directory."""
+    found = {}
+    for name, directory in directories.items():
+        with suppress(OSError):
+            facts = os.statvfs(directory)
+            found[f"{name}_free_bytes"] = facts.f_bavail * facts.f_frsize
+    return found
+
+
+class Gpus:
+    """The GPUs of this host through NVML; where that is not there, one cheap failure."""
+
+    def __init__(self) -> None:
+        self._nvml: Any = None
+        self._handles: list[Any] | None = None
+
+    def take(self) -> list[dict[str, Any]]:
+        """Return one mapping for each GPU; nothing where there is none."""
+        if self._handles is None:
+            self._handles = self._open()
+        return [self._of(index, handle) for index, handle in enumerate(self._handles)]
+
+    def _open(self) -> list[Any]:
+        try:
+            nvml: Any = import_module("pynvml")
+            nvml.nvmlInit()
+            self._nvml = nvml
+            return list(map(nvml.nvmlDeviceGetHandleByIndex, range(nvml.nvmlDeviceGetCount())))
+        except Exception:  # noqa: BLE001 - a foreign library, or none
+            return []
+
+    def _of(self, index: int, handle: Any) -> dict[str, Any]:
+        nvml = self._nvml
+        readings: dict[str, Callable[[], Any]] = {
+            "name": lambda: _text(nvml.nvmlDeviceGetName(handle)),
+            "utilization_percent": lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu,
+            "memory_used_bytes": lambda: nvml.nvmlDeviceGetMemoryInfo(handle).used,
+            "memory_total_bytes": lambda: nvml.nvmlDeviceGetMemoryInfo(handle).total,
+            "temperature_c": lambda: nvml.nvmlDeviceGetTemperature(
+                handle, nvml.NVML_TEMPERATURE_GPU
+            ),
+            "power_w": lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1000,
+            "uncorrected_errors": lambda: nvml.nvmlDeviceGetTotalEccErrors(
+                handle,
+                nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED,
+                nvml.NVML_VOLATILE_ECC,
+            ),
+        }
+        found: dict[str, Any] = {"index": index}
+        for name, read in readings.items():
+            # Each by itself: a consumer's card has no counters of errors, a virtual one no power.
+            with suppress(Exception):
+                found[name] = read()
+        return found
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

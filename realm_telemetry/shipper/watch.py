@@ -1,0 +1,327 @@
+"""What a shipper notices in the runs that it reads: a loss gone wrong, and steps that stay away.
+
+The rules run here and not in the program, whose loop they would cost 34 us an event. Each finding
+is an event with a number of its content, so that a shipper that begins again finds it only once.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Sequence
+from statistics import median
+from typing import Any, Final
+
+import msgspec
+
+from realm_telemetry.config import load_settings
+from realm_telemetry.errors import ConfigError
+from realm_telemetry.event import Event
+from realm_telemetry.shipper.ends import event_of, made_number
+from realm_telemetry.shipper.spools import Spool
+
+NOT_FINITE: Final = frozenset(("NaN", "Infinity", "-Infinity"))
+"""What `emit` records for numbers that are none."""
+
+WINDOW: Final = 64
+MAX_FIELDS: Final = 64
+"""Fields with `loss` in their names that are followed in one run."""
+
+LOOK_S: Final = 1.0
+_FEWEST: Final = 16
+_IN_A_ROW: Final = 3
+_LEAST_RISE: Final = 0.25
+_MAD_TO_DEVIATION: Final = 1.4826
+"""The median absolute deviation of normal noise, times this, is its standard deviation."""
+
+_PHASES: Final = frozenset(("eval", "evaluation", "checkpoint", "dataset"))
+_NO_LIFE: Final = frozenset(("stack_captured", "events_dropped"))
+"""What the keeper of a process emits, whatever its training does."""
+
+_OWN_KINDS: Final = frozenset(("loss_not_finite", "loss_spiked"))
+
+
+class WatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[watch]` of realm.toml.
+
+    loss, spikes, stalls: whether to look for each. spike_z: how many deviations above the median.
+    stall_min_s: the shortest silence that counts; stall_factor: so many usual steps as well.
+    stall_first_s: until ten steps are known; stall_phase_s: in an evaluation or a checkpoint.
+    samples: whether to sample memory, processor, disk and GPUs while a run is open.
+    memory_share, disk_low_bytes: from where on each is reported as scarce.
+    """
+
+    loss: bool = True
+    spikes: bool = True
+    spike_z: float = 8.0
+    stalls: bool = True
+    stall_min_s: float = 120.0
+    stall_factor: float = 20.0
+    stall_first_s: float = 1800.0
+    stall_phase_s: float = 900.0
+    samples: bool = True
+    memory_share: float = 0.9
+    disk_low_bytes: int = 2 * 1024**3
+
+    @property
+    def shortest_s(self) -> float:
+        """The shortest silence that can be a stall."""
+        return min(self.stall_min_s, self.stall_first_s, self.stall_phase_s)
+
+
+def watch_settings(home: str) -> WatchSettings:
+    """Return the settings of a home. Raises ConfigError."""
+    table = load_settings({"home": home}, environ={}).watch
+    try:
+        return msgspec.convert(table, WatchSettings)
+    except msgspec.ValidationError as error:
+        fix = "docs/configuration.md lists the settings."
+        raise ConfigError("[watch] in realm.toml", str(error), fix) from None
+
+
+class Watch:
+    """Looks at the events of all spools of a pipeline; `take` returns what it found."""
+
+    def __init__(self, settings: WatchSettings, clock_ns: Callable[[], int]) -> None:
+        self._settings = settings
+        self._clock_ns = clock_ns
+        self._found: list[Event] = []
+        self._runs: dict[str, _RunWatch] = {}
+        self._look_at_s = 0.0
+
+    def read(self, spool: Spool, events: Sequence[Event]) -> None:
+        """Look at the next events of a spool."""
+        for event in events:
+            if event.run_id is None or event.kind in _OWN_KINDS:
+                continue
+            run = self._run_of(spool, event.run_id)
+            if event.kind not in _NO_LIFE:
+                run.life_s = spool.last_frame_s
+            if self._settings.loss:
+                self._look_at_numbers(spool, run, event)
+            if type(event.details.get("step")) is int:
+                run.pace.step(event.time_unix_nano)
+
+    def look(self, spools: Iterable[Spool], now_s: float) -> None:
+        """Look for processes that live and make no steps; at most once a second."""
+        if not self._settings.stalls or now_s < self._look_at_s:
+            return
+        self._look_at_s = now_s + LOOK_S
+        everyone = list(spools)
+        for spool in everyone:
+            run = spool.notes.run
+            if run is not None and not run.ended and run.id is not None and spool.alive:
+                self._look_for_stall(spool, self._run_of(spool, run.id), now_s)
+        self._forget(everyone)
+
+    def take(self) -> list[Event]:
+        """Return what was found since the last call."""
+        found, self._found = self._found, []
+        return found
+
+    def give_back(self, events: Sequence[Event]) -> None:
+        """Keep events that could not be stored for the next `take`."""
+        self._found = [*events, *self._found]
+
+    def _run_of(self, spool: Spool, run_id: str) -> "_RunWatch":
+        watch = self._runs.get(spool.producer)
+        if watch is None or watch.run_id != run_id:
+            watch = self._runs[spool.producer] = _RunWatch(run_id, spool.last_frame_s)
+        return watch
+
+    def _forget(self, spools: Sequence[Spool]) -> None:
+        living = {spool.producer for spool in spools}
+        for producer in self._runs.keys() - living:
+            del self._runs[producer]
+
+    def _look_at_numbers(self, spool: Spool, run: "_RunWatch", event: Event) -> None:
+        for name, value in event.details.items():
+            if value.__class__ is str:
+                if value in NOT_FINITE:
+                    self._not_finite(spool, run, event, name, value)
+            elif value.__class__ is float and name.endswith("loss"):
+                self._follow_loss(spool, run, event, name, value)
+
+    def _not_finite(
+        self, spool: Spool, run: "_RunWatch", event: Event, field: str, value: str, **more: Any
+    ) -> None:
+        """Once for each field of a run in a process."""
+        if field in run.not_finite or len(run.not_finite) >= MAX_FIELDS:
+            return
+        run.not_finite.add(field)
+        details = {"field": field, "value": value, **_step_of(event), **more}
+        self._find(spool, run, "loss_not_finite", details, field)
+
+    def _follow_loss(
+        self, spool: Spool, run: "_RunWatch", event: Event, field: str, value: float
+    ) -> None:
+        loss = run.loss(field)
+        if loss is None:
+            return
+        if value == 0.0 and loss.last == 0.0 and field == "loss":
+            note = "exactly 0 twice in a row, which is how some trainers show NaN"
+            self._not_finite(spool, run, event, field, "0.0", note=note)
+        if loss.spikes(value, self._settings.spike_z) and self._settings.spikes:
+            details = {"field": field, "value": value, "median": loss.usual, **_step_of(event)}
+            self._find(spool, run, "loss_spiked", details, field, str(event.number))
+
+    def _look_for_stall(self, spool: Spool, run: "_RunWatch", now_s: float) -> None:
+        if run.stalled_at_s is not None:
+            if run.life_s > run.stalled_at_s:
+                self._resumed(spool, run)
+            return
+        quiet_since_s = max(run.life_s, run.quiet_since_s)
+        silent_s = now_s - quiet_since_s
+        if silent_s < self._settings.shortest_s:
+            return
+        threshold_s = run.pace.threshold_s(spool, self._settings, self._others_step(run))
+        if silent_s < threshold_s:
+            return
+        if spool.is_stopped():  # by SIGSTOP or a debugger: it is meant to stand still
+            run.quiet_since_s = now_s
+            return
+        run.stalled_at_s, run.silent_from_s = now_s, quiet_since_s
+        details = {
+            "silent_s": round(silent_s, 3),
+            "threshold_s": round(threshold_s, 3),
+            "median_step_s": run.pace.median_s(),
+            "last_step": spool.notes.run.step if spool.notes.run else None,
+            "phase": run.pace.phase(spool),
+        }
+        self._find(spool, run, "run_stalled", details, str(spool.notes.through))
+        spool.control.stacks_wanted += 1
+
+    def _others_step(self, run: "_RunWatch") -> bool:
+        """Whether another process of the run has made a step."""
+        return any(
+            other.pace.stepped
+            for other in self._runs.values()
+            if other is not run and other.run_id == run.run_id
+        )
+
+    def _resumed(self, spool: Spool, run: "_RunWatch") -> None:
+        silent_s = round(run.life_s - run.silent_from_s, 3)
+        run.stalled_at_s = None
+        details = {"silent_s": silent_s}
+        self._find(spool, run, "run_resumed_progress", details, str(spool.notes.through))
+
+    def _find(
+        self, spool: Spool, run: "_RunWatch", kind: str, details: dict[str, Any], *episode: str
+    ) -> None:
+        given = {name: value for name, value in details.items() if value is not None}
+        number = made_number(kind, run.run_id, *episode)
+        event = event_of(spool, kind, given, self._clock_ns(), number)
+        self._found.append(msgspec.structs.replace(event, run_id=run.run_id))
+
+
+def _step_of(event: Event) -> dict[str, Any]:
+    step = event.details.get("step")
+    return {"step": step} if type(step) is int else {}
+
+
+class _RunWatch:
+    """What is remembered of a run in one process.
+
+    life_s: when its last event was read.
+    quiet_since_s: when it was last seen standing still on purpose.
+    stalled_at_s: when it was found to have stalled; silent_from_s: since when it was silent then.
+    """
+
+    def __init__(self, run_id: str, life_s: float) -> None:
+        self.run_id, self.life_s = run_id, life_s
+        self.not_finite: set[str] = set()
+        self.pace = _Pace()
+        self.quiet_since_s = 0.0
+        self.stalled_at_s: float | None = None
+        self.silent_from_s = 0.0
+        self._losses: defaultdict[str, _Loss] = defaultdict(_Loss)
+
+    def loss(self, field: str) -> "_Loss | None":
+        """Return the loss of a name; None where there are too many."""
+        if field not in self._losses and len(self._losses) >= MAX_FIELDS:
+            return None
+        return self._losses[field]
+
+
+class _Loss:
+    """The last values of a loss. usual: their median."""
+
+    def __init__(self) -> None:
+        self.last: float | None = None
+        self.usual = 0.0
+        self._window: deque[float] = deque(maxlen=WINDOW)
+        self._above = 0
+        self._fired = False
+        self._since = 0
+
+    def spikes(self, value: float, z: float) -> bool:
+        """Take in a value; whether a spike is sure with it, which is so once for each spike."""
+        self.last = value
+        if self._is_high(value, z):
+            self._above += 1
+            if self._above >= WINDOW:  # a new level
+                self._window.extend([value] * WINDOW)
+                self._above = 0
+            fires = self._above == _IN_A_ROW and not self._fired
+            self._fired = self._fired or fires
+            return fires
+        self._above, self._fired = 0, False
+        self._window.append(value)
+        self._since += 1
+        return False
+
+    def _is_high(self, value: float, z: float) -> bool:
+        window = self._window
+        if len(window) < _FEWEST:
+            return False
+        if self._since >= _FEWEST or not self.usual:
+            self.usual, self._since = median(window), 0
+        # Cheap first: of a loss that falls as it should, nearly every value ends here.
+        if value - self.usual <= _LEAST_RISE * abs(self.usual):
+            return False
+        self.usual = median(window)
+        if value - self.usual <= _LEAST_RISE * abs(self.usual):
+            return False
+        deviation = _MAD_TO_DEVIATION * median(abs(each - self.usual) for each in window)
+        return value - self.usual > z * deviation
+
+
+class _Pace:
+    """How fast steps follow one another, by the producer's clock."""
+
+    def __init__(self) -> None:
+        self._intervals: deque[float] = deque(maxlen=WINDOW)
+        self._longest_s = 0.0
+        self._last_ns: int | None = None
+
+    def step(self, time_unix_nano: int) -> None:
+        """Note a step."""
+        if self._last_ns is not None and time_unix_nano >= self._last_ns:
+            interval_s = (time_unix_nano - self._last_ns) / 1e9
+            self._intervals.append(interval_s)
+            self._longest_s = max(self._longest_s, interval_s)
+        self._last_ns = time_unix_nano
+
+    def median_s(self) -> float | None:
+        """Return the usual time of a step; None before ten are known."""
+        return round(median(self._intervals), 6) if len(self._intervals) >= 10 else None
+
+    def phase(self, spool: Spool) -> str | None:
+        """Return the phase that the process is in, in which steps stay away; None if in none."""
+        return next((name for name in spool.notes.open_lifecycles if name in _PHASES), None)
+
+    @property
+    def stepped(self) -> bool:
+        """Whether a step was made."""
+        return self._last_ns is not None
+
+    def threshold_s(self, spool: Spool, settings: WatchSettings, others_step: bool) -> float:
+        """Return the silence that is too long.
+
+        others_step: whether another process of the run has made a step.
+        """
+        if others_step and not self.stepped:
+            return settings.stall_min_s
+        if self.phase(spool) is not None:
+            return max(settings.stall_phase_s, 3 * self._longest_s)
+        usual_s = self.median_s()
+        if usual_s is None:
+            return settings.stall_first_s
+        return max(settings.stall_min_s, settings.stall_factor * usual_s, 2 * self._longest_s)

@@ -1,0 +1,236 @@
+"""`realm run` changes nothing for the command, and the log gets to know how it ended."""
+
+import json
+import os
+import pty
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import EXECUTABLE
+
+pytestmark = [pytest.mark.processes]
+
+REALM_RUN = [str(EXECUTABLE), "run"]
+PYTHON = sys.executable
+
+
+def finish(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+
+
+def logged(home: Path) -> list[dict[str, Any]]:
+    """Everything in the log, oldest first."""
+    finish([str(EXECUTABLE), "ship", "--once"])
+    done = finish([str(EXECUTABLE), "query", "--jsonl", "-n", "1000"])
+    return [json.loads(line) for line in done.stdout.splitlines()][::-1]
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "reason"),
+    [
+        ("exit 0", "completed", "exit code 0"),
+        ("exit 1", "failed", "exit code 1"),
+        ("exit 3", "failed", "exit code 3"),
+        ("exit 255", "failed", "exit code 255"),
+        ("exit 143", "killed", "SIGTERM (exit code 143)"),
+        ("kill -TERM $$", "killed", "SIGTERM"),
+        ("kill -KILL $$", "killed", "SIGKILL, sender unknown"),
+        ("kill -SEGV $$", "crashed", "SIGSEGV"),
+        ("kill -ABRT $$", "crashed", "SIGABRT"),
+        ("kill -INT $$", "cancelled", "SIGINT"),
+        ("kill -HUP $$", "killed", "SIGHUP"),
+        ("kill -USR1 $$", "killed", "SIGUSR1"),
+    ],
+)
+def test_it_ends_as_the_command_does_and_says_why(
+    home: Path, script: str, status: str, reason: str
+) -> None:
+    bare = finish(["sh", "-c", script])
+    under = finish([*REALM_RUN, "--run-id", "r1", "--", "sh", "-c", script])
+    assert under.returncode == bare.returncode
+    assert f"run r1: {status}, {reason}" in under.stderr
+    started, ended = [
+        event for event in logged(home) if event["kind"] in ("run_started", "run_ended")
+    ]
+    assert started["details"]["command"] == shlex.join(["sh", "-c", script])
+    assert started["run_id"] == ended["run_id"] == "r1"
+    assert (ended["details"]["status"], ended["details"]["reason"]) == (status, reason)
+
+
+@pytest.mark.parametrize(("name", "code"), [("no-such-command", 127), ("/etc/passwd", 126)])
+def test_a_command_that_cannot_be_started_gives_the_code_of_a_shell(name: str, code: int) -> None:
+    done = finish([*REALM_RUN, "--", name])
+    assert done.returncode == code
+    assert done.stderr.startswith(f"realm: {name}: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_input_and_output_are_the_commands_own() -> None:
+    command = ["sh", "-c", "cat; printf '\\000\\377'; echo err >&2; test -t 1"]
+    bare = subprocess.run(command, input=b"x\n", capture_output=True)
+    under = subprocess.run([*REALM_RUN, "-q", "--", *command], input=b"x\n", capture_output=True)
+    assert (under.stdout, under.stderr) == (bare.stdout, bare.stderr)
+    assert under.returncode == bare.returncode == 1
+
+
+@pytest.mark.parametrize("before", ["", "trap '' INT PIPE; ", "ulimit -c 0; "])
+def test_signal_mask_and_dispositions_are_those_without_it(before: str) -> None:
+    look = "grep -E 'Sig(Blk|Ign|Cgt)' /proc/self/status"
+    bare = finish(["sh", "-c", f"{before}exec {look}"], restore_signals=True)
+    realm = shlex.join([*REALM_RUN, "-q", "--"])
+    under = finish(["sh", "-c", f"{before}exec {realm} {look}"], restore_signals=True)
+    blocked, ignored, caught = under.stdout.splitlines()
+    expected = bare.stdout.splitlines()
+    assert (blocked, caught) == (expected[0], expected[2])
+    pipe = 1 << (signal.SIGPIPE - 1)  # that it was ignored before is gone with Python's start
+    assert int(ignored.split()[1], 16) | pipe == int(expected[1].split()[1], 16) | pipe
+
+
+TRAPS = """
+import signal, sys, time
+got = []
+for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2"):
+    signal.signal(getattr(signal, name), lambda number, _: got.append(number))
+print("ready", flush=True)
+deadline = time.monotonic() + 20
+while not got and time.monotonic() < deadline:
+    time.sleep(0.01)
+time.sleep(0.3)
+print(got, flush=True)
+sys.exit(7)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2"])
+def test_a_signal_that_is_sent_to_it_reaches_the_command_once(name: str) -> None:
+    process = subprocess.Popen(
+        [*REALM_RUN, "-q", "--", PYTHON, "-c", TRAPS], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    number = getattr(signal, name)
+    process.send_signal(number)
+    assert process.stdout.readline() == f"[{int(number)}]\n"
+    assert process.wait(20) == 7
+    process.stdout.close()
+
+
+def test_signals_are_kept_back_where_that_is_asked_for() -> None:
+    process = subprocess.Popen(
+        [*REALM_RUN, "-q", "--no-forward", "--", PYTHON, "-c", "print(1, flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "1\n"
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.communicate("\n", timeout=20)
+    assert process.returncode == 0
+
+
+def test_ctrl_c_in_a_terminal_reaches_the_command_once_and_it_has_the_terminal() -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        code = "import os; print(os.isatty(0), os.isatty(1), os.isatty(2))" + TRAPS
+        os.execv(REALM_RUN[0], [*REALM_RUN, "-q", "--", PYTHON, "-c", code])
+    shown = read_until(terminal, b"ready")
+    assert b"True True True" in shown
+    os.write(terminal, b"\x03")
+    assert b"[2]" in read_until(terminal, b"]")
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    assert os.WEXITSTATUS(status) == 7
+
+
+def read_until(terminal: int, text: bytes) -> bytes:
+    shown = b""
+    while text not in shown:
+        shown += os.read(terminal, 1024)
+    return shown
+
+
+def test_the_command_goes_on_when_it_is_killed(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    process = subprocess.Popen(
+        [*REALM_RUN, "-q", "--", "sh", "-c", f"echo $$; sleep 1; echo x > {done}"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 20
+    while not done.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert done.exists()
+    process.stdout.close()
+
+
+def test_a_home_that_cannot_be_written_costs_the_record_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("REALM_HOME", str(tmp_path / "file" / "home"))
+    monkeypatch.setenv("REALM_SPOOL", str(tmp_path / "file" / "spool"))
+    done = finish([*REALM_RUN, "--", "sh", "-c", "echo out; exit 3"])
+    assert (done.returncode, done.stdout) == (3, "out\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_settings_that_are_wrong_cost_the_record_alone(home: Path) -> None:
+    (home / "realm.toml").write_text("exit_wait = 'maybe'\n")
+    done = finish([*REALM_RUN, "--", "sh", "-c", "echo out; exit 3"])
+    assert (done.returncode, done.stdout) == (3, "out\n")
+    assert "this run is not recorded" in done.stderr
+    assert "exit_wait" in done.stderr
+
+
+def test_what_the_program_emits_belongs_to_the_run(home: Path) -> None:
+    code = "import realm_telemetry as realm; realm.configure(); realm.checkpoint_saved(1, 0.5)"
+    done = finish([*REALM_RUN, "--name", "sweep 7/ä", "--", PYTHON, "-c", code])
+    assert done.returncode == 0, done.stderr
+    (saved,) = [event for event in logged(home) if event["kind"] == "checkpoint_saved"]
+    assert saved["run_id"].startswith("sweep 7/ä-")
+    assert f"run {saved['run_id']}: completed" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "variable", "expected"),
+    [
+        (["--run-id", "r1"], "r2", "r1"),
+        ([], "r2", "r2"),
+        (["--run-id", "x" * 256], None, "x" * 256),
+    ],
+)
+def test_the_id_is_the_option_or_the_variable(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], variable: str | None, expected: str
+) -> None:
+    if variable:
+        monkeypatch.setenv("REALM_RUN_ID", variable)
+    done = finish([*REALM_RUN, *options, "--", "sh", "-c", "printf %s $REALM_RUN_ID"])
+    assert done.stdout == expected
+
+
+@pytest.mark.parametrize("option", ["--run-id", "--name"])
+def test_an_id_that_is_too_long_is_refused(option: str) -> None:
+    done = finish([*REALM_RUN, option, "x" * 257, "--", "true"])
+    assert done.returncode == 2
+    assert "256" in done.stderr or "236" in done.stderr
+
+
+def test_new_ids_are_readable_and_differ() -> None:
+    script = ["sh", "-c", "printf %s $REALM_RUN_ID"]
+    first, second = (finish([*REALM_RUN, "--", *script]).stdout for _ in range(2))
+    assert first.startswith("sh-")
+    assert first != second

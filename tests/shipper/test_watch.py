@@ -1,0 +1,233 @@
+"""A loss gone wrong and steps that stay away are found once, and noise is not taken for either."""
+
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from realm_telemetry.errors import ConfigError
+from realm_telemetry.event import Event
+from realm_telemetry.shipper.spools import Spool
+from realm_telemetry.shipper.watch import Watch, WatchSettings, watch_settings
+
+SECOND_NS = 1_000_000_000
+
+
+class Trainer:
+    """A producer's spool, what it emits, and a watch over it. Time is the test's."""
+
+    def __init__(self, lab: Any, settings: WatchSettings | None = None) -> None:
+        self.producer = lab.producer()
+        self.watch = Watch(settings or WatchSettings(), lambda: 0)
+        self.spool = Spool(self.producer.writer.directory, lambda *_: None)
+        self.now_s, self._number, self._step = 1000.0, 0, 0
+        self.emit("run_started")
+
+    def emit(self, kind: str, run_id: str | None = "r", **details: Any) -> None:
+        self._number += 1
+        now_ns = round(self.now_s * SECOND_NS)
+        event = Event(
+            kind, "training", "info", "", details, now_ns, self.spool.producer, self._number,
+            run_id=run_id,
+        )  # fmt: skip
+        self.spool.notes.follow([event])
+        self.spool.last_frame_s = self.now_s
+        self.watch.read(self.spool, [event])
+
+    def steps(self, count: int, every_s: float = 1.0) -> None:
+        for _ in range(count):
+            self._step += 1
+            self.now_s += every_s
+            self.emit("training_step", step=self._step, loss=0.5)
+
+    def losses(self, values: list[Any], field: str = "loss") -> None:
+        for step, value in enumerate(values):
+            shown = value if isinstance(value, str) else float(value)
+            details: dict[str, Any] = {"step": step, field: shown}
+            self.emit("training_step", **details)
+
+    def wait(self, seconds: float) -> list[Event]:
+        """What is found while nothing happens for some time."""
+        found = []
+        for _ in range(int(seconds)):
+            self.now_s += 1
+            self.watch.look([self.spool], self.now_s)
+            found += self.watch.take()
+        return found
+
+    def found(self) -> list[tuple[str, dict[str, Any]]]:
+        return [(event.kind, event.details) for event in self.watch.take()]
+
+
+@pytest.fixture
+def trainer(make_lab: Callable[..., Any]) -> Trainer:
+    return Trainer(make_lab())
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
+def test_any_number_that_is_not_finite_is_found_once_for_each_field(
+    trainer: Trainer, value: str
+) -> None:
+    trainer.losses([0.5, value, value])
+    trainer.losses([value, 0.5, value], field="grad_norm")
+    assert trainer.found() == [
+        ("loss_not_finite", {"field": "loss", "value": value, "step": 1}),
+        ("loss_not_finite", {"field": "grad_norm", "value": value, "step": 0}),
+    ]
+
+
+def test_a_shipper_that_begins_again_finds_the_same_event(make_lab: Callable[..., Any]) -> None:
+    first = Trainer(make_lab())
+    first.losses(["NaN"])
+    (event,) = first.watch.take()
+    again = Watch(WatchSettings(), lambda: 1)
+    first.watch = again
+    first.losses(["NaN"])
+    (repeated,) = again.take()
+    assert repeated.id == event.id
+    assert (event.run_id, event.severity) == ("r", "error")
+
+
+def test_a_loss_of_exactly_zero_twice_is_reported_as_a_hidden_nan(trainer: Trainer) -> None:
+    trainer.losses([3.14, 0.0, 0.5, 0.0, 0.0, 0.0])
+    ((kind, details),) = trainer.found()
+    assert (kind, details["value"], details["step"]) == ("loss_not_finite", "0.0", 4)
+    assert "NaN" in details["note"]
+
+
+def test_events_of_no_run_are_not_looked_at(trainer: Trainer) -> None:
+    trainer.emit("note", run_id=None, value="NaN")
+    assert trainer.found() == []
+
+
+def test_a_spike_is_reported_at_its_third_step_and_once(trainer: Trainer) -> None:
+    noise = random.Random(1)
+    usual = [2.0 + noise.gauss(0, 0.05) for _ in range(100)]
+    trainer.losses([*usual, 9.0, 9.0, 2.0, 9.0, 9.0, 9.0, 9.0, 2.0])
+    ((kind, details),) = trainer.found()
+    assert (kind, details["field"], details["value"]) == ("loss_spiked", "loss", 9.0)
+    assert details["step"] == 105
+    assert details["median"] == pytest.approx(2.0, abs=0.05)
+
+
+def test_a_rise_below_a_quarter_or_within_the_noise_is_no_spike(trainer: Trainer) -> None:
+    noise = random.Random(1)
+    trainer.losses([2.0] * 100 + [2.49] * 50)
+    trainer.losses([noise.uniform(0.1, 4.0) for _ in range(100)] + [5.0] * 10, field="val_loss")
+    assert trainer.found() == []
+
+
+@pytest.mark.parametrize("shape", ["normal", "lognormal", "t3", "falling"])
+def test_noise_is_no_spike(trainer: Trainer, shape: str) -> None:
+    chance = random.Random(7)
+
+    def t3() -> float:
+        return chance.gauss(0, 1) / math.sqrt(chance.gammavariate(1.5, 2.0) / 3)
+
+    draw = {
+        "normal": lambda _: 2.0 + chance.gauss(0, 0.3),
+        "lognormal": lambda _: chance.lognormvariate(0, 1),
+        "t3": lambda _: 2.0 + 0.3 * t3(),
+        "falling": lambda step: 10 / (1 + step / 50) + abs(chance.gauss(0, 0.1)),
+    }[shape]
+    trainer.losses([draw(step) for step in range(20_000)])
+    assert trainer.found() == []
+
+
+def test_a_process_that_makes_no_steps_for_far_longer_than_usual_has_stalled(
+    trainer: Trainer,
+) -> None:
+    """Once; and the next step ends the stall."""
+    trainer.steps(20, every_s=10.0)
+    assert trainer.wait(199) == []
+    (event,) = trainer.wait(300)
+    assert (event.kind, event.run_id) == ("run_stalled", "r")
+    assert event.details["silent_s"] == pytest.approx(200, abs=1.5)
+    assert event.details["threshold_s"] == 200
+    assert event.details["median_step_s"] == 10
+    assert event.details["last_step"] == 20
+    trainer.steps(1)
+    (resumed,) = trainer.wait(2)
+    assert resumed.kind == "run_resumed_progress"
+    assert resumed.details["silent_s"] == pytest.approx(500, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("steps", "every_s", "threshold_s"),
+    [(30, 0.01, 120), (30, 30, 600), (5, 1, 1800), (0, 1, 1800)],
+)
+def test_the_threshold_follows_the_pace(
+    trainer: Trainer, steps: int, every_s: float, threshold_s: int
+) -> None:
+    trainer.steps(steps, every_s=every_s)
+    assert trainer.wait(threshold_s - 2) == []
+    assert [event.kind for event in trainer.wait(4)] == ["run_stalled"]
+
+
+def test_a_pause_that_was_seen_before_is_no_stall(trainer: Trainer) -> None:
+    trainer.steps(30)
+    trainer.steps(1, every_s=400)
+    trainer.steps(30)
+    assert trainer.wait(790) == []
+    assert len(trainer.wait(20)) == 1
+
+
+def test_an_evaluation_may_take_longer(trainer: Trainer) -> None:
+    trainer.steps(30)
+    trainer.emit("eval_started", skill="logic", level=1)
+    assert trainer.wait(890) == []
+    (event,) = trainer.wait(20)
+    assert event.details["phase"] == "eval"
+
+
+def test_any_event_of_the_process_is_a_sign_of_life(trainer: Trainer) -> None:
+    trainer.steps(30)
+    for _ in range(10):
+        assert trainer.wait(100) == []
+        trainer.emit("note")
+
+
+def test_a_rank_without_a_first_step_is_found_when_another_steps(
+    make_lab: Callable[..., Any],
+) -> None:
+    lab = make_lab()
+    hanging, stepping = Trainer(lab), Trainer(lab)
+    hanging.watch = stepping.watch
+    hanging.emit("note")
+    stepping.now_s = hanging.now_s
+    stepping.steps(20)
+    now_s = stepping.now_s
+    found = []
+    for second in range(200):
+        stepping.now_s = now_s + second
+        stepping.emit("note")
+        stepping.watch.look([hanging.spool, stepping.spool], now_s + second)
+        found += stepping.watch.take()
+    (event,) = found
+    assert event.producer == hanging.spool.producer
+    assert event.details["threshold_s"] == 120
+
+
+def test_a_run_that_has_ended_does_not_stall(trainer: Trainer) -> None:
+    trainer.steps(30)
+    trainer.emit("run_ended", status="completed")
+    assert trainer.wait(2000) == []
+
+
+def test_each_rule_can_be_switched_off(make_lab: Callable[..., Any]) -> None:
+    trainer = Trainer(make_lab(), WatchSettings(loss=False, stalls=False))
+    trainer.losses([2.0] * 100 + [9.0] * 5 + ["NaN"])
+    assert trainer.found() == []
+    assert trainer.wait(4000) == []
+
+
+def test_the_settings_come_from_realm_toml_and_a_wrong_one_is_named(tmp_path: Path) -> None:
+    assert watch_settings(str(tmp_path)) == WatchSettings()
+    (tmp_path / "realm.toml").write_text("[watch]\nstall_min_s = 5\nspikes = false\n")
+    assert watch_settings(str(tmp_path)) == WatchSettings(stall_min_s=5.0, spikes=False)
+    (tmp_path / "realm.toml").write_text("[watch]\nstal_min_s = 5\n")
+    with pytest.raises(ConfigError, match="stal_min_s"):
+        watch_settings(str(tmp_path))

@@ -1,0 +1,117 @@
+"""The watch over real programs: a loss that is none, a hang, a stop, and wrong settings."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from realm_telemetry.log.errors import LogUnavailableError
+from realm_telemetry.log.rows import LogRow
+from realm_telemetry.log.sqlite.reader import LogReader
+
+pytestmark = [pytest.mark.processes]
+
+PROGRAM = """
+import sys, time
+import realm_telemetry as realm
+realm.configure(service_name="trainer", exporters=["battle_log"], run_id="r7")
+realm.run_started(command="train")
+for step in range(12):
+    realm.training_step(step=step, loss=float("nan") if step == 11 else 0.5)
+    time.sleep(0.05)
+sys.stdin.readline()
+realm.training_step(step=12, loss=0.5)
+sys.stdin.readline()
+"""
+QUICK = "[watch]\nstall_min_s = 2\n"
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    """Starts the program in a home with these settings."""
+    started = []
+
+    def start(settings: str) -> subprocess.Popen[str]:
+        (tmp_path / "realm.toml").write_text(settings)
+        environment = {name: value for name, value in os.environ.items() if name[:5] != "REALM"}
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM],
+            env={**environment, "REALM_HOME": str(tmp_path)},
+            stdin=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def logged(home: Path, kind: str) -> list[LogRow]:
+    try:
+        with LogReader(home / "vault" / "jobs.db") as reader:
+            return [row for row in reader.now.after(0, 1000) if row.event.kind == kind]
+    except LogUnavailableError:  # it is being made
+        return []
+
+
+def go_on(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def test_a_hang_and_a_loss_that_is_none_are_found_while_the_program_runs(
+    tmp_path: Path, train: Any, eventually: Any
+) -> None:
+    process = train(QUICK)
+    eventually(lambda: logged(tmp_path, "run_stalled"), 20.0)
+    (stalled,) = logged(tmp_path, "run_stalled")
+    assert stalled.event.run_id == "r7"
+    assert stalled.event.details["last_step"] == 11
+    (lost,) = logged(tmp_path, "loss_not_finite")
+    assert lost.event.details == {"field": "loss", "value": "NaN", "step": 11}
+    eventually(lambda: logged(tmp_path, "stack_captured"), 20.0)
+    (captured,) = logged(tmp_path, "stack_captured")
+    assert captured.event.run_id == "r7"
+    stack = captured.event.details["stack"]
+    assert stack.startswith("Thread MainThread:")
+    assert "sys.stdin.readline()" in stack or 'File "<string>", line 9' in stack
+    # The keeper's answer is no step.
+    time.sleep(2.5)
+    assert logged(tmp_path, "run_resumed_progress") == []
+    go_on(process)
+    eventually(lambda: logged(tmp_path, "run_resumed_progress"), 20.0)
+    assert process.poll() is None
+
+
+def test_a_program_that_is_stopped_on_purpose_has_not_stalled(
+    tmp_path: Path, train: Any, eventually: Any
+) -> None:
+    process = train(QUICK)
+    eventually(lambda: len(logged(tmp_path, "training_step")) == 12, 20.0)
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(5)
+    assert logged(tmp_path, "run_stalled") == []
+    process.send_signal(signal.SIGCONT)
+    eventually(lambda: logged(tmp_path, "run_stalled"), 20.0)
+
+
+def test_settings_that_cannot_be_read_are_reported_and_harm_nothing(
+    tmp_path: Path, train: Any, eventually: Any
+) -> None:
+    process = train('[watch]\nstall_min_s = "soon"\n')
+    eventually(lambda: len(logged(tmp_path, "training_step")) == 12, 20.0)
+    assert logged(tmp_path, "loss_not_finite")
+    assert process.poll() is None
+    logs = "".join(path.read_text() for path in (tmp_path / "logs").glob("shipper-*.log"))
+    assert "[watch] in realm.toml" in logs
+    assert "stall_min_s" in logs

@@ -66,6 +66,9 @@ _ALONE: Final = PARTS | {
 _FATAL: Final = 21
 """OpenTelemetry's severity number FATAL: https://opentelemetry.io/docs/specs/otel/logs/data-model"""
 
+SUPERVISOR: Final = "realm run"
+"""The launcher that is the parent of the command, and takes no part in the training itself."""
+
 _OF_THE_COMMAND: Final = (
     *("command", "cwd", "git_commit", "python", "launcher", "world_size", "scheduler_job_id"),
 )
@@ -208,8 +211,6 @@ class RunRecord:
         goes_on = step is not None and kind != "training_paused" and kind not in _ENDS
         if goes_on or kind in _STARTS or kind == "training_resumed":
             process["life"] = None
-        if goes_on or (kind in PARTS and kind.startswith("training_")):
-            process["trains"] = True
         if goes_on:
             self.pace.add(stamp, step)
         if event.channel == "training":
@@ -242,6 +243,8 @@ def _started(record: RunRecord, event: Event, stamp: Stamp, process: dict[str, A
         return
     put_all(record.cells, stamp, pick(event.details, _OF_THE_COMMAND))
     process.update(pick(event.details, ("attempt", "host")))
+    if event.details.get("launcher") == SUPERVISOR:
+        process["supervises"] = True
 
 
 def _config(record: RunRecord, event: Event, stamp: Stamp, process: dict[str, Any]) -> None:

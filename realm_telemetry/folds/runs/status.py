@@ -123,7 +123,7 @@ def _end(cells: Cells, life: Stamp) -> End | None:
 class Team(msgspec.Struct, frozen=True):
     """The processes of the newest attempt, and how many attempts there were.
 
-    supervisor: a `realm run` that has seen the end of all of them.
+    supervisor: the `realm run` above them; None where there is none, or nothing but it.
     """
 
     processes: Sequence[Process]
@@ -133,13 +133,23 @@ class Team(msgspec.Struct, frozen=True):
 
     @property
     def alive(self) -> list[Process]:
-        """Those that have not ended."""
-        return [process for process in self.processes if process.end is None]
+        """Those that have not ended; the command goes on without them as long as `realm run`."""
+        alive = [process for process in self.processes if process.end is None]
+        supervisor = self.supervisor
+        return alive or ([supervisor] if supervisor is not None and supervisor.end is None else [])
 
     @property
     def first_failed(self) -> Process | None:
-        """The first that ended badly, of those whose end does not follow from another's."""
-        return min(filter(_ended_ill, self.processes), key=_blame, default=None)
+        """The first that ended badly, of those whose end does not follow from another's.
+
+        Else what `realm run` saw of the command; how that one itself ended, if not by its own
+        word, says nothing of the training.
+        """
+        first = min(filter(_is_bad, self.processes), key=_blame, default=None)
+        supervisor = self.supervisor
+        if first is not None or supervisor is None or "ended" not in supervisor.cells:
+            return first
+        return supervisor if _is_bad(supervisor) else None
 
     @property
     def size(self) -> int:
@@ -148,7 +158,7 @@ class Team(msgspec.Struct, frozen=True):
         return max(len(self.processes), self.world_size or 0 if ranked else 0)
 
 
-def _ended_ill(process: Process) -> bool:
+def _is_bad(process: Process) -> bool:
     return process.end is not None and process.end.status != "completed"
 
 
@@ -164,57 +174,43 @@ def team_of(record: RunRecord) -> Team:
     taking_part = [process for process in every if process.takes_part]
     # A run of which only other software told: whoever of it has ended.
     every = taking_part or [process for process in every if process.end is not None]
+    working = [process for process in every if not process.value("supervises")]
+    supervisors = [process for process in every if process.value("supervises")]
+    every = working or supervisors
+    supervisor = max(supervisors, key=_by_start, default=None) if working else None
     world_size = record.cells.get("world_size", (None, None))[1]
-    above = [process for process in every if _is_above(process, every)]
-    every = [process for process in every if process not in above]
     newest = _newest_attempt(every)
     ranked = _newest_of_ranks([process for process in newest if process.rank is not None])
     alone = [process for process in newest if process.rank is None]
     current = [process for process in alone if not _is_replaced(process, alone)]
     team = sorted([*ranked, *current], key=_by_rank)
-    supervisor = _supervisor(above, team)
-    if supervisor is not None:
-        team = [_with_end_of(supervisor, one, len(team)) for one in team]
     return Team(
-        team,
+        [_with_word_of(supervisor, process, len(team)) for process in team],
         _attempts(every, len(alone) - len(current) + 1),
         world_size if type(world_size) is int else None,
         supervisor,
     )
 
 
-def _is_above(process: Process, others: Sequence[Process]) -> bool:
-    """Whether it is only the parent of those that train, and began before them."""
-    if process.rank is not None or "trains" in process.cells:
-        return False
-    return any(
-        other.started >= process.started
-        for other in others
-        if other is not process and (other.rank is not None or "trains" in other.cells)
-    )
+def _with_word_of(supervisor: Process | None, process: Process, count: int) -> Process:
+    """Return a process with the end that `realm run` has seen, where it has no word of its own.
+
+    Of several processes only those that nothing is known of: the end is that of the command.
+    """
+    end = process.end
+    if supervisor is None or supervisor.end is None or "ended" not in supervisor.cells:
+        return process
+    if process.seen[0] > supervisor.end.at or (end and (end.status != "lost" or count > 1)):
+        return process
+    return replace(process, end=supervisor.end)
 
 
-def _with_end_of(supervisor: Process, process: Process, count: int) -> Process:
-    """Return a process with the end that its parent has seen, where it has no word of its own."""
-    is_known = process.end is not None and (process.end.status != "lost" or count > 1)
-    return process if is_known else replace(process, end=supervisor.end)
+def _by_start(process: Process) -> tuple[Stamp, str]:
+    return process.started, process.producer
 
 
-def _supervisor(above: Sequence[Process], team: Sequence[Process]) -> Process | None:
-    """Return the `realm run` that ended last, if that was after all that the others did."""
-    ended = [
-        (process.end.at, process.producer, process)
-        for process in above
-        if process.end is not None
-        and isinstance(process.end.evidence, dict)
-        and process.end.evidence.get("seen_by") == "realm run"
-    ]
-    at, _, last = max(ended, default=(0, "", None))
-    return last if all(process.seen[0] <= at for process in team) else None
-
-
-def _by_rank(process: Process) -> tuple[int, Stamp]:
-    return 2**32 if process.rank is None else process.rank, process.started
+def _by_rank(process: Process) -> tuple[int, Stamp, str]:
+    return (2**32 if process.rank is None else process.rank, *_by_start(process))
 
 
 def _newest_attempt(processes: Sequence[Process]) -> list[Process]:
@@ -224,7 +220,7 @@ def _newest_attempt(processes: Sequence[Process]) -> list[Process]:
 
 def _newest_of_ranks(processes: Sequence[Process]) -> list[Process]:
     newest: dict[int | None, Process] = {}
-    for process in sorted(processes, key=lambda process: process.started):
+    for process in sorted(processes, key=_by_start):
         newest[process.rank] = process
     return list(newest.values())
 
@@ -297,19 +293,16 @@ def _running(team: Team) -> Verdict | None:
 
 
 def _ended_badly(team: Team) -> Verdict | None:
-    first = team.first_failed
+    first, above = team.first_failed, team.supervisor
     if first is None or first.end is None:
         return None
-    if first.end.status == "lost" and (seen := _supervisor_says(team)) is not None:
-        return seen
-    return Verdict(first.end.status, first.end.reason, first.end.evidence)
+    if first.end.status == "lost" and above and _is_bad(above) and "ended" in above.cells:
+        first = above
+    return _of_end(first.end)
 
 
-def _supervisor_says(team: Team) -> Verdict | None:
-    above = team.supervisor
-    if above is None or above.end is None or above.end.status == "completed":
-        return None
-    return Verdict(above.end.status, above.end.reason, above.end.evidence)
+def _of_end(end: End | None) -> Verdict | None:
+    return None if end is None else Verdict(end.status, end.reason, end.evidence)
 
 
 def _completed(team: Team) -> Verdict | None:
@@ -326,7 +319,6 @@ ROWS: Final[tuple[tuple[str, Callable[[Team], Verdict | None]], ...]] = (
         "all have ended, one badly: the first that does not follow from another",
         _ended_badly,
     ),
-    ("all have ended as completed, but `realm run` saw its command end badly", _supervisor_says),
     ("all have ended as completed", _completed),
 )
 """The status of a run: the first row that fits. docs/state.md has the same table."""

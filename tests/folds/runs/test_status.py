@@ -12,6 +12,7 @@ from .conftest import folded, told
 
 START = told(0, "run_started")
 STEP = told(1, "training_step", step=1, loss=0.5)
+ABOVE = told(0, "run_started", process="5", launcher="realm run")
 
 
 def ended(at_s: float, status: str, rank: int | None = None, **fields: Any) -> Event:
@@ -33,8 +34,6 @@ def ranks(count: int, attempt: int = 1, at_s: float = 0) -> list[Event]:
         for rank in range(count)
     ]
 
-
-SEEN = {"seen_by": "realm run"}
 
 CASES = {
     "a run that has begun": ([START], "running", None),
@@ -224,79 +223,85 @@ CASES = {
         "completed",
         None,
     ),
-    "its parent, a realm run, that lives while it has ended": (
+    "realm run and the program below it": (
         [
-            told(0, "run_started", process="c"),
-            told(1, "training_step", step=1),
-            ended(2, "failed", reason="no data"),
+            ABOVE,
+            START,
+            ended(2, "failed", reason="ValueError: no"),
+            ended(3, "failed", process="5", reason="exit code 1"),
         ],
         "failed",
-        "no data",
+        "ValueError: no",
     ),
-    "its parent has seen the end of a process that nothing else is known of": (
-        [
-            told(0, "run_started", process="c"),
-            told(1, "training_step", step=1),
-            ended(2, "killed", process="c", reason="SIGKILL", evidence=SEEN),
-        ],
-        "killed",
-        "SIGKILL",
+    "a command that goes on after its program": (
+        [ABOVE, START, ended(2, "completed")],
+        "running",
+        None,
     ),
-    "its parent knows more than that it was lost": (
+    "a command that fails after its program": (
         [
-            told(0, "run_started", process="c"),
-            told(1, "training_step", step=1),
-            ended(2, "lost", reason="no word of its end", by_shipper=True),
-            ended(3, "killed", process="c", reason="SIGKILL", evidence=SEEN),
-        ],
-        "killed",
-        "SIGKILL",
-    ),
-    "two ranks that were lost, and a parent that knows more": (
-        [
-            told(-1, "run_started", process="c"),
-            *ranks(2),
-            *(ended(2, "lost", rank, process=f"1{rank}", by_shipper=True) for rank in (0, 1)),
-            ended(3, "failed", process="c", reason="exit code 1", evidence=SEEN),
-        ],
-        "failed",
-        "exit code 1",
-    ),
-    "its parent ended badly after all had completed": (
-        [
-            told(0, "run_started", process="c"),
-            told(1, "training_step", step=1),
+            ABOVE,
+            START,
             ended(2, "completed"),
-            ended(3, "failed", process="c", reason="exit code 1", evidence=SEEN),
+            ended(3, "failed", process="5", reason="exit code 3"),
         ],
         "failed",
-        "exit code 1",
+        "exit code 3",
     ),
-    "the process knows better than its parent": (
+    "realm run is killed and its command goes on": (
         [
-            told(0, "run_started", process="c"),
-            told(1, "training_step", step=1),
-            ended(2, "failed", reason="ValueError: no data"),
-            ended(3, "failed", process="c", reason="exit code 1", evidence=SEEN),
-        ],
-        "failed",
-        "ValueError: no data",
-    ),
-    "a training that goes on after the end of an earlier parent": (
-        [
-            told(0, "run_started", process="c"),
-            told(1, "training_step", step=1),
-            ended(2, "killed", process="c", evidence=SEEN),
-            told(3, "run_started", process="d"),
-            told(4, "training_step", process="b", step=2),
+            ABOVE,
+            START,
+            ended(1, "killed", process="5", by_shipper=True),
+            told(2, "training_step", step=1),
         ],
         "running",
         None,
     ),
-    "a command that does not train": (
-        [told(0, "run_started", process="c"), ended(3, "completed", process="c", evidence=SEEN)],
+    "realm run is killed and its command ends well": (
+        [
+            ABOVE,
+            START,
+            ended(1, "killed", process="5", by_shipper=True),
+            ended(2, "completed"),
+        ],
         "completed",
         None,
+    ),
+    "realm run has seen the end of a program that nothing else is known of": (
+        [ABOVE, START, ended(3, "killed", process="5", reason="SIGKILL")],
+        "killed",
+        "SIGKILL",
+    ),
+    "realm run knows more than that its program was lost": (
+        [
+            ABOVE,
+            START,
+            ended(3, "killed", process="5", reason="SIGKILL"),
+            ended(4, "lost", by_shipper=True, reason="no word of its end"),
+        ],
+        "killed",
+        "SIGKILL",
+    ),
+    "realm run knows more than that its ranks were lost": (
+        [
+            ABOVE,
+            *ranks(2),
+            *(ended(2, "lost", rank, process=f"1{rank}", by_shipper=True) for rank in (0, 1)),
+            ended(3, "failed", process="5", reason="exit code 1"),
+        ],
+        "failed",
+        "exit code 1",
+    ),
+    "a training that goes on after the end of an earlier realm run": (
+        [ABOVE, START, ended(2, "killed", process="5"), told(3, "training_step", step=2)],
+        "running",
+        None,
+    ),
+    "a command that emits nothing": (
+        [ABOVE, ended(3, "killed", process="5", reason="SIGKILL")],
+        "killed",
+        "SIGKILL",
     ),
     "a helper with the same run id that only notes something": (
         [START, told(1, "note", process="c"), ended(2, "completed")],
@@ -344,16 +349,10 @@ def test_ranks_that_never_spoke_count_among_the_living() -> None:
     assert (run["health"], run["processes"], list(run["ranks"])) == ("8 of 8 ranks", 8, ["0"])
 
 
-def test_a_parent_is_no_process_of_the_run() -> None:
-    events = [told(0, "run_started", process="c"), told(1, "training_step", step=1)]
-    run = shown("r1", folded(*events))
-    assert (run["processes"], run["health"], run["attempts"]) == (1, None, 1)
-    run = shown("r1", folded(*events, ended(2, "completed"), ended(3, "completed", process="c")))
-    assert (run["attempts"], list(run["ranks"])) == (1, ["a" * 16])
-
-
 def test_attempts_are_counted() -> None:
     assert shown("r1", folded(START))["attempts"] == 1
     assert shown("r1", folded(*ranks(2), *ranks(2, attempt=2, at_s=9)))["attempts"] == 2
     again = [START, ended(1, "killed"), told(3, "run_started", process="b")]
     assert shown("r1", folded(*again))["attempts"] == 2
+    below = shown("r1", folded(ABOVE, told(1, "run_started")))
+    assert (below["attempts"], below["processes"]) == (1, 1)

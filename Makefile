@@ -18,7 +18,7 @@ ATTACKS = $(shell grep -oE 'tests/[a-z_/]+\.py::[a-z_0-9]+' docs/security.md)
 
 UNITS_ONLY := -m 'not long and not slow and not alone and not processes' --no-processes
 
-.PHONY: help demo endings pages fields test test-unit coverage test-newest test-long test-faults trace-store check bench proto clean
+.PHONY: help demo endings pages fields test test-unit coverage test-newest test-long test-endings test-faults trace-store check bench proto clean
 .DEFAULT_GOAL := help
 
 help:            ## Say what there is to make
@@ -71,7 +71,10 @@ test-newest: | $(BIN)/python ## The tests of OpenTelemetry over its newest relea
 	$(VENV)/newest/bin/python -m pytest -m 'not long' $(OTEL)
 
 test-long: $(VENV)/.dev pages trace-store ## Hundred-round crash tests and million-row tests
-	$(BIN)/python -m pytest -m long --timeout 1200
+	$(BIN)/python -m pytest -m 'long and not endings' --timeout 1200
+
+test-endings: $(VENV)/.dev ## A thousand endings of trainings, and six thousand simulated days; ten minutes
+	$(BIN)/python -m pytest -m endings --timeout 1200
 
 test-faults: $(VENV)/.dev pages ## Kills, broken disks and networks, odd logs, attacks, and a minute of each fuzz target
 	$(BIN)/python -m pytest --timeout 600 tests/faults tests/fuzz $(ATTACKS)

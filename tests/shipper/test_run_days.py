@@ -10,6 +10,7 @@ import pytest
 from realm_telemetry.shipper.watch import WatchSettings, _Pace
 
 DAY_S = 86_400.0
+THOUSAND = [pytest.mark.long, pytest.mark.endings, pytest.mark.timeout(900)]
 SETTINGS = WatchSettings()
 Interval = tuple[float, str]
 """Seconds until the next step, and the phase that they are spent in."""
@@ -79,9 +80,7 @@ def false_stalls(pattern: Callable[[random.Random], Iterator[Interval]], seed: i
     raise AssertionError("a pattern never ends")
 
 
-@pytest.mark.parametrize(
-    "days", [5, pytest.param(1000, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
-)
+@pytest.mark.parametrize("days", [5, pytest.param(1000, marks=THOUSAND)])
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.__name__)
 def test_a_day_of_training_is_not_called_a_stall(
     pattern: Callable[[random.Random], Iterator[Interval]], days: int

@@ -120,6 +120,7 @@ def test_a_rise_below_a_quarter_or_within_the_noise_is_no_spike(trainer: Trainer
     assert trainer.found() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["normal", "lognormal", "t3", "falling"])
 def test_noise_is_no_spike(trainer: Trainer, shape: str) -> None:
     chance = random.Random(7)

@@ -26,6 +26,9 @@ LOST_KIND: Final = "process_lost"
 FAULTS_NAME: Final = "faults"
 """In a spool: what `faulthandler` of its process wrote."""
 MAX_STACK_BYTES: Final = 16_384
+_CRASH: Final = "Fatal Python error: "
+"""How `faulthandler` begins after a crash; after another signal it writes a stack alone."""
+
 _ASKED_TO_END: Final = (SIGTERM, SIGINT, SIGHUP)
 AFTER_FORK_NS: Final = 3_000_000_000
 """How soon after its last fork a daemon's first process has left."""
@@ -191,16 +194,19 @@ def run_ended(spool: Spool, time_unix_nano: int) -> Event | None:
 def fatal_signal(spool: Spool, time_unix_nano: int) -> Event | None:
     """Return the `fatal_signal` event with the stack that the process wrote down as it died.
 
-    None where it wrote none.
+    None where it wrote none, and where a program that was in no run was asked to end: a daemon
+    that is stopped, a worker of a pool.
     """
     stack = _stack_of(spool.directory / FAULTS_NAME)
-    if not stack:
+    run = spool.notes.run
+    crashed = stack.startswith(_CRASH)
+    if not stack or not (crashed or (run is not None and not run.ended)):
         return None
     signal = judge(EndFacts(spool.process_end())).evidence.get("signal") or _first_line(stack)
     details = {"signal": signal, "stack": stack}
-    run = spool.notes.run
     event = event_of(spool, "fatal_signal", details, time_unix_nano, made_number("fatal_signal"))
-    return event if run is None else replace(event, run_id=run.id)
+    severity = "error" if crashed else "warning"
+    return replace(event, severity=severity, run_id=run.id if run else event.run_id)
 
 
 def _stack_of(path: Path) -> str:
@@ -216,7 +222,7 @@ def _stack_of(path: Path) -> str:
 
 
 def _first_line(stack: str) -> str:
-    return stack.partition("\n")[0].removeprefix("Fatal Python error: ")
+    return stack.partition("\n")[0].removeprefix(_CRASH)
 
 
 def process_lost(spool: Spool, time_unix_nano: int) -> Event:

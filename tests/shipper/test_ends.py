@@ -262,3 +262,29 @@ def test_a_program_that_dies_before_its_shipper_runs_is_known_to_have_been_kille
     if end["details"]["status"] == "lost":
         pytest.skip("this kernel does not say how other processes ended")
     assert (end["details"]["status"], end["details"]["signal"]) == ("killed", "SIGKILL")
+
+
+@pytest.mark.parametrize(
+    ("code", "signals"),
+    [
+        (STARTED + SHIPPED + "os.kill(os.getpid(), signal.SIGSEGV)", [("SIGSEGV", "error")]),
+        (STARTED + SHIPPED + "os.kill(os.getpid(), signal.SIGTERM)", [("SIGTERM", "warning")]),
+        (SHIPPED + "os.kill(os.getpid(), signal.SIGABRT)", [("SIGABRT", "error")]),
+        (SHIPPED + "os.kill(os.getpid(), signal.SIGTERM)", []),
+        (
+            STARTED
+            + "realm.run_ended(status='completed')\n"
+            + SHIPPED
+            + "os.kill(os.getpid(), 15)",
+            [],
+        ),
+    ],
+)
+def test_the_stack_of_a_crash_is_kept_and_that_of_a_run_that_was_asked_to_end(
+    tmp_path: Path, code: str, signals: list[tuple[str, str]]
+) -> None:
+    """A daemon that is stopped is no fault."""
+    run(tmp_path, CONFIGURE + code)
+    found = [event for event in ended(tmp_path) if event["kind"] == "fatal_signal"]
+    assert [(event["details"]["signal"], event["severity"]) for event in found] == signals
+    assert all('File "<string>", line' in event["details"]["stack"] for event in found)

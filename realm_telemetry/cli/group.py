@@ -40,6 +40,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "replay": "Send events of the log again, to a service or an exporter.",
     },
     "Look after": {
+        "watch": "Show the rules that runs are watched by, and try them on the past.",
         "doctor": "Check the whole path of an event and say what to do.",
         "exporters": "List the installed exporters and whether they work.",
         "webhooks": "Show, test and send again what webhook rules do.",

@@ -5,17 +5,19 @@ is an event with a number of its content, so that a shipper that begins again fi
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from realm_telemetry.config import load_settings
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.event import Event
+from realm_telemetry.event import FIRST_CONTENT_NUMBER, Event
 from realm_telemetry.shipper.ends import event_of, made_number
+from realm_telemetry.shipper.notes import Notes
 from realm_telemetry.shipper.spools import Spool
+from realm_telemetry.values.rank import rank_of
 
 NOT_FINITE: Final = frozenset(("NaN", "Infinity", "-Infinity"))
 """What `emit` records for numbers that are none."""
@@ -94,8 +96,8 @@ class Watch:
             run = self._run_of(spool, event.run_id)
             if event.kind not in _NO_LIFE:
                 run.life_s = spool.last_frame_s
-            if self._settings.loss:
-                self._look_at_numbers(spool, run, event)
+            for finding in run.look_at(event, self._settings):
+                self._find(spool, run, finding)
             if type(event.details.get("step")) is int:
                 run.pace.step(event.time_unix_nano)
 
@@ -131,37 +133,6 @@ class Watch:
         for producer in self._runs.keys() - living:
             del self._runs[producer]
 
-    def _look_at_numbers(self, spool: Spool, run: "_RunWatch", event: Event) -> None:
-        for name, value in event.details.items():
-            if value.__class__ is str:
-                if value in NOT_FINITE:
-                    self._not_finite(spool, run, event, name, value)
-            elif value.__class__ is float and name.endswith("loss"):
-                self._follow_loss(spool, run, event, name, value)
-
-    def _not_finite(
-        self, spool: Spool, run: "_RunWatch", event: Event, field: str, value: str, **more: Any
-    ) -> None:
-        """Once for each field of a run in a process."""
-        if field in run.not_finite or len(run.not_finite) >= MAX_FIELDS:
-            return
-        run.not_finite.add(field)
-        details = {"field": field, "value": value, **_step_of(event), **more}
-        self._find(spool, run, "loss_not_finite", details, field)
-
-    def _follow_loss(
-        self, spool: Spool, run: "_RunWatch", event: Event, field: str, value: float
-    ) -> None:
-        loss = run.loss(field)
-        if loss is None:
-            return
-        if value == 0.0 and loss.last == 0.0 and field == "loss":
-            note = "exactly 0 twice in a row, which is how some trainers show NaN"
-            self._not_finite(spool, run, event, field, "0.0", note=note)
-        if loss.spikes(value, self._settings.spike_z) and self._settings.spikes:
-            details = {"field": field, "value": value, "median": loss.usual, **_step_of(event)}
-            self._find(spool, run, "loss_spiked", details, field, str(event.number))
-
     def _look_for_stall(self, spool: Spool, run: "_RunWatch", now_s: float) -> None:
         if run.stalled_at_s is not None:
             if run.life_s > run.stalled_at_s:
@@ -171,21 +142,15 @@ class Watch:
         silent_s = now_s - quiet_since_s
         if silent_s < self._settings.shortest_s:
             return
-        threshold_s = run.pace.threshold_s(spool, self._settings, self._others_step(run))
+        others_step = self._others_step(run)
+        threshold_s = run.pace.threshold_s(spool.notes, self._settings, others_step)
         if silent_s < threshold_s:
             return
         if spool.is_stopped():  # by SIGSTOP or a debugger: it is meant to stand still
             run.quiet_since_s = now_s
             return
         run.stalled_at_s, run.silent_from_s = now_s, quiet_since_s
-        details = {
-            "silent_s": round(silent_s, 3),
-            "threshold_s": round(threshold_s, 3),
-            "median_step_s": run.pace.median_s(),
-            "last_step": spool.notes.run.step if spool.notes.run else None,
-            "phase": run.pace.phase(spool),
-        }
-        self._find(spool, run, "run_stalled", details, str(spool.notes.through))
+        self._find(spool, run, run.stall(spool.notes, silent_s, threshold_s))
         spool.control.stacks_wanted += 1
 
     def _others_step(self, run: "_RunWatch") -> bool:
@@ -199,16 +164,73 @@ class Watch:
     def _resumed(self, spool: Spool, run: "_RunWatch") -> None:
         silent_s = round(run.life_s - run.silent_from_s, 3)
         run.stalled_at_s = None
-        details = {"silent_s": silent_s}
-        self._find(spool, run, "run_resumed_progress", details, str(spool.notes.through))
+        episode = str(spool.notes.through)
+        finding = Finding("run_resumed_progress", {"silent_s": silent_s}, episode)
+        self._find(spool, run, finding)
 
-    def _find(
-        self, spool: Spool, run: "_RunWatch", kind: str, details: dict[str, Any], *episode: str
-    ) -> None:
-        given = {name: value for name, value in details.items() if value is not None}
-        number = made_number(kind, run.run_id, *episode)
-        event = event_of(spool, kind, given, self._clock_ns(), number)
+    def _find(self, spool: Spool, run: "_RunWatch", finding: "Finding") -> None:
+        number = made_number(finding.kind, run.run_id, finding.episode)
+        event = event_of(spool, finding.kind, finding.details, self._clock_ns(), number)
         self._found.append(msgspec.structs.replace(event, run_id=run.run_id))
+
+
+class Found(NamedTuple):
+    """A finding of a backtest: what a shipper would have reported, and when."""
+
+    time_unix_nano: int
+    run_id: str
+    rank: int | None
+    kind: str
+    details: dict[str, Any]
+
+
+class Backtest:
+    """Looks for what would have been found in events of the past, with these settings."""
+
+    def __init__(self, settings: WatchSettings) -> None:
+        self._settings = settings
+        self._past: dict[str, tuple[Notes, _RunWatch]] = {}
+
+    def read(self, event: Event) -> Iterator[Found]:
+        """Take in the next event, in order of arrival, and yield what is found with it."""
+        if event.run_id is None or event.kind in _OWN_KINDS or event.number >= FIRST_CONTENT_NUMBER:
+            return
+        notes, run = self._past.get(event.producer, (Notes(), None))
+        if run is None or run.run_id != event.run_id:
+            run = _RunWatch(event.run_id, event.time_unix_nano / 1e9)
+            self._past[event.producer] = notes, run
+        if event.kind not in _NO_LIFE:
+            yield from self._silence(notes, run, event)
+        notes.follow([event])
+        for finding in run.look_at(event, self._settings):
+            yield _found(event, event.time_unix_nano, finding)
+        if type(event.details.get("step")) is int:
+            run.pace.step(event.time_unix_nano)
+
+    def _silence(self, notes: Notes, run: "_RunWatch", event: Event) -> Iterator[Found]:
+        now_s = event.time_unix_nano / 1e9
+        silent_s, before_s = now_s - run.life_s, run.life_s
+        run.life_s = now_s
+        over = notes.run is not None and notes.run.ended
+        if over or not self._settings.stalls or silent_s < self._settings.shortest_s:
+            return
+        threshold_s = run.pace.threshold_s(notes, self._settings, False)
+        if silent_s >= threshold_s:
+            finding = run.stall(notes, silent_s, threshold_s)
+            yield _found(event, round((before_s + threshold_s) * 1e9), finding)
+
+
+def _found(event: Event, time_unix_nano: int, finding: "Finding") -> Found:
+    assert event.run_id is not None
+    return Found(time_unix_nano, event.run_id, rank_of(event), finding.kind, finding.details)
+
+
+class Finding(NamedTuple):
+    """What a rule found; episode: tells it from others of its kind in the run."""
+
+    kind: str
+    details: dict[str, Any]
+    episode: str
 
 
 def _step_of(event: Event) -> dict[str, Any]:
@@ -233,7 +255,50 @@ class _RunWatch:
         self.silent_from_s = 0.0
         self._losses: defaultdict[str, _Loss] = defaultdict(_Loss)
 
-    def loss(self, field: str) -> "_Loss | None":
+    def look_at(self, event: Event, settings: WatchSettings) -> "Iterator[Finding]":
+        """Yield what is wrong with the numbers of an event."""
+        if not settings.loss:
+            return
+        for name, value in event.details.items():
+            if value.__class__ is str:
+                if value in NOT_FINITE:
+                    yield from self._not_finite(event, name, value)
+            elif value.__class__ is float and name.endswith("loss"):
+                yield from self._follow_loss(event, name, value, settings)
+
+    def stall(self, notes: Notes, silent_s: float, threshold_s: float) -> "Finding":
+        """Return the finding that nothing has come for too long."""
+        details = {
+            "silent_s": round(silent_s, 3),
+            "threshold_s": round(threshold_s, 3),
+            "median_step_s": self.pace.median_s(),
+            "last_step": notes.run.step if notes.run else None,
+            "phase": self.pace.phase(notes),
+        }
+        given = {name: value for name, value in details.items() if value is not None}
+        return Finding("run_stalled", given, str(notes.through))
+
+    def _not_finite(self, event: Event, field: str, value: str, **more: Any) -> "Iterator[Finding]":
+        """Once for each field of a run in a process."""
+        if field not in self.not_finite and len(self.not_finite) < MAX_FIELDS:
+            self.not_finite.add(field)
+            details = {"field": field, "value": value, **_step_of(event), **more}
+            yield Finding("loss_not_finite", details, field)
+
+    def _follow_loss(
+        self, event: Event, field: str, value: float, settings: WatchSettings
+    ) -> "Iterator[Finding]":
+        loss = self._loss(field)
+        if loss is None:
+            return
+        if value == 0.0 and loss.last == 0.0 and field == "loss":
+            note = "exactly 0 twice in a row, which is how some trainers show NaN"
+            yield from self._not_finite(event, field, "0.0", note=note)
+        if loss.spikes(value, settings.spike_z) and settings.spikes:
+            details = {"field": field, "value": value, "median": loss.usual, **_step_of(event)}
+            yield Finding("loss_spiked", details, f"{field}\n{event.number}")
+
+    def _loss(self, field: str) -> "_Loss | None":
         """Return the loss of a name; None where there are too many."""
         if field not in self._losses and len(self._losses) >= MAX_FIELDS:
             return None
@@ -303,23 +368,23 @@ class _Pace:
         """Return the usual time of a step; None before ten are known."""
         return round(median(self._intervals), 6) if len(self._intervals) >= 10 else None
 
-    def phase(self, spool: Spool) -> str | None:
+    def phase(self, notes: Notes) -> str | None:
         """Return the phase that the process is in, in which steps stay away; None if in none."""
-        return next((name for name in spool.notes.open_lifecycles if name in _PHASES), None)
+        return next((name for name in notes.open_lifecycles if name in _PHASES), None)
 
     @property
     def stepped(self) -> bool:
         """Whether a step was made."""
         return self._last_ns is not None
 
-    def threshold_s(self, spool: Spool, settings: WatchSettings, others_step: bool) -> float:
+    def threshold_s(self, notes: Notes, settings: WatchSettings, others_step: bool) -> float:
         """Return the silence that is too long.
 
         others_step: whether another process of the run has made a step.
         """
         if others_step and not self.stepped:
             return settings.stall_min_s
-        if self.phase(spool) is not None:
+        if self.phase(notes) is not None:
             return max(settings.stall_phase_s, 3 * self._longest_s)
         usual_s = self.median_s()
         if usual_s is None:

@@ -2,11 +2,10 @@
 
 import random
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
+from realm_telemetry.shipper.notes import Notes
 from realm_telemetry.shipper.watch import WatchSettings, _Pace
 
 DAY_S = 86_400.0
@@ -71,8 +70,8 @@ def false_stalls(pattern: Callable[[random.Random], Iterator[Interval]], seed: i
     pace, now_s, found = _Pace(), 0.0, 0
     for interval_s, phase in pattern(random.Random(seed)):
         if interval_s >= SETTINGS.shortest_s:
-            spool: Any = SimpleNamespace(notes=SimpleNamespace(open_lifecycles=[phase]))
-            found += interval_s >= pace.threshold_s(spool, SETTINGS, False)
+            notes = Notes(open_lifecycles=[phase])
+            found += interval_s >= pace.threshold_s(notes, SETTINGS, False)
         now_s += interval_s
         if now_s > DAY_S:
             return found
@@ -95,5 +94,5 @@ def test_a_hang_in_each_pattern_is_found() -> None:
         for _, (interval_s, _phase) in zip(range(700), pattern(random.Random(1)), strict=False):
             now_s += interval_s
             pace.step(round(now_s * 1e9))
-        spool: Any = SimpleNamespace(notes=SimpleNamespace(open_lifecycles=[]))
-        assert pace.threshold_s(spool, SETTINGS, False) <= 3600, pattern.__name__
+        notes = Notes()
+        assert pace.threshold_s(notes, SETTINGS, False) <= 3600, pattern.__name__

@@ -1,8 +1,11 @@
 """`realm run`: a command, and how it ends."""
 
+import json
 import os
 import secrets
 import shlex
+import shutil
+import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,6 +26,12 @@ from realm_telemetry.cli.terminal import note
 
 RUN_VARIABLE: Final = "REALM_RUN_ID"
 MAX_RUN_ID: Final = 256
+REPORTS_VARIABLE: Final = "REALM_RUN_REPORTS"
+_OF_A_REPORT: Final = ("error", "error_type", "traceback", "rank", "pid")
+_MAX_REPORTS: Final = 64
+_CAUSE_WITHIN_NS: Final = 30_000_000_000
+"""An exception so long before the end was of a program whose failure the command could bear."""
+
 _END_S: Final = 2.0
 _ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
 
@@ -36,11 +45,17 @@ _ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
 )
 @click.option("--name", metavar="TEXT", help="What the run's id begins with.")
 @click.option("--run-id", metavar="TEXT", help="The id itself; else REALM_RUN_ID, or a new one.")
+@click.option("--no-inject", is_flag=True, help="Leave Python programs as they are.")
 @click.option("--no-forward", is_flag=True, help="Pass no signals on that others send to realm.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing of its own.")
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND ...")
 def run(
-    name: str | None, run_id: str | None, no_forward: bool, quiet: bool, words: Sequence[str]
+    name: str | None,
+    run_id: str | None,
+    no_inject: bool,
+    no_forward: bool,
+    quiet: bool,
+    words: Sequence[str],
 ) -> int:
     """Run a command, and record that it started and how and why it ended.
 
@@ -49,7 +64,8 @@ def run(
     """
     run_id = _run_id(name, run_id, words)
     say = _silent if quiet else _say
-    environment = {**os.environ, RUN_VARIABLE: run_id}
+    reports = None if no_inject else _Reports.make()
+    environment = {**os.environ, RUN_VARIABLE: run_id, **(reports.variables() if reports else {})}
     try:
         supervisor = Supervisor(words, environment, forward=not no_forward)
     except OSError as error:
@@ -59,9 +75,43 @@ def run(
     # The command runs by now; what is slow here, or goes wrong, costs it nothing.
     record = _Record(run_id, words)
     ended = supervisor.wait()
-    verdict = record.ended(ended)
+    verdict = record.ended(ended, reports.take() if reports else [])
     say(f"run {run_id}: {verdict}")
     return end_like(ended)
+
+
+class _Reports:
+    """Where Python programs of the command leave word of exceptions that nobody caught."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+
+    @classmethod
+    def make(cls) -> "_Reports | None":
+        """Make a directory; None where there is no room for one."""
+        try:
+            return cls(tempfile.mkdtemp(prefix="realm-run-"))
+        except OSError:
+            return None
+
+    def variables(self) -> dict[str, str]:
+        """The variables by which a Python program finds it: see inject/sitecustomize.py."""
+        before = os.environ.get("PYTHONPATH")
+        inject = str(Path(__file__).with_name("inject"))
+        path = inject if not before else f"{inject}{os.pathsep}{before}"
+        return {REPORTS_VARIABLE: self._directory, "PYTHONPATH": path}
+
+    def take(self) -> list[dict[str, Any]]:
+        """Return what was reported shortly before the end, the earliest first; removes it all."""
+        since_ns = time.time_ns() - _CAUSE_WITHIN_NS
+        found = []
+        for path in sorted(Path(self._directory).glob("*.json"))[-_MAX_REPORTS:]:
+            with suppress(OSError, ValueError):
+                report = json.loads(path.read_bytes())
+                if isinstance(report, dict) and int(report["time_unix_nano"]) >= since_ns:
+                    found.append(report)
+        shutil.rmtree(self._directory, ignore_errors=True)
+        return found
 
 
 class _Record:
@@ -88,17 +138,16 @@ class _Record:
             command=shlex.join(words)[:1000], cwd=str(Path.cwd()), launcher="realm run"
         )
 
-    def ended(self, ended: Ended) -> str:
-        """Record the end; returns it in words."""
+    def ended(self, ended: Ended, reports: Sequence[dict[str, Any]]) -> str:
+        """Record the end; returns it in words. reports: exceptions, the earliest first."""
         from realm_telemetry.shipper.process_end import ProcessEnd, kills_since
         from realm_telemetry.shipper.run_end import EndFacts, judge
 
         end = ProcessEnd(known=True, code=ended.code, signal=ended.signal)
         scheduled = any(name in os.environ for name in ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID"))
         in_container, on_host = kills_since(self._kills)
-        verdict = judge(
-            EndFacts(end, scheduled=scheduled, container_kills=in_container, host_kills=on_host)
-        )
+        error = str(reports[0].get("error")) if reports else None
+        verdict = judge(EndFacts(end, error, scheduled, in_container, on_host))
         details: dict[str, Any] = {
             "status": verdict.status,
             "reason": verdict.reason,
@@ -108,13 +157,18 @@ class _Record:
         given = {name: verdict.evidence.get(name) for name in ("exit_code", "signal")}
         details |= {name: value for name, value in given.items() if value is not None}
         if self._works:
-            self._store(details, verdict.severity)
+            self._store(details, verdict.severity, reports)
         return f"{verdict.status}, {verdict.reason}"
 
-    def _store(self, details: dict[str, Any], severity: str) -> None:
+    def _store(
+        self, details: dict[str, Any], severity: str, reports: Sequence[dict[str, Any]]
+    ) -> None:
         import realm_telemetry as telemetry
 
         try:
+            for report in reports:
+                given = {name: report.get(name) for name in _OF_A_REPORT}
+                telemetry.emit("uncaught_exception", details=given)
             telemetry.run_ended(**details, severity=severity)
             telemetry.shutdown(_END_S)
         except Exception as error:  # noqa: BLE001 - the exit status is what counts

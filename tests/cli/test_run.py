@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -234,3 +235,98 @@ def test_new_ids_are_readable_and_differ() -> None:
     first, second = (finish([*REALM_RUN, "--", *script]).stdout for _ in range(2))
     assert first.startswith("sh-")
     assert first != second
+
+
+BROKEN = "import sys\nprint('out')\ndef inner():\n    raise ValueError('no labels')\ninner()\n"
+
+
+def details_of(home: Path, kind: str) -> list[dict[str, Any]]:
+    return [event["details"] for event in logged(home) if event["kind"] == kind]
+
+
+def test_an_exception_of_a_program_that_knows_nothing_of_it_is_the_reason(
+    home: Path, tmp_path: Path
+) -> None:
+    """The program prints what it would have, and imports nothing of ours."""
+    script = tmp_path / "train.py"
+    script.write_text(BROKEN)
+    bare = finish([PYTHON, str(script)])
+    under = finish([*REALM_RUN, "-q", "--", PYTHON, str(script)])
+    assert (under.returncode, under.stdout, under.stderr) == (1, bare.stdout, bare.stderr)
+    (ended,) = details_of(home, "run_ended")
+    assert (ended["status"], ended["reason"]) == ("failed", "ValueError: no labels")
+    assert ended["exit_code"] == 1
+    (raised,) = details_of(home, "uncaught_exception")
+    assert raised["error_type"] == "ValueError"
+    assert "in inner" in raised["traceback"]
+    assert list(Path(tempfile.gettempdir()).glob("realm-run-*/*.json")) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("raise SystemExit(3)", "exit code 3"),
+        ("raise SystemExit('no data')", "exit code 1"),
+        ("raise KeyboardInterrupt", "SIGINT"),
+        ("import sys; sys.excepthook = lambda *_: None; raise OSError('gone')", "OSError: gone"),
+        ("import os; os._exit(4)", "exit code 4"),
+        ("class Odd(Exception): __str__ = None\nraise Odd", "Odd: <exception str() failed>"),
+    ],
+)
+def test_what_ends_a_program_in_other_ways_is_called_what_it_is(
+    home: Path, code: str, reason: str
+) -> None:
+    bare = finish([PYTHON, "-c", code])
+    under = finish([*REALM_RUN, "-q", "--", PYTHON, "-c", code])
+    assert (under.returncode, under.stdout, under.stderr) == (
+        bare.returncode,
+        bare.stdout,
+        bare.stderr,
+    )
+    (ended,) = details_of(home, "run_ended")
+    assert ended["reason"] == reason
+
+
+def test_what_a_program_with_telemetry_reports_itself_comes_once(home: Path) -> None:
+    code = (
+        "import realm_telemetry as realm\nrealm.configure()\n"
+        "realm.training_step(1, 0.5)\nraise ValueError('no labels')"
+    )
+    finish([*REALM_RUN, "-q", "--", PYTHON, "-c", code])
+    assert [each["error"] for each in details_of(home, "uncaught_exception")] == [
+        "ValueError: no labels"
+    ]
+
+
+def test_an_exception_that_the_command_can_bear_is_not_its_reason(home: Path) -> None:
+    script = f"{shlex.quote(PYTHON)} -c 'raise ValueError' 2>/dev/null; exit 0"
+    finish([*REALM_RUN, "-q", "--", "sh", "-c", script])
+    (ended,) = details_of(home, "run_ended")
+    assert ended["status"] == "completed"
+
+
+def test_a_sitecustomize_that_was_there_before_runs_as_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import builtins; builtins.mine = 7\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    code = (
+        "import sitecustomize, sys; print(mine, sitecustomize.__file__, 'inject' in str(sys.path))"
+    )
+    bare = finish([PYTHON, "-c", code])
+    assert bare.stdout == f"7 {tmp_path / 'sitecustomize.py'} False\n"
+    assert finish([*REALM_RUN, "-q", "--", PYTHON, "-c", code]).stdout == bare.stdout
+
+
+@pytest.mark.parametrize("flags", [["-I"], ["-E"], ["-S"]])
+def test_an_interpreter_that_ignores_it_still_has_a_status(home: Path, flags: list[str]) -> None:
+    done = finish([*REALM_RUN, "-q", "--", PYTHON, *flags, "-c", "raise ValueError('x')"])
+    assert done.returncode == 1
+    (ended,) = details_of(home, "run_ended")
+    assert (ended["status"], ended["reason"]) == ("failed", "exit code 1")
+
+
+def test_python_programs_are_left_as_they_are_where_that_is_asked_for(home: Path) -> None:
+    code = "import os; print(os.environ.get('PYTHONPATH'), os.environ.get('REALM_RUN_REPORTS'))"
+    done = finish([*REALM_RUN, "-q", "--no-inject", "--", PYTHON, "-c", code])
+    assert done.stdout == "None None\n"

@@ -184,6 +184,7 @@ def run_ended(spool: Spool, time_unix_nano: int) -> Event | None:
         "duration_s": max(spool.notes.last_time_unix_nano - run.since_unix_nano, 0) / 1e9,
         "last_step": run.step,
         "peak_rss_bytes": run.peak_rss_bytes,
+        "host": spool.notes.resource.get("host.name"),
     }
     given = {name: value for name, value in details.items() if value is not None}
     number = made_number("run_ended", run.id)

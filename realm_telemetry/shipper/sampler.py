@@ -115,7 +115,8 @@ class Sampler:
     def _sample(self, run: list[tuple[Spool, int]], used: dict[str, Any]) -> list[Event]:
         spool, pid = run[0]
         free = disk_free(self._directories(spool))
-        details = used | container_memory(pid) | free
+        host = {"host": spool.notes.resource.get("host.name", os.uname().nodename)}
+        details = host | used | container_memory(pid) | free
         return [self._event(spool, "resource_sampled", details), *self._disks(spool, free)]
 
     def _of_host(self) -> dict[str, Any]:

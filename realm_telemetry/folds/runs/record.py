@@ -302,6 +302,10 @@ def _run_ended(record: RunRecord, event: Event, stamp: Stamp, process: dict[str,
         put(record.cells, "peak_rss_bytes", (peak, *stamp), peak)
 
 
+def _sampled(record: RunRecord, event: Event, stamp: Stamp, process: dict[str, Any]) -> None:
+    process.update(pick(event.details, ("host",)))
+
+
 def _ending(details: Mapping[str, Any], status: str) -> list[Any]:
     given = pick(details, ("status", "reason", "evidence"))
     return [given.get("status", status), given.get("reason"), given.get("evidence")]
@@ -389,6 +393,7 @@ _READERS: Final[Mapping[str, _Reader]] = {
     "run_resumed_progress": _steps_again,
     "loss_not_finite": _loss_not_finite,
     "loss_spiked": _spiked,
+    "resource_sampled": _sampled,
     "run_ended": _run_ended,
     "uncaught_exception": _uncaught,
     "fatal_signal": _signalled,

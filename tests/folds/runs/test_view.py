@@ -173,3 +173,15 @@ def test_a_clock_that_is_ahead_does_not_freeze_a_run() -> None:
     ahead = type(ahead)(**{**_fields(ahead), "observed_unix_nano": BEGIN_NS + 10 * SECOND})
     run = shown("r1", folded(ahead, told(11, "training_step", step=6)))
     assert run["step"] == 6
+
+
+def test_hosts_and_the_most_memory_come_from_what_shippers_say() -> None:
+    events = [
+        told(0, "run_started", 0),
+        told(10, "resource_sampled", 0, by_shipper=True, host="node7", rss_bytes=5),
+        told(11, "run_ended", 0, by_shipper=True, status="killed", peak_rss_bytes=9, host="node7"),
+        told(12, "run_ended", 1, by_shipper=True, status="killed", peak_rss_bytes=7, host="node8"),
+    ]
+    run = shown("r1", folded(*events))
+    assert run["hosts"] == ["node7", "node8"]
+    assert run["peak_rss_bytes"] == 9

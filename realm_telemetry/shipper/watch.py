@@ -6,7 +6,6 @@ is an event with a number of its content, so that a shipper that begins again fi
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from statistics import median
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -236,6 +235,15 @@ class Finding(NamedTuple):
 def _step_of(event: Event) -> dict[str, Any]:
     step = event.details.get("step")
     return {"step": step} if type(step) is int else {}
+
+
+def median(values: Iterable[float]) -> float:
+    """Return the value in the middle of an odd number of values, or the one above it.
+
+    `statistics` takes longer to import than all there is to compute.
+    """
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2]
 
 
 class _RunWatch:

@@ -96,6 +96,7 @@ def test_the_realm_commands_run(served: Path) -> None:
         if line.startswith("realm ") and "-f" not in line and "serve" not in line
     ]
     assert len(commands) >= 2
+    (served / "train.py").write_text("print('trained')\n")
     for command in commands:
         answer = subprocess.run(
             command, shell=True, env=environment(served), cwd=served,

@@ -101,7 +101,8 @@ class RealmGroup(click.Group):
         extra["standalone_mode"] = False
         try:
             code = super().main(given, prog_name, **extra)
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
         except BrokenPipeError:
             code = _leave_quietly()
         except Exception as error:  # noqa: BLE001 - raised again unless it is for people

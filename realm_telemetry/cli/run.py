@@ -5,6 +5,7 @@ import os
 import secrets
 import shlex
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -30,7 +31,8 @@ REPORTS_VARIABLE: Final = "REALM_RUN_REPORTS"
 _OF_A_REPORT: Final = ("error", "error_type", "traceback", "rank", "pid")
 _MAX_REPORTS: Final = 64
 _CAUSE_WITHIN_NS: Final = 30_000_000_000
-"""An exception so long before the end was of a program whose failure the command could bear."""
+_HELPERS_WITHIN_NS: Final = 1_000_000_000
+"""An exception longer before the end was of a program whose failure the command could bear."""
 
 _END_S: Final = 2.0
 _ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -69,13 +71,15 @@ def run(
     try:
         supervisor = Supervisor(words, environment, forward=not no_forward)
     except OSError as error:
+        if reports:
+            reports.take(0)
         _say(f"realm: {words[0]}: {error.strerror}")
         return NOT_EXECUTABLE if isinstance(error, PermissionError) else NOT_FOUND
     say(f"run {run_id}: started (realm show {shlex.quote(run_id)})")
     # The command runs by now; what is slow here, or goes wrong, costs it nothing.
     record = _Record(run_id, words)
     ended = supervisor.wait()
-    verdict = record.ended(ended, reports.take() if reports else [])
+    verdict = record.ended(ended, reports.take(supervisor.pid) if reports else [])
     say(f"run {run_id}: {verdict}")
     return end_like(ended)
 
@@ -101,14 +105,20 @@ class _Reports:
         path = inject if not before else f"{inject}{os.pathsep}{before}"
         return {REPORTS_VARIABLE: self._directory, "PYTHONPATH": path}
 
-    def take(self) -> list[dict[str, Any]]:
-        """Return what was reported shortly before the end, the earliest first; removes it all."""
-        since_ns = time.time_ns() - _CAUSE_WITHIN_NS
+    def take(self, pid: int) -> list[dict[str, Any]]:
+        """Return what may be the cause of the end, the earliest first; removes all.
+
+        pid: of the command. A helper's exception counts just before the end; that of a rank a while
+        longer, because its launcher waits for the others.
+        """
+        now_ns = time.time_ns()
         found = []
         for path in sorted(Path(self._directory).glob("*.json"))[-_MAX_REPORTS:]:
-            with suppress(OSError, ValueError):
+            with suppress(OSError, ValueError, KeyError, TypeError):
                 report = json.loads(path.read_bytes())
-                if isinstance(report, dict) and int(report["time_unix_nano"]) >= since_ns:
+                age_ns = now_ns - int(report["time_unix_nano"])
+                own = report["pid"] == pid or report["rank"] is not None
+                if age_ns <= (_CAUSE_WITHIN_NS if own else _HELPERS_WITHIN_NS):
                     found.append(report)
         shutil.rmtree(self._directory, ignore_errors=True)
         return found
@@ -133,10 +143,11 @@ class _Record:
     def _begin(self, words: Sequence[str]) -> None:
         import realm_telemetry as telemetry
 
+        given: dict[str, Any] = {}
         telemetry.configure(service_name=Path(words[0]).name, run_id=self._run_id)
-        telemetry.run_started(
-            command=shlex.join(words)[:1000], cwd=str(Path.cwd()), launcher="realm run"
-        )
+        with suppress(OSError):  # the directory was deleted
+            given["cwd"] = str(Path.cwd())
+        telemetry.run_started(command=shlex.join(words)[:1000], launcher="realm run", **given)
 
     def ended(self, ended: Ended, reports: Sequence[dict[str, Any]]) -> str:
         """Record the end; returns it in words. reports: exceptions, the earliest first."""
@@ -166,7 +177,7 @@ class _Record:
         import realm_telemetry as telemetry
 
         try:
-            for report in reports:
+            for report in reports if details["status"] != "completed" else ():
                 given = {name: report.get(name) for name in _OF_A_REPORT}
                 telemetry.emit("uncaught_exception", details=given)
             telemetry.run_ended(**details, severity=severity)
@@ -194,8 +205,9 @@ def _named(words: Sequence[str]) -> str:
 
 
 def _say(text: str) -> None:
-    with suppress(OSError, ValueError):  # nobody reads it any more
-        note(text)
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):  # nobody reads it any more
+            note(text)
 
 
 def _silent(_text: str) -> None:

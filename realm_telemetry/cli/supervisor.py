@@ -6,6 +6,7 @@ comes between two lines of Python.
 Source: sigwaitinfo(2), wait(2), "Signals and job control" in bash(1).
 """
 
+import errno
 import os
 import signal
 import subprocess
@@ -56,16 +57,18 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED_FOR)
         try:
-            # Not posix_spawn, which leaves two signals of the C library ignored.
-            self._process = subprocess.Popen(
-                list(command),
-                env=dict(environment),
-                close_fds=False,
-                preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before),
-            )
-        except BaseException:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            raise
+            self._process = _started(list(command), environment, before)
+        except OSError as error:
+            if error.errno != errno.ENOEXEC:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                raise
+            # A script without a first line that names its interpreter: as shells do.
+            self._process = _started(["/bin/sh", *command], environment, before)
+
+    @property
+    def pid(self) -> int:
+        """The command's."""
+        return self._process.pid
 
     def wait(self) -> Ended:
         """Wait for the end of the command, and pass signals on meanwhile."""
@@ -78,6 +81,21 @@ class Supervisor:
         if info.si_signo in _PASSED_ON and info.si_code <= 0 and self._forward:
             with suppress(ProcessLookupError):
                 os.kill(self._process.pid, info.si_signo)
+
+
+def _started(
+    command: list[str], environment: Mapping[str, str], mask: set[int]
+) -> "subprocess.Popen[bytes]":
+    """Start a command with a signal mask.
+
+    Not by posix_spawn, which leaves two signals of the C library ignored.
+    """
+    return subprocess.Popen(
+        command,
+        env=dict(environment),
+        close_fds=False,
+        preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, mask),
+    )
 
 
 def end_like(ended: Ended) -> int:

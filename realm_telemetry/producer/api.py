@@ -259,7 +259,7 @@ def _replace(settings: Settings) -> Telemetry | None:
         return _set_up(settings)
     finally:
         # Afterwards, so that at every moment there is a spool for other threads to emit into.
-        leaving.shutdown()
+        leaving.shutdown(goes_on=True)
 
 
 def _named(settings: Settings) -> Settings:

@@ -73,6 +73,8 @@ def hello(producer: str, resource: dict[str, Any], *, parent: str | None) -> dic
 
     parent: the producer that this process was forked from, if it was.
     """
+    from realm_telemetry.producer.runs import for_hello
+
     return {
         "type": "hello",
         "producer": producer,
@@ -80,8 +82,17 @@ def hello(producer: str, resource: dict[str, Any], *, parent: str | None) -> dic
         "forked": parent is not None,
         "parent": parent,
         "time_unix_nano": time.time_ns(),
+        "runs": for_hello(),
         **identity(),
     }
+
+
+def goodbye(emitted: int, dropped: int, goes_on: bool) -> dict[str, Any]:
+    """Return the message that a spool ends with.
+
+    goes_on: whether another spool of the process goes on with its runs.
+    """
+    return {"type": "goodbye", "emitted": emitted, "dropped": dropped, "goes_on": goes_on}
 
 
 def kind_message(spec: KindSpec) -> dict[str, Any]:

@@ -36,13 +36,14 @@ class Run:
     """A run that this process takes part in.
 
     first: its first event here, whose hero, campaign and source are the run's.
-    thread: stands for the one that began it.
+    thread, task: stand for those that began it; task: None outside of asyncio.
+    handled: the `id` of the exception that was being handled then.
     last: details of its newest step.
     trained: whether `training_started` was among its events.
     cause: why it will have ended, with its newest step then, once its thread has died.
     """
 
-    __slots__ = ("began_s", "cause", "first", "id", "last", "thread", "trained")
+    __slots__ = ("began_s", "cause", "first", "handled", "id", "last", "task", "thread", "trained")
 
     def __init__(self, run_id: str, first: Event | None, began_s: float, thread: object) -> None:
         self.id = run_id
@@ -52,6 +53,8 @@ class Run:
         self.last: dict[str, Any] = {}
         self.trained = False
         self.cause: Any = None
+        self.task: Any = None
+        self.handled = 0
 
 
 NO_RUN: Final = Run("", None, 0.0, None)

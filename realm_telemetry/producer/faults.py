@@ -4,9 +4,9 @@
 would have done: the process dies of it, as soon and with the same status. It knows a file by the
 number of its descriptor alone. So there is one number for the life of the process, a high one: a
 program that closes descriptors it does not know gets low numbers for its own files, and until the
-keeper looks again a stack is written nowhere. In a forked child the number is closed, until the
-child has a file of its own there. Nothing here is ever unregistered, because that would also undo
-handlers that others have put there since, in C, where Python cannot see them.
+keeper looks again a stack is written nowhere. In a forked child, and after `shutdown`, the number
+leads to /dev/null, until there is another file. Nothing here is ever unregistered, because that
+would also undo handlers that others have put there since, in C, where Python cannot see them.
 """
 
 import os
@@ -62,11 +62,17 @@ def renew(directory: Path) -> None:
 
 
 def detach() -> None:
-    """Write no stacks any more; handlers stay, see the head of this file."""
+    """Write no stacks any more; handlers stay, see the head of this file.
+
+    The number is kept: a file of the program must not get it, or the next stack would be in that.
+    """
     if _is_ours():
         with suppress(OSError):
-            os.close(_hold.number)
-    _hold.file = _hold.directory = None
+            null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+            os.dup2(null, _hold.number, inheritable=False)
+            os.close(null)
+            _hold.file = _file_of(_hold.number)
+    _hold.directory = None
 
 
 after_fork: Final = detach

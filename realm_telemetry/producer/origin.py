@@ -88,7 +88,7 @@ def git_commit() -> str | None:
         if place is None:
             continue
         for directory in (Path(place), *Path(place).parents):
-            if (directory / ".git").exists():
+            if os.path.exists(directory / ".git"):  # noqa: PTH110 - which may not be looked at
                 return _commit_of(directory / ".git")
     return None
 

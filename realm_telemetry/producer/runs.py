@@ -8,10 +8,12 @@ under way. As for all of `emit`, nothing here takes a lock. A run is put among t
 taken out, in one atomic step each; who did it emits what is emitted once.
 """
 
+import sys
 from collections.abc import Callable
 from threading import local
 from time import time_ns
 from typing import Any, Final, NamedTuple
+from weakref import ref
 
 import msgspec
 
@@ -107,6 +109,14 @@ def set_up(run_id: str | None, origin: str) -> None:
     _may_begin = True
 
 
+def for_hello() -> list[dict[str, Any]]:
+    """Return the runs that a new spool of this process goes on with."""
+    return [
+        {"id": run.id, "since_unix_nano": run.first.time_unix_nano if run.first else time_ns()}
+        for run in list(_open.values())
+    ]
+
+
 def go_on() -> None:
     """Let runs begin in a forked child, which has its parent's names."""
     global _may_begin
@@ -179,6 +189,21 @@ def _this_thread() -> object:
     return _here.thread
 
 
+def _this_task() -> Any:
+    """Stands for the asyncio task that runs; None outside of tasks."""
+    asyncio = sys.modules.get("asyncio")
+    try:
+        task = asyncio.current_task() if asyncio is not None else None
+    except (RuntimeError, AttributeError):  # no event loop runs here; or it is half imported
+        task = None
+    return None if task is None else ref(task)
+
+
+def is_older(error: BaseException) -> bool:
+    """Whether an exception was being handled already when the open runs began."""
+    return bool(_open) and all(run.handled == id(error) for run in _open.values())
+
+
 def reason_of(error: str, error_type: str = "") -> str:
     """Return an error's text as a reason, which says so if the memory of the GPU ran out."""
     _, found, rest = error.partition(OUT_OF_CUDA_MEMORY)
@@ -231,7 +256,7 @@ def _run_of(event: Event, key: str | None) -> Run | None:
 
 def _ended_by_next(run: Run) -> Cause | None:
     """Why a run is over that nobody ended, such as one that raised, now that a training begins."""
-    is_here = run.thread is _this_thread()
+    is_here = run.thread is _this_thread() and run.task == _this_task()
     if run.trained and run.last and is_here and _names.given is None:
         reason = "another training began in its thread"
         return Cause("lost", reason, {"event": "training_started"})
@@ -243,6 +268,7 @@ def _begin(event: Event, key: str | None) -> Run | None:
         return None
     first = msgspec.structs.replace(event, details={}, message="", webhooks=())
     fresh = Run(key or _next_id(), first, monotonic(), _this_thread())
+    fresh.task, fresh.handled = _this_task(), id(sys.exc_info()[1])
     run = _open.setdefault(key, fresh)
     if run is fresh:
         if key is None:

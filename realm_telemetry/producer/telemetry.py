@@ -12,6 +12,7 @@ from realm_telemetry.errors import ConfigError, warn_once
 from realm_telemetry.kinds.catalog import KIND_METADATA, KindSpec, kinds
 from realm_telemetry.producer import appenders, faults
 from realm_telemetry.producer.description import (
+    goodbye,
     hello,
     inherited_by_children,
     kind_message,
@@ -179,12 +180,15 @@ class Telemetry:
                 return False
         return True
 
-    def shutdown(self, timeout_s: float = 2.0, *, process_ends: bool = False) -> bool:
+    def shutdown(
+        self, timeout_s: float = 2.0, *, process_ends: bool = False, goes_on: bool = False
+    ) -> bool:
         """End this producer in the given time; what is left is shipped later.
 
         With a live shipper process this waits for nothing, unless no process outlives this one
         (`exit_wait`). Returns whether all is known to be delivered.
         process_ends: the spool goes on taking what is emitted until the process is gone.
+        goes_on: another spool of this process goes on with its runs.
         """
         deadline = Deadline(timeout_s)
         self._ends = True
@@ -200,9 +204,7 @@ class Telemetry:
             appenders.set_current(appenders.Ended(self.producer))
         if isinstance(writer, MemoryWriter):
             return self._end_in_memory(writer)
-        writer.append_control(
-            {"type": "goodbye", "emitted": writer.last_number, "dropped": writer.control.dropped}
-        )
+        writer.append_control(goodbye(writer.last_number, writer.control.dropped, goes_on))
         if self._shipper is not None:
             self._start_shipper()
             writer.close()

@@ -51,8 +51,11 @@ class _Hook:
 
     def __call__(self, *arguments: Any) -> Any:
         # Whatever a value's own code raises: what was here before is called all the same.
-        with suppress(BaseException):
+        # At the interpreter's end the names of this module are gone.
+        try:  # noqa: SIM105
             self._report_once(arguments)
+        except BaseException:  # noqa: BLE001 - see above
+            pass
         return self.previous(*arguments)
 
     def _report_once(self, arguments: tuple[Any, ...]) -> None:
@@ -100,6 +103,8 @@ def end_runs(*, process_ends: bool) -> None:
     and a child of multiprocessing comes here with the exception that ends it.
     """
     passing = sys.exc_info()[1]
+    if passing is not None and runs.is_older(passing):
+        passing = None  # the whole training ran in an `except` block
     with suppress(Exception):  # an interpreter that is half gone
         _look_at_last_value()
         if process_ends and passing is not None:

@@ -3,11 +3,13 @@
 import argparse
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +20,7 @@ from realm_telemetry.shipper.process_end import take_over
 from realm_telemetry.shipper.shipper import Shipper
 
 LEAVE_WITHIN_S: Final = 1.8
+MOST_DESCRIPTORS: Final = 65_536
 PLUGINS_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -33,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         manifest = read_manifest(pipeline_dir)
         join_surroundings(manifest)
+        _allow_descriptors()
         logging.basicConfig(level=logging.WARNING, handlers=[_plugins_handler()])
         shipper = Shipper(pipeline_dir, manifest=manifest, launch=launch, stdio=True)
         end_on_signals(shipper)
@@ -43,6 +47,14 @@ def main(arguments: list[str] | None = None) -> int:
     # An exporter that hangs keeps its thread; the interpreter would wait for what it holds.
     sys.stderr.flush()
     os._exit(0)
+
+
+def _allow_descriptors() -> None:
+    """Raise the limit of open files as far as it goes: some are held for each producer."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _WithoutSecrets(logging.Formatter):

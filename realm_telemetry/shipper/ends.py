@@ -150,28 +150,35 @@ def spool_damaged(spool: Spool, count: int, time_unix_nano: int) -> Event:
     )
 
 
-def verdict_of(spool: Spool) -> Verdict:
-    """Return how and why the process of a producer ended, as far as can be found out."""
+def verdict_of(spool: Spool, run: RunNotes | None = None) -> Verdict:
+    """Return how and why the process of a producer ended, as far as can be found out.
+
+    run: what it may have ended by; the last one if none is given.
+    """
     notes = spool.notes
     in_container, on_host = kills_since(notes.hello.get("memory_kills"))
-    run = notes.run or RunNotes()
+    run = run or notes.run or RunNotes()
     end = spool.process_end()
-    if notes.goodbye and not end.known:
+    if notes.goodbye and not (end.known or end.goes_on):
         # It ended by itself, and said so; with what code, nobody knows.
         end = ProcessEnd(known=True, code=1 if run.error else 0)
     facts = EndFacts(end, run.error, run.scheduled, in_container, on_host, run.memory_share)
     return judge(facts)
 
 
-def run_ended(spool: Spool, time_unix_nano: int) -> Event | None:
-    """Return the `run_ended` event for a run that the process left open, or said wrongly of.
+def runs_ended(spool: Spool, time_unix_nano: int) -> list[Event]:
+    """Return the `run_ended` events for the runs that a process left open, or said wrongly of."""
+    runs = () if spool.notes.goes_on else spool.notes.runs.values()
+    found = [_run_ended(spool, run, time_unix_nano) for run in runs]
+    return [event for event in found if event is not None]
 
-    None where the process was in no run, or its own event is right.
-    """
-    run = spool.notes.run
-    if run is None:
-        return None
-    verdict = verdict_of(spool)
+
+def _run_ended(spool: Spool, run: RunNotes, time_unix_nano: int) -> Event | None:
+    verdict = verdict_of(spool, run)
+    is_helper = spool.notes.forked or spool.notes.hello.get("child")
+    if is_helper and spool.process_end().signal in _ASKED_TO_END:
+        # As pools and daemonic processes do; the run goes by what its parent says.
+        verdict = Verdict(COMPLETED, "its parent ended it", verdict.evidence)
     says_more = run.at_exit and run.status == COMPLETED and verdict.status != COMPLETED
     if run.ended and not says_more:
         return None
@@ -201,7 +208,7 @@ def fatal_signal(spool: Spool, time_unix_nano: int) -> Event | None:
     stack = _stack_of(spool.directory / FAULTS_NAME)
     run = spool.notes.run
     crashed = stack.startswith(_CRASH)
-    if not stack or not (crashed or (run is not None and not run.ended)):
+    if not stack or not (crashed or spool.notes.open_runs()):
         return None
     signal = judge(EndFacts(spool.process_end())).evidence.get("signal") or _first_line(stack)
     details = {"signal": signal, "stack": stack}

@@ -203,6 +203,7 @@ class Decoding:
                 kinds += _registered(message)
             case "goodbye":
                 spool.notes.goodbye = True
+                spool.notes.goes_on = message.get("goes_on") is True
                 spool.notes.emitted = _count(message.get("emitted"))
                 spool.notes.dropped = _count(message.get("dropped"))
 
@@ -210,6 +211,7 @@ class Decoding:
         resource = hello.pop("resource", {})
         resource = resource if isinstance(resource, dict) else {}
         spool.notes.resource = self.redact.resource(resource)
+        spool.notes.go_on_with(hello.pop("runs", None))
         spool.notes.hello = hello
         self.resources.learn(spool.producer, spool.notes.resource)
         spool.registered = False

@@ -19,6 +19,8 @@ DROPS_KIND: Final = "events_dropped"
 _RUN_KINDS: Final = frozenset(
     ("run_started", "run_ended", "uncaught_exception", "checkpoint_saved")
 )
+MAX_RUNS: Final = 64
+"""Runs of one process that are followed at once: those that began last."""
 _MAIN_THREAD: Final = "MainThread"
 _EDGES: Final = ("_started", "_completed", "_failed", "_cancelled")
 
@@ -27,7 +29,7 @@ class RunNotes(msgspec.Struct, kw_only=True):
     """A run that a process takes part in.
 
     since_unix_nano: when it began here; step: its last one.
-    scheduled: whether a batch scheduler started it.
+    scheduled: whether a batch scheduler started it. supervises: whether it is a `realm run`.
     error: the exception that ended the program; None if none was seen.
     ended: whether the process said that its part is over, with a status; at_exit: because the
         program ended.
@@ -36,10 +38,11 @@ class RunNotes(msgspec.Struct, kw_only=True):
         limit, or of its host's memory, was used when last looked at.
     """
 
-    id: str | None = None
+    id: str = ""
     since_unix_nano: int = 0
     step: int | float | None = None
     scheduled: bool = False
+    supervises: bool = False
     error: str | None = None
     ended: bool = False
     at_exit: bool = False
@@ -53,7 +56,8 @@ class Notes(msgspec.Struct, kw_only=True):
     """What the frames of a spool hold up to the event `through`, for the next shipper.
 
     open_lifecycles: names (`job`, `training` ...) that started and have not ended.
-    run: the last run that the process took part in; None if it was none.
+    runs: the runs that the process takes part in, by id, and the last one that it did.
+    goes_on: whether another spool of its process goes on with its runs, as the goodbye says.
     emitted, dropped: what the producer's goodbye says.
     reported_drops: how many of its drops the producer has reported in events of its own.
     shipped: everything is in the log, the producer has ended, and the log has its end.
@@ -64,6 +68,7 @@ class Notes(msgspec.Struct, kw_only=True):
     hello: dict[str, Any] = {}
     resource: dict[str, Any] = {}
     goodbye: bool = False
+    goes_on: bool = False
     emitted: int = 0
     dropped: int = 0
     reported_drops: int = 0
@@ -75,7 +80,7 @@ class Notes(msgspec.Struct, kw_only=True):
     campaign_id: str | None = None
     run_id: str | None = None
     open_lifecycles: list[str] = []
-    run: RunNotes | None = None
+    runs: dict[str, RunNotes] = {}
     shipped: bool = False
     cursor: int = 0
 
@@ -83,6 +88,15 @@ class Notes(msgspec.Struct, kw_only=True):
     def forked(self) -> bool:
         """Whether the producer is the forked child of another."""
         return bool(self.hello.get("forked"))
+
+    @property
+    def run(self) -> RunNotes | None:
+        """The run that began last; None if the process was in none."""
+        return next(reversed(self.runs.values()), None)
+
+    def open_runs(self) -> list[RunNotes]:
+        """The runs that have not ended for this process."""
+        return [run for run in self.runs.values() if not (run.ended or self.goes_on)]
 
     def follow(self, events: Sequence[Event]) -> None:
         """Take in the next events, at least one."""
@@ -93,10 +107,10 @@ class Notes(msgspec.Struct, kw_only=True):
         self.hero_id, self.campaign_id, self.run_id = last.hero_id, last.campaign_id, last.run_id
         for event in events:
             step = event.details.get("step")
-            if step is not None and isinstance(step, int | float):
+            if type(step) in (int, float):
                 self.last_step = step
-                if self.run is not None and not self.run.ended:
-                    self.run.step = step
+                if (run := self.runs.get(event.run_id or "")) is not None and not run.ended:
+                    run.step = step
             if event.kind in _RUN_KINDS:
                 self._follow_run(event)
             elif event.kind.endswith(_EDGES):
@@ -109,25 +123,43 @@ class Notes(msgspec.Struct, kw_only=True):
     def _follow_run(self, event: Event) -> None:
         details = event.details
         if event.kind == "run_started":
-            self.run = RunNotes(id=event.run_id, since_unix_nano=event.time_unix_nano)
-            self.run.scheduled = details.get("scheduler_job_id") is not None
-            self._note_directory("cwd", details.get("cwd"))
-        elif self.run is None:
+            self._begin_run(event)
+        run = self.runs.get(event.run_id or "")
+        if run is None:
             return
-        elif event.kind == "checkpoint_saved":
+        if event.kind == "checkpoint_saved":
             path = _text(details.get("path"))
-            self._note_directory("checkpoints", path and str(Path(path).parent))
+            _note_directory(run, "checkpoints", path and str(Path(path).parent))
         elif event.kind == "run_ended":
             evidence = details.get("evidence")
-            self.run.ended = True
-            self.run.status = _text(details.get("status"))
-            self.run.at_exit = isinstance(evidence, dict) and evidence.get("exit") == "normal"
-        elif details.get("thread", _MAIN_THREAD) == _MAIN_THREAD:
-            self.run.error = _text(details.get("error"))
+            run.ended = True
+            run.status = _text(details.get("status"))
+            run.at_exit = isinstance(evidence, dict) and evidence.get("exit") == "normal"
+        elif event.kind == "uncaught_exception" and _ends_the_program(details):
+            run.error = _text(details.get("error"))
 
-    def _note_directory(self, name: str, directory: Any) -> None:
-        if self.run is not None and isinstance(directory, str) and directory.startswith("/"):
-            self.run.directories = {**self.run.directories, name: directory}
+    def go_on_with(self, runs: Any) -> None:
+        """Take in the runs that a hello says the process is in already."""
+        for each in runs if isinstance(runs, list) else []:
+            try:
+                run = msgspec.convert(each, RunNotes)
+            except msgspec.ValidationError:
+                continue
+            if run.id:
+                self._add_run(run)
+
+    def _begin_run(self, event: Event) -> None:
+        if not event.run_id:
+            return
+        run = RunNotes(id=event.run_id, since_unix_nano=event.time_unix_nano)
+        run.scheduled = event.details.get("scheduler_job_id") is not None
+        run.supervises = event.details.get("launcher") == "realm run"
+        _note_directory(run, "cwd", event.details.get("cwd"))
+        self._add_run(run)
+
+    def _add_run(self, run: RunNotes) -> None:
+        others = [other for other in self.open_runs() if other.id != run.id]
+        self.runs = {each.id: each for each in [*others[1 - MAX_RUNS :], run]}
 
     def _follow_lifecycle(self, kind: str) -> None:
         name, _, act = kind.rpartition("_")
@@ -135,6 +167,16 @@ class Notes(msgspec.Struct, kw_only=True):
             self.open_lifecycles.append(name)
         elif name in self.open_lifecycles:
             self.open_lifecycles.remove(name)
+
+
+def _note_directory(run: RunNotes, name: str, directory: Any) -> None:
+    if isinstance(directory, str) and directory.startswith("/") and "\0" not in directory:
+        run.directories = {**run.directories, name: directory}
+
+
+def _ends_the_program(exception: dict[str, Any]) -> bool:
+    thread = exception.get("thread", _MAIN_THREAD)
+    return thread == _MAIN_THREAD and "unraisable" not in exception
 
 
 def _text(value: Any) -> str | None:

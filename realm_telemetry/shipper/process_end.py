@@ -233,7 +233,7 @@ def _count(file: Path) -> int | None:
     """Return the number behind `oom_kill` in a file of counters; None if there is none."""
     try:
         text = file.read_text(encoding="ascii", errors="replace")
-    except OSError:
+    except (OSError, ValueError):  # a hello may name anything
         return None
     for line in text.splitlines():
         name, _, value = line.partition(" ")

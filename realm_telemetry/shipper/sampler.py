@@ -5,12 +5,13 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
 from realm_telemetry.event import Event
 from realm_telemetry.shipper.ends import event_of, made_number
+from realm_telemetry.shipper.notes import RunNotes
 from realm_telemetry.shipper.samples import (
     Gpus,
     Usage,
@@ -31,6 +32,14 @@ LOOK_S: Final = 2.0
 LOCK_NAME: Final = "sampler.lock"
 _RELAXED: Final = 0.1
 """So far must a share fall below its limit before it is reported again."""
+
+
+class _Part(NamedTuple):
+    """A process of a run on this host."""
+
+    spool: Spool
+    run: RunNotes
+    pid: int
 
 
 class Sampler:
@@ -75,16 +84,14 @@ class Sampler:
             self._lock = None
         self._sampled.clear()
 
-    def _memory(self, run: list[tuple[Spool, int]]) -> list[Event]:
+    def _memory(self, run: list[_Part]) -> list[Event]:
         """Report memory that is nearly used up, before anything is killed for it."""
-        spool, pid = run[0]
-        place, used, limit = _fullest(pid)
+        place, used, limit = _fullest(run[0].pid)
         if not limit:
             return []
         share = used / limit
-        for each, _ in run:
-            if each.notes.run is not None:
-                each.notes.run.memory_share = round(share, 4)
+        for part in run:
+            part.run.memory_share = round(share, 4)
         details = {
             "share": round(share, 4),
             "place": place,
@@ -92,17 +99,18 @@ class Sampler:
             "limit_bytes": limit,
         }
         high = share - self._settings.memory_share
-        return self._edge(spool, "memory_pressure", place, details, high, _RELAXED)
+        return self._edge(run[0], "memory_pressure", place, details, high, _RELAXED)
 
-    def _samples(self, runs: Mapping[str, list[tuple[Spool, int]]], now_s: float) -> list[Event]:
+    def _samples(self, runs: Mapping[str, list[_Part]], now_s: float) -> list[Event]:
         of_host: dict[str, Any] | None = None
         found = []
+        self._sampled = {name: kept for name, kept in self._sampled.items() if name in runs}
         for run_id, run in runs.items():
             usage, due_s = self._sampled.get(run_id, (None, now_s))
             if now_s < due_s:
                 continue
-            for each, pid in run:
-                _note_peak(each, pid)
+            for part in run:
+                _note_peak(part)
             # The first one is what the processor time of the second is counted from.
             begun = usage or Usage()
             used = begun.take(_pids(run), now_s)
@@ -112,12 +120,12 @@ class Sampler:
                 found += self._sample(run, used | of_host)
         return found
 
-    def _sample(self, run: list[tuple[Spool, int]], used: dict[str, Any]) -> list[Event]:
-        spool, pid = run[0]
-        free = disk_free(self._directories(spool))
-        host = {"host": spool.notes.resource.get("host.name", os.uname().nodename)}
-        details = host | used | container_memory(pid) | free
-        return [self._event(spool, "resource_sampled", details), *self._disks(spool, free)]
+    def _sample(self, run: list[_Part], used: dict[str, Any]) -> list[Event]:
+        first = run[0]
+        free = disk_free(self._directories(first))
+        host = {"host": first.spool.notes.resource.get("host.name", os.uname().nodename)}
+        details = host | used | container_memory(first.pid) | free
+        return [self._event(first, "resource_sampled", details), *self._disks(first, free)]
 
     def _of_host(self) -> dict[str, Any]:
         """What one pipeline of the host samples for all."""
@@ -126,23 +134,22 @@ class Sampler:
         gpus = self._gpus.take()
         return host_memory() | memory_stall_percent() | ({"gpus": gpus} if gpus else {})
 
-    def _disks(self, spool: Spool, free: Mapping[str, int]) -> list[Event]:
+    def _disks(self, part: _Part, free: Mapping[str, int]) -> list[Event]:
         found = []
         limit = self._settings.disk_low_bytes
-        directories = self._directories(spool)
+        directories = self._directories(part)
         for name, directory in directories.items():
             if (left := free.get(f"{name}_free_bytes")) is not None:
                 details = {"path": directory, "free_bytes": left}
-                found += self._edge(spool, "disk_low", directory, details, limit - left, limit / 10)
+                found += self._edge(part, "disk_low", directory, details, limit - left, limit / 10)
         return found
 
-    def _directories(self, spool: Spool) -> dict[str, str]:
-        run = spool.notes.run
-        return {"home": self._home, **(run.directories if run else {})}
+    def _directories(self, part: _Part) -> dict[str, str]:
+        return {"home": self._home, **part.run.directories}
 
     def _edge(
         self,
-        spool: Spool,
+        part: _Part,
         kind: str,
         name: str,
         details: dict[str, Any],
@@ -153,17 +160,16 @@ class Sampler:
         key = (kind, name)
         if above >= 0 and key not in self._reported:
             self._reported.add(key)
-            return [self._event(spool, kind, details)]
+            return [self._event(part, kind, details)]
         if above < -relaxed:
             self._reported.discard(key)
         return []
 
-    def _event(self, spool: Spool, kind: str, details: dict[str, Any]) -> Event:
+    def _event(self, part: _Part, kind: str, details: dict[str, Any]) -> Event:
         now_ns = self._clock_ns()
-        run = spool.notes.run
-        run_id = run.id if run else None
-        event = event_of(spool, kind, details, now_ns, made_number(kind, run_id, str(now_ns)))
-        return replace(event, run_id=run_id)
+        number = made_number(kind, part.run.id, str(now_ns))
+        event = event_of(part.spool, kind, details, now_ns, number)
+        return replace(event, run_id=part.run.id)
 
     def _holds(self) -> bool:
         """Whether this shipper samples for the host; takes over where nobody does."""
@@ -172,21 +178,20 @@ class Sampler:
         return self._lock is not None
 
 
-def _open_runs(spools: Iterable[Spool]) -> dict[str, list[tuple[Spool, int]]]:
+def _open_runs(spools: Iterable[Spool]) -> dict[str, list[_Part]]:
     """The processes on this host of each run that goes on."""
-    runs: dict[str, list[tuple[Spool, int]]] = {}
+    runs: dict[str, list[_Part]] = {}
     for spool in spools:
-        run = spool.notes.run
-        if run is None or run.ended or run.id is None or not spool.alive:
-            continue
-        if (pid := spool.pid()) is not None:
-            runs.setdefault(run.id, []).append((spool, pid))
+        open_runs = spool.notes.open_runs() if spool.alive else []
+        if open_runs and (pid := spool.pid()) is not None:
+            for run in open_runs:
+                runs.setdefault(run.id, []).append(_Part(spool, run, pid))
     return runs
 
 
-def _pids(run: list[tuple[Spool, int]]) -> list[int]:
+def _pids(run: list[_Part]) -> list[int]:
     """The processes of a run on this host, with all that they have started."""
-    return list(dict.fromkeys(child for _, pid in run for child in tree_of(pid)))
+    return list(dict.fromkeys(child for part in run for child in tree_of(part.pid)))
 
 
 def _fullest(pid: int) -> tuple[str, int, int]:
@@ -199,11 +204,10 @@ def _fullest(pid: int) -> tuple[str, int, int]:
     return "host", total - host.get("host_memory_available_bytes", total), total
 
 
-def _note_peak(spool: Spool, pid: int) -> None:
-    peak = peak_rss_bytes(pid)
-    run = spool.notes.run
-    if run is not None and peak is not None:
-        run.peak_rss_bytes = max(run.peak_rss_bytes or 0, peak)
+def _note_peak(part: _Part) -> None:
+    peak = peak_rss_bytes(part.pid)
+    if peak is not None:
+        part.run.peak_rss_bytes = max(part.run.peak_rss_bytes or 0, peak)
 
 
 def _locked(path: Path) -> int | None:

@@ -109,6 +109,8 @@ def container_memory(pid: int) -> dict[str, int]:
     share = -1.0
     for directory, used_name, limit_name in _groups(pid):
         used, limit = _number(directory / used_name), _number(directory / limit_name)
+        # The page cache goes before anything is killed.
+        used = used and max(used - _inactive_file(directory), 0)
         if used is None or not limit or limit >= _NO_LIMIT or used / limit <= share:
             continue
         share = used / limit
@@ -137,6 +139,17 @@ def _groups(pid: int) -> list[tuple[Path, str, str]]:
     return found
 
 
+def _inactive_file(group: Path) -> int:
+    """The bytes of a control group's page cache that can be given back at once."""
+    try:
+        lines = (group / "memory.stat").read_text().splitlines()
+    except OSError:
+        return 0
+    pairs = dict(line.partition(" ")[::2] for line in lines)
+    text = pairs.get("total_inactive_file") or pairs.get("inactive_file") or ""
+    return int(text) if text.isdigit() else 0
+
+
 def _number(file: Path) -> int | None:
     try:
         text = file.read_text().strip()
@@ -158,7 +171,7 @@ def disk_free(directories: Mapping[str, str]) -> dict[str, int]:
     """Return the bytes that this user may still write, by name of the directory."""
     found = {}
     for name, directory in directories.items():
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             facts = os.statvfs(directory)
             found[f"{name}_free_bytes"] = facts.f_bavail * facts.f_frsize
     return found

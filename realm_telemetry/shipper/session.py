@@ -10,6 +10,7 @@ from realm_telemetry.delivery.quarantine import Quarantine
 from realm_telemetry.delivery.report import Reporter
 from realm_telemetry.delivery.sources import Recent
 from realm_telemetry.errors import ConfigError
+from realm_telemetry.event import Event
 from realm_telemetry.log.engine import Writer, open_log
 from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.processors import ResourceProcessor
@@ -20,7 +21,7 @@ from realm_telemetry.shipper.ends import (
     final_drops,
     is_succeeded,
     process_lost,
-    run_ended,
+    runs_ended,
     spool_damaged,
     was_lost,
 )
@@ -238,7 +239,7 @@ class Session:
     def _store_findings(self, now_s: float) -> int:
         """Store what the watch has found in events and in their absence, and samples."""
         self._watch.look(self._spools, now_s)
-        found = self._watch.take() + self._sampler.look(self._spools, now_s)
+        found = self._watch.take() + self._samples(now_s)
         for at, event in enumerate(found):
             try:
                 self._intake.store_event(event)
@@ -246,6 +247,13 @@ class Session:
                 self._watch.give_back(found[at:])
                 return at
         return len(found)
+
+    def _samples(self, now_s: float) -> list[Event]:
+        try:
+            return self._sampler.look(self._spools, now_s)
+        except (OSError, ValueError) as error:  # what the system shows of itself has any form
+            self._report.info(f"the machine could not be sampled: {error!r}")
+            return []
 
     def _is_understood(self, spool: Spool, now_s: float) -> bool:
         """Whether what a producer's end means is known.
@@ -287,9 +295,10 @@ class Session:
         if was_lost(spool, self._hellos()):
             self._intake.store_event(process_lost(spool, self._clock_ns()))
             self._report.info(f"producer {spool.producer} was lost")
-        for make in (fatal_signal, run_ended):
-            if (event := make(spool, self._clock_ns())) is not None:
-                self._intake.store_event(event)
+        if (signal := fatal_signal(spool, self._clock_ns())) is not None:
+            self._intake.store_event(signal)
+        for ended in runs_ended(spool, self._clock_ns()):
+            self._intake.store_event(ended)
         if lost := max(spool.lost(), spool.refused, min(spool.damaged, 1)):
             self._store_damage(spool, lost)
         emitted, dropped = spool.receipt()

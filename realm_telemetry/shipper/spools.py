@@ -235,6 +235,8 @@ class Spool:
         """All is in the log, the end too: free the segments, keep what exporters still need."""
         self.notes.shipped = True
         self.notes.cursor = cursor
+        if self._watch is not None:
+            self._watch.close()
         save_notes(self.directory, self.notes)
         if self.reader is not None:
             self.reader.close()

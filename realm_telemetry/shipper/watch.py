@@ -84,15 +84,16 @@ class Watch:
         self._settings = settings
         self._clock_ns = clock_ns
         self._found: list[Event] = []
-        self._runs: dict[str, _RunWatch] = {}
+        self._runs: dict[tuple[str, str], _RunWatch] = {}
         self._look_at_s = 0.0
 
     def read(self, spool: Spool, events: Sequence[Event]) -> None:
         """Look at the next events of a spool."""
         for event in events:
-            if event.run_id is None or event.kind in _OWN_KINDS:
+            noted = spool.notes.runs.get(event.run_id or "")
+            if noted is None or noted.ended or event.kind in _OWN_KINDS:
                 continue
-            run = self._run_of(spool, event.run_id)
+            run = self._run_of(spool, noted.id)
             if event.kind not in _NO_LIFE:
                 run.life_s = spool.last_frame_s
             for finding in run.look_at(event, self._settings):
@@ -105,12 +106,15 @@ class Watch:
         if not self._settings.stalls or now_s < self._look_at_s:
             return
         self._look_at_s = now_s + LOOK_S
-        everyone = list(spools)
+        everyone = [spool for spool in spools if spool.alive]
+        living = set()
         for spool in everyone:
-            run = spool.notes.run
-            if run is not None and not run.ended and run.id is not None and spool.alive:
-                self._look_for_stall(spool, self._run_of(spool, run.id), now_s)
-        self._forget(everyone)
+            for run in spool.notes.open_runs():
+                living.add((spool.producer, run.id))
+                if not run.supervises:
+                    self._look_for_stall(spool, self._run_of(spool, run.id), now_s)
+        for gone in self._runs.keys() - living:
+            del self._runs[gone]
 
     def take(self) -> list[Event]:
         """Return what was found since the last call."""
@@ -122,15 +126,11 @@ class Watch:
         self._found = [*events, *self._found]
 
     def _run_of(self, spool: Spool, run_id: str) -> "_RunWatch":
-        watch = self._runs.get(spool.producer)
-        if watch is None or watch.run_id != run_id:
-            watch = self._runs[spool.producer] = _RunWatch(run_id, spool.last_frame_s)
+        key = (spool.producer, run_id)
+        watch = self._runs.get(key)
+        if watch is None:
+            watch = self._runs[key] = _RunWatch(run_id, spool.last_frame_s)
         return watch
-
-    def _forget(self, spools: Sequence[Spool]) -> None:
-        living = {spool.producer for spool in spools}
-        for producer in self._runs.keys() - living:
-            del self._runs[producer]
 
     def _look_for_stall(self, spool: Spool, run: "_RunWatch", now_s: float) -> None:
         if run.stalled_at_s is not None:
@@ -141,8 +141,9 @@ class Watch:
         silent_s = now_s - quiet_since_s
         if silent_s < self._settings.shortest_s:
             return
-        others_step = self._others_step(run)
-        threshold_s = run.pace.threshold_s(spool.notes, self._settings, others_step)
+        if not run.pace.stepped and self._others_step(run):
+            return  # its steps may be recorded by another process alone
+        threshold_s = run.pace.threshold_s(spool.notes, self._settings)
         if silent_s < threshold_s:
             return
         if spool.is_stopped():  # by SIGSTOP or a debugger: it is meant to stand still
@@ -210,10 +211,11 @@ class Backtest:
         now_s = event.time_unix_nano / 1e9
         silent_s, before_s = now_s - run.life_s, run.life_s
         run.life_s = now_s
-        over = notes.run is not None and notes.run.ended
+        own = notes.runs.get(run.run_id)
+        over = own is not None and (own.ended or own.supervises)
         if over or not self._settings.stalls or silent_s < self._settings.shortest_s:
             return
-        threshold_s = run.pace.threshold_s(notes, self._settings, False)
+        threshold_s = run.pace.threshold_s(notes, self._settings)
         if silent_s >= threshold_s:
             finding = run.stall(notes, silent_s, threshold_s)
             yield _found(event, round((before_s + threshold_s) * 1e9), finding)
@@ -265,7 +267,7 @@ class _RunWatch:
 
     def look_at(self, event: Event, settings: WatchSettings) -> "Iterator[Finding]":
         """Yield what is wrong with the numbers of an event."""
-        if not settings.loss:
+        if not settings.loss or type(event.details.get("step")) is not int:
             return
         for name, value in event.details.items():
             if value.__class__ is str:
@@ -280,7 +282,7 @@ class _RunWatch:
             "silent_s": round(silent_s, 3),
             "threshold_s": round(threshold_s, 3),
             "median_step_s": self.pace.median_s(),
-            "last_step": notes.run.step if notes.run else None,
+            "last_step": own.step if (own := notes.runs.get(self.run_id)) else None,
             "phase": self.pace.phase(notes),
         }
         given = {name: value for name, value in details.items() if value is not None}
@@ -385,13 +387,8 @@ class _Pace:
         """Whether a step was made."""
         return self._last_ns is not None
 
-    def threshold_s(self, notes: Notes, settings: WatchSettings, others_step: bool) -> float:
-        """Return the silence that is too long.
-
-        others_step: whether another process of the run has made a step.
-        """
-        if others_step and not self.stepped:
-            return settings.stall_min_s
+    def threshold_s(self, notes: Notes, settings: WatchSettings) -> float:
+        """Return the silence that is too long."""
         if self.phase(notes) is not None:
             return max(settings.stall_phase_s, 3 * self._longest_s)
         usual_s = self.median_s()

@@ -8,6 +8,7 @@ Segments of a live producer are found by the index in their headers. At its end 
 read in the order of their frames: a header may be damaged, a frame proves itself.
 """
 
+import errno
 import mmap
 import os
 import re
@@ -236,7 +237,10 @@ class SpoolReader:
             except ValueError:  # empty
                 self._on_damage(path, 0, b"")
                 continue
-            except OSError:
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):  # it is whole, and can wait
+                    self._reached.discard(path.name)
+                    raise
                 self.unreadable.append(path)
                 continue
             if not _blank(segment.mm, 0) and not _is_unused(segment):

@@ -330,3 +330,38 @@ def test_python_programs_are_left_as_they_are_where_that_is_asked_for(home: Path
     code = "import os; print(os.environ.get('PYTHONPATH'), os.environ.get('REALM_RUN_REPORTS'))"
     done = finish([*REALM_RUN, "-q", "--no-inject", "--", PYTHON, "-c", code])
     assert done.stdout == "None None\n"
+
+
+def test_the_exception_of_a_helper_is_not_the_reason_of_a_later_end(home: Path) -> None:
+    helper = f"{shlex.quote(PYTHON)} -c 'import no_such_module' 2>/dev/null"
+    finish([*REALM_RUN, "-q", "--", "sh", "-c", f"{helper}; sleep 1.5; exit 3"])
+    (ended,) = details_of(home, "run_ended")
+    assert ended["reason"] == "exit code 3"
+    assert details_of(home, "uncaught_exception") == []
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&-"])
+def test_closed_streams_change_nothing(closed: str) -> None:
+    realm = shlex.join(REALM_RUN)
+    command = f"{{ {realm} -- sh -c 'echo hi; exit 3'; }} {closed}"
+    bare = finish(["sh", "-c", f"{{ sh -c 'echo hi; exit 3'; }} {closed}"])
+    under = finish(["sh", "-c", command])
+    assert (under.returncode, under.stdout) == (bare.returncode, bare.stdout)
+
+
+def test_a_script_without_a_first_line_runs_as_in_a_shell(tmp_path: Path) -> None:
+    script = tmp_path / "train"
+    script.write_text("echo hi; exit 4\n")
+    script.chmod(0o755)
+    done = finish([*REALM_RUN, "-q", "--", str(script)])
+    assert (done.returncode, done.stdout) == (4, "hi\n")
+
+
+def test_a_directory_that_was_deleted_is_no_hindrance(home: Path, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    realm = shlex.join(REALM_RUN)
+    done = finish(["sh", "-c", f"cd {gone} && rmdir {gone} && exec {realm} -- sh -c 'exit 3'"])
+    assert done.returncode == 3
+    (ended,) = details_of(home, "run_ended")
+    assert ended["reason"] == "exit code 3"

@@ -179,3 +179,21 @@ def test_a_link_in_the_place_of_the_file_is_not_followed(tmp_path: Path) -> None
     faults.attach(tmp_path / "missing")
     assert faults._hold.file == before
     assert victim.read_text() == ""
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("how", ["fork", "shutdown"])
+def test_files_that_are_opened_afterwards_get_no_stack(tmp_path: Path, how: str) -> None:
+    """In a forked child, and after `shutdown`, with all numbers of descriptors in use."""
+    own = tmp_path / "own"
+    own.mkdir()
+    begin = "realm.shutdown()\n" if how == "shutdown" else "if os.fork(): os.wait(); os._exit(0)\n"
+    code = (
+        "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))\n"
+        "realm.configure(home=HOME, shipper='none')\n" + begin + "files = []\n"
+        f"while len(files) < 110: files.append(open(f'{own}/{{len(files)}}', 'w'))\n"
+        + KILL_ME.format(name="SIGTERM")
+    )
+    program(tmp_path / "home", code, setup=HEAD)
+    assert len(list(own.iterdir())) > 90
+    assert [path.name for path in own.iterdir() if path.read_text()] == []

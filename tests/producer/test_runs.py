@@ -463,3 +463,35 @@ def test_the_sdks_off_switch_begins_no_run(tmp_path: Path) -> None:
     )
     assert ended.output == "None False\n"
     assert ended.events == []
+
+
+@pytest.mark.processes
+def test_trainings_in_several_tasks_do_not_end_one_another(tmp_path: Path) -> None:
+    code = """
+import asyncio
+async def train(number):
+    realm.training_started(model="m")
+    for _ in range(5):
+        realm.log({"a": 1})
+        await asyncio.sleep(0.01)
+    realm.training_completed(step=5, loss=0.1)
+async def main():
+    await asyncio.gather(*map(train, range(3)))
+asyncio.run(main())
+"""
+    ended = program(tmp_path, code)
+    assert {event.details["status"] for event in ended.of("run_ended")} == {"completed"}
+
+
+@pytest.mark.processes
+def test_an_exception_that_was_handled_before_the_training_is_none_of_its(tmp_path: Path) -> None:
+    code = """
+try:
+    import no_such_module
+except ImportError:
+    realm.training_started(model="m")
+    realm.log({"a": 1})
+    realm.shutdown()
+"""
+    (ended,) = program(tmp_path, code).of("run_ended")
+    assert ended.details["status"] == "completed"

@@ -288,3 +288,57 @@ def test_the_stack_of_a_crash_is_kept_and_that_of_a_run_that_was_asked_to_end(
     found = [event for event in ended(tmp_path) if event["kind"] == "fatal_signal"]
     assert [(event["details"]["signal"], event["severity"]) for event in found] == signals
     assert all('File "<string>", line' in event["details"]["stack"] for event in found)
+
+
+def endings(found: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [
+        (event["run_id"], event["details"]["status"])
+        for event in found
+        if event["kind"] == "run_ended"
+    ]
+
+
+POOL = """
+import multiprocessing
+def work(step):
+    realm.training_step(step=step, loss=0.5)
+    realm.get_telemetry().settle(10)
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    pool.map(work, range(4))
+    time.sleep(1.5)
+realm.training_completed(step=4, loss=0.1)
+"""
+
+
+def test_workers_that_a_pool_terminates_are_no_ending_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REALM_RUN_ID", "r")
+    run(tmp_path, CONFIGURE + "realm.training_started(model='m')\n" + POOL)
+    assert {status for _, status in endings(ended(tmp_path))} == {"completed"}
+
+
+def test_each_run_that_a_killed_process_left_open_is_ended(tmp_path: Path) -> None:
+    begin = "".join(
+        f"with realm.bound(run_id={name!r}): realm.training_step(step=1, loss=0.5)\n"
+        for name in ("a", "b", "c")
+    )
+    over = "with realm.bound(run_id='b'): realm.training_completed(step=1, loss=0.1)\n"
+    run(tmp_path, CONFIGURE + begin + over + SHIPPED + "os.kill(os.getpid(), signal.SIGKILL)")
+    assert sorted(endings(ended(tmp_path))) == [
+        ("a", "killed"),
+        ("b", "completed"),
+        ("c", "killed"),
+    ]
+
+
+def test_a_run_goes_on_in_the_spool_that_a_late_configure_begins(tmp_path: Path) -> None:
+    """Its end is judged there, by the exit code too."""
+    code = (
+        "os.environ['REALM_EXPORTERS'] = 'battle_log'\nrealm.log({'loss': 1.0}, step=1)\n"
+        "realm.configure(service_name='late')\nrealm.log({'loss': 0.5}, step=2)\n"
+    )
+    run(tmp_path, code + SHIPPED + "sys.exit(3)")
+    found = ended(tmp_path)
+    assert len({event["run_id"] for event in found if event["kind"] == "training_step"}) == 1
+    assert [status for _, status in endings(found)] == ["completed", "failed"]

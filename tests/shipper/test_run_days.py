@@ -71,7 +71,7 @@ def false_stalls(pattern: Callable[[random.Random], Iterator[Interval]], seed: i
     for interval_s, phase in pattern(random.Random(seed)):
         if interval_s >= SETTINGS.shortest_s:
             notes = Notes(open_lifecycles=[phase])
-            found += interval_s >= pace.threshold_s(notes, SETTINGS, False)
+            found += interval_s >= pace.threshold_s(notes, SETTINGS)
         now_s += interval_s
         if now_s > DAY_S:
             return found
@@ -95,4 +95,4 @@ def test_a_hang_in_each_pattern_is_found() -> None:
             now_s += interval_s
             pace.step(round(now_s * 1e9))
         notes = Notes()
-        assert pace.threshold_s(notes, SETTINGS, False) <= 3600, pattern.__name__
+        assert pace.threshold_s(notes, SETTINGS) <= 3600, pattern.__name__

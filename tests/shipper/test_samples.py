@@ -87,6 +87,16 @@ def test_the_older_kind_of_control_groups_is_read_too(machine: Path) -> None:
     assert container_memory(7)["container_limit_bytes"] == 20 * MIB
 
 
+@pytest.mark.parametrize("name", ["inactive_file", "total_inactive_file"])
+def test_the_page_cache_is_not_counted(machine: Path, name: str) -> None:
+    """It goes before anything is killed, and a data loader fills all there is with it."""
+    write(machine / "proc/7/cgroup", "0::/job\n")
+    write(machine / "cgroup/job/memory.current", f"{99 * MIB}\n")
+    write(machine / "cgroup/job/memory.max", f"{100 * MIB}\n")
+    write(machine / "cgroup/job/memory.stat", f"anon {9 * MIB}\n{name} {90 * MIB}\n")
+    assert _fullest(7) == ("container", 9 * MIB, 100 * MIB)
+
+
 def test_without_a_limit_the_host_counts(machine: Path) -> None:
     write(machine / "proc/7/cgroup", "0::/\n")
     write(machine / "proc/meminfo", "MemTotal: 100 kB\nMemFree: 1 kB\nMemAvailable: 25 kB\n")

@@ -17,9 +17,9 @@ def _report(kind, value, trace):
     directory = os.environ.get("REALM_RUN_REPORTS")
     if not directory or issubclass(kind, (SystemExit, GeneratorExit, KeyboardInterrupt)):
         return
-    if any(value is each for each in _reported):
+    if id(value) in _reported:
         return
-    _reported.append(value)
+    _reported.append(id(value))
     api = sys.modules.get("realm_telemetry.producer.api")
     if api is not None and api.get_telemetry() is not None:
         return  # it reports by itself

@@ -327,6 +327,8 @@ def _failed(record: RunRecord, event: Event, stamp: Stamp, process: dict[str, An
 
 
 def _uncaught(record: RunRecord, event: Event, stamp: Stamp, process: dict[str, Any]) -> None:
+    if "unraisable" in event.details:  # Python has printed it and gone on
+        return
     _keep_exception(record, event, stamp)
     if event.details.get("thread") in (None, "MainThread"):
         process["exception"] = ["failed", _named_error(event.details), None]

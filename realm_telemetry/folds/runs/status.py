@@ -182,7 +182,8 @@ def team_of(record: RunRecord) -> Team:
     newest = _newest_attempt(every)
     ranked = _newest_of_ranks([process for process in newest if process.rank is not None])
     alone = [process for process in newest if process.rank is None]
-    current = [process for process in alone if not _is_replaced(process, alone)]
+    newest_start = max((process.started for process in alone), default=_NEVER)
+    current = [process for process in alone if not _is_replaced(process, newest_start)]
     team = sorted([*ranked, *current], key=_by_rank)
     return Team(
         [_with_word_of(supervisor, process, len(team)) for process in team],
@@ -225,11 +226,9 @@ def _newest_of_ranks(processes: Sequence[Process]) -> list[Process]:
     return list(newest.values())
 
 
-def _is_replaced(process: Process, others: Sequence[Process]) -> bool:
+def _is_replaced(process: Process, newest_start: Stamp) -> bool:
     """Whether a later process went on with the run: it began after this one's last own event."""
-    if process.end is None:
-        return False
-    return any(other.started > process.seen for other in others if other is not process)
+    return process.end is not None and newest_start > max(process.seen, process.started)
 
 
 def _attempts(processes: Sequence[Process], alone: int) -> int:

@@ -96,10 +96,10 @@ def test_a_hang_and_a_loss_that_is_none_are_found_while_the_program_runs(
 def test_a_program_that_is_stopped_on_purpose_has_not_stalled(
     tmp_path: Path, train: Any, eventually: Any
 ) -> None:
-    process = train(QUICK)
+    process = train("[watch]\nstall_min_s = 5\n")
     eventually(lambda: len(logged(tmp_path, "training_step")) == 12, 20.0)
     process.send_signal(signal.SIGSTOP)
-    time.sleep(5)
+    time.sleep(8)
     assert logged(tmp_path, "run_stalled") == []
     process.send_signal(signal.SIGCONT)
     eventually(lambda: logged(tmp_path, "run_stalled"), 20.0)

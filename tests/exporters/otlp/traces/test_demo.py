@@ -106,7 +106,7 @@ def check_times(events: Sequence[Event], spans: Sequence[Stored]) -> None:
     starts = {
         event.id
         for event in events
-        if event.kind.endswith("_started") and event.kind != "server_started"
+        if event.kind.endswith("_started") and event.kind not in ("server_started", "run_started")
     }
     ends = {
         event.id

@@ -12,6 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+from realm_telemetry.shipper.process_end import stat_fields
+
 PROC: Final = Path("/proc")
 CGROUPS: Final = Path("/sys/fs/cgroup")
 MAX_PROCESSES: Final = 512
@@ -56,7 +58,7 @@ class Usage:
         ticks: dict[int, int] = {}
         rss_pages = 0
         for pid in pids:
-            fields = _stat_of(pid)
+            fields = stat_fields(str(pid))
             if fields is not None:
                 ticks[pid] = int(fields[_UTIME]) + int(fields[_STIME])
                 rss_pages += int(fields[_RSS])
@@ -67,15 +69,6 @@ class Usage:
             found["cpu_percent"] = round(100 * spent / _TICKS_PER_S / interval_s, 1)
         self._ticks, self._at_s = ticks, now_s
         return found
-
-
-def _stat_of(pid: int) -> list[str] | None:
-    try:
-        line = (PROC / str(pid) / "stat").read_bytes().decode("ascii", "replace")
-    except OSError:
-        return None
-    before, _, after = line.rpartition(")")
-    return [before.partition(" ")[0], before.partition("(")[2], *after.split()]
 
 
 def peak_rss_bytes(pid: int) -> int | None:

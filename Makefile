@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# Stands before pytest; `.ci/run` tries failed tests twice.
+TRY    ?=
 
 WEB    := realm_telemetry/service/web
 
@@ -50,12 +52,12 @@ fields: | $(BIN)/python   ## Write the pages' list of filter fields again
 	@$(BIN)/python $(WEB)/fields.py
 
 test: $(VENV)/.dev pages  ## All tests but the long ones, under 10 minutes on 2 cores
-	$(BIN)/python -m pytest -n 4 --dist loadfile -m 'not long and not alone and not browser'
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'browser and not long'
-	$(BIN)/python -m pytest -m 'alone and not long'
+	$(TRY) $(BIN)/python -m pytest -n 4 --dist loadfile -m 'not long and not alone and not browser'
+	$(TRY) $(BIN)/python -m pytest -n 2 --dist loadfile -m 'browser and not long'
+	$(TRY) $(BIN)/python -m pytest -m 'alone and not long'
 
 test-unit: $(VENV)/.dev   ## What needs no processes and no browser, about a minute on 2 idle cores
-	$(BIN)/python -m pytest -n 4 --dist worksteal $(UNITS_ONLY) $(UNIT)
+	$(TRY) $(BIN)/python -m pytest -n 4 --dist worksteal $(UNITS_ONLY) $(UNIT)
 
 coverage: $(VENV)/.dev    ## Which lines of the package `make test-unit` runs
 	$(BIN)/python -m coverage run -m pytest $(UNITS_ONLY) $(UNIT)
@@ -71,7 +73,7 @@ test-newest: | $(BIN)/python ## The tests of OpenTelemetry over its newest relea
 	$(VENV)/newest/bin/python -m pytest -m 'not long' $(OTEL)
 
 test-long: $(VENV)/.dev pages trace-store ## Hundred-round crash tests and million-row tests
-	$(BIN)/python -m pytest -m 'long and not endings' --timeout 1200
+	$(TRY) $(BIN)/python -m pytest -m 'long and not endings' --timeout 1200
 
 test-endings: $(VENV)/.dev ## A thousand endings of trainings, and six thousand simulated days; ten minutes
 	$(BIN)/python -m pytest -m endings --timeout 1200

@@ -127,7 +127,7 @@ class Running:
         for text in self.process.stdout:
             self.output += text
 
-    def wait_for(self, text: str, timeout_s: float = 20.0) -> None:
+    def wait_for(self, text: str, timeout_s: float = 60.0) -> None:
         deadline_s = time.monotonic() + timeout_s
         while text not in self.output:
             ended = self.process.poll() is not None and not self._thread.is_alive()
@@ -138,14 +138,14 @@ class Running:
     def interrupt(self) -> int:
         """Press Ctrl-C and return the exit code."""
         os.killpg(self.process.pid, signal.SIGINT)
-        code = self.process.wait(20)
+        code = self.process.wait(60)
         self._thread.join(20)
         return code
 
     def end(self) -> None:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(20)
+        self.process.wait(60)
         self._thread.join(20)
         assert self.process.stdout is not None
         self.process.stdout.close()

@@ -67,7 +67,7 @@ def source(
 def serving_runs(start: Callable[..., Running]) -> str:
     """The address of a service that has folded the runs."""
     url, _ = serve(start)
-    deadline_s = time.monotonic() + 20
+    deadline_s = time.monotonic() + 60
     while httpx.get(f"{url}/api/runs").status_code != 200:
         assert time.monotonic() < deadline_s
         time.sleep(0.02)

@@ -36,7 +36,7 @@ def test_sigterm_ends_it_cleanly_though_a_stream_is_open(filled: Path, start: St
     tail = start("tail", "-f", "--url", url)
     tail.wait_for("job_failed")
     running.process.send_signal(signal.SIGTERM)
-    assert running.process.wait(10) == 0
+    assert running.process.wait(60) == 0
 
 
 def test_a_busy_port_is_reported_and_the_rest_is_served(home: Path, start: Start) -> None:

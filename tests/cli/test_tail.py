@@ -66,7 +66,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(home: Path) -> None:
 
 def test_following_ends_with_its_reader_though_nothing_comes(filled: Path) -> None:
     line = f"set -o pipefail; {EXECUTABLE} tail -f -n 1 | head -n 1"
-    result = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=20)
+    result = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60)
     assert result.returncode == 0
     assert "job_failed" in result.stdout
 

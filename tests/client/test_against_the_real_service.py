@@ -36,7 +36,7 @@ def running(home: Path, port: int = 0) -> Iterator[RealmServer]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        assert server.started.wait(20)
+        assert server.started.wait(60)
         yield server
     finally:
         server.stop()

@@ -44,14 +44,14 @@ def served(tmp_path: Path) -> Iterator[Path]:
     process = subprocess.Popen(
         ["realm", "serve"], env=environment(tmp_path), stdout=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not all(map(taken, PORTS)):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
     yield tmp_path
     process.send_signal(signal.SIGINT)
-    assert process.wait(15) == 0
+    assert process.wait(60) == 0
 
 
 def blocks(language: str) -> list[str]:

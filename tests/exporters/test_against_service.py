@@ -26,7 +26,7 @@ def serving(home: Path, **options: object) -> Iterator[RealmServer]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        assert server.started.wait(20)
+        assert server.started.wait(60)
         yield server
     finally:
         server.stop()

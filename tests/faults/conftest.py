@@ -20,6 +20,7 @@ import pytest
 
 from realm_telemetry.log.records import Receipt
 from realm_telemetry.log.sqlite.reader import LogReader
+from tests.waiting import wait_until
 
 SCRIPT = Path(__file__).parent / "emitting.py"
 SLOWEST_EMIT_S = 1.0
@@ -130,7 +131,7 @@ class Service:
 
     def get(self, path: str, **params: Any) -> Any:
         """The JSON of a route."""
-        answer = httpx.get(self.url + path, params=params, timeout=20)
+        answer = httpx.get(self.url + path, params=params, timeout=60)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
@@ -156,7 +157,7 @@ class Home:
         if not self.log_path.exists():
             return []
         uri = f"file:{self.log_path}?mode=ro"
-        database = sqlite3.connect(uri, uri=True, timeout=10)
+        database = sqlite3.connect(uri, uri=True, timeout=60)
         try:
             query = f"SELECT lower(hex(event_id)) FROM battle_log WHERE {condition} ORDER BY id"
             return [row[0] for row in database.execute(query)]
@@ -197,7 +198,7 @@ def kill_shipper(pipeline_dir: Path) -> bool:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return False
-    wait_until(lambda: holder(pipeline_dir) != pid, 10)
+    wait_until(lambda: holder(pipeline_dir) != pid)
     return True
 
 
@@ -226,16 +227,6 @@ def free_port() -> int:
     """A port that nobody listens at."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
-
-
-def wait_until(
-    done: Callable[[], Any], timeout_s: float = 30.0, explain: Callable[[], Any] = lambda: ""
-) -> None:
-    """Wait for something that other processes do."""
-    deadline = time.monotonic() + timeout_s
-    while not done():
-        assert time.monotonic() < deadline, f"it did not come to pass. {explain()}"
-        time.sleep(0.02)
 
 
 def check_once_in_order(logged: Sequence[str], *emitted: Sequence[str]) -> None:

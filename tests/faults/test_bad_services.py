@@ -5,8 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from realm_telemetry.testing import BrokenServer
+from tests.waiting import wait_until
 
-from .conftest import Home, check_once_in_order, wait_until
+from .conftest import Home, check_once_in_order
 
 EXPORTERS = ("battle_log", "realm_service")
 OPTIONS = {"realm_service": {"timeout_s": 1.0, "connect_timeout_s": 0.5}}

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Home, check_once_in_order, mounted, wait_until
+from tests.waiting import wait_until
+
+from .conftest import Home, check_once_in_order, mounted
 
 
 @pytest.fixture
@@ -78,7 +80,7 @@ def test_a_producer_that_begins_on_a_full_disk_keeps_its_events_elsewhere(
     flushed = producer.flush(1.5)
     assert not flushed["delivered"]
     filler.unlink()
-    wait_until(lambda: producer.flush(1.0)["delivered"], 40)
+    wait_until(lambda: producer.flush(1.0)["delivered"])
     assert home.logged() == ids
     output = producer.exit()
     assert "Free some space" in output or "No space left" in output, output

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Home, check_once_in_order, holder, wait_until
+from tests.waiting import wait_until
+
+from .conftest import Home, check_once_in_order, holder
 
 WITH_FILE = ("battle_log", "jsonl")
 OPTIONS = {"jsonl": {"format": "event"}}
@@ -72,7 +74,7 @@ def has_left(pipeline: Path) -> bool:
 def leave(home: Home) -> None:
     """Wait until the shippers of a home have left, so that its log is one file at rest."""
     for pipeline in home.pipelines():
-        wait_until(partial(has_left, pipeline), 20)
+        wait_until(partial(has_left, pipeline))
 
 
 def files_of(log: Path) -> list[Path]:

@@ -20,8 +20,7 @@ import pytest
 from realm_telemetry.cli.sources import open_source
 from realm_telemetry.config import load_settings
 from realm_telemetry.log.runs import RunsWanted
-
-from .conftest import wait_until
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.alone, pytest.mark.processes]
 
@@ -158,7 +157,7 @@ def blind_shipper(home: Path) -> Iterator[None]:
     """Ships the home's pipeline whenever there is one."""
     process: subprocess.Popen[bytes] | None = None
     environment = {**os.environ, "REALM_HOME": str(home)}
-    wait_until(lambda: any((home / "spool").glob("*/manifest.json")), 30)
+    wait_until(lambda: any((home / "spool").glob("*/manifest.json")))
     (pipeline,) = (path.parent for path in (home / "spool").glob("*/manifest.json"))
     process = subprocess.Popen([sys.executable, "-c", BLIND, str(pipeline)], env=environment)
     try:
@@ -215,7 +214,7 @@ def test_where_the_system_says_nothing_unknown_is_said_and_nothing_wrong(
     """What a program says of its own end is right; of all others the word is `lost`."""
     home = tmp_path / "home"
     first = Training(home, "first", random.Random(0), "none")
-    wait_until(first.ends, 30)
+    wait_until(first.ends)
     with blind_shipper(home):
         trainings = end_all(home, count, random.Random(count), "none")
         wait_until(lambda: settled(home), 60, lambda: matrix_of(home, trainings))

@@ -5,8 +5,9 @@ import time
 from functools import partial
 
 from realm_telemetry.client import EventMessage, RealmClient, SnapshotMessage
+from tests.waiting import wait_until
 
-from .conftest import Home, check_once_in_order, wait_until
+from .conftest import Home, check_once_in_order
 
 
 class Watcher:
@@ -38,7 +39,7 @@ class Watcher:
 def test_every_event_comes_once_and_in_order_though_the_service_is_killed_twice(home: Home) -> None:
     home.service.start()
     watcher = Watcher(home.service.url, 2000)
-    assert watcher.connected.wait(20)
+    assert watcher.connected.wait(60)
     producer = home.producer(["battle_log", "realm_service"], service_url=home.service.url)
     producer.tell("emit", count=2000, pace_s=0.002)
     for _ in range(2):

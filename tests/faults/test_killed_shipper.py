@@ -6,7 +6,9 @@ import time
 
 import pytest
 
-from .conftest import Home, check_once_in_order, holder, kill_shipper, start_shipper, wait_until
+from tests.waiting import wait_until
+
+from .conftest import Home, check_once_in_order, holder, kill_shipper, start_shipper
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.long)])
@@ -38,7 +40,7 @@ def test_a_producer_that_ends_after_its_shipper_was_killed_starts_another(home: 
     time.sleep(5.1)  # a keeper starts one every 5 s at the most
     ids = producer.emit(10).ids
     producer.exit()
-    wait_until(lambda: set(ids) <= set(home.logged()), 20)
+    wait_until(lambda: set(ids) <= set(home.logged()))
 
 
 @pytest.mark.parametrize("serving", ["before", "after"])
@@ -58,6 +60,6 @@ def test_program_and_shipper_killed_together_are_told_by_the_service(
     producer.process.wait()
     if serving == "after":
         home.service.start()
-    wait_until(lambda: home.logged("kind = 'process_lost'"), 10)
+    wait_until(lambda: home.logged("kind = 'process_lost'"))
     check_once_in_order(home.logged(), ids)
-    wait_until(lambda: holder(producer.pipeline_dir) == 0, 15)
+    wait_until(lambda: holder(producer.pipeline_dir) == 0)

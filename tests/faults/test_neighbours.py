@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from realm_telemetry.log.sqlite.reader import LogReader
+from tests.waiting import wait_until
 
-from .conftest import Home, wait_until
+from .conftest import Home
 
 PLUGIN = '''
 """An exporter that chokes on a poisoned event, and takes all others."""

@@ -14,15 +14,9 @@ from pathlib import Path
 import pytest
 
 from realm_telemetry.client import ResetMessage
+from tests.waiting import wait_until
 
-from .conftest import (
-    Home,
-    Producer,
-    check_once_in_order,
-    holder,
-    kill_shipper,
-    wait_until,
-)
+from .conftest import Home, Producer, check_once_in_order, holder, kill_shipper
 from .proxy import KINDS, FaultProxy
 from .test_killed_service import Watcher
 
@@ -102,7 +96,7 @@ def test_producers_shipper_and_service_are_killed_for_a_minute(
     assert total > 1_000
     wait_until(lambda: len(home.logged()) >= total, 90, lambda: (len(home.logged()), total))
     check_once_in_order(home.logged(), *acknowledged)
-    wait_until(lambda: all(one.complete for one in home.receipts().values()), 60)
+    wait_until(lambda: all(one.complete for one in home.receipts().values()))
 
 
 @pytest.mark.parametrize("stopped", ["shipper", "service", "both"])
@@ -164,12 +158,12 @@ def test_a_service_that_restarts_all_the_time_is_followed_without_gap_or_repeat(
     """Fifteen kills; a client of the stream resumes at its cursor each time."""
     home.service.start()
     watcher = Watcher(home.service.url, 6_000)
-    assert watcher.connected.wait(20)
+    assert watcher.connected.wait(60)
     producer = home.producer(["battle_log"])
     producer.tell("emit", count=6_000, pace_s=0.004)
     for _ in range(15):
         seen = len(watcher.notes)
-        wait_until(partial(watcher.has_more_than, seen + 20), 60)
+        wait_until(partial(watcher.has_more_than, seen + 20))
         home.service.kill()
         home.service.start()
     ids = producer.answer().ids
@@ -205,7 +199,7 @@ def test_three_hundred_and_fifty_producers_at_once(home: Home) -> None:
         producer.process.stdin = None  # `communicate` would flush it
     wait_until(lambda: len(home.logged()) == 7_000, 120, lambda: len(home.logged()))
     check_once_in_order(home.logged(), *emitted)
-    wait_until(lambda: all(one.complete for one in home.receipts().values()), 60)
+    wait_until(lambda: all(one.complete for one in home.receipts().values()))
     assert len(home.receipts()) >= 350
 
 

@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from .conftest import Home, check_once_in_order, wait_until
+from tests.waiting import wait_until
+
+from .conftest import Home, check_once_in_order
 
 
 @pytest.mark.parametrize("count", [500, pytest.param(5000, marks=pytest.mark.long)])
@@ -49,5 +51,5 @@ def test_a_worker_that_ends_while_the_service_is_away_is_delivered_by_its_shippe
     ids = worker.emit(300).ids
     worker.exit()
     elsewhere.service.start()
-    wait_until(lambda: elsewhere.logged() == ids, 40)
+    wait_until(lambda: elsewhere.logged() == ids)
     wait_until(lambda: elsewhere.receipts()[worker.id].complete)

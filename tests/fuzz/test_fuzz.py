@@ -141,7 +141,7 @@ def client(tmp_path: Path) -> Iterator[httpx.Client]:
     server = RealmServer(ServiceSettings.for_home(tmp_path, **ports))
     thread = threading.Thread(target=server.run)
     thread.start()
-    assert server.started.wait(20)
+    assert server.started.wait(60)
     with httpx.Client(base_url=server.url, timeout=30) as made:
         yield made
         assert made.get("/health").json()["status"] == "ok"

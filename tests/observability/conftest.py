@@ -84,7 +84,7 @@ class Running:
 
     def __enter__(self) -> RealmServer:
         self._thread.start()
-        assert self.server.started.wait(20)
+        assert self.server.started.wait(60)
         return self.server
 
     def __exit__(self, *_: object) -> None:
@@ -106,7 +106,7 @@ def metrics(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     home = tmp_path_factory.mktemp("metrics")
     store(home, samples())
     with Running(home) as server, httpx.Client(base_url=server.url) as client:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while "\nrealm_measures_ready 1\n" not in (text := client.get("/metrics").text):
             assert time.monotonic() < deadline
             time.sleep(0.02)

@@ -52,6 +52,6 @@ def banner(realm: Path, environment: dict[str, str]) -> str:
         assert line, printed
         printed += line
     process.send_signal(signal.SIGINT)
-    printed += process.communicate(timeout=20)[0]
+    printed += process.communicate(timeout=60)[0]
     assert process.returncode == 0
     return printed

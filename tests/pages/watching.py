@@ -53,7 +53,7 @@ def pill(page: Page, text: str, timeout_s: float = 10.0) -> None:
     place.wait_for(timeout=timeout_s * 1000)
 
 
-def until(page: Page, expression: str, timeout_s: float = 15.0) -> None:
+def until(page: Page, expression: str, timeout_s: float = 60.0) -> None:
     """Wait for an expression to become true; from outside, for the pages' policy forbids eval."""
     deadline = time.monotonic() + timeout_s
     while not page.evaluate(expression):

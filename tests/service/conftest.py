@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from realm_telemetry.event import Event
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.service import RealmServer, ServiceSettings
+from tests.waiting import wait_until
 
 PRODUCER = "00000000000000aa"
 
@@ -45,7 +46,7 @@ def serving(settings: ServiceSettings) -> Iterator[RealmServer]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        assert server.started.wait(20)
+        assert server.started.wait(60)
         yield server
     finally:
         server.stop()
@@ -92,14 +93,6 @@ def post_notes(client: httpx.Client, first: int, last: int, **fields: Any) -> di
     return answer
 
 
-def wait_until(done: Callable[[], Any], timeout_s: float = 10.0) -> None:
-    """Wait for something that another process or thread does."""
-    deadline = time.monotonic() + timeout_s
-    while not done():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
-
-
 HEAVY = "/api/battle_log/series?fields=step&" + "&".join(f"not=a{n}.b.c:x" for n in range(16))
 """A query that takes seconds of the log that `heavy` makes."""
 
@@ -117,5 +110,5 @@ def heavy(tmp_path: Path, **options: Any) -> Iterator[RealmServer]:
         wait_until(lambda: client.get("/ready").status_code == 200)
         # The other folds read the log with the same thread.
         service = server.app.state.service
-        wait_until(lambda: service.metrics.ready and service.runs.ready, 30.0)
+        wait_until(lambda: service.metrics.ready and service.runs.ready)
         yield server

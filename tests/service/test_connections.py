@@ -20,8 +20,9 @@ from realm_telemetry.service.protocol import (
     ConnectionLimits,
     RealmProtocol,
 )
+from tests.waiting import wait_until
 
-from .conftest import asking, free_ports, serving, wait_until
+from .conftest import asking, free_ports, serving
 
 GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
 POST = (

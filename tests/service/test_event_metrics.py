@@ -27,8 +27,9 @@ from realm_telemetry.log.records import ProducerInfo, limits_of
 from realm_telemetry.log.sqlite.retention import Retention
 from realm_telemetry.service import RealmServer
 from realm_telemetry.service.core import ServiceUpkeep
+from tests.waiting import wait_until
 
-from .conftest import PRODUCER, asking, free_ports, make_event, serving, wait_until
+from .conftest import PRODUCER, asking, free_ports, make_event, serving
 
 READY = "\nrealm_measures_ready 1\n"  # the help text begins like it
 Labels = tuple[tuple[str, str], ...]
@@ -181,12 +182,12 @@ def process(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]
     with (home / "output.txt").open("ab") as output:
         running = subprocess.Popen(command, stdout=output, stderr=output)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-            wait_until(lambda: answers(client), 30)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            wait_until(lambda: answers(client))
             yield running, client
     finally:
         running.terminate()
-        running.wait(20)
+        running.wait(60)
 
 
 def answers(client: httpx.Client) -> bool:

@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from realm_telemetry.folds.state import FOLD_VERSION
+from tests.waiting import wait_until
 
-from .conftest import PRODUCER, asking, free_ports, serving, wait_until
+from .conftest import PRODUCER, asking, free_ports, serving
 
 
 def post(client: httpx.Client, first: int, count: int) -> None:

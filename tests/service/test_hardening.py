@@ -18,8 +18,9 @@ from realm_telemetry.service import protocol as protocol_module
 from realm_telemetry.service.access import COOKIE, Throttle, host_name
 from realm_telemetry.service.app import documented_endpoints
 from realm_telemetry.wire import CONTENT_TYPE, BatchProducer, encode_batch
+from tests.waiting import wait_until
 
-from .conftest import PRODUCER, asking, free_ports, make_event, post_notes, serving, wait_until
+from .conftest import PRODUCER, asking, free_ports, make_event, post_notes, serving
 
 EVENTS = "/api/v1/events"
 NOTE = {"events": [{"kind": "note"}]}

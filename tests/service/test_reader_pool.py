@@ -15,8 +15,9 @@ from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.service import reader_pool as pool_module
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.reader_pool import ReaderPool
+from tests.waiting import wait_until
 
-from .conftest import HEAVY, asking, heavy, make_event, wait_until
+from .conftest import HEAVY, asking, heavy, make_event
 
 pytestmark = pytest.mark.anyio
 
@@ -142,7 +143,7 @@ async def test_queries_may_end_while_a_reader_is_discarded(tmp_path: Path) -> No
         pool._active.update(Ending() for _ in range(3))
         reader = pool.open()
         pool.discard(reader)
-        wait_until(lambda: not reader._connections, 2.0)
+        wait_until(lambda: not reader._connections)
 
 
 async def test_a_step_that_is_ended_leaves_the_reader_of_its_thread_alone(tmp_path: Path) -> None:
@@ -177,7 +178,7 @@ def test_a_request_past_the_deadline_is_answered_503_with_its_code(
         response = client.get(path)
         assert (response.status_code, response.json()["error"]) == (503, "query_timeout")
         assert "query_timeout_s" in response.json()["hint"]
-        wait_until(lambda: client.get("/api/battle_log/1").status_code == 200, 2.0)
+        wait_until(lambda: client.get("/api/battle_log/1").status_code == 200)
 
 
 def test_a_client_that_leaves_takes_its_query_with_it(tmp_path: Path) -> None:
@@ -188,5 +189,5 @@ def test_a_client_that_leaves_takes_its_query_with_it(tmp_path: Path) -> None:
             wait_until(lambda: service.readers._active)
             time.sleep(2 * pool_module.PATIENCE_S)
             assert service.readers._active
-        wait_until(lambda: not service.readers._active, 1.0)
+        wait_until(lambda: not service.readers._active)
         assert client.get("/api/battle_log/1").status_code == 200

@@ -15,8 +15,9 @@ from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.service.app import documented_endpoints
 from realm_telemetry.service.pages import STATIC
 from realm_telemetry.transfer.formats import CSV_COLUMNS
+from tests.waiting import wait_until
 
-from .conftest import PRODUCER, asking, free_ports, post_notes, serving, wait_until
+from .conftest import PRODUCER, asking, free_ports, post_notes, serving
 
 STATIC_PATHS = ("/battle-log", "/event-stream.js", "/assets/{name}")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "http-api.md"

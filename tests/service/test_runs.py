@@ -12,8 +12,9 @@ import pytest
 
 from realm_telemetry.event import FIRST_CONTENT_NUMBER
 from realm_telemetry.service.api.runs import RunRoute, get_run
+from tests.waiting import wait_until
 
-from .conftest import asking, free_ports, serving, wait_until
+from .conftest import asking, free_ports, serving
 
 ODD = "lab a/b 🐉?#%2F"
 

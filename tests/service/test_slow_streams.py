@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from realm_telemetry.service import RealmServer, ServiceSettings, realm_app, realm_lifespan
+from tests.waiting import wait_until
 
-from .conftest import asking, free_ports, post_notes, serving, wait_until
+from .conftest import asking, free_ports, post_notes, serving
 from .streaming import cursors, stream, take
 
 

@@ -10,8 +10,9 @@ import pytest
 from realm_telemetry.kinds import catalog
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.service import RealmServer, ServiceSettings
+from tests.waiting import wait_until
 
-from .conftest import asking, free_ports, make_event, post_notes, serving, wait_until
+from .conftest import asking, free_ports, make_event, post_notes, serving
 from .streaming import cursors, stream, take
 
 

@@ -15,6 +15,7 @@ from realm_telemetry.shipper.manifest import Manifest, write_manifest
 from realm_telemetry.shipper.shipper import Shipper
 from realm_telemetry.spool.frames import encode_msgpack
 from realm_telemetry.spool.writer import SpoolWriter
+from tests.waiting import wait_until
 
 
 class Producer:
@@ -117,16 +118,9 @@ class Lab:
         return "".join(path.read_text() for path in (self.home / "logs").glob("*.log"))
 
 
-def wait_until(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.005)
-
-
 @pytest.fixture
 def eventually() -> Callable[..., None]:
-    """Wait until a condition holds; fails after ten seconds."""
+    """Wait until a condition holds."""
     return wait_until
 
 

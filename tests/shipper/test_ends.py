@@ -44,7 +44,7 @@ def events(home: Path) -> list[dict[str, Any]]:
 
 def ended(home: Path) -> list[dict[str, Any]]:
     """The same, once shippers have seen all ends."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while any((home / "spool").glob("*/[0-9a-f]*/control")) and time.monotonic() < deadline:
         time.sleep(0.1)
     return events(home)

@@ -84,7 +84,7 @@ def rounds(request_rounds, lab, spawn, eventually):
         child.wait()
     spawn(lab)
     total = producer.writer.last_number
-    eventually(lambda: producer.writer.control.exported_number == total, 30.0)
+    eventually(lambda: producer.writer.control.exported_number == total)
     producer.end()
     assert lab.numbers(producer.id) == list(range(1, total + 1))
     return total
@@ -119,7 +119,7 @@ def test_of_two_shippers_that_race_one_leaves_at_once(make_lab, spawn, eventuall
     lab = make_lab()
     producer = lab.producer()
     first, second = spawn(lab), spawn(lab)
-    eventually(lambda: (first.poll() is None) != (second.poll() is None), 15.0)
+    eventually(lambda: (first.poll() is None) != (second.poll() is None))
     time.sleep(0.2)
     survivor = first if first.poll() is None else second
     assert survivor.poll() is None
@@ -137,7 +137,7 @@ def test_a_shipper_leaves_within_two_seconds_of_sigterm(make_lab, spawn, eventua
     eventually(lambda: producer.writer.control.stored_number > 0)
     began = time.monotonic()
     child.terminate()
-    assert child.wait(5) == 0
+    assert child.wait(60) == 0
     assert time.monotonic() - began < 2.0
     assert read_status(lab.pipeline_dir).heartbeat_unix_nano == 0
 
@@ -160,7 +160,7 @@ def test_a_shipper_that_waits_for_a_locked_log_leaves_and_beats_all_the_same(
     eventually(lambda: read_status(lab.pipeline_dir).heartbeat_unix_nano > before)
     began = time.monotonic()
     child.terminate()
-    assert child.wait(5) == 0
+    assert child.wait(60) == 0
     assert time.monotonic() - began < 2.5
     holder.execute("ROLLBACK")
     holder.close()
@@ -220,7 +220,7 @@ def test_launched_shippers_are_no_children_of_the_producer_and_well_behaved(
     producer.emit()
     eventually(lambda: producer.writer.control.exported_number == 1)
     producer.end()
-    eventually(lambda: not lock.is_held(lab.pipeline_dir), 10.0)
+    eventually(lambda: not lock.is_held(lab.pipeline_dir))
     assert exported_numbers(tmp_path) == {1: 1}
 
 
@@ -260,7 +260,7 @@ def test_orphaned_pipelines_of_another_version_are_adopted(make_lab, spawn, even
     orphan.die()
     living = lab.producer()
     spawn(lab)
-    eventually(lambda: not orphan.writer.directory.exists(), 20.0)
+    eventually(lambda: not orphan.writer.directory.exists())
     assert lab.numbers(orphan.id)[:3] == [1, 2, 3]
     statuses = {status.pipeline: status for status in pipeline_status(lab.home)}
     assert statuses[lab.pipeline_dir.name].running

@@ -35,7 +35,7 @@ def test_a_log_over_its_limits_is_trimmed_by_a_shipper_alone_once_a_snapshot_cov
     eventually(lambda: producer.writer.control.stored_number == 1_200)
     with LogReader(lab.log_path) as reader:
         whole = rebuild(reader.now)
-        eventually(lambda: reader.now.min_cursor() == 1_200, 30)
+        eventually(lambda: reader.now.min_cursor() == 1_200)
         assert reader.now.max_cursor() == reader.now.runs_mark().cursor == 1_200
         kept = state_snapshots(open_log(lab.log_path), reader.log_id).load()
         search = SearchIndex(lab.log_path, lab.home / "vault" / "search.db")

@@ -73,13 +73,13 @@ def test_a_hang_and_a_loss_that_is_none_are_found_while_the_program_runs(
     tmp_path: Path, train: Any, eventually: Any
 ) -> None:
     process = train(QUICK)
-    eventually(lambda: logged(tmp_path, "run_stalled"), 20.0)
+    eventually(lambda: logged(tmp_path, "run_stalled"))
     (stalled,) = logged(tmp_path, "run_stalled")
     assert stalled.event.run_id == "r7"
     assert stalled.event.details["last_step"] == 11
     (lost,) = logged(tmp_path, "loss_not_finite")
     assert lost.event.details == {"field": "loss", "value": "NaN", "step": 11}
-    eventually(lambda: logged(tmp_path, "stack_captured"), 20.0)
+    eventually(lambda: logged(tmp_path, "stack_captured"))
     (captured,) = logged(tmp_path, "stack_captured")
     assert captured.event.run_id == "r7"
     stack = captured.event.details["stack"]
@@ -89,7 +89,7 @@ def test_a_hang_and_a_loss_that_is_none_are_found_while_the_program_runs(
     time.sleep(2.5)
     assert logged(tmp_path, "run_resumed_progress") == []
     go_on(process)
-    eventually(lambda: logged(tmp_path, "run_resumed_progress"), 20.0)
+    eventually(lambda: logged(tmp_path, "run_resumed_progress"))
     assert process.poll() is None
 
 
@@ -97,20 +97,20 @@ def test_a_program_that_is_stopped_on_purpose_has_not_stalled(
     tmp_path: Path, train: Any, eventually: Any
 ) -> None:
     process = train("[watch]\nstall_min_s = 5\n")
-    eventually(lambda: len(logged(tmp_path, "training_step")) == 12, 20.0)
+    eventually(lambda: len(logged(tmp_path, "training_step")) == 12)
     process.send_signal(signal.SIGSTOP)
     time.sleep(8)
     assert logged(tmp_path, "run_stalled") == []
     process.send_signal(signal.SIGCONT)
-    eventually(lambda: logged(tmp_path, "run_stalled"), 20.0)
+    eventually(lambda: logged(tmp_path, "run_stalled"))
 
 
 def test_settings_that_cannot_be_read_are_reported_and_harm_nothing(
     tmp_path: Path, train: Any, eventually: Any
 ) -> None:
     process = train('[watch]\nstall_min_s = "soon"\n')
-    eventually(lambda: len(logged(tmp_path, "training_step")) == 12, 20.0)
-    assert logged(tmp_path, "loss_not_finite")
+    eventually(lambda: len(logged(tmp_path, "training_step")) == 12)
+    eventually(lambda: logged(tmp_path, "loss_not_finite"))
     assert process.poll() is None
     logs = "".join(path.read_text() for path in (tmp_path / "logs").glob("shipper-*.log"))
     assert "[watch] in realm.toml" in logs

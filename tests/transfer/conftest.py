@@ -3,8 +3,7 @@
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +96,3 @@ def home(tmp_path: Path) -> Home:
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Home:
     return Home(tmp_path / "elsewhere")
-
-
-def wait_until(done: Callable[[], Any], timeout_s: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -222,7 +222,7 @@ def test_ctrl_c_leaves_no_half_file(home: Home, tmp_path: Path) -> None:
         assert process.poll() is None
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
+    assert process.wait(60) == 130
     assert process.stderr is not None
     assert "Traceback" not in process.stderr.read()
     process.stderr.close()
@@ -286,7 +286,7 @@ def test_a_service_gives_the_same_file_as_its_log(home: Home, tmp_path: Path) ->
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        assert server.started.wait(20)
+        assert server.started.wait(60)
         shares: list[float | None] = []
         export_events(
             remote,

@@ -23,8 +23,9 @@ from realm_telemetry.service import RealmServer
 from realm_telemetry.testing.running_service import running_service
 from realm_telemetry.transfer.replay import replay_events
 from realm_telemetry.wire import encode_batch
+from tests.waiting import wait_until
 
-from .conftest import PRODUCER, RESOURCE, SECOND, Home, make_event, wait_until
+from .conftest import PRODUCER, RESOURCE, SECOND, Home, make_event
 from .runs import a_run, original
 
 
@@ -51,7 +52,7 @@ PAGES = (
 
 def pages(server: RealmServer) -> dict[str, Any]:
     """What the pages show, with the state's events, the stream's snapshot and the export."""
-    with httpx.Client(base_url=server.url, timeout=20) as web:
+    with httpx.Client(base_url=server.url, timeout=60) as web:
         shown = {page: web.get(page).json() for page in PAGES}
         shown["state"] = web.get("/api/state").json()["events"]
         shown["export"] = web.get("/api/battle_log/export?order=arrival").text
@@ -125,7 +126,7 @@ def test_only_what_the_filters_want_is_replayed(home: Home, elsewhere: Home) -> 
 def test_the_service_of_this_log_shows_late_events_again_and_stores_none(home: Home) -> None:
     home.store([make_event(number) for number in range(1, 81)])
     before = home.events()
-    with serving(home) as server, httpx.Client(base_url=server.url, timeout=20) as client:
+    with serving(home) as server, httpx.Client(base_url=server.url, timeout=60) as client:
         assert client.get("/api/events").json()["events"] == []
         state = server_state(server)
         report = realm_telemetry.replay_events(since="2025-11-29T00:00:41Z", to=server.url)
@@ -143,7 +144,7 @@ def test_streams_get_what_is_shown_again_without_an_id(home: Home) -> None:
     home.store([make_event(number) for number in range(1, 4)])
     with (
         serving(home) as server,
-        httpx.stream("GET", f"{server.url}/api/events/stream", timeout=20) as stream,
+        httpx.stream("GET", f"{server.url}/api/events/stream", timeout=60) as stream,
     ):
         lines = stream.iter_lines()
         assert any(line == "event: snapshot" for line in lines)
@@ -201,7 +202,7 @@ def test_a_replay_and_ordinary_batches_do_not_mix(elsewhere: Home) -> None:
     """Both may wait for the same commit; only the one keeps what it brings."""
     long_ago = time.time_ns() - 10**15
     mine = [make_event(n, time_unix_nano=long_ago, observed_unix_nano=long_ago) for n in (1, 2)]
-    with serving(elsewhere) as server, httpx.Client(base_url=server.url, timeout=20) as client:
+    with serving(elsewhere) as server, httpx.Client(base_url=server.url, timeout=60) as client:
         headers = {"content-type": "application/x-protobuf"}
         threads = [
             threading.Thread(

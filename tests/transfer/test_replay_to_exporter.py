@@ -13,8 +13,9 @@ from realm_telemetry.log import LogReader, LogWriter
 from realm_telemetry.producer import api as telemetry
 from realm_telemetry.producer import appenders
 from realm_telemetry.transfer.replay import replay_to_exporter
+from tests.waiting import wait_until
 
-from .conftest import SECOND, Home, make_event, wait_until
+from .conftest import SECOND, Home, make_event
 
 
 def settings_of(home: Home) -> Any:

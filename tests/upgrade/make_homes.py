@@ -23,8 +23,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from tests.waiting import wait_until
+
 from .internals import OLD_LOG_WRITER
-from .processes import Service, rows, wait_until
+from .processes import Service, rows
 from .receivers import Plan, Receiver
 from .trees import Tree, check_out_old, lay_out
 from .views import HOMES, VARIANTS, store_expected, unpack, views

@@ -9,13 +9,13 @@ import sqlite3
 import struct
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
+
+from tests.waiting import wait_until
 
 from .trees import Tree
 
@@ -111,13 +111,13 @@ class Service:
 
     def get(self, path: str, **params: Any) -> Any:
         """The JSON of a route."""
-        answer = httpx.get(self.url + path, params=params, timeout=20)
+        answer = httpx.get(self.url + path, params=params, timeout=60)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
     def text(self, path: str) -> str:
         """The text of a route."""
-        answer = httpx.get(self.url + path, timeout=20)
+        answer = httpx.get(self.url + path, timeout=60)
         assert answer.status_code == 200, answer.text
         return answer.text
 
@@ -156,7 +156,7 @@ def kill_shipper(pipeline_dir: Path) -> bool:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return False
-    wait_until(lambda: holder(pipeline_dir) != pid, 10)
+    wait_until(lambda: holder(pipeline_dir) != pid)
     return True
 
 
@@ -175,7 +175,7 @@ def rows(database: Path, query: str) -> list[tuple[Any, ...]]:
     """What a query finds; nothing if there is no such file or table."""
     if not database.exists():
         return []
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=20)) as connection:
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=60)) as connection:
         try:
             return connection.execute(query).fetchall()
         except sqlite3.OperationalError:
@@ -186,13 +186,3 @@ def free_port() -> int:
     """A port at which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
-
-
-def wait_until(
-    done: Callable[[], Any], timeout_s: float = 30.0, explain: Callable[[], Any] = lambda: ""
-) -> None:
-    """Wait for something that other processes do."""
-    deadline = time.monotonic() + timeout_s
-    while not done():
-        assert time.monotonic() < deadline, f"it did not happen in time. {explain()}"
-        time.sleep(0.02)

@@ -9,9 +9,11 @@ from typing import Final
 
 import pytest
 
+from tests.waiting import wait_until
+
 from .delivery import Lab, Outcome, plans
 from .internals import DURABLE_PROCESSOR
-from .processes import Service, logged, rows, wait_until
+from .processes import Service, logged, rows
 from .receivers import Plan, Receiver
 from .trees import Tree
 

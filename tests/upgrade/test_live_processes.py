@@ -12,7 +12,9 @@ from typing import Final
 import httpx
 import pytest
 
-from .processes import Producer, Service, holder, kill_shipper, logged, rows, wait_until
+from tests.waiting import wait_until
+
+from .processes import Producer, Service, holder, kill_shipper, logged, rows
 from .receivers import Receiver, mark
 from .trees import Tree
 
@@ -198,10 +200,10 @@ def test_an_old_process_replays_after_the_upgrade(
 
 def use_every_route(service: Service) -> None:
     """Ask for what a page or a program asks for, on routes that were not used before too."""
-    paths = httpx.get(f"{service.url}/openapi.json", timeout=20).json()["paths"]
+    paths = httpx.get(f"{service.url}/openapi.json", timeout=60).json()["paths"]
     for path, methods in paths.items():
         if "get" in methods and "{" not in path and "stream" not in path:
-            answer = httpx.get(service.url + path, timeout=20)
+            answer = httpx.get(service.url + path, timeout=60)
             assert answer.status_code < 500, (path, answer.text)
     assert service.get("/api/battle_log", limit=100, q="note", has="size:1") == []
 

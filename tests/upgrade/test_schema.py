@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from realm_telemetry.log.sqlite.schema import SCHEMA_VERSION
+from tests.waiting import wait_until
 
-from .processes import Producer, Service, logged, rows, wait_until
+from .processes import Producer, Service, logged, rows
 from .trees import Tree
 
 pytestmark = pytest.mark.slow
@@ -41,7 +42,7 @@ def revision(home: Path) -> list[tuple[int]]:
 def post(service: Service, step: int) -> None:
     """Store an event through a service."""
     body = {"kind": "note", "message": "posted", "details": {"step": step}}
-    answer = httpx.post(f"{service.url}/api/event", json=body, timeout=20)
+    answer = httpx.post(f"{service.url}/api/event", json=body, timeout=60)
     assert answer.status_code == 200, answer.text
 
 

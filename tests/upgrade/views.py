@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from tests.waiting import wait_until
+
 from .internals import COVERAGE, METRIC_CURSORS
-from .processes import Service, rows, wait_until
+from .processes import Service, rows
 from .trees import Tree
 
 HOMES: Final = Path(__file__).parent / "homes"

@@ -96,7 +96,7 @@ class Receiver:
     def url(self, path: str = "/hook", host: str = "127.0.0.1") -> str:
         return f"{self._scheme}://{host}:{self.port}{path}"
 
-    def wait_for(self, count: int, timeout_s: float = 10.0) -> list[Received]:
+    def wait_for(self, count: int, timeout_s: float = 60.0) -> list[Received]:
         deadline_s = time.monotonic() + timeout_s
         while len(self.received) < count:
             assert time.monotonic() < deadline_s, f"{len(self.received)} of {count} came"

@@ -1,7 +1,6 @@
 """From events to a receiver: what is kept, sent again, given up, and never sent twice."""
 
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from realm_telemetry.errors import ExportError
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.outbox import Message
 from realm_telemetry.testing import FakeClock
+from tests.waiting import wait_until
 
 from .conftest import Answer, Maker, Receiver, event, options
 
@@ -30,15 +30,6 @@ def kept(exporter: WebhookExporter) -> list[Message]:
 def kept_in(exporter: WebhookExporter) -> Path:
     """The file of the messages."""
     return exporter.context.home / "data" / "webhooks.db"
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    import time
-
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
 
 
 def test_an_event_reaches_the_receiver_with_its_rule(receiver: Receiver, make: Maker) -> None:

@@ -13,17 +13,17 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.outbox import Message
+from tests.waiting import wait_until
 
 from .conftest import Answer, Receiver
 
@@ -72,7 +72,7 @@ class Lab:
         self._service = subprocess.Popen(
             command, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        wait_for(self._answers, 30)
+        wait_until(self._answers)
 
     def _answers(self) -> bool:
         try:
@@ -92,7 +92,7 @@ class Lab:
         for lock in (self.home / "spool").glob("*/shipper.lock"):
             if pid := holder(lock):
                 os.kill(pid, signal.SIGKILL)
-                wait_for(partial(has_changed_hands, lock, pid))
+                wait_until(partial(has_changed_hands, lock, pid))
                 killed = True
         return killed
 
@@ -105,7 +105,7 @@ class Lab:
         """How many events the log has that ask for an address."""
         if not self.log.exists():
             return 0
-        with closing(sqlite3.connect(f"file:{self.log}?mode=ro", uri=True, timeout=20)) as log:
+        with closing(sqlite3.connect(f"file:{self.log}?mode=ro", uri=True, timeout=60)) as log:
             try:
                 return int(log.execute("SELECT count(*) FROM webhook_requests").fetchone()[0])
             except sqlite3.OperationalError:  # its tables are being made
@@ -113,7 +113,7 @@ class Lab:
 
     def kept_up_to(self) -> int:
         """The cursor of the service's webhooks; 0 before it is saved."""
-        with closing(sqlite3.connect(f"file:{self.log}?mode=ro", uri=True, timeout=20)) as log:
+        with closing(sqlite3.connect(f"file:{self.log}?mode=ro", uri=True, timeout=60)) as log:
             found = log.execute("SELECT cursor FROM realm_cursors WHERE pipeline = ''").fetchone()
             return int(found[0]) if found else 0
 
@@ -143,13 +143,6 @@ def holder(lock: Path) -> int:
     return 0 if kind == fcntl.F_UNLCK else pid
 
 
-def wait_for(condition: Callable[[], Any], timeout_s: float = 20.0) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "it did not come to pass"
-        time.sleep(0.01)
-
-
 def received(receiver: Receiver) -> dict[str, set[str]]:
     """The ids under which each address got its message."""
     found: dict[str, set[str]] = {}
@@ -174,15 +167,15 @@ def test_a_service_killed_before_a_receiver_took_it_sends_it_when_it_is_back(
     lab.serve()
     assert lab.emit(3, 0.0, "realm_service").wait(30) == 0
     receiver.wait_for(3)
-    wait_for(lambda: lab.kept_up_to() == 3)
-    wait_for(lab.refused)
+    wait_until(lambda: lab.kept_up_to() == 3)
+    wait_until(lab.refused)
     lab.kill_service()
     before = received(receiver)
     receiver.received.clear()
     receiver.always = None
     lab.serve()
-    wait_for(lambda: len(received(receiver)) == 3, 60)
-    wait_for(lambda: lab.states() == {"delivered"})
+    wait_until(lambda: len(received(receiver)) == 3)
+    wait_until(lambda: lab.states() == {"delivered"})
     assert received(receiver) == before, "the same messages, by the same ids"
 
 
@@ -193,13 +186,13 @@ def test_a_shipper_killed_between_keeping_an_event_and_sending_it_leaves_it_to_t
     receiver.always = Answer(503)
     assert lab.emit(3).wait(30) == 0
     receiver.wait_for(3)
-    wait_for(lab.refused)
+    wait_until(lab.refused)
     assert lab.logged() == 3
     assert lab.kill_shipper()
     receiver.always = None
     lab.ship_once()
-    wait_for(lambda: len(received(receiver)) == 3)
-    wait_for(lambda: lab.states() == {"delivered"})
+    wait_until(lambda: len(received(receiver)) == 3)
+    wait_until(lambda: lab.states() == {"delivered"})
     assert all(len(ids) == 1 for ids in received(receiver).values())
 
 
@@ -215,8 +208,8 @@ def test_a_message_in_flight_when_its_sender_is_killed_is_sent_again(
     lab.kill_service()
     receiver.always = None
     lab.serve()
-    receiver.wait_for(2, timeout_s=60)
-    wait_for(lambda: lab.states() == {"delivered"})
+    receiver.wait_for(2)
+    wait_until(lambda: lab.states() == {"delivered"})
     assert [len(ids) for ids in received(receiver).values()] == [1]
 
 
@@ -237,7 +230,7 @@ def test_senders_are_killed_at_random_and_nothing_is_lost(
     if sender == "service":
         lab.serve()
     lab.ship_once()
-    wait_for(lambda: lab.logged() == count, 60)
+    wait_until(lambda: lab.logged() == count)
     # Whatever was in flight at the last kill waits for the end of its lease.
     while len(received(receiver)) < count:
         time.sleep(1.0)

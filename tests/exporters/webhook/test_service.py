@@ -4,8 +4,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from realm_telemetry.shipper.deliveries import Deliveries
 from realm_telemetry.shipper.manifest import Manifest
 from realm_telemetry.testing.running_service import running_service
 from realm_telemetry.transfer.replay import replay_events, replay_to_exporter
+from tests.waiting import wait_until
 
 from .conftest import Receiver, event, options
 
@@ -54,21 +53,14 @@ def cursors(home: Path) -> dict[str, int]:
         return reader.now.cursors("")
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 10.0
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)
-
-
 def test_rules_fire_once_for_the_lab_over_all_processes(tmp_path: Path, receiver: Receiver) -> None:
     rule = {"kind": "job_failed", "threshold": 3, "cooldown": "1h"}
     with serving(tmp_path, options(receiver.url(), rule)):
-        wait_for(lambda: "webhook" in cursors(tmp_path))
+        wait_until(lambda: "webhook" in cursors(tmp_path))
         for number, producer in enumerate(("a1" * 8, "a2" * 8, "a3" * 8, "a4" * 8), 1):
             append(tmp_path, event(number, producer=producer), pipeline=producer)
         assert receiver.wait_for(1)[0].json["count"] == 3
-        wait_for(lambda: cursors(tmp_path)["webhook"] == 4)
+        wait_until(lambda: cursors(tmp_path)["webhook"] == 4)
     assert len(receiver.received) == 1
 
 
@@ -79,11 +71,11 @@ def test_metrics_say_how_many_messages_wait_and_which_senders_leave_hosts_alone(
         slow = f"http://127.0.0.1:{silent.getsockname()[1]}"
         addresses = tuple(f"{slow}/{number}" for number in range(4))
         with serving(tmp_path, options(receiver.url(), timeout=0.3)) as running:
-            wait_for(lambda: "webhook" in cursors(tmp_path))
+            wait_until(lambda: "webhook" in cursors(tmp_path))
             append(tmp_path, event(1, webhooks=addresses))
             with httpx.Client(base_url=running.url) as client:
                 expected = 'realm_webhook_hosts_left_alone{senders="events"} 1\n'
-                wait_for(lambda: expected in client.get("/metrics").text)
+                wait_until(lambda: expected in client.get("/metrics").text)
                 text = client.get("/metrics").text
     assert 'realm_webhook_hosts_left_alone{senders="rules"} 0\n' in text
     assert 'realm_webhook_messages{state="pending"} 4\n' in text
@@ -95,11 +87,11 @@ def test_what_came_while_no_service_ran_fires_when_one_comes(
 ) -> None:
     given = options(receiver.url(), {"kind": "job_failed"})
     with serving(tmp_path, given):
-        wait_for(lambda: "webhook" in cursors(tmp_path))
+        wait_until(lambda: "webhook" in cursors(tmp_path))
     append(tmp_path, event(1))
     with serving(tmp_path, given):
         receiver.wait_for(1)
-        wait_for(lambda: cursors(tmp_path)["webhook"] == 1)
+        wait_until(lambda: cursors(tmp_path)["webhook"] == 1)
     with serving(tmp_path, given):
         append(tmp_path, event(2))
         receiver.wait_for(2)
@@ -111,12 +103,12 @@ def test_what_was_imported_or_replayed_fires_nothing(
     pipeline: str, tmp_path: Path, receiver: Receiver
 ) -> None:
     with serving(tmp_path, options(receiver.url(), digest="0.1s")):
-        wait_for(lambda: "webhook" in cursors(tmp_path))
+        wait_until(lambda: "webhook" in cursors(tmp_path))
         append(tmp_path, event(1, producer="b1" * 8), pipeline=pipeline)
         append(tmp_path, event(2, producer="b1" * 8, age_s=9e6), pipeline=pipeline)
         append(tmp_path, event(3))
         receiver.wait_for(1)
-        wait_for(lambda: cursors(tmp_path)["webhook"] == 3)
+        wait_until(lambda: cursors(tmp_path)["webhook"] == 3)
     assert [each.json["events"][0]["number"] for each in receiver.received] == [3]
 
 
@@ -127,7 +119,7 @@ def test_a_service_sends_what_an_event_asks_for_even_from_before_its_first_start
     append(tmp_path, event(1), asked)
     with serving(tmp_path, {"allow_hosts": ["127.0.0.1"]}):
         receiver.wait_for(1)
-        wait_for(lambda: cursors(tmp_path).get("webhook") == 2)
+        wait_until(lambda: cursors(tmp_path).get("webhook") == 2)
     assert [each.path for each in receiver.received] == ["/asked"]
 
 
@@ -136,7 +128,7 @@ def test_a_wrong_rule_stops_no_service_and_is_reported(
 ) -> None:
     with serving(tmp_path, options(receiver.url(), {"kinds": "x"})) as server:
         append(tmp_path, event(1))
-        wait_for(lambda: "there is no such setting" in caplog.text)
+        wait_until(lambda: "there is no such setting" in caplog.text)
         assert server.url
     assert "Did you mean 'kind'" in caplog.text
 
@@ -171,7 +163,7 @@ def test_a_shipper_that_comes_back_goes_on_with_what_was_asked_for(
     deliveries = Deliveries(manifest, log, report, {}, recent)
     deliveries.start(1)
     receiver.wait_for(1)
-    wait_for(lambda: not deliveries.lagging(1))
+    wait_until(lambda: not deliveries.lagging(1))
     deliveries.stop(5.0)
     log.close()
 
@@ -199,7 +191,7 @@ def test_without_a_service_the_shipper_sends_what_an_event_asks_for(
     for manifest in (tmp_path / "spool").glob("*/manifest.json"):
         assert "/rule" not in manifest.read_text(), "no secret of others in a pipeline's manifest"
     with serving(tmp_path, {"allow_hosts": ["127.0.0.1"]}):
-        wait_for(lambda: cursors(tmp_path).get("webhook", 0) >= 1)
+        wait_until(lambda: cursors(tmp_path).get("webhook", 0) >= 1)
     assert len({each.headers["webhook-id"] for each in receiver.received}) == 1
     assert len(receiver.received) == 1, "sent once, by any process that sees it"
 
@@ -209,13 +201,13 @@ def test_a_replay_sends_nothing_unless_asked_to(tmp_path: Path, receiver: Receiv
     append(elsewhere, event(1, age_s=9e6), event(2, age_s=9e6))
     given = options(receiver.url(), {"kind": "job_failed"}, digest="0.1s")
     with serving(tmp_path, given) as server:
-        wait_for(lambda: "webhook" in cursors(tmp_path))
+        wait_until(lambda: "webhook" in cursors(tmp_path))
         append(tmp_path, event(3, producer="c1" * 8))
         receiver.wait_for(1)
-        wait_for(lambda: cursors(tmp_path)["webhook"] == 1)
+        wait_until(lambda: cursors(tmp_path)["webhook"] == 1)
         replay_events(home=elsewhere, to=server.url)
         replay_events(home=tmp_path, to=server.url)
-        wait_for(lambda: cursors(tmp_path)["webhook"] == 3)
+        wait_until(lambda: cursors(tmp_path)["webhook"] == 3)
         assert len(receiver.received) == 1
         settings = load_settings({"home": tmp_path, "options": {"webhook": given}})
         (moved,) = replay_to_exporter(settings, "webhook", 0)

@@ -39,7 +39,7 @@ def run_and_kill(home: Path, endpoint: str, kind: str, chance: random.Random) ->
         time.sleep(0.005)
     time.sleep(chance.random() * 0.4)
     process.send_signal(signal.SIGKILL)
-    process.wait(20)
+    process.wait(60)
 
 
 def adopt_the_rest(home: Path, collector: Any) -> None:

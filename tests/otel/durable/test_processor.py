@@ -18,6 +18,7 @@ from opentelemetry.sdk._logs.export import LogRecordExportResult
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.otel.durable import DurableLogRecordProcessor
 from realm_telemetry.spool.frames import MAX_PAYLOAD_BYTES
+from tests.waiting import wait_until
 
 from .conftest import Made, Recording
 
@@ -33,13 +34,6 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     package = "realm_telemetry.otel.durable"
     monkeypatch.setattr(f"{package}.worker.FIRST_RETRY_S", 0.02)
     monkeypatch.setattr(f"{package}.worker.ADOPT_EVERY_S", 0.2)
-
-
-def eventually(condition: Callable[[], bool], within_s: float = 20.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def spools(home: Path, name: str = "collector") -> list[Path]:
@@ -64,13 +58,13 @@ def test_a_flush_exports_everything_in_order(make: Make) -> None:
 def test_records_leave_by_themselves_after_the_delay(make: Make) -> None:
     made = make(schedule_delay_millis=50)
     bodies = emit(made, 3)
-    eventually(lambda: made.exporter.bodies == bodies)
+    wait_until(lambda: made.exporter.bodies == bodies)
 
 
 def test_a_full_batch_does_not_wait_for_the_delay(make: Make) -> None:
     made = make(schedule_delay_millis=3_600_000, max_export_batch_size=10)
     bodies = emit(made, 25)
-    eventually(lambda: len(made.exporter.records) == 20)
+    wait_until(lambda: len(made.exporter.records) == 20)
     assert made.exporter.bodies == bodies[:20]
 
 
@@ -113,8 +107,8 @@ def test_a_shutdown_with_a_failing_exporter_is_soon_over(make: Make, tmp_path: P
     assert time.monotonic() - before < 5
     assert made.exporter.attempts >= 1
     later = make()
-    eventually(lambda: later.exporter.bodies == bodies)
-    eventually(lambda: len(spools(tmp_path)) == 1)  # the living one's own
+    wait_until(lambda: later.exporter.bodies == bodies)
+    wait_until(lambda: len(spools(tmp_path)) == 1)  # the living one's own
 
 
 def test_what_a_dead_process_left_does_not_hold_up_what_is_new(
@@ -133,11 +127,11 @@ def test_what_a_dead_process_left_does_not_hold_up_what_is_new(
 
     monkeypatch.setattr(Recording, "export", slowly)
     made = make(max_export_batch_size=1)
-    eventually(lambda: bool(made.exporter.bodies))
+    wait_until(lambda: bool(made.exporter.bodies))
     emit(made, 1, "new")
     assert made.processor.force_flush(1_500)
     assert made.exporter.bodies[-1] != "old99"
-    eventually(lambda: len(made.exporter.bodies) == 101)
+    wait_until(lambda: len(made.exporter.bodies) == 101)
 
 
 def test_another_name_leaves_a_spool_alone(make: Make, tmp_path: Path) -> None:
@@ -161,7 +155,7 @@ def test_what_was_exported_before_the_end_does_not_come_again(make: Make) -> Non
     bodies = emit(made, 5, "second")
     made.provider.shutdown()
     later = make()
-    eventually(lambda: len(later.exporter.records) >= 5)
+    wait_until(lambda: len(later.exporter.records) >= 5)
     assert later.exporter.bodies == bodies
 
 
@@ -198,7 +192,7 @@ def test_a_record_that_is_never_taken_is_quarantined_alone(make: Make, tmp_path:
     made = make(max_export_batch_size=16)
     made.exporter.poison = "r7"
     bodies = emit(made, 40)
-    eventually(lambda: len(made.exporter.records) == 39)
+    wait_until(lambda: len(made.exporter.records) == 39)
     assert sorted(made.exporter.bodies) == sorted(set(bodies) - {"r7"})
     (kept,) = (tmp_path / "spool" / "otel" / "collector" / "quarantine").iterdir()
     assert b"r7" in kept.read_bytes()
@@ -228,7 +222,7 @@ def test_while_nothing_goes_through_no_record_is_to_blame(make: Make, tmp_path: 
     made = make()
     made.exporter.works = False
     bodies = emit(made, 20)
-    eventually(lambda: made.exporter.attempts > 20)  # bisected in vain
+    wait_until(lambda: made.exporter.attempts > 20)  # bisected in vain
     made.exporter.works = True
     assert made.processor.force_flush()
     assert made.exporter.bodies == bodies
@@ -252,9 +246,9 @@ def test_a_full_spool_keeps_the_rest_for_warnings_and_counts(
     assert len(made.exporter.records) == kept
     assert made.exporter.bodies[-1] == "careful"
     log = tmp_path / "logs" / "otel-collector.log"
-    eventually(lambda: log.exists() and "1 log records were dropped" in log.read_text())
+    wait_until(lambda: log.exists() and "1 log records were dropped" in log.read_text())
     made.logger.emit(LogRecord(body="room again"))
-    eventually(lambda: made.processor.force_flush() and "room again" in made.exporter.bodies)
+    wait_until(lambda: made.processor.force_flush() and "room again" in made.exporter.bodies)
 
 
 def test_large_records_go_in_small_batches(make: Make) -> None:
@@ -288,7 +282,7 @@ def test_a_forked_child_has_a_spool_of_its_own(make: Make, tmp_path: Path) -> No
         emit(made, 7, "child")
         os._exit(0 if len(spools(tmp_path)) == 2 else 1)
     assert os.waitpid(child, 0)[1] == 0
-    eventually(lambda: len(made.exporter.records) == 12)
+    wait_until(lambda: len(made.exporter.records) == 12)
     assert sorted(made.exporter.bodies) == [
         *(f"child{n}" for n in range(7)),
         *(f"parent{n}" for n in range(5)),
@@ -378,7 +372,7 @@ def test_a_record_that_is_emitted_while_the_end_comes_is_left_to_the_next(
     assert body.began.wait(10)
     made.provider.shutdown()
     following = make()
-    eventually(lambda: following.exporter.bodies == [{"late": "yes"}])
+    wait_until(lambda: following.exporter.bodies == [{"late": "yes"}])
 
 
 def test_what_exporting_logs_does_not_bring_forth_the_next_export(
@@ -454,7 +448,7 @@ def test_the_environment_of_the_batch_processor_is_honoured(
     monkeypatch.setenv("OTEL_BLRP_SCHEDULE_DELAY", "20")
     made = make()
     emit(made, 30)
-    eventually(lambda: len(made.exporter.records) == 30)
+    wait_until(lambda: len(made.exporter.records) == 30)
     assert max(made.exporter.batches) == 7
 
 

@@ -3,8 +3,7 @@
 import base64
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ def serving(home: Path, **options: Any) -> Iterator[RealmServer]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        assert server.started.wait(20)
+        assert server.started.wait(60)
         yield server
     finally:
         server.stop()
@@ -180,11 +179,3 @@ def stored(client: httpx.Client) -> list[dict[str, Any]]:
     """What the log has, oldest first."""
     found: list[dict[str, Any]] = client.get("/api/battle_log?limit=1000").json()
     return sorted(found, key=lambda event: event["cursor"])
-
-
-def wait_until(done: Callable[[], Any], timeout_s: float = 20.0) -> None:
-    """Wait for something that another process does."""
-    deadline = time.monotonic() + timeout_s
-    while not done():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)

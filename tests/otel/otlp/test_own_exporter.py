@@ -11,8 +11,7 @@ import pytest
 
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.service import RealmServer
-
-from .conftest import wait_until
+from tests.waiting import wait_until
 
 pytest.importorskip("realm_exporter_otlp")
 

@@ -16,8 +16,9 @@ from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
 
 from realm_telemetry.service import RealmServer
+from tests.waiting import wait_until
 
-from .conftest import log_record, logs_request, send, serving, stored, wait_until
+from .conftest import log_record, logs_request, send, serving, stored
 
 pytestmark = pytest.mark.processes
 
@@ -55,7 +56,7 @@ def collector(service_url: str, *options: str) -> Iterator[str]:
         yield f"http://127.0.0.1:{http}"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def emit(url: str, first: int, last: int) -> None:
@@ -114,7 +115,7 @@ def test_a_collector_sends_again_what_came_while_the_service_was_away(tmp_path: 
     with collector(url, "--otlp-exporter-retry-initial-backoff", "100ms") as collected:
         emit(collected, 1, 20)
         with serving(tmp_path, port=port), httpx.Client(base_url=url) as client:
-            wait_until(lambda: len(stored(client)) == 20, 40)
+            wait_until(lambda: len(stored(client)) == 20)
             emit(collected, 21, 30)
             wait_until(lambda: len(stored(client)) == 30)
             assert numbers(client) == list(range(1, 31))

@@ -11,9 +11,10 @@ import pytest
 import trustme
 
 from realm_telemetry.plugins import ExporterContext, load_exporter
+from tests.waiting import wait_until
 
 from .lab import Lab
-from .neighbours import Rotel, Wire, wait_until
+from .neighbours import Rotel, Wire
 from .receivers import GrpcReceiver, HttpReceiver, Receiver
 
 PROTOCOLS = ("http/protobuf", "grpc")
@@ -142,7 +143,7 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def eventually() -> Callable[..., None]:
-    """Wait until a condition holds; fails after thirty seconds."""
+    """Wait until a condition holds."""
     return wait_until
 
 

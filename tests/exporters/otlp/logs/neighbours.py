@@ -4,12 +4,11 @@ import contextlib
 import socket
 import subprocess
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import rotel
+
+from tests.waiting import wait_until
 
 ROTEL = Path(rotel.__file__).parent / "rotel-agent"
 
@@ -23,13 +22,6 @@ def free_port() -> int:
 def listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def wait_until(condition: Callable[[], Any], timeout_s: float = 30.0) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "it did not come to pass"
-        time.sleep(0.02)
 
 
 class Wire:
@@ -102,7 +94,7 @@ class Rotel:
         """SIGKILL: what it holds in memory is gone."""
         if self.process is not None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(60)
             self.process = None
 
     def stop(self) -> None:

@@ -52,6 +52,9 @@ kinds = sorted(KIND_METADATA)
 print("ready", flush=True)
 number = 0
 for line in sys.stdin:
+    if line.strip() == "flush":
+        print("flushed", realm.flush(timeout_s=60), realm.flush_problem(), flush=True)
+        continue
     count, every_s = int(line.split()[0]), float(line.split()[1])
     for _ in range(count):
         number += 1
@@ -104,6 +107,13 @@ class Program:
     def wait(self) -> None:
         assert self._line().startswith("emitted ")
 
+    def flush(self) -> None:
+        """Wait until each exporter has acknowledged all that was emitted."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("flush\n")
+        self._process.stdin.flush()
+        assert self._line() == "flushed True None"
+
     def end(self) -> None:
         """End it, once each exporter has acknowledged everything."""
         assert self._process.stdin is not None
@@ -113,7 +123,7 @@ class Program:
 
     def stop(self) -> None:
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(60)
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None and not stream.closed:
                 stream.close()
@@ -210,7 +220,8 @@ def test_all_events_arrive_as_logged_though_the_collector_was_killed_half_way(
     """Killed with SIGKILL when it held nothing; a part is emitted while it is away."""
     emitter = program(collector.endpoint(protocol), protocol, compression)
     emitter.emit(COUNT // 2)
-    eventually(lambda: sink.count() >= COUNT // 2)
+    emitter.flush()
+    eventually(lambda: set(sink.uids()) == {row.event.id for row in logged(home)})
     collector.kill()
     emitter.emit(COUNT // 4)
     collector.start()

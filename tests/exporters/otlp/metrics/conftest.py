@@ -211,11 +211,3 @@ def make_lab(tmp_path: Path, collector: Collector) -> Callable[..., Lab]:
 @pytest.fixture
 def lab(make_lab: Callable[..., Lab]) -> Lab:
     return make_lab()
-
-
-def wait_until(done: Callable[[], Any], timeout_s: float = 20.0) -> None:
-    """Wait for what another thread or process does."""
-    deadline = time.monotonic() + timeout_s
-    while not done():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.01)

@@ -22,8 +22,9 @@ from realm_telemetry.log import LogReader, LogWriter
 from realm_telemetry.log.records import ProducerInfo
 from realm_telemetry.shipper.lock import is_held
 from realm_telemetry.shipper.status import read_status
+from tests.waiting import wait_until
 
-from .conftest import EXPORTER, Collector, Lab, data_of, points_of, wait_until
+from .conftest import EXPORTER, Collector, Lab, data_of, points_of
 
 SCRIPT = Path(__file__).parents[3] / "faults" / "emitting.py"
 

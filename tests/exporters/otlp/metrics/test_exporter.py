@@ -20,8 +20,9 @@ from realm_telemetry.folds.metrics import INSTRUMENTS
 from realm_telemetry.plugins import load_exporter
 from realm_telemetry.shipper.manifest import exporter_environment
 from realm_telemetry.testing import check_exporter
+from tests.waiting import wait_until
 
-from .conftest import Collector, Lab, data_of, points_of, wait_until
+from .conftest import Collector, Lab, data_of, points_of
 
 
 def sent(lab: Lab, *events: Any) -> None:
@@ -268,7 +269,7 @@ def forwarding(tmp_path: Path, collector: Collector) -> Iterator[str]:
         yield f"http://127.0.0.1:{ports[0]}"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
         log.close()
 
 

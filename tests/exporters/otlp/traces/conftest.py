@@ -3,7 +3,6 @@
 import gzip
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -122,13 +121,6 @@ def spans_in(request: ExportTraceServiceRequest) -> list[Arrived]:
         for scope in group.scope_spans
         for span in scope.spans
     ]
-
-
-def wait_until(condition: Callable[[], Any], timeout_s: float = 30.0) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "it did not come to pass"
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -20,8 +20,9 @@ import pytest
 from realm_telemetry.event import Event
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.shipper.overview import pipeline_status
+from tests.waiting import wait_until
 
-from .conftest import Receiver, plain, wait_until
+from .conftest import Receiver, plain
 
 MLFLOW = Path(sys.prefix) / "trace-store" / "bin" / "mlflow"
 """Where the Makefile installs it."""

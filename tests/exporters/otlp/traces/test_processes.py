@@ -10,8 +10,9 @@ import pytest
 
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.shipper.overview import pipeline_status
+from tests.waiting import wait_until
 
-from .conftest import Receiver, wait_until
+from .conftest import Receiver
 
 pytestmark = pytest.mark.processes
 

@@ -27,7 +27,7 @@ def run(where: Path, code: str) -> subprocess.CompletedProcess[str]:
     (where / "test_given.py").write_text(code)
     (where / "pytest.ini").write_text("[pytest]")
     environment = {name: os.environ[name] for name in os.environ if name[:6] != "PYTEST"}
-    command = [TWICE, sys.executable, "-m", "pytest", "-q"]
+    command = [str(TWICE), sys.executable, "-m", "pytest", "-q"]
     return subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True)
 
 

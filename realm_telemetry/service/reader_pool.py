@@ -126,7 +126,10 @@ class ReaderPool:
             if query.reader is reader:
                 query.future.add_done_callback(lambda _: reader.close())
                 return
-        self._work.submit(reader.close)
+        try:
+            self._work.submit(reader.close)
+        except RuntimeError:  # the service has ended
+            reader.close()
 
     async def run(self, query: Callable[[Snapshot], T]) -> T:
         """Run a query, or several of one snapshot, in one of the threads.

@@ -146,6 +146,14 @@ async def test_queries_may_end_while_a_reader_is_discarded(tmp_path: Path) -> No
         wait_until(lambda: not reader._connections)
 
 
+async def test_a_reader_may_be_discarded_after_the_end(tmp_path: Path) -> None:
+    async with pool_of(tmp_path / "jobs.db") as pool:
+        reader = pool.open()
+        pool.close()
+        pool.discard(reader)
+        assert not reader._connections
+
+
 async def test_a_step_that_is_ended_leaves_the_reader_of_its_thread_alone(tmp_path: Path) -> None:
     async with pool_of(tmp_path / "jobs.db") as pool:
         assert await pool.run(count) == 199

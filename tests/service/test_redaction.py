@@ -104,6 +104,18 @@ def by_otlp_logs(client: httpx.Client, _: ServiceSettings) -> None:
     posted(client, "/v1/logs", {"resourceLogs": [logs]})
 
 
+def by_otlp_traces(client: httpx.Client, _: ServiceSettings) -> None:
+    event = {
+        "timeUnixNano": "1764374400000000000",
+        "name": MESSAGE,
+        "attributes": [attribute(name, value) for name, value in DETAILS.items()],
+    }
+    span = {"traceId": "ab" * 16, "spanId": "cd" * 8, "name": MESSAGE, "events": [event]}
+    resource = {"attributes": [attribute(name, value) for name, value in RESOURCE.items()]}
+    spans = {"resource": resource, "scopeSpans": [{"spans": [span]}]}
+    posted(client, "/v1/traces", {"resourceSpans": [spans]})
+
+
 def by_a_shipper(_: httpx.Client, settings: ServiceSettings) -> None:
     lab = Lab(settings.home, redact=["cluster_pin"])
     producer = lab.producer()
@@ -153,6 +165,7 @@ DOORS = [
     by_an_older_update,
     by_an_older_worker,
     by_otlp_logs,
+    by_otlp_traces,
     by_a_shipper,
     by_an_import,
     pytest.param(by_the_older_module, marks=pytest.mark.processes),

@@ -14,7 +14,7 @@ from realm_telemetry.config import DEFAULT_SERVICE_NAME, Settings, load_settings
 from realm_telemetry.errors import ConfigError, warn_once
 from realm_telemetry.kinds import catalog
 from realm_telemetry.kinds.catalog import KindSpec
-from realm_telemetry.producer import appenders, faults, runs, uncaught
+from realm_telemetry.producer import appenders, faults, notebook, runs, uncaught
 from realm_telemetry.producer.context import bound
 from realm_telemetry.producer.emission import emit
 from realm_telemetry.producer.telemetry import PIPELINE_VARIABLE, Telemetry
@@ -188,6 +188,7 @@ def _forget() -> None:
     """Let go of what belongs to the process as a whole, which goes on without telemetry."""
     runs.leave()
     uncaught.remove()
+    notebook.remove()
     faults.detach()
 
 
@@ -237,6 +238,7 @@ def _set_up(settings: Settings, *, parent: str | None = None) -> Telemetry | Non
     else:
         runs.go_on()
     uncaught.install()
+    notebook.install()
     dropped = appenders.hand_over(started.writer)
     _active = started
     runs.on_change = _tell_children

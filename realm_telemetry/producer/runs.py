@@ -174,6 +174,18 @@ def note_cause(cause: Cause | None) -> None:
             run.cause = (cause, run.last)
 
 
+def steps_here() -> dict[Run, dict[str, Any]]:
+    """Return the open runs that this thread began, with the details of their newest step."""
+    return {run: run.last for run in list(_open.values()) if run.thread is _this_thread()}
+
+
+def end(run: Run, cause: Cause) -> None:
+    """End a run, if it is open."""
+    for key, each in list(_open.items()):
+        if each is run:
+            _end(key, cause)
+
+
 def _met(run: Run) -> Cause | None:
     """What the thread of a run died of, if no step came since."""
     if run.cause is None or run.cause[1] is not run.last:

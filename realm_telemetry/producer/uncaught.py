@@ -21,7 +21,7 @@ from realm_telemetry.values.exceptions import traceback_text
 MAX_TRACEBACK_CHARS: Final = 16_000
 """The end of a longer traceback is kept: it is nearest to the error."""
 MAX_REPORTS: Final = 100
-"""Exceptions reported of threads, and of finalizers; some programs raise them by the thousand."""
+"""Exceptions reported of threads, finalizers and cells, each; some raise them by the thousand."""
 
 
 class _Seen:
@@ -132,6 +132,13 @@ def _report(error: BaseException, trace: Any, *, ends: bool) -> None:
         is_known = not _counted("hook")
     if not is_known and not isinstance(error, KeyboardInterrupt):
         _emit(error, trace, threading.current_thread().name)
+
+
+def of_cell(error: BaseException) -> Cause:
+    """Report what ended a cell of a notebook; returns it as the end of the runs in it."""
+    if not isinstance(error, SystemExit | KeyboardInterrupt) and _counted("cell"):
+        _emit(error, error.__traceback__, threading.current_thread().name)
+    return _cause_of(error) or Cause("completed", None, {"cell": "ended"})
 
 
 def _of_thread(arguments: Any) -> None:

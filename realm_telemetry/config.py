@@ -19,6 +19,7 @@ from realm_telemetry.home import (
     TOKEN,
     is_planted,
     make_private_directory,
+    running_service,
 )
 
 HOME_VARIABLE: Final = "REALM_HOME"
@@ -238,6 +239,19 @@ def _with_token(settings: Settings) -> Settings:
     if settings.access != "token" or settings.token or not _of_this_host(settings.service_url):
         return settings
     return msgspec.structs.replace(settings, token=home_token(settings.home))
+
+
+def located(settings: Settings) -> Settings:
+    """Add the address that the service of the home says it has, unless another one is given."""
+    if settings.service_url != DEFAULT_SERVICE_URL:
+        return settings
+    return msgspec.structs.replace(settings, service_url=service_url_of(settings.home))
+
+
+def service_url_of(home: Path) -> str:
+    """Return where the service of a home is, or would be."""
+    running = running_service(home)
+    return DEFAULT_SERVICE_URL if running is None else running.url
 
 
 def token_for(home: Path, token: str | None, url: str) -> str | None:

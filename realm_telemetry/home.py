@@ -5,15 +5,20 @@ A directory that another user can change or replace may hold what that user plan
 """
 
 import errno
+import fcntl
 import os
 import stat
+import struct
 from collections import deque
 from contextlib import suppress
 from typing import Final
 
+import msgspec
+
 # All that the software keeps in a home, relative to it.
 SETTINGS_FILE: Final = "realm.toml"
 TOKEN: Final = "token"
+SERVICE: Final = "service.json"
 LOG: Final = "vault/jobs.db"
 SEARCH_INDEX: Final = "vault/search.db"
 STATE: Final = "data/realm_state.db"
@@ -333,3 +338,82 @@ def _is_private_group(group_id: int) -> bool:
         return False
     alone = set(group.gr_mem) <= {user.pw_name}
     return alone and (user.pw_gid, user.pw_name) == (group_id, group.gr_name)
+
+
+_MAX_ADDRESS_BYTES: Final = 4096
+_LOCK: Final = struct.Struct("hhqqi4x")
+"""`struct flock` of Linux on 64 bits: type, whence, start, length, pid. Source: fcntl(2)."""
+
+
+class RunningService(msgspec.Struct):
+    """A service that runs.
+
+    url, pages: its addresses as they are reached from this host.
+    pid: its process's, in the PID namespace that the inode `pid_namespace` stands for.
+    """
+
+    url: str
+    pages: str
+    pid: int
+    pid_namespace: int
+
+
+class ServiceAddress:
+    """Says in a home where its service is, as long as this process lives.
+
+    A lock on the open file stands for the process: the kernel lets go of it however that ends, and
+    who asks needs no pid, which means something else in another container.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    @classmethod
+    def claim(cls, home: str | os.PathLike[str]) -> "ServiceAddress | None":
+        """Return None where another service of the home has said so already. Raises OSError."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(os.path.join(home, SERVICE), flags, 0o600)  # noqa: PTH118
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _LOCK.pack(fcntl.F_WRLCK, 0, 0, 0, 0))
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                return None
+            raise
+        return cls(descriptor)
+
+    def say(self, facts: RunningService) -> None:
+        """Write where it is. Raises OSError."""
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, msgspec.json.encode(facts), 0)
+
+    def close(self) -> None:
+        """Say nothing any more."""
+        with suppress(OSError):  # the disk is gone
+            os.ftruncate(self._descriptor, 0)
+        os.close(self._descriptor)
+
+
+def running_service(home: str | os.PathLike[str]) -> RunningService | None:
+    """What the service that runs on a home says of itself.
+
+    None where none runs, or where another user could have written it.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(os.path.join(home, SERVICE), flags)  # noqa: PTH118
+    except OSError:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+            return None
+        question = _LOCK.pack(fcntl.F_RDLCK, 0, 0, 0, 0)
+        answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, question)
+        if status.st_mode & 0o022 or _LOCK.unpack(answer)[0] == fcntl.F_UNLCK:
+            return None
+        return msgspec.json.decode(os.read(descriptor, _MAX_ADDRESS_BYTES), type=RunningService)
+    except (OSError, ValueError, RecursionError):  # it is being written
+        return None
+    finally:
+        os.close(descriptor)

@@ -71,6 +71,14 @@ class ExporterContext(msgspec.Struct, frozen=True, kw_only=True):
     redact: tuple[str, ...] = ()
     environment: dict[str, str] | None = None
 
+    def find_service(self) -> str:
+        """Return where the service is now: as set, else where that of the home says it is."""
+        from realm_telemetry.config import DEFAULT_SERVICE_URL, service_url_of
+
+        if self.service_url != DEFAULT_SERVICE_URL:
+            return self.service_url
+        return service_url_of(self.home)
+
     def token_for(self, url: str) -> str | None:
         """Return the token for a service at another address; never the home's for another host."""
         # Here, because a process of 0.1.0 may import this module and has the older config.

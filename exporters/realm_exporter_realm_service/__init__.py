@@ -52,7 +52,7 @@ class RealmServiceExporter(EventExporter):
                 f"Use one of {', '.join(COMPRESSIONS)}.",
             )
         self._clock = clock
-        url = options["url"] or context.service_url
+        url = options["url"] or context.find_service()
         self._client = ServiceClient(
             url,
             options["token"] or context.token_for(url),
@@ -68,6 +68,8 @@ class RealmServiceExporter(EventExporter):
     def deliver(self, events: Sequence[Event]) -> None:
         """Send the events, unless the service reads the log that they are in."""
         try:
+            if self._checked_at_s == float("-inf"):
+                self._look_for_service()
             if self._serves_our_log():
                 return
             rejected: list[Rejected] = []
@@ -84,6 +86,11 @@ class RealmServiceExporter(EventExporter):
                 retryable=False,
                 rejected_ids=[each.event_id for each in rejected],
             )
+
+    def _look_for_service(self) -> None:
+        """Turn to where the home's service is now, which may be another port than before."""
+        if not self.options["url"]:
+            self._client.move(self.context.find_service())
 
     def _serves_our_log(self) -> bool:
         """Compare log ids: once for a service that is reached, every second for our own log's."""

@@ -91,6 +91,10 @@ class ServiceClient:
             headers=_headers(token),
         )
 
+    def move(self, url: str) -> None:
+        """Speak to another address of this host, or of the same one, from now on."""
+        self.url = url.rstrip("/")
+
     def log_id(self) -> str | None:
         """Ask which log the service serves; None if it does not say.
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from realm_telemetry.config import Settings, load_settings
+from realm_telemetry.config import Settings, load_settings, located
 
 Example = tuple[str, str]
 """A command line as typed in a shell, and what it is for."""
@@ -104,7 +104,7 @@ def timeout_option(default_s: float, text: str) -> Callable[[Any], Any]:
 
 def settings(**arguments: Any) -> Settings:
     """Return the settings of this process; arguments win. Raises ConfigError."""
-    return load_settings(arguments)
+    return located(load_settings(arguments))
 
 
 def given_home() -> Path | None:

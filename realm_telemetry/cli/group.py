@@ -18,6 +18,8 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
     "Run": {
         "run": "Run a command, and record that it started and how and why it ended.",
         "serve": "Serve the log live and historic over HTTP, on three addresses.",
+        "up": "Start the RealmService in the background, once.",
+        "down": "End the RealmService of this home; what it was sent is stored before.",
         "demo": "Train a real network and watch its events arrive in both views.",
         "ship": "Ship what waits in spools, or show what waits.",
     },

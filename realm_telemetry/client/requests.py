@@ -12,7 +12,7 @@ import httpx
 
 from realm_telemetry.client.errors import error_from_response, unexpected_answer
 from realm_telemetry.client.stream import QueryPage, StoredEvent, stored_events
-from realm_telemetry.config import load_settings
+from realm_telemetry.config import load_settings, located
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import event_to_dict, resolve
 from realm_telemetry.log.fields import FILTER_PARAMETERS, OTHER_FILTERS
@@ -33,9 +33,12 @@ FilterValue = str | int | float | datetime | Sequence[str] | None
 def connection_settings(url: str | None, token: str | None) -> tuple[str, dict[str, Any]]:
     """Return the service's address, and what an httpx client of it is made with.
 
-    What is None comes from REALM_SERVICE_URL and REALM_TOKEN, else from realm.toml.
+    What is None comes from REALM_SERVICE_URL and REALM_TOKEN, else from realm.toml; an address also
+    from the service that runs on the home.
     """
     settings = load_settings({"service_url": url, "token": token})
+    if url is None:
+        settings = located(settings)
     headers = {"authorization": f"Bearer {settings.token}"} if settings.token else {}
     # A proxy set for the internet cannot reach this machine's loopback.
     remote = httpx.URL(settings.service_url).host not in _LOOPBACK

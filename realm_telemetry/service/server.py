@@ -6,6 +6,7 @@ An address that is in use is reported with the process that has it.
 import asyncio
 import errno
 import logging
+import os
 import signal
 import socket
 import threading
@@ -19,6 +20,7 @@ from starlette.applications import Starlette
 
 from realm_telemetry.config import Settings
 from realm_telemetry.errors import ConfigError
+from realm_telemetry.home import RunningService, ServiceAddress
 from realm_telemetry.service.app import realm_app
 from realm_telemetry.service.core import Service
 from realm_telemetry.service.live.tail import next_second
@@ -213,11 +215,40 @@ class RealmServer:
         """As `run`, on the running event loop."""
         try:
             async with self.app.router.lifespan_context(self.app):
-                with self._signals():
+                with self._signals(), self._said_in_home():
                     await self._server.serve_with(self._started(on_start), self.addresses)
         finally:
             for address in self.addresses:
                 address.socket.close()
+
+    @contextmanager
+    def _said_in_home(self) -> Iterator[None]:
+        """Let programs, commands and shippers of this home find the service on any port."""
+        try:
+            address = ServiceAddress.claim(self.settings.home)
+        except OSError as error:
+            _logger.warning(
+                "The address of this service cannot be written into %s: %s. Others find it by"
+                " REALM_SERVICE_URL.",
+                self.settings.home,
+                error,
+            )
+            address = None
+        if address is None:
+            yield
+            return
+        try:
+            address.say(
+                RunningService(
+                    url=_from_here(self.addresses[0].url),
+                    pages=_from_here(self.addresses[-1].url),
+                    pid=os.getpid(),
+                    pid_namespace=Path("/proc/self/ns/pid").stat().st_ino,
+                )
+            )
+            yield
+        finally:
+            address.close()
 
     def _started(self, on_start: Callable[["RealmServer"], None] | None) -> Callable[[], None]:
         def announce() -> None:
@@ -312,6 +343,11 @@ def serve(
             say(line)
 
     server.run(announce)
+
+
+def _from_here(url: str) -> str:
+    """Return an address as it is reached from this host: one that listens to all is on loopback."""
+    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 def banner(server: RealmServer) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from realm_telemetry.client import RealmClient, ServiceError
-from realm_telemetry.config import Settings, load_settings, token_for
+from realm_telemetry.config import Settings, load_settings, located, token_for
 from realm_telemetry.errors import ConfigError, shown
 from realm_telemetry.kinds.catalog import KIND_METADATA, KindSpec
 from realm_telemetry.log.filters import Filters
@@ -72,7 +72,7 @@ def replay_events(
     A service of this same log shows the events again and stores nothing; another stores those that
     it lacks. Nothing is sent to webhooks. Raises InvalidFilterError, LogError, ServiceError.
     """
-    settings = load_settings({"home": home})
+    settings = located(load_settings({"home": home}))
     wanted = filters_of({"since": since} | filters)
     pace = None if speed == "max" else float(speed)
     return replay_to_service(settings, wanted, to, speed=pace, progress=progress)

@@ -14,6 +14,7 @@ import pytest
 from realm_telemetry.cli.command import RealmCommand
 from realm_telemetry.cli.group import SUMMARIES, realm
 from realm_telemetry.cli.problems import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_USAGE
+from realm_telemetry.home import running_service
 from realm_telemetry.log import LogWriter
 from realm_telemetry.log.fields import FILTER_NAMES
 from realm_telemetry.transfer.exports import export_events
@@ -89,11 +90,16 @@ def test_the_documented_examples_are_those_of_the_help(name: str) -> None:
 WITH_A_SERVICE = "realm replay"
 ENDLESS = ("realm serve", "realm tail -f", "realm demo")
 EXAMPLES = [line for name in SUMMARIES for line in examples_of(command_of(name))]
-SHORT = [line for line in EXAMPLES if not line.startswith((*ENDLESS, WITH_A_SERVICE))]
+STARTS = [line for line in EXAMPLES if line.startswith("realm up") and "--install" not in line]
+SHORT = [
+    line
+    for line in EXAMPLES
+    if not line.startswith((*ENDLESS, WITH_A_SERVICE)) and line not in STARTS
+]
 
 
 @pytest.fixture
-def lab(filled: Path, tmp_path: Path) -> Path:
+def lab(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory with the files that examples name."""
     lab = tmp_path / "lab"
     for name in ("status", "old"):
@@ -104,6 +110,7 @@ def lab(filled: Path, tmp_path: Path) -> Path:
     (lab / "train.py").write_text("print('trained')\n")
     (lab / "train.sh").write_text("#!/bin/sh\n")
     (lab / "train.sh").chmod(0o755)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     older = {
         "jobs.db": "CREATE TABLE battle_log (id INTEGER PRIMARY KEY AUTOINCREMENT, timestamp TEXT,"
         " channel TEXT, source TEXT, severity TEXT, hero_id TEXT, campaign_id TEXT, message TEXT,"
@@ -145,6 +152,14 @@ def test_an_example_serves_until_ctrl_c(
     running = start(shell=f"exec {line}{ANY_PORTS}", env=environment)
     running.wait_for("  log  ")
     assert running.interrupt() == 0
+
+
+@pytest.mark.parametrize("line", STARTS)
+def test_an_example_starts_a_service(line: str, filled: Path) -> None:
+    line = f"{line}{ANY_PORTS}" if " -- " in line else f"{line} --{ANY_PORTS}"
+    result = subprocess.run(f"{line} && realm down", shell=True, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert running_service(filled) is None
 
 
 @pytest.mark.parametrize("line", [line for line in EXAMPLES if line.startswith("realm tail -f")])

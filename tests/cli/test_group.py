@@ -67,7 +67,7 @@ def test_an_unknown_command_suggests_the_nearest(invoke: Invoke, typed: str, mea
 
 
 def test_an_unknown_command_like_no_other_lists_them(invoke: Invoke) -> None:
-    assert "There are run, serve, demo" in invoke("xyzzy").stderr
+    assert "There are run, serve, up, down, demo" in invoke("xyzzy").stderr
 
 
 def test_the_module_is_the_same_program() -> None:

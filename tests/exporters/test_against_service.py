@@ -1,5 +1,6 @@
 """The realm_service exporter against the real RealmService: two homes as two hosts."""
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -151,3 +152,15 @@ def test_a_wrong_token_names_the_setting(tmp_path: Path) -> None:
         exporter = make(tmp_path, service.url, token="right-token")
         exporter.export_events(sample_events(1))
         exporter.shutdown()
+
+
+def test_a_service_that_comes_back_on_another_port_is_found(tmp_path: Path) -> None:
+    exporter = RealmServiceExporter(
+        context=ExporterContext(home=tmp_path, log_path=tmp_path / "vault" / "jobs.db")
+    )
+    events = sample_events(3)
+    for event in events:
+        with serving(tmp_path), contextlib.closing(exporter):
+            exporter.deliver([event])
+    with LogReader(tmp_path / "vault" / "jobs.db") as log:
+        assert [row.event.id for row in log.now.after(0)] == [event.id for event in events]

@@ -15,6 +15,7 @@ from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import FIRST_CONTENT_NUMBER, Event
 from realm_telemetry.shipper.ends import event_of, made_number
 from realm_telemetry.shipper.notes import Notes
+from realm_telemetry.shipper.outside_stacks import OutsideStacks
 from realm_telemetry.shipper.spools import Spool
 from realm_telemetry.values.rank import rank_of
 
@@ -86,6 +87,7 @@ class Watch:
         self._found: list[Event] = []
         self._runs: dict[tuple[str, str], _RunWatch] = {}
         self._look_at_s = 0.0
+        self._outside = OutsideStacks()
 
     def read(self, spool: Spool, events: Sequence[Event]) -> None:
         """Look at the next events of a spool."""
@@ -115,6 +117,10 @@ class Watch:
                     self._look_for_stall(spool, self._run_of(spool, run.id), now_s)
         for gone in self._runs.keys() - living:
             del self._runs[gone]
+        by_producer = {spool.producer: spool for spool in everyone}
+        for spool, run_id, details in self._outside.look(by_producer, now_s):
+            finding = Finding("stack_captured", details, str(spool.control.stacks_wanted))
+            self._find(spool, self._run_of(spool, run_id), finding)
 
     def take(self) -> list[Event]:
         """Return what was found since the last call."""
@@ -152,6 +158,7 @@ class Watch:
         run.stalled_at_s, run.silent_from_s = now_s, quiet_since_s
         self._find(spool, run, run.stall(spool.notes, silent_s, threshold_s))
         spool.control.stacks_wanted += 1
+        self._outside.expect(spool, run.run_id, now_s)
 
     def _others_step(self, run: "_RunWatch") -> bool:
         """Whether another process of the run has made a step."""

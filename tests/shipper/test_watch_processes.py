@@ -33,15 +33,15 @@ QUICK = "[watch]\nstall_min_s = 2\n"
 
 
 @pytest.fixture
-def train(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+def train(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts the program in a home with these settings."""
     started = []
 
-    def start(settings: str) -> subprocess.Popen[str]:
+    def start(settings: str, code: str = PROGRAM) -> subprocess.Popen[str]:
         (tmp_path / "realm.toml").write_text(settings)
         environment = {name: value for name, value in os.environ.items() if name[:5] != "REALM"}
         process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM],
+            [sys.executable, "-c", code],
             env={**environment, "REALM_HOME": str(tmp_path)},
             stdin=subprocess.PIPE,
             text=True,
@@ -115,3 +115,29 @@ def test_settings_that_cannot_be_read_are_reported_and_harm_nothing(
     logs = "".join(path.read_text() for path in (tmp_path / "logs").glob("shipper-*.log"))
     assert "[watch] in realm.toml" in logs
     assert "stall_min_s" in logs
+
+
+HELD = """
+import ctypes, time
+import realm_telemetry as realm
+realm.configure(service_name="trainer", exporters=["battle_log"], run_id="r7")
+def exchange_gradients():
+    ctypes.PyDLL(None).sleep(120)  # keeps the interpreter lock
+for step in range(12):
+    realm.training_step(step=step, loss=0.5)
+    time.sleep(0.02)
+exchange_gradients()
+"""
+
+
+def test_a_hang_that_holds_the_interpreter_lock_shows_its_stack_all_the_same(
+    tmp_path: Path, train: Any, eventually: Any
+) -> None:
+    process = train(QUICK, HELD)
+    eventually(lambda: logged(tmp_path, "stack_captured"))
+    (captured,) = logged(tmp_path, "stack_captured")
+    assert captured.event.details["method"] == "py-spy"
+    assert captured.event.details["threads"] >= 1
+    assert "exchange_gradients (<string>:" in captured.event.details["stack"]
+    assert captured.event.run_id == "r7"
+    assert process.poll() is None

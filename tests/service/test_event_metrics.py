@@ -18,7 +18,7 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from realm_telemetry.folds.metrics import FRESH_NS, INSTRUMENTS
+from realm_telemetry.folds.metrics import BUILT_IN, FRESH_NS, SAMPLE_FRESH_NS
 from realm_telemetry.folds.metrics.definition import RESERVED
 from realm_telemetry.folds.metrics.instruments import prometheus_name
 from realm_telemetry.log import LogWriter
@@ -279,6 +279,39 @@ def test_gauges_that_stood_still_for_an_hour_are_not_shown(server: RealmServer) 
         assert values(scraped(client)["realm_training_loss"]) == {(("realm_run_id", "just"),): 0.5}
 
 
+def sample_of(host: str, age_ns: int = 0, number: int = 1) -> dict[str, Any]:
+    """A sample of a machine with one GPU."""
+    gpu = {"index": 0, "name": "H200", "utilization_percent": 93, "uncorrected_errors": 2}
+    details = {"host": host, "rss_bytes": 3 * 2**30, "host_cpu_percent": 50.0, "gpus": [gpu]}
+    event = {"kind": "resource_sampled", "producer": PRODUCER, "number": number, "run_id": "r7"}
+    return event | {"time_unix_nano": str(time.time_ns() - age_ns), "details": details}
+
+
+def test_a_sample_of_the_machine_is_shown_under_opentelemetrys_names(server: RealmServer) -> None:
+    with asking(server) as client:
+        post(client, [sample_of("node7")])
+        metrics = scraped(client)
+    host = ("host_name", "node7")
+    gpu = (host, ("hw_id", "0"), ("hw_name", "H200"), ("hw_type", "gpu"))
+    assert values(metrics["system_cpu_utilization_ratio"]) == {(host,): 0.5}
+    process = (host, ("realm_run_id", "r7"))
+    assert values(metrics["process_memory_usage_bytes"]) == {process: 3 * 2**30}
+    task = ("hw_gpu_task", "general")
+    labels = tuple(sorted((*gpu, task)))
+    assert values(metrics["hw_gpu_utilization_ratio"]) == {labels: 0.93}
+    errors = (("error_type", "uncorrected"), *gpu)
+    assert values(metrics["hw_errors"], "_total") == {errors: 2}
+
+
+def test_a_host_that_was_not_sampled_for_a_minute_is_not_shown(server: RealmServer) -> None:
+    """Its memory and its GPUs are not what they were: it is gone, or its run has ended."""
+    ages = {"gone": SAMPLE_FRESH_NS + 10**9, "there": SAMPLE_FRESH_NS // 1000}
+    with asking(server) as client:
+        post(client, [sample_of(host, ages[host], n) for n, host in enumerate(ages, 1)])
+        shown = values(scraped(client)["system_cpu_utilization_ratio"])
+    assert shown == {(("host_name", "there"),): 0.5}
+
+
 def test_a_gauge_of_ones_own_is_on_the_page(tmp_path: Path) -> None:
     """The options of the exporter hold for the service too."""
     gauges = [{"kind": "training_step", "detail": "grad_norm"}]
@@ -295,15 +328,17 @@ def test_a_gauge_of_ones_own_is_on_the_page(tmp_path: Path) -> None:
 def test_names_and_types_are_those_of_the_table(tmp_path: Path) -> None:
     """HELP and TYPE say what the instrument says; own names of the service are reserved."""
     with serving(free_ports(tmp_path)) as server, asking(server) as client:
-        post(client, shapes(1))
+        post(client, [*shapes(1), sample_of("node7", number=99)])
         metrics = scraped(client)
-    made = {prometheus_name(each).removesuffix("_total"): each for each in INSTRUMENTS}
+    made = {prometheus_name(each).removesuffix("_total"): each for each in BUILT_IN}
     for name, metric in metrics.items():
         if name in made:
-            assert (metric.type, metric.documentation) == (made[name].kind, made[name].description)
+            assert metric.type == made[name].shown_as
+            assert metric.documentation == made[name].description
         else:
             assert f"{name}_".startswith(RESERVED), name
     assert metrics["realm_training_loss"].type == "gauge"
+    assert metrics["hw_errors"].type == "counter"
 
 
 def test_receipts_are_summed_up_and_live_producers_shown(tmp_path: Path) -> None:

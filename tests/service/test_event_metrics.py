@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from realm_telemetry.folds.metrics import BUILT_IN, FRESH_NS, SAMPLE_FRESH_NS
 from realm_telemetry.folds.metrics.definition import RESERVED
 from realm_telemetry.folds.metrics.instruments import prometheus_name
+from realm_telemetry.folds.runs import statuses
 from realm_telemetry.log import LogWriter
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.records import ProducerInfo, limits_of
@@ -49,6 +50,11 @@ def values(metric: Metric | None, suffix: str = "") -> dict[Labels, float]:
     samples = metric.samples if metric else []
     wanted = [s for s in samples if metric and s.name == metric.name + suffix]
     return {tuple(sorted(sample.labels.items())): sample.value for sample in wanted}
+
+
+def by_label(metric: Metric) -> dict[str, float]:
+    """The samples of a metric with one label."""
+    return {label: value for ((_, label),), value in values(metric).items()}
 
 
 def in_log(home: Path, query: str) -> list[tuple[Any, ...]]:
@@ -406,6 +412,37 @@ def test_at_most_fifty_live_producers_are_shown(tmp_path: Path, alive: int, show
         live = values(scraped(client)["realm_producer_events"])
     ids = {dict(labels)["realm_producer_id"] for labels in live}
     assert ids == set(producers[-shown:])
+
+
+def test_runs_are_counted_by_status_and_running_ones_have_a_step(server: RealmServer) -> None:
+    """Every status is there from the start; a run that has ended has no step any more."""
+    with asking(server) as client:
+        wait_until(lambda: "realm_runs" in client.get("/metrics").text)
+        assert by_label(scraped(client)["realm_runs"]) == dict.fromkeys(statuses(), 0)
+        for number, run in enumerate(("a", "b", "c"), 1):
+            event = {"producer": f"{number:016x}", "run_id": run}
+            step = {"kind": "training_step", "number": 1, "details": {"step": number, "loss": 1}}
+            end = {"kind": "training_completed" if run == "b" else "note", "number": 2}
+            post(client, [event | step, event | end])
+        metrics = scraped(client)
+    counts = {key: count for key, count in by_label(metrics["realm_runs"]).items() if count}
+    assert counts == {"running": 2, "completed": 1}
+    assert by_label(metrics["realm_run_step"]) == {"a": 1, "c": 3}
+
+
+def test_at_most_fifty_running_runs_have_a_step_of_their_own(server: RealmServer) -> None:
+    """Those that started last; ids that are the same for the length of a label are one series."""
+    now_ns = time.time_ns()
+    names = [*(f"r{number}" for number in range(51)), *("x" * 128 + end for end in "ab")]
+    steps = [
+        {"kind": "training_step", "producer": f"{number:016x}", "number": 1, "run_id": run}
+        | {"time_unix_nano": str(now_ns + number), "details": {"step": number, "loss": 1}}
+        for number, run in enumerate(names)
+    ]
+    with asking(server) as client:
+        post(client, steps)
+        shown = by_label(scraped(client)["realm_run_step"])
+    assert shown == {f"r{number}": number for number in range(3, 51)} | {"x" * 128: 52}
 
 
 def test_a_mistake_in_the_options_keeps_the_service_from_starting(tmp_path: Path) -> None:

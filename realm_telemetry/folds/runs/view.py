@@ -47,6 +47,11 @@ def updated_at(record: RunRecord) -> int:
     return int(record.cells["last"][0][0]) if "last" in record.cells else 0
 
 
+def step_of(record: RunRecord) -> float | None:
+    """Return the last step; None if there was none."""
+    return number(_value(record, "step"))
+
+
 def command_of(record: RunRecord) -> str | None:
     """Return the command, as text."""
     command = _value(record, "command")
@@ -152,7 +157,7 @@ def _times(record: RunRecord, team: Team) -> dict[str, Any]:
 
 
 def _progress(record: RunRecord, team: Team) -> dict[str, Any]:
-    step, total = number(_value(record, "step")), number(_value(record, "total_steps"))
+    step, total = step_of(record), number(_value(record, "total_steps"))
     share = min(max(step / total, 0.0), 1.0) if step is not None and total and total > 0 else None
     return {
         "step": step,

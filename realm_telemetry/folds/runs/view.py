@@ -111,6 +111,7 @@ def shown(run_id: str, record: RunRecord) -> dict[str, Any]:
         "ranks": {_name(process): _shown_process(process) for process in team.processes},
         "hosts": sorted({str(p.value("host")) for p in team.processes if p.value("host")}),
         **_checkpoints(record, team),
+        "last_evaluation": _evaluation(record),
         **{name: _value(record, name) for name in COMMAND},
         "config": {name: cells["value"][1] for name, cells in sorted(record.config.read().items())},
         "exception": _exception(record, verdict, team),
@@ -208,6 +209,13 @@ def _shown_checkpoint(cells: Sequence[Any]) -> dict[str, Any] | None:
     return named | {"saved_at": _time(stamp[0])}
 
 
+def _evaluation(record: RunRecord) -> dict[str, Any] | None:
+    if "evaluation" not in record.cells:
+        return None
+    stamp, found = record.cells["evaluation"]
+    return {**found, "finished_at": _time(stamp[0])}
+
+
 def _exception(record: RunRecord, verdict: Verdict, team: Team) -> dict[str, Any] | None:
     """Return the first exception after which its process made no progress.
 
@@ -298,6 +306,7 @@ def _facts(run: dict[str, Any]) -> str:
         "Best loss": run["best_loss"],
         "Last checkpoint": _checkpoint_text(run["last_checkpoint"]),
         "Last checkpoint before a value that is not finite": _finite_text(run),
+        "Last evaluation": _evaluation_text(run["last_evaluation"]),
         "Not finite": _not_finite_text(run["warnings"]["not_finite"]),
     }
     return "\n".join(f"- {name}: {_inline(value)}" for name, value in rows.items() if value)
@@ -308,6 +317,14 @@ def _checkpoint_text(checkpoint: dict[str, Any] | None) -> str | None:
         return None
     path = f", {checkpoint['path']}" if checkpoint["path"] else ""
     return f"step {checkpoint['step']}{path} ({checkpoint['saved_at']})"
+
+
+def _evaluation_text(evaluation: dict[str, Any] | None) -> str | None:
+    if evaluation is None:
+        return None
+    at = [] if evaluation["step"] is None else [f"step {evaluation['step']}"]
+    found = [f"{name} {value}" for name, value in evaluation["metrics"].items()]
+    return f"{', '.join(at + found)} ({evaluation['finished_at']})"
 
 
 def _finite_text(run: dict[str, Any]) -> str | None:

@@ -1,5 +1,6 @@
 """A real Prometheus scrapes /metrics, and has what was emitted; its tool finds nothing to mend."""
 
+import re
 import shutil
 import socket
 import subprocess
@@ -7,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -18,7 +19,8 @@ from realm_telemetry.folds.metrics.instruments import prometheus_name
 from realm_telemetry.service import RealmServer
 from tests.waiting import wait_until
 
-from .conftest import GIB, PRODUCER, SAMPLE, Running, read
+from .conftest import GIB, PRODUCER, SAMPLE, Running, panels, read
+from .promql import legend_labels
 
 pytestmark = [
     pytest.mark.long,
@@ -53,6 +55,14 @@ SHOWN = {
     'realm_job_duration_seconds_bucket{le="30"}': 1,
     "histogram_quantile(1, realm_job_duration_seconds_bucket)": 30,
 }
+
+
+TITLES = [
+    panel["title"]
+    for _, panel in panels()
+    if panel["datasource"]["type"] == "prometheus"
+    and re.search(r"\b(hw_|system_|process_(cpu|memory)|realm_runs\b|realm_run_step\b)", str(panel))
+]
 
 
 def free_port() -> int:
@@ -94,18 +104,34 @@ def answers(client: httpx.Client) -> bool:
         return False
 
 
-def query(client: httpx.Client, expression: str) -> list[dict[str, Any]]:
-    answer = client.get("/api/v1/query", params={"query": expression}).json()
-    assert answer["status"] == "success", answer
-    found: list[dict[str, Any]] = answer["data"]["result"]
-    return found
+class Scraped(NamedTuple):
+    """A Prometheus, and the time at which it had everything: a sample is shown for a minute."""
 
+    client: httpx.Client
+    at_s: float
 
-def value(client: httpx.Client, expression: str) -> float | None:
-    """The one value of an expression over the job `realm`; None while there is none."""
-    found = query(client, expression)
-    found = [each for each in found if each["metric"].get("job", "realm") == "realm"]
-    return float(found[0]["value"][1]) if len(found) == 1 else None
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """What Prometheus answers."""
+        params = {"query": expression, "time": f"{self.at_s:.3f}"}
+        answer = self.client.get("/api/v1/query", params=params).json()
+        assert answer["status"] == "success", answer
+        found: list[dict[str, Any]] = answer["data"]["result"]
+        return found
+
+    def value(self, expression: str) -> float | None:
+        """The one value of an expression over the job `realm`; None while there is none."""
+        found = self.query(expression)
+        found = [each for each in found if each["metric"].get("job", "realm") == "realm"]
+        return float(found[0]["value"][1]) if len(found) == 1 else None
+
+    def values(self) -> dict[str, float | None]:
+        """The values of what was emitted."""
+        return {expression: self.value(expression) for expression in SHOWN}
+
+    def names(self, job: str) -> set[str]:
+        """The metrics of a job."""
+        found = self.query(f'count by (__name__) ({{job="{job}"}})')
+        return {each["metric"]["__name__"] for each in found}
 
 
 def up(client: httpx.Client) -> bool:
@@ -128,27 +154,53 @@ def emit(url: str) -> None:
     assert answer.json()["accepted"] == len(events), answer.text
 
 
-def names(client: httpx.Client, job: str) -> set[str]:
-    found = query(client, f'count by (__name__) (last_over_time({{job="{job}"}}[1h]))')
-    return {each["metric"]["__name__"] for each in found}
-
-
-def test_prometheus_has_the_values_that_were_emitted(tmp_path: Path) -> None:
-    """Of hosts, runs, processes and GPUs; and by the rule of the stack nothing twice."""
-    with Running(tmp_path) as server, scraping(server, tmp_path) as client:
+@pytest.fixture(scope="module")
+def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
+    """A Prometheus that has what was emitted."""
+    home = tmp_path_factory.mktemp("prometheus")
+    with Running(home) as server, scraping(server, home) as client:
         wait_until(lambda: up(client), explain=lambda: client.get("/api/v1/targets").text)
-        # Now, and not before: a sample is shown for a minute.
-        emit(server.url)
-        wait_until(
-            lambda: {each: value(client, each) for each in SHOWN} == pytest.approx(SHOWN),
-            explain=lambda: {each: query(client, each) for each in SHOWN},
-        )
-        made = tuple(prometheus_name(each) for each in BUILT_IN)
-        of_events = {name for name in names(client, "realm") if name.startswith(made)}
-        assert len(of_events) > len(made) / 2
-        wait_until(lambda: "realm_log_cursor" in names(client, "stack"))
-        assert not names(client, "stack") & of_events
-        assert names(client, "stack") <= names(client, "realm")
+        emit(server.url)  # now, and not before: a sample is shown for a minute
+        found = Scraped(client, time.time())
+
+        def is_complete() -> bool:
+            nonlocal found
+            found = Scraped(client, time.time())
+            as_emitted = found.values() == pytest.approx(SHOWN)
+            return as_emitted and bool(found.names("stack")) and has_two_scrapes(found)
+
+        wait_until(is_complete, explain=lambda: found.values())
+        yield found
+
+
+def has_two_scrapes(scraped: Scraped) -> bool:
+    """What an increase takes."""
+    counted = scraped.query("count_over_time(hw_errors_total[1h])")
+    return bool(counted) and all(float(each["value"][1]) >= 2 for each in counted)
+
+
+def test_prometheus_has_the_values_that_were_emitted(scraped: Scraped) -> None:
+    """Of hosts, runs, processes and GPUs."""
+    assert scraped.values() == pytest.approx(SHOWN)
+
+
+def test_a_scrape_as_in_the_stack_has_nothing_that_comes_over_otlp(scraped: Scraped) -> None:
+    made = tuple(prometheus_name(each) for each in BUILT_IN)
+    of_events = {name for name in scraped.names("realm") if name.startswith(made)}
+    assert len(of_events) > len(made) / 2
+    assert not scraped.names("stack") & of_events
+    assert "realm_log_cursor" in scraped.names("stack") < scraped.names("realm")
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_a_panel_of_the_machine_shows_something(scraped: Scraped, title: str) -> None:
+    """Each of its queries has an answer, with every label that its legend names."""
+    (panel,) = (panel for _, panel in panels() if panel["title"] == title)
+    for target in panel["targets"]:
+        expression = re.sub(r"\$(host|run)\b", ".*", target["expr"])
+        found = scraped.query(expression)
+        assert found, expression
+        assert legend_labels(target["legendFormat"]) <= found[0]["metric"].keys()
 
 
 def test_promtool_has_nothing_to_say_about_the_page(tmp_path: Path) -> None:

@@ -124,15 +124,20 @@ class Metrics:
         read = msgspec.msgpack.decode(dumped, type=_Dump)
         metrics = cls(definition)
         then, now = read.instruments or _digests_of_0_1(read, definition), _digests(definition)
-        metrics._missing = {name for name in now if then.get(name) != now[name]}
-        if len(metrics._missing) == len(now):
+        changed = {name for name in now if then.get(name) != now[name]}
+        if len(changed) == len(now):
             raise ValueError("a dump of other instruments")
+        metrics._missing = {name for name in changed if not metrics._is_of_machine(name)}
         metrics.cursor, metrics.start_unix_nano = read.cursor, read.start_unix_nano
-        for name in metrics._series.keys() - metrics._missing:
+        for name in metrics._series.keys() - changed:
             series, points = metrics._series[name], read.series.get(name, [])
             series.points = {key: point for key, point in points if key is not None}
             series.overflow = next((point for key, point in points if key is None), None)
         return metrics
+
+    def _is_of_machine(self, name: str) -> bool:
+        """Whether a metric is filled by the next sample: earlier ones are too old to be shown."""
+        return isinstance(self._series[name].instrument, MachineInstrument)
 
     @property
     def incomplete(self) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +24,7 @@ from opentelemetry.semconv._incubating.attributes.system_attributes import (
 
 from realm_telemetry.event import Event
 from realm_telemetry.folds.metrics import (
+    INSTRUMENTS,
     MACHINE,
     OVERFLOW,
     SAMPLE_FRESH_NS,
@@ -265,6 +267,28 @@ def test_a_dump_goes_on_where_it_was_written(make: Made) -> None:
     again = Metrics.load(folded([first]).dump(), Definition())
     again.apply(second, 2)
     assert again.dump() == folded([first, second]).dump()
+
+
+def test_a_snapshot_without_these_metrics_is_complete(make: Made) -> None:
+    """The log is not folded again for them: samples that are in it are too old to be shown."""
+    earlier = folded([make("note")], Definition(INSTRUMENTS))
+    metrics = Metrics.load(earlier.dump(), Definition())
+    assert not metrics.incomplete
+    metrics.apply(make("resource_sampled", details=SAMPLE), 2)
+    assert list(shown(metrics["system.memory.limit"])) == [(HOST, 16 * GIB)]
+
+
+def test_points_of_a_metric_that_was_defined_differently_are_not_taken_over(make: Made) -> None:
+    instruments = Definition().instruments
+    other = [
+        msgspec.structs.replace(each, attributes=()) if each.name == "hw.power" else each
+        for each in instruments
+    ]
+    dumped = folded([make("resource_sampled", details=SAMPLE)]).dump()
+    metrics = Metrics.load(dumped, Definition(tuple(other)))
+    assert not metrics.incomplete
+    assert list(metrics["hw.power"]) == []
+    assert len(list(metrics["hw.temperature"])) == 1
 
 
 JUNK = st.recursive(

@@ -35,7 +35,7 @@ SHOWN = {
     'system_memory_usage_bytes{system_memory_state="used"}': 12 * GIB,
     "system_memory_utilization_ratio": 0.75,
     'system_filesystem_usage_bytes{system_filesystem_state="reserved"}': 5 * GIB,
-    'system_filesystem_utilization_ratio{system_filesystem_mountpoint="/data"}': 0.6,
+    'system_filesystem_utilization_ratio{system_filesystem_mountpoint="/data"}': 60 / 95,
     'process_memory_usage_bytes{realm_run_id="r7"}': 3 * GIB,
     "process_cpu_utilization_ratio": 0.375,
     "container_memory_working_set_bytes": 6 * GIB,

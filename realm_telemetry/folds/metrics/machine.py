@@ -86,7 +86,8 @@ MACHINE: Final = (
     _instrument("system.filesystem.usage", "up_down_counter", "By",
                 "Space of a filesystem by state.", *_FILESYSTEM, _FILESYSTEM_STATE),
     _instrument("system.filesystem.utilization", "gauge", "1",
-                "Share of a filesystem's space in use.", *_FILESYSTEM, _FILESYSTEM_STATE),
+                "Share in use of what users can write to a filesystem.",
+                *_FILESYSTEM, _FILESYSTEM_STATE),
     _instrument("system.filesystem.limit", "up_down_counter", "By",
                 "Space of a filesystem.", *_FILESYSTEM),
     _instrument("process.memory.usage", "up_down_counter", "By",
@@ -124,6 +125,9 @@ MACHINE: Final = (
 """The metrics of the machine."""
 
 
+_Read = Callable[[Details], float | None]
+
+
 class Reading(NamedTuple):
     """One number of a part of a sample.
 
@@ -132,11 +136,13 @@ class Reading(NamedTuple):
     """
 
     name: str
-    value: Callable[[Details], float | None]
+    value: _Read
     fixed: tuple[str, ...] = ()
 
 
-def _of(name: str, scale: float = 1.0) -> Callable[[Details], float | None]:
+def _of(name: str, scale: float = 1.0) -> _Read:
+    """Return what reads a number, of so many to 1."""
+
     def read(part: Details) -> float | None:
         value = number(part.get(name))
         return None if value is None else value / scale
@@ -144,64 +150,69 @@ def _of(name: str, scale: float = 1.0) -> Callable[[Details], float | None]:
     return read
 
 
-def _less(of: str, other: str, *others: str) -> Callable[[Details], float | None]:
-    """Return what reads a number less others."""
+def _minus(name: str) -> _Read:
+    return _of(name, -1.0)
+
+
+def _sum(*reads: _Read) -> _Read:
+    """Return what reads several numbers and adds them; it needs all of them."""
 
     def read(part: Details) -> float | None:
-        values = [number(part.get(name)) for name in (of, other, *others)]
+        values = [each(part) for each in reads]
         known = [value for value in values if value is not None]
-        return known[0] - sum(known[1:]) if len(known) == len(values) else None
+        return sum(known) if len(known) == len(values) else None
 
     return read
 
 
-def _share(
-    value: Callable[[Details], float | None], of: str, scale: float = 1.0
-) -> Callable[[Details], float | None]:
-    """Return what reads a value as a fraction of a number."""
+def _share(top: _Read, bottom: _Read, scale: float = 1.0) -> _Read:
+    """Return what reads a number as a fraction of another."""
 
     def read(part: Details) -> float | None:
-        top, bottom = value(part), number(part.get(of))
-        return top / bottom / scale if top is not None and bottom is not None and bottom else None
+        above, below = top(part), bottom(part)
+        return above / below / scale if above is not None and below else None
 
     return read
 
 
-_host_used: Final = _less("host_memory_bytes", "host_memory_available_bytes")
+_host_used: Final = _sum(_of("host_memory_bytes"), _minus("host_memory_available_bytes"))
+_writable: Final = _sum(_of("used_bytes"), _of("free_bytes"))
 
 # fmt: off
 READINGS: Final[Mapping[str, tuple[Reading, ...]]] = {
     "host": (
         Reading("system.cpu.utilization", _of("host_cpu_percent", 100)),
         Reading("system.memory.usage", _host_used, ("used",)),
-        Reading("system.memory.utilization", _share(_host_used, "host_memory_bytes"), ("used",)),
+        Reading("system.memory.utilization",
+                _share(_host_used, _of("host_memory_bytes")), ("used",)),
         Reading("system.memory.limit", _of("host_memory_bytes")),
         Reading("system.memory.linux.available", _of("host_memory_available_bytes")),
         Reading("realm.system.memory.pressure", _of("memory_stall_percent", 100)),
     ),
     "run": (
         Reading("process.memory.usage", _of("rss_bytes")),
-        Reading("process.cpu.utilization", _share(_of("cpu_percent"), "cpus", 100)),
+        Reading("process.cpu.utilization", _share(_of("cpu_percent"), _of("cpus"), 100)),
         Reading("realm.run.processes", _of("processes")),
         Reading("container.memory.working_set", _of("container_memory_bytes")),
         Reading("container.memory.available",
-                _less("container_limit_bytes", "container_memory_bytes")),
+                _sum(_of("container_limit_bytes"), _minus("container_memory_bytes"))),
         Reading("realm.container.memory.limit", _of("container_limit_bytes")),
     ),
     "filesystems": (
         Reading("system.filesystem.usage", _of("used_bytes"), ("used",)),
         Reading("system.filesystem.usage", _of("free_bytes"), ("free",)),
         Reading("system.filesystem.usage",
-                _less("total_bytes", "used_bytes", "free_bytes"), ("reserved",)),
+                _sum(_of("total_bytes"), _minus("used_bytes"), _minus("free_bytes")),
+                ("reserved",)),
         Reading("system.filesystem.utilization",
-                _share(_of("used_bytes"), "total_bytes"), ("used",)),
+                _share(_of("used_bytes"), _writable), ("used",)),
         Reading("system.filesystem.limit", _of("total_bytes")),
     ),
     "gpus": (
         Reading("hw.gpu.utilization", _of("utilization_percent", 100), ("general",)),
         Reading("hw.gpu.memory.usage", _of("memory_used_bytes")),
         Reading("hw.gpu.memory.utilization",
-                _share(_of("memory_used_bytes"), "memory_total_bytes")),
+                _share(_of("memory_used_bytes"), _of("memory_total_bytes"))),
         Reading("hw.gpu.memory.limit", _of("memory_total_bytes")),
         Reading("hw.temperature", _of("temperature_c")),
         Reading("hw.power", _of("power_w")),

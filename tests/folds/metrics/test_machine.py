@@ -93,7 +93,7 @@ EXPECTED: dict[str, list[tuple[dict[str, str], float]]] = {
         (ON_DISK | {SPACE: "free"}, 35 * GIB),
         (ON_DISK | {SPACE: "reserved"}, 5 * GIB),
     ],
-    "system.filesystem.utilization": [(ON_DISK | {SPACE: "used"}, 0.6)],
+    "system.filesystem.utilization": [(ON_DISK | {SPACE: "used"}, 60 / 95)],
     "system.filesystem.limit": [(ON_DISK, 100 * GIB)],
     "process.memory.usage": [(RUN, 3 * GIB)],
     "process.cpu.utilization": [(RUN, 0.375)],

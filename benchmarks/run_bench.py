@@ -16,12 +16,15 @@ from realm_telemetry.event import Event
 from realm_telemetry.shipper.sampler import SAMPLE_S
 from realm_telemetry.shipper.samples import (
     Gpus,
+    HostProcessors,
     Usage,
     container_memory,
     disk_free,
+    filesystems,
     host_memory,
     memory_stall_percent,
     peak_rss_bytes,
+    processors_of,
     tree_of,
 )
 from realm_telemetry.shipper.watch import Backtest, WatchSettings
@@ -52,13 +55,14 @@ def beside_bare(command: list[str], rounds: int) -> tuple[float, float]:
 
 def sampling_s(rounds: int = 200) -> float:
     """Processor time of a sample of this process."""
-    usage, gpus, pid = Usage(), Gpus(), os.getpid()
+    usage, gpus, processors, pid = Usage(), Gpus(), HostProcessors(), os.getpid()
     gpus.take()
     began = time.process_time()
     for number in range(rounds):
         usage.take(tree_of(pid), float(number))
         host_memory(), container_memory(pid), memory_stall_percent(), gpus.take()
         disk_free({"home": "/"}), peak_rss_bytes(pid)
+        processors.take(), processors_of(pid), filesystems({"home": "/"})
     return (time.process_time() - began) / rounds
 
 

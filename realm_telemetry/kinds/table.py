@@ -91,6 +91,8 @@ KINDS: Final[tuple[tuple[str, str, str, str | None], ...]] = (
     ("eval_cancelled", "eval", "warning", "Eval cancelled ({skill} level {level}, {reason})"),
     ("eval_suite_triggered", "eval", "info",
      "Eval suite {suite} triggered (step {step:,}, {evals:,} evals)"),
+    ("evaluation_started", "eval", "info", "Evaluation started (step {step:,})"),
+    ("evaluation_finished", "eval", "success", None),
 
     ("dataset_generated", "data", "success", "Dataset {dataset} generated ({examples:,} examples)"),
     ("curriculum_updated", "data", "info", "Curriculum updated ({skill} level {level})"),
@@ -107,6 +109,7 @@ KINDS: Final[tuple[tuple[str, str, str, str | None], ...]] = (
      "Worker {worker_id} is stale (no heartbeat for {age_s:,.0f} s)"),
     ("uncaught_exception", "system", "error", "Uncaught {error} ({thread})"),
     ("fatal_signal", "system", "error", "Fatal signal {signal}"),
+    ("signal_received", "system", "warning", "Signal {signal} received (from pid {sender_pid})"),
     ("warning_raised", "system", "warning", "Warning: {warning}"),
     ("error_occurred", "system", "error", "Error: {error}"),
     ("mode_changed", "system", "info", "Mode is {mode} (was {previous})"),

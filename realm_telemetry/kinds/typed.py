@@ -345,6 +345,16 @@ def eval_suite_triggered(
     return emit("eval_suite_triggered", suite=suite, **_given(fields, step=step, evals=evals))
 
 
+def evaluation_started(step: int | None = None, **fields: Any) -> Event:
+    """The model is evaluated; step: of the training."""
+    return emit("evaluation_started", **_given(fields, step=step))
+
+
+def evaluation_finished(step: int | None = None, **fields: Any) -> Event:
+    """The model was evaluated; further fields are the metrics, any numbers."""
+    return emit("evaluation_finished", **_given(fields, step=step))
+
+
 def dataset_generated(
     dataset: str, examples: int | None = None, path: Path | None = None, **fields: Any
 ) -> Event:
@@ -439,6 +449,11 @@ def uncaught_exception(
 def fatal_signal(signal: str, stack: str | None = None, **fields: Any) -> Event:
     """A signal ended the process; stack: what Python code ran then."""
     return emit("fatal_signal", signal=signal, **_given(fields, stack=stack))
+
+
+def signal_received(signal: str, sender_pid: int | None = None, **fields: Any) -> Event:
+    """A signal came that the process lives to tell of; sender_pid: who sent it."""
+    return emit("signal_received", signal=signal, **_given(fields, sender_pid=sender_pid))
 
 
 def warning_raised(warning: str, **fields: Any) -> Event:

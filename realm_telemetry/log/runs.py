@@ -97,6 +97,10 @@ class RunsTable(Protocol):
         """Runs of the table, newest first by their start."""
         ...
 
+    def run_counts(self) -> dict[str, int]:
+        """How many runs of the table have each status; those without one are none to be shown."""
+        ...
+
     def runs_mark(self) -> RunsMark:
         """Up to which cursor the table has the events; retention stays below."""
         ...

@@ -22,7 +22,7 @@ _RUN_KINDS: Final = frozenset(
 MAX_RUNS: Final = 64
 """Runs of one process that are followed at once: those that began last."""
 _MAIN_THREAD: Final = "MainThread"
-_EDGES: Final = ("_started", "_completed", "_failed", "_cancelled")
+_EDGES: Final = ("_started", "_completed", "_finished", "_failed", "_cancelled")
 
 
 class RunNotes(msgspec.Struct, kw_only=True):

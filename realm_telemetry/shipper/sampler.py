@@ -14,12 +14,15 @@ from realm_telemetry.shipper.ends import event_of, made_number
 from realm_telemetry.shipper.notes import RunNotes
 from realm_telemetry.shipper.samples import (
     Gpus,
+    HostProcessors,
     Usage,
     container_memory,
     disk_free,
+    filesystems,
     host_memory,
     memory_stall_percent,
     peak_rss_bytes,
+    processors_of,
     tree_of,
 )
 from realm_telemetry.shipper.spools import Spool
@@ -61,6 +64,7 @@ class Sampler:
         self._clock_ns = clock_ns
         self._lock: int | None = None
         self._gpus = Gpus()
+        self._processors = HostProcessors()
         self._sampled: dict[str, tuple[Usage, float]] = {}
         self._reported: set[tuple[str, str]] = set()
         self._look_at_s = 0.0
@@ -115,16 +119,21 @@ class Sampler:
             begun = usage or Usage()
             used = begun.take(_pids(run), now_s)
             self._sampled[run_id] = begun, now_s + SAMPLE_S
-            if usage is not None:
+            if usage is None:
+                self._processors.take()
+            else:
                 of_host = self._of_host() if of_host is None else of_host
                 found += self._sample(run, used | of_host)
         return found
 
     def _sample(self, run: list[_Part], used: dict[str, Any]) -> list[Event]:
         first = run[0]
-        free = disk_free(self._directories(first))
+        directories = self._directories(first)
+        free = disk_free(directories)
         host = {"host": first.spool.notes.resource.get("host.name", os.uname().nodename)}
-        details = host | used | container_memory(first.pid) | free
+        details = host | used | processors_of(first.pid) | container_memory(first.pid) | free
+        mounted = filesystems(directories)
+        details |= {"filesystems": mounted} if mounted else {}
         return [self._event(first, "resource_sampled", details), *self._disks(first, free)]
 
     def _of_host(self) -> dict[str, Any]:
@@ -132,7 +141,8 @@ class Sampler:
         if not self._holds():
             return {}
         gpus = self._gpus.take()
-        return host_memory() | memory_stall_percent() | ({"gpus": gpus} if gpus else {})
+        host = self._processors.take() | host_memory() | memory_stall_percent()
+        return host | ({"gpus": gpus} if gpus else {})
 
     def _disks(self, part: _Part, free: Mapping[str, int]) -> list[Event]:
         found = []

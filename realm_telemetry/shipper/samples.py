@@ -6,6 +6,7 @@ Source: proc(5); the kernel's cgroup-v2.rst and psi.rst; NVML API reference.
 """
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from importlib import import_module
@@ -23,6 +24,11 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 _UTIME, _STIME, _RSS = 13, 14, 23
 _NO_LIMIT: Final = 1 << 60
+_IDLE: Final = slice(3, 5)
+_COUNTED: Final = 8
+"""Of the times in /proc/stat; idle and iowait are at `_IDLE`, guests are counted as user too."""
+
+_ESCAPED: Final = re.compile(r"\\([0-7]{3})")
 
 
 def tree_of(pid: int) -> list[int]:
@@ -69,6 +75,36 @@ class Usage:
             found["cpu_percent"] = round(100 * spent / _TICKS_PER_S / interval_s, 1)
         self._ticks, self._at_s = ticks, now_s
         return found
+
+
+def processors_of(pid: int) -> dict[str, int]:
+    """Return `cpus`: how many processors a process may run on."""
+    with suppress(OSError):
+        return {"cpus": len(os.sched_getaffinity(pid))}
+    return {}
+
+
+class HostProcessors:
+    """How busy the processors of the host are; it remembers their times from look to look."""
+
+    def __init__(self) -> None:
+        self._before: tuple[int, int] | None = None
+
+    def take(self) -> dict[str, float]:
+        """Return `host_cpu_percent`, 100 if all are busy; nothing the first time."""
+        before, self._before = self._before, self._times()
+        if before is None or self._before is None:
+            return {}
+        busy, total = self._before[0] - before[0], self._before[1] - before[1]
+        return {"host_cpu_percent": round(100 * max(busy, 0) / total, 1)} if total > 0 else {}
+
+    def _times(self) -> tuple[int, int] | None:
+        """Busy and all time of the processors, in ticks."""
+        with suppress(OSError, ValueError, IndexError):
+            line = (PROC / "stat").read_text().splitlines()[0]
+            times = [int(text) for text in line.split()[1:]][:_COUNTED]
+            return sum(times) - sum(times[_IDLE]), sum(times)
+        return None
 
 
 def peak_rss_bytes(pid: int) -> int | None:
@@ -168,6 +204,49 @@ def disk_free(directories: Mapping[str, str]) -> dict[str, int]:
             facts = os.statvfs(directory)
             found[f"{name}_free_bytes"] = facts.f_bavail * facts.f_frsize
     return found
+
+
+def filesystems(directories: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the filesystems that directories are on, each once, with their space in bytes.
+
+    free_bytes: what this user may still write. What is kept for root is in neither.
+    """
+    mounts = _mounts()
+    found: dict[str, dict[str, Any]] = {}
+    for directory in directories.values():
+        with suppress(OSError, ValueError):
+            path = Path(os.path.realpath(directory))
+            mountpoint = next((str(up) for up in (path, *path.parents) if str(up) in mounts), None)
+            if mountpoint is not None and mountpoint not in found:
+                facts = os.statvfs(directory)
+                device, kind = mounts[mountpoint]
+                found[mountpoint] = {
+                    "device": device,
+                    "mountpoint": mountpoint,
+                    "type": kind,
+                    "total_bytes": facts.f_blocks * facts.f_frsize,
+                    "used_bytes": (facts.f_blocks - facts.f_bfree) * facts.f_frsize,
+                    "free_bytes": facts.f_bavail * facts.f_frsize,
+                }
+    return list(found.values())
+
+
+def _mounts() -> dict[str, tuple[str, str]]:
+    """Return device and type by mount point; of several at one place the last, which is on top."""
+    try:
+        lines = (PROC / "self" / "mountinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return {}
+    found = {}
+    for line in lines:
+        place, _, mounted = line.partition(" - ")
+        kind, device, *_ = [*mounted.split(), "", ""]
+        found[_unescaped(place.split()[4])] = (_unescaped(device), kind)
+    return found
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 8)), text)
 
 
 class Gpus:

@@ -13,6 +13,7 @@ import pytest
 
 from realm_telemetry.folds import state as state_package
 from realm_telemetry.folds.metrics import (
+    BUILT_IN,
     INSTRUMENTS,
     Attribute,
     Definition,
@@ -326,8 +327,8 @@ def test_a_change_of_what_is_kept_raises_the_version() -> None:
 GAUGE = Instrument(
     "lab.depth", "gauge", "Depth.", "", ("queue_backlog",), "depth", (Attribute("a", "run_id"),)
 )
-WITH_GAUGE = Definition((*INSTRUMENTS, GAUGE))
-WITH_OTHER_GAUGE = Definition((*INSTRUMENTS, msgspec.structs.replace(GAUGE, detail="entries")))
+WITH_GAUGE = Definition((*BUILT_IN, GAUGE))
+WITH_OTHER_GAUGE = Definition((*BUILT_IN, msgspec.structs.replace(GAUGE, detail="entries")))
 
 
 @pytest.fixture

@@ -48,6 +48,18 @@ class Hostile:
             "Eval completed (sums level 3, 92.5%)",
         ),
         ("eval_completed", {"skill": "sums", "accuracy": 0.925}, "Eval completed (92.5%)"),
+        ("evaluation_started", {"step": 5_000}, "Evaluation started (step 5,000)"),
+        (
+            "evaluation_finished",
+            {"step": 5_000, "loss": 0.31, "accuracy": 0.925},
+            "Evaluation finished (step: 5000, loss: 0.31, accuracy: 0.925)",
+        ),
+        ("signal_received", {"signal": "SIGUSR1"}, "Signal SIGUSR1 received"),
+        (
+            "signal_received",
+            {"signal": "SIGTERM", "sender_pid": 71},
+            "Signal SIGTERM received (from pid 71)",
+        ),
         ("job_failed", {"job_id": "a{b}", "error": "{x}"}, "Job a{b} failed: {x}"),
         ("note", {}, "Note"),
         ("gpu_too_hot", {"celsius": 97, "gpu": 0}, "Gpu too hot (celsius: 97, gpu: 0)"),

@@ -64,6 +64,13 @@ def test_runs_are_listed_newest_first_as_wanted(case: str, writer: Writer, reade
     assert all(wanted.matches(one) for one in found)
 
 
+def test_runs_are_counted_by_status(writer: Writer, reader: Reader) -> None:
+    assert reader.now.run_counts() == {}
+    runs = [run(1), run(2), run(3, status="failed"), run(9, status=None)]
+    writer.save_runs(runs, RunsMark(7), after=0)
+    assert reader.now.run_counts() == {"running": 2, "failed": 1}
+
+
 def test_a_log_without_the_table_has_no_runs_and_gets_it_from_the_next_writer(
     log: Log, writer: Writer, reader: Reader
 ) -> None:

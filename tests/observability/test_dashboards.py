@@ -10,7 +10,7 @@ from realm_exporter_otlp.traces.spans import Span
 from realm_telemetry.event import CHANNELS, SEVERITIES
 from realm_telemetry.kinds.catalog import KIND_METADATA
 
-from .conftest import DASHBOARDS, dashboard, panels, read
+from .conftest import DASHBOARDS, STACK, dashboard, panels, read
 from .promql import legend_labels, names_in
 
 VALUES = {
@@ -68,6 +68,16 @@ def test_metrics_and_labels_of_a_query_are_those_of_the_service(
             check_values(label, value)
     assert names.labels <= labels
     assert legend_labels(target.get("legendFormat", "")) <= labels
+
+
+def test_queries_in_the_page_are_those_of_the_service(metrics: dict[str, set[str]]) -> None:
+    page = (STACK.parents[1] / "docs" / "observability.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"^```promql\n(.*?)^```$", page, re.M | re.S)
+    for line in text.splitlines():
+        names = names_in(line)
+        for metric, matchers in names.selectors:
+            assert metric in metrics
+            assert {label for label, _ in matchers} | names.labels <= metrics[metric]
 
 
 def check_logql(expression: str, metadata: set[str]) -> None:
@@ -157,11 +167,26 @@ def test_a_dashboard_has_the_shape_that_grafana_reads(path: Path) -> None:
         }
         assert not cells & taken, panel["title"]
         taken |= cells
-        assert panel["targets"]
-        for each in (panel, *panel["targets"]):
-            source = each["datasource"]
-            assert DATASOURCES[source["uid"]]["type"] == source["type"]
-        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+        if panel["type"] != "row":
+            check_targets(panel)
+
+
+def check_targets(panel: dict[str, Any]) -> None:
+    """A panel asks something, and of a data source that there is."""
+    assert panel["targets"]
+    for each in (panel, *panel["targets"]):
+        source = each["datasource"]
+        assert DATASOURCES[source["uid"]]["type"] == source["type"]
+    assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+
+
+def test_the_dashboard_of_training_has_a_row_of_the_machine() -> None:
+    """Of each sort of what a sample has there is a panel below it."""
+    panels = dashboard(DASHBOARDS[-1])["panels"]
+    (row,) = (place for place, panel in enumerate(panels) if panel["type"] == "row")
+    asked = " ".join(target["expr"] for panel in panels[row + 1 :] for target in panel["targets"])
+    for sort in ("system_cpu", "system_memory", "system_filesystem", "process_memory", "hw_gpu"):
+        assert sort in asked
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)

@@ -13,7 +13,7 @@ from realm_exporter_otlp.metrics import OtlpMetricsExporter
 from realm_exporter_otlp.traces import OtlpTracesExporter
 
 from realm_telemetry.config import load_settings
-from realm_telemetry.folds.metrics import INSTRUMENTS
+from realm_telemetry.folds.metrics import BUILT_IN
 from realm_telemetry.folds.metrics.definition import RESERVED
 from realm_telemetry.folds.metrics.instruments import prometheus_name
 from realm_telemetry.plugins import installed_exporters, read_options
@@ -139,7 +139,7 @@ def test_a_scrape_takes_what_does_not_come_over_otlp_and_nothing_twice() -> None
     """All metrics of events are left out, and none of the service's own."""
     (rule,) = SCRAPE["metric_relabel_configs"]
     assert rule["action"] == "drop"
-    for instrument in INSTRUMENTS:
+    for instrument in BUILT_IN:
         assert re.fullmatch(rule["regex"], prometheus_name(instrument))
     for prefix in RESERVED:
         assert not re.fullmatch(rule["regex"], f"{prefix}x")

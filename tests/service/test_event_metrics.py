@@ -18,9 +18,10 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from realm_telemetry.folds.metrics import FRESH_NS, INSTRUMENTS
+from realm_telemetry.folds.metrics import BUILT_IN, FRESH_NS, SAMPLE_FRESH_NS
 from realm_telemetry.folds.metrics.definition import RESERVED
 from realm_telemetry.folds.metrics.instruments import prometheus_name
+from realm_telemetry.folds.runs import statuses
 from realm_telemetry.log import LogWriter
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.records import ProducerInfo, limits_of
@@ -49,6 +50,11 @@ def values(metric: Metric | None, suffix: str = "") -> dict[Labels, float]:
     samples = metric.samples if metric else []
     wanted = [s for s in samples if metric and s.name == metric.name + suffix]
     return {tuple(sorted(sample.labels.items())): sample.value for sample in wanted}
+
+
+def by_label(metric: Metric) -> dict[str, float]:
+    """The samples of a metric with one label."""
+    return {label: value for ((_, label),), value in values(metric).items()}
 
 
 def in_log(home: Path, query: str) -> list[tuple[Any, ...]]:
@@ -279,6 +285,39 @@ def test_gauges_that_stood_still_for_an_hour_are_not_shown(server: RealmServer) 
         assert values(scraped(client)["realm_training_loss"]) == {(("realm_run_id", "just"),): 0.5}
 
 
+def sample_of(host: str, age_ns: int = 0, number: int = 1) -> dict[str, Any]:
+    """A sample of a machine with one GPU."""
+    gpu = {"index": 0, "name": "H200", "utilization_percent": 93, "uncorrected_errors": 2}
+    details = {"host": host, "rss_bytes": 3 * 2**30, "host_cpu_percent": 50.0, "gpus": [gpu]}
+    event = {"kind": "resource_sampled", "producer": PRODUCER, "number": number, "run_id": "r7"}
+    return event | {"time_unix_nano": str(time.time_ns() - age_ns), "details": details}
+
+
+def test_a_sample_of_the_machine_is_shown_under_opentelemetrys_names(server: RealmServer) -> None:
+    with asking(server) as client:
+        post(client, [sample_of("node7")])
+        metrics = scraped(client)
+    host = ("host_name", "node7")
+    gpu = (host, ("hw_id", "0"), ("hw_name", "H200"), ("hw_type", "gpu"))
+    assert values(metrics["system_cpu_utilization_ratio"]) == {(host,): 0.5}
+    process = (host, ("realm_run_id", "r7"))
+    assert values(metrics["process_memory_usage_bytes"]) == {process: 3 * 2**30}
+    task = ("hw_gpu_task", "general")
+    labels = tuple(sorted((*gpu, task)))
+    assert values(metrics["hw_gpu_utilization_ratio"]) == {labels: 0.93}
+    errors = (("error_type", "uncorrected"), *gpu)
+    assert values(metrics["hw_errors"], "_total") == {errors: 2}
+
+
+def test_a_host_that_was_not_sampled_for_a_minute_is_not_shown(server: RealmServer) -> None:
+    """Its memory and its GPUs are not what they were: it is gone, or its run has ended."""
+    ages = {"gone": SAMPLE_FRESH_NS + 10**9, "there": SAMPLE_FRESH_NS // 1000}
+    with asking(server) as client:
+        post(client, [sample_of(host, ages[host], n) for n, host in enumerate(ages, 1)])
+        shown = values(scraped(client)["system_cpu_utilization_ratio"])
+    assert shown == {(("host_name", "there"),): 0.5}
+
+
 def test_a_gauge_of_ones_own_is_on_the_page(tmp_path: Path) -> None:
     """The options of the exporter hold for the service too."""
     gauges = [{"kind": "training_step", "detail": "grad_norm"}]
@@ -295,15 +334,17 @@ def test_a_gauge_of_ones_own_is_on_the_page(tmp_path: Path) -> None:
 def test_names_and_types_are_those_of_the_table(tmp_path: Path) -> None:
     """HELP and TYPE say what the instrument says; own names of the service are reserved."""
     with serving(free_ports(tmp_path)) as server, asking(server) as client:
-        post(client, shapes(1))
+        post(client, [*shapes(1), sample_of("node7", number=99)])
         metrics = scraped(client)
-    made = {prometheus_name(each).removesuffix("_total"): each for each in INSTRUMENTS}
+    made = {prometheus_name(each).removesuffix("_total"): each for each in BUILT_IN}
     for name, metric in metrics.items():
         if name in made:
-            assert (metric.type, metric.documentation) == (made[name].kind, made[name].description)
+            assert metric.type == made[name].shown_as
+            assert metric.documentation == made[name].description
         else:
             assert f"{name}_".startswith(RESERVED), name
     assert metrics["realm_training_loss"].type == "gauge"
+    assert metrics["hw_errors"].type == "counter"
 
 
 def test_receipts_are_summed_up_and_live_producers_shown(tmp_path: Path) -> None:
@@ -371,6 +412,37 @@ def test_at_most_fifty_live_producers_are_shown(tmp_path: Path, alive: int, show
         live = values(scraped(client)["realm_producer_events"])
     ids = {dict(labels)["realm_producer_id"] for labels in live}
     assert ids == set(producers[-shown:])
+
+
+def test_runs_are_counted_by_status_and_running_ones_have_a_step(server: RealmServer) -> None:
+    """Every status is there from the start; a run that has ended has no step any more."""
+    with asking(server) as client:
+        wait_until(lambda: "realm_runs" in client.get("/metrics").text)
+        assert by_label(scraped(client)["realm_runs"]) == dict.fromkeys(statuses(), 0)
+        for number, run in enumerate(("a", "b", "c"), 1):
+            event = {"producer": f"{number:016x}", "run_id": run}
+            step = {"kind": "training_step", "number": 1, "details": {"step": number, "loss": 1}}
+            end = {"kind": "training_completed" if run == "b" else "note", "number": 2}
+            post(client, [event | step, event | end])
+        metrics = scraped(client)
+    counts = {key: count for key, count in by_label(metrics["realm_runs"]).items() if count}
+    assert counts == {"running": 2, "completed": 1}
+    assert by_label(metrics["realm_run_step"]) == {"a": 1, "c": 3}
+
+
+def test_at_most_fifty_running_runs_have_a_step_of_their_own(server: RealmServer) -> None:
+    """Those that started last; ids that are the same for the length of a label are one series."""
+    now_ns = time.time_ns()
+    names = [*(f"r{number}" for number in range(51)), *("x" * 128 + end for end in "ab")]
+    steps = [
+        {"kind": "training_step", "producer": f"{number:016x}", "number": 1, "run_id": run}
+        | {"time_unix_nano": str(now_ns + number), "details": {"step": number, "loss": 1}}
+        for number, run in enumerate(names)
+    ]
+    with asking(server) as client:
+        post(client, steps)
+        shown = by_label(scraped(client)["realm_run_step"])
+    assert shown == {f"r{number}": number for number in range(3, 51)} | {"x" * 128: 52}
 
 
 def test_a_mistake_in_the_options_keeps_the_service_from_starting(tmp_path: Path) -> None:

@@ -97,6 +97,18 @@ def test_an_unknown_run_is_an_error_of_the_catalogue(client: httpx.Client) -> No
     assert client.get("/api/runs/a/b").json()["error"] == "not_found"
 
 
+def test_numbers_of_an_evaluation_are_curves_and_the_last_evaluation(client: httpx.Client) -> None:
+    evaluations = [
+        {"kind": "evaluation_finished", "details": {"step": step, "bleu": step / 100, "n": 64}}
+        for step in (10, 20)
+    ]
+    tell(client, "r1", *trained(), *evaluations)
+    found = find(client, "r1", "/metrics", fields="bleu,n").json()
+    assert [point[2:] for point in found["points"]] == [[10, 0.1, 64], [20, 0.2, 64]]
+    last = find(client, "r1").json()["last_evaluation"]
+    assert (last["step"], last["metrics"]) == (20, {"bleu": 0.2, "n": 64})
+
+
 def test_the_list_is_filtered_and_paged(client: httpx.Client) -> None:
     for number in range(5):
         start = {"kind": "run_started", "details": {"command": f"python train_{number}.py"}}

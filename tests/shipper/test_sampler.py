@@ -1,6 +1,7 @@
 """Runs are sampled while they are open, and what gets scarce is reported once."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ def test_an_open_run_is_sampled_every_ten_seconds(make_host: Callable[..., Host]
 def test_a_sample_has_process_host_and_disks(make_host: Callable[..., Host]) -> None:
     host = make_host(memory_share=1.0, disk_low_bytes=0)
     host.look(0.0)
+    time.sleep(0.05)  # the times of the processors count hundredths of seconds
     (event,) = host.look(10.0)
     details = event.details
     assert (event.run_id, event.producer, event.channel) == ("r", host.spool.producer, "system")
@@ -63,6 +65,9 @@ def test_a_sample_has_process_host_and_disks(make_host: Callable[..., Host]) -> 
     assert details["cpu_percent"] >= 0
     assert details["host_memory_bytes"] > details["host_memory_available_bytes"]
     assert details["cwd_free_bytes"] == pytest.approx(details["home_free_bytes"], rel=0.1)
+    assert 0 <= details["host_cpu_percent"] <= 100
+    assert details["cpus"] >= 1
+    assert details["filesystems"][0]["total_bytes"] > details["home_free_bytes"]
     assert host.spool.notes.run is not None
     assert (host.spool.notes.run.peak_rss_bytes or 0) > 0
 

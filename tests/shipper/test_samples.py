@@ -13,12 +13,15 @@ from realm_telemetry.shipper import samples
 from realm_telemetry.shipper.sampler import _fullest
 from realm_telemetry.shipper.samples import (
     Gpus,
+    HostProcessors,
     Usage,
     container_memory,
     disk_free,
+    filesystems,
     host_memory,
     memory_stall_percent,
     peak_rss_bytes,
+    processors_of,
 )
 
 MIB = 1024 * 1024
@@ -61,6 +64,69 @@ def test_the_host_and_its_disks_are_read() -> None:
     assert 0 < found["host_memory_available_bytes"] < found["host_memory_bytes"]
     assert disk_free({"home": "/", "gone": "/no/such/place"}).keys() == {"home_free_bytes"}
     assert all(0.0 <= share <= 100.0 for share in memory_stall_percent().values())
+
+
+def test_the_processors_of_the_host_are_busy_with_this_process() -> None:
+    processors = HostProcessors()
+    assert processors.take() == {}
+    ends = time.process_time() + 0.3
+    while time.process_time() < ends:
+        pass
+    (share,) = processors.take().values()
+    assert 0 < share <= 100
+    assert 1 <= processors_of(os.getpid())["cpus"] <= (os.cpu_count() or 1)
+    assert processors_of(2**22 + 1) == {}
+
+
+@pytest.mark.parametrize(
+    ("later", "found"),
+    [
+        ("cpu 200 10 40 1050 100 0 0 0 90 0", {"host_cpu_percent": 50.0}),
+        ("cpu 100 10 40 1000 50 0 0 0 0 0", {}),  # no time has passed
+        ("cpu 90 10 40 1300 50 0 0 0 0 0", {"host_cpu_percent": 0.0}),  # it counts backwards
+        ("intr 1", {}),
+    ],
+)
+def test_waiting_for_a_disk_is_idle_and_guests_are_not_counted_twice(
+    machine: Path, later: str, found: dict[str, float]
+) -> None:
+    write(machine / "proc/stat", "cpu 100 10 40 1000 50 0 0 0 0 0\ncpu0 1 1 1 1\n")
+    processors = HostProcessors()
+    processors.take()
+    write(machine / "proc/stat", later)
+    assert processors.take() == found
+
+
+def test_directories_of_one_filesystem_are_one() -> None:
+    """With its space, as `df` has it."""
+    (root,) = filesystems({"home": "/", "gone": "/no/such/place"})
+    facts = os.statvfs("/")
+    assert root["mountpoint"] == "/"
+    assert root["total_bytes"] == facts.f_blocks * facts.f_frsize
+    assert 0 < root["used_bytes"] + root["free_bytes"] <= root["total_bytes"]
+    assert {each["mountpoint"] for each in filesystems({"a": "/dev", "b": "/proc"})} <= {
+        *("/", "/dev", "/proc")
+    }
+
+
+def test_a_mount_point_is_found_by_its_path(machine: Path) -> None:
+    """The nearest above the directory, the last of several at one place; blanks are escaped."""
+    data = machine / "my data"
+    (data / "checkpoints").mkdir(parents=True)
+    name = str(data).replace(" ", r"\040")
+    lines = [
+        "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw",
+        f"30 22 0:40 / {name} rw - tmpfs tmpfs rw",
+        f"31 22 0:41 / {name} rw,nosuid master:2 - nfs4 lab:/export\\040one rw",
+    ]
+    write(machine / "proc/self/mountinfo", "\n".join(lines) + "\n")
+    found = filesystems({"checkpoints": str(data / "checkpoints"), "home": str(machine)})
+    named = [(each["device"], each["mountpoint"], each["type"]) for each in found]
+    assert named == [("lab:/export one", str(data), "nfs4"), ("/dev/sda1", "/", "ext4")]
+
+
+def test_without_mountinfo_there_are_no_filesystems(machine: Path) -> None:
+    assert filesystems({"home": "/"}) == []
 
 
 def test_of_control_groups_inside_each_other_the_fullest_counts(machine: Path) -> None:

@@ -184,6 +184,19 @@ def test_an_evaluation_may_take_longer(trainer: Trainer) -> None:
     assert event.details["phase"] == "eval"
 
 
+def test_an_evaluation_of_the_loop_may_take_longer_until_it_has_finished(
+    trainer: Trainer,
+) -> None:
+    trainer.steps(30)
+    trainer.emit("evaluation_started", step=30)
+    assert trainer.wait(300) == []
+    trainer.emit("evaluation_finished", step=30, loss=0.5)
+    assert trainer.wait(590) == []  # twice the longest pause
+    (event,) = trainer.wait(20)
+    assert event.kind == "run_stalled"
+    assert "phase" not in event.details
+
+
 def test_any_event_of_the_process_is_a_sign_of_life(trainer: Trainer) -> None:
     trainer.steps(30)
     for _ in range(10):

@@ -24,7 +24,14 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from realm_exporter_otlp.encoding import SCOPE, key_values
-from realm_telemetry.folds.metrics import Count, Distribution, Latest, Metrics, Series
+from realm_telemetry.folds.metrics import (
+    Count,
+    Distribution,
+    Latest,
+    MachineInstrument,
+    Metrics,
+    Series,
+)
 
 _MAX_UNIX_NANO: Final = 2**64 - 1
 
@@ -46,8 +53,8 @@ def metrics_request(
 def metrics_of(metrics: Metrics, now_ns: int) -> list[Metric]:
     """Every instrument that has something to say.
 
-    Counters and histograms say all, with the time `now_ns`, since the first event counted; gauges
-    what changed since the last request, each with the time of its own event.
+    Counters and histograms say all, with the time `now_ns`, since the first event counted; gauges,
+    and sums of the machine, what changed since the last request, with the time of its own event.
     """
     start_ns = metrics.start_unix_nano
     span = _time(start_ns), _time(max(now_ns, start_ns))
@@ -55,7 +62,7 @@ def metrics_of(metrics: Metrics, now_ns: int) -> list[Metric]:
 
 
 def _metric(series: Series, start_ns: int, now_ns: int) -> Metric | None:
-    gauges, counts, distributions = [], [], []
+    newest, counts, distributions = [], [], []
     for key, point in series:
         attributes = key_values(series.attributes(key))
         if isinstance(point, Distribution):
@@ -63,25 +70,27 @@ def _metric(series: Series, start_ns: int, now_ns: int) -> Metric | None:
         elif isinstance(point, Count):
             counts.append(_count(point, attributes, start_ns, now_ns))
         elif key in series.changed:
-            gauges.append(_latest(point, attributes))
-    if not (gauges or counts or distributions):
+            newest.append(_latest(point, attributes))
+    if not (newest or counts or distributions):
         return None
     instrument = series.instrument
+    sort = instrument.sort if isinstance(instrument, MachineInstrument) else "gauge"
+    sums = counts if sort == "gauge" else newest
     return Metric(
         name=instrument.name,
         description=instrument.description,
         unit=instrument.unit,
-        gauge=Gauge(data_points=gauges) if gauges else None,
-        sum=_sum(counts) if counts else None,
+        gauge=Gauge(data_points=newest) if newest and sort == "gauge" else None,
+        sum=_sum(sums, is_monotonic=sort != "up_down_counter") if sums else None,
         histogram=_histogram(distributions) if distributions else None,
     )
 
 
-def _sum(points: list[NumberDataPoint]) -> Sum:
+def _sum(points: list[NumberDataPoint], *, is_monotonic: bool) -> Sum:
     return Sum(
         data_points=points,
         aggregation_temporality=AGGREGATION_TEMPORALITY_CUMULATIVE,
-        is_monotonic=True,
+        is_monotonic=is_monotonic,
     )
 
 

@@ -6,11 +6,11 @@ one of them fits the other.
 
 from functools import partial
 
-from realm_telemetry.folds.metrics.definition import Definition, read_definition
+from realm_telemetry.folds.metrics.definition import BUILT_IN, Definition, read_definition
 from realm_telemetry.folds.metrics.fold import Metrics
-from realm_telemetry.folds.metrics.instruments import INSTRUMENTS, Attribute, Instrument
+from realm_telemetry.folds.metrics.instruments import FRESH_NS, INSTRUMENTS, Attribute, Instrument
+from realm_telemetry.folds.metrics.machine import MACHINE, SAMPLE_FRESH_NS, MachineInstrument
 from realm_telemetry.folds.metrics.series import (
-    FRESH_NS,
     MAX_SERIES,
     OVERFLOW,
     Count,
@@ -23,16 +23,20 @@ from realm_telemetry.folds.runtime import FoldFormat, FoldRunner
 from realm_telemetry.log.engine import Log
 
 __all__ = [
+    "BUILT_IN",
     "FRESH_NS",
     "INSTRUMENTS",
+    "MACHINE",
     "MAX_SERIES",
     "OVERFLOW",
+    "SAMPLE_FRESH_NS",
     "Attribute",
     "Count",
     "Definition",
     "Distribution",
     "Instrument",
     "Latest",
+    "MachineInstrument",
     "Metrics",
     "Point",
     "Series",

@@ -17,7 +17,11 @@ from realm_telemetry.folds.metrics.instruments import (
     label_name,
     prometheus_name,
 )
+from realm_telemetry.folds.metrics.machine import MACHINE
 from realm_telemetry.folds.metrics.series import MAX_SERIES
+
+BUILT_IN: Final = (*INSTRUMENTS, *MACHINE)
+"""The metrics that there are without a setting."""
 
 SETTING: Final = "options.otlp_metrics"
 OPTIONS: Final[Mapping[str, Any]] = {"gauges": [], "histograms": [], "max_series": MAX_SERIES}
@@ -28,6 +32,7 @@ RESERVED: Final = (
     *("realm_log_", "realm_ingest_", "realm_commits_", "realm_http_", "realm_sse_", "realm_tail_"),
     *("realm_state_", "realm_measures_", "realm_uptime_", "realm_producer", "realm_receipt"),
     *("realm_exporter_", "realm_webhook_", "realm_dead_", "target_info"),
+    *("realm_runs", "realm_run_step"),
 )
 """How names of the service's own metrics begin on /metrics."""
 
@@ -39,7 +44,7 @@ _UNITS: Final = {"_s": "s", "_ms": "ms", "_bytes": "By"}
 class Definition(msgspec.Struct, frozen=True):
     """The metrics, and how many series each may have, the overflow series included."""
 
-    instruments: tuple[Instrument, ...] = INSTRUMENTS
+    instruments: tuple[Instrument, ...] = BUILT_IN
     max_series: int = MAX_SERIES
 
 
@@ -69,7 +74,7 @@ def read_definition(options: Mapping[str, Any]) -> Definition:
         *_added("histogram", options.get("histograms", [])),
     ]
     _check_names(added)
-    return Definition((*INSTRUMENTS, *added), max_series)
+    return Definition((*BUILT_IN, *added), max_series)
 
 
 def _added(kind: InstrumentKind, tables: Any) -> Iterable[Instrument]:
@@ -120,7 +125,7 @@ def _attributes(kind: InstrumentKind, details: Sequence[str]) -> tuple[Attribute
 
 
 def _check_names(added: Sequence[Instrument]) -> None:
-    taken = {name for each in INSTRUMENTS for name in (each.name, prometheus_name(each))}
+    taken = {name for each in BUILT_IN for name in (each.name, prometheus_name(each))}
     for each in added:
         name = prometheus_name(each)
         if not _NAME.fullmatch(each.name):

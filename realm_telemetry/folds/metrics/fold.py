@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from realm_telemetry.event import Event
-from realm_telemetry.folds.clock import set_back_before, stamp_of
+from realm_telemetry.folds.clock import Stamp, set_back_before, stamp_of
 from realm_telemetry.folds.metrics.definition import Definition
 from realm_telemetry.folds.metrics.instruments import Attribute
+from realm_telemetry.folds.metrics.machine import SAMPLED, MachineInstrument, readings
 from realm_telemetry.folds.metrics.series import (
     Count,
     Distribution,
@@ -17,16 +18,13 @@ from realm_telemetry.folds.metrics.series import (
     Latest,
     Series,
     key_reader,
+    number,
 )
 from realm_telemetry.folds.runtime import Row
 from realm_telemetry.values.paths import find
 
 FOLD_VERSION: Final = 1
 """Raised with every change of what is kept; a dump of another version is ignored."""
-
-_WORDS: Final = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
-
-_BEYOND_FLOATS: Final = 2**1023
 
 _MOST_KINDS: Final = 10_000
 
@@ -76,6 +74,15 @@ class Metrics:
                 value = 1.0 if detail is None else number(find(details, detail))
                 if value is not None and series.instrument.takes(value):
                     series.add(key, value, stamp)
+        if event.kind == SAMPLED:
+            self._measure(event, stamp)
+
+    def _measure(self, event: Event, stamp: Stamp) -> None:
+        """Take the numbers of a sample of the machine."""
+        for name, key, value in readings(event):
+            series = self._series.get(name)
+            if series is not None:
+                series.add(key, value, stamp)
 
     def take(self, rows: Sequence[Row]) -> None:
         """Fold in rows of the log; those at or before the cursor are in it already."""
@@ -117,15 +124,20 @@ class Metrics:
         read = msgspec.msgpack.decode(dumped, type=_Dump)
         metrics = cls(definition)
         then, now = read.instruments or _digests_of_0_1(read, definition), _digests(definition)
-        metrics._missing = {name for name in now if then.get(name) != now[name]}
-        if len(metrics._missing) == len(now):
+        changed = {name for name in now if then.get(name) != now[name]}
+        if len(changed) == len(now):
             raise ValueError("a dump of other instruments")
+        metrics._missing = {name for name in changed if not metrics._is_of_machine(name)}
         metrics.cursor, metrics.start_unix_nano = read.cursor, read.start_unix_nano
-        for name in metrics._series.keys() - metrics._missing:
+        for name in metrics._series.keys() - changed:
             series, points = metrics._series[name], read.series.get(name, [])
             series.points = {key: point for key, point in points if key is not None}
             series.overflow = next((point for key, point in points if key is None), None)
         return metrics
+
+    def _is_of_machine(self, name: str) -> bool:
+        """Whether a metric is filled by the next sample: earlier ones are too old to be shown."""
+        return isinstance(self._series[name].instrument, MachineInstrument)
 
     @property
     def incomplete(self) -> bool:
@@ -153,6 +165,8 @@ class Metrics:
         groups: dict[tuple[Attribute, ...], list[tuple[str | None, Series]]] = {}
         for each in self._series.values():
             instrument = each.instrument
+            if isinstance(instrument, MachineInstrument):
+                continue
             if not instrument.kinds or kind in instrument.kinds:
                 members = groups.setdefault(instrument.attributes, [])
                 members.append((instrument.detail, each))
@@ -176,16 +190,3 @@ def _digests(definition: Definition) -> dict[str, str]:
     """The digest of each instrument alone, by its name."""
     limit = definition.max_series
     return {each.name: digest(Definition((each,), limit)) for each in definition.instruments}
-
-
-def number(value: Any) -> float | None:
-    """A detail as a number; NaN and infinities are text there. None for what is no number.
-
-    A row of an older log, or a peer, may have an integer beyond all floats: that is none either.
-    """
-    kind = type(value)
-    if kind is float:
-        return value  # type: ignore[no-any-return]  # it is a float
-    if kind is int:
-        return float(value) if abs(value) < _BEYOND_FLOATS else None
-    return _WORDS.get(value) if kind is str else None

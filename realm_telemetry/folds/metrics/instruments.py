@@ -1,7 +1,4 @@
-"""The table of instruments: which numbers of which events become metrics, and their names.
-
-No unit is "1": OpenTelemetry's translators to Prometheus disagree on what it adds to the name.
-"""
+"""The table of instruments: which numbers of which events become metrics, and their names."""
 
 import math
 import re
@@ -19,6 +16,10 @@ DURATION_BOUNDS: Final = (
     *(60.0, 300.0, 600.0, 1_800.0, 3_600.0, 14_400.0, 43_200.0, 86_400.0),
 )
 """Seconds: from an eval of a few milliseconds to a day of training."""
+
+
+FRESH_NS: Final = 3_600_000_000_000
+"""A gauge whose last event is older is no longer shown, and gives its place to a new one."""
 
 
 class Attribute(msgspec.Struct, frozen=True, array_like=True):
@@ -50,6 +51,16 @@ class Instrument(msgspec.Struct, frozen=True):
     def takes(self, value: float) -> bool:
         """Whether a value can be added: the sum of a histogram has to grow, and be a number."""
         return self.kind != "histogram" or 0 <= value < math.inf
+
+    @property
+    def shown_as(self) -> InstrumentKind:
+        """Its type on /metrics."""
+        return self.kind
+
+    @property
+    def fresh_ns(self) -> int:
+        """How old the last event of a gauge may be that is still shown."""
+        return FRESH_NS
 
 
 RUN: Final = (Attribute("realm.run.id", "run_id"), Attribute("realm.hero.id", "hero_id"))
@@ -192,10 +203,12 @@ _ANNOTATION: Final = re.compile(r"\{[^}]*\}")
 def prometheus_name(instrument: Instrument) -> str:
     """A metric's name on /metrics: `realm.job.duration` in s is realm_job_duration_seconds."""
     name = _OTHER.sub("_", instrument.name)
-    unit = _unit(instrument.unit)
+    # Source: the specification, "1" of gauges; the collector and Prometheus' receiver follow it.
+    is_ratio = instrument.unit == "1" and instrument.kind == "gauge"
+    unit = "ratio" if is_ratio else _unit(instrument.unit)
     if unit and not name.endswith(f"_{unit}"):
         name = f"{name}_{unit}"
-    return f"{name}_total" if instrument.kind == "counter" else name
+    return f"{name}_total" if instrument.shown_as == "counter" else name
 
 
 def label_name(attribute: str) -> str:

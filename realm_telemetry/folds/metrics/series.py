@@ -14,6 +14,9 @@ from realm_telemetry.values.paths import find
 
 MAX_TEXT: Final = 128
 
+_WORDS: Final = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
+_BEYOND_FLOATS: Final = 2**1023
+
 Key = tuple[str | None, ...]
 """Values of an instrument's attributes, in order; None for one that the event does not have."""
 
@@ -40,6 +43,19 @@ def attribute_text(value: Any) -> str | None:
     if isinstance(value, str | int | float):
         return _short(str(value))
     return None
+
+
+def number(value: Any) -> float | None:
+    """A detail as a number; NaN and infinities are text there. None for what is no number.
+
+    A row of an older log, or a peer, may have an integer beyond all floats: that is none either.
+    """
+    kind = type(value)
+    if kind is float:
+        return value  # type: ignore[no-any-return]  # it is a float
+    if kind is int:
+        return float(value) if abs(value) < _BEYOND_FLOATS else None
+    return _WORDS.get(value) if kind is str else None
 
 
 def _short(text: str | None) -> str | None:
@@ -120,9 +136,6 @@ OVERFLOW: Final = "otel.metric.overflow"
 Source: https://opentelemetry.io/docs/specs/otel/metrics/sdk/#overflow-attribute
 """
 
-FRESH_NS: Final = 3_600_000_000_000
-"""A gauge whose last event is older is no longer shown, and gives its place to a new one."""
-
 
 class Series:
     """All series of an instrument.
@@ -184,7 +197,7 @@ class Series:
             ),
             key=lambda found: found[1],
         )
-        if time_unix_nano - oldest_ns <= FRESH_NS:
+        if time_unix_nano - oldest_ns <= self.instrument.fresh_ns:
             return False
         del self.points[key]
         self.changed.discard(key)

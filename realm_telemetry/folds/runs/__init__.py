@@ -10,6 +10,7 @@ from realm_telemetry.folds.runs.view import (
     report,
     shown,
     started_at,
+    step_of,
     summary,
 )
 
@@ -27,5 +28,6 @@ __all__ = [
     "shown",
     "started_at",
     "statuses",
+    "step_of",
     "summary",
 ]

@@ -7,12 +7,14 @@ save, the layers are merged into the table, which moves its mark in the same tra
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from realm_telemetry.folds.clock import set_back_before, stamp_of
 from realm_telemetry.folds.runs import view
 from realm_telemetry.folds.runs.record import RunRecord, run_of
+from realm_telemetry.folds.runs.status import statuses
 from realm_telemetry.folds.runtime import STEP_ROWS, FoldFormat, FoldRunner, Row, RowsAfter
 from realm_telemetry.log.engine import Log
 from realm_telemetry.log.runs import RunsMark, RunsTable, RunsWanted, StoredRun
@@ -137,6 +139,15 @@ class Reading:
         found.sort(key=lambda run: run.place, reverse=True)
         page = [(run.run_id, loaded(run, self._mark)) for run in found[: wanted.limit]]
         return page, len(found) > wanted.limit
+
+    def counts(self) -> dict[str, int]:
+        """Return how many runs have each status."""
+        counts: Counter[str | None] = Counter(self._table.run_counts())
+        for run in self.changed():
+            stored = self._table.run(run.run_id)
+            counts[stored.status if stored else None] -= 1
+            counts[run.status] += 1
+        return {status: counts[status] for status in statuses()}
 
     def changed(self) -> Iterator[StoredRun]:
         """Yield the runs that memory has something of, as the table is to have them."""

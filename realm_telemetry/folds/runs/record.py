@@ -32,6 +32,12 @@ MAX_CONFIG: Final = 256
 MAX_CONFIG_BYTES: Final = 4_096
 """Encoded size of one setting."""
 
+MAX_NAME: Final = 200
+"""Characters of a name of a setting or metric."""
+
+MAX_METRICS: Final = 64
+"""Numbers of an evaluation."""
+
 MAX_TRACEBACK: Final = 16_000
 """Characters of a traceback, from its end: there it says what happened."""
 
@@ -249,7 +255,7 @@ def _started(record: RunRecord, event: Event, stamp: Stamp, process: dict[str, A
 
 def _config(record: RunRecord, event: Event, stamp: Stamp, process: dict[str, Any]) -> None:
     for name, value in event.details.items():
-        record.config.put(name[:200], stamp, {"value": _small(value)})
+        record.config.put(name[:MAX_NAME], stamp, {"value": _small(value)})
 
 
 def _small(value: Any) -> Any:
@@ -264,6 +270,22 @@ def _saved(record: RunRecord, event: Event, stamp: Stamp, process: dict[str, Any
     found = pick(event.details, ("step", "path", "loss"))
     key = str(found.get("step", found.get("path", event.id)))[:200]
     record.checkpoints.put(key, stamp, {"checkpoint": found})
+
+
+def _evaluated(record: RunRecord, event: Event, stamp: Stamp, process: dict[str, Any]) -> None:
+    details = event.details
+    metrics = {
+        name[:MAX_NAME]: value if value in NOT_FINITE else number(value)
+        for name, value in details.items()
+        if name != "step" and _is_number(value)
+    }
+    kept = dict(list(metrics.items())[:MAX_METRICS])
+    put(record.cells, "evaluation", stamp, {"step": number(details.get("step")), "metrics": kept})
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a detail is a number, NaN and infinities among them."""
+    return value in NOT_FINITE if type(value) is str else number(value) is not None
 
 
 def _paused(record: RunRecord, event: Event, stamp: Stamp, process: dict[str, Any]) -> None:
@@ -387,6 +409,7 @@ _READERS: Final[Mapping[str, _Reader]] = {
     "training_started": _started,
     "run_config": _config,
     "checkpoint_saved": _saved,
+    "evaluation_finished": _evaluated,
     "training_paused": _paused,
     "training_completed": _completed,
     "training_cancelled": _cancelled,

@@ -47,6 +47,11 @@ def updated_at(record: RunRecord) -> int:
     return int(record.cells["last"][0][0]) if "last" in record.cells else 0
 
 
+def step_of(record: RunRecord) -> float | None:
+    """Return the last step; None if there was none."""
+    return number(_value(record, "step"))
+
+
 def command_of(record: RunRecord) -> str | None:
     """Return the command, as text."""
     command = _value(record, "command")
@@ -106,6 +111,7 @@ def shown(run_id: str, record: RunRecord) -> dict[str, Any]:
         "ranks": {_name(process): _shown_process(process) for process in team.processes},
         "hosts": sorted({str(p.value("host")) for p in team.processes if p.value("host")}),
         **_checkpoints(record, team),
+        "last_evaluation": _evaluation(record),
         **{name: _value(record, name) for name in COMMAND},
         "config": {name: cells["value"][1] for name, cells in sorted(record.config.read().items())},
         "exception": _exception(record, verdict, team),
@@ -152,7 +158,7 @@ def _times(record: RunRecord, team: Team) -> dict[str, Any]:
 
 
 def _progress(record: RunRecord, team: Team) -> dict[str, Any]:
-    step, total = number(_value(record, "step")), number(_value(record, "total_steps"))
+    step, total = step_of(record), number(_value(record, "total_steps"))
     share = min(max(step / total, 0.0), 1.0) if step is not None and total and total > 0 else None
     return {
         "step": step,
@@ -201,6 +207,13 @@ def _shown_checkpoint(cells: Sequence[Any]) -> dict[str, Any] | None:
     stamp, fields = cells[0]
     named = {name: fields.get(name) for name in ("step", "path", "loss")}
     return named | {"saved_at": _time(stamp[0])}
+
+
+def _evaluation(record: RunRecord) -> dict[str, Any] | None:
+    if "evaluation" not in record.cells:
+        return None
+    stamp, found = record.cells["evaluation"]
+    return {**found, "finished_at": _time(stamp[0])}
 
 
 def _exception(record: RunRecord, verdict: Verdict, team: Team) -> dict[str, Any] | None:
@@ -293,6 +306,7 @@ def _facts(run: dict[str, Any]) -> str:
         "Best loss": run["best_loss"],
         "Last checkpoint": _checkpoint_text(run["last_checkpoint"]),
         "Last checkpoint before a value that is not finite": _finite_text(run),
+        "Last evaluation": _evaluation_text(run["last_evaluation"]),
         "Not finite": _not_finite_text(run["warnings"]["not_finite"]),
     }
     return "\n".join(f"- {name}: {_inline(value)}" for name, value in rows.items() if value)
@@ -303,6 +317,14 @@ def _checkpoint_text(checkpoint: dict[str, Any] | None) -> str | None:
         return None
     path = f", {checkpoint['path']}" if checkpoint["path"] else ""
     return f"step {checkpoint['step']}{path} ({checkpoint['saved_at']})"
+
+
+def _evaluation_text(evaluation: dict[str, Any] | None) -> str | None:
+    if evaluation is None:
+        return None
+    at = [] if evaluation["step"] is None else [f"step {evaluation['step']}"]
+    found = [f"{name} {value}" for name, value in evaluation["metrics"].items()]
+    return f"{', '.join(at + found)} ({evaluation['finished_at']})"
 
 
 def _finite_text(run: dict[str, Any]) -> str | None:

@@ -32,7 +32,7 @@ from realm_telemetry.log.sqlite.producers import (
     receipt_totals,
     stored_among,
 )
-from realm_telemetry.log.sqlite.runs import read_run, read_runs, runs_mark
+from realm_telemetry.log.sqlite.runs import count_runs, read_run, read_runs, runs_mark
 from realm_telemetry.log.sqlite.schema import SCHEMA_VERSION, read_log_id, read_version
 from realm_telemetry.log.sqlite.search import SearchIndex
 from realm_telemetry.log.sqlite.series import series
@@ -86,6 +86,7 @@ class Snapshot(ReadTransaction, frozen=True):
     refusals = needs_connection(read_refusals)
     run = needs_connection(read_run)
     runs = needs_connection(read_runs)
+    run_counts = needs_connection(count_runs)
     runs_mark = needs_connection(runs_mark)
 
 

@@ -14,6 +14,7 @@ _MARK: Final = "SELECT value FROM realm_meta WHERE key = 'runs'"
 _LIST: Final = """
 SELECT run_id, started, updated, status, command, through, x'' FROM realm_runs
 WHERE status IS NOT NULL AND updated >= ? AND (started, run_id) < (?, ?)"""
+_COUNTS: Final = "SELECT status, count(*) FROM realm_runs WHERE status IS NOT NULL GROUP BY status"
 _END: Final = (2**63 - 1, "")
 
 
@@ -50,6 +51,11 @@ def read_runs(connection: sqlite3.Connection, wanted: RunsWanted) -> list[Stored
     )
     ids = [run.run_id for run in islice(wanted_ones, wanted.limit)]
     return [run for run_id in ids if (run := read_run(connection, run_id)) is not None]
+
+
+def count_runs(connection: sqlite3.Connection) -> dict[str, int]:
+    """How many runs of the table have each status."""
+    return dict(connection.execute(_COUNTS).fetchall()) if has_runs(connection) else {}
 
 
 def save_runs(

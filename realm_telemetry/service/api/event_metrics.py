@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from itertools import accumulate
 
 from realm_telemetry.folds.metrics import (
-    FRESH_NS,
     OVERFLOW,
     Distribution,
     Latest,
@@ -39,13 +38,13 @@ def event_counter(series: Series, totals: Mapping[Counted, int]) -> Metric:
 
 
 def event_metrics(metrics: Metrics, now_ns: int) -> Iterator[Metric]:
-    """All others; gauges that no event has moved for an hour are left out."""
+    """All others; gauges that no event has moved for long are left out."""
     for series in metrics:
         if series.instrument.name != EVENTS:
             samples = [
                 sample
                 for key, point in series
-                if not _is_stale(point, now_ns)
+                if not _is_stale(series, point, now_ns)
                 for sample in _samples(labels(series, key), point)
             ]
             yield _metric(series, samples)
@@ -59,11 +58,12 @@ def labels(series: Series, key: tuple[str | None, ...] | None) -> dict[str, str]
 
 def _metric(series: Series, samples: list[Sample]) -> Metric:
     instrument = series.instrument
-    return Metric(prometheus_name(instrument), instrument.kind, instrument.description, samples)
+    return Metric(prometheus_name(instrument), instrument.shown_as, instrument.description, samples)
 
 
-def _is_stale(point: Point, now_ns: int) -> bool:
-    return isinstance(point, Latest) and now_ns - point.time_unix_nano > FRESH_NS
+def _is_stale(series: Series, point: Point, now_ns: int) -> bool:
+    age_ns = now_ns - point.time_unix_nano if isinstance(point, Latest) else 0
+    return age_ns > series.instrument.fresh_ns
 
 
 def _samples(named: dict[str, str], point: Point) -> Iterator[Sample]:

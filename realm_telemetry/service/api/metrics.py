@@ -2,23 +2,29 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from realm_telemetry.errors import LogError
 from realm_telemetry.folds.metrics import Metrics
+from realm_telemetry.folds.metrics.series import MAX_TEXT
+from realm_telemetry.folds.runs import Layer, Reading, step_of
 from realm_telemetry.log.engine import Snapshot
 from realm_telemetry.log.outbox import WEBHOOKS
 from realm_telemetry.log.records import LiveProducer, ReceiptTotals
+from realm_telemetry.log.runs import RunsWanted
 from realm_telemetry.service.api.event_metrics import EVENTS, event_counter, event_metrics
 from realm_telemetry.service.api.exposition import CONTENT_TYPE, Metric, Sample, by, exposition, one
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import CATALOGUE
+
+MAX_RUNNING: Final = 50
+"""Running runs that have a series each, the newest ones by their start."""
 
 
 class _Read(NamedTuple):
@@ -26,6 +32,7 @@ class _Read(NamedTuple):
 
     events: str
     receipts: ReceiptTotals
+    runs: list[Metric]
 
 
 async def get_metrics(request: Request) -> Response:
@@ -33,8 +40,10 @@ async def get_metrics(request: Request) -> Response:
     service = service_of(request.scope)
     # A copy: the tail goes on folding while the thread writes, which takes a while for many series.
     dumped = service.metrics.current.dump() if service.metrics.ready else None
-    read = await service.readers.run(lambda log: _read(log, service, dumped))
+    layers = service.runs.current.layers() if service.runs.ready else None
+    read = await service.readers.run(lambda log: _read(log, service, dumped, layers))
     metrics = [
+        *read.runs,
         *_receipt_metrics(read.receipts),
         *_log_metrics(service),
         *_ingest_metrics(service),
@@ -47,13 +56,31 @@ async def get_metrics(request: Request) -> Response:
     return Response(text, headers=headers, media_type=CONTENT_TYPE)
 
 
-def _read(log: Snapshot, service: Service, dumped: bytes | None) -> _Read:
+def _read(
+    log: Snapshot, service: Service, dumped: bytes | None, layers: Sequence[Layer] | None
+) -> _Read:
     # While they are being folded, only what the log itself counts is known.
     definition = service.definition
     metrics = Metrics(definition) if dumped is None else Metrics.load(dumped, definition)
     counter = event_counter(metrics[EVENTS], log.happened())
     events = exposition([counter, *event_metrics(metrics, time.time_ns())])
-    return _Read(events, log.receipt_totals())
+    runs = [] if layers is None else _run_metrics(Reading(log, layers))
+    return _Read(events, log.receipt_totals(), runs)
+
+
+def _run_metrics(runs: Reading) -> list[Metric]:
+    """All runs by status; the steps of those that go on, the newest ones by their start."""
+    running, _ = runs.page(RunsWanted(("running",), limit=MAX_RUNNING))
+    # By the label: of two ids that are the same for its length there is one series.
+    steps = {
+        run_id[:MAX_TEXT]: step
+        for run_id, record in reversed(running)
+        if (step := step_of(record)) is not None
+    }
+    return [
+        by("realm_runs", "gauge", "Runs by their status.", "status", runs.counts()),
+        by("realm_run_step", "gauge", "Last step of running runs.", "realm_run_id", steps),
+    ]
 
 
 def _receipt_metrics(receipts: ReceiptTotals) -> list[Metric]:

@@ -22,6 +22,7 @@ KINDS = (
     *("training_completed", "training_failed", "checkpoint_saved", "run_stalled", "run_ended"),
     *("run_resumed_progress", "loss_not_finite", "loss_spiked", "uncaught_exception"),
     *("fatal_signal", "process_lost", "note", "exception", "eval_completed", "training_step"),
+    "evaluation_finished",
 )
 DETAILS = st.fixed_dictionaries(
     {},

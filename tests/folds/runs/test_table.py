@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from realm_telemetry.event import Event
-from realm_telemetry.folds.runs import Reading, RunsRunner, shown
+from realm_telemetry.folds.runs import Reading, RunsRunner, shown, statuses
 from realm_telemetry.folds.runs import fold as fold_module
 from realm_telemetry.folds.runtime import every_row
 from realm_telemetry.log.engine import Log, Writer, open_log
@@ -162,6 +162,31 @@ def test_a_record_that_cannot_be_read_begins_again(
     assert "cannot be read" in caplog.text
     runner.save()
     assert len(everything(log, caught_up(log))) == 1
+
+
+def test_runs_are_counted_as_memory_and_table_have_them_together(log: Log, writer: Writer) -> None:
+    """One in the table alone, one in both with another status since, one in memory alone."""
+
+    def counts() -> dict[str, int]:
+        with log.reader() as reader, reader.snapshot() as snapshot:
+            found = Reading(snapshot, runner.fold.layers()).counts()
+        assert set(found) == set(statuses())
+        return {status: count for status, count in found.items() if count}
+
+    runner = RunsRunner(log)
+    runner.restart()
+    for number in (1, 2):
+        writer.append([of_run(f"r{number}", event) for event in story(number)[:-1]])
+    caught_up(log, runner)
+    assert counts() == {"running": 2}
+    runner.save()
+    assert counts() == {"running": 2}
+    writer.append([of_run("r2", story(2)[-1]), *(of_run("r3", event) for event in story(3))])
+    writer.append([told(1, "worker_heartbeat", process="0f")])
+    caught_up(log, runner)
+    assert counts() == {"running": 1, "completed": 2}
+    runner.save()
+    assert counts() == {"running": 1, "completed": 2}
 
 
 def test_many_runs_are_saved_while_a_log_is_caught_up(

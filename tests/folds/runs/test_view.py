@@ -4,7 +4,7 @@ from typing import Any
 
 from realm_telemetry.event import Event
 from realm_telemetry.folds.runs import is_shown, report, run_of, shown, summary
-from realm_telemetry.folds.runs.record import MAX_CONFIG, MAX_TRACEBACK
+from realm_telemetry.folds.runs.record import MAX_CONFIG, MAX_METRICS, MAX_NAME, MAX_TRACEBACK
 
 from .conftest import BEGIN_NS, SECOND, folded, told
 
@@ -35,6 +35,33 @@ def test_speed_is_that_of_the_newest_attempt() -> None:
 def test_an_evaluation_of_an_older_checkpoint_is_no_progress() -> None:
     run = shown("r1", folded(told(1, "training_step", step=9), told(2, "eval_completed", step=3)))
     assert run["step"] == 9
+
+
+def test_the_last_evaluation_has_its_numbers() -> None:
+    """Any of them by name, NaN among them; a late one changes nothing; text is no number."""
+    assert shown("r1", folded(told(1, "training_step", step=9)))["last_evaluation"] is None
+    numbers: dict[str, Any] = {"step": 500, "loss": 0.31, "bleu": "NaN", "samples": 64}
+    newest = told(20, "evaluation_finished", split="val", ok=True, **numbers)
+    older = told(10, "evaluation_finished", step=250, loss=0.5, accuracy=0.8)
+    for order in ([newest, older], [older, newest]):
+        run = shown("r1", folded(told(1, "training_step", step=500), *order))
+        assert run["last_evaluation"] == {
+            "step": 500,
+            "metrics": {"loss": 0.31, "bleu": "NaN", "samples": 64},
+            "finished_at": "2025-11-29T00:00:20.000000Z",
+        }
+        assert (run["loss"], run["step"]) == (None, 500)
+        line = "- Last evaluation: step 500, loss 0.31, bleu NaN, samples 64 (2025-11-29T00:00:20"
+        assert line in report(run, [])
+
+
+def test_an_evaluation_keeps_a_bounded_number_of_numbers() -> None:
+    many: dict[str, Any] = {
+        f"metric_{number}" + "x" * 300: number for number in range(MAX_METRICS + 1)
+    }
+    found = shown("r1", folded(told(1, "evaluation_finished", **many)))["last_evaluation"]
+    assert len(found["metrics"]) == MAX_METRICS
+    assert {len(name) for name in found["metrics"]} == {MAX_NAME}
 
 
 def test_the_last_finite_checkpoint_is_before_the_first_value_that_is_not() -> None:

@@ -16,7 +16,7 @@ from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from realm_exporter_otlp.metrics import DEFAULT_INTERVAL_S, OtlpMetricsExporter
 
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.folds.metrics import INSTRUMENTS
+from realm_telemetry.folds.metrics import INSTRUMENTS, MACHINE
 from realm_telemetry.plugins import load_exporter
 from realm_telemetry.shipper.manifest import exporter_environment
 from realm_telemetry.testing import check_exporter
@@ -297,3 +297,64 @@ def test_a_collector_takes_all_of_it_and_sends_it_on(
     (duration,) = points["realm.job.duration"].values()
     assert (duration.count, duration.sum) == (1, 2.0)
     assert collector.resources()[0]["service.name"] == "realm_telemetry"
+
+
+GPU = {
+    "index": 0,
+    "name": "H200",
+    "utilization_percent": 93,
+    "memory_used_bytes": 3,
+    "memory_total_bytes": 4,
+    "temperature_c": 61,
+    "power_w": 312.5,
+    "uncorrected_errors": 2,
+}
+DISK = {"device": "/dev/sda1", "mountpoint": "/", "type": "ext4"}
+SAMPLE = {
+    "host": "node7",
+    "rss_bytes": 5,
+    "cpu_percent": 150.0,
+    "cpus": 4,
+    "processes": 2,
+    "host_cpu_percent": 50.0,
+    "host_memory_bytes": 16,
+    "host_memory_available_bytes": 4,
+    "memory_stall_percent": 1.0,
+    "container_memory_bytes": 6,
+    "container_limit_bytes": 8,
+    "filesystems": [DISK | {"total_bytes": 10, "used_bytes": 6, "free_bytes": 3}],
+    "gpus": [GPU],
+}
+
+
+def test_a_sample_is_sent_as_the_instruments_of_the_conventions(
+    lab: Lab, collector: Collector
+) -> None:
+    """Up-down counters are sums that may fall, the counter is one that does not."""
+    event = lab.event("resource_sampled", run_id="r7", details=SAMPLE)
+    sent(lab, event)
+    metrics = collector.requests[0].resource_metrics[0].scope_metrics[0].metrics
+    made = {each.name: each for each in metrics if each.name != "realm.events"}
+    assert list(made) == [each.name for each in MACHINE]
+    for instrument in MACHINE:
+        metric = made[instrument.name]
+        assert (metric.unit, metric.description) == (instrument.unit, instrument.description)
+        assert metric.WhichOneof("data") == ("gauge" if instrument.sort == "gauge" else "sum")
+        if instrument.sort != "gauge":
+            assert metric.sum.is_monotonic == (instrument.sort == "counter")
+            assert metric.sum.aggregation_temporality == 2  # cumulative
+        assert {p.time_unix_nano for p in data_of(metric).data_points} == {event.time_unix_nano}
+    points = collector.points()
+    gpu = (("host.name", "node7"), ("hw.id", "0"), ("hw.name", "H200"), ("hw.type", "gpu"))
+    assert points["hw.power"][gpu].as_double == 312.5
+    assert points["hw.errors"][(*gpu, ("error.type", "uncorrected"))].as_double == 2
+    run = (("host.name", "node7"), ("realm.run.id", "r7"))
+    assert points["process.cpu.utilization"][run].as_double == 0.375
+
+
+def test_a_sample_is_sent_once(lab: Lab, collector: Collector) -> None:
+    """What did not change since is not repeated with a time that it does not have."""
+    sent(lab, lab.event("resource_sampled", run_id="r7", details=SAMPLE))
+    sent(lab, lab.event("note"))
+    assert "hw.power" in points_of(collector.requests[0])
+    assert points_of(collector.requests[-1]).keys() == {"realm.events"}

@@ -308,8 +308,8 @@ def _test_command(name: str, as_json: bool) -> int:
     results = []
     for target in _targets(exporter, name):
         message_id = f"msg_{secrets.token_hex(16)}"
-        body = render(target.template, _test_firing(name), message_id)
-        results.append((target, poster.post(target.url, body, message_id, target.secret)))
+        body = render(target.template, _test_firing(name), message_id, target.topic)
+        results.append((target, poster.post(target.post_url, body, message_id, target.secret)))
     if as_json:
         json_document(
             [{"target": target.name, **outcome_shape(outcome)} for target, outcome in results]

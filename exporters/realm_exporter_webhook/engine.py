@@ -12,6 +12,7 @@ import msgspec
 
 from realm_exporter_webhook.memory import Gathered, Key, Memory, State
 from realm_exporter_webhook.rules import REQUEST, Config, Rule
+from realm_exporter_webhook.run_facts import RunFacts
 from realm_telemetry.event import Event
 from realm_telemetry.log import Filters
 
@@ -23,7 +24,8 @@ class Firing(msgspec.Struct, frozen=True):
 
     group: empty, or such as "hero=dio". held: matches before it that the cooldown kept back.
     events: the last of `count`, oldest first, at least one and at most SHOWN_EVENTS.
-    late: a digest.
+    late: a digest. about: what stayed away, if that is it. episode: tells one silence of a run
+    from another. run: that all the events belong to.
     """
 
     rule: str
@@ -34,6 +36,9 @@ class Firing(msgspec.Struct, frozen=True):
     held: int = 0
     late: bool = False
     time_unix_nano: int = 0
+    about: str = ""
+    episode: str = ""
+    run: RunFacts | None = None
 
 
 class Engine:

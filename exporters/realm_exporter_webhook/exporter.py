@@ -18,6 +18,7 @@ from realm_exporter_webhook.addresses import (
 )
 from realm_exporter_webhook.engine import Engine, Firing, run
 from realm_exporter_webhook.rules import REQUEST, Config, Target, definitions_of
+from realm_exporter_webhook.run_facts import LogFacts, describe
 from realm_exporter_webhook.sender import EVENTS, RULES, Poster, Sender
 from realm_exporter_webhook.settings import read_config, read_hosts, seconds
 from realm_exporter_webhook.store import Store
@@ -55,7 +56,7 @@ def compose(
             target=target.name,
             url=name if asked else None,
             events=firing.count,
-            body=render(target.template, firing, message_id),
+            body=render(target.template, firing, message_id, target.topic),
             due_unix_nano=now_ns,
             created_unix_nano=now_ns,
         )
@@ -68,6 +69,7 @@ def _message_id(firing: Firing, target: Target, scope: str, replays: int) -> str
     """
     parts = [scope, firing.rule, firing.group, target.url, firing.late, firing.count]
     parts += [event.id for event in firing.events]
+    parts += [firing.episode] if firing.episode else []
     parts += [replays] if replays else []
     return f"msg_{blake2b(msgspec.json.encode(parts), digest_size=16).hexdigest()}"
 
@@ -184,6 +186,7 @@ class WebhookExporter(EventExporter):
         self._fold = threading.Lock()
         self._wake = threading.Event()
         self._log = open_log(self.context.log_path, home=self.context.home)
+        self._facts = LogFacts(self._log)
         self._lease = self._log.lease(f"{WEBHOOKS}-{self._scope or 'service'}")
         self._thread: threading.Thread | None = None
 
@@ -311,6 +314,7 @@ class WebhookExporter(EventExporter):
         if not (firings or seen or changed):
             return
         replays = self._kept.replays(self._scope) if firings else 0
+        firings = [self._with_run(firing) for firing in firings]
         messages = [
             message
             for firing in firings
@@ -323,6 +327,20 @@ class WebhookExporter(EventExporter):
             self._engine = self._remembering(self._kept)
             raise
         self._engine.memory.changed = {}
+
+    def _with_run(self, firing: Firing) -> Firing:
+        """Add what is known of the run that all events are of."""
+        run_ids = {event.run_id for event in firing.events}
+        run_id = next(iter(run_ids))
+        if len(run_ids) > 1 or run_id is None:
+            return firing
+        record = None
+        try:
+            record = self._facts.record(run_id)
+        except LogError as error:
+            _logger.debug("A message goes without what the log knows of its run: %s", error)
+        run = describe(run_id, record, firing.events, self.context.service_url)
+        return msgspec.structs.replace(firing, run=run)
 
     def _send(self) -> None:
         """Send until the end: what is gathered when its time has come, and what waits."""
@@ -378,4 +396,5 @@ class WebhookExporter(EventExporter):
         store, self._store = self._store, None
         if store is not None:
             store.close()
+        self._facts.close()
         self._lease.release()

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
@@ -18,7 +18,7 @@ from realm_telemetry.values.paths import find
 REQUEST: Final = "request"
 """The rule of events that name addresses themselves: `emit(..., webhooks=[url])`."""
 
-TEMPLATES: Final = ("json", "discord", "slack")
+TEMPLATES: Final = ("json", "discord", "slack", "ntfy")
 RULE_FILTERS: Final = tuple(name for name in FILTER_NAMES if name not in ("since", "until"))
 """What a rule may ask for; when an event happened is nothing to choose by."""
 GROUP_FIELDS: Final = {field.name: field.column for field in FIELDS}
@@ -27,6 +27,9 @@ GROUP_FIELDS: Final = {field.name: field.column for field in FIELDS}
 DEFAULT_WINDOW_S: Final = 600.0
 MAX_THRESHOLD: Final = 1000
 MAX_DURATION_S: Final = 100 * 365 * 86_400.0
+
+_TOPIC: Final = re.compile(r"/([-\w]{1,64})/?", re.A)
+"""https://docs.ntfy.sh/publish: the topic is all of the path."""
 
 _DISCORD: Final = re.compile(r"(?:[a-z]+\.)?discord(?:app)?\.com")
 
@@ -46,6 +49,18 @@ class Target(msgspec.Struct, frozen=True):
     def place(self) -> str:
         """Its address without what is secret in it."""
         return redacted(self.url)
+
+    @property
+    def post_url(self) -> str:
+        """Where a message is posted: ntfy takes JSON at its root, and the topic inside."""
+        if self.template != "ntfy":
+            return self.url
+        return urlunsplit(urlsplit(self.url)._replace(path="/"))
+
+    @property
+    def topic(self) -> str:
+        """The topic of an ntfy address; empty for others."""
+        return ntfy_topic(self.url) if self.template == "ntfy" else ""
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -85,14 +100,22 @@ class Config(msgspec.Struct, frozen=True):
 
 
 def guess_template(url: str) -> str:
-    """The template that fits an address: Discord's and Slack's are known by their hosts."""
+    """The template that fits an address; those of known services are known by their hosts."""
     try:
         host = urlsplit(url).hostname or ""
     except ValueError:
         return "json"
     if _DISCORD.fullmatch(host):
         return "discord"
+    if host == "ntfy.sh" and ntfy_topic(url):
+        return "ntfy"
     return "slack" if host == "hooks.slack.com" else "json"
+
+
+def ntfy_topic(url: str) -> str:
+    """Return the topic that an address of ntfy ends in; empty if it has none."""
+    found = _TOPIC.fullmatch(urlsplit(url).path)
+    return "" if found is None else found[1]
 
 
 def _value(event: Event, name: str) -> str:

@@ -18,6 +18,7 @@ from realm_exporter_webhook.rules import (
     Rule,
     Target,
     guess_template,
+    ntfy_topic,
 )
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.log import Filters, InvalidFilterError, parse_filters
@@ -62,6 +63,9 @@ def _target(name: str, given: Any, secret: str) -> Target:
     if template not in TEMPLATES:
         fix = f"Use one of {', '.join(TEMPLATES)}."
         raise ConfigError(f"{setting}.template", f"there is no {template!r}", fix)
+    if template == "ntfy" and not ntfy_topic(url):
+        fix = "Write https://ntfy.sh/TOPIC, or the same of your own server."
+        raise ConfigError(f"{setting}.url", "does not end in a topic of ntfy", fix)
     own = _text(f"{setting}.secret", table.get("secret", ""), empty=True)
     return Target(name, url, template, own or secret)
 

@@ -23,7 +23,11 @@ ALLOWED: Final = (
     ' quotes; join several with `and`: loss > 5 and phase == "train".'
 )
 
-_PART: Final = re.compile(r"(?P<path>.+?)\s*(?P<operator>>=|<=|==|!=|>|<)\s*(?P<value>.+)", re.S)
+_PART: Final = re.compile(
+    r"""(?P<path>"(?:[^"\\]|\\.)*"|[^<>=!"]+?)\s*"""
+    r"""(?P<operator>>=|<=|==|!=|>|<)\s*(?P<value>[^<>=!].*)""",
+    re.S,
+)
 _AND: Final = re.compile(r"""\s+and\s+(?=(?:[^"']|"[^"]*"|'[^']*')*$)""")
 _TEXT: Final = re.compile(r"""(["'])(?P<text>.*)\1""", re.S)
 _INFINITE: Final = {"Infinity": math.inf, "-Infinity": -math.inf}

@@ -80,10 +80,11 @@ CheckResult = tuple[str, str, str]
 def check_settings(exporter: "WebhookExporter") -> Iterator[CheckResult]:
     """Yield the results of the checks: level, message and fix. Sends nothing."""
     config = exporter.config
-    if config.rules:
-        names = ", ".join(rule.name for rule in config.rules)
-        yield "ok", f"{counted(len(config.rules), 'rule')}: {names}", ""
-    used = {name for rule in config.rules for name in rule.to}
+    for rules, what in ((config.rules, "rule"), (config.built_in, "built-in rule")):
+        if rules:
+            names = ", ".join(rule.name for rule in rules)
+            yield "ok", f"{counted(len(rules), what)}: {names}", ""
+    used = {name for rule in config.every_rule for name in rule.to}
     for name, target in config.targets.items():
         if name not in used:
             yield "warning", f"no rule sends to the target {name}", "Name it in `to`, or remove it."
@@ -155,6 +156,7 @@ class WebhookExporter(EventExporter):
     name = "webhook"
     defaults: ClassVar[Mapping[str, Any]] = {
         "rules": [],
+        "alerts": {},
         "targets": {},
         "secret": "",
         "allow_hosts": [],
@@ -307,7 +309,14 @@ class WebhookExporter(EventExporter):
             wanted = {event.id: event for event in events if self._engine.wants(event)}
             fresh = self._kept.fresh(self._scope, wanted) if wanted else []
             now_ns = self._clock.time_ns()
-            self._keep(run(self._engine, fresh, now_ns), fresh, now_ns)
+            self._facts.look_again()
+            try:
+                firings = run(self._engine, fresh, now_ns)
+            except LogError:
+                # The rules were in the midst of it: the same events come again, as they were.
+                self._engine = self._remembering(self._kept)
+                raise
+            self._keep(firings, fresh, now_ns)
 
     def _keep(self, firings: Sequence[Firing], seen: Sequence[Event], now_ns: int) -> None:
         changed = self._engine.memory.changed
@@ -390,7 +399,7 @@ class WebhookExporter(EventExporter):
         states = store.states(self._scope, self._definitions)
         # A service may begin far back, at the first event that names an address.
         since_ns = self._began_ns if self.context.long_lived else 0
-        return self.engine(states=states, since_unix_nano=since_ns)
+        return self.engine(states=states, since_unix_nano=since_ns, facts=self._facts)
 
     def _release(self) -> None:
         store, self._store = self._store, None

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -16,6 +16,8 @@ from realm_telemetry.folds.runs.record import REPORTS
 from realm_telemetry.kinds.table import ROUTINE_KINDS
 from realm_telemetry.log import Filters
 from realm_telemetry.log.engine import Log, Reader, Snapshot
+
+T = TypeVar("T")
 
 STARTS: Final = frozenset({"run_started", "training_started", "training_resumed"})
 """Kinds that begin a run, or go on with it."""
@@ -93,11 +95,19 @@ class NoFacts:
 
 
 class LogFacts:
-    """Reads the log as it is now. For one thread at a time."""
+    """Reads the log as it is now. For one thread at a time.
+
+    What was read of a run is kept until `look_again`: many events of a batch may be of one run.
+    """
 
     def __init__(self, log: Log) -> None:
         self._log = log
         self._reader: Reader | None = None
+        self._records: dict[str, RunRecord | None] = {}
+
+    def look_again(self) -> None:
+        """Forget what was read: the log may have more now."""
+        self._records.clear()
 
     def close(self) -> None:
         """Close the log; the next question opens it again."""
@@ -114,17 +124,22 @@ class LogFacts:
     def last_arrival_ns(self, run_id: str, sought: Filters) -> int | None:
         """Return when the last event of a run that passes the filters arrived; None for none."""
         wanted = msgspec.structs.replace(sought, runs=(run_id,), limit=_LOOKED_AT)
-        rows = self._ask(lambda log: log.page(wanted, count=False).rows)
+        rows = self._ask(lambda log: log.page(wanted, count=False).rows) or []
         arrivals = [row.event.observed_unix_nano or row.event.time_unix_nano for row in rows]
         return max(arrivals, default=None)
 
     def record(self, run_id: str) -> RunRecord | None:
         """Return the record of a run: its row of the table of runs, and what came since."""
-        return self._ask(lambda log: _record_in(log, run_id))
+        if run_id not in self._records:
+            self._records[run_id] = self._ask(lambda log: _record_in(log, run_id))
+        return self._records[run_id]
 
-    def _ask(self, question: Callable[[Snapshot], Any]) -> Any:
+    def _ask(self, question: Callable[[Snapshot], T]) -> T | None:
+        """Return the log's answer; None where there is no log, as in a plain OpenTelemetry SDK."""
         try:
             if self._reader is None:
+                if not self._log.exists():
+                    return None
                 self._reader = self._log.reader()
             with self._reader.snapshot() as log:
                 return question(log)

@@ -13,7 +13,7 @@ import msgspec
 
 from realm_exporter_webhook.engine import Firing
 from realm_exporter_webhook.rules import REQUEST
-from realm_exporter_webhook.run_facts import STATUS_KINDS, RunFacts
+from realm_exporter_webhook.run_facts import RunFacts
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import CHANNEL_ICONS, SEVERITY_ICONS, event_to_dict
 from realm_telemetry.kinds.line import printable
@@ -99,7 +99,7 @@ def _subject(firing: Firing) -> str:
     kind = firing.events[-1].kind
     if firing.about:
         return _one_line(firing.about)
-    if firing.run is not None and firing.run.status and kind in STATUS_KINDS:
+    if firing.of_status and firing.run is not None and firing.run.status:
         return _one_line(firing.run.status)
     return _one_line(kind)
 

@@ -52,7 +52,9 @@ def sent(
         with LogWriter(home / "vault" / "jobs.db") as writer:
             writer.register_producer(ProducerInfo(events[0].producer))
             writer.append(events)
-    given = options(url, {"name": "ends", "kind": events[-1].kind})
+    about: dict[str, Any] = {"kind": events[-1].kind}
+    about = {"status": ["killed", "failed"]} if "status" in events[-1].details else about
+    given = options(url, {"name": "ends"} | about, alerts={"to": []})
     given["targets"]["lab"]["template"] = template
     exporter = make(given, service_url="http://lab.example:8866")
     exporter.export_events([events[-1]])

@@ -86,12 +86,12 @@ def print_rules(rules: Sequence[Rule], counts: dict[tuple[str, str], int]) -> No
             cell(rule.name, "bold"),
             *(cell(number) for number in numbers),
             cell(", ".join(rule.to)),
-            cell(_when(rule)),
+            cell(when(rule)),
         )
     print_table(table)
 
 
-def _when(rule: Rule) -> str:
+def when(rule: Rule) -> str:
     """A rule in words."""
     params = to_params(rule.filters)
     parts = [f"{name} {'|'.join(values)}" for name, values in params.items()]
@@ -137,6 +137,7 @@ def target_shape(target: Target) -> dict[str, Any]:
         "name": target.name,
         "place": target.place,
         "template": target.template,
+        "private": target.private,
         "signed": bool(target.secret),
     }
 
@@ -310,12 +311,7 @@ def _test_command(name: str, as_json: bool) -> int:
     Exit code 1 if one was not taken. Nothing is written to the log.
     """
     exporter = exporter_of_home()
-    poster = exporter.poster()
-    results = []
-    for target in _targets(exporter, name):
-        message_id = f"msg_{secrets.token_hex(16)}"
-        body = render(target.template, _test_firing(name), message_id, target.topic)
-        results.append((target, poster.post(target.post_url, body, message_id, target.secret)))
+    results = [(target, send_test(exporter, target, name)) for target in _targets(exporter, name)]
     if as_json:
         json_document(
             [{"target": target.name, **outcome_shape(outcome)} for target, outcome in results]
@@ -417,6 +413,13 @@ def _targets(exporter: WebhookExporter, name: str) -> list[Target]:
     if name in targets:
         return [targets[name]]
     return [targets[each] for each in rule_named(exporter, name).to]
+
+
+def send_test(exporter: WebhookExporter, target: Target, name: str) -> Outcome:
+    """Send a test message to a target, once."""
+    message_id = f"msg_{secrets.token_hex(16)}"
+    body = render(target.template, _test_firing(name), message_id, target.topic)
+    return exporter.poster().post(target.post_url, body, message_id, target.secret)
 
 
 def _test_firing(name: str) -> Firing:

@@ -181,7 +181,8 @@ class WebhookExporter(EventExporter):
             for name, default in self.durations_s.items()
             for given in (self.options[name],)
         }
-        self.guard = Guard(read_hosts(self.options["allow_hosts"]))
+        private = [target.host for target in self.config.targets.values() if target.private]
+        self.guard = Guard([*read_hosts(self.options["allow_hosts"]), *private])
         self._clock = clock
         self._scope = self.context.pipeline
         self._store: Store | None = None
@@ -323,7 +324,8 @@ class WebhookExporter(EventExporter):
         if not (firings or seen or changed):
             return
         replays = self._kept.replays(self._scope) if firings else 0
-        firings = [self._with_run(firing) for firing in firings]
+        muted = self._kept.muted(now_ns) if firings else {}
+        firings = [self._with_run(firing) for firing in firings if firing.rule not in muted]
         messages = [
             message
             for firing in firings

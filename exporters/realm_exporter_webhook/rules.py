@@ -42,12 +42,19 @@ class Target(msgspec.Struct, frozen=True):
     """Where messages go.
 
     url: a secret, as secret is. secret: signs the body; empty signs nothing.
+    private: whether its host may have a private address.
     """
 
     name: str
     url: str
     template: str
     secret: str = ""
+    private: bool = False
+
+    @property
+    def host(self) -> str:
+        """The host of its address."""
+        return urlsplit(self.url).hostname or ""
 
     @property
     def place(self) -> str:

@@ -31,6 +31,7 @@ from realm_telemetry.log import Filters, InvalidFilterError, parse_filters
 _SETTING: Final = "options.webhook"
 _UNITS_S: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION: Final = re.compile(r"(\d{1,7}(?:\.\d{1,3})?)\s*([smhd]?)")
+TARGET_KEYS: Final = ("url", "template", "secret", "private")
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
 
 
@@ -81,7 +82,7 @@ def _target(name: str, given: Any, secret: str) -> Target:
     setting = f"{_SETTING}.targets.{name}"
     _check_name(setting, name)
     table = _table(setting, given)
-    _refuse_unknown(setting, table, ("url", "template", "secret"))
+    _refuse_unknown(setting, table, TARGET_KEYS)
     url = check_url(f"{setting}.url", table.get("url"))
     template = table.get("template", guess_template(url))
     if template not in TEMPLATES:
@@ -91,7 +92,12 @@ def _target(name: str, given: Any, secret: str) -> Target:
         fix = "Write https://ntfy.sh/TOPIC, or the same of your own server."
         raise ConfigError(f"{setting}.url", "does not end in a topic of ntfy", fix)
     own = _text(f"{setting}.secret", table.get("secret", ""), empty=True)
-    return Target(name, url, template, own or secret)
+    private = table.get("private", False)
+    if not isinstance(private, bool):
+        raise ConfigError(
+            f"{setting}.private", f"{private!r} is neither true nor false", "Mend it."
+        )
+    return Target(name, url, template, own or secret, private)
 
 
 def check_url(setting: str, value: Any) -> str:

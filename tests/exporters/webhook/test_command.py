@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from realm_exporter_webhook import WebhookExporter
 from realm_exporter_webhook.rules import GROUP_FIELDS, RULE_FILTERS
-from realm_exporter_webhook.settings import RULE_KEYS, read_config
+from realm_exporter_webhook.settings import RULE_KEYS, TARGET_KEYS, read_config
 
 from realm_telemetry.log import LogWriter
 
@@ -128,7 +128,7 @@ def documented(heading: str) -> set[str]:
 def test_every_setting_is_documented() -> None:
     assert documented("[[options.webhook.rules]]") == {*RULE_KEYS, *RULE_FILTERS}
     assert documented("[options.webhook.alerts]") == {"to", "off"}
-    assert documented("[options.webhook.targets.NAME]") == {"url", "template", "secret"}
+    assert documented("[options.webhook.targets.NAME]") == set(TARGET_KEYS)
     assert documented("[options.webhook]") == set(WebhookExporter.defaults)
     assert all(f"`{name}`" in DOCUMENT for name in GROUP_FIELDS)
 

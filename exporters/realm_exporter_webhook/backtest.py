@@ -6,11 +6,14 @@ from typing import Final
 
 import msgspec
 
-from realm_exporter_webhook.engine import Engine, Firing
+from realm_exporter_webhook.engine import Firing
 from realm_exporter_webhook.exporter import WebhookExporter
 from realm_exporter_webhook.memory import held_back
 from realm_exporter_webhook.rules import Rule
+from realm_exporter_webhook.run_facts import StreamFacts
 from realm_telemetry.event import Event, format_time
+from realm_telemetry.kinds.table import ROUTINE_KINDS
+from realm_telemetry.log import Filters
 from realm_telemetry.log.engine import Reader
 from realm_telemetry.log.rows import Followed
 
@@ -102,33 +105,36 @@ def backtest(
     The clock is each event's arrival. The rule begins without a memory, and what it has gathered at
     the end counts as sent. until_ns: of the parts that messages are counted in: now.
     """
-    alone = msgspec.structs.replace(exporter.config, rules=(rule,))
-    engine = exporter.engine(config=alone)
+    alone = msgspec.structs.replace(exporter.config, rules=(rule,), built_in=())
+    facts = StreamFacts()
+    engine = exporter.engine(config=alone, facts=facts)
     history = History(rule, since_ns, until_ns)
     now_ns = since_ns
     for event in _news(reader, rule, since_ns, history, progress):
         now_ns = max(now_ns, event.observed_unix_nano or event.time_unix_nano)
-        history.note(_step(engine, event, now_ns))
-        history.events += 1
+        # What was due before the event came went without it.
+        history.note(engine.tick(now_ns))
+        facts.note(event, rule.sought)
+        if engine.wants(event):
+            history.note(engine.take(event, now_ns))
+            history.events += 1
+        engine.memory.changed.clear()  # nothing is saved, and each group would be kept here
+    now_ns = max(now_ns, until_ns) if rule.period_s else now_ns
     history.note(engine.flush(now_ns))
     history.held_back += held_back(state for _, state in engine.memory.items())
     return history
 
 
-def _step(engine: Engine, event: Event, now_ns: int) -> list[Firing]:
-    # What was due before the event came went without it.
-    due = engine.tick(now_ns)
-    firings = due + engine.take(event, now_ns)
-    engine.memory.changed.clear()  # nothing is saved, and each group would be kept here
-    return firings
-
-
 def _news(
     reader: Reader, rule: Rule, since_ns: int, history: History, progress: Progress
 ) -> Iterator[Event]:
-    """The events that a rule wants, without those that were imported or replayed."""
+    """The events that a rule has to see, without those that were imported or replayed."""
     old = {info.producer for info in reader.now.producers() if info.brings_history}
-    filters = msgspec.structs.replace(rule.filters, since_unix_nano=since_ns)
+    # A rule about runs asks for more than it matches: their beginnings, ends and signs of life.
+    wanted = Filters() if rule.statuses or rule.period_s else rule.filters
+    if rule.statuses:
+        wanted = Filters(not_kinds=tuple(sorted(ROUTINE_KINDS)))
+    filters = msgspec.structs.replace(wanted, since_unix_nano=since_ns)
     end = reader.now.max_cursor()
     first: int | None = None
     for step in reader.arrivals(filters, end):

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import click
+import msgspec
 
 from realm_exporter_webhook.backtest import History, backtest, picture
 from realm_exporter_webhook.engine import Firing
 from realm_exporter_webhook.exporter import WebhookExporter, circuit_text
-from realm_exporter_webhook.rules import Rule, Target
+from realm_exporter_webhook.rules import Rule, Target, short
 from realm_exporter_webhook.sender import Outcome
 from realm_exporter_webhook.store import Store
 from realm_exporter_webhook.templates import render
@@ -63,10 +64,10 @@ def stored(exporter: WebhookExporter) -> Iterator[Store | None]:
 
 def rule_named(exporter: WebhookExporter, name: str) -> Rule:
     """A rule by its name. Raises click.UsageError."""
-    for rule in exporter.config.rules:
+    for rule in exporter.config.every_rule:
         if rule.name == name:
             return rule
-    known = [rule.name for rule in exporter.config.rules] + list(exporter.config.targets)
+    known = [rule.name for rule in exporter.config.every_rule] + list(exporter.config.targets)
     listing = f"There are {', '.join(known)}." if known else "realm.toml has none."
     raise click.UsageError(f"There is no rule or target {name!r}. {listing}")
 
@@ -85,31 +86,31 @@ def print_rules(rules: Sequence[Rule], counts: dict[tuple[str, str], int]) -> No
             cell(rule.name, "bold"),
             *(cell(number) for number in numbers),
             cell(", ".join(rule.to)),
-            cell(_when(rule)),
+            cell(when(rule)),
         )
     print_table(table)
 
 
-def _when(rule: Rule) -> str:
+def when(rule: Rule) -> str:
     """A rule in words."""
     params = to_params(rule.filters)
-    parts = [f"{name} {'|'.join(values)}" for name, values in params.items()] or ["every event"]
+    parts = [f"{name} {'|'.join(values)}" for name, values in params.items()]
+    if rule.period_s:
+        return "; ".join([*parts, rule.absence])
+    parts += [f"status {'|'.join(rule.statuses)}"] if rule.statuses else []
+    parts += [f"{each.path} {each.operator} {each.value}" for each in rule.where]
+    parts = parts or ["every event"]
+    if rule.once:
+        parts.append("once for a run")
     if rule.threshold > 1:
-        parts.append(f"{rule.threshold} within {_short(rule.window_s)}")
+        parts.append(f"{rule.threshold} within {short(rule.window_s)}")
     if rule.group_by:
         parts.append(f"by {', '.join(rule.group_by)}")
     if rule.cooldown_s:
-        parts.append(f"then quiet {_short(rule.cooldown_s)}")
+        parts.append(f"then quiet {short(rule.cooldown_s)}")
     if rule.collect_s:
-        parts.append(f"gathered {_short(rule.collect_s)}")
+        parts.append(f"gathered {short(rule.collect_s)}")
     return "; ".join(parts)
-
-
-def _short(duration_s: float) -> str:
-    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
-        if duration_s >= size and duration_s % size == 0:
-            return f"{duration_s / size:g}{unit}"
-    return f"{duration_s:g}s"
 
 
 def rule_shape(rule: Rule, counts: dict[tuple[str, str], int]) -> dict[str, Any]:
@@ -122,6 +123,11 @@ def rule_shape(rule: Rule, counts: dict[tuple[str, str], int]) -> dict[str, Any]
         "cooldown_s": rule.cooldown_s,
         "group_by": rule.group_by,
         "collect_s": rule.collect_s,
+        "where": [f"{each.path} {each.operator} {each.value}" for each in rule.where],
+        "status": rule.statuses,
+        "once": rule.once,
+        "expect": msgspec.to_builtins(rule.expect),
+        "silent_for_s": rule.silent_for_s,
         "messages": {state: counts.get((rule.name, state), 0) for state in STATES},
     }
 
@@ -131,6 +137,7 @@ def target_shape(target: Target) -> dict[str, Any]:
         "name": target.name,
         "place": target.place,
         "template": target.template,
+        "private": target.private,
         "signed": bool(target.secret),
     }
 
@@ -304,12 +311,7 @@ def _test_command(name: str, as_json: bool) -> int:
     Exit code 1 if one was not taken. Nothing is written to the log.
     """
     exporter = exporter_of_home()
-    poster = exporter.poster()
-    results = []
-    for target in _targets(exporter, name):
-        message_id = f"msg_{secrets.token_hex(16)}"
-        body = render(target.template, _test_firing(name), message_id)
-        results.append((target, poster.post(target.url, body, message_id, target.secret)))
+    results = [(target, send_test(exporter, target, name)) for target in _targets(exporter, name)]
     if as_json:
         json_document(
             [{"target": target.name, **outcome_shape(outcome)} for target, outcome in results]
@@ -359,7 +361,7 @@ def _backtest_command(since: str, names: tuple[str, ...], as_json: bool) -> None
     are left out, as they are live.
     """
     exporter = exporter_of_home()
-    rules = [rule_named(exporter, name) for name in names] or list(exporter.config.rules)
+    rules = [rule_named(exporter, name) for name in names] or list(exporter.config.every_rule)
     now_ns = time.time_ns()
     try:
         since_ns = parse_time(since, now_ns)
@@ -411,6 +413,13 @@ def _targets(exporter: WebhookExporter, name: str) -> list[Target]:
     if name in targets:
         return [targets[name]]
     return [targets[each] for each in rule_named(exporter, name).to]
+
+
+def send_test(exporter: WebhookExporter, target: Target, name: str) -> Outcome:
+    """Send a test message to a target, once."""
+    message_id = f"msg_{secrets.token_hex(16)}"
+    body = render(target.template, _test_firing(name), message_id, target.topic)
+    return exporter.poster().post(target.post_url, body, message_id, target.secret)
 
 
 def _test_firing(name: str) -> Firing:

@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
-from realm_exporter_webhook.memory import Gathered, Key, Memory, State
-from realm_exporter_webhook.rules import REQUEST, Config, Rule
+from realm_exporter_webhook.memory import Absence, Gathered, Key, Memory, State
+from realm_exporter_webhook.rules import REQUEST, Config, Rule, runs_of
+from realm_exporter_webhook.run_facts import OPEN, Facts, NoFacts, RunFacts
 from realm_telemetry.event import Event
 from realm_telemetry.log import Filters
 
@@ -23,7 +25,8 @@ class Firing(msgspec.Struct, frozen=True):
 
     group: empty, or such as "hero=dio". held: matches before it that the cooldown kept back.
     events: the last of `count`, oldest first, at least one and at most SHOWN_EVENTS.
-    late: a digest.
+    late: a digest. about: what stayed away, if that is it. episode: tells one silence of a run
+    from another. of_status: of a rule about the status of runs. run: that all events belong to.
     """
 
     rule: str
@@ -34,6 +37,10 @@ class Firing(msgspec.Struct, frozen=True):
     held: int = 0
     late: bool = False
     time_unix_nano: int = 0
+    about: str = ""
+    episode: str = ""
+    of_status: bool = False
+    run: RunFacts | None = None
 
 
 class Engine:
@@ -51,9 +58,11 @@ class Engine:
         late_after_s: float,
         digest_s: float,
         since_unix_nano: int = 0,
+        facts: Facts | None = None,
         states: Mapping[Key, State] | None = None,
     ) -> None:
-        self._rules = {rule.name: rule for rule in config.rules}
+        self._rules = {rule.name: rule for rule in config.every_rule}
+        self._facts = facts or NoFacts()
         self._late_after_ns = int(late_after_s * _S)
         self._digest_ns = int(digest_s * _S)
         self._since_ns = since_unix_nano
@@ -64,18 +73,24 @@ class Engine:
         return bool(event.webhooks) or any(True for _ in self._matching(event))
 
     def take(self, event: Event, now_ns: int) -> list[Firing]:
-        """Take the next event; what is to be sent because of it."""
+        """Take the next event; what is to be sent because of it. Raises LogError."""
         firings = []
         for rule in self._matching(event):
-            firings += self._matched(rule, rule.group_of(event), event, now_ns)
+            if rule.period_s:
+                self._wait_for(rule, event)
+            elif self._is_news(rule, event):
+                firings += self._matched(rule, rule.group_of(event), event, now_ns)
         for url in dict.fromkeys(event.webhooks):
             firings += self._matched(_request(url), url, event, now_ns)
         return firings
 
     def tick(self, now_ns: int) -> list[Firing]:
-        """What was gathered and is due."""
-        due = self.memory.take_due(now_ns)
-        return [firing for key in due for firing in self._release(key, now_ns)]
+        """What was gathered and is due, and what has stayed away. Raises LogError."""
+        firings = []
+        for key in self.memory.take_due(now_ns):
+            firings += self._release(key, now_ns)
+            firings += self._look_for(key, now_ns)
+        return firings
 
     def flush(self, now_ns: int) -> list[Firing]:
         """All that was gathered, due or not."""
@@ -89,7 +104,7 @@ class Engine:
     def _matching(self, event: Event) -> Iterator[Rule]:
         arrival = event.observed_unix_nano
         if arrival is None or arrival >= self._since_ns:
-            yield from (rule for rule in self._rules.values() if rule.filters.matches(event))
+            yield from (rule for rule in self._rules.values() if rule.concerns(event))
 
     def _matched(self, rule: Rule, group: str, event: Event, now_ns: int) -> list[Firing]:
         late = event.late or now_ns - event.time_unix_nano > self._late_after_ns
@@ -105,6 +120,65 @@ class Engine:
         elif _reached(rule, state, event, min(event.time_unix_nano, now_ns)):
             firings += self._fired(rule, key, state, now_ns)
         return firings
+
+    def _is_news(self, rule: Rule, event: Event) -> bool:
+        """Whether a rule has not said this of the run yet; it counts as said then."""
+        if event.run_id is None or not (rule.statuses or rule.once):
+            return True
+        key = (runs_of(rule.name), event.run_id)
+        reported = self.memory.look(key).reported
+        if rule.once and reported:
+            return False
+        status = self._status_after(event, event.run_id) if rule.statuses else None
+        if rule.statuses and status not in rule.statuses:
+            return False
+        what = status or ""
+        if what in reported:
+            return False
+        self._make_room(key, 0)
+        self.memory.state(key).reported.append(what)
+        return True
+
+    def _status_after(self, event: Event, run_id: str) -> str | None:
+        """The status of a run; what its event says of it where nothing is known of the run."""
+        return self._facts.status(run_id) or event.details.get("status")
+
+    def _wait_for(self, rule: Rule, start: Event) -> None:
+        """Begin to wait for what a rule expects of a run, unless that is done already."""
+        key = (rule.name, start.run_id or "")
+        if self.memory.look(key).absence is not None:
+            return
+        self._make_room(key, 0)
+        arrival = start.observed_unix_nano or start.time_unix_nano
+        due_ns = arrival + int(rule.period_s * _S)
+        start = replace(start, webhooks=())
+        self.memory.state(key).absence = Absence(start, arrival, due_ns)
+        self.memory.remind(key, due_ns)
+
+    def _look_for(self, key: Key, now_ns: int) -> list[Firing]:
+        """Ask whether what is expected of a run has stayed away; forget a run that has ended."""
+        rule, absence = self._rules.get(key[0]), self.memory.look(key).absence
+        if rule is None or absence is None or rule.sought is None or absence.due_unix_nano > now_ns:
+            return []
+        status = self._facts.status(key[1])
+        if status not in OPEN:
+            self.memory.forget(key)
+            return []
+        period_ns = int(rule.period_s * _S)
+        came_ns = self._facts.last_arrival_ns(key[1], rule.sought) or 0
+        # A pause is meant: what is expected counts from its end on.
+        since_ns = now_ns if status == "paused" else came_ns
+        if since_ns > absence.since_unix_nano:
+            absence.since_unix_nano, absence.is_reported = since_ns, False
+        is_away = now_ns >= absence.since_unix_nano + period_ns
+        fires = is_away and not absence.is_reported
+        absence.is_reported = is_away
+        absence.due_unix_nano = (
+            now_ns + period_ns if is_away else absence.since_unix_nano + period_ns
+        )
+        self.memory.state(key)  # changed
+        self.memory.remind(key, absence.due_unix_nano)
+        return [_silence(rule, key[1], absence, now_ns)] if fires else []
 
     def _gather(self, key: Key, late: Gathered, event: Event, now_ns: int) -> None:
         late.add(event)
@@ -176,7 +250,28 @@ def _firing(rule: Rule, group: str, state: State | None, gathered: Gathered, now
         held, state.held = state.held, 0
     shown = "" if rule.name == REQUEST else group
     return Firing(
-        rule.name, shown, rule.to, gathered.events, gathered.count, held, state is None, now_ns
+        rule.name,
+        shown,
+        rule.to,
+        gathered.events,
+        gathered.count,
+        held,
+        state is None,
+        now_ns,
+        of_status=bool(rule.statuses),
+    )
+
+
+def _silence(rule: Rule, run_id: str, absence: Absence, now_ns: int) -> Firing:
+    return Firing(
+        rule.name,
+        run_id,
+        rule.to,
+        [absence.start],
+        1,
+        time_unix_nano=now_ns,
+        about=rule.absence,
+        episode=str(absence.since_unix_nano),
     )
 
 

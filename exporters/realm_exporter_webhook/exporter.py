@@ -18,6 +18,7 @@ from realm_exporter_webhook.addresses import (
 )
 from realm_exporter_webhook.engine import Engine, Firing, run
 from realm_exporter_webhook.rules import REQUEST, Config, Target, definitions_of
+from realm_exporter_webhook.run_facts import LogFacts, describe
 from realm_exporter_webhook.sender import EVENTS, RULES, Poster, Sender
 from realm_exporter_webhook.settings import read_config, read_hosts, seconds
 from realm_exporter_webhook.store import Store
@@ -55,7 +56,7 @@ def compose(
             target=target.name,
             url=name if asked else None,
             events=firing.count,
-            body=render(target.template, firing, message_id),
+            body=render(target.template, firing, message_id, target.topic),
             due_unix_nano=now_ns,
             created_unix_nano=now_ns,
         )
@@ -68,6 +69,7 @@ def _message_id(firing: Firing, target: Target, scope: str, replays: int) -> str
     """
     parts = [scope, firing.rule, firing.group, target.url, firing.late, firing.count]
     parts += [event.id for event in firing.events]
+    parts += [firing.episode] if firing.episode else []
     parts += [replays] if replays else []
     return f"msg_{blake2b(msgspec.json.encode(parts), digest_size=16).hexdigest()}"
 
@@ -78,10 +80,11 @@ CheckResult = tuple[str, str, str]
 def check_settings(exporter: "WebhookExporter") -> Iterator[CheckResult]:
     """Yield the results of the checks: level, message and fix. Sends nothing."""
     config = exporter.config
-    if config.rules:
-        names = ", ".join(rule.name for rule in config.rules)
-        yield "ok", f"{counted(len(config.rules), 'rule')}: {names}", ""
-    used = {name for rule in config.rules for name in rule.to}
+    for rules, what in ((config.rules, "rule"), (config.built_in, "built-in rule")):
+        if rules:
+            names = ", ".join(rule.name for rule in rules)
+            yield "ok", f"{counted(len(rules), what)}: {names}", ""
+    used = {name for rule in config.every_rule for name in rule.to}
     for name, target in config.targets.items():
         if name not in used:
             yield "warning", f"no rule sends to the target {name}", "Name it in `to`, or remove it."
@@ -153,6 +156,7 @@ class WebhookExporter(EventExporter):
     name = "webhook"
     defaults: ClassVar[Mapping[str, Any]] = {
         "rules": [],
+        "alerts": {},
         "targets": {},
         "secret": "",
         "allow_hosts": [],
@@ -177,13 +181,15 @@ class WebhookExporter(EventExporter):
             for name, default in self.durations_s.items()
             for given in (self.options[name],)
         }
-        self.guard = Guard(read_hosts(self.options["allow_hosts"]))
+        private = [target.host for target in self.config.targets.values() if target.private]
+        self.guard = Guard([*read_hosts(self.options["allow_hosts"]), *private])
         self._clock = clock
         self._scope = self.context.pipeline
         self._store: Store | None = None
         self._fold = threading.Lock()
         self._wake = threading.Event()
         self._log = open_log(self.context.log_path, home=self.context.home)
+        self._facts = LogFacts(self._log)
         self._lease = self._log.lease(f"{WEBHOOKS}-{self._scope or 'service'}")
         self._thread: threading.Thread | None = None
 
@@ -304,13 +310,22 @@ class WebhookExporter(EventExporter):
             wanted = {event.id: event for event in events if self._engine.wants(event)}
             fresh = self._kept.fresh(self._scope, wanted) if wanted else []
             now_ns = self._clock.time_ns()
-            self._keep(run(self._engine, fresh, now_ns), fresh, now_ns)
+            self._facts.look_again()
+            try:
+                firings = run(self._engine, fresh, now_ns)
+            except LogError:
+                # The rules were in the midst of it: the same events come again, as they were.
+                self._engine = self._remembering(self._kept)
+                raise
+            self._keep(firings, fresh, now_ns)
 
     def _keep(self, firings: Sequence[Firing], seen: Sequence[Event], now_ns: int) -> None:
         changed = self._engine.memory.changed
         if not (firings or seen or changed):
             return
         replays = self._kept.replays(self._scope) if firings else 0
+        muted = self._kept.muted(now_ns) if firings else {}
+        firings = [self._with_run(firing) for firing in firings if firing.rule not in muted]
         messages = [
             message
             for firing in firings
@@ -323,6 +338,20 @@ class WebhookExporter(EventExporter):
             self._engine = self._remembering(self._kept)
             raise
         self._engine.memory.changed = {}
+
+    def _with_run(self, firing: Firing) -> Firing:
+        """Add what is known of the run that all events are of."""
+        run_ids = {event.run_id for event in firing.events}
+        run_id = next(iter(run_ids))
+        if len(run_ids) > 1 or run_id is None:
+            return firing
+        record = None
+        try:
+            record = self._facts.record(run_id)
+        except LogError as error:
+            _logger.debug("A message goes without what the log knows of its run: %s", error)
+        run = describe(run_id, record, firing.events, self.context.service_url)
+        return msgspec.structs.replace(firing, run=run)
 
     def _send(self) -> None:
         """Send until the end: what is gathered when its time has come, and what waits."""
@@ -372,10 +401,11 @@ class WebhookExporter(EventExporter):
         states = store.states(self._scope, self._definitions)
         # A service may begin far back, at the first event that names an address.
         since_ns = self._began_ns if self.context.long_lived else 0
-        return self.engine(states=states, since_unix_nano=since_ns)
+        return self.engine(states=states, since_unix_nano=since_ns, facts=self._facts)
 
     def _release(self) -> None:
         store, self._store = self._store, None
         if store is not None:
             store.close()
+        self._facts.close()
         self._lease.release()

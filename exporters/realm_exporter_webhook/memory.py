@@ -43,12 +43,26 @@ class Gathered(msgspec.Struct):
         del self.events[:-SHOWN_EVENTS]
 
 
+class Absence(msgspec.Struct):
+    """A run that something is expected of.
+
+    start: the event that began it. since_unix_nano: from when on nothing came.
+    due_unix_nano: when to look again. is_reported: whether this silence was.
+    """
+
+    start: Event
+    since_unix_nano: int
+    due_unix_nano: int
+    is_reported: bool = False
+
+
 class State(msgspec.Struct):
     """What a rule remembers of one group; it is kept across restarts.
 
     times: of the matches within the window, in order, no more than the threshold.
     recent: these events.
     fired_unix_nano: when it fired last. held: matches that the cooldown kept back since.
+    reported: statuses of a run that the rule has reported. absence: of a run that is waited for.
     """
 
     times: list[int] = []
@@ -57,6 +71,8 @@ class State(msgspec.Struct):
     held: int = 0
     collected: Gathered = msgspec.field(default_factory=Gathered)
     late: Gathered = msgspec.field(default_factory=Gathered)
+    reported: list[str] = []
+    absence: Absence | None = None
 
     def count(self, event: Event, moment_ns: int, window_ns: int, most: int) -> int:
         """Count a match; how many there are within the window, up to `most`."""
@@ -74,6 +90,8 @@ class State(msgspec.Struct):
         for gathered in (self.collected, self.late):
             if gathered.due_unix_nano is not None:
                 yield gathered.due_unix_nano
+        if self.absence is not None:
+            yield self.absence.due_unix_nano
 
 
 class Memory:
@@ -103,6 +121,10 @@ class Memory:
         state = groups.pop(key[1], None) or State()
         groups[key[1]] = self.changed[key] = state
         return state
+
+    def look(self, key: Key) -> State:
+        """The state of a group, to be read; a new one if there is none."""
+        return self._rules.get(key[0], {}).get(key[1]) or State()
 
     def too_many(self, key: Key) -> Key | None:
         """The group of this rule that has to make room before another comes."""

@@ -343,7 +343,9 @@ class Sender:
         if target is None:
             outcome = Outcome(None, f"there is no target {message.target} any more")
         else:
-            outcome = self._poster.post(target.url, message.body, message.message_id, target.secret)
+            outcome = self._poster.post(
+                target.post_url, message.body, message.message_id, target.secret
+            )
         try:
             self._record(message, outcome)
             self._judge_host(self.flight(message.target, message.url), outcome)

@@ -6,7 +6,9 @@ from difflib import get_close_matches
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from realm_exporter_webhook.conditions import ALLOWED, Comparison, read_condition
 from realm_exporter_webhook.rules import (
+    BUILT_IN,
     DEFAULT_WINDOW_S,
     GROUP_FIELDS,
     MAX_DURATION_S,
@@ -15,16 +17,21 @@ from realm_exporter_webhook.rules import (
     RULE_FILTERS,
     TEMPLATES,
     Config,
+    Expect,
     Rule,
     Target,
+    built_in_rules,
     guess_template,
+    ntfy_topic,
 )
 from realm_telemetry.errors import ConfigError
+from realm_telemetry.folds.runs import statuses
 from realm_telemetry.log import Filters, InvalidFilterError, parse_filters
 
 _SETTING: Final = "options.webhook"
 _UNITS_S: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION: Final = re.compile(r"(\d{1,7}(?:\.\d{1,3})?)\s*([smhd]?)")
+TARGET_KEYS: Final = ("url", "template", "secret", "private")
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
 
 
@@ -49,21 +56,48 @@ def read_config(options: Mapping[str, Any]) -> Config:
         if rule.name in {other.name for other in rules}:
             raise ConfigError(_rule_setting(rule.name), "two rules have this name", "Rename one.")
         rules.append(rule)
-    return Config(tuple(rules), targets, secret)
+    built_in = _alerts(options.get("alerts", {}), targets, [rule.name for rule in rules])
+    return Config(tuple(rules), targets, secret, built_in)
+
+
+def _alerts(given: Any, targets: Mapping[str, Target], taken: Sequence[str]) -> tuple[Rule, ...]:
+    """Read which built-in rules are on, and where they send to: to all targets, unless it says.
+
+    taken: names of the rules of realm.toml, which stand for the built-in ones of the same name.
+    """
+    setting = f"{_SETTING}.alerts"
+    table = _table(setting, given)
+    _refuse_unknown(setting, table, ("to", "off"))
+    names = _list(f"{setting}.to", table.get("to", list(targets)))
+    _check_targets(setting, names, targets)
+    off = _list(f"{setting}.off", table.get("off", []))
+    for name in off:
+        if name not in BUILT_IN:
+            fix = f"{_near(name, BUILT_IN)}There are {', '.join(BUILT_IN)}."
+            raise ConfigError(f"{setting}.off", f"there is no built-in rule {name!r}", fix)
+    return built_in_rules(tuple(dict.fromkeys(names)), [*off, *taken])
 
 
 def _target(name: str, given: Any, secret: str) -> Target:
     setting = f"{_SETTING}.targets.{name}"
     _check_name(setting, name)
     table = _table(setting, given)
-    _refuse_unknown(setting, table, ("url", "template", "secret"))
+    _refuse_unknown(setting, table, TARGET_KEYS)
     url = check_url(f"{setting}.url", table.get("url"))
     template = table.get("template", guess_template(url))
     if template not in TEMPLATES:
         fix = f"Use one of {', '.join(TEMPLATES)}."
         raise ConfigError(f"{setting}.template", f"there is no {template!r}", fix)
+    if template == "ntfy" and not ntfy_topic(url):
+        fix = "Write https://ntfy.sh/TOPIC, or the same of your own server."
+        raise ConfigError(f"{setting}.url", "does not end in a topic of ntfy", fix)
     own = _text(f"{setting}.secret", table.get("secret", ""), empty=True)
-    return Target(name, url, template, own or secret)
+    private = table.get("private", False)
+    if not isinstance(private, bool):
+        raise ConfigError(
+            f"{setting}.private", f"{private!r} is neither true nor false", "Mend it."
+        )
+    return Target(name, url, template, own or secret, private)
 
 
 def check_url(setting: str, value: Any) -> str:
@@ -90,8 +124,8 @@ def _rule(number: int, given: Any, targets: Mapping[str, Target]) -> Rule:
     _check_name(setting, name)
     if name == REQUEST:
         raise ConfigError(setting, "this name is taken by webhooks=[...] of an event", "Rename it.")
-    own = ("name", "to", "threshold", "window", "cooldown", "group_by", "collect")
-    _refuse_unknown(setting, table, (*own, *RULE_FILTERS))
+    _refuse_unknown(setting, table, (*RULE_KEYS, *RULE_FILTERS))
+    expect, silent_for_s = _absence(setting, table)
     return Rule(
         name,
         _to(setting, table.get("to", []), targets),
@@ -101,7 +135,55 @@ def _rule(number: int, given: Any, targets: Mapping[str, Target]) -> Rule:
         seconds(f"{setting}.cooldown", table.get("cooldown", 0)),
         _group_by(f"{setting}.group_by", _list(f"{setting}.group_by", table.get("group_by", []))),
         seconds(f"{setting}.collect", table.get("collect", 0)),
+        _where(f"{setting}.where", table.get("where", [])),
+        _statuses(f"{setting}.status", table.get("status", [])),
+        expect=expect,
+        silent_for_s=silent_for_s,
     )
+
+
+_ABSENCES: Final = ("expect", "silent_for")
+_OF_EVENTS: Final = ("threshold", "window", "cooldown", "group_by", "collect", "where", "status")
+RULE_KEYS: Final = ("name", "to", *_OF_EVENTS, *_ABSENCES)
+"""What a rule may have beside filters."""
+
+
+def _where(setting: str, given: Any) -> tuple[Comparison, ...]:
+    try:
+        return tuple(each for text in _list(setting, given) for each in read_condition(text))
+    except ValueError as error:
+        raise ConfigError(setting, str(error), ALLOWED) from None
+
+
+def _statuses(setting: str, given: Any) -> tuple[str, ...]:
+    names = _list(setting, given)
+    for name in names:
+        if name not in statuses():
+            fix = f"{_near(name, statuses())}A run can be {', '.join(statuses())}."
+            raise ConfigError(setting, f"there is no status {name!r}", fix)
+    return tuple(dict.fromkeys(names))
+
+
+def _absence(setting: str, table: Mapping[str, Any]) -> tuple[Expect | None, float]:
+    """Read what is not to stay away: `expect` or `silent_for`."""
+    asked = [name for name in _ABSENCES if name in table]
+    if not asked:
+        return None, 0.0
+    refused = [*asked[1:], *(name for name in _OF_EVENTS if name in table)]
+    refused += [name for name in ("kind",) if asked == ["expect"] and name in table]
+    if refused:
+        fix = f"Remove it, or write it into {asked[0]}, or into a rule of its own."
+        raise ConfigError(f"{setting}.{refused[0]}", f"does not go with {asked[0]}", fix)
+    if asked == ["silent_for"]:
+        return None, seconds(f"{setting}.silent_for", table["silent_for"], least_s=1.0)
+    given = _table(f"{setting}.expect", table["expect"])
+    _refuse_unknown(f"{setting}.expect", given, ("kind", "within"))
+    kinds = _list(f"{setting}.expect.kind", given.get("kind", []))
+    if not kinds or any(not name.strip() or name.startswith("!") for name in kinds):
+        fix = 'Write expect = { kind = "checkpoint_saved", within = "2h" }.'
+        raise ConfigError(f"{setting}.expect.kind", "names no kind that is to come", fix)
+    within_s = seconds(f"{setting}.expect.within", given.get("within"), least_s=1.0)
+    return Expect(tuple(kinds), within_s), 0.0
 
 
 def _rule_setting(name: str) -> str:
@@ -110,6 +192,13 @@ def _rule_setting(name: str) -> str:
 
 def _to(setting: str, given: Any, targets: Mapping[str, Target]) -> tuple[str, ...]:
     names = _list(f"{setting}.to", given)
+    _check_targets(setting, names, targets)
+    if not names:
+        raise ConfigError(f"{setting}.to", "names no target", "Name at least one of the targets.")
+    return tuple(dict.fromkeys(names))
+
+
+def _check_targets(setting: str, names: Sequence[str], targets: Mapping[str, Target]) -> None:
     for name in names:
         if name not in targets:
             raise ConfigError(
@@ -117,9 +206,6 @@ def _to(setting: str, given: Any, targets: Mapping[str, Target]) -> tuple[str, .
                 f"there is no target {name!r}",
                 f"{_near(name, targets)}Add [{_SETTING}.targets.{name}] with its url.",
             )
-    if not names:
-        raise ConfigError(f"{setting}.to", "names no target", "Name at least one of the targets.")
-    return tuple(dict.fromkeys(names))
 
 
 def _filters(setting: str, table: Mapping[str, Any]) -> Filters:

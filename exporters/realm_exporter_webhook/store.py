@@ -74,6 +74,10 @@ class Store:
             messages,
         )
 
+    def muted(self, now_ns: int) -> dict[str, int]:
+        """Until when rules are muted, by their names."""
+        return {rule: until for rule, until in self.outbox.mutes().items() if until > now_ns}
+
     def reason(self) -> str:
         """Why messages wait: the problem of the last one that was tried; empty if none was."""
         waiting = self.outbox.messages(_LOOKED_AT, ["pending"])

@@ -1,4 +1,4 @@
-"""Messages as Discord, Slack or a program of yours wants them, within their limits.
+"""Messages as Discord, Slack, ntfy or a program of yours wants them, within their limits.
 
 No text of an event is markup in them, and none is invisible. Each service has one function that
 makes text of an event its own: `discord_text` and, where text cannot be plain, `slack_text`. Plain
@@ -13,6 +13,7 @@ import msgspec
 
 from realm_exporter_webhook.engine import Firing
 from realm_exporter_webhook.rules import REQUEST
+from realm_exporter_webhook.run_facts import RunFacts
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import CHANNEL_ICONS, SEVERITY_ICONS, event_to_dict
 from realm_telemetry.kinds.line import printable
@@ -35,10 +36,29 @@ SLACK_TEXT: Final = 4000
 # Not in Slack's reference: about 13,200 characters over all blocks are refused with
 # msg_blocks_too_long (slackapi/bolt-js issue 2509).
 SLACK_ALL_BLOCKS: Final = 10_000
+# https://docs.ntfy.sh/publish/#limitations: a longer one becomes a file. Bytes of UTF-8.
+NTFY_MESSAGE_BYTES: Final = 4096
+NTFY_TITLE: Final = 250
 
 _COLOURS: Final = {"info": 0x5B8DEF, "success": 0x3BA55D, "warning": 0xF0B232, "error": 0xED4245}
 _RANK: Final = ("info", "success", "warning", "error")
+# https://docs.ntfy.sh/publish/#message-priority, and #tags-emojis
+_PRIORITIES: Final = {"info": 3, "success": 3, "warning": 4, "error": 5}
+_TAGS: Final = {
+    "info": "information_source",
+    "success": "white_check_mark",
+    "warning": "warning",
+    "error": "rotating_light",
+}
 _SHOWN_DETAILS: Final = 6
+_DETAILS_OF_RUN: Final = 3
+_SAID: Final = frozenset(
+    {
+        *("status", "reason", "evidence", "output_tail", "traceback", "stack"),
+        *("step", "last_step", "total_steps", "loss"),
+    }
+)
+"""Details that a message about a run says in other words."""
 # Ten facts, escaped, leave room for the text within the limit of a whole embed.
 _FACT_NAME: Final = 128
 _FACT_VALUE: Final = 256
@@ -49,25 +69,39 @@ _NOTHING: Final = "–"
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def render(template: str, firing: Firing, message_id: str) -> bytes:
+def render(template: str, firing: Firing, message_id: str, topic: str = "") -> bytes:
     """Return the body of a message.
 
-    template: one of `rules.TEMPLATES`. message_id: part of plain JSON.
+    template: one of `rules.TEMPLATES`. message_id: part of plain JSON. topic: of ntfy.
     """
+    if template == "ntfy":
+        return _encode({"topic": topic, **_ntfy(firing)})
     return _encode(_RENDERERS[template](firing, message_id))
 
 
 def title(firing: Firing) -> str:
     """The first line of a message, which says what it is about."""
-    event = firing.events[-1]
-    kind = _one_line(event.kind)
-    icon = SEVERITY_ICONS.get(_worst(firing), "")
+    return f"{SEVERITY_ICONS.get(_worst(firing), '')} {_headline(firing)}"
+
+
+def _headline(firing: Firing) -> str:
+    run = "" if firing.run is None else f" · {_one_line(firing.run.run_id)}"
     if firing.late:
-        return f"{icon} {firing.rule}: {_events(firing.count)} that came late"
+        return f"{firing.rule}: {_events(firing.count)} that came late{run}"
+    what = _subject(firing)
     if firing.count > 1:
-        return f"{icon} {firing.rule}: {_events(firing.count)}, last {kind}"
-    about = kind if firing.rule == REQUEST else f"{firing.rule}: {kind}"
-    return f"{icon} {about}"
+        return f"{firing.rule}: {_events(firing.count)}, last {what}{run}"
+    return f"{what}{run}" if firing.rule == REQUEST else f"{firing.rule}: {what}{run}"
+
+
+def _subject(firing: Firing) -> str:
+    """What stayed away, the status of a run, or the kind of an event."""
+    kind = firing.events[-1].kind
+    if firing.about:
+        return _one_line(firing.about)
+    if firing.of_status and firing.run is not None and firing.run.status:
+        return _one_line(firing.run.status)
+    return _one_line(kind)
 
 
 def _json(firing: Firing, message_id: str) -> dict[str, Any]:
@@ -81,6 +115,8 @@ def _json(firing: Firing, message_id: str) -> dict[str, Any]:
         "late": firing.late,
         "count": firing.count,
         "held_back": firing.held,
+        "about": firing.about,
+        "run": msgspec.to_builtins(firing.run),
         "events": [event_to_dict(event) for event in firing.events],
     }
 
@@ -102,6 +138,8 @@ def _discord(firing: Firing, message_id: str) -> dict[str, Any]:
         "footer": {"text": cut(_footer(firing), DISCORD_FOOTER)},
         "timestamp": firing.events[-1].timestamp,
     }
+    if firing.run is not None and firing.run.link:
+        embed["url"] = firing.run.link
     # Names in a message must not call people: @everyone in an error text is only text.
     return {"embeds": [_within(embed)], "allowed_mentions": {"parse": []}}
 
@@ -124,6 +162,10 @@ def _slack(firing: Firing, message_id: str) -> dict[str, Any]:
     facts = "\n".join(f"{name}: {_one_line(value)}" for name, value in _facts(firing))
     if facts:
         blocks.append(_section(facts))
+    if firing.run is not None and firing.run.link:
+        # The one place with markup: an address of ours, in which all of the run's id is escaped.
+        link = {"type": "mrkdwn", "text": f"<{firing.run.link}|Open the run>"}
+        blocks.append({"type": "section", "text": link})
     blocks.append({"type": "context", "elements": [_plain(_footer(firing), SLACK_SECTION)]})
     return {
         # Shown in notifications, where blocks are not.
@@ -134,6 +176,31 @@ def _slack(firing: Firing, message_id: str) -> dict[str, Any]:
         "unfurl_media": False,
         "blocks": blocks,
     }
+
+
+def _ntfy(firing: Firing) -> dict[str, Any]:
+    # Plain text: markdown is only read where a message asks for it.
+    facts = [f"{name}: {_one_line(value)}" for name, value in _facts(firing)]
+    first, *lines = _lines(firing)
+    text = "\n".join([first, *facts, *lines])
+    severity = _worst(firing)
+    found = {
+        "title": cut(_headline(firing), NTFY_TITLE),
+        "message": _cut_bytes(text, NTFY_MESSAGE_BYTES).strip() or _NOTHING,
+        "priority": _PRIORITIES[severity],
+        "tags": [_TAGS[severity], firing.rule],
+    }
+    if firing.run is not None and firing.run.link:
+        found["click"] = firing.run.link
+    return found
+
+
+def _cut_bytes(text: str, most: int) -> str:
+    """Shorten a text to so many bytes of UTF-8, and show that it was."""
+    encoded = text.encode("utf-8", "replace")
+    if len(encoded) <= most:
+        return encoded.decode()
+    return encoded[: most - len(_MORE.encode())].decode("utf-8", "ignore") + _MORE
 
 
 def _plain(text: str, most: int) -> dict[str, Any]:
@@ -153,12 +220,16 @@ _RENDERERS: Final[dict[str, Callable[[Firing, str], dict[str, Any]]]] = {
 
 
 def _lines(firing: Firing) -> list[str]:
-    """A text for each event that is shown, and one for those that are not."""
+    """A text for each event that is shown, one for those that are not, and the run's last lines."""
+    tail = [] if firing.run is None else [cut(_one_line(each), _LINE) for each in firing.run.lines]
+    if firing.about:
+        return [_one_line(firing.about), *tail]
     if firing.count == 1:
-        return [printable(event.message, lines=True) for event in firing.events]
+        return [*(printable(event.message, lines=True) for event in firing.events), *tail]
     lines = [cut(_line(event), _LINE) for event in firing.events]
     hidden = firing.count - len(firing.events)
-    return [f"{_events(hidden)} before these", *lines] if hidden > 0 else lines
+    before = [f"{_events(hidden)} before these"] if hidden > 0 else []
+    return [*before, *lines, *tail]
 
 
 def _line(event: Event) -> str:
@@ -170,11 +241,17 @@ def _facts(firing: Firing) -> list[tuple[str, str]]:
     """Names and values beside the text: group, who, and of a single event the first details."""
     event = firing.events[-1]
     facts = [("group", firing.group)] if firing.group else []
+    run = firing.run
+    if run is not None:
+        facts += _facts_of_run(run)
     if firing.count == 1:
-        who = {"hero": event.hero_id, "campaign": event.campaign_id, "run": event.run_id}
+        who = {"hero": event.hero_id, "campaign": event.campaign_id}
+        who |= {} if run is not None else {"run": event.run_id}
         facts += [(label, name) for label, name in who.items() if name]
-        details = list(event.details.items())[:_SHOWN_DETAILS]
-        facts += [(key, _value(value)) for key, value in details]
+        said = frozenset() if run is None else _SAID
+        most = _SHOWN_DETAILS if run is None else _DETAILS_OF_RUN
+        details = [item for item in event.details.items() if item[0] not in said]
+        facts += [] if firing.about else [(key, _value(value)) for key, value in details[:most]]
     return [
         (
             cut(_one_line(name), _FACT_NAME).strip() or _NOTHING,
@@ -183,6 +260,29 @@ def _facts(firing: Firing) -> list[tuple[str, str]]:
         for name, value in facts
         if value.strip()
     ]
+
+
+def _facts_of_run(run: RunFacts) -> list[tuple[str, str]]:
+    total = "" if run.total_steps is None else f" of {run.total_steps:,}"
+    why = ": ".join(part for part in (run.status, run.reason) if part)
+    facts = {
+        "run": run.run_id,
+        "why": why,
+        "rank": None if run.rank is None else str(run.rank),
+        "step": None if run.step is None else f"{run.step:,}{total}",
+        "loss": None if run.loss is None else f"{run.loss:.6g}",
+        "last good checkpoint": _checkpoint_text(run),
+    }
+    return [(name, value) for name, value in facts.items() if value]
+
+
+def _checkpoint_text(run: RunFacts) -> str | None:
+    found = run.checkpoint
+    if found is None:
+        return None
+    step = "" if found.step is None else f"step {found.step:,}"
+    at = "" if found.saved_at is None else f"saved {found.saved_at[:19]}Z"
+    return ", ".join(part for part in (step, found.path, at) if part)
 
 
 def _one_line(text: str) -> str:
@@ -202,6 +302,8 @@ def _footer(firing: Firing) -> str:
 
 
 def _worst(firing: Firing) -> str:
+    if firing.about:
+        return "warning"
     found = {event.severity for event in firing.events}
     return max(found & set(_RANK), key=_RANK.index, default="info")
 

@@ -45,6 +45,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "watch": "Show the rules that runs are watched by, and try them on the past.",
         "doctor": "Check the whole path of an event and say what to do.",
         "exporters": "List the installed exporters and whether they work.",
+        "alerts": "Say where alerts go, list them, and mute them.",
         "webhooks": "Show, test and send again what webhook rules do.",
         "kinds": "List the kinds of events, built in or registered.",
     },
@@ -54,7 +55,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
 COMMAND_GROUP: Final = "realm_telemetry.commands"
 """The entry points of commands that plugins bring."""
 
-BROUGHT: Final = {"webhooks": "realm_exporter_webhook"}
+BROUGHT: Final = dict.fromkeys(("alerts", "webhooks"), "realm_exporter_webhook")
 """Commands of plugins, and the distribution's part that brings each."""
 
 SUMMARIES: Final = {name: text for section in SECTIONS.values() for name, text in section.items()}

@@ -173,6 +173,13 @@ class Outbox(Protocol):
         """Return the hosts that senders leave alone, as they were kept last."""
         ...
 
+    def mute(self, rule: str, until_unix_nano: int) -> None:
+        """Let a rule of any scope send nothing until a time; a time that is past ends that."""
+
+    def mutes(self) -> dict[str, int]:
+        """Return until when rules send nothing, by their names; some may be past."""
+        ...
+
     def messages(
         self, limit: int, states: Sequence[str] = (), ids: Sequence[int] = ()
     ) -> list[Message]:

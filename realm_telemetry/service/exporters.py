@@ -117,7 +117,7 @@ def _manifest(settings: ServiceSettings, names: list[str]) -> Manifest:
         home=str(settings.home),
         log_path=str(settings.log_path),
         search_path=str(settings.search_path),
-        service_url=f"http://{settings.host}:{settings.port}",
+        service_url=settings.address,
         token=settings.token,
         exporters=names,
         options=settings.options,

@@ -2,6 +2,7 @@
 
 from ipaddress import ip_network
 from pathlib import Path
+from socket import gethostname
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -13,18 +14,23 @@ from realm_telemetry.home import LOG, SEARCH_INDEX, STATE, TOKEN
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 """Binds that only this machine reaches, so that no token is asked for."""
 
+EVERY_ADDRESS: Final = frozenset({"0.0.0.0", "::"})
+"""Binds of all addresses of this machine, which are none to go to."""
+
 MIN_TOKEN: Final = 8
 """Characters; NIST SP 800-63B asks for so many of a secret that people choose."""
 
 MIB: Final = 1024 * 1024
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Address = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s<>|\"\\]+$")]
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of one RealmService; every limit that docs/http-api.md names is here.
 
     port, battle_log_port, ui_port: 0 lets the system choose.
+    public_url: where others reach this service; messages link to it.
     exporters: follow the whole log while the service runs; options: their settings by name.
     token: asked of every request if set; required for a host that is not loopback.
     access: with "token" loopback asks for one too: `token`, or else the one of the home.
@@ -46,6 +52,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     host: str = "127.0.0.1"
     port: int = 8866
+    public_url: Address | None = None
     battle_log_port: int = 8767
     ui_port: int = 8888
     token: str | None = None
@@ -89,6 +96,14 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     def home(self) -> Path:
         """The home that the log is in."""
         return self.log_path.parent.parent
+
+    @property
+    def address(self) -> str:
+        """Where people reach it: `public_url`, else the host and port that it binds."""
+        if self.public_url is not None:
+            return self.public_url.rstrip("/")
+        host = gethostname() if self.host in EVERY_ADDRESS else self.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @classmethod
     def for_home(cls, home: Path, **options: object) -> "ServiceSettings":

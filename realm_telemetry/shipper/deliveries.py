@@ -223,7 +223,7 @@ class Deliveries:
             return self._manifest.options.get(name, {})
         # Asked for by an event: how to send is set in realm.toml, rules are the service's.
         settings = load_settings(environ={"REALM_HOME": self._manifest.home})
-        return settings.options.get(name, {}) | {"rules": []}
+        return settings.options.get(name, {}) | {"rules": [], "alerts": {"to": []}}
 
     def _save_letters(self, delivery: Delivery) -> None:
         while delivery.refused:

@@ -93,7 +93,8 @@ class Watch:
         """Look at the next events of a spool."""
         for event in events:
             noted = spool.notes.runs.get(event.run_id or "")
-            if noted is None or noted.ended or event.kind in _OWN_KINDS:
+            # Not only of open runs: its end may have come with the same read.
+            if noted is None or event.kind in _OWN_KINDS:
                 continue
             run = self._run_of(spool, noted.id)
             if event.kind not in _NO_LIFE:

@@ -258,6 +258,19 @@ def test_a_run_that_has_ended_does_not_stall(trainer: Trainer) -> None:
     assert trainer.wait(2000) == []
 
 
+def test_a_run_of_which_all_is_read_at_once_is_looked_at_too(trainer: Trainer) -> None:
+    """As when the shipper starts late, or the machine is busy."""
+    events = [
+        Event(kind, "training", "info", "", details, 0, trainer.spool.producer, number, run_id="r")
+        for number, (kind, details) in enumerate(
+            [("training_step", {"step": 1, "loss": "NaN"}), ("run_ended", {"status": "failed"})], 2
+        )
+    ]
+    trainer.spool.notes.follow(events)
+    trainer.watch.read(trainer.spool, events)
+    assert [kind for kind, _ in trainer.found()] == ["loss_not_finite"]
+
+
 def test_each_rule_can_be_switched_off(make_lab: Callable[..., Any]) -> None:
     trainer = Trainer(make_lab(), WatchSettings(loss=False, stalls=False))
     trainer.losses([2.0] * 100 + [9.0] * 5 + ["NaN"])

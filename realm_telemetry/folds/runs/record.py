@@ -54,7 +54,7 @@ PARTS: Final = frozenset(
 
 _STARTS: Final = frozenset({"run_started", "training_started"})
 _ENDS: Final = frozenset({"training_completed", "training_failed", "training_cancelled"})
-_REPORTS: Final = frozenset(
+REPORTS: Final = frozenset(
     {
         *("run_ended", "run_stalled", "run_resumed_progress", "loss_not_finite", "loss_spiked"),
         *("uncaught_exception", "fatal_signal", "stack_captured", "process_lost"),
@@ -131,7 +131,7 @@ class RunRecord:
             value = getattr(event, name)
             if value is not None:
                 put(cells, name, stamp, value)
-        process: dict[str, Any] = {} if kind in _REPORTS else {"seen": None}
+        process: dict[str, Any] = {} if kind in REPORTS else {"seen": None}
         rank = rank_of(event)
         if rank is not None:
             process["rank"] = rank
@@ -208,7 +208,7 @@ class RunRecord:
 
     def _progress(self, event: Event, stamp: Stamp, process: dict[str, Any]) -> None:
         kind, details = event.kind, event.details
-        if kind in _REPORTS:
+        if kind in REPORTS:
             return
         step = number(details.get("step")) if _is_of_the_loop(event) else None
         if step is not None:

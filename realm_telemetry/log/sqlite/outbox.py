@@ -44,6 +44,8 @@ CREATE TABLE IF NOT EXISTS circuits (
     reason TEXT NOT NULL,
     PRIMARY KEY (scope, pool, place)
 )"""
+_MUTES: Final = """
+CREATE TABLE IF NOT EXISTS mutes (rule TEXT PRIMARY KEY, until_unix_nano INTEGER NOT NULL)"""
 _SCHEMA: Final = """
 CREATE TABLE messages (
     id INTEGER PRIMARY KEY,
@@ -160,6 +162,7 @@ class OutboxFile:
                 connection.execute(statement)
         connection.execute(_REPLAYS)
         connection.execute(_CIRCUITS)
+        connection.execute(_MUTES)
         for query in _EXPECTED:
             connection.execute(query)
 
@@ -398,6 +401,17 @@ class OutboxFile:
         """Return the hosts that senders leave alone, as they were kept last."""
         rows = self._rows(f"SELECT {', '.join(_CIRCUIT_FIELDS)} FROM circuits ORDER BY place, pool")
         return [KeptCircuit(*row) for row in rows]
+
+    def mute(self, rule: str, until_unix_nano: int) -> None:
+        """Let a rule of any scope send nothing until a time; a time that is past ends that."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO mutes VALUES (?, ?)", (rule, until_unix_nano)
+            )
+
+    def mutes(self) -> dict[str, int]:
+        """Return until when rules send nothing, by their names; some may be past."""
+        return {str(rule): int(until) for rule, until in self._rows("SELECT * FROM mutes")}
 
     def messages(
         self, limit: int, states: Sequence[str] = (), ids: Sequence[int] = ()

@@ -37,7 +37,9 @@ def test_a_backtest_shows_how_often_and_when_and_sends_nothing(
 ) -> None:
     write_settings(home, receiver.url(), RULES.replace("1h", "30m"))
     fill(home)
-    (found,) = json.loads(invoke("backtest", "--since", "1d", "--json").output)
+    (found,) = json.loads(
+        invoke("backtest", "--since", "1d", "--rule", "failures", "--json").output
+    )
     assert (found["events"], found["held_back"]) == (21, 10)
     live = [each for each in found["last"] if not each["late"]]
     assert [each["held_back"] for each in live] == [0] + [1] * 9
@@ -61,7 +63,9 @@ def test_a_backtest_fires_as_the_rule_would_have_live(
     )
     write_settings(home, receiver.url(), lines)
     fill(home)
-    (found,) = json.loads(invoke("backtest", "--since", "1d", "--json").output)
+    (found,) = json.loads(
+        invoke("backtest", "--since", "1d", "--rule", "failures", "--json").output
+    )
     exporter = make(options(receiver.url(), rule), clock=Replayed())
     from realm_telemetry.log import LogReader
 
@@ -105,10 +109,10 @@ def test_a_backtest_counts_every_message_and_lists_the_last_ones(
     with LogWriter(home / "vault" / "jobs.db") as log:
         log.register_producer(ProducerInfo("d0" * 8))
         log.append([event(number) for number in range(1, LAST + 1)])
-        (found,) = json.loads(invoke("backtest", "--since", "1h", "--json").output)
+        (found, *_) = json.loads(invoke("backtest", "--since", "1h", "--json").output)
         assert (found["messages"], len(found["last"])) == (LAST, LAST)
         log.append([event(LAST + 1)])
-    (found,) = json.loads(invoke("backtest", "--since", "1h", "--json").output)
+    (found, *_) = json.loads(invoke("backtest", "--since", "1h", "--json").output)
     assert (found["messages"], len(found["last"])) == (LAST + 1, LAST)
     assert len(found["when"]) <= PARTS
     assert sum(part["messages"] for part in found["when"]) == LAST + 1
@@ -122,7 +126,7 @@ def test_a_backtest_passes_over_what_was_replayed_into_this_log(
         log.register_producer(ProducerInfo("d0" * 8))
         log.append([event(1)])
         log.append([event(2)], keep_arrival=True)
-    (found,) = json.loads(invoke("backtest", "--since", "1h", "--json").output)
+    (found, *_) = json.loads(invoke("backtest", "--since", "1h", "--json").output)
     assert found["events"] == 1
 
 

@@ -40,12 +40,14 @@ def test_the_doctor_looks_at_targets_and_dead_messages(
     failed(home, make, receiver)
     with (home / "realm.toml").open("a") as file:
         file.write('[options.webhook.targets.plain]\nurl = "http://192.0.2.1/SECRET"\n')
+        file.write('[options.webhook.alerts]\nto = ["lab"]\noff = ["disk_low"]\n')
     text = (home / "realm.toml").read_text().replace("[]", '["192.0.2.1"]')
     (home / "realm.toml").write_text(text)
     found = run_doctor()
     text = json.dumps(found, ensure_ascii=False)
     assert found["code"] == 1
     assert "1 rule: failures" in text
+    assert "3 built-in rules: run_ended_badly, stalled, not_finite" in text
     assert "allow_hosts" in text
     assert "target plain (http://192.0.2.1/…) is sent to without TLS" in text
     assert "no rule sends to the target plain" in text

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from realm_exporter_webhook import WebhookExporter
 from realm_exporter_webhook.rules import GROUP_FIELDS, RULE_FILTERS
-from realm_exporter_webhook.settings import read_config
+from realm_exporter_webhook.settings import RULE_KEYS, TARGET_KEYS, read_config
 
 from realm_telemetry.log import LogWriter
 
@@ -88,7 +88,9 @@ def test_a_test_that_fails_shows_the_reason(home: Path, invoke: Invoke, receiver
     assert "no_service" in sent["problem"]
     result = invoke("test", "lob")
     assert result.exit_code == 2
-    assert "There are failures, lab." in result.output
+    assert (
+        "There are failures, run_ended_badly, stalled, not_finite, disk_low, lab." in result.output
+    )
 
 
 def test_a_dead_message_is_sent_again_with_its_id(
@@ -124,9 +126,9 @@ def documented(heading: str) -> set[str]:
 
 
 def test_every_setting_is_documented() -> None:
-    rule = {"name", "to", "threshold", "window", "cooldown", "group_by", "collect", *RULE_FILTERS}
-    assert documented("[[options.webhook.rules]]") == rule
-    assert documented("[options.webhook.targets.NAME]") == {"url", "template", "secret"}
+    assert documented("[[options.webhook.rules]]") == {*RULE_KEYS, *RULE_FILTERS}
+    assert documented("[options.webhook.alerts]") == {"to", "off"}
+    assert documented("[options.webhook.targets.NAME]") == set(TARGET_KEYS)
     assert documented("[options.webhook]") == set(WebhookExporter.defaults)
     assert all(f"`{name}`" in DOCUMENT for name in GROUP_FIELDS)
 

@@ -32,6 +32,7 @@ TARGETS = {"lab": {"url": SECRET}}
         ({"targets": {"lab": {"url": "ftp://example.org/SECRET"}}}, "lab.url", "https://"),
         ({"targets": {"lab": {"url": SECRET, "template": "teams"}}}, "lab.template", "discord"),
         ({"targets": {"lab": {"url": SECRET, "secrt": "x"}}}, "lab.secrt", "'secret'"),
+        ({"targets": {"lab": {"url": SECRET, "template": "ntfy"}}}, "lab.url", "TOPIC"),
         ({"targets": {"lab": "SECRET"}}, "targets.lab", "docs/webhooks.md"),
     ],
 )
@@ -67,6 +68,8 @@ def test_anything_else_is_no_duration(value: Any) -> None:
         ("https://hooks.slack.com/services/T/B/x", "slack"),
         ("https://discord.com.example.org/x", "json"),
         ("https://ntfy.lan/lab", "json"),
+        ("https://ntfy.sh/lab", "ntfy"),
+        ("https://ntfy.sh/", "json"),
         ("http://[broken", "json"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Messages keep the limits of Discord and Slack, and no text of an event is markup in them."""
+"""Messages keep the limits of their services, and no text of an event is markup in them."""
 
 import json
 import re
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from realm_exporter_webhook import templates
 from realm_exporter_webhook.engine import Firing
+from realm_exporter_webhook.run_facts import Checkpoint, RunFacts
 from realm_exporter_webhook.templates import cut, discord_text, render, slack_text
 
 from realm_telemetry.kinds.catalog import event_to_dict
@@ -29,8 +30,16 @@ TEXT = st.one_of(
     st.builds(lambda part: part * 3000, st.text(min_size=1, max_size=3)),
 )
 DETAILS = st.dictionaries(TEXT, st.one_of(TEXT, st.integers()), max_size=8)
+RUNS = st.builds(
+    lambda text, path, lines: RunFacts(
+        text or "x", text, path, 3, 1e300, 10**30, 0.1, Checkpoint(1, path, text), tuple(lines)
+    ),
+    TEXT,
+    TEXT,
+    st.lists(TEXT, max_size=15),
+)
 FIRINGS = st.builds(
-    lambda messages, details, group, held, late, more: Firing(
+    lambda messages, details, group, held, late, more, run: Firing(
         "rule",
         group,
         ("lab",),
@@ -41,6 +50,7 @@ FIRINGS = st.builds(
         len(messages) + more,
         held,
         late,
+        run=run,
     ),
     st.lists(TEXT, min_size=1, max_size=10),
     DETAILS,
@@ -48,6 +58,7 @@ FIRINGS = st.builds(
     st.integers(0, 10**9),
     st.booleans(),
     st.integers(0, 10**6),
+    st.one_of(st.none(), RUNS),
 )
 
 
@@ -85,6 +96,16 @@ def test_a_slack_message_is_within_all_limits(firing: Firing) -> None:
         assert 0 < units(text) <= (150 if block["type"] == "header" else 3000)
         everything += units(text)
     assert everything <= templates.SLACK_ALL_BLOCKS
+
+
+@settings(max_examples=40, deadline=None)
+@given(FIRINGS)
+def test_an_ntfy_message_is_within_all_limits(firing: Firing) -> None:
+    message = json.loads(render("ntfy", firing, "msg_1", "lab"))
+    assert message["topic"] == "lab"
+    assert 0 < units(message["title"]) <= 250
+    assert 0 < len(message["message"].encode()) <= 4096
+    assert message["priority"] in range(1, 6)
 
 
 def test_plain_json_holds_the_events_as_readers_see_them() -> None:
@@ -189,7 +210,10 @@ def full_of(text: str) -> list[Firing]:
         run_id=text,
     )
     group = f"hero={text}"
+    run = RunFacts(text or "x", text, text, 0, 1, 2, 0.5, Checkpoint(1, text, text), (text, text))
     return [
+        Firing("rule", "", (), [one], 1, run=run),
+        Firing("rule", "", (), [one], 1, about=text or "x", run=run),
         Firing("rule", group, (), [one], 1),
         Firing("rule", group, (), [one, one], 5, 2),
         Firing("request", "", (), [one], 1, late=True),

@@ -1,0 +1,250 @@
+"""`realm alerts`: where alerts go, which there are, and which are quiet for now."""
+
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from realm_exporter_webhook.addresses import RefusedAddressError, UnresolvedError
+from realm_exporter_webhook.command import (
+    exporter_of_home,
+    outcome_text,
+    rule_named,
+    rule_shape,
+    send_test,
+    stored,
+    target_shape,
+    when,
+)
+from realm_exporter_webhook.rules import BUILT_IN, ntfy_topic
+from realm_exporter_webhook.settings import check_url, read_config, seconds
+from realm_exporter_webhook.settings_text import joined, parse, read_text, with_target, write_text
+from realm_telemetry.cli.command import CommandGroup, command, group, json_option, settings
+from realm_telemetry.cli.problems import EXIT_PROBLEM
+from realm_telemetry.cli.terminal import (
+    cell,
+    json_document,
+    line,
+    make_table,
+    note,
+    print_table,
+)
+from realm_telemetry.event import format_time
+from realm_telemetry.home import SETTINGS_FILE
+
+TEMPLATES: Final = {"ntfy": "ntfy", "slack": "slack", "discord": "discord", "webhook": "json"}
+"""Services that `init` knows, and the template of each."""
+
+NTFY: Final = "https://ntfy.sh/"
+_S: Final = 1_000_000_000
+
+
+@group(
+    examples=(
+        ("realm alerts", "Which alerts there are, where they go, and which are muted."),
+        ("realm alerts init --ntfy my-secret-topic --no-test", "Alerts to the app of ntfy.sh."),
+        ("realm alerts mute disk_low --for 2h", "Quiet for two hours."),
+    )
+)
+@click.pass_context
+def alerts(ctx: click.Context) -> None:
+    """Say where alerts go, list them, and mute them.
+
+    Without a further word it lists the rules, built in and of realm.toml. `realm serve` sends; see
+    docs/alerts.md.
+    """
+    if ctx.invoked_subcommand is None:
+        _list(False)
+
+
+_GROUP: CommandGroup = alerts
+
+
+def _add(name: str, *examples: tuple[str, str]) -> Callable[[Callable[..., Any]], None]:
+    def decorate(function: Callable[..., Any]) -> None:
+        _GROUP.add_command(command(examples=examples)(function), name)
+
+    return decorate
+
+
+@_add("list", ("realm alerts list --json", "The same for a program."))
+@json_option("Print one JSON object: rules, targets.")
+def _list_command(as_json: bool) -> None:
+    """List rules, targets and what is muted."""
+    _list(as_json)
+
+
+def _list(as_json: bool) -> None:
+    exporter = exporter_of_home()
+    with stored(exporter) as store:
+        counts = store.outbox.counts() if store else {}
+        muted = store.muted(time.time_ns()) if store else {}
+    config = exporter.config
+    if as_json:
+        rules = [
+            rule_shape(rule, counts)
+            | {
+                "built_in": rule in config.built_in,
+                "muted_until": format_time(muted[rule.name]) if rule.name in muted else None,
+            }
+            for rule in config.every_rule
+        ]
+        targets = [target_shape(target) for target in config.targets.values()]
+        json_document({"rules": rules, "targets": targets})
+        return
+    if not config.targets:
+        note("There is no target yet: realm alerts init")
+        return
+    table = make_table(("rule", "from", "to", "when", "muted"))
+    for rule in config.every_rule:
+        until = f"until {format_time(muted[rule.name])[:19]}Z" if rule.name in muted else ""
+        origin = "built in" if rule in config.built_in else SETTINGS_FILE
+        table.add_row(
+            cell(rule.name, "bold"),
+            cell(origin),
+            cell(", ".join(rule.to)),
+            cell(when(rule)),
+            cell(until, "yellow"),
+        )
+    print_table(table)
+    for target in config.targets.values():
+        line(f"target {target.name}: {target.place}, {target.template}")
+
+
+@_add("mute", ("realm alerts mute stalled --for 8h", "Quiet for a night."))
+@click.argument("name", metavar="RULE")
+@click.option(
+    "--for", "duration", default="1h", show_default=True, metavar="TIME", help="30m, 2h, 1d."
+)
+def _mute_command(name: str, duration: str) -> None:
+    """Let a rule send nothing for some time; it holds within seconds, without a restart.
+
+    What happens meanwhile is in the log, and is not sent later.
+    """
+    until_ns = time.time_ns() + int(seconds("--for", duration) * _S)
+    _mute(name, until_ns)
+    line(f"{name} is muted until {format_time(until_ns)[:19]}Z")
+
+
+@_add("unmute", ("realm alerts unmute stalled", "Sends again from now on."))
+@click.argument("name", metavar="RULE")
+def _unmute_command(name: str) -> None:
+    """Let a rule send again."""
+    _mute(name, 0)
+    line(f"{name} is not muted")
+
+
+def _mute(name: str, until_ns: int) -> None:
+    exporter = exporter_of_home()
+    if name not in BUILT_IN:  # which may be off, or without a target yet
+        rule_named(exporter, name)
+    store = exporter.open_store()
+    try:
+        store.outbox.mute(name, until_ns)
+    finally:
+        store.close()
+
+
+@_add(
+    "init",
+    ("realm alerts init --help", "A target, and a test to it."),
+)
+@click.option("--ntfy", metavar="TOPIC", help="A topic of ntfy.sh, or a whole address.")
+@click.option("--slack", metavar="URL", help="An incoming webhook of Slack.")
+@click.option("--discord", metavar="URL", help="A webhook of Discord.")
+@click.option("--webhook", metavar="URL", help="A program of yours, which gets JSON.")
+@click.option("--name", metavar="NAME", help="Of the target, by default that of the service.")
+@click.option("--private", is_flag=True, help="Its host may have a private address.")
+@click.option("--no-test", is_flag=True, help="Send no test.")
+def _init_command(name: str | None, private: bool, no_test: bool, **given: str | None) -> int:
+    """Add a target to realm.toml, and send a test there; asks for it without options.
+
+    Built-in alerts are on from then on. All else in the file stays as it is. Exit code 1 if the
+    test is not taken.
+    """
+    named = {service: url for service, url in given.items() if url is not None}
+    if len(named) > 1:
+        raise click.UsageError(f"Give one of {', '.join(f'--{each}' for each in named)}.")
+    asks = not named
+    service, url = _asked() if asks else next(iter(named.items()))
+    name = name or service
+    path = settings().home / SETTINGS_FILE
+    url = _address(service, url)
+    is_private = private or _is_private(url, asks=asks)
+    if _is_there(path, url):
+        line("that address is a target already; nothing was added")
+    else:
+        _write(path, name, service, url, private=is_private)
+        line(f"added the target {name} to {path}")
+    exporter = exporter_of_home()
+    target = next(each for each in exporter.config.targets.values() if each.url == url)
+    on = [rule.name for rule in exporter.config.built_in if target.name in rule.to]
+    line(f"built-in alerts that go there: {', '.join(on) or 'none'}")
+    code = 0
+    if not no_test:
+        outcome = send_test(exporter, target, target.name)
+        line(f"test to {target.name} ({target.place}): {outcome_text(outcome)}")
+        code = 0 if outcome.delivered else EXIT_PROBLEM
+    note("`realm serve` sends alerts; one that runs has to be started again to know the target.")
+    return code
+
+
+def _asked() -> tuple[str, str]:
+    """Ask a person where alerts are to go."""
+    try:
+        service = click.prompt(
+            "Where to", type=click.Choice(list(TEMPLATES)), default="ntfy", err=True
+        )
+        new = f"{NTFY}realm-{secrets.token_hex(8)}" if service == "ntfy" else None
+        return service, click.prompt("Address", default=new, err=True)
+    except click.Abort:
+        options = ", ".join(f"--{each}" for each in TEMPLATES)
+        raise click.UsageError(f"Nobody answers; give one of {options}.") from None
+
+
+def _address(service: str, url: str) -> str:
+    """Return a whole address. Raises ConfigError, click.UsageError."""
+    if service == "ntfy" and "://" not in url:
+        url = NTFY + url
+    url = check_url(f"--{service}", url)
+    if service == "ntfy" and not ntfy_topic(url):
+        raise click.UsageError(f"--ntfy needs a topic, or an address like {NTFY}TOPIC.")
+    return url
+
+
+def _is_private(url: str, *, asks: bool) -> bool:
+    """Whether an address is a private one, which a person has to allow."""
+    try:
+        exporter_of_home().guard.check(url)
+    except RefusedAddressError as error:
+        reason = str(error).partition(", and nothing")[0]
+        if asks and click.confirm(f"{reason}. Send there all the same?", err=True):
+            return True
+        raise click.UsageError(f"{reason}. Give --private if you mean it.") from None
+    except UnresolvedError:  # the test will say so
+        return False
+    return False
+
+
+def _targets_of(path: Path, text: str) -> dict[str, Any]:
+    found: Any = parse(path, text)
+    for key in ("options", "webhook", "targets"):
+        found = found.get(key, {})
+    return dict(found)
+
+
+def _is_there(path: Path, url: str) -> bool:
+    return any(each.get("url") == url for each in _targets_of(path, read_text(path)).values())
+
+
+def _write(path: Path, name: str, service: str, url: str, *, private: bool) -> None:
+    text = read_text(path)
+    if name in _targets_of(path, text):
+        raise click.UsageError(f"There is a target {name!r} already; give another --name.")
+    target: dict[str, str | bool] = {"url": url, "template": TEMPLATES[service]}
+    target |= {"private": True} if private else {}
+    read_config(joined(parse(path, text), name, target)["options"]["webhook"])
+    write_text(path, with_target(path, text, name, target))

@@ -1,0 +1,87 @@
+"""Comparisons over details: `where = "loss > 5"`."""
+
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from realm_telemetry.values.paths import InvalidPathError, find, read_path
+
+OPERATORS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+ALLOWED: Final = (
+    f"Write a detail, one of {' '.join(OPERATORS)}, and a number, or after == and != text in"
+    ' quotes; join several with `and`: loss > 5 and phase == "train".'
+)
+
+_PART: Final = re.compile(
+    r"""(?P<path>"(?:[^"\\]|\\.)*"|[^<>=!"]+?)\s*"""
+    r"""(?P<operator>>=|<=|==|!=|>|<)\s*(?P<value>[^<>=!].*)""",
+    re.S,
+)
+_AND: Final = re.compile(r"""\s+and\s+(?=(?:[^"']|"[^"]*"|'[^']*')*$)""")
+_TEXT: Final = re.compile(r"""(["'])(?P<text>.*)\1""", re.S)
+_INFINITE: Final = {"Infinity": math.inf, "-Infinity": -math.inf}
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """One comparison. operator: of OPERATORS."""
+
+    path: str
+    operator: str
+    value: float | str
+
+    def holds(self, details: Mapping[str, Any]) -> bool:
+        """Whether the details fit; without such a detail, or with another type, they do not.
+
+        A value that was infinite is text in details, and compares as the number that it was.
+        """
+        found = find(details, self.path)
+        if isinstance(self.value, str):
+            return isinstance(found, str) and OPERATORS[self.operator](found, self.value)
+        if isinstance(found, str):
+            found = _INFINITE.get(found)
+        if isinstance(found, bool) or not isinstance(found, int | float):
+            return False
+        return OPERATORS[self.operator](found, self.value)
+
+
+def read_condition(text: str) -> tuple[Comparison, ...]:
+    """Read comparisons with `and` between. Raises ValueError that says what is wrong."""
+    return tuple(_read(part.strip()) for part in _AND.split(text.strip()))
+
+
+def _read(text: str) -> Comparison:
+    part = _PART.fullmatch(text)
+    if part is None:
+        raise ValueError(f"{text!r} is no comparison")
+    try:
+        path = read_path(part["path"])
+    except InvalidPathError as error:
+        raise ValueError(str(error)) from None
+    sign, given = part["operator"], part["value"].strip()
+    quoted = _TEXT.fullmatch(given)
+    if quoted is None:
+        return Comparison(path, sign, _number(text, given))
+    if sign not in ("==", "!="):
+        raise ValueError(f"{text!r} compares text with {sign}")
+    return Comparison(path, sign, quoted["text"])
+
+
+def _number(text: str, given: str) -> float:
+    try:
+        number = float(given)
+    except ValueError:
+        raise ValueError(f"{text!r}: {given} is no number") from None
+    if math.isnan(number):
+        raise ValueError(f"{text!r}: nothing compares with NaN; the rule not_finite reports it")
+    return number

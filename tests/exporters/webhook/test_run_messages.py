@@ -1,0 +1,181 @@
+"""A message about a run says what a person needs, in the form of each service."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from realm_telemetry.event import Event
+from realm_telemetry.log import LogWriter, ProducerInfo
+
+from .conftest import Maker, Receiver, event, options
+
+RUN = "exp/7 ü"
+LINK = "http://lab.example:8866/api/runs/exp%2F7%20%C3%BC/report"
+
+
+def run_of(*parts: tuple[str, dict[str, Any]]) -> list[Event]:
+    return [
+        event(
+            number,
+            kind,
+            details=details,
+            severity="error" if kind == "run_ended" else None,
+            run_id=RUN,
+        )
+        for number, (kind, details) in enumerate(parts, 1)
+    ]
+
+
+KILLED = run_of(
+    ("run_started", {"command": ["train.py"]}),
+    ("training_step", {"step": 20, "loss": 0.5, "total_steps": 40}),
+    ("checkpoint_saved", {"step": 20, "path": "/ckpt/20", "loss": 0.5}),
+    ("training_step", {"step": 25, "loss": 0.25}),
+    (
+        "run_ended",
+        {
+            "status": "killed",
+            "reason": "SIGKILL, sender unknown",
+            "evidence": {"signal": "SIGKILL"},
+            "output_tail": ["epoch 1", "", "loading shard 7"],
+        },
+    ),
+)
+
+
+def sent(
+    home: Path, make: Maker, url: str, events: list[Event], *, template: str, log: bool = True
+) -> None:
+    """Let an exporter of a home see the last of some events, all of which are in its log."""
+    if log:
+        with LogWriter(home / "vault" / "jobs.db") as writer:
+            writer.register_producer(ProducerInfo(events[0].producer))
+            writer.append(events)
+    about: dict[str, Any] = {"kind": events[-1].kind}
+    about = {"status": ["killed", "failed"]} if "status" in events[-1].details else about
+    given = options(url, {"name": "ends"} | about, alerts={"to": []})
+    given["targets"]["lab"]["template"] = template
+    exporter = make(given, service_url="http://lab.example:8866")
+    exporter.export_events([events[-1]])
+
+
+def test_json_has_the_run_as_fields(tmp_path: Path, make: Maker, receiver: Receiver) -> None:
+    sent(tmp_path, make, receiver.url(), KILLED, template="json")
+    message = receiver.received[0].json
+    run = message["run"]
+    checkpoint = run.pop("checkpoint")
+    assert run == {
+        "run_id": RUN,
+        "status": "killed",
+        "reason": "SIGKILL, sender unknown",
+        "rank": None,
+        "step": 25,
+        "total_steps": 40,
+        "loss": 0.25,
+        "lines": ["epoch 1", "loading shard 7"],
+        "link": LINK,
+    }
+    assert (checkpoint["step"], checkpoint["path"]) == (20, "/ckpt/20")
+    assert message["title"] == f"❌ ends: killed · {RUN}"
+
+
+def test_ntfy_has_title_priority_tags_and_click(
+    tmp_path: Path, make: Maker, receiver: Receiver
+) -> None:
+    """Posted to the root with the topic inside; what the address asks for stays in its query."""
+    sent(tmp_path, make, receiver.url("/lab-topic?auth=x"), KILLED, template="ntfy")
+    (got,) = receiver.received
+    assert got.path == "/?auth=x"
+    assert got.json["topic"] == "lab-topic"
+    assert got.json["title"] == f"ends: killed · {RUN}"
+    assert (got.json["priority"], got.json["tags"]) == (5, ["rotating_light", "ends"])
+    assert got.json["click"] == LINK
+    assert "why: killed: SIGKILL, sender unknown" in got.json["message"]
+    assert (
+        "step: 25 of 40\nloss: 0.25\nlast good checkpoint: step 20, /ckpt/20, saved 2"
+        in (got.json["message"])
+    )
+    assert got.json["message"].endswith("epoch 1\nloading shard 7")
+
+
+def test_discord_has_fields_last_lines_and_a_link(
+    tmp_path: Path, make: Maker, receiver: Receiver
+) -> None:
+    sent(tmp_path, make, receiver.url(), KILLED, template="discord")
+    (embed,) = receiver.received[0].json["embeds"]
+    assert embed["url"] == LINK
+    assert embed["description"].endswith("epoch 1\nloading shard 7")
+    fields = {field["name"]: field["value"] for field in embed["fields"]}
+    assert fields["why"] == "killed: SIGKILL, sender unknown"
+    assert fields["step"] == "25 of 40"
+
+
+def test_slack_has_facts_last_lines_and_a_link(
+    tmp_path: Path, make: Maker, receiver: Receiver
+) -> None:
+    sent(tmp_path, make, receiver.url(), KILLED, template="slack")
+    texts = [
+        (block.get("text") or block["elements"][0])["text"]
+        for block in receiver.received[0].json["blocks"]
+    ]
+    assert f"<{LINK}|Open the run>" in texts
+    assert any("why: killed: SIGKILL, sender unknown" in text for text in texts)
+    assert texts[1].endswith("epoch 1\nloading shard 7")
+
+
+def test_a_failed_run_ends_with_its_traceback(
+    tmp_path: Path, make: Maker, receiver: Receiver
+) -> None:
+    trace = "Traceback (most recent call last):\n  File x\nKeyError: 'labels'"
+    error = {"error": "'labels'", "error_type": "KeyError", "traceback": trace}
+    events = run_of(
+        ("run_started", {}),
+        ("uncaught_exception", error | {"thread": "MainThread"}),
+        ("run_ended", {"status": "failed", "reason": "KeyError: 'labels'"}),
+    )
+    sent(tmp_path, make, receiver.url(), events, template="json")
+    assert receiver.received[0].json["run"]["lines"] == trace.splitlines()
+
+
+def test_the_checkpoint_is_the_one_before_the_loss_was_not_finite(
+    tmp_path: Path, make: Maker, receiver: Receiver
+) -> None:
+    saved = [("checkpoint_saved", {"step": step, "path": f"/c/{step}"}) for step in (10, 30)]
+    finding = ("loss_not_finite", {"field": "loss", "value": "NaN", "step": 25})
+    events = run_of(("run_started", {}), saved[0], finding, saved[1], finding)
+    sent(tmp_path, make, receiver.url(), events, template="json")
+    run = receiver.received[0].json["run"]
+    assert (run["checkpoint"]["step"], run["status"]) == (10, "running")
+
+
+def test_without_a_log_a_message_says_what_its_event_says(
+    tmp_path: Path, make: Maker, receiver: Receiver
+) -> None:
+    sent(tmp_path, make, receiver.url(), KILLED, template="json", log=False)
+    run = receiver.received[0].json["run"]
+    assert (run["status"], run["step"]) == ("killed", None)
+    assert run["lines"] == ["epoch 1", "loading shard 7"]
+
+
+@pytest.mark.parametrize("wrong", ["ftp://lab", "lab:8866", "http://lab|x", 'http://"', ""])
+def test_a_public_address_that_is_none_names_the_setting(wrong: str) -> None:
+    from realm_telemetry.config import Settings
+    from realm_telemetry.errors import ConfigError
+    from realm_telemetry.service import ServiceSettings
+
+    settings = Settings(home=Path("/x"), service={"public_url": wrong})
+    with pytest.raises(ConfigError, match="public_url"):
+        ServiceSettings.of(settings)
+
+
+def test_the_address_of_a_service_is_one_that_people_can_go_to() -> None:
+    from realm_telemetry.service import ServiceSettings
+
+    def address(**given: Any) -> str:
+        return ServiceSettings.for_home(Path("/x"), **given).address
+
+    assert address() == "http://127.0.0.1:8866"
+    assert address(host="::1", port=9) == "http://[::1]:9"
+    assert "0.0.0.0" not in address(host="0.0.0.0")
+    assert address(public_url="https://lab.example/realm/") == "https://lab.example/realm"

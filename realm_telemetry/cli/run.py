@@ -70,7 +70,7 @@ def run(
 
     Output, terminal, signals and exit status are those of the command alone, and the command goes
     on if realm is killed. Works for any program; what Python programs emit belongs to the run, and
-    what it prints is kept with the run.
+    what it prints is kept with the run: realm logs RUN.
     """
     run_id = _run_id(name, run_id, words)
     say = _silent if quiet else _say

@@ -30,6 +30,7 @@ DURABILITIES: Final = ("process", "power")
 DEFAULT_SERVICE_URL: Final = "http://127.0.0.1:8866"
 DEFAULT_SERVICE_NAME: Final = "unknown_service"
 MIN_SPOOL_BYTES: Final = 256 * 1024
+DEFAULT_OUTPUT_BYTES: Final = 2 * 1024 * 1024 * 1024
 MAX_RUN_ID_CHARS: Final = 256
 
 
@@ -53,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     durability: str = "process"
     spool: Path | None = None
     max_spool_bytes: int = 256 * 1024 * 1024
+    output_bytes: int = DEFAULT_OUTPUT_BYTES
     run_id: str | None = None
     run_origin: str = "given"
     disabled: bool = False
@@ -186,6 +188,7 @@ SETTINGS: Final[dict[str, Setting]] = {
     "durability": Setting(("REALM_DURABILITY",), _one_of(*DURABILITIES)),
     "spool": Setting(("REALM_SPOOL",), _path),
     "max_spool_bytes": Setting(("REALM_MAX_SPOOL_BYTES",), _bytes),
+    "output_bytes": Setting(("REALM_OUTPUT_BYTES",), _bytes),
     "run_id": Setting(("REALM_RUN_ID",), _run_id),
     "disabled": Setting(("OTEL_SDK_DISABLED",), _flag),
     "redact": Setting(("REALM_REDACT",), _redact),

@@ -28,6 +28,7 @@ WEBHOOK_ADDRESSES: Final = "data/webhook_addresses.db"
 SPOOL: Final = "spool"
 LOGS: Final = "logs"
 IMPORTS: Final = "imports"
+RUNS: Final = "runs"
 
 MOUNT_TABLE: Final = "/proc/self/mountinfo"
 

@@ -34,6 +34,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "state": "Show the state that the events give: jobs, workers, checkpoints ...",
         "runs": "List runs: how each goes, or why it ended.",
         "show": "Show all of a run, or of an event.",
+        "logs": "Print what the command of a run printed, and with -f what comes.",
         "report": "Write a run as Markdown, for people.",
     },
     "Move": {

@@ -41,9 +41,22 @@ class MissingExtraError(Exception):
 class UnknownRunError(Exception):
     """There is no run of an id. near: ids that it may be meant to be."""
 
+    code = "run_not_found"
+
     def __init__(self, run_id: str, near: Sequence[str]) -> None:
         self.message = f"There is no run {run_id!r}."
         self.hint = f"Did you mean {' or '.join(near)}?" if near else "realm runs lists them."
+        super().__init__(f"{self.message} {self.hint}")
+
+
+class NoOutputError(Exception):
+    """Nothing that a run printed is kept."""
+
+    code = "output_not_found"
+
+    def __init__(self, run_id: str) -> None:
+        self.message = f"Nothing that the run {run_id!r} printed is kept here."
+        self.hint = "realm run -- COMMAND keeps it, on the host where it runs."
         super().__init__(f"{self.message} {self.hint}")
 
 
@@ -82,8 +95,8 @@ def describe(error: Exception) -> Problem | None:
             return Problem("config", f"{error.setting}: {error.problem}.", error.fix, EXIT_USAGE)
         case MissingExtraError():
             return Problem("missing_extra", error.message, error.hint, EXIT_USAGE)
-        case UnknownRunError():
-            return Problem("run_not_found", error.message, error.hint, EXIT_PROBLEM)
+        case UnknownRunError() | NoOutputError():
+            return Problem(error.code, error.message, error.hint, EXIT_PROBLEM)
         case InvalidEventError():
             return Problem("invalid_event", str(error), "", EXIT_USAGE)
         case LogError():

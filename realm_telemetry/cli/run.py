@@ -8,13 +8,14 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from realm_telemetry.cli.capture import Capture
 from realm_telemetry.cli.command import command
 from realm_telemetry.cli.supervisor import (
     NOT_EXECUTABLE,
@@ -24,6 +25,10 @@ from realm_telemetry.cli.supervisor import (
     end_like,
 )
 from realm_telemetry.cli.terminal import note
+from realm_telemetry.errors import ConfigError
+
+if TYPE_CHECKING:
+    from realm_telemetry.cli.keeper import Keeper
 
 RUN_VARIABLE: Final = "REALM_RUN_ID"
 MAX_RUN_ID: Final = 256
@@ -47,6 +52,7 @@ _ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
 )
 @click.option("--name", metavar="TEXT", help="What the run's id begins with.")
 @click.option("--run-id", metavar="TEXT", help="The id itself; else REALM_RUN_ID, or a new one.")
+@click.option("--no-capture", is_flag=True, help="Keep no output; the command inherits ours.")
 @click.option("--no-inject", is_flag=True, help="Leave Python programs as they are.")
 @click.option("--no-forward", is_flag=True, help="Pass no signals on that others send to realm.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing of its own.")
@@ -54,6 +60,7 @@ _ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
 def run(
     name: str | None,
     run_id: str | None,
+    no_capture: bool,
     no_inject: bool,
     no_forward: bool,
     quiet: bool,
@@ -62,24 +69,33 @@ def run(
     """Run a command, and record that it started and how and why it ended.
 
     Output, terminal, signals and exit status are those of the command alone, and the command goes
-    on if realm is killed. Works for any program; what Python programs emit belongs to the run.
+    on if realm is killed. Works for any program; what Python programs emit belongs to the run, and
+    what it prints is kept with the run: realm logs RUN.
     """
     run_id = _run_id(name, run_id, words)
     say = _silent if quiet else _say
     reports = None if no_inject else _Reports.make()
     environment = {**os.environ, RUN_VARIABLE: run_id, **(reports.variables() if reports else {})}
+    capture = None if no_capture else Capture()
     try:
-        supervisor = Supervisor(words, environment, forward=not no_forward)
+        supervisor = Supervisor(words, environment, forward=not no_forward, capture=capture)
     except OSError as error:
         if reports:
             reports.take(0)
         _say(f"realm: {words[0]}: {error.strerror}")
         return NOT_EXECUTABLE if isinstance(error, PermissionError) else NOT_FOUND
-    say(f"run {run_id}: started (realm show {shlex.quote(run_id)})")
+    begun = f"run {run_id}: started (realm show {shlex.quote(run_id)})"
+    say(begun)
     # The command runs by now; what is slow here, or goes wrong, costs it nothing.
     record = _Record(run_id, words)
+    keeper = record.keeper(capture, say, begun) if capture else None
     ended = supervisor.wait()
-    verdict = record.ended(ended, reports.take(supervisor.pid) if reports else [])
+    found = reports.take(supervisor.pid) if reports else []
+    if capture:
+        capture.drain()
+    if keeper:
+        keeper.finish()
+    verdict = record.ended(ended, found, keeper.tail.lines() if keeper else [])
     say(f"run {run_id}: {verdict}")
     return end_like(ended)
 
@@ -149,22 +165,57 @@ class _Record:
             given["cwd"] = str(Path.cwd())
         telemetry.run_started(command=shlex.join(words)[:1000], launcher="realm run", **given)
 
-    def ended(self, ended: Ended, reports: Sequence[dict[str, Any]]) -> str:
-        """Record the end; returns it in words. reports: exceptions, the earliest first."""
+    def keeper(self, capture: Capture, say: Callable[[str], None], *own: str) -> "Keeper | None":
+        """Return what keeps the output; None where the settings are wrong, which was said.
+
+        say: takes a line about what cannot be kept. own: lines that are ours.
+        """
+        from realm_telemetry.cli.keeper import Keeper
+        from realm_telemetry.config import load_settings
+        from realm_telemetry.redaction import redactor
+        from realm_telemetry.spool.output import KeptOutput, remove_old
+
+        try:
+            settings = load_settings()
+        except ConfigError:
+            return None
+        kept = None
+        try:
+            kept = KeptOutput(settings.home, self._run_id)
+        except OSError as error:
+            say(f"realm: the output is not kept: {error.strerror or error}")
+        keeper = Keeper(capture, redactor(settings.redact).text, kept, say, own)
+        with suppress(OSError):
+            remove_old(settings.home, self._run_id, settings.output_bytes)
+        return keeper
+
+    def ended(self, ended: Ended, reports: Sequence[dict[str, Any]], tail: Sequence[str]) -> str:
+        """Record the end; returns it in words.
+
+        reports: exceptions, the earliest first. tail: the last lines that were printed.
+        """
         from realm_telemetry.shipper.process_end import ProcessEnd, kills_since
         from realm_telemetry.shipper.run_end import EndFacts, judge
+        from realm_telemetry.spool.output import find_traceback
 
         end = ProcessEnd(known=True, code=ended.code, signal=ended.signal)
         scheduled = any(name in os.environ for name in ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID"))
         in_container, on_host = kills_since(self._kills)
         error = str(reports[0].get("error")) if reports else None
-        verdict = judge(EndFacts(end, error, scheduled, in_container, on_host))
+        printed = None if reports else find_traceback(tail)
+        verdict = judge(
+            EndFacts(end, error, scheduled, in_container, on_host, printed=printed and printed[0])
+        )
         details: dict[str, Any] = {
             "status": verdict.status,
             "reason": verdict.reason,
             "evidence": verdict.evidence | {"seen_by": "realm run"},
             "duration_s": round(time.monotonic() - self._began_s, 3),
         }
+        if printed and verdict.evidence.get("printed"):
+            details["evidence"]["traceback"] = printed[1]
+        if tail:
+            details["output_tail"] = "\n".join(tail)
         given = {name: verdict.evidence.get(name) for name in ("exit_code", "signal")}
         details |= {name: value for name, value in given.items() if value is not None}
         if self._works:
@@ -178,6 +229,8 @@ class _Record:
 
         try:
             for report in reports if details["status"] != "completed" else ():
+                if report.get("is_recorded"):
+                    continue
                 given = {name: report.get(name) for name in _OF_A_REPORT}
                 telemetry.emit("uncaught_exception", details=given)
             telemetry.run_ended(**details, severity=severity)

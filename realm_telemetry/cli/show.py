@@ -21,6 +21,11 @@ LOOKED_AT: Final = 500
 MAX_SHOWN: Final = 100
 """Entries of each list or object that a person is shown."""
 
+LAST_LINES: Final = 20
+"""Of the output of a run that ended badly."""
+
+NOT_BAD: Final = ("running", "stalled", "paused", "completed")
+
 _EVENT_ID: Final = re.compile("[0-9a-fA-F]{32}")
 
 
@@ -46,10 +51,12 @@ def show(name: str, as_json: bool, url: str | None, from_log: bool) -> None:
         found = event or source.run(name)
         if found is None:
             raise unknown_run(source, name)
+        bad = event is None and found["status"] not in NOT_BAD and not as_json
+        output = source.output(name, tail=LAST_LINES) if bad else None
     if as_json:
         json_document(found)
     else:
-        _print(found)
+        _print(found, "" if output is None else output.text)
 
 
 def unknown_run(source: Backend, run_id: str) -> UnknownRunError:
@@ -60,8 +67,8 @@ def unknown_run(source: Backend, run_id: str) -> UnknownRunError:
     return UnknownRunError(run_id, list(near)[:3])
 
 
-def _print(found: dict[str, Any]) -> None:
-    """Print a value as an outline, the traceback in full behind it."""
+def _print(found: dict[str, Any], output: str) -> None:
+    """Print a value as an outline, the traceback in full and the output behind it."""
     exception = found.get("exception") or {}
     trace = exception.get("traceback")
     if trace:
@@ -71,3 +78,7 @@ def _print(found: dict[str, Any]) -> None:
     if trace:
         line("")
         styled_line(printable(trace.rstrip(), lines=True))
+    if output:
+        line("")
+        line("The last lines of its output:")
+        styled_line(printable(output.rstrip("\n"), lines=True))

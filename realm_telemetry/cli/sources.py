@@ -14,6 +14,7 @@ from realm_telemetry.client import (
     EventMessage,
     RealmClient,
     ResetMessage,
+    RunOutput,
     ServiceError,
     ServiceUnreachableError,
     SnapshotMessage,
@@ -27,6 +28,7 @@ from realm_telemetry.log import Filters, to_params
 from realm_telemetry.log.engine import Log, Reader, Snapshot, open_log
 from realm_telemetry.log.filters import MAX_LIMIT
 from realm_telemetry.log.runs import RunsWanted
+from realm_telemetry.spool.output import read_end, read_from
 
 if TYPE_CHECKING:
     from realm_telemetry.folds.runs import Layer, RunRecord
@@ -36,6 +38,7 @@ T = TypeVar("T")
 PROBE_S: Final = 2.0
 POLL_S: Final = 0.05
 FOLLOW_ROWS: Final = 500
+LAST_LINES: Final = 1_000
 
 
 class Row(NamedTuple):
@@ -85,6 +88,12 @@ class Backend(Protocol):
         """Return a run as Markdown, None for an unknown one."""
         ...
 
+    def output(
+        self, run_id: str, *, tail: int | None = None, offset: int | None = None
+    ) -> RunOutput | None:
+        """Return the last lines that a run printed, or on from an offset; None if none are kept."""
+        ...
+
     def event(self, event_id: str) -> dict[str, Any] | None:
         """Return one event in its JSON shape, None for an unknown one."""
         ...
@@ -99,6 +108,7 @@ class LogBackend:
 
     def __init__(self, settings: Settings) -> None:
         self.name = f"the log {settings.log_path}"
+        self._home = settings.home
         self._log = open_log(settings.log_path, search_path=settings.search_path)
         self._reader = self._log.reader()
 
@@ -172,6 +182,18 @@ class LogBackend:
             return report(shown(run_id, record), notable(log, run_id, record))
 
         return self._ask(run_id, ask)
+
+    def output(
+        self, run_id: str, *, tail: int | None = None, offset: int | None = None
+    ) -> RunOutput | None:
+        """Return the last lines that a run printed, or on from an offset; None if none are kept."""
+        if offset is None:
+            piece = read_end(self._home, run_id, LAST_LINES if tail is None else tail)
+        else:
+            piece = read_from(self._home, run_id, offset)
+        return piece and RunOutput(
+            piece.text.decode("utf-8", "replace"), piece.next_offset, piece.goes_on
+        )
 
     def _ask(self, run_id: str, ask: "Callable[[Snapshot, RunRecord], T]") -> T | None:
         from realm_telemetry.folds.runs import Reading, is_shown
@@ -264,6 +286,12 @@ class ServiceBackend:
         """Return a run as Markdown, None for an unknown one."""
         return _known(lambda: self._client.run_report(run_id))
 
+    def output(
+        self, run_id: str, *, tail: int | None = None, offset: int | None = None
+    ) -> RunOutput | None:
+        """Return the last lines that a run printed, or on from an offset; None if none are kept."""
+        return _known(lambda: self._client.run_output(run_id, tail=tail, offset=offset))
+
     def event(self, event_id: str) -> dict[str, Any] | None:
         """Return one event in its JSON shape, None for an unknown one."""
         return _known(lambda: self._client.event(event_id))
@@ -278,7 +306,7 @@ def _known(ask: Callable[[], T]) -> T | None:
     try:
         return ask()
     except ServiceError as error:
-        if error.error in ("run_not_found", "event_not_found"):
+        if error.error in ("run_not_found", "output_not_found", "event_not_found"):
             return None
         raise
 

@@ -1,8 +1,8 @@
 """The parent of a command: it passes signals on, waits, and ends in the same way.
 
-The command has the same process group, terminal, output, signal mask and dispositions as without
-us, and goes on if this process is killed. Signals are waited for and never handled, so that none
-comes between two lines of Python.
+The command has the same process group, terminal, signal mask and dispositions as without us, and
+goes on if this process is killed; what it prints passes through `capture`. Signals are waited for
+and never handled, so that none comes between two lines of Python.
 Source: sigwaitinfo(2), wait(2), "Signals and job control" in bash(1).
 """
 
@@ -13,6 +13,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
+
+from realm_telemetry.cli.capture import Capture
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """Exit codes of a shell for a command that cannot be started."""
@@ -46,24 +48,34 @@ class Supervisor:
     """Runs one command.
 
     forward: whether signals that other processes send are passed on.
+    capture: where its output goes; None if it inherits that.
     Raises FileNotFoundError, PermissionError or OSError if the command cannot be started.
     """
 
     def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], *, forward: bool = True
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        forward: bool = True,
+        capture: Capture | None = None,
     ) -> None:
         self._forward = forward
+        self._capture = capture
+        self._output = (None, None) if capture is None else (capture.stdout, capture.stderr)
         # An ignored SIGCHLD, which can be inherited, would throw the exit status away.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED_FOR)
         try:
-            self._process = _started(list(command), environment, before)
+            self._process = self._started(list(command), environment, before)
         except OSError as error:
             if error.errno != errno.ENOEXEC:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
                 raise
             # A script without a first line that names its interpreter: as shells do.
-            self._process = _started(["/bin/sh", *command], environment, before)
+            self._process = self._started(["/bin/sh", *command], environment, before)
+        if capture is not None:
+            capture.begin()
 
     @property
     def pid(self) -> int:
@@ -73,29 +85,39 @@ class Supervisor:
     def wait(self) -> Ended:
         """Wait for the end of the command, and pass signals on meanwhile."""
         while (code := self._process.poll()) is None:
-            self._pass_on(signal.sigwaitinfo(_WAITED_FOR))
+            info = signal.sigwaitinfo(_WAITED_FOR)
+            if info.si_pid != os.getpid():
+                self._resize(info)
+                self._pass_on(info)
         return Ended(None, -code) if code < 0 else Ended(code, None)
+
+    def _started(
+        self, command: list[str], environment: Mapping[str, str], mask: set[int]
+    ) -> "subprocess.Popen[bytes]":
+        """Start a command with a signal mask.
+
+        Not by posix_spawn, which leaves two signals of the C library ignored.
+        """
+        stdout, stderr = self._output
+        return subprocess.Popen(
+            command,
+            env=dict(environment),
+            stdout=stdout,
+            stderr=stderr,
+            close_fds=False,
+            preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, mask),
+        )
+
+    def _resize(self, info: signal.struct_siginfo) -> None:
+        """Let the output follow the terminal's size, which tells the command in its turn."""
+        if info.si_signo == signal.SIGWINCH and self._capture is not None:
+            self._capture.resize()
 
     def _pass_on(self, info: signal.struct_siginfo) -> None:
         # What the terminal sends, with a positive code, the whole process group has already.
         if info.si_signo in _PASSED_ON and info.si_code <= 0 and self._forward:
             with suppress(ProcessLookupError):
                 os.kill(self._process.pid, info.si_signo)
-
-
-def _started(
-    command: list[str], environment: Mapping[str, str], mask: set[int]
-) -> "subprocess.Popen[bytes]":
-    """Start a command with a signal mask.
-
-    Not by posix_spawn, which leaves two signals of the C library ignored.
-    """
-    return subprocess.Popen(
-        command,
-        env=dict(environment),
-        close_fds=False,
-        preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, mask),
-    )
 
 
 def end_like(ended: Ended) -> int:

@@ -4,6 +4,7 @@ import realm_telemetry.compat.renamed  # noqa: F401  # first: for live processes
 from realm_telemetry.client.asynchronous import AsyncRealmClient
 from realm_telemetry.client.blocking import RealmClient
 from realm_telemetry.client.errors import ServiceError, ServiceUnreachableError
+from realm_telemetry.client.requests import RunOutput
 from realm_telemetry.client.stream import (
     EventMessage,
     OtherMessage,
@@ -21,6 +22,7 @@ __all__ = [
     "QueryPage",
     "RealmClient",
     "ResetMessage",
+    "RunOutput",
     "ServiceError",
     "ServiceUnreachableError",
     "SnapshotMessage",

@@ -17,11 +17,14 @@ from realm_telemetry.client.requests import (
     FilterValue,
     NoteWriter,
     Params,
+    RunOutput,
     connection_settings,
     event_batch,
     filter_params,
+    output_params,
     read_events,
     read_json,
+    read_output,
     read_page,
     read_runs,
     read_text,
@@ -144,6 +147,16 @@ class RealmClient:
     def run_report(self, run_id: str) -> str:
         """Return a run as Markdown, for people."""
         return read_text(self._get(run_path(run_id, "/report")))
+
+    def run_output(
+        self, run_id: str, *, tail: int | None = None, offset: int | None = None
+    ) -> RunOutput:
+        """Return what a run printed: the last 1,000 lines, or as many as `tail` says.
+
+        offset: read on from there, up to 1 MiB.
+        """
+        params = output_params(tail, offset)
+        return read_output(self._get(run_path(run_id, "/output"), params))
 
     def event(self, event: str | int) -> dict[str, Any]:
         """Return one event, by its id or its cursor."""

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 import httpx
@@ -80,6 +80,34 @@ def read_text(response: httpx.Response) -> str:
     if not response.is_success:
         raise error_from_response(response)
     return response.text
+
+
+class RunOutput(NamedTuple):
+    """Some of what a run printed.
+
+    text: whole lines. next_offset: where to read on. goes_on: whether more may come.
+    """
+
+    text: str
+    next_offset: int
+    goes_on: bool
+
+
+def output_params(tail: int | None, offset: int | None) -> Params:
+    """Return the parameters of a run's output. Raises TypeError for both."""
+    if tail is not None and offset is not None:
+        raise TypeError("tail and offset: give one of them")
+    given = {"tail": tail, "offset": offset}
+    return [(name, value) for name, value in given.items() if value is not None]
+
+
+def read_output(response: httpx.Response) -> RunOutput:
+    """Return the answer of `GET /api/runs/{id}/output`. Raises ServiceError."""
+    text = read_text(response)
+    following = _whole(response.headers.get("x-next-offset"))
+    if following is None:
+        raise unexpected_answer(response, "the output of a run")
+    return RunOutput(text, following, response.headers.get("x-goes-on") == "true")
 
 
 def filter_params(filters: Mapping[str, FilterValue]) -> Params:

@@ -192,6 +192,7 @@ def run_ended(
     signal: str | None = None,
     duration_s: float | None = None,
     last_step: int | None = None,
+    output_tail: str | None = None,
     **fields: Any,
 ) -> Event:
     """A process ended its part of a run; status: completed, failed, cancelled, killed ..."""
@@ -206,6 +207,7 @@ def run_ended(
             signal=signal,
             duration_s=duration_s,
             last_step=last_step,
+            output_tail=output_tail,
         ),
     )
 

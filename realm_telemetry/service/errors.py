@@ -70,6 +70,11 @@ CATALOGUE: Final[dict[str, ErrorEntry]] = {
     "run_not_found": ErrorEntry(
         404, "There is no such run.", "GET /api/runs lists them; percent-encode the id."
     ),
+    "output_not_found": ErrorEntry(
+        404,
+        "Nothing that this run printed was kept here.",
+        "`realm run -- COMMAND` keeps it, on the host and in the home where it runs.",
+    ),
     "event_not_found": ErrorEntry(
         404, "The log has no such event.", "Retention may have trimmed it."
     ),

@@ -25,6 +25,7 @@ from realm_telemetry.service.api.history import (
     get_page,
 )
 from realm_telemetry.service.api.metrics import get_metrics
+from realm_telemetry.service.api.run_output import MAX_LINES, MAX_OFFSET, get_run_output
 from realm_telemetry.service.api.runs import (
     MAX_RUNS,
     STATUSES,
@@ -203,6 +204,18 @@ RUN_ENDPOINTS: Final = (
         "A run as Markdown: what it was, how it ended and why.",
         media_types=("text/markdown",),
         errors=_ONE_RUN,
+        route=RunRoute,
+    ),
+    Endpoint(
+        "/api/runs/{id}/output",
+        get_run_output,
+        "What the command of `realm run` printed: the last lines, or on from an offset.",
+        (
+            _number("tail", 0, MAX_LINES, 1000, "How many lines of the end, within 1 MiB."),
+            _number("offset", 0, MAX_OFFSET, 0, "Read on from here, up to 1 MiB; not with tail."),
+        ),
+        media_types=("text/plain",),
+        errors=("output_not_found", *_ONE_RUN),
         route=RunRoute,
     ),
 )

@@ -38,6 +38,7 @@ class EndFacts(NamedTuple):
     scheduled: whether a batch scheduler started it.
     container_kills, host_kills: processes that the kernel killed for want of memory while it ran,
         in its container and on its host; None where that cannot be read.
+    printed: an exception that stands in its output, where `error` is not known.
     memory_share: how much of its container's limit, or of its host's memory, was used at last.
     """
 
@@ -47,6 +48,7 @@ class EndFacts(NamedTuple):
     container_kills: int | None = None
     host_kills: int | None = None
     memory_share: float | None = None
+    printed: str | None = None
 
     @property
     def memory_was_full(self) -> bool:
@@ -108,6 +110,7 @@ _ROWS: Final[tuple[_Row, ...]] = (
     (lambda facts: facts.died_of(SIGXCPU), "killed", "time limit (SIGXCPU)"),
     (lambda facts: facts.end.signal, "killed", "{signal}"),
     (lambda facts: facts.end.code and facts.error, "failed", "{error}"),
+    (lambda facts: facts.end.code and facts.printed, "failed", "{printed} (from the output)"),
     (lambda facts: facts.end.code, "failed", "exit code {code}"),
     (lambda facts: facts.end.known, COMPLETED, "exit code 0"),
     (lambda facts: facts.error, "failed", "{error}"),
@@ -133,6 +136,7 @@ def judge(facts: EndFacts) -> Verdict:
         "signal": _name(facts.end.signal),
         "code": facts.end.code,
         "error": facts.error,
+        "printed": facts.printed,
         "share": facts.memory_share,
     }
     return Verdict(status, reason.format(**values), _evidence(facts, values))
@@ -143,6 +147,7 @@ def _evidence(facts: EndFacts, values: Mapping[str, Any]) -> dict[str, Any]:
         "exit_code": facts.end.code,
         "signal": values["signal"],
         "exception": facts.error,
+        "printed": facts.printed if facts.end.code and not facts.error else None,
         "kills_in_container": facts.container_kills or None,
         "kills_on_host": facts.host_kills or None,
         "memory_share": facts.memory_share if facts.memory_was_full else None,

@@ -17,6 +17,7 @@ from realm_telemetry.cli.problems import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_US
 from realm_telemetry.home import running_service
 from realm_telemetry.log import LogWriter
 from realm_telemetry.log.fields import FILTER_NAMES
+from realm_telemetry.spool.output import KeptOutput
 from realm_telemetry.transfer.exports import export_events
 
 from .conftest import Running
@@ -122,6 +123,9 @@ def lab(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         with closing(sqlite3.connect(lab / "old" / name)) as connection:
             connection.execute(table)
     export_events(lab / "events.jsonl.gz", home=filled)
+    printed = KeptOutput(filled, "r7")
+    printed.append(["step 1 loss 0.5"])
+    printed.close()
     return lab
 
 

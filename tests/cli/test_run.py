@@ -7,7 +7,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -245,9 +244,10 @@ def details_of(home: Path, kind: str) -> list[dict[str, Any]]:
 
 
 def test_an_exception_of_a_program_that_knows_nothing_of_it_is_the_reason(
-    home: Path, tmp_path: Path
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The program prints what it would have, and imports nothing of ours."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     script = tmp_path / "train.py"
     script.write_text(BROKEN)
     bare = finish([PYTHON, str(script)])
@@ -259,7 +259,7 @@ def test_an_exception_of_a_program_that_knows_nothing_of_it_is_the_reason(
     (raised,) = details_of(home, "uncaught_exception")
     assert raised["error_type"] == "ValueError"
     assert "in inner" in raised["traceback"]
-    assert list(Path(tempfile.gettempdir()).glob("realm-run-*/*.json")) == []
+    assert list(tmp_path.glob("realm-run-*")) == []
 
 
 @pytest.mark.parametrize(
@@ -296,6 +296,10 @@ def test_what_a_program_with_telemetry_reports_itself_comes_once(home: Path) -> 
     assert [each["error"] for each in details_of(home, "uncaught_exception")] == [
         "ValueError: no labels"
     ]
+    assert [each["reason"] for each in details_of(home, "run_ended")] == [
+        "ValueError: no labels",
+        "ValueError: no labels",
+    ]
 
 
 def test_an_exception_that_the_command_can_bear_is_not_its_reason(home: Path) -> None:
@@ -323,7 +327,8 @@ def test_an_interpreter_that_ignores_it_still_has_a_status(home: Path, flags: li
     done = finish([*REALM_RUN, "-q", "--", PYTHON, *flags, "-c", "raise ValueError('x')"])
     assert done.returncode == 1
     (ended,) = details_of(home, "run_ended")
-    assert (ended["status"], ended["reason"]) == ("failed", "exit code 1")
+    assert (ended["status"], ended["reason"]) == ("failed", "ValueError: x (from the output)")
+    assert details_of(home, "uncaught_exception") == []
 
 
 def test_python_programs_are_left_as_they_are_where_that_is_asked_for(home: Path) -> None:

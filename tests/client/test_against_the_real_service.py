@@ -15,6 +15,7 @@ from realm_telemetry.client import (
     AsyncRealmClient,
     EventMessage,
     RealmClient,
+    RunOutput,
     ServiceError,
     SnapshotMessage,
     requests,
@@ -22,6 +23,7 @@ from realm_telemetry.client import (
 from realm_telemetry.client import stream as stream_module
 from realm_telemetry.event import Event
 from realm_telemetry.service import RealmServer, ServiceSettings
+from realm_telemetry.spool.output import KeptOutput
 
 from .conftest import make_event
 
@@ -77,7 +79,7 @@ def run_event(number: int, run_id: str) -> Event:
 
 
 def test_runs_are_listed_over_pages_and_read_whatever_their_ids_are(
-    client: RealmClient, server: RealmServer, monkeypatch: pytest.MonkeyPatch
+    client: RealmClient, server: RealmServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(requests, "MAX_RUNS", 2)
     ids = ["plain", "a/b c 🐉?#", "..", "x/report", "%2F"]
@@ -92,6 +94,14 @@ def test_runs_are_listed_over_pages_and_read_whatever_their_ids_are(
         assert client.run_report(run_id).startswith("# Run ")
     with pytest.raises(ServiceError, match="no run 'nobody'"):
         client.run_report("nobody")
+    with pytest.raises(ServiceError, match="printed was kept"):
+        client.run_output("plain")
+    kept = KeptOutput(tmp_path, "..")
+    kept.append([f"line {number}" for number in range(10)])
+    assert client.run_output("..", tail=2) == RunOutput("line 8\nline 9\n", 70, False)
+    assert client.run_output("..", offset=63) == RunOutput("line 9\n", 70, False)
+    with pytest.raises(TypeError, match="one of them"):
+        client.run_output("..", tail=1, offset=0)
     assert client.event(1) == client.event(make_event(1).id)
     assert client.event(1)["kind"] == "training_step"
 
@@ -100,6 +110,7 @@ def test_runs_are_listed_over_pages_and_read_whatever_their_ids_are(
             assert await other.runs(limit=3) == client.runs(limit=3)
             assert await other.run("..") == client.run("..")
             assert await other.run_report("..") == client.run_report("..")
+            assert await other.run_output("..") == client.run_output("..")
             assert await other.event(1) == client.event(1)
 
     asyncio.run(ask())

@@ -20,6 +20,7 @@ from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.service import ServiceSettings, realm_app
 from realm_telemetry.service.errors import CATALOGUE, ApiError, on_unexpected
 from realm_telemetry.wire import CONTENT_TYPE
+from tests.waiting import wait_until
 
 from .conftest import HEAVY, asking, free_ports, heavy, make_event, post_notes, serving
 from .streaming import stream
@@ -48,6 +49,7 @@ SIMPLE: Final[dict[str, Ask]] = {
     "invalid_event": lambda client: client.post("/api/event", json={"message": "no kind"}),
     "unknown_worker": lambda client: client.get("/api/workers/nobody"),
     "run_not_found": lambda client: client.get("/api/runs/nobody"),
+    "output_not_found": lambda client: _run_without_output(client),
     "event_not_found": lambda client: client.get("/api/battle_log/99"),
     "method_not_allowed": lambda client: client.put("/health"),
     "headers_too_large": lambda client: client.get("/health", headers={"x": "y" * 70_000}),
@@ -56,6 +58,13 @@ SIMPLE: Final[dict[str, Ask]] = {
         EVENTS, content=b"x", headers=PROTOBUF | {"content-encoding": "br"}
     ),
 }
+
+
+def _run_without_output(client: httpx.Client) -> httpx.Response:
+    post_notes(client, 1, 1, kind="training_step", channel="training", run_id="r1")
+    wait_until(lambda: client.get("/api/runs/r1").status_code == 200)
+    return client.get("/api/runs/r1/output")
+
 
 LIMITED: Final[dict[str, tuple[dict[str, Any], Ask]]] = {
     "token_required": ({"token": "secret-token"}, lambda client: client.get("/api/events")),

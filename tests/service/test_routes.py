@@ -14,6 +14,7 @@ from realm_telemetry.kinds.catalog import event_to_dict
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.service.app import documented_endpoints
 from realm_telemetry.service.pages import STATIC
+from realm_telemetry.spool.output import KeptOutput
 from realm_telemetry.transfer.formats import CSV_COLUMNS
 from tests.waiting import wait_until
 
@@ -300,7 +301,10 @@ def test_a_name_with_an_exclamation_mark_is_left_out_everywhere(client: httpx.Cl
         assert len(exported.splitlines()) == len(listed.json())
 
 
-def test_every_route_is_in_the_openapi_document_and_answers(client: httpx.Client) -> None:
+def test_every_route_is_in_the_openapi_document_and_answers(
+    client: httpx.Client, tmp_path: Path
+) -> None:
+    KeptOutput(tmp_path, "1").append(["printed"])
     post_notes(client, 1, 1, run_id="1")
     wait_until(lambda: client.get("/api/runs/1").status_code == 200)
     document = client.get("/openapi.json").json()
@@ -321,7 +325,10 @@ def test_every_route_is_in_the_openapi_document_and_answers(client: httpx.Client
     assert len(ids) == len(set(ids))
 
 
-def test_every_parameter_that_the_document_names_is_taken(client: httpx.Client) -> None:
+def test_every_parameter_that_the_document_names_is_taken(
+    client: httpx.Client, tmp_path: Path
+) -> None:
+    KeptOutput(tmp_path, "1").append(["printed"])
     values = {"since": "1h", "until": "now", "has": "a:1", "not": "a:2", "q": "x", "by": "kind"}
     values |= {"status": "running"}
     post_notes(client, 1, 1, run_id="1")

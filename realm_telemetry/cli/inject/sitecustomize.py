@@ -21,8 +21,6 @@ def _report(kind, value, trace):
         return
     _reported.append(id(value))
     api = sys.modules.get("realm_telemetry.producer.api")
-    if api is not None and api.get_telemetry() is not None:
-        return  # it reports by itself
     import json
     import time
     import traceback
@@ -35,6 +33,8 @@ def _report(kind, value, trace):
         "traceback": "".join(traceback.format_exception(kind, value, trace))[-_MAX_TRACEBACK:],
         "rank": os.environ.get("RANK") or os.environ.get("SLURM_PROCID"),
         "pid": os.getpid(),
+        # It reports by itself; then this says only that the exception is known.
+        "is_recorded": api is not None and api.get_telemetry() is not None,
         "time_unix_nano": int(time.time() * 1e9),
     }
     name = os.path.join(directory, "%d-%d" % (found["time_unix_nano"], found["pid"]))

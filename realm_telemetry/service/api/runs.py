@@ -74,7 +74,7 @@ async def get_runs(request: Request) -> Response:
 
 def _wanted(query: QueryParams) -> RunsWanted:
     """Read the parameters of the list. Raises ApiError invalid_parameter."""
-    _only(query, _LIST)
+    only(query, _LIST)
     names = [name.strip() for text in query.getlist("status") for name in text.split(",")]
     unknown = [name for name in names if name and name not in STATUSES]
     if unknown:
@@ -100,7 +100,8 @@ def _below(token: str | None) -> Place | None:
         raise ApiError("invalid_parameter", problem, f"{error.hint}.") from None
 
 
-def _only(query: QueryParams, known: tuple[str, ...]) -> None:
+def only(query: QueryParams, known: tuple[str, ...]) -> None:
+    """Refuse other parameters. Raises ApiError invalid_parameter."""
     for name in query:
         if name not in known:
             hint = f"Known are {', '.join(known)}." if known else "This path takes none."
@@ -118,13 +119,13 @@ def _next_link(query: QueryParams, following: str | None) -> dict[str, str]:
 
 async def get_run(request: Request) -> Response:
     """All of one run, with its ranks."""
-    _only(request.query_params, ())
+    only(request.query_params, ())
     return json_answer(await _read(request, lambda log, run_id, record: shown(run_id, record)))
 
 
 async def get_run_report(request: Request) -> Response:
     """A run as Markdown, for people."""
-    _only(request.query_params, ())
+    only(request.query_params, ())
 
     def ask(log: Snapshot, run_id: str, record: RunRecord) -> str:
         return report(shown(run_id, record), notable(log, run_id, record))
@@ -137,7 +138,7 @@ async def get_run_report(request: Request) -> Response:
 async def get_run_metrics(request: Request) -> Response:
     """Numbers among the details of a run's events over time, for a graph."""
     query = request.query_params
-    _only(query, ("fields", "points"))
+    only(query, ("fields", "points"))
     points = whole(query, "points", 1000, 1, MAX_POINTS)
 
     def ask(log: Snapshot, run_id: str, record: RunRecord) -> Series:

@@ -1,5 +1,5 @@
-import { apiUrl } from "../shared/api";
-import { timeMs } from "../shared/format";
+import { apiUrl } from "./api";
+import { timeMs } from "./format";
 import type { RealmEvent } from "../stream/event";
 
 const AROUND_MS = 300_000;

@@ -1,5 +1,5 @@
-import { timeMs } from "../shared/format";
-import type { RealmEvent } from "../stream/event";
+import { timeMs } from "../format";
+import type { RealmEvent } from "../../stream/event";
 
 const BUCKETS = 30;
 const BUCKET_MS = 2_000;

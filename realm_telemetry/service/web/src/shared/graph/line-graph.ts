@@ -2,7 +2,7 @@ import { LitElement, html, type PropertyValues } from "lit";
 import { customElement, property, query } from "lit/decorators.js";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { formatCount, formatNumber, formatTick, formatTime } from "../shared/format";
+import { formatCount, formatNumber, formatTick, formatTime } from "../format";
 import { cluster, drawMarkers, drawNonFinite, nonFiniteText, type Hit } from "./graph-marks";
 import { readPalette, seriesColour, type Palette } from "./palette";
 import { robustRange, lossOf, plotOf, type Axis, type Pick, type Plot } from "./plot";
@@ -21,8 +21,8 @@ const sameRuns = (now: readonly RunSeries[], before?: readonly RunSeries[]) =>
   !before || now.length !== before.length || now.some((run, index) => run !== before[index]);
 
 /** Curves of several runs. A click sends `pick-time`: the time under the pointer, or a marker's event. */
-@customElement("realm-loss-graph")
-export class LossGraph extends LitElement {
+@customElement("realm-line-graph")
+export class LineGraph extends LitElement {
   @property({ attribute: false, hasChanged: sameRuns }) runs: readonly RunSeries[] = [];
   /** The colour number of each run. */
   @property({ attribute: false }) colours: ReadonlyMap<string, number> = new Map();

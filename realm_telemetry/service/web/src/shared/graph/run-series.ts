@@ -37,6 +37,8 @@ export interface Point {
   loss: number | null;
   learningRate: number | null;
   speed: number | null;
+  /** On a page that draws any number: the one of this curve. */
+  value?: number | null;
 }
 
 export interface Marker {

@@ -9,7 +9,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-PAGES = ("index.html", "battle-log.html", "event-stream.js")
+PAGES = ("index.html", "runs.html", "runs/run.html", "battle-log.html", "event-stream.js")
 
 
 class PagesHook(BuildHookInterface):

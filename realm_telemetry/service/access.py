@@ -26,7 +26,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.pages import HTML_POLICY, login_page, onward_page
-from realm_telemetry.service.paths import route_path
+from realm_telemetry.service.paths import route_path, sent_path
 from realm_telemetry.service.sessions import COOKIE_AGE_S, Sessions
 from realm_telemetry.service.settings import LOOPBACK_HOSTS, ServiceSettings
 
@@ -71,7 +71,8 @@ class Throttle:
 COOKIE: Final = "realm_session"
 
 _OPEN_PATHS: Final = frozenset({"/health", "/ready", "/login"})
-_LINKED_PATHS: Final = frozenset({"/", "/battle-log", "/login"})
+_LINKED_PATHS: Final = frozenset({"/", "/runs", "/battle-log", "/login"})
+_LINKED_BELOW: Final = "/runs/"
 """Pages that people open by a link of another site; what a page loads comes from its own origin."""
 
 
@@ -130,7 +131,7 @@ class OriginCheck:
         headers = HTTPConnection(scope).headers
         return (
             scope["method"] in ("GET", "HEAD")
-            and route_path(scope) in _LINKED_PATHS
+            and _is_page(route_path(scope))
             and "origin" not in headers
             and headers.getlist("sec-fetch-mode") == ["navigate"]
             # A frame or an object inside a page of another site is not opened by a person.
@@ -150,6 +151,10 @@ class OriginCheck:
         except ValueError:
             return False
         return len(origins) == 1 and netloc.lower() == headers.get("host", "").lower() != ""
+
+
+def _is_page(path: str) -> bool:
+    return path in _LINKED_PATHS or path.startswith(_LINKED_BELOW)
 
 
 class TokenCheck:
@@ -200,7 +205,7 @@ def client_address(request: Request) -> str:
 
 def login_location(request: Request) -> str:
     """Where to log in, and what to come back to."""
-    wanted = route_path(request.scope)
+    wanted = sent_path(request.scope)
     if request.url.query:
         wanted += "?" + request.url.query
     return f"{request.scope.get('root_path', '')}/login?next={quote(wanted)}"

@@ -24,6 +24,7 @@ from realm_telemetry.service.access import (
 )
 from realm_telemetry.service.api.answers import json_answer
 from realm_telemetry.service.api.openapi import openapi_document
+from realm_telemetry.service.api.runs import RunRoute, may_be_run
 from realm_telemetry.service.compression import Compression
 from realm_telemetry.service.core import ServiceKeeper, service_of
 from realm_telemetry.service.errors import (
@@ -35,6 +36,7 @@ from realm_telemetry.service.errors import (
 from realm_telemetry.service.pages import (
     HOW_TO_BUILD,
     HTML_POLICY,
+    RUN_PAGE,
     BuiltPages,
     SecurityHeaders,
     index_page,
@@ -119,6 +121,23 @@ def _endpoints(login: Login, static: BuiltPages) -> list[Endpoint]:
     pages = (
         Endpoint("/", _index(static), "War Room.", media_types=_TEXTS, redirects=True),
         Endpoint(
+            "/runs",
+            static.page,
+            "Runs: how each training goes, or ended.",
+            media_types=_HTML,
+            errors=gone,
+            redirects=True,
+        ),
+        Endpoint(
+            "/runs/{id}",
+            _run_page(static),
+            "One run: why it ended, its curves, ranks and events.",
+            media_types=_HTML,
+            errors=gone,
+            redirects=True,
+            route=RunRoute,
+        ),
+        Endpoint(
             "/battle-log",
             static.page,
             "Battle Log.",
@@ -168,6 +187,15 @@ def _index(static: BuiltPages) -> Handler:
         return await get_index(request, "" if static.built else HOW_TO_BUILD)
 
     return get_war_room
+
+
+def _run_page(static: BuiltPages) -> Handler:
+    """The page of a run; with status 404 if there is no such run, as the page then says too."""
+
+    async def get_run_page(request: Request) -> Response:
+        return static.file(request, RUN_PAGE, 200 if await may_be_run(request) else 404)
+
+    return get_run_page
 
 
 async def get_index(request: Request, remark: str = "") -> Response:

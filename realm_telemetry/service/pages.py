@@ -1,7 +1,7 @@
-"""What a browser gets: the built pages, two pages of our own making, security headers.
+"""What a browser gets: the built pages, two plain pages, security headers.
 
-The built pages (War Room, Battle Log and their assets) are read once when the service starts. They
-are built from `web/` into `static/` (`make pages`); wheels contain them. Without them the API
+The built pages (War Room, Runs, Battle Log and their assets) are read once when the service starts.
+They are built from `web/` into `static/` (`make pages`); wheels contain them. Without them the API
 works all the same, and `/` says how to build them.
 The log-in and the start page have no script, no request to another host, and relative links, so
 that they work behind any proxy. Every value from outside goes through `escape`.
@@ -46,7 +46,7 @@ PAGE_POLICY: Final = (
     "worker-src 'self'; img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; "
     "base-uri 'none'"
 )
-"""For War Room and Battle Log: only what this service serves, nothing inside the page."""
+"""For the built pages: only what this service serves, nothing inside the page."""
 
 
 class SecurityHeaders:
@@ -72,7 +72,14 @@ class SecurityHeaders:
 
 
 STATIC: Final = Path(__file__).with_name("static")
-PAGES: Final = {"/": "index.html", "/battle-log": "battle-log.html"}
+RUN_PAGE: Final = "runs/run.html"
+"""In a directory, as its address is: what it loads is one level up."""
+PAGES: Final = {
+    "/": "index.html",
+    "/runs": "runs.html",
+    "/runs/{id}": RUN_PAGE,
+    "/battle-log": "battle-log.html",
+}
 HOW_TO_BUILD: Final = "The pages are not built. Build them in the checkout: make pages"
 
 _TYPES: Final = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
@@ -87,7 +94,7 @@ class StaticFile(NamedTuple):
 
 
 def pages_built(directory: Path = STATIC) -> bool:
-    """Return whether both pages are in a directory."""
+    """Return whether all pages are in a directory."""
     return all((directory / name).is_file() for name in PAGES.values())
 
 
@@ -100,16 +107,20 @@ class BuiltPages:
 
     @property
     def built(self) -> bool:
-        """Whether both pages are there."""
+        """Whether all pages are there."""
         return all(name in self._files for name in PAGES.values())
 
     async def page(self, request: Request) -> Response:
         """A page by its path. It is asked for anew each time, because it names the assets."""
         name = PAGES.get(request.scope["path"].removeprefix(request.scope.get("root_path", "")))
+        return self.file(request, name)
+
+    def file(self, request: Request, name: str | None, status: int = 200) -> Response:
+        """A page by its name in the directory. Raises ApiError not_found if it is not built."""
         if name is None or name not in self._files:
             raise ApiError("not_found", HOW_TO_BUILD, "GET /api says what is served.")
         headers = {"content-security-policy": PAGE_POLICY, "cache-control": "no-store"}
-        return self._answer(request, name, headers)
+        return self._answer(request, name, headers, status)
 
     async def script(self, request: Request) -> Response:
         """event-stream.js, which other pages load by name."""
@@ -124,15 +135,17 @@ class BuiltPages:
         }
         return self._answer(request, f"assets/{request.path_params['name']}", headers)
 
-    def _answer(self, request: Request, name: str, headers: dict[str, str]) -> Response:
+    def _answer(
+        self, request: Request, name: str, headers: dict[str, str], status: int = 200
+    ) -> Response:
         file = self._files.get(name)
         if file is None:
             raise ApiError("not_found")
         headers["vary"] = "accept, accept-encoding"
         if file.packed is not None and accepts_gzip(request.headers.getlist("accept-encoding")):
             headers["content-encoding"] = "gzip"
-            return Response(file.packed, 200, headers, file.media_type)
-        return Response(file.data, 200, headers, file.media_type)
+            return Response(file.packed, status, headers, file.media_type)
+        return Response(file.data, status, headers, file.media_type)
 
 
 def _read(path: Path) -> StaticFile:

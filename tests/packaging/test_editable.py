@@ -33,8 +33,8 @@ def test_serve_and_doctor_say_that_the_pages_are_not_built(
         "  The pages are not built. Build them in the checkout: make pages"
     ]
     static = clone / "realm_telemetry" / "service" / "static"
-    static.mkdir()
-    for name in ("index.html", "battle-log.html"):
+    (static / "runs").mkdir(parents=True)
+    for name in ("index.html", "runs.html", "runs/run.html", "battle-log.html"):
         (static / name).write_text("built")
     assert "make pages" not in banner(realm, environment)
     assert "make pages" not in run(realm, "doctor", "--no-round-trip")

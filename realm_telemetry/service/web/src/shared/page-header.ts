@@ -1,5 +1,6 @@
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
+import { apiUrl } from "./api";
 import "./shortcuts";
 import "./toast";
 
@@ -25,16 +26,17 @@ function applyTheme(): void {
 }
 
 const PAGES = [
-  { name: "war-room", label: "War Room", href: "./" },
-  { name: "battle-log", label: "Battle Log", href: "./battle-log" },
+  { name: "war-room", label: "War Room", path: "" },
+  { name: "runs", label: "Runs", path: "runs" },
+  { name: "battle-log", label: "Battle Log", path: "battle-log" },
 ] as const;
 
 applyTheme();
 
-/** The top of both pages: navigation, the tools of the page, the theme. */
+/** The top of every page: navigation, the tools of the page, the theme. */
 @customElement("realm-header")
 export class RealmHeader extends LitElement {
-  @property() page: "war-room" | "battle-log" = "war-room";
+  @property() page: (typeof PAGES)[number]["name"] = "war-room";
   @property({ attribute: false }) tools: TemplateResult | typeof nothing = nothing;
   @state() private theme: Theme = storedTheme();
 
@@ -52,7 +54,7 @@ export class RealmHeader extends LitElement {
         <nav aria-label="Pages">
           ${PAGES.map(
             (page) => html`<a
-              href=${page.href}
+              href=${apiUrl(page.path)}
               aria-current=${page.name === this.page ? "page" : nothing}
               >${page.label}</a
             >`,

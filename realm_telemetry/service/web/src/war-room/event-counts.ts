@@ -2,7 +2,7 @@ import { html, nothing, type TemplateResult } from "lit";
 import { SEVERITIES, severityMark } from "../shared/catalog";
 import { formatCount, formatDuration, plural, timeMs } from "../shared/format";
 import type { RealmEvent } from "../stream/event";
-import { eventHref, logHref } from "./links";
+import { eventHref, logHref } from "../shared/links";
 import type { RealmState, Receipt } from "./state";
 
 /** The number of events of each severity, each a link to them. */

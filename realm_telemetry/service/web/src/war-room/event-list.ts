@@ -4,7 +4,7 @@ import { channelIcon, SEVERITIES } from "../shared/catalog";
 import { formatCount, formatTime, timeMs } from "../shared/format";
 import type { RealmEvent } from "../stream/event";
 import type { Feed, FeedRow } from "./feed";
-import { eventHref, logHref } from "./links";
+import { eventHref, logHref } from "../shared/links";
 
 const SHOWN_CHARS = 500;
 const DRAW_MS = 100;

@@ -2,12 +2,12 @@ import { LitElement, html, nothing } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
 import { formatTime, plural } from "../shared/format";
 import type { RealmEvent } from "../stream/event";
-import { aroundHref, eventHref } from "./links";
-import type { LossGraph } from "./loss-graph";
-import "./loss-graph";
-import { SERIES_COLOURS } from "./palette";
-import { learningRateOf, lossOf, speedOf, type Axis, type Pick } from "./plot";
-import type { RunSeries } from "./run-series";
+import { aroundHref, eventHref } from "../shared/links";
+import type { LineGraph } from "../shared/graph/line-graph";
+import "../shared/graph/line-graph";
+import { SERIES_COLOURS } from "../shared/graph/palette";
+import { learningRateOf, lossOf, speedOf, type Axis, type Pick } from "../shared/graph/plot";
+import type { RunSeries } from "../shared/graph/run-series";
 import type { LegendRun } from "./runs";
 
 const KEY = "realm-graph";
@@ -32,7 +32,7 @@ export class GraphPanel extends LitElement {
   @state() private look: Look = storedLook();
   @state() private hover = "";
   @state() private zoomed = false;
-  @query("realm-loss-graph") private loss!: LossGraph | null;
+  @query("realm-line-graph") private loss!: LineGraph | null;
 
   protected override createRenderRoot() {
     return this;
@@ -98,7 +98,7 @@ export class GraphPanel extends LitElement {
   }
 
   private graph(label: string, pick: Pick, height: number, main: boolean) {
-    return html`<realm-loss-graph
+    return html`<realm-line-graph
       role="img"
       aria-label="Graph of the ${label} of ${this.runs.map((run) => run.id).join(", ")}. The numbers are below it."
       data-testid=${main ? "loss-graph" : nothing}
@@ -116,7 +116,7 @@ export class GraphPanel extends LitElement {
       @zoomed=${(sent: CustomEvent<boolean>) => (this.zoomed = main && sent.detail)}
       @pick-time=${(sent: CustomEvent<{ timeMs: number; event: RealmEvent | null }>) =>
         location.assign(aroundHref(sent.detail.timeMs, sent.detail.event))}
-    ></realm-loss-graph>`;
+    ></realm-line-graph>`;
   }
 
   private legendList() {

@@ -12,7 +12,7 @@ import "./event-list";
 import { Feed } from "./feed";
 import type { GraphPanel } from "./graph-panel";
 import "./graph-panel";
-import { logHref } from "./links";
+import { logHref } from "../shared/links";
 import type { NoteDialog } from "./note-dialog";
 import "./note-dialog";
 import { currentRuns, Runs, RunChoice } from "./runs";

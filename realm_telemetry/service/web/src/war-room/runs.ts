@@ -1,6 +1,6 @@
 import { getEvents, getJson } from "../shared/api";
 import type { RealmEvent } from "../stream/event";
-import { RunSeries, SERIES_FIELDS, type SeriesAnswer } from "./run-series";
+import { RunSeries, SERIES_FIELDS, type SeriesAnswer } from "../shared/graph/run-series";
 import type { RunState } from "./state";
 
 const HISTORY_POINTS = "2000";

@@ -1,8 +1,8 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { formatAge, formatCount, formatDuration, formatNumber, formatTime } from "../shared/format";
 import { sparkline } from "../shared/sparkline";
-import { logHref } from "./links";
-import type { RunSeries } from "./run-series";
+import { logHref } from "../shared/links";
+import type { RunSeries } from "../shared/graph/run-series";
 import {
   etaSeconds,
   type JobState,

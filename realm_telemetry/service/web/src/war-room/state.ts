@@ -1,6 +1,6 @@
 import type { ReactiveController, ReactiveControllerHost } from "lit";
 import { getJson } from "../shared/api";
-import type { Point } from "./run-series";
+import type { Point } from "../shared/graph/run-series";
 
 /** The pace is measured over this many of the last points. */
 const PACE_POINTS = 60;

@@ -1,5 +1,5 @@
 import { formatNumber } from "../shared/format";
-import type { RunSeries } from "./run-series";
+import type { RunSeries } from "../shared/graph/run-series";
 import { liveRun, type RunState } from "./state";
 
 const SIZE = 32;

@@ -2,7 +2,7 @@ import { html, nothing, type ReactiveController, type ReactiveControllerHost, ty
 import { getEvents, getJson } from "../shared/api";
 import { formatLargestUnit, plural } from "../shared/format";
 import type { RealmEvent, Severity } from "../stream/event";
-import { eventHref, logHref } from "./links";
+import { eventHref, logHref } from "../shared/links";
 
 const KEY = "realm-last-seen";
 const AWAY_MS = 60_000;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { robustRange, lossOf, plotOf, type PlotOptions } from "../../src/war-room/plot";
-import { RunSeries } from "../../src/war-room/run-series";
-import { makeEvent } from "../events";
+import { robustRange, lossOf, plotOf, type PlotOptions } from "../../../src/shared/graph/plot";
+import { RunSeries } from "../../../src/shared/graph/run-series";
+import { makeEvent } from "../../events";
 
 /** A run of [step, loss, second] triples. */
 function run(...points: [number, unknown, number][]): RunSeries {

@@ -1,5 +1,5 @@
-import { timeMs } from "../shared/format";
-import type { RealmEvent } from "../stream/event";
+import { timeMs } from "../format";
+import type { RealmEvent } from "../../stream/event";
 
 const BUCKETS = 30;
 const BUCKET_MS = 2_000;
@@ -37,6 +37,8 @@ export interface Point {
   loss: number | null;
   learningRate: number | null;
   speed: number | null;
+  /** On a page that draws any number: the one of this curve. */
+  value?: number | null;
 }
 
 export interface Marker {

@@ -32,6 +32,7 @@ export interface PlotOptions {
 export const lossOf: Pick = (point) => point.loss;
 export const learningRateOf: Pick = (point) => point.learningRate;
 export const speedOf: Pick = (point) => point.speed;
+export const valueOf: Pick = (point) => point.value ?? null;
 
 /** Runs side by side on one axis, smoothed, with gaps where a process sent nothing for long. */
 export function plotOf(runs: readonly RunSeries[], options: PlotOptions): Plot {

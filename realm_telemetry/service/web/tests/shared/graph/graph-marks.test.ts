@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import type { RealmEvent } from "../../src/stream/event";
-import { cluster, nonFiniteText } from "../../src/war-room/graph-marks";
-import { makeEvent } from "../events";
+import type { RealmEvent } from "../../../src/stream/event";
+import { cluster, nonFiniteText } from "../../../src/shared/graph/graph-marks";
+import { makeEvent } from "../../events";
 
 describe("cluster", () => {
   const at = (left: number, fields: Partial<RealmEvent>) => ({

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { EventRate, RunSeries, toNumber } from "../../src/war-room/run-series";
-import { makeEvent } from "../events";
+import { EventRate, RunSeries, toNumber } from "../../../src/shared/graph/run-series";
+import { makeEvent } from "../../events";
 
 const step = (n: number, loss: unknown, second = n) =>
   makeEvent(n, {

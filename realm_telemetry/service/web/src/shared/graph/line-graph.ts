@@ -2,13 +2,14 @@ import { LitElement, html, type PropertyValues } from "lit";
 import { customElement, property, query } from "lit/decorators.js";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { formatCount, formatNumber, formatTick, formatTime } from "../shared/format";
+import { formatCount, formatNumber, formatTick, formatTime } from "../format";
 import { cluster, drawMarkers, drawNonFinite, nonFiniteText, type Hit } from "./graph-marks";
 import { readPalette, seriesColour, type Palette } from "./palette";
 import { robustRange, lossOf, plotOf, type Axis, type Pick, type Plot } from "./plot";
 import type { Marker, RunSeries } from "./run-series";
 
 const DRAG_PX = 4;
+const DOTTED_POINTS = 30;
 const DAY_S = 86_400;
 const NEAR_PX = 9;
 const MARKS_PX = 28;
@@ -21,8 +22,8 @@ const sameRuns = (now: readonly RunSeries[], before?: readonly RunSeries[]) =>
   !before || now.length !== before.length || now.some((run, index) => run !== before[index]);
 
 /** Curves of several runs. A click sends `pick-time`: the time under the pointer, or a marker's event. */
-@customElement("realm-loss-graph")
-export class LossGraph extends LitElement {
+@customElement("realm-line-graph")
+export class LineGraph extends LitElement {
   @property({ attribute: false, hasChanged: sameRuns }) runs: readonly RunSeries[] = [];
   /** The colour number of each run. */
   @property({ attribute: false }) colours: ReadonlyMap<string, number> = new Map();
@@ -34,6 +35,10 @@ export class LossGraph extends LitElement {
   /** Changes when the runs have new points. */
   @property({ type: Number }) version = 0;
   @property({ type: Boolean }) marked = false;
+  /** The range has every value, outliers too; few points are drawn as dots. */
+  @property({ type: Boolean }) whole = false;
+  /** Graphs with the same name have one cursor. */
+  @property() sync = "";
   @property() label = "loss";
   @query(".plot") private place!: HTMLElement;
   private plot: uPlot | null = null;
@@ -146,10 +151,16 @@ export class LossGraph extends LitElement {
       padding: [8, 10, 0, 0],
       legend: { show: false },
       // A click leaves the page: there is no double click.
-      cursor: { y: false, points: { size: 6 }, drag: { x: true, y: false, dist: DRAG_PX }, bind: { dblclick: () => null } },
+      cursor: {
+        y: false,
+        points: { size: 6 },
+        drag: { x: true, y: false, dist: DRAG_PX },
+        bind: { dblclick: () => null },
+        ...(this.sync ? { sync: { key: this.sync, scales: ["x", null] } } : {}),
+      },
       scales: {
         x: { time: this.axis === "time", range: (_, min, max) => this.zoom ?? widened(min, max) },
-        y: { distr: this.log ? 3 : 1, ...(this.marked ? {} : { range: () => robustRange(this.drawn.y) ?? [0, 1] }) },
+        y: { distr: this.log ? 3 : 1, ...(this.marked || this.whole ? {} : { range: () => robustRange(this.drawn.y) ?? [0, 1] }) },
       },
       axes: [
         { ...axis, size: 28, space: 56, values: this.axis === "step" ? stepTicks : timeTicks },
@@ -161,7 +172,7 @@ export class LossGraph extends LitElement {
           label: run.id,
           stroke: seriesColour(this.palette, this.colours.get(run.id) ?? index),
           width: 1.5,
-          points: { show: false },
+          points: { show: this.whole && run.points.length <= DOTTED_POINTS, size: 5 },
         })),
       ],
       hooks: {
@@ -180,6 +191,7 @@ export class LossGraph extends LitElement {
   }
 
   private drawMarks(plot: uPlot): void {
+    drawNonFinite(plot, this.drawn.nonFinite.flat(), this.palette);
     if (!this.marked) return;
     const width = plot.over.clientWidth;
     const placed = this.runs
@@ -187,7 +199,6 @@ export class LossGraph extends LitElement {
       .filter(({ left }) => left >= 0 && left <= width);
     this.hits = cluster(placed);
     drawMarkers(plot, this.hits, this.palette);
-    drawNonFinite(plot, this.drawn.nonFinite.flat(), this.palette);
   }
 
   private at(run: RunSeries, marker: Marker): number {

@@ -1,8 +1,13 @@
-import { apiUrl } from "../shared/api";
-import { timeMs } from "../shared/format";
+import { apiUrl } from "./api";
+import { timeMs } from "./format";
 import type { RealmEvent } from "../stream/event";
 
 const AROUND_MS = 300_000;
+
+/** The page of a run. */
+export function runHref(id: string): string {
+  return apiUrl(`runs/${encodeURIComponent(id.toWellFormed())}`);
+}
 
 /** The Battle Log with filters; without a range it shows the last 24 hours. */
 export function logHref(params: Record<string, string>): string {

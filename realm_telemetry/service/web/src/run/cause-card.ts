@@ -1,0 +1,146 @@
+import { html, nothing, type TemplateResult } from "lit";
+import { exactText } from "../shared/exact-json";
+import { formatAge, formatCount, formatDuration, formatNumber, formatTime } from "../shared/format";
+import {
+  commandText,
+  isOpen,
+  lookOf,
+  notFiniteText,
+  numberText,
+  ranksText,
+  reasonOf,
+  statusMark,
+  stepText,
+  type Checkpoint,
+  type Run,
+} from "../shared/run";
+
+type Fact = readonly [name: string, value: string | TemplateResult];
+
+/** What a person asks first: how it is or how it ended, why, since when, and what is left of it. */
+export function causeCard(run: Run, nowMs: number, tools: TemplateResult): TemplateResult {
+  const look = lookOf(run.status);
+  const reason = reasonOf(run);
+  const notFinite = notFiniteText(run);
+  const tone = notFinite && look.severity === "success" ? "warning" : look.severity;
+  return html`<section class="card cause ${tone}" aria-label="How it is" data-testid="cause">
+    <p class="cause-status">${statusMark(run.status)} <span class="soft">${sinceText(run, nowMs)}</span></p>
+    ${notFinite ? html`<p class="cause-reason ink-error">${notFinite}</p>` : nothing}
+    ${reason || !notFinite ? html`<p class="cause-reason" dir="auto">${reason || look.meaning}</p>` : nothing}
+    ${run.first_failed_rank === null ? nothing : html`<p>Rank ${run.first_failed_rank} failed first.</p>`}
+    <h1 class="run-title" dir="auto" title=${run.run_id}>${run.run_id}</h1>
+    ${run.status === "running" ? progress(run) : nothing}
+    <dl class="figures">
+      ${facts(run).map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}
+    </dl>
+    <div class="cause-tools">${tools}</div>
+    ${evidence(run.evidence)}
+  </section>`;
+}
+
+/** Only a run that goes on has a time that moves. */
+function sinceText(run: Run, nowMs: number): string {
+  const since = (text: string | null) => (text === null ? null : Date.parse(text));
+  const endedMs = since(run.ended_at);
+  if (!isOpen(run.status)) {
+    return endedMs === null ? "" : `ended ${timeText(endedMs)} (${formatAge((nowMs - endedMs) / 1_000)})`;
+  }
+  const heardMs = since(run.last_event_at);
+  const heard = heardMs === null ? "" : ` · last heard of ${formatAge((nowMs - heardMs) / 1_000)}`;
+  const startedMs = since(run.started_at);
+  return `${startedMs === null ? "" : `since ${timeText(startedMs)}`}${heard}`;
+}
+
+const zone = new Intl.DateTimeFormat("en-US", { timeZoneName: "short" });
+
+function timeText(ms: number): string {
+  const name = zone.formatToParts(ms).find((part) => part.type === "timeZoneName")?.value ?? "";
+  return `${formatTime(new Date(ms), { zone: "local", date: true })} ${name}`.trim();
+}
+
+function progress(run: Run): TemplateResult | typeof nothing {
+  if (run.progress === null) return nothing;
+  const percent = `${(100 * run.progress).toFixed(1)} %`;
+  return html`<p class="run-progress">
+    <progress aria-label="Training progress" max="1" value=${run.progress}></progress><span>${percent}</span>
+  </p>`;
+}
+
+function facts(run: Run): Fact[] {
+  const found: Fact[] = [["Last step", stepText(run)]];
+  const add = (name: string, value: string | TemplateResult | null | undefined) => {
+    if (value) found.push([name, value]);
+  };
+  const isBad = typeof run.loss === "string";
+  add("Last loss", isBad ? html`<span class="ink-error">${run.loss}</span>` : numberText(run.loss));
+  if (run.best_loss !== null) add("Best loss", numberText(run.best_loss));
+  if (run.status === "running") {
+    add("Speed", run.steps_per_second ? `${formatNumber(run.steps_per_second)} steps/s` : null);
+    add("Time left", timeLeft(run));
+  } else add("Duration", formatDuration(run.duration_s));
+  add("Last good checkpoint", checkpointText(run.last_finite_checkpoint));
+  add("Ranks", ranksText(run));
+  if (run.attempts > 1) add("Attempts", formatCount(run.attempts));
+  add("Most memory", run.peak_rss_bytes ? bytesText(run.peak_rss_bytes) : null);
+  if (run.warnings.spikes) add("Spikes of the loss", formatCount(run.warnings.spikes));
+  if (run.warnings.stalls) add("Stalls", formatCount(run.warnings.stalls));
+  return found;
+}
+
+function timeLeft(run: Run): string | null {
+  const { step, total_steps: total, steps_per_second: speed } = run;
+  if (!speed || step === null || typeof total !== "number" || total <= step) return null;
+  return formatDuration((total - step) / speed);
+}
+
+/** 68719476736 -> "64.00 GiB". */
+export function bytesText(bytes: number): string {
+  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+  let size = bytes;
+  let at = 0;
+  for (; size >= 1_024 && at < units.length - 1; at++) size /= 1_024;
+  return `${at ? size.toPrecision(3) : size} ${units[at]}`;
+}
+
+function checkpointText(checkpoint: Checkpoint | null): TemplateResult {
+  if (!checkpoint) return html`none`;
+  const step = checkpoint.step === null ? "saved" : `step ${formatCount(checkpoint.step)}`;
+  return html`${step}${checkpoint.path ? html`<span class="path soft">${checkpoint.path}</span>` : nothing}`;
+}
+
+function evidence(found: unknown): TemplateResult | typeof nothing {
+  if (typeof found !== "object" || found === null || !Object.keys(found).length) return nothing;
+  return html`<details class="evidence">
+    <summary>Evidence</summary>
+    ${pairs(found as Record<string, unknown>)}
+  </details>`;
+}
+
+/** Names and values, one below the other. */
+export function pairs(values: Record<string, unknown>): TemplateResult {
+  return html`<dl class="pairs">
+    ${Object.entries(values).map(
+      ([name, value]) => html`<div><dt class="mono">${name}</dt><dd class="mono" dir="auto">${valueText(value)}</dd></div>`,
+    )}
+  </dl>`;
+}
+
+function valueText(value: unknown): string {
+  return typeof value === "string" ? value : exactText(value, 0);
+}
+
+/** Where a run was started and how, with what it was set to. */
+export function settingsPanel(run: Run): TemplateResult | typeof nothing {
+  const origin = {
+    command: commandText(run), directory: run.cwd, "git commit": run.git_commit, python: run.python,
+    launcher: run.launcher === "none" ? null : run.launcher, "scheduler job": run.scheduler_job_id,
+    hosts: run.hosts.join(", "),
+  };
+  const known = Object.fromEntries(Object.entries(origin).filter(([, value]) => value));
+  if (!Object.keys(known).length && !Object.keys(run.config).length) return nothing;
+  return html`<section class="card" aria-label="Configuration" data-testid="configuration">
+    <h2>Configuration</h2>
+    ${pairs(run.config)}
+    ${Object.keys(known).length ? html`<h3>How it was started</h3>${pairs(known)}` : nothing}
+  </section>`;
+}

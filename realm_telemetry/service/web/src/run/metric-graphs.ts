@@ -1,0 +1,110 @@
+import { html, LitElement, nothing, type TemplateResult } from "lit";
+import { customElement, property, state } from "lit/decorators.js";
+import { repeat } from "lit/directives/repeat.js";
+import "../shared/graph/line-graph";
+import { nonFiniteText } from "../shared/graph/graph-marks";
+import { valueOf, type Axis } from "../shared/graph/plot";
+import { formatCount, formatNumber, plural } from "../shared/format";
+import { aroundHref } from "../shared/links";
+import type { RealmEvent } from "../stream/event";
+import { grouped, hasSteps, type Curve } from "./metrics";
+
+const SHOWN = 24;
+/** Smaller groups have no heading: their names say it, and a row of their own would be mostly empty. */
+const HEADED = 3;
+const SMOOTHINGS = [0, 0.6, 0.9, 0.97] as const;
+
+/** A small graph of each number of a run, grouped by prefix; one cursor for all. */
+@customElement("realm-metric-graphs")
+export class MetricGraphs extends LitElement {
+  @property({ attribute: false }) curves: readonly Curve[] = [];
+  @property({ type: Number }) version = 0;
+  @state() private axis: Axis = "step";
+  @state() private smoothing = 0;
+  @state() private most = SHOWN;
+  @state() private hovers: ReadonlyMap<string, string> = new Map();
+
+  protected override createRenderRoot() {
+    return this;
+  }
+
+  protected override render() {
+    const names = this.curves.map((curve) => curve.name);
+    const shown = new Map(this.curves.slice(0, this.most).map((curve) => [curve.name, curve]));
+    return html`<section class="card metrics" aria-label="Metrics" data-testid="metrics">
+      <div class="card-head"><h2>Metrics</h2>${this.curves.length ? this.controls() : nothing}</div>
+      ${this.curves.length ? nothing : html`<p class="soft">It has reported no numbers yet.</p>`}
+      <div class="small-multiples">
+        ${grouped(names.slice(0, this.most)).map(
+          ({ prefix, names }) => html`${prefix && names.length >= HEADED ? html`<h3 class="mono">${prefix}</h3>` : nothing}
+            ${repeat(
+              names,
+              (name) => name,
+              (name) => this.graph(shown.get(name)!),
+            )}`,
+        )}
+      </div>
+      ${names.length > this.most
+        ? html`<p class="more-runs"><button @click=${() => (this.most = Infinity)}>Show ${plural(names.length - this.most, "more metric")}</button></p>`
+        : nothing}
+    </section>`;
+  }
+
+  private controls(): TemplateResult {
+    return html`<span class="controls">
+      <button aria-pressed=${this.axis === "time"} @click=${() => (this.axis = this.axis === "step" ? "time" : "step")}>Wall time</button>
+      <label
+        >Smoothing
+        <select @change=${(picked: Event) => (this.smoothing = Number((picked.target as HTMLSelectElement).value))}>
+          ${SMOOTHINGS.map((one) => html`<option value=${one}>${one || "off"}</option>`)}
+        </select>
+      </label>
+    </span>`;
+  }
+
+  private graph(curve: Curve): TemplateResult {
+    const { name } = curve;
+    const bad = curve.notFinite;
+    return html`<figure data-metric=${name}>
+      <figcaption>
+        <b class="mono" dir="auto">${name}</b>
+        <span class="soft metric-value">${this.hovers.get(name) || numberText(curve.last)}</span>
+        ${bad ? html`<span class="ink-error not-finite">${badText(bad)}</span>` : nothing}
+      </figcaption>
+      <realm-line-graph
+        role="img"
+        aria-label="Graph of ${name}: last ${numberText(curve.last)}, least ${rangeText(curve.least)}, greatest ${rangeText(curve.greatest)}${bad ? `, ${badText(bad)}` : ""}"
+        whole
+        .runs=${[curve.series]}
+        .pick=${valueOf}
+        .axis=${hasSteps(curve) ? this.axis : "time"}
+        .smoothing=${this.smoothing}
+        .height=${150}
+        .version=${this.version}
+        .label=${name}
+        .sync=${hasSteps(curve) ? "run" : ""}
+        @hover-text=${(sent: CustomEvent<string>) => this.hovered(name, sent.detail)}
+        @pick-time=${(sent: CustomEvent<{ timeMs: number; event: RealmEvent | null }>) => location.assign(aroundHref(sent.detail.timeMs, sent.detail.event))}
+      ></realm-line-graph>
+    </figure>`;
+  }
+
+  private hovered(name: string, text: string): void {
+    // The name stands before it already.
+    const value = text.replace(` · ${name} `, ": ");
+    if (this.hovers.get(name) !== value) this.hovers = new Map([...this.hovers, [name, value]]);
+  }
+}
+
+function numberText(value: number): string {
+  return Number.isFinite(value) ? formatNumber(value) : nonFiniteText(value);
+}
+
+function rangeText(value: number | null): string {
+  return value === null ? "none" : formatNumber(value);
+}
+
+/** "NaN from step 60". */
+function badText({ step, value }: { step: number | null; value: number }): string {
+  return step === null ? `${nonFiniteText(value)} seen` : `${nonFiniteText(value)} from step ${formatCount(step)}`;
+}

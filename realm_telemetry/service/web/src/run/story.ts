@@ -1,0 +1,110 @@
+import { ApiError, getEvents, getJson } from "../shared/api";
+import type { SeriesAnswer } from "../shared/graph/run-series";
+import { getRun, isOpen, runPath, type Run } from "../shared/run";
+import type { RealmEvent } from "../stream/event";
+import { curvesOf, FIELDS_AT_ONCE, fieldOf, METRIC_KINDS, metricNames, type Curve } from "./metrics";
+
+const NAMED_BY = "200";
+const POINTS = "1000";
+const SAMPLES = "100";
+const LISTED_EVENTS = "12";
+const MAX_PRODUCERS = 100;
+/** Curves of a run that goes on are read again after so long. */
+const AGAIN_MS = 5_000;
+
+/** All that the page of a run shows; what it reads it keeps until there is something newer. */
+export class RunStory {
+  run: Run | null = null;
+  /** There is no such run. */
+  isMissing = false;
+  /** null until they have been read. */
+  curves: Curve[] | null = null;
+  machine: Curve[] = [];
+  samples: RealmEvent[] = [];
+  loud: RealmEvent[] | null = null;
+  /** Changes when the curves have new points. */
+  version = 0;
+  private readAt = 0;
+  private readUpTo: string | null = null;
+
+  constructor(
+    readonly id: string,
+    private readonly changed: () => void,
+  ) {}
+
+  /** Raises ApiError, unless it says that there is no such run. */
+  async read(): Promise<void> {
+    try {
+      this.run = await getRun(this.id);
+      this.isMissing = false;
+    } catch (error) {
+      if (!(error instanceof ApiError && error.code === "run_not_found")) throw error;
+      this.isMissing = true;
+      return;
+    }
+    this.changed();
+    await this.readRest(this.run);
+  }
+
+  private async readRest(run: Run): Promise<void> {
+    const upTo = `${run.last_event_at} ${run.status} ${run.counts.events}`;
+    const isNew = upTo !== this.readUpTo;
+    if (!isNew || (isOpen(run.status) && performance.now() - this.readAt < AGAIN_MS)) return;
+    [this.readUpTo, this.readAt] = [upTo, performance.now()];
+    try {
+      await Promise.all([this.readLoud(run), this.readCurves(run), this.readMachine(run)]);
+    } catch (error) {
+      this.readUpTo = null;
+      throw error;
+    }
+  }
+
+  private async readLoud(run: Run): Promise<void> {
+    this.loud = await getEvents<RealmEvent[]>("api/battle_log", {
+      ...eventsOf(run),
+      severity: "warning,error",
+      limit: LISTED_EVENTS,
+    });
+    this.changed();
+  }
+
+  private async readCurves(run: Run): Promise<void> {
+    const named = await getEvents<RealmEvent[]>("api/battle_log", {
+      ...eventsOf(run),
+      kind: METRIC_KINDS.join(","),
+      limit: NAMED_BY,
+    });
+    const known = this.curves?.map((curve) => curve.name) ?? [];
+    this.curves = await this.series([...new Set([...metricNames(named), ...known])]);
+    this.version += 1;
+    this.changed();
+  }
+
+  private async readMachine(run: Run): Promise<void> {
+    const query = { ...eventsOf(run), kind: "resource_sampled", limit: SAMPLES };
+    this.samples = await getEvents<RealmEvent[]>("api/battle_log", query);
+    const names = metricNames(this.samples).filter((name) => !name.includes("."));
+    this.machine = names.length ? await this.series(names) : [];
+    this.changed();
+  }
+
+  private async series(names: readonly string[]): Promise<Curve[]> {
+    const found: Curve[] = [];
+    for (let at = 0; at < names.length; at += FIELDS_AT_ONCE) {
+      const few = names.slice(at, at + FIELDS_AT_ONCE);
+      const query = { fields: few.map(fieldOf).join(","), points: POINTS };
+      found.push(...curvesOf(await getJson<SeriesAnswer>(`${runPath(this.id)}/metrics`, query), few));
+    }
+    return found;
+  }
+}
+
+/** The filters that the events of a run pass. */
+export function eventsOf(run: Run): Record<string, string> {
+  const producers = Object.values(run.ranks).map((rank) => rank.producer);
+  // A run without an id has that of its only process. A filter cannot name an id with a comma.
+  const isUnnamed = producers.includes(run.run_id);
+  const isNameable = !/^[!\s]|,|\s$/.test(run.run_id) && run.run_id !== "none";
+  if (isNameable && !isUnnamed) return { run: run.run_id };
+  return { producer: (isUnnamed ? [run.run_id] : producers.slice(0, MAX_PRODUCERS)).join(",") };
+}

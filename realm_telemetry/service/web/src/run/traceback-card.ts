@@ -1,0 +1,47 @@
+import { html, nothing, type TemplateResult } from "lit";
+import { formatTime, plural } from "../shared/format";
+import type { RunException } from "../shared/run";
+import { copy } from "../shared/toast";
+import { folded, partsOf, type Frame, type Shown } from "./traceback";
+
+/** The exception that ended a run: its message first, the program's own frames open. */
+export function tracebackCard(exception: RunException): TemplateResult {
+  const trace = exception.traceback ?? "";
+  return html`<section class="card traceback" aria-label="Exception" data-testid="traceback">
+    <div class="card-head">
+      <h2>Exception</h2>
+      <span class="soft">${originOf(exception)}</span>
+      <span class="controls">
+        <button @click=${() => copy(trace || titleOf(exception), "Traceback")}>Copy</button>
+      </span>
+    </div>
+    <p class="exception-title" dir="auto">${titleOf(exception)}</p>
+    ${trace ? html`<div class="frames">${folded(partsOf(trace)).map(shown)}</div>` : nothing}
+  </section>`;
+}
+
+/** The message with its type in front, once. */
+export function titleOf({ error, error_type }: RunException): string {
+  if (!error) return error_type ?? "An exception";
+  return error_type && !error.includes(error_type) ? `${error_type}: ${error}` : error;
+}
+
+function originOf({ rank, thread, at }: RunException): string {
+  const time = at && formatTime(new Date(at), { zone: "local", date: true });
+  const where = thread && thread !== "MainThread" ? `thread ${thread}` : null;
+  return [rank === null ? null : `rank ${rank}`, where, time].filter(Boolean).join(" · ");
+}
+
+function shown(part: Shown): TemplateResult {
+  if (part.type === "fold") {
+    return html`<details class="fold">
+      <summary>${plural(part.frames.length, "library frame")}</summary>
+      ${part.frames.map(frame)}
+    </details>`;
+  }
+  return part.type === "frame" ? frame(part) : html`<pre class="trace-text">${part.lines.join("\n")}</pre>`;
+}
+
+function frame(part: Frame): TemplateResult {
+  return html`<pre class="frame ${part.own ? "own" : "soft"}">${part.lines.join("\n")}</pre>`;
+}

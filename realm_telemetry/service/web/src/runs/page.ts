@@ -1,0 +1,243 @@
+import { html, LitElement, nothing, type TemplateResult } from "lit";
+import { customElement, query, state } from "lit/decorators.js";
+import { repeat } from "lit/directives/repeat.js";
+import { Freshness } from "../shared/connection";
+import { formatCount, plural } from "../shared/format";
+import "../shared/page-header";
+import { lookOf, STATUSES, type RunSummary } from "../shared/run";
+import { shortcuts } from "../shared/shortcuts";
+import { emptyRuns } from "./empty";
+import { RunList } from "./run-list";
+import { chosen, COLUMNS, countsOf, sorted, USUAL, type Column, type Order } from "./run-order";
+import { runRow, TABLE_COLUMNS } from "./run-row";
+
+const STEP_ROWS = 100;
+const TICK_MS = 5_000;
+
+/** All runs in a table, problems visible at a glance. */
+@customElement("realm-runs")
+export class RealmRuns extends LitElement {
+  @state() private order: Order = USUAL;
+  @state() private status = "";
+  @state() private text = "";
+  @state() private most = STEP_ROWS;
+  @query("input[type=search]") private search!: HTMLInputElement;
+  private readonly list = new RunList(() => this.requestUpdate());
+  private readonly fresh = new Freshness(this, {
+    read: () => this.list.refresh(),
+    concerns: (event) => event.run_id !== null || event.channel === "training",
+  });
+  private readonly stops: (() => void)[] = [];
+
+  protected override createRenderRoot() {
+    return this;
+  }
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    this.readAddress();
+    const ticking = setInterval(() => this.requestUpdate(), TICK_MS);
+    this.stops.push(shortcuts(document, this.keys()), () => clearInterval(ticking));
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.stops.splice(0).forEach((stop) => stop());
+  }
+
+  private keys() {
+    return [
+      { key: "/", label: "Search", run: () => this.search.focus() },
+      { key: "j", label: "Next run", run: () => this.walk(1) },
+      { key: "k", label: "Previous run", run: () => this.walk(-1) },
+      { key: "Enter", label: "Open the run", run: () => undefined },
+      { key: "Escape", shown: "Esc", label: "All runs, in the usual order", run: this.clear },
+      { key: "?", label: "Show this list", run: () => undefined },
+    ];
+  }
+
+  /** Move the focus from one run's link to another. */
+  private walk(by: number): void {
+    const links = [...this.querySelectorAll<HTMLElement>("a.run-link")];
+    const at = links.indexOf(document.activeElement as HTMLElement);
+    links[at < 0 ? 0 : Math.max(0, Math.min(links.length - 1, at + by))]?.focus();
+  }
+
+  private readonly clear = (): void => {
+    this.search.blur();
+    this.choose({ status: "", text: "", order: USUAL });
+  };
+
+  private choose(change: Partial<{ status: string; text: string; order: Order }>): void {
+    this.status = change.status ?? this.status;
+    this.text = change.text ?? this.text;
+    this.order = change.order ?? this.order;
+    this.most = STEP_ROWS;
+    this.writeAddress();
+  }
+
+  private readAddress(): void {
+    const params = new URLSearchParams(location.search);
+    const column = params.get("sort") ?? "";
+    this.status = params.get("status") ?? "";
+    this.text = params.get("q") ?? "";
+    if (column in COLUMNS) {
+      this.order = { column: column as Column, descending: params.get("order") === "desc" };
+    }
+  }
+
+  /** The address has the choice, so that a link shows others the same. */
+  private writeAddress(): void {
+    const params = new URLSearchParams();
+    if (this.status) params.set("status", this.status);
+    if (this.text) params.set("q", this.text);
+    if (this.order.column !== USUAL.column) {
+      params.set("sort", this.order.column);
+      params.set("order", this.order.descending ? "desc" : "asc");
+    }
+    const search = params.toString();
+    history.replaceState(null, "", search ? `?${search}` : location.pathname);
+  }
+
+  /** A column is sorted one way, then the other, then as usual. */
+  private sortBy(column: Column): void {
+    const first = COLUMNS[column].descending;
+    const { column: current, descending } = this.order;
+    if (current !== column) this.choose({ order: { column, descending: first } });
+    else this.choose({ order: descending === first ? { column, descending: !first } : USUAL });
+  }
+
+  protected override render() {
+    const { runs } = this.list;
+    this.titled(runs);
+    return html`<realm-header page="runs" .tools=${this.fresh.pill()}></realm-header>
+      <main class="runs-page">
+        <h1 class="visually-hidden">Runs</h1>
+        ${this.fresh.notice()} ${this.list.loaded ? this.body(runs) : this.waiting()}
+      </main>`;
+  }
+
+  private waiting(): TemplateResult | typeof nothing {
+    return this.fresh.isDown || this.fresh.problem ? nothing : html`<p class="soft loading">Loading …</p>`;
+  }
+
+  private titled(runs: readonly RunSummary[]): void {
+    const counts = countsOf(runs);
+    const open = ["stalled", "running"].flatMap((status) => {
+      const count = counts.get(status);
+      return count ? [`${count} ${status}`] : [];
+    });
+    document.title = [...open, "Runs"].join(" · ");
+  }
+
+  private body(runs: readonly RunSummary[]): TemplateResult {
+    if (!runs.length) return emptyRuns();
+    const found = sorted(chosen(runs, { status: this.status, text: this.text }), this.order);
+    return html`${this.controls(runs)}
+      <div class="run-line">
+        <p class="soft runs-total" role="status" data-testid="runs-total" data-total=${found.length}>
+          ${this.totalText(runs, found)}
+        </p>
+        ${this.sortChoice()}
+      </div>
+      ${found.length ? this.table(found.slice(0, this.most)) : this.noMatch()}
+      ${found.length > this.most ? this.more(found.length) : nothing}`;
+  }
+
+  private totalText(runs: readonly RunSummary[], found: readonly RunSummary[]): string {
+    const of = found.length === runs.length ? "" : ` of ${formatCount(runs.length)}`;
+    const rest = this.list.isPartial ? " so far; older runs are being read …" : "";
+    return `${formatCount(found.length)}${of} ${runs.length === 1 ? "run" : "runs"}${rest}`;
+  }
+
+  private controls(runs: readonly RunSummary[]): TemplateResult {
+    const counts = countsOf(runs);
+    return html`<div class="run-controls">
+      <input
+        type="search"
+        aria-label="Search runs"
+        placeholder="Search name, reason, command, host"
+        .value=${this.text}
+        @input=${(typed: Event) => this.choose({ text: (typed.target as HTMLInputElement).value })}
+      />
+      <div class="status-filter" role="group" aria-label="Status">
+        ${this.filter("", "All", runs.length)}
+        ${Object.keys(STATUSES)
+          .filter((status) => counts.has(status) || status === this.status)
+          .map((status) => this.filter(status, lookOf(status).label, counts.get(status) ?? 0))}
+      </div>
+    </div>`;
+  }
+
+  /** For a narrow screen, which has no headings to click. */
+  private sortChoice(): TemplateResult {
+    return html`<label class="sort-choice"
+      >Sort
+      <select @change=${(picked: Event) => this.picked((picked.target as HTMLSelectElement).value as Column)}>
+        ${Object.entries(COLUMNS).map(
+          ([name, { label }]) => html`<option value=${name} ?selected=${name === this.order.column}>${label}</option>`,
+        )}
+      </select>
+    </label>`;
+  }
+
+  private picked(column: Column): void {
+    this.choose({ order: { column, descending: COLUMNS[column].descending } });
+  }
+
+  private filter(status: string, label: string, count: number): TemplateResult {
+    const look = lookOf(status);
+    return html`<button
+      data-filter=${status || "all"}
+      aria-pressed=${this.status === status}
+      @click=${() => this.choose({ status: this.status === status ? "" : status })}
+    >
+      ${status ? html`<span class="severity ${look.severity}"><span class="severity-icon" aria-hidden="true">${look.icon}</span></span>` : nothing}
+      ${label} <b>${formatCount(count)}</b>
+    </button>`;
+  }
+
+  private table(runs: readonly RunSummary[]): TemplateResult {
+    const nowMs = Date.now();
+    return html`<table class="runs" role="table">
+      <thead role="rowgroup">
+        <tr role="row">
+          ${TABLE_COLUMNS.map((column) => this.heading(column))}
+        </tr>
+      </thead>
+      <tbody role="rowgroup">
+        ${repeat(
+          runs,
+          (run) => run.run_id,
+          (run) => runRow(run, nowMs),
+        )}
+      </tbody>
+    </table>`;
+  }
+
+  private heading(column: Column): TemplateResult {
+    const { label } = COLUMNS[column];
+    const isSorted = this.order.column === column;
+    const direction = this.order.descending ? "descending" : "ascending";
+    return html`<th role="columnheader" scope="col" class="run-${column}" aria-sort=${isSorted ? direction : nothing}>
+      <button class="quiet" @click=${() => this.sortBy(column)}>
+        ${label}${isSorted ? html`<span aria-hidden="true">${this.order.descending ? "▾" : "▴"}</span>` : nothing}
+      </button>
+    </th>`;
+  }
+
+  private noMatch(): TemplateResult {
+    return html`<div class="card empty-state">
+      <p>No run matches.</p>
+      <p><button @click=${this.clear}>Show all runs</button></p>
+    </div>`;
+  }
+
+  private more(count: number): TemplateResult {
+    return html`<p class="more-runs">
+      <button @click=${() => (this.most += STEP_ROWS)}>
+        Show ${plural(Math.min(STEP_ROWS, count - this.most), "more run", "more runs")}
+      </button>
+    </p>`;
+  }
+}

@@ -131,7 +131,8 @@ def _report(error: BaseException, trace: Any, *, ends: bool) -> None:
     else:
         is_known = not _counted("hook")
     if not is_known and not isinstance(error, KeyboardInterrupt):
-        _emit(error, trace, threading.current_thread().name)
+        ending = {"ends_process": True} if ends and not _goes_on() else {}
+        _emit(error, trace, threading.current_thread().name, **ending)
 
 
 def of_cell(error: BaseException) -> Cause:

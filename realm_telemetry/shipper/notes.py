@@ -30,7 +30,8 @@ class RunNotes(msgspec.Struct, kw_only=True):
 
     since_unix_nano: when it began here; step: its last one.
     scheduled: whether a batch scheduler started it. supervises: whether it is a `realm run`.
-    error: the exception that ended the program; None if none was seen.
+    error: the exception that ended the program; None if none was seen. exits: whether its main
+        thread has ended with that, so that it is about to end.
     ended: whether the process said that its part is over, with a status; at_exit: because the
         program ended.
     directories: where it works (`cwd`) and where its checkpoints go (`checkpoints`).
@@ -44,6 +45,7 @@ class RunNotes(msgspec.Struct, kw_only=True):
     scheduled: bool = False
     supervises: bool = False
     error: str | None = None
+    exits: bool = False
     ended: bool = False
     at_exit: bool = False
     status: str | None = None
@@ -110,7 +112,7 @@ class Notes(msgspec.Struct, kw_only=True):
             if type(step) in (int, float):
                 self.last_step = step
                 if (run := self.runs.get(event.run_id or "")) is not None and not run.ended:
-                    run.step = step
+                    run.step, run.exits = step, False
             if event.kind in _RUN_KINDS:
                 self._follow_run(event)
             elif event.kind.endswith(_EDGES):
@@ -137,6 +139,7 @@ class Notes(msgspec.Struct, kw_only=True):
             run.at_exit = isinstance(evidence, dict) and evidence.get("exit") == "normal"
         elif event.kind == "uncaught_exception" and _ends_the_program(details):
             run.error = _text(details.get("error"))
+            run.exits = details.get("ends_process") is True
 
     def go_on_with(self, runs: Any) -> None:
         """Take in the runs that a hello says the process is in already."""

@@ -46,6 +46,7 @@ class WatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     loss, spikes, stalls: whether to look for each. spike_z: how many deviations above the median.
     stall_min_s: the shortest silence that counts; stall_factor: so many usual steps as well.
     stall_first_s: until ten steps are known; stall_phase_s: in an evaluation or a checkpoint.
+    stall_exit_s: once the main thread has ended with an exception.
     samples: whether to sample memory, processor, disk and GPUs while a run is open.
     memory_share, disk_low_bytes: from where on each is reported as scarce.
     """
@@ -58,6 +59,7 @@ class WatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stall_factor: float = 20.0
     stall_first_s: float = 1800.0
     stall_phase_s: float = 900.0
+    stall_exit_s: float = 60.0
     samples: bool = True
     memory_share: float = 0.9
     disk_low_bytes: int = 2 * 1024**3
@@ -65,7 +67,7 @@ class WatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def shortest_s(self) -> float:
         """The shortest silence that can be a stall."""
-        return min(self.stall_min_s, self.stall_first_s, self.stall_phase_s)
+        return min(self.stall_min_s, self.stall_first_s, self.stall_phase_s, self.stall_exit_s)
 
 
 def watch_settings(home: str) -> WatchSettings:
@@ -150,7 +152,7 @@ class Watch:
             return
         if not run.pace.stepped and self._others_step(run):
             return  # its steps may be recorded by another process alone
-        threshold_s = run.pace.threshold_s(spool.notes, self._settings)
+        threshold_s = run.threshold_s(spool.notes, self._settings)
         if silent_s < threshold_s:
             return
         if spool.is_stopped():  # by SIGSTOP or a debugger: it is meant to stand still
@@ -223,7 +225,7 @@ class Backtest:
         over = own is not None and (own.ended or own.supervises)
         if over or not self._settings.stalls or silent_s < self._settings.shortest_s:
             return
-        threshold_s = run.pace.threshold_s(notes, self._settings)
+        threshold_s = run.threshold_s(notes, self._settings)
         if silent_s >= threshold_s:
             finding = run.stall(notes, silent_s, threshold_s)
             yield _found(event, round((before_s + threshold_s) * 1e9), finding)
@@ -284,14 +286,24 @@ class _RunWatch:
             elif value.__class__ is float and name.endswith("loss"):
                 yield from self._follow_loss(event, name, value, settings)
 
+    def threshold_s(self, notes: Notes, settings: WatchSettings) -> float:
+        """Return the silence that is too long."""
+        own = notes.runs.get(self.run_id)
+        if own is not None and own.exits:
+            return settings.stall_exit_s
+        return self.pace.threshold_s(notes, settings)
+
     def stall(self, notes: Notes, silent_s: float, threshold_s: float) -> "Finding":
         """Return the finding that nothing has come for too long."""
+        own = notes.runs.get(self.run_id)
+        exits = own is not None and own.exits
         details = {
             "silent_s": round(silent_s, 3),
             "threshold_s": round(threshold_s, 3),
             "median_step_s": self.pace.median_s(),
-            "last_step": own.step if (own := notes.runs.get(self.run_id)) else None,
-            "phase": self.pace.phase(notes),
+            "last_step": own.step if own else None,
+            "phase": "exit" if exits else self.pace.phase(notes),
+            "error": own.error if own and exits else None,
         }
         given = {name: value for name, value in details.items() if value is not None}
         return Finding("run_stalled", given, str(notes.through))

@@ -42,6 +42,7 @@ def test_an_exception_of_the_main_thread_fails_the_run(tmp_path: Path) -> None:
     assert event.details["error"] == "Odd: text"
     assert event.details["error_type"] == "__main__.Odd"
     assert event.details["thread"] == "MainThread"
+    assert event.details["ends_process"] is True
     assert event.details["traceback"].startswith("Traceback (most recent call last):\n")
     assert event.details["traceback"].endswith("Odd: text\n")
 
@@ -187,7 +188,7 @@ def test_a_child_of_multiprocessing_says_how_it_ended(
 @pytest.mark.processes
 def test_an_interactive_interpreter_goes_on_after_an_exception(tmp_path: Path) -> None:
     ended = program(tmp_path, "sys.ps1 = '> '\n" + TRAIN + "raise ValueError('typed')")
-    assert len(ended.of("uncaught_exception")) == 1
+    assert "ends_process" not in ended.one("uncaught_exception").details
     assert end(ended)[0] == "completed"
     cell = "import builtins; builtins.get_ipython = object; sys.last_value = ValueError('cell')\n"
     notebook = program(tmp_path / "notebook", TRAIN + cell)

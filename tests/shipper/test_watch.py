@@ -176,6 +176,29 @@ def test_a_pause_that_was_seen_before_is_no_stall(trainer: Trainer) -> None:
     assert len(trainer.wait(20)) == 1
 
 
+def test_a_program_that_hangs_in_its_exit_is_found_sooner(trainer: Trainer) -> None:
+    trainer.steps(30)
+    trainer.emit(
+        "uncaught_exception", error="ValueError: x", thread="MainThread", ends_process=True
+    )
+    assert trainer.wait(59) == []
+    (event,) = trainer.wait(2)
+    found = {name: event.details[name] for name in ("phase", "error", "threshold_s")}
+    assert found == {"phase": "exit", "error": "ValueError: x", "threshold_s": 60.0}
+
+
+@pytest.mark.parametrize("goes_on", ["it makes a step", "its exception ended nothing"])
+def test_a_program_that_goes_on_after_an_exception_has_its_usual_time(
+    trainer: Trainer, goes_on: str
+) -> None:
+    trainer.steps(30)
+    ends = {"ends_process": True} if goes_on == "it makes a step" else {}
+    trainer.emit("uncaught_exception", error="ValueError: x", thread="MainThread", **ends)
+    trainer.steps(1 if ends else 0)
+    assert trainer.wait(110) == []
+    assert "phase" not in trainer.wait(20)[0].details
+
+
 def test_an_evaluation_may_take_longer(trainer: Trainer) -> None:
     trainer.steps(30)
     trainer.emit("eval_started", skill="logic", level=1)

@@ -141,3 +141,27 @@ def test_a_hang_that_holds_the_interpreter_lock_shows_its_stack_all_the_same(
     assert "exchange_gradients (<string>:" in captured.event.details["stack"]
     assert captured.event.run_id == "r7"
     assert process.poll() is None
+
+
+LINGERS = """
+import threading, time
+import realm_telemetry as realm
+realm.configure(service_name="trainer", exporters=["battle_log"], run_id="r7")
+def write_checkpoint():
+    time.sleep(120)
+realm.training_step(step=1, loss=0.5)
+threading.Thread(target=write_checkpoint).start()
+raise ValueError("bad batch")
+"""
+
+
+def test_a_program_that_hangs_in_its_exit_is_found(
+    tmp_path: Path, train: Any, eventually: Any
+) -> None:
+    process = train("[watch]\nstall_exit_s = 2\n", LINGERS)
+    eventually(lambda: logged(tmp_path, "stack_captured"))
+    (stalled,) = logged(tmp_path, "run_stalled")
+    assert stalled.event.details["error"] == "ValueError: bad batch"
+    (captured,) = logged(tmp_path, "stack_captured")
+    assert "in write_checkpoint" in captured.event.details["stack"]
+    assert process.poll() is None

@@ -294,7 +294,8 @@ def _paused(record: RunRecord, event: Event, stamp: Stamp, process: dict[str, An
 
 def _stalled(record: RunRecord, event: Event, stamp: Stamp, process: dict[str, Any]) -> None:
     record.count("stalls")
-    process["stalled"] = pick(event.details, ("silent_s", "median_step_s", "last_step"))
+    facts = ("silent_s", "median_step_s", "last_step", "phase", "error")
+    process["stalled"] = pick(event.details, facts)
 
 
 def _steps_again(record: RunRecord, event: Event, stamp: Stamp, process: dict[str, Any]) -> None:

@@ -111,13 +111,19 @@ def read_process(producer: str, cells: Cells) -> Process:
 
 def _end(cells: Cells, life: Stamp) -> End | None:
     found = [name for name, _ in ENDINGS if name in cells and cells[name][0] > life]
-    if not found:
+    if not found or (found == ["exception"] and _hangs_in_exit(cells)):
         return None
     stamp, (status, reason, evidence) = cells[found[0]]
     troubles = [cells[name][0][0] for name in ("exception", "failed") if name in found]
     text = str(cells["exception"][1][1]) if "exception" in found else str(reason)
     follows = status == "terminated" or (status == "failed" and bool(_OF_A_PEER.search(text)))
     return End(str(status), reason, evidence, stamp[0], min([stamp[0], *troubles]), follows)
+
+
+def _hangs_in_exit(cells: Cells) -> bool:
+    """Whether a process was found alive long after its exception."""
+    stamp, facts = cells.get("stalled", (_NEVER, {}))
+    return stamp > cells["exception"][0] and facts.get("phase") == "exit"
 
 
 class Team(msgspec.Struct, frozen=True):
@@ -265,6 +271,8 @@ def _of_rank(team: Team, process: Process, reason: str | None) -> str | None:
 
 
 def _silence(facts: Mapping[str, Any]) -> str | None:
+    if facts.get("phase") == "exit":
+        return f"hangs in its exit after {facts.get('error') or 'an exception'}"
     silent, usual = (number(facts.get(name)) for name in ("silent_s", "median_step_s"))
     if silent is None:
         return None

@@ -50,6 +50,17 @@ CASES = {
         "stalled",
         "no step for 199 s, 0.5 s is usual",
     ),
+    "it hangs in its exit": (
+        [
+            STEP,
+            told(2, "uncaught_exception", error="ValueError: x", thread="MainThread"),
+            told(
+                70, "run_stalled", by_shipper=True, silent_s=60, phase="exit", error="ValueError: x"
+            ),
+        ],
+        "stalled",
+        "hangs in its exit after ValueError: x",
+    ),
     "a step after a stall": (
         [STEP, told(200, "run_stalled", by_shipper=True), told(201, "training_step", step=2)],
         "running",

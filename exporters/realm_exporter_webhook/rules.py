@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from realm_exporter_webhook.conditions import Comparison
 from realm_exporter_webhook.memory import STATE_VERSION
+from realm_exporter_webhook.notify import PREFIX, scheme_of
 from realm_exporter_webhook.run_facts import NO_LIFE, OPEN, STARTS, STATUS_KINDS
 from realm_telemetry.event import Event
 from realm_telemetry.folds.runs import statuses
@@ -22,7 +23,7 @@ from realm_telemetry.values.paths import find
 REQUEST: Final = "request"
 """The rule of events that name addresses themselves: `emit(..., webhooks=[url])`."""
 
-TEMPLATES: Final = ("json", "discord", "slack", "ntfy")
+TEMPLATES: Final = ("json", "discord", "slack", "ntfy", "apprise")
 RULE_FILTERS: Final = tuple(name for name in FILTER_NAMES if name not in ("since", "until"))
 """What a rule may ask for; when an event happened is nothing to choose by."""
 GROUP_FIELDS: Final = {field.name: field.column for field in FIELDS}
@@ -59,6 +60,8 @@ class Target(msgspec.Struct, frozen=True):
     @property
     def place(self) -> str:
         """Its address without what is secret in it."""
+        if self.template == "apprise":
+            return f"{PREFIX}{scheme_of(self.url)}://…"
         return redacted(self.url)
 
     @property

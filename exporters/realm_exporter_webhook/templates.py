@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from realm_exporter_webhook.engine import Firing
+from realm_exporter_webhook.notify import Notice
 from realm_exporter_webhook.rules import REQUEST
 from realm_exporter_webhook.run_facts import RunFacts
 from realm_telemetry.event import Event
@@ -74,6 +75,8 @@ def render(template: str, firing: Firing, message_id: str, topic: str = "") -> b
 
     template: one of `rules.TEMPLATES`. message_id: part of plain JSON. topic: of ntfy.
     """
+    if template == "apprise":
+        return _encode(_notice(firing))
     if template == "ntfy":
         return _encode({"topic": topic, **_ntfy(firing)})
     return _encode(_RENDERERS[template](firing, message_id))
@@ -180,9 +183,7 @@ def _slack(firing: Firing, message_id: str) -> dict[str, Any]:
 
 def _ntfy(firing: Firing) -> dict[str, Any]:
     # Plain text: markdown is only read where a message asks for it.
-    facts = [f"{name}: {_one_line(value)}" for name, value in _facts(firing)]
-    first, *lines = _lines(firing)
-    text = "\n".join([first, *facts, *lines])
+    text = _whole_text(firing)
     severity = _worst(firing)
     found = {
         "title": cut(_headline(firing), NTFY_TITLE),
@@ -193,6 +194,21 @@ def _ntfy(firing: Firing) -> dict[str, Any]:
     if firing.run is not None and firing.run.link:
         found["click"] = firing.run.link
     return found
+
+
+def _notice(firing: Firing) -> Notice:
+    text = _whole_text(firing)
+    if firing.run is not None and firing.run.link:
+        text = f"{text}\n\n{firing.run.link}"
+    severity = _worst(firing)
+    return Notice(title(firing), text, "failure" if severity == "error" else severity)
+
+
+def _whole_text(firing: Firing) -> str:
+    """What happened, the facts, and further lines, for services without fields."""
+    facts = [f"{name}: {_one_line(value)}" for name, value in _facts(firing)]
+    first, *lines = _lines(firing)
+    return "\n".join([first, *facts, *lines])
 
 
 def _cut_bytes(text: str, most: int) -> str:

@@ -77,6 +77,10 @@ class Target(msgspec.Struct, frozen=True):
         return ntfy_topic(self.url) if self.template == "ntfy" else ""
 
 
+_ENDS: Final = STATUS_KINDS - STARTS
+"""Kinds after which a run may be anything but running."""
+
+
 class Expect(msgspec.Struct, frozen=True):
     """Kinds of which one is to come within a time of a run's start, or of the one before."""
 
@@ -121,14 +125,11 @@ class Rule(msgspec.Struct, frozen=True):
         """Whether an event is one to look at."""
         if self.period_s:
             return event.kind in STARTS and event.run_id is not None and self._takes_run(event)
-        if self.statuses and (event.kind not in self._turns or event.run_id is None):
-            return False
+        if self.statuses:
+            kinds = STATUS_KINDS if "running" in self.statuses else _ENDS
+            if event.kind not in kinds or event.run_id is None:
+                return False
         return self.filters.matches(event) and all(each.holds(event.details) for each in self.where)
-
-    @property
-    def _turns(self) -> frozenset[str]:
-        """Kinds after which a run may have one of the statuses."""
-        return STATUS_KINDS if "running" in self.statuses else STATUS_KINDS - STARTS
 
     def _takes_run(self, event: Event) -> bool:
         return bool(replace(self.filters, kinds=(), not_kinds=()).matches(event))

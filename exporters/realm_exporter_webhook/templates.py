@@ -89,9 +89,11 @@ def title(firing: Firing) -> str:
 
 def _headline(firing: Firing) -> str:
     run = "" if firing.run is None else f" · {_one_line(firing.run.run_id)}"
+    what = _subject(firing)
+    if firing.late and firing.of_status and run:
+        return f"{firing.rule}: {what}{run}, late"
     if firing.late:
         return f"{firing.rule}: {_events(firing.count)} that came late{run}"
-    what = _subject(firing)
     if firing.count > 1:
         return f"{firing.rule}: {_events(firing.count)}, last {what}{run}"
     return f"{what}{run}" if firing.rule == REQUEST else f"{firing.rule}: {what}{run}"

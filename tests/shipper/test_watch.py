@@ -247,11 +247,13 @@ def test_a_run_that_has_ended_does_not_stall(trainer: Trainer) -> None:
 
 def test_a_run_of_which_all_is_read_at_once_is_looked_at_too(trainer: Trainer) -> None:
     """As when the shipper starts late, or the machine is busy."""
+    parts: list[tuple[str, dict[str, Any]]] = [
+        ("training_step", {"step": 1, "loss": "NaN"}),
+        ("run_ended", {"status": "failed"}),
+    ]
     events = [
         Event(kind, "training", "info", "", details, 0, trainer.spool.producer, number, run_id="r")
-        for number, (kind, details) in enumerate(
-            [("training_step", {"step": 1, "loss": "NaN"}), ("run_ended", {"status": "failed"})], 2
-        )
+        for number, (kind, details) in enumerate(parts, 2)
     ]
     trainer.spool.notes.follow(events)
     trainer.watch.read(trainer.spool, events)

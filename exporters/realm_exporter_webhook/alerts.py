@@ -19,6 +19,7 @@ from realm_exporter_webhook.command import (
     target_shape,
     when,
 )
+from realm_exporter_webhook.notify import PREFIX, problem_of
 from realm_exporter_webhook.rules import BUILT_IN, ntfy_topic
 from realm_exporter_webhook.settings import check_url, read_config, seconds
 from realm_exporter_webhook.settings_text import joined, parse, read_text, with_target, write_text
@@ -35,7 +36,13 @@ from realm_telemetry.cli.terminal import (
 from realm_telemetry.event import format_time
 from realm_telemetry.home import SETTINGS_FILE
 
-TEMPLATES: Final = {"ntfy": "ntfy", "slack": "slack", "discord": "discord", "webhook": "json"}
+TEMPLATES: Final = {
+    "ntfy": "ntfy",
+    "slack": "slack",
+    "discord": "discord",
+    "webhook": "json",
+    "apprise": "apprise",
+}
 """Services that `init` knows, and the template of each."""
 
 NTFY: Final = "https://ntfy.sh/"
@@ -156,6 +163,7 @@ def _mute(name: str, until_ns: int) -> None:
 @click.option("--slack", metavar="URL", help="An incoming webhook of Slack.")
 @click.option("--discord", metavar="URL", help="A webhook of Discord.")
 @click.option("--webhook", metavar="URL", help="A program of yours, which gets JSON.")
+@click.option("--apprise", metavar="URL", help="Any address of apprise: mailto://..., tgram://...")
 @click.option("--name", metavar="NAME", help="Of the target, by default that of the service.")
 @click.option("--private", is_flag=True, help="Its host may have a private address.")
 @click.option("--no-test", is_flag=True, help="Send no test.")
@@ -207,6 +215,8 @@ def _asked() -> tuple[str, str]:
 
 def _address(service: str, url: str) -> str:
     """Return a whole address. Raises ConfigError, click.UsageError."""
+    if service == "apprise":
+        return _of_apprise(PREFIX + url.removeprefix(PREFIX))
     if service == "ntfy" and "://" not in url:
         url = NTFY + url
     url = check_url(f"--{service}", url)
@@ -215,8 +225,17 @@ def _address(service: str, url: str) -> str:
     return url
 
 
+def _of_apprise(url: str) -> str:
+    problem = problem_of(url)
+    if problem:
+        raise click.UsageError(f"--apprise: {problem}.")
+    return url
+
+
 def _is_private(url: str, *, asks: bool) -> bool:
     """Whether an address is a private one, which a person has to allow."""
+    if url.startswith(PREFIX):  # apprise looks up names itself
+        return False
     try:
         exporter_of_home().guard.check(url)
     except RefusedAddressError as error:

@@ -200,7 +200,8 @@ def outcome_shape(outcome: Outcome) -> dict[str, Any]:
 
 def outcome_text(outcome: Outcome) -> str:
     if outcome.delivered:
-        return f"taken ({outcome.status}) after {outcome.took_s * 1000:,.0f} ms"
+        status = "" if outcome.status is None else f" ({outcome.status})"
+        return f"taken{status} after {outcome.took_s * 1000:,.0f} ms"
     return f"not taken: {outcome.problem}"
 
 
@@ -419,7 +420,7 @@ def send_test(exporter: WebhookExporter, target: Target, name: str) -> Outcome:
     """Send a test message to a target, once."""
     message_id = f"msg_{secrets.token_hex(16)}"
     body = render(target.template, _test_firing(name), message_id, target.topic)
-    return exporter.poster().post(target.post_url, body, message_id, target.secret)
+    return exporter.poster().post_to(target, body, message_id)
 
 
 def _test_firing(name: str) -> Firing:

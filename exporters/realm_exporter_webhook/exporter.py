@@ -17,6 +17,7 @@ from realm_exporter_webhook.addresses import (
     is_this_host,
 )
 from realm_exporter_webhook.engine import Engine, Firing, run
+from realm_exporter_webhook.notify import problem_of
 from realm_exporter_webhook.rules import REQUEST, Config, Target, definitions_of
 from realm_exporter_webhook.run_facts import LogFacts, describe
 from realm_exporter_webhook.sender import EVENTS, RULES, Poster, Sender
@@ -88,6 +89,11 @@ def check_settings(exporter: "WebhookExporter") -> Iterator[CheckResult]:
     for name, target in config.targets.items():
         if name not in used:
             yield "warning", f"no rule sends to the target {name}", "Name it in `to`, or remove it."
+        if target.template == "apprise":
+            if problem := problem_of(target.url):
+                fix = f"Correct options.webhook.targets.{name}.url; see apprise's list of services."
+                yield "problem", f"target {name} ({target.place}): {problem}", fix
+            continue
         try:
             addresses = exporter.guard.check(target.url).addresses
         except RefusedAddressError as error:

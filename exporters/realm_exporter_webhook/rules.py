@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from realm_exporter_webhook.conditions import Comparison
 from realm_exporter_webhook.memory import STATE_VERSION
+from realm_exporter_webhook.notify import PREFIX, scheme_of
 from realm_exporter_webhook.run_facts import NO_LIFE, OPEN, STARTS, STATUS_KINDS
 from realm_telemetry.event import Event
 from realm_telemetry.folds.runs import statuses
@@ -22,7 +23,7 @@ from realm_telemetry.values.paths import find
 REQUEST: Final = "request"
 """The rule of events that name addresses themselves: `emit(..., webhooks=[url])`."""
 
-TEMPLATES: Final = ("json", "discord", "slack", "ntfy")
+TEMPLATES: Final = ("json", "discord", "slack", "ntfy", "apprise")
 RULE_FILTERS: Final = tuple(name for name in FILTER_NAMES if name not in ("since", "until"))
 """What a rule may ask for; when an event happened is nothing to choose by."""
 GROUP_FIELDS: Final = {field.name: field.column for field in FIELDS}
@@ -59,6 +60,8 @@ class Target(msgspec.Struct, frozen=True):
     @property
     def place(self) -> str:
         """Its address without what is secret in it."""
+        if self.template == "apprise":
+            return f"{PREFIX}{scheme_of(self.url)}://…"
         return redacted(self.url)
 
     @property
@@ -72,6 +75,10 @@ class Target(msgspec.Struct, frozen=True):
     def topic(self) -> str:
         """The topic of an ntfy address; empty for others."""
         return ntfy_topic(self.url) if self.template == "ntfy" else ""
+
+
+_ENDS: Final = STATUS_KINDS - STARTS
+"""Kinds after which a run may be anything but running."""
 
 
 class Expect(msgspec.Struct, frozen=True):
@@ -118,14 +125,11 @@ class Rule(msgspec.Struct, frozen=True):
         """Whether an event is one to look at."""
         if self.period_s:
             return event.kind in STARTS and event.run_id is not None and self._takes_run(event)
-        if self.statuses and (event.kind not in self._turns or event.run_id is None):
-            return False
+        if self.statuses:
+            kinds = STATUS_KINDS if "running" in self.statuses else _ENDS
+            if event.kind not in kinds or event.run_id is None:
+                return False
         return self.filters.matches(event) and all(each.holds(event.details) for each in self.where)
-
-    @property
-    def _turns(self) -> frozenset[str]:
-        """Kinds after which a run may have one of the statuses."""
-        return STATUS_KINDS if "running" in self.statuses else STATUS_KINDS - STARTS
 
     def _takes_run(self, event: Event) -> bool:
         return bool(replace(self.filters, kinds=(), not_kinds=()).matches(event))

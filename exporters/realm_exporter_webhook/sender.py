@@ -14,6 +14,7 @@ from contextlib import closing
 from typing import Any, Final, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
+from realm_exporter_webhook import notify
 from realm_exporter_webhook.addresses import Checked, Guard, RefusedAddressError, UnresolvedError
 from realm_exporter_webhook.rules import Config, Target
 from realm_telemetry.delivery.circuits import Circuits
@@ -130,6 +131,18 @@ class Poster:
         started_s = time.monotonic()
         outcome = self._attempt(url, body, self._headers(body, message_id, secret))
         return outcome._replace(took_s=time.monotonic() - started_s)
+
+    def post_to(self, target: Target, body: bytes, message_id: str) -> Outcome:
+        """Send one message to a target, once; by apprise where the target is one of it."""
+        if target.template != "apprise":
+            return self.post(target.post_url, body, message_id, target.secret)
+        started_s = time.monotonic()
+        try:
+            problem = notify.send(target.url, body)
+        except Exception as error:  # noqa: BLE001 - the edge: apprise and its plugins are foreign
+            problem = f"apprise: {printable(type(error).__name__)}"
+        found = Outcome(None, problem, retryable=problem not in ("", notify.UNKNOWN))
+        return found._replace(took_s=time.monotonic() - started_s)
 
     def _headers(self, body: bytes, message_id: str, secret: str) -> dict[str, str]:
         timestamp = int(self._clock.time())
@@ -323,7 +336,10 @@ class Sender:
         if url is not None:
             return _Flight(EVENTS, host_and_port(url))
         known = self._config.targets.get(target)
-        return _Flight(RULES, "" if known is None else host_and_port(known.url))
+        if known is None:
+            return _Flight(RULES, "")
+        # apprise's targets are apart: several of one host are rare, and their hosts are its affair.
+        return _Flight(RULES, target if known.template == "apprise" else host_and_port(known.url))
 
     def _flights(self) -> list[_Flight]:
         with self._lock:
@@ -343,9 +359,7 @@ class Sender:
         if target is None:
             outcome = Outcome(None, f"there is no target {message.target} any more")
         else:
-            outcome = self._poster.post(
-                target.post_url, message.body, message.message_id, target.secret
-            )
+            outcome = self._poster.post_to(target, message.body, message.message_id)
         try:
             self._record(message, outcome)
             self._judge_host(self.flight(message.target, message.url), outcome)
@@ -364,7 +378,8 @@ class Sender:
         elif outcome.status in _NO_ANSWER or (outcome.status is None and outcome.retryable):
             changed = circuits.failed(flight.place, outcome.problem)
         else:
-            changed = outcome.status is not None and circuits.answered(flight.place)
+            has_answered = outcome.delivered or outcome.status is not None
+            changed = has_answered and circuits.answered(flight.place)
         if changed:
             self._outbox.keep_circuits(self._scope, list(self._kept_circuits()))
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from realm_exporter_webhook.conditions import ALLOWED, Comparison, read_condition
+from realm_exporter_webhook.notify import MISSING, PREFIX, is_installed
 from realm_exporter_webhook.rules import (
     BUILT_IN,
     DEFAULT_WINDOW_S,
@@ -83,11 +84,18 @@ def _target(name: str, given: Any, secret: str) -> Target:
     _check_name(setting, name)
     table = _table(setting, given)
     _refuse_unknown(setting, table, TARGET_KEYS)
-    url = check_url(f"{setting}.url", table.get("url"))
-    template = table.get("template", guess_template(url))
+    given_url = table.get("url")
+    if isinstance(given_url, str) and given_url.strip().startswith(PREFIX):
+        url, template = _apprise(setting, given_url.strip(), table), "apprise"
+    else:
+        url = check_url(f"{setting}.url", given_url)
+        template = table.get("template", guess_template(url))
     if template not in TEMPLATES:
         fix = f"Use one of {', '.join(TEMPLATES)}."
         raise ConfigError(f"{setting}.template", f"there is no {template!r}", fix)
+    if template == "apprise" and not url.startswith(PREFIX):
+        fix = f'Write url = "{PREFIX}mailto://...", as apprise has it.'
+        raise ConfigError(f"{setting}.url", "is no address of apprise", fix)
     if template == "ntfy" and not ntfy_topic(url):
         fix = "Write https://ntfy.sh/TOPIC, or the same of your own server."
         raise ConfigError(f"{setting}.url", "does not end in a topic of ntfy", fix)
@@ -98,6 +106,19 @@ def _target(name: str, given: Any, secret: str) -> Target:
             f"{setting}.private", f"{private!r} is neither true nor false", "Mend it."
         )
     return Target(name, url, template, own or secret, private)
+
+
+def _apprise(setting: str, url: str, table: Mapping[str, Any]) -> str:
+    """Read an address of apprise; whether it knows the service is seen by doctor and sender."""
+    if table.get("template", "apprise") != "apprise":
+        fix = "Leave template out: apprise has its own."
+        raise ConfigError(f"{setting}.template", "does not go with an address of apprise", fix)
+    if not re.fullmatch(r"[a-z][a-z0-9.+-]*://\S+", url.removeprefix(PREFIX), re.I):
+        fix = f"Write {PREFIX}SCHEME://..., as apprise has it: {PREFIX}mailto://user:password@host."
+        raise ConfigError(f"{setting}.url", "is no address of apprise", fix)
+    if not is_installed():
+        raise ConfigError(f"{setting}.url", "needs apprise, which is not installed", f"{MISSING}.")
+    return url
 
 
 def check_url(setting: str, value: Any) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from realm_exporter_webhook.engine import Firing
+from realm_exporter_webhook.notify import Notice
 from realm_exporter_webhook.rules import REQUEST
 from realm_exporter_webhook.run_facts import RunFacts
 from realm_telemetry.event import Event
@@ -74,6 +75,8 @@ def render(template: str, firing: Firing, message_id: str, topic: str = "") -> b
 
     template: one of `rules.TEMPLATES`. message_id: part of plain JSON. topic: of ntfy.
     """
+    if template == "apprise":
+        return _encode(_notice(firing))
     if template == "ntfy":
         return _encode({"topic": topic, **_ntfy(firing)})
     return _encode(_RENDERERS[template](firing, message_id))
@@ -86,9 +89,11 @@ def title(firing: Firing) -> str:
 
 def _headline(firing: Firing) -> str:
     run = "" if firing.run is None else f" · {_one_line(firing.run.run_id)}"
+    what = _subject(firing)
+    if firing.late and firing.of_status and run:
+        return f"{firing.rule}: {what}{run}, late"
     if firing.late:
         return f"{firing.rule}: {_events(firing.count)} that came late{run}"
-    what = _subject(firing)
     if firing.count > 1:
         return f"{firing.rule}: {_events(firing.count)}, last {what}{run}"
     return f"{what}{run}" if firing.rule == REQUEST else f"{firing.rule}: {what}{run}"
@@ -180,9 +185,7 @@ def _slack(firing: Firing, message_id: str) -> dict[str, Any]:
 
 def _ntfy(firing: Firing) -> dict[str, Any]:
     # Plain text: markdown is only read where a message asks for it.
-    facts = [f"{name}: {_one_line(value)}" for name, value in _facts(firing)]
-    first, *lines = _lines(firing)
-    text = "\n".join([first, *facts, *lines])
+    text = _whole_text(firing)
     severity = _worst(firing)
     found = {
         "title": cut(_headline(firing), NTFY_TITLE),
@@ -193,6 +196,21 @@ def _ntfy(firing: Firing) -> dict[str, Any]:
     if firing.run is not None and firing.run.link:
         found["click"] = firing.run.link
     return found
+
+
+def _notice(firing: Firing) -> Notice:
+    text = _whole_text(firing)
+    if firing.run is not None and firing.run.link:
+        text = f"{text}\n\n{firing.run.link}"
+    severity = _worst(firing)
+    return Notice(title(firing), text, "failure" if severity == "error" else severity)
+
+
+def _whole_text(firing: Firing) -> str:
+    """What happened, the facts, and further lines, for services without fields."""
+    facts = [f"{name}: {_one_line(value)}" for name, value in _facts(firing)]
+    first, *lines = _lines(firing)
+    return "\n".join([first, *facts, *lines])
 
 
 def _cut_bytes(text: str, most: int) -> str:

@@ -303,3 +303,9 @@ def test_a_digest_shows_that_it_is_late_and_how_many_are_not_shown() -> None:
     message = json.loads(render("slack", Firing("jobs", "", (), events, 40, 0, True), ""))
     assert "40 events that came late" in message["text"]
     assert "38 events before these" in message["blocks"][1]["text"]["text"]
+
+
+def test_an_end_that_came_late_still_says_which_and_how() -> None:
+    run = RunFacts("r7", "killed")
+    firing = Firing("bad", "", (), [event(1, "run_ended")], 1, late=True, of_status=True, run=run)
+    assert json.loads(render("ntfy", firing, "", "t"))["title"] == "bad: killed · r7, late"

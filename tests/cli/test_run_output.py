@@ -499,3 +499,14 @@ def test_a_run_is_kept_in_8_mib_with_its_beginning_and_its_end(home: Path) -> No
     assert len(text) <= 8 * 1024 * 1024
     assert text.startswith("x" * 99)
     assert "039" * 33 in text
+
+
+def test_the_command_has_no_descriptors_of_ours() -> None:
+    code = "import os; print(sorted(os.listdir('/proc/self/fd')))"
+    bare = finish([PYTHON, "-c", code])
+    assert finish([*REALM_RUN, "--", PYTHON, "-c", code]).stdout == bare.stdout
+
+
+def test_whoever_writes_its_input_meets_its_end() -> None:
+    shell = f"yes | {shlex.join(REALM_RUN)} -- head -1; echo ${{PIPESTATUS[@]}}"
+    assert finish(["bash", "-c", shell]).stdout == "y\n141 0\n"

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import termios
 import threading
-import time
 from contextlib import suppress
 from typing import Final
 
@@ -25,11 +24,6 @@ PIPE_BYTES: Final = 1024 * 1024
 MAX_DEATHS: Final = 5
 """So many relays may die; then this process copies itself."""
 
-STUCK_S: Final = 1.0
-"""So long whoever reads may take nothing before we end without waiting for it."""
-
-_LOOKS: Final = 10
-_LOOK_S: Final = 0.005
 _FIRST_NUMBER: Final = 10
 """Descriptors of ours are above the standard streams, which may be closed."""
 
@@ -124,11 +118,15 @@ class RelayedStream:
 
     def note_end(self) -> None:
         """Note that the command has written all that it will."""
-        waiting = bytes(4)
+        self._goal = self._passed.taken + self._waiting()
+
+    def _waiting(self) -> int:
+        """Bytes that no relay has read yet."""
         with self._lock, suppress(OSError):
             if not self.is_over:
-                waiting = fcntl.ioctl(self._source, termios.FIONREAD, waiting)
-        self._goal = self._passed.taken + int.from_bytes(waiting, sys.byteorder)
+                found = fcntl.ioctl(self._source, termios.FIONREAD, bytes(4))
+                return int.from_bytes(found, sys.byteorder)
+        return 0
 
     @property
     def given(self) -> int:
@@ -138,7 +136,10 @@ class RelayedStream:
     @property
     def is_drained(self) -> bool:
         """Whether all that the command wrote has gone out, whoever else still writes."""
-        return self.is_over or self._passed.given >= self._goal
+        if self.is_over or self._passed.given >= self._goal:
+            return True
+        # A relay that was killed had some of it.
+        return self._passed.given == self._passed.taken and not self._waiting()
 
     def read(self, most: int) -> tuple[bytes, int]:
         """Return what has passed since the last call, and how many bytes before it were lost."""
@@ -229,21 +230,22 @@ class Capture:
         if any(resized):
             os.killpg(os.getpgrp(), signal.SIGWINCH)
 
-    def drain(self) -> None:
-        """Wait until what the command wrote has gone out.
-
-        Not for other processes that still have its output, nor for a reader that takes nothing.
-        """
+    def note_end(self) -> None:
+        """Note that the command has written all that it will."""
         for stream in self.relayed:
             stream.note_end()
-        drained, given, moved_s = 0, -1, time.monotonic()
-        while drained < _LOOKS:
-            if all(stream.is_over for stream in self.relayed):
-                return
-            drained = drained + 1 if all(stream.is_drained for stream in self.relayed) else 0
-            now_given = sum(stream.given for stream in self.relayed)
-            if now_given != given:
-                given, moved_s = now_given, time.monotonic()
-            elif time.monotonic() - moved_s > STUCK_S:
-                return
-            time.sleep(_LOOK_S)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody can write any more, or nobody reads."""
+        return all(stream.is_over for stream in self.relayed)
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether all that the command wrote seems to have gone out."""
+        return all(stream.is_drained for stream in self.relayed)
+
+    @property
+    def given(self) -> int:
+        """Bytes that have gone out."""
+        return sum(stream.given for stream in self.relayed)

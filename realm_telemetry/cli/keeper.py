@@ -9,6 +9,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from realm_telemetry.cli.capture import Capture, FileStream, RelayedStream
@@ -16,7 +17,8 @@ from realm_telemetry.spool.output import Folder, KeptOutput, Tail
 
 READ_BYTES: Final = 256 * 1024
 LAST_BYTES: Final = 512 * 1024
-"""What is read at the end, if more is left."""
+LAST_S: Final = 1.0
+"""For so long the rest is read at the end; then only its last bytes."""
 
 EVERY_S: Final = 0.1
 FILES_EVERY_S: Final = 0.5
@@ -28,7 +30,8 @@ class Keeper:
     """Folds, redacts and keeps the output.
 
     kept: None where nothing can be kept; the last lines are known nevertheless.
-    report: takes a line about what went wrong. own: lines of `realm run` itself.
+    report: takes a line about what went wrong. make_room: removes what is too old.
+    own: lines of `realm run` itself.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Keeper:
         redact: Callable[[str], str],
         kept: KeptOutput | None,
         report: Callable[[str], None],
+        make_room: Callable[[], object],
         own: Sequence[str] = (),
     ) -> None:
         self.tail = Tail()
@@ -46,6 +50,7 @@ class Keeper:
         self._sources = [(source, Folder(redact)) for source in sources]
         self._kept = kept
         self._report = report
+        self._make_room = make_room
         self._own = frozenset(own)
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._is_ending = threading.Event()
@@ -61,6 +66,8 @@ class Keeper:
         self._thread.join(_JOIN_S)
 
     def _run(self) -> None:
+        with suppress(OSError):  # there is no room of ours
+            self._make_room()
         is_more = False
         while not self._is_ending.is_set():
             if not is_more:
@@ -90,11 +97,13 @@ class Keeper:
         return len(data) == READ_BYTES
 
     def _take_last(self, source: RelayedStream | FileStream, folder: Folder) -> None:
+        deadline_s = time.monotonic() + LAST_S
+        while self._take(source, folder) and time.monotonic() < deadline_s:
+            pass
         lost = source.skip_to_last(LAST_BYTES)
         self._keep(folder.skip(lost) if lost else [])
-        for _ in range(LAST_BYTES // READ_BYTES + 1):
-            if not self._take(source, folder):
-                break
+        for _ in range(LAST_BYTES // READ_BYTES):
+            self._take(source, folder)
         self._keep(folder.end())
 
     def _keep(self, lines: list[str]) -> None:

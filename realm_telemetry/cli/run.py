@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,6 +41,9 @@ _HELPERS_WITHIN_NS: Final = 1_000_000_000
 """An exception longer before the end was of a program whose failure the command could bear."""
 
 _END_S: Final = 2.0
+_STUCK_S: Final = 1.0
+"""So long the record of the end waits for a reader that takes nothing."""
+
 _ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
@@ -91,11 +95,11 @@ def run(
     keeper = record.keeper(capture, say, begun) if capture else None
     ended = supervisor.wait()
     found = reports.take(supervisor.pid) if reports else []
-    if capture:
-        capture.drain()
+    supervisor.drain(_STUCK_S)
     if keeper:
         keeper.finish()
     verdict = record.ended(ended, found, keeper.tail.lines() if keeper else [])
+    supervisor.drain()
     say(f"run {run_id}: {verdict}")
     return end_like(ended)
 
@@ -184,10 +188,9 @@ class _Record:
             kept = KeptOutput(settings.home, self._run_id)
         except OSError as error:
             say(f"realm: the output is not kept: {error.strerror or error}")
-        keeper = Keeper(capture, redactor(settings.redact).text, kept, say, own)
-        with suppress(OSError):
-            remove_old(settings.home, self._run_id, settings.output_bytes)
-        return keeper
+        redact = redactor(settings.redact).text
+        make_room = partial(remove_old, settings.home, self._run_id, settings.output_bytes)
+        return Keeper(capture, redact, kept, say, make_room, own)
 
     def ended(self, ended: Ended, reports: Sequence[dict[str, Any]], tail: Sequence[str]) -> str:
         """Record the end; returns it in words.

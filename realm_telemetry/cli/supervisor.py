@@ -10,6 +10,7 @@ import errno
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
@@ -33,6 +34,10 @@ _PASSED_ON: Final = frozenset(
     }
 )
 """SIGTSTP, SIGTTIN and SIGTTOU stop both processes, as the terminal means it; SIGCONT goes on."""
+
+_ASKS_TO_END: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
+_LOOKS: Final = 10
+_LOOK_S: Final = 0.005
 
 _WAITED_FOR: Final = _PASSED_ON | {signal.SIGCHLD}
 
@@ -62,6 +67,7 @@ class Supervisor:
     ) -> None:
         self._forward = forward
         self._capture = capture
+        self._is_asked_to_end = False
         self._output = (None, None) if capture is None else (capture.stdout, capture.stderr)
         # An ignored SIGCHLD, which can be inherited, would throw the exit status away.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -90,6 +96,29 @@ class Supervisor:
                 self._resize(info)
                 self._pass_on(info)
         return Ended(None, -code) if code < 0 else Ended(code, None)
+
+    def drain(self, stuck_s: float | None = None) -> None:
+        """Wait until what the command wrote has gone out, or a signal asks us to end.
+
+        Not for other processes that still have its output. A reader that takes nothing would have
+        held up the command itself.
+        stuck_s: wait so long for such a reader, in seconds; None: as long as it takes.
+        """
+        if self._capture is None or self._is_asked_to_end:
+            return
+        while stuck_s and signal.sigtimedwait(_ASKS_TO_END, 0):
+            pass  # it was for the command
+        self._capture.note_end()
+        drained, given, moved_s = 0, -1, time.monotonic()
+        while drained < _LOOKS and not self._capture.is_over:
+            drained = drained + 1 if self._capture.is_drained else 0
+            if self._capture.given != given:
+                given, moved_s = self._capture.given, time.monotonic()
+            elif stuck_s is not None and time.monotonic() - moved_s > stuck_s:
+                return
+            if signal.sigtimedwait(_ASKS_TO_END, _LOOK_S) is not None:
+                self._is_asked_to_end = True
+                return
 
     def _started(
         self, command: list[str], environment: Mapping[str, str], mask: set[int]

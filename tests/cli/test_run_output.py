@@ -118,12 +118,13 @@ def test_a_terminal_shows_the_same_bytes(home: Path) -> None:
 
 
 SIZES = """
-import os, signal, sys
-signal.signal(signal.SIGWINCH, lambda *_: None)
+import os, signal, time
+told = []
+signal.signal(signal.SIGWINCH, lambda *_: told.append(1))
 print("ready", flush=True)
 seen = os.get_terminal_size(1)
-while os.get_terminal_size(1) == seen:
-    signal.pause()
+while not told or os.get_terminal_size(1) == seen:
+    time.sleep(0.01)
 print("now", tuple(os.get_terminal_size(1)), flush=True)
 """
 
@@ -259,6 +260,30 @@ def test_what_still_has_the_output_is_not_waited_for(home: Path) -> None:
     assert process.stdout.read() == b"early\nlate\n"
     process.stdout.close()
     assert kept(home) == "early\n"
+
+
+def test_a_reader_that_waits_gets_all_and_is_waited_for(home: Path) -> None:
+    """What is left would not fit into the reader's pipe: the command itself would have waited."""
+    process = subprocess.Popen(
+        [*REALM_RUN, "--", "sh", "-c", "seq 100000; exit 3"], stdout=subprocess.PIPE
+    )
+    wait_until(lambda: details_of(home, "run_ended"))
+    assert process.poll() is None
+    assert process.stdout is not None
+    assert process.stdout.read().splitlines()[-1] == b"100000"
+    assert process.wait(60) == 3
+    process.stdout.close()
+
+
+def test_a_signal_ends_the_waiting_for_a_reader(home: Path) -> None:
+    process = subprocess.Popen(
+        [*REALM_RUN, "--", "sh", "-c", "seq 100000; exit 3"], stdout=subprocess.PIPE
+    )
+    wait_until(lambda: details_of(home, "run_ended"))
+    process.terminate()
+    assert process.wait(60) == 3
+    assert process.stdout is not None
+    process.stdout.close()
 
 
 FLOOD = """
@@ -462,7 +487,8 @@ def test_a_home_that_cannot_be_written_keeps_nothing_and_says_so_once(
 
 def test_a_run_is_kept_in_8_mib_with_its_beginning_and_its_end(home: Path) -> None:
     code = (
-        "import time\n"
+        "import os, time\n"
+        f"while not os.path.exists({str(home / 'runs' / 'r1')!r}): time.sleep(0.01)\n"
         "for part in range(40):\n"
         "    print('x' * 99 + '\\n' + f'{part:03d}' * 33 + '\\n', end='' )\n"
         "    print(('y' * 8000 + '\\n') * 40, end='', flush=True)\n"
@@ -473,3 +499,14 @@ def test_a_run_is_kept_in_8_mib_with_its_beginning_and_its_end(home: Path) -> No
     assert len(text) <= 8 * 1024 * 1024
     assert text.startswith("x" * 99)
     assert "039" * 33 in text
+
+
+def test_the_command_has_no_descriptors_of_ours() -> None:
+    code = "import os; print(sorted(os.listdir('/proc/self/fd')))"
+    bare = finish([PYTHON, "-c", code])
+    assert finish([*REALM_RUN, "--", PYTHON, "-c", code]).stdout == bare.stdout
+
+
+def test_whoever_writes_its_input_meets_its_end() -> None:
+    shell = f"yes | {shlex.join(REALM_RUN)} -- head -1; echo ${{PIPESTATUS[@]}}"
+    assert finish(["bash", "-c", shell]).stdout == "y\n141 0\n"

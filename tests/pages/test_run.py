@@ -279,3 +279,17 @@ def test_each_ending_says_its_cause_above_the_fold_of_a_phone(
                 assert box is not None, (way, text)
                 assert box["y"] + box["height"] <= 844, (way, text)
         context.close()
+
+
+def test_the_other_pages_lead_to_the_run(runs_lab: Lab, page: Page) -> None:
+    """The War Room by its name; the Battle Log in a row and in the details."""
+    page.goto(runs_lab.url)
+    page.locator(".progress").get_by_role("link", name="llama-ft-running").click()
+    page.get_by_test_id("cause").wait_for()
+    page.goto(f"{runs_lab.url}/battle-log?range=all&kind=uncaught_exception")
+    page.locator("[data-event-id] .row-run").first.click()
+    page.wait_for_url("**/runs/gpt-8-ranks")
+    page.go_back()
+    page.locator("[data-event-id] .row-kind").first.click()
+    page.get_by_test_id("details").get_by_role("link", name="gpt-8-ranks").click()
+    page.get_by_test_id("traceback").wait_for()

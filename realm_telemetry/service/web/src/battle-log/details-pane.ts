@@ -4,6 +4,7 @@ import { ApiError, getEvents, getPage } from "../shared/api";
 import { channelIcon, severityMark } from "../shared/catalog";
 import { exactText } from "../shared/exact-json";
 import { formatAge, formatCount, formatTime, plural, timeMs, type Zone } from "../shared/format";
+import { runHref } from "../shared/links";
 import { copy } from "../shared/toast";
 import type { RealmEvent } from "../stream/event";
 import type { Query } from "./address";
@@ -119,8 +120,9 @@ export class RealmDetails extends LitElement {
 
   private facts(): TemplateResult {
     const { event } = this;
-    const facts: [string, string | null][] = [
-      ["Run", event.run_id],
+    const run = event.run_id;
+    const facts: [string, string | TemplateResult | null][] = [
+      ["Run", run === null ? null : html`<a href=${runHref(run)} dir="auto">${run}</a>`],
       ["Rank", event.rank === null ? null : String(event.rank)],
       ["Hero", event.hero_id],
       ["Campaign", event.campaign_id],

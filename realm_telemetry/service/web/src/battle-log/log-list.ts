@@ -3,6 +3,7 @@ import { customElement, property, query, state } from "lit/decorators.js";
 import { repeat } from "lit/directives/repeat.js";
 import { channelIcon, severityMark } from "../shared/catalog";
 import { formatTime, timeMs, type Zone } from "../shared/format";
+import { runHref } from "../shared/links";
 import { sparkline } from "../shared/sparkline";
 import type { RealmEvent } from "../stream/event";
 import { type Group, groupCount, groupSeries, groupText, type Item } from "./row-groups";
@@ -68,7 +69,27 @@ function eventRow(event: RealmEvent, look: RowLook): TemplateResult {
         >${marked(message, look.phrases)}</span
       >${snippet === null ? nothing : html`<span class="row-snippet mono" title="Where the search found it">${marked(snippet, look.phrases)}</span>`}</span
     >
-    <span class="row-owner soft">${marked(event.run_id ?? event.hero_id ?? event.source ?? "", look.phrases)}</span>`;
+    ${owner(event, look.phrases)}`;
+}
+
+/**
+ * Whose event it is; the name of a run leads to its page.
+ *
+ * For the pointer only: an option of a list may have no link of its own. The details have one.
+ */
+function owner(event: RealmEvent, phrases: RowLook["phrases"]): TemplateResult {
+  const name = marked(event.run_id ?? event.hero_id ?? event.source ?? "", phrases);
+  if (event.run_id === null) return html`<span class="row-owner soft">${name}</span>`;
+  const href = runHref(event.run_id);
+  return html`<span class="row-owner soft"><span class="row-run" title="Open the run ${event.run_id}" @click=${(click: MouseEvent) => open(click, href)}>${name}</span></span>`;
+}
+
+function open(click: MouseEvent, href: string): void {
+  // Selecting text to copy it must not open the run.
+  if (!getSelection()?.isCollapsed) return;
+  click.stopPropagation();
+  if (click.ctrlKey || click.metaKey) window.open(href, "_blank", "noopener");
+  else location.assign(href);
 }
 
 function groupRow(group: Group, look: RowLook): TemplateResult {
@@ -87,7 +108,7 @@ function groupRow(group: Group, look: RowLook): TemplateResult {
       ><strong>${groupCount(group)}</strong> <span class="soft">${groupText(group)}</span>
       ${series ? sparkline(series.values.slice(-SPARK_POINTS), 96, 16) : nothing}</span
     >
-    <span class="row-owner soft">${newest.run_id ?? newest.hero_id ?? newest.source ?? ""}</span>`;
+    ${owner(newest, [])}`;
 }
 
 /**

@@ -1,7 +1,7 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { formatAge, formatCount, formatDuration, formatNumber, formatTime } from "../shared/format";
 import { sparkline } from "../shared/sparkline";
-import { logHref } from "../shared/links";
+import { logHref, runHref } from "../shared/links";
 import type { RunSeries } from "../shared/graph/run-series";
 import {
   etaSeconds,
@@ -36,7 +36,7 @@ export function progressPanel(state: RunState, series: RunSeries | undefined, no
   ];
   return html`<section class="card progress" aria-label="Progress of ${run.run_id ?? "the run"}">
     <div class="card-head">
-      <h2 class="run-name">${run.run_id ?? "Training"}</h2>
+      <h2 class="run-name">${run.run_id ? html`<a href=${runHref(run.run_id)} dir="auto">${run.run_id}</a>` : "Training"}</h2>
       ${series ? html`<span class="rate" title="Events over the last minute">${sparkline(series.rate.buckets)}</span>` : nothing}
       <span class="pill status-${run.status}">${run.status}</span>
     </div>

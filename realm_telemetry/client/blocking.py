@@ -21,6 +21,7 @@ from realm_telemetry.client.requests import (
     event_batch,
     filter_params,
     read_events,
+    read_hosts,
     read_json,
     read_page,
     read_runs,
@@ -144,6 +145,10 @@ class RealmClient:
     def run_report(self, run_id: str) -> str:
         """Return a run as Markdown, for people."""
         return read_text(self._get(run_path(run_id, "/report")))
+
+    def hosts(self) -> list[dict[str, Any]]:
+        """Return the hosts that the service has heard, and what runs there."""
+        return read_hosts(self._get("/api/hosts"))
 
     def event(self, event: str | int) -> dict[str, Any]:
         """Return one event, by its id or its cursor."""

@@ -86,7 +86,7 @@ def run_of(event: Event) -> str | None:
 def runs_of(event: Event) -> Sequence[str]:
     """Return the runs that an event says something of."""
     if event.kind in _OF_HOSTS:
-        return list(_processes_of(event))
+        return list(processes_of(event))
     run_id = run_of(event)
     return () if run_id is None else (run_id,)
 
@@ -98,7 +98,7 @@ class _OfRun(msgspec.Struct):
     producers: list[str]
 
 
-def _processes_of(event: Event) -> Mapping[str, Sequence[str]]:
+def processes_of(event: Event) -> Mapping[str, Sequence[str]]:
     """Return the processes that an event of a host is about, by their runs."""
     try:
         found = msgspec.convert(event.details.get("runs"), list[_OfRun])
@@ -234,7 +234,7 @@ class RunRecord:
         fields: dict[str, Any] = {"heard": None}
         if event.kind == "host_lost":
             fields = {"silent": pick(event.details, ("host", "last_heard", "silent_s"))}
-        for producer in _processes_of(event).get(run_id, ()):
+        for producer in processes_of(event).get(run_id, ()):
             self.processes.put(producer, stamp, fields)
 
     def _tally(self, event: Event) -> None:

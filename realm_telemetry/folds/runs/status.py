@@ -6,7 +6,7 @@ one that started last, and of processes without a rank those that no later one h
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -121,6 +121,14 @@ def _end(cells: Cells, life: Stamp) -> End | None:
     text = str(cells["exception"][1][1]) if "exception" in found else str(reason)
     follows = status == "terminated" or (status == "failed" and bool(_OF_A_PEER.search(text)))
     return End(str(status), reason, evidence, stamp[0], min([stamp[0], *troubles]), follows)
+
+
+def still_open(record: RunRecord, producers: Iterable[str]) -> list[str]:
+    """Return those of some processes that a run knows, and that have not ended."""
+    known = record.processes.read()
+    return [
+        name for name in producers if name in known and read_process(name, known[name]).end is None
+    ]
 
 
 class Team(msgspec.Struct, frozen=True):

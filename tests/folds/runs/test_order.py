@@ -24,7 +24,13 @@ KINDS = (
     *("host_lost", "host_heard_again"),
     *("fatal_signal", "process_lost", "note", "exception", "eval_completed", "training_step"),
 )
-SIXTEEN = (16).__mul__
+
+
+def sixteen(letter: str) -> str:
+    """A producer's id."""
+    return letter * 16
+
+
 DETAILS = st.fixed_dictionaries(
     {},
     optional={
@@ -48,7 +54,7 @@ DETAILS = st.fixed_dictionaries(
         "host": FEW,
         "runs": st.lists(
             st.fixed_dictionaries(
-                {"run_id": st.just("r1"), "producers": st.lists(FEW.map(SIXTEEN))}
+                {"run_id": st.just("r1"), "producers": st.lists(FEW.map(sixteen))}
             ),
             max_size=2,
         ),

@@ -33,6 +33,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "stats": "Count events by channel and day, with bars.",
         "state": "Show the state that the events give: jobs, workers, checkpoints ...",
         "runs": "List runs: how each goes, or why it ended.",
+        "hosts": "List the hosts that a service hears, and what runs there.",
         "show": "Show all of a run, or of an event.",
         "logs": "Print what the command of a run printed, and with -f what comes.",
         "report": "Write a run as Markdown, for people.",

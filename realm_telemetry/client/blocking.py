@@ -23,6 +23,7 @@ from realm_telemetry.client.requests import (
     filter_params,
     output_params,
     read_events,
+    read_hosts,
     read_json,
     read_output,
     read_page,
@@ -157,6 +158,10 @@ class RealmClient:
         """
         params = output_params(tail, offset)
         return read_output(self._get(run_path(run_id, "/output"), params))
+
+    def hosts(self) -> list[dict[str, Any]]:
+        """Return the hosts that the service has heard, and what runs there."""
+        return read_hosts(self._get("/api/hosts"))
 
     def event(self, event: str | int) -> dict[str, Any]:
         """Return one event, by its id or its cursor."""

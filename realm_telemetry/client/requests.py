@@ -75,6 +75,14 @@ def read_runs(response: httpx.Response) -> tuple[list[dict[str, Any]], str | Non
     return runs, _next_params(response)
 
 
+def read_hosts(response: httpx.Response) -> list[dict[str, Any]]:
+    """Return the hosts of an answer. Raises ServiceError."""
+    hosts = read_json(response).get("hosts")
+    if not isinstance(hosts, list):
+        raise unexpected_answer(response, "hosts")
+    return hosts
+
+
 def read_text(response: httpx.Response) -> str:
     """Return the text of an answer. Raises ServiceError."""
     if not response.is_success:

@@ -123,6 +123,9 @@ KINDS: Final[tuple[tuple[str, str, str, str | None], ...]] = (
     ("events_dropped", "system", "warning", "{count:,} events were dropped ({reason})"),
     ("process_lost", "system", "error",
      "{service} was lost (pid {pid}, last kind {last_kind}, step {last_step:,})"),
+    ("host_lost", "system", "error",
+     "Host {host} is silent (for {silent_s:,.0f} s, last heard {last_heard})"),
+    ("host_heard_again", "system", "info", "Host {host} is heard again (after {silent_s:,.0f} s)"),
 
     ("vault_sync", "vault", "info", "Vault synced ({files:,} files, {size_bytes:,} bytes)"),
     ("vault_archived", "vault", "success", "{path} archived in the vault ({size_bytes:,} bytes)"),

@@ -529,6 +529,18 @@ def process_lost(
     )
 
 
+def host_lost(
+    host: str, silent_s: float | None = None, last_heard: str | None = None, **fields: Any
+) -> Event:
+    """A host with open runs sends no heartbeats any more; the service reports it."""
+    return emit("host_lost", host=host, **_given(fields, silent_s=silent_s, last_heard=last_heard))
+
+
+def host_heard_again(host: str, silent_s: float | None = None, **fields: Any) -> Event:
+    """A host that was lost sends heartbeats again; silent_s: how long it did not."""
+    return emit("host_heard_again", host=host, **_given(fields, silent_s=silent_s))
+
+
 def vault_sync(
     files: int | None = None, size_bytes: int | None = None, path: Path | None = None, **fields: Any
 ) -> Event:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from starlette.datastructures import State
 from starlette.types import Scope
 
-from realm_telemetry.errors import LogError
+from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.event import Event
 from realm_telemetry.folds.metrics import Metrics, metrics_runner, read_definition
 from realm_telemetry.folds.runs import RunsRunner
@@ -25,6 +25,8 @@ from realm_telemetry.log.records import limits_of
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.exporters import Exporting
 from realm_telemetry.service.folds import SF, FoldKeeper, RunsKeeper
+from realm_telemetry.service.host_watch import HostWatch
+from realm_telemetry.service.hosts import Hosts
 from realm_telemetry.service.ingest.body import BodyBudget
 from realm_telemetry.service.ingest.writer import WriterThread
 from realm_telemetry.service.live.hub import Hub
@@ -34,6 +36,7 @@ from realm_telemetry.service.live.tail import Tail
 from realm_telemetry.service.reader_pool import ReaderPool
 from realm_telemetry.service.settings import ServiceSettings
 from realm_telemetry.shipper.orphans import Adoption
+from realm_telemetry.shipper.watch import WatchSettings, watch_settings
 from realm_telemetry.spool.keeper import Keeper
 from realm_telemetry.spool.place import spool_roots
 from realm_telemetry.values.clock import monotonic
@@ -106,6 +109,7 @@ class Service:
     folding: FoldKeeper[RealmState]
     metrics: FoldKeeper[Metrics]
     runs: RunsKeeper
+    host_watch: HostWatch
     exporting: Exporting
 
     def __init__(self, settings: ServiceSettings) -> None:
@@ -171,6 +175,10 @@ class Service:
         counted = metrics_runner(self.log_id, self.log, "service", self.definition)
         self.metrics = self._keeper("Metrics", counted)
         self.runs = RunsKeeper(self.readers, RunsRunner(self.log), self._covers("Runs"))
+        silent_s = _watch_settings(settings).host_silent_s
+        self.host_watch = HostWatch(
+            Hosts(silent_s), self.readers, self.runs, self._store_own, self.producer, self.number
+        )
         # Kinds first: the others ask the catalog which of them are routine.
         self.exporting = Exporting(settings)
         takers = (
@@ -195,11 +203,16 @@ class Service:
         for keeper in (self.folding, self.metrics, self.runs):
             self._run(keeper.fold(cursor))
             self._run(keeper.save_every(settings.snapshot_interval_s))
+        self._run(self.host_watch.watch())
         self._adopting = _adopting(settings)
         self._adopting.start()
 
     def _run(self, job: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.ensure_future(job))
+
+    async def _store_own(self, event: Event) -> None:
+        """Store an event that this service makes itself."""
+        await self.writer.store([event])
 
     def _on_commit(self) -> None:
         self.tail.poke()
@@ -258,6 +271,14 @@ class Service:
         await self.runs.save()
         self.readers.close()
         self._tail_reader.close()
+
+
+def _watch_settings(settings: ServiceSettings) -> WatchSettings:
+    try:
+        return watch_settings(str(settings.home))
+    except ConfigError as error:
+        _logger.warning("%s The usual settings are used.", error)
+        return WatchSettings()
 
 
 def _adopting(settings: ServiceSettings) -> Keeper:

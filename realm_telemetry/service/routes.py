@@ -24,6 +24,7 @@ from realm_telemetry.service.api.history import (
     get_events,
     get_page,
 )
+from realm_telemetry.service.api.hosts import get_hosts, post_heartbeat
 from realm_telemetry.service.api.metrics import get_metrics
 from realm_telemetry.service.api.run_output import MAX_LINES, MAX_OFFSET, get_run_output
 from realm_telemetry.service.api.runs import (
@@ -45,6 +46,7 @@ from realm_telemetry.service.schemas import (
     DETAILS,
     EVENT_KEY,
     GROUPS,
+    HEARTBEAT,
     OTLP_BODIES,
     TEXT,
     WORDS,
@@ -220,6 +222,27 @@ RUN_ENDPOINTS: Final = (
     ),
 )
 
+HOST_ENDPOINTS: Final = (
+    Endpoint(
+        "/api/v1/heartbeat",
+        post_heartbeat,
+        "Take in the heartbeat of a host; nothing of it is stored.",
+        errors=(
+            "malformed_json",
+            "body_timeout",
+            "body_too_large",
+            "unsupported_media_type",
+            "unsupported_encoding",
+            "ingest_full",
+            *_LOG,
+        ),
+        method="POST",
+        body_types=("application/json",),
+        body=HEARTBEAT,
+    ),
+    Endpoint("/api/hosts", get_hosts, "The hosts that were heard, and what runs there."),
+)
+
 ENDPOINTS: Final = (
     Endpoint(
         "/api/v1/events",
@@ -272,6 +295,7 @@ ENDPOINTS: Final = (
         errors=("not_ready", "unknown_section"),
     ),
     *RUN_ENDPOINTS,
+    *HOST_ENDPOINTS,
     Endpoint(
         "/api/battle_log",
         get_page,

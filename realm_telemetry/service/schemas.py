@@ -131,6 +131,35 @@ BATCH: Final[Schema] = {
         }
     },
 }
+HEARTBEAT: Final[Schema] = {
+    "type": "object",
+    "required": ["host"],
+    "properties": {
+        "host": {"type": "string", "minLength": 1, "maxLength": 256},
+        "boot_id": {"type": "string", "maxLength": 64},
+        "pipeline": {"type": "string", "maxLength": 64},
+        "interval_s": {"type": "number", "exclusiveMinimum": 0, "maximum": 3600},
+        "processes": {
+            "type": "array",
+            "maxItems": 1024,
+            "items": {
+                "type": "object",
+                "required": ["producer", "run_id"],
+                "properties": {
+                    "producer": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+                    "run_id": {"type": "string", "minLength": 1, "maxLength": 256},
+                    "rank": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**32 - 1},
+                    "step": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**53},
+                    "step_unix_nano": {
+                        "type": ["integer", "null"],
+                        "minimum": 0,
+                        "maximum": 2**63 - 1,
+                    },
+                },
+            },
+        },
+    },
+}
 LOGIN: Final[Schema] = {"type": "object", "properties": {"token": TEXT, "next": TEXT}}
 
 

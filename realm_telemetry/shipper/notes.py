@@ -28,7 +28,7 @@ _EDGES: Final = ("_started", "_completed", "_finished", "_failed", "_cancelled")
 class RunNotes(msgspec.Struct, kw_only=True):
     """A run that a process takes part in.
 
-    since_unix_nano: when it began here; step: its last one.
+    since_unix_nano: when it began here; step: its last one; step_unix_nano: when that was.
     scheduled: whether a batch scheduler started it. supervises: whether it is a `realm run`.
     error: the exception that ended the program; None if none was seen. exits: whether its main
         thread has ended with that, so that it is about to end.
@@ -42,6 +42,7 @@ class RunNotes(msgspec.Struct, kw_only=True):
     id: str = ""
     since_unix_nano: int = 0
     step: int | float | None = None
+    step_unix_nano: int = 0
     scheduled: bool = False
     supervises: bool = False
     error: str | None = None
@@ -112,7 +113,8 @@ class Notes(msgspec.Struct, kw_only=True):
             if type(step) in (int, float):
                 self.last_step = step
                 if (run := self.runs.get(event.run_id or "")) is not None and not run.ended:
-                    run.step, run.exits = step, False
+                    run.step, run.step_unix_nano = step, event.time_unix_nano
+                    run.exits = False
             if event.kind in _RUN_KINDS:
                 self._follow_run(event)
             elif event.kind.endswith(_EDGES):

@@ -25,6 +25,7 @@ from realm_telemetry.shipper.ends import (
     spool_damaged,
     was_lost,
 )
+from realm_telemetry.shipper.heartbeat import HostHeartbeat
 from realm_telemetry.shipper.intake import Decoding, Intake, build_chain
 from realm_telemetry.shipper.manifest import Manifest
 from realm_telemetry.shipper.sampler import Sampler
@@ -93,6 +94,7 @@ class Session:
         settings = self._watch_settings(manifest)
         self._watch = Watch(settings, clock_ns)
         self._sampler = Sampler(pipeline_dir.parent, manifest.home, settings, clock_ns)
+        self._heartbeat = HostHeartbeat(manifest, settings.host_silent_s)
         self._intake.on_fresh = self._watch.read
         self._upkeep = ShipperUpkeep(manifest, report, clock)
         self._found: list[Spool] = []
@@ -181,7 +183,10 @@ class Session:
 
     def close(self, timeout_s: float) -> None:
         """End deliveries and close everything, within the time."""
+        deadline_s = self._clock() + timeout_s
+        self._heartbeat.request_stop(self._spools)
         self._deliveries.stop(timeout_s)
+        self._heartbeat.join(max(deadline_s - self._clock(), 0.0))
         if self._begun:
             self._export()
             self._remove_finished()
@@ -238,6 +243,7 @@ class Session:
 
     def _store_findings(self, now_s: float) -> int:
         """Store what the watch has found in events and in their absence, and samples."""
+        self._heartbeat.look(self._spools, now_s)
         self._watch.look(self._spools, now_s)
         found = self._watch.take() + self._samples(now_s)
         for at, event in enumerate(found):

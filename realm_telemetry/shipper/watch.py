@@ -6,11 +6,12 @@ is an event with a number of its content, so that a shipper that begins again fi
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
 from realm_telemetry.config import load_settings
+from realm_telemetry.delivery.heartbeats import SILENT_S
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import FIRST_CONTENT_NUMBER, Event
 from realm_telemetry.shipper.ends import event_of, made_number
@@ -49,6 +50,7 @@ class WatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stall_exit_s: once the main thread has ended with an exception.
     samples: whether to sample memory, processor, disk and GPUs while a run is open.
     memory_share, disk_low_bytes: from where on each is reported as scarce.
+    host_silent_s: a host that a service has not heard for so long is lost.
     """
 
     loss: bool = True
@@ -63,6 +65,7 @@ class WatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     samples: bool = True
     memory_share: float = 0.9
     disk_low_bytes: int = 2 * 1024**3
+    host_silent_s: Annotated[float, msgspec.Meta(gt=0)] = SILENT_S
 
     @property
     def shortest_s(self) -> float:

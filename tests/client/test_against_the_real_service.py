@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
@@ -70,6 +71,20 @@ def test_what_is_posted_comes_back_by_every_route(client: RealmClient) -> None:
     assert (page.total, page.relation, len(page.rows)) == (25, "eq", 3)
     assert client.health()["log_id"]
     assert client.receipts()
+
+
+def test_hosts_are_listed(client: RealmClient, server: RealmServer) -> None:
+    assert client.hosts() == []
+    beat = {"host": "gpu7", "processes": [{"producer": "a" * 16, "run_id": "r7"}]}
+    httpx.post(f"{server.url}/api/v1/heartbeat", json=beat).raise_for_status()
+    (host,) = client.hosts()
+    assert (host["host"], host["status"]) == ("gpu7", "live")
+
+    async def ask() -> None:
+        async with AsyncRealmClient(server.url) as other:
+            assert [each["host"] for each in await other.hosts()] == ["gpu7"]
+
+    asyncio.run(ask())
 
 
 def run_event(number: int, run_id: str) -> Event:

@@ -1,8 +1,8 @@
 """Runs: what each training was, how it goes and why it ended, beyond the life of its events."""
 
 from realm_telemetry.folds.runs.fold import Layer, Reading, Runs, RunsRunner
-from realm_telemetry.folds.runs.record import RunRecord, run_of
-from realm_telemetry.folds.runs.status import statuses
+from realm_telemetry.folds.runs.record import RunRecord, processes_of, run_of
+from realm_telemetry.folds.runs.status import statuses, still_open
 from realm_telemetry.folds.runs.view import (
     events_of,
     is_shown,
@@ -23,11 +23,13 @@ __all__ = [
     "events_of",
     "is_shown",
     "notable",
+    "processes_of",
     "report",
     "run_of",
     "shown",
     "started_at",
     "statuses",
     "step_of",
+    "still_open",
     "summary",
 ]

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from realm_telemetry.folds.clock import set_back_before, stamp_of
 from realm_telemetry.folds.runs import view
-from realm_telemetry.folds.runs.record import RunRecord, run_of
+from realm_telemetry.folds.runs.record import RunRecord, runs_of
 from realm_telemetry.folds.runs.status import statuses
 from realm_telemetry.folds.runtime import STEP_ROWS, FoldFormat, FoldRunner, Row, RowsAfter
 from realm_telemetry.log.engine import Log
@@ -70,10 +70,9 @@ class Runs:
             self._set_backs.append((row.cursor, arrival))
             for record in self._records.values():
                 record.set_back(arrival)
-        run_id = run_of(row.event)
-        if run_id is not None:
+        for run_id in runs_of(row.event):
             record = self._records.get(run_id) or self._records.setdefault(run_id, RunRecord())
-            record.apply(row.event, stamp_of(row.event))
+            record.apply(row.event, stamp_of(row.event), run_id)
 
     def dump(self) -> bytes:
         """Begin another layer, so that the ones before can be saved while this one grows."""

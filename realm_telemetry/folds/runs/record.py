@@ -6,7 +6,7 @@ reads the status of the run out of them. Records of disjoint sets of events merg
 so that the log's table holds one of the rows up to a cursor, and memory one of those behind it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -80,9 +80,37 @@ _OF_THE_COMMAND: Final = (
 )
 
 
+_OF_HOSTS: Final = frozenset({"host_lost", "host_heard_again"})
+"""Kinds that speak of processes of several runs, among their details."""
+
+
 def run_of(event: Event) -> str | None:
     """Return the run that an event belongs to; None for none."""
     return event.run_id or (event.producer if event.kind in _ALONE else None)
+
+
+def runs_of(event: Event) -> Sequence[str]:
+    """Return the runs that an event says something of."""
+    if event.kind in _OF_HOSTS:
+        return list(processes_of(event))
+    run_id = run_of(event)
+    return () if run_id is None else (run_id,)
+
+
+class _OfRun(msgspec.Struct):
+    """The processes of one run on a host."""
+
+    run_id: str
+    producers: list[str]
+
+
+def processes_of(event: Event) -> Mapping[str, Sequence[str]]:
+    """Return the processes that an event of a host is about, by their runs."""
+    try:
+        found = msgspec.convert(event.details.get("runs"), list[_OfRun])
+    except msgspec.ValidationError:  # somebody else's event of this name
+        return {}
+    return {each.run_id: each.producers for each in found}
 
 
 def first_of(stamp: Stamp) -> Stamp:
@@ -121,9 +149,15 @@ class RunRecord:
         self.exceptions = Spans(60_000_000_000, 8, first=4, last=0)
         self.pace = Spans(10_000_000_000, 32, first=1, last=1)
 
-    def apply(self, event: Event, stamp: Stamp) -> None:
-        """Fold in one event; the caller does so once."""
+    def apply(self, event: Event, stamp: Stamp, run_id: str = "") -> None:
+        """Fold in one event; the caller does so once.
+
+        run_id: which run this is, for an event that speaks of several.
+        """
         kind, cells = event.kind, self.cells
+        if kind in _OF_HOSTS:
+            self._of_a_host(event, stamp, run_id)
+            return
         self._tally(event)
         put(cells, "last", stamp, None)
         put(cells, "first", first_of(stamp), stamp[0])
@@ -200,6 +234,14 @@ class RunRecord:
         found = [bounded(field), step, bounded(value), stamp[0]]
         put(self.cells, "first_not_finite", first_of(stamp), found)
         put(self.cells, "last_not_finite", stamp, found)
+
+    def _of_a_host(self, event: Event, stamp: Stamp, run_id: str) -> None:
+        """Note of the processes on a host that it is silent, or is heard again."""
+        fields: dict[str, Any] = {"heard": None}
+        if event.kind == "host_lost":
+            fields = {"silent": pick(event.details, ("host", "last_heard", "silent_s"))}
+        for producer in processes_of(event).get(run_id, ()):
+            self.processes.put(producer, stamp, fields)
 
     def _tally(self, event: Event) -> None:
         self.count("events")

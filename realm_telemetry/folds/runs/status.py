@@ -6,7 +6,7 @@ one that started last, and of processes without a rank those that no later one h
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -58,6 +58,7 @@ class Process(msgspec.Struct, frozen=True):
 
     life, stalled, paused: stamps of the last sign of progress, stall and pause.
     seen: of the last event of its own. cells: all else.
+    silent: what is known of its host, if that is silent: `host`, `last_heard`, `silent_s`.
     """
 
     producer: str
@@ -71,6 +72,7 @@ class Process(msgspec.Struct, frozen=True):
     paused: Stamp
     takes_part: bool
     end: End | None
+    silent: Mapping[str, Any] | None = None
 
     def value(self, name: str) -> Any:
         """Return the value of a cell, None without one."""
@@ -106,6 +108,7 @@ def read_process(producer: str, cells: Cells) -> Process:
         stamp("paused"),
         "part" in cells,
         _end(cells, life),
+        value("silent") if stamp("silent") > stamp("heard") else None,
     )
 
 
@@ -124,6 +127,14 @@ def _hangs_in_exit(cells: Cells) -> bool:
     """Whether a process was found alive long after its exception."""
     stamp, facts = cells.get("stalled", (_NEVER, {}))
     return stamp > cells["exception"][0] and facts.get("phase") == "exit"
+
+
+def still_open(record: RunRecord, producers: Iterable[str]) -> list[str]:
+    """Return those of some processes that a run knows, and that have not ended."""
+    known = record.processes.read()
+    return [
+        name for name in producers if name in known and read_process(name, known[name]).end is None
+    ]
 
 
 class Team(msgspec.Struct, frozen=True):
@@ -234,7 +245,8 @@ def _newest_of_ranks(processes: Sequence[Process]) -> list[Process]:
 
 def _is_replaced(process: Process, newest_start: Stamp) -> bool:
     """Whether a later process went on with the run: it began after this one's last own event."""
-    return process.end is not None and newest_start > max(process.seen, process.started)
+    is_gone = process.end is not None or process.silent is not None
+    return is_gone and newest_start > max(process.seen, process.started)
 
 
 def _attempts(processes: Sequence[Process], alone: int) -> int:
@@ -252,6 +264,20 @@ class Verdict(msgspec.Struct, frozen=True):
     status: str
     reason: str | None = None
     evidence: Any = None
+
+
+def _silent(team: Team) -> Verdict | None:
+    silent = [process for process in team.alive if process.silent is not None]
+    if not silent:
+        return None
+    facts = min((each.silent or {} for each in silent), key=_since)
+    ranks = [process.rank for process in silent if process.rank is not None]
+    reason = f"host {facts.get('host')} silent since {facts.get('last_heard')}"
+    return Verdict("lost", reason, {**facts, "ranks": ranks})
+
+
+def _since(facts: Mapping[str, Any]) -> str:
+    return str(facts.get("last_heard"))
 
 
 def _stalled(team: Team) -> Verdict | None:
@@ -319,6 +345,7 @@ def _completed(team: Team) -> Verdict | None:
 
 
 ROWS: Final[tuple[tuple[str, Callable[[Team], Verdict | None]], ...]] = (
+    ("a process lives, as far as is known, on a host that is silent", _silent),
     ("a process lives, and the last that is known of progress is a stall", _stalled),
     ("a process lives, and was paused after its last progress", _paused),
     ("a process lives, or none is known", _running),
@@ -338,12 +365,13 @@ def judge(team: Team) -> Verdict:
 
 def health(team: Team) -> str | None:
     """Return how many ranks live, such as `7 of 8 ranks`; None where that says nothing."""
+    silent = sum(process.silent is not None for process in team.alive)
     alive = len(team.alive)
     if not alive or team.size < 2:
         return None
     of = "ranks" if any(process.rank is not None for process in team.processes) else "processes"
     ended = len(team.processes) - alive
-    return f"{team.size - ended} of {team.size} {of}"
+    return f"{team.size - ended - silent} of {team.size} {of}"
 
 
 def statuses() -> Mapping[str, str]:
@@ -360,5 +388,5 @@ def statuses() -> Mapping[str, str]:
         "out_of_memory": "killed because memory ran out",
         "terminated": "SIGTERM by a scheduler, cause unknown",
         "preempted": "the scheduler took its place away",
-        "lost": "it ended without a word",
+        "lost": "it ended without a word, or its host is silent",
     }

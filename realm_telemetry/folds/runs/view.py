@@ -126,6 +126,12 @@ def _name(process: Process) -> str:
     return process.producer if process.rank is None else str(process.rank)
 
 
+def _status(process: Process) -> str:
+    if process.end is not None:
+        return process.end.status
+    return "running" if process.silent is None else "lost"
+
+
 def _time(nanos: int | None) -> str | None:
     return None if nanos is None else format_time(nanos)
 
@@ -135,7 +141,7 @@ def _shown_process(process: Process) -> dict[str, Any]:
     has_started = process.started[0] > -(2**63)
     return {
         "producer": process.producer,
-        "status": "running" if end is None else end.status,
+        "status": _status(process),
         "reason": None if end is None else end.reason,
         "step": process.value("step"),
         "host": process.value("host"),

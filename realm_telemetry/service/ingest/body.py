@@ -83,13 +83,17 @@ class BodyShare:
         self.size += size
 
 
-async def read_body(request: Request, settings: ServiceSettings, share: BodyShare) -> bytes:
+async def read_body(
+    request: Request, settings: ServiceSettings, share: BodyShare, *, most: int | None = None
+) -> bytes:
     """Read a whole body as it was sent, up to the limit its encoding has.
 
+    most: bytes that the path takes, where that is less.
     Raises ApiError: body_too_large, body_timeout, ingest_full, unsupported_encoding.
     """
     encoding = content_encoding(request)
     limit = settings.max_body_bytes if encoding == "identity" else settings.max_compressed_bytes
+    limit = limit if most is None else min(limit, most)
     try:
         async with asyncio.timeout(settings.body_timeout_s):
             return await _collect(request, limit, share)

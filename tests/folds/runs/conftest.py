@@ -48,5 +48,5 @@ def folded(*events: Event) -> RunRecord:
     """The record of a run that these are all events of."""
     record = RunRecord()
     for event in events:
-        record.apply(event, stamp_of(event))
+        record.apply(event, stamp_of(event), "r1")
     return record

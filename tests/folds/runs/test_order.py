@@ -21,9 +21,17 @@ KINDS = (
     *("run_started", "run_config", "training_started", "training_step", "training_paused"),
     *("training_completed", "training_failed", "checkpoint_saved", "run_stalled", "run_ended"),
     *("run_resumed_progress", "loss_not_finite", "loss_spiked", "uncaught_exception"),
+    *("host_lost", "host_heard_again"),
     *("fatal_signal", "process_lost", "note", "exception", "eval_completed", "training_step"),
     "evaluation_finished",
 )
+
+
+def sixteen(letter: str) -> str:
+    """A producer's id."""
+    return letter * 16
+
+
 DETAILS = st.fixed_dictionaries(
     {},
     optional={
@@ -44,6 +52,13 @@ DETAILS = st.fixed_dictionaries(
         "field": FEW,
         "value": FEW,
         "lr": st.floats(0, 1),
+        "host": FEW,
+        "runs": st.lists(
+            st.fixed_dictionaries(
+                {"run_id": st.just("r1"), "producers": st.lists(FEW.map(sixteen))}
+            ),
+            max_size=2,
+        ),
     },
 )
 
@@ -86,7 +101,7 @@ def small(limit: int | None) -> RunRecord:
 def fold(events: list[Event], limit: int | None = None) -> RunRecord:
     record = small(limit)
     for event in events:
-        record.apply(event, stamp_of(event))
+        record.apply(event, stamp_of(event), "r1")
     return record
 
 

@@ -35,6 +35,14 @@ def ranks(count: int, attempt: int = 1, at_s: float = 0) -> list[Event]:
     ]
 
 
+def host(at_s: float, kind: str, *processes: str, run_id: str = "r1") -> Event:
+    """A service has not heard the host of these processes, or hears it again."""
+    runs = [{"run_id": run_id, "producers": [each * (16 // len(each)) for each in processes]}]
+    return told(at_s, kind, process="f", host="gpu7", last_heard="noon", silent_s=31.0, runs=runs)
+
+
+SILENT = "host gpu7 silent since noon"
+
 CASES = {
     "a run that has begun": ([START], "running", None),
     "a run of which only a step is known": ([STEP], "running", None),
@@ -60,6 +68,44 @@ CASES = {
         ],
         "stalled",
         "hangs in its exit after ValueError: x",
+    ),
+    "on a host that is silent": ([START, STEP, host(40, "host_lost", "a")], "lost", SILENT),
+    "on a host that is heard again": (
+        [START, STEP, host(40, "host_lost", "a"), host(60, "host_heard_again", "a")],
+        "running",
+        None,
+    ),
+    "silent for a second time": (
+        [
+            *(START, host(40, "host_lost", "a"), host(60, "host_heard_again", "a")),
+            host(700, "host_lost", "a"),
+        ],
+        "lost",
+        SILENT,
+    ),
+    "its end comes after its host was silent": (
+        [START, host(40, "host_lost", "a"), ended(20, "completed")],
+        "completed",
+        None,
+    ),
+    "a host that is silent, of another run": (
+        [START, host(40, "host_lost", "a", run_id="r2")],
+        "running",
+        None,
+    ),
+    "one of two ranks on a host that is silent, the other stalls for want of it": (
+        [
+            *ranks(2),
+            host(40, "host_lost", "11"),
+            told(200, "run_stalled", 0, process="10", by_shipper=True, silent_s=199.0),
+        ],
+        "lost",
+        SILENT,
+    ),
+    "started again on another host": (
+        [START, STEP, host(40, "host_lost", "a"), told(99, "run_started", process="b")],
+        "running",
+        None,
     ),
     "a step after a stall": (
         [STEP, told(200, "run_stalled", by_shipper=True), told(201, "training_step", step=2)],
@@ -367,3 +413,16 @@ def test_attempts_are_counted() -> None:
     assert shown("r1", folded(*again))["attempts"] == 2
     below = shown("r1", folded(ABOVE, told(1, "run_started")))
     assert (below["attempts"], below["processes"]) == (1, 1)
+
+
+def test_a_silent_host_is_said_of_its_ranks_and_gives_evidence() -> None:
+    run = shown("r1", folded(*ranks(2), host(40, "host_lost", "11")))
+    assert run["health"] == "1 of 2 ranks"
+    assert [run["ranks"][rank]["status"] for rank in "01"] == ["running", "lost"]
+    assert run["evidence"] == {
+        "host": "gpu7",
+        "last_heard": "noon",
+        "silent_s": 31.0,
+        "ranks": [1],
+    }
+    assert run["ended_at"] is None

@@ -192,7 +192,7 @@ def test_a_program_that_goes_on_after_an_exception_has_its_usual_time(
     trainer: Trainer, goes_on: str
 ) -> None:
     trainer.steps(30)
-    ends = {"ends_process": True} if goes_on == "it makes a step" else {}
+    ends: dict[str, Any] = {"ends_process": True} if goes_on == "it makes a step" else {}
     trainer.emit("uncaught_exception", error="ValueError: x", thread="MainThread", **ends)
     trainer.steps(1 if ends else 0)
     assert trainer.wait(110) == []

@@ -117,6 +117,20 @@ def test_a_terminal_shows_the_same_bytes(home: Path) -> None:
     assert lines[-1].endswith("red no line feed")
 
 
+def test_rich_draws_the_same(home: Path) -> None:
+    code = (
+        "from rich.console import Console; from rich.panel import Panel\n"
+        "Console().print(Panel('[bold red]loss[/] 0.5')); Console(stderr=True).rule('end')"
+    )
+    bare = Terminal([PYTHON, "-c", code], columns=61)
+    assert bare.end() == 0
+    under = Terminal([*REALM_RUN, "--", PYTHON, "-c", code], columns=61)
+    assert under.end() == 0
+    assert under.shown == bare.shown
+    assert b"\x1b[1;31mloss" in under.shown
+    assert "\x1b" not in kept(home)
+
+
 SIZES = """
 import os, signal, time
 told = []

@@ -94,9 +94,12 @@ def test_a_target_that_does_not_block_loses_nothing(memory: int, closing: ExitSt
     os.set_blocking(copying.target, False)
     copying.start()
     data = os.urandom(1_000_000)
-    writing = threading.Thread(
-        target=lambda: (os.write(copying.input, data), os.close(copying.input))
-    )
+
+    def write() -> None:
+        os.write(copying.input, data)
+        os.close(copying.input)
+
+    writing = threading.Thread(target=write)
     writing.start()
     read = b""
     while len(read) < len(data):

@@ -117,7 +117,8 @@ def test_a_terminal_shows_the_same_bytes(home: Path) -> None:
     assert lines[-1].endswith("red no line feed")
 
 
-def test_rich_draws_the_same(home: Path) -> None:
+def test_rich_draws_the_same(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
     code = (
         "from rich.console import Console; from rich.panel import Panel\n"
         "Console().print(Panel('[bold red]loss[/] 0.5')); Console(stderr=True).rule('end')"

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import termios
 import threading
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Final
 
@@ -182,18 +183,27 @@ class FileStream:
         return lost
 
 
+def _mark(place: tuple[int, int]) -> str:
+    """Device and inode, as systemd names a stream in JOURNAL_STREAM."""
+    return "{}:{}".format(*place)
+
+
 class Capture:
     """The output of one command, on its way.
 
+    kept: streams of ours above, as `marks` of it has them, which are kept already.
     stdout, stderr: what the command gets; None for what it inherits.
+    problem: why a stream is not kept, None if all is well.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Collection[str] = ()) -> None:
+        self._kept_above = kept
+        self.problem: str | None = None
         self.stdout: int | None = None
         self.stderr: int | None = None
         self.relayed: list[RelayedStream] = []
         self.files: list[FileStream] = []
-        self._places: dict[tuple[int, ...], int | None] = {}
+        self._places: dict[tuple[int, int], int | None] = {}
         self.stdout, self.stderr = self._open(1), self._open(2)
 
     def _open(self, number: int) -> int | None:
@@ -203,11 +213,14 @@ class Capture:
             writes = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE
         except OSError:  # closed
             return None
-        place = (found.st_dev, found.st_ino, found.st_rdev)
-        if writes != os.O_RDONLY and place not in self._places:
+        place = (found.st_dev, found.st_ino)
+        is_new = place not in self._places and _mark(place) not in self._kept_above
+        if is_new and writes != os.O_RDONLY:
             self._places[place] = None
-            with suppress(OSError, termios.error):
+            try:
                 self._places[place] = self._opened(number, found.st_mode)
+            except (OSError, termios.error) as error:
+                self.problem = str(error.args[-1])
         return self._places.get(place)
 
     def _opened(self, number: int, mode: int) -> int | None:
@@ -218,6 +231,12 @@ class Capture:
             self.relayed.append(stream)
             return stream.inside
         return None
+
+    def marks(self) -> list[str]:
+        """Return how the command's streams are known to another `realm run` below."""
+        own = [os.fstat(number) for number in (self.stdout, self.stderr) if number is not None]
+        files = [place for place, inside in self._places.items() if inside is None]
+        return [_mark(place) for place in [(one.st_dev, one.st_ino) for one in own] + files]
 
     def begin(self) -> None:
         """Start to relay, once the command has started."""

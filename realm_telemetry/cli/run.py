@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 RUN_VARIABLE: Final = "REALM_RUN_ID"
 MAX_RUN_ID: Final = 256
 REPORTS_VARIABLE: Final = "REALM_RUN_REPORTS"
+STREAMS_VARIABLE: Final = "REALM_RUN_STREAMS"
 _OF_A_REPORT: Final = ("error", "error_type", "traceback", "rank", "pid")
 _MAX_REPORTS: Final = 64
 _CAUSE_WITHIN_NS: Final = 30_000_000_000
@@ -80,7 +81,9 @@ def run(
     say = _silent if quiet else _say
     reports = None if no_inject else _Reports.make()
     environment = {**os.environ, RUN_VARIABLE: run_id, **(reports.variables() if reports else {})}
-    capture = None if no_capture else Capture()
+    capture = None if no_capture else Capture(_kept_above(run_id))
+    if capture:
+        environment[STREAMS_VARIABLE] = " ".join(capture.marks())
     try:
         supervisor = Supervisor(words, environment, forward=not no_forward, capture=capture)
     except OSError as error:
@@ -90,6 +93,8 @@ def run(
         return NOT_EXECUTABLE if isinstance(error, PermissionError) else NOT_FOUND
     begun = f"run {run_id}: started (realm show {shlex.quote(run_id)})"
     say(begun)
+    if capture and capture.problem:
+        say(f"realm: the output is not kept: {capture.problem}")
     # The command runs by now; what is slow here, or goes wrong, costs it nothing.
     record = _Record(run_id, words)
     keeper = record.keeper(capture, say, begun) if capture else None
@@ -252,6 +257,12 @@ def _run_id(name: str | None, run_id: str | None, words: Sequence[str]) -> str:
         raise click.UsageError(f"The name has {len(name)} characters; {MAX_RUN_ID - 20} may be.")
     suffix = "".join(secrets.choice(_ALPHABET) for _ in range(4))
     return f"{name or _named(words)}-{time.strftime('%m%d-%H%M')}-{suffix}"
+
+
+def _kept_above(run_id: str) -> list[str]:
+    """The streams that another `realm run` above keeps for the same run."""
+    is_same = os.environ.get(RUN_VARIABLE) == run_id
+    return os.environ.get(STREAMS_VARIABLE, "").split() if is_same else []
 
 
 def _named(words: Sequence[str]) -> str:

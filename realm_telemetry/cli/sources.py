@@ -290,7 +290,12 @@ class ServiceBackend:
         self, run_id: str, *, tail: int | None = None, offset: int | None = None
     ) -> RunOutput | None:
         """Return the last lines that a run printed, or on from an offset; None if none are kept."""
-        return _known(lambda: self._client.run_output(run_id, tail=tail, offset=offset))
+        try:
+            return _known(lambda: self._client.run_output(run_id, tail=tail, offset=offset))
+        except ServiceError as error:
+            if error.error == "not_found":  # a service that is older than this path
+                return None
+            raise
 
     def event(self, event_id: str) -> dict[str, Any] | None:
         """Return one event in its JSON shape, None for an unknown one."""

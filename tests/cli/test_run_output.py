@@ -117,6 +117,21 @@ def test_a_terminal_shows_the_same_bytes(home: Path) -> None:
     assert lines[-1].endswith("red no line feed")
 
 
+def test_rich_draws_the_same(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    code = (
+        "from rich.console import Console; from rich.panel import Panel\n"
+        "Console().print(Panel('[bold red]loss[/] 0.5')); Console(stderr=True).rule('end')"
+    )
+    bare = Terminal([PYTHON, "-c", code], columns=61)
+    assert bare.end() == 0
+    under = Terminal([*REALM_RUN, "--", PYTHON, "-c", code], columns=61)
+    assert under.end() == 0
+    assert under.shown == bare.shown
+    assert b"\x1b[1;31mloss" in under.shown
+    assert "\x1b" not in kept(home)
+
+
 SIZES = """
 import os, signal, time
 told = []
@@ -510,3 +525,17 @@ def test_the_command_has_no_descriptors_of_ours() -> None:
 def test_whoever_writes_its_input_meets_its_end() -> None:
     shell = f"yes | {shlex.join(REALM_RUN)} -- head -1; echo ${{PIPESTATUS[@]}}"
     assert finish(["bash", "-c", shell]).stdout == "y\n141 0\n"
+
+
+@pytest.mark.parametrize(("inner", "lines"), [("r1", "hi\n"), ("r2", "hi\n")])
+def test_a_run_within_a_run_is_kept_once_for_each(home: Path, inner: str, lines: str) -> None:
+    below = [str(EXECUTABLE), "run", "-q", "--run-id", inner, "--", "echo", "hi"]
+    assert finish([*REALM_RUN, "--", *below]).stdout == "hi\n"
+    assert kept(home) == lines
+    assert kept(home, inner) == lines
+
+
+def test_output_to_a_file_within_a_run_is_kept_too(home: Path, tmp_path: Path) -> None:
+    below = shlex.join([str(EXECUTABLE), "run", "-q", "--", "echo", "inside"])
+    finish([*REALM_RUN, "--", "sh", "-c", f"echo above; {below} > {tmp_path / 'out'}"])
+    assert sorted(kept(home).splitlines()) == ["above", "inside"]

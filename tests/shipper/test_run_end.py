@@ -31,6 +31,9 @@ def left(code: int) -> ProcessEnd:
             "out_of_memory",
             "the host ran out of memory (probable)",
         ),
+        (EndFacts(left(1), printed="KeyError"), "failed", "KeyError (from the output)"),
+        (EndFacts(left(1), error="OSError: x", printed="KeyError"), "failed", "OSError: x"),
+        (EndFacts(left(0), printed="KeyError"), "completed", "exit code 0"),
         (EndFacts(died(9), container_kills=0, host_kills=0), "killed", "SIGKILL, sender unknown"),
         (
             EndFacts(died(9), container_kills=0, memory_share=0.95),

@@ -91,6 +91,9 @@ def runs_of(event: Event) -> Sequence[str]:
     return () if run_id is None else (run_id,)
 
 
+_OF_A_STALL: Final = ("silent_s", "median_step_s", "last_step", "behind", "steps_behind")
+
+
 class _OfRun(msgspec.Struct):
     """The processes of one run on a host."""
 
@@ -314,7 +317,7 @@ def _paused(record: RunRecord, event: Event, stamp: Stamp, process: dict[str, An
 
 def _stalled(record: RunRecord, event: Event, stamp: Stamp, process: dict[str, Any]) -> None:
     record.count("stalls")
-    process["stalled"] = pick(event.details, ("silent_s", "median_step_s", "last_step"))
+    process["stalled"] = pick(event.details, _OF_A_STALL)
 
 
 def _steps_again(record: RunRecord, event: Event, stamp: Stamp, process: dict[str, Any]) -> None:

@@ -100,7 +100,7 @@ from realm_telemetry.producer.api import (
     shutdown,
 )
 from realm_telemetry.producer.instrument import emits, lifecycle
-from realm_telemetry.producer.steps import CallableModule, log
+from realm_telemetry.producer.steps import CallableModule, log, progress
 from realm_telemetry.producer.telemetry import Telemetry
 from realm_telemetry.version import __version__
 
@@ -167,6 +167,7 @@ __all__ = [
     "mode_changed",
     "note",
     "process_lost",
+    "progress",
     "queue_backlog",
     "register_kind",
     "replay_events",

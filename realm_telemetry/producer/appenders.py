@@ -34,6 +34,7 @@ class Early:
 
     def __init__(self, on_first: Callable[[], None]) -> None:
         self._on_first = on_first
+        self.progress: list[int] | memoryview = [0, 0, 0]
 
     def append(self, payload: bytes, urgent: bool = False) -> int:
         """Begin a buffer and let the owner join a pipeline; the event goes to what is current then.
@@ -52,6 +53,7 @@ class Ended:
 
     def __init__(self, producer: str) -> None:
         self.producer = producer
+        self.progress: list[int] | memoryview = [0, 0, 0]
         self.dropped = 0
 
     def append(self, payload: bytes, urgent: bool = False) -> int:
@@ -66,6 +68,7 @@ class Disabled:
 
     def __init__(self) -> None:
         self.producer = new_producer()
+        self.progress: list[int] | memoryview = [0, 0, 0]
         self._numbers = count(1)
 
     def append(self, payload: bytes, urgent: bool = False) -> int:

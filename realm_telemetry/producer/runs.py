@@ -240,6 +240,7 @@ def take_part(event: Event, bound_id: str | None) -> Event:
     if event.kind == "training_step":
         run.last = event.details
         set_run(run)
+        show_step(None, event.time_unix_nano)
     run.trained = run.trained or event.kind == "training_started"
     kept = keep_clean(msgspec.structs.replace(event, run_id=run.id))
     if event.kind in _ENDINGS:
@@ -250,6 +251,32 @@ def take_part(event: Event, bound_id: str | None) -> Event:
 
 
 emission.take_part = take_part
+
+
+def show_step(step: Any, moment: int) -> bool:
+    """Show on the control page that this process made a step; False if it is no number.
+
+    step: None for one that is an event, which says the rest.
+    """
+    words = appenders.current.progress
+    try:
+        if step is not None:
+            words[0] = step
+            words[1] = moment
+        words[2] = moment
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def begin_unless_open() -> None:
+    """Begin the run of this process, as its first step would."""
+    if emission.run is NO_RUN and None not in _open and _may_begin:
+        appenders.join()
+        event = Event("training_step", "training", "info", "", {}, time_ns(), "", DROPPED)
+        run = _run_of(event, None)
+        if run is not None:
+            set_run(run)
 
 
 def _run_of(event: Event, key: str | None) -> Run | None:

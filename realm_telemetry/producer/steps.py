@@ -1,12 +1,13 @@
 """The everyday call: `log` records the numbers of a step, whatever they are."""
 
 from collections.abc import Mapping
+from time import time_ns
 from types import ModuleType
 from typing import Any, Final
 
 from realm_telemetry.errors import ConfigError, mistake, warn_once
 from realm_telemetry.event import Event, InvalidEventError
-from realm_telemetry.producer import appenders, emission
+from realm_telemetry.producer import appenders, emission, runs
 from realm_telemetry.producer.api import configure_on_first_use, get_telemetry
 from realm_telemetry.producer.emission import record
 from realm_telemetry.values.details import clean_details, to_json_value
@@ -36,6 +37,19 @@ def log(values: Mapping[str, Any], /, step: int | None = None) -> Event:
         name: value for name, value in given.items() if name != "step"
     }
     return record("training_step", _message(details), details)
+
+
+def progress(step: int) -> None:
+    """Publish the step that this process has reached, without an event; in about 0.3 us.
+
+    For ranks whose steps are recorded by another one: their shipper then sees which rank stands
+    still. Sets the process up, and begins its run, as the first event would.
+    """
+    if get_telemetry() is None and not isinstance(appenders.current, appenders.Ended):
+        _set_up()
+    runs.begin_unless_open()
+    if step is None or not runs.show_step(step, time_ns()):
+        mistake(InvalidEventError(f"progress() needs a whole number, got {to_json_value(step)!r}"))
 
 
 def _set_up() -> None:

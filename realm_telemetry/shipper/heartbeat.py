@@ -24,6 +24,7 @@ from realm_telemetry.delivery.http import UnreachableError, is_loopback
 from realm_telemetry.shipper.deliveries import SERVICE_EXPORTER
 from realm_telemetry.shipper.manifest import Manifest
 from realm_telemetry.shipper.notes import RunNotes
+from realm_telemetry.shipper.peers import shown_progress
 from realm_telemetry.shipper.process_end import host
 from realm_telemetry.shipper.spools import Spool
 from realm_telemetry.values.rank import to_rank
@@ -137,13 +138,15 @@ def _running(spools: Iterable[Spool]) -> list[RunningProcess]:
 
 
 def _process(spool: Spool, run: RunNotes) -> RunningProcess:
-    notes = spool.notes
-    step = run.step
+    step: float | None
+    step, moment_ns = shown_progress(spool, run)
+    if not moment_ns:
+        step, moment_ns = run.step, run.step_unix_nano
     is_known = step is not None and 0 <= step <= MAX_STEP
     return RunningProcess(
         spool.producer,
         run.id,
-        to_rank(notes.resource.get("realm.rank")),
+        to_rank(spool.notes.resource.get("realm.rank")),
         step if is_known else None,
-        run.step_unix_nano or None if is_known else None,
+        moment_ns if is_known and moment_ns > 0 else None,
     )

@@ -19,6 +19,7 @@ DROPS_KIND: Final = "events_dropped"
 _RUN_KINDS: Final = frozenset(
     ("run_started", "run_ended", "uncaught_exception", "checkpoint_saved")
 )
+_TRAINS: Final = frozenset(("training_started", "run_config"))
 MAX_RUNS: Final = 64
 """Runs of one process that are followed at once: those that began last."""
 _MAIN_THREAD: Final = "MainThread"
@@ -32,6 +33,7 @@ class RunNotes(msgspec.Struct, kw_only=True):
     scheduled: whether a batch scheduler started it. supervises: whether it is a `realm run`.
     error: the exception that ended the program; None if none was seen. exits: whether its main
         thread has ended with that, so that it is about to end.
+    trains: whether it said that it trains, by `training_started` or `run_config`.
     ended: whether the process said that its part is over, with a status; at_exit: because the
         program ended.
     directories: where it works (`cwd`) and where its checkpoints go (`checkpoints`).
@@ -45,6 +47,7 @@ class RunNotes(msgspec.Struct, kw_only=True):
     step_unix_nano: int = 0
     scheduled: bool = False
     supervises: bool = False
+    trains: bool = False
     error: str | None = None
     exits: bool = False
     ended: bool = False
@@ -115,6 +118,8 @@ class Notes(msgspec.Struct, kw_only=True):
                 if (run := self.runs.get(event.run_id or "")) is not None and not run.ended:
                     run.step, run.step_unix_nano = step, event.time_unix_nano
                     run.exits = False
+            if event.kind in _TRAINS and (run := self.runs.get(event.run_id or "")) is not None:
+                run.trains = True
             if event.kind in _RUN_KINDS:
                 self._follow_run(event)
             elif event.kind.endswith(_EDGES):

@@ -17,6 +17,13 @@ from realm_telemetry.event import FIRST_CONTENT_NUMBER, Event
 from realm_telemetry.shipper.ends import event_of, made_number
 from realm_telemetry.shipper.notes import Notes
 from realm_telemetry.shipper.outside_stacks import OutsideStacks
+from realm_telemetry.shipper.peers import (
+    Part,
+    follow_progress,
+    left_behind_since_s,
+    other_side,
+    who_is_behind,
+)
 from realm_telemetry.shipper.spools import Spool
 from realm_telemetry.values.rank import rank_of
 
@@ -90,7 +97,7 @@ class Watch:
         self._settings = settings
         self._clock_ns = clock_ns
         self._found: list[Event] = []
-        self._runs: dict[tuple[str, str], _RunWatch] = {}
+        self._runs: dict[tuple[str, str], RunWatch] = {}
         self._look_at_s = 0.0
         self._outside = OutsideStacks()
 
@@ -114,19 +121,27 @@ class Watch:
         if not self._settings.stalls or now_s < self._look_at_s:
             return
         self._look_at_s = now_s + LOOK_S
-        everyone = [spool for spool in spools if spool.alive]
-        living = set()
-        for spool in everyone:
-            for run in spool.notes.open_runs():
-                living.add((spool.producer, run.id))
-                if not run.supervises:
-                    self._look_for_stall(spool, self._run_of(spool, run.id), now_s)
-        for gone in self._runs.keys() - living:
-            del self._runs[gone]
-        by_producer = {spool.producer: spool for spool in everyone}
+        parts = self._parts([spool for spool in spools if spool.alive])
+        for part in parts:
+            follow_progress(part, now_s)
+        for part in parts:
+            peers = [other for other in parts if other.note.id == part.note.id and other != part]
+            self._look_for_stall(part, peers, now_s)
+        by_producer = {part.spool.producer: part.spool for part in parts}
         for spool, run_id, details in self._outside.look(by_producer, now_s):
             finding = Finding("stack_captured", details, str(spool.control.stacks_wanted))
             self._find(spool, self._run_of(spool, run_id), finding)
+
+    def _parts(self, living: Sequence[Spool]) -> list[Part]:
+        """Return what each process does in each of its runs; what has ended is forgotten."""
+        found = [(spool, note) for spool in living for note in spool.notes.open_runs()]
+        for gone in self._runs.keys() - {(spool.producer, note.id) for spool, note in found}:
+            del self._runs[gone]
+        return [
+            Part(spool, self._run_of(spool, note.id), note)
+            for spool, note in found
+            if not note.supervises
+        ]
 
     def take(self) -> list[Event]:
         """Return what was found since the last call."""
@@ -137,51 +152,51 @@ class Watch:
         """Keep events that could not be stored for the next `take`."""
         self._found = [*events, *self._found]
 
-    def _run_of(self, spool: Spool, run_id: str) -> "_RunWatch":
+    def _run_of(self, spool: Spool, run_id: str) -> "RunWatch":
         key = (spool.producer, run_id)
         watch = self._runs.get(key)
         if watch is None:
-            watch = self._runs[key] = _RunWatch(run_id, spool.last_frame_s)
+            watch = self._runs[key] = RunWatch(run_id, spool.last_frame_s)
         return watch
 
-    def _look_for_stall(self, spool: Spool, run: "_RunWatch", now_s: float) -> None:
+    def _look_for_stall(self, part: Part, peers: Sequence[Part], now_s: float) -> None:
+        spool, run, notes = part.spool, part.run, part.spool.notes
         if run.stalled_at_s is not None:
             if run.life_s > run.stalled_at_s:
-                self._resumed(spool, run)
+                self._resumed(part)
             return
         quiet_since_s = max(run.life_s, run.quiet_since_s)
-        silent_s = now_s - quiet_since_s
-        if silent_s < self._settings.shortest_s:
+        if now_s - quiet_since_s < self._settings.shortest_s:
             return
-        if not run.pace.stepped and self._others_step(run):
-            return  # its steps may be recorded by another process alone
-        threshold_s = run.threshold_s(spool.notes, self._settings)
+        left_behind = not run.pace.stepped and any(peer.run.pace.stepped for peer in peers)
+        if left_behind:
+            since_s = left_behind_since_s(part, peers)
+            if since_s is None:
+                return  # its steps may be recorded by another process alone
+            quiet_since_s = max(quiet_since_s, since_s)
+        silent_s = now_s - quiet_since_s
+        threshold_s = run.threshold_s(notes, self._settings, left_behind=left_behind)
         if silent_s < threshold_s:
             return
         if spool.is_stopped():  # by SIGSTOP or a debugger: it is meant to stand still
             run.quiet_since_s = now_s
             return
         run.stalled_at_s, run.silent_from_s = now_s, quiet_since_s
-        self._find(spool, run, run.stall(spool.notes, silent_s, threshold_s))
-        spool.control.stacks_wanted += 1
-        self._outside.expect(spool, run.run_id, now_s)
+        stall = run.stall(notes, silent_s, threshold_s, part.episode)
+        stall.details.update(who_is_behind(part, peers))
+        self._find(spool, run, stall)
+        for each in (part, *other_side(part, peers)):
+            if each.ask_for_stacks():
+                self._outside.expect(each.spool, each.run.run_id, now_s)
 
-    def _others_step(self, run: "_RunWatch") -> bool:
-        """Whether another process of the run has made a step."""
-        return any(
-            other.pace.stepped
-            for other in self._runs.values()
-            if other is not run and other.run_id == run.run_id
-        )
-
-    def _resumed(self, spool: Spool, run: "_RunWatch") -> None:
+    def _resumed(self, part: Part) -> None:
+        run = part.run
         silent_s = round(run.life_s - run.silent_from_s, 3)
-        run.stalled_at_s = None
-        episode = str(spool.notes.through)
-        finding = Finding("run_resumed_progress", {"silent_s": silent_s}, episode)
-        self._find(spool, run, finding)
+        run.stalled_at_s, run.asked = None, False
+        finding = Finding("run_resumed_progress", {"silent_s": silent_s}, part.episode)
+        self._find(part.spool, run, finding)
 
-    def _find(self, spool: Spool, run: "_RunWatch", finding: "Finding") -> None:
+    def _find(self, spool: Spool, run: "RunWatch", finding: "Finding") -> None:
         number = made_number(finding.kind, run.run_id, finding.episode)
         event = event_of(spool, finding.kind, finding.details, self._clock_ns(), number)
         self._found.append(msgspec.structs.replace(event, run_id=run.run_id))
@@ -202,7 +217,7 @@ class Backtest:
 
     def __init__(self, settings: WatchSettings) -> None:
         self._settings = settings
-        self._past: dict[str, tuple[Notes, _RunWatch]] = {}
+        self._past: dict[str, tuple[Notes, RunWatch]] = {}
 
     def read(self, event: Event) -> Iterator[Found]:
         """Take in the next event, in order of arrival, and yield what is found with it."""
@@ -210,7 +225,7 @@ class Backtest:
             return
         notes, run = self._past.get(event.producer, (Notes(), None))
         if run is None or run.run_id != event.run_id:
-            run = _RunWatch(event.run_id, event.time_unix_nano / 1e9)
+            run = RunWatch(event.run_id, event.time_unix_nano / 1e9)
             self._past[event.producer] = notes, run
         if event.kind not in _NO_LIFE:
             yield from self._silence(notes, run, event)
@@ -220,7 +235,7 @@ class Backtest:
         if type(event.details.get("step")) is int:
             run.pace.step(event.time_unix_nano)
 
-    def _silence(self, notes: Notes, run: "_RunWatch", event: Event) -> Iterator[Found]:
+    def _silence(self, notes: Notes, run: "RunWatch", event: Event) -> Iterator[Found]:
         now_s = event.time_unix_nano / 1e9
         silent_s, before_s = now_s - run.life_s, run.life_s
         run.life_s = now_s
@@ -261,12 +276,16 @@ def median(values: Iterable[float]) -> float:
     return ordered[len(ordered) // 2]
 
 
-class _RunWatch:
+class RunWatch:
     """What is remembered of a run in one process.
 
     life_s: when its last event was read.
     quiet_since_s: when it was last seen standing still on purpose.
     stalled_at_s: when it was found to have stalled; silent_from_s: since when it was silent then.
+    first_step_s: when it was first seen to make a step.
+    progress_step, progress_ns: the last step that its control page showed before any event did,
+        and when it was made by its clock.
+    asked: whether it was asked for its stacks in this stall.
     """
 
     def __init__(self, run_id: str, life_s: float) -> None:
@@ -276,6 +295,9 @@ class _RunWatch:
         self.quiet_since_s = 0.0
         self.stalled_at_s: float | None = None
         self.silent_from_s = 0.0
+        self.first_step_s: float | None = None
+        self.progress_step = self.progress_ns = 0
+        self.asked = False
         self._losses: defaultdict[str, _Loss] = defaultdict(_Loss)
 
     def look_at(self, event: Event, settings: WatchSettings) -> "Iterator[Finding]":
@@ -289,14 +311,18 @@ class _RunWatch:
             elif value.__class__ is float and name.endswith("loss"):
                 yield from self._follow_loss(event, name, value, settings)
 
-    def threshold_s(self, notes: Notes, settings: WatchSettings) -> float:
-        """Return the silence that is too long."""
+    def threshold_s(
+        self, notes: Notes, settings: WatchSettings, *, left_behind: bool = False
+    ) -> float:
+        """Return the silence that is too long; left_behind: for the first step, after others'."""
         own = notes.runs.get(self.run_id)
         if own is not None and own.exits:
             return settings.stall_exit_s
-        return self.pace.threshold_s(notes, settings)
+        return self.pace.threshold_s(notes, settings, left_behind=left_behind)
 
-    def stall(self, notes: Notes, silent_s: float, threshold_s: float) -> "Finding":
+    def stall(
+        self, notes: Notes, silent_s: float, threshold_s: float, episode: str = ""
+    ) -> "Finding":
         """Return the finding that nothing has come for too long."""
         own = notes.runs.get(self.run_id)
         exits = own is not None and own.exits
@@ -309,7 +335,7 @@ class _RunWatch:
             "error": own.error if own and exits else None,
         }
         given = {name: value for name, value in details.items() if value is not None}
-        return Finding("run_stalled", given, str(notes.through))
+        return Finding("run_stalled", given, episode)
 
     def _not_finite(self, event: Event, field: str, value: str, **more: Any) -> "Iterator[Finding]":
         """Once for each field of a run in a process."""
@@ -389,11 +415,11 @@ class _Pace:
         self._longest_s = 0.0
         self._last_ns: int | None = None
 
-    def step(self, time_unix_nano: int) -> None:
-        """Note a step."""
+    def step(self, time_unix_nano: int, count: int = 1) -> None:
+        """Note a step; count: how many were made since the one before."""
         if self._last_ns is not None and time_unix_nano >= self._last_ns:
-            interval_s = (time_unix_nano - self._last_ns) / 1e9
-            self._intervals.append(interval_s)
+            interval_s = (time_unix_nano - self._last_ns) / 1e9 / count
+            self._intervals.extend([interval_s] * min(count, WINDOW))
             self._longest_s = max(self._longest_s, interval_s)
         self._last_ns = time_unix_nano
 
@@ -410,11 +436,13 @@ class _Pace:
         """Whether a step was made."""
         return self._last_ns is not None
 
-    def threshold_s(self, notes: Notes, settings: WatchSettings) -> float:
-        """Return the silence that is too long."""
+    def threshold_s(
+        self, notes: Notes, settings: WatchSettings, *, left_behind: bool = False
+    ) -> float:
+        """Return the silence that is too long; left_behind: for the first step, after others'."""
         if self.phase(notes) is not None:
             return max(settings.stall_phase_s, 3 * self._longest_s)
         usual_s = self.median_s()
         if usual_s is None:
-            return settings.stall_first_s
+            return settings.stall_min_s if left_behind else settings.stall_first_s
         return max(settings.stall_min_s, settings.stall_factor * usual_s, 2 * self._longest_s)

@@ -17,10 +17,12 @@ CONTROL_BYTES: Final = 4096
 _MAGIC: Final = b"RLMCTL1\n"
 _HEAD = struct.Struct("<8sQ")
 _WORD = struct.Struct("<Q")
+_STEPS = struct.Struct("=qqq")
 _MAX_WORD: Final = 2**64 - 1
 # Each word has one writer. The shipper's are on a cache line of their own.
 _DROPPED, _LAST_NUMBER, _FLUSHED, _FORKED, _FORKED_NS, _RINGS = 64, 72, 80, 88, 96, 104
 _STACKS_GIVEN: Final = 112
+_PROGRESS: Final = slice(120, 144)
 _STORED, _EXPORTED, _UNDELIVERED, _STORED_CHECK = 2048, 2056, 2064, 2072
 _STACKS_WANTED: Final = 2080
 
@@ -68,6 +70,27 @@ class Control:
     def begin(self, producer: int) -> None:
         """Mark a new page as that of a producer."""
         _HEAD.pack_into(self.page, 0, _MAGIC, producer)
+
+    def progress_words(self) -> memoryview:
+        """The producer's progress, to be written: three items of a view, which pack nothing.
+
+        0, 1: the last step that is no event, and when it was, in ns since 1970. 2: when it made its
+        last step of any kind.
+        """
+        return memoryview(self.page)[_PROGRESS].cast("q")
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """The last step that is no event, and when that was: (0, 0) if the producer shows none."""
+        step, moment_ns, _ = _STEPS.unpack_from(self.page, _PROGRESS.start)
+        believable = self.is_whole and moment_ns > 0 and 0 <= step < BELIEVABLE
+        return (step, moment_ns) if believable else (0, 0)
+
+    @property
+    def last_step_ns(self) -> int:
+        """When the producer made its last step, in ns since 1970; 0 if it shows none."""
+        moment_ns = _STEPS.unpack_from(self.page, _PROGRESS.start)[2]
+        return int(moment_ns) if self.is_whole and moment_ns > 0 else 0
 
     @property
     def producer(self) -> str | None:

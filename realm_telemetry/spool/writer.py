@@ -58,9 +58,13 @@ R = TypeVar("R")
 
 
 class Appender(Protocol):
-    """What `emit` needs: something that numbers payloads and keeps them."""
+    """What `emit` needs: something that numbers payloads and keeps them.
+
+    progress: see `Control.progress_words`.
+    """
 
     producer: str
+    progress: list[int] | memoryview
 
     def append(self, payload: bytes, urgent: bool = False) -> int:
         """Keep an event's payload; its number, or DROPPED (0) if it was refused."""
@@ -102,6 +106,7 @@ class SpoolWriter:
             self._lock = lock = LivenessLock(staging, producer)
             self.control = Control(staging / "control")
             self.control.begin(producer_word(producer))
+            self.progress: list[int] | memoryview = self.control.progress_words()
             size = self.segment_bytes(FIRST_SEGMENT_BYTES)
             first = create_fitting_segment(staging, size, SMALLEST_SEGMENT_BYTES)
             # Published by a rename: a scan of the pipeline sees it whole and locked.
@@ -355,6 +360,7 @@ class MemoryWriter:
 
     def __init__(self, producer: str, *, max_events: int, max_bytes: int = SEGMENT_BYTES) -> None:
         self.producer = producer
+        self.progress: list[int] | memoryview = [0, 0, 0]
         self.max_events = max_events
         self.cursor = memory_segment(max_bytes)
         self.dropped = 0

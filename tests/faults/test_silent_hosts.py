@@ -225,6 +225,7 @@ def test_a_service_that_was_away_takes_no_host_for_silent(
     )
     try:
         _await_ready(process)
+        wait_until(lambda: service.status() == "running")
         wait_until(lambda: any(host["runs"] for host in service.hosts().values()))
         if how == "suspended":
             service.send(signal.SIGSTOP)

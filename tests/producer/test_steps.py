@@ -9,7 +9,8 @@ import pytest
 
 import realm_telemetry as realm
 from realm_telemetry.event import InvalidEventError
-from realm_telemetry.producer import appenders
+from realm_telemetry.producer import appenders, emission
+from realm_telemetry.spool.writer import SpoolWriter
 
 from .programs import HEAD, environment, program
 
@@ -139,3 +140,72 @@ def test_it_can_be_called_where_the_package_of_the_same_name_is_imported() -> No
         [sys.executable, "-c", code], env=environment(OTEL_SDK_DISABLED="true"), check=False
     )
     assert answer.returncode == 0
+
+
+def shown() -> tuple[int, int]:
+    """What the control page of this process shows."""
+    writer = appenders.current
+    assert isinstance(writer, SpoolWriter)
+    return writer.control.progress
+
+
+def last_step_ns() -> int:
+    """When this process made its last step, as its control page shows."""
+    writer = appenders.current
+    assert isinstance(writer, SpoolWriter)
+    return writer.control.last_step_ns
+
+
+def test_each_step_that_is_an_event_shows_its_time_on_the_control_page() -> None:
+    assert last_step_ns() == 0
+    for step in (1, 2, 2.5, "three"):
+        event = realm.emit("training_step", step=step)
+        assert last_step_ns() == event.time_unix_nano
+    realm.note("no step")
+    assert last_step_ns() == event.time_unix_nano
+    assert realm.training_step(step=8, loss=0.5).time_unix_nano == last_step_ns()
+    assert shown() == (0, 0), "the step itself is in its event"
+
+
+def test_a_time_that_is_none_harms_nothing() -> None:
+    realm.log({"loss": 0.5}, step=1)
+    before = last_step_ns()
+    emission.record("training_step", None, {"step": 2}, time_unix_nano=2**63)
+    assert last_step_ns() == before
+
+
+def test_progress_is_shown_without_an_event_and_begins_the_run() -> None:
+    realm.progress(3)
+    assert shown() == (3, last_step_ns())
+    assert emission.run.id == "r0"
+    number = realm.note("here").number
+    realm.progress(4)
+    assert shown()[0] == 4
+    assert realm.note("there").number == number + 1
+    assert realm.note("in the run").run_id == "r0"
+    with pytest.raises(InvalidEventError, match="whole number"):
+        realm.progress("five")  # type: ignore[arg-type]
+    with pytest.raises(InvalidEventError, match="whole number"):
+        realm.progress(2**64)
+    assert shown()[0] == 4
+
+
+@pytest.mark.processes
+def test_a_forked_child_shows_its_own_steps_alone(tmp_path: Path) -> None:
+    ended = program(
+        tmp_path,
+        """
+from realm_telemetry.producer import appenders
+realm.progress(5)
+parent = appenders.current
+pid = os.fork()
+if pid == 0:
+    realm.progress(9)
+    mine = appenders.current
+    assert mine is not parent and mine.control.progress[0] == 9
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+assert parent.control.progress[0] == 5
+""",
+    )
+    assert ended.code == 0, ended.errors

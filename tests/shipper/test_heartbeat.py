@@ -128,6 +128,10 @@ def test_it_names_the_host_its_runs_and_their_steps(
     eventually(lambda: any(each.step == 3 for beat in receiver.beats for each in beat.processes))
     (process,) = receiver.beats[-1].processes
     assert abs((process.step_unix_nano or 0) - time.time_ns()) < 60e9
+    moment = time.time_ns()
+    producer.writer.progress[0], producer.writer.progress[1] = 12, moment
+    eventually(lambda: receiver.beats[-1].processes[0].step == 12)
+    assert receiver.beats[-1].processes[0].step_unix_nano == moment
     assert set(receiver.tokens) == {"Bearer a-long-token"}
 
 

@@ -310,3 +310,139 @@ def test_the_settings_come_from_realm_toml_and_a_wrong_one_is_named(tmp_path: Pa
     (tmp_path / "realm.toml").write_text("[watch]\nstal_min_s = 5\n")
     with pytest.raises(ConfigError, match="stal_min_s"):
         watch_settings(str(tmp_path))
+
+
+class Ranks:
+    """Several processes of one run, under one watch; each shows its steps if it is told to."""
+
+    def __init__(self, lab: Any, count: int, *, trains: bool = False) -> None:
+        self.trainers = [Trainer(lab) for _ in range(count)]
+        self.watch = self.trainers[0].watch
+        for rank, trainer in enumerate(self.trainers):
+            trainer.watch = self.watch
+            trainer.spool.notes.resource = {"realm.rank": rank}
+            trainer.emit("training_started" if trains else "run_started")
+
+    def go_on(self, seconds: int, *ranks: int, by_events: bool = False) -> list[Event]:
+        """Time goes by; these ranks make a step a second, on their control pages or as events."""
+        found = []
+        for _ in range(seconds):
+            for rank, trainer in enumerate(self.trainers):
+                trainer.now_s += 1
+                if rank in ranks:
+                    self._step(trainer, by_events)
+            spools = [trainer.spool for trainer in self.trainers]
+            self.watch.look(spools, self.trainers[0].now_s)
+            found += self.watch.take()
+        return found
+
+    def _step(self, trainer: Trainer, by_events: bool) -> None:
+        trainer._step += 1
+        words, moment_ns = trainer.producer.writer.progress, round(trainer.now_s * SECOND_NS)
+        words[2] = moment_ns
+        if by_events:
+            trainer.emit("training_step", step=trainer._step)
+        else:
+            words[0], words[1] = trainer._step, moment_ns
+
+    def asked(self) -> list[int]:
+        """The ranks whose stacks were asked for."""
+        return [
+            rank
+            for rank, trainer in enumerate(self.trainers)
+            if trainer.spool.control.stacks_wanted
+        ]
+
+
+def test_steps_on_the_control_page_are_signs_of_life(lab: Any) -> None:
+    ranks = Ranks(lab, 2)
+    assert ranks.go_on(3000, 0, 1) == []
+
+
+def test_a_rank_that_falls_behind_is_named_with_the_stacks_of_both_sides(lab: Any) -> None:
+    ranks = Ranks(lab, 3)
+    ranks.go_on(50, 0, 1, 2)
+    ranks.go_on(5, 0, 1)
+    found = ranks.go_on(200)
+    kinds = [(event.kind, event.producer) for event in found]
+    producers = [trainer.spool.producer for trainer in ranks.trainers]
+    assert sorted(kinds) == sorted(("run_stalled", producer) for producer in producers)
+    assert all(event.details["behind"] == [2] for event in found)
+    assert {event.details["steps_behind"] for event in found} == {5}
+    assert ranks.asked() == [0, 1, 2]
+    assert all(trainer.spool.control.stacks_wanted == 1 for trainer in ranks.trainers)
+
+
+def test_one_that_stands_still_while_the_others_go_on_is_found_with_one_of_them(lab: Any) -> None:
+    ranks = Ranks(lab, 3)
+    ranks.go_on(50, 0, 1, 2)
+    (stalled,) = ranks.go_on(200, 0, 1)
+    assert stalled.producer == ranks.trainers[2].spool.producer
+    assert stalled.details["behind"] == [2]
+    assert ranks.asked() == [0, 2]
+    (again,) = ranks.go_on(5, 0, 1, 2)
+    assert again.kind == "run_resumed_progress"
+    (second,) = ranks.go_on(500, 0, 1)  # twice the longest pause
+    assert second.kind == "run_stalled"
+    assert second.id != stalled.id
+
+
+def test_a_rank_that_trains_and_makes_no_first_step_is_found_where_two_others_step(
+    lab: Any,
+) -> None:
+    ranks = Ranks(lab, 3, trains=True)
+    assert ranks.go_on(600) == []
+    assert ranks.go_on(110, 0, 1) == []
+    (stalled,) = ranks.go_on(30, 0, 1)
+    assert stalled.producer == ranks.trainers[2].spool.producer
+    assert stalled.details["threshold_s"] == 120
+    assert stalled.details["behind"] == [2]
+
+
+@pytest.mark.parametrize(
+    ("count", "trains", "stepping"),
+    [(2, True, (0,)), (8, True, (0,)), (3, False, (0, 1))],
+    ids=["of two ranks one records", "of eight ranks one records", "a helper that trains nothing"],
+)
+def test_a_rank_that_shows_no_steps_is_not_called_stalled_for_that(
+    lab: Any, count: int, trains: bool, stepping: tuple[int, ...]
+) -> None:
+    ranks = Ranks(lab, count, trains=trains)
+    assert ranks.go_on(6000, *stepping) == []
+    assert Ranks(lab, count, trains=trains).go_on(6000, *stepping, by_events=True) == []
+
+
+def test_steps_that_are_events_as_well_count_once(lab: Any) -> None:
+    ranks = Ranks(lab, 1)
+    ranks.go_on(50, 0, by_events=True)
+    (stalled,) = ranks.go_on(150)
+    assert stalled.details["median_step_s"] == 1.0
+    assert "behind" not in stalled.details
+    run = next(iter(ranks.watch._runs.values()))
+    assert run.progress_ns == 0
+
+
+def test_a_page_of_an_older_version_shows_no_progress(lab: Any) -> None:
+    ranks = Ranks(lab, 2)
+    page = ranks.trainers[1].spool.control.page
+    for words in (bytes(16), b"\xff" * 16, b"\x01" * 8 + bytes(8), b"\xff" * 8 + b"\x01" * 8):
+        page[120:136] = words
+        assert ranks.trainers[1].spool.control.progress == (0, 0)
+    page[136:144] = b"\xff" * 8
+    assert ranks.trainers[1].spool.control.last_step_ns == 0
+    page[136:144] = b"\x01" * 8
+    page[:8] = b"nonsense"
+    page[120:136] = b"\x01" + bytes(7) + b"\x01" + bytes(7)
+    assert ranks.trainers[1].spool.control.progress == (0, 0)
+    assert ranks.trainers[1].spool.control.last_step_ns == 0
+
+
+def test_steps_that_are_dropped_or_wait_for_the_log_are_signs_of_life(lab: Any) -> None:
+    ranks = Ranks(lab, 1)
+    ranks.go_on(50, 0, by_events=True)
+    words = ranks.trainers[0].producer.writer.progress
+    for _ in range(300):
+        words[2] = round((ranks.trainers[0].now_s + 1) * SECOND_NS)
+        assert ranks.go_on(1) == []
+    (stalled,) = ranks.go_on(150)
+    assert stalled.kind == "run_stalled"

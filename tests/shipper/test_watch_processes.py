@@ -165,3 +165,64 @@ def test_a_program_that_hangs_in_its_exit_is_found(
     (captured,) = logged(tmp_path, "stack_captured")
     assert "in write_checkpoint" in captured.event.details["stack"]
     assert process.poll() is None
+
+
+RANKS = """
+import os, sys, time
+import realm_telemetry as realm
+realm.configure(service_name="trainer", exporters=["battle_log"], run_id="r7")
+rank = int(os.environ["RANK"])
+
+def step(number):
+    if rank == 0:
+        realm.log({"loss": 0.5}, step=number)
+    else:
+        realm.progress(number)
+
+def waits_for_the_others():
+    sys.stdin.readline()
+
+def is_stuck():
+    sys.stdin.readline()
+
+for number in range(1, 60 + (rank == 0)):
+    step(number)
+    time.sleep(0.05)
+(waits_for_the_others if rank == 0 else is_stuck)()
+step(61)
+sys.stdin.readline()
+"""
+
+
+def test_of_two_ranks_the_stuck_one_is_named_and_both_show_their_stacks(
+    tmp_path: Path, eventually: Any
+) -> None:
+    (tmp_path / "realm.toml").write_text(QUICK)
+    environment = {name: value for name, value in os.environ.items() if name[:5] != "REALM"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", RANKS],
+            env={**environment, "REALM_HOME": str(tmp_path), "RANK": str(rank)},
+            stdin=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        eventually(lambda: len(logged(tmp_path, "stack_captured")) >= 2)
+        found = logged(tmp_path, "run_stalled")
+        assert found
+        assert all(row.event.details["behind"] == [1] for row in found)
+        stacks = {row.event.rank: row.event for row in logged(tmp_path, "stack_captured")}
+        assert "waits_for_the_others" in stacks[0].details["stack"]
+        assert "is_stuck" in stacks[1].details["stack"]
+        assert logged(tmp_path, "run_resumed_progress") == []
+        for process in ranks:
+            go_on(process)
+        eventually(lambda: logged(tmp_path, "run_resumed_progress"))
+        # The steps of the second rank were no events.
+        assert {row.event.rank for row in logged(tmp_path, "training_step")} == {0}
+    finally:
+        for process in ranks:
+            process.kill()
+            process.communicate()

@@ -97,6 +97,11 @@ def runs_of(event: Event) -> Sequence[str]:
     return () if run_id is None else (run_id,)
 
 
+_OF_A_STALL: Final = (
+    *("silent_s", "median_step_s", "last_step", "phase", "error", "behind", "steps_behind"),
+)
+
+
 class _OfRun(msgspec.Struct):
     """The processes of one run on a host."""
 
@@ -336,8 +341,7 @@ def _paused(record: RunRecord, event: Event, stamp: Stamp, process: dict[str, An
 
 def _stalled(record: RunRecord, event: Event, stamp: Stamp, process: dict[str, Any]) -> None:
     record.count("stalls")
-    facts = ("silent_s", "median_step_s", "last_step", "phase", "error")
-    process["stalled"] = pick(event.details, facts)
+    process["stalled"] = pick(event.details, _OF_A_STALL)
 
 
 def _steps_again(record: RunRecord, event: Event, stamp: Stamp, process: dict[str, Any]) -> None:

@@ -302,7 +302,13 @@ def _silence(facts: Mapping[str, Any]) -> str | None:
     silent, usual = (number(facts.get(name)) for name in ("silent_s", "median_step_s"))
     if silent is None:
         return None
-    return f"no step for {silent:,.0f} s" + ("" if usual is None else f", {usual:,.1f} s is usual")
+    reason = f"no step for {silent:,.0f} s" + (
+        "" if usual is None else f", {usual:,.1f} s is usual"
+    )
+    behind = facts.get("behind")
+    if isinstance(behind, list) and behind:
+        reason += f"; behind the others: {', '.join(map(str, behind[:8]))}"
+    return reason
 
 
 def _paused(team: Team) -> Verdict | None:

@@ -129,7 +129,9 @@ def _name(process: Process) -> str:
 def _status(process: Process) -> str:
     if process.end is not None:
         return process.end.status
-    return "running" if process.silent is None else "lost"
+    if process.silent is not None:
+        return "lost"
+    return "stalled" if process.stalled > process.life else "running"
 
 
 def _time(nanos: int | None) -> str | None:

@@ -81,14 +81,23 @@ class Runs:
         rank = fields.pop("rank", None)
         severity = "success" if status == "completed" else "error"
         details = {"status": status, "reason": reason, **fields}
-        self.add(run, "run_ended", ago_s, rank, details=details, severity=severity)
+        message = f"Run {status} ({reason})" if reason else f"Run {status}"
+        self.add(run, "run_ended", ago_s, rank, details=details, severity=severity, message=message)
 
     def raised(self, run: str, ago_s: float, rank: int | None = None, **fields: Any) -> None:
         """An exception that nobody caught."""
         error = "IndexError: index 4096 is out of bounds for axis 0 with size 4096"
         details = {"error": error, "error_type": "IndexError", "traceback": TRACEBACK}
         details |= {"thread": "MainThread"} | fields
-        self.add(run, "uncaught_exception", ago_s, rank, details=details, severity="error")
+        self.add(
+            run,
+            "uncaught_exception",
+            ago_s,
+            rank,
+            details=details,
+            severity="error",
+            message=f"Uncaught {error} (MainThread)",
+        )
 
     def store(self, lab: Lab) -> None:
         """Post what was added since the last time."""

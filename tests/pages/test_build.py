@@ -1,5 +1,6 @@
 """The pages' own unit tests, and how they are built."""
 
+import gzip
 import os
 import shutil
 import subprocess
@@ -65,3 +66,11 @@ def test_the_lock_file_names_no_download_address() -> None:
         for line in (WEB / "package-lock.json").read_text().splitlines()
         if '"resolved"' in line
     )
+
+
+def test_the_scripts_of_all_pages_are_small() -> None:
+    """Packed as they are sent; each counted once, though pages share most of them."""
+    scripts = sorted((WEB.parent / "static").rglob("*.js"))
+    sizes = {path.name: len(gzip.compress(path.read_bytes(), 9)) for path in scripts}
+    print(sum(sizes.values()), sizes)
+    assert sum(sizes.values()) <= 90_000

@@ -122,7 +122,7 @@ def test_a_running_run_shows_progress_and_follows_its_events(lab: Lab, page: Pag
     runs.sampled("r1", 30)
     runs.store(lab)
     text = cause(opened(page, lab, "r1"))
-    for part in ("Running", "40.0 %", "Time left", "Speed", "last heard of"):
+    for part in ("Running", "40.0 %", "Time left", "Speed", "last event"):
         assert part in text
     pill(page, "Live")
     machine = page.get_by_test_id("machine")
@@ -138,7 +138,7 @@ def test_a_running_run_shows_progress_and_follows_its_events(lab: Lab, page: Pag
     page.get_by_test_id("traceback").wait_for()
     page.get_by_test_id("status-pill").wait_for(state="detached")
     text = page.inner_text("main")
-    for word in ("Running", "Time left", "last heard"):
+    for word in ("Running", "Time left", "last event"):
         assert word not in text
 
 

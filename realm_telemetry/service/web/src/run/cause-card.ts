@@ -15,6 +15,9 @@ import {
   type Run,
 } from "../shared/run";
 
+const SILENT_S = 120;
+const SILENT_STEPS = 5;
+
 type Fact = readonly [name: string, value: string | TemplateResult];
 
 /** What a person asks first: how it is or how it ended, why, since when, and what is left of it. */
@@ -31,7 +34,7 @@ export function causeCard(run: Run, nowMs: number, tools: TemplateResult): Templ
     <h1 class="run-title" dir="auto" title=${run.run_id}>${run.run_id}</h1>
     ${run.status === "running" ? progress(run) : nothing}
     <dl class="figures">
-      ${facts(run).map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}
+      ${facts(run, nowMs).map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}
     </dl>
     <div class="cause-tools">${tools}</div>
     ${evidence(run.evidence)}
@@ -46,9 +49,9 @@ function sinceText(run: Run, nowMs: number): string {
     return endedMs === null ? "" : `ended ${timeText(endedMs)} (${formatAge((nowMs - endedMs) / 1_000)})`;
   }
   const heardMs = since(run.last_event_at);
-  const heard = heardMs === null ? "" : ` · last heard of ${formatAge((nowMs - heardMs) / 1_000)}`;
+  const heard = heardMs === null ? "" : ` · last event ${formatAge((nowMs - heardMs) / 1_000)}`;
   const startedMs = since(run.started_at);
-  return `${startedMs === null ? "" : `since ${timeText(startedMs)}`}${heard}`;
+  return `${startedMs === null ? "" : `started ${timeText(startedMs)}`}${heard}`;
 }
 
 const zone = new Intl.DateTimeFormat("en-US", { timeZoneName: "short" });
@@ -66,7 +69,7 @@ function progress(run: Run): TemplateResult | typeof nothing {
   </p>`;
 }
 
-function facts(run: Run): Fact[] {
+function facts(run: Run, nowMs: number): Fact[] {
   const found: Fact[] = [["Last step", stepText(run)]];
   const add = (name: string, value: string | TemplateResult | null | undefined) => {
     if (value) found.push([name, value]);
@@ -76,7 +79,7 @@ function facts(run: Run): Fact[] {
   if (run.best_loss !== null) add("Best loss", numberText(run.best_loss));
   if (run.status === "running") {
     add("Speed", run.steps_per_second ? `${formatNumber(run.steps_per_second)} steps/s` : null);
-    add("Time left", timeLeft(run));
+    add("Time left", timeLeft(run, nowMs));
   } else add("Duration", formatDuration(run.duration_s));
   add("Last good checkpoint", checkpointText(run.last_finite_checkpoint));
   add("Ranks", ranksText(run));
@@ -87,9 +90,12 @@ function facts(run: Run): Fact[] {
   return found;
 }
 
-function timeLeft(run: Run): string | null {
+/** Nothing for a run that has been silent for longer than a few of its steps: it may not go on at all. */
+function timeLeft(run: Run, nowMs: number): string | null {
   const { step, total_steps: total, steps_per_second: speed } = run;
   if (!speed || step === null || typeof total !== "number" || total <= step) return null;
+  const silentS = (nowMs - Date.parse(run.last_event_at ?? "")) / 1_000;
+  if (silentS > Math.max(SILENT_S, SILENT_STEPS / speed)) return null;
   return formatDuration((total - step) / speed);
 }
 

@@ -90,7 +90,7 @@ export class RealmRun extends LitElement {
     const { curves, machine, samples, loud, version } = this.story;
     return html`${causeCard(run, Date.now(), this.tools(run))}
       ${run.exception ? tracebackCard(run.exception) : nothing}
-      ${curves === null ? html`<section class="card"><h2>Metrics</h2><p class="soft">Loading …</p></section>` : html`<realm-metric-graphs .curves=${curves} .version=${version}></realm-metric-graphs>`}
+      ${curves === null ? html`<section class="card"><h2>Metrics</h2><p class="soft">${this.fresh.isDown ? "Not read yet." : "Loading …"}</p></section>` : html`<realm-metric-graphs .curves=${curves} .version=${version}></realm-metric-graphs>`}
       <div class="run-columns">
         <div class="column">${loud === null ? nothing : eventsPanel(run, loud)} ${ranksPanel(run)}</div>
         <div class="column">${settingsPanel(run)} ${machinePanel(machine, samples)}</div>

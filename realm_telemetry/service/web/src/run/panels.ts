@@ -62,9 +62,15 @@ export function machinePanel(curves: readonly Curve[], samples: readonly RealmEv
   </section>`;
 }
 
+const LABELS: Readonly<Record<string, string>> = {
+  rss_bytes: "memory of its processes",
+  cpu_percent: "processor (100 % is one core)",
+  memory_stall_percent: "time waiting for memory",
+};
+
 /** "host_memory_bytes" -> "host memory". */
 function labelOf(name: string): string {
-  return name.replace(/_(bytes|percent|c|w)$/, "").replace(/^rss$/, "memory of its processes").replaceAll("_", " ");
+  return LABELS[name] ?? name.replace(/_(bytes|percent|c|w)$/, "").replaceAll("_", " ");
 }
 
 function unitText(name: string, value: number): string {

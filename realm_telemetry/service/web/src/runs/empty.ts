@@ -11,10 +11,15 @@ export function emptyRuns(): TemplateResult {
     <h2>No runs yet</h2>
     <p>Start any training below <code>realm run</code>, and it is listed here by itself:</p>
     ${snippet(command)}
-    <p>With another home, or from another machine, name this service:</p>
+    <p>${isLocal(location.hostname) ? "With another home" : "From another machine"}, name this service:</p>
     ${snippet(elsewhere)}
     <p class="soft">A program that calls <code>realm.log({"loss": loss})</code> needs no <code>realm run</code>.</p>
   </div>`;
+}
+
+/** Whether an address reaches this service on its own machine only. */
+function isLocal(host: string): boolean {
+  return host === "localhost" || host === "[::1]" || host.startsWith("127.");
 }
 
 function snippet(text: string): TemplateResult {

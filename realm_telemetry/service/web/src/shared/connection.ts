@@ -118,11 +118,11 @@ export class Freshness implements ReactiveController {
   notice(): TemplateResult | typeof nothing {
     const asOf = this.answeredMs === null ? "" : ` This page is as of ${formatTime(new Date(this.answeredMs), { zone: "local" })}.`;
     if (this.isDown) {
-      return html`<p class="ribbon notice-line ink-warning" role="alert">
+      return html`<p class="notice-line ink-warning" role="alert">
         The service does not answer. Is <code>realm serve</code> running?${asOf}
       </p>`;
     }
     if (!this.problem) return nothing;
-    return html`<p class="ribbon notice-line ink-error" role="alert">${this.problem.message} ${this.problem.hint}${asOf}</p>`;
+    return html`<p class="notice-line ink-error" role="alert">${this.problem.message} ${this.problem.hint}${asOf}</p>`;
   }
 }

@@ -48,10 +48,11 @@ _ENDS: Final[Mapping[str, Status]] = {"completed": "ok", "failed": "error", "can
 TRAINING: Final = Lifecycle("training", 0, _ENDS)
 JOB: Final = Lifecycle("job", 1, {**_ENDS, "retried": "error"}, not_alone=frozenset({"retried"}))
 EVAL: Final = Lifecycle("eval", 2, _ENDS)
+EVALUATION: Final = Lifecycle("evaluation", 2, {**_ENDS, "finished": "ok"})
 CHECKPOINT: Final = Lifecycle("checkpoint", 2, {**_ENDS, "saved": "ok"}, alone=frozenset({"saved"}))
 
 LIFECYCLES: Final[Mapping[str, Lifecycle]] = {
-    lifecycle.name: lifecycle for lifecycle in (TRAINING, JOB, EVAL, CHECKPOINT)
+    lifecycle.name: lifecycle for lifecycle in (TRAINING, JOB, EVAL, EVALUATION, CHECKPOINT)
 }
 START: Final = "started"
 LOST: Final = "process_lost"

@@ -105,6 +105,22 @@ def test_a_run_is_a_tree_of_training_jobs_evals_and_checkpoints() -> None:
     assert {span.trace_id for span in spans.values()} == {training.trace_id}
 
 
+@pytest.mark.parametrize("end", ["evaluation_finished", "evaluation_completed"])
+def test_an_evaluation_of_the_loop_is_a_child_of_its_training(end: str) -> None:
+    """However it was emitted: by the two kinds, or by `lifecycle("evaluation")`."""
+    trainer = Process(1, run_id="r1")
+    spans = by_name(
+        spans_of(
+            trainer.tell(0, "training_started"),
+            trainer.tell(1, "evaluation_started", step=10),
+            trainer.tell(3, end, step=10, accuracy=0.5),
+            trainer.tell(4, "training_completed"),
+        )
+    )
+    assert spans["evaluation"].parent_id == spans["training"].span_id
+    assert spans["evaluation"].status == "ok"
+
+
 def test_children_are_there_before_the_training_ends() -> None:
     """A long training can be watched: its children name it as parent though it is not sent yet."""
     trainer = Process(run_id="r1")
@@ -406,8 +422,8 @@ def test_attributes_are_capped_and_the_rest_counted(over: int) -> None:
 def test_every_built_in_kind_of_a_lifecycle_is_in_the_table() -> None:
     """A kind that the catalog adds to one must not be forgotten here."""
     phases = {kind for kind in KIND_METADATA if phase_of(kind) is not None}
-    edges = ("_started", "_completed", "_failed", "_cancelled")
+    edges = ("_started", "_completed", "_finished", "_failed", "_cancelled")
     expected = {kind for kind in KIND_METADATA if kind.endswith(edges)}
     expected -= {"server_started", "run_started"}
     assert phases == expected - {"assertion_failed"} | {"job_retried", "checkpoint_saved"}
-    assert set(LIFECYCLES) == {"training", "job", "eval", "checkpoint"}
+    assert set(LIFECYCLES) == {"training", "job", "eval", "evaluation", "checkpoint"}

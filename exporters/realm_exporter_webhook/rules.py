@@ -30,6 +30,9 @@ GROUP_FIELDS: Final = {field.name: field.column for field in FIELDS}
 """What `group_by` may name beside `details.<key>`: field of an event by the filter's name."""
 
 DEFAULT_WINDOW_S: Final = 600.0
+SETTLE_S: Final = 3.0
+"""How long a rule about status gathers, unless it says: last lines, exception and other ranks of a
+run come by ways of their own, some a moment after the end."""
 MAX_THRESHOLD: Final = 1000
 MAX_DURATION_S: Final = 100 * 365 * 86_400.0
 
@@ -244,8 +247,8 @@ BAD_ENDS: Final = tuple(
 )
 
 _BUILT_IN: Final[tuple[tuple[str, Mapping[str, Any]], ...]] = (
-    ("run_ended_badly", {"statuses": BAD_ENDS}),
-    ("stalled", {"statuses": ("stalled",)}),
+    ("run_ended_badly", {"statuses": BAD_ENDS, "collect_s": SETTLE_S}),
+    ("stalled", {"statuses": ("stalled",), "collect_s": SETTLE_S}),
     ("not_finite", {"filters": Filters(kinds=("loss_not_finite",))}),
     ("disk_low", {"filters": Filters(kinds=("disk_low",))}),
 )
@@ -256,7 +259,9 @@ BUILT_IN: Final = tuple(name for name, _ in _BUILT_IN)
 def built_in_rules(to: Sequence[str], off: Sequence[str]) -> tuple[Rule, ...]:
     """Return the built-in rules, to some targets; none without a target."""
     return tuple(
-        Rule(name, tuple(to), **({"filters": Filters()} | dict(given)), once=True)
+        Rule(
+            name, tuple(to), group_by=("run",), once=True, **({"filters": Filters()} | dict(given))
+        )
         for name, given in _BUILT_IN
         if to and name not in off
     )

@@ -16,6 +16,7 @@ from realm_exporter_webhook.rules import (
     MAX_THRESHOLD,
     REQUEST,
     RULE_FILTERS,
+    SETTLE_S,
     TEMPLATES,
     Config,
     Expect,
@@ -147,6 +148,8 @@ def _rule(number: int, given: Any, targets: Mapping[str, Target]) -> Rule:
         raise ConfigError(setting, "this name is taken by webhooks=[...] of an event", "Rename it.")
     _refuse_unknown(setting, table, (*RULE_KEYS, *RULE_FILTERS))
     expect, silent_for_s = _absence(setting, table)
+    if "status" in table:
+        table = _of_status(table)
     return Rule(
         name,
         _to(setting, table.get("to", []), targets),
@@ -161,6 +164,12 @@ def _rule(number: int, given: Any, targets: Mapping[str, Target]) -> Rule:
         expect=expect,
         silent_for_s=silent_for_s,
     )
+
+
+def _of_status(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Add how a rule about status gathers: each run apart, unless it counts or cools down."""
+    apart = {} if "threshold" in table or "cooldown" in table else {"group_by": ["run"]}
+    return {"collect": SETTLE_S, **apart, **table}
 
 
 _ABSENCES: Final = ("expect", "silent_for")

@@ -258,8 +258,9 @@ def _line(event: Event) -> str:
 def _facts(firing: Firing) -> list[tuple[str, str]]:
     """Names and values beside the text: group, who, and of a single event the first details."""
     event = firing.events[-1]
-    facts = [("group", firing.group)] if firing.group else []
     run = firing.run
+    is_run = run is not None and firing.group in (run.run_id, f"run={run.run_id}")
+    facts = [("group", firing.group)] if firing.group and not is_run else []
     if run is not None:
         facts += _facts_of_run(run)
     if firing.count == 1:

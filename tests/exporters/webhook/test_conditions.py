@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from realm_exporter_webhook.conditions import OPERATORS, read_condition
 from realm_exporter_webhook.engine import Engine, Firing
-from realm_exporter_webhook.rules import BAD_ENDS, BUILT_IN
+from realm_exporter_webhook.rules import BAD_ENDS, BUILT_IN, SETTLE_S
 from realm_exporter_webhook.run_facts import StreamFacts
 from realm_exporter_webhook.settings import read_config
 
@@ -153,7 +153,9 @@ class Stage:
         firings = self.engine.tick(now_ns)
         for rule in self.config.every_rule:
             self.facts.note(shown, rule.sought)
-        return firings + (self.engine.take(shown, now_ns) if self.engine.wants(shown) else [])
+        firings += self.engine.take(shown, now_ns) if self.engine.wants(shown) else []
+        # What is gathered about a run's status is due then.
+        return firings + self.engine.tick(now_ns + int(SETTLE_S * S))
 
     def wait(self, second: float) -> list[Firing]:
         return self.engine.tick(NOW + int(second * S))
@@ -174,6 +176,19 @@ def test_a_status_is_reported_once_for_a_run_and_status() -> None:
     stage.restart()
     assert stage.at(5, "process_lost") == []
     assert len(stage.at(6, "run_ended", run="r8", **ended("failed"))) == 1
+
+
+def test_what_is_said_of_a_status_is_gathered_for_each_run_apart() -> None:
+    stage = Stage({"status": "failed"})
+    events = [event(n, "run_ended", now_ns=NOW, run_id=f"r{n}", **ended("failed")) for n in (1, 2)]
+    for each in events:
+        stage.facts.note(each, None)
+        assert stage.engine.take(each, NOW) == []
+    stage.restart()
+    assert [firing.group for firing in stage.wait(SETTLE_S)] == ["run=r1", "run=r2"]
+    counting = Stage({"status": "failed", "threshold": 2, "collect": 0})
+    assert counting.at(0, "run_ended", run="r1", **ended("failed")) == []
+    assert [each.count for each in counting.at(1, "run_ended", run="r2", **ended("failed"))] == [2]
 
 
 def test_a_run_of_several_ranks_fails_when_all_have_ended() -> None:

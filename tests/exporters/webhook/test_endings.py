@@ -91,6 +91,14 @@ class Lab:
             stderr=subprocess.DEVNULL,
         )
 
+    def run(self, program: str) -> int:
+        """Let `realm run` run a program, as the run `supervised`."""
+        command = [sys.executable, "-m", "realm_telemetry", "run", "--run-id", "supervised", "--"]
+        command += [sys.executable, "-c", program]
+        return subprocess.run(
+            command, env=self._environment, capture_output=True, timeout=120, check=False
+        ).returncode
+
     def messages(self) -> list[tuple[str, str]]:
         """Rule and run of each message, without those that came again with their id."""
         found = {each.headers["webhook-id"]: each.json for each in list(self._receiver.received)}
@@ -113,6 +121,28 @@ def lab(tmp_path: Path, receiver: Receiver) -> Iterator[Lab]:
     made = Lab(tmp_path / "home", receiver)
     yield made
     made.end()
+
+
+PROGRAM = """
+import realm_telemetry as realm
+for step in range(1, 8):
+    realm.log({"loss": 1 / step}, step=step)
+realm.emit("checkpoint_saved", step=7, path="/c/7")
+realm.flush(timeout_s=60.0)  # its shipper runs then, as that of a longer training does
+raise ValueError("bad batch")
+"""
+
+
+def test_an_alert_of_a_command_says_what_its_program_said(lab: Lab, receiver: Receiver) -> None:
+    """The word of `realm run` is there at once; step and exception come by another way."""
+    lab.serve()
+    assert lab.run(PROGRAM) == 1
+    wait_until(lambda: lab.messages(), explain=lab.messages)
+    run = receiver.received[0].json["run"]
+    assert (run["status"], run["reason"]) == ("failed", "ValueError: bad batch")
+    assert (run["step"], run["checkpoint"]["path"]) == (7, "/c/7")
+    assert run["lines"][-1] == "ValueError: bad batch"
+    assert lab.messages() == [("run_ended_badly", "supervised")]
 
 
 def test_each_built_in_rule_fires_once_for_each_ending_through_a_killed_service(lab: Lab) -> None:

@@ -98,7 +98,9 @@ def test_an_alert_is_an_e_mail_whose_text_is_no_markup(make: Maker, mailbox: Mai
         1, "run_ended", severity="error", run_id="r7", message="<b>Run</b> failed",
         details={"status": "failed", "reason": "KeyError"},
     )  # fmt: skip
-    make(options(mailbox.url(), alerts={})).export_events([failed])
+    exporter = make(options(mailbox.url(), alerts={}))
+    exporter.export_events([failed])
+    exporter.shutdown()  # what it gathers of a run's end goes then
     first, *_ = mailbox.mails
     assert first["to"] == "dio@lab.example"
     assert first["subject"] == "❌ all: run_ended · r7"

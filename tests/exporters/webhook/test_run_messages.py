@@ -58,6 +58,7 @@ def sent(
     given["targets"]["lab"]["template"] = template
     exporter = make(given, service_url="http://lab.example:8866")
     exporter.export_events([events[-1]])
+    exporter.shutdown()  # what it gathers of a run's end goes then
 
 
 def test_json_has_the_run_as_fields(tmp_path: Path, make: Maker, receiver: Receiver) -> None:

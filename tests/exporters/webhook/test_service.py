@@ -64,6 +64,22 @@ def test_rules_fire_once_for_the_lab_over_all_processes(tmp_path: Path, receiver
     assert len(receiver.received) == 1
 
 
+def test_a_silence_is_told_once_by_a_service_that_is_started_again(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    """No event comes while it waits; the second run says that the time of the first was over."""
+    given = options(receiver.url(), {"name": "silent", "silent_for": "2s"}, alerts={"to": []})
+    with serving(tmp_path, given):
+        wait_until(lambda: "webhook" in cursors(tmp_path))
+        append(tmp_path, event(1, "run_started", run_id="r1"))
+        receiver.wait_for(1)
+    with serving(tmp_path, given):
+        append(tmp_path, event(2, "run_started", run_id="r2"))
+        receiver.wait_for(2)
+    assert [each.json["group"] for each in receiver.received] == ["r1", "r2"]
+    assert {each.json["about"] for each in receiver.received} == {"silent for 2s"}
+
+
 def test_metrics_say_how_many_messages_wait_and_which_senders_leave_hosts_alone(
     tmp_path: Path, receiver: Receiver
 ) -> None:

@@ -27,6 +27,7 @@ from realm_telemetry.cli.supervisor import (
 )
 from realm_telemetry.cli.terminal import note
 from realm_telemetry.errors import ConfigError
+from realm_telemetry.home import running_service
 
 if TYPE_CHECKING:
     from realm_telemetry.cli.keeper import Keeper
@@ -91,7 +92,8 @@ def run(
             reports.take(0)
         _say(f"realm: {words[0]}: {error.strerror}")
         return NOT_EXECUTABLE if isinstance(error, PermissionError) else NOT_FOUND
-    begun = f"run {run_id}: started (realm show {shlex.quote(run_id)})"
+    where = _where(run_id)
+    begun = f"run {run_id}: started ({where})"
     say(begun)
     if capture and capture.problem:
         say(f"realm: the output is not kept: {capture.problem}")
@@ -105,7 +107,7 @@ def run(
         keeper.finish()
     verdict = record.ended(ended, found, keeper.tail.lines() if keeper else [])
     supervisor.drain()
-    say(f"run {run_id}: {verdict}")
+    say(f"run {run_id}: {verdict} ({where})")
     return end_like(ended)
 
 
@@ -245,6 +247,21 @@ class _Record:
             telemetry.shutdown(_END_S)
         except Exception as error:  # noqa: BLE001 - the exit status is what counts
             _say(f"realm: the end of this run is not recorded: {error}")
+
+
+def _where(run_id: str) -> str:
+    """Where a person sees more of a run: on its page, if a service of the home runs."""
+    from urllib.parse import quote
+
+    from realm_telemetry.config import load_settings
+
+    try:
+        running = running_service(load_settings().home)
+    except ConfigError:  # said when the run is recorded
+        running = None
+    if running is None:
+        return f"realm show {shlex.quote(run_id)}"
+    return f"{running.pages}/runs/{quote(run_id, safe='')}"
 
 
 def _run_id(name: str | None, run_id: str | None, words: Sequence[str]) -> str:

@@ -73,6 +73,15 @@ def test_it_outlives_the_terminal_and_commands_find_it(home: Path) -> None:
     assert f"{running.url} serves this log" in doctor.stdout
 
 
+def test_realm_run_says_where_the_page_of_the_run_is() -> None:
+    service = up(*ANY_PORTS)
+    done = run_realm("run", "--run-id", "a/b", "--", "false")
+    address = f"{service['pages']}/runs/a%2Fb"
+    assert f"run a/b: started ({address})" in done.stderr
+    assert f"run a/b: failed, exit code 1 ({address})" in done.stderr
+    wait_until(lambda: httpx.get(address).status_code == 200)
+
+
 def test_after_a_kill_the_address_counts_no_more(home: Path) -> None:
     first = up(*ANY_PORTS)
     os.kill(int(str(first["pid"])), signal.SIGKILL)
@@ -102,8 +111,11 @@ def test_a_unit_for_systemd(home: Path, tmp_path: Path, monkeypatch: pytest.Monk
     unit.read(tmp_path / "config" / "systemd" / "user" / UNIT)
     quoted = str(odd).replace("%", "%%").replace("$", "$$")
     assert unit["Service"]["environment"] == f'"REALM_HOME={quoted}"'
-    command = f"{sys.executable} -m realm_telemetry serve --port 9866"
-    assert unit["Service"]["execstart"] == command
+    program, _, rest = unit["Service"]["execstart"].partition(" ")
+    assert (Path(program).parent, rest) == (
+        Path(sys.executable).parent,
+        "-m realm_telemetry serve --port 9866",
+    )
     assert running_service(odd) is None
     verify = shutil.which("systemd-analyze")
     if verify:

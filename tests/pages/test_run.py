@@ -10,6 +10,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
+from realm_telemetry.spool.output import KeptOutput
+
 from .conftest import SCREENSHOTS, Lab, environment, running_lab
 from .run_stories import LONG_ID, MARKUP_ID, RTL_ID, TRACEBACK, Runs, every_kind
 from .watching import axe_findings, no_sideways_scroll, pill, until
@@ -89,6 +91,19 @@ def test_a_traceback_has_its_message_first_and_libraries_folded(
     card.get_by_role("button", name="Copy").click()
     page.locator(".toast", has_text="Traceback copied").wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == TRACEBACK
+
+
+def test_the_last_lines_of_the_output_are_in_sight(runs_lab: Lab, page: Page) -> None:
+    """As text, whatever they hold; a run whose output nobody kept has no such card."""
+    kept = KeptOutput(runs_lab.home, "gpt-8-ranks")
+    kept.append([*(f"line {number}" for number in range(300)), "<b>the last</b>"])
+    kept.close()
+    output = opened(page, runs_lab, "gpt-8-ranks").get_by_test_id("output").locator("pre")
+    text = output.inner_text()
+    assert text.startswith("line 201\n")
+    assert text.rstrip().endswith("<b>the last</b>")
+    assert output.evaluate("it => it.scrollTop + it.clientHeight >= it.scrollHeight - 2")
+    assert opened(page, runs_lab, "nan-run").get_by_test_id("output").count() == 0
 
 
 def test_the_ranks_begin_with_the_one_that_failed_first(runs_lab: Lab, page: Page) -> None:

@@ -9,7 +9,7 @@ import { shortcuts } from "../shared/shortcuts";
 import { copy, say } from "../shared/toast";
 import { causeCard, settingsPanel } from "./cause-card";
 import "./metric-graphs";
-import { eventsPanel, machinePanel, ranksPanel } from "./panels";
+import { eventsPanel, machinePanel, outputPanel, ranksPanel } from "./panels";
 import { eventsOf, RunStory } from "./story";
 import { tracebackCard } from "./traceback-card";
 
@@ -87,9 +87,9 @@ export class RealmRun extends LitElement {
   }
 
   private body(run: Run): TemplateResult {
-    const { curves, machine, samples, loud, version } = this.story;
+    const { curves, machine, samples, loud, output, version } = this.story;
     return html`${causeCard(run, Date.now(), this.tools(run))}
-      ${run.exception ? tracebackCard(run.exception) : nothing}
+      ${run.exception ? tracebackCard(run.exception) : nothing} ${outputPanel(output)}
       ${curves === null ? html`<section class="card"><h2>Metrics</h2><p class="soft">${this.fresh.isDown ? "Not read yet." : "Loading …"}</p></section>` : html`<realm-metric-graphs .curves=${curves} .version=${version}></realm-metric-graphs>`}
       <div class="run-columns">
         <div class="column">${loud === null ? nothing : eventsPanel(run, loud)} ${ranksPanel(run)}</div>

@@ -1,4 +1,5 @@
 import { html, nothing, type TemplateResult } from "lit";
+import { ref } from "lit/directives/ref.js";
 import { channelIcon, severityMark } from "../shared/catalog";
 import { formatCount, formatNumber, formatTime, timeMs } from "../shared/format";
 import { eventHref, logHref } from "../shared/links";
@@ -42,6 +43,16 @@ function rankRow(name: string, rank: RankState, furthest: number, run: Run): Tem
     <td>${rank.step === null ? "–" : formatCount(rank.step)}${behind > 0 ? html` <span class="ink-warning">${formatCount(behind)} behind</span>` : nothing}</td>
     <td>${rank.host ?? "–"}</td>
   </tr>`;
+}
+
+/** The last lines that a run printed: the newest are in sight. */
+export function outputPanel(text: string): TemplateResult | typeof nothing {
+  if (!text) return nothing;
+  const atEnd = ref((element) => element?.scrollTo(0, element.scrollHeight));
+  return html`<section class="card" aria-label="Output" data-testid="output">
+    <div class="card-head"><h2>Output</h2><span class="soft">its last lines</span></div>
+    <pre class="output" tabindex="0" dir="auto" ${atEnd}>${text}</pre>
+  </section>`;
 }
 
 /** What the machine had: the last and the most of each of its numbers. */

@@ -1,4 +1,4 @@
-import { ApiError, getEvents, getJson } from "../shared/api";
+import { ApiError, getEvents, getJson, getText } from "../shared/api";
 import type { SeriesAnswer } from "../shared/graph/run-series";
 import { getRun, isOpen, runPath, type Run } from "../shared/run";
 import type { RealmEvent } from "../stream/event";
@@ -8,6 +8,7 @@ const NAMED_BY = "200";
 const POINTS = "1000";
 const SAMPLES = "100";
 const LISTED_EVENTS = "12";
+const OUTPUT_LINES = 100;
 const MAX_PRODUCERS = 100;
 /** Curves of a run that goes on are read again after so long. */
 const AGAIN_MS = 5_000;
@@ -22,6 +23,8 @@ export class RunStory {
   machine: Curve[] = [];
   samples: RealmEvent[] = [];
   loud: RealmEvent[] | null = null;
+  /** The last lines that it printed; empty where none were kept. */
+  output = "";
   /** Changes when the curves have new points. */
   version = 0;
   private readAt = 0;
@@ -52,7 +55,7 @@ export class RunStory {
     if (!isNew || (isOpen(run.status) && performance.now() - this.readAt < AGAIN_MS)) return;
     [this.readUpTo, this.readAt] = [upTo, performance.now()];
     try {
-      await Promise.all([this.readLoud(run), this.readCurves(run), this.readMachine(run)]);
+      await Promise.all([this.readLoud(run), this.readCurves(run), this.readMachine(run), this.readOutput()]);
     } catch (error) {
       this.readUpTo = null;
       throw error;
@@ -85,6 +88,15 @@ export class RunStory {
     this.samples = await getEvents<RealmEvent[]>("api/battle_log", query);
     const names = metricNames(this.samples).filter((name) => !name.includes("."));
     this.machine = names.length ? await this.series(names) : [];
+    this.changed();
+  }
+
+  private async readOutput(): Promise<void> {
+    try {
+      this.output = await getText(`${runPath(this.id)}/output?tail=${OUTPUT_LINES}`);
+    } catch (error) {
+      if (!(error instanceof ApiError && error.code === "output_not_found")) throw error;
+    }
     this.changed();
   }
 

@@ -18,9 +18,9 @@ from realm_telemetry.log.filters import Filters
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.folds import RunsKeeper
 from realm_telemetry.service.hosts import FullError, Host, Hosts
+from realm_telemetry.service.live.tail import next_second
 from realm_telemetry.service.reader_pool import ReaderPool
 
-LOOK_S: Final = 1.0
 _LOST, _HEARD_AGAIN = "host_lost", "host_heard_again"
 _MAX_RESTORED: Final = 1_000
 _logger = logging.getLogger(__name__)
@@ -57,9 +57,11 @@ class HostWatch:
 
     async def watch(self) -> None:
         """Look for as long as the service runs."""
+        loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(LOOK_S)
-            self.hosts.look(LOOK_S)
+            due_s = next_second(loop.time())
+            await asyncio.sleep(due_s)
+            self.hosts.look(due_s)
             try:
                 await self._look()
             except ApiError as error:  # the log is away or busy, or runs are still being folded

@@ -21,8 +21,11 @@ MAX_SENDERS: Final = 64
 """Pipelines of one host."""
 
 MAX_ALL_PROCESSES: Final = 100_000
-MAX_REPORTED: Final = 512
-"""Processes that one event names: it has room for 64 KiB."""
+MAX_REPORTED_BYTES: Final = 40_000
+"""Of runs and processes that one event names: it has room for 64 KiB. Enough for 1,000 ranks."""
+
+_PROCESS_BYTES: Final = 32
+_RUN_BYTES: Final = 64
 
 PAIR_S: Final = 600.0
 """A host is reported as lost once in so many seconds at most."""
@@ -287,11 +290,13 @@ def _details(host: Host) -> dict[str, Any]:
 def _few(runs: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """Return as many processes as one event names."""
     few: dict[str, list[str]] = {}
-    left = MAX_REPORTED
+    left = MAX_REPORTED_BYTES
     for run_id, producers in runs.items():
-        if left > 0:
-            few[run_id] = list(producers[:left])
-            left -= len(producers)
+        left -= _RUN_BYTES + len(run_id.encode())
+        room = max(left, 0) // _PROCESS_BYTES
+        if room:
+            few[run_id] = list(producers[:room])
+            left -= _PROCESS_BYTES * len(few[run_id])
     return few
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from realm_telemetry.delivery.heartbeats import Heartbeat, RunningProcess
@@ -14,6 +15,7 @@ from realm_telemetry.kinds.catalog import resolve
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.service import hosts as hosts_module
 from realm_telemetry.service.hosts import FORGET_LOST_S, FORGET_S, PAIR_S, FullError, Host, Hosts
+from realm_telemetry.values.details import MAX_EVENT_BYTES
 from tests.waiting import wait_until
 
 from .conftest import asking, free_ports, serving
@@ -120,6 +122,21 @@ def test_a_host_that_is_heard_again_is_reported_once_with_what_is_there(lab: Lab
     assert lab.kinds == ["host_lost", "host_heard_again"]
     assert lab.told[1].details["runs"] == [{"run_id": "r1", "producers": [A], "ranks": [0]}]
     assert lab.status == "live"
+
+
+@pytest.mark.parametrize("run_chars", [2, 256])
+def test_one_event_has_room_for_what_it_names(lab: Lab, run_chars: int) -> None:
+    runs = 8 if run_chars == 2 else 1024
+    many = [
+        RunningProcess(f"{number:016x}", f"{number % runs}".ljust(run_chars, "🐉"), number)
+        for number in range(1024)
+    ]
+    lab.hosts.hear(Heartbeat("gpu7", "x", "p", 10.0, many))
+    lab.go_on(40)
+    (lost,) = lab.told
+    assert len(msgspec.json.encode(lost)) < MAX_EVENT_BYTES
+    named = sum(len(run["producers"]) for run in lost.details["runs"])
+    assert named >= (1024 if run_chars == 2 else 30)
 
 
 def test_a_host_without_open_runs_is_never_lost(lab: Lab) -> None:

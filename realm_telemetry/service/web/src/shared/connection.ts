@@ -100,10 +100,10 @@ export class Freshness implements ReactiveController {
       this.problem = error.status === 0 ? null : error;
     } finally {
       this.isReading = false;
+      this.host.requestUpdate();
+      this.want(EVENTUALLY_MS);
+      if (this.dueMs < Infinity) this.plan();
     }
-    this.host.requestUpdate();
-    this.want(EVENTUALLY_MS);
-    if (this.dueMs < Infinity) this.plan();
   }
 
   /** Live, Connecting or Reconnecting. */

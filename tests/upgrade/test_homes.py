@@ -48,7 +48,9 @@ def test_a_home_of_the_old_code_shows_the_same(
     new_tree: Tree, tmp_path: Path, serve: Serve, variant: str
 ) -> None:
     home = unpack(variant, tmp_path)
-    assert (
-        differences(without_rank(views(new_tree, home, serve)), without_rank(expected(variant)))
-        == {}
-    )
+    found = without_rank(views(new_tree, home, serve))
+    wanted = without_rank(expected(variant))
+    # The built-in alerts, which the old code has not, look at more events of the same log.
+    seen, seen_before = (each.pop("seen", []) for each in (found, wanted))
+    assert [row for row in seen if row in seen_before] == seen_before
+    assert differences(found, wanted) == {}

@@ -250,6 +250,7 @@ _BUILT_IN: Final[tuple[tuple[str, Mapping[str, Any]], ...]] = (
     ("run_ended_badly", {"statuses": BAD_ENDS, "collect_s": SETTLE_S}),
     ("stalled", {"statuses": ("stalled",), "collect_s": SETTLE_S}),
     ("not_finite", {"filters": Filters(kinds=("loss_not_finite",))}),
+    ("host_lost", {"filters": Filters(kinds=("host_lost",))}),
     ("disk_low", {"filters": Filters(kinds=("disk_low",))}),
 )
 BUILT_IN: Final = tuple(name for name, _ in _BUILT_IN)

@@ -212,7 +212,7 @@ def describe(run_id: str, record: RunRecord | None, events: Sequence[Event], bas
 
     events: those that the message is about. base: the address of the service.
     """
-    link = f"{base}/api/runs/{quote(run_id, safe='')}/report" if base else ""
+    link = f"{base}/runs/{quote(run_id, safe='')}" if base else ""
     lines = _output(events)
     if record is None:
         return _of_events(run_id, events, lines, link)

@@ -42,7 +42,7 @@ def test_init_adds_a_target_sends_a_test_and_keeps_the_file(
     result = invoke("alerts", "init", "--ntfy", receiver.url("/phone-7"), "--private")
     assert result.exit_code == 0, result.output
     assert "added the target ntfy to" in result.output
-    assert "run_ended_badly, stalled, not_finite, disk_low" in result.output
+    assert "run_ended_badly, stalled, not_finite, host_lost, disk_low" in result.output
     assert "taken (200)" in result.output
     assert receiver.received[0].json["topic"] == "phone-7"
     text = path.read_bytes().decode()

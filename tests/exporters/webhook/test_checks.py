@@ -47,7 +47,7 @@ def test_the_doctor_looks_at_targets_and_dead_messages(
     text = json.dumps(found, ensure_ascii=False)
     assert found["code"] == 1
     assert "1 rule: failures" in text
-    assert "3 built-in rules: run_ended_badly, stalled, not_finite" in text
+    assert "4 built-in rules: run_ended_badly, stalled, not_finite, host_lost" in text
     assert "allow_hosts" in text
     assert "target plain (http://192.0.2.1/…) is sent to without TLS" in text
     assert "no rule sends to the target plain" in text

@@ -89,7 +89,8 @@ def test_a_test_that_fails_shows_the_reason(home: Path, invoke: Invoke, receiver
     result = invoke("test", "lob")
     assert result.exit_code == 2
     assert (
-        "There are failures, run_ended_badly, stalled, not_finite, disk_low, lab." in result.output
+        "There are failures, run_ended_badly, stalled, not_finite, host_lost, disk_low, lab."
+        in result.output
     )
 
 

@@ -146,7 +146,9 @@ class Stage:
         states = {key: msgspec.json.decode(text, type=old) for key, text in kept.items()}
         self.engine = self._engine(states)
 
-    def at(self, second: float, kind: str, *, run: str = "r7", **fields: Any) -> list[Firing]:
+    def at(
+        self, second: float, kind: str, *, run: str | None = "r7", **fields: Any
+    ) -> list[Firing]:
         now_ns = NOW + int(second * S)
         self.number += 1
         shown = event(self.number, kind, now_ns=now_ns, run_id=run, **fields)
@@ -206,6 +208,8 @@ def test_a_built_in_rule_fires_once_for_a_run_whatever_comes_then() -> None:
     not_finite: dict[str, Any] = {"details": {"field": "loss", "value": "NaN"}}
     assert [f.rule for f in stage.at(1, "loss_not_finite", **not_finite)] == ["not_finite"]
     assert stage.at(2, "loss_not_finite", **not_finite) == []
+    lost = {"host": "gpu7", "silent_s": 31.0}
+    assert [f.rule for f in stage.at(2, "host_lost", run=None, details=lost)] == ["host_lost"]
     assert [f.rule for f in stage.at(3, "disk_low", details={"path": "/"})] == ["disk_low"]
     assert stage.at(4, "disk_low", details={"path": "/data"}) == []
     assert [f.rule for f in stage.at(5, "run_stalled")] == ["stalled"]
@@ -333,6 +337,7 @@ def test_a_backtest_tries_every_condition(home: Path, invoke: Invoke, receiver: 
         "run_ended_badly": 1,
         "stalled": 0,
         "not_finite": 0,
+        "host_lost": 0,
         "disk_low": 0,
     }
     assert receiver.received == []

@@ -109,7 +109,7 @@ def test_an_alert_is_an_e_mail_whose_text_is_no_markup(make: Maker, mailbox: Mai
     assert "<b>Run" in parts["text/plain"], parts
     assert "<b>Run" not in parts.get("text/html", "")
     assert "why: failed: KeyError" in body_of(first)
-    assert "/api/runs/r7/report" in body_of(first)
+    assert "/runs/r7" in body_of(first)
 
 
 def test_a_server_that_refuses_is_asked_again_and_the_password_is_not_shown(

@@ -11,7 +11,7 @@ from realm_telemetry.log import LogWriter, ProducerInfo
 from .conftest import Maker, Receiver, event, options
 
 RUN = "exp/7 ü"
-LINK = "http://lab.example:8866/api/runs/exp%2F7%20%C3%BC/report"
+LINK = "http://lab.example:8866/runs/exp%2F7%20%C3%BC"
 
 
 def run_of(*parts: tuple[str, dict[str, Any]]) -> list[Event]:

@@ -53,7 +53,7 @@ fields: | $(BIN)/python   ## Write the pages' list of filter fields again
 
 test: $(VENV)/.dev pages  ## All tests but the long ones, under 10 minutes on 2 cores
 	$(TRY) $(BIN)/python -m pytest -n 4 --dist loadfile -m 'not long and not alone and not browser'
-	$(TRY) $(BIN)/python -m pytest -n 2 --dist loadfile -m 'browser and not long'
+	$(TRY) $(BIN)/python -m pytest -n 2 --dist loadfile -m 'browser and not long and not alone'
 	$(TRY) $(BIN)/python -m pytest -m 'alone and not long'
 
 test-unit: $(VENV)/.dev   ## What needs no processes and no browser, about a minute on 2 idle cores

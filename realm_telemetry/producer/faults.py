@@ -10,12 +10,14 @@ would also undo handlers that others have put there since, in C, where Python ca
 """
 
 import os
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-FAULTS_NAME: Final = "faults"
-"""The file, in a producer's spool."""
+from realm_telemetry.spool.liveness import FAULTS_NAME
+
 SIGNALS: Final = ("SIGTERM", "SIGHUP", "SIGXCPU", "SIGUSR1", "SIGUSR2", "SIGQUIT")
 _HIGHEST: Final = 4_096
 """Descriptors above cost the kernel a larger table for this process."""
@@ -37,10 +39,30 @@ class _Hold:
 
 
 _hold: Final = _Hold()
+_turn = threading.Lock()
+"""For what the number leads to and `_hold.file` together: keeper and shutdown change both."""
+_TURN_S: Final = 1.0
+"""A signal handler may come here while its own thread has the lock."""
+
+
+@contextmanager
+def _in_turn() -> Iterator[None]:
+    turn = _turn
+    taken = turn.acquire(timeout=_TURN_S)
+    try:
+        yield
+    finally:
+        if taken:
+            turn.release()
 
 
 def attach(directory: Path) -> None:
     """Write stacks into a file of this spool from now on. Never raises."""
+    with _in_turn():
+        _attach(directory)
+
+
+def _attach(directory: Path) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         opened = os.open(directory / FAULTS_NAME, flags, 0o600)
@@ -57,8 +79,9 @@ def attach(directory: Path) -> None:
 
 def renew(directory: Path) -> None:
     """Open the file again if the program has closed it, or has one of its own there."""
-    if _hold.file is not None and not _is_ours():
-        attach(directory)
+    with _in_turn():
+        if _hold.directory is not None and not _is_ours():
+            _attach(directory)
 
 
 def detach() -> None:
@@ -66,17 +89,21 @@ def detach() -> None:
 
     The number is kept: a file of the program must not get it, or the next stack would be in that.
     """
-    if _is_ours():
-        with suppress(OSError):
-            null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-            os.dup2(null, _hold.number, inheritable=False)
-            os.close(null)
-            _hold.file = _file_of(_hold.number)
-    _hold.directory = None
+    with _in_turn():
+        if _is_ours():
+            with suppress(OSError):
+                null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+                os.dup2(null, _hold.number, inheritable=False)
+                os.close(null)
+                _hold.file = _file_of(_hold.number)
+        _hold.directory = None
 
 
-after_fork: Final = detach
-"""In a child: the file is its parent's."""
+def after_fork() -> None:
+    """In a child: the file is its parent's, and whoever had the lock is not there."""
+    global _turn
+    _turn = threading.Lock()
+    detach()
 
 
 def _take(opened: int) -> None:

@@ -10,6 +10,7 @@ from realm_telemetry.event import Event, InvalidEventError
 from realm_telemetry.producer import appenders, emission, runs
 from realm_telemetry.producer.api import configure_on_first_use, get_telemetry
 from realm_telemetry.producer.emission import record
+from realm_telemetry.values.conversions import NOT_FINITE
 from realm_telemetry.values.details import clean_details, to_json_value
 
 _MAX_SHOWN: Final = 4
@@ -77,8 +78,8 @@ def _message(details: Mapping[str, Any]) -> str | None:
 
 def _number(value: Any) -> str | None:
     """A number as people read it; None for what is none."""
-    if value in ("NaN", "Infinity", "-Infinity"):
-        return str(value)
+    if isinstance(value, str):
+        return value if value in NOT_FINITE else None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return f"{value:.4g}" if is_number else None
 

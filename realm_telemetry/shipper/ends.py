@@ -20,11 +20,10 @@ from realm_telemetry.shipper.notes import DROPS_KIND, RunNotes
 from realm_telemetry.shipper.process_end import ProcessEnd, kills_since
 from realm_telemetry.shipper.run_end import COMPLETED, EndFacts, Verdict, judge
 from realm_telemetry.shipper.spools import Spool
+from realm_telemetry.spool.liveness import FAULTS_NAME
 from realm_telemetry.values.rank import to_rank
 
 LOST_KIND: Final = "process_lost"
-FAULTS_NAME: Final = "faults"
-"""In a spool: what `faulthandler` of its process wrote."""
 MAX_STACK_BYTES: Final = 16_384
 _CRASH: Final = "Fatal Python error: "
 """How `faulthandler` begins after a crash; after another signal it writes a stack alone."""

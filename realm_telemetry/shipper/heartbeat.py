@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from realm_telemetry.config import token_for
+from realm_telemetry.config import DEFAULT_SERVICE_URL, service_url_of, token_for
 from realm_telemetry.delivery.heartbeats import (
     HEARTBEAT_PATH,
     HEARTBEAT_TYPE,
@@ -47,10 +47,9 @@ class HostHeartbeat:
 
     def __init__(self, manifest: Manifest, host_silent_s: float) -> None:
         options = manifest.options.get(SERVICE_EXPORTER, {})
+        self._home = Path(manifest.home)
         self._url = str(options.get("url") or manifest.service_url)
-        self._token = options.get("token") or token_for(
-            Path(manifest.home), manifest.token, self._url
-        )
+        self._token = options.get("token") or token_for(self._home, manifest.token, self._url)
         self._sends = SERVICE_EXPORTER in manifest.exporters
         self._pipeline = manifest.pipeline
         self._interval_s = min(INTERVAL_S, host_silent_s / 3)
@@ -126,7 +125,9 @@ class HostHeartbeat:
             self._interval_s,
             list(self._processes[:MAX_PROCESSES]),
         )
-        place, headers = self._url.rstrip("/") + HEARTBEAT_PATH, {"Content-Type": HEARTBEAT_TYPE}
+        is_named = self._url != DEFAULT_SERVICE_URL
+        url = self._url if is_named else service_url_of(self._home)
+        place, headers = url.rstrip("/") + HEARTBEAT_PATH, {"Content-Type": HEARTBEAT_TYPE}
         try:
             client.request("POST", place, encode_heartbeat(beat), headers)
         except (UnreachableError, ValueError):  # the exporter reports what is wrong with either

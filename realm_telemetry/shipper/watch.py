@@ -25,9 +25,9 @@ from realm_telemetry.shipper.peers import (
     who_is_behind,
 )
 from realm_telemetry.shipper.spools import Spool
+from realm_telemetry.values.conversions import NOT_FINITE
 from realm_telemetry.values.rank import rank_of
 
-NOT_FINITE: Final = frozenset(("NaN", "Infinity", "-Infinity"))
 """What `emit` records for numbers that are none."""
 
 WINDOW: Final = 64

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Final
 
 LOCK_NAME: Final = "lock"
+FAULTS_NAME: Final = "faults"
+"""In a spool: what `faulthandler` of its process wrote."""
 _FLOCK = struct.Struct("hhqqi")  # struct flock: type, whence, start, len, pid
 _own: set[str] = set()
 

@@ -348,6 +348,10 @@ def _integer(value: int, walk: Walk) -> int | str:
     return str(value) if value.bit_length() < 4_096 else f"<int of {value.bit_length()} bits>"
 
 
+NOT_FINITE: Final = frozenset(("NaN", "Infinity", "-Infinity"))
+"""What stands in an event for a number that JSON has not."""
+
+
 def _float(value: float, walk: Walk) -> float | str:
     value = float.__pos__(value)
     if value - value == 0.0:

@@ -29,7 +29,7 @@ def files(archive: Path) -> set[str]:
 def with_pages(clone: Path) -> Path:
     """A clone whose pages are up to date, with stand-ins for what Node makes."""
     for name in PAGES:
-        (clone / name).parent.mkdir(exist_ok=True)
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
         (clone / name).write_text("built")
     subprocess.run([sys.executable, "-c", STAMP], cwd=clone / WEB, check=True)
     return clone

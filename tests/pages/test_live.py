@@ -24,6 +24,7 @@ def test_the_last_fifty_events_are_there_within_a_second(lab: Lab, page: Page) -
     assert rows(page)[0] == lab.ids()[-1]
 
 
+@pytest.mark.alone
 def test_an_event_is_visible_within_300_ms(lab: Lab, page: Page) -> None:
     """p95 from emit() in another process to the row in the document, at 100 events/s."""
     page.goto(lab.url)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from realm_telemetry.producer import faults
+from realm_telemetry.spool.liveness import FAULTS_NAME
 
 from .programs import HEAD, SETUP, environment, program
 
@@ -19,7 +20,7 @@ KILL_ME = "def here():\n    os.kill(os.getpid(), signal.{name}); time.sleep(9)\n
 
 def stacks(home: Path) -> list[str]:
     """What stands in the files of all spools, those without anything left out."""
-    found = [path.read_text() for path in sorted(home.glob(f"spool/*/*/{faults.FAULTS_NAME}"))]
+    found = [path.read_text() for path in sorted(home.glob(f"spool/*/*/{FAULTS_NAME}"))]
     return [text for text in found if text]
 
 
@@ -155,6 +156,40 @@ def test_the_keeper_opens_a_closed_file_again_beside_what_is_there(
 
 
 @pytest.mark.processes
+def test_a_keeper_that_looks_during_a_shutdown_takes_no_signal_from_the_program(
+    tmp_path: Path,
+) -> None:
+    code = """
+import faulthandler
+from pathlib import Path
+from realm_telemetry.producer import faults
+from realm_telemetry.spool.liveness import FAULTS_NAME
+
+sys.setswitchinterval(1e-6)
+directory = Path(HOME)
+faults.attach(directory)
+faulthandler.register(signal.SIGUSR1)
+over = threading.Event()
+
+def look():
+    while not over.is_set():
+        faults.renew(directory)
+
+keeper = threading.Thread(target=look)
+keeper.start()
+for _ in range(3000):
+    faults.detach()
+    faults.attach(directory)
+over.set()
+keeper.join()
+os.kill(os.getpid(), signal.SIGUSR1)
+print("alive")
+"""
+    ended = program(tmp_path, code, setup=HEAD)
+    assert (ended.code, ended.output) == (0, "alive\n")
+
+
+@pytest.mark.processes
 def test_a_second_configure_writes_into_its_own_spool(tmp_path: Path) -> None:
     ended = program(
         tmp_path,
@@ -172,7 +207,7 @@ def test_a_second_configure_writes_into_its_own_spool(tmp_path: Path) -> None:
 def test_a_link_in_the_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("")
-    (tmp_path / faults.FAULTS_NAME).symlink_to(victim)
+    (tmp_path / FAULTS_NAME).symlink_to(victim)
     before = faults._hold.file
     faults.attach(tmp_path)
     assert faults._hold.file == before

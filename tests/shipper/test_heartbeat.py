@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from realm_telemetry.config import DEFAULT_SERVICE_URL
 from realm_telemetry.delivery.heartbeats import HEARTBEAT_PATH, Heartbeat, read_heartbeat
+from realm_telemetry.home import RunningService, ServiceAddress
 from realm_telemetry.shipper.process_end import host
 from realm_telemetry.spool.frames import encode_msgpack
 
@@ -76,10 +78,10 @@ class Deaf:
 def make_lab(tmp_path: Path, receiver: Receiver) -> Iterator[Callable[..., Lab]]:
     made: list[Lab] = []
 
-    def make(*exporters: str, settings: str = QUICK) -> Lab:
+    def make(*exporters: str, settings: str = QUICK, url: str = receiver.url) -> Lab:
         (tmp_path / "realm.toml").write_text(settings)
         fields = {
-            "service_url": receiver.url,
+            "service_url": url,
             "token": "a-long-token",
             "exporters": list(exporters),
         }
@@ -133,6 +135,22 @@ def test_it_names_the_host_its_runs_and_their_steps(
     eventually(lambda: receiver.beats[-1].processes[0].step == 12)
     assert receiver.beats[-1].processes[0].step_unix_nano == moment
     assert set(receiver.tokens) == {"Bearer a-long-token"}
+
+
+def test_without_an_address_they_go_to_where_the_service_of_the_home_says_it_is(
+    receiver: Receiver,
+    make_lab: Callable[..., Lab],
+    eventually: Callable[..., None],
+    tmp_path: Path,
+) -> None:
+    address = ServiceAddress.claim(tmp_path)
+    assert address is not None
+    address.say(RunningService(receiver.url, receiver.url, 0, 0))
+    lab = make_lab("realm_service", url=DEFAULT_SERVICE_URL)
+    begin(lab.producer())
+    start(lab)
+    eventually(lambda: any(beat.processes for beat in receiver.beats))
+    address.close()
 
 
 def test_the_last_one_says_that_nothing_runs_any_more(

@@ -24,6 +24,7 @@ from realm_telemetry.folds.state.lattice import (
     put_all,
 )
 from realm_telemetry.folds.state.values import bounded, number, pick
+from realm_telemetry.values.conversions import NOT_FINITE
 from realm_telemetry.values.rank import rank_of
 
 MAX_PROCESSES: Final = 2_048
@@ -41,7 +42,6 @@ MAX_METRICS: Final = 64
 MAX_TRACEBACK: Final = 16_000
 """Characters of a traceback, from its end: there it says what happened."""
 
-NOT_FINITE: Final = frozenset({"NaN", "Infinity", "-Infinity"})
 
 PARTS: Final = frozenset(
     {

@@ -17,10 +17,10 @@ from realm_telemetry.log.sqlite.odd_rows import details_of
 from realm_telemetry.log.sqlite.plan import AccessPath, Bounds, Plan, matching, newest, position
 from realm_telemetry.log.sqlite.transaction import ReadTransaction
 from realm_telemetry.log.tokens import NEWEST, Position
+from realm_telemetry.values.conversions import NOT_FINITE
 from realm_telemetry.values.paths import find
 
 EXACT_ROWS: Final = 20_000
-_NOT_FINITE: Final = ("NaN", "Infinity", "-Infinity")
 
 
 def series(
@@ -105,4 +105,4 @@ def _number(value: Any) -> float | str | None:
         return int(value)
     if isinstance(value, int | float):
         return value
-    return value if isinstance(value, str) and value in _NOT_FINITE else None
+    return value if isinstance(value, str) and value in NOT_FINITE else None

@@ -53,7 +53,8 @@ class Heartbeat(msgspec.Struct, omit_defaults=True):
 
 
 encode_heartbeat: Final = msgspec.json.Encoder().encode
-_decoder: Final = msgspec.json.Decoder(Heartbeat)
+# As JSON Schema has it, 3.0 is an integer.
+_decoder: Final = msgspec.json.Decoder(Heartbeat, strict=False)
 
 
 def read_heartbeat(body: bytes) -> Heartbeat:

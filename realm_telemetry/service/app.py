@@ -134,6 +134,7 @@ def _endpoints(login: Login, static: BuiltPages) -> list[Endpoint]:
             "One run: why it ended, its curves, ranks and events.",
             media_types=_HTML,
             errors=gone,
+            missing=_HTML,
             redirects=True,
             route=RunRoute,
         ),

@@ -75,6 +75,7 @@ class Endpoint(NamedTuple):
     errors: codes of the catalogue besides those of all routes.
     failure: the schema of its failures. name, body: the schemas of the name in the path, and of a
     JSON or form body. redirects: whether it may lead elsewhere. route: how its path is matched.
+    missing: media types of a page that says that there is nothing of the name.
     """
 
     path: str
@@ -89,6 +90,7 @@ class Endpoint(NamedTuple):
     name: Schema = TEXT
     body: Schema | None = None
     redirects: bool = False
+    missing: tuple[str, ...] = ()
     route: type[Route] = Route
 
 

@@ -37,9 +37,9 @@ def test_the_lines_of_the_quick_start_work_as_printed(
     }
     for name in ("bash",):
         (tools / name).symlink_to(str(shutil.which(name)))
-    # Other services of this machine may have the ports, so `realm serve` is only asked for help.
-    script = "\n".join(["set -e", *lines[:-1], f"{lines[-1].removesuffix('&')} --help"])
+    # Other services of this machine may have the ports, so `realm up` is only asked for help.
+    script = "\n".join(["set -e", *lines[:-1], f"{lines[-1]} --help"])
     path = f"{python.parent}:{tools}"
     printed = run("bash", "-c", script, cwd=tmp_path, PATH=path, **redirect)
-    assert "Serve the log live and historic" in printed
+    assert "Start the RealmService in the background, once." in printed
     assert "built" in run(python.with_name("realm"), "doctor", "--no-round-trip", PATH=path)

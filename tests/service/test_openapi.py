@@ -63,6 +63,9 @@ def test_the_service_answers_as_its_document_says(document: Any, method: str, pa
     def ask(case: schemathesis.Case[Any]) -> None:
         # Opaque: only the service makes valid ones.
         (case.query or {}).pop("cursor", None)
+        if path == "/api/runs/{id}/output" and "offset" in (case.query or {}):
+            # One of the two, which the document can say in words only.
+            case.query.pop("tail", None)
         if isinstance(case.body, dict):
             # One that was made before names another event, which is refused.
             case.body.pop("id", None)

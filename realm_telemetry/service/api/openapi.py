@@ -124,7 +124,10 @@ def _errors(endpoint: Endpoint) -> dict[str, Any]:
     schema = {"schema": {"$ref": f"#/components/schemas/{endpoint.failure}"}}
     types = ("application/json",) if endpoint.failure == "Error" else endpoint.media_types
     content = dict.fromkeys(types, schema)
-    return {
+    found: dict[str, Any] = {
         status: {"description": ", ".join(codes), "content": content}
         for status, codes in sorted(by_status.items())
     }
+    if endpoint.missing:
+        found["404"]["content"] = content | {media_type: {} for media_type in endpoint.missing}
+    return found

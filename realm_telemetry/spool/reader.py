@@ -333,12 +333,16 @@ def _next_frame(mm: mmap.mmap, start: int, written: int) -> int | None:
 def producer_of(directory: Path, control: Control) -> str:
     """The producer whose frames a spool holds: another than its name says, if it is a copy."""
     headers = [_header_of(path) for path in segment_paths(directory)]
-    named = {header.producer for header in headers if header is not None} | {control.producer}
-    named.discard(None)
+    named = {
+        header.producer for header in headers if header is not None and header.producer is not None
+    }
+    # Beside segments that are damaged all, what the page says may be damage too.
+    if control.producer is not None and (named or not headers):
+        named.add(control.producer)
     # One that names the directory is enough: what others say may be damage.
     if not named or directory.name in named:
         return directory.name
-    return min(name for name in named if name is not None)
+    return min(named)
 
 
 def _header_of(path: Path) -> SegmentHeader | None:

@@ -370,6 +370,18 @@ def test_notes_that_are_damaged_cost_nothing(lab: Any, data: bytes) -> None:
     assert lab.numbers(producer.id) == list(range(1, 11))
 
 
+def test_a_page_that_names_another_beside_a_damaged_segment_is_not_believed(lab: Any) -> None:
+    producer = lab.producer()
+    producer.emit_many(10)
+    producer.die()
+    overwrite(producer.writer.directory / "control", 8, b"\0")
+    (segment,) = producer.writer.directory.glob("seg-*")
+    overwrite(segment, 0, b"\0")
+    lab.ship()
+    numbers = [number for number in lab.numbers(producer.id) if number < 2**63]
+    assert numbers == list(range(1, 11))
+
+
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())

@@ -12,6 +12,7 @@ from typing import Any, Final
 from starlette.datastructures import State
 from starlette.types import Scope
 
+from realm_telemetry.delivery.sources import RecentOfLog
 from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.event import Event
 from realm_telemetry.folds.metrics import Metrics, metrics_runner, read_definition
@@ -152,10 +153,12 @@ class Service:
             redact=settings.redact,
         )
         self.upkeep = ServiceUpkeep(self.log, settings)
+        self._recent = RecentOfLog()
         self.writer = WriterThread(
             self.log,
             max_events=settings.ingest_queue_events,
             committed=self._on_commit,
+            stored=self._recent.add,
             step=self.upkeep.step,
         )
         self.log_id = await self.writer.start()
@@ -180,7 +183,7 @@ class Service:
             Hosts(silent_s), self.readers, self.runs, self._store_own, self.producer, self.number
         )
         # Kinds first: the others ask the catalog which of them are routine.
-        self.exporting = Exporting(settings)
+        self.exporting = Exporting(settings, self._recent)
         takers = (
             kinds.meet,
             self.live.take,
@@ -191,6 +194,7 @@ class Service:
         )
         self.tail = Tail(
             self._tail_reader,
+            self._recent,
             self.log.watch(),
             cursor,
             takers,

@@ -30,6 +30,7 @@ from realm_telemetry.wire import BatchProducer, Rejected
 def commit_one(
     writer: Writer,
     events: Sequence[Event],
+    stored: Callable[[AppendResult], None],
     *,
     keep_arrival: bool = False,
     source: str | None = None,
@@ -48,6 +49,7 @@ def commit_one(
             source=source,
             untimed=untimed,
         )
+        stored(result)
         duplicates += result.duplicates
         rejected += [Rejected(each.event_id, each.reason) for each in result.refused]
     return Stored(len(events) - duplicates - len(rejected), duplicates, rejected)
@@ -57,6 +59,7 @@ def commit_together(
     writer: Writer,
     reader: Reader,
     batches: Sequence[Sequence[Event]],
+    stored: Callable[[AppendResult], None],
     *,
     keep_arrival: bool = False,
     source: str | None = None,
@@ -65,6 +68,7 @@ def commit_together(
     """Store several batches in one transaction; returns what became of each."""
     events = [event for batch in batches for event in batch]
     result = writer.append(events, keep_arrival=keep_arrival, source=source, untimed=untimed)
+    stored(result)
     rejected = _refused_of_each(result, batches)
     doubles = [0] * len(batches)
     if result.duplicates:
@@ -149,6 +153,7 @@ class WriterThread:
 
     The queue is bounded in events; when it is full, `store` raises ingest_full.
     committed: called on the event loop after each commit.
+    stored: called in the writer's thread with what each transaction has stored.
     step: one step of upkeep in the writer's thread; answers seconds until the next.
     """
 
@@ -158,11 +163,13 @@ class WriterThread:
         *,
         max_events: int,
         committed: Callable[[], None],
+        stored: Callable[[AppendResult], None],
         step: Callable[[Writer], float],
     ) -> None:
         self._log = log
         self._max_events = max_events
         self._committed = committed
+        self._stored = stored
         self._step = step
         self._loop = asyncio.get_running_loop()
         self._condition = threading.Condition()
@@ -376,6 +383,7 @@ class WriterThread:
                 commit_one(
                     writer,
                     first.events,
+                    self._stored,
                     keep_arrival=first.replay,
                     source=source,
                     untimed=first.untimed,
@@ -385,6 +393,7 @@ class WriterThread:
             writer,
             self._reader,
             [job.events for job in jobs],
+            self._stored,
             keep_arrival=first.replay,
             source=source,
             untimed={event_id for job in jobs for event_id in job.untimed},

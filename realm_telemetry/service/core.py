@@ -23,6 +23,7 @@ from realm_telemetry.log.engine import Log, Writer, open_log
 from realm_telemetry.log.kind_watch import KindWatch
 from realm_telemetry.log.maintenance import Retention
 from realm_telemetry.log.records import limits_of
+from realm_telemetry.service.curves import CurvesKeeper
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.exporters import Exporting
 from realm_telemetry.service.folds import SF, FoldKeeper, RunsKeeper
@@ -110,6 +111,7 @@ class Service:
     folding: FoldKeeper[RealmState]
     metrics: FoldKeeper[Metrics]
     runs: RunsKeeper
+    curves: CurvesKeeper
     host_watch: HostWatch
     exporting: Exporting
 
@@ -178,6 +180,7 @@ class Service:
         counted = metrics_runner(self.log_id, self.log, "service", self.definition)
         self.metrics = self._keeper("Metrics", counted)
         self.runs = RunsKeeper(self.readers, RunsRunner(self.log), self._covers("Runs"))
+        self.curves = CurvesKeeper(self.log, self.log_id, self.readers, self._covers("Curves"))
         silent_s = _watch_settings(settings).host_silent_s
         self.host_watch = HostWatch(
             Hosts(silent_s), self.readers, self.runs, self._store_own, self.producer, self.number
@@ -190,6 +193,7 @@ class Service:
             self.folding.take,
             self.metrics.take,
             self.runs.take,
+            self.curves.take,
             self.hub.publish,
         )
         self.tail = Tail(
@@ -204,9 +208,10 @@ class Service:
         )
         self.tail.start()
         self.exporting.start()
-        for keeper in (self.folding, self.metrics, self.runs):
+        for keeper in (self.folding, self.metrics, self.runs, self.curves):
             self._run(keeper.fold(cursor))
             self._run(keeper.save_every(settings.snapshot_interval_s))
+        self._run(self.curves.fill())
         self._run(self.host_watch.watch())
         self._adopting = _adopting(settings)
         self._adopting.start()
@@ -273,6 +278,8 @@ class Service:
         await self.folding.save()
         await self.metrics.save()
         await self.runs.save()
+        self.curves.close()
+        await self.curves.save()
         self.readers.close()
         self._tail_reader.close()
 

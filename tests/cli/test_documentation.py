@@ -60,7 +60,7 @@ def documented(section: str) -> set[str]:
 
 @pytest.mark.parametrize("name", SUMMARIES)
 def test_a_commands_options_are_those_that_are_documented(name: str) -> None:
-    options = options_of(command_of(name)) - {"--home"}
+    options = options_of(command_of(name)) - {"--home", "--utc"}
     takes_filters = options >= FILTERS
     assert documented(SECTIONS[f"realm {name}"]) == options - (FILTERS if takes_filters else set())
     assert ("[filters](#filters)" in SECTIONS[f"realm {name}"]) is takes_filters
@@ -68,7 +68,13 @@ def test_a_commands_options_are_those_that_are_documented(name: str) -> None:
 
 def test_filters_and_common_options_are_documented() -> None:
     assert documented(SECTIONS["Filters"]) == FILTERS
-    assert documented(SECTIONS["For all commands"]) == {"--home", "--help", "-h", "--version"}
+    assert documented(SECTIONS["For all commands"]) == {
+        "--home",
+        "--utc",
+        "--help",
+        "-h",
+        "--version",
+    }
 
 
 def test_every_command_is_documented_in_the_order_of_the_help() -> None:

@@ -8,7 +8,7 @@ stays ISO 8601 in UTC.
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -16,11 +16,13 @@ from realm_telemetry.event import format_time
 from realm_telemetry.log.filters import InvalidFilterError
 from realm_telemetry.log.times import TIME_HINT, parse_time
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
 _UTC_KEY: Final = "realm_telemetry.utc"
 _S: Final = 1_000_000_000
 
 
-def utc_option(function: Callable[..., Any]) -> Callable[..., Any]:
+def utc_option(function: Function) -> Function:
     """Add `--utc`; `times` knows of it."""
     return click.option(
         "--utc",

@@ -161,7 +161,10 @@ def _mute(name: str, until_ns: int) -> None:
 
 @_add(
     "init",
-    ("realm alerts init --help", "A target, and a test to it."),
+    (
+        "realm alerts init --webhook http://127.0.0.1:9000/hook --private --name pager",
+        "A program of yours on this machine, and a test to it.",
+    ),
 )
 @click.option("--ntfy", metavar="TOPIC", help="A topic of ntfy.sh, or a whole address.")
 @click.option("--slack", metavar="URL", help="An incoming webhook of Slack.")

@@ -68,7 +68,7 @@ def rule_named(exporter: WebhookExporter, name: str) -> Rule:
         if rule.name == name:
             return rule
     known = [rule.name for rule in exporter.config.every_rule] + list(exporter.config.targets)
-    listing = f"There are {', '.join(known)}." if known else "realm.toml has none."
+    listing = f"There are {', '.join(known)}." if known else "Add a target: realm alerts init"
     raise click.UsageError(f"There is no rule or target {name!r}. {listing}")
 
 
@@ -306,7 +306,7 @@ def _log_command(states: tuple[str, ...], limit: int, as_json: bool) -> None:
         note("There is no such message.")
 
 
-@_add("test", ("realm webhooks test --help", "Send a test message, by a target or a rule."))
+@_add("test", ("realm webhooks test phone", "Send a test message to a target, or by a rule."))
 @click.argument("name", metavar="NAME")
 @json_option("Print a JSON array: target, delivered, status, problem.")
 def _test_command(name: str, as_json: bool) -> int:

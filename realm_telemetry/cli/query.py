@@ -21,7 +21,8 @@ from realm_telemetry.cli.terminal import (
     styled_line,
 )
 from realm_telemetry.cli.times import times
-from realm_telemetry.kinds.catalog import CHANNEL_ICONS, SEVERITY_ICONS, event_to_dict
+from realm_telemetry.kinds.catalog import CHANNEL_ICONS, SEVERITY_ICONS, event_to_dict, kinds
+from realm_telemetry.log.filters import Filters
 
 SEVERITY_STYLES = {"success": "green", "warning": "yellow", "error": "red"}
 
@@ -74,6 +75,8 @@ def query(
         else:
             shown = _print_all(list(listing.rows), as_json)
     note(summary(listing, shown))
+    if not (shown or as_json or jsonl):
+        note(_why_nothing(wanted))
 
 
 def summary(listing: Listing, shown: int) -> str:
@@ -82,6 +85,15 @@ def summary(listing: Listing, shown: int) -> str:
     total = shown if listing.total is None else max(listing.total, shown)
     as_of = "" if listing.as_of is None else f", as of cursor {listing.as_of}"
     return f"{shown:,} of {total:,}{plus} events{as_of}"
+
+
+def _why_nothing(wanted: Filters) -> str:
+    """Return what to try where nothing matches."""
+    known = {spec.kind for spec in kinds()}
+    unknown = [kind for kind in wanted.kinds if kind not in known]
+    if unknown:
+        return f"The catalog has no kind {', '.join(unknown)}; realm kinds lists those it has."
+    return "Leave out a filter, or look further back with --since."
 
 
 def _print_lines(rows: Iterable[Row]) -> int:

@@ -30,11 +30,12 @@ from realm_telemetry.service.folds import SF, FoldKeeper, RunsKeeper
 from realm_telemetry.service.host_watch import HostWatch
 from realm_telemetry.service.hosts import Hosts
 from realm_telemetry.service.ingest.body import BodyBudget
-from realm_telemetry.service.ingest.writer import WriterThread
+from realm_telemetry.service.ingest.writer import STUCK_S, WriterThread
 from realm_telemetry.service.live.hub import Hub
 from realm_telemetry.service.live.latest import LiveView, last_rows
 from realm_telemetry.service.live.streams import StreamPlaces
 from realm_telemetry.service.live.tail import Tail
+from realm_telemetry.service.ping import Ping
 from realm_telemetry.service.reader_pool import ReaderPool
 from realm_telemetry.service.settings import ServiceSettings
 from realm_telemetry.shipper.orphans import Adoption
@@ -215,6 +216,9 @@ class Service:
         self._run(self.host_watch.watch())
         self._adopting = _adopting(settings)
         self._adopting.start()
+        self._ping = _ping(settings, self._is_well)
+        if self._ping is not None:
+            self._ping.start()
 
     def _run(self, job: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.ensure_future(job))
@@ -246,6 +250,10 @@ class Service:
         problem = self.writer.problem
         return None if problem is None else f"The log cannot be written: {problem}"
 
+    def _is_well(self) -> bool:
+        """Whether the log can be read and written, learned by writing; for another thread."""
+        return self.writer.takes_writes(STUCK_S) and self.problem is None
+
     def number(self) -> int:
         """The number of the next event that comes without an id."""
         # Batches are read in several threads.
@@ -267,6 +275,8 @@ class Service:
     async def stop(self) -> None:
         """Stop all parts; what is queued is stored, RealmState is saved."""
         self.end_streams()
+        if self._ping is not None:
+            self._ping.stop()
         self._adopting.stop(0.0)
         await self.writer.stop(self.settings.shutdown_s / 2)
         self.tail.stop()
@@ -290,6 +300,12 @@ def _watch_settings(settings: ServiceSettings) -> WatchSettings:
     except ConfigError as error:
         _logger.warning("%s The usual settings are used.", error)
         return WatchSettings()
+
+
+def _ping(settings: ServiceSettings, is_well: Callable[[], bool]) -> Ping | None:
+    if settings.ping_url is None:
+        return None
+    return Ping(settings.ping_url, settings.ping_interval_s, is_well)
 
 
 def _adopting(settings: ServiceSettings) -> Keeper:

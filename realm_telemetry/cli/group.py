@@ -43,6 +43,9 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "export": "Write all events that match to a file, in order of arrival.",
         "replay": "Send events of the log again, to a service or an exporter.",
     },
+    "Agents": {
+        "mcp": "Serve tools for agents over MCP, on stdin and stdout.",
+    },
     "Look after": {
         "watch": "Show the rules that runs are watched by, and try them on the past.",
         "doctor": "Check the whole path of an event and say what to do.",

@@ -18,17 +18,20 @@ from realm_telemetry.client.requests import (
     NoteWriter,
     Params,
     RunOutput,
+    RunsPage,
     connection_settings,
     event_batch,
     filter_params,
     metrics_params,
     output_params,
+    read_context,
     read_events,
     read_hosts,
     read_json,
     read_output,
     read_page,
     read_runs,
+    read_runs_page,
     read_text,
     run_params,
     run_path,
@@ -142,6 +145,19 @@ class RealmClient:
             found += page
         return found[:limit]
 
+    def runs_page(
+        self,
+        *,
+        status: str | Sequence[str] | None = None,
+        since: FilterValue = None,
+        q: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> RunsPage:
+        """Return one page of runs, up to 500, as `runs` does. cursor: where the last one ended."""
+        params = run_params(status, since, q, limit, cursor)
+        return read_runs_page(self._get("/api/runs", params))
+
     def run(self, run_id: str) -> dict[str, Any]:
         """Return all of one run."""
         return dict(read_json(self._get(run_path(run_id))))
@@ -190,6 +206,11 @@ class RealmClient:
         """Return one event, by its id or its cursor."""
         return dict(read_json(self._get(f"/api/battle_log/{event}")))
 
+    def context(self, event: str | int, *, before: int = 20, after: int = 20) -> list[StoredEvent]:
+        """Return an event, by its id or its cursor, among those around it, oldest first."""
+        params: Params = [("before", before), ("after", after)]
+        return read_context(self._get(f"/api/battle_log/{event}/context", params))
+
     def receipts(self) -> dict[str, Any]:
         """Return what each producer emitted, and what of it was stored and dropped."""
         return dict(read_json(self._get("/api/receipts")))
@@ -201,7 +222,7 @@ class RealmClient:
     def note(self, message: str, **fields: Any) -> Event:
         """Store a note and return it.
 
-        fields: kind, channel, severity, details, hero_id, campaign_id, source.
+        fields: kind, channel, severity, details, hero_id, campaign_id, source, run_id.
         """
         event = self._notes.note(message, **fields)
         self.post([event])

@@ -25,6 +25,7 @@ from realm_telemetry.client import stream as stream_module
 from realm_telemetry.event import Event
 from realm_telemetry.service import RealmServer, ServiceSettings
 from realm_telemetry.spool.output import KeptOutput
+from tests.waiting import wait_until
 
 from .conftest import make_event
 
@@ -71,6 +72,37 @@ def test_what_is_posted_comes_back_by_every_route(client: RealmClient) -> None:
     assert (page.total, page.relation, len(page.rows)) == (25, "eq", 3)
     assert client.health()["log_id"]
     assert client.receipts()
+
+
+def test_pages_of_runs_neighbours_of_an_event_and_curves(
+    client: RealmClient, server: RealmServer
+) -> None:
+    steps = [
+        msgspec.structs.replace(
+            make_event(number, "training_step"),
+            run_id=f"r{number % 3}",
+            details={"step": number, "loss": 1 / number, "a,b": number},
+        )
+        for number in range(1, 10)
+    ]
+    client.post(steps)
+    events_from_the_start(client, len(steps))
+    wait_until(lambda: sum(run["counts"]["events"] for run in client.runs()) == len(steps))
+    first = client.runs_page(limit=2)
+    assert [run["run_id"] for run in first.runs] == ["r0", "r2"]
+    rest = client.runs_page(limit=2, cursor=first.next_cursor)
+    assert ([run["run_id"] for run in rest.runs], rest.next_cursor) == (["r1"], None)
+    around = client.context(steps[4].id, before=2, after=1)
+    assert [row.event.number for row in around] == [3, 4, 5, 6]
+
+    async def ask_all() -> None:
+        async with AsyncRealmClient(server.url) as other:
+            assert await other.runs_page(limit=2) == first
+            assert await other.context(steps[4].id, before=2, after=1) == around
+
+    asyncio.run(ask_all())
+    noted = client.note("Restart it.", run_id="r0")
+    assert client.event(noted.id)["run_id"] == "r0"
 
 
 def test_hosts_are_listed(client: RealmClient, server: RealmServer) -> None:

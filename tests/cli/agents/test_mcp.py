@@ -16,7 +16,7 @@ import pytest
 from mcp import Client, StdioServerParameters, stdio_client
 
 from realm_telemetry.cli.agents.answers import MAX_CHARS
-from realm_telemetry.client import RealmClient
+from realm_telemetry.client import RealmClient, ServiceError
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import render, resolve
 from realm_telemetry.log import LogWriter
@@ -131,7 +131,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealmServer]:
 
 
 def is_read(client: RealmClient) -> bool:
-    found = client.runs(q="r7")
+    try:
+        found = client.runs(q="r7")
+    except ServiceError:  # the runs are still being folded
+        return False
     return bool(found) and found[0]["status"] == "failed"
 
 

@@ -26,6 +26,7 @@ from realm_telemetry.cli.supervisor import (
     end_like,
 )
 from realm_telemetry.cli.terminal import note
+from realm_telemetry.config import run_of_launch
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.home import running_service
 
@@ -57,7 +58,9 @@ _ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
     )
 )
 @click.option("--name", metavar="TEXT", help="What the run's id begins with.")
-@click.option("--run-id", metavar="TEXT", help="The id itself; else REALM_RUN_ID, or a new one.")
+@click.option(
+    "--run-id", metavar="TEXT", help="The id itself; else REALM_RUN_ID, the job's, or new."
+)
 @click.option("--no-capture", is_flag=True, help="Keep no output; the command inherits ours.")
 @click.option("--no-inject", is_flag=True, help="Leave Python programs as they are.")
 @click.option("--no-forward", is_flag=True, help="Pass no signals on that others send to realm.")
@@ -169,11 +172,13 @@ class _Record:
 
     def _begin(self, words: Sequence[str]) -> None:
         import realm_telemetry as telemetry
+        from realm_telemetry.producer.origin import scheduler_facts
 
         given: dict[str, Any] = {}
         telemetry.configure(service_name=Path(words[0]).name, run_id=self._run_id)
         with suppress(OSError):  # the directory was deleted
             given["cwd"] = str(Path.cwd())
+        given |= scheduler_facts()
         telemetry.run_started(command=shlex.join(words)[:1000], launcher="realm run", **given)
 
     def keeper(self, capture: Capture, say: Callable[[str], None], *own: str) -> "Keeper | None":
@@ -204,8 +209,10 @@ class _Record:
 
         reports: exceptions, the earliest first. tail: the last lines that were printed.
         """
+        from realm_telemetry.producer.origin import scheduler_facts
         from realm_telemetry.shipper.process_end import ProcessEnd, kills_since
         from realm_telemetry.shipper.run_end import EndFacts, judge
+        from realm_telemetry.shipper.scheduler import ask, job_of
         from realm_telemetry.spool.output import find_traceback
 
         end = ProcessEnd(known=True, code=ended.code, signal=ended.signal)
@@ -213,9 +220,13 @@ class _Record:
         in_container, on_host = kills_since(self._kills)
         error = str(reports[0].get("error")) if reports else None
         printed = None if reports else find_traceback(tail)
-        verdict = judge(
-            EndFacts(end, error, scheduled, in_container, on_host, printed=printed and printed[0])
+        facts = EndFacts(
+            end, error, scheduled, in_container, on_host, printed=printed and printed[0]
         )
+        job = job_of(scheduler_facts())
+        if job is not None and facts.may_be_by_scheduler:
+            facts = facts._replace(scheduler=ask(job))
+        verdict = judge(facts)
         details: dict[str, Any] = {
             "status": verdict.status,
             "reason": verdict.reason,
@@ -265,7 +276,8 @@ def _where(run_id: str) -> str:
 
 
 def _run_id(name: str | None, run_id: str | None, words: Sequence[str]) -> str:
-    given = run_id or (None if name else os.environ.get(RUN_VARIABLE))
+    launched = os.environ.get(RUN_VARIABLE) or run_of_launch(os.environ)
+    given = run_id or (None if name else launched)
     if given and len(given) > MAX_RUN_ID:
         raise click.UsageError(f"The run's id has {len(given)} characters; {MAX_RUN_ID} may be.")
     if given:

@@ -28,7 +28,8 @@ from realm_telemetry.cli.supervisor import (
 from realm_telemetry.cli.terminal import note
 from realm_telemetry.config import run_of_launch
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.home import running_service
+from realm_telemetry.home import RunningService, running_service
+from realm_telemetry.home.shared import SharedService, read_service
 
 if TYPE_CHECKING:
     from realm_telemetry.cli.keeper import Keeper
@@ -266,10 +267,12 @@ def _where(run_id: str) -> str:
 
     from realm_telemetry.config import load_settings
 
-    try:
-        running = running_service(load_settings().home)
-    except ConfigError:  # said when the run is recorded
-        running = None
+    running: RunningService | SharedService | None = None
+    with suppress(ConfigError):  # said when the run is recorded
+        settings = load_settings()
+        running = running_service(settings.home)
+        if running is None and settings.shared_home is not None:
+            running = read_service(settings.shared_home)
     if running is None:
         return f"realm show {shlex.quote(run_id)}"
     return f"{running.pages}/runs/{quote(run_id, safe='')}"

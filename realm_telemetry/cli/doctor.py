@@ -7,7 +7,12 @@ from typing import Final
 import click
 
 from realm_telemetry.cli.checks.check import MARKS, STYLES, Check, CheckResult, Subject
-from realm_telemetry.cli.checks.home import check_file_system, check_home, check_spool_place
+from realm_telemetry.cli.checks.home import (
+    check_file_system,
+    check_home,
+    check_shared_home,
+    check_spool_place,
+)
 from realm_telemetry.cli.checks.log import check_lock, check_log, check_side_files
 from realm_telemetry.cli.checks.service import (
     check_pages,
@@ -26,6 +31,7 @@ from realm_telemetry.kinds.line import printable
 CHECKS: Final[tuple[Check, ...]] = (
     check_home,
     check_file_system,
+    check_shared_home,
     check_spool_place,
     check_log,
     check_side_files,

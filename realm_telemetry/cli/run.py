@@ -28,8 +28,10 @@ from realm_telemetry.cli.supervisor import (
     end_like,
 )
 from realm_telemetry.cli.terminal import note
+from realm_telemetry.config import run_of_launch
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.home import running_service
+from realm_telemetry.home import RunningService, running_service
+from realm_telemetry.home.shared import SharedService, read_service
 
 if TYPE_CHECKING:
     from realm_telemetry.cli.keeper import Keeper
@@ -59,7 +61,9 @@ _ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
     )
 )
 @click.option("--name", metavar="TEXT", help="What the run's id begins with.")
-@click.option("--run-id", metavar="TEXT", help="The id itself; else REALM_RUN_ID, or a new one.")
+@click.option(
+    "--run-id", metavar="TEXT", help="The id itself; else REALM_RUN_ID, the job's, or new."
+)
 @click.option("--no-capture", is_flag=True, help="Keep no output; the command inherits ours.")
 @click.option("--no-inject", is_flag=True, help="Leave Python programs as they are.")
 @click.option("--no-forward", is_flag=True, help="Pass no signals on that others send to realm.")
@@ -171,11 +175,13 @@ class _Record:
 
     def _begin(self, words: Sequence[str]) -> None:
         import realm_telemetry as telemetry
+        from realm_telemetry.producer.origin import scheduler_facts
 
         given: dict[str, Any] = {}
         telemetry.configure(service_name=Path(words[0]).name, run_id=self._run_id)
         with suppress(OSError):  # the directory was deleted
             given["cwd"] = str(Path.cwd())
+        given |= scheduler_facts()
         telemetry.run_started(command=shlex.join(words)[:1000], launcher="realm run", **given)
 
     def keeper(self, capture: Capture, say: Callable[[str], None], *own: str) -> "Keeper | None":
@@ -206,19 +212,23 @@ class _Record:
 
         reports: exceptions, the earliest first. tail: the last lines that were printed.
         """
+        from realm_telemetry.producer.origin import scheduler_facts
         from realm_telemetry.shipper.process_end import ProcessEnd, kills_since
         from realm_telemetry.shipper.run_end import EndFacts, judge
+        from realm_telemetry.shipper.scheduler import ask, job_of
         from realm_telemetry.spool.output import find_traceback
 
         end = ProcessEnd(known=True, code=ended.code, signal=ended.signal)
         in_container, on_host = kills_since(self._kills)
         error = str(reports[0].get("error")) if reports else None
         printed = None if reports else find_traceback(tail)
-        verdict = judge(
-            EndFacts(
-                end, error, _is_scheduled(), in_container, on_host, printed=printed and printed[0]
-            )
+        facts = EndFacts(
+            end, error, _is_scheduled(), in_container, on_host, printed=printed and printed[0]
         )
+        job = job_of(scheduler_facts())
+        if job is not None and facts.may_be_by_scheduler:
+            facts = facts._replace(scheduler=ask(job))
+        verdict = judge(facts)
         details: dict[str, Any] = {
             "status": verdict.status,
             "reason": verdict.reason,
@@ -305,17 +315,20 @@ def _where(run_id: str) -> str:
 
     from realm_telemetry.config import load_settings
 
-    try:
-        running = running_service(load_settings().home)
-    except ConfigError:  # said when the run is recorded
-        running = None
+    running: RunningService | SharedService | None = None
+    with suppress(ConfigError):  # said when the run is recorded
+        settings = load_settings()
+        running = running_service(settings.home)
+        if running is None and settings.shared_home is not None:
+            running = read_service(settings.shared_home)
     if running is None:
         return f"realm show {shlex.quote(run_id)}"
     return f"{running.pages}/runs/{quote(run_id, safe='')}"
 
 
 def _run_id(name: str | None, run_id: str | None, words: Sequence[str]) -> str:
-    given = run_id or (None if name else os.environ.get(RUN_VARIABLE))
+    launched = os.environ.get(RUN_VARIABLE) or run_of_launch(os.environ)
+    given = run_id or (None if name else launched)
     if given and len(given) > MAX_RUN_ID:
         raise click.UsageError(f"The run's id has {len(given)} characters; {MAX_RUN_ID} may be.")
     if given:

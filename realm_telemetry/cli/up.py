@@ -16,7 +16,9 @@ from realm_telemetry.cli.command import command, json_option, settings, timeout_
 from realm_telemetry.cli.problems import EXIT_PROBLEM, Problem, write_problem
 from realm_telemetry.cli.terminal import json_document, line
 from realm_telemetry.client import RealmClient, ServiceError
+from realm_telemetry.errors import ConfigError
 from realm_telemetry.home import LOGS, RunningService, make_private_directory, running_service
+from realm_telemetry.home.shared import read_service, serves
 
 UNIT: Final = "realm-telemetry.service"
 _POLL_S: Final = 0.05
@@ -49,13 +51,14 @@ def up(install: bool, as_json: bool, timeout_s: float, options: Sequence[str]) -
     It goes on when the terminal is closed, and writes into logs/service.log of the home. A second
     `realm up` changes nothing. `realm down` ends it.
     """
-    home = settings().home
+    chosen = settings()
+    home = chosen.home
     if install:
         path = _write_unit(home, options)
         line(f"Wrote {path}. Start it now, and with every session of yours:")
         line(f"  systemctl --user daemon-reload && systemctl --user enable --now {UNIT}")
         return 0
-    running = running_service(home)
+    running = running_service(home) or _elsewhere(chosen.shared_home)
     was_up = running is not None
     try:
         running = running or start(home, options, timeout_s)
@@ -69,6 +72,16 @@ def up(install: bool, as_json: bool, timeout_s: float, options: Sequence[str]) -
     else:
         line(f"{running.pages}  the service is {'up already' if was_up else 'up'}")
     return 0
+
+
+def _elsewhere(shared: Path | None) -> RunningService | None:
+    """The service of a shared home that runs on another host; None if none answers."""
+    try:
+        found = read_service(shared) if shared is not None else None
+    except ConfigError:  # the one that is started now writes it anew
+        return None
+    url = found and next((each for each in found.urls if serves(each, found.log_id)), None)
+    return RunningService(url, found.pages, 0, 0) if found and url else None
 
 
 def start(home: Path, options: Sequence[str] = (), timeout_s: float = _TIMEOUT_S) -> RunningService:

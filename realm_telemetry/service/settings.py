@@ -185,7 +185,7 @@ def check_token(token: str) -> None:
 
 
 def _kept_token(settings: Settings) -> str | None:
-    return home_token(settings.home) if settings.access == "token" else None
+    return home_token(settings.shared_home or settings.home) if settings.access == "token" else None
 
 
 def _converted(given: dict[str, Any]) -> ServiceSettings:

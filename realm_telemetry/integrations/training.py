@@ -84,17 +84,26 @@ def bytes_of(path: str | os.PathLike[str]) -> int | None:
     return total if files else None
 
 
+def parameters_of(model: Any) -> int | None:
+    """Return how many parameters a model of torch has; None while it does not know itself."""
+    try:
+        return sum(int(each.numel()) for each in model.parameters())
+    except (AttributeError, ValueError, RuntimeError):  # lazy ones have no shape yet
+        return None
+
+
 class Story:
     """The story of the trainings of one trainer.
 
     framework: its name, as its package is called.
     is_open: whether a training has begun and not ended.
+    is_first_rank: whether this process tells steps, values and checkpoints.
     """
 
     def __init__(self, framework: str) -> None:
         self.framework = framework
         self.is_open = False
-        self._is_first_rank = True
+        self.is_first_rank = True
         self._limit = StepLimit()
         self._step = 0
         self._counted = (0, 0.0)
@@ -123,7 +132,7 @@ class Story:
         set_up_unless_done()
         if resumed_run is not None and step > 0:
             runs.go_on_with(resumed_run)
-        self.is_open, self._is_first_rank, self._step = True, is_first_rank, step
+        self.is_open, self.is_first_rank, self._step = True, is_first_rank, step
         self._counted, self._loss = (step, monotonic()), None
         if not is_first_rank:
             runs.begin_unless_open()
@@ -145,7 +154,7 @@ class Story:
         """A step is done; is_logged: whether the framework will log its values by itself."""
         self._step = step
         runs.show_step(step, time_ns())
-        if self._is_first_rank and not is_logged and self._limit.passes():
+        if self.is_first_rank and not is_logged and self._limit.passes():
             before, since_s = self._counted
             now_s = monotonic()
             speed = round((step - before) / max(now_s - since_s, 1e-9), 4)
@@ -154,26 +163,26 @@ class Story:
 
     def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
         """The framework logged values: all of them are recorded, however often."""
-        if self._is_first_rank and values:
+        if self.is_first_rank and values:
             set_up_unless_done()
             self._loss = values.get("loss", self._loss)
             log({str(name): value for name, value in values.items()}, self._at(step))
 
     def evaluation_started(self, step: int | None = None) -> None:
         """An evaluation begins."""
-        if self._is_first_rank:
+        if self.is_first_rank:
             set_up_unless_done()
             emit("evaluation_started", step=self._at(step))
 
     def evaluation_finished(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """An evaluation is done, with these values."""
-        if self._is_first_rank:
+        if self.is_first_rank:
             details = {str(name): value for name, value in metrics.items()}
             emit("evaluation_finished", details={"step": self._at(step), **details})
 
     def checkpoint_saved(self, path: str | os.PathLike[str], step: int | None = None) -> None:
         """A checkpoint is on disk: a file, or a directory."""
-        if self._is_first_rank:
+        if self.is_first_rank:
             found = {"path": os.path.abspath(path), "bytes": bytes_of(path), "loss": self._loss}  # noqa: PTH100
             given = {name: value for name, value in found.items() if value is not None}
             emit("checkpoint_saved", details={"step": self._at(step), **given})

@@ -18,7 +18,13 @@ from typing import Any, Final
 
 from transformers.trainer_callback import TrainerCallback
 
-from realm_telemetry.integrations.training import Story, harmless, is_off, warn_of_version
+from realm_telemetry.integrations.training import (
+    Story,
+    harmless,
+    is_off,
+    parameters_of,
+    warn_of_version,
+)
 from realm_telemetry.kinds.typed import note
 
 FRAMEWORK: Final = "transformers"
@@ -145,7 +151,7 @@ def _started(args: Any, state: Any, model: Any) -> dict[str, Any]:
         "epochs": args.num_train_epochs,
         "learning_rate": args.learning_rate,
         "batch_size": getattr(args, "train_batch_size", None),
-        "parameters": _parameters(model),
+        "parameters": parameters_of(model),
         "device": str(getattr(args, "device", "")) or None,
         "precision": "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32",
         "world_size": getattr(args, "world_size", None),
@@ -156,14 +162,6 @@ def _started(args: Any, state: Any, model: Any) -> dict[str, Any]:
 def _model_name(model: Any) -> str:
     name = getattr(getattr(model, "config", None), "_name_or_path", "")
     return f"{type(model).__name__} ({name})" if name else type(model).__name__
-
-
-def _parameters(model: Any) -> int | None:
-    """How many parameters there are; of a lazy one the shape is not known yet."""
-    try:
-        return sum(int(each.numel()) for each in model.parameters())
-    except (AttributeError, ValueError, RuntimeError):
-        return None
 
 
 def _arguments(args: Any) -> dict[str, Any]:

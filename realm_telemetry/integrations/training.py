@@ -146,8 +146,12 @@ class Story:
         if step > 0:
             before = {"run_resumed": resumed_run} if resumed_run not in (None, self.run_id) else {}
             emit("training_resumed", details={"step": step, **before})
-        kept = {name: value for name, value in config.items() if value is not None}
-        if kept:
+        self.config(config)
+
+    def config(self, config: Mapping[str, Any]) -> None:
+        """Record settings of the training, those that are None left out."""
+        kept = {str(name): value for name, value in config.items() if value is not None}
+        if kept and self.is_first_rank:
             emit("run_config", details=dict(list(kept.items())[:MAX_CONFIG]))
 
     def step(self, step: int, *, is_logged: bool = False) -> None:

@@ -15,6 +15,7 @@ _MAX_TRACEBACK = 16000
 _MAX_ERROR = 2000
 _reported = []
 _ADAPTERS = {
+    "accelerate.tracking": "realm_telemetry.integrations.accelerate",
     "transformers.trainer": "realm_telemetry.integrations.transformers",
 }
 """Modules of frameworks, each with the adapter whose `install` takes it."""

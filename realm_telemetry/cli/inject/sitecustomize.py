@@ -16,6 +16,7 @@ _MAX_ERROR = 2000
 _reported = []
 _ADAPTERS = {
     "accelerate.tracking": "realm_telemetry.integrations.accelerate",
+    "keras.src.models.model": "realm_telemetry.integrations.keras",
     "transformers.trainer": "realm_telemetry.integrations.transformers",
 }
 """Modules of frameworks, each with the adapter whose `install` takes it."""

@@ -85,7 +85,9 @@ async def overview(desk: Desk, question: Nothing) -> dict[str, Any]:
     errors = await client.query_page(severity="error", since="24h", limit=5)
     hosts = await client.hosts()
     return {
-        "service": {"url": client.url, "status": health.get("status")},
+        "service": without_nothing(
+            {"url": client.url, "status": health.get("status"), "remark": desk.remark()}
+        ),
         "open_runs": f"{len(running.runs)}{'+' if running.next_cursor else ''}",
         "newest_runs": fitting(newest, lambda run: brief(pages, run), 5_000),
         "went_wrong_in_7_days": fitting(bad.runs, lambda run: brief(pages, run), 6_000),

@@ -45,6 +45,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
     },
     "Agents": {
         "mcp": "Serve tools for agents over MCP, on stdin and stdout.",
+        "skills": "Write a file that teaches an agent to use the log.",
     },
     "Look after": {
         "watch": "Show the rules that runs are watched by, and try them on the past.",

@@ -23,6 +23,7 @@ from realm_telemetry.service.access import (
     TokenCheck,
 )
 from realm_telemetry.service.api.answers import json_answer
+from realm_telemetry.service.api.llms import get_llms
 from realm_telemetry.service.api.openapi import openapi_document
 from realm_telemetry.service.api.runs import RunRoute, may_be_run
 from realm_telemetry.service.compression import Compression
@@ -162,6 +163,9 @@ def _endpoints(login: Login, static: BuiltPages) -> list[Endpoint]:
         ),
         Endpoint("/api", get_index, "What is served where.", media_types=_TEXTS, redirects=True),
         Endpoint("/openapi.json", get_openapi, "This API as an OpenAPI document."),
+        Endpoint(
+            "/llms.txt", get_llms, "What this service is, for agents.", media_types=("text/plain",)
+        ),
         Endpoint("/login", login.show, "The log-in form.", media_types=_HTML, redirects=True),
         Endpoint(
             "/login",

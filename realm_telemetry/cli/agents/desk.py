@@ -6,7 +6,7 @@ from typing import Any, Final
 from realm_telemetry.cli.agents.questions import EventFilters, Names
 from realm_telemetry.cli.command import settings
 from realm_telemetry.client import AsyncRealmClient
-from realm_telemetry.config import token_for
+from realm_telemetry.config import DEFAULT_SERVICE_URL, token_for
 from realm_telemetry.home import running_service
 from realm_telemetry.kinds.table import ROUTINE_KINDS
 
@@ -40,6 +40,13 @@ class Desk:
     def may_write(self) -> bool:
         """Whether there is a token, behind which writing stands. Raises ConfigError."""
         return self._find()[1] is not None
+
+    def remark(self) -> str | None:
+        """Return that the service may be another home's, where nothing says that it is this one."""
+        home = settings().home
+        if self._find()[0] != DEFAULT_SERVICE_URL or running_service(home) is not None:
+            return None
+        return f"No service says that it runs on the home {home}; this one may be another home's."
 
     def pages(self) -> str:
         """Return the address below which the pages are."""

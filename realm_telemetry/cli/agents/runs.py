@@ -30,6 +30,9 @@ ANOMALIES: Final = (
 )
 """Kinds that say what went wrong in a run, beside exceptions and errors."""
 
+SHOWN_ELSEWHERE: Final = ("run_ended", "uncaught_exception")
+"""Kinds whose facts a diagnosis has as status, reason, evidence and exception."""
+
 OUTPUT_LINES: Final = 30
 _LIST_CHARS: Final = 14_000
 _NEAR: Final = 200
@@ -39,7 +42,7 @@ NEXT: Final = {
     "stalled": "It lives and makes no steps. search_events(run_id, kind=stack_captured) has the"
     " stacks of its threads.",
     "paused": "It waits to be resumed.",
-    "completed": "It ended well; see `anomalies` for what happened on the way.",
+    "completed": "It ran to its end; see `anomalies` for what happened on the way.",
     "failed": "Read `exception` and `last_lines`, mend the cause, then start it again.",
     "crashed": "A fault in native code. search_events(run_id, kind=fatal_signal) has the stack.",
     "out_of_memory": "search_events(run_id, kind=[resource_sampled, memory_pressure]) shows how"
@@ -79,16 +82,23 @@ async def overview(desk: Desk, question: Nothing) -> dict[str, Any]:
     client, pages = desk.client(), desk.pages()
     health = await client.health()
     position = await now(client)
-    newest = (await client.runs_page(limit=6)).runs
+    newest = (await client.runs_page(limit=50)).runs
     bad = await client.runs_page(status=BAD, since="7d", limit=8)
+    known = {run["run_id"] for run in bad.runs}
+    # The service cannot be asked for runs whose loss was not finite: those among the newest.
+    odd = [run for run in newest if _is_odd(run) and run["run_id"] not in known]
+    others = [run for run in newest if run["run_id"] not in known and not _is_odd(run)]
     running = await client.runs_page(status=("running", "stalled", "paused"), limit=100)
     errors = await client.query_page(severity="error", since="24h", limit=5)
     hosts = await client.hosts()
     return {
-        "service": {"url": client.url, "status": health.get("status")},
+        "service": without_nothing(
+            {"url": client.url, "status": health.get("status"), "remark": desk.remark()}
+        ),
         "open_runs": f"{len(running.runs)}{'+' if running.next_cursor else ''}",
-        "newest_runs": fitting(newest, lambda run: brief(pages, run), 5_000),
-        "went_wrong_in_7_days": fitting(bad.runs, lambda run: brief(pages, run), 6_000),
+        "went_wrong_in_7_days": fitting(bad.runs, lambda run: brief(pages, run), 5_000),
+        "loss_not_finite": fitting(odd[:4], lambda run: brief(pages, run), 2_500),
+        "other_new_runs": fitting(others[:6], lambda run: brief(pages, run), 4_000),
         "errors_in_24_hours": {
             "total": errors.total,
             "newest": [event_shape(event_to_dict(row.event, None), 300) for row in errors.rows],
@@ -102,6 +112,11 @@ async def overview(desk: Desk, question: Nothing) -> dict[str, Any]:
         "truncated": bad.next_cursor is not None or len(hosts) > 20,
         "page": f"{pages}/runs",
     }
+
+
+def _is_odd(run: dict[str, Any]) -> bool:
+    """Whether a loss was not finite, though the run did not end badly."""
+    return run["status"] not in BAD and bool((run.get("warnings") or {}).get("not_finite"))
 
 
 async def list_runs(desk: Desk, question: RunsQuestion) -> dict[str, Any]:
@@ -135,11 +150,14 @@ async def diagnose_run(desk: Desk, question: RunQuestion) -> dict[str, Any]:
     own = await of_run(client, run_id)
     anomalies = await client.query_page(**own, kind=ANOMALIES, limit=12)
     errors = await client.query_page(
-        **own, severity="warning,error", kind=[f"!{kind}" for kind in ANOMALIES], limit=6
+        **own,
+        severity="warning,error",
+        kind=[f"!{kind}" for kind in (*ANOMALIES, *SHOWN_ELSEWHERE)],
+        limit=6,
     )
     return {
         **brief(pages, run),
-        "next": NEXT.get(run["status"]),
+        "next": _next(run),
         "evidence": bounded(run["evidence"], 1_500),
         "exception": _exception(run["exception"]),
         **_checkpoints(run),
@@ -162,6 +180,22 @@ async def diagnose_run(desk: Desk, question: RunQuestion) -> dict[str, Any]:
         "page": run_page(pages, run_id),
         "events_page": log_page(pages, **own),
     }
+
+
+def _next(run: dict[str, Any]) -> str:
+    """Return what status and warnings mean for the next step."""
+    parts = [NEXT.get(run["status"], "")]
+    warnings = run["warnings"]
+    if warnings["not_finite"]:
+        parts.append(
+            "But a loss was not finite: see `not_finite`, and series(run_id) for what came before."
+            " A smaller learning rate, or clipped gradients, often helps."
+        )
+    if warnings["stalls"] and run["status"] != "stalled":
+        parts.append(
+            "It had stalled before: search_events(run_id, kind=[run_stalled, stack_captured])."
+        )
+    return " ".join(part for part in parts if part)
 
 
 async def _known(client: AsyncRealmClient, run_id: str) -> dict[str, Any]:
@@ -216,7 +250,7 @@ def _ranks(run: dict[str, Any]) -> dict[str, Any]:
 
     def shape(name: str) -> dict[str, Any]:
         found = {field: bounded(ranks[name][field], 200) for field in fields}
-        return {"rank": text(name, 40)} | without_nothing(found)
+        return {"rank" if name.isdigit() else "process": text(name, 40)} | without_nothing(found)
 
     shown = fitting(order[:16], shape, 2_000)
     return {

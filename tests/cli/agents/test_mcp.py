@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -180,11 +181,14 @@ def test_an_agent_learns_why_a_run_failed_and_what_to_do(lab: RealmServer, tmp_p
             seen = await ask(client, "overview")
             assert [run["run_id"] for run in seen["went_wrong_in_7_days"]] == ["r7"]
             assert seen["open_runs"] == "60"
+            assert seen["loss_not_finite"] == []
+            assert len(seen["other_new_runs"]) == 6
             found = await ask(client, "diagnose_run", run_id="r7")
             assert (found["status"], found["reason"]) == ("failed", "ValueError: bad")
             assert found["exception"]["traceback"].endswith("ValueError: bad")
             assert found["exception"]["error"] == "bad \\x1b[2J"
             assert found["not_finite"]["field"] == "loss"
+            assert "a loss was not finite" in found["next"]
             assert found["resume_from"].startswith("last_finite_checkpoint;")
             assert found["last_finite_checkpoint"]["path"] == "ckpt/400"
             assert [each["kind"] for each in found["anomalies"]] == ["loss_not_finite"]
@@ -317,11 +321,13 @@ def test_without_a_service_every_tool_names_realm_up(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_a_service_that_dies_and_comes_back_elsewhere_is_found_again(tmp_path: Path) -> None:
+def test_a_service_that_dies_and_comes_back_is_found_again(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
     async def story() -> None:
-        async with agent(tmp_path) as client:
-            with running_service(tmp_path):
-                await asyncio.to_thread(wait_until, lambda: (tmp_path / "service.json").exists())
+        async with agent(tmp_path, REALM_SERVICE_URL=f"http://127.0.0.1:{port}") as client:
+            with running_service(tmp_path, port=port):
                 first = await ask(client, "wait_for", timeout_s=0.1)
                 assert first["timed_out"]
             gone = await ask(client, "wait_for", timeout_s=0.5, cursor=first["cursor"])
@@ -330,7 +336,7 @@ def test_a_service_that_dies_and_comes_back_elsewhere_is_found_again(tmp_path: P
             waiting = asyncio.create_task(
                 ask(client, "wait_for", timeout_s=100, cursor=first["cursor"])
             )
-            with running_service(tmp_path) as again, RealmClient(again.url) as writer:
+            with running_service(tmp_path, port=port) as again, RealmClient(again.url) as writer:
                 await asyncio.to_thread(writer.note, "Back again")
                 woken = await waiting
                 assert [each["message"] for each in woken["events"]] == ["Back again"]

@@ -11,6 +11,7 @@ from realm_telemetry.folds.curves import fold as fold_module
 from realm_telemetry.folds.curves.fold import MAX_LAYERS, stored_curves
 from realm_telemetry.folds.curves.reading import curves_now
 from realm_telemetry.folds.runtime import every_row
+from realm_telemetry.log.curves import Part
 from realm_telemetry.log.engine import Log, Writer, open_log
 from realm_telemetry.log.filters import Filters
 
@@ -61,7 +62,7 @@ def steps(first: int, last: int, run_id: str = "r", at_s: int = 0) -> list[Event
     ]
 
 
-def caught_up(log: Log, part: fold_module.Part = "live") -> CurvesRunner:
+def caught_up(log: Log, part: Part = "live") -> CurvesRunner:
     """A runner as a process has it that has just begun."""
     runner = CurvesRunner(log, part)
     runner.restart()

@@ -141,9 +141,10 @@ class AsyncRealmClient:
         """Return all of one run."""
         return dict(read_json(await self._get(run_path(run_id))))
 
-    async def run_report(self, run_id: str) -> str:
-        """Return a run as Markdown, for people."""
-        return read_text(await self._get(run_path(run_id, "/report")))
+    async def run_report(self, run_id: str, format: str = "md") -> str:
+        """Return a run as Markdown (`md`), or as one document of HTML (`html`), for people."""
+        params: Params = [] if format == "md" else [("format", format)]
+        return read_text(await self._get(run_path(run_id, "/report"), params))
 
     async def run_output(
         self, run_id: str, *, tail: int | None = None, offset: int | None = None

@@ -162,9 +162,10 @@ class RealmClient:
         """Return all of one run."""
         return dict(read_json(self._get(run_path(run_id))))
 
-    def run_report(self, run_id: str) -> str:
-        """Return a run as Markdown, for people."""
-        return read_text(self._get(run_path(run_id, "/report")))
+    def run_report(self, run_id: str, format: str = "md") -> str:
+        """Return a run as Markdown (`md`), or as one document of HTML (`html`), for people."""
+        params: Params = [] if format == "md" else [("format", format)]
+        return read_text(self._get(run_path(run_id, "/report"), params))
 
     def run_output(
         self, run_id: str, *, tail: int | None = None, offset: int | None = None

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from realm_telemetry.folds.report import FORMATS
 from realm_telemetry.log.fields import FIELDS, OTHER_FILTERS, Field, Filter
 from realm_telemetry.log.graphs import MAX_BUCKETS, MAX_POINTS
 from realm_telemetry.service.api.counts import (
@@ -32,12 +33,12 @@ from realm_telemetry.service.api.run_metrics import (
     get_run_metrics,
 )
 from realm_telemetry.service.api.run_output import MAX_LINES, MAX_OFFSET, get_run_output
+from realm_telemetry.service.api.run_report import MEDIA_TYPES, get_run_report
 from realm_telemetry.service.api.runs import (
     MAX_RUNS,
     STATUSES,
     RunRoute,
     get_run,
-    get_run_report,
     get_runs,
 )
 from realm_telemetry.service.api.state import get_section, get_state
@@ -224,8 +225,9 @@ RUN_ENDPOINTS: Final = (
     Endpoint(
         "/api/runs/{id}/report",
         get_run_report,
-        "A run as Markdown: what it was, how it ended and why.",
-        media_types=("text/markdown",),
+        "A run as one document: what it was, how it ended and why, its curves.",
+        (_choice("format", list(FORMATS), "Markdown, or one HTML document with curves."),),
+        media_types=MEDIA_TYPES,
         errors=_ONE_RUN,
         route=RunRoute,
     ),

@@ -124,8 +124,7 @@ def test_curves_outlive_their_events_and_the_service(tmp_path: Path) -> None:
     with closing(sqlite3.connect(settings.log_path)) as connection, connection:
         connection.execute("DELETE FROM battle_log")
     with serving(settings) as server, asking(server) as client:
-        wait_until(lambda: find(client, "r1", "/metrics").status_code == 200)
-        assert find(client, "r1", "/metrics", name="*").json() == before
+        wait_until(lambda: find(client, "r1", "/metrics", name="*").json() == before)
         tell_again = {"kind": "training_step", "step": 10, "loss": 0.1}
         shape = {"producer": "1" * 16, "number": 99, "run_id": "r1", **tell_again}
         assert client.post("/api/v1/events", json={"events": [shape]}).status_code == 200
@@ -168,3 +167,15 @@ def test_retention_waits_for_older_curves(tmp_path: Path, monkeypatch: pytest.Mo
         service = server.app.state.service
         wait_until(lambda: (service.log.curves(service.log_id).mark() or (0,))[0] == 600)
         wait_until(lambda: service.upkeep._covered["Curves"] == 600)
+
+
+def test_a_report_is_markdown_or_html_with_curves(client: httpx.Client) -> None:
+    tell(client, "r1", *trained(steps=5))
+    plain = find(client, "r1", "/report")
+    assert plain.headers["content-type"].startswith("text/markdown")
+    assert "## Curves" in plain.text
+    page = find(client, "r1", "/report", format="html")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert page.text.count("<svg") == 2
+    assert find(client, "r1", "/report", format="pdf").json()["error"] == "invalid_parameter"

@@ -14,8 +14,6 @@ from realm_telemetry.folds.runs import (
     Reading,
     RunRecord,
     is_shown,
-    notable,
-    report,
     shown,
     started_at,
     statuses,
@@ -126,18 +124,6 @@ async def get_run(request: Request) -> Response:
     """All of one run, with its ranks."""
     only(request.query_params, ())
     return json_answer(await read_run(request, lambda log, run_id, record: shown(run_id, record)))
-
-
-async def get_run_report(request: Request) -> Response:
-    """A run as Markdown, for people."""
-    only(request.query_params, ())
-
-    def ask(log: Snapshot, run_id: str, record: RunRecord) -> str:
-        return report(shown(run_id, record), notable(log, run_id, record))
-
-    text = await read_run(request, ask)
-    content = text.encode("utf-8", "backslashreplace")
-    return Response(content, 200, {"cache-control": "no-store"}, "text/markdown")
 
 
 async def may_be_run(request: Request) -> bool:

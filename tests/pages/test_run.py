@@ -124,7 +124,7 @@ def test_every_number_is_a_graph_and_loss_is_the_first(runs_lab: Lab, page: Page
     assert "NaN from step 30" in label
     assert "loss was NaN from step 30" in cause(page)
     assert "step 20" in cause(page)
-    over = page.locator("[data-metric=loss] .u-over")
+    over = page.locator("[data-metric=loss] .plot-over")
     over.hover()
     accuracy = page.locator("[data-metric='train/accuracy'] .metric-value")
     accuracy.filter(has_text="step 2").wait_for()

@@ -19,6 +19,8 @@ export interface Plot {
   /** One array for each run: null breaks the line; undefined (the x of another run) does not. */
   y: (number | null | undefined)[][];
   nonFinite: NonFinite[][];
+  /** Of each run the steps that it made again after it resumed, over an x of its own. */
+  overwritten: { x: number[]; y: (number | null)[][] }[];
 }
 
 export interface PlotOptions {
@@ -42,7 +44,27 @@ export function plotOf(runs: readonly RunSeries[], options: PlotOptions): Plot {
     x,
     y: lines.map((line) => widenBreaks(x.map((one) => line.values.get(one)))),
     nonFinite: lines.map((line) => line.nonFinite),
+    overwritten: options.axis === "step" ? runs.flatMap((run, at) => overwrittenOf(run.points, at, options)) : [],
   };
+}
+
+/** The line of a run before it resumed, from where a later attempt made the same steps. */
+function overwrittenOf(points: readonly Point[], at: number, { pick, log }: PlotOptions): Plot["overwritten"] {
+  const kept = new Set(onPath(points));
+  if (kept.size === points.length) return [];
+  const x: number[] = [];
+  const line: (number | null)[] = [];
+  for (const point of points) {
+    if (kept.has(point)) continue;
+    const value = pick(point);
+    if (point.step < (x.at(-1) ?? -Infinity)) {
+      x.push(point.step);
+      line.push(null);
+    }
+    x.push(point.step);
+    line.push(value !== null && Number.isFinite(value) && (!log || value > 0) ? value : null);
+  }
+  return [{ x, y: [...Array<number[]>(at).fill([]), line] }];
 }
 
 /** Extend a break over the x values of other runs, up to the run's own neighbouring points. */

@@ -202,7 +202,7 @@ def test_context_ignores_the_filters(story_lab: Lab, page: Page) -> None:
 def test_the_trace_is_named(story_lab: Lab, page: Page) -> None:
     """With its span."""
     open_event(page, story_lab, "job_failed")
-    facts = page.locator(".facts").inner_text()
+    facts = page.locator(".internals .facts").inner_text()
     assert "ab" * 16 in facts
     assert "cd" * 8 in facts
 

@@ -19,9 +19,9 @@ export function channelChips(
   return html`<div class="channels" role="group" aria-label="Channels, with their number of events in the last 24 hours">
     ${Object.entries(CHANNELS).map(([name, look]) => {
       const channel = counts?.channels[name];
-      const count = channel ? formatCount(channel.count) : "–";
+      const count = counts ? formatCount(channel?.count ?? 0) : "–";
       return html`<button
-        class="channel ${chosen.includes(exclusion(name)) ? "excluded" : ""}"
+        class="channel ${counts && !channel?.count ? "none" : ""} ${chosen.includes(exclusion(name)) ? "excluded" : ""}"
         data-testid="channel-${name}"
         aria-pressed=${chosen.includes(name)}
         aria-label="${look.label}${chosen.includes(exclusion(name)) ? ", excluded" : ""}, ${count} in 24 hours"

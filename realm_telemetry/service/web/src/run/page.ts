@@ -7,11 +7,11 @@ import "../shared/page-header";
 import { commandText, isOpen, lookOf, runPath, type Run } from "../shared/run";
 import { shortcuts } from "../shared/shortcuts";
 import { copy, say } from "../shared/toast";
+import { tracebackCard } from "../shared/traceback-card";
 import { causeCard, settingsPanel } from "./cause-card";
 import "./metric-graphs";
 import { eventsPanel, machinePanel, outputPanel, ranksPanel } from "./panels";
 import { eventsOf, RunStory } from "./story";
-import { tracebackCard } from "./traceback-card";
 
 const TICK_MS = 1_000;
 

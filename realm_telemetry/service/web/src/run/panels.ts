@@ -3,6 +3,7 @@ import { ref } from "lit/directives/ref.js";
 import { channelIcon, severityMark } from "../shared/catalog";
 import { formatCount, formatNumber, formatTime, timeMs } from "../shared/format";
 import { eventHref, logHref } from "../shared/links";
+import { shownText } from "../shared/message";
 import { lookOf, statusMark, type RankState, type Run } from "../shared/run";
 import type { RealmEvent } from "../stream/event";
 import { bytesText } from "./cause-card";
@@ -134,7 +135,7 @@ export function eventsPanel(run: Run, loud: readonly RealmEvent[]): TemplateResu
         (event) => html`<li class="loud-event">
           <time class="soft" datetime=${event.timestamp}>${formatTime(new Date(timeMs(event)), { zone: "local", date: true }).slice(5)}</time>
           ${severityMark(event.severity)} <span aria-hidden="true">${channelIcon(event.channel)}</span>
-          <a href=${eventHref(event)} dir="auto">${event.message.slice(0, 400) || event.kind}</a>
+          <a href=${eventHref(event)} dir="auto">${shownText(event.message.slice(0, 400)) || event.kind}</a>
           ${event.rank === null ? nothing : html`<span class="soft">rank ${event.rank}</span>`}
         </li>`,
       )}

@@ -1,6 +1,7 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { formatCount, formatDuration, formatTime } from "../shared/format";
 import { runHref } from "../shared/links";
+import { shownText } from "../shared/message";
 import { notFiniteText, numberText, ranksText, reasonOf, statusMark, stepText, type RunSummary } from "../shared/run";
 import type { Column } from "./run-order";
 
@@ -37,7 +38,7 @@ function why(run: RunSummary): TemplateResult | typeof nothing {
   const notFinite = notFiniteText(run);
   if (!reason && !notFinite) return nothing;
   return html`<p class="run-reason" title=${reason} dir="auto">
-    ${reason ? html`<span>${reason}</span>` : nothing}
+    ${reason ? html`<span>${shownText(reason)}</span>` : nothing}
     ${notFinite ? html`<span class="ink-error">${notFinite}</span>` : nothing}
   </p>`;
 }

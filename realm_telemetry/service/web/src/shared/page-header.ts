@@ -26,9 +26,9 @@ function applyTheme(): void {
 }
 
 const PAGES = [
-  { name: "war-room", label: "War Room", path: "" },
-  { name: "runs", label: "Runs", path: "runs" },
-  { name: "battle-log", label: "Battle Log", path: "battle-log" },
+  { name: "war-room", label: "War Room", plain: "Live", path: "" },
+  { name: "runs", label: "Runs", plain: "", path: "runs" },
+  { name: "battle-log", label: "Battle Log", plain: "History", path: "battle-log" },
 ] as const;
 
 applyTheme();
@@ -56,7 +56,7 @@ export class RealmHeader extends LitElement {
             (page) => html`<a
               href=${apiUrl(page.path)}
               aria-current=${page.name === this.page ? "page" : nothing}
-              >${page.label}</a
+              >${page.label}${page.plain ? html` <small>${page.plain}</small>` : nothing}</a
             >`,
           )}
         </nav>

@@ -29,6 +29,7 @@ PARTS = (
     "runs.html",
     "runs",
     "battle-log.html",
+    "alerts.html",
     "package.json",
     "package-lock.json",
     "vite.config.ts",

@@ -29,6 +29,7 @@ const PAGES = [
   { name: "war-room", label: "War Room", plain: "Live", path: "" },
   { name: "runs", label: "Runs", plain: "", path: "runs" },
   { name: "battle-log", label: "Battle Log", plain: "History", path: "battle-log" },
+  { name: "alerts", label: "Alerts", plain: "", path: "alerts" },
 ] as const;
 
 applyTheme();

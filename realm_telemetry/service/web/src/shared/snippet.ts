@@ -17,7 +17,7 @@ function isLocal(host: string): boolean {
   return host === "localhost" || host === "[::1]" || host.startsWith("127.");
 }
 
-function snippet(text: string): TemplateResult {
+export function snippet(text: string): TemplateResult {
   return html`<p class="snippet">
     <code>${text}</code> <button aria-label="Copy: ${text}" @click=${() => copy(text, "Command")}>Copy</button>
   </p>`;

@@ -99,7 +99,7 @@ export class RealmFilterBar extends LitElement {
 
   protected override render() {
     const active = activeFilters(this.address);
-    return html`<div class="filters" role="search" aria-label="Filter events">
+    return html`<div class="filters ${this.open ? "open" : ""}" role="search" aria-label="Filter events">
       <div class="filter-line">
         <input
           class="search"

@@ -92,10 +92,10 @@ function bySeries(events: readonly RealmEvent[], from: number, to: number): Real
   return [...series.values()];
 }
 
-/** Signs of life of many workers are one line; the steps of each process are a curve of its own; what all ranks say is one line. */
-function seriesOf({ id, kind, producer, rank, message }: RealmEvent): string {
+/** Signs of life of many workers are one line; the steps of each run are a curve of its own; what all ranks say is one line. */
+function seriesOf({ id, kind, producer, rank, run_id, message }: RealmEvent): string {
   if (SIGNS_OF_LIFE.has(kind)) return kind;
-  if (isRoutine(kind)) return `${kind} ${producer}`;
+  if (isRoutine(kind)) return `${kind} ${rank === null ? producer : run_id}`;
   return rank === null ? id : `${kind} ${message.replace(/\brank \d+/i, "rank")}`;
 }
 
@@ -122,6 +122,8 @@ export function groupSeries(group: Group): { field: string; values: number[] } |
   for (const field of FIELDS) {
     const values: number[] = [];
     for (let at = group.members.length - 1; at >= 0; at--) {
+      // A curve is that of one process: the newest one's.
+      if (group.members[at]!.producer !== group.members[0]!.producer) continue;
       const value = group.members[at]!.details[field];
       if (typeof value === "number" && Number.isFinite(value)) values.push(value);
     }

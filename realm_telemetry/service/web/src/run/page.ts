@@ -12,6 +12,7 @@ import { causeCard, settingsPanel } from "./cause-card";
 import "./metric-graphs";
 import { eventsPanel, machinePanel, outputPanel, ranksPanel } from "./panels";
 import { eventsOf, RunStory } from "./story";
+import { timelinePanel } from "./timeline";
 
 const TICK_MS = 1_000;
 
@@ -87,9 +88,9 @@ export class RealmRun extends LitElement {
   }
 
   private body(run: Run): TemplateResult {
-    const { curves, machine, samples, loud, output, version } = this.story;
+    const { curves, lifecycles, machine, samples, loud, output, version } = this.story;
     return html`${causeCard(run, Date.now(), this.tools(run))}
-      ${run.exception ? tracebackCard(run.exception) : nothing} ${outputPanel(output)}
+      ${run.exception ? tracebackCard(run.exception) : nothing} ${outputPanel(output)} ${timelinePanel(run, lifecycles, Date.now())}
       ${curves === null ? html`<section class="card"><h2>Metrics</h2><p class="soft">${this.fresh.isDown ? "Not read yet." : "Loading …"}</p></section>` : html`<realm-metric-graphs .curves=${curves} .version=${version}></realm-metric-graphs>`}
       <div class="run-columns">
         <div class="column">${loud === null ? nothing : eventsPanel(run, loud)} ${ranksPanel(run)}</div>

@@ -8,8 +8,11 @@ import { lookOf, statusMark, type RankState, type Run } from "../shared/run";
 import type { RealmEvent } from "../stream/event";
 import { bytesText } from "./cause-card";
 import type { Curve } from "./metrics";
+import { FEW_RANKS, rankGrid } from "./rank-grid";
 import { eventsOf } from "./story";
 
+/** Of many ranks so many with a problem are rows. */
+const LISTED_RANKS = 20;
 const BADNESS = { error: 0, warning: 1, info: 2, success: 3 } as const;
 
 /** The processes of a run: those that ended badly first. */
@@ -21,12 +24,16 @@ export function ranksPanel(run: Run): TemplateResult | typeof nothing {
   const order = ([name, rank]: [string, RankState]) => (name === first ? -1 : BADNESS[lookOf(rank.status).severity]);
   ranks.sort((a, b) => order(a) - order(b) || a[0].localeCompare(b[0], undefined, { numeric: true }));
   const isOne = ranks.length === 1;
+  const isMany = ranks.length > FEW_RANKS;
+  const listed = isMany ? ranks.filter(([name, rank]) => name === first || BADNESS[lookOf(rank.status).severity] < 2).slice(0, LISTED_RANKS) : ranks;
   return html`<section class="card" aria-label="Ranks" data-testid="ranks">
     <div class="card-head"><h2>${isOne ? "Process" : "Ranks"}</h2><span class="soft">${run.health ?? ""}</span></div>
-    <div class="table-scroll" tabindex="0" role="region" aria-label="Table of ranks">
+    ${isMany ? rankGrid(run) : nothing}
+    ${listed.length ? nothing : html`<p class="soft">No rank has a problem.</p>`}
+    <div class="table-scroll" tabindex="0" role="region" aria-label="Table of ranks" ?hidden=${!listed.length}>
       <table class="ranks">
         <thead><tr><th scope="col">Rank</th><th scope="col">Status</th><th scope="col">Last step</th><th scope="col">Host</th></tr></thead>
-        <tbody>${ranks.map(([name, rank]) => rankRow(name, rank, furthest, run))}</tbody>
+        <tbody>${listed.map(([name, rank]) => rankRow(name, rank, furthest, run))}</tbody>
       </table>
     </div>
   </section>`;

@@ -2,12 +2,14 @@ import { ApiError, getEvents, getJson, getText } from "../shared/api";
 import type { SeriesAnswer } from "../shared/graph/run-series";
 import { getRun, isOpen, runPath, type Run } from "../shared/run";
 import type { RealmEvent } from "../stream/event";
+import { LIFECYCLE_KINDS } from "./timeline";
 import { curvesOf, FIELDS_AT_ONCE, fieldOf, METRIC_KINDS, metricNames, type Curve } from "./metrics";
 
 const NAMED_BY = "200";
 const POINTS = "1000";
 const SAMPLES = "100";
 const LISTED_EVENTS = "12";
+const LIFECYCLES = "500";
 const OUTPUT_LINES = 100;
 const MAX_PRODUCERS = 100;
 /** Curves of a run that goes on are read again after so long. */
@@ -22,6 +24,8 @@ export class RunStory {
   curves: Curve[] | null = null;
   machine: Curve[] = [];
   samples: RealmEvent[] = [];
+  /** Beginnings and ends of what it did, for the timeline. */
+  lifecycles: RealmEvent[] = [];
   loud: RealmEvent[] | null = null;
   /** The last lines that it printed; empty where none were kept. */
   output = "";
@@ -55,7 +59,7 @@ export class RunStory {
     if (!isNew || (isOpen(run.status) && performance.now() - this.readAt < AGAIN_MS)) return;
     [this.readUpTo, this.readAt] = [upTo, performance.now()];
     try {
-      await Promise.all([this.readLoud(run), this.readCurves(run), this.readMachine(run), this.readOutput()]);
+      await Promise.all([this.readLoud(run), this.readLifecycles(run), this.readCurves(run), this.readMachine(run), this.readOutput()]);
     } catch (error) {
       this.readUpTo = null;
       throw error;
@@ -68,6 +72,13 @@ export class RunStory {
       severity: "warning,error",
       limit: LISTED_EVENTS,
     });
+    this.changed();
+  }
+
+  private async readLifecycles(run: Run): Promise<void> {
+    const one: Record<string, string> = "0" in run.ranks && Object.keys(run.ranks).length > 1 ? { rank: "0" } : {};
+    const query = { ...eventsOf(run), ...one, kind: LIFECYCLE_KINDS.join(","), limit: LIFECYCLES };
+    this.lifecycles = await getEvents<RealmEvent[]>("api/battle_log", query);
     this.changed();
   }
 

@@ -6,7 +6,7 @@ import "./toast";
 
 const THEMES = ["auto", "light", "dark"] as const;
 const KEY = "realm-theme";
-const THEME_LABELS: Record<Theme, string> = { auto: "◐ Auto", light: "☀ Light", dark: "☾ Dark" };
+const THEME_LABELS: Record<Theme, [icon: string, word: string]> = { auto: ["◐", "Auto"], light: ["☀", "Light"], dark: ["☾", "Dark"] };
 
 type Theme = (typeof THEMES)[number];
 
@@ -63,7 +63,7 @@ export class RealmHeader extends LitElement {
         </nav>
         <div class="page-tools">${this.tools}</div>
         <button class="quiet theme" @click=${this.nextTheme} aria-label="Theme: ${this.theme}">
-          ${THEME_LABELS[this.theme]}
+          ${THEME_LABELS[this.theme][0]}<span class="theme-word">${THEME_LABELS[this.theme][1]}</span>
         </button>
       </header>
       <realm-shortcuts></realm-shortcuts>

@@ -1,6 +1,7 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { formatAge, formatCount, formatDuration, formatNumber, formatTime } from "../shared/format";
 import { sparkline } from "../shared/sparkline";
+import { statusMark } from "../shared/run";
 import { logHref, runHref } from "../shared/links";
 import type { RunSeries } from "../shared/graph/run-series";
 import {
@@ -40,7 +41,7 @@ export function progressPanel(state: RunState, series: RunSeries | undefined, no
     <div class="card-head">
       <h2 class="run-name">${run.run_id ? html`<a href=${runHref(run.run_id)} dir="auto">${run.run_id}</a>` : "Training"}</h2>
       ${series ? html`<span class="rate" title="Events over the last minute">${sparkline(series.rate.buckets)}</span>` : nothing}
-      <span class="pill status-${run.status}">${run.status}</span>
+      ${statusMark(run.status)}
     </div>
     <progress aria-label="Training progress" max="1" value=${share}></progress>
     <p class="soft">

@@ -155,6 +155,14 @@ def _endpoints(login: Login, static: BuiltPages) -> list[Endpoint]:
             redirects=True,
         ),
         Endpoint(
+            "/compare",
+            static.page,
+            "Two to six runs over each other.",
+            media_types=_HTML,
+            errors=gone,
+            redirects=True,
+        ),
+        Endpoint(
             "/event-stream.js",
             static.script,
             "The live events for any page's scripts.",

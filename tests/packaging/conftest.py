@@ -19,6 +19,7 @@ _BUILT = (
     "runs/run.html",
     "battle-log.html",
     "alerts.html",
+    "compare.html",
     "event-stream.js",
 )
 PAGES = {f"{STATIC}/{name}" for name in _BUILT}

@@ -25,6 +25,7 @@ STATIC_PATHS = (
     "/runs/{id}",
     "/battle-log",
     "/alerts",
+    "/compare",
     "/event-stream.js",
     "/assets/{name}",
 )

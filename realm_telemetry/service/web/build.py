@@ -30,6 +30,7 @@ PARTS = (
     "runs",
     "battle-log.html",
     "alerts.html",
+    "compare.html",
     "package.json",
     "package-lock.json",
     "vite.config.ts",

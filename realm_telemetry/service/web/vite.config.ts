@@ -16,6 +16,7 @@ export default defineConfig({
         run: "runs/run.html",
         "battle-log": "battle-log.html",
         alerts: "alerts.html",
+        compare: "compare.html",
         "event-stream": "src/stream/event-stream.ts",
       },
       output: {

@@ -41,16 +41,27 @@ export class RunStory {
 
   /** Raises ApiError, unless it says that there is no such run. */
   async read(): Promise<void> {
+    if (await this.readRun()) await this.readRest(this.run!);
+  }
+
+  private async readRun(): Promise<boolean> {
     try {
       this.run = await getRun(this.id);
       this.isMissing = false;
     } catch (error) {
       if (!(error instanceof ApiError && error.code === "run_not_found")) throw error;
       this.isMissing = true;
-      return;
+      return false;
     }
     this.changed();
-    await this.readRest(this.run);
+    return true;
+  }
+
+  /** Only what a comparison needs. Raises ApiError, unless it says that there is no such run. */
+  async readToCompare(): Promise<void> {
+    const before = this.run?.last_event_at;
+    await this.readRun();
+    if (this.run && (this.curves === null || this.run.last_event_at !== before)) await this.readCurves(this.run);
   }
 
   private async readRest(run: Run): Promise<void> {

@@ -9,11 +9,20 @@ export const TABLE_COLUMNS: readonly Column[] = [
   "status", "name", "started", "duration", "step", "loss", "best", "checkpoint", "ranks", "host",
 ];
 
-/** A run as a row; on a narrow screen the same cells are a card. */
-export function runRow(run: RunSummary, nowMs: number): TemplateResult {
+/** Which runs are chosen to be compared. */
+export interface Choosing {
+  chosen: ReadonlySet<string>;
+  /** No more can be chosen. */
+  isFull: boolean;
+  toggle: (id: string) => void;
+}
+
+/** A run as a row, with a box to choose it; on a narrow screen the same cells are a card. */
+export function runRow(run: RunSummary, nowMs: number, { chosen, isFull, toggle }: Choosing): TemplateResult {
+  const isChosen = chosen.has(run.run_id);
   const checkpoint = run.last_checkpoint?.step;
   return html`<tr role="row" class="run-row" data-run=${run.run_id} data-status=${run.status}>
-    <td role="cell" class="run-status-cell">${statusMark(run.status)}</td>
+    <td role="cell" class="run-status-cell"><label class="run-choice"><input type="checkbox" aria-label="Compare ${run.run_id}" .checked=${isChosen} ?disabled=${isFull && !isChosen} @change=${() => toggle(run.run_id)} /></label>${statusMark(run.status)}</td>
     <td role="cell" class="run-name-cell">
       <a class="run-link" dir="auto" href=${runHref(run.run_id)} title=${run.run_id}>${run.run_id}</a>
       ${why(run)}

@@ -1,6 +1,6 @@
 import { LitElement, html, type PropertyValues } from "lit";
 import { customElement, property, query } from "lit/decorators.js";
-import { formatCount, formatNumber, formatTick, formatTime } from "../format";
+import { formatCount, formatDuration, formatNumber, formatTick, formatTime } from "../format";
 import { Chart, type Layer } from "./chart";
 import { cluster, drawMarkers, drawNonFinite, nonFiniteText, type Hit } from "./graph-marks";
 import { readPalette, seriesColour, type Palette } from "./palette";
@@ -142,7 +142,7 @@ export class LineGraph extends LitElement {
       sync: this.sync,
       colours: this.runs.map((run, index) => seriesColour(palette, this.colours.get(run.id) ?? index)),
       ink: { text: palette["--soft"], grid: palette["--line"] },
-      xText: this.axis === "step" ? formatCount : timeText,
+      xText: this.axis === "time" ? timeText : this.axis === "step" ? formatCount : elapsedText,
       yText: formatTick,
       // A single point needs a range around it.
       xRange: ([min, max]) => this.zoom ?? (min === max ? [min - 1, min + 1] : [min, max]),
@@ -173,12 +173,13 @@ export class LineGraph extends LitElement {
   }
 
   private at(run: RunSeries, marker: Marker): number {
-    if (this.axis === "time") return marker.timeMs / 1_000;
+    if (this.axis !== "step") return (marker.timeMs - (this.axis === "elapsed" ? run.startMs : 0)) / 1_000;
     return marker.step ?? run.stepAt(marker.timeMs);
   }
 
   private timeAt(x: number): number | null {
     if (this.axis === "time") return x * 1_000;
+    if (this.axis === "elapsed") return x * 1_000 + (this.runs[0]?.startMs ?? 0);
     return this.runs[0]?.nearest(x)?.timeMs ?? null;
   }
 
@@ -200,7 +201,7 @@ export class LineGraph extends LitElement {
     if (hit) return this.tell("hover-text", `${hit.marker.event.message.slice(0, 120)}${hit.count > 1 ? ` (and ${hit.count - 1} more)` : ""}`);
     if (idx === null) return this.tell("hover-text", "");
     const x = this.drawn.x[idx]!;
-    const at = this.axis === "step" ? `step ${formatCount(Math.round(x))}` : formatTime(new Date(x * 1_000), { zone: "local" });
+    const at = this.axis === "step" ? `step ${formatCount(Math.round(x))}` : this.axis === "elapsed" ? `after ${formatDuration(x)}` : formatTime(new Date(x * 1_000), { zone: "local" });
     this.tell("hover-text", `${at} · ${this.label} ${this.valuesAt(idx, x).join(" / ") || "–"}`);
   }
 
@@ -224,3 +225,5 @@ function timeText(seconds: number, everyS: number): string {
   if (everyS >= DAY_S) return text.slice(5, 10);
   return everyS >= 60 ? text.slice(0, 5) : text;
 }
+
+const elapsedText = (seconds: number) => (seconds === 0 ? "0" : formatDuration(Math.round(seconds)));

@@ -4,7 +4,8 @@ const SILENCE = 8;
 const LEAST_SILENCE_MS = 8_000;
 const NEIGHBOURS = 4;
 
-export type Axis = "step" | "time";
+/** Steps, the time of day, or the time since the start of each run. */
+export type Axis = "step" | "time" | "elapsed";
 export type Pick = (point: Point) => number | null;
 
 /** A value that is not finite, and its x. */
@@ -38,7 +39,7 @@ export const valueOf: Pick = (point) => point.value ?? null;
 
 /** Runs side by side on one axis, smoothed, with gaps where a process sent nothing for long. */
 export function plotOf(runs: readonly RunSeries[], options: PlotOptions): Plot {
-  const lines = runs.map((run) => lineOf(run.points, options));
+  const lines = runs.map((run) => lineOf(run, options));
   const x = [...new Set(lines.flatMap((line) => [...line.values.keys()]))].sort((a, b) => a - b);
   return {
     x,
@@ -83,8 +84,9 @@ interface Line {
   nonFinite: NonFinite[];
 }
 
-function lineOf(points: readonly Point[], { axis, smoothing, pick, log }: PlotOptions): Line {
-  const at = (point: Point) => (axis === "step" ? point.step : point.timeMs / 1_000);
+function lineOf({ points, startMs }: RunSeries, { axis, smoothing, pick, log }: PlotOptions): Line {
+  const fromMs = axis === "elapsed" ? startMs : 0;
+  const at = (point: Point) => (axis === "step" ? point.step : (point.timeMs - fromMs) / 1_000);
   const line: Line = { values: new Map(), nonFinite: [] };
   const shown = axis === "step" ? onPath(points) : points;
   let mean: number | null = null;

@@ -63,6 +63,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, dict[str, Any]] = {}
     service: dict[str, Any] = {}
     watch: dict[str, Any] = {}
+    run: dict[str, Any] = {}
 
     @property
     def log_path(self) -> Path:
@@ -196,6 +197,7 @@ SETTINGS: Final[dict[str, Setting]] = {
     "options": Setting((), _table),
     "service": Setting((), _table),
     "watch": Setting((), _table),
+    "run": Setting((), _table),
 }
 """Every setting but `home` (`REALM_HOME`), which says where `realm.toml` is."""
 

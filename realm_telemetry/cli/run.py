@@ -7,14 +7,16 @@ import shlex
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
+import msgspec
 
 from realm_telemetry.cli.capture import Capture
 from realm_telemetry.cli.command import command
@@ -92,14 +94,14 @@ def run(
             reports.take(0)
         _say(f"realm: {words[0]}: {error.strerror}")
         return NOT_EXECUTABLE if isinstance(error, PermissionError) else NOT_FOUND
-    where = _where(run_id)
-    begun = f"run {run_id}: started ({where})"
+    begun = f"run {run_id}: started ({_where(run_id)})"
     say(begun)
     if capture and capture.problem:
         say(f"realm: the output is not kept: {capture.problem}")
     # The command runs by now; what is slow here, or goes wrong, costs it nothing.
     record = _Record(run_id, words)
     keeper = record.keeper(capture, say, begun) if capture else None
+    _bring_service_up(run_id, say)
     ended = supervisor.wait()
     found = reports.take(supervisor.pid) if reports else []
     supervisor.drain(_STUCK_S)
@@ -107,7 +109,7 @@ def run(
         keeper.finish()
     verdict = record.ended(ended, found, keeper.tail.lines() if keeper else [])
     supervisor.drain()
-    say(f"run {run_id}: {verdict} ({where})")
+    say(f"run {run_id}: {verdict} ({_where(run_id)})")
     return end_like(ended)
 
 
@@ -209,12 +211,13 @@ class _Record:
         from realm_telemetry.spool.output import find_traceback
 
         end = ProcessEnd(known=True, code=ended.code, signal=ended.signal)
-        scheduled = any(name in os.environ for name in ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID"))
         in_container, on_host = kills_since(self._kills)
         error = str(reports[0].get("error")) if reports else None
         printed = None if reports else find_traceback(tail)
         verdict = judge(
-            EndFacts(end, error, scheduled, in_container, on_host, printed=printed and printed[0])
+            EndFacts(
+                end, error, _is_scheduled(), in_container, on_host, printed=printed and printed[0]
+            )
         )
         details: dict[str, Any] = {
             "status": verdict.status,
@@ -247,6 +250,53 @@ class _Record:
             telemetry.shutdown(_END_S)
         except Exception as error:  # noqa: BLE001 - the exit status is what counts
             _say(f"realm: the end of this run is not recorded: {error}")
+
+
+class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[run]` of realm.toml. serve: whether to bring the service up on a terminal."""
+
+    serve: bool = True
+
+
+def _bring_service_up(run_id: str, say: Callable[[str], None]) -> None:
+    """Start the service of the home where a person looks on and none runs; say where the run is.
+
+    The command does not wait for it, and it goes on after the command.
+    """
+    from realm_telemetry.config import load_settings
+
+    if not (_is_terminal(sys.stdin) and _is_terminal(sys.stderr)) or _is_scheduled():
+        return
+    try:
+        settings = load_settings()
+        wanted = msgspec.convert(settings.run, RunSettings).serve
+    except ConfigError:  # said when the run is recorded
+        return
+    except msgspec.ValidationError as error:
+        say(f"realm: [run] in realm.toml: {error}; no service is started")
+        return
+    if wanted and running_service(settings.home) is None:
+        arguments = settings.home, run_id, say
+        threading.Thread(target=_service_up, args=arguments, daemon=True).start()
+
+
+def _service_up(home: Path, run_id: str, say: Callable[[str], None]) -> None:
+    from realm_telemetry.cli.up import NotUpError, start
+
+    try:
+        start(home)
+    except (NotUpError, OSError) as error:
+        say(f"realm: {error} `[run] serve = false` in realm.toml leaves it out.")
+    else:
+        say(f"run {run_id}: {_where(run_id)}")
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and not stream.closed and stream.isatty()
+
+
+def _is_scheduled() -> bool:
+    return any(name in os.environ for name in ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID"))
 
 
 def _where(run_id: str) -> str:

@@ -24,7 +24,7 @@ _SHOWN_LINES: Final = 8
 _TIMEOUT_S: Final = 30.0
 
 
-class _NotUpError(Exception):
+class NotUpError(Exception):
     """The service did not come up. output: the last lines that it printed."""
 
     def __init__(self, message: str, log: Path) -> None:
@@ -58,8 +58,8 @@ def up(install: bool, as_json: bool, timeout_s: float, options: Sequence[str]) -
     running = running_service(home)
     was_up = running is not None
     try:
-        running = running or _start(home, options, timeout_s)
-    except _NotUpError as error:
+        running = running or start(home, options, timeout_s)
+    except NotUpError as error:
         hint = f"All that it printed is in {error.log}."
         write_problem(Problem("service_not_up", str(error), hint, EXIT_PROBLEM), as_json)
         return EXIT_PROBLEM
@@ -71,7 +71,8 @@ def up(install: bool, as_json: bool, timeout_s: float, options: Sequence[str]) -
     return 0
 
 
-def _start(home: Path, options: Sequence[str], timeout_s: float) -> RunningService:
+def start(home: Path, options: Sequence[str] = (), timeout_s: float = _TIMEOUT_S) -> RunningService:
+    """Start the service of a home and wait until it answers. Raises NotUpError, OSError."""
     make_private_directory(home / LOGS)
     log = home / LOGS / "service.log"
     with log.open("ab") as output:
@@ -93,9 +94,9 @@ def _start(home: Path, options: Sequence[str], timeout_s: float) -> RunningServi
         if process.poll() is not None and running is None:
             printed = log.read_bytes()[begins_at:].decode("utf-8", "replace").splitlines()
             said = "\n".join(printed[-_SHOWN_LINES:])
-            raise _NotUpError(f"The service did not come up: {said}", log)
+            raise NotUpError(f"The service did not come up: {said}", log)
         if time.monotonic() > deadline_s:
-            raise _NotUpError(f"The service does not answer after {timeout_s:g} s.", log)
+            raise NotUpError(f"The service does not answer after {timeout_s:g} s.", log)
         time.sleep(_POLL_S)
 
 

@@ -21,6 +21,7 @@ from realm_telemetry.client.requests import (
     connection_settings,
     event_batch,
     filter_params,
+    metrics_params,
     output_params,
     read_events,
     read_hosts,
@@ -137,6 +138,28 @@ class AsyncRealmClient:
         """
         params = output_params(tail, offset)
         return read_output(await self._get(run_path(run_id, "/output"), params))
+
+    async def run_metrics(
+        self,
+        run_id: str,
+        names: Sequence[str] = (),
+        *,
+        points: int = 500,
+        rank: int | str | None = None,
+    ) -> dict[str, Any]:
+        """Return what a run measures, and the series of some names (`*`: the first 64).
+
+        points: the most of a series. rank: one, or "all"; the lowest by default.
+        """
+        params = metrics_params(names, points, rank)
+        return dict(read_json(await self._get(run_path(run_id, "/metrics"), params)))
+
+    async def compare(
+        self, run_ids: Sequence[str], names: Sequence[str] = (), *, points: int = 500
+    ) -> dict[str, Any]:
+        """Return two to six runs beside each other, and the series of some names."""
+        params = [("run", run_id) for run_id in run_ids] + metrics_params(names, points)
+        return dict(read_json(await self._get("/api/compare", params)))
 
     async def hosts(self) -> list[dict[str, Any]]:
         """Return the hosts that the service has heard, and what runs there."""

@@ -90,6 +90,15 @@ def read_text(response: httpx.Response) -> str:
     return response.text
 
 
+def metrics_params(names: Sequence[str], points: int, rank: int | str | None = None) -> Params:
+    """Return the parameters of a run's curves; points and rank belong to names."""
+    if not names:
+        return []
+    params: Params = [("name", name) for name in names]
+    params.append(("points", points))
+    return params if rank is None else [*params, ("rank", rank)]
+
+
 class RunOutput(NamedTuple):
     """Some of what a run printed.
 

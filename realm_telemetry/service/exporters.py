@@ -8,11 +8,12 @@ import logging
 import sys
 import threading
 import time
+from functools import partial
 from typing import Final
 
 from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.report import LogFile, Reporter
-from realm_telemetry.delivery.sources import EVERY_PIPELINE, Recent
+from realm_telemetry.delivery.sources import EVERY_PIPELINE, RecentOfLog, WholeLog
 from realm_telemetry.errors import LogError
 from realm_telemetry.home import LOGS
 from realm_telemetry.log.engine import open_log
@@ -32,9 +33,12 @@ _logger = logging.getLogger(__name__)
 
 
 class Exporting:
-    """Runs the exporters in threads of their own; nothing here is for the event loop."""
+    """Runs the exporters in threads of their own; nothing here is for the event loop.
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    recent: what this service has stored lately.
+    """
+
+    def __init__(self, settings: ServiceSettings, recent: RecentOfLog) -> None:
         offered = installed_exporters()
         # The default is what is installed; a name that was written down must be.
         names = [name for name in settings.exporters if name != WEBHOOK_EXPORTER or name in offered]
@@ -46,7 +50,12 @@ class Exporting:
         self._ending = threading.Event()
         self._moved = threading.Event()
         self._deliveries = Deliveries(
-            self._manifest, self._log, self._report, {}, Recent(), moved=self._moved.set
+            self._manifest,
+            self._log,
+            self._report,
+            {},
+            partial(WholeLog, settings.log_path, recent),
+            moved=self._moved.set,
         )
         self._thread = threading.Thread(
             target=self._run, name="realm-telemetry-exporting", daemon=True

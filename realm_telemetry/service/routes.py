@@ -31,13 +31,17 @@ from realm_telemetry.service.api.history import (
 )
 from realm_telemetry.service.api.hosts import get_hosts, post_heartbeat
 from realm_telemetry.service.api.metrics import get_metrics
+from realm_telemetry.service.api.run_metrics import (
+    POINTS,
+    get_comparison,
+    get_run_metrics,
+)
 from realm_telemetry.service.api.run_output import MAX_LINES, MAX_OFFSET, get_run_output
 from realm_telemetry.service.api.runs import (
     MAX_RUNS,
     STATUSES,
     RunRoute,
     get_run,
-    get_run_metrics,
     get_run_report,
     get_runs,
 )
@@ -54,6 +58,7 @@ from realm_telemetry.service.schemas import (
     GROUPS,
     HEARTBEAT,
     OTLP_BODIES,
+    RANK,
     TEXT,
     WORDS,
     Schema,
@@ -127,6 +132,7 @@ FILTERS: Final = (
     *(Parameter(other.name, values_of(other), _values_of(other)) for other in OTHER_FILTERS),
 )
 SINCE, UNTIL = (next(one for one in FILTERS if one.name == name) for name in ("since", "until"))
+NAMES: Final = _text("name", "A name of the list, or * for the first 64; may be repeated.")
 LIMIT: Final = _number("limit", 1, 1000, 100, "The most events to answer.")
 CURSOR: Final = _text("cursor", "Where the page before ended; the Link header has it.")
 AS_OF: Final = Parameter("as_of", CURSOR_NUMBER, "Leave out what arrived after this cursor.")
@@ -200,13 +206,26 @@ RUN_ENDPOINTS: Final = (
     Endpoint(
         "/api/runs/{id}/metrics",
         get_run_metrics,
-        "Numbers among the details of a run's events over time, for a graph.",
+        "What a run measures, and the thinned series of some of it, for graphs.",
         (
-            Parameter("fields", DETAILS, "Names of details, a comma list; loss by default."),
-            _number("points", 1, MAX_POINTS, 1000, "About how many points."),
+            NAMES,
+            _number("points", 2, MAX_POINTS, POINTS, "The most points of a series."),
+            Parameter("rank", RANK, "A rank, or all; the lowest one by default."),
+            Parameter("fields", DETAILS, "In place of name: details of events that are there."),
         ),
         errors=_ONE_RUN,
         route=RunRoute,
+    ),
+    Endpoint(
+        "/api/compare",
+        get_comparison,
+        "Two to six runs: summaries, differences of configuration, metrics and series.",
+        (
+            _text("run", "A run id; repeated, two to six of them."),
+            NAMES,
+            _number("points", 2, MAX_POINTS, POINTS, "The most points of a series."),
+        ),
+        errors=_ONE_RUN,
     ),
     Endpoint(
         "/api/runs/{id}/report",

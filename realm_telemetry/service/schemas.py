@@ -17,6 +17,7 @@ Schema = dict[str, Any]
 
 TEXT: Final[Schema] = {"type": "string"}
 BINARY: Final[Schema] = {"type": "string", "format": "binary"}
+RANK: Final[Schema] = {"type": "string", "pattern": "^(all|[0-9]{1,9})$"}
 CURSOR_NUMBER: Final[Schema] = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
 EVENT_KEY: Final[Schema] = {"type": "string", "pattern": "^([0-9a-fA-F]{32}|[0-9]{1,19})$"}
 OLDER_NAME: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$"}

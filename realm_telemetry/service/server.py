@@ -274,6 +274,8 @@ class RealmServer:
             yield
             return
         before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
+        # A parent may have blocked them, as `realm run` does, which starts a service.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         try:
             yield
         finally:

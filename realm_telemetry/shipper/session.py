@@ -2,13 +2,14 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.quarantine import Quarantine
 from realm_telemetry.delivery.report import Reporter
-from realm_telemetry.delivery.sources import Recent
+from realm_telemetry.delivery.sources import PipelineLog, Recent
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import Event
 from realm_telemetry.log.engine import Writer, open_log
@@ -87,8 +88,9 @@ class Session:
             history=HISTORY_EXPORTER in manifest.exporters,
             clock=clock,
         )
+        source = partial(PipelineLog, Path(manifest.log_path), manifest.pipeline, self._recent)
         self._deliveries = Deliveries(
-            manifest, self._log, report, exporters, self._recent, clock, moved=wake
+            manifest, self._log, report, exporters, source, clock, moved=wake
         )
         self._intake.on_webhooks = self._deliveries.ask_for_webhooks
         settings = self._watch_settings(manifest)

@@ -117,6 +117,11 @@ def test_runs_are_listed_over_pages_and_read_whatever_their_ids_are(
     assert client.run_output("..", offset=63) == RunOutput("line 9\n", 70, False)
     with pytest.raises(TypeError, match="one of them"):
         client.run_output("..", tail=1, offset=0)
+    query = (["..", "plain"], ["*"])
+    series = client.run_metrics("..", ["*"], points=9, rank="all")["series"]
+    assert [each["run_id"] for each in client.compare(*query)["series"]][: len(series)] == [
+        ".."
+    ] * len(series)
     assert client.event(1) == client.event(make_event(1).id)
     assert client.event(1)["kind"] == "training_step"
 
@@ -126,6 +131,8 @@ def test_runs_are_listed_over_pages_and_read_whatever_their_ids_are(
             assert await other.run("..") == client.run("..")
             assert await other.run_report("..") == client.run_report("..")
             assert await other.run_output("..") == client.run_output("..")
+            assert await other.run_metrics("..") == client.run_metrics("..")
+            assert await other.compare(*query) == client.compare(*query)
             assert await other.event(1) == client.event(1)
 
     asyncio.run(ask())

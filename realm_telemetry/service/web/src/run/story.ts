@@ -2,10 +2,10 @@ import { ApiError, getEvents, getJson, getText } from "../shared/api";
 import type { SeriesAnswer } from "../shared/graph/run-series";
 import { getRun, isOpen, runPath, type Run } from "../shared/run";
 import type { RealmEvent } from "../stream/event";
+import { curvesOfAnswer, ranksOf, type CurvesAnswer } from "./curves-answer";
 import { LIFECYCLE_KINDS } from "./timeline";
-import { curvesOf, FIELDS_AT_ONCE, fieldOf, METRIC_KINDS, metricNames, type Curve } from "./metrics";
+import { curvesOf, FIELDS_AT_ONCE, fieldOf, metricNames, type Curve } from "./metrics";
 
-const NAMED_BY = "200";
 const POINTS = "1000";
 const SAMPLES = "100";
 const LISTED_EVENTS = "12";
@@ -24,6 +24,11 @@ export class RunStory {
   curves: Curve[] | null = null;
   machine: Curve[] = [];
   samples: RealmEvent[] = [];
+  /** The ranks that have curves, and the one that is drawn; null for the lowest. */
+  ranks: number[] = [];
+  rank: number | null = null;
+  /** How much of an older run is read so far; null if all is. */
+  building: number | null = null;
   /** Beginnings and ends of what it did, for the timeline. */
   lifecycles: RealmEvent[] = [];
   loud: RealmEvent[] | null = null;
@@ -61,7 +66,7 @@ export class RunStory {
   async readToCompare(): Promise<void> {
     const before = this.run?.last_event_at;
     await this.readRun();
-    if (this.run && (this.curves === null || this.run.last_event_at !== before)) await this.readCurves(this.run);
+    if (this.run && (this.curves === null || this.building !== null || this.run.last_event_at !== before)) await this.readCurves();
   }
 
   private async readRest(run: Run): Promise<void> {
@@ -70,7 +75,7 @@ export class RunStory {
     if (!isNew || (isOpen(run.status) && performance.now() - this.readAt < AGAIN_MS)) return;
     [this.readUpTo, this.readAt] = [upTo, performance.now()];
     try {
-      await Promise.all([this.readLoud(run), this.readLifecycles(run), this.readCurves(run), this.readMachine(run), this.readOutput()]);
+      await Promise.all([this.readLoud(run), this.readLifecycles(run), this.readCurves(), this.readMachine(run), this.readOutput()]);
     } catch (error) {
       this.readUpTo = null;
       throw error;
@@ -93,14 +98,20 @@ export class RunStory {
     this.changed();
   }
 
-  private async readCurves(run: Run): Promise<void> {
-    const named = await getEvents<RealmEvent[]>("api/battle_log", {
-      ...eventsOf(run),
-      kind: METRIC_KINDS.join(","),
-      limit: NAMED_BY,
-    });
-    const known = this.curves?.map((curve) => curve.name) ?? [];
-    this.curves = await this.series([...new Set([...metricNames(named), ...known])]);
+  /** Draw the curves of another rank; null for the lowest. */
+  async chooseRank(rank: number | null): Promise<void> {
+    this.rank = rank;
+    if (this.run) await this.readCurves();
+  }
+
+  private async readCurves(): Promise<void> {
+    const one: Record<string, string> = this.rank === null ? {} : { rank: String(this.rank) };
+    const answer = await getJson<CurvesAnswer>(`${runPath(this.id)}/metrics`, { name: "*", points: POINTS, ...one });
+    this.curves = curvesOfAnswer(answer);
+    this.ranks = ranksOf(answer);
+    this.building = answer.building?.done ?? null;
+    // What is there is shown; the rest is asked for again.
+    if (this.building !== null) this.readUpTo = null;
     this.version += 1;
     this.changed();
   }

@@ -218,6 +218,13 @@ class WebhookExporter(EventExporter):
         return check_settings(cls(context=context))
 
     @classmethod
+    def desk(cls, context: ExporterContext) -> Any:
+        """What a service shows of alerts and does about them; see Desk. Raises ConfigError."""
+        from realm_exporter_webhook.desk import Desk
+
+        return Desk(context)
+
+    @classmethod
     def forget(cls, context: ExporterContext, event_ids: Sequence[str]) -> None:
         """Let events of a pipeline be new again: `realm replay --to webhook` calls it before."""
         exporter = cls(context=context)

@@ -148,6 +148,22 @@ def _endpoints(login: Login, static: BuiltPages) -> list[Endpoint]:
             redirects=True,
         ),
         Endpoint(
+            "/alerts",
+            static.page,
+            "Alerts: rules, when they fired, and their messages.",
+            media_types=_HTML,
+            errors=gone,
+            redirects=True,
+        ),
+        Endpoint(
+            "/compare",
+            static.page,
+            "Two to six runs over each other.",
+            media_types=_HTML,
+            errors=gone,
+            redirects=True,
+        ),
+        Endpoint(
             "/event-stream.js",
             static.script,
             "The live events for any page's scripts.",

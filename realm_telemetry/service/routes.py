@@ -10,6 +10,11 @@ from starlette.routing import Route
 from realm_telemetry.folds.report import FORMATS
 from realm_telemetry.log.fields import FIELDS, OTHER_FILTERS, Field, Filter
 from realm_telemetry.log.graphs import MAX_BUCKETS, MAX_POINTS
+from realm_telemetry.service.api.alerts import (
+    get_alert_history,
+    get_alerts,
+    post_alert_action,
+)
 from realm_telemetry.service.api.counts import (
     get_channels,
     get_histogram,
@@ -46,6 +51,7 @@ from realm_telemetry.service.ingest.batches import post_events
 from realm_telemetry.service.ingest.otlp import post_logs, post_metrics, post_traces
 from realm_telemetry.service.live.sse import EventStream
 from realm_telemetry.service.schemas import (
+    ALERT_ACTION,
     BATCH,
     CURSOR_NUMBER,
     DETAILS,
@@ -266,6 +272,40 @@ HOST_ENDPOINTS: Final = (
     Endpoint("/api/hosts", get_hosts, "The hosts that were heard, and what runs there."),
 )
 
+ALERT_ENDPOINTS: Final = (
+    Endpoint(
+        "/api/alerts",
+        get_alerts,
+        "Alerts: rules and when they fired, targets, the last messages.",
+        errors=_LOG,
+    ),
+    Endpoint(
+        "/api/alerts/history",
+        get_alert_history,
+        "Alerts: how often each rule would have fired, and when.",
+        (SINCE,),
+        errors=("not_found", *_BAD, *_QUERY),
+    ),
+    Endpoint(
+        "/api/alerts",
+        post_alert_action,
+        "Alerts: mute a rule, test a target, or send a message again.",
+        errors=(
+            "not_found",
+            "malformed_json",
+            "body_timeout",
+            "body_too_large",
+            "unsupported_media_type",
+            "unsupported_encoding",
+            "ingest_full",
+            *_LOG,
+        ),
+        method="POST",
+        body_types=("application/json",),
+        body=ALERT_ACTION,
+    ),
+)
+
 ENDPOINTS: Final = (
     Endpoint(
         "/api/v1/events",
@@ -319,6 +359,7 @@ ENDPOINTS: Final = (
     ),
     *RUN_ENDPOINTS,
     *HOST_ENDPOINTS,
+    *ALERT_ENDPOINTS,
     Endpoint(
         "/api/battle_log",
         get_page,

@@ -161,6 +161,32 @@ HEARTBEAT: Final[Schema] = {
         },
     },
 }
+ALERT_ACTION: Final[Schema] = {
+    "description": "One of: mute a rule (for_s 0 ends that), test a target, send a message again.",
+    "oneOf": [
+        {
+            "type": "object",
+            "required": ["mute"],
+            "properties": {
+                "mute": {"type": "string", "maxLength": 200},
+                "for_s": {"type": "number", "minimum": 0, "maximum": 2_592_000},
+            },
+            "additionalProperties": False,
+        },
+        {
+            "type": "object",
+            "required": ["test"],
+            "properties": {"test": {"type": "string", "maxLength": 200}},
+            "additionalProperties": False,
+        },
+        {
+            "type": "object",
+            "required": ["redeliver"],
+            "properties": {"redeliver": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}},
+            "additionalProperties": False,
+        },
+    ],
+}
 LOGIN: Final[Schema] = {"type": "object", "properties": {"token": TEXT, "next": TEXT}}
 
 

@@ -182,7 +182,7 @@ def test_a_click_on_the_loss_opens_the_battle_log_around_that_time(
     room: Page, story_lab: Lab
 ) -> None:
     """Five minutes to both sides of the step under the pointer."""
-    over = room.locator("[data-testid=loss-graph] .u-over")
+    over = room.locator("[data-testid=loss-graph] .plot-over")
     box = over.bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2

@@ -20,7 +20,15 @@ from tests.waiting import wait_until
 
 from .conftest import PRODUCER, asking, free_ports, post_notes, serving
 
-STATIC_PATHS = ("/runs", "/runs/{id}", "/battle-log", "/event-stream.js", "/assets/{name}")
+STATIC_PATHS = (
+    "/runs",
+    "/runs/{id}",
+    "/battle-log",
+    "/alerts",
+    "/compare",
+    "/event-stream.js",
+    "/assets/{name}",
+)
 DOCUMENT = Path(__file__).parents[2] / "docs" / "http-api.md"
 ASSETS = [path.name for path in (STATIC / "assets").glob("*.css")]
 EXAMPLES = {"section": "training", "id": "1", "name": "".join(ASSETS[:1])}

@@ -36,7 +36,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "hosts": "List the hosts that a service hears, and what runs there.",
         "show": "Show all of a run, or of an event.",
         "logs": "Print what the command of a run printed, and with -f what comes.",
-        "report": "Write a run as Markdown, for people.",
+        "report": "Write a run as Markdown or HTML, for people.",
     },
     "Move": {
         "import": "Take over files of the older systems, and exports.",

@@ -53,9 +53,11 @@ def test_any_time_of_the_log_is_printed(nanos: int) -> None:
 
 
 def test_a_zone_without_a_name_is_its_offset(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "Asia/Dubai")
-    time.tzset()
-    assert Times(utc=False, now_ns=NOON_NS).zone == "UTC+04"
+    # In a context: undone later, it would put back the zone that the fixture has set.
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Dubai")
+        time.tzset()
+        assert Times(utc=False, now_ns=NOON_NS).zone == "UTC+04"
 
 
 @pytest.mark.parametrize(

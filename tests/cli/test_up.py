@@ -103,7 +103,7 @@ def test_it_outlives_the_terminal_and_commands_find_it(home: Path) -> None:
     assert running is not None
     event_id = run_realm("emit", "note", "hello").stdout.strip()
     wait_until(lambda: event_id in run_realm("query", "--json").stdout)
-    assert f"Reading the service at {running.url}." in run_realm("tail").stderr
+    assert f"Reading the service at {running.url};" in run_realm("tail").stderr
     doctor = run_realm("doctor", "--no-round-trip")
     assert f"{running.url} serves this log" in doctor.stdout
 

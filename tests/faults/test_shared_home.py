@@ -106,6 +106,10 @@ class Cluster:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
+    def hosts(self) -> set[str]:
+        """The hosts that the service has heard."""
+        return {each["host"] for each in self.ask("/api/hosts")["hosts"]}
+
     def steps(self) -> list[tuple[str, int]]:
         """All steps that the service has, by who made them."""
         found = self.ask("/api/battle_log?kind=training_step&limit=100")
@@ -160,7 +164,7 @@ def test_two_hosts_find_the_service_of_their_home(cluster: Cluster) -> None:
     assert step(there, 1) == "True None"
     assert step(here, 1) == "True None"
     assert cluster.steps() == [("here", 1), ("there", 1)]
-    wait_until(lambda: {each["host"] for each in cluster.ask("/api/hosts")["hosts"]} >= {"gpu7"})
+    wait_until(lambda: "gpu7" in cluster.hosts())
     for at in (True, False):
         levels = cluster.doctor(there=at)
         assert set(levels.values()) == {"ok"}, levels
@@ -179,7 +183,8 @@ def test_two_hosts_find_the_service_of_their_home(cluster: Cluster) -> None:
         assert process.stdout.readline() == "True None\n"
     assert cluster.steps() == [("here", 1), ("here", 2), ("there", 1), ("there", 2)]
 
-    # The other host dies whole while this one trains on.
+    # The other host dies whole while this one trains on. The service must have heard it before.
+    wait_until(lambda: "gpu7" in cluster.hosts())
     cluster.machine.kill()
     wait_until(lambda: cluster.ask("/api/runs")["runs"][0]["status"] == "lost")
     assert "gpu7 silent" in cluster.ask("/api/runs")["runs"][0]["reason"]

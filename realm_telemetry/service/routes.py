@@ -53,6 +53,7 @@ from realm_telemetry.service.live.sse import EventStream
 from realm_telemetry.service.schemas import (
     ALERT_ACTION,
     BATCH,
+    COMPARED_RUNS,
     CURSOR_NUMBER,
     DETAILS,
     EVENT_KEY,
@@ -72,11 +73,12 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Parameter(NamedTuple):
-    """A query parameter. schema: JSON schema of its value."""
+    """A query parameter. schema: JSON schema of its value; of an array, the name is repeated."""
 
     name: str
     schema: dict[str, Any]
     description: str
+    required: bool = False
 
 
 class Endpoint(NamedTuple):
@@ -222,7 +224,7 @@ RUN_ENDPOINTS: Final = (
         get_comparison,
         "Two to six runs: summaries, differences of configuration, metrics and series.",
         (
-            _text("run", "A run id; repeated, two to six of them."),
+            Parameter("run", COMPARED_RUNS, "A run id; repeated, two to six of them.", True),
             NAMES,
             _number("points", 2, MAX_POINTS, POINTS, "The most points of a series."),
         ),

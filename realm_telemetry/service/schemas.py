@@ -73,6 +73,13 @@ DETAILS: Final[Schema] = {
     "maxLength": 100,
 }
 WORDS: Final[Schema] = {"type": "string", "maxLength": MAX_WORDS_CHARS}
+COMPARED_RUNS: Final[Schema] = {
+    "type": "array",
+    "items": {"type": "string"},
+    "minItems": 2,
+    "maxItems": 6,
+    "uniqueItems": True,
+}
 
 
 def list_of(words: Sequence[str]) -> Schema:

@@ -73,8 +73,9 @@ async def post_alert_action(request: Request) -> Response:
 
 def _read(body: bytes) -> Action:
     try:
-        action = msgspec.json.decode(body, type=Action)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # As JSON Schema has it, 3.0 is an integer.
+        action = msgspec.json.decode(body, type=Action, strict=False)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(str(error)) from None
     given = [action.mute, action.test, action.redeliver]
     if sum(each is not None for each in given) != 1:

@@ -193,6 +193,14 @@ class LogBackend:
 
         return self._ask(run_id, ask)
 
+    def as_runs_say(self, training: dict[str, Any]) -> dict[str, Any]:
+        """Return the section training of the state as the table of runs has it."""
+        from realm_telemetry.folds.runs import Reading, projected
+
+        layers = self._layers
+        with self._reader.snapshot() as log:
+            return projected(training, Reading(log, layers))
+
     def output(
         self, run_id: str, *, tail: int | None = None, offset: int | None = None
     ) -> RunOutput | None:

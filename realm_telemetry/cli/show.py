@@ -3,7 +3,9 @@
 import re
 from contextlib import closing
 from difflib import get_close_matches
+from shlex import quote
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 import click
 
@@ -73,8 +75,8 @@ def _print(found: dict[str, Any], output: str) -> None:
     """Print a value as an outline, the traceback in full and the output behind it."""
     exception = found.get("exception") or {}
     trace = exception.get("traceback")
-    if trace:
-        found = found | {"exception": {**exception, "traceback": None}}
+    if exception:
+        found = found | {"exception": {**exception, "traceback": None, **_seen(exception)}}
     for text in outline(found, most=MAX_SHOWN):
         line(text)
     if trace:
@@ -84,3 +86,14 @@ def _print(found: dict[str, Any], output: str) -> None:
         line("")
         line("The last lines of its output:")
         styled_line(printable(output.rstrip("\n"), lines=True))
+
+
+def _seen(exception: dict[str, Any]) -> dict[str, Any]:
+    """Return how often an error was seen, and the command that lists where, for people."""
+    from realm_telemetry.folds.runs.view import seen_text
+
+    found = exception.get("seen")
+    if not isinstance(found, dict):  # of an older service
+        return {}
+    options = [f"--{name} {quote(value)}" for name, value in parse_qsl(found["query"])]
+    return {"seen": seen_text(exception), "seen_in": f"realm query {' '.join(options)}"}

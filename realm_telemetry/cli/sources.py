@@ -171,9 +171,9 @@ class LogBackend:
 
     def run(self, run_id: str) -> dict[str, Any] | None:
         """Return all of one run, None for an unknown one."""
-        from realm_telemetry.folds.runs import shown
+        from realm_telemetry.folds.runs import detailed
 
-        return self._ask(run_id, lambda log, record: shown(run_id, record))
+        return self._ask(run_id, lambda log, record: detailed(log, run_id, record))
 
     def report(self, run_id: str, wanted: "ReportFormat" = "md") -> str | None:
         """Return a run as Markdown or HTML, None for an unknown one."""
@@ -181,7 +181,7 @@ class LogBackend:
         from realm_telemetry.folds.curves.view import metrics_of
         from realm_telemetry.folds.report import LAST_LINES as LINES
         from realm_telemetry.folds.report import Report
-        from realm_telemetry.folds.runs import events_of, notable, shown
+        from realm_telemetry.folds.runs import detailed, events_of, notable
 
         printed = self.output(run_id, tail=LINES)
 
@@ -189,7 +189,8 @@ class LogBackend:
             curves = curves_now(self._log, log, run_id, events_of(run_id, record))
             output = "" if printed is None else printed.text
             events = notable(log, run_id, record)
-            return Report(shown(run_id, record), events, metrics_of(curves), output).text(wanted)
+            run = detailed(log, run_id, record)
+            return Report(run, events, metrics_of(curves), output).text(wanted)
 
         return self._ask(run_id, ask)
 

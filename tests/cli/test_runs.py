@@ -112,9 +112,16 @@ def test_all_of_a_run_is_shown_with_its_traceback(source: str, invoke: Invoke) -
     assert "status: failed" in text
     assert "reason: ValueError: no data" in text
     assert "exit_code: 1" in text
+    assert "command: python train.py" in text
+    assert "seen: once in the last 7 days, in 1 run" in text
+    assert (
+        "seen_in: realm query --kind uncaught_exception,training_failed,exception --since 7d"
+        in text
+    )
     assert text.endswith("Traceback\n    x \\x1b[31m\n")
     run = json.loads(invoke("show", ODD, "--json").stdout)
     assert run["exception"]["traceback"] == "Traceback\n\tx \x1b[31m"
+    assert run["exception"]["seen"]["times"] == 1
 
 
 def test_an_event_is_shown_by_its_id(source: str, invoke: Invoke) -> None:
@@ -138,7 +145,11 @@ def test_a_report_is_markdown_or_html(source: str, invoke: Invoke) -> None:
     assert page.startswith("<!doctype html>")
     text = invoke("report", ODD).stdout
     assert text.startswith(f"# Run {ODD}\n\n**failed** · ValueError: no data\n")
+    assert "## To resume\n\nThe original command" in text
     assert "x \\x1b[31m" in text
+    assert "<h2>To resume</h2>" in page
+    assert "seen once in the last 7 days" in text
+    assert "seen once in the last 7 days" in page
     assert "uncaught_exception" in text
 
 

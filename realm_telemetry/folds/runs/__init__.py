@@ -1,5 +1,6 @@
 """Runs: what each training was, how it goes and why it ended, beyond the life of its events."""
 
+from realm_telemetry.folds.runs.detail import detailed
 from realm_telemetry.folds.runs.fold import Layer, Reading, Runs, RunsRunner
 from realm_telemetry.folds.runs.projection import projected
 from realm_telemetry.folds.runs.record import RunRecord, processes_of, run_of
@@ -21,6 +22,7 @@ __all__ = [
     "RunRecord",
     "Runs",
     "RunsRunner",
+    "detailed",
     "events_of",
     "is_shown",
     "notable",

@@ -33,14 +33,15 @@ async def state_shape(service: Service) -> dict[str, Any]:
     state = service.folding.current
     last = service.live.last_not_routine()
     now_ns = time.time_ns()
+    sections = state.to_dict(now_ns)
     content = {
-        "state": state.to_dict(now_ns),
+        "state": sections,
         "events": [event_to_dict(row.event, row.cursor) for row in last],
         "timestamp": format_time(now_ns),
         "schema_version": SCHEMA_VERSION,
         "cursor": state.cursor,
     }
-    content["state"]["training"] = await _as_runs_say(service, content["state"]["training"])
+    sections["training"] = await _as_runs_say(service, sections["training"])
     return content
 
 

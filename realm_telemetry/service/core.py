@@ -29,6 +29,8 @@ from realm_telemetry.service.exporters import Exporting
 from realm_telemetry.service.folds import SF, FoldKeeper, RunsKeeper
 from realm_telemetry.service.host_watch import HostWatch
 from realm_telemetry.service.hosts import Hosts
+from realm_telemetry.service.hosts_file import NAME as HOSTS_FILE
+from realm_telemetry.service.hosts_file import HostsFile
 from realm_telemetry.service.ingest.body import BodyBudget
 from realm_telemetry.service.ingest.writer import STUCK_S, WriterThread
 from realm_telemetry.service.live.hub import Hub
@@ -184,7 +186,13 @@ class Service:
         self.curves = CurvesKeeper(self.log, self.log_id, self.readers, self._covers("Curves"))
         silent_s = _watch_settings(settings).host_silent_s
         self.host_watch = HostWatch(
-            Hosts(silent_s), self.readers, self.runs, self._store_own, self.producer, self.number
+            Hosts(silent_s),
+            self.readers,
+            self.runs,
+            self._store_own,
+            self.producer,
+            self.number,
+            HostsFile(settings.state_path.with_name(HOSTS_FILE), self.log_id),
         )
         # Kinds first: the others ask the catalog which of them are routine.
         self.exporting = Exporting(settings, self._recent)
@@ -284,6 +292,7 @@ class Service:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.hub.close()
+        await asyncio.to_thread(self.host_watch.close)
         await asyncio.to_thread(self.exporting.stop)
         await self.folding.save()
         await self.metrics.save()

@@ -38,6 +38,19 @@ SEVERITIES: Final[Mapping[str, str]] = {COMPLETED: "success", "cancelled": "warn
 """Severity of a `run_ended` by its status; of any other it is an error."""
 
 
+SIGNALLED: Final = "signalled"
+"""What the last stack of a process was written for, where it was no crash."""
+
+_OF_CRASHES: Final[Mapping[str, Signals]] = {
+    "Segmentation fault": SIGSEGV,
+    "Aborted": SIGABRT,
+    "Bus error": SIGBUS,
+    "Floating point exception": SIGFPE,
+    "Illegal instruction": SIGILL,
+}
+"""Signals by what `faulthandler` calls them."""
+
+
 class EndFacts(NamedTuple):
     """What is known of the end of a process.
 
@@ -49,6 +62,8 @@ class EndFacts(NamedTuple):
     printed: an exception that stands in its output, where `error` is not known.
     memory_share: how much of its container's limit, or of its host's memory, was used at last.
     scheduler: what the scheduler says of the job; None where it was not asked or does not answer.
+    stack: where the kernel does not say how it ended, what it wrote its last stack for: the crash
+        as `faulthandler` calls it, or SIGNALLED for a signal that ends programs by default.
     """
 
     end: ProcessEnd
@@ -59,6 +74,17 @@ class EndFacts(NamedTuple):
     memory_share: float | None = None
     printed: str | None = None
     scheduler: SchedulerWord | None = None
+    stack: str | None = None
+
+    @property
+    def crash(self) -> str | None:
+        """The crash that its last stack names."""
+        return None if self.end.known or self.stack == SIGNALLED else self.stack
+
+    @property
+    def was_signalled(self) -> bool:
+        """Whether it died of a signal, without the kernel's word of which."""
+        return not self.end.known and self.stack == SIGNALLED
 
     @property
     def may_be_by_scheduler(self) -> bool:
@@ -147,6 +173,13 @@ _ROWS: Final[tuple[_Row, ...]] = (
     (lambda facts: facts.end.code and facts.printed, "failed", "{printed} (from the output)"),
     (lambda facts: facts.end.code, "failed", "exit code {code}"),
     (lambda facts: facts.end.known, COMPLETED, "exit code 0"),
+    (lambda facts: facts.crash, "crashed", "{crash}"),
+    (
+        lambda facts: facts.scheduled and facts.was_signalled,
+        "terminated",
+        "a signal such as SIGTERM, by the scheduler, cause unknown",
+    ),
+    (lambda facts: facts.was_signalled, "killed", "a signal such as SIGTERM, which is unknown"),
     (lambda facts: facts.error, "failed", "{error}"),
     (
         lambda facts: facts.container_kills,
@@ -172,6 +205,7 @@ def judge(facts: EndFacts) -> Verdict:
         "error": facts.error,
         "printed": facts.printed,
         "share": facts.memory_share,
+        "crash": _crash(facts.crash),
     }
     return Verdict(status, reason.format(**values), _evidence(facts, values))
 
@@ -179,16 +213,21 @@ def judge(facts: EndFacts) -> Verdict:
 def _evidence(facts: EndFacts, values: Mapping[str, Any]) -> dict[str, Any]:
     found = {
         "exit_code": facts.end.code,
-        "signal": values["signal"],
+        "signal": values["signal"] or values["crash"],
         "exception": facts.error,
         "printed": facts.printed if facts.end.code and not facts.error else None,
         "kills_in_container": facts.container_kills or None,
         "kills_on_host": facts.host_kills or None,
         "memory_share": facts.memory_share if facts.memory_was_full else None,
         "scheduler": facts.scheduler.evidence if facts.scheduler else facts.scheduled or None,
+        "stack": "written as it died" if facts.stack and not facts.end.known else None,
         "exit_status": None if facts.end.known else "unknown",
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _crash(called: str | None) -> str | None:
+    return None if called is None else _name(_OF_CRASHES.get(called)) or called
 
 
 def _name(signal: int | None) -> str | None:

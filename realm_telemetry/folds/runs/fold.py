@@ -8,7 +8,7 @@ save, the layers are merged into the table, which moves its mark in the same tra
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from realm_telemetry.folds.clock import set_back_before, stamp_of
@@ -147,6 +147,21 @@ class Reading:
             counts[stored.status if stored else None] -= 1
             counts[run.status] += 1
         return {status: counts[status] for status in statuses()}
+
+    def statuses(self, run_ids: Iterable[str]) -> dict[str, str]:
+        """Return the status of each of some runs that is known."""
+        touched = self.touched
+        found: dict[str, str] = {}
+        for run_id in run_ids:
+            if run_id in touched:
+                record = self.record(run_id)
+                status = view.status_of(record) if record and view.is_shown(record) else None
+            else:
+                stored = self._table.run(run_id)
+                status = stored.status if stored else None
+            if status is not None:
+                found[run_id] = status
+        return found
 
     def changed(self) -> Iterator[StoredRun]:
         """Yield the runs that memory has something of, as the table is to have them."""

@@ -383,6 +383,10 @@ def health(team: Team) -> str | None:
     return f"{team.size - ended - silent} of {team.size} {of}"
 
 
+OPEN: Final = ("running", "stalled", "paused")
+"""Statuses of a run that goes on."""
+
+
 def statuses() -> Mapping[str, str]:
     """Return each status that a run can have, and when it has it."""
     return {

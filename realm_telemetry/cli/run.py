@@ -222,12 +222,14 @@ class _Record:
         in_container, on_host = kills_since(self._kills)
         error = str(reports[0].get("error")) if reports else None
         printed = None if reports else find_traceback(tail)
-        facts = EndFacts(
-            end, error, _is_scheduled(), in_container, on_host, printed=printed and printed[0]
-        )
         job = job_of(scheduler_facts())
-        if job is not None and facts.may_be_by_scheduler:
-            facts = facts._replace(scheduler=ask(job))
+        facts = EndFacts(
+            end, error, job is not None, in_container, on_host, printed=printed and printed[0]
+        )
+        if job is not None:
+            facts = facts._replace(job_of=job.scheduler)
+            if facts.may_be_by_scheduler:
+                facts = facts._replace(scheduler=ask(job))
         verdict = judge(facts)
         details: dict[str, Any] = {
             "status": verdict.status,

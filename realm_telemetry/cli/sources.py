@@ -114,7 +114,9 @@ class LogBackend:
     def __init__(self, settings: Settings) -> None:
         self.name = f"the log {settings.log_path}"
         self._home = settings.home
-        self._log = open_log(settings.log_path, search_path=settings.search_path)
+        self._log = open_log(
+            settings.log_path, search_path=settings.search_path, state_path=settings.state_path
+        )
         self._reader = self._log.reader()
 
     @property

@@ -164,7 +164,8 @@ def verdict_of(spool: Spool, run: RunNotes | None = None) -> Verdict:
         # It ended by itself, and said so; with what code, nobody knows.
         end = ProcessEnd(known=True, code=1 if run.error else 0)
     facts = EndFacts(end, run.error, run.scheduled, in_container, on_host, run.memory_share)
-    return judge(facts._replace(scheduler=spool.scheduler_word, stack=_last_stack(spool, end)))
+    stack = _last_stack(spool, end)
+    return judge(facts._replace(scheduler=spool.scheduler_word, job_of=run.scheduler, stack=stack))
 
 
 def _last_stack(spool: Spool, end: ProcessEnd) -> str | None:
@@ -187,10 +188,10 @@ def job_to_ask_about(spool: Spool) -> Job | None:
         return None
     if notes.goodbye and not end.known:
         return None
-    if not EndFacts(end, run.error).may_be_by_scheduler:
+    if not EndFacts(end, run.error, job_of=run.scheduler).may_be_by_scheduler:
         return None
     last_s = None if end.known else notes.last_time_unix_nano / 1e9
-    return Job(run.job_id, run.job_restarts, run.job_ends_unix_s, last_s)
+    return Job(run.job_id, run.job_restarts, run.job_ends_unix_s, last_s, run.scheduler)
 
 
 def runs_ended(spool: Spool, time_unix_nano: int) -> list[Event]:

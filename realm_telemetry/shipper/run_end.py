@@ -11,6 +11,7 @@ from signal import (
     SIGKILL,
     SIGSEGV,
     SIGTERM,
+    SIGUSR2,
     SIGXCPU,
     Signals,
 )
@@ -19,14 +20,27 @@ from typing import Any, Final, NamedTuple
 from realm_telemetry.shipper.process_end import ProcessEnd
 from realm_telemetry.shipper.scheduler import (
     CANCELLED,
+    LSF,
     OUT_OF_MEMORY,
+    PBS,
     PREEMPTED,
     REQUEUED,
+    SLURM,
     TIME_LIMIT,
     SchedulerWord,
 )
 
 _CRASHES: Final = (SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL)
+_SENT: Final[Mapping[str, tuple[int, ...]]] = {LSF: (SIGUSR2, SIGINT, SIGTERM, SIGKILL)}
+"""What a scheduler ends processes with, where that is more than SIGTERM and SIGKILL."""
+
+_NAMES: Final[Mapping[str, tuple[str, str]]] = {
+    SLURM: ("Slurm", "scancel"),
+    PBS: ("PBS", "qdel"),
+    LSF: ("LSF", "bkill"),
+}
+"""How people call a scheduler, and the command that ends a job."""
+
 _SHELL: Final = 128
 """What programs that end by themselves after a signal add to its number, as a shell does."""
 
@@ -64,6 +78,7 @@ class EndFacts(NamedTuple):
     scheduler: what the scheduler says of the job; None where it was not asked or does not answer.
     stack: where the kernel does not say how it ended, what it wrote its last stack for: the crash
         as `faulthandler` calls it, or SIGNALLED for a signal that ends programs by default.
+    job_of: which scheduler that is.
     """
 
     end: ProcessEnd
@@ -86,11 +101,14 @@ class EndFacts(NamedTuple):
         """Whether it died of a signal, without the kernel's word of which."""
         return not self.end.known and self.stack == SIGNALLED
 
+    job_of: str = SLURM
+
     @property
     def may_be_by_scheduler(self) -> bool:
         """Whether it ended as a scheduler ends processes, or nobody knows how."""
         unknown = not self.end.known and self.error is None
-        return unknown or self.died_of(SIGTERM, SIGKILL) or self.left_with(SIGTERM)
+        sent = _SENT.get(self.job_of, (SIGTERM, SIGKILL))
+        return unknown or self.died_of(*sent) or self.left_with(SIGTERM)
 
     def ended_by_scheduler(self, cause: str) -> bool:
         """Whether the scheduler says that it ended the job for a cause."""
@@ -140,15 +158,15 @@ _ROWS: Final[tuple[_Row, ...]] = (
     (
         lambda facts: facts.ended_by_scheduler(PREEMPTED),
         "preempted",
-        "Slurm gave its place to another job",
+        "{scheduler} gave its place to another job",
     ),
-    (lambda facts: facts.ended_by_scheduler(REQUEUED), "preempted", "Slurm requeued the job"),
-    (lambda facts: facts.ended_by_scheduler(CANCELLED), "cancelled", "scancel"),
-    (lambda facts: facts.ended_by_scheduler(TIME_LIMIT), "killed", "time limit of Slurm"),
+    (lambda facts: facts.ended_by_scheduler(REQUEUED), "preempted", "{scheduler} requeued the job"),
+    (lambda facts: facts.ended_by_scheduler(CANCELLED), "cancelled", "{cancel}"),
+    (lambda facts: facts.ended_by_scheduler(TIME_LIMIT), "killed", "time limit of {scheduler}"),
     (
         lambda facts: facts.ended_by_scheduler(OUT_OF_MEMORY),
         "out_of_memory",
-        "the job reached its memory limit of Slurm",
+        "the job reached its memory limit of {scheduler}",
     ),
     (
         lambda facts: facts.died_of(SIGKILL) and facts.memory_was_full,
@@ -199,7 +217,10 @@ _ROWS: Final[tuple[_Row, ...]] = (
 def judge(facts: EndFacts) -> Verdict:
     """Return how and why a process ended."""
     status, reason = next((status, reason) for fits, status, reason in _ROWS if fits(facts))
+    scheduler, cancel = _NAMES.get(facts.job_of, _NAMES[SLURM])
     values = {
+        "scheduler": scheduler,
+        "cancel": cancel,
         "signal": _name(facts.end.signal),
         "code": facts.end.code,
         "error": facts.error,

@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from math import ceil
 from typing import Final, TypeVar
 
@@ -68,7 +69,5 @@ class AlertJobs:
 
 
 def _on_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
-    try:
+    with suppress(RuntimeError):  # the loop has ended before the job
         loop.call_soon_threadsafe(call)
-    except RuntimeError:  # the loop has ended before the job
-        pass

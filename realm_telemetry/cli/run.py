@@ -42,6 +42,7 @@ REPORTS_VARIABLE: Final = "REALM_RUN_REPORTS"
 STREAMS_VARIABLE: Final = "REALM_RUN_STREAMS"
 _OF_A_REPORT: Final = ("error", "error_type", "traceback", "rank", "pid")
 _MAX_REPORTS: Final = 64
+_MAX_REPORT_BYTES: Final = 1024 * 1024
 _CAUSE_WITHIN_NS: Final = 30_000_000_000
 _HELPERS_WITHIN_NS: Final = 1_000_000_000
 """An exception longer before the end was of a program whose failure the command could bear."""
@@ -147,14 +148,27 @@ class _Reports:
         now_ns = time.time_ns()
         found = []
         for path in sorted(Path(self._directory).glob("*.json"))[-_MAX_REPORTS:]:
-            with suppress(OSError, ValueError, KeyError, TypeError):
-                report = json.loads(path.read_bytes())
+            with suppress(
+                OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError
+            ):
+                report = _read_report(path)
                 age_ns = now_ns - int(report["time_unix_nano"])
                 own = report["pid"] == pid or report["rank"] is not None
                 if age_ns <= (_CAUSE_WITHIN_NS if own else _HELPERS_WITHIN_NS):
                     found.append(report)
         shutil.rmtree(self._directory, ignore_errors=True)
         return found
+
+
+def _read_report(path: Path) -> Any:
+    """Read what a program of the command has left.
+
+    Anything may lie there: a pipe that nobody writes to, a link, JSON without an end.
+    Raises OSError, ValueError, RecursionError.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:  # noqa: PTH123
+        return json.loads(file.read(_MAX_REPORT_BYTES))
 
 
 class _Record:

@@ -23,6 +23,7 @@ from realm_telemetry.log.engine import Log, Writer, open_log
 from realm_telemetry.log.kind_watch import KindWatch
 from realm_telemetry.log.maintenance import Retention
 from realm_telemetry.log.records import limits_of
+from realm_telemetry.service.alert_jobs import AlertJobs
 from realm_telemetry.service.curves import CurvesKeeper
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.exporters import Exporting
@@ -127,6 +128,7 @@ class Service:
         self._number_lock = threading.Lock()
         self._numbered = 0
         self.bodies = BodyBudget(settings.ingest_queue_bytes)
+        self.alert_jobs = AlertJobs()
         self.started_s = time.time()
         self.replaced = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -286,6 +288,7 @@ class Service:
         if self._ping is not None:
             self._ping.stop()
         self._adopting.stop(0.0)
+        self.alert_jobs.close()
         await self.writer.stop(self.settings.shutdown_s / 2)
         self.tail.stop()
         for task in self._tasks:

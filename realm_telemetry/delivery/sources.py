@@ -100,7 +100,7 @@ class PipelineLog:
 
     def __init__(
         self,
-        path: Path,
+        path: str | Path,
         pipeline: str,
         recent: Recent,
         clock: Callable[[], float] = monotonic,
@@ -152,7 +152,7 @@ class WholeLog(PipelineLog):
     Imported and replayed events are passed over: they are history.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | Path) -> None:
         super().__init__(path, EVERY_PIPELINE, Recent())
 
     def after(self, cursor: int, limit: int) -> tuple[Sequence[LogRow], int]:

@@ -32,6 +32,7 @@ class Deliveries:
 
     exporters: objects to use for some names, in place of the entry points.
     moved: called in an exporter's thread when its cursor has moved.
+    log_url: of a log that is no file. Not in the manifest: it may hold a password.
     In a service, whose pipeline is EVERY_PIPELINE, exporters see the whole log.
     """
 
@@ -45,8 +46,10 @@ class Deliveries:
         clock: Callable[[], float] = monotonic,
         *,
         moved: Callable[[], None] = lambda: None,
+        log_url: str | None = None,
     ) -> None:
         self._manifest = manifest
+        self._log_url = log_url
         self._log = log
         self._report = report
         self._exporters = exporters
@@ -202,6 +205,7 @@ class Deliveries:
                 long_lived=whole,
                 # A service's exporters read the service's own variables.
                 environment=None if whole else manifest.environment,
+                log_url=self._log_url,
             )
             try:
                 exporter = self._exporters.get(name) or load_exporter(name, context)
@@ -213,7 +217,7 @@ class Deliveries:
         return open_both
 
     def _source(self) -> PipelineLog:
-        path = Path(self._manifest.log_path)
+        path = self._log_url or Path(self._manifest.log_path)
         if self._manifest.pipeline == EVERY_PIPELINE:
             return WholeLog(path)
         return PipelineLog(path, self._manifest.pipeline, self._recent)

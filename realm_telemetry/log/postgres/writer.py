@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 import msgspec
 
@@ -30,6 +30,8 @@ from realm_telemetry.log.records import (
 )
 from realm_telemetry.log.runs import RunsMark, StoredRun
 from realm_telemetry.redaction import redactor
+
+T = TypeVar("T")
 
 RETRY_EVERY_S: Final = 0.1
 
@@ -177,18 +179,20 @@ class LogWriter:
         skip = {name: list(ranges) for name, ranges in (skipped or {}).items()}
         about = _About(pipeline, skip, keep_arrival, source, untimed)
         try:
-            return self._retried(events, about)
+            clean = self._redact.batch(events)
+            return self._retried(lambda: self._append(clean, about))
         except _UNFIT:
             # Rare: a lone surrogate, an integer beyond 64 bits, a time beyond the year 2262, a
             # field of the wrong type.
-            return self._retried([mended(event) for event in events], about)
+            clean = self._redact.batch([mended(event) for event in events])
+            return self._retried(lambda: self._append(clean, about))
 
-    def _retried(self, events: Sequence[Event], about: "_About") -> AppendResult:
-        events = self._redact.batch(events)
+    def _retried(self, action: Callable[[], T]) -> T:
+        """Do what may be done twice until the server takes it, for `log_retry_s`."""
         deadline = time.monotonic() + self._place.retry_s
         while True:
             try:
-                return self._append(events, about)
+                return action()
             except LogReplacedError:
                 raise
             except LogUnavailableError as error:
@@ -298,9 +302,13 @@ class LogWriter:
 
         False for one with an `origin` whose events come from elsewhere; then nothing changes.
         """
-        resource = self._redact.resource(info.resource)
-        with self.transaction() as session:
-            return producers.register(session, msgspec.structs.replace(info, resource=resource))
+        clean = msgspec.structs.replace(info, resource=self._redact.resource(info.resource))
+
+        def register() -> bool:
+            with self.transaction() as session:
+                return producers.register(session, clean)
+
+        return self._retried(register)
 
     def note_resource(self, producer: str, pipeline: str, resource: Mapping[str, Any]) -> None:
         """Keep the resource of a producer whose events come from another log or a file."""
@@ -314,6 +322,14 @@ class LogWriter:
         others: Mapping[str, Mapping[str, Any]],
     ) -> None:
         """Keep the resources of producers that a third party reports, unless they are known."""
+        self._retried(lambda: self._introduce(pipeline, counted, others))
+
+    def _introduce(
+        self,
+        pipeline: str,
+        counted: Mapping[str, Mapping[str, Any]],
+        others: Mapping[str, Mapping[str, Any]],
+    ) -> None:
         with self.transaction(durable=False) as session:
             for producer, resource in counted.items():
                 info = ProducerInfo(producer, pipeline, self._redact.resource(resource))
@@ -339,8 +355,12 @@ class LogWriter:
 
     def register_kind(self, kind: KindSpec) -> None:
         """Keep a producer's own kind for all readers."""
-        with self.quick() as session:
-            tables.save_kind(session, kind)
+
+        def save() -> None:
+            with self.quick() as session:
+                tables.save_kind(session, kind)
+
+        self._retried(save)
 
     def load_cursors(self, pipeline: str) -> dict[str, int]:
         """The last cursor that each exporter of a pipeline has acknowledged."""

@@ -20,7 +20,7 @@ ATTACKS = $(shell grep -oE 'tests/[a-z_/]+\.py::[a-z_0-9]+' docs/security.md)
 
 UNITS_ONLY := -m 'not long and not slow and not alone and not processes' --no-processes
 
-.PHONY: help demo endings pages fields test test-unit coverage test-newest test-long test-endings test-faults trace-store check bench proto clean
+.PHONY: help demo endings pages fields test test-unit coverage test-newest test-frameworks test-long test-endings test-faults trace-store check bench proto clean
 .DEFAULT_GOAL := help
 
 help:            ## Say what there is to make
@@ -72,7 +72,18 @@ test-newest: | $(BIN)/python ## The tests of OpenTelemetry over its newest relea
 	$(VENV)/newest/bin/python -m pip list | grep '^opentelemetry'
 	$(VENV)/newest/bin/python -m pytest -m 'not long' $(OTEL)
 
-test-long: $(VENV)/.dev pages trace-store ## Hundred-round crash tests and million-row tests
+# Frameworks of training in an environment of their own: two gigabytes, and many versions of what we use.
+# torch comes first and exactly: a range that admits a newer one takes gigabytes more.
+$(VENV)/frameworks/.installed: pyproject.toml tests/frameworks/requirements.txt | $(BIN)/python
+	$(BIN)/python -m venv $(VENV)/frameworks
+	$(VENV)/frameworks/bin/python -m pip install --quiet 'torch==2.13.0'
+	$(VENV)/frameworks/bin/python -m pip install --quiet --requirement tests/frameworks/requirements.txt --editable .
+	@touch $@
+
+test-frameworks: $(VENV)/frameworks/.installed ## Tiny trainings with the real frameworks
+	$(TRY) $(VENV)/frameworks/bin/python -m pytest -n 2 --dist loadfile -m long tests/frameworks
+
+test-long: $(VENV)/.dev pages trace-store test-frameworks ## Hundred-round crash tests and million-row tests
 	$(TRY) $(BIN)/python -m pytest -m 'long and not endings' --timeout 1200
 
 test-endings: $(VENV)/.dev ## A thousand endings of trainings, and six thousand simulated days; ten minutes

@@ -100,6 +100,7 @@ from realm_telemetry.producer.api import (
     shutdown,
 )
 from realm_telemetry.producer.instrument import emits, lifecycle
+from realm_telemetry.producer.step_loop import steps
 from realm_telemetry.producer.steps import CallableModule, log, progress
 from realm_telemetry.producer.telemetry import Telemetry
 from realm_telemetry.version import __version__
@@ -185,6 +186,7 @@ __all__ = [
     "signal_received",
     "skill_level_up",
     "stack_captured",
+    "steps",
     "title_earned",
     "training_cancelled",
     "training_completed",

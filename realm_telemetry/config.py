@@ -2,7 +2,6 @@
 `realm.toml`, and that over the defaults."""
 
 import os
-import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -16,11 +15,13 @@ from realm_telemetry.home import (
     SEARCH_INDEX,
     SETTINGS_FILE,
     STATE,
-    TOKEN,
     is_planted,
-    make_private_directory,
     running_service,
 )
+from realm_telemetry.home.shared import is_shared, local_home, read_service, shared_home_of
+from realm_telemetry.home.token import home_token as home_token
+from realm_telemetry.home.token import is_of_this_host
+from realm_telemetry.home.token import token_for as token_for
 
 HOME_VARIABLE: Final = "REALM_HOME"
 SHIPPER_MODES: Final = ("process", "thread", "none")
@@ -40,9 +41,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     Sizes are bytes, times seconds. See docs/configuration.md for each.
     run_origin: where `run_id` comes from: `given` by the user and good for the whole process;
         `derived` from launcher, scheduler or parent; `ended`: the parent's, whose run is over.
+    shared_home: the home on a network file system for which `home` stands on this host.
     """
 
     home: Path
+    shared_home: Path | None = None
     service_name: str = DEFAULT_SERVICE_NAME
     exporters: tuple[Any, ...] = ("battle_log", "realm_service")
     processors: tuple[Any, ...] = ()
@@ -63,6 +66,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, dict[str, Any]] = {}
     service: dict[str, Any] = {}
     watch: dict[str, Any] = {}
+    run: dict[str, Any] = {}
 
     @property
     def log_path(self) -> Path:
@@ -196,6 +200,7 @@ SETTINGS: Final[dict[str, Setting]] = {
     "options": Setting((), _table),
     "service": Setting((), _table),
     "watch": Setting((), _table),
+    "run": Setting((), _table),
 }
 """Every setting but `home` (`REALM_HOME`), which says where `realm.toml` is."""
 
@@ -219,9 +224,11 @@ def load_settings(
     inherited = inherited or {}
     anew = _set_anew(environ, inherited.get("environ"))
     home = _find_home(given.pop("home", None), anew, inherited, environ)
-    file = _read_file(home / SETTINGS_FILE)
+    home, shared = _of_this_disk(home, environ)
+    settings_file = (shared or home) / SETTINGS_FILE
+    file = _read_file(settings_file)
     _refuse_unknown("configure()", given)
-    _refuse_unknown(str(home / SETTINGS_FILE), file)
+    _refuse_unknown(str(settings_file), file)
     resolved: dict[str, Any] = {}
     run = _run_of(environ, anew, inherited)
     inherited = {name: value for name, value in inherited.items() if name != "run_id"} | run
@@ -234,21 +241,29 @@ def load_settings(
     resolved["resource"] = _resource(environ) | resolved.get("resource", {})
     if "service_name" not in resolved and "service.name" in resolved["resource"]:
         resolved["service_name"] = str(resolved["resource"]["service.name"])
-    return _checked(_with_token(Settings(home=home, **resolved)), given)
+    return _checked(_with_token(Settings(home=home, shared_home=shared, **resolved)), given)
 
 
 def _with_token(settings: Settings) -> Settings:
     """Add the token of the home; a service of another host must not see it."""
-    if settings.access != "token" or settings.token or not _of_this_host(settings.service_url):
+    if settings.access != "token" or settings.token or not is_of_this_host(settings.service_url):
         return settings
-    return msgspec.structs.replace(settings, token=home_token(settings.home))
+    token = home_token(settings.shared_home or settings.home)
+    return msgspec.structs.replace(settings, token=token)
 
 
 def located(settings: Settings) -> Settings:
     """Add the address that the service of the home says it has, unless another one is given."""
     if settings.service_url != DEFAULT_SERVICE_URL:
         return settings
-    return msgspec.structs.replace(settings, service_url=service_url_of(settings.home))
+    try:
+        url = service_url_of(settings.home)
+    except ConfigError as error:
+        warn_once(str(error), str(error))
+        return settings
+    token = settings.token if url == settings.service_url else None
+    token = token or token_for(settings.home, settings.token, url)
+    return msgspec.structs.replace(settings, service_url=url, token=token)
 
 
 def service_log_url(settings: Settings) -> str | None:
@@ -258,87 +273,16 @@ def service_log_url(settings: Settings) -> str | None:
 
 
 def service_url_of(home: Path) -> str:
-    """Return where the service of a home is, or would be."""
-    running = running_service(home)
-    return DEFAULT_SERVICE_URL if running is None else running.url
+    """Return where the service of a home is, or would be.
 
-
-def token_for(home: Path, token: str | None, url: str) -> str | None:
-    """Return the token for a service at another address: the home's own only for this host."""
-    if token is None or _of_this_host(url):
-        return token
-    try:
-        return None if token == _read_token(home / TOKEN) else token
-    except (FileNotFoundError, ConfigError):
-        return token
-
-
-def _of_this_host(url: str) -> bool:
-    from ipaddress import ip_address
-    from urllib.parse import urlsplit
-
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:  # a name
-        return False
-
-
-def home_token(home: Path) -> str | None:
-    """Return the token that a home keeps in a file, which the first call makes.
-
-    None where there is none and the home cannot be written. Raises ConfigError if it cannot be
-    read, or if other users can read it.
+    Raises ConfigError where that of a shared home says nothing that helps.
     """
-    path = home / TOKEN
-    try:
-        return _read_token(path)
-    except FileNotFoundError:
-        pass
-    try:
-        _make_token(path)
-    except FileExistsError:  # another process was faster
-        pass
-    except OSError:
-        return None
-    return _read_token(path)
-
-
-def _read_token(path: Path) -> str:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        problem = f"cannot be read ({error.strerror})"
-        raise ConfigError(str(path), problem, "Remove it; the next start makes another.") from None
-    try:
-        facts = os.fstat(descriptor)
-        mine = facts.st_uid == os.geteuid() or os.geteuid() == 0
-        if not (stat.S_ISREG(facts.st_mode) and mine) or facts.st_mode & 0o077:
-            raise ConfigError(
-                str(path),
-                "can be read or replaced by other users",
-                f"Make another, for others may know this one: rm {path}",
-            )
-        return os.read(descriptor, 4096).decode("utf-8", "replace").strip()
-    finally:
-        os.close(descriptor)
-
-
-def _make_token(path: Path) -> None:
-    """Put a whole token there at once, or leave the one that is there. Raises OSError."""
-    import secrets  # only where a token is made
-
-    make_private_directory(path.parent)
-    draft = path.with_name(f".token-{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with open(descriptor, "w", encoding="ascii") as file:  # noqa: PTH123
-            file.write(secrets.token_hex(32) + "\n")
-        os.link(draft, path)
-    finally:
-        draft.unlink()
+    running = running_service(home)
+    if running is not None:
+        return running.url
+    shared = shared_home_of(home)
+    service = read_service(shared) if shared else None
+    return DEFAULT_SERVICE_URL if service is None else service.url()
 
 
 def variable_marks(environ: Mapping[str, str]) -> dict[str, int]:
@@ -409,6 +353,15 @@ def _find_home(
         return _path(value)
     except (TypeError, RuntimeError) as error:
         raise ConfigError("home", str(error), "Set REALM_HOME to a directory.") from None
+
+
+def _of_this_disk(home: Path, environ: Mapping[str, str]) -> tuple[Path, Path | None]:
+    """Return the home on a disk of this host, and the shared home that it stands for, if any."""
+    shared = shared_home_of(home)
+    if shared is not None:
+        return home, shared
+    local = local_home(home, environ) if is_shared(home) else None
+    return (home, None) if local is None else (local, home)
 
 
 def _read_file(path: Path) -> dict[str, Any]:

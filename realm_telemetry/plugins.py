@@ -79,12 +79,23 @@ class ExporterContext(msgspec.Struct, frozen=True, kw_only=True):
         return self.log_url or self.log_path
 
     def find_service(self) -> str:
-        """Return where the service is now: as set, else where that of the home says it is."""
+        """Return where the service is now: as set, else where that of the home says it is.
+
+        Raises ConfigError where that of a shared home says nothing that helps.
+        """
         from realm_telemetry.config import DEFAULT_SERVICE_URL, service_url_of
 
         if self.service_url != DEFAULT_SERVICE_URL:
             return self.service_url
         return service_url_of(self.home)
+
+    def log_id_at(self, url: str) -> str | None:
+        """Return the log that the shared home's service serves there; None if none is named."""
+        from realm_telemetry.home.shared import read_service, shared_home_of
+
+        shared = shared_home_of(self.home)
+        service = read_service(shared) if shared is not None else None
+        return service.log_id if service is not None and url in service.urls else None
 
     def token_for(self, url: str) -> str | None:
         """Return the token for a service at another address; never the home's for another host."""

@@ -52,7 +52,7 @@ class RealmServiceExporter(EventExporter):
                 f"Use one of {', '.join(COMPRESSIONS)}.",
             )
         self._clock = clock
-        url = options["url"] or context.find_service()
+        url = options["url"] or self._found_service()
         self._client = ServiceClient(
             url,
             options["token"] or context.token_for(url),
@@ -88,9 +88,42 @@ class RealmServiceExporter(EventExporter):
             )
 
     def _look_for_service(self) -> None:
-        """Turn to where the home's service is now, which may be another port than before."""
-        if not self.options["url"]:
-            self._client.move(self.context.find_service())
+        """Turn to where the home's service is now, which may be another host than before.
+
+        Raises ExportError if a shared home names none that is right.
+        """
+        if self.options["url"]:
+            return
+        try:
+            url = self.context.find_service()
+            wanted = self.context.log_id_at(url)
+        except ConfigError as error:
+            raise ExportError(str(error), retryable=True) from error
+        if wanted is not None:
+            self._check_log(url, wanted)
+        self._client.move(url, None if wanted is None else self.context.token_for(url))
+
+    def _check_log(self, url: str, wanted: str) -> None:
+        """Ask, without the token, whether the service of a shared home is the one that it names."""
+        client = ServiceClient(url, None, timeout_s=self.options["timeout_s"])
+        try:
+            found = client.log_id()
+        finally:
+            client.close()
+        if found != wanted:
+            raise ExportError(
+                f"{url} serves the log {found}, and service.json of the shared home names the"
+                f" log {wanted} there: it is old, or a copy of another home's. Start the service"
+                " of this home again, or set service_url (REALM_SERVICE_URL)",
+                retryable=True,
+            )
+
+    def _found_service(self) -> str:
+        """Where the service is as far as that is known now; `deliver` says what is wrong."""
+        try:
+            return self.context.find_service()
+        except ConfigError:
+            return self.context.service_url
 
     def _serves_our_log(self) -> bool:
         """Compare log ids: once for a service that is reached, every second for our own log's."""

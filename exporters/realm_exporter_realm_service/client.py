@@ -88,12 +88,14 @@ class ServiceClient:
             connect_timeout_s=connect_timeout_s,
             max_answer_bytes=_MAX_ANSWER_BYTES,
             proxies=not loopback,
-            headers=_headers(token),
         )
+        self._access = _headers(token)
 
-    def move(self, url: str) -> None:
-        """Speak to another address of this host, or of the same one, from now on."""
+    def move(self, url: str, token: str | None = None) -> None:
+        """Speak to another address from now on; token: where it asks for another one."""
         self.url = url.rstrip("/")
+        if token is not None:
+            self._access = _headers(token)
 
     def log_id(self) -> str | None:
         """Ask which log the service serves; None if it does not say.
@@ -143,7 +145,9 @@ class ServiceClient:
         self, method: str, path: str, content: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> Reply:
         try:
-            reply = self._http.request(method, self.url + path, content, headers)
+            reply = self._http.request(
+                method, self.url + path, content, {**self._access, **(headers or {})}
+            )
         except UnreachableError as error:
             raise ExportError(
                 f"{self.url}{path}: {error}. Is a RealmService running there"

@@ -33,6 +33,7 @@ from realm_telemetry.cli.terminal import (
     note,
     print_table,
 )
+from realm_telemetry.cli.times import times, utc_option
 from realm_telemetry.event import format_time
 from realm_telemetry.home import SETTINGS_FILE
 
@@ -56,6 +57,7 @@ _S: Final = 1_000_000_000
         ("realm alerts mute disk_low --for 2h", "Quiet for two hours."),
     )
 )
+@utc_option
 @click.pass_context
 def alerts(ctx: click.Context) -> None:
     """Say where alerts go, list them, and mute them.
@@ -78,6 +80,7 @@ def _add(name: str, *examples: tuple[str, str]) -> Callable[[Callable[..., Any]]
 
 
 @_add("list", ("realm alerts list --json", "The same for a program."))
+@utc_option
 @json_option("Print one JSON object: rules, targets.")
 def _list_command(as_json: bool) -> None:
     """List rules, targets and what is muted."""
@@ -107,7 +110,7 @@ def _list(as_json: bool) -> None:
         return
     table = make_table(("rule", "from", "to", "when", "muted"))
     for rule in config.every_rule:
-        until = f"until {format_time(muted[rule.name])[:19]}Z" if rule.name in muted else ""
+        until = f"until {times().full(muted[rule.name])}" if rule.name in muted else ""
         origin = "built in" if rule in config.built_in else SETTINGS_FILE
         table.add_row(
             cell(rule.name, "bold"),
@@ -126,6 +129,7 @@ def _list(as_json: bool) -> None:
 @click.option(
     "--for", "duration", default="1h", show_default=True, metavar="TIME", help="30m, 2h, 1d."
 )
+@utc_option
 def _mute_command(name: str, duration: str) -> None:
     """Let a rule send nothing for some time; it holds within seconds, without a restart.
 
@@ -133,7 +137,7 @@ def _mute_command(name: str, duration: str) -> None:
     """
     until_ns = time.time_ns() + int(seconds("--for", duration) * _S)
     _mute(name, until_ns)
-    line(f"{name} is muted until {format_time(until_ns)[:19]}Z")
+    line(f"{name} is muted until {times().full(until_ns)}")
 
 
 @_add("unmute", ("realm alerts unmute stalled", "Sends again from now on."))
@@ -157,7 +161,10 @@ def _mute(name: str, until_ns: int) -> None:
 
 @_add(
     "init",
-    ("realm alerts init --help", "A target, and a test to it."),
+    (
+        "realm alerts init --webhook http://127.0.0.1:9000/hook --private --name pager",
+        "A program of yours on this machine, and a test to it.",
+    ),
 )
 @click.option("--ntfy", metavar="TOPIC", help="A topic of ntfy.sh, or a whole address.")
 @click.option("--slack", metavar="URL", help="An incoming webhook of Slack.")

@@ -28,12 +28,12 @@ from realm_telemetry.cli.terminal import (
     note,
     print_table,
 )
+from realm_telemetry.cli.times import times, utc_option
 from realm_telemetry.event import Event, format_time
 from realm_telemetry.kinds.catalog import resolve
-from realm_telemetry.log import InvalidFilterError, to_params
+from realm_telemetry.log import to_params
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.outbox import KeptCircuit, Message
-from realm_telemetry.log.times import TIME_HINT, parse_time
 from realm_telemetry.plugins import ExporterContext
 
 
@@ -68,7 +68,7 @@ def rule_named(exporter: WebhookExporter, name: str) -> Rule:
         if rule.name == name:
             return rule
     known = [rule.name for rule in exporter.config.every_rule] + list(exporter.config.targets)
-    listing = f"There are {', '.join(known)}." if known else "realm.toml has none."
+    listing = f"There are {', '.join(known)}." if known else "Add a target: realm alerts init"
     raise click.UsageError(f"There is no rule or target {name!r}. {listing}")
 
 
@@ -153,14 +153,14 @@ def circuit_shape(circuit: KeptCircuit) -> dict[str, Any]:
 
 
 def print_messages(messages: Sequence[Message]) -> None:
-    table = make_table(
-        ("id", "time", "state", "tries", "status", "target", "what"), numbers=("id", "tries")
-    )
-    for message in messages:
+    heading, moments = times().column("time", [each.created_unix_nano for each in messages])
+    columns = ("id", heading, "state", "tries", "status", "target", "what")
+    table = make_table(columns, numbers=("id", "tries"))
+    for message, moment in zip(messages, moments, strict=True):
         what = f"{message.title}: {message.problem}" if message.problem else message.title
         table.add_row(
             cell(str(message.id)),
-            cell(format_time(message.created_unix_nano)[:19].replace("T", " ")),
+            cell(moment),
             cell(message.state, _STYLES[message.state]),
             cell(str(message.attempts)),
             cell("" if message.status is None else str(message.status)),
@@ -239,12 +239,12 @@ def print_histories(found: Sequence[History], since_ns: int) -> None:
     print_table(table)
     for each in found:
         _print_moments(each)
-    note(f"From {format_time(since_ns)[:19]}Z to now; of each rule the last {SHOWN_MOMENTS}.")
+    note(f"From {times().full(since_ns)} to now; of each rule the last {SHOWN_MOMENTS}.")
 
 
 def _print_moments(history: History) -> None:
     for moment in history.moments()[-SHOWN_MOMENTS:]:
-        when = moment.time[:19].replace("T", " ")
+        when = times().full(moment.time)
         late = ", late" if moment.late else ""
         group = f" {moment.group}" if moment.group else ""
         line(f"{history.rule.name}: {when}{group}, {counted(moment.events, 'event')}{late}")
@@ -257,6 +257,7 @@ def _print_moments(history: History) -> None:
         ("realm webhooks backtest --since 7d", "How often each rule would have fired, and when."),
     )
 )
+@utc_option
 @click.pass_context
 def webhooks(ctx: click.Context) -> None:
     """Show, test and send again what webhook rules do.
@@ -279,6 +280,7 @@ def _add(name: str, *examples: tuple[str, str]) -> Callable[[Callable[..., Any]]
 
 
 @_add("list", ("realm webhooks list --json", "Rules and targets, for a program."))
+@utc_option
 @json_option("Print one JSON object: rules, targets, circuits.")
 def _list_command(as_json: bool) -> None:
     """List rules and targets."""
@@ -290,6 +292,7 @@ def _list_command(as_json: bool) -> None:
     "--state", "states", type=click.Choice(STATES), multiple=True, help="Only of this state."
 )
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000), metavar="N")
+@utc_option
 @json_option("Print a JSON array.")
 def _log_command(states: tuple[str, ...], limit: int, as_json: bool) -> None:
     """Show the last messages: where they went, and what came of it."""
@@ -303,7 +306,7 @@ def _log_command(states: tuple[str, ...], limit: int, as_json: bool) -> None:
         note("There is no such message.")
 
 
-@_add("test", ("realm webhooks test --help", "Send a test message, by a target or a rule."))
+@_add("test", ("realm webhooks test phone", "Send a test message to a target, or by a rule."))
 @click.argument("name", metavar="NAME")
 @json_option("Print a JSON array: target, delivered, status, problem.")
 def _test_command(name: str, as_json: bool) -> int:
@@ -354,6 +357,7 @@ def _redeliver_command(ids: tuple[int, ...], everything: bool, as_json: bool) ->
 )
 @click.option("--since", default="7d", show_default=True, metavar="TIME", help="From when on.")
 @click.option("--rule", "names", multiple=True, metavar="NAME", help="Only this rule.")
+@utc_option
 @json_option("Print a JSON array: of each rule how often, when, and the last messages.")
 def _backtest_command(since: str, names: tuple[str, ...], as_json: bool) -> None:
     """Say how often each rule would have fired over history, and when.
@@ -364,10 +368,7 @@ def _backtest_command(since: str, names: tuple[str, ...], as_json: bool) -> None
     exporter = exporter_of_home()
     rules = [rule_named(exporter, name) for name in names] or list(exporter.config.every_rule)
     now_ns = time.time_ns()
-    try:
-        since_ns = parse_time(since, now_ns)
-    except ValueError:
-        raise InvalidFilterError("since", f"{since!r} is not a time", TIME_HINT) from None
+    since_ns = times().read("since", since)
     found = list(_backtests(exporter, rules, since_ns, now_ns))
     if as_json:
         json_document([history_shape(each, since_ns) for each in found])

@@ -26,7 +26,7 @@ from realm_exporter_webhook.store import Store
 from realm_exporter_webhook.templates import render, title
 from realm_telemetry.cli.terminal import counted
 from realm_telemetry.errors import ExportError, LogError
-from realm_telemetry.event import Event, format_time
+from realm_telemetry.event import Event
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.outbox import WEBHOOKS, KeptCircuit, Message
 from realm_telemetry.otel import EventExporter
@@ -133,9 +133,11 @@ def _messages(exporter: "WebhookExporter") -> Iterator[CheckResult]:
 
 def circuit_text(circuit: KeptCircuit) -> str:
     """A host that is left alone, in words."""
-    again = format_time(circuit.until_unix_nano)[11:19]
+    from realm_telemetry.cli.times import times
+
+    again = times().full(circuit.until_unix_nano)
     whom = _POOLS[circuit.pool]
-    return f"{circuit.place} is left alone until {again}Z, for {whom}: {circuit.reason}"
+    return f"{circuit.place} is left alone until {again}, for {whom}: {circuit.reason}"
 
 
 _POOLS: Final = {RULES: "targets of rules", EVENTS: "addresses that events name"}
@@ -214,6 +216,13 @@ class WebhookExporter(EventExporter):
     def check(cls, context: ExporterContext) -> Iterator[tuple[str, str, str]]:
         """The checks of `realm doctor`: level, message, fix."""
         return check_settings(cls(context=context))
+
+    @classmethod
+    def desk(cls, context: ExporterContext) -> Any:
+        """What a service shows of alerts and does about them; see Desk. Raises ConfigError."""
+        from realm_exporter_webhook.desk import Desk
+
+        return Desk(context)
 
     @classmethod
     def forget(cls, context: ExporterContext, event_ids: Sequence[str]) -> None:

@@ -7,7 +7,12 @@ from typing import Final
 import click
 
 from realm_telemetry.cli.checks.check import MARKS, STYLES, Check, CheckResult, Subject
-from realm_telemetry.cli.checks.home import check_file_system, check_home, check_spool_place
+from realm_telemetry.cli.checks.home import (
+    check_file_system,
+    check_home,
+    check_shared_home,
+    check_spool_place,
+)
 from realm_telemetry.cli.checks.log import check_lock, check_log, check_side_files
 from realm_telemetry.cli.checks.service import (
     check_pages,
@@ -20,11 +25,13 @@ from realm_telemetry.cli.checks.shipping import check_exporters, check_shipping
 from realm_telemetry.cli.command import command, json_option, settings, timeout_option
 from realm_telemetry.cli.problems import EXIT_PROBLEM
 from realm_telemetry.cli.terminal import colour, json_document, line, styled_line
+from realm_telemetry.cli.times import utc_option
 from realm_telemetry.kinds.line import printable
 
 CHECKS: Final[tuple[Check, ...]] = (
     check_home,
     check_file_system,
+    check_shared_home,
     check_spool_place,
     check_log,
     check_side_files,
@@ -52,6 +59,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     is_flag=True,
     help="Check every page and row of the log, however long it takes.",
 )
+@utc_option
 @timeout_option(10.0, "The longest that any one check may wait.")
 @json_option("Print one JSON object: healthy, home, checks.")
 def doctor(round_trip: bool, full: bool, timeout_s: float, as_json: bool) -> int:

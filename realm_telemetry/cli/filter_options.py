@@ -1,15 +1,19 @@
 """The filters as options of all commands that read: a row of `log.fields` is an option."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
+from realm_telemetry.cli.times import times, utc_option
 from realm_telemetry.log.fields import FIELDS, OTHER_FILTERS
 
 if TYPE_CHECKING:
     from realm_telemetry.log.filters import Filters
+
+TIMES: Final = frozenset({"since", "until"})
+"""Filters that are times."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -23,7 +27,7 @@ def filter_options(function: Function) -> Function:
         function = _option(other.name, other.metavar, other.help, many=other.repeated)(function)
     for field in reversed(FIELDS):
         function = _option(field.name, field.metavar, field.help, field.words)(function)
-    return function
+    return utc_option(function)
 
 
 def _option(
@@ -49,6 +53,8 @@ def to_filters(values: Mapping[str, Any], **fields: Any) -> "Filters":
     from realm_telemetry.log.filters import parse_filters
 
     params = {name: value for name, value in values.items() if value}
+    for name in TIMES & params.keys():
+        params[name] = times().with_zone(params[name])
     return msgspec.structs.replace(parse_filters(params), **fields)
 
 

@@ -36,12 +36,16 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "hosts": "List the hosts that a service hears, and what runs there.",
         "show": "Show all of a run, or of an event.",
         "logs": "Print what the command of a run printed, and with -f what comes.",
-        "report": "Write a run as Markdown, for people.",
+        "report": "Write a run as Markdown or HTML, for people.",
     },
     "Move": {
         "import": "Take over files of the older systems, and exports.",
         "export": "Write all events that match to a file, in order of arrival.",
         "replay": "Send events of the log again, to a service or an exporter.",
+    },
+    "Agents": {
+        "mcp": "Serve tools for agents over MCP, on stdin and stdout.",
+        "skills": "Write a file that teaches an agent to use the log.",
     },
     "Look after": {
         "watch": "Show the rules that runs are watched by, and try them on the past.",

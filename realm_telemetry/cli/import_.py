@@ -10,6 +10,7 @@ import click
 from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.problems import EXIT_PROBLEM, Problem, write_problem
 from realm_telemetry.cli.terminal import ProgressLine, counted, json_document, line, note
+from realm_telemetry.cli.times import times, utc_option
 from realm_telemetry.transfer.imports import ImportReport, import_file
 
 
@@ -36,6 +37,7 @@ from realm_telemetry.transfer.imports import ImportReport, import_file
     help="Of times that name none, such as UTC or Europe/Berlin; this machine's by default."
     " Those of an older battle log are UTC.",
 )
+@utc_option
 @json_option("Print the reports as a JSON array.")
 def import_(paths: tuple[Path, ...], dry_run: bool, zone: str | None, as_json: bool) -> int:
     """Take over files of the older systems, and exports.
@@ -95,6 +97,7 @@ def print_report(report: ImportReport) -> None:
 
 def report_lines(report: ImportReport) -> list[str]:
     """Return a report in lines."""
+    clock = times()
     if report.outcome == "own_log":
         return [
             f"{report.path} is this home's log. It was extended in place and lost nothing,"
@@ -104,11 +107,12 @@ def report_lines(report: ImportReport) -> list[str]:
     lines = [f"{report.path}: {report.kind}, {counted(report.seen, report.unit)}"]
     lines.append(f"  {counted(report.taken, 'event')} {verb}, {report.already:,} there already")
     if report.first:
-        lines.append(f"  from {report.first} to {report.last}")
+        first, last = map(clock.full, (report.first, report.last or report.first))
+        lines.append(f"  from {first} to {last}")
     if report.without_zone:
         others = f"; {report.with_zone:,} with one" if report.with_zone else ""
-        times = counted(report.without_zone, "time")
-        lines.append(f"  {times} without a zone, read as {report.zone}{others}")
+        unzoned = counted(report.without_zone, "time")
+        lines.append(f"  {unzoned} without a zone, read as {report.zone}{others}")
     if report.blank:
         lines.append(f"  {counted(report.blank, 'empty line')} left out")
     return lines + _broken_lines(report)

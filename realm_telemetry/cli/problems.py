@@ -6,6 +6,7 @@ from typing import Final
 import click
 import msgspec
 
+from realm_telemetry.cli import INTERRUPTED
 from realm_telemetry.cli.terminal import json_note, note
 from realm_telemetry.errors import ConfigError, LogError, shown
 from realm_telemetry.event import InvalidEventError
@@ -13,8 +14,7 @@ from realm_telemetry.values.conversions import safe_text
 
 EXIT_PROBLEM: Final = 1
 EXIT_USAGE: Final = 2
-EXIT_INTERRUPTED: Final = 130
-"""Ctrl-C before a command was done, as shells count it."""
+EXIT_INTERRUPTED: Final = INTERRUPTED
 
 
 class Problem(msgspec.Struct, frozen=True):

@@ -7,14 +7,16 @@ import shlex
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
+import msgspec
 
 from realm_telemetry.cli.capture import Capture
 from realm_telemetry.cli.command import command
@@ -26,8 +28,10 @@ from realm_telemetry.cli.supervisor import (
     end_like,
 )
 from realm_telemetry.cli.terminal import note
+from realm_telemetry.config import run_of_launch
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.home import running_service
+from realm_telemetry.home import RunningService, running_service
+from realm_telemetry.home.shared import SharedService, read_service
 
 if TYPE_CHECKING:
     from realm_telemetry.cli.keeper import Keeper
@@ -57,7 +61,9 @@ _ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
     )
 )
 @click.option("--name", metavar="TEXT", help="What the run's id begins with.")
-@click.option("--run-id", metavar="TEXT", help="The id itself; else REALM_RUN_ID, or a new one.")
+@click.option(
+    "--run-id", metavar="TEXT", help="The id itself; else REALM_RUN_ID, the job's, or new."
+)
 @click.option("--no-capture", is_flag=True, help="Keep no output; the command inherits ours.")
 @click.option("--no-inject", is_flag=True, help="Leave Python programs as they are.")
 @click.option("--no-forward", is_flag=True, help="Pass no signals on that others send to realm.")
@@ -92,14 +98,14 @@ def run(
             reports.take(0)
         _say(f"realm: {words[0]}: {error.strerror}")
         return NOT_EXECUTABLE if isinstance(error, PermissionError) else NOT_FOUND
-    where = _where(run_id)
-    begun = f"run {run_id}: started ({where})"
+    begun = f"run {run_id}: started ({_where(run_id)})"
     say(begun)
     if capture and capture.problem:
         say(f"realm: the output is not kept: {capture.problem}")
     # The command runs by now; what is slow here, or goes wrong, costs it nothing.
     record = _Record(run_id, words)
     keeper = record.keeper(capture, say, begun) if capture else None
+    _bring_service_up(run_id, say)
     ended = supervisor.wait()
     found = reports.take(supervisor.pid) if reports else []
     supervisor.drain(_STUCK_S)
@@ -107,7 +113,7 @@ def run(
         keeper.finish()
     verdict = record.ended(ended, found, keeper.tail.lines() if keeper else [])
     supervisor.drain()
-    say(f"run {run_id}: {verdict} ({where})")
+    say(f"run {run_id}: {verdict} ({_where(run_id)})")
     return end_like(ended)
 
 
@@ -169,11 +175,13 @@ class _Record:
 
     def _begin(self, words: Sequence[str]) -> None:
         import realm_telemetry as telemetry
+        from realm_telemetry.producer.origin import scheduler_facts
 
         given: dict[str, Any] = {}
         telemetry.configure(service_name=Path(words[0]).name, run_id=self._run_id)
         with suppress(OSError):  # the directory was deleted
             given["cwd"] = str(Path.cwd())
+        given |= scheduler_facts()
         telemetry.run_started(command=shlex.join(words)[:1000], launcher="realm run", **given)
 
     def keeper(self, capture: Capture, say: Callable[[str], None], *own: str) -> "Keeper | None":
@@ -204,18 +212,23 @@ class _Record:
 
         reports: exceptions, the earliest first. tail: the last lines that were printed.
         """
+        from realm_telemetry.producer.origin import scheduler_facts
         from realm_telemetry.shipper.process_end import ProcessEnd, kills_since
         from realm_telemetry.shipper.run_end import EndFacts, judge
+        from realm_telemetry.shipper.scheduler import ask, job_of
         from realm_telemetry.spool.output import find_traceback
 
         end = ProcessEnd(known=True, code=ended.code, signal=ended.signal)
-        scheduled = any(name in os.environ for name in ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID"))
         in_container, on_host = kills_since(self._kills)
         error = str(reports[0].get("error")) if reports else None
         printed = None if reports else find_traceback(tail)
-        verdict = judge(
-            EndFacts(end, error, scheduled, in_container, on_host, printed=printed and printed[0])
+        facts = EndFacts(
+            end, error, _is_scheduled(), in_container, on_host, printed=printed and printed[0]
         )
+        job = job_of(scheduler_facts())
+        if job is not None and facts.may_be_by_scheduler:
+            facts = facts._replace(scheduler=ask(job))
+        verdict = judge(facts)
         details: dict[str, Any] = {
             "status": verdict.status,
             "reason": verdict.reason,
@@ -249,23 +262,73 @@ class _Record:
             _say(f"realm: the end of this run is not recorded: {error}")
 
 
+class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[run]` of realm.toml. serve: whether to bring the service up on a terminal."""
+
+    serve: bool = True
+
+
+def _bring_service_up(run_id: str, say: Callable[[str], None]) -> None:
+    """Start the service of the home where a person looks on and none runs; say where the run is.
+
+    The command does not wait for it, and it goes on after the command.
+    """
+    from realm_telemetry.config import load_settings
+
+    if not (_is_terminal(sys.stdin) and _is_terminal(sys.stderr)) or _is_scheduled():
+        return
+    try:
+        settings = load_settings()
+        wanted = msgspec.convert(settings.run, RunSettings).serve
+    except ConfigError:  # said when the run is recorded
+        return
+    except msgspec.ValidationError as error:
+        say(f"realm: [run] in realm.toml: {error}; no service is started")
+        return
+    if wanted and running_service(settings.home) is None:
+        arguments = settings.home, run_id, say
+        threading.Thread(target=_service_up, args=arguments, daemon=True).start()
+
+
+def _service_up(home: Path, run_id: str, say: Callable[[str], None]) -> None:
+    from realm_telemetry.cli.up import NotUpError, start
+
+    try:
+        start(home)
+    except (NotUpError, OSError) as error:
+        say(f"realm: {error} `[run] serve = false` in realm.toml leaves it out.")
+    else:
+        say(f"run {run_id}: {_where(run_id)}")
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and not stream.closed and stream.isatty()
+
+
+def _is_scheduled() -> bool:
+    return any(name in os.environ for name in ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID"))
+
+
 def _where(run_id: str) -> str:
     """Where a person sees more of a run: on its page, if a service of the home runs."""
     from urllib.parse import quote
 
     from realm_telemetry.config import load_settings
 
-    try:
-        running = running_service(load_settings().home)
-    except ConfigError:  # said when the run is recorded
-        running = None
+    running: RunningService | SharedService | None = None
+    with suppress(ConfigError):  # said when the run is recorded
+        settings = load_settings()
+        running = running_service(settings.home)
+        if running is None and settings.shared_home is not None:
+            running = read_service(settings.shared_home)
     if running is None:
         return f"realm show {shlex.quote(run_id)}"
     return f"{running.pages}/runs/{quote(run_id, safe='')}"
 
 
 def _run_id(name: str | None, run_id: str | None, words: Sequence[str]) -> str:
-    given = run_id or (None if name else os.environ.get(RUN_VARIABLE))
+    launched = os.environ.get(RUN_VARIABLE) or run_of_launch(os.environ)
+    given = run_id or (None if name else launched)
     if given and len(given) > MAX_RUN_ID:
         raise click.UsageError(f"The run's id has {len(given)} characters; {MAX_RUN_ID} may be.")
     if given:

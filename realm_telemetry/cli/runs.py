@@ -1,6 +1,5 @@
 """`realm runs`: how each run goes, or why it ended."""
 
-import time
 from collections.abc import Sequence
 from contextlib import closing
 from typing import Any, Final
@@ -17,10 +16,10 @@ from realm_telemetry.cli.terminal import (
     note,
     print_table,
 )
+from realm_telemetry.cli.times import times, utc_option
 from realm_telemetry.folds.runs import statuses
 from realm_telemetry.log.filters import InvalidFilterError
 from realm_telemetry.log.runs import RunsWanted
-from realm_telemetry.log.times import TIME_HINT, parse_time
 
 STYLES: Final = {
     "running": "cyan",
@@ -30,9 +29,6 @@ STYLES: Final = {
 """Every other end is a bad one."""
 
 _BAD: Final = "red"
-_COLUMNS: Final = (
-    *("run", "status", "step", "loss", "started (UTC)", "duration", "ranks", "reason"),
-)
 
 
 @command(
@@ -54,6 +50,7 @@ _COLUMNS: Final = (
     help="The most runs to print.",
 )
 @json_option("Print a JSON array.")
+@utc_option
 @click.option("--url", help="Ask this service, not the one in the settings.")
 @click.option("--log", "from_log", is_flag=True, help="Read the log, though a service runs.")
 def runs(as_json: bool, url: str | None, from_log: bool, limit: int, **given: Any) -> None:
@@ -63,7 +60,7 @@ def runs(as_json: bool, url: str | None, from_log: bool, limit: int, **given: An
     trains without a run id is a run of its own, named by its producer id.
     """
     wanted = RunsWanted(
-        _statuses(given["status"]), _moment(given["since"]), given["words"], limit=limit
+        _statuses(given["status"]), _since(given["since"]), given["words"], limit=limit
     )
     with closing(open_source(settings(), url=url, from_log=from_log, report=note)) as source:
         note(f"Reading {source.name}.")
@@ -84,23 +81,22 @@ def _statuses(text: str) -> tuple[str, ...]:
     return names
 
 
-def _moment(text: str | None) -> int | None:
-    try:
-        return None if text is None else parse_time(text, time.time_ns())
-    except (ValueError, OverflowError):
-        raise InvalidFilterError("since", f"{text!r} is not a time", TIME_HINT) from None
+def _since(text: str | None) -> int | None:
+    return None if text is None else times().read("since", text)
 
 
 def _print(found: Sequence[dict[str, Any]]) -> None:
-    table = make_table(_COLUMNS, numbers=("step", "loss", "duration", "ranks"))
-    for run in found:
+    started, moments = times().column("started", [str(run["started_at"]) for run in found])
+    columns = ("run", "status", "step", "loss", started, "duration", "ranks", "reason")
+    table = make_table(columns, numbers=("step", "loss", "duration", "ranks"))
+    for run, moment in zip(found, moments, strict=True):
         status = str(run["status"])
         table.add_row(
             cell(str(run["run_id"]), "bold"),
             cell(status, STYLES.get(status, _BAD)),
             cell(_step(run)),
             cell(_number(run["loss"])),
-            cell(str(run["started_at"])[:19].replace("T", " "), "dim"),
+            cell(moment, "dim"),
             cell(duration(run["duration_s"])),
             cell(_ranks(run)),
             cell(str(run["reason"] or "")),

@@ -12,6 +12,7 @@ from realm_telemetry.cli.problems import UnknownRunError
 from realm_telemetry.cli.sources import Backend, open_source
 from realm_telemetry.cli.state import outline
 from realm_telemetry.cli.terminal import json_document, line, note, styled_line
+from realm_telemetry.cli.times import utc_option
 from realm_telemetry.kinds.line import printable
 from realm_telemetry.log.runs import RunsWanted
 
@@ -38,6 +39,7 @@ _EVENT_ID: Final = re.compile("[0-9a-fA-F]{32}")
 )
 @click.argument("name", metavar="RUN|EVENT")
 @json_option("Print a JSON object.")
+@utc_option
 @click.option("--url", help="Ask this service, not the one in the settings.")
 @click.option("--log", "from_log", is_flag=True, help="Read the log, though a service runs.")
 def show(name: str, as_json: bool, url: str | None, from_log: bool) -> None:

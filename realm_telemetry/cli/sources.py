@@ -31,6 +31,7 @@ from realm_telemetry.log.runs import RunsWanted
 from realm_telemetry.spool.output import read_end, read_from
 
 if TYPE_CHECKING:
+    from realm_telemetry.folds.report import ReportFormat
     from realm_telemetry.folds.runs import Layer, RunRecord
 
 T = TypeVar("T")
@@ -84,8 +85,8 @@ class Backend(Protocol):
         """Return all of one run, None for an unknown one."""
         ...
 
-    def report(self, run_id: str) -> str | None:
-        """Return a run as Markdown, None for an unknown one."""
+    def report(self, run_id: str, wanted: "ReportFormat" = "md") -> str | None:
+        """Return a run as Markdown or HTML, None for an unknown one."""
         ...
 
     def output(
@@ -175,12 +176,21 @@ class LogBackend:
 
         return self._ask(run_id, lambda log, record: shown(run_id, record))
 
-    def report(self, run_id: str) -> str | None:
-        """Return a run as Markdown, None for an unknown one."""
-        from realm_telemetry.folds.runs import notable, report, shown
+    def report(self, run_id: str, wanted: "ReportFormat" = "md") -> str | None:
+        """Return a run as Markdown or HTML, None for an unknown one."""
+        from realm_telemetry.folds.curves.reading import curves_now
+        from realm_telemetry.folds.curves.view import metrics_of
+        from realm_telemetry.folds.report import LAST_LINES as LINES
+        from realm_telemetry.folds.report import Report
+        from realm_telemetry.folds.runs import events_of, notable, shown
+
+        printed = self.output(run_id, tail=LINES)
 
         def ask(log: Snapshot, record: "RunRecord") -> str:
-            return report(shown(run_id, record), notable(log, run_id, record))
+            curves = curves_now(self._log, log, run_id, events_of(run_id, record))
+            output = "" if printed is None else printed.text
+            events = notable(log, run_id, record)
+            return Report(shown(run_id, record), events, metrics_of(curves), output).text(wanted)
 
         return self._ask(run_id, ask)
 
@@ -283,9 +293,9 @@ class ServiceBackend:
         """Return all of one run, None for an unknown one."""
         return _known(lambda: self._client.run(run_id))
 
-    def report(self, run_id: str) -> str | None:
-        """Return a run as Markdown, None for an unknown one."""
-        return _known(lambda: self._client.run_report(run_id))
+    def report(self, run_id: str, wanted: "ReportFormat" = "md") -> str | None:
+        """Return a run as Markdown or HTML, None for an unknown one."""
+        return _known(lambda: self._client.run_report(run_id, wanted))
 
     def output(
         self, run_id: str, *, tail: int | None = None, offset: int | None = None

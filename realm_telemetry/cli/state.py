@@ -1,5 +1,6 @@
 """`realm state`: what the events of the log add up to."""
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,7 +11,12 @@ import click
 from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.sources import Backend, LogBackend, ServiceBackend, open_source
 from realm_telemetry.cli.terminal import json_document, line, note
+from realm_telemetry.cli.times import times, utc_option
 from realm_telemetry.folds.state import SECTIONS, rebuild
+
+_TIMES: Final = ("_at", "_timestamp", "_last_heartbeat")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+"""As `format_time` writes them."""
 
 MAX_ITEMS: Final = 20
 """Entries of a list or object that a person is shown; --json has all."""
@@ -25,6 +31,7 @@ MAX_ITEMS: Final = 20
 )
 @click.argument("section", required=False, type=click.Choice(tuple(SECTIONS)))
 @json_option("Print a JSON object.")
+@utc_option
 @click.option("--url", help="Ask this service, not the one in the settings.")
 @click.option("--log", "from_log", is_flag=True, help="Fold the log, though a service runs.")
 def state(section: str | None, as_json: bool, url: str | None, from_log: bool) -> None:
@@ -67,10 +74,20 @@ def outline(value: Any, depth: int = 0, most: int = MAX_ITEMS) -> Iterator[str]:
         elif isinstance(item, dict | list):
             yield label
             yield from outline(item, depth + 1, most)
+        elif isinstance(item, str) and "\n" in item.strip("\n"):
+            yield label
+            for text in item.strip("\n").expandtabs(4).splitlines():
+                yield f"{indent}    {text}"
         else:
-            yield f"{label} {item}"
+            yield f"{label} {_text(name, item)}"
     if len(items) > most:
         yield f"{indent}... and {len(items) - most} more"
+
+
+def _text(name: str, item: Any) -> str:
+    """Return a value; a time of ours as all commands print it."""
+    is_time = isinstance(item, str) and f"_{name}".endswith(_TIMES) and _TIME.fullmatch(item)
+    return times().full(item) if is_time else str(item)
 
 
 def _shown_items(value: dict[str, Any] | list[Any]) -> list[tuple[str, Any]]:

@@ -19,13 +19,12 @@ from realm_telemetry.cli.terminal import (
     print_table,
     widest,
 )
-from realm_telemetry.event import format_time
+from realm_telemetry.cli.times import Times
 from realm_telemetry.kinds.catalog import CHANNEL_ICONS, SEVERITY_ICONS
 from realm_telemetry.kinds.line import printable
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.filters import InvalidFilterError
 from realm_telemetry.log.graphs import GROUPINGS
-from realm_telemetry.log.times import TIME_HINT, parse_time
 
 _ICONS: Final = {"channel": CHANNEL_ICONS, "severity": SEVERITY_ICONS}
 _STYLES: Final = {"success": "green", "warning": "yellow", "error": "red"}
@@ -55,8 +54,9 @@ def stats(since: str, until: str | None, by: str, as_json: bool) -> None:
     Days and hours are UTC. What retention has removed from the log is counted all the same.
     """
     names = _groupings(by)
-    since_ns = _moment("since", since)
-    until_ns = None if until is None else _moment("until", until)
+    utc = Times(utc=True, now_ns=time.time_ns())
+    since_ns = utc.read("since", since)
+    until_ns = None if until is None else utc.read("until", until)
     with open_log(settings().log_path).reader() as reader:
         rows = reader.now.summary(names, since_ns, until_ns)
     if as_json:
@@ -64,9 +64,7 @@ def stats(since: str, until: str | None, by: str, as_json: bool) -> None:
         return
     if rows:
         _print(names, rows)
-    note(
-        f"{counted(sum(row['count'] for row in rows), 'event')} since {format_time(since_ns)[:19]}Z"
-    )
+    note(f"{counted(sum(row['count'] for row in rows), 'event')} since {utc.full(since_ns)}")
 
 
 def _groupings(text: str) -> tuple[str, ...]:
@@ -80,20 +78,13 @@ def _groupings(text: str) -> tuple[str, ...]:
     return names
 
 
-def _moment(name: str, text: str) -> int:
-    try:
-        return parse_time(text, time.time_ns())
-    except ValueError:
-        raise InvalidFilterError(name, f"{text!r} is not a time", TIME_HINT) from None
-
-
 def _print(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """Print a row for each count; what repeats the row above is left blank."""
-    table = make_table((*names, "events", ""), numbers=("events",))
+    table = make_table((*map(_heading, names), "events", ""), numbers=("events",))
     most = max(row["count"] for row in rows)
     shown = {name: [_shown(name, _text(row[name])) for row in rows] for name in names}
     shown["events"] = [f"{row['count']:,}" for row in rows]
-    columns = bar_columns(sum(widest(name, texts) + GAP for name, texts in shown.items()))
+    columns = bar_columns(sum(widest(_heading(name), texts) + GAP for name, texts in shown.items()))
     above: tuple[str, ...] = ()
     for row in rows:
         values = tuple(_text(row[name]) for name in names)
@@ -104,6 +95,10 @@ def _print(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
         )
         above = values
     print_table(table)
+
+
+def _heading(name: str) -> str:
+    return f"{name} (UTC)" if name in ("day", "hour") else name
 
 
 def _blank_repeats(names: Sequence[str], values: Sequence[str], above: Sequence[str]) -> list[str]:

@@ -8,13 +8,14 @@ from typing import Any, Final
 import click
 
 from realm_telemetry.cli.command import command, json_option, settings
+from realm_telemetry.cli.event_text import event_text
 from realm_telemetry.cli.filter_options import filter_options, to_filters
 from realm_telemetry.cli.sources import Backend, Row, open_source
 from realm_telemetry.cli.terminal import colour, end_when_nobody_reads, json_line, note, styled_line
+from realm_telemetry.cli.times import Times, times
 from realm_telemetry.config import Settings
 from realm_telemetry.errors import LogError
 from realm_telemetry.kinds.catalog import event_to_dict
-from realm_telemetry.kinds.line import format_line
 from realm_telemetry.log.filters import Filters
 
 WAIT_S: Final = 0.2
@@ -37,7 +38,7 @@ WAIT_S: Final = 0.2
     show_default=True,
     help="How many events to begin with.",
 )
-@click.option("--details", "-d", is_flag=True, help="Print the details behind each message.")
+@click.option("--details", "-d", is_flag=True, help="Print the details below each message.")
 @json_option("Print one JSON object a line.")
 @click.option("--url", help="Read this service, not the one in the settings.")
 @click.option("--log", "from_log", is_flag=True, help="Read the log's file, though a service runs.")
@@ -59,8 +60,9 @@ def tail(
     wanted = to_filters(filters)
     try:
         with closing(_open(settings(), url, from_log, wait=follow)) as source:
-            note(f"Reading {source.name}.")
-            show = _printer(as_json, details)
+            shown = times()
+            note(f"Reading {source.name}{'' if as_json else f'; times in {shown.zone}'}.")
+            show = _printer(as_json, details, shown)
             for row in _rows(source, wanted, number, follow=follow):
                 show(row)
     except KeyboardInterrupt:
@@ -92,13 +94,14 @@ def _open(chosen: Settings, url: str | None, from_log: bool, *, wait: bool) -> B
         time.sleep(WAIT_S)
 
 
-def _printer(as_json: bool, details: bool) -> Callable[[Row], None]:
+def _printer(as_json: bool, details: bool, shown: Times) -> Callable[[Row], None]:
     coloured = colour()
 
     def show(row: Row) -> None:
         if as_json:
             json_line(event_to_dict(row.event, row.cursor))
         else:
-            styled_line(format_line(row.event, coloured, details=details))
+            when = shown.short(row.event.time_unix_nano)
+            styled_line(event_text(row.event, when, coloured=coloured, details=details))
 
     return show

@@ -16,7 +16,9 @@ from realm_telemetry.cli.command import command, json_option, settings, timeout_
 from realm_telemetry.cli.problems import EXIT_PROBLEM, Problem, write_problem
 from realm_telemetry.cli.terminal import json_document, line
 from realm_telemetry.client import RealmClient, ServiceError
+from realm_telemetry.errors import ConfigError
 from realm_telemetry.home import LOGS, RunningService, make_private_directory, running_service
+from realm_telemetry.home.shared import read_service, serves
 
 UNIT: Final = "realm-telemetry.service"
 _POLL_S: Final = 0.05
@@ -24,7 +26,7 @@ _SHOWN_LINES: Final = 8
 _TIMEOUT_S: Final = 30.0
 
 
-class _NotUpError(Exception):
+class NotUpError(Exception):
     """The service did not come up. output: the last lines that it printed."""
 
     def __init__(self, message: str, log: Path) -> None:
@@ -49,17 +51,18 @@ def up(install: bool, as_json: bool, timeout_s: float, options: Sequence[str]) -
     It goes on when the terminal is closed, and writes into logs/service.log of the home. A second
     `realm up` changes nothing. `realm down` ends it.
     """
-    home = settings().home
+    chosen = settings()
+    home = chosen.home
     if install:
         path = _write_unit(home, options)
         line(f"Wrote {path}. Start it now, and with every session of yours:")
         line(f"  systemctl --user daemon-reload && systemctl --user enable --now {UNIT}")
         return 0
-    running = running_service(home)
+    running = running_service(home) or _elsewhere(chosen.shared_home)
     was_up = running is not None
     try:
-        running = running or _start(home, options, timeout_s)
-    except _NotUpError as error:
+        running = running or start(home, options, timeout_s)
+    except NotUpError as error:
         hint = f"All that it printed is in {error.log}."
         write_problem(Problem("service_not_up", str(error), hint, EXIT_PROBLEM), as_json)
         return EXIT_PROBLEM
@@ -71,7 +74,18 @@ def up(install: bool, as_json: bool, timeout_s: float, options: Sequence[str]) -
     return 0
 
 
-def _start(home: Path, options: Sequence[str], timeout_s: float) -> RunningService:
+def _elsewhere(shared: Path | None) -> RunningService | None:
+    """The service of a shared home that runs on another host; None if none answers."""
+    try:
+        found = read_service(shared) if shared is not None else None
+    except ConfigError:  # the one that is started now writes it anew
+        return None
+    url = found and next((each for each in found.urls if serves(each, found.log_id)), None)
+    return RunningService(url, found.pages, 0, 0) if found and url else None
+
+
+def start(home: Path, options: Sequence[str] = (), timeout_s: float = _TIMEOUT_S) -> RunningService:
+    """Start the service of a home and wait until it answers. Raises NotUpError, OSError."""
     make_private_directory(home / LOGS)
     log = home / LOGS / "service.log"
     with log.open("ab") as output:
@@ -93,9 +107,9 @@ def _start(home: Path, options: Sequence[str], timeout_s: float) -> RunningServi
         if process.poll() is not None and running is None:
             printed = log.read_bytes()[begins_at:].decode("utf-8", "replace").splitlines()
             said = "\n".join(printed[-_SHOWN_LINES:])
-            raise _NotUpError(f"The service did not come up: {said}", log)
+            raise NotUpError(f"The service did not come up: {said}", log)
         if time.monotonic() > deadline_s:
-            raise _NotUpError(f"The service does not answer after {timeout_s:g} s.", log)
+            raise NotUpError(f"The service does not answer after {timeout_s:g} s.", log)
         time.sleep(_POLL_S)
 
 

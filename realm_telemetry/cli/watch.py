@@ -1,6 +1,5 @@
 """`realm watch`: what shippers look for in runs, and what they would have found."""
 
-import time
 from collections import Counter
 from typing import Any, Final
 
@@ -17,15 +16,14 @@ from realm_telemetry.cli.terminal import (
     note,
     print_table,
 )
+from realm_telemetry.cli.times import times, utc_option
 from realm_telemetry.event import format_time
 from realm_telemetry.kinds.catalog import render
 from realm_telemetry.log.engine import open_log
-from realm_telemetry.log.filters import Filters, InvalidFilterError
-from realm_telemetry.log.times import TIME_HINT, parse_time
+from realm_telemetry.log.filters import Filters
 from realm_telemetry.shipper.watch import Backtest, Found, WatchSettings, watch_settings
 
 _SHOWN: Final = 200
-_COLUMNS: Final = ("time (UTC)", "run", "rank", "kind", "message")
 
 
 @group(
@@ -53,6 +51,7 @@ _GROUP: CommandGroup = watch
 @command(examples=(("realm watch backtest --since 24h --json", "For a program."),))
 @click.option("--since", default="7d", show_default=True, metavar="TIME", help="From when on.")
 @click.option("--run", "run_ids", multiple=True, metavar="ID", help="Only of this run.")
+@utc_option
 @json_option("Print a JSON array.")
 def backtest(since: str, run_ids: tuple[str, ...], as_json: bool) -> None:
     """Say when each rule would have fired over the log, with the settings of now.
@@ -77,7 +76,7 @@ def _settings() -> WatchSettings:
 
 def _backtest(since: str, run_ids: tuple[str, ...]) -> list[Found]:
     tested = Backtest(_settings())
-    filters = Filters(since_unix_nano=_moment(since), runs=run_ids)
+    filters = Filters(since_unix_nano=times().read("since", since), runs=run_ids)
     found: list[Found] = []
     events = 0
     log = open_log(settings().log_path)
@@ -91,13 +90,6 @@ def _backtest(since: str, run_ids: tuple[str, ...]) -> list[Found]:
     return found
 
 
-def _moment(text: str) -> int:
-    try:
-        return parse_time(text, time.time_ns())
-    except (ValueError, OverflowError):
-        raise InvalidFilterError("since", f"{text!r} is not a time", TIME_HINT) from None
-
-
 def _shape(found: Found) -> dict[str, Any]:
     return {
         "timestamp": format_time(found.time_unix_nano),
@@ -109,10 +101,12 @@ def _shape(found: Found) -> dict[str, Any]:
 
 
 def _print(found: list[Found]) -> None:
-    table = make_table(_COLUMNS, numbers=("rank",))
-    for each in found[-_SHOWN:]:
+    shown = found[-_SHOWN:]
+    heading, moments = times().column("time", [each.time_unix_nano for each in shown])
+    table = make_table((heading, "run", "rank", "kind", "message"), numbers=("rank",))
+    for each, moment in zip(shown, moments, strict=True):
         table.add_row(
-            cell(format_time(each.time_unix_nano)[:19].replace("T", " "), "dim"),
+            cell(moment, "dim"),
             cell(each.run_id, "bold"),
             cell("" if each.rank is None else str(each.rank)),
             cell(each.kind),

@@ -4,7 +4,7 @@ import realm_telemetry.compat.renamed  # noqa: F401  # first: for live processes
 from realm_telemetry.client.asynchronous import AsyncRealmClient
 from realm_telemetry.client.blocking import RealmClient
 from realm_telemetry.client.errors import ServiceError, ServiceUnreachableError
-from realm_telemetry.client.requests import RunOutput
+from realm_telemetry.client.requests import RunOutput, RunsPage
 from realm_telemetry.client.stream import (
     EventMessage,
     OtherMessage,
@@ -23,6 +23,7 @@ __all__ = [
     "RealmClient",
     "ResetMessage",
     "RunOutput",
+    "RunsPage",
     "ServiceError",
     "ServiceUnreachableError",
     "SnapshotMessage",

@@ -18,16 +18,20 @@ from realm_telemetry.client.requests import (
     NoteWriter,
     Params,
     RunOutput,
+    RunsPage,
     connection_settings,
     event_batch,
     filter_params,
+    metrics_params,
     output_params,
+    read_context,
     read_events,
     read_hosts,
     read_json,
     read_output,
     read_page,
     read_runs,
+    read_runs_page,
     read_text,
     run_params,
     run_path,
@@ -120,13 +124,27 @@ class AsyncRealmClient:
             found += page
         return found[:limit]
 
+    async def runs_page(
+        self,
+        *,
+        status: str | Sequence[str] | None = None,
+        since: FilterValue = None,
+        q: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> RunsPage:
+        """Return one page of runs, up to 500, as `runs` does. cursor: where the last one ended."""
+        params = run_params(status, since, q, limit, cursor)
+        return read_runs_page(await self._get("/api/runs", params))
+
     async def run(self, run_id: str) -> dict[str, Any]:
         """Return all of one run."""
         return dict(read_json(await self._get(run_path(run_id))))
 
-    async def run_report(self, run_id: str) -> str:
-        """Return a run as Markdown, for people."""
-        return read_text(await self._get(run_path(run_id, "/report")))
+    async def run_report(self, run_id: str, format: str = "md") -> str:
+        """Return a run as Markdown (`md`), or as one document of HTML (`html`), for people."""
+        params: Params = [] if format == "md" else [("format", format)]
+        return read_text(await self._get(run_path(run_id, "/report"), params))
 
     async def run_output(
         self, run_id: str, *, tail: int | None = None, offset: int | None = None
@@ -138,6 +156,28 @@ class AsyncRealmClient:
         params = output_params(tail, offset)
         return read_output(await self._get(run_path(run_id, "/output"), params))
 
+    async def run_metrics(
+        self,
+        run_id: str,
+        names: Sequence[str] = (),
+        *,
+        points: int = 500,
+        rank: int | str | None = None,
+    ) -> dict[str, Any]:
+        """Return what a run measures, and the series of some names (`*`: the first 64).
+
+        points: the most of a series. rank: one, or "all"; the lowest by default.
+        """
+        params = metrics_params(names, points, rank)
+        return dict(read_json(await self._get(run_path(run_id, "/metrics"), params)))
+
+    async def compare(
+        self, run_ids: Sequence[str], names: Sequence[str] = (), *, points: int = 500
+    ) -> dict[str, Any]:
+        """Return two to six runs beside each other, and the series of some names."""
+        params = [("run", run_id) for run_id in run_ids] + metrics_params(names, points)
+        return dict(read_json(await self._get("/api/compare", params)))
+
     async def hosts(self) -> list[dict[str, Any]]:
         """Return the hosts that the service has heard, and what runs there."""
         return read_hosts(await self._get("/api/hosts"))
@@ -145,6 +185,13 @@ class AsyncRealmClient:
     async def event(self, event: str | int) -> dict[str, Any]:
         """Return one event, by its id or its cursor."""
         return dict(read_json(await self._get(f"/api/battle_log/{event}")))
+
+    async def context(
+        self, event: str | int, *, before: int = 20, after: int = 20
+    ) -> list[StoredEvent]:
+        """Return an event, by its id or its cursor, among those around it, oldest first."""
+        params: Params = [("before", before), ("after", after)]
+        return read_context(await self._get(f"/api/battle_log/{event}/context", params))
 
     async def receipts(self) -> dict[str, Any]:
         """Return what each producer emitted, and what of it was stored and dropped."""
@@ -157,7 +204,7 @@ class AsyncRealmClient:
     async def note(self, message: str, **fields: Any) -> Event:
         """Store a note and return it.
 
-        fields: kind, channel, severity, details, hero_id, campaign_id, source.
+        fields: kind, channel, severity, details, hero_id, campaign_id, source, run_id.
         """
         event = self._notes.note(message, **fields)
         await self.post([event])

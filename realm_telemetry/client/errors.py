@@ -50,7 +50,7 @@ class ServiceUnreachableError(ServiceError):
             0,
             "unreachable",
             f"No RealmService answers at {url} ({problem}).",
-            "Start it with `realm serve`, or set REALM_SERVICE_URL (service_url in realm.toml) "
+            "Start it with `realm up`, or set REALM_SERVICE_URL (service_url in realm.toml) "
             "to where it runs.",
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import count
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
 import httpx
 
@@ -58,11 +58,15 @@ def run_path(run_id: str, below: str = "") -> str:
 
 
 def run_params(
-    status: str | Sequence[str] | None, since: FilterValue, q: str | None, limit: int
+    status: str | Sequence[str] | None,
+    since: FilterValue,
+    q: str | None,
+    limit: int,
+    cursor: str | None = None,
 ) -> Params:
     """Return the parameters of the list of runs; a page has 500 at the most."""
     names = status if isinstance(status, str) or status is None else ",".join(status)
-    given = {"status": names, "since": since, "q": q}
+    given = {"status": names, "since": since, "q": q, "cursor": cursor}
     params: Params = [(name, text) for name, value in given.items() for text in _texts(name, value)]
     return [*params, ("limit", max(1, min(limit, MAX_RUNS)))]
 
@@ -73,6 +77,29 @@ def read_runs(response: httpx.Response) -> tuple[list[dict[str, Any]], str | Non
     if not isinstance(runs, list):
         raise unexpected_answer(response, "runs")
     return runs, _next_params(response)
+
+
+class RunsPage(NamedTuple):
+    """A page of runs. next_cursor: where the next one begins, None at the end."""
+
+    runs: list[dict[str, Any]]
+    next_cursor: str | None
+
+
+def read_runs_page(response: httpx.Response) -> RunsPage:
+    """Return a page of runs. Raises ServiceError."""
+    runs, following = read_runs(response)
+    return RunsPage(runs, next_cursor(following))
+
+
+def next_cursor(params: str | None) -> str | None:
+    """Return the cursor among the parameters of a next page, None at the end."""
+    return parse_qs(params or "").get("cursor", [None])[0]
+
+
+def read_context(response: httpx.Response) -> list[StoredEvent]:
+    """Return an event and its neighbours. Raises ServiceError."""
+    return _read_shapes(response, read_json(response, list))
 
 
 def read_hosts(response: httpx.Response) -> list[dict[str, Any]]:
@@ -88,6 +115,15 @@ def read_text(response: httpx.Response) -> str:
     if not response.is_success:
         raise error_from_response(response)
     return response.text
+
+
+def metrics_params(names: Sequence[str], points: int, rank: int | str | None = None) -> Params:
+    """Return the parameters of a run's curves; points and rank belong to names."""
+    if not names:
+        return []
+    params: Params = [("name", name) for name in names]
+    params.append(("points", points))
+    return params if rank is None else [*params, ("rank", rank)]
 
 
 class RunOutput(NamedTuple):
@@ -209,6 +245,7 @@ class NoteWriter:
         hero_id: str | None = None,
         campaign_id: str | None = None,
         source: str | None = None,
+        run_id: str | None = None,
     ) -> Event:
         """Return a new event; channel and severity come from the catalog if not given."""
         channel, severity = resolve(kind, channel, severity)
@@ -224,6 +261,7 @@ class NoteWriter:
             hero_id=hero_id,
             campaign_id=campaign_id,
             source=source,
+            run_id=run_id,
         )
 
 

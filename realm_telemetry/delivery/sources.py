@@ -37,10 +37,20 @@ class _Chunk:
         rows = self._rows
         if rows is None:
             rows = self._rows = [
-                LogRow(cursor, replace(event, observed_unix_nano=self._observed))
+                LogRow(cursor, _as_read(event, self._observed))
                 for cursor, event in enumerate(self._events, self.first)
             ]
         return rows
+
+
+def _as_read(event: Event, observed_unix_nano: int) -> Event:
+    """Return a stored event as the log would be read."""
+    if event.source is None:
+        return replace(event, observed_unix_nano=observed_unix_nano)
+    # The log has its default for one that is not given, and cannot tell them apart.
+    is_default = event.source in ("", f"event.{event.kind}")
+    source = None if is_default else event.source
+    return replace(event, observed_unix_nano=observed_unix_nano, source=source)
 
 
 class _View(NamedTuple):
@@ -65,18 +75,18 @@ class Recent:
         """Begin empty: what the log has up to here is not remembered."""
         self._view = _View(last_cursor, last_cursor, ())
 
-    def add(self, events: Sequence[Event], result: AppendResult) -> None:
+    def add(self, result: AppendResult) -> None:
         """Remember what a transaction stored."""
         if not result.stored:
             return
-        if result.stored != len(events):
-            # Some were there before; which ones, the log knows.
+        if not result.events:
+            # Only the log knows all of it.
             self.start(result.last_cursor)
             return
         floor, _, chunks = self._view
         if len(chunks) == MAX_CHUNKS:
             floor, chunks = chunks[0].last, chunks[1:]
-        chunk = _Chunk(result.first_cursor, events, result.observed_unix_nano)
+        chunk = _Chunk(result.first_cursor, result.events, result.observed_unix_nano)
         self._view = _View(floor, chunk.last, (*chunks, chunk))
 
     def after(self, cursor: int, limit: int) -> tuple[Sequence[LogRow], int] | None:
@@ -90,6 +100,29 @@ class Recent:
                 skipped = max(cursor - chunk.first + 1, 0)
                 found += chunk.rows()[skipped : skipped + limit - len(found)]
         return found, found[-1].cursor if found else max(cursor, last)
+
+
+def without_webhooks(row: LogRow) -> LogRow:
+    """Return a row without the addresses that its event names: they are secrets."""
+    return replace(row, event=replace(row.event, webhooks=())) if row.event.webhooks else row
+
+
+class RecentOfLog(Recent):
+    """The last transactions of a service, for those who follow the whole log beside it.
+
+    Others write to that log as well: what is remembered has no gap, and what is not, the log has.
+    """
+
+    def add(self, result: AppendResult) -> None:
+        """Remember what a transaction stored; what came before a gap is forgotten."""
+        if result.stored and result.first_cursor != self._view.last + 1:
+            self.start(result.first_cursor - 1)
+        super().add(result)
+
+    def after(self, cursor: int, limit: int) -> tuple[Sequence[LogRow], int] | None:
+        """Rows behind a cursor and the last of their cursors; None if the log has to be asked."""
+        found = super().after(cursor, limit)
+        return found if found and found[0] else None
 
 
 class PipelineLog:
@@ -152,13 +185,17 @@ class WholeLog(PipelineLog):
     Imported and replayed events are passed over: they are history.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        super().__init__(path, EVERY_PIPELINE, Recent())
+    def __init__(self, place: str | Path, recent: RecentOfLog | None = None) -> None:
+        super().__init__(place, EVERY_PIPELINE, recent or RecentOfLog())
 
     def after(self, cursor: int, limit: int) -> tuple[Sequence[LogRow], int]:
         """Return the rows behind a cursor, in order, and the cursor up to which was read."""
-        rows = self._reader.now.after(cursor, limit, webhooks=True)
-        end = rows[-1].cursor if rows else cursor
+        remembered = self._recent.after(cursor, limit)
+        if remembered is not None:
+            rows, end = remembered
+        else:
+            rows = self._reader.now.after(cursor, limit, webhooks=True)
+            end = rows[-1].cursor if rows else cursor
         return [row for row in rows if not self._is_history(row)], end
 
     def _is_history(self, row: LogRow) -> bool:

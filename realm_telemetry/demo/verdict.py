@@ -138,7 +138,7 @@ def _champion_accuracy(history: list[StoredEvent]) -> float | None:
 def links(ports: Ports) -> Iterator[str]:
     """Say where both views are, and how to read them from a shell."""
     yield f"  War Room     http://localhost:{ports.pages}/"
-    yield f"  Battle Log   http://localhost:{ports.battle_log}/"
+    yield f"  Battle Log   http://localhost:{ports.battle_log}/battle-log"
     yield f"  live         curl http://localhost:{ports.realm}/api/events | jq '.events[0]'"
     yield (
         f"  historic     curl 'http://localhost:{ports.battle_log}/api/battle_log?limit=10'"

@@ -29,20 +29,24 @@ _UNSAFE: Final = re.compile(
 )
 
 
-def format_line(event: Event, colour: bool, *, details: bool = False) -> str:
+def format_line(
+    event: Event, colour: bool, *, details: bool = False, when: str | None = None
+) -> str:
     """Return the event as one line without its line end.
 
     colour: whether ANSI colours may be used. details: whether they follow the message as JSON.
-    The time is local; no text of the event can drive the terminal.
+    when: the time as it is to be shown; by default the local time of day.
+    No text of the event can drive the terminal.
     """
     tint = _ANSI.get(event.severity, "") if colour else ""
     dim, bold, reset = (_DIM, _BOLD, _RESET) if colour else ("", "", "")
     icons = f"{CHANNEL_ICONS.get(event.channel, ' ')} {SEVERITY_ICONS.get(event.severity, ' ')}"
     kind = printable(event.kind)
     message = printable(event.message)
+    moment = _local_time(event.time_unix_nano) if when is None else when
     about = _about(event, details)
     return (
-        f"{dim}{_local_time(event.time_unix_nano)}{reset} {icons} {bold}{kind:<20}{reset} "
+        f"{dim}{moment}{reset} {icons} {bold}{kind:<20}{reset} "
         f"{tint}{message}{reset if tint else ''}{f'  {dim}{about}{reset}' if about else ''}"
     )
 

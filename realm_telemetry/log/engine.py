@@ -19,6 +19,7 @@ from realm_telemetry.log.runs import RunsTable, RunsWriter
 if TYPE_CHECKING:
     from realm_telemetry.event import Event
     from realm_telemetry.kinds.catalog import KindSpec
+    from realm_telemetry.log.curves import CurveStore
     from realm_telemetry.log.filters import Filters
     from realm_telemetry.log.graphs import Histogram, Series
     from realm_telemetry.log.maintenance import Lease, Retention, Upkeep, UpkeepClaim
@@ -158,6 +159,13 @@ class Log(Protocol):
         version: of the fold, for `state`. One of an older version is read and covers nothing; one
             of a newer version is neither read nor replaced.
         reader: who counts, for `metrics`.
+        """
+        ...
+
+    def curves(self, log_id: str) -> "CurveStore":
+        """Return where the curves of runs are; nothing is made before some are saved.
+
+        log_id: that of a reader, so that curves of another log here are none.
         """
         ...
 

@@ -51,21 +51,20 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def to_rows(
-    events: Sequence[Event], observed_unix_nano: int, *, keep_arrival: bool = False
+    events: list[Event], observed_unix_nano: int, *, keep_arrival: bool = False
 ) -> list[Row]:
     """One tuple per event, in the order of INSERT_COLUMNS.
 
+    events: those that are brought within the limits of `emit` here are replaced in it.
     keep_arrival: whether the arrivals that the events bring are kept beside the one here.
-    Details, and the size of an event, are brought within the limits of `emit` here, whichever way
-    the event came. The hot path of the writer: about 3 us an event, so other fields are not
-    checked. Values that SQLite cannot take raise TypeError, ValueError or OverflowError; see
-    `mended`.
+    The hot path of the writer: about 3 us an event, so other fields are not checked. Values that
+    SQLite cannot take raise TypeError, ValueError or OverflowError; see `mended`.
     """
     rows: list[Row] = []
     add = rows.append
     second, text = None, ""
     producer, producer_bytes = None, b""
-    for event in events:
+    for position, event in enumerate(events):
         time = event.time_unix_nano
         if time // 1_000_000_000 != second:
             second = time // 1_000_000_000
@@ -76,14 +75,14 @@ def to_rows(
         details, json = event.details, None
         if details:
             if not are_plain(details):
-                event = within_limits(event)
+                event = events[position] = within_limits(event)
                 details = event.details
             json = _encode(details).decode()
             if len(json) > _SURELY_FIT or len(event.message) > _SURELY_FIT:
-                event = within_limits(event)
+                event = events[position] = within_limits(event)
                 json = _encode(event.details).decode()
         elif len(event.message) > _SURELY_FIT:
-            event = within_limits(event)
+            event = events[position] = within_limits(event)
             json = _encode(event.details).decode() if event.details else None
         kind = event.kind
         add(
@@ -133,7 +132,7 @@ def mended(event: Event) -> Event:
 def check_rows(events: Sequence[Event]) -> None:
     """Make the rows of events as an append does, and store none; raises what it would raise."""
     try:
-        to_rows(events, 0)
+        to_rows(list(events), 0)
     except (TypeError, ValueError, OverflowError):
         to_rows([mended(event) for event in events], 0)
 

@@ -1,9 +1,11 @@
 """What the log keeps beside events: every engine takes and returns these."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+
+from realm_telemetry.event import Event
 
 MAX_BATCH: Final = 1000
 """The most events one transaction should hold; more keeps other writers waiting."""
@@ -46,6 +48,8 @@ class AppendResult(msgspec.Struct, frozen=True):
     first_cursor, last_cursor: of the rows it stored; both 0 if it stored none.
     observed_unix_nano: the arrival that it gave them.
     refused: those that are neither stored nor duplicates.
+    events: those that it stored, as they were stored; empty if some of the batch were not, or if
+        only their rows tell all: of another log's arrival, or behind a step back of the clock.
     """
 
     first_cursor: int
@@ -54,6 +58,7 @@ class AppendResult(msgspec.Struct, frozen=True):
     duplicates: int
     observed_unix_nano: int
     refused: tuple[RefusedEvent, ...] = ()
+    events: Sequence[Event] = ()
 
 
 HISTORY_PIPELINES: Final = frozenset({"import", "replay"})

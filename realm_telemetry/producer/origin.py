@@ -30,8 +30,18 @@ def facts(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
         "python": sys.version.split()[0],
         "launcher": launcher(environ),
         "world_size": _first_number(environ, "WORLD_SIZE", "SLURM_NTASKS"),
-        "scheduler_job_id": environ.get("SLURM_JOB_ID") or None,
+        **scheduler_facts(environ),
         "attempt": _attempt(environ),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def scheduler_facts(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """Return what Slurm says of the job: which it is, how often it was requeued, its time limit."""
+    found = {
+        "scheduler_job_id": environ.get("SLURM_JOB_ID") or None,
+        "scheduler_restarts": _first_number(environ, "SLURM_RESTART_COUNT"),
+        "scheduler_ends_unix_s": _first_number(environ, "SLURM_JOB_END_TIME"),
     }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -70,7 +80,7 @@ def _attempt(environ: Mapping[str, str]) -> int | None:
 def _first_number(environ: Mapping[str, str], *names: str) -> int | None:
     for name in names:
         text = environ.get(name, "")
-        if text.isascii() and text.isdigit() and len(text) < 10:
+        if text.isascii() and text.isdigit() and len(text) < 11:
             return int(text)
     return None
 

@@ -123,6 +123,17 @@ def go_on() -> None:
     _may_begin = True
 
 
+def go_on_with(run_id: str) -> None:
+    """Let the next run of this process be one that began elsewhere, as from its checkpoint.
+
+    Harmless where a run is open, or where user, launcher or scheduler have named one.
+    """
+    is_named = _names.given is not None or (_names.derived is not None and not _names.ended)
+    if None not in _open and not is_named and len(run_id) <= MAX_RUN_ID_CHARS:
+        _names.derived, _names.is_launch, _names.ended = run_id, False, 0
+        _names.is_child = False
+
+
 def leave() -> None:
     """Forget the runs: this process is set up no longer. Names that are numbered go on."""
     rest()

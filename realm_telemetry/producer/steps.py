@@ -1,6 +1,7 @@
 """The everyday call: `log` records the numbers of a step, whatever they are."""
 
 from collections.abc import Mapping
+from threading import local
 from time import time_ns
 from types import ModuleType
 from typing import Any, Final
@@ -16,24 +17,27 @@ from realm_telemetry.values.details import clean_details, to_json_value
 _MAX_SHOWN: Final = 4
 """Numbers shown in the message of a step without a loss."""
 
+counting: Final = local()
+"""`step`: the one that a loop over `steps` in this thread is at; None outside of them."""
+
 
 def log(values: Mapping[str, Any], /, step: int | None = None) -> Event:
     """Record a `training_step` with these values as details, and return the event.
 
     values: by name, numbers mostly; `loss` is not required. They are converted as `emit` does it:
         a tensor on a device is described, never read back.
-    step: without it the one among the values, or the one after the last of this run, from 1.
+    step: without it the one among the values, the one that a loop over `steps` is at, or the one
+        after the last of this run, from 1.
     Sets the process up where `configure` has not been called. Begins a run if none is open.
     """
-    if get_telemetry() is None and not isinstance(appenders.current, appenders.Ended):
-        _set_up()
+    set_up_unless_done()
     if not isinstance(values, Mapping):
         problem = f"log() needs a mapping of names to values, got {type(values).__name__}"
         mistake(InvalidEventError(problem))
         values = {"value": values}
     given, _ = clean_details(values)
     if step is None:
-        step = given["step"] if "step" in given else _next_step()
+        step = given["step"] if "step" in given else _step_here()
     details = {"step": to_json_value(step)} | {
         name: value for name, value in given.items() if name != "step"
     }
@@ -46,21 +50,29 @@ def progress(step: int) -> None:
     For ranks whose steps are recorded by another one: their shipper then sees which rank stands
     still. Sets the process up, and begins its run, as the first event would.
     """
-    if get_telemetry() is None and not isinstance(appenders.current, appenders.Ended):
-        _set_up()
+    set_up_unless_done()
     runs.begin_unless_open()
     if step is None or not runs.show_step(step, time_ns()):
         mistake(InvalidEventError(f"progress() needs a whole number, got {to_json_value(step)!r}"))
 
 
-def _set_up() -> None:
+def set_up_unless_done() -> None:
+    """Set the process up where `configure` has not been called; warns where it cannot be."""
+    if get_telemetry() is not None or isinstance(appenders.current, appenders.Ended):
+        return
     try:
         configure_on_first_use()
     except (ConfigError, OSError) as error:
         warn_once(str(error), f"this process could not be set up: {error}")
 
 
-def _next_step() -> int:
+def _step_here() -> int:
+    step: int | None = getattr(counting, "step", None)
+    return next_step() if step is None else step
+
+
+def next_step() -> int:
+    """Return the step after the last event of this run, from 1."""
     last = emission.run.last.get("step", 0)
     return last + 1 if isinstance(last, int) else 1
 

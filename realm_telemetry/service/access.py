@@ -70,8 +70,8 @@ class Throttle:
 
 COOKIE: Final = "realm_session"
 
-_OPEN_PATHS: Final = frozenset({"/health", "/ready", "/login"})
-_LINKED_PATHS: Final = frozenset({"/", "/runs", "/battle-log", "/login"})
+_OPEN_PATHS: Final = frozenset({"/health", "/ready", "/login", "/llms.txt"})
+_LINKED_PATHS: Final = frozenset({"/", "/runs", "/battle-log", "/alerts", "/compare", "/login"})
 _LINKED_BELOW: Final = "/runs/"
 """Pages that people open by a link of another site; what a page loads comes from its own origin."""
 

@@ -23,6 +23,7 @@ from realm_telemetry.service.access import (
     TokenCheck,
 )
 from realm_telemetry.service.api.answers import json_answer
+from realm_telemetry.service.api.llms import get_llms
 from realm_telemetry.service.api.openapi import openapi_document
 from realm_telemetry.service.api.runs import RunRoute, may_be_run
 from realm_telemetry.service.compression import Compression
@@ -147,6 +148,22 @@ def _endpoints(login: Login, static: BuiltPages) -> list[Endpoint]:
             redirects=True,
         ),
         Endpoint(
+            "/alerts",
+            static.page,
+            "Alerts: rules, when they fired, and their messages.",
+            media_types=_HTML,
+            errors=gone,
+            redirects=True,
+        ),
+        Endpoint(
+            "/compare",
+            static.page,
+            "Two to six runs over each other.",
+            media_types=_HTML,
+            errors=gone,
+            redirects=True,
+        ),
+        Endpoint(
             "/event-stream.js",
             static.script,
             "The live events for any page's scripts.",
@@ -162,6 +179,9 @@ def _endpoints(login: Login, static: BuiltPages) -> list[Endpoint]:
         ),
         Endpoint("/api", get_index, "What is served where.", media_types=_TEXTS, redirects=True),
         Endpoint("/openapi.json", get_openapi, "This API as an OpenAPI document."),
+        Endpoint(
+            "/llms.txt", get_llms, "What this service is, for agents.", media_types=("text/plain",)
+        ),
         Endpoint("/login", login.show, "The log-in form.", media_types=_HTML, redirects=True),
         Endpoint(
             "/login",

@@ -12,6 +12,7 @@ from typing import Any, Final
 from starlette.datastructures import State
 from starlette.types import Scope
 
+from realm_telemetry.delivery.sources import RecentOfLog
 from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.event import Event
 from realm_telemetry.folds.metrics import Metrics, metrics_runner, read_definition
@@ -22,17 +23,19 @@ from realm_telemetry.log.engine import Log, Writer, open_log
 from realm_telemetry.log.kind_watch import KindWatch
 from realm_telemetry.log.maintenance import Retention
 from realm_telemetry.log.records import limits_of
+from realm_telemetry.service.curves import CurvesKeeper
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.exporters import Exporting
 from realm_telemetry.service.folds import SF, FoldKeeper, RunsKeeper
 from realm_telemetry.service.host_watch import HostWatch
 from realm_telemetry.service.hosts import Hosts
 from realm_telemetry.service.ingest.body import BodyBudget
-from realm_telemetry.service.ingest.writer import WriterThread
+from realm_telemetry.service.ingest.writer import STUCK_S, WriterThread
 from realm_telemetry.service.live.hub import Hub
 from realm_telemetry.service.live.latest import LiveView, last_rows
 from realm_telemetry.service.live.streams import StreamPlaces
 from realm_telemetry.service.live.tail import Tail
+from realm_telemetry.service.ping import Ping
 from realm_telemetry.service.reader_pool import ReaderPool
 from realm_telemetry.service.settings import ServiceSettings
 from realm_telemetry.shipper.orphans import Adoption
@@ -109,6 +112,7 @@ class Service:
     folding: FoldKeeper[RealmState]
     metrics: FoldKeeper[Metrics]
     runs: RunsKeeper
+    curves: CurvesKeeper
     host_watch: HostWatch
     exporting: Exporting
 
@@ -152,10 +156,12 @@ class Service:
             redact=settings.redact,
         )
         self.upkeep = ServiceUpkeep(self.log, settings)
+        self._recent = RecentOfLog()
         self.writer = WriterThread(
             self.log,
             max_events=settings.ingest_queue_events,
             committed=self._on_commit,
+            stored=self._recent.add,
             step=self.upkeep.step,
         )
         self.log_id = await self.writer.start()
@@ -175,22 +181,25 @@ class Service:
         counted = metrics_runner(self.log_id, self.log, "service", self.definition)
         self.metrics = self._keeper("Metrics", counted)
         self.runs = RunsKeeper(self.readers, RunsRunner(self.log), self._covers("Runs"))
+        self.curves = CurvesKeeper(self.log, self.log_id, self.readers, self._covers("Curves"))
         silent_s = _watch_settings(settings).host_silent_s
         self.host_watch = HostWatch(
             Hosts(silent_s), self.readers, self.runs, self._store_own, self.producer, self.number
         )
         # Kinds first: the others ask the catalog which of them are routine.
-        self.exporting = Exporting(settings)
+        self.exporting = Exporting(settings, self._recent)
         takers = (
             kinds.meet,
             self.live.take,
             self.folding.take,
             self.metrics.take,
             self.runs.take,
+            self.curves.take,
             self.hub.publish,
         )
         self.tail = Tail(
             self._tail_reader,
+            self._recent,
             self.log.watch(),
             cursor,
             takers,
@@ -200,12 +209,16 @@ class Service:
         )
         self.tail.start()
         self.exporting.start()
-        for keeper in (self.folding, self.metrics, self.runs):
+        for keeper in (self.folding, self.metrics, self.runs, self.curves):
             self._run(keeper.fold(cursor))
             self._run(keeper.save_every(settings.snapshot_interval_s))
+        self._run(self.curves.fill())
         self._run(self.host_watch.watch())
         self._adopting = _adopting(settings)
         self._adopting.start()
+        self._ping = _ping(settings, self._is_well)
+        if self._ping is not None:
+            self._ping.start()
 
     def _run(self, job: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.ensure_future(job))
@@ -237,6 +250,10 @@ class Service:
         problem = self.writer.problem
         return None if problem is None else f"The log cannot be written: {problem}"
 
+    def _is_well(self) -> bool:
+        """Whether the log can be read and written, learned by writing; for another thread."""
+        return self.writer.takes_writes(STUCK_S) and self.problem is None
+
     def number(self) -> int:
         """The number of the next event that comes without an id."""
         # Batches are read in several threads.
@@ -258,6 +275,8 @@ class Service:
     async def stop(self) -> None:
         """Stop all parts; what is queued is stored, RealmState is saved."""
         self.end_streams()
+        if self._ping is not None:
+            self._ping.stop()
         self._adopting.stop(0.0)
         await self.writer.stop(self.settings.shutdown_s / 2)
         self.tail.stop()
@@ -269,6 +288,8 @@ class Service:
         await self.folding.save()
         await self.metrics.save()
         await self.runs.save()
+        self.curves.close()
+        await self.curves.save()
         self.readers.close()
         self._tail_reader.close()
 
@@ -279,6 +300,12 @@ def _watch_settings(settings: ServiceSettings) -> WatchSettings:
     except ConfigError as error:
         _logger.warning("%s The usual settings are used.", error)
         return WatchSettings()
+
+
+def _ping(settings: ServiceSettings, is_well: Callable[[], bool]) -> Ping | None:
+    if settings.ping_url is None:
+        return None
+    return Ping(settings.ping_url, settings.ping_interval_s, is_well)
 
 
 def _adopting(settings: ServiceSettings) -> Keeper:

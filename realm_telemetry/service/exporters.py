@@ -8,11 +8,12 @@ import logging
 import sys
 import threading
 import time
+from functools import partial
 from typing import Final
 
 from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.report import LogFile, Reporter
-from realm_telemetry.delivery.sources import EVERY_PIPELINE, Recent
+from realm_telemetry.delivery.sources import EVERY_PIPELINE, RecentOfLog, WholeLog
 from realm_telemetry.errors import LogError
 from realm_telemetry.home import LOGS
 from realm_telemetry.log.engine import open_log
@@ -32,9 +33,12 @@ _logger = logging.getLogger(__name__)
 
 
 class Exporting:
-    """Runs the exporters in threads of their own; nothing here is for the event loop."""
+    """Runs the exporters in threads of their own; nothing here is for the event loop.
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    recent: what this service has stored lately.
+    """
+
+    def __init__(self, settings: ServiceSettings, recent: RecentOfLog) -> None:
         offered = installed_exporters()
         # The default is what is installed; a name that was written down must be.
         names = [name for name in settings.exporters if name != WEBHOOK_EXPORTER or name in offered]
@@ -50,7 +54,7 @@ class Exporting:
             self._log,
             self._report,
             {},
-            Recent(),
+            partial(WholeLog, settings.log_place, recent),
             moved=self._moved.set,
             log_url=None if settings.log_url is None else str(settings.log_place),
         )

@@ -79,6 +79,8 @@ PAGES: Final = {
     "/runs": "runs.html",
     "/runs/{id}": RUN_PAGE,
     "/battle-log": "battle-log.html",
+    "/alerts": "alerts.html",
+    "/compare": "compare.html",
 }
 HOW_TO_BUILD: Final = "The pages are not built. Build them in the checkout: make pages"
 

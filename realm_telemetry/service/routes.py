@@ -7,8 +7,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from realm_telemetry.folds.report import FORMATS
 from realm_telemetry.log.fields import FIELDS, OTHER_FILTERS, Field, Filter
 from realm_telemetry.log.graphs import MAX_BUCKETS, MAX_POINTS
+from realm_telemetry.service.api.alerts import (
+    get_alert_history,
+    get_alerts,
+    post_alert_action,
+)
 from realm_telemetry.service.api.counts import (
     get_channels,
     get_histogram,
@@ -26,14 +32,18 @@ from realm_telemetry.service.api.history import (
 )
 from realm_telemetry.service.api.hosts import get_hosts, post_heartbeat
 from realm_telemetry.service.api.metrics import get_metrics
+from realm_telemetry.service.api.run_metrics import (
+    POINTS,
+    get_comparison,
+    get_run_metrics,
+)
 from realm_telemetry.service.api.run_output import MAX_LINES, MAX_OFFSET, get_run_output
+from realm_telemetry.service.api.run_report import MEDIA_TYPES, get_run_report
 from realm_telemetry.service.api.runs import (
     MAX_RUNS,
     STATUSES,
     RunRoute,
     get_run,
-    get_run_metrics,
-    get_run_report,
     get_runs,
 )
 from realm_telemetry.service.api.state import get_section, get_state
@@ -41,13 +51,16 @@ from realm_telemetry.service.ingest.batches import post_events
 from realm_telemetry.service.ingest.otlp import post_logs, post_metrics, post_traces
 from realm_telemetry.service.live.sse import EventStream
 from realm_telemetry.service.schemas import (
+    ALERT_ACTION,
     BATCH,
+    COMPARED_RUNS,
     CURSOR_NUMBER,
     DETAILS,
     EVENT_KEY,
     GROUPS,
     HEARTBEAT,
     OTLP_BODIES,
+    RANK,
     TEXT,
     WORDS,
     Schema,
@@ -60,11 +73,12 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Parameter(NamedTuple):
-    """A query parameter. schema: JSON schema of its value."""
+    """A query parameter. schema: JSON schema of its value; of an array, the name is repeated."""
 
     name: str
     schema: dict[str, Any]
     description: str
+    required: bool = False
 
 
 class Endpoint(NamedTuple):
@@ -121,6 +135,7 @@ FILTERS: Final = (
     *(Parameter(other.name, values_of(other), _values_of(other)) for other in OTHER_FILTERS),
 )
 SINCE, UNTIL = (next(one for one in FILTERS if one.name == name) for name in ("since", "until"))
+NAMES: Final = _text("name", "A name of the list, or * for the first 64; may be repeated.")
 LIMIT: Final = _number("limit", 1, 1000, 100, "The most events to answer.")
 CURSOR: Final = _text("cursor", "Where the page before ended; the Link header has it.")
 AS_OF: Final = Parameter("as_of", CURSOR_NUMBER, "Leave out what arrived after this cursor.")
@@ -194,19 +209,33 @@ RUN_ENDPOINTS: Final = (
     Endpoint(
         "/api/runs/{id}/metrics",
         get_run_metrics,
-        "Numbers among the details of a run's events over time, for a graph.",
+        "What a run measures, and the thinned series of some of it, for graphs.",
         (
-            Parameter("fields", DETAILS, "Names of details, a comma list; loss by default."),
-            _number("points", 1, MAX_POINTS, 1000, "About how many points."),
+            NAMES,
+            _number("points", 2, MAX_POINTS, POINTS, "The most points of a series."),
+            Parameter("rank", RANK, "A rank, or all; the lowest one by default."),
+            Parameter("fields", DETAILS, "In place of name: details of events that are there."),
         ),
         errors=_ONE_RUN,
         route=RunRoute,
     ),
     Endpoint(
+        "/api/compare",
+        get_comparison,
+        "Two to six runs: summaries, differences of configuration, metrics and series.",
+        (
+            Parameter("run", COMPARED_RUNS, "A run id; repeated, two to six of them.", True),
+            NAMES,
+            _number("points", 2, MAX_POINTS, POINTS, "The most points of a series."),
+        ),
+        errors=_ONE_RUN,
+    ),
+    Endpoint(
         "/api/runs/{id}/report",
         get_run_report,
-        "A run as Markdown: what it was, how it ended and why.",
-        media_types=("text/markdown",),
+        "A run as one document: what it was, how it ended and why, its curves.",
+        (_choice("format", list(FORMATS), "Markdown, or one HTML document with curves."),),
+        media_types=MEDIA_TYPES,
         errors=_ONE_RUN,
         route=RunRoute,
     ),
@@ -243,6 +272,40 @@ HOST_ENDPOINTS: Final = (
         body=HEARTBEAT,
     ),
     Endpoint("/api/hosts", get_hosts, "The hosts that were heard, and what runs there."),
+)
+
+ALERT_ENDPOINTS: Final = (
+    Endpoint(
+        "/api/alerts",
+        get_alerts,
+        "Alerts: rules and when they fired, targets, the last messages.",
+        errors=_LOG,
+    ),
+    Endpoint(
+        "/api/alerts/history",
+        get_alert_history,
+        "Alerts: how often each rule would have fired, and when.",
+        (SINCE,),
+        errors=("not_found", *_BAD, *_QUERY),
+    ),
+    Endpoint(
+        "/api/alerts",
+        post_alert_action,
+        "Alerts: mute a rule, test a target, or send a message again.",
+        errors=(
+            "not_found",
+            "malformed_json",
+            "body_timeout",
+            "body_too_large",
+            "unsupported_media_type",
+            "unsupported_encoding",
+            "ingest_full",
+            *_LOG,
+        ),
+        method="POST",
+        body_types=("application/json",),
+        body=ALERT_ACTION,
+    ),
 )
 
 ENDPOINTS: Final = (
@@ -298,6 +361,7 @@ ENDPOINTS: Final = (
     ),
     *RUN_ENDPOINTS,
     *HOST_ENDPOINTS,
+    *ALERT_ENDPOINTS,
     Endpoint(
         "/api/battle_log",
         get_page,

@@ -17,6 +17,7 @@ Schema = dict[str, Any]
 
 TEXT: Final[Schema] = {"type": "string"}
 BINARY: Final[Schema] = {"type": "string", "format": "binary"}
+RANK: Final[Schema] = {"type": "string", "pattern": "^(all|[0-9]{1,9})$"}
 CURSOR_NUMBER: Final[Schema] = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
 EVENT_KEY: Final[Schema] = {"type": "string", "pattern": "^([0-9a-fA-F]{32}|[0-9]{1,19})$"}
 OLDER_NAME: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$"}
@@ -72,6 +73,13 @@ DETAILS: Final[Schema] = {
     "maxLength": 100,
 }
 WORDS: Final[Schema] = {"type": "string", "maxLength": MAX_WORDS_CHARS}
+COMPARED_RUNS: Final[Schema] = {
+    "type": "array",
+    "items": {"type": "string"},
+    "minItems": 2,
+    "maxItems": 6,
+    "uniqueItems": True,
+}
 
 
 def list_of(words: Sequence[str]) -> Schema:
@@ -159,6 +167,32 @@ HEARTBEAT: Final[Schema] = {
             },
         },
     },
+}
+ALERT_ACTION: Final[Schema] = {
+    "description": "One of: mute a rule (for_s 0 ends that), test a target, send a message again.",
+    "oneOf": [
+        {
+            "type": "object",
+            "required": ["mute"],
+            "properties": {
+                "mute": {"type": "string", "maxLength": 200},
+                "for_s": {"type": "number", "minimum": 0, "maximum": 2_592_000},
+            },
+            "additionalProperties": False,
+        },
+        {
+            "type": "object",
+            "required": ["test"],
+            "properties": {"test": {"type": "string", "maxLength": 200}},
+            "additionalProperties": False,
+        },
+        {
+            "type": "object",
+            "required": ["redeliver"],
+            "properties": {"redeliver": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}},
+            "additionalProperties": False,
+        },
+    ],
 }
 LOGIN: Final[Schema] = {"type": "object", "properties": {"token": TEXT, "next": TEXT}}
 

@@ -21,6 +21,15 @@ from starlette.applications import Starlette
 from realm_telemetry.config import Settings
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.home import RunningService, ServiceAddress
+from realm_telemetry.home.shared import (
+    SharedService,
+    addresses,
+    read_service,
+    remove_service,
+    serves,
+    shared_home_of,
+    write_service,
+)
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.service.app import realm_app
 from realm_telemetry.service.core import Service
@@ -247,9 +256,47 @@ class RealmServer:
                     pid_namespace=Path("/proc/self/ns/pid").stat().st_ino,
                 )
             )
-            yield
+            with self._said_to_other_hosts():
+                yield
         finally:
             address.close()
+
+    @contextmanager
+    def _said_to_other_hosts(self) -> Iterator[None]:
+        """Write the address into the shared home for which this home stands, if it does.
+
+        A service on another host that answers is the one of the shared home, and stays it.
+        """
+        shared = shared_home_of(self.settings.home)
+        service = getattr(self.app.state, "service", None)
+        if shared is None or not isinstance(service, Service):
+            yield
+            return
+        said = SharedService(
+            urls=addresses(self.addresses[0].url),
+            pages=addresses(self.addresses[-1].url)[0],
+            host=os.uname().nodename,
+            log_id=service.log_id,
+            token=self.settings.token,
+        )
+        other = _other_service(shared, said)
+        if other is not None:
+            _logger.warning("%s", other)
+            yield
+            return
+        try:
+            write_service(shared, said)
+        except OSError as error:
+            _logger.warning(
+                "The address of this service cannot be written into %s: %s. Other hosts find it by"
+                " REALM_SERVICE_URL.",
+                shared,
+                error,
+            )
+        try:
+            yield
+        finally:
+            remove_service(shared, said)
 
     def _started(self, on_start: Callable[["RealmServer"], None] | None) -> Callable[[], None]:
         def announce() -> None:
@@ -275,6 +322,8 @@ class RealmServer:
             yield
             return
         before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
+        # A parent may have blocked them, as `realm run` does, which starts a service.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         try:
             yield
         finally:
@@ -344,6 +393,23 @@ def serve(
             say(line)
 
     server.run(announce)
+
+
+def _other_service(shared: Path, own: SharedService) -> str | None:
+    """Say which other service a shared home has that answers; None if there is none."""
+    try:
+        found = read_service(shared)
+    except ConfigError:  # broken: this service writes it anew
+        return None
+    if found is None or found.log_id == own.log_id:
+        return None
+    answering = next((url for url in found.urls if serves(url, found.log_id)), None)
+    if answering is None:
+        return None
+    return (
+        f"The service of {shared} runs on {found.host}, at {answering}: other hosts send their"
+        " events there, and not to this one. End one of the two, or set REALM_SERVICE_URL."
+    )
 
 
 def _from_here(url: str) -> str:

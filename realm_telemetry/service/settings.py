@@ -31,6 +31,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Settings of one RealmService; every limit that docs/http-api.md names is here.
 
     port, battle_log_port, ui_port: 0 lets the system choose.
+    ping_url: asked with GET every ping_interval_s while the log can be written; a secret.
     public_url: where others reach this service; messages link to it.
     exporters: follow the whole log while the service runs; options: their settings by name.
     token: asked of every request if set; required for a host that is not loopback.
@@ -93,6 +94,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     query_timeout_s: Seconds = 10.0
     snapshot_interval_s: float = 30.0
     upkeep_interval_s: float = 1.0
+    ping_url: Address | None = None
+    ping_interval_s: Seconds = 60.0
     retention_days: float | None = 30.0
     retention_bytes: int | None = 2048 * MIB
     shutdown_s: float = 5.0
@@ -202,7 +205,7 @@ def check_token(token: str) -> None:
 
 
 def _kept_token(settings: Settings) -> str | None:
-    return home_token(settings.home) if settings.access == "token" else None
+    return home_token(settings.shared_home or settings.home) if settings.access == "token" else None
 
 
 def _converted(given: dict[str, Any]) -> ServiceSettings:

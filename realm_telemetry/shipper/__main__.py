@@ -20,6 +20,9 @@ from realm_telemetry.shipper.process_end import take_over
 from realm_telemetry.shipper.shipper import Shipper
 
 LEAVE_WITHIN_S: Final = 1.8
+LEAVE_WITH_JOB_S: Final = 20.0
+"""Of the 30 s (KillWait) that Slurm gives all processes of a job between SIGTERM and SIGKILL."""
+
 MOST_DESCRIPTORS: Final = 65_536
 PLUGINS_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -73,19 +76,30 @@ def _plugins_handler() -> logging.Handler:
 def end_on_signals(shipper: Shipper) -> None:
     """Leave on SIGTERM and SIGINT, even if the main thread hangs in the log.
 
+    In a job of Slurm SIGTERM comes to the programs as well, and nobody may be left on the host to
+    say how they ended: there the shipper leaves after them.
+
     Python runs signal handlers in the main thread only, which may wait in SQLite for another
     program; so a thread of its own reads the signal from the wakeup descriptor. Leaving
     hard is safe: what is not committed is still in the spool.
     """
     reading, writing = socket.socketpair()
     writing.setblocking(False)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: shipper.stop())
+    in_job = bool(os.environ.get("SLURM_JOB_ID"))
+    signal.signal(signal.SIGINT, lambda *_: shipper.stop())
+    signal.signal(
+        signal.SIGTERM, lambda *_: shipper.leave_after_producers() if in_job else shipper.stop()
+    )
     signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
 
     def wait() -> None:
         with writing:
-            reading.recv(1)
+            number = reading.recv(1)[0]
+            if in_job and number == signal.SIGTERM:
+                shipper.leave_after_producers()
+                reading.settimeout(LEAVE_WITH_JOB_S)
+                with suppress(TimeoutError):
+                    reading.recv(1)  # asked again
             shipper.stop()
             time.sleep(LEAVE_WITHIN_S)
             os._exit(0)

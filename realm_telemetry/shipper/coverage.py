@@ -1,4 +1,4 @@
-"""A saved RealmState and runs up to the end of the log, so that retention may trim what they cover.
+"""What is kept of the log brought up to its end, so that retention may trim what that covers.
 
 Imported only where there is something to trim: folding needs every section's code.
 """
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import realm_telemetry.compat.renamed  # noqa: F401  # first: for live processes of 0.1.0
+from realm_telemetry.folds.curves import CurvesRunner
 from realm_telemetry.folds.runs import RunsRunner
 from realm_telemetry.folds.runtime import FoldRunner, every_row
 from realm_telemetry.folds.state import RealmState, state_runner, state_snapshots
@@ -20,7 +21,7 @@ SAVE_EVERY_S: Final = 30.0
 
 
 class Coverage:
-    """Brings the runs and the snapshot up to the end of the log, a few rows at a time.
+    """Brings the runs, the curves and the snapshot up to the end of the log, a few rows at a time.
 
     Raises LogError if there is no log.
     """
@@ -34,23 +35,24 @@ class Coverage:
         self._snapshots = state_snapshots(self._log, self._reader.log_id)
         self._clock = clock
         self._runner: FoldRunner[RealmState] | None = None
-        self._runs: RunsRunner | None = None
-        self._runs_are_saved = False
+        # Those that are still to be brought up to the end, the first of them in work.
+        self._waiting: list[RunsRunner | CurvesRunner] | None = None
+        self._is_restarted = False
         self._steps = 0
         self._save_at_s = 0.0
 
     def cursor(self) -> int:
-        """Up to where both cover the log."""
-        return min(self._snapshots.cursor(), self._reader.now.runs_mark().cursor)
+        """Up to where all of them cover the log."""
+        curves = self._log.curves(self._reader.log_id).mark()
+        covers = 0 if curves is None else curves.covers
+        return min(self._snapshots.cursor(), self._reader.now.runs_mark().cursor, covers)
 
     def step(self) -> bool:
         """Fold a few rows, save once all are; whether there is more to do, or to trim, now."""
         if self._save_at_s == float("inf"):
             return False
-        if not self._runs_are_saved and self._clock() >= self._save_at_s:
-            if self._step_of_runs():
-                return True
-            self._runs_are_saved = True
+        if self._clock() >= self._save_at_s and self._step_of_others():
+            return True
         runner = self._restarted()
         self._steps += 1
         if runner.step(self._rows_after, STEP_ROWS) and runner.is_behind(
@@ -67,19 +69,27 @@ class Coverage:
         self._save_at_s = self._clock() + SAVE_EVERY_S if is_covered else float("inf")
         # Read again when it is next needed: a service may have gone further meanwhile.
         self._runner = None
-        self._runs_are_saved = False
+        self._waiting = None
         return is_covered
 
-    def _step_of_runs(self) -> bool:
-        """Fold a few rows into the runs, save once all are; whether there are more."""
-        if self._runs is None:
-            self._runs = RunsRunner(self._log)
-            self._runs.restart()
-        runs = self._runs
-        if runs.step(self._rows_after, STEP_ROWS) and runs.is_behind(self._reader.now.max_cursor()):
-            return True
-        runs.save()
-        self._runs = None
+    def _step_of_others(self) -> bool:
+        """Fold a few rows into the runs or the curves; whether there are more to fold."""
+        if self._waiting is None:
+            log = self._log
+            self._waiting = [RunsRunner(log), CurvesRunner(log), CurvesRunner(log, "older")]
+        end = self._reader.now.max_cursor()
+        while self._waiting:
+            runner = self._waiting[0]
+            if not self._is_restarted:
+                runner.restart()
+                self._is_restarted = True
+            if runner.is_behind(end) and runner.step(self._rows_after, STEP_ROWS):
+                end = self._reader.now.max_cursor()
+                if runner.is_behind(end):
+                    return True
+            runner.save()
+            del self._waiting[0]
+            self._is_restarted = False
         return False
 
     def close(self) -> None:

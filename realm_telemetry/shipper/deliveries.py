@@ -13,7 +13,7 @@ from realm_telemetry.delivery.http import is_loopback
 from realm_telemetry.delivery.outlet import make_outlet
 from realm_telemetry.delivery.report import Reporter
 from realm_telemetry.delivery.retry import Condemned
-from realm_telemetry.delivery.sources import EVERY_PIPELINE, PipelineLog, Recent, WholeLog
+from realm_telemetry.delivery.sources import EVERY_PIPELINE, PipelineLog
 from realm_telemetry.log.engine import Writer
 from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.records import Refusal
@@ -31,6 +31,7 @@ class Deliveries:
     """Starts the deliveries, keeps their cursors in the log's file, and sums them up.
 
     exporters: objects to use for some names, in place of the entry points.
+    source: makes what an exporter reads; each has its own.
     moved: called in an exporter's thread when its cursor has moved.
     log_url: of a log that is no file. Not in the manifest: it may hold a password.
     In a service, whose pipeline is EVERY_PIPELINE, exporters see the whole log.
@@ -42,7 +43,7 @@ class Deliveries:
         log: GuardedLog,
         report: Reporter,
         exporters: Mapping[str, Any],
-        recent: Recent,
+        source: Callable[[], PipelineLog],
         clock: Callable[[], float] = monotonic,
         *,
         moved: Callable[[], None] = lambda: None,
@@ -53,7 +54,7 @@ class Deliveries:
         self._log = log
         self._report = report
         self._exporters = exporters
-        self._recent = recent
+        self._source = source
         self._clock = clock
         self._moved = moved
         self._deliveries: list[Delivery] = []
@@ -215,12 +216,6 @@ class Deliveries:
             return make_outlet(exporter, source.resource), source
 
         return open_both
-
-    def _source(self) -> PipelineLog:
-        path = self._log_url or Path(self._manifest.log_path)
-        if self._manifest.pipeline == EVERY_PIPELINE:
-            return WholeLog(path)
-        return PipelineLog(path, self._manifest.pipeline, self._recent)
 
     def _options(self, name: str) -> dict[str, Any]:
         if name in self._manifest.exporters:

@@ -19,6 +19,7 @@ from realm_telemetry.kinds.catalog import render, resolve
 from realm_telemetry.shipper.notes import DROPS_KIND, RunNotes
 from realm_telemetry.shipper.process_end import ProcessEnd, kills_since
 from realm_telemetry.shipper.run_end import COMPLETED, EndFacts, Verdict, judge
+from realm_telemetry.shipper.scheduler import Job
 from realm_telemetry.shipper.spools import Spool
 from realm_telemetry.spool.liveness import FAULTS_NAME
 from realm_telemetry.values.rank import to_rank
@@ -162,7 +163,21 @@ def verdict_of(spool: Spool, run: RunNotes | None = None) -> Verdict:
         # It ended by itself, and said so; with what code, nobody knows.
         end = ProcessEnd(known=True, code=1 if run.error else 0)
     facts = EndFacts(end, run.error, run.scheduled, in_container, on_host, run.memory_share)
-    return judge(facts)
+    return judge(facts._replace(scheduler=spool.scheduler_word))
+
+
+def job_to_ask_about(spool: Spool) -> Job | None:
+    """Return the job whose record may say why a process ended; None where none can."""
+    notes, end = spool.notes, spool.process_end()
+    run = notes.run
+    if run is None or run.job_id is None or notes.goes_on or end.goes_on:
+        return None
+    if notes.goodbye and not end.known:
+        return None
+    if not EndFacts(end, run.error).may_be_by_scheduler:
+        return None
+    last_s = None if end.known else notes.last_time_unix_nano / 1e9
+    return Job(run.job_id, run.job_restarts, run.job_ends_unix_s, last_s)
 
 
 def runs_ended(spool: Spool, time_unix_nano: int) -> list[Event]:

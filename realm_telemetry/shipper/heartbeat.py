@@ -21,6 +21,7 @@ from realm_telemetry.delivery.heartbeats import (
     encode_heartbeat,
 )
 from realm_telemetry.delivery.http import UnreachableError, is_loopback
+from realm_telemetry.errors import ConfigError
 from realm_telemetry.shipper.deliveries import SERVICE_EXPORTER
 from realm_telemetry.shipper.manifest import Manifest
 from realm_telemetry.shipper.notes import RunNotes
@@ -126,11 +127,16 @@ class HostHeartbeat:
             list(self._processes[:MAX_PROCESSES]),
         )
         is_named = self._url != DEFAULT_SERVICE_URL
-        url = self._url if is_named else service_url_of(self._home)
-        place, headers = url.rstrip("/") + HEARTBEAT_PATH, {"Content-Type": HEARTBEAT_TYPE}
+        headers = {"Content-Type": HEARTBEAT_TYPE}
         try:
+            url = self._url if is_named else service_url_of(self._home)
+            token = None if is_named else token_for(self._home, self._token, url)
+            if token:
+                headers["Authorization"] = f"Bearer {token}"
+            place = url.rstrip("/") + HEARTBEAT_PATH
             client.request("POST", place, encode_heartbeat(beat), headers)
-        except (UnreachableError, ValueError):  # the exporter reports what is wrong with either
+        # The exporter reports what is wrong with either.
+        except (ConfigError, UnreachableError, ValueError):
             return
 
 

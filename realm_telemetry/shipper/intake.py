@@ -399,7 +399,7 @@ class Intake:
             lambda log: log.append(clean, pipeline=self.pipeline, skipped=skipped)
         )
         # Remembered first: an exporter that sees a cursor must find its event.
-        self._recent.add(clean, result)
+        self._recent.add(result)
         for each in result.refused:
             self._quarantine(clean[each.position], ValueError(each.reason))
         self.last_cursor = max(self.last_cursor, result.last_cursor)

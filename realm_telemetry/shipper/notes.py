@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from realm_telemetry.event import Event
+from realm_telemetry.shipper.scheduler import job_of
 from realm_telemetry.spool.control import BELIEVABLE
 
 NOTES_NAME: Final = "notes"
@@ -30,7 +31,9 @@ class RunNotes(msgspec.Struct, kw_only=True):
     """A run that a process takes part in.
 
     since_unix_nano: when it began here; step: its last one; step_unix_nano: when that was.
-    scheduled: whether a batch scheduler started it. supervises: whether it is a `realm run`.
+    scheduled: whether a batch scheduler started it. job_id, job_restarts, job_ends_unix_s: Slurm's
+        job, how often it was requeued before, its time limit.
+    supervises: whether it is a `realm run`.
     error: the exception that ended the program; None if none was seen. exits: whether its main
         thread has ended with that, so that it is about to end.
     trains: whether it said that it trains, by `training_started` or `run_config`.
@@ -46,6 +49,9 @@ class RunNotes(msgspec.Struct, kw_only=True):
     step: int | float | None = None
     step_unix_nano: int = 0
     scheduled: bool = False
+    job_id: str | None = None
+    job_restarts: int = 0
+    job_ends_unix_s: int | None = None
     supervises: bool = False
     trains: bool = False
     error: str | None = None
@@ -162,7 +168,10 @@ class Notes(msgspec.Struct, kw_only=True):
         if not event.run_id:
             return
         run = RunNotes(id=event.run_id, since_unix_nano=event.time_unix_nano)
-        run.scheduled = event.details.get("scheduler_job_id") is not None
+        job = job_of(event.details)
+        if job is not None:
+            run.scheduled = True
+            run.job_id, run.job_restarts, run.job_ends_unix_s, _ = job
         run.supervises = event.details.get("launcher") == "realm run"
         _note_directory(run, "cwd", event.details.get("cwd"))
         self._add_run(run)

@@ -17,6 +17,14 @@ from signal import (
 from typing import Any, Final, NamedTuple
 
 from realm_telemetry.shipper.process_end import ProcessEnd
+from realm_telemetry.shipper.scheduler import (
+    CANCELLED,
+    OUT_OF_MEMORY,
+    PREEMPTED,
+    REQUEUED,
+    TIME_LIMIT,
+    SchedulerWord,
+)
 
 _CRASHES: Final = (SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL)
 _SHELL: Final = 128
@@ -40,6 +48,7 @@ class EndFacts(NamedTuple):
         in its container and on its host; None where that cannot be read.
     printed: an exception that stands in its output, where `error` is not known.
     memory_share: how much of its container's limit, or of its host's memory, was used at last.
+    scheduler: what the scheduler says of the job; None where it was not asked or does not answer.
     """
 
     end: ProcessEnd
@@ -49,6 +58,18 @@ class EndFacts(NamedTuple):
     host_kills: int | None = None
     memory_share: float | None = None
     printed: str | None = None
+    scheduler: SchedulerWord | None = None
+
+    @property
+    def may_be_by_scheduler(self) -> bool:
+        """Whether it ended as a scheduler ends processes, or nobody knows how."""
+        unknown = not self.end.known and self.error is None
+        return unknown or self.died_of(SIGTERM, SIGKILL) or self.left_with(SIGTERM)
+
+    def ended_by_scheduler(self, cause: str) -> bool:
+        """Whether the scheduler says that it ended the job for a cause."""
+        word = self.scheduler
+        return word is not None and word.cause == cause and self.may_be_by_scheduler
 
     @property
     def memory_was_full(self) -> bool:
@@ -89,6 +110,19 @@ _ROWS: Final[tuple[_Row, ...]] = (
         lambda facts: facts.died_of(SIGKILL) and facts.host_kills,
         "out_of_memory",
         "the host ran out of memory (probable)",
+    ),
+    (
+        lambda facts: facts.ended_by_scheduler(PREEMPTED),
+        "preempted",
+        "Slurm gave its place to another job",
+    ),
+    (lambda facts: facts.ended_by_scheduler(REQUEUED), "preempted", "Slurm requeued the job"),
+    (lambda facts: facts.ended_by_scheduler(CANCELLED), "cancelled", "scancel"),
+    (lambda facts: facts.ended_by_scheduler(TIME_LIMIT), "killed", "time limit of Slurm"),
+    (
+        lambda facts: facts.ended_by_scheduler(OUT_OF_MEMORY),
+        "out_of_memory",
+        "the job reached its memory limit of Slurm",
     ),
     (
         lambda facts: facts.died_of(SIGKILL) and facts.memory_was_full,
@@ -151,7 +185,7 @@ def _evidence(facts: EndFacts, values: Mapping[str, Any]) -> dict[str, Any]:
         "kills_in_container": facts.container_kills or None,
         "kills_on_host": facts.host_kills or None,
         "memory_share": facts.memory_share if facts.memory_was_full else None,
-        "scheduler": facts.scheduled or None,
+        "scheduler": facts.scheduler.evidence if facts.scheduler else facts.scheduled or None,
         "exit_status": None if facts.end.known else "unknown",
     }
     return {name: value for name, value in found.items() if value is not None}

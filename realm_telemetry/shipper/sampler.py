@@ -2,10 +2,12 @@
 
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
@@ -32,9 +34,15 @@ SAMPLE_S: Final = 10.0
 LOOK_S: Final = 2.0
 """Between looks at the memory: what kills for want of it may kill the shipper too."""
 
+T = TypeVar("T")
+
 LOCK_NAME: Final = "sampler.lock"
 _RELAXED: Final = 0.1
 """So far must a share fall below its limit before it is reported again."""
+
+
+PATIENCE_S: Final = 1.0
+"""So long a reading may take; the shipper has events to store."""
 
 
 class _Part(NamedTuple):
@@ -43,6 +51,32 @@ class _Part(NamedTuple):
     spool: Spool
     run: RunNotes
     pid: int
+
+
+class _Readings(Generic[T]):
+    """Reads in a thread what may hang: a network disk whose server is gone, a driver.
+
+    While a reading hangs, no other is begun.
+    """
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+
+    def take(self, read: Callable[[], T]) -> T | None:
+        """Return what was read; None if that takes too long or fails."""
+        if self._thread is not None and self._thread.is_alive():
+            return None
+        found: list[T] = []
+
+        def work() -> None:
+            # A sample is worth no trouble, whatever a driver raises.
+            with suppress(Exception):
+                found.append(read())
+
+        self._thread = threading.Thread(target=work, name="realm-telemetry-readings", daemon=True)
+        self._thread.start()
+        self._thread.join(PATIENCE_S)
+        return found[0] if found else None
 
 
 class Sampler:
@@ -64,6 +98,8 @@ class Sampler:
         self._clock_ns = clock_ns
         self._lock: int | None = None
         self._gpus = Gpus()
+        self._of_gpus = _Readings[list[dict[str, Any]]]()
+        self._of_disks = _Readings[tuple[dict[str, int], list[dict[str, Any]]]]()
         self._processors = HostProcessors()
         self._sampled: dict[str, tuple[Usage, float]] = {}
         self._reported: set[tuple[str, str]] = set()
@@ -129,10 +165,10 @@ class Sampler:
     def _sample(self, run: list[_Part], used: dict[str, Any]) -> list[Event]:
         first = run[0]
         directories = self._directories(first)
-        free = disk_free(directories)
+        disks = self._of_disks.take(lambda: (disk_free(directories), filesystems(directories)))
+        free, mounted = disks or ({}, [])
         host = {"host": first.spool.notes.resource.get("host.name", os.uname().nodename)}
         details = host | used | processors_of(first.pid) | container_memory(first.pid) | free
-        mounted = filesystems(directories)
         details |= {"filesystems": mounted} if mounted else {}
         return [self._event(first, "resource_sampled", details), *self._disks(first, free)]
 
@@ -140,7 +176,7 @@ class Sampler:
         """What one pipeline of the host samples for all."""
         if not self._holds():
             return {}
-        gpus = self._gpus.take()
+        gpus = self._of_gpus.take(self._gpus.take)
         host = self._processors.take() | host_memory() | memory_stall_percent()
         return host | ({"gpus": gpus} if gpus else {})
 

@@ -2,13 +2,14 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.quarantine import Quarantine
 from realm_telemetry.delivery.report import Reporter
-from realm_telemetry.delivery.sources import Recent
+from realm_telemetry.delivery.sources import PipelineLog, Recent
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import Event
 from realm_telemetry.log.engine import Writer, open_log
@@ -20,6 +21,7 @@ from realm_telemetry.shipper.ends import (
     fatal_signal,
     final_drops,
     is_succeeded,
+    job_to_ask_about,
     process_lost,
     runs_ended,
     spool_damaged,
@@ -29,6 +31,7 @@ from realm_telemetry.shipper.heartbeat import HostHeartbeat
 from realm_telemetry.shipper.intake import Decoding, Intake, build_chain
 from realm_telemetry.shipper.manifest import Manifest
 from realm_telemetry.shipper.sampler import Sampler
+from realm_telemetry.shipper.scheduler import Inquiries
 from realm_telemetry.shipper.spools import Spool, Spools, remove_staging
 from realm_telemetry.shipper.upkeep import ShipperUpkeep
 from realm_telemetry.shipper.watch import Watch, WatchSettings, watch_settings
@@ -87,8 +90,9 @@ class Session:
             history=HISTORY_EXPORTER in manifest.exporters,
             clock=clock,
         )
+        source = partial(PipelineLog, Path(manifest.log_path), manifest.pipeline, self._recent)
         self._deliveries = Deliveries(
-            manifest, self._log, report, exporters, self._recent, clock, moved=wake
+            manifest, self._log, report, exporters, source, clock, moved=wake
         )
         self._intake.on_webhooks = self._deliveries.ask_for_webhooks
         settings = self._watch_settings(manifest)
@@ -100,6 +104,7 @@ class Session:
         self._found: list[Spool] = []
         # A program that its process became may have ended before it.
         self._ended: deque[dict[str, Any]] = deque(maxlen=REMEMBERED_ENDS)
+        self._inquiries = Inquiries()
         self._begun = False
         self._settle_at_s = 0.0
         self._acknowledged = 0
@@ -226,7 +231,7 @@ class Session:
         try:
             for spool in self._spools:
                 over = spool.drained and spool.reader is not None and not self._intake.holding
-                if over and self._is_understood(spool, now_s):
+                if over and self._is_understood(spool, now_s) and self._is_explained(spool):
                     self._end(spool)
                     ended += 1
             self._deliveries.save()
@@ -278,6 +283,15 @@ class Session:
         if goes_on and not is_succeeded(spool.notes.hello, self._hellos()):
             return now_s - spool.doubted_at_s >= GOES_ON_S
         return now_s - spool.doubted_at_s >= DOUBT_S
+
+    def _is_explained(self, spool: Spool) -> bool:
+        """Whether the scheduler has said what it knows of the end of a producer's job."""
+        job = None if spool.copied else job_to_ask_about(spool)
+        if job is None:
+            return True
+        inquiry = self._inquiries.answer(job)
+        spool.scheduler_word = inquiry.word
+        return inquiry.answered
 
     def _hellos(self) -> list[dict[str, Any]]:
         return [*(spool.notes.hello for spool in self._spools), *self._ended]

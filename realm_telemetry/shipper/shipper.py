@@ -107,6 +107,11 @@ class Shipper:
         self._once = True
         self._wake()
 
+    def leave_after_producers(self) -> None:
+        """Ask for the end once all producers have ended. Safe in a signal handler."""
+        self._grace_s = 0.0
+        self._wake()
+
     def _wake(self) -> None:
         doorbell = self._doorbell
         if doorbell is not None:

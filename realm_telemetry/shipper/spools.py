@@ -13,6 +13,7 @@ from realm_telemetry.home import check_own_file
 from realm_telemetry.log.ranges import Ranges
 from realm_telemetry.shipper.notes import load_notes, save_notes
 from realm_telemetry.shipper.process_end import ProcessEnd, ProcessWatch
+from realm_telemetry.shipper.scheduler import SchedulerWord
 from realm_telemetry.spool.control import BELIEVABLE, Control
 from realm_telemetry.spool.frames import Frame
 from realm_telemetry.spool.liveness import is_alive
@@ -58,6 +59,7 @@ class Spool:
     without_lock: whether its lock was free when last looked at, though it may still run;
     succeeded: whether another producer has begun in the same process.
     doubted_at_s: when it first looked as if the producer was lost.
+    scheduler_word: what the scheduler says of its job, once it was asked.
     probed: whether it has been checked yet that the producer lives.
     """
 
@@ -86,6 +88,7 @@ class Spool:
         self.seen_alive_ns = self.alive_through = 0
         self._watch: ProcessWatch | None = None
         self._process_end: ProcessEnd | None = None
+        self.scheduler_word: SchedulerWord | None = None
         self.doubted_at_s: float | None = None
         self.without_lock = self.succeeded = False
         self._dead = False

@@ -162,7 +162,8 @@ def replay_to_exporter(settings: Settings, exporter: str, since_unix_nano: int) 
             raise ConfigError(
                 "--to",
                 f"no exporter {exporter!r} follows this log",
-                f"{there}. A service is named by its address, or live.",
+                f"{there}. One that `exporters` of realm.toml names begins with the next event."
+                " A service is named by its address, or live.",
             )
         cursor = reader.now.cursor_before(since_unix_nano)
         for pipeline in known[exporter]:

@@ -31,7 +31,7 @@ def test_a_new_home_is_well_and_the_round_trip_makes_its_log(home: Path) -> None
     assert code == 0
     assert "in the log after" in found["round trip"]["message"]
     assert found["service"]["level"] == "warning"
-    assert "realm serve" in found["service"]["fix"]
+    assert "realm up" in found["service"]["fix"]
     assert (home / "vault" / "jobs.db").exists()
 
 

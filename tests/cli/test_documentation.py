@@ -4,8 +4,11 @@ import os
 import re
 import sqlite3
 import subprocess
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import click
@@ -15,12 +18,11 @@ from realm_telemetry.cli.command import RealmCommand
 from realm_telemetry.cli.group import SUMMARIES, realm
 from realm_telemetry.cli.problems import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_USAGE
 from realm_telemetry.home import running_service
-from realm_telemetry.log import LogWriter
 from realm_telemetry.log.fields import FILTER_NAMES
 from realm_telemetry.spool.output import KeptOutput
 from realm_telemetry.transfer.exports import export_events
 
-from .conftest import Running
+from .conftest import Running, run_realm
 
 TEXT = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 SECTIONS = {part.split("\n", 1)[0]: part.split("\n", 1)[1] for part in TEXT.split("\n## ")[1:]}
@@ -60,7 +62,7 @@ def documented(section: str) -> set[str]:
 
 @pytest.mark.parametrize("name", SUMMARIES)
 def test_a_commands_options_are_those_that_are_documented(name: str) -> None:
-    options = options_of(command_of(name)) - {"--home"}
+    options = options_of(command_of(name)) - {"--home", "--utc"}
     takes_filters = options >= FILTERS
     assert documented(SECTIONS[f"realm {name}"]) == options - (FILTERS if takes_filters else set())
     assert ("[filters](#filters)" in SECTIONS[f"realm {name}"]) is takes_filters
@@ -68,7 +70,13 @@ def test_a_commands_options_are_those_that_are_documented(name: str) -> None:
 
 def test_filters_and_common_options_are_documented() -> None:
     assert documented(SECTIONS["Filters"]) == FILTERS
-    assert documented(SECTIONS["For all commands"]) == {"--home", "--help", "-h", "--version"}
+    assert documented(SECTIONS["For all commands"]) == {
+        "--home",
+        "--utc",
+        "--help",
+        "-h",
+        "--version",
+    }
 
 
 def test_every_command_is_documented_in_the_order_of_the_help() -> None:
@@ -89,6 +97,7 @@ def test_the_documented_examples_are_those_of_the_help(name: str) -> None:
 
 
 WITH_A_SERVICE = ("realm replay", "realm hosts")
+WITH_A_RECEIVER = "http://127.0.0.1:9000/hook"
 ENDLESS = ("realm serve", "realm tail -f", "realm demo")
 EXAMPLES = [line for name in SUMMARIES for line in examples_of(command_of(name))]
 STARTS = [line for line in EXAMPLES if line.startswith("realm up") and "--install" not in line]
@@ -99,9 +108,38 @@ SHORT = [
 ]
 
 
+WITH_JSONL = {"REALM_EXPORTERS": "battle_log,jsonl"}
+
+
 @pytest.fixture
-def lab(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory with the files that examples name."""
+def receiver() -> Iterator[str]:
+    """The address of a program that takes messages."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Taker) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/hook"
+        server.shutdown()
+        thread.join()
+
+
+class Taker(BaseHTTPRequestHandler):
+    """Takes every message."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *arguments: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def lab(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, receiver: str) -> Path:
+    """A directory with the files that examples name, and a home with the target they name."""
+    (filled / "realm.toml").write_text(
+        f'[options.webhook.targets.phone]\nurl = "{receiver}"\nprivate = true\n'
+    )
     lab = tmp_path / "lab"
     for name in ("status", "old"):
         (lab / name).mkdir(parents=True)
@@ -130,7 +168,9 @@ def lab(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("line", SHORT)
-def test_an_example_runs(line: str, lab: Path) -> None:
+def test_an_example_runs(line: str, lab: Path, receiver: str) -> None:
+    # The port may be somebody's here.
+    line = line.replace(WITH_A_RECEIVER, receiver)
     result = subprocess.run(
         ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, timeout=90, cwd=lab
     )
@@ -139,8 +179,9 @@ def test_an_example_runs(line: str, lab: Path) -> None:
 
 @pytest.mark.parametrize("line", [line for line in EXAMPLES if line.startswith(WITH_A_SERVICE)])
 def test_an_example_runs_where_a_service_does(line: str, service: str, filled: Path) -> None:
-    with LogWriter(filled / "vault" / "jobs.db") as log:
-        log.save_cursor("p1", "jsonl", 30)
+    if "--to jsonl" in line:  # an exporter can deliver again once it has delivered
+        emitted = run_realm("emit", "note", "--wait", env={**os.environ, **WITH_JSONL})
+        assert emitted.returncode == 0, emitted.stderr
     line = line.replace("http://127.0.0.1:9866", service)
     environment = {**os.environ, "REALM_SERVICE_URL": service}
     result = subprocess.run(
@@ -159,6 +200,37 @@ def test_an_example_serves_until_ctrl_c(
     running = start(shell=f"exec {line}{ANY_PORTS}", env=environment)
     running.wait_for("  log  ")
     assert running.interrupt() == 0
+
+
+COMPLETION = re.findall(r"^(?:eval )?.*_REALM_COMPLETE.*$", TEXT, re.MULTILINE)
+PYTHON = re.findall(r"^In Python: `(.*)`\.$", TEXT, re.MULTILINE)
+
+
+def test_completion_is_set_up_as_printed_and_completes() -> None:
+    bash = next(line for line in COMPLETION if "bash_source" in line).partition("#")[0]
+    asks = "COMP_WORDS=(realm ta) COMP_CWORD=1; _realm_completion realm; echo ${COMPREPLY[@]}"
+    result = subprocess.run(["bash", "-c", f"{bash}\n{asks}"], capture_output=True, text=True)
+    assert result.stdout.strip() == "tail", result.stderr
+    assert len(COMPLETION) == 3
+
+
+def test_the_query_of_stats_runs_in_any_client(filled: Path) -> None:
+    query = re.search(r"```sql\n(.*?)```", SECTIONS["realm stats"], re.DOTALL)
+    assert query is not None
+    with closing(sqlite3.connect(filled / "vault" / "jobs.db")) as connection:
+        counts = {channel: count for channel, count, _ in connection.execute(query[1])}
+    assert counts == {"checkpoint": 9, "jobs": 1, "training": 20}
+
+
+@pytest.mark.parametrize("line", PYTHON)
+def test_a_line_of_python_runs(line: str, lab: Path, service: str) -> None:
+    name = re.match(r"[\w.]+(?=\()", line)
+    assert name is not None
+    program = f"import {name[0].rpartition('.')[0]}\n{line}\n"
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=90, cwd=lab
+    )
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("line", STARTS)

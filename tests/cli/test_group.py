@@ -141,3 +141,24 @@ def test_a_question_answered_with_no_is_no_ctrl_c(
         realm.main(["kinds"])
     assert end.value.code == EXIT_PROBLEM
     assert "realm: " in capsys.readouterr().err
+
+
+INTERRUPTED_IMPORT = """
+import sys
+
+class Impatient:
+    def find_spec(self, name, path=None, target=None):
+        if name == "realm_telemetry.cli.group":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Impatient())
+from realm_telemetry.cli import main
+sys.exit(main(["runs"]))
+"""
+
+
+def test_ctrl_c_while_modules_are_imported_leaves_no_traceback() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IMPORT], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

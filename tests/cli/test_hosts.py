@@ -31,4 +31,4 @@ def test_hosts_are_a_table_with_their_runs_and_ranks(invoke: Invoke, service: st
 def test_without_a_service_it_says_so(invoke: Invoke) -> None:
     result = invoke("hosts", "--url", "http://127.0.0.1:9")
     assert result.exit_code == 1
-    assert "realm serve" in result.stderr
+    assert "realm up" in result.stderr

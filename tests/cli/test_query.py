@@ -1,6 +1,7 @@
 """`realm query`: the common filters, three ways to print, from log and service."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ Invoke = Callable[..., Result]
 
 
 def test_the_options_are_the_filters_of_the_http_api() -> None:
-    own = {"limit", "as_json", "jsonl", "url", "log_url"}
+    own = {"limit", "as_json", "jsonl", "url", "log_url", "details", "utc"}
     names = {option.name for option in query.params} - own - {"home"}
     assert names == set(FILTER_PARAMETERS) - {"limit", "cursor"}
 
@@ -24,7 +25,7 @@ def test_the_options_are_the_filters_of_the_http_api() -> None:
 def test_events_are_printed_newest_first_with_total_and_as_of(filled: Path, invoke: Invoke) -> None:
     result = invoke("query", "-n", "3")
     lines = result.stdout.splitlines()
-    assert lines[0].split()[:2] == ["time", "(UTC)"]
+    assert lines[0].split()[:2] == ["time", f"({time.tzname[0]})"]
     assert "job_failed" in lines[1]
     assert "Checkpoint 29,000 saved" in lines[2]
     assert len(lines) == 4

@@ -138,7 +138,8 @@ def test_signals_are_kept_back_where_that_is_asked_for() -> None:
     assert process.returncode == 0
 
 
-def test_ctrl_c_in_a_terminal_reaches_the_command_once_and_it_has_the_terminal() -> None:
+def test_ctrl_c_in_a_terminal_reaches_the_command_once_and_it_has_the_terminal(home: Path) -> None:
+    (home / "realm.toml").write_text("[run]\nserve = false\n")
     pid, terminal = pty.fork()
     if pid == 0:
         code = "import os; print(os.isatty(0), os.isatty(1), os.isatty(2))" + TRAPS

@@ -31,8 +31,9 @@ TOKEN = "hf_abcdefghijklmnopqrstuvwxyz1234"
 
 
 @pytest.fixture(autouse=True)
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a realm that is killed leaves behind is nobody else's."""
+def temporary(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a realm that is killed leaves behind is nobody else's, and it starts no service."""
+    (home / "realm.toml").write_text("[run]\nserve = false\n")
     (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
 

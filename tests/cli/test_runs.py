@@ -133,7 +133,9 @@ def test_an_unknown_run_names_those_that_are_near(source: str, invoke: Invoke) -
     assert json.loads(result.stderr.splitlines()[-1])["error"] == "run_not_found"
 
 
-def test_a_report_is_markdown(source: str, invoke: Invoke) -> None:
+def test_a_report_is_markdown_or_html(source: str, invoke: Invoke) -> None:
+    page = invoke("report", ODD, "--format", "html").stdout
+    assert page.startswith("<!doctype html>")
     text = invoke("report", ODD).stdout
     assert text.startswith(f"# Run {ODD}\n\n**failed** · ValueError: no data\n")
     assert "x \\x1b[31m" in text

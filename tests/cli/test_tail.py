@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +23,8 @@ def test_the_last_events_come_oldest_first(filled: Path, invoke: Invoke) -> None
         "checkpoint_saved",
         "job_failed",
     ]
-    assert result.stderr == f"Reading the log {filled / 'vault' / 'jobs.db'}.\n"
+    zone = time.tzname[0]
+    assert result.stderr == f"Reading the log {filled / 'vault' / 'jobs.db'}; times in {zone}.\n"
 
 
 def test_json_is_an_object_a_line(filled: Path, invoke: Invoke) -> None:
@@ -32,8 +34,8 @@ def test_json_is_an_object_a_line(filled: Path, invoke: Invoke) -> None:
 
 
 def test_details_are_shown_when_asked_for(filled: Path, invoke: Invoke) -> None:
-    assert '"job_id":"j1"' in invoke("tail", "-n1", "-d").stdout
-    assert '"job_id":"j1"' not in invoke("tail", "-n1").stdout
+    assert "\n    job_id: j1\n" in invoke("tail", "-n1", "-d").stdout
+    assert "\n    job_id: j1\n" not in invoke("tail", "-n1").stdout
 
 
 def test_none_of_the_last_events_may_be_asked_for(filled: Path, invoke: Invoke) -> None:

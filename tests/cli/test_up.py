@@ -17,7 +17,8 @@ from realm_telemetry.cli.up import UNIT
 from realm_telemetry.home import running_service
 from tests.waiting import wait_until
 
-from .conftest import run_realm
+from .conftest import EXECUTABLE, run_realm
+from .test_run_output import Terminal
 
 pytestmark = pytest.mark.processes
 
@@ -39,6 +40,40 @@ def up(*arguments: str) -> dict[str, object]:
     assert done.returncode == 0, done.stderr
     found: dict[str, object] = json.loads(done.stdout)
     return found
+
+
+def run_on_a_terminal(home: Path, table: str) -> str:
+    """What a `realm run` shows on a terminal, in a home with so much in the table `[run]`."""
+    ports = "port = 0\nbattle_log_port = 0\nui_port = 0\n"
+    (home / "realm.toml").write_text(f"[service]\n{ports}[run]\n{table}")
+    script = f"while [ ! -e {home}/seen ]; do sleep 0.1; done"
+    terminal = Terminal([str(EXECUTABLE), "run", "--run-id", "r1", "--", "sh", "-c", script])
+    if table == "serve = true":
+        wait_until(lambda: running_service(home) is not None)
+        terminal.wait_for(b"/runs/r1")
+    (home / "seen").touch()
+    while terminal.read():
+        pass
+    os.waitpid(terminal.pid, 0)
+    return terminal.shown.decode()
+
+
+def test_run_on_a_terminal_brings_the_service_up(home: Path) -> None:
+    shown = run_on_a_terminal(home, "serve = true")
+    running = running_service(home)
+    assert running is not None, "it goes on after the command"
+    assert f"completed, exit code 0 ({running.pages}/runs/r1)" in shown
+    assert run_realm("down").returncode == 0, "no signal is blocked there"
+    assert running_service(home) is None
+
+
+def test_run_brings_no_service_up_where_nobody_wants_it(home: Path) -> None:
+    assert "(realm show r1)" in run_on_a_terminal(home, "serve = false")
+    assert "no service is started" in run_on_a_terminal(home, "serve = 7")
+    (home / "realm.toml").unlink()
+    assert run_realm("run", "--", "true").returncode == 0
+    assert running_service(home) is None
+    assert not (home / "logs" / "service.log").exists()
 
 
 def test_up_starts_the_service_once_and_down_ends_it(home: Path) -> None:
@@ -68,7 +103,7 @@ def test_it_outlives_the_terminal_and_commands_find_it(home: Path) -> None:
     assert running is not None
     event_id = run_realm("emit", "note", "hello").stdout.strip()
     wait_until(lambda: event_id in run_realm("query", "--json").stdout)
-    assert f"Reading the service at {running.url}." in run_realm("tail").stderr
+    assert f"Reading the service at {running.url};" in run_realm("tail").stderr
     doctor = run_realm("doctor", "--no-round-trip")
     assert f"{running.url} serves this log" in doctor.stdout
 

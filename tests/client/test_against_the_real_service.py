@@ -25,6 +25,7 @@ from realm_telemetry.client import stream as stream_module
 from realm_telemetry.event import Event
 from realm_telemetry.service import RealmServer, ServiceSettings
 from realm_telemetry.spool.output import KeptOutput
+from tests.waiting import wait_until
 
 from .conftest import make_event
 
@@ -73,6 +74,37 @@ def test_what_is_posted_comes_back_by_every_route(client: RealmClient) -> None:
     assert client.receipts()
 
 
+def test_pages_of_runs_neighbours_of_an_event_and_curves(
+    client: RealmClient, server: RealmServer
+) -> None:
+    steps = [
+        msgspec.structs.replace(
+            make_event(number, "training_step"),
+            run_id=f"r{number % 3}",
+            details={"step": number, "loss": 1 / number, "a,b": number},
+        )
+        for number in range(1, 10)
+    ]
+    client.post(steps)
+    events_from_the_start(client, len(steps))
+    wait_until(lambda: sum(run["counts"]["events"] for run in client.runs()) == len(steps))
+    first = client.runs_page(limit=2)
+    assert [run["run_id"] for run in first.runs] == ["r0", "r2"]
+    rest = client.runs_page(limit=2, cursor=first.next_cursor)
+    assert ([run["run_id"] for run in rest.runs], rest.next_cursor) == (["r1"], None)
+    around = client.context(steps[4].id, before=2, after=1)
+    assert [row.event.number for row in around] == [3, 4, 5, 6]
+
+    async def ask_all() -> None:
+        async with AsyncRealmClient(server.url) as other:
+            assert await other.runs_page(limit=2) == first
+            assert await other.context(steps[4].id, before=2, after=1) == around
+
+    asyncio.run(ask_all())
+    noted = client.note("Restart it.", run_id="r0")
+    assert client.event(noted.id)["run_id"] == "r0"
+
+
 def test_hosts_are_listed(client: RealmClient, server: RealmServer) -> None:
     assert client.hosts() == []
     beat = {"host": "gpu7", "processes": [{"producer": "a" * 16, "run_id": "r7"}]}
@@ -117,6 +149,11 @@ def test_runs_are_listed_over_pages_and_read_whatever_their_ids_are(
     assert client.run_output("..", offset=63) == RunOutput("line 9\n", 70, False)
     with pytest.raises(TypeError, match="one of them"):
         client.run_output("..", tail=1, offset=0)
+    query = (["..", "plain"], ["*"])
+    series = client.run_metrics("..", ["*"], points=9, rank="all")["series"]
+    assert [each["run_id"] for each in client.compare(*query)["series"]][: len(series)] == [
+        ".."
+    ] * len(series)
     assert client.event(1) == client.event(make_event(1).id)
     assert client.event(1)["kind"] == "training_step"
 
@@ -126,6 +163,8 @@ def test_runs_are_listed_over_pages_and_read_whatever_their_ids_are(
             assert await other.run("..") == client.run("..")
             assert await other.run_report("..") == client.run_report("..")
             assert await other.run_output("..") == client.run_output("..")
+            assert await other.run_metrics("..") == client.run_metrics("..")
+            assert await other.compare(*query) == client.compare(*query)
             assert await other.event(1) == client.event(1)
 
     asyncio.run(ask())

@@ -214,7 +214,7 @@ def test_a_refused_connection_names_url_setting_and_fix(
     for name in ("health", "stream"):
         with pytest.raises(ServiceUnreachableError) as caught:
             reads(service).call(name)
-        for part in (service.url, "REALM_SERVICE_URL", "realm serve"):
+        for part in (service.url, "REALM_SERVICE_URL", "realm up"):
             assert part in str(caught.value)
 
 

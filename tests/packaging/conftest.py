@@ -13,7 +13,15 @@ import pytest
 ROOT = Path(__file__).parents[2]
 STATIC = "realm_telemetry/service/static"
 WEB = "realm_telemetry/service/web"
-_BUILT = ("index.html", "runs.html", "runs/run.html", "battle-log.html", "event-stream.js")
+_BUILT = (
+    "index.html",
+    "runs.html",
+    "runs/run.html",
+    "battle-log.html",
+    "alerts.html",
+    "compare.html",
+    "event-stream.js",
+)
 PAGES = {f"{STATIC}/{name}" for name in _BUILT}
 
 Run = Callable[..., str]

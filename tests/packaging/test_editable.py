@@ -34,7 +34,14 @@ def test_serve_and_doctor_say_that_the_pages_are_not_built(
     ]
     static = clone / "realm_telemetry" / "service" / "static"
     (static / "runs").mkdir(parents=True)
-    for name in ("index.html", "runs.html", "runs/run.html", "battle-log.html"):
+    for name in (
+        "index.html",
+        "runs.html",
+        "runs/run.html",
+        "battle-log.html",
+        "alerts.html",
+        "compare.html",
+    ):
         (static / name).write_text("built")
     assert "make pages" not in banner(realm, environment)
     assert "make pages" not in run(realm, "doctor", "--no-round-trip")

@@ -190,11 +190,12 @@ def test_a_failure_shows_the_last_twenty_events_of_its_producer(
 
 
 def test_context_ignores_the_filters(story_lab: Lab, page: Page) -> None:
-    """What happened around it, also by others."""
+    """What happened around it, also in other runs when they are asked for."""
     end = open_event(page, story_lab, "job_failed", "?range=all&kind=job_failed")
     assert rows(page) == [end["id"]]
     page.get_by_role("button", name="Context").click()
     page.locator(".neighbour[aria-current]").wait_for()
+    page.get_by_role("button", name="Other runs too").click()
     messages = page.locator(".neighbours").first.locator(".neighbour-text").all_inner_texts()
     assert {"Note 15", "Note 30", "Job j7 failed", "Note 1"} <= set(messages)
 
@@ -202,7 +203,7 @@ def test_context_ignores_the_filters(story_lab: Lab, page: Page) -> None:
 def test_the_trace_is_named(story_lab: Lab, page: Page) -> None:
     """With its span."""
     open_event(page, story_lab, "job_failed")
-    facts = page.locator(".facts").inner_text()
+    facts = page.locator(".internals .facts").inner_text()
     assert "ab" * 16 in facts
     assert "cd" * 8 in facts
 

@@ -118,16 +118,27 @@ def test_every_number_is_a_graph_and_loss_is_the_first(runs_lab: Lab, page: Page
     """NaN is said with its step, also to those who do not see the graph."""
     metrics = opened(page, runs_lab, "nan-run").locator("[data-metric]")
     names = [one.get_attribute("data-metric") for one in metrics.all()]
-    assert names == ["loss", "learning_rate", "eval/loss", "train/accuracy"]
+    assert names[:4] == ["loss", "learning_rate", "train/accuracy", "eval/loss"]
     assert "NaN from step 30" in metrics.first.inner_text()
     label = metrics.first.locator("realm-line-graph").get_attribute("aria-label") or ""
     assert "NaN from step 30" in label
     assert "loss was NaN from step 30" in cause(page)
     assert "step 20" in cause(page)
-    over = page.locator("[data-metric=loss] .u-over")
+    over = page.locator("[data-metric=loss] .plot-over")
     over.hover()
     accuracy = page.locator("[data-metric='train/accuracy'] .metric-value")
     accuracy.filter(has_text="step 2").wait_for()
+
+
+def test_curves_are_those_of_the_chosen_rank(runs_lab: Lab, page: Page) -> None:
+    """The lowest at first; the machine of a run has graphs too."""
+    opened(page, runs_lab, "gpt-8-ranks")
+    with page.expect_response("**/metrics?*rank=5*") as answer:
+        page.locator("[data-testid=metrics] select").first.select_option("5")
+    assert {one["rank"] for one in answer.value.json()["series"]} == {5}
+    page.locator("[data-metric=loss] canvas").wait_for()
+    opened(page, runs_lab, "llama-ft-running")
+    page.locator("[data-metric='cpu/percent'] canvas").wait_for()
 
 
 def test_a_running_run_shows_progress_and_follows_its_events(lab: Lab, page: Page) -> None:

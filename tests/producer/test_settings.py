@@ -164,14 +164,15 @@ def test_every_setting_is_documented() -> None:
         row = next(line for line in text.splitlines() if line.startswith(f"| `{name}`"))
         assert all(f"`{variable}`" in row for variable in setting.variables)
     fields = set(Settings.__struct_fields__)
-    assert fields == {"home", "run_origin", *SETTINGS}, "run_origin says where run_id is from"
+    derived = {"home", "run_origin", "shared_home"}
+    assert fields == {*derived, *SETTINGS}, "they say where others are from"
 
 
 def test_every_setting_is_an_argument_of_configure() -> None:
     """But for the off switch, OpenTelemetry's variable, and what service and shipper are set by."""
     arguments = set(inspect.signature(realm.configure).parameters)
     assert arguments == {"home", *SETTINGS} - {
-        *("access", "disabled", "output_bytes", "service", "watch")
+        *("access", "disabled", "output_bytes", "run", "service", "watch")
     }
 
 

@@ -69,7 +69,7 @@ FOREIGN = (
     {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"},
 )
 LINK = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
-LINKED = ("/", "/runs", "/runs/1", "/battle-log", "/login")
+LINKED = ("/", "/runs", "/runs/1", "/battle-log", "/alerts", "/compare", "/login")
 
 
 def all_requests() -> list[tuple[str, str]]:

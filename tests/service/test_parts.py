@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from realm_telemetry.delivery.sources import RecentOfLog
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.sqlite.reader import LogReader
@@ -177,7 +178,7 @@ async def test_a_tail_goes_on_after_a_fault_that_nobody_thought_of(
         taken.put_nowait(rows[-1].cursor)
 
     with LogWriter(tmp_path / "log.db") as writer, LogReader(tmp_path / "log.db") as reader:
-        tail = Tail(reader, open_log(tmp_path / "log.db").watch(), 0, [take], 0.001)
+        tail = Tail(reader, RecentOfLog(), open_log(tmp_path / "log.db").watch(), 0, [take], 0.001)
         tail.start()
         async with asyncio.timeout(10):
             writer.append([make_event(1)])

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from realm_telemetry.delivery.sources import RecentOfLog
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.sqlite.log import DataVersionWatch
@@ -49,7 +50,7 @@ def followed(path: Path, act: Callable[[Looks, list[LogRow]], Any], poll_s: floa
 
         with closing(open_log(path).reader()) as reader:
             watch = Looks(path)
-            tail = Tail(reader, watch, 0, [take], poll_s)
+            tail = Tail(reader, RecentOfLog(), watch, 0, [take], poll_s)
             tail.start()
             await asyncio.to_thread(act, watch, rows)
             tail.stop()

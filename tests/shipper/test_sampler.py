@@ -1,6 +1,7 @@
 """Runs are sampled while they are open, and what gets scarce is reported once."""
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from realm_telemetry.shipper.process_end import identity
 from realm_telemetry.shipper.sampler import Sampler
 from realm_telemetry.shipper.spools import Spool
 from realm_telemetry.shipper.watch import WatchSettings
+from tests.waiting import wait_until
 
 GIB = 1024**3
 
@@ -143,3 +145,29 @@ def test_one_shipper_of_a_host_samples_it_and_another_takes_over(
     os.waitpid(child, 0)
     (event,) = host.look(20.0)
     assert "host_memory_bytes" in event.details
+
+
+def test_a_disk_that_hangs_holds_nothing_up(
+    make_host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Like statvfs() on a network disk whose server is gone."""
+    answers = threading.Event()
+    begun: list[int] = []
+
+    def hang(_directories: object) -> dict[str, int]:
+        begun.append(1)
+        answers.wait(60)
+        return {}
+
+    monkeypatch.setattr(sampler_module, "disk_free", hang)
+    monkeypatch.setattr(sampler_module, "PATIENCE_S", 0.05)
+    host = make_host(memory_share=1.0, disk_low_bytes=0)
+    host.look(0.0)
+    for second in (10.0, 20.0):
+        (sample,) = host.look(second)
+        assert "home_free_bytes" not in sample.details
+        assert sample.details["rss_bytes"] > 0
+    assert len(begun) == 1, "no second reading is begun while the first one hangs"
+    answers.set()
+    monkeypatch.undo()
+    wait_until(lambda: "home_free_bytes" in host.look(host.clock_ns * 100.0)[-1].details)

@@ -228,7 +228,7 @@ def test_without_a_service_the_command_says_what_to_do(home: Home) -> None:
     home.store([make_event(1)])
     done = home.run("replay", "--since", "24h")
     assert done.returncode == 1
-    assert "realm serve" in done.stderr
+    assert "realm up" in done.stderr
     with pytest.raises(ServiceUnreachableError):
         replay_events(to="http://127.0.0.1:9")
 

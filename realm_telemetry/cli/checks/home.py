@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from realm_telemetry.cli.checks.check import CheckResult, Subject
+from realm_telemetry.errors import ConfigError
 from realm_telemetry.home import is_local_filesystem
+from realm_telemetry.home.shared import read_service, serves
 from realm_telemetry.spool.place import find_spool_root, spool_roots
 
 LOW_BYTES: Final = 512 * 1024 * 1024
@@ -46,7 +48,10 @@ def check_file_system(subject: Subject) -> Iterator[CheckResult]:
     local, kind = is_local_filesystem(home)
     if not local:
         message = f"{home} is on a network file system ({kind}), where SQLite loses data"
-        fix = "Set REALM_HOME to a local disk; other hosts reach the log over HTTP."
+        fix = (
+            "Make /var/tmp or /tmp a local disk that this user can write, or set REALM_HOME to"
+            " one; other hosts reach the log over HTTP."
+        )
         yield CheckResult("file system", "problem", message, fix)
         return
     free = shutil.disk_usage(_nearest(home)).free
@@ -56,6 +61,40 @@ def check_file_system(subject: Subject) -> Iterator[CheckResult]:
         yield CheckResult("file system", "warning", message, fix)
     else:
         yield CheckResult("file system", "ok", message)
+
+
+def check_shared_home(subject: Subject) -> Iterator[CheckResult]:
+    """What a home on a network file system says to the hosts that share it."""
+    settings = subject.settings
+    shared = settings.shared_home
+    if shared is None:
+        return
+    yield CheckResult(
+        "shared home", "ok", f"{shared} is shared by hosts; {settings.home} is of this one"
+    )
+    try:
+        service = read_service(shared)
+        if service is not None:
+            service.url()
+    except ConfigError as error:
+        yield CheckResult("shared home", "problem", f"{error.setting} {error.problem}", error.fix)
+        return
+    if service is None:
+        message = f"no service runs for {shared}: events stay on this host"
+        fix = "Start one where all hosts reach it: REALM_ACCESS=token realm up -- --host 0.0.0.0"
+        yield CheckResult("shared home", "warning", message, fix)
+        return
+    url = next((each for each in service.urls if serves(each, service.log_id)), None)
+    if url is not None:
+        yield CheckResult("shared home", "ok", f"its service runs on {service.host}, at {url}")
+        return
+    yield CheckResult(
+        "shared home",
+        "problem",
+        f"the service of {shared} does not answer at {', '.join(service.urls)}, or serves another"
+        " log than service.json names",
+        f"Start it again on {service.host}, or set service_url (REALM_SERVICE_URL).",
+    )
 
 
 def check_spool_place(subject: Subject) -> Iterator[CheckResult]:

@@ -123,8 +123,8 @@ def check_service(subject: Subject) -> Iterator[CheckResult]:
 
 def _start(subject: Subject) -> str:
     if "realm_service" in subject.settings.exporters:
-        return "Start it with: realm serve. Until then events are in the log and wait for it."
-    return "Start it with: realm serve"
+        return "Start it with: realm up. Until then events are in the log and wait for it."
+    return "Start it with: realm up"
 
 
 POLL_S: Final = 0.005

@@ -3,6 +3,9 @@
 It is not part of the package for those programs: it imports nothing of it, parses on Python 3.6,
 and writes a small file in the directory that `realm run` made. It never raises, prints nothing, and
 takes about a millisecond. A `sitecustomize` that was there before runs as it would have.
+
+Only a program that imports a training framework gets the package too, if it has it: the adapter of
+that framework is imported right behind it.
 """
 
 import os
@@ -11,6 +14,12 @@ import sys
 _MAX_TRACEBACK = 16000
 _MAX_ERROR = 2000
 _reported = []
+_ADAPTERS = {
+    "accelerate.tracking": "realm_telemetry.integrations.accelerate",
+    "keras.src.models.model": "realm_telemetry.integrations.keras",
+    "transformers.trainer": "realm_telemetry.integrations.transformers",
+}
+"""Modules of frameworks, each with the adapter whose `install` takes it."""
 
 
 def _report(kind, value, trace):
@@ -70,6 +79,50 @@ def _install():
     atexit.register(look)
 
 
+class _Finder(object):
+    """Finds the modules of `_ADAPTERS` as they would be found, and has them adapted once executed."""
+
+    def __init__(self):
+        self._asked = set()
+
+    def find_spec(self, name, path=None, target=None):
+        """Return the spec that the other finders have; None for all other modules."""
+        if name not in _ADAPTERS or name in self._asked:
+            return None
+        self._asked.add(name)
+        try:
+            for finder in list(sys.meta_path):
+                find = getattr(finder, "find_spec", None)
+                spec = find(name, path, target) if find is not None and finder is not self else None
+                if spec is not None:
+                    self._adapt(name, spec.loader)
+                    return spec
+        finally:
+            self._asked.discard(name)
+
+    def _adapt(self, name, loader):
+        execute = getattr(loader, "exec_module", None)
+        if execute is None:
+            return
+
+        def execute_and_adapt(module):
+            execute(module)
+            adapter = _ADAPTERS.pop(name, None)
+            try:
+                if adapter is not None:
+                    import importlib
+
+                    importlib.import_module(adapter).install(module)
+            except Exception:
+                # The package is not there for this Python, or too new for it.
+                pass
+
+        try:
+            loader.exec_module = execute_and_adapt
+        except Exception:
+            pass
+
+
 def _chain():
     """Run the sitecustomize that would have been found without this one."""
     here = os.path.dirname(os.path.abspath(__file__))
@@ -87,6 +140,8 @@ def _chain():
 if os.environ.get("REALM_RUN_REPORTS"):
     try:
         _install()
+        if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true":
+            sys.meta_path.insert(0, _Finder())
     except Exception:
         pass
 _chain()

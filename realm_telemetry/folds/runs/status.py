@@ -119,7 +119,10 @@ def _end(cells: Cells, life: Stamp) -> End | None:
     stamp, (status, reason, evidence) = cells[found[0]]
     troubles = [cells[name][0][0] for name in ("exception", "failed") if name in found]
     text = str(cells["exception"][1][1]) if "exception" in found else str(reason)
-    follows = status == "terminated" or (status == "failed" and bool(_OF_A_PEER.search(text)))
+    # A launcher ends the other ranks by SIGTERM once one of them has failed.
+    is_stopped = status == "killed" and reason == "SIGTERM" and "rank" in cells
+    is_peers = status == "failed" and bool(_OF_A_PEER.search(text))
+    follows = status == "terminated" or is_stopped or is_peers
     return End(str(status), reason, evidence, stamp[0], min([stamp[0], *troubles]), follows)
 
 

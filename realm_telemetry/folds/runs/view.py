@@ -262,7 +262,7 @@ def report(run: dict[str, Any], events: Sequence[Event]) -> str:
 
     run: as `shown` returns it. events: the last notable ones, oldest first.
     """
-    parts = [f"# Run {_inline(run['run_id'])}", _headline(run), _facts(run)]
+    parts = [f"# Run {inline(run['run_id'])}", _headline(run), _facts(run)]
     if run["evidence"]:
         parts += ["## Evidence", _listed(run["evidence"])]
     if run["exception"]:
@@ -276,12 +276,13 @@ def report(run: dict[str, Any], events: Sequence[Event]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _inline(value: Any) -> str:
+def inline(value: Any) -> str:
     """Return text on one line that Markdown does not read."""
     return _MARKUP.sub(r"\\\g<0>", " ".join(str(value).split()))
 
 
-def _fenced(text: str) -> str:
+def fenced(text: str) -> str:
+    """Return text as a block that Markdown does not read."""
     fence = "```"
     while fence in text:
         fence += "`"
@@ -291,7 +292,7 @@ def _fenced(text: str) -> str:
 def _headline(run: dict[str, Any]) -> str:
     parts = [f"**{run['status']}**"]
     if run["reason"]:
-        parts.append(_inline(run["reason"]))
+        parts.append(inline(run["reason"]))
     if run["first_failed_rank"] is not None:
         parts.append(f"rank {run['first_failed_rank']}")
     if run["health"]:
@@ -317,7 +318,7 @@ def _facts(run: dict[str, Any]) -> str:
         "Last evaluation": _evaluation_text(run["last_evaluation"]),
         "Not finite": _not_finite_text(run["warnings"]["not_finite"]),
     }
-    return "\n".join(f"- {name}: {_inline(value)}" for name, value in rows.items() if value)
+    return "\n".join(f"- {name}: {inline(value)}" for name, value in rows.items() if value)
 
 
 def _checkpoint_text(checkpoint: dict[str, Any] | None) -> str | None:
@@ -349,21 +350,21 @@ def _not_finite_text(found: dict[str, Any] | None) -> str | None:
 
 def _listed(value: Any) -> str:
     if isinstance(value, dict):
-        return "\n".join(f"- {_inline(name)}: {_inline(item)}" for name, item in value.items())
+        return "\n".join(f"- {inline(name)}: {inline(item)}" for name, item in value.items())
     items = value if isinstance(value, list) else [value]
-    return "\n".join(f"- {_inline(item)}" for item in items)
+    return "\n".join(f"- {inline(item)}" for item in items)
 
 
 def _shown_exception(exception: dict[str, Any]) -> str:
     rank = "" if exception["rank"] is None else f" (rank {exception['rank']})"
-    first = f"{_inline(exception['error_type'] or 'An error')}: {_inline(exception['error'])}{rank}"
-    return first + (f"\n\n{_fenced(exception['traceback'])}" if exception["traceback"] else "")
+    first = f"{inline(exception['error_type'] or 'An error')}: {inline(exception['error'])}{rank}"
+    return first + (f"\n\n{fenced(exception['traceback'])}" if exception["traceback"] else "")
 
 
 def _ranks(ranks: dict[str, dict[str, Any]]) -> str:
     head = "| rank | status | step | reason |\n|---|---|---|---|"
     rows = [
-        f"| {name} | {rank['status']} | {rank['step']} | {_inline(rank['reason'] or '')} |"
+        f"| {name} | {rank['status']} | {rank['step']} | {inline(rank['reason'] or '')} |"
         for name, rank in ranks.items()
     ]
     return "\n".join([head, *rows])
@@ -371,5 +372,5 @@ def _ranks(ranks: dict[str, dict[str, Any]]) -> str:
 
 def _events(events: Sequence[Event]) -> str:
     return "\n".join(
-        f"- {event.timestamp[:19]}Z {event.kind}: {_inline(event.message)}" for event in events
+        f"- {event.timestamp[:19]}Z {event.kind}: {inline(event.message)}" for event in events
     )

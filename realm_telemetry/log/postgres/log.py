@@ -9,6 +9,7 @@ from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.maintenance import Retention as RetentionProtocol
 from realm_telemetry.log.postgres.addresses import Addresses
 from realm_telemetry.log.postgres.connection import Place, Sessions
+from realm_telemetry.log.postgres.curves import CurveTable
 from realm_telemetry.log.postgres.outbox import Outbox, outbox_schema
 from realm_telemetry.log.postgres.reader import LogReader
 from realm_telemetry.log.postgres.retention import Retention
@@ -127,6 +128,10 @@ class PostgresLog:
     ) -> Snapshots:
         """Return where snapshots of a fold are."""
         return Snapshots(self._sessions, name, reader, log_id, version)
+
+    def curves(self, log_id: str) -> CurveTable:
+        """Return where the curves of runs are."""
+        return CurveTable(self._sessions, log_id)
 
     def lease(self, name: str) -> RowLease:
         """Return the lease of a name; not held yet."""

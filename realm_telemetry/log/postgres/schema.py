@@ -137,6 +137,18 @@ CREATE TABLE realm_snapshots (
     content bytea NOT NULL,
     PRIMARY KEY (name, reader)
 );
+CREATE TABLE realm_curves (
+    run_id text COLLATE "C" NOT NULL,
+    part text COLLATE "C" NOT NULL,
+    through bigint NOT NULL,
+    content bytea NOT NULL,
+    PRIMARY KEY (run_id, part, through)
+);
+CREATE TABLE realm_curves_mark (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    log_id text NOT NULL,
+    mark text NOT NULL
+);
 CREATE TABLE realm_leases (
     name text COLLATE "C" PRIMARY KEY,
     holder text NOT NULL,

@@ -109,7 +109,8 @@ given AS MATERIALIZED (
         arrival_unix_nano = CASE WHEN EXISTS (SELECT FROM numbered) THEN %(arrival)s::bigint
             ELSE h.arrival_unix_nano END
 )
-SELECT 0 AS n, head.cursor, (SELECT count(*) FROM numbered), NULL::text, false FROM head
+SELECT 0 AS n, head.cursor, (SELECT count(*) FROM numbered), NULL::text,
+    coalesce(%(arrival)s::bigint < head.arrival_unix_nano - 60000000000, false) FROM head
 UNION ALL
 SELECT n, coalesce(row_time, (SELECT f.time_unix_nano FROM fresh AS f
         WHERE f.event_id = looked.event_id)),
@@ -146,10 +147,14 @@ class Unstored(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """What an append has stored: `total` rows after the cursor `before`."""
+    """What an append has stored: `total` rows after the cursor `before`.
+
+    set_back: whether the clock of who stores them was set back before them.
+    """
 
     before: int
     total: int
+    set_back: bool
     others: list[Unstored]
 
 
@@ -168,9 +173,9 @@ def parameters(
 
 def read_answer(rows: Sequence[Sequence[Any]]) -> Stored:
     """Read what STORE has answered."""
-    _, before, count, _, _ = rows[0]
+    _, before, count, _, set_back = rows[0]
     others = [Unstored(n - 1, time, group, owner, bad) for n, time, group, owner, bad in rows[1:]]
-    return Stored(before, count, others)
+    return Stored(before, count, set_back, others)
 
 
 def skipped_ranges(skipped: Mapping[str, Any]) -> list[tuple[str, bool, str]]:

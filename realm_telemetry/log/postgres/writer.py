@@ -203,7 +203,7 @@ class LogWriter:
 
     def _append(self, events: Sequence[Event], about: "_About") -> AppendResult:
         with self._used() as session:
-            arrival = self._clock_ns()
+            arrival, events = self._clock_ns(), list(events)
             rows = to_rows(events, arrival, keep_arrival=about.keep_arrival)
             names = sorted({event.producer for event in events})
             kept = self._keep_addresses(events)
@@ -215,7 +215,7 @@ class LogWriter:
             answer = self._send(session, given, about, _requests(events, kept))
             if about.pipeline:
                 self._registered.update(names)
-        return self._result(events, rows, arrival, statements.read_answer(answer), about.untimed)
+        return self._result(events, rows, arrival, statements.read_answer(answer), about)
 
     def _send(
         self,
@@ -250,7 +250,7 @@ class LogWriter:
         rows: Sequence[Row],
         arrival: int,
         stored: statements.Stored,
-        untimed: Collection[str],
+        about: "_About",
     ) -> AppendResult:
         names = {number: group for group, number in self._groups.items()}
         refused = []
@@ -262,7 +262,7 @@ class LogWriter:
             elif other.time is not None and event.number < FIRST_CONTENT_NUMBER:
                 row, kind = rows[other.position], names.get(other.group or 0, ("?",))[0]
                 mine = group_of(row)[0]
-                if kind != mine or (other.time != row[1] and event.id not in untimed):
+                if kind != mine or (other.time != row[1] and event.id not in about.untimed):
                     reason = (
                         f"its id is that of another event, of the kind {kind}, which is in the log"
                     )
@@ -271,7 +271,16 @@ class LogWriter:
         duplicates = len(events) - stored.total - len(refused)
         first = stored.before + 1 if stored.total else 0
         last = stored.before + stored.total if stored.total else 0
-        return AppendResult(first, last, stored.total, duplicates, arrival, tuple(refused))
+        only_rows_tell = stored.set_back or about.keep_arrival or stored.total < len(events)
+        return AppendResult(
+            first,
+            last,
+            stored.total,
+            duplicates,
+            arrival,
+            tuple(refused),
+            () if only_rows_tell else events,
+        )
 
     def _learn_groups(self, session: Session, wanted: set[Group]) -> None:
         """Read the ids of groups, and make those that there are not."""

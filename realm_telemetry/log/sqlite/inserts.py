@@ -47,13 +47,16 @@ def last_arrival(connection: sqlite3.Connection) -> int | None:
 
 def note_clock(
     connection: sqlite3.Connection, before: int | None, arrival: int, first: int
-) -> None:
+) -> bool:
     """Keep that the log's clock went back, where it did by over 60 s since the row before.
 
     before, arrival: of the row before and of the first one stored now. first: its cursor.
+    Returns whether it did.
     """
-    if before is not None and arrival < before - CLOCK_JUMP_NS:
-        connection.execute("INSERT INTO realm_clock_jumps VALUES (?, ?)", (first, arrival))
+    if before is None or arrival >= before - CLOCK_JUMP_NS:
+        return False
+    connection.execute("INSERT INTO realm_clock_jumps VALUES (?, ?)", (first, arrival))
+    return True
 
 
 class Inserted(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
-from realm_telemetry.home import METRICS, SEARCH_INDEX, STATE, WEBHOOKS
+from realm_telemetry.home import CURVES, METRICS, SEARCH_INDEX, STATE, WEBHOOKS
 from realm_telemetry.log.engine import Log, Writer
 from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.maintenance import Retention as RetentionProtocol
@@ -13,6 +13,7 @@ from realm_telemetry.log.records import Description, Limits, OddRows, SideFile
 from realm_telemetry.log.snapshots import SnapshotName
 from realm_telemetry.log.sqlite.addresses import Addresses, addresses_path
 from realm_telemetry.log.sqlite.connection import explained, open_reader
+from realm_telemetry.log.sqlite.curves import CurveFile
 from realm_telemetry.log.sqlite.identity import OpenFiles, inode_of
 from realm_telemetry.log.sqlite.inspection import damaged_pages, odd_rows, side_files
 from realm_telemetry.log.sqlite.lock import FileLease, lock_path, try_turn
@@ -75,7 +76,8 @@ class SqliteLog:
 
     def side_files(self, timeout_s: float) -> list[SideFile]:
         """Check the files of the index, the snapshots and the webhooks."""
-        data = (self._state_path.with_name(Path(METRICS).name), self._outbox_path("webhooks"))
+        beside = [self._state_path.with_name(Path(name).name) for name in (METRICS, CURVES)]
+        data = (*beside, self._outbox_path("webhooks"))
         paths = (self._search_path, self._state_path, *data, addresses_path(self.path))
         return list(side_files(paths, timeout_s))
 
@@ -137,6 +139,10 @@ class SqliteLog:
             return StateSnapshots(self._state_path, log_id, version)
         path = self._state_path.with_name(Path(METRICS).name)
         return MetricsSnapshots(path, log_id, reader)
+
+    def curves(self, log_id: str) -> CurveFile:
+        """Return where the curves of runs are: a file beside RealmState's."""
+        return CurveFile(self._state_path.with_name(Path(CURVES).name), log_id)
 
     def lease(self, name: str) -> FileLease:
         """Return the lease of a name, a lock of `data/<name>.lock`; not held yet."""

@@ -183,7 +183,7 @@ class LogWriter:
 
     def _made(self, events: Sequence[Event], about: "_About") -> "_Batch":
         """Make the rows of events that arrive now."""
-        arrival = self._clock_ns()
+        arrival, events = self._clock_ns(), list(events)
         rows = to_rows(events, arrival, keep_arrival=about.keep_arrival)
         return _Batch(events, rows, runs_of(events), arrival, self._keep_addresses(events))
 
@@ -199,8 +199,9 @@ class LogWriter:
         fresh = self._without_known(wanted)
         stored = insert_rows(connection, fresh.rows)
         count = len(stored.rows)
-        if count:
-            note_clock(connection, stored.arrival_before, batch.arrival, stored.first)
+        is_set_back = bool(count) and note_clock(
+            connection, stored.arrival_before, batch.arrival, stored.first
+        )
         if count < len(wanted.rows):
             refused |= differing_events(connection, batch.events, batch.rows, about.untimed)
         self._known.add(fresh.runs, fresh.events, about.skipped)
@@ -208,7 +209,15 @@ class LogWriter:
         add_webhooks(connection, fresh.events, batch.addresses, stored.before)
         duplicates = len(batch.rows) - count - len(refused)
         span = stored.first, stored.last
-        return AppendResult(*span, count, duplicates, batch.arrival, tuple(refused.values()))
+        only_rows_tell = is_set_back or about.keep_arrival or count < len(batch.rows)
+        return AppendResult(
+            *span,
+            count,
+            duplicates,
+            batch.arrival,
+            tuple(refused.values()),
+            () if only_rows_tell else batch.events,
+        )
 
     def _foreign(
         self, connection: sqlite3.Connection, batch: "_Batch", source: str | None

@@ -108,7 +108,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     return {
         "name": parameter.name,
         "in": "query",
-        "required": False,
+        "required": parameter.required,
         "schema": parameter.schema,
         "description": parameter.description,
     }

@@ -1,10 +1,9 @@
-"""Runs over HTTP: the list, one of them, its curves, and a report for people."""
+"""Runs over HTTP: the list, one of them, and a report for people."""
 
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote, urlencode
 
-import msgspec
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,10 +13,7 @@ from starlette.types import Scope
 from realm_telemetry.folds.runs import (
     Reading,
     RunRecord,
-    events_of,
     is_shown,
-    notable,
-    report,
     shown,
     started_at,
     statuses,
@@ -25,11 +21,9 @@ from realm_telemetry.folds.runs import (
 )
 from realm_telemetry.log.engine import Snapshot
 from realm_telemetry.log.filters import InvalidFilterError
-from realm_telemetry.log.graphs import MAX_POINTS, Series
 from realm_telemetry.log.runs import Place, RunsWanted
 from realm_telemetry.log.tokens import decode_place, encode_place
 from realm_telemetry.service.api.answers import encode, encoded_answer, json_answer
-from realm_telemetry.service.api.counts import fields_of
 from realm_telemetry.service.api.parameters import moment, whole
 from realm_telemetry.service.core import service_of
 from realm_telemetry.service.errors import ApiError
@@ -53,8 +47,17 @@ class RunRoute(Route):
         match, child = super().matches(dict(scope, path=raw.decode("latin-1")))
         if match is not Match.NONE:
             given = child["path_params"]
-            child["path_params"] = {name: unquote(text) for name, text in given.items()}
+            child["path_params"] = {name: _read_id(text) for name, text in given.items()}
         return match, child
+
+
+def _read_id(text: str) -> str:
+    """Return the run id of a path.
+
+    Browsers take `%2E` for a dot, and dots alone for directories; so `%252E` is the run `.`.
+    """
+    run_id = unquote(text)
+    return unquote(run_id) if run_id.upper() in ("%2E", "%2E%2E") else run_id
 
 
 async def get_runs(request: Request) -> Response:
@@ -120,51 +123,26 @@ def _next_link(query: QueryParams, following: str | None) -> dict[str, str]:
 async def get_run(request: Request) -> Response:
     """All of one run, with its ranks."""
     only(request.query_params, ())
-    return json_answer(await _read(request, lambda log, run_id, record: shown(run_id, record)))
-
-
-async def get_run_report(request: Request) -> Response:
-    """A run as Markdown, for people."""
-    only(request.query_params, ())
-
-    def ask(log: Snapshot, run_id: str, record: RunRecord) -> str:
-        return report(shown(run_id, record), notable(log, run_id, record))
-
-    text = await _read(request, ask)
-    content = text.encode("utf-8", "backslashreplace")
-    return Response(content, 200, {"cache-control": "no-store"}, "text/markdown")
-
-
-async def get_run_metrics(request: Request) -> Response:
-    """Numbers among the details of a run's events over time, for a graph."""
-    query = request.query_params
-    only(query, ("fields", "points"))
-    points = whole(query, "points", 1000, 1, MAX_POINTS)
-
-    def ask(log: Snapshot, run_id: str, record: RunRecord) -> Series:
-        found = log.series(events_of(run_id, record), fields_of(query), points)
-        # Most events of a run have no such number.
-        kept = [point for point in found.points if any(v is not None for v in point[3:])]
-        return msgspec.structs.replace(found, points=kept)
-
-    try:
-        return json_answer(await _read(request, ask))
-    except ValueError as error:
-        raise ApiError("invalid_parameter", f"fields: {error}.") from None
+    return json_answer(await read_run(request, lambda log, run_id, record: shown(run_id, record)))
 
 
 async def may_be_run(request: Request) -> bool:
     """Whether there is the run of a path; also true while the log cannot say."""
     try:
-        return await _read(request, lambda log, run_id, record: True)
+        return await read_run(request, lambda log, run_id, record: True)
     except ApiError as error:
         return error.code != "run_not_found"
 
 
-async def _read(request: Request, ask: Callable[[Snapshot, str, RunRecord], T]) -> T:
+async def read_run(request: Request, ask: Callable[[Snapshot, str, RunRecord], T]) -> T:
+    """Ask something of the run of a path. Raises ApiError run_not_found."""
+    run_id: Any = request.path_params["id"]
+    return await ask_run(request, run_id, ask)
+
+
+async def ask_run(request: Request, run_id: str, ask: Callable[[Snapshot, str, RunRecord], T]) -> T:
     """Ask something of one run. Raises ApiError run_not_found."""
     service = service_of(request.scope)
-    run_id: Any = request.path_params["id"]
     layers = service.runs.current.layers(run_id)
 
     def find(log: Snapshot) -> T | None:

@@ -30,6 +30,7 @@ from realm_telemetry.wire import BatchProducer, Rejected
 def commit_one(
     writer: Writer,
     events: Sequence[Event],
+    stored: Callable[[AppendResult], None],
     *,
     keep_arrival: bool = False,
     source: str | None = None,
@@ -48,6 +49,7 @@ def commit_one(
             source=source,
             untimed=untimed,
         )
+        stored(result)
         duplicates += result.duplicates
         rejected += [Rejected(each.event_id, each.reason) for each in result.refused]
     return Stored(len(events) - duplicates - len(rejected), duplicates, rejected)
@@ -57,6 +59,7 @@ def commit_together(
     writer: Writer,
     reader: Reader,
     batches: Sequence[Sequence[Event]],
+    stored: Callable[[AppendResult], None],
     *,
     keep_arrival: bool = False,
     source: str | None = None,
@@ -65,6 +68,7 @@ def commit_together(
     """Store several batches in one transaction; returns what became of each."""
     events = [event for batch in batches for event in batch]
     result = writer.append(events, keep_arrival=keep_arrival, source=source, untimed=untimed)
+    stored(result)
     rejected = _refused_of_each(result, batches)
     doubles = [0] * len(batches)
     if result.duplicates:
@@ -149,6 +153,7 @@ class WriterThread:
 
     The queue is bounded in events; when it is full, `store` raises ingest_full.
     committed: called on the event loop after each commit.
+    stored: called in the writer's thread with what each transaction has stored.
     step: one step of upkeep in the writer's thread; answers seconds until the next.
     """
 
@@ -158,11 +163,13 @@ class WriterThread:
         *,
         max_events: int,
         committed: Callable[[], None],
+        stored: Callable[[AppendResult], None],
         step: Callable[[Writer], float],
     ) -> None:
         self._log = log
         self._max_events = max_events
         self._committed = committed
+        self._stored = stored
         self._step = step
         self._loop = asyncio.get_running_loop()
         self._condition = threading.Condition()
@@ -172,6 +179,7 @@ class WriterThread:
         self._ended = False
         self._grown = True
         self._resting = False
+        self._questions: list[threading.Event] = []
         self._registrar = Registrar()
         self._opened: asyncio.Future[str] = self._loop.create_future()
         self._thread = threading.Thread(
@@ -244,6 +252,21 @@ class WriterThread:
             if self._resting:
                 self._condition.notify()
 
+    def takes_writes(self, timeout_s: float) -> bool:
+        """Whether the log takes a write now; blocks, so it is for other threads than the loop's."""
+        answered = threading.Event()
+        with self._condition:
+            self._questions.append(answered)
+            self._condition.notify()
+        return answered.wait(timeout_s) and self.problem is None
+
+    def _answer(self, questions: Sequence[threading.Event]) -> None:
+        """Answer those that were asked before the last write; `problem` has what came of it."""
+        with self._condition:
+            del self._questions[: len(questions)]
+        for each in questions:
+            each.set()
+
     def _is_full(self, job: _Job) -> bool:
         # A batch over the queue's bound is taken alone rather than never.
         return bool(self._jobs) and self.queued_events + len(job.events) > self._max_events
@@ -287,16 +310,18 @@ class WriterThread:
         while (jobs := self._next_jobs(pause_s)) is not None:
             self._busy_since_s = time.monotonic()
             self._committing = jobs
+            questions = list(self._questions)
             if jobs:
                 self._commit(writer, jobs)
             else:
                 pause_s = self._upkeep(writer)
+            self._answer(questions)
             self._busy_since_s = None
             if self._error is not None:
                 pause_s = PROBE_S
 
     def _upkeep(self, writer: Writer) -> float:
-        if self._error is not None and not self._probe(writer):
+        if (self._error is not None or self._questions) and not self._probe(writer):
             return PROBE_S
         try:
             self._registrar.settle(writer)
@@ -320,7 +345,7 @@ class WriterThread:
     def _next_jobs(self, pause_s: float) -> list[_Job] | None:
         """Wait for jobs: those of one commit; none after pause_s; None at the end."""
         with self._condition:
-            if not self._jobs and not self._closing:
+            if not (self._jobs or self._closing or self._questions):
                 self._resting = pause_s >= REST_FROM_S and not (self._grown or self._error)
                 self._grown = False
                 self._condition.wait(max(pause_s, REST_S) if self._resting else pause_s)
@@ -376,6 +401,7 @@ class WriterThread:
                 commit_one(
                     writer,
                     first.events,
+                    self._stored,
                     keep_arrival=first.replay,
                     source=source,
                     untimed=first.untimed,
@@ -385,6 +411,7 @@ class WriterThread:
             writer,
             self._reader,
             [job.events for job in jobs],
+            self._stored,
             keep_arrival=first.replay,
             source=source,
             untimed={event_id for job in jobs for event_id in job.untimed},

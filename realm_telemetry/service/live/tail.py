@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from realm_telemetry.delivery.sources import RecentOfLog, without_webhooks
 from realm_telemetry.errors import LogError
 from realm_telemetry.log.engine import Reader, Watch
 from realm_telemetry.log.errors import LogReplacedError
@@ -38,6 +39,7 @@ def next_second(now_s: float) -> float:
 class Tail:
     """Hands every new row of the log to its takers, in the order of the log.
 
+    recent: what this process has stored lately: it is not read back from the log.
     noticed: called when others, or this process, may have written to the log.
     replaced: called when the log is not the one that was opened; nothing more comes then.
     error: what went wrong at the last poll, None while all is well.
@@ -46,6 +48,7 @@ class Tail:
     def __init__(
         self,
         reader: Reader,
+        recent: RecentOfLog,
         watch: Watch,
         cursor: int,
         takers: Sequence[Callable[[Sequence[LogRow]], None]],
@@ -55,6 +58,7 @@ class Tail:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._reader = reader
+        self._recent = recent
         self._watch = watch
         self._takers = takers
         self._poll_s = poll_s
@@ -137,7 +141,7 @@ class Tail:
 
     def _read(self) -> bool:
         """Take one batch; whether there may be more."""
-        rows = self._reader.now.after(self.cursor, BATCH_ROWS)
+        rows = self._rows()
         if rows:
             self.cursor = rows[-1].cursor
             self.rows += len(rows)
@@ -147,6 +151,12 @@ class Tail:
         elif self._reader.now.max_cursor() < self.cursor:
             raise LogReplacedError("the content of the log was replaced by an older one")
         return len(rows) == BATCH_ROWS
+
+    def _rows(self) -> Sequence[LogRow]:
+        remembered = self._recent.after(self.cursor, BATCH_ROWS)
+        if remembered is None:
+            return self._reader.now.after(self.cursor, BATCH_ROWS)
+        return [without_webhooks(row) for row in remembered[0]]
 
     def _measure(self, newest: LogRow) -> None:
         arrival = newest.event.observed_unix_nano

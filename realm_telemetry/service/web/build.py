@@ -29,6 +29,8 @@ PARTS = (
     "runs.html",
     "runs",
     "battle-log.html",
+    "alerts.html",
+    "compare.html",
     "package.json",
     "package-lock.json",
     "vite.config.ts",

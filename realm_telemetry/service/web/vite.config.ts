@@ -15,6 +15,8 @@ export default defineConfig({
         runs: "runs.html",
         run: "runs/run.html",
         "battle-log": "battle-log.html",
+        alerts: "alerts.html",
+        compare: "compare.html",
         "event-stream": "src/stream/event-stream.ts",
       },
       output: {

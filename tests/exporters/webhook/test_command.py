@@ -47,7 +47,7 @@ def test_the_log_lists_the_outcome_of_each_message(
 ) -> None:
     failed(home, make, receiver)
     shown = invoke("log").output
-    assert re.search(r"1 +\S+ \S+ +dead +1 +410 +lab +.*channel_is_archived", shown)
+    assert re.search(r"1 +(?:\S+ )?\S+ +dead +1 +410 +lab +.*channel_is_archived", shown)
     newest, dead = json.loads(invoke("log", "--json").output)
     assert (newest["state"], newest["status"], dead["state"]) == ("delivered", 200, "dead")
     assert json.loads(invoke("log", "--state", "dead", "--json").output) == [dead]

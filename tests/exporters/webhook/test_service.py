@@ -14,7 +14,7 @@ import pytest
 from realm_telemetry.config import load_settings
 from realm_telemetry.delivery.guarded import GuardedLog
 from realm_telemetry.delivery.report import LogFile, Reporter
-from realm_telemetry.delivery.sources import Recent
+from realm_telemetry.delivery.sources import PipelineLog, Recent
 from realm_telemetry.log import LogReader, LogWriter, ProducerInfo
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.shipper.deliveries import Deliveries
@@ -176,7 +176,7 @@ def test_a_shipper_that_comes_back_goes_on_with_what_was_asked_for(
     log.write(lambda writer: writer.save_cursor("main", "webhook", 0))
     recent = Recent()
     recent.start(1)
-    deliveries = Deliveries(manifest, log, report, {}, recent)
+    deliveries = Deliveries(manifest, log, report, {}, lambda: PipelineLog(path, "main", recent))
     deliveries.start(1)
     receiver.wait_for(1)
     wait_until(lambda: not deliveries.lagging(1))

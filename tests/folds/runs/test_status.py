@@ -242,6 +242,15 @@ CASES = {
         "failed",
         "first",
     ),
+    "a rank that its launcher stopped only follows": (
+        [
+            *ranks(2),
+            ended(3, "killed", 0, process="10", reason="SIGTERM"),
+            ended(4, "killed", 1, process="11", reason="SIGKILL, sender unknown"),
+        ],
+        "killed",
+        "SIGKILL, sender unknown",
+    ),
     "a rank whose peer had gone only follows": (
         [
             *ranks(2),

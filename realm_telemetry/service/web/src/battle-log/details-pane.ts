@@ -5,15 +5,21 @@ import { channelIcon, severityMark } from "../shared/catalog";
 import { exactText } from "../shared/exact-json";
 import { formatAge, formatCount, formatTime, plural, timeMs, type Zone } from "../shared/format";
 import { runHref } from "../shared/links";
+import { shownText } from "../shared/message";
 import { copy } from "../shared/toast";
-import type { RealmEvent } from "../stream/event";
+import { tracebackCard } from "../shared/traceback-card";
+import { ROUTINE_KINDS, type RealmEvent } from "../stream/event";
 import type { Query } from "./address";
 import "./json-tree";
 import { marked } from "./text-search";
 import { seconds } from "./time-range";
 
 const LAST_EVENTS = 20;
-const AROUND = "15";
+const AROUND = 15;
+/** So many are asked for, to find those of the run among them. */
+const LOOKED_AT = "100";
+type Fact = readonly [name: string, value: string | TemplateResult | null];
+
 /** Kinds for which the events just before matter most. */
 const ENDS: ReadonlySet<string> = new Set(["process_lost", "job_failed"]);
 
@@ -30,7 +36,9 @@ export class RealmDetails extends LitElement {
   @property({ attribute: false }) phrases: readonly string[][] = [];
   @property() zone: Zone = "local";
   @state() private context: readonly RealmEvent[] | null = null;
-  @state() private leadUp: readonly RealmEvent[] | null = null;
+  @state() private leadUp: { events: readonly RealmEvent[]; routine: number } | null = null;
+  /** Whether the context has events of other runs too. */
+  @state() private isWide = false;
   @state() private problem = "";
   /** The event with its details first: they matter most. */
   private tree: Record<string, unknown> = {};
@@ -44,6 +52,7 @@ export class RealmDetails extends LitElement {
     if (!changes.has("event") || before?.id === this.event.id) return;
     this.context = this.leadUp = null;
     this.problem = "";
+    this.isWide = this.event.run_id === null;
     const { details, ...rest } = this.event;
     this.tree = { details, ...rest };
     if (ENDS.has(this.event.kind)) void this.askBefore(this.event);
@@ -55,13 +64,18 @@ export class RealmDetails extends LitElement {
       until: seconds(event.time_unix_nano),
       limit: String(LAST_EVENTS),
     });
-    await this.attempt(event, async () => (await getPage(params)).events, (found) => (this.leadUp = found));
+    const of = (kinds: string[]) => getPage(new URLSearchParams([...params, ["kind", kinds.join(",")]]));
+    const ask = async () => {
+      const routine = [...ROUTINE_KINDS];
+      const [loud, quiet] = await Promise.all([of(routine.map((kind) => `!${kind}`)), of(routine)]);
+      return { events: loud.events, routine: quiet.total };
+    };
+    await this.attempt(event, ask, (found) => (this.leadUp = found));
   }
 
   private async askContext(): Promise<void> {
     const { event } = this;
-    const params = { before: AROUND, after: AROUND };
-    const ask = () => getEvents<RealmEvent[]>(`api/battle_log/${event.id}/context`, params);
+    const ask = () => getEvents<RealmEvent[]>(`api/battle_log/${event.id}/context`, { before: LOOKED_AT, after: LOOKED_AT });
     await this.attempt(event, ask, (found) => (this.context = found.reverse()));
   }
 
@@ -88,7 +102,7 @@ export class RealmDetails extends LitElement {
           <h2>${channelIcon(event.channel)} <span class="mono">${event.kind}</span></h2>
           <button class="quiet" aria-label="Close details" @click=${() => this.send("close")}>✕</button>
         </div>
-        <p class="details-message">${marked(event.message.slice(0, 20_000), this.phrases)}</p>
+        <p class="details-message">${marked(shownText(event.message.slice(0, 20_000)), this.phrases)}</p>
         <p class="soft">
           <time datetime=${event.timestamp}
             >${formatTime(time, { zone: this.zone, date: true, millis: true })}</time
@@ -101,16 +115,30 @@ export class RealmDetails extends LitElement {
         <div class="details-actions">
           <button @click=${() => this.send("link")}>Copy link</button>
           <button @click=${() => copy(exactText(event), "Event")}>Copy JSON</button>
-          <button aria-expanded=${this.context !== null} @click=${this.toggleContext} title="The ${AROUND} events before it and after it, without filters">Context</button>
+          <button aria-expanded=${this.context !== null} @click=${this.toggleContext} title="The ${AROUND} events before it and after it">Context</button>
           <button @click=${() => this.send("around")} title="Show all events of five minutes before and after it, without filters">All events ± 5 min</button>
         </div>
         ${this.problem ? html`<p class="notice error">${this.problem}</p>` : nothing}
-        ${this.facts()}
-        ${this.context ? this.neighbours(`Up to ${AROUND} events before and after it, without filters`, this.context) : nothing}
-        ${this.leadUp ? this.neighbours(`Last ${plural(this.leadUp.length, "event")} of this producer before it`, this.leadUp) : nothing}
+        ${this.facts(this.first())} ${this.exception()}
+        ${this.context ? this.contextPart(this.context) : nothing}
+        ${this.leadUp ? this.neighbours(leadUpTitle(this.leadUp), this.leadUp.events) : nothing}
         <realm-json .value=${this.tree} .query=${this.query} .phrases=${this.phrases} open></realm-json>
+        <div class="soft internals">${this.facts(this.internals())}</div>
       </div>
     </section>`;
+  }
+
+  /** The nearest events before and after it, of its run unless all are wanted. */
+  private near(events: readonly RealmEvent[]): readonly RealmEvent[] {
+    const shown = this.isWide ? events : events.filter((event) => event.run_id === this.event.run_id);
+    const at = shown.findIndex((event) => event.id === this.event.id);
+    return shown.slice(Math.max(0, at - AROUND), at + AROUND + 1);
+  }
+
+  private contextPart(events: readonly RealmEvent[]): TemplateResult {
+    const of = this.isWide ? "of all runs" : "of its run";
+    return html`${this.neighbours(`Up to ${AROUND} events before and after it, ${of}`, this.near(events))}
+      ${this.event.run_id === null ? nothing : html`<button class="quiet" @click=${() => (this.isWide = !this.isWide)}>${this.isWide ? "Only its run" : "Other runs too"}</button>`}`;
   }
 
   private toggleContext(): void {
@@ -118,15 +146,30 @@ export class RealmDetails extends LitElement {
     else void this.askContext();
   }
 
-  private facts(): TemplateResult {
-    const { event } = this;
-    const run = event.run_id;
-    const facts: [string, string | TemplateResult | null][] = [
+  private exception(): TemplateResult | typeof nothing {
+    const { details, rank } = this.event;
+    const text = (name: string) => (typeof details[name] === "string" ? (details[name] as string) : null);
+    const traceback = text("traceback");
+    if (traceback === null) return nothing;
+    return tracebackCard({ error: text("error"), error_type: text("error_type"), thread: text("thread"), rank, at: null, traceback });
+  }
+
+  private first(): Fact[] {
+    const { run_id: run, rank, hero_id, campaign_id, source, details } = this.event;
+    const step = details["step"];
+    return [
       ["Run", run === null ? null : html`<a href=${runHref(run)} dir="auto">${run}</a>`],
-      ["Rank", event.rank === null ? null : String(event.rank)],
-      ["Hero", event.hero_id],
-      ["Campaign", event.campaign_id],
-      ["Source", event.source],
+      ["Rank", rank === null ? null : String(rank)],
+      ["Step", typeof step === "number" ? formatCount(step) : null],
+      ["Hero", hero_id],
+      ["Campaign", campaign_id],
+      ["Source", source],
+    ];
+  }
+
+  private internals(): Fact[] {
+    const { event } = this;
+    return [
       ["Producer", event.producer],
       // process_lost has the largest possible number, which says nothing to a reader.
       ["Event number", Number.isSafeInteger(event.number) ? formatCount(event.number) : null],
@@ -134,6 +177,9 @@ export class RealmDetails extends LitElement {
       ["Span", event.span_id],
       ["Cursor", formatCount(event.cursor)],
     ];
+  }
+
+  private facts(facts: readonly Fact[]): TemplateResult {
     return html`<dl class="facts">
       ${facts.map(([name, value]) =>
         value
@@ -160,11 +206,16 @@ export class RealmDetails extends LitElement {
             >
               <time class="mono">${formatTime(new Date(timeMs(event)), { zone: this.zone })}</time>
               ${severityMark(event.severity)}
-              <span class="neighbour-text">${event.message.slice(0, 200)}</span>
+              <span class="neighbour-text">${shownText(event.message.slice(0, 200))}</span>
             </button>
           </li>`,
         )}
       </ul>
     </section>`;
   }
+}
+
+function leadUpTitle({ events, routine }: { events: readonly RealmEvent[]; routine: number }): string {
+  const quiet = routine ? `; ${plural(routine, "routine event")} left out` : "";
+  return `Last ${plural(events.length, "event")} of this producer before it${quiet}`;
 }

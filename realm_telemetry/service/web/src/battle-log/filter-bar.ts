@@ -19,9 +19,9 @@ export function channelChips(
   return html`<div class="channels" role="group" aria-label="Channels, with their number of events in the last 24 hours">
     ${Object.entries(CHANNELS).map(([name, look]) => {
       const channel = counts?.channels[name];
-      const count = channel ? formatCount(channel.count) : "–";
+      const count = counts ? formatCount(channel?.count ?? 0) : "–";
       return html`<button
-        class="channel ${chosen.includes(exclusion(name)) ? "excluded" : ""}"
+        class="channel ${counts && !channel?.count ? "none" : ""} ${chosen.includes(exclusion(name)) ? "excluded" : ""}"
         data-testid="channel-${name}"
         aria-pressed=${chosen.includes(name)}
         aria-label="${look.label}${chosen.includes(exclusion(name)) ? ", excluded" : ""}, ${count} in 24 hours"
@@ -99,7 +99,7 @@ export class RealmFilterBar extends LitElement {
 
   protected override render() {
     const active = activeFilters(this.address);
-    return html`<div class="filters" role="search" aria-label="Filter events">
+    return html`<div class="filters ${this.open ? "open" : ""}" role="search" aria-label="Filter events">
       <div class="filter-line">
         <input
           class="search"

@@ -137,16 +137,30 @@ export class LiveTail implements ReactiveController {
   }
 
   private hear(message: StreamMessage): void {
-    if (message.type === "status") this.status = message.status;
-    if (message.type === "status") this.page.requestUpdate();
+    if (message.type === "status") this.turned(message.status);
     if (this.page.address.asOf !== null || !this.arrivals.take(message)) return;
     this.draw ??= setTimeout(() => requestAnimationFrame(() => this.show()), DRAW_MS);
   }
 
+  private turned(status: ConnectionStatus): void {
+    const isBack = status === "live" && this.status === "reconnecting";
+    this.status = status;
+    // What could not be read while the service was away is read now, without being asked for.
+    if (isBack && this.results.view.error) void this.results.ask();
+    this.page.requestUpdate();
+  }
+
   private show(): void {
     this.draw = undefined;
+    if (!this.results.shown.total.count && this.arrivals.count && this.results.view.complete) return void this.begin();
     if (this.page.address.live && !this.held) this.results.view.arrive(this.arrivals.drain());
     this.page.requestUpdate();
+  }
+
+  /** The first events of an empty list are shown without a click: there are no rows that could move. */
+  private async begin(): Promise<void> {
+    await this.results.view.refresh(() => true);
+    say("First event received");
   }
 
   /** Rows must not move while the user has scrolled down or selected text. */

@@ -4,9 +4,10 @@ import { repeat } from "lit/directives/repeat.js";
 import { channelIcon, severityMark } from "../shared/catalog";
 import { formatTime, timeMs, type Zone } from "../shared/format";
 import { runHref } from "../shared/links";
+import { shownText } from "../shared/message";
 import { sparkline } from "../shared/sparkline";
 import type { RealmEvent } from "../stream/event";
-import { type Group, groupCount, groupSeries, groupText, type Item } from "./row-groups";
+import { type Group, groupCount, groupNotFinite, groupSeries, groupSources, groupText, type Item } from "./row-groups";
 import { hitSnippet, marked } from "./text-search";
 
 /** The DOM never has more rows than this, however high the window is. */
@@ -53,7 +54,7 @@ function rowContent(item: Item, look: RowLook): TemplateResult {
 }
 
 function eventRow(event: RealmEvent, look: RowLook): TemplateResult {
-  const message = event.message.slice(0, SHOWN_CHARS);
+  const message = shownText(event.message.slice(0, SHOWN_CHARS));
   const snippet = hitSnippet(event, look.phrases);
   return html`<time class="row-time mono" datetime=${event.timestamp}
       >${formatTime(new Date(timeMs(event)), { zone: look.zone, millis: true })}</time
@@ -94,18 +95,19 @@ function open(click: MouseEvent, href: string): void {
 
 function groupRow(group: Group, look: RowLook): TemplateResult {
   const newest = group.members[0]!;
-  const series = groupSeries(group);
+  const notFinite = group.ranks ? "" : groupNotFinite(group);
+  const series = group.ranks ? null : groupSeries(group);
   return html`<time class="row-time mono" datetime=${newest.timestamp}
       >${formatTime(new Date(timeMs(newest)), { zone: look.zone, millis: true })}</time
     >
     <span class="row-severity row-fold"
       ><span aria-hidden="true">${group.open ? "▾" : "▸"}</span
-      ><span class="visually-hidden">${group.open ? "group, open" : "group, closed"}</span></span
+      ><span class="visually-hidden">${group.open ? "group, open" : "group, closed"}</span>${group.ranks ? severityMark(newest.severity) : nothing}</span
     >
     <span class="row-channel" aria-hidden="true">${channelIcon(newest.channel)}</span>
     <span class="row-kind mono">${group.kind}</span>
     <span class="row-message"
-      ><strong>${groupCount(group)}</strong> <span class="soft">${groupText(group)}</span>
+      ><strong>${groupCount(group)}</strong> ${groupSources(group)} <span class="soft">${groupText(group)}</span> ${notFinite ? html`<b class="ink-error">${notFinite}</b>` : nothing}
       ${series ? sparkline(series.values.slice(-SPARK_POINTS), 96, 16) : nothing}</span
     >
     ${owner(newest, [])}`;
@@ -129,7 +131,7 @@ export class RealmLogList extends LitElement {
   @query(".log-scroll") private scroller!: HTMLElement;
   @query(".log-rows") private rows!: HTMLElement;
 
-  private readonly narrow = matchMedia("(max-width: 700px)");
+  private readonly narrow = matchMedia("(max-width: 900px)");
   private readonly sized = new ResizeObserver(() => this.measure());
 
   protected override createRenderRoot() {
@@ -233,7 +235,7 @@ export class RealmLogList extends LitElement {
     }
     const event = item.type === "event" ? item.event : null;
     return html`<div
-      class="row ${item.type} ${event?.severity ?? ""} ${item.type === "event" && item.member ? "member" : ""}"
+      class="row ${item.type} ${event?.severity ?? (item.type === "group" && item.group.ranks ? item.group.members[0]!.severity : "")} ${item.type === "event" && item.member ? "member" : ""}"
       id=${rowId(item.key)}
       role="option"
       aria-selected=${item.key === this.current}

@@ -12,26 +12,19 @@ const MAX_LIVE_ROWS = 4_000;
 const LIVE_PAGES = 3;
 const BUCKETS = "90";
 
-/** History is ordered by time, full-text search by arrival. */
-type Order = "time" | "arrival";
-
 /** Negative if `a` is above `b`. */
-function compareRows(a: RealmEvent, b: RealmEvent, order: Order): number {
-  if (order === "time" && a.time_unix_nano !== b.time_unix_nano) {
-    // As strings: nanoseconds do not fit into a JavaScript number.
-    const [left, right] = [a.time_unix_nano, b.time_unix_nano];
-    if (left.length !== right.length) return right.length - left.length;
-    return left < right ? 1 : -1;
-  }
-  return b.cursor - a.cursor;
+function compareRows(a: RealmEvent, b: RealmEvent): number {
+  if (a.time_unix_nano === b.time_unix_nano) return b.cursor - a.cursor;
+  // As strings: nanoseconds do not fit into a JavaScript number.
+  const [left, right] = [a.time_unix_nano, b.time_unix_nano];
+  if (left.length !== right.length) return right.length - left.length;
+  return left < right ? 1 : -1;
 }
 
 /** The loaded rows of a query, newest first, each once. */
 export class Rows {
   private events: RealmEvent[] = [];
   private readonly cursors = new Set<number>();
-
-  constructor(readonly order: Order) {}
 
   get all(): readonly RealmEvent[] {
     return this.events;
@@ -50,11 +43,11 @@ export class Rows {
     const fresh = events.filter((event) => !this.cursors.has(event.cursor));
     if (!fresh.length) return 0;
     for (const event of fresh) this.cursors.add(event.cursor);
-    const sorted = [...fresh].sort((a, b) => compareRows(a, b, this.order));
+    const sorted = [...fresh].sort((a, b) => compareRows(a, b));
     const last = this.events.at(-1);
     // The usual case, the next page, is appended.
-    if (!last || compareRows(last, sorted[0]!, this.order) < 0) this.events.push(...sorted);
-    else this.events = mergeRows(this.events, sorted, this.order);
+    if (!last || compareRows(last, sorted[0]!) < 0) this.events.push(...sorted);
+    else this.events = mergeRows(this.events, sorted);
     return fresh.length;
   }
 
@@ -73,12 +66,11 @@ export class Rows {
 function mergeRows(
   left: readonly RealmEvent[],
   right: readonly RealmEvent[],
-  order: Order,
 ): RealmEvent[] {
   const merged: RealmEvent[] = [];
   let at = 0;
   for (const event of right) {
-    while (at < left.length && compareRows(left[at]!, event, order) < 0) merged.push(left[at++]!);
+    while (at < left.length && compareRows(left[at]!, event) < 0) merged.push(left[at++]!);
     merged.push(event);
   }
   while (at < left.length) merged.push(left[at++]!);
@@ -97,7 +89,9 @@ export interface Total {
  * `refresh`.
  */
 export class LogView {
-  readonly rows: Rows;
+  /** By time, newest first; pages of a full-text search come by arrival. */
+  readonly rows = new Rows();
+  readonly isSearch: boolean;
   histogram: Histogram | null = null;
   asOf = 0;
   /** When rows and counts were read. */
@@ -119,7 +113,7 @@ export class LogView {
     private readonly fixedAsOf: number | null,
     private readonly changed: () => void,
   ) {
-    this.rows = new Rows(params.has("q") ? "arrival" : "time");
+    this.isSearch = params.has("q");
   }
 
   /** No more rows to load. */
@@ -217,8 +211,8 @@ export class LogView {
   private catchUp(pages: readonly HistoryPage[], before: number): void {
     const events = pages.flatMap((page) => page.events);
     // There are more rows between these and the previous ones; or a search has too many rows, and
-    // cannot be cut at a time because it is ordered by arrival.
-    const long = this.rows.order === "arrival" && this.rows.length + events.length > MAX_LIVE_ROWS;
+    // cannot be cut at a time because its pages come by arrival.
+    const long = this.isSearch && this.rows.length + events.length > MAX_LIVE_ROWS;
     if (long || this.apart(pages, before)) {
       this.rows.replace(events);
       this.next = pages.at(-1)!.next;
@@ -229,7 +223,7 @@ export class LogView {
 
   /** A tail that runs for hours keeps its newest rows; the rest is loaded again on demand. */
   private forgetOldest(): void {
-    if (this.rows.length <= MAX_LIVE_ROWS || this.rows.order !== "time") return;
+    if (this.rows.length <= MAX_LIVE_ROWS || this.isSearch) return;
     this.rows.keepNewest(MAX_LIVE_ROWS);
     const next = new URLSearchParams(this.params);
     // Rows of the same nanosecond are loaded twice; `Rows` ignores the second.

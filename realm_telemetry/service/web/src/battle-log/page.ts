@@ -1,7 +1,8 @@
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, query, state } from "lit/decorators.js";
-import { formatCount } from "../shared/format";
+import { formatCount, zoneName } from "../shared/format";
 import "../shared/page-header";
+import { howToBegin } from "../shared/snippet";
 import { type Shortcut, shortcuts } from "../shared/shortcuts";
 import type { ConnectionStatus, RealmEvent } from "../stream/event";
 import { dataKey, type Address, type Query, readAddress, toggled, writeAddress } from "./address";
@@ -37,10 +38,10 @@ function pageTools({ address, go }: LogPage, live: LiveTail): TemplateResult {
     </button>
     <button
       data-testid="zone"
-      title="Switch between local time and UTC"
+      title="Times are in ${utc ? "UTC" : "local time"}; a click shows them in ${utc ? "local time" : "UTC"}"
       @click=${() => go({ ...address, zone: utc ? "local" : "utc" })}
     >
-      ${utc ? "UTC" : "Local time"}
+      ${utc ? "UTC" : `Local (${zoneName()})`}
     </button>
     <button
       aria-pressed=${summary}
@@ -123,8 +124,11 @@ export class RealmBattleLog extends LitElement implements LogPage {
     if (address.live && !before.live) void this.live.catchUp();
   }
 
-  private readonly changed = (event: CustomEvent<Change>): void =>
-    this.go(event.detail.address, { typing: event.detail.typing ?? false });
+  /** Details of an event that the new rows may not have would be stale. */
+  private readonly changed = ({ detail: { address, typing = false } }: CustomEvent<Change>): void => {
+    const isOther = dataKey(address) !== dataKey(this.address);
+    this.go(isOther ? { ...address, event: null } : address, { typing });
+  };
 
   protected override render() {
     const { address } = this;
@@ -165,6 +169,9 @@ export class RealmBattleLog extends LitElement implements LogPage {
     if (view.state === "failed") return failure(view.error!, () => void results.ask());
     if (shown.state === "loading") return loadingRows();
     if (!items.length && shown.complete) {
+      if (filterData.counts && filterData.counts.oldest === null) {
+        return html`<div class="state" data-testid="empty-log"><h2>No events yet</h2>${howToBegin()}</div>`;
+      }
       return html`<realm-empty .address=${address} @change-address=${this.changed}></realm-empty>
         <div class="log-end">${retention(this, results, filterData.counts)}</div>`;
     }

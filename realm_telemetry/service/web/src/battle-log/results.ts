@@ -81,7 +81,7 @@ export class Results {
   rebuild(): void {
     const { rows, complete } = this.shown;
     const dayOf = dayReader(this.page.address.zone);
-    this.items = buildItems(rows.all, { opened: this.opened, dayOf, complete, days: rows.order === "time" });
+    this.items = buildItems(rows.all, { opened: this.opened, dayOf, complete });
     this.page.requestUpdate();
   }
 

@@ -137,10 +137,11 @@ export class Selection {
 
   private openError(at: number): void {
     const item = this.items[at];
-    if (item?.type !== "event") return;
+    const event = item && eventOf(item);
+    if (!event) return;
     const replace = this.page.address.event !== null;
     this.makeCurrent(item, at);
-    this.open(item.event, replace);
+    this.open(event, replace);
   }
 
   /** For an error far down: let the range end at it. */
@@ -148,7 +149,7 @@ export class Selection {
     const { page } = this;
     const { view, span } = this.results;
     const last = view.rows.all.at(-1);
-    if (view.complete || !last || view.rows.order === "arrival") return say("No more errors");
+    if (view.complete || !last || view.isSearch) return say("No more errors");
     const params = new URLSearchParams(view.params);
     params.set("severity", "error");
     params.set("until", seconds(last.time_unix_nano));
@@ -162,5 +163,11 @@ export class Selection {
 }
 
 function isError(item: Item): boolean {
-  return item.type === "event" && item.event.severity === "error";
+  return eventOf(item)?.severity === "error";
+}
+
+/** The event of a line; of a closed line for several ranks the newest. */
+function eventOf(item: Item): RealmEvent | undefined {
+  if (item.type === "event") return item.event;
+  return item.type === "group" && item.group.ranks && !item.group.open ? item.group.members[0] : undefined;
 }

@@ -1,6 +1,7 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { exactText } from "../shared/exact-json";
-import { formatAge, formatCount, formatDuration, formatNumber, formatTime } from "../shared/format";
+import { formatAge, formatCount, formatDuration, formatNumber, formatTime, zoneName } from "../shared/format";
+import { shownText } from "../shared/message";
 import {
   commandText,
   isOpen,
@@ -29,7 +30,7 @@ export function causeCard(run: Run, nowMs: number, tools: TemplateResult): Templ
   return html`<section class="card cause ${tone}" aria-label="How it is" data-testid="cause">
     <p class="cause-status">${statusMark(run.status)} <span class="soft">${sinceText(run, nowMs)}</span></p>
     ${notFinite ? html`<p class="cause-reason ink-error">${notFinite}</p>` : nothing}
-    ${reason || !notFinite ? html`<p class="cause-reason" dir="auto">${reason || look.meaning}</p>` : nothing}
+    ${reason || !notFinite ? html`<p class="cause-reason" dir="auto">${reason ? shownText(reason) : look.meaning}</p>` : nothing}
     ${run.first_failed_rank === null ? nothing : html`<p>Rank ${run.first_failed_rank} failed first.</p>`}
     <h1 class="run-title" dir="auto" title=${run.run_id}>${run.run_id}</h1>
     ${run.status === "running" ? progress(run) : nothing}
@@ -54,11 +55,8 @@ function sinceText(run: Run, nowMs: number): string {
   return `${startedMs === null ? "" : `started ${timeText(startedMs)}`}${heard}`;
 }
 
-const zone = new Intl.DateTimeFormat("en-US", { timeZoneName: "short" });
-
 function timeText(ms: number): string {
-  const name = zone.formatToParts(ms).find((part) => part.type === "timeZoneName")?.value ?? "";
-  return `${formatTime(new Date(ms), { zone: "local", date: true })} ${name}`.trim();
+  return `${formatTime(new Date(ms), { zone: "local", date: true })} ${zoneName(ms)}`.trim();
 }
 
 function progress(run: Run): TemplateResult | typeof nothing {

@@ -19,6 +19,10 @@ const SMOOTHINGS = [0, 0.6, 0.9, 0.97] as const;
 export class MetricGraphs extends LitElement {
   @property({ attribute: false }) curves: readonly Curve[] = [];
   @property({ type: Number }) version = 0;
+  @property({ attribute: false }) ranks: readonly number[] = [];
+  @property({ attribute: false }) rank: number | null = null;
+  /** How much of an older run is read so far; null if all is. */
+  @property({ attribute: false }) building: number | null = null;
   @state() private axis: Axis = "step";
   @state() private smoothing = 0;
   @state() private most = SHOWN;
@@ -32,7 +36,7 @@ export class MetricGraphs extends LitElement {
     const names = this.curves.map((curve) => curve.name);
     const shown = new Map(this.curves.slice(0, this.most).map((curve) => [curve.name, curve]));
     return html`<section class="card metrics" aria-label="Metrics" data-testid="metrics">
-      <div class="card-head"><h2>Metrics</h2>${this.curves.length ? this.controls() : nothing}</div>
+      <div class="card-head"><h2>Metrics</h2>${this.building === null ? nothing : html`<span class="soft" role="status">reading older events: ${Math.round(100 * this.building)} %</span>`}${this.curves.length ? this.controls() : nothing}</div>
       ${this.curves.length ? nothing : html`<p class="soft">It has reported no numbers yet.</p>`}
       <div class="small-multiples">
         ${grouped(names.slice(0, this.most)).map(
@@ -52,6 +56,7 @@ export class MetricGraphs extends LitElement {
 
   private controls(): TemplateResult {
     return html`<span class="controls">
+      ${this.ranks.length > 1 ? this.rankChoice() : nothing}
       <button aria-pressed=${this.axis === "time"} @click=${() => (this.axis = this.axis === "step" ? "time" : "step")}>Wall time</button>
       <label
         >Smoothing
@@ -60,6 +65,13 @@ export class MetricGraphs extends LitElement {
         </select>
       </label>
     </span>`;
+  }
+
+  /** Sends `rank` with the chosen one. */
+  private rankChoice(): TemplateResult {
+    const chosen = this.rank ?? this.ranks[0];
+    const send = (picked: Event) => this.dispatchEvent(new CustomEvent("rank", { detail: Number((picked.target as HTMLSelectElement).value) }));
+    return html`<label>Rank <select @change=${send}>${this.ranks.map((rank) => html`<option value=${rank} ?selected=${rank === chosen}>${rank}</option>`)}</select></label>`;
   }
 
   private graph(curve: Curve): TemplateResult {

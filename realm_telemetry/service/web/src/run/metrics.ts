@@ -5,8 +5,6 @@ import type { RealmEvent } from "../stream/event";
 export const FIELDS_AT_ONCE = 8;
 /** What counts, and does not measure. */
 const NO_METRICS: ReadonlySet<string> = new Set(["step", "total_steps", "rank", "world_size", "pid", "epoch"]);
-/** Their numbers are drawn: kinds by which trainings and evaluations say how they go. */
-export const METRIC_KINDS = ["training_step", "evaluation_finished", "eval_completed"] as const;
 const FIRST = ["loss", "eval_loss", "accuracy", "learning_rate", "grad_norm"];
 
 /** The numbers among the details of events, by the names that the API knows them by. */

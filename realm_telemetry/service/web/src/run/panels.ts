@@ -3,12 +3,16 @@ import { ref } from "lit/directives/ref.js";
 import { channelIcon, severityMark } from "../shared/catalog";
 import { formatCount, formatNumber, formatTime, timeMs } from "../shared/format";
 import { eventHref, logHref } from "../shared/links";
+import { shownText } from "../shared/message";
 import { lookOf, statusMark, type RankState, type Run } from "../shared/run";
 import type { RealmEvent } from "../stream/event";
 import { bytesText } from "./cause-card";
 import type { Curve } from "./metrics";
+import { FEW_RANKS, rankGrid } from "./rank-grid";
 import { eventsOf } from "./story";
 
+/** Of many ranks so many with a problem are rows. */
+const LISTED_RANKS = 20;
 const BADNESS = { error: 0, warning: 1, info: 2, success: 3 } as const;
 
 /** The processes of a run: those that ended badly first. */
@@ -20,12 +24,16 @@ export function ranksPanel(run: Run): TemplateResult | typeof nothing {
   const order = ([name, rank]: [string, RankState]) => (name === first ? -1 : BADNESS[lookOf(rank.status).severity]);
   ranks.sort((a, b) => order(a) - order(b) || a[0].localeCompare(b[0], undefined, { numeric: true }));
   const isOne = ranks.length === 1;
+  const isMany = ranks.length > FEW_RANKS;
+  const listed = isMany ? ranks.filter(([name, rank]) => name === first || BADNESS[lookOf(rank.status).severity] < 2).slice(0, LISTED_RANKS) : ranks;
   return html`<section class="card" aria-label="Ranks" data-testid="ranks">
     <div class="card-head"><h2>${isOne ? "Process" : "Ranks"}</h2><span class="soft">${run.health ?? ""}</span></div>
-    <div class="table-scroll" tabindex="0" role="region" aria-label="Table of ranks">
+    ${isMany ? rankGrid(run) : nothing}
+    ${listed.length ? nothing : html`<p class="soft">No rank has a problem.</p>`}
+    <div class="table-scroll" tabindex="0" role="region" aria-label="Table of ranks" ?hidden=${!listed.length}>
       <table class="ranks">
         <thead><tr><th scope="col">Rank</th><th scope="col">Status</th><th scope="col">Last step</th><th scope="col">Host</th></tr></thead>
-        <tbody>${ranks.map(([name, rank]) => rankRow(name, rank, furthest, run))}</tbody>
+        <tbody>${listed.map(([name, rank]) => rankRow(name, rank, furthest, run))}</tbody>
       </table>
     </div>
   </section>`;
@@ -134,7 +142,7 @@ export function eventsPanel(run: Run, loud: readonly RealmEvent[]): TemplateResu
         (event) => html`<li class="loud-event">
           <time class="soft" datetime=${event.timestamp}>${formatTime(new Date(timeMs(event)), { zone: "local", date: true }).slice(5)}</time>
           ${severityMark(event.severity)} <span aria-hidden="true">${channelIcon(event.channel)}</span>
-          <a href=${eventHref(event)} dir="auto">${event.message.slice(0, 400) || event.kind}</a>
+          <a href=${eventHref(event)} dir="auto">${shownText(event.message.slice(0, 400)) || event.kind}</a>
           ${event.rank === null ? nothing : html`<span class="soft">rank ${event.rank}</span>`}
         </li>`,
       )}

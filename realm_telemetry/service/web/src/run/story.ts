@@ -2,12 +2,14 @@ import { ApiError, getEvents, getJson, getText } from "../shared/api";
 import type { SeriesAnswer } from "../shared/graph/run-series";
 import { getRun, isOpen, runPath, type Run } from "../shared/run";
 import type { RealmEvent } from "../stream/event";
-import { curvesOf, FIELDS_AT_ONCE, fieldOf, METRIC_KINDS, metricNames, type Curve } from "./metrics";
+import { curvesOfAnswer, ranksOf, type CurvesAnswer } from "./curves-answer";
+import { LIFECYCLE_KINDS } from "./timeline";
+import { curvesOf, FIELDS_AT_ONCE, fieldOf, metricNames, type Curve } from "./metrics";
 
-const NAMED_BY = "200";
 const POINTS = "1000";
 const SAMPLES = "100";
 const LISTED_EVENTS = "12";
+const LIFECYCLES = "500";
 const OUTPUT_LINES = 100;
 const MAX_PRODUCERS = 100;
 /** Curves of a run that goes on are read again after so long. */
@@ -22,6 +24,13 @@ export class RunStory {
   curves: Curve[] | null = null;
   machine: Curve[] = [];
   samples: RealmEvent[] = [];
+  /** The ranks that have curves, and the one that is drawn; null for the lowest. */
+  ranks: number[] = [];
+  rank: number | null = null;
+  /** How much of an older run is read so far; null if all is. */
+  building: number | null = null;
+  /** Beginnings and ends of what it did, for the timeline. */
+  lifecycles: RealmEvent[] = [];
   loud: RealmEvent[] | null = null;
   /** The last lines that it printed; empty where none were kept. */
   output = "";
@@ -37,16 +46,27 @@ export class RunStory {
 
   /** Raises ApiError, unless it says that there is no such run. */
   async read(): Promise<void> {
+    if (await this.readRun()) await this.readRest(this.run!);
+  }
+
+  private async readRun(): Promise<boolean> {
     try {
       this.run = await getRun(this.id);
       this.isMissing = false;
     } catch (error) {
       if (!(error instanceof ApiError && error.code === "run_not_found")) throw error;
       this.isMissing = true;
-      return;
+      return false;
     }
     this.changed();
-    await this.readRest(this.run);
+    return true;
+  }
+
+  /** Only what a comparison needs. Raises ApiError, unless it says that there is no such run. */
+  async readToCompare(): Promise<void> {
+    const before = this.run?.last_event_at;
+    await this.readRun();
+    if (this.run && (this.curves === null || this.building !== null || this.run.last_event_at !== before)) await this.readCurves();
   }
 
   private async readRest(run: Run): Promise<void> {
@@ -55,7 +75,7 @@ export class RunStory {
     if (!isNew || (isOpen(run.status) && performance.now() - this.readAt < AGAIN_MS)) return;
     [this.readUpTo, this.readAt] = [upTo, performance.now()];
     try {
-      await Promise.all([this.readLoud(run), this.readCurves(run), this.readMachine(run), this.readOutput()]);
+      await Promise.all([this.readLoud(run), this.readLifecycles(run), this.readCurves(), this.readMachine(run), this.readOutput()]);
     } catch (error) {
       this.readUpTo = null;
       throw error;
@@ -71,14 +91,27 @@ export class RunStory {
     this.changed();
   }
 
-  private async readCurves(run: Run): Promise<void> {
-    const named = await getEvents<RealmEvent[]>("api/battle_log", {
-      ...eventsOf(run),
-      kind: METRIC_KINDS.join(","),
-      limit: NAMED_BY,
-    });
-    const known = this.curves?.map((curve) => curve.name) ?? [];
-    this.curves = await this.series([...new Set([...metricNames(named), ...known])]);
+  private async readLifecycles(run: Run): Promise<void> {
+    const one: Record<string, string> = "0" in run.ranks && Object.keys(run.ranks).length > 1 ? { rank: "0" } : {};
+    const query = { ...eventsOf(run), ...one, kind: LIFECYCLE_KINDS.join(","), limit: LIFECYCLES };
+    this.lifecycles = await getEvents<RealmEvent[]>("api/battle_log", query);
+    this.changed();
+  }
+
+  /** Draw the curves of another rank; null for the lowest. */
+  async chooseRank(rank: number | null): Promise<void> {
+    this.rank = rank;
+    if (this.run) await this.readCurves();
+  }
+
+  private async readCurves(): Promise<void> {
+    const one: Record<string, string> = this.rank === null ? {} : { rank: String(this.rank) };
+    const answer = await getJson<CurvesAnswer>(`${runPath(this.id)}/metrics`, { name: "*", points: POINTS, ...one });
+    this.curves = curvesOfAnswer(answer);
+    this.ranks = ranksOf(answer);
+    this.building = answer.building?.done ?? null;
+    // What is there is shown; the rest is asked for again.
+    if (this.building !== null) this.readUpTo = null;
     this.version += 1;
     this.changed();
   }

@@ -1,6 +1,7 @@
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, query, state } from "lit/decorators.js";
 import { repeat } from "lit/directives/repeat.js";
+import { apiUrl } from "../shared/api";
 import { Freshness } from "../shared/connection";
 import { formatCount, plural } from "../shared/format";
 import "../shared/page-header";
@@ -14,6 +15,7 @@ import { runRow, TABLE_COLUMNS } from "./run-row";
 /** Drawn at once; more are a click away. */
 const STEP_ROWS = 50;
 const TICK_MS = 5_000;
+const MOST_COMPARED = 6;
 
 /** All runs in a table, problems visible at a glance. */
 @customElement("realm-runs")
@@ -22,6 +24,7 @@ export class RealmRuns extends LitElement {
   @state() private status = "";
   @state() private text = "";
   @state() private most = STEP_ROWS;
+  @state() private compared: ReadonlySet<string> = new Set();
   @query("input[type=search]") private search!: HTMLInputElement;
   private readonly list = new RunList(() => this.requestUpdate());
   private readonly fresh = new Freshness(this, {
@@ -142,7 +145,7 @@ export class RealmRuns extends LitElement {
         ${this.sortChoice()}
       </div>
       ${found.length ? this.table(found.slice(0, this.most)) : this.noMatch()}
-      ${found.length > this.most ? this.more(found.length) : nothing}`;
+      ${found.length > this.most ? this.more(found.length) : nothing} ${this.comparison()}`;
   }
 
   private totalText(runs: readonly RunSummary[], found: readonly RunSummary[]): string {
@@ -210,10 +213,26 @@ export class RealmRuns extends LitElement {
         ${repeat(
           runs,
           (run) => run.run_id,
-          (run) => runRow(run, nowMs),
+          (run) => runRow(run, nowMs, { chosen: this.compared, isFull: this.compared.size >= MOST_COMPARED, toggle: this.toggle }),
         )}
       </tbody>
     </table>`;
+  }
+
+  private readonly toggle = (id: string): void => {
+    const next = new Set(this.compared);
+    if (!next.delete(id)) next.add(id);
+    this.compared = next;
+  };
+
+  private comparison(): TemplateResult | typeof nothing {
+    if (!this.compared.size) return nothing;
+    const href = apiUrl("compare", new URLSearchParams([...this.compared].map((id) => ["run", id.toWellFormed()])));
+    return html`<div class="compare-bar card" role="region" aria-label="Comparison">
+      <span>${plural(this.compared.size, "run")} chosen</span>
+      ${this.compared.size < 2 ? html`<span class="soft">Choose another, up to ${MOST_COMPARED}.</span>` : html`<a class="button" href=${href}>Compare</a>`}
+      <button class="quiet" @click=${() => (this.compared = new Set())}>Clear</button>
+    </div>`;
   }
 
   private heading(column: Column): TemplateResult {

@@ -1,6 +1,7 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { formatCount, formatDuration, formatTime } from "../shared/format";
 import { runHref } from "../shared/links";
+import { shownText } from "../shared/message";
 import { notFiniteText, numberText, ranksText, reasonOf, statusMark, stepText, type RunSummary } from "../shared/run";
 import type { Column } from "./run-order";
 
@@ -8,11 +9,20 @@ export const TABLE_COLUMNS: readonly Column[] = [
   "status", "name", "started", "duration", "step", "loss", "best", "checkpoint", "ranks", "host",
 ];
 
-/** A run as a row; on a narrow screen the same cells are a card. */
-export function runRow(run: RunSummary, nowMs: number): TemplateResult {
+/** Which runs are chosen to be compared. */
+export interface Choosing {
+  chosen: ReadonlySet<string>;
+  /** No more can be chosen. */
+  isFull: boolean;
+  toggle: (id: string) => void;
+}
+
+/** A run as a row, with a box to choose it; on a narrow screen the same cells are a card. */
+export function runRow(run: RunSummary, nowMs: number, { chosen, isFull, toggle }: Choosing): TemplateResult {
+  const isChosen = chosen.has(run.run_id);
   const checkpoint = run.last_checkpoint?.step;
   return html`<tr role="row" class="run-row" data-run=${run.run_id} data-status=${run.status}>
-    <td role="cell" class="run-status-cell">${statusMark(run.status)}</td>
+    <td role="cell" class="run-status-cell"><label class="run-choice"><input type="checkbox" aria-label="Compare ${run.run_id}" .checked=${isChosen} ?disabled=${isFull && !isChosen} @change=${() => toggle(run.run_id)} /></label>${statusMark(run.status)}</td>
     <td role="cell" class="run-name-cell">
       <a class="run-link" dir="auto" href=${runHref(run.run_id)} title=${run.run_id}>${run.run_id}</a>
       ${why(run)}
@@ -37,7 +47,7 @@ function why(run: RunSummary): TemplateResult | typeof nothing {
   const notFinite = notFiniteText(run);
   if (!reason && !notFinite) return nothing;
   return html`<p class="run-reason" title=${reason} dir="auto">
-    ${reason ? html`<span>${reason}</span>` : nothing}
+    ${reason ? html`<span>${shownText(reason)}</span>` : nothing}
     ${notFinite ? html`<span class="ink-error">${notFinite}</span>` : nothing}
   </p>`;
 }

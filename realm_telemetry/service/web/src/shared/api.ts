@@ -79,11 +79,13 @@ export interface NoteFields {
 /** Store a note; returns after it is in the log. */
 export async function postNote(message: string, fields: NoteFields = {}): Promise<void> {
   const event = { kind: "note", message, source: "war-room", ...fields };
-  await ask(apiUrl("api/v1/events"), {
-    method: "POST",
-    headers: { "content-type": "application/json", accept: "application/json" },
-    body: JSON.stringify({ events: [event] }),
-  });
+  await postJson("api/v1/events", { events: [event] });
+}
+
+/** Send JSON; returns the JSON of the answer. */
+export async function postJson<T>(path: string, body: unknown): Promise<T> {
+  const headers = { "content-type": "application/json", accept: "application/json" };
+  return (await (await ask(apiUrl(path), { method: "POST", headers, body: JSON.stringify(body) })).json()) as T;
 }
 
 function nextParams(link: string | null): URLSearchParams | null {

@@ -67,6 +67,13 @@ export function formatTime(date: Date, options: { zone: Zone; date?: boolean; mi
   return options.date ? `${text.slice(0, 10)} ${time}` : time;
 }
 
+const zone = new Intl.DateTimeFormat("en-US", { timeZoneName: "short" });
+
+/** The name of the local time zone at a time: "GMT+2", "PST". */
+export function zoneName(ms = Date.now()): string {
+  return zone.formatToParts(ms).find((part) => part.type === "timeZoneName")?.value ?? "";
+}
+
 /** When an event happened, in milliseconds since 1970. */
 export function timeMs(event: Pick<RealmEvent, "time_unix_nano">): number {
   return Number(event.time_unix_nano) / 1e6;

@@ -6,7 +6,7 @@ import "./toast";
 
 const THEMES = ["auto", "light", "dark"] as const;
 const KEY = "realm-theme";
-const THEME_LABELS: Record<Theme, string> = { auto: "◐ Auto", light: "☀ Light", dark: "☾ Dark" };
+const THEME_LABELS: Record<Theme, [icon: string, word: string]> = { auto: ["◐", "Auto"], light: ["☀", "Light"], dark: ["☾", "Dark"] };
 
 type Theme = (typeof THEMES)[number];
 
@@ -26,9 +26,10 @@ function applyTheme(): void {
 }
 
 const PAGES = [
-  { name: "war-room", label: "War Room", path: "" },
-  { name: "runs", label: "Runs", path: "runs" },
-  { name: "battle-log", label: "Battle Log", path: "battle-log" },
+  { name: "war-room", label: "War Room", plain: "Live", path: "" },
+  { name: "runs", label: "Runs", plain: "", path: "runs" },
+  { name: "battle-log", label: "Battle Log", plain: "History", path: "battle-log" },
+  { name: "alerts", label: "Alerts", plain: "", path: "alerts" },
 ] as const;
 
 applyTheme();
@@ -56,13 +57,13 @@ export class RealmHeader extends LitElement {
             (page) => html`<a
               href=${apiUrl(page.path)}
               aria-current=${page.name === this.page ? "page" : nothing}
-              >${page.label}</a
+              >${page.label}${page.plain ? html` <small>${page.plain}</small>` : nothing}</a
             >`,
           )}
         </nav>
         <div class="page-tools">${this.tools}</div>
         <button class="quiet theme" @click=${this.nextTheme} aria-label="Theme: ${this.theme}">
-          ${THEME_LABELS[this.theme]}
+          ${THEME_LABELS[this.theme][0]}<span class="theme-word">${THEME_LABELS[this.theme][1]}</span>
         </button>
       </header>
       <realm-shortcuts></realm-shortcuts>

@@ -46,7 +46,7 @@ export type StreamMessage =
 export type ConnectionStatus = "connecting" | "live" | "reconnecting";
 
 /** Kinds with thousands of events; ROUTINE_KINDS of realm_telemetry/kinds/table.py. */
-const ROUTINE_KINDS: ReadonlySet<string> = new Set([
+export const ROUTINE_KINDS: ReadonlySet<string> = new Set([
   "training_step",
   "worker_heartbeat",
   "resource_sampled",

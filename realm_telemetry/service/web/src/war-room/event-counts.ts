@@ -3,6 +3,7 @@ import { SEVERITIES, severityMark } from "../shared/catalog";
 import { formatCount, formatDuration, plural, timeMs } from "../shared/format";
 import type { RealmEvent } from "../stream/event";
 import { eventHref, logHref } from "../shared/links";
+import { shownText } from "../shared/message";
 import type { RealmState, Receipt } from "./state";
 
 /** The number of events of each severity, each a link to them. */
@@ -77,6 +78,6 @@ export function lateRibbon(late: number, last: RealmEvent | null): TemplateResul
   const byS = (Number(last.observed_unix_nano ?? last.time_unix_nano) / 1e6 - timeMs(last)) / 1_000;
   return html`<p class="ribbon" aria-label="Late events">
     <span>${plural(late, "event")} arrived late. The latest came ${formatDuration(byS)} after it happened:</span>
-    <a class="clamped" href=${eventHref(last)}>${last.message.slice(0, 120)}</a>
+    <a class="clamped" href=${eventHref(last)}>${shownText(last.message.slice(0, 120))}</a>
   </p>`;
 }

@@ -2,9 +2,12 @@ import { html, LitElement, nothing } from "lit";
 import { customElement, property, query } from "lit/decorators.js";
 import { channelIcon, SEVERITIES } from "../shared/catalog";
 import { formatCount, formatTime, timeMs } from "../shared/format";
+import { howToBegin } from "../shared/snippet";
+import { say } from "../shared/toast";
 import type { RealmEvent } from "../stream/event";
 import type { Feed, FeedRow } from "./feed";
 import { eventHref, logHref } from "../shared/links";
+import { shownText } from "../shared/message";
 
 const SHOWN_CHARS = 500;
 const DRAW_MS = 100;
@@ -32,7 +35,7 @@ function eventRow(event: RealmEvent): HTMLLIElement {
   channel.title = event.channel;
   channel.setAttribute("role", "img");
   channel.setAttribute("aria-label", event.channel);
-  const message = make("a", "message", event.message.slice(0, SHOWN_CHARS));
+  const message = make("a", "message", shownText(event.message.slice(0, SHOWN_CHARS)));
   message.href = eventHref(event);
   row.append(time, channel, severity(event), message);
   return row;
@@ -80,6 +83,8 @@ export class EventList extends LitElement {
   @query("ol") private list!: HTMLOListElement;
   private reading = false;
   private shown = 0;
+  /** The service was there, and its log was empty. */
+  private wasEmpty = false;
   private due = false;
   private drawnAt = 0;
   private readonly selected = () => this.look();
@@ -125,6 +130,8 @@ export class EventList extends LitElement {
     const fresh = Math.min(added - this.shown, rows.length);
     this.shown = added;
     if (!this.list) return;
+    if (this.wasEmpty && rows.length) say("First event received");
+    this.wasEmpty = this.feed.status === "live" && !rows.length;
     for (let index = fresh - 1; index >= 0; index--) this.list.prepend(makeRow(rows[index]!));
     while (this.list.childElementCount > rows.length) this.list.lastElementChild!.remove();
   }
@@ -195,7 +202,7 @@ export class EventList extends LitElement {
   private empty() {
     return html`<div class="empty-state">
       <p>${this.feed.status === "live" ? "No events yet." : "Waiting for the service …"}</p>
-      <p class="soft">Call <code>realm.emit(…)</code> in a process, or run <code>realm demo</code>. New events appear here at once.</p>
+      ${this.feed.status === "live" ? howToBegin() : nothing}
     </div>`;
   }
 }

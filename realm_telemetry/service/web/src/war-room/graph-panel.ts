@@ -3,6 +3,7 @@ import { customElement, property, query, state } from "lit/decorators.js";
 import { formatTime, plural } from "../shared/format";
 import type { RealmEvent } from "../stream/event";
 import { aroundHref, eventHref } from "../shared/links";
+import { shownText } from "../shared/message";
 import type { LineGraph } from "../shared/graph/line-graph";
 import "../shared/graph/line-graph";
 import { SERIES_COLOURS } from "../shared/graph/palette";
@@ -137,7 +138,7 @@ export class GraphPanel extends LitElement {
     if (!notes.length) return nothing;
     return html`<p class="notes" aria-label="Pinned notes">
       <span aria-hidden="true">📌</span>
-      ${notes.map((note) => html`<a href=${eventHref(note)}>${note.message.slice(0, 80)}</a>`)}
+      ${notes.map((note) => html`<a href=${eventHref(note)}>${shownText(note.message.slice(0, 80))}</a>`)}
     </p>`;
   }
 
@@ -151,7 +152,7 @@ export class GraphPanel extends LitElement {
         ${events.slice(-LISTED_MARKS).reverse().map(
           (event) => html`<li class="ink-${event.severity}">
             <time class="soft" datetime=${event.timestamp}>${formatTime(new Date(event.timestamp), { zone: "local" })}</time>
-            <a href=${eventHref(event)}>${event.message.slice(0, 160)}</a>
+            <a href=${eventHref(event)}>${shownText(event.message.slice(0, 160))}</a>
           </li>`,
         )}
       </ul>

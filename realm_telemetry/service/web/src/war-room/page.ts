@@ -13,6 +13,7 @@ import { Feed } from "./feed";
 import type { GraphPanel } from "./graph-panel";
 import "./graph-panel";
 import { logHref } from "../shared/links";
+import { openRunsPanel, problemsText, runsOfNow } from "./open-runs";
 import type { NoteDialog } from "./note-dialog";
 import "./note-dialog";
 import { currentRuns, Runs, RunChoice } from "./runs";
@@ -208,7 +209,12 @@ export class WarRoom extends LitElement {
     if (performance.now() - this.badgedAt < BADGE_MS) return;
     this.badgedAt = performance.now();
     const run = this.latest.runs[0];
-    showBadge(badgeOf(this.errors, run, run && this.runs.get(run.run_id)));
+    const problems = problemsText(this.runsOfNow());
+    showBadge({ ...badgeOf(this.errors, run, run && this.runs.get(run.run_id)), problems });
+  }
+
+  private runsOfNow() {
+    return runsOfNow([...this.latest.summaries.values()], Date.now());
   }
 
   protected override render() {
@@ -233,7 +239,7 @@ export class WarRoom extends LitElement {
       <div class="ribbons">${realm ? guildRibbon(realm) : nothing} ${lateRibbon(late, lastLate)}</div>
       <div class="columns">
         <div class="column wide">
-          ${this.graphPanel()} ${this.progress()} ${realm ? jobsPanel(realm) : nothing}
+          ${openRunsPanel(this.runsOfNow(), this.runs)} ${this.graphPanel()} ${this.progress()} ${realm ? jobsPanel(realm) : nothing}
         </div>
         <div class="column">
           <realm-event-list .feed=${this.feed} .paused=${this.paused}></realm-event-list>

@@ -49,7 +49,7 @@ export class Runs {
     const series = step ? this.series(id) : this.byId.get(id);
     if (live) series?.rate.count(1 + (event.coalesced ?? 0), nowMs);
     if (step) series?.step(event);
-    else if (event.run_id === null && event.kind === "note") this.newest?.mark(event);
+    else if (isLooseNote(event)) this.newest?.mark(event);
     else series?.mark(event);
   }
 
@@ -103,8 +103,13 @@ export class Runs {
     const at = (ms: number) => new Date(ms).toISOString();
     const span = { since: at(first.timeMs), until: at(last.timeMs + 60_000) };
     const notes = await getEvents<RealmEvent[]>("api/battle_log", { kind: "note", limit: "50", ...span });
-    return notes.filter((note) => note.run_id === null);
+    return notes.filter(isLooseNote);
   }
+}
+
+/** A person's note that names no run; that of a check of the service is on nobody's curve. */
+function isLooseNote(event: RealmEvent): boolean {
+  return event.kind === "note" && event.run_id === null && event.source !== "realm.doctor";
 }
 
 /** A run in the legend: shown on the graph or not. */

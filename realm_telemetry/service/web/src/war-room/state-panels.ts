@@ -1,6 +1,7 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { formatAge, formatCount, formatDuration, formatNumber, formatTime } from "../shared/format";
 import { sparkline } from "../shared/sparkline";
+import { statusMark } from "../shared/run";
 import { logHref, runHref } from "../shared/links";
 import type { RunSeries } from "../shared/graph/run-series";
 import {
@@ -19,6 +20,8 @@ import { clockOffset, type WorkerClocks } from "./worker-clocks";
 const LANES = ["waiting", "claimed", "running", "completed", "failed"] as const;
 const LANE_ROWS = 4;
 const MAX_TILES = 60;
+const FEW_WORKERS = 8;
+const PROBLEMS: ReadonlySet<string> = new Set(["lost", "stale"]);
 
 /** One run: progress, speed and time left. */
 export function progressPanel(state: RunState, series: RunSeries | undefined, nowMs: number): TemplateResult {
@@ -38,7 +41,7 @@ export function progressPanel(state: RunState, series: RunSeries | undefined, no
     <div class="card-head">
       <h2 class="run-name">${run.run_id ? html`<a href=${runHref(run.run_id)} dir="auto">${run.run_id}</a>` : "Training"}</h2>
       ${series ? html`<span class="rate" title="Events over the last minute">${sparkline(series.rate.buckets)}</span>` : nothing}
-      <span class="pill status-${run.status}">${run.status}</span>
+      ${statusMark(run.status)}
     </div>
     <progress aria-label="Training progress" max="1" value=${share}></progress>
     <p class="soft">
@@ -94,17 +97,34 @@ interface WorkersView {
 
 export function workersPanel(view: WorkersView): TemplateResult {
   const { workers } = view;
+  const isBad = (worker: WorkerState) => PROBLEMS.has(statusOf(worker, view));
+  // Of many workers only those with problems have a tile; the rest are names.
+  const isMany = workers.length > FEW_WORKERS;
+  const tiles = isMany ? workers.filter(isBad) : workers;
+  const rest = isMany ? workers.filter((worker) => !isBad(worker)) : [];
   return html`<section class="card workers" aria-label="Workers">
-    <h2>Workers</h2>
+    <div class="card-head"><h2>Workers</h2>${workers.length > FEW_WORKERS ? html`<span class="soft">${formatCount(workers.length)}</span>` : nothing}</div>
     ${workers.length ? nothing : html`<p class="soft">No workers yet.</p>`}
-    <ul class="tiles">${workers.slice(0, MAX_TILES).map((worker) => workerTile(worker, view))}</ul>
-    ${workers.length > MAX_TILES ? html`<p class="soft">and ${formatCount(workers.length - MAX_TILES)} more</p>` : nothing}
+    <ul class="tiles">${tiles.slice(0, MAX_TILES).map((worker) => workerTile(worker, view))}</ul>
+    ${tiles.length > MAX_TILES ? html`<p class="soft">and ${formatCount(tiles.length - MAX_TILES)} more</p>` : nothing}
+    ${rest.length ? html`<ul class="worker-grid" aria-label="Workers without problems">${rest.map((worker) => html`<li title=${factsOf(worker)}>${worker.worker_id}</li>`)}</ul>` : nothing}
   </section>`;
 }
 
+const statusOf = (worker: WorkerState, view: WorkersView) => workerStatus(worker, ageOf(worker, view));
+
+function ageOf(worker: WorkerState, view: WorkersView): number | null {
+  return worker.age_s === null ? null : worker.age_s + (view.nowMs - view.answeredMs) / 1_000;
+}
+
+function factsOf(worker: WorkerState): string {
+  const facts = [worker.status, worker.role, worker.device, worker.current_job, worker.host];
+  return facts.filter(Boolean).join(" · ");
+}
+
 function workerTile(worker: WorkerState, view: WorkersView): TemplateResult {
-  const age = worker.age_s === null ? null : worker.age_s + (view.nowMs - view.answeredMs) / 1_000;
-  const status = workerStatus(worker, age);
+  const age = ageOf(worker, view);
+  const status = statusOf(worker, view);
   const facts = [worker.role, worker.device, worker.rank === null ? null : `rank ${worker.rank}`];
   const offset = clockOffset(worker, view);
   return html`<li class="tile worker ${status}" data-worker=${worker.worker_id}>

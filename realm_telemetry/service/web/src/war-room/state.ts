@@ -1,5 +1,6 @@
 import type { ReactiveController, ReactiveControllerHost } from "lit";
 import { getJson } from "../shared/api";
+import { getRuns, isOpen, type RunSummary } from "../shared/run";
 import type { Point } from "../shared/graph/run-series";
 
 /** The pace is measured over this many of the last points. */
@@ -7,6 +8,7 @@ const PACE_POINTS = 60;
 /** How long to wait between two requests for the state. */
 const PAUSE_MS = { soon: 2_000, later: 5_000, eventually: 10_000 } as const;
 const HIDDEN_MS = 15_000;
+const NEWEST_RUNS = "100";
 const TICK_MS = 1_000;
 
 /** The parts of RealmState that the page shows; docs/state.md has them all. */
@@ -176,6 +178,8 @@ export class Refresh {
 /** The latest RealmState and receipts; requested again after new events. */
 export class LatestState implements ReactiveController {
   receipts: readonly Receipt[] = [];
+  /** The newest runs, by their ids: what became of them is known there first. */
+  summaries: ReadonlyMap<string, RunSummary> = new Map();
   /** When the ages in it were read; they grow from there. */
   answeredMs = Date.now();
   /** Settled after the first response or failure. */
@@ -209,7 +213,13 @@ export class LatestState implements ReactiveController {
 
   /** All runs, newest first. */
   get runs(): readonly RunState[] {
-    return Object.values(this.realm?.training.runs ?? {});
+    return Object.values(this.realm?.training.runs ?? {}).map((run) => this.knownOf(run));
+  }
+
+  /** A run that is lost or was killed has said nothing of it, and would be running for ever. */
+  private knownOf(run: RunState): RunState {
+    const status = this.summaries.get(run.run_id)?.status;
+    return status === undefined || isOpen(status) || run.status !== "running" ? run : { ...run, status };
   }
 
   get expectsEvents(): boolean {
@@ -233,7 +243,10 @@ export class LatestState implements ReactiveController {
   private async refresh(): Promise<void> {
     this.refreshing.began(Date.now());
     try {
-      [this.answer, this.receipts] = await Promise.all([getState(), getReceipts()]);
+      const [answer, receipts, { runs }] = await Promise.all([getState(), getReceipts(), getRuns({ limit: NEWEST_RUNS })]);
+      this.answer = answer;
+      this.receipts = receipts;
+      this.summaries = new Map(runs.map((run) => [run.run_id, run]));
       this.answeredMs = Date.now();
       if (this.receipts.some((one) => one.emitted === null)) this.want("eventually");
       this.answered();

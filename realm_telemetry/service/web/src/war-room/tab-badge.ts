@@ -13,6 +13,8 @@ interface Badge {
   errors: number;
   loss: string | null;
   curve: readonly number[];
+  /** "1 stalled"; empty if all runs are well. */
+  problems: string;
 }
 
 /** What the browser tab shows of the newest run. */
@@ -21,20 +23,20 @@ export function badgeOf(errors: number, run: RunState | undefined, series: RunSe
   const loss = run ? liveRun(run, points.at(-1)).loss : null;
   const curve = points.slice(-CURVE_POINTS).flatMap((point) => (Number.isFinite(point.loss) ? [point.loss!] : []));
   const text = typeof loss === "number" ? formatNumber(loss) : typeof loss === "string" ? loss : null;
-  return { errors, loss: text, curve };
+  return { errors, loss: text, curve, problems: "" };
 }
 
 /** Set title and icon of the tab: errors and loss are visible from other tabs. */
-export function showBadge({ errors, loss, curve }: Badge): void {
-  const title = titleOf(errors, loss);
+export function showBadge({ errors, loss, curve, problems }: Badge): void {
+  const title = titleOf(errors, loss, problems);
   if (document.title === title && document.querySelector("link[rel=icon]")) return;
   document.title = title;
   drawIcon(errors, curve.slice(-SHOWN_POINTS));
 }
 
-export function titleOf(errors: number, loss: string | null): string {
+export function titleOf(errors: number, loss: string | null, problems = ""): string {
   const prefix = errors ? `(✕ ${errors}) ` : "";
-  return `${prefix}${loss === null ? "" : `loss ${loss} · `}War Room`;
+  return `${problems && `${problems} · `}${prefix}${loss === null ? "" : `loss ${loss} · `}War Room`;
 }
 
 function drawIcon(errors: number, curve: readonly number[]): void {

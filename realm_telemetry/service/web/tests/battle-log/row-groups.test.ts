@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { buildItems, groupCount, groupText } from "../../src/battle-log/row-groups";
+import { buildItems, groupCount, groupSources, groupText } from "../../src/battle-log/row-groups";
 import type { RealmEvent } from "../../src/stream/event";
 import { makeEvent } from "../events";
 
@@ -22,6 +22,29 @@ describe("grouping", () => {
     expect(groupCount(group.group)).toBe("× 3");
   });
 
+  it("collapses the heartbeats of all processes to one line", () => {
+    const beat = (cursor: number, producer: string) => makeEvent(cursor, { kind: "worker_heartbeat", producer });
+    const [, group, ...rest] = buildItems([beat(4, "aa"), beat(3, "bb"), beat(2, "cc"), beat(1, "aa")], options);
+    if (group?.type !== "group") throw new Error();
+    expect([groupCount(group.group), groupSources(group.group), rest.length]).toEqual(["× 4", "of 3 processes", 0]);
+  });
+
+  it("collapses the same event of several ranks, and says which rank has none", () => {
+    const of = (rank: number, kind: string, cursor: number, message = kind) => makeEvent(cursor, { kind, rank, run_id: "r", message, producer: `p${rank}` });
+    const events = [
+      ...[0, 1, 3].map((rank) => of(rank, "checkpoint_saved", 20 - rank, `Rank ${rank} saved`)),
+      ...[0, 1, 2, 3].map((rank) => of(rank, "run_started", 10 - rank)),
+    ];
+    const groups = buildItems(events, options).flatMap((item) => (item.type === "group" ? [item.group] : []));
+    expect(groups.map((group) => [groupCount(group), groupSources(group)])).toEqual([["× 3", "rank 2 missing"], ["× 4", "of 4 ranks"]]);
+    expect(groupText(groups[0]!)).toBe("Rank 0 saved");
+  });
+
+  it("leaves different messages of ranks apart", () => {
+    const events = [0, 1].map((rank) => makeEvent(2 - rank, { kind: "run_ended", rank, run_id: "r", message: rank ? "OOM" : "exit code 1" }));
+    expect(keys(buildItems(events, options))).toEqual(["day", "event", "event"]);
+  });
+
   it("opens by any member, and keeps its key while newer ones arrive", () => {
     const before = buildItems([step(5, 1), step(4, 2)], options);
     const opened = new Set([4]);
@@ -42,10 +65,9 @@ describe("grouping", () => {
     expect(group?.type === "group" && groupCount(group.group)).toBe("× 2+");
   });
 
-  it("separates days, but not in a search", () => {
+  it("separates days", () => {
     const dayOf = (one: RealmEvent) => (one.cursor > 2 ? "B" : "A");
     const events = [step(4, 1), step(3, 1), step(2, 1), step(1, 1)];
     expect(keys(buildItems(events, { ...options, dayOf }))).toEqual(["day", "group", "day", "group"]);
-    expect(keys(buildItems(events, { ...options, dayOf, days: false }))).toEqual(["group"]);
   });
 });

@@ -1,4 +1,4 @@
-import type uPlot from "uplot";
+import type { Chart } from "./chart";
 import type { Palette } from "./palette";
 import type { NonFinite } from "./plot";
 import type { Marker } from "./run-series";
@@ -35,63 +35,57 @@ function weight(marker: Marker): number {
 }
 
 /** Draw markers along the top: a ring for a saved checkpoint, a dot for everything else. */
-export function drawMarkers(plot: uPlot, hits: readonly Hit[], palette: Palette): void {
-  const { ctx, bbox } = plot;
-  const scale = devicePixelRatio;
+export function drawMarkers(chart: Chart, hits: readonly Hit[], palette: Palette): void {
+  const { ctx } = chart;
   let labelled = -Infinity;
   ctx.save();
   for (const { left, marker } of hits) {
-    const x = bbox.left + left * scale;
     const note = marker.event.kind === "note";
     ctx.strokeStyle = ctx.fillStyle = note ? palette["--accent"] : palette[`--${marker.event.severity}`];
     ctx.globalAlpha = 0.3;
-    ctx.fillRect(x - scale / 2, bbox.top, scale, bbox.height);
+    ctx.fillRect(left - 0.5, 0, 1, chart.height);
     ctx.globalAlpha = 1;
-    ctx.lineWidth = 1.5 * scale;
+    ctx.lineWidth = 1.5;
     ctx.beginPath();
-    ctx.arc(x, bbox.top + (RADIUS + 1) * scale, RADIUS * scale, 0, 2 * Math.PI);
+    ctx.arc(left, RADIUS + 1, RADIUS, 0, 2 * Math.PI);
     if (marker.event.kind === "checkpoint_saved") ctx.stroke();
     else ctx.fill();
-    if (note && left > labelled) labelled = drawLabel(plot, left, marker.event.message, palette);
+    if (note && left > labelled) labelled = drawLabel(chart, left, marker.event.message, palette);
   }
   ctx.restore();
 }
 
 /** Draw a note's first words beside its line; returns where the next label may begin. */
-function drawLabel(plot: uPlot, left: number, message: string, palette: Palette): number {
-  const { ctx, bbox } = plot;
-  const scale = devicePixelRatio;
+function drawLabel({ ctx, width }: Chart, left: number, message: string, palette: Palette): number {
   const text = message.length > NOTE_CHARS ? `${message.slice(0, NOTE_CHARS - 1)}…` : message;
-  ctx.font = `${11 * scale}px system-ui, sans-serif`;
-  const width = ctx.measureText(text).width;
-  const x = bbox.left + left * scale;
-  const flipped = x + width + 8 * scale > bbox.left + bbox.width;
+  ctx.font = "11px system-ui, sans-serif";
+  const wide = ctx.measureText(text).width;
+  const flipped = left + wide + 8 > width;
   ctx.fillStyle = palette["--ink"];
   ctx.textBaseline = "middle";
   ctx.textAlign = flipped ? "right" : "left";
-  ctx.fillText(text, x + (flipped ? -8 : 8) * scale, bbox.top + 18 * scale);
-  return left + width / scale + 16;
+  ctx.fillText(text, left + (flipped ? -8 : 8), 18);
+  return left + wide + 16;
 }
 
 /** Draw a cross for each non-finite value: infinity at the top, NaN and minus infinity at the bottom. */
-export function drawNonFinite(plot: uPlot, nonFinite: readonly NonFinite[], palette: Palette): void {
-  const { ctx, bbox } = plot;
-  const scale = devicePixelRatio;
+export function drawNonFinite(chart: Chart, nonFinite: readonly NonFinite[], palette: Palette): void {
+  const { ctx } = chart;
   let labelled = -Infinity;
   ctx.save();
   ctx.strokeStyle = ctx.fillStyle = palette["--error"];
-  ctx.lineWidth = 2 * scale;
-  ctx.font = `600 ${11 * scale}px system-ui, sans-serif`;
+  ctx.lineWidth = 2;
+  ctx.font = "600 11px system-ui, sans-serif";
   ctx.textAlign = "left";
   ctx.textBaseline = "middle";
   for (const { x, value } of nonFinite) {
-    const left = plot.valToPos(x, "x", true);
-    if (!(left >= bbox.left && left <= bbox.left + bbox.width)) continue;
-    const top = value === Infinity ? bbox.top + 18 * scale : bbox.top + bbox.height - 8 * scale;
-    drawCross(ctx, left, top, 4 * scale);
+    const left = chart.leftOf(x);
+    if (!(left >= 0 && left <= chart.width)) continue;
+    const top = value === Infinity ? 18 : chart.height - 8;
+    drawCross(ctx, left, top, 4);
     if (left < labelled) continue;
-    ctx.fillText(nonFiniteText(value), left + 7 * scale, top);
-    labelled = left + 40 * scale;
+    ctx.fillText(nonFiniteText(value), left + 7, top);
+    labelled = left + 40;
   }
   ctx.restore();
 }

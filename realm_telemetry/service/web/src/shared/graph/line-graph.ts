@@ -1,14 +1,12 @@
 import { LitElement, html, type PropertyValues } from "lit";
 import { customElement, property, query } from "lit/decorators.js";
-import uPlot from "uplot";
-import "uplot/dist/uPlot.min.css";
-import { formatCount, formatNumber, formatTick, formatTime } from "../format";
+import { formatCount, formatDuration, formatNumber, formatTick, formatTime } from "../format";
+import { Chart, type Layer } from "./chart";
 import { cluster, drawMarkers, drawNonFinite, nonFiniteText, type Hit } from "./graph-marks";
 import { readPalette, seriesColour, type Palette } from "./palette";
 import { robustRange, lossOf, plotOf, type Axis, type Pick, type Plot } from "./plot";
 import type { Marker, RunSeries } from "./run-series";
 
-const DRAG_PX = 4;
 const DOTTED_POINTS = 30;
 const DAY_S = 86_400;
 const NEAR_PX = 9;
@@ -16,7 +14,6 @@ const MARKS_PX = 28;
 const DRAW_MS = 250;
 /** Drawing may take at most one tenth of the time. */
 const IDLE_SHARE = 10;
-const FONT = "11px system-ui, sans-serif";
 
 const sameRuns = (now: readonly RunSeries[], before?: readonly RunSeries[]) =>
   !before || now.length !== before.length || now.some((run, index) => run !== before[index]);
@@ -41,12 +38,12 @@ export class LineGraph extends LitElement {
   @property() sync = "";
   @property() label = "loss";
   @query(".plot") private place!: HTMLElement;
-  private plot: uPlot | null = null;
-  private drawn: Plot = { x: [], y: [], nonFinite: [] };
+  private chart: Chart | null = null;
+  private drawn: Plot = { x: [], y: [], nonFinite: [], overwritten: [] };
   private hits: Hit[] = [];
   private palette!: Palette;
-  private zoom: [number, number] | null = null;
-  private pressedAt = 0;
+  private layers: Layer[] = [];
+  private zoom: readonly [number, number] | null = null;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private drawnAt = 0;
   private drawCost = 0;
@@ -71,8 +68,8 @@ export class LineGraph extends LitElement {
     this.dark.removeEventListener("change", this.recolour);
     this.theming.disconnect();
     this.resizing.disconnect();
-    this.plot?.destroy();
-    this.plot = null;
+    this.chart?.destroy();
+    this.chart = null;
   }
 
   protected override render() {
@@ -94,7 +91,7 @@ export class LineGraph extends LitElement {
   protected override updated(changed: PropertyValues): void {
     if (changed.has("axis")) this.zoom = null;
     const redone = ["runs", "axis", "log", "colours"].some((name) => changed.has(name));
-    if (!this.plot || redone) this.rebuild();
+    if (!this.chart || redone) this.rebuild();
     else if (changed.has("smoothing")) this.draw();
     else if (changed.has("version")) this.drawSoon();
   }
@@ -111,23 +108,23 @@ export class LineGraph extends LitElement {
     this.timer = undefined;
     const began = performance.now();
     this.compute();
-    this.plot?.setData(this.data());
+    this.chart?.setLayers(this.layers);
     this.drawnAt = performance.now();
     this.drawCost = this.drawnAt - began;
   }
 
+  /** A smoothed line has the values that it smooths behind it. */
   private compute(): void {
     const { axis, smoothing, pick, log } = this;
-    this.drawn = plotOf(this.runs, { axis, smoothing, pick, log });
-  }
-
-  private data(): uPlot.AlignedData {
-    return [this.drawn.x, ...this.drawn.y] as uPlot.AlignedData;
+    const of = (weight: number) => plotOf(this.runs, { axis, smoothing: weight, pick, log });
+    this.drawn = of(smoothing);
+    const behind = [...(smoothing ? [of(0)] : []), ...this.drawn.overwritten];
+    this.layers = [...behind.map((plot) => ({ ...plot, faint: true })), this.drawn];
   }
 
   private fit(): void {
     const width = this.place.clientWidth;
-    if (width && this.plot) this.plot.setSize({ width, height: this.height });
+    if (width && this.chart) this.chart.resize(width);
     else if (width) this.rebuild();
   }
 
@@ -135,79 +132,54 @@ export class LineGraph extends LitElement {
     if (!this.place?.clientWidth) return;
     this.palette = readPalette();
     this.compute();
-    this.plot?.destroy();
-    this.plot = new uPlot(this.options(), this.data(), this.place);
-    const over = this.plot.over;
-    over.addEventListener("mousedown", (pressed) => (this.pressedAt = pressed.clientX));
-    over.addEventListener("click", (click) => this.clicked(click));
-  }
-
-  private options(): uPlot.Options {
-    const grid = { stroke: this.palette["--line"], width: 1 };
-    const axis = { stroke: this.palette["--soft"], grid, ticks: { ...grid, size: 4 }, font: FONT };
-    return {
-      width: this.place.clientWidth,
+    this.chart?.destroy();
+    const { palette } = this;
+    this.chart = new Chart(this.place, {
       height: this.height,
-      padding: [8, 10, 0, 0],
-      legend: { show: false },
-      // A click leaves the page: there is no double click.
-      cursor: {
-        y: false,
-        points: { size: 6 },
-        drag: { x: true, y: false, dist: DRAG_PX },
-        bind: { dblclick: () => null },
-        ...(this.sync ? { sync: { key: this.sync, scales: ["x", null] } } : {}),
-      },
-      scales: {
-        x: { time: this.axis === "time", range: (_, min, max) => this.zoom ?? widened(min, max) },
-        y: { distr: this.log ? 3 : 1, ...(this.marked || this.whole ? {} : { range: () => robustRange(this.drawn.y) ?? [0, 1] }) },
-      },
-      axes: [
-        { ...axis, size: 28, space: 56, values: this.axis === "step" ? stepTicks : timeTicks },
-        { ...axis, size: 58, space: 26, values: (_, at) => at.map((v) => (v === null ? "" : formatTick(v))) },
-      ],
-      series: [
-        {},
-        ...this.runs.map((run, index) => ({
-          label: run.id,
-          stroke: seriesColour(this.palette, this.colours.get(run.id) ?? index),
-          width: 1.5,
-          points: { show: this.whole && run.points.length <= DOTTED_POINTS, size: 5 },
-        })),
-      ],
-      hooks: {
-        draw: [(plot) => this.drawMarks(plot)],
-        setCursor: [(plot) => this.describe(plot)],
-        setSelect: [(plot) => this.zoomed(plot)],
-      },
-    };
+      isTime: this.axis === "time",
+      isLog: this.log,
+      dotted: this.whole && this.runs.every((run) => run.points.length <= DOTTED_POINTS),
+      sync: this.sync,
+      colours: this.runs.map((run, index) => seriesColour(palette, this.colours.get(run.id) ?? index)),
+      ink: { text: palette["--soft"], grid: palette["--line"] },
+      xText: this.axis === "time" ? timeText : this.axis === "step" ? formatCount : elapsedText,
+      yText: formatTick,
+      // A single point needs a range around it.
+      xRange: ([min, max]) => this.zoom ?? (min === max ? [min - 1, min + 1] : [min, max]),
+      yRange: () => (this.marked || this.whole ? null : robustRange(this.drawn.y)),
+      drawn: (chart) => this.drawMarks(chart),
+      moved: (chart) => this.describe(chart),
+      selected: (range) => this.zoomed(range),
+      clicked: (click) => this.clicked(click),
+    });
+    this.chart.setLayers(this.layers);
+    this.chart.resize(this.place.clientWidth);
   }
 
-  private zoomed(plot: uPlot): void {
-    const { left, width } = plot.select;
-    if (width < DRAG_PX) return;
-    this.zoom = [plot.posToVal(left, "x"), plot.posToVal(left + width, "x")];
+  private zoomed(range: readonly [number, number]): void {
+    this.zoom = range;
+    this.draw();
     this.tell("zoomed", true);
   }
 
-  private drawMarks(plot: uPlot): void {
-    drawNonFinite(plot, this.drawn.nonFinite.flat(), this.palette);
+  private drawMarks(chart: Chart): void {
+    drawNonFinite(chart, this.drawn.nonFinite.flat(), this.palette);
     if (!this.marked) return;
-    const width = plot.over.clientWidth;
     const placed = this.runs
-      .flatMap((run) => run.markers.map((marker) => ({ left: plot.valToPos(this.at(run, marker), "x"), marker })))
-      .filter(({ left }) => left >= 0 && left <= width);
+      .flatMap((run) => run.markers.map((marker) => ({ left: chart.leftOf(this.at(run, marker)), marker })))
+      .filter(({ left }) => left >= 0 && left <= chart.width);
     this.hits = cluster(placed);
-    drawMarkers(plot, this.hits, this.palette);
+    drawMarkers(chart, this.hits, this.palette);
   }
 
   private at(run: RunSeries, marker: Marker): number {
-    if (this.axis === "time") return marker.timeMs / 1_000;
+    if (this.axis !== "step") return (marker.timeMs - (this.axis === "elapsed" ? run.startMs : 0)) / 1_000;
     return marker.step ?? run.stepAt(marker.timeMs);
   }
 
   private timeAt(x: number): number | null {
     if (this.axis === "time") return x * 1_000;
+    if (this.axis === "elapsed") return x * 1_000 + (this.runs[0]?.startMs ?? 0);
     return this.runs[0]?.nearest(x)?.timeMs ?? null;
   }
 
@@ -217,20 +189,19 @@ export class LineGraph extends LitElement {
   }
 
   private clicked(click: MouseEvent): void {
-    if (Math.abs(click.clientX - this.pressedAt) > DRAG_PX) return;
     const hit = this.hit(click.offsetX, click.offsetY);
-    const timeMs = hit?.marker.timeMs ?? this.timeAt(this.plot!.posToVal(click.offsetX, "x"));
+    const timeMs = hit?.marker.timeMs ?? this.timeAt(this.chart!.xAt(click.offsetX));
     if (timeMs !== null) this.tell("pick-time", { timeMs, event: hit?.marker.event ?? null });
   }
 
-  private describe(plot: uPlot): void {
-    const { idx, left = -1, top = -1 } = plot.cursor;
+  private describe(chart: Chart): void {
+    const { idx, left, top } = chart.cursor;
     const hit = this.hit(left, top);
-    plot.over.classList.toggle("on-marker", hit !== undefined);
+    chart.over.classList.toggle("on-marker", hit !== undefined);
     if (hit) return this.tell("hover-text", `${hit.marker.event.message.slice(0, 120)}${hit.count > 1 ? ` (and ${hit.count - 1} more)` : ""}`);
-    if (idx === null || idx === undefined || left < 0) return this.tell("hover-text", "");
+    if (idx === null) return this.tell("hover-text", "");
     const x = this.drawn.x[idx]!;
-    const at = this.axis === "step" ? `step ${formatCount(Math.round(x))}` : formatTime(new Date(x * 1_000), { zone: "local" });
+    const at = this.axis === "step" ? `step ${formatCount(Math.round(x))}` : this.axis === "elapsed" ? `after ${formatDuration(x)}` : formatTime(new Date(x * 1_000), { zone: "local" });
     this.tell("hover-text", `${at} · ${this.label} ${this.valuesAt(idx, x).join(" / ") || "–"}`);
   }
 
@@ -248,17 +219,11 @@ export class LineGraph extends LitElement {
   }
 }
 
-const stepTicks: uPlot.Axis.DynamicValues = (_, at) => at.map((value) => formatCount(value));
-
 /** 24-hour times in one line, as precise as the ticks. */
-const timeTicks: uPlot.Axis.DynamicValues = (_, at, __, ___, everyS) =>
-  at.map((value) => {
-    const text = formatTime(new Date(value * 1_000), { zone: "local", date: everyS >= DAY_S });
-    if (everyS >= DAY_S) return text.slice(5, 10);
-    return everyS >= 60 ? text.slice(0, 5) : text;
-  });
-
-/** A single point needs a range around it. */
-function widened(min: number | null, max: number | null): [number | null, number | null] {
-  return min !== null && min === max ? [min - 1, min + 1] : [min, max];
+function timeText(seconds: number, everyS: number): string {
+  const text = formatTime(new Date(seconds * 1_000), { zone: "local", date: everyS >= DAY_S });
+  if (everyS >= DAY_S) return text.slice(5, 10);
+  return everyS >= 60 ? text.slice(0, 5) : text;
 }
+
+const elapsedText = (seconds: number) => (seconds === 0 ? "0" : formatDuration(Math.round(seconds)));

@@ -4,7 +4,8 @@ const SILENCE = 8;
 const LEAST_SILENCE_MS = 8_000;
 const NEIGHBOURS = 4;
 
-export type Axis = "step" | "time";
+/** Steps, the time of day, or the time since the start of each run. */
+export type Axis = "step" | "time" | "elapsed";
 export type Pick = (point: Point) => number | null;
 
 /** A value that is not finite, and its x. */
@@ -19,6 +20,8 @@ export interface Plot {
   /** One array for each run: null breaks the line; undefined (the x of another run) does not. */
   y: (number | null | undefined)[][];
   nonFinite: NonFinite[][];
+  /** Of each run the steps that it made again after it resumed, over an x of its own. */
+  overwritten: { x: number[]; y: (number | null)[][] }[];
 }
 
 export interface PlotOptions {
@@ -36,13 +39,33 @@ export const valueOf: Pick = (point) => point.value ?? null;
 
 /** Runs side by side on one axis, smoothed, with gaps where a process sent nothing for long. */
 export function plotOf(runs: readonly RunSeries[], options: PlotOptions): Plot {
-  const lines = runs.map((run) => lineOf(run.points, options));
+  const lines = runs.map((run) => lineOf(run, options));
   const x = [...new Set(lines.flatMap((line) => [...line.values.keys()]))].sort((a, b) => a - b);
   return {
     x,
     y: lines.map((line) => widenBreaks(x.map((one) => line.values.get(one)))),
     nonFinite: lines.map((line) => line.nonFinite),
+    overwritten: options.axis === "step" ? runs.flatMap((run, at) => overwrittenOf(run.points, at, options)) : [],
   };
+}
+
+/** The line of a run before it resumed, from where a later attempt made the same steps. */
+function overwrittenOf(points: readonly Point[], at: number, { pick, log }: PlotOptions): Plot["overwritten"] {
+  const kept = new Set(onPath(points));
+  if (kept.size === points.length) return [];
+  const x: number[] = [];
+  const line: (number | null)[] = [];
+  for (const point of points) {
+    if (kept.has(point)) continue;
+    const value = pick(point);
+    if (point.step < (x.at(-1) ?? -Infinity)) {
+      x.push(point.step);
+      line.push(null);
+    }
+    x.push(point.step);
+    line.push(value !== null && Number.isFinite(value) && (!log || value > 0) ? value : null);
+  }
+  return [{ x, y: [...Array<number[]>(at).fill([]), line] }];
 }
 
 /** Extend a break over the x values of other runs, up to the run's own neighbouring points. */
@@ -61,8 +84,9 @@ interface Line {
   nonFinite: NonFinite[];
 }
 
-function lineOf(points: readonly Point[], { axis, smoothing, pick, log }: PlotOptions): Line {
-  const at = (point: Point) => (axis === "step" ? point.step : point.timeMs / 1_000);
+function lineOf({ points, startMs }: RunSeries, { axis, smoothing, pick, log }: PlotOptions): Line {
+  const fromMs = axis === "elapsed" ? startMs : 0;
+  const at = (point: Point) => (axis === "step" ? point.step : (point.timeMs - fromMs) / 1_000);
   const line: Line = { values: new Map(), nonFinite: [] };
   const shown = axis === "step" ? onPath(points) : points;
   let mean: number | null = null;

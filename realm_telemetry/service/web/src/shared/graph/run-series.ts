@@ -65,6 +65,8 @@ export function toNumber(value: unknown): number | null {
 export class RunSeries {
   points: Point[] = [];
   markers: Marker[] = [];
+  /** From when on the time of a comparison counts. */
+  startMs = 0;
   readonly rate = new EventRate();
   private stride = 1;
   private skipped = 0;

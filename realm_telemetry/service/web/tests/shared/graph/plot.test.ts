@@ -72,3 +72,12 @@ describe("robustRange", () => {
   });
   it("is unknown without values", () => expect(robustRange([[null, undefined]])).toBeNull());
 });
+
+describe("a run that resumed", () => {
+  it("has one line, and beside it what it made again", () => {
+    const resumed = run([1, 5, 1], [2, 4, 2], [3, 3, 3], [2, 4.5, 4], [3, 3.5, 5], [4, 3, 6]);
+    const made = plot([resumed]);
+    expect(made.y).toEqual([[5, 4.5, 3.5, 3]]);
+    expect(made.overwritten).toEqual([{ x: [2, 3], y: [[4, 3]] }]);
+  });
+});

@@ -1,7 +1,7 @@
 import { html, nothing, type TemplateResult } from "lit";
-import { formatTime, plural } from "../shared/format";
-import type { RunException } from "../shared/run";
-import { copy } from "../shared/toast";
+import { formatTime, plural } from "./format";
+import type { RunException } from "./run";
+import { copy } from "./toast";
 import { folded, partsOf, type Frame, type Shown } from "./traceback";
 
 /** The exception that ended a run: its message first, the program's own frames open. */

@@ -1,0 +1,1 @@
+"""What `realm mcp` answers agents: tools over a RealmService, each answer bounded."""

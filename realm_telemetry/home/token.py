@@ -1,0 +1,104 @@
+"""The token of a service: kept in a file of the home, and for which addresses it is."""
+
+import os
+import stat
+from pathlib import Path
+
+from realm_telemetry.errors import ConfigError
+from realm_telemetry.home import TOKEN, make_private_directory
+from realm_telemetry.home.shared import read_service, shared_home_of
+
+
+def token_for(home: Path, token: str | None, url: str) -> str | None:
+    """Return the token for a service at another address: the home's own only for this host.
+
+    For the service of a shared home it is the one that `service.json` has, if none is given.
+    """
+    shared = shared_home_of(home)
+    own = _own_token(shared or home)
+    if shared is not None and token in (None, own):
+        try:
+            service = read_service(shared)
+        except ConfigError:
+            service = None
+        if service is not None and url in service.urls and service.token:
+            return service.token
+    if token is None or is_of_this_host(url):
+        return token
+    return None if token == own else token
+
+
+def _own_token(home: Path) -> str | None:
+    try:
+        return _read_token(home / TOKEN)
+    except (FileNotFoundError, ConfigError):
+        return None
+
+
+def is_of_this_host(url: str) -> bool:
+    """Whether an address means this machine."""
+    from ipaddress import ip_address
+    from urllib.parse import urlsplit
+
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # a name
+        return False
+
+
+def home_token(home: Path) -> str | None:
+    """Return the token that a home keeps in a file, which the first call makes.
+
+    None where there is none and the home cannot be written. Raises ConfigError if it cannot be
+    read, or if other users can read it.
+    """
+    path = home / TOKEN
+    try:
+        return _read_token(path)
+    except FileNotFoundError:
+        pass
+    try:
+        _make_token(path)
+    except FileExistsError:  # another process was faster
+        pass
+    except OSError:
+        return None
+    return _read_token(path)
+
+
+def _read_token(path: Path) -> str:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror})"
+        raise ConfigError(str(path), problem, "Remove it; the next start makes another.") from None
+    try:
+        facts = os.fstat(descriptor)
+        mine = facts.st_uid == os.geteuid() or os.geteuid() == 0
+        if not (stat.S_ISREG(facts.st_mode) and mine) or facts.st_mode & 0o077:
+            raise ConfigError(
+                str(path),
+                "can be read or replaced by other users",
+                f"Make another, for others may know this one: rm {path}",
+            )
+        return os.read(descriptor, 4096).decode("utf-8", "replace").strip()
+    finally:
+        os.close(descriptor)
+
+
+def _make_token(path: Path) -> None:
+    """Put a whole token there at once, or leave the one that is there. Raises OSError."""
+    import secrets  # only where a token is made
+
+    make_private_directory(path.parent)
+    draft = path.with_name(f".token-{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with open(descriptor, "w", encoding="ascii") as file:  # noqa: PTH123
+            file.write(secrets.token_hex(32) + "\n")
+        os.link(draft, path)
+    finally:
+        draft.unlink()

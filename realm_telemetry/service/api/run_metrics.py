@@ -1,0 +1,195 @@
+"""Curves over HTTP: what a run measures, its series, and several runs beside each other."""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from realm_telemetry.folds.curves import view
+from realm_telemetry.folds.curves.reading import FoundCurves
+from realm_telemetry.folds.curves.view import Metric
+from realm_telemetry.folds.runs import RunRecord, events_of, shown, started_at, summary
+from realm_telemetry.log.engine import Snapshot
+from realm_telemetry.log.graphs import MAX_POINTS, Series
+from realm_telemetry.service.api.answers import encode, encoded_answer, json_answer
+from realm_telemetry.service.api.counts import fields_of
+from realm_telemetry.service.api.parameters import whole
+from realm_telemetry.service.api.runs import ask_run, only, read_run
+from realm_telemetry.service.core import service_of
+from realm_telemetry.service.errors import ApiError
+from realm_telemetry.values.rank import MAX_RANK
+
+MAX_NAMES: Final = view.MAX_SERIES
+POINTS: Final = 500
+COMPARED: Final = (2, 6)
+"""How many runs stand beside each other."""
+
+_MS: Final = 1_000_000
+
+
+class Wanted(NamedTuple):
+    """Which series an answer is to have. rank: a rank, "all", or None for the lowest."""
+
+    names: Sequence[str]
+    points: int
+    rank: int | str | None = None
+
+
+async def get_run_metrics(request: Request) -> Response:
+    """What a run measures, and the series of some of it."""
+    query = request.query_params
+    if "fields" in query:
+        return await _of_events(request)
+    only(query, ("name", "points", "rank"))
+    wanted = _wanted(request)
+    run_id: str = request.path_params["id"]
+    record = await read_run(request, lambda log, run_id, record: record)
+    service = service_of(request.scope)
+    found = await service.curves.read(run_id, record)
+    content = await service.readers.work(
+        lambda: encode(_metrics(run_id, started_at(record), found, wanted))
+    )
+    return encoded_answer(content)
+
+
+def _metrics(
+    run_id: str, started_ns: int, found: FoundCurves, wanted: Wanted | None
+) -> dict[str, Any]:
+    metrics = view.metrics_of(found.curves)
+    answer: dict[str, Any] = {
+        "run_id": run_id,
+        "building": _building(found),
+        "cut": found.curves.is_cut,
+        "started_ms": started_ns // _MS,
+        "groups": view.listed(metrics),
+    }
+    return answer if wanted is None else answer | {"series": _series(metrics, wanted)}
+
+
+def _building(found: FoundCurves) -> dict[str, float] | None:
+    return None if found.done is None else {"done": round(found.done, 3)}
+
+
+def _series(metrics: Sequence[Metric], wanted: Wanted) -> list[dict[str, Any]]:
+    return [
+        each
+        for metric in view.wanted_metrics(metrics, wanted.names)
+        for each in view.series_of(metric, wanted.rank, wanted.points)
+    ]
+
+
+def _wanted(request: Request) -> Wanted | None:
+    """Read the parameters of series; None where no name is given. Raises ApiError."""
+    query = request.query_params
+    points = whole(query, "points", POINTS, 2, MAX_POINTS)
+    rank: int | str | None = None
+    if "rank" in query:
+        rank = "all" if query["rank"] == "all" else whole(query, "rank", 0, 0, MAX_RANK)
+    names = list(dict.fromkeys(query.getlist("name")))
+    if len(names) > MAX_NAMES:
+        raise ApiError("invalid_parameter", f"name: at most {MAX_NAMES} of them.")
+    return Wanted(names, points, rank) if names else None
+
+
+async def _of_events(request: Request) -> Response:
+    """Numbers among the details of a run's events over time, by the names of the details."""
+    query = request.query_params
+    only(query, ("fields", "points", "name", "rank"))
+    points = whole(query, "points", 1000, 1, MAX_POINTS)
+
+    def ask(log: Snapshot, run_id: str, record: RunRecord) -> Series:
+        found = log.series(events_of(run_id, record), fields_of(query), points)
+        # Most events of a run have no such number.
+        kept = [point for point in found.points if any(v is not None for v in point[3:])]
+        return msgspec.structs.replace(found, points=kept)
+
+    try:
+        return json_answer(await read_run(request, ask))
+    except ValueError as error:
+        raise ApiError("invalid_parameter", f"fields: {error}.") from None
+
+
+class _Compared(NamedTuple):
+    run_id: str
+    record: RunRecord
+    found: FoundCurves
+
+
+async def get_comparison(request: Request) -> Response:
+    """Several runs: summaries, what differs in their configuration, and their metrics."""
+    only(request.query_params, ("run", "name", "points"))
+    run_ids = request.query_params.getlist("run")
+    least, most = COMPARED
+    if not least <= len(set(run_ids)) == len(run_ids) <= most:
+        raise ApiError("invalid_parameter", f"run: give {least} to {most} different runs.")
+    wanted = _wanted(request)
+    service = service_of(request.scope)
+    runs = []
+    for run_id in run_ids:
+        record = await ask_run(request, run_id, lambda log, run_id, record: record)
+        runs.append(_Compared(run_id, record, await service.curves.read(run_id, record)))
+    content = await service.readers.work(lambda: encode(_comparison(runs, wanted)))
+    return encoded_answer(content)
+
+
+def _comparison(runs: Sequence[_Compared], wanted: Wanted | None) -> dict[str, Any]:
+    metrics = [view.metrics_of(run.found.curves) for run in runs]
+    series = [
+        {"run_id": run.run_id, **each}
+        for run, of_run in zip(runs, metrics, strict=True)
+        for each in (_series(of_run, wanted) if wanted else ())
+    ]
+    return {
+        "runs": [
+            summary(run.run_id, run.record)
+            | {
+                "started_ms": started_at(run.record) // _MS,
+                "building": _building(run.found),
+            }
+            for run in runs
+        ],
+        "config": _differences([shown(run.run_id, run.record)["config"] for run in runs]),
+        "metrics": _beside(metrics),
+        "series": series,
+    }
+
+
+def _differences(configs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the settings that are not the same everywhere, and how many are."""
+    names = sorted(set().union(*configs))
+    different = []
+    for name in names:
+        has = [name in config for config in configs]
+        values = [config.get(name) for config in configs]
+        # As JSON: 1, 1.0 and true are the same to Python.
+        if (
+            not all(has)
+            or len({msgspec.json.encode(value, order="sorted") for value in values}) > 1
+        ):
+            different.append({"name": name, "values": values, "has": has})
+    return {"different": different, "same": len(names) - len(different)}
+
+
+def _beside(metrics: Sequence[Sequence[Metric]]) -> list[dict[str, Any]]:
+    """Return each name once, in the order to draw, with what it adds up to in each run."""
+    named: list[dict[str, Metric]] = [{each.name: each for each in of_run} for of_run in metrics]
+    first: dict[str, Metric] = {}
+    for of_run in named:
+        for name, metric in of_run.items():
+            first.setdefault(name, metric)
+    return [
+        {
+            "name": metric.name,
+            "prefix": metric.prefix,
+            "label": view.label(metric),
+            "axis": view.axis(metric),
+            "machine": metric.is_machine,
+            "runs": [
+                view.totals(of_run[metric.name]) if metric.name in of_run else None
+                for of_run in named
+            ],
+        }
+        for metric in sorted(first.values(), key=lambda metric: metric.place)
+    ]

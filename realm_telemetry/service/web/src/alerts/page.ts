@@ -1,0 +1,196 @@
+import { html, LitElement, nothing, type TemplateResult } from "lit";
+import { customElement, state } from "lit/decorators.js";
+import { ApiError } from "../shared/api";
+import { Freshness } from "../shared/connection";
+import { formatAge, formatCount, formatTime, plural } from "../shared/format";
+import { shownText } from "../shared/message";
+import "../shared/page-header";
+import { shortcuts } from "../shared/shortcuts";
+import { snippet } from "../shared/snippet";
+import { say } from "../shared/toast";
+import { byConcern, getAlerts, getHistory, mute, outcomeText, sendAgain, sendTest, type Alerts, type History, type Message, type Outcome, type Rule, type Target } from "./alerts";
+
+const HOUR_S = 3_600;
+const MUTES: readonly [label: string, seconds: number][] = [
+  ["1 h", HOUR_S],
+  ["8 h", 8 * HOUR_S],
+  ["3 d", 72 * HOUR_S],
+];
+const TRIED = "7d";
+const STATES: Record<Message["state"], [icon: string, severity: string, word: string]> = {
+  delivered: ["✓", "success", "Delivered"],
+  pending: ["…", "warning", "Waiting"],
+  dead: ["✕", "error", "Not delivered"],
+};
+
+/** Alerts: which there are, what they sent, and what to do about them. */
+@customElement("realm-alerts")
+export class RealmAlerts extends LitElement {
+  @state() private alerts: Alerts | null = null;
+  @state() private tried: ReadonlyMap<string, History> | null = null;
+  /** What is being done, by its button: it is off until the service has answered. */
+  @state() private busy = "";
+  @state() private outcomes: ReadonlyMap<string, string> = new Map();
+  private readonly fresh = new Freshness(this, { read: async () => void (this.alerts = await getAlerts()), concerns: () => true });
+  private stop = () => {};
+
+  protected override createRenderRoot() {
+    return this;
+  }
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    this.stop = shortcuts(document, [{ key: "?", label: "Show this list", run: () => undefined }]);
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.stop();
+  }
+
+  private async attempt(name: string, work: () => Promise<string>): Promise<void> {
+    this.busy = name;
+    try {
+      say(await work());
+      this.alerts = await getAlerts();
+    } catch (error) {
+      say(error instanceof ApiError ? `${error.message} ${error.hint}` : String(error));
+    }
+    this.busy = "";
+  }
+
+  /** A message or a test, whose outcome stays beside its button. */
+  private send(name: string, work: () => Promise<Outcome>): Promise<void> {
+    return this.attempt(name, async () => {
+      const text = outcomeText(await work());
+      this.outcomes = new Map([...this.outcomes, [name, text]]);
+      return text;
+    });
+  }
+
+  private readonly try = (): Promise<void> =>
+    this.attempt("try", async () => {
+      this.tried = new Map((await getHistory(TRIED)).map((one) => [one.rule, one]));
+      return "Tried; nothing was sent";
+    });
+
+  private quieten(rule: Rule, forS: number): void {
+    void this.attempt(`mute ${rule.name}`, async () => {
+      await mute(rule.name, forS);
+      return forS ? `${rule.name} is muted` : `${rule.name} sends again`;
+    });
+  }
+
+  protected override render() {
+    const { alerts } = this;
+    const dead = alerts?.messages.filter((one) => one.state === "dead").length ?? 0;
+    document.title = `${dead ? `(✕ ${dead}) ` : ""}Alerts`;
+    return html`<realm-header page="alerts" .tools=${this.fresh.pill()}></realm-header>
+      <main class="alerts-page">
+        <h1 class="visually-hidden">Alerts</h1>
+        ${this.fresh.notice()}
+        ${alerts?.problem ? html`<p class="notice-line ink-warning" role="alert">${alerts.problem}</p>` : nothing}
+        ${alerts ? this.body(alerts) : this.fresh.isDown || this.fresh.problem ? nothing : html`<p class="soft loading">Loading …</p>`}
+      </main>`;
+  }
+
+  private body(alerts: Alerts): TemplateResult {
+    if (!alerts.targets.length && !alerts.messages.length) return beginning();
+    return html`${this.rules(alerts.rules)}
+      <div class="run-columns"><div class="column">${this.messages(alerts.messages)}</div><div class="column">${this.targets(alerts)}</div></div>`;
+  }
+
+  private rules(rules: readonly Rule[]): TemplateResult {
+    return html`<section class="card" aria-label="Rules" data-testid="rules">
+      <div class="card-head">
+        <h2>Rules</h2>
+        <span class="controls"><button ?disabled=${this.busy !== ""} @click=${this.try}>${this.busy === "try" ? "Trying …" : "Try on the last 7 days"}</button></span>
+      </div>
+      <ul class="alert-list">${byConcern(rules).map((rule) => this.rule(rule))}</ul>
+    </section>`;
+  }
+
+  private rule(rule: Rule): TemplateResult {
+    const { delivered, pending, dead } = rule.messages;
+    const tried = this.tried?.get(rule.name);
+    return html`<li class="alert-rule" data-rule=${rule.name}>
+      <div>
+        <b class="mono">${rule.name}</b> <span class="soft">${rule.built_in ? "built in" : "of realm.toml"} · to ${rule.to.join(", ") || "nobody"}</span>
+        <p>${rule.when}</p>
+        ${tried ? html`<p class="soft" data-testid="tried">${triedText(tried)}</p>` : nothing}
+      </div>
+      <div>
+        <p>${rule.fired_at ? html`Fired <time datetime=${rule.fired_at} title=${timeText(rule.fired_at)}>${agoText(rule.fired_at)}</time>` : html`<span class="soft">Never fired</span>`}</p>
+        <p class="soft">${[delivered && `${formatCount(delivered)} delivered`, pending && `${formatCount(pending)} waiting`].filter(Boolean).join(" · ")}
+          ${dead ? html`<b class="ink-error">✕ ${formatCount(dead)} not delivered</b>` : nothing}</p>
+      </div>
+      <div class="alert-actions" role="group" aria-label="Mute ${rule.name}">
+        ${rule.muted_until
+          ? html`<span class="ink-warning">Muted until ${timeText(rule.muted_until)}</span> <button ?disabled=${this.busy !== ""} @click=${() => this.quieten(rule, 0)}>Unmute</button>`
+          : html`<span class="soft">Mute</span> ${MUTES.map(([label, seconds]) => html`<button ?disabled=${this.busy !== ""} @click=${() => this.quieten(rule, seconds)}>${label}</button>`)}`}
+      </div>
+    </li>`;
+  }
+
+  private targets({ targets, circuits }: Alerts): TemplateResult {
+    return html`<section class="card" aria-label="Targets" data-testid="targets">
+      <h2>Targets</h2>
+      <ul class="alert-list">
+        ${targets.map((target) => this.target(target))}
+        ${circuits.map((one) => html`<li class="ink-warning">${one.host} is left alone until ${timeText(one.until)}: ${one.reason}</li>`)}
+      </ul>
+    </section>`;
+  }
+
+  private target(target: Target): TemplateResult {
+    const name = `test ${target.name}`;
+    return html`<li class="alert-target" data-target=${target.name}>
+      <div><b class="mono">${target.name}</b> <span class="soft mono">${target.place}</span> <span class="soft">${target.template}</span>
+        ${this.outcomes.has(name) ? html`<p class="outcome">${this.outcomes.get(name)}</p>` : nothing}</div>
+      <button ?disabled=${this.busy !== ""} @click=${() => this.send(name, () => sendTest(target.name))}>${this.busy === name ? "Sending …" : "Send a test"}</button>
+    </li>`;
+  }
+
+  private messages(messages: readonly Message[]): TemplateResult {
+    return html`<section class="card" aria-label="Messages" data-testid="messages">
+      <div class="card-head"><h2>Messages</h2><span class="soft">the newest ${formatCount(messages.length)}</span></div>
+      ${messages.length ? nothing : html`<p class="soft">None was sent yet.</p>`}
+      <ul class="alert-list">${messages.map((message) => this.message(message))}</ul>
+    </section>`;
+  }
+
+  private message(message: Message): TemplateResult {
+    const [icon, severity, word] = STATES[message.state];
+    const name = `send ${message.id}`;
+    return html`<li class="alert-message" data-message=${message.id} data-state=${message.state}>
+      <div>
+        <span class="severity ${severity}"><span class="severity-icon" aria-hidden="true">${icon}</span>${word}</span>
+        <time class="soft" datetime=${message.created}>${timeText(message.created)}</time> <span class="soft">to ${message.target}</span>
+        <p dir="auto">${shownText(message.title)}</p>
+        ${message.problem ? html`<p class="ink-error">${message.problem}, after ${plural(message.attempts, "try", "tries")}</p>` : nothing}
+        ${this.outcomes.has(name) ? html`<p class="outcome">Sent again: ${this.outcomes.get(name)}</p>` : nothing}
+      </div>
+      <button ?disabled=${this.busy !== ""} @click=${() => this.send(name, () => sendAgain(message.id))}>${this.busy === name ? "Sending …" : "Send again"}</button>
+    </li>`;
+  }
+}
+
+/** What to do where no alert has a target. */
+function beginning(): TemplateResult {
+  return html`<div class="card empty-runs" data-testid="no-alerts">
+    <h2>No alerts yet</h2>
+    <p>One message when a training dies, hangs or goes wrong: to a phone, a channel, or a program.</p>
+    ${snippet("realm alerts init --ntfy lab-7f3k2q")}
+    <p class="soft">Also <code>--slack</code>, <code>--discord</code>, <code>--webhook</code> and <code>--apprise</code>. Then start the service again.</p>
+  </div>`;
+}
+
+function triedText({ messages, held_back, last }: History): string {
+  if (!messages) return "Would not have fired in the last 7 days.";
+  const newest = last.at(-1);
+  const quiet = held_back ? `, ${formatCount(held_back)} held back` : "";
+  return `Would have fired ${plural(messages, "time")} in the last 7 days${quiet}${newest ? `, last ${agoText(newest.time)}${newest.group ? ` (${newest.group})` : ""}` : ""}.`;
+}
+
+const timeText = (at: string) => formatTime(new Date(at), { zone: "local", date: true }).slice(0, 16);
+const agoText = (at: string) => formatAge(Math.max(0, (Date.now() - Date.parse(at)) / 1_000));

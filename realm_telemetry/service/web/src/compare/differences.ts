@@ -1,0 +1,25 @@
+import { exactText } from "../shared/exact-json";
+
+/** A setting and its value in each run, as text; null where a run has no such setting. */
+export interface Difference {
+  name: string;
+  values: (string | null)[];
+}
+
+/** The settings in which runs differ, by name; and how many are the same in all. Objects are compared entry by entry. */
+export function differencesOf(configs: readonly Record<string, unknown>[]): { different: Difference[]; same: number } {
+  const flat = configs.map((config) => flattened(config));
+  const names = [...new Set(flat.flatMap((one) => [...one.keys()]))].sort();
+  const rows = names.map((name) => ({ name, values: flat.map((one) => one.get(name) ?? null) }));
+  const different = rows.filter(({ values }) => new Set(values).size > 1);
+  return { different, same: rows.length - different.length };
+}
+
+function flattened(config: Record<string, unknown>, before = "", into = new Map<string, string>()): Map<string, string> {
+  for (const [key, value] of Object.entries(config)) {
+    const isTree = typeof value === "object" && value !== null && !Array.isArray(value) && Object.keys(value).length > 0;
+    if (isTree) flattened(value as Record<string, unknown>, `${before}${key}.`, into);
+    else into.set(before + key, typeof value === "string" ? value : exactText(value));
+  }
+  return into;
+}

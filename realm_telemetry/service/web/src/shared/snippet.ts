@@ -1,0 +1,24 @@
+import { html, type TemplateResult } from "lit";
+import { apiUrl } from "./api";
+import { copy } from "./toast";
+
+/** How a training anywhere gets into this very log: a command here, and one with the address of this service. */
+export function howToBegin(): TemplateResult {
+  const address = apiUrl("").replace(/\/$/, "");
+  const command = "realm run -- python train.py";
+  return html`<p>Start any training below <code>realm run</code>, and it appears here by itself:</p>
+    ${snippet(command)}
+    <p>${isLocal(location.hostname) ? "With another home" : "From another machine"}, name this service:</p>
+    ${snippet(`REALM_SERVICE_URL=${address} ${command}`)}`;
+}
+
+/** Whether an address reaches this service on its own machine only. */
+function isLocal(host: string): boolean {
+  return host === "localhost" || host === "[::1]" || host.startsWith("127.");
+}
+
+export function snippet(text: string): TemplateResult {
+  return html`<p class="snippet">
+    <code>${text}</code> <button aria-label="Copy: ${text}" @click=${() => copy(text, "Command")}>Copy</button>
+  </p>`;
+}

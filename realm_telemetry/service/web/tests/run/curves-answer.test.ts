@@ -1,0 +1,27 @@
+import { expect, it } from "vitest";
+import { curvesOfAnswer, ranksOf, type CurvesAnswer } from "../../src/run/curves-answer";
+
+const metric = { name: "loss", ranks: [0, 3], last: 2, least: 2, greatest: 9, not_finite: 1, first_not_finite_step: 2, first_not_finite: "NaN" };
+const none = { count: 0, points: [] };
+const answer: CurvesAnswer = {
+  building: null,
+  groups: [
+    { prefix: "", machine: false, metrics: [metric, { ...metric, name: "unread" }] },
+    { prefix: "cpu", machine: true, metrics: [{ ...metric, name: "cpu/percent", ranks: [1], not_finite: 0, first_not_finite: null }] },
+  ],
+  series: [
+    { name: "cpu/percent", steps: null, times: [5], values: [80], not_finite: none },
+    { name: "loss", steps: [1, 3], times: [10, 30], values: [9, 4], not_finite: { count: 1, points: [{ step: 2, time: 20, value: "NaN" }] } },
+    { name: "loss", steps: [3, 4], times: [50, 60], values: [3, 2], not_finite: none },
+  ],
+};
+
+it("joins the attempts of a run and puts values that are not finite in their places", () => {
+  const [loss, cpu, ...rest] = curvesOfAnswer(answer);
+  expect(rest).toEqual([]);
+  expect(loss!.series.points.map((point) => [point.step, point.value])).toEqual([[1, 9], [2, Number.NaN], [3, 4], [3, 3], [4, 2]]);
+  expect(loss!.notFinite).toEqual({ step: 2, value: Number.NaN });
+  expect([loss!.last, cpu!.name, cpu!.notFinite]).toEqual([2, "cpu/percent", null]);
+});
+
+it("knows the ranks that have numbers", () => expect(ranksOf(answer)).toEqual([0, 1, 3]));

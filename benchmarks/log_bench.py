@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.measure import Figure, at_most
 from realm_telemetry.event import Event
 from realm_telemetry.log import Filters, LogReader, LogWriter, ProducerInfo
-from realm_telemetry.log.sqlite.rows import INSERT_COLUMNS, to_rows
+from realm_telemetry.log.event_rows import INSERT_COLUMNS, to_rows
 from realm_telemetry.log.sqlite.search import SearchIndex
 
 BATCH = 1000

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Figure, at_least, at_most, show
-from realm_telemetry.log.sqlite.rows import INSERT_COLUMNS, to_rows
+from realm_telemetry.log.event_rows import INSERT_COLUMNS, to_rows
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.otel import LogRecordProcessor
 from realm_telemetry.shipper.manifest import Manifest, write_manifest

@@ -267,6 +267,12 @@ def located(settings: Settings) -> Settings:
     return msgspec.structs.replace(settings, service_url=url, token=token)
 
 
+def service_log_url(settings: Settings) -> str | None:
+    """Return the URL of the service's log, where that is not the home's own file."""
+    url = os.environ.get("REALM_LOG_URL") or settings.service.get("log_url")
+    return str(url) if url else None
+
+
 def service_url_of(home: Path) -> str:
     """Return where the service of a home is, or would be.
 

@@ -54,6 +54,7 @@ class ExporterContext(msgspec.Struct, frozen=True, kw_only=True):
     inside_shipper: False in a plain OpenTelemetry SDK, where no log has been written yet.
     long_lived: True in a service, which stays: what an exporter has kept safe it may deliver later.
     redact: the setting: what is taken out of events beside the built-in rules.
+    log_url: of a log that is no file of the home; it may hold a password.
     environment: the variables that exporters read, as the producer saw them; None where that is
         this process's own. One process may ship several pipelines, each with its own.
     """
@@ -70,6 +71,12 @@ class ExporterContext(msgspec.Struct, frozen=True, kw_only=True):
     long_lived: bool = False
     redact: tuple[str, ...] = ()
     environment: dict[str, str] | None = None
+    log_url: str | None = None
+
+    @property
+    def log_place(self) -> str | Path:
+        """What `open_log` opens the log by."""
+        return self.log_url or self.log_path
 
     def find_service(self) -> str:
         """Return where the service is now: as set, else where that of the home says it is.

@@ -61,7 +61,7 @@ class RealmServiceExporter(EventExporter):
             timeout_s=options["timeout_s"],
             clock=clock,
         )
-        self._book = ProducerBook(context.log_path)
+        self._book = ProducerBook(context.log_place)
         self._service_log_id: str | None = None
         self._checked_at_s = float("-inf")
 

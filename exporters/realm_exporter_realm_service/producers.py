@@ -19,7 +19,7 @@ REFRESH_KINDS_S: Final = 1.0
 class ProducerBook:
     """The producers met so far, read from the log again when one is new or it has been a while."""
 
-    def __init__(self, log_path: Path) -> None:
+    def __init__(self, log_path: str | Path) -> None:
         self._log_path = log_path
         self._known: Mapping[str, BatchProducer] = {}
         self._kinds: Mapping[str, KindSpec] = {}

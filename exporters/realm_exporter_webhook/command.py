@@ -381,7 +381,7 @@ def _backtest_command(since: str, names: tuple[str, ...], as_json: bool) -> None
 def _backtests(
     exporter: WebhookExporter, rules: Sequence[Rule], since_ns: int, now_ns: int
 ) -> Iterator[History]:
-    with open_log(exporter.context.log_path).reader() as reader:
+    with open_log(exporter.context.log_place).reader() as reader:
         for rule in rules:
             with ProgressLine(f"Backtesting {rule.name}") as progress:
                 yield backtest(exporter, reader, rule, since_ns, now_ns, progress)

@@ -196,7 +196,7 @@ class WebhookExporter(EventExporter):
         self._store: Store | None = None
         self._fold = threading.Lock()
         self._wake = threading.Event()
-        self._log = open_log(self.context.log_path, home=self.context.home)
+        self._log = open_log(self.context.log_place, home=self.context.home)
         self._facts = LogFacts(self._log)
         self._lease = self._log.lease(f"{WEBHOOKS}-{self._scope or 'service'}")
         self._thread: threading.Thread | None = None

@@ -48,9 +48,16 @@ SEVERITY_STYLES = {"success": "green", "warning": "yellow", "error": "red"}
 @json_option("Print one JSON array.")
 @click.option("--jsonl", is_flag=True, help="Print one JSON object a line.")
 @click.option("--url", help="Ask the service at this address, not the log's file.")
+@click.option("--log", "log_url", metavar="URL", help="Read the log at this URL of PostgreSQL.")
 @filter_options
 def query(
-    limit: int, details: bool, as_json: bool, jsonl: bool, url: str | None, **filters: Any
+    limit: int,
+    details: bool,
+    as_json: bool,
+    jsonl: bool,
+    url: str | None,
+    log_url: str | None,
+    **filters: Any,
 ) -> None:
     """Search the history.
 
@@ -59,10 +66,12 @@ def query(
     """
     if as_json and jsonl:
         raise click.UsageError("--json and --jsonl exclude each other.")
+    if url and log_url:
+        raise click.UsageError("--url and --log exclude each other.")
     wanted = to_filters(filters)
     chosen = settings()
     source = (
-        LogBackend(chosen)
+        LogBackend(chosen, log_url)
         if url is None
         else open_source(chosen, url=url, from_log=False, report=note)
     )

@@ -111,12 +111,13 @@ class Backend(Protocol):
 class LogBackend:
     """Reads the log's file. Raises LogError."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.name = f"the log {settings.log_path}"
+    def __init__(self, settings: Settings, log_url: str | None = None) -> None:
+        place = log_url or settings.log_path
         self._home = settings.home
         self._log = open_log(
-            settings.log_path, search_path=settings.search_path, state_path=settings.state_path
+            place, search_path=settings.search_path, state_path=settings.state_path
         )
+        self.name = f"the log {self._log.place}"
         self._reader = self._log.reader()
 
     @property

@@ -46,7 +46,7 @@ shipper.outlet -> delivery.outlet
 shipper.delivery -> delivery.delivery
 shipper.quarantine -> delivery.quarantine
 log.connection -> log.sqlite.connection
-log.cursors -> log.sqlite.cursors
+log.cursors -> log.exporter_cursors
 log.lock -> log.sqlite.lock
 log.migrations -> log.sqlite.schema
 log.older -> log.sqlite.older

@@ -133,7 +133,7 @@ class PipelineLog:
 
     def __init__(
         self,
-        path: Path,
+        path: str | Path,
         pipeline: str,
         recent: Recent,
         clock: Callable[[], float] = monotonic,
@@ -185,8 +185,8 @@ class WholeLog(PipelineLog):
     Imported and replayed events are passed over: they are history.
     """
 
-    def __init__(self, path: Path, recent: RecentOfLog | None = None) -> None:
-        super().__init__(path, EVERY_PIPELINE, recent or RecentOfLog())
+    def __init__(self, place: str | Path, recent: RecentOfLog | None = None) -> None:
+        super().__init__(place, EVERY_PIPELINE, recent or RecentOfLog())
 
     def after(self, cursor: int, limit: int) -> tuple[Sequence[LogRow], int]:
         """Return the rows behind a cursor, in order, and the cursor up to which was read."""

@@ -1,7 +1,8 @@
 """The log's interface: what the rest of the package uses of it, and every engine provides.
 
-SQLite is the only engine today. A second one adds a row to `ENGINES`, translates its errors into
-those of `log.errors`, and passes the tests of tests/log that use the `engine` fixture.
+SQLite is the default; PostgreSQL is for more than one machine. A further engine adds a row to
+`ENGINES`, translates its errors into those of `log.errors`, and passes the tests of tests/log that
+use the `engine` fixture.
 """
 
 import re
@@ -40,7 +41,10 @@ if TYPE_CHECKING:
     from realm_telemetry.log.rows import Followed, LogRow, Page
     from realm_telemetry.log.snapshots import FoldSnapshots, SnapshotName
 
-ENGINES: Final[Mapping[str, str]] = {"sqlite": "realm_telemetry.log.sqlite.log"}
+ENGINES: Final[Mapping[str, str]] = {
+    "sqlite": "realm_telemetry.log.sqlite.log",
+    "postgresql": "realm_telemetry.log.postgres.log",
+}
 """The module of each engine by the scheme of its URLs; the module has a function `open_log`."""
 
 _URL: Final = re.compile(r"([a-z][a-z0-9+]*)://(.*)", re.DOTALL)
@@ -57,7 +61,7 @@ def open_log(
 ) -> "Log":
     """Return the log at a path or URL; nothing is opened or made before it is used.
 
-    place: a path of SQLite's file, or `sqlite://` and the path.
+    place: a path of SQLite's file, `sqlite://` and the path, or `postgresql://host/database`.
     home: whose `data/` holds what an engine keeps in files beside the log; else found from place.
     search_path: of the full-text index, where the engine keeps that in a file of its own.
     state_path: of RealmState's snapshots, likewise; those of metrics are beside it.

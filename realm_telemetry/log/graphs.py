@@ -8,7 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from realm_telemetry.log.rows import Relation
-from realm_telemetry.values.paths import MAX_PATH_CHARS
+from realm_telemetry.values.conversions import NOT_FINITE
+from realm_telemetry.values.paths import MAX_PATH_CHARS, find
 
 GROUPINGS: Final = ("channel", "severity", "kind", "run", "day", "hour")
 """What a summary can count by."""
@@ -19,6 +20,7 @@ MAX_BUCKETS: Final = 500
 MAX_FIELDS: Final = 8
 
 _S: Final = 1_000_000_000
+_HOUR_NS: Final = 3600 * _S
 _WIDTHS_NS: Final = tuple(
     seconds * _S
     for seconds in (1, 5, 10, 30, 60, 300, 600, 1800, 3600, 10_800, 21_600, 43_200, 86_400, 604_800)
@@ -104,6 +106,19 @@ def detail_names(fields: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
+def numbers(details: dict[str, Any], names: tuple[str, ...]) -> list[float | str | None]:
+    """The step among details, and the values of some names; None for what is no number."""
+    return [_number(find(details, name)) for name in ("step", *names)]
+
+
+def _number(value: Any) -> float | str | None:
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, int | float):
+        return value
+    return value if isinstance(value, str) and value in NOT_FINITE else None
+
+
 def thin(points: list[Point], wanted: int) -> list[Point]:
     """Keep about `wanted` points: of each group of neighbours the least and the greatest.
 
@@ -135,3 +150,19 @@ def period(name: str, hour: int) -> str:
     """The day or hour (by `name`) that an hour since 1970 lies in, UTC."""
     moment = _EPOCH + timedelta(hours=hour)
     return f"{moment:%Y-%m-%d}" if name == "day" else f"{moment:%Y-%m-%dT%H:00:00Z}"
+
+
+def cut_hours(
+    since_ns: int | None, until_ns: int | None, first: int, end: int
+) -> list[tuple[int, int]]:
+    """The spans at both ends that are not whole hours."""
+    if since_ns is not None and until_ns is not None and first >= end:
+        middle = min(first * _HOUR_NS, until_ns)
+        spans = [(since_ns, middle), (max(middle, since_ns), until_ns)]
+        return [(start, stop) for start, stop in spans if start < stop]
+    spans = []
+    if since_ns is not None:
+        spans.append((since_ns, min(first * _HOUR_NS, 2**63 - 1)))
+    if until_ns is not None:
+        spans.append((max(end * _HOUR_NS, -(2**63)), until_ns))
+    return [(start, stop) for start, stop in spans if start < stop]

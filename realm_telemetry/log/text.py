@@ -25,7 +25,7 @@ def words_of(query: str) -> list[list[str]]:
     All must occur; a phrase's words side by side.
     """
     parts = (quoted or plain for quoted, plain in _PART.findall(query))
-    return [words for part in parts if (words := _words(part))]
+    return [words for part in parts if (words := cut_words(part))]
 
 
 def match_expression(query: str) -> str:
@@ -35,11 +35,13 @@ def match_expression(query: str) -> str:
 
 def contains_words(event: Event, query: str) -> bool:
     """Whether an event has all the phrases of a query."""
-    text = "\0".join(["", *_words(search_text(event)), ""])
+    text = "\0".join(["", *cut_words(search_text(event)), ""])
     return all("\0".join(["", *words, ""]) in text for words in words_of(query))
 
 
-def _words(text: str) -> list[str]:
-    """Words as FTS5's unicode61 cuts them: lower case, without accents."""
+def cut_words(text: str) -> list[str]:
+    """Return words as FTS5's unicode61 cuts them: lower case, without accents."""
+    if text.isascii():
+        return _WORD.findall(text.lower())
     plain = unicodedata.normalize("NFD", text.lower())
     return _WORD.findall("".join(c for c in plain if not unicodedata.combining(c)))

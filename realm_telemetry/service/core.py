@@ -153,7 +153,7 @@ class Service:
     async def _open_log(self) -> None:
         settings = self.settings
         self.log = open_log(
-            settings.log_path,
+            settings.log_place,
             home=settings.home,
             search_path=settings.search_path,
             state_path=settings.state_path,
@@ -394,4 +394,4 @@ class ServiceKeeper:
             await asyncio.sleep(_OPEN_AGAIN_S)
         else:
             self._state.outage = None
-            _logger.warning("The service runs again, on the log %s", self._settings.log_path)
+            _logger.warning("The service runs again, on the log %s", self._state.service.log.place)

@@ -156,6 +156,7 @@ CATALOGUE: Final[dict[str, ErrorEntry]] = {
 _RETRY_AFTER_S: Final = {
     "ingest_full": 1,
     "too_many_alerts": 5,
+    "log_unavailable": 2,
     "not_ready": 1,
     "query_timeout": 5,
     "too_many_clients": 5,

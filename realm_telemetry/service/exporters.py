@@ -46,7 +46,7 @@ class Exporting:
         log_file = LogFile(settings.home / LOGS / LOG_NAME, max_bytes=LOG_MAX_BYTES)
         self._log_file = log_file
         self._report = Reporter(log_file, _Output())
-        self._log = GuardedLog(open_log(settings.log_path, home=settings.home), self._report)
+        self._log = GuardedLog(open_log(settings.log_place, home=settings.home), self._report)
         self._ending = threading.Event()
         self._moved = threading.Event()
         self._deliveries = Deliveries(
@@ -54,8 +54,9 @@ class Exporting:
             self._log,
             self._report,
             {},
-            partial(WholeLog, settings.log_path, recent),
+            partial(WholeLog, settings.log_place, recent),
             moved=self._moved.set,
+            log_url=None if settings.log_url is None else str(settings.log_place),
         )
         self._thread = threading.Thread(
             target=self._run, name="realm-telemetry-exporting", daemon=True

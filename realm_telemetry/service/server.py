@@ -30,6 +30,7 @@ from realm_telemetry.home.shared import (
     shared_home_of,
     write_service,
 )
+from realm_telemetry.log.engine import open_log
 from realm_telemetry.service.app import realm_app
 from realm_telemetry.service.core import Service
 from realm_telemetry.service.live.tail import next_second
@@ -416,6 +417,11 @@ def _from_here(url: str) -> str:
     return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
+def _log_shown(settings: ServiceSettings) -> str:
+    """The log's path, or its URL without secrets."""
+    return open_log(settings.log_place, home=settings.home).place
+
+
 def banner(server: RealmServer) -> list[str]:
     """What runs where, in a few lines."""
     lines = ["RealmService is up."]
@@ -426,7 +432,7 @@ def banner(server: RealmServer) -> list[str]:
     ]
     if not pages_built():
         lines.append(f"  {HOW_TO_BUILD}")
-    lines.append(f"  log           {server.settings.log_path}")
+    lines.append(f"  log           {_log_shown(server.settings)}")
     if server.settings.token is not None:
         lines.append("  A token is asked for. Log a browser in, within ten minutes:")
         lines.append(f"  {login_url(server.url, server.settings.token)}")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from realm_telemetry.config import Settings, home_token
+from realm_telemetry.config import Settings, home_token, service_log_url
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.home import LOG, SEARCH_INDEX, STATE, TOKEN
 
@@ -23,6 +23,7 @@ MIN_TOKEN: Final = 8
 MIB: Final = 1024 * 1024
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
+LogUrl = Annotated[str, msgspec.Meta(pattern="^postgresql://")]
 Address = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s<>|\"\\]+$")]
 
 
@@ -40,6 +41,9 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     retention_days, retention_bytes: None leaves that bound out.
     redact: what is taken out of events beside the built-in rules; the setting of `realm.toml`.
     spool: where programs of this home keep their spools, if not there; the setting of `realm.toml`.
+    log_url: of a log in PostgreSQL, instead of the home's; it may hold a password.
+    log_retry_s: for how long an append waits for its server before it is refused with a 503.
+    log_connect_timeout_s: for each server of the URL.
     """
 
     log_path: Path
@@ -50,6 +54,9 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     options: dict[str, dict[str, Any]] = {}
     redact: tuple[str, ...] = ()
     spool: Path | None = None
+    log_url: LogUrl | None = None
+    log_retry_s: Annotated[float, msgspec.Meta(ge=0)] = 10.0
+    log_connect_timeout_s: Annotated[int, msgspec.Meta(ge=1)] = 2
 
     host: str = "127.0.0.1"
     port: int = 8866
@@ -101,6 +108,17 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         return self.log_path.parent.parent
 
     @property
+    def log_place(self) -> str | Path:
+        """What `open_log` opens the service's log by."""
+        if self.log_url is None:
+            return self.log_path
+        mark = "&" if "?" in self.log_url else "?"
+        given = {"log_retry_s": self.log_retry_s, "connect_timeout": self.log_connect_timeout_s}
+        # What stands in the URL itself is for this log alone, and counts.
+        missing = [f"{name}={value}" for name, value in given.items() if name not in self.log_url]
+        return self.log_url + (mark + "&".join(missing) if missing else "")
+
+    @property
     def address(self) -> str:
         """Where people reach it: `public_url`, else the host and port that it binds."""
         if self.public_url is not None:
@@ -138,6 +156,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             "spool": str(settings.spool) if settings.spool else None,
             **settings.service,
         }
+        if url := service_log_url(settings):
+            given["log_url"] = url
         return _converted(given)
 
     def check_access(self) -> None:

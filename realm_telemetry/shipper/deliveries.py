@@ -33,6 +33,7 @@ class Deliveries:
     exporters: objects to use for some names, in place of the entry points.
     source: makes what an exporter reads; each has its own.
     moved: called in an exporter's thread when its cursor has moved.
+    log_url: of a log that is no file. Not in the manifest: it may hold a password.
     In a service, whose pipeline is EVERY_PIPELINE, exporters see the whole log.
     """
 
@@ -46,8 +47,10 @@ class Deliveries:
         clock: Callable[[], float] = monotonic,
         *,
         moved: Callable[[], None] = lambda: None,
+        log_url: str | None = None,
     ) -> None:
         self._manifest = manifest
+        self._log_url = log_url
         self._log = log
         self._report = report
         self._exporters = exporters
@@ -203,6 +206,7 @@ class Deliveries:
                 long_lived=whole,
                 # A service's exporters read the service's own variables.
                 environment=None if whole else manifest.environment,
+                log_url=self._log_url,
             )
             try:
                 exporter = self._exporters.get(name) or load_exporter(name, context)

@@ -12,8 +12,9 @@ from typing import Any, Final, NamedTuple, Protocol, cast
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError, split_event_id
 from realm_telemetry.kinds.outside import TIMES, event_from_outside
+from realm_telemetry.log.event_rows import INSERT_COLUMNS
 from realm_telemetry.log.sqlite.connection import explained, open_reader
-from realm_telemetry.log.sqlite.rows import INSERT_COLUMNS, to_log_row
+from realm_telemetry.log.sqlite.rows import to_log_row
 from realm_telemetry.log.sqlite.schema import read_log_id
 from realm_telemetry.log.sqlite.tail import ARRIVALS_WINDOW
 from realm_telemetry.plugins import extension

@@ -8,11 +8,11 @@ import msgspec
 
 from realm_telemetry.errors import LogError
 from realm_telemetry.event import Event
+from realm_telemetry.log.event_rows import check_rows, event_id_bytes
 from realm_telemetry.log.records import ProducerInfo
 from realm_telemetry.log.sqlite.connection import open_reader
 from realm_telemetry.log.sqlite.older import older_producer
 from realm_telemetry.log.sqlite.reader import LogReader
-from realm_telemetry.log.sqlite.rows import check_rows, event_id_bytes
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.transfer.identity import PIPELINE, ImportOrigin, Origins, read_origins
 from realm_telemetry.transfer.inputs import Batch

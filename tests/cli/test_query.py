@@ -17,7 +17,7 @@ Invoke = Callable[..., Result]
 
 
 def test_the_options_are_the_filters_of_the_http_api() -> None:
-    own = {"limit", "as_json", "jsonl", "url", "details", "utc"}
+    own = {"limit", "as_json", "jsonl", "url", "log_url", "details", "utc"}
     names = {option.name for option in query.params} - own - {"home"}
     assert names == set(FILTER_PARAMETERS) - {"limit", "cursor"}
 

@@ -3,8 +3,9 @@
 import random
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import pytest
@@ -12,9 +13,11 @@ import pytest
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event
 from realm_telemetry.kinds import catalog
 from realm_telemetry.log import Filters
-from realm_telemetry.log.engine import ENGINES, Log, Reader, Writer, open_log
+from realm_telemetry.log.engine import Log, Reader, Writer, open_log
+from realm_telemetry.log.postgres.writer import LogWriter as PostgresWriter
 from realm_telemetry.log.records import Receipt
 from realm_telemetry.log.sqlite.writer import own_writer
+from tests.postgres_server import Server
 
 NOW = 1_764_374_400_000_000_000
 """2025-11-29T00:00:00Z"""
@@ -102,33 +105,75 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "vault" / "jobs.db"
 
 
-class SqliteEngine:
-    """SQLite under test: opens logs, and does what the interface does not offer."""
+class EngineUnderTest(Protocol):
+    """An engine that the tests run over: opens logs, and does what the interface does not offer."""
 
-    def open(self, path: Path, clock_ns: Callable[[], int]) -> Log:
-        """A log of its own for a path, not made yet."""
-        return open_log(path, clock_ns=clock_ns)
+    def open(self, path: Path | str, clock_ns: Callable[[], int]) -> Log:
+        """A log of its own for a path, not made yet; or the one at a place."""
+        ...
 
     def remove(self, writer: Writer, cursors: Collection[int]) -> None:
         """Remove rows as retention does, but those that a test names."""
+        ...
+
+
+class SqliteEngine:
+    """SQLite: the path is the log's file."""
+
+    def open(self, path: Path | str, clock_ns: Callable[[], int]) -> Log:
+        return open_log(path, clock_ns=clock_ns)
+
+    def remove(self, writer: Writer, cursors: Collection[int]) -> None:
         with own_writer(writer).transaction() as connection:
             connection.executemany(
                 "DELETE FROM battle_log WHERE id = ?", [(cursor,) for cursor in cursors]
             )
 
 
-UNDER_TEST = {"sqlite": SqliteEngine}
-"""What each registered engine needs to be tested; a new engine adds a row."""
+class PostgresEngine:
+    """PostgreSQL: each path is a schema of one database."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    def open(self, path: Path | str, clock_ns: Callable[[], int]) -> Log:
+        if isinstance(path, str) and path.startswith("postgresql://"):
+            return open_log(path, clock_ns=clock_ns)
+        schema = "t" + sha256(str(path).encode()).hexdigest()[:16]
+        return open_log(self.server.url(schema=schema), clock_ns=clock_ns)
+
+    def remove(self, writer: Writer, cursors: Collection[int]) -> None:
+        from realm_telemetry.log.postgres.retention import Retention
+
+        assert isinstance(writer, PostgresWriter)
+        with writer.transaction() as session:
+            Retention(writer)._delete_rows(session, list(cursors))
 
 
-@pytest.fixture(scope="session", params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> SqliteEngine:
+UNDER_TEST = {
+    "sqlite": pytest.param("sqlite"),
+    "postgresql": pytest.param("postgresql", marks=pytest.mark.processes),
+}
+"""Each registered engine; a new engine adds a row, and its class to `engine`."""
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """One server for all tests of this process."""
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=UNDER_TEST.values())
+def engine(request: pytest.FixtureRequest) -> EngineUnderTest:
     """Each registered engine: a test that uses it, or a log of it, runs once for each."""
-    return UNDER_TEST[request.param]()
+    if request.param == "postgresql":
+        return PostgresEngine(request.getfixturevalue("postgres"))
+    return SqliteEngine()
 
 
 @pytest.fixture
-def log(engine: SqliteEngine, path: Path, clock: Clock) -> Log:
+def log(engine: EngineUnderTest, path: Path, clock: Clock) -> Log:
     return engine.open(path, clock)
 
 

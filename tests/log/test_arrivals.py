@@ -9,7 +9,7 @@ from realm_telemetry.log import Filters, ProducerInfo
 from realm_telemetry.log.engine import Log, Reader, Writer
 from realm_telemetry.log.records import Limits
 
-from .conftest import HOUR, NOW, SECOND, Clock, SqliteEngine, make_event, scattered
+from .conftest import HOUR, NOW, SECOND, Clock, EngineUnderTest, make_event, scattered
 
 
 def read(reader: Reader, filters: Filters, as_of: int | None = None) -> list[int]:
@@ -34,7 +34,7 @@ def test_arrivals_are_the_rows_of_the_filter_in_id_order(writer: Writer, reader:
 
 
 def test_arrivals_begin_behind_what_was_trimmed(
-    engine: SqliteEngine, writer: Writer, reader: Reader
+    engine: EngineUnderTest, writer: Writer, reader: Reader
 ) -> None:
     writer.append([make_event(number) for number in range(1, 11)])
     engine.remove(writer, range(1, 5))
@@ -47,7 +47,7 @@ def test_arrivals_begin_behind_what_was_trimmed(
     registered=st.booleans(),
 )
 def test_stored_numbers_are_known_before_they_are_sent_again(
-    engine: SqliteEngine,
+    engine: EngineUnderTest,
     tmp_path_factory: pytest.TempPathFactory,
     ids: list[tuple[str, int]],
     registered: bool,

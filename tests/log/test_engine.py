@@ -24,8 +24,8 @@ def test_a_path_and_a_url_open_the_same_log(tmp_path: Path) -> None:
 
 
 def test_a_url_of_no_engine_names_those_that_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"no engine serves postgresql://.*sqlite://"):
-        open_log("postgresql://host/realm")
+    with pytest.raises(ConfigError, match=r"no engine serves mysql://.*sqlite://"):
+        open_log("mysql://host/realm")
 
 
 def test_nothing_is_made_before_it_is_used(log: Log) -> None:

@@ -22,7 +22,7 @@ from realm_telemetry.log.has import Has
 from realm_telemetry.log.times import parse_time
 from realm_telemetry.values.paths import MAX_KEYS
 
-from .conftest import HOUR, NOW, SECOND, Clock, SqliteEngine, make_event
+from .conftest import HOUR, NOW, SECOND, Clock, EngineUnderTest, make_event
 
 
 def clock() -> int:
@@ -218,7 +218,7 @@ _filters = st.builds(
 )
 @given(batches(), st.lists(_filters, min_size=1, max_size=8))
 def test_sql_and_python_want_the_same_events(
-    engine: SqliteEngine,
+    engine: EngineUnderTest,
     tmp_path_factory: pytest.TempPathFactory,
     events: list[Event],
     wanted: list[Filters],

@@ -110,7 +110,7 @@ def test_a_message_that_is_not_wanted_now_stays_due(outbox: Outbox) -> None:
 def test_messages_of_rules_and_to_named_addresses_have_bounds_of_their_own(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realm_telemetry.log.sqlite.outbox.MAX_PENDING", 2)
+    monkeypatch.setattr("realm_telemetry.log.outbox_tables.MAX_PENDING", 2)
     named = [message(number, url=f"https://x/{number}") for number in range(4)]
     outbox.take("main", [], [], named)
     outbox.take("main", [], [], [message(number) for number in range(10, 13)])

@@ -7,6 +7,7 @@ import pytest
 
 from realm_telemetry.log import Filters, InvalidFilterError
 from realm_telemetry.log.engine import Log, Reader, Writer
+from tests.waiting import wait_until
 
 from .conftest import NOW, SECOND, Clock, all_pages, make_event, scattered
 
@@ -117,7 +118,7 @@ def test_a_watch_notices_a_commit_until_its_rows_were_read(log: Log, writer: Wri
         watch.caught_up()
         assert not watch.changed()
         writer.append([make_event(1)])
-        assert watch.changed()
+        wait_until(watch.changed)
         assert watch.changed(), "reading failed: it is to be tried again"
         watch.caught_up()
         assert not watch.changed()
@@ -128,7 +129,7 @@ def test_a_commit_while_rows_are_read_is_noticed_next_time(log: Log, writer: Wri
         assert watch.changed()
         writer.append([make_event(1)])
         watch.caught_up()
-        assert watch.changed()
+        wait_until(watch.changed)
 
 
 def test_threads_read_at_once(writer: Writer, reader: Reader) -> None:

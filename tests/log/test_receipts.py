@@ -9,7 +9,7 @@ from realm_telemetry.log import ProducerInfo, Receipt
 from realm_telemetry.log.engine import Reader, Writer
 from realm_telemetry.log.ranges import Ranges, runs_of
 
-from .conftest import NOW, PRODUCER, SqliteEngine, make_event, receipt
+from .conftest import NOW, PRODUCER, EngineUnderTest, make_event, receipt
 
 _spans = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 6)), max_size=12)
 
@@ -94,7 +94,7 @@ def test_the_loss_of_a_process_is_not_one_of_its_numbers(writer: Writer, reader:
 
 
 def test_a_receipt_never_depends_on_rows(
-    engine: SqliteEngine, writer: Writer, reader: Reader
+    engine: EngineUnderTest, writer: Writer, reader: Reader
 ) -> None:
     writer.register_producer(ProducerInfo(PRODUCER))
     writer.append([make_event(1), make_event(2)])

@@ -6,7 +6,7 @@ from realm_telemetry.event import FIRST_CONTENT_NUMBER, PROCESS_LOST_NUMBER, Eve
 from realm_telemetry.log.engine import Reader, Writer
 from realm_telemetry.log.records import ProducerInfo
 
-from .conftest import NOW, SqliteEngine, make_event, receipt
+from .conftest import NOW, EngineUnderTest, make_event, receipt
 
 A, B = "aa" * 16, "bb" * 16
 PRODUCER = make_event(1).producer
@@ -92,7 +92,7 @@ def test_numbers_made_of_content_are_not_compared(
 
 
 def test_what_retention_has_removed_is_still_refused_as_a_duplicate(
-    engine: SqliteEngine, writer: Writer
+    engine: EngineUnderTest, writer: Writer
 ) -> None:
     """There is no row to compare with."""
     stored = writer.append(events(1, 3), pipeline="here")

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from realm_telemetry.log.engine import Log, Reader, Writer
+from realm_telemetry.log.engine import Reader, Writer
 from realm_telemetry.log.runs import KEPT_SET_BACKS, RunsMark, RunsWanted, StoredRun
-from realm_telemetry.log.sqlite.writer import own_writer
 
 
 def run(number: int, **fields: object) -> StoredRun:
@@ -69,20 +68,6 @@ def test_runs_are_counted_by_status(writer: Writer, reader: Reader) -> None:
     runs = [run(1), run(2), run(3, status="failed"), run(9, status=None)]
     writer.save_runs(runs, RunsMark(7), after=0)
     assert reader.now.run_counts() == {"running": 2, "failed": 1}
-
-
-def test_a_log_without_the_table_has_no_runs_and_gets_it_from_the_next_writer(
-    log: Log, writer: Writer, reader: Reader
-) -> None:
-    """As logs of schema 12 that were made before the table."""
-    writer.save_runs([run(1)], RunsMark(7), after=0)
-    with own_writer(writer).transaction() as connection:
-        connection.execute("DROP TABLE realm_runs")
-    assert (reader.now.runs_mark(), reader.now.runs(RunsWanted())) == (RunsMark(), [])
-    assert reader.now.run("run 1/🐉") is None
-    with log.writer() as other:
-        assert reader.now.runs_mark() == RunsMark(), "what it was true at has gone with it"
-        assert other.save_runs([run(2)], RunsMark(8), after=0) == 8
 
 
 def test_a_mark_keeps_the_last_steps_of_the_clock(path: Path) -> None:

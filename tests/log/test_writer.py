@@ -10,7 +10,7 @@ from realm_telemetry.log import Filters, ProducerInfo
 from realm_telemetry.log.engine import Log, Reader, Writer
 from realm_telemetry.redaction import Redactor
 
-from .conftest import HOUR, NOW, PRODUCER, SECOND, Clock, SqliteEngine, make_event
+from .conftest import HOUR, NOW, PRODUCER, SECOND, Clock, EngineUnderTest, make_event
 
 _text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 _key = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
@@ -49,7 +49,7 @@ _events = st.builds(
 @settings(max_examples=settings().max_examples * 3 // 5, deadline=None)
 @given(st.lists(_events, max_size=5, unique_by=lambda event: event.number))
 def test_every_event_comes_back_as_it_went_in(
-    engine: SqliteEngine, tmp_path_factory: pytest.TempPathFactory, events: list[Event]
+    engine: EngineUnderTest, tmp_path_factory: pytest.TempPathFactory, events: list[Event]
 ) -> None:
     path = tmp_path_factory.mktemp("log") / "jobs.db"
     log = engine.open(path, Clock())
@@ -138,7 +138,7 @@ def test_webhook_addresses_are_kept_apart_from_the_event(writer: Writer, reader:
 
 
 def test_what_was_stored_once_is_refused_even_after_its_row_is_gone(
-    engine: SqliteEngine, writer: Writer, reader: Reader
+    engine: EngineUnderTest, writer: Writer, reader: Reader
 ) -> None:
     writer.register_producer(ProducerInfo(PRODUCER, "main"))
     writer.append([make_event(number) for number in range(1, 11)])
@@ -149,7 +149,7 @@ def test_what_was_stored_once_is_refused_even_after_its_row_is_gone(
 
 
 def test_a_producer_registered_late_knows_what_it_had_stored(
-    engine: SqliteEngine, writer: Writer
+    engine: EngineUnderTest, writer: Writer
 ) -> None:
     writer.append([make_event(1), make_event(2)])
     writer.register_producer(ProducerInfo(PRODUCER))
@@ -157,7 +157,7 @@ def test_a_producer_registered_late_knows_what_it_had_stored(
     assert writer.append([make_event(2), make_event(3)]).stored == 1
 
 
-def test_two_writers_agree_on_duplicates(engine: SqliteEngine, log: Log, writer: Writer) -> None:
+def test_two_writers_agree_on_duplicates(engine: EngineUnderTest, log: Log, writer: Writer) -> None:
     writer.register_producer(ProducerInfo(PRODUCER))
     with log.writer() as other:
         assert writer.append([make_event(1)]).stored == 1

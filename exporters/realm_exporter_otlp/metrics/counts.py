@@ -59,7 +59,7 @@ class FromLog:
 
     def open(self) -> None:
         self.close()
-        path, pipeline = self._context.log_path, self._context.pipeline
+        path, pipeline = self._context.log_place, self._context.pipeline
         log = open_log(path, home=self._context.home)
         self._reader = log.reader()
         nothing = Recent()

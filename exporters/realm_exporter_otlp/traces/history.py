@@ -39,7 +39,7 @@ class History:
     def __init__(self, context: ExporterContext) -> None:
         self._pipeline = context.pipeline
         with _explained():
-            self._reader = open_log(context.log_path).reader()
+            self._reader = open_log(context.log_place).reader()
 
     def close(self) -> None:
         """Close the log."""

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from realm_telemetry.event import split_event_id
+from realm_telemetry.log.event_rows import event_id_bytes
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.rows import LogRow, Page, Relation
 from realm_telemetry.log.sqlite.connection import snapshot
@@ -23,7 +24,7 @@ from realm_telemetry.log.sqlite.plan import (
     matching,
     newest,
 )
-from realm_telemetry.log.sqlite.rows import READ_COLUMNS, event_id_bytes, read_rows, to_log_row
+from realm_telemetry.log.sqlite.rows import READ_COLUMNS, read_rows, to_log_row
 from realm_telemetry.log.sqlite.transaction import ReadTransaction
 from realm_telemetry.log.tokens import Position, decode_token, encode_token
 

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from realm_telemetry.event import Event
-from realm_telemetry.log.sqlite.rows import INSERT_COLUMNS, Row, event_id_bytes
+from realm_telemetry.log.event_rows import INSERT_COLUMNS, Row, event_id_bytes
 from realm_telemetry.log.sqlite.schema import HOUR_NS
 
 # Rows to a statement. A statement for each row costs twice as much: the triggers make SQLite open

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from realm_telemetry.event import FIRST_CONTENT_NUMBER, PROCESS_LOST_NUMBER, Event
+from realm_telemetry.log.event_rows import event_id_bytes
 from realm_telemetry.log.ranges import Ranges, Run
 from realm_telemetry.log.records import (
     HISTORY_PIPELINES,
@@ -18,7 +19,6 @@ from realm_telemetry.log.records import (
     Skipped,
 )
 from realm_telemetry.log.sqlite.odd_rows import read_details
-from realm_telemetry.log.sqlite.rows import event_id_bytes
 from realm_telemetry.values.details import within_limits
 
 UNBOUND: Final = ""

@@ -10,17 +10,13 @@ from typing import Any, Self, cast
 
 from realm_telemetry.home import SEARCH_INDEX
 from realm_telemetry.log.errors import LogUnavailableError
+from realm_telemetry.log.exporter_cursors import known_exporters, load_cursors, read_refusals
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.rows import Followed, LogRow
 from realm_telemetry.log.sqlite.addresses import Addresses, addresses_path
 from realm_telemetry.log.sqlite.connection import explained, open_reader, snapshot
 from realm_telemetry.log.sqlite.counts import happened
-from realm_telemetry.log.sqlite.cursors import (
-    known_exporters,
-    load_cursors,
-    read_dead_letters,
-    read_refusals,
-)
+from realm_telemetry.log.sqlite.dead_letters import read_dead_letters
 from realm_telemetry.log.sqlite.histogram import histogram, oldest_time
 from realm_telemetry.log.sqlite.history import context, export_rows, get, is_filled, page
 from realm_telemetry.log.sqlite.identity import OpenFiles

@@ -10,9 +10,9 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from realm_telemetry.event import FIRST_CONTENT_NUMBER, PROCESS_LOST_NUMBER, Event
+from realm_telemetry.log.event_rows import Row
 from realm_telemetry.log.records import RefusedEvent
 from realm_telemetry.log.sqlite.producers import OWN, UNBOUND, KnownProducers
-from realm_telemetry.log.sqlite.rows import Row
 
 _ID, _TIME, _KIND = 0, 1, 4
 _AT_ONCE: Final = 500

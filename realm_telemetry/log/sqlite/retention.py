@@ -1,92 +1,46 @@
-"""Keeping the log within its bounds, a few rows at a time."""
+"""Retention of the log in a file; see log.retention_rules."""
 
 import sqlite3
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, ClassVar
 
 import msgspec
 
-from realm_telemetry.kinds.catalog import is_routine
-from realm_telemetry.log.kind_watch import learn_kinds
-from realm_telemetry.log.records import Limits, Trimmed
+from realm_telemetry.kinds.catalog import KindSpec
+from realm_telemetry.log import retention_rules
+from realm_telemetry.log.records import Limits
+from realm_telemetry.log.retention_rules import (
+    HELD_FOR_NS,
+    KEPT_JUMPS,
+    LIVE_GRACE_NS,
+    STEP_NS,
+    STEP_ROWS,
+    TrustedClock,
+    since_boot_ns,
+)
 from realm_telemetry.log.sqlite.inserts import last_arrival
 from realm_telemetry.log.sqlite.kinds import read_kinds
 from realm_telemetry.log.sqlite.writer import LogWriter
 
-STEP_ROWS: Final = 500
-LIVE_GRACE_NS: Final = 60_000_000_000
-"""For how long the newest rows stay in any case: live views follow them."""
-
-STEP_NS: Final = 60_000_000_000
-"""What the clock may differ from the time that passed; a larger difference is a step."""
-
-KEPT_JUMPS: Final = 100
-"""Steps back of the clock that are kept before the oldest row, for folds that are behind it."""
-
-HELD_FOR_NS: Final = 86_400_000_000_000
-"""For how long a step of the clock forward is not believed."""
-
-_THINNED_TO_ONE_PER_NS: Final = 10 * 1_000_000_000
-_ROW_OVERHEAD_BYTES: Final = 450
-_SAMPLE_ROWS: Final = 500
-_MOST_BUCKETS: Final = 100_000
-_MEASURE_EVERY_NS: Final = 60 * 1_000_000_000
-
-# An exporter saved under the pipeline "" sees the events of all pipelines.
-_OUTBOXES: Final = """
-SELECT pipeline, floor FROM (
-    SELECT DISTINCT p.pipeline, (SELECT min(cursor) FROM realm_cursors AS c
-        WHERE c.pipeline IN (p.pipeline, '')) AS floor
-    FROM realm_producers AS p WHERE NOT p.history
-) WHERE floor IS NOT NULL"""
+__all__ = [
+    "HELD_FOR_NS",
+    "KEPT_JUMPS",
+    "LIVE_GRACE_NS",
+    "STEP_NS",
+    "STEP_ROWS",
+    "Retention",
+    "TrustedClock",
+    "since_boot_ns",
+]
 
 
-def since_boot_ns() -> int:
-    """Return the time since this machine was started; it goes on while a laptop sleeps."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+class Retention(retention_rules.Retention):
+    """Trims the log in a file."""
 
-
-class TrustedClock:
-    """The wall clock as far as ages may be told by it: a step of it does not make rows old.
-
-    Forward, it is held against the time that has passed since it was last believed, by a clock that
-    nobody sets, and at first against the newest arrival in the log. A step of over 60 s counts only
-    once it has lasted for a day. Backward, it is believed at once: then rows only look younger.
-
-    passed_ns: a clock that nobody sets. begin: the newest arrival; None in an empty log.
-    """
-
-    def __init__(
-        self, clock_ns: Callable[[], int], passed_ns: Callable[[], int], begin: int | None
-    ) -> None:
-        self._clock_ns = clock_ns
-        self._passed_ns = passed_ns
-        now = clock_ns()
-        far = begin is not None and now - begin > HELD_FOR_NS
-        self._believed_ns = begin if far and begin is not None else now
-        self._at_ns = self._since_ns = passed_ns()
-
-    def __call__(self) -> int:
-        """Return the latest time that it can be, in nanoseconds since 1970."""
-        now, passed = self._clock_ns(), self._passed_ns()
-        expected = self._believed_ns + passed - self._at_ns
-        if now > expected + STEP_NS and passed - self._since_ns < HELD_FOR_NS:
-            return expected
-        self._believed_ns, self._at_ns = now, passed
-        self._since_ns = passed
-        return now
-
-
-class Retention:
-    """Trims one log by steps of at most 500 rows, each its own transaction.
-
-    In order: rows over `max_age_ns`, a prefix of ids; exported rows of pipelines without history;
-    and while the log is over `max_bytes`, routine kinds down to one per kind, producer and 10 s,
-    then again a prefix of ids, of rows that are at least a day old. A row younger than a day is
-    never taken for its size before every exporter has it. Counts of what happened, receipts and
-    the refusal of duplicates stay as they were. Ages are told by a TrustedClock.
-    """
+    # The plus keeps the planner from choosing an index.
+    _producer: ClassVar = "+producer"
 
     def __init__(
         self,
@@ -96,208 +50,33 @@ class Retention:
         clock_ns: Callable[[], int] = time.time_ns,
         passed_ns: Callable[[], int] | None = None,
     ) -> None:
-        self._writer = writer
-        self._limits = limits or Limits()
-        if passed_ns is None and clock_ns is time.time_ns:
-            passed_ns = since_boot_ns
-        # A clock that is put in alone is believed: it moves as its owner likes.
-        self._clock_ns = clock_ns if passed_ns is None else self._trusted(clock_ns, passed_ns)
-        self._thinned_through = 0
-        self._kept_buckets: dict[tuple[str, str], int] = {}
-        self._exported_through: dict[str, int] = {}
-        self._excess_bytes = 0.0
-        self._row_bytes = 0.0
-        self._measured_at: int | None = None
+        transaction = partial(writer.transaction, durable=False)
+        super().__init__(transaction, limits, clock_ns=clock_ns, passed_ns=passed_ns)
 
-    def _trusted(self, clock_ns: Callable[[], int], passed_ns: Callable[[], int]) -> TrustedClock:
-        with self._writer.transaction(durable=False) as connection:
-            return TrustedClock(clock_ns, passed_ns, last_arrival(connection))
+    def _last_arrival(self, connection: Any) -> int | None:
+        return last_arrival(connection)
 
-    def step(self, keep_from: int | None = None) -> Trimmed:
-        """Remove up to 500 rows.
+    def _kinds(self, connection: Any) -> list[KindSpec]:
+        return read_kinds(connection)
 
-        keep_from: a cursor; it and all rows after it stay, for a snapshot that has not seen them.
-        """
-        keep_from = 2**63 - 1 if keep_from is None else keep_from
-        for trim in (self._trim_old, self._trim_outbox, self._thin, self._trim_large):
-            with self._writer.transaction(durable=False) as connection:
-                trimmed = trim(connection, keep_from)
-            if trimmed.more:
-                return trimmed
-        return Trimmed(0, False)
-
-    def due(self) -> bool:
-        """Whether there is something to trim, were it not held back by a snapshot; reads little."""
-        with self._writer.transaction(durable=False) as connection:
-            self._measure(connection)
-            return self._excess_bytes > 0 or self._is_old(connection) or self._has_sent(connection)
-
-    def _is_old(self, connection: sqlite3.Connection) -> bool:
-        row = connection.execute(
-            "SELECT observed_unix_nano FROM battle_log ORDER BY id LIMIT 1"
-        ).fetchone()
-        arrived_before = self._clock_ns() - self._limits.max_age_ns
-        return bool(row and isinstance(row[0], int) and 0 < row[0] < arrived_before)
-
-    def _has_sent(self, connection: sqlite3.Connection) -> bool:
-        arrived_before = self._clock_ns() - LIVE_GRACE_NS
-        for pipeline, floor in connection.execute(_OUTBOXES).fetchall():
-            row = connection.execute(
-                "SELECT observed_unix_nano FROM battle_log WHERE id > ? AND id <= ?"
-                " ORDER BY id LIMIT 1",
-                (self._exported_through.get(pipeline, 0), floor),
-            ).fetchone()
-            if row and isinstance(row[0], int) and 0 < row[0] < arrived_before:
-                return True
-        return False
-
-    def _trim_old(self, connection: sqlite3.Connection, keep_from: int) -> Trimmed:
-        return self._trim_prefix(connection, keep_from, self._limits.max_age_ns)
-
-    def _trim_prefix(
-        self, connection: sqlite3.Connection, keep_from: int, age_ns: int, most: int = STEP_ROWS
-    ) -> Trimmed:
-        """Remove the first rows, up to the first that is younger than an age."""
-        arrived_before = self._clock_ns() - age_ns
-        last = None
-        rows = connection.execute(
-            "SELECT id, observed_unix_nano FROM battle_log WHERE id < ? ORDER BY id LIMIT ?",
-            (keep_from, most),
-        ).fetchall()
-        jumps = connection.execute(
-            "SELECT cursor, arrival_unix_nano FROM realm_clock_jumps WHERE cursor > ?",
-            (rows[0][0] if rows else 0,),
-        ).fetchall()
-        for cursor, observed in rows:
-            # Older rows that are not filled in yet count as arriving now.
-            # What arrived while the clock was ahead did so before it went back.
-            later = [arrival for first, arrival in jumps if first > cursor]
-            if observed is None or (
-                isinstance(observed, int) and min((observed, *later)) >= arrived_before
-            ):
-                break
-            last = cursor
-        if last is None:
-            return Trimmed(0, False)
-        return Trimmed(self._delete(connection, "id <= ?", last), True)
-
-    def _trim_outbox(self, connection: sqlite3.Connection, keep_from: int) -> Trimmed:
-        """Remove rows of pipelines without history that every exporter has."""
-        for pipeline, floor in connection.execute(_OUTBOXES).fetchall():
-            trimmed = self._trim_exported(connection, pipeline, min(floor, keep_from - 1))
-            if trimmed.more:
-                return trimmed
-        return Trimmed(0, False)
-
-    def _trim_exported(
-        self, connection: sqlite3.Connection, pipeline: str, through: int
-    ) -> Trimmed:
-        rows = connection.execute(
-            "SELECT id, +producer IN (SELECT producer FROM realm_producers"
-            " WHERE pipeline = ? AND NOT history) FROM battle_log"
-            " WHERE id > ? AND id <= ? AND observed_unix_nano < ? ORDER BY id LIMIT ?",
-            (
-                pipeline,
-                self._exported_through.get(pipeline, 0),
-                through,
-                self._clock_ns() - LIVE_GRACE_NS,
-                STEP_ROWS,
-            ),
-        ).fetchall()
-        if not rows:
-            return Trimmed(0, False)
-        self._exported_through[pipeline] = rows[-1][0]
-        return Trimmed(self._delete_rows(connection, [row[0] for row in rows if row[1]]), True)
-
-    def _thin(self, connection: sqlite3.Connection, keep_from: int) -> Trimmed:
-        """Remove routine rows but the first of each kind and producer in 10 s."""
-        self._measure(connection)
-        if self._excess_bytes <= 0:
-            return Trimmed(0, False)
-        learn_kinds(read_kinds(connection))
-        rows = connection.execute(
-            "SELECT id, kind, producer, time_unix_nano FROM battle_log"
-            " WHERE id > ? AND id < ? AND observed_unix_nano < ? ORDER BY id LIMIT ?",
-            (
-                self._thinned_through,
-                self._floor(connection, keep_from),
-                self._clock_ns() - LIVE_GRACE_NS,
-                STEP_ROWS,
-            ),
-        ).fetchall()
-        if not rows:
-            return Trimmed(0, False)
-        surplus = [row[0] for row in rows if is_routine(row[1]) and not self._is_first(*row[1:])]
-        self._thinned_through = rows[-1][0]
-        return Trimmed(self._delete_rows(connection, surplus), True)
-
-    def _is_first(self, kind: str, producer: str, time_unix_nano: int) -> bool:
-        if not isinstance(time_unix_nano, int):
-            return True
-        bucket = time_unix_nano // _THINNED_TO_ONE_PER_NS
-        key = (kind, producer)
-        if len(self._kept_buckets) > _MOST_BUCKETS:
-            self._kept_buckets.clear()
-        first = self._kept_buckets.get(key) != bucket
-        self._kept_buckets[key] = bucket
-        return first
-
-    def _trim_large(self, connection: sqlite3.Connection, keep_from: int) -> Trimmed:
-        if self._excess_bytes <= 0:
-            return Trimmed(0, False)
-        most = min(STEP_ROWS, int(self._excess_bytes / self._row_bytes) + 1)
-        return self._trim_prefix(connection, keep_from, self._limits.least_age_ns, most)
-
-    def _floor(self, connection: sqlite3.Connection, keep_from: int) -> int:
-        """The first row that must stay: wanted by a snapshot or an exporter."""
-        row = connection.execute("SELECT min(cursor) FROM realm_cursors").fetchone()
-        return keep_from if row[0] is None else min(keep_from, row[0] + 1)
-
-    def _measure(self, connection: sqlite3.Connection) -> None:
-        """Estimate the bytes of all rows with their index entries, from a sample of the last."""
-        now = self._clock_ns()
-        if self._measured_at is not None and now - self._measured_at < _MEASURE_EVERY_NS:
-            return
-        self._measured_at = now
-        rows = connection.execute("SELECT sum(happened - gone) FROM realm_totals").fetchone()[0]
-        sample = connection.execute(
-            "SELECT avg(length(message) + coalesce(length(details_json), 0)) FROM"
-            " (SELECT message, details_json FROM battle_log ORDER BY id DESC LIMIT ?)",
-            (_SAMPLE_ROWS,),
-        ).fetchone()[0]
-        self._row_bytes = _ROW_OVERHEAD_BYTES + (sample or 0.0)
-        self._excess_bytes = (rows or 0) * self._row_bytes - self._limits.max_bytes
-
-    def _delete_rows(self, connection: sqlite3.Connection, ids: list[int]) -> int:
+    def _delete_rows(self, connection: Any, ids: Sequence[int]) -> int:
         text = msgspec.json.encode(ids).decode()
-        return self._delete(connection, "id IN (SELECT value FROM json_each(?))", text)
+        return _delete(connection, "id IN (SELECT value FROM json_each(?))", text)
 
-    def _delete(self, connection: sqlite3.Connection, which: str, param: object) -> int:
-        query = f"DELETE FROM battle_log WHERE {which}"
-        try:
-            count = connection.execute(query, (param,)).rowcount
-        except sqlite3.IntegrityError:
-            # A row of other software without a kind or a time, which the counts cannot be without.
-            connection.execute(
-                "UPDATE battle_log SET kind = coalesce(kind, ''), channel = coalesce(channel, ''),"
-                " severity = coalesce(severity, ''), time_unix_nano = coalesce(time_unix_nano, 0)"
-                f" WHERE {which}",
-                (param,),
-            )
-            count = connection.execute(query, (param,)).rowcount
-        _forget_jumps(connection)
-        self._excess_bytes -= count * self._row_bytes
-        return count
+    def _delete_through(self, connection: Any, last: int) -> int:
+        return _delete(connection, "id <= ?", last)
 
 
-def _forget_jumps(connection: sqlite3.Connection) -> None:
-    """Remove steps back of the clock that lie before the oldest row, but for the newest.
-
-    Every row that is left arrived after all of them: to a fold that is behind, one of those that
-    are kept says as well that what it has is older.
-    """
-    connection.execute(
-        "DELETE FROM realm_clock_jumps WHERE cursor <= (SELECT cursor FROM realm_clock_jumps"
-        " WHERE cursor <= (SELECT min(id) FROM battle_log) ORDER BY cursor DESC LIMIT 1 OFFSET ?)",
-        (KEPT_JUMPS,),
-    )
+def _delete(connection: sqlite3.Connection, which: str, param: object) -> int:
+    query = f"DELETE FROM battle_log WHERE {which}"
+    try:
+        return connection.execute(query, (param,)).rowcount
+    except sqlite3.IntegrityError:
+        # A row of other software without a kind or a time, which the counts cannot be without.
+        connection.execute(
+            "UPDATE battle_log SET kind = coalesce(kind, ''), channel = coalesce(channel, ''),"
+            " severity = coalesce(severity, ''), time_unix_nano = coalesce(time_unix_nano, 0)"
+            f" WHERE {which}",
+            (param,),
+        )
+        return connection.execute(query, (param,)).rowcount

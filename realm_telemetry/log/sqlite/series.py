@@ -7,18 +7,16 @@ the cost does not grow with the run.
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from realm_telemetry.log.filters import Filters
-from realm_telemetry.log.graphs import Point, Series, detail_names, thin
+from realm_telemetry.log.graphs import Point, Series, detail_names, numbers, thin
 from realm_telemetry.log.sqlite.odd_rows import details_of
 from realm_telemetry.log.sqlite.plan import AccessPath, Bounds, Plan, matching, newest, position
 from realm_telemetry.log.sqlite.transaction import ReadTransaction
 from realm_telemetry.log.tokens import NEWEST, Position
-from realm_telemetry.values.conversions import NOT_FINITE
-from realm_telemetry.values.paths import find
 
 EXACT_ROWS: Final = 20_000
 
@@ -88,21 +86,9 @@ def _values(
         "SELECT id, details_json FROM battle_log WHERE id IN (SELECT value FROM json_each(?))",
         (ids,),
     )
-    values = {cursor: _numbers(details_of(text), names) for cursor, text in rows}
+    values = {cursor: numbers(details_of(text), names) for cursor, text in rows}
     return [
         (position.cursor, position.time_unix_nano // 1_000_000, *values[position.cursor])
         for position in reversed(positions)
         if position.cursor in values
     ]
-
-
-def _numbers(details: dict[str, Any], names: tuple[str, ...]) -> list[float | str | None]:
-    return [_number(find(details, name)) for name in ("step", *names)]
-
-
-def _number(value: Any) -> float | str | None:
-    if isinstance(value, bool):
-        return int(value)
-    if isinstance(value, int | float):
-        return value
-    return value if isinstance(value, str) and value in NOT_FINITE else None

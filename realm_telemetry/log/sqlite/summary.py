@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from realm_telemetry.log.graphs import GROUPINGS, period
+from realm_telemetry.log.graphs import GROUPINGS, cut_hours, period
 from realm_telemetry.log.sqlite.foreign_text import name_of
 from realm_telemetry.log.sqlite.plan import ALL, AccessPath
 from realm_telemetry.log.sqlite.schema import HOUR_NS, RUN_INDEX
@@ -68,7 +68,7 @@ def _hours(
         runs = _whole_hours(connection, "realm_run_counts", by, first, end)
         # The same taken off from what counts as having none.
         rows += runs + [(*row[:4], None, -row[5]) for row in runs]
-    for start, stop in _cut_hours(since_ns, until_ns, first, end):
+    for start, stop in cut_hours(since_ns, until_ns, first, end):
         rows += _part_of_hour(connection, by, start, stop)
     return rows
 
@@ -127,19 +127,3 @@ def _whole_hours(
         " WHERE hour >= ? AND hour < ? GROUP BY 1, 2, 3, 4, 5",
         (first, end),
     ).fetchall()
-
-
-def _cut_hours(
-    since_ns: int | None, until_ns: int | None, first: int, end: int
-) -> list[tuple[int, int]]:
-    """The spans at both ends that are not whole hours."""
-    if since_ns is not None and until_ns is not None and first >= end:
-        middle = min(first * HOUR_NS, until_ns)
-        spans = [(since_ns, middle), (max(middle, since_ns), until_ns)]
-        return [(start, stop) for start, stop in spans if start < stop]
-    spans = []
-    if since_ns is not None:
-        spans.append((since_ns, min(first * HOUR_NS, 2**63 - 1)))
-    if until_ns is not None:
-        spans.append((max(end * HOUR_NS, -(2**63)), until_ns))
-    return [(start, stop) for start, stop in spans if start < stop]

@@ -1,14 +1,11 @@
 """The log in order of arrival: what the live view, exporters and the fold follow."""
 
 import sqlite3
-from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
-
-import msgspec
 
 from realm_telemetry.event import LATE_AFTER_NS
+from realm_telemetry.log.arrival import with_jumps, with_webhooks
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.rows import Followed, LogRow
 from realm_telemetry.log.sqlite.connection import snapshot
@@ -145,45 +142,17 @@ def _events(
     log: ReadTransaction, after: int, found: list[LogRow], *, webhooks: bool
 ) -> list[LogRow]:
     """Rows after a cursor, with the steps of the clock, and with the addresses if asked for."""
-    if found:
-        found = _with_jumps(log.connection, after, found)
-    if not webhooks or not found:
+    if not found:
+        return found
+    jumps = log.connection.execute(
+        "SELECT cursor, arrival_unix_nano FROM realm_clock_jumps WHERE cursor > ? AND cursor <= ?",
+        (after, found[-1].cursor),
+    ).fetchall()
+    found = with_jumps(found, jumps)
+    if not webhooks:
         return found
     asked = log.connection.execute(
         "SELECT cursor, urls FROM webhook_requests WHERE cursor BETWEEN ? AND ?",
         (found[0].cursor, found[-1].cursor),
     ).fetchall()
-    if not asked:
-        return found
-    urls = {cursor: log.addresses.find(_kept(text)) for cursor, text in asked}
-    return [_with_webhooks(row, urls.get(row.cursor, ())) for row in found]
-
-
-def _kept(text: Any) -> list[str]:
-    """What a row names of addresses; none if other software wrote it."""
-    try:
-        return msgspec.json.decode(text, type=list[str])
-    except (msgspec.DecodeError, TypeError, ValueError):
-        return []
-
-
-def _with_jumps(connection: sqlite3.Connection, after: int, rows: list[LogRow]) -> list[LogRow]:
-    """Mark the first row after each step back of the log's clock."""
-    jumps = connection.execute(
-        "SELECT cursor, arrival_unix_nano FROM realm_clock_jumps WHERE cursor > ? AND cursor <= ?",
-        (after, rows[-1].cursor),
-    ).fetchall()
-    for cursor, arrival in jumps:
-        # The row itself may have left the log since.
-        at = bisect_left(rows, cursor, key=lambda row: row.cursor)
-        known = rows[at].set_back_unix_nano
-        least = arrival if known is None else min(known, arrival)
-        rows[at] = msgspec.structs.replace(rows[at], set_back_unix_nano=least)
-    return rows
-
-
-def _with_webhooks(row: LogRow, urls: tuple[str, ...]) -> LogRow:
-    if not urls:
-        return row
-    event = msgspec.structs.replace(row.event, webhooks=urls)
-    return msgspec.structs.replace(row, event=event)
+    return with_webhooks(found, asked, log.addresses.find)

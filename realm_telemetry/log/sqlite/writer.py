@@ -12,8 +12,10 @@ import msgspec
 from realm_telemetry.errors import warn_once
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import KindSpec
+from realm_telemetry.log import exporter_cursors as cursors
 from realm_telemetry.log.engine import Writer
 from realm_telemetry.log.errors import LogRefusedError, LogReplacedError, LogUnavailableError
+from realm_telemetry.log.event_rows import Row, mended, to_rows
 from realm_telemetry.log.ranges import Ranges, Run, runs_of
 from realm_telemetry.log.records import (
     AppendResult,
@@ -23,7 +25,7 @@ from realm_telemetry.log.records import (
     Skipped,
 )
 from realm_telemetry.log.runs import RunsMark, StoredRun
-from realm_telemetry.log.sqlite import cursors, producers, runs
+from realm_telemetry.log.sqlite import dead_letters, producers, runs
 from realm_telemetry.log.sqlite.addresses import Addresses, addresses_path
 from realm_telemetry.log.sqlite.backfill import backfill_step
 from realm_telemetry.log.sqlite.connection import explained, open_writer
@@ -37,7 +39,6 @@ from realm_telemetry.log.sqlite.inserts import (
 from realm_telemetry.log.sqlite.kinds import has_kind, save_kind
 from realm_telemetry.log.sqlite.lock import WriterLock
 from realm_telemetry.log.sqlite.refusals import differing_events, foreign_events
-from realm_telemetry.log.sqlite.rows import Row, mended, to_rows
 from realm_telemetry.log.sqlite.schema import (
     check_writer,
     has_foreign_tables,
@@ -329,7 +330,7 @@ class LogWriter:
     def add_dead_letter(self, pipeline: str, exporter: str, cursor: int, reason: str) -> None:
         """Keep an event that an exporter rejected for good."""
         with self.transaction() as connection:
-            cursors.add_dead_letter(
+            dead_letters.add_dead_letter(
                 connection, pipeline, exporter, cursor, reason, self._clock_ns()
             )
 

@@ -45,7 +45,7 @@ async def get_metrics(request: Request) -> Response:
     metrics = [
         *read.runs,
         *_receipt_metrics(read.receipts),
-        *_log_metrics(service),
+        *_log_metrics(service, await service.readers.work(lambda: _size(service))),
         *_ingest_metrics(service),
         _error_metric(request.app.state.error_answers),
         *_live_metrics(service),
@@ -108,9 +108,9 @@ def _of_producer(live: LiveProducer) -> Iterator[Sample]:
             yield Sample({**name, "outcome": outcome}, count)
 
 
-def _log_metrics(service: Service) -> list[Metric]:
+def _log_metrics(service: Service, size: int) -> list[Metric]:
     return [
-        one("realm_log_bytes", "gauge", "Size of the log's files.", _size(service)),
+        one("realm_log_bytes", "gauge", "Size of the log's files.", size),
         one("realm_log_cursor", "gauge", "Highest row id seen.", service.tail.cursor),
     ]
 
@@ -201,6 +201,8 @@ def _webhook_metrics(service: Service) -> list[Metric]:
 
 
 def _size(service: Service) -> int:
+    if service.settings.log_url is not None:
+        return service.log.describe().size_bytes
     path = service.settings.log_path
     return sum(_file_size(Path(f"{path}{end}")) for end in ("", "-wal"))
 

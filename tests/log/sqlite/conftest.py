@@ -5,6 +5,8 @@ They share what the tests of the log's interface share.
 
 import sqlite3
 
+import pytest
+
 from ..conftest import (  # noqa: TID252 - these tests are a part of those
     HOUR,
     NOW,
@@ -12,6 +14,7 @@ from ..conftest import (  # noqa: TID252 - these tests are a part of those
     PRODUCER,
     SECOND,
     Clock,
+    SqliteEngine,
     all_pages,
     make_event,
     older_row,
@@ -35,6 +38,12 @@ __all__ = [
     "take_back",
     "training_step",
 ]
+
+
+@pytest.fixture(scope="session")
+def engine() -> SqliteEngine:
+    """SQLite alone."""
+    return SqliteEngine()
 
 
 def take_back(connection: sqlite3.Connection, version: int) -> None:

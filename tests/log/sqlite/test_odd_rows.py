@@ -10,13 +10,13 @@ import pytest
 
 from realm_telemetry.event import SEVERITIES
 from realm_telemetry.log.engine import Reader, Writer
+from realm_telemetry.log.event_rows import INSERT_COLUMNS
 from realm_telemetry.log.filters import Filters, parse_filters
 from realm_telemetry.log.records import Limits
 from realm_telemetry.log.rows import UNREADABLE
 from realm_telemetry.log.sqlite.log import SqliteLog
 from realm_telemetry.log.sqlite.odd_rows import MAX_CELL_CHARS
 from realm_telemetry.log.sqlite.retention import Retention
-from realm_telemetry.log.sqlite.rows import INSERT_COLUMNS
 from realm_telemetry.log.sqlite.writer import own_writer
 
 from .conftest import NOW, OLDER_INSERT, make_event, older_row

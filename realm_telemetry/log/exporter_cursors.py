@@ -1,24 +1,34 @@
-"""How far each exporter has read, and the events that one of them refused."""
+"""How far each exporter has read, and what its receiver refused: the SQL of both engines."""
 
-import sqlite3
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import msgspec
 
-from realm_telemetry.log.records import DeadLetter, Refusal
+from realm_telemetry.log.records import Refusal
+
+
+class Connection(Protocol):
+    """What statements run on: of either engine, with `?` for parameters."""
+
+    def execute(self, query: str, params: Sequence[Any] = ..., /) -> Any:
+        """Run a statement; return the cursor."""
+        ...
+
 
 _decode = msgspec.json.Decoder(tuple[int, str]).decode
 
 
-def load_cursors(connection: sqlite3.Connection, pipeline: str) -> dict[str, int]:
+def load_cursors(connection: Connection, pipeline: str) -> dict[str, int]:
     """The last cursor that each exporter of a pipeline has acknowledged."""
     return dict(
         connection.execute(
             "SELECT exporter, cursor FROM realm_cursors WHERE pipeline = ?", (pipeline,)
-        )
+        ).fetchall()
     )
 
 
-def save_cursor(connection: sqlite3.Connection, pipeline: str, exporter: str, cursor: int) -> None:
+def save_cursor(connection: Connection, pipeline: str, exporter: str, cursor: int) -> None:
     """Move an exporter's cursor."""
     connection.execute(
         "INSERT INTO realm_cursors VALUES (?, ?, ?)"
@@ -27,7 +37,7 @@ def save_cursor(connection: sqlite3.Connection, pipeline: str, exporter: str, cu
     )
 
 
-def set_back(connection: sqlite3.Connection, exporter: str, cursor: int) -> dict[str, int]:
+def set_back(connection: Connection, exporter: str, cursor: int) -> dict[str, int]:
     """Ask that an exporter delivers again what comes after a cursor; where it stood, by pipeline.
 
     A request, and not only another cursor: a delivery saves its own once a second, so what
@@ -41,8 +51,9 @@ def set_back(connection: sqlite3.Connection, exporter: str, cursor: int) -> dict
     for pipeline in stood:
         connection.execute(
             "INSERT INTO realm_meta VALUES (?, ?)"
-            " ON CONFLICT (key) DO UPDATE SET value = min(value, excluded.value)",
-            (_request(pipeline, exporter), cursor),
+            " ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+            " WHERE CAST(excluded.value AS BIGINT) < CAST(realm_meta.value AS BIGINT)",
+            (_request(pipeline, exporter), str(cursor)),
         )
     # At once for retention, which keeps what is to be delivered.
     connection.execute(
@@ -52,7 +63,7 @@ def set_back(connection: sqlite3.Connection, exporter: str, cursor: int) -> dict
     return stood
 
 
-def asked_back(connection: sqlite3.Connection, pipeline: str) -> dict[str, int]:
+def asked_back(connection: Connection, pipeline: str) -> dict[str, int]:
     """The exporters of a pipeline that are to go back, and to which cursor."""
     start = _request(pipeline, "")
     rows = connection.execute(
@@ -62,7 +73,7 @@ def asked_back(connection: sqlite3.Connection, pipeline: str) -> dict[str, int]:
     return {key.removeprefix(start): int(value) for key, value in rows}
 
 
-def go_back(connection: sqlite3.Connection, pipeline: str, exporter: str, cursor: int) -> None:
+def go_back(connection: Connection, pipeline: str, exporter: str, cursor: int) -> None:
     """Move a cursor back because it was asked for; the request is done with."""
     connection.execute("DELETE FROM realm_meta WHERE key = ?", (_request(pipeline, exporter),))
     save_cursor(connection, pipeline, exporter, cursor)
@@ -72,7 +83,7 @@ def _request(pipeline: str, exporter: str) -> str:
     return f"set back/{pipeline}/{exporter}"
 
 
-def known_exporters(connection: sqlite3.Connection) -> dict[str, list[str]]:
+def known_exporters(connection: Connection) -> dict[str, list[str]]:
     """The exporters that have a cursor, by name, and the pipelines of each."""
     found: dict[str, list[str]] = {}
     rows = connection.execute("SELECT exporter, pipeline FROM realm_cursors ORDER BY 1, 2")
@@ -81,54 +92,26 @@ def known_exporters(connection: sqlite3.Connection) -> dict[str, list[str]]:
     return found
 
 
-def drop_cursor(connection: sqlite3.Connection, pipeline: str, exporter: str) -> None:
+def drop_cursor(connection: Connection, pipeline: str, exporter: str) -> None:
     """Forget an exporter that is no longer set up, so that nothing is kept for it."""
     connection.execute(
         "DELETE FROM realm_cursors WHERE pipeline = ? AND exporter = ?", (pipeline, exporter)
     )
 
 
-def add_dead_letter(
-    connection: sqlite3.Connection,
-    pipeline: str,
-    exporter: str,
-    cursor: int,
-    reason: str,
-    time_unix_nano: int,
-) -> None:
-    """Keep the refused event's id and the reason, even after its row is gone."""
-    connection.execute(
-        "INSERT INTO realm_dead_letters"
-        " (pipeline, exporter, cursor, event_id, reason, time_unix_nano)"
-        " VALUES (?, ?, ?, (SELECT event_id FROM battle_log WHERE id = ?), ?, ?)",
-        (pipeline, exporter, cursor, cursor, reason, time_unix_nano),
-    )
-
-
-def read_dead_letters(
-    connection: sqlite3.Connection, pipeline: str | None = None
-) -> list[DeadLetter]:
-    """The refused events of one pipeline or of all, oldest first."""
-    rows = connection.execute(
-        "SELECT pipeline, exporter, cursor, lower(hex(event_id)), reason, time_unix_nano"
-        " FROM realm_dead_letters WHERE pipeline = coalesce(?, pipeline) ORDER BY id",
-        (pipeline,),
-    )
-    return [DeadLetter(row[0], row[1], row[2], row[3] or None, row[4], row[5]) for row in rows]
-
-
-def add_refusal(connection: sqlite3.Connection, pipeline: str, refusal: Refusal) -> None:
+def add_refusal(connection: Connection, pipeline: str, refusal: Refusal) -> None:
     """Add to the count of events that a receiver rejected without naming them."""
     key = _refused(pipeline, refusal.exporter)
     row = connection.execute("SELECT value FROM realm_meta WHERE key = ?", (key,)).fetchone()
     count = refusal.count + (_decode(row[0])[0] if row else 0)
     connection.execute(
-        "INSERT OR REPLACE INTO realm_meta VALUES (?, ?)",
+        "INSERT INTO realm_meta VALUES (?, ?)"
+        " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
         (key, msgspec.json.encode((count, refusal.reason)).decode()),
     )
 
 
-def read_refusals(connection: sqlite3.Connection, pipeline: str) -> list[Refusal]:
+def read_refusals(connection: Connection, pipeline: str) -> list[Refusal]:
     """The counts of one pipeline, by exporter."""
     start = _refused(pipeline, "")
     rows = connection.execute(

@@ -1,0 +1,383 @@
+"""Connections to the server, and what its errors mean to a person.
+
+psycopg is imported here and nowhere else, when the first connection is made: it takes 135 ms.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+import msgspec
+
+from realm_telemetry.errors import ConfigError
+from realm_telemetry.log.errors import (
+    LogInterruptedError,
+    LogRefusedError,
+    LogUnavailableError,
+)
+from realm_telemetry.log.postgres.texts import to_stored
+
+if TYPE_CHECKING:
+    import psycopg
+
+OLDEST_SERVER: Final = 140_000
+"""Multiranges came with PostgreSQL 14."""
+
+CONNECT_TIMEOUT_S: Final = 2
+RETRY_S: Final = 10.0
+SCHEMA: Final = "realm"
+_SETTING: Final = "the log"
+
+_ADVICE: Final[Mapping[str, tuple[str, str]]] = {
+    "28P01": ("refuses the password", "Set PGPASSWORD, or put it into ~/.pgpass"),
+    "28000": ("refuses this user", "See pg_hba.conf of the server, and the user in the URL"),
+    "3D000": ("has no such database", "Create it: createdb NAME"),
+    "42501": ("does not allow this to the user", "Grant the user the schema of the log"),
+    "25006": (
+        "is a standby, which cannot be written",
+        "Name all servers in the URL, with target_session_attrs=read-write",
+    ),
+    "53300": ("has no connection left", "Raise max_connections of the server"),
+    "53100": ("cannot grow, its disk is full", "Free some space there"),
+    "57P03": ("does not take connections now", "It starts or stops; try again"),
+}
+
+
+def driver() -> Any:
+    """Return psycopg. Raises ConfigError where it is not installed."""
+    try:
+        import psycopg
+    except ImportError as error:
+        raise ConfigError(
+            _SETTING,
+            f"PostgreSQL needs psycopg, which cannot be imported ({error})",
+            "Install it: pip install 'realm-telemetry[postgres]'",
+        ) from None
+    return psycopg
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a log is.
+
+    conninfo: a URL for libpq, which may hold a password. shown: the same without secrets.
+    schema: of the log's tables. connect_timeout_s: for each server of the URL.
+    retry_s: for how long an append is tried again before it is an error.
+    """
+
+    conninfo: str
+    shown: str
+    schema: str = SCHEMA
+    connect_timeout_s: int = CONNECT_TIMEOUT_S
+    retry_s: float = RETRY_S
+
+    @classmethod
+    def parse(cls, url: str) -> "Place":
+        """Read `postgresql://...`; `schema` and `log_retry_s` are ours, the others libpq's.
+
+        Raises ConfigError.
+        """
+        try:
+            parts = urlsplit(url)
+            given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        except ValueError as error:
+            raise _no_url(str(error)) from None
+        if parts.scheme not in ("postgresql", "postgres"):
+            raise _no_url("it begins with postgresql://")
+        options = dict(given)
+        schema = options.pop("schema", SCHEMA)
+        if not schema or len(schema) > 60 or not schema.replace("_", "a").isalnum():
+            raise _no_url("schema needs letters, digits and _")
+        timeout = options.pop("connect_timeout", str(CONNECT_TIMEOUT_S))
+        if not timeout.isdigit():
+            raise _no_url("connect_timeout needs a whole number of seconds")
+        try:
+            retry_s = float(options.pop("log_retry_s", RETRY_S))
+        except ValueError:
+            raise _no_url("log_retry_s needs seconds") from None
+        shown = {name: value for name, value in options.items() if "password" not in name}
+        user, at, hosts = parts.netloc.rpartition("@")
+        visible = f"{user.partition(':')[0]}{at}{hosts}"
+        if schema != SCHEMA:
+            shown["schema"] = schema
+        place = cls(
+            parts._replace(query=_query(options)).geturl(),
+            parts._replace(netloc=visible, query=_query(shown)).geturl(),
+            schema,
+            int(timeout) or CONNECT_TIMEOUT_S,
+            retry_s,
+        )
+        place.check()
+        return place
+
+    def check(self) -> None:
+        """Let libpq read the URL. Raises ConfigError."""
+        psycopg = driver()
+        try:
+            psycopg.conninfo.conninfo_to_dict(self.conninfo)
+        except psycopg.Error as error:
+            raise _no_url(self.cleaned(str(error))) from None
+
+    def cleaned(self, text: str) -> str:
+        """Return a text without the password that the URL may hold."""
+        secret = urlsplit(self.conninfo).netloc.rpartition("@")[0].partition(":")[2]
+        for name, value in parse_qsl(urlsplit(self.conninfo).query):
+            if "password" in name:
+                text = text.replace(value, "…").replace(quote(value), "…")
+        return text.replace(secret, "…").replace(unquote(secret), "…") if secret else text
+
+
+def _query(options: Mapping[str, str]) -> str:
+    # libpq knows %20 and no plus.
+    return urlencode(options, quote_via=quote)
+
+
+def _no_url(problem: str) -> ConfigError:
+    return ConfigError(
+        _SETTING, f"it is no URL of PostgreSQL: {problem}", "Write postgresql://user@host/database"
+    )
+
+
+@contextmanager
+def explained(place: Place) -> Iterator[None]:
+    """Translate psycopg's errors.
+
+    Raises LogUnavailableError that says what to do, or LogRefusedError.
+    """
+    psycopg = driver()
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translated(place, error) from error
+
+
+def translated(place: Place, error: "psycopg.Error") -> Exception:
+    """Return the log's error for one of psycopg's."""
+    psycopg = driver()
+    state = error.sqlstate or ""
+    if state.startswith(("22", "23", "42804")) or (
+        not state and isinstance(error, psycopg.DataError | psycopg.ProgrammingError)
+    ):
+        return LogRefusedError(place.cleaned(str(error)))
+    problem, advice = _ADVICE.get(state, ("", ""))
+    text = " ".join(place.cleaned(str(error)).split())
+    if not problem and "password authentication failed" in text:
+        problem, advice = _ADVICE["28P01"]
+    elif not problem and "no password supplied" in text:
+        problem, advice = "asks for a password", _ADVICE["28P01"][1]
+    elif not problem and "session is read-only" in text:
+        problem, advice = _ADVICE["25006"]
+    elif not problem and 'database "' in text and "does not exist" in text:
+        problem, advice = _ADVICE["3D000"]
+    problem = problem or "cannot be used"
+    return LogUnavailableError(
+        f"the server of the log {place.shown} {problem} ({text})",
+        f"{advice or 'Run `realm doctor`'}; events wait in their spools meanwhile.",
+    )
+
+
+@lru_cache(maxsize=64)
+def _as_it_is(oid: int) -> type:
+    """Return a dumper of what is in the server's binary form already."""
+    psycopg = driver()
+
+    class AsItIs(psycopg.adapt.Dumper):  # type: ignore[name-defined,misc]
+        format = psycopg.pq.Format.BINARY
+
+        def dump(self, obj: bytes) -> bytes:
+            return obj
+
+    AsItIs.oid = oid
+    return AsItIs
+
+
+@lru_cache(maxsize=512)
+def _with_marks(query: str) -> str:
+    return query.replace("%", "%%").replace("?", "%s")
+
+
+class Session:
+    """One connection, for one thread at a time; `execute` takes `?`, as statements of both engines.
+
+    broken: its server has gone, or it is in an unknown state.
+    """
+
+    def __init__(self, place: Place) -> None:
+        connect = driver().connect
+        self.place = place
+        self.notices: list[str] = []
+        self.interrupted = False
+        self.raw: psycopg.Connection[Any]
+        with explained(place):
+            self.raw = connect(
+                place.conninfo,
+                autocommit=True,
+                connect_timeout=place.connect_timeout_s,
+                application_name="realm_telemetry",
+                client_encoding="utf8",
+            )
+            try:
+                self._set_up()
+            except BaseException:
+                self.raw.close()
+                raise
+
+    def _set_up(self) -> None:
+        version = self.raw.info.server_version
+        if version < OLDEST_SERVER:
+            raise ConfigError(
+                _SETTING,
+                f"{self.place.shown} is PostgreSQL {version // 10_000}, which is too old",
+                f"Use {OLDEST_SERVER // 10_000} or newer",
+            )
+        self.raw.add_notice_handler(self._note)
+        self.raw.execute(
+            f'SET search_path TO "{self.place.schema}"; SET jit TO off;'
+            " SET default_text_search_config TO 'pg_catalog.simple'"
+        )
+
+    def takes_binary(self, kind: type[bytes], oid: int) -> None:
+        """Send values of this class as the server's type `oid`, which they are the bytes of."""
+        self.raw.adapters.register_dumper(kind, _as_it_is(oid))
+
+    def _note(self, diagnostic: Any) -> None:
+        if len(self.notices) < 100:
+            self.notices.append(diagnostic.sqlstate or "")
+
+    @property
+    def broken(self) -> bool:
+        """Whether it cannot be used any more."""
+        return bool(self.raw.closed or self.raw.broken)
+
+    def execute(self, query: str, params: Sequence[Any] = ()) -> Any:
+        """Run a statement with `?` for its parameters; return the cursor."""
+        given = [to_stored(value) if type(value) is str else value for value in params]
+        return self.raw.execute(_with_marks(query), given)
+
+    def executemany(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run a statement once for each row."""
+        for row in rows:
+            self.execute(query, row)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Self]:
+        """One transaction, rolled back on any exception.
+
+        Raises LogUnavailableError where no standby has confirmed it: it may be lost.
+        """
+        self.notices.clear()
+        with self.raw.transaction():
+            yield self
+        self.check_confirmed()
+
+    def check_confirmed(self) -> None:
+        """Refuse a COMMIT whose wait for the standby was cancelled; the server only warns.
+
+        Source: SyncRepWaitForLSN in src/backend/replication/syncrep.c, WARNING 01000.
+        """
+        if "01000" in self.notices:
+            self.notices.clear()
+            raise LogUnavailableError(
+                f"the log {self.place.shown} has a transaction that its standby has not confirmed",
+                "It is sent again.",
+            )
+
+    def cancel(self) -> None:
+        """End the statement that runs now; from any thread."""
+        self.interrupted = True
+        with suppress(Exception):  # whoever waits finds out by itself that the server is away
+            self.raw.cancel()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.raw.close()
+
+
+class Sessions:
+    """Connections that are reused, one for each thread that needs one now.
+
+    prepare: done with each new one. keep: False closes each after its use, which then is rare.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        prepare: Callable[[Session], Any] | None = None,
+        *,
+        keep: bool = True,
+    ) -> None:
+        self._place = place
+        self._keep = keep
+        self._prepare = prepare
+        self._lock = threading.Lock()
+        self._idle: list[Session] = []
+        self._busy: set[Session] = set()
+        self._closed = False
+
+    @contextmanager
+    def one(self) -> Iterator[Session]:
+        """A session, with psycopg's errors translated."""
+        session = self._take()
+        try:
+            with explained(self._place):
+                yield session
+        except LogUnavailableError as error:
+            if session.interrupted and getattr(error.__cause__, "sqlstate", "") == "57014":
+                raise LogInterruptedError("the query was ended before it had an answer") from error
+            raise
+        finally:
+            self._give_back(session)
+
+    def _take(self) -> Session:
+        with self._lock:
+            while self._idle:
+                session = self._idle.pop()
+                if not session.broken:
+                    session.interrupted = False
+                    self._busy.add(session)
+                    return session
+            if self._closed:
+                raise LogUnavailableError(f"the log {self._place.shown} was closed")
+        session = Session(self._place)
+        try:
+            if self._prepare is not None:
+                with explained(self._place):
+                    self._prepare(session)
+        except BaseException:
+            session.close()
+            raise
+        with self._lock:
+            self._busy.add(session)
+        return session
+
+    def _give_back(self, session: Session) -> None:
+        with self._lock:
+            self._busy.discard(session)
+            # One that was cancelled late would end the statement of whoever has it next.
+            if (
+                self._closed
+                or not self._keep
+                or session.broken
+                or session.interrupted
+                or session.raw.info.transaction_status
+            ):
+                session.close()
+            else:
+                self._idle.append(session)
+
+    def interrupt(self) -> None:
+        """End the statements that run now."""
+        with self._lock:
+            busy = list(self._busy)
+        for session in busy:
+            session.cancel()
+
+    def close(self) -> None:
+        """Close what is idle now, and the others when they are given back."""
+        with self._lock:
+            self._closed = True
+            for session in self._idle:
+                session.close()
+            self._idle.clear()

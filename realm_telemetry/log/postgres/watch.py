@@ -1,0 +1,119 @@
+"""Notices appends of others: by LISTEN where the server can, and by a look every 250 ms."""
+
+import threading
+from contextlib import suppress
+from os import EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfd_read, eventfd_write
+from os import close as close_descriptor
+from typing import Final
+
+from realm_telemetry.log.errors import LogUnavailableError
+from realm_telemetry.log.postgres.connection import Place, Session, driver, translated
+from realm_telemetry.log.postgres.schema import check_readable
+from realm_telemetry.log.postgres.writer import channel_of
+
+POLL_S: Final = 0.25
+"""A notice is only a wake-up: one that is lost costs so long."""
+
+_STATE: Final = "SELECT appends, cursor, epoch FROM realm_head"
+
+
+class Watch:
+    """A thread that waits for notices and sets a flag; `changed` answers from that.
+
+    A server that is away is looked for again until it is closed; `changed` raises meanwhile.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._session = Session(place)
+        self._state: object = None
+        self._looked: object = None
+        self._caught_up: object = self
+        self._problem: Exception | None = None
+        self._closed = threading.Event()
+        self._descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        try:
+            self._begin(self._session)
+        except BaseException:
+            self._session.close()
+            close_descriptor(self._descriptor)
+            raise
+        self._thread = threading.Thread(target=self._follow, name="realm-watch", daemon=True)
+        self._thread.start()
+
+    def changed(self) -> bool:
+        """Whether there may be rows that came after the last `caught_up`."""
+        if self._problem is not None:
+            raise self._problem
+        self._looked = self._state
+        return self._looked != self._caught_up
+
+    def caught_up(self) -> None:
+        """All rows up to the last call of `changed` were read."""
+        self._caught_up = self._looked
+
+    def descriptor(self) -> int | None:
+        """What becomes readable after others have appended."""
+        return self._descriptor
+
+    def drain(self) -> bool:
+        """Let the descriptor be quiet until the next append; whether it was not."""
+        try:
+            eventfd_read(self._descriptor)
+        except BlockingIOError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close the connection, and let the thread end."""
+        self._closed.set()
+        self._thread.join(5.0)
+        self._session.close()
+        close_descriptor(self._descriptor)
+
+    def _begin(self, session: Session) -> None:
+        """Listen before the look: what is appended between the two is seen."""
+        psycopg = driver()
+        try:
+            log_id = check_readable(session)
+            # A standby cannot LISTEN: there the look every 250 ms has to do.
+            with suppress(
+                psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.FeatureNotSupported
+            ):
+                session.raw.execute(f'LISTEN "{channel_of(log_id)}"')
+            self._look(session)
+        except psycopg.Error as error:
+            raise translated(self._place, error) from error
+
+    def _look(self, session: Session) -> None:
+        state = session.raw.execute(_STATE).fetchone()
+        if state != self._state:
+            self._state = state
+            eventfd_write(self._descriptor, 1)
+
+    def _follow(self) -> None:
+        psycopg = driver()
+        while not self._closed.is_set():
+            try:
+                for _ in self._session.raw.notifies(timeout=POLL_S, stop_after=1):
+                    pass
+                self._look(self._session)
+                self._problem = None
+            except psycopg.Error as error:
+                if not self._closed.is_set():
+                    self._problem = translated(self._place, error)
+                    self._again()
+
+    def _again(self) -> None:
+        """Open another connection, until there is one."""
+        eventfd_write(self._descriptor, 1)
+        self._session.close()
+        while not self._closed.wait(POLL_S):
+            try:
+                session = Session(self._place)
+                self._begin(session)
+            except LogUnavailableError as error:
+                self._problem = error
+            else:
+                self._session, self._problem = session, None
+                return

@@ -1,0 +1,205 @@
+"""A PostgreSQL server for tests: `postgres` itself as a child of this process, and reaped by it.
+
+Not pg_ctl, which takes a killed server that nobody has reaped for alive.
+"""
+
+import ctypes
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from tests.waiting import wait_until
+
+HOW = "PostgreSQL's server is not installed; on Debian: apt-get install postgresql"
+USER = "realm"
+PASSWORD = "correct horse"  # of a server that only this test reaches
+
+_PLACES = ("/usr/lib/postgresql", "/usr/pgsql", "/opt/homebrew/opt/postgresql")
+_QUICK = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "32MB",
+    "max_connections": "100",
+    "autovacuum_naptime": "10s",
+    "lc_messages": "C",
+    "logging_collector": "off",
+}
+_HBA = "local all all trust\nlocal replication all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+
+
+def binaries() -> Path:
+    """The directory of the newest server that is installed; skips the test if there is none."""
+    found = shutil.which("postgres")
+    if found and (Path(found).parent / "initdb").exists():
+        return Path(found).parent
+    places = [path for place in _PLACES for path in Path(place).glob("*/bin/initdb")]
+    if not places:
+        pytest.skip(HOW)
+    return max(places, key=lambda path: float(path.parts[-3])).parent
+
+
+def _ordinary_user() -> dict[str, Any]:
+    """Arguments of Popen: the server refuses root."""
+    if os.getuid() != 0:
+        return {}
+    names = {entry.pw_name: entry for entry in pwd.getpwall()}
+    entry = names.get("postgres") or names["nobody"]
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+def _dies_with_us() -> None:
+    ctypes.CDLL(None).prctl(1, signal.SIGINT)
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """One server with its data in a directory of its own below /tmp.
+
+    settings: beside those that make it quick; `fsync=on` where a crash is tested.
+    """
+
+    def __init__(self, **settings: str) -> None:
+        self._bin = binaries()
+        self._as = _ordinary_user()
+        self.directory = Path(tempfile.mkdtemp(prefix="realm-pg-"))
+        self.data = self.directory / "data"
+        self.port = free_port()
+        self._settings = _QUICK | settings
+        self._process: subprocess.Popen[bytes] | None = None
+        if self._as:
+            os.chown(self.directory, self._as["user"], self._as["group"])
+
+    def __enter__(self) -> Self:
+        try:
+            self._run(
+                "initdb",
+                "-D",
+                str(self.data),
+                "-U",
+                USER,
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "--locale=C",
+                "--no-sync",
+            )
+            (self.data / "pg_hba.conf").write_text(_HBA)
+            self.start()
+            self.sql(f"ALTER USER {USER} PASSWORD '{PASSWORD}'")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def start(self) -> None:
+        """Start it and wait until it takes connections."""
+        options = [f"-c{name}={value}" for name, value in self._settings.items()]
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    str(self._bin / "postgres"),
+                    "-D",
+                    str(self.data),
+                    "-p",
+                    str(self.port),
+                    "-k",
+                    str(self.directory),
+                    "-h",
+                    "127.0.0.1",
+                    *options,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,
+                preexec_fn=_dies_with_us,
+                **self._as,
+            )
+        wait_until(self._is_up, explain=self.log)
+
+    def _is_up(self) -> bool:
+        import psycopg
+
+        assert self._process is not None
+        assert self._process.poll() is None, self.log()
+        try:
+            psycopg.connect(self.url("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """End it in order."""
+        self._end(signal.SIGINT)
+
+    def kill(self) -> None:
+        """End it and all its processes at once."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if number == signal.SIGKILL:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        process.wait()
+
+    def log(self) -> str:
+        """The last that it said."""
+        return (self.directory / "log").read_text(errors="replace")[-2000:]
+
+    def url(self, database: str = "postgres", **params: str) -> str:
+        """The URL through the socket, where everybody is trusted."""
+        more = "".join(f"&{name}={value}" for name, value in params.items())
+        return f"postgresql://{USER}@/{database}?host={self.directory}&port={self.port}{more}"
+
+    def tcp_url(self, database: str = "postgres", password: str = "", **params: str) -> str:
+        """The URL through TCP, where a password is asked for."""
+        more = "&".join(f"{name}={value}" for name, value in params.items())
+        secret = f":{password}" if password else ""
+        return f"postgresql://{USER}{secret}@127.0.0.1:{self.port}/{database}" + (
+            f"?{more}" if more else ""
+        )
+
+    def sql(self, *statements: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """Run statements; the rows of the last."""
+        import psycopg
+
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.cursor()
+            for statement in statements:
+                cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    def _run(self, program: str, *arguments: str) -> None:
+        self.run([str(self._bin / program), *arguments])
+
+    def run(self, command: Sequence[str]) -> None:
+        """Run a program as the server's user."""
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd="/", check=False, **self._as
+        )
+        assert done.returncode == 0, done.stderr

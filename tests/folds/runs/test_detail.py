@@ -50,7 +50,7 @@ def saved_at(tmp_path: Path, *, host: str = HERE, framework: str = "transformers
         (place.parent / "state.json").write_bytes(b"{}")
         path = f"out/checkpoint-{step}" if step == 1 else str(place.parent)
         size = {"size_bytes" if step == 1 else "bytes": step * 10 + 2}
-        events.append(told(step * 10, "checkpoint_saved", step=step, path=path, **size))
+        events.append(told(step * 10, "checkpoint_saved", more=size, step=step, path=path))
     bad = told(25, "training_step", step=25, loss="NaN")
     end = told(50, "run_ended", by_shipper=True, status="killed", reason="SIGKILL")
     return [*events, bad, end]

@@ -6,6 +6,10 @@ BIN    := $(VENV)/bin
 # Stands before pytest; `.ci/run` tries failed tests twice.
 TRY    ?=
 
+# Images of containers often set it. Each of the thousands of processes that tests start would then compile
+# every module anew, and each worker every test: a third of all they cost.
+unexport PYTHONDONTWRITEBYTECODE
+
 WEB    := realm_telemetry/service/web
 
 # Directories whose tests need no browser, and processes only where they are marked `processes`.

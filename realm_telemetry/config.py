@@ -380,7 +380,7 @@ def _read_file(path: Path) -> dict[str, Any]:
             return {}
         # With the mark that editors on Windows put before it.
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(str(path), f"is not TOML: {error}", "Correct that line.") from None
     except OSError as error:
         raise ConfigError(

@@ -12,6 +12,7 @@ prints, and then has a cookie that scripts cannot read.
 """
 
 import asyncio
+import re
 import socket
 import time
 from collections import OrderedDict, deque
@@ -76,11 +77,19 @@ _LINKED_BELOW: Final = "/runs/"
 """Pages that people open by a link of another site; what a page loads comes from its own origin."""
 
 
+_PORT: Final = re.compile(r":\d{0,5}")
+
+
 def host_name(host: str) -> str:
-    """The name in a Host header, without the port and without the brackets of IPv6."""
+    """The name in a Host header, without the port and without the brackets of IPv6.
+
+    Empty for a header that has something else behind the name.
+    """
     if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].rstrip(".").lower()
+        name, _, port = host[1:].partition("]")
+        return name.lower() if not port or _PORT.fullmatch(port) else ""
+    name, colon, port = host.partition(":")
+    return name.rstrip(".").lower() if _PORT.fullmatch(colon + port) or not colon else ""
 
 
 class HostCheck:

@@ -156,6 +156,16 @@ def _convert(value: Any, walk: Walk) -> Any:
         return _last_resort(value)
 
 
+def is_a(value: Any, kind: Any) -> bool:
+    """`isinstance`; where a value's own code raises, as a lazy proxy's may, its type counts."""
+    try:
+        return isinstance(value, kind)
+    except ENDING:
+        raise
+    except BaseException:  # noqa: BLE001 - a value's own code may raise anything
+        return issubclass(type(value), kind)
+
+
 def read_item(owner: Any, read: Callable[[Any], Any], name: Any) -> Any:
     """Return an item or attribute of an object, or text that says why it could not be read."""
     try:

@@ -311,6 +311,8 @@ def _silence(facts: Mapping[str, Any]) -> str | None:
     behind = facts.get("behind")
     if isinstance(behind, list) and behind:
         reason += f"; behind the others: {', '.join(map(str, behind[:8]))}"
+    elif facts.get("cannot_tell"):
+        reason += "; all ranks are at the same step"
     return reason
 
 

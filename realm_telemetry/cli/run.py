@@ -225,6 +225,8 @@ class _Record:
         facts = EndFacts(
             end, error, _is_scheduled(), in_container, on_host, printed=printed and printed[0]
         )
+        if ended.asked is not None:
+            facts = facts._replace(asked=ended.asked.number, sender=ended.asked.sender)
         job = job_of(scheduler_facts())
         if job is not None and facts.may_be_by_scheduler:
             facts = facts._replace(scheduler=ask(job))

@@ -399,9 +399,26 @@ def error_text(error: BaseException) -> str:
 
 
 def _error(value: BaseException, walk: Walk) -> str:
+    shown = _named_error(value)
+    cause = _first_of_group(value)
+    # The group itself says no more than how many there are.
+    return walk.text(shown if cause is None else f"{shown}: {_named_error(cause)}")
+
+
+def _named_error(value: BaseException) -> str:
     text = error_text(value)
     name = _class_name(value)
-    return walk.text(f"{name}: {text}" if text else name)
+    return f"{name}: {text}" if text else name
+
+
+def _first_of_group(value: BaseException) -> BaseException | None:
+    """Return the first exception of a group that is none itself; None for no group."""
+    found = value
+    for _ in range(MAX_DEPTH):
+        if not isinstance(found, BaseExceptionGroup):
+            break
+        found = BaseExceptionGroup.exceptions.__get__(found)[0]
+    return None if found is value else found
 
 
 def _plain_text(value: Any, walk: Walk) -> str:

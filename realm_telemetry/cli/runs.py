@@ -92,8 +92,8 @@ def _since(text: str | None) -> int | None:
 def _print(found: Sequence[dict[str, Any]]) -> None:
     started, moments = times().column("started", [str(run["started_at"]) for run in found])
     columns = ("run", "status", "step", "loss", started, "duration", "ranks", "reason")
-    rows = [_row(run, moment) for run, moment in zip(found, moments, strict=True)]
-    shown, rows = without_spare(columns, rows, ("ranks", "duration", "loss", "step", started))
+    whole = [_row(run, moment) for run, moment in zip(found, moments, strict=True)]
+    shown, rows = without_spare(columns, whole, ("ranks", "duration", "loss", "step", started))
     table = make_table(shown, numbers=("step", "loss", "duration", "ranks"))
     for row in rows:
         table.add_row(*row)

@@ -42,6 +42,7 @@ from realm_telemetry.service.api.run_report import MEDIA_TYPES, get_run_report
 from realm_telemetry.service.api.runs import (
     MAX_RUNS,
     STATUSES,
+    WARNINGS,
     RunRoute,
     get_run,
     get_runs,
@@ -192,6 +193,7 @@ RUN_ENDPOINTS: Final = (
         "Runs, newest first by their start.",
         (
             Parameter("status", list_of(STATUSES), "A comma list."),
+            Parameter("warnings", list_of(WARNINGS), "A comma list; runs with one of them."),
             SINCE._replace(description="Heard of at or after; in the forms of since elsewhere."),
             Parameter("q", WORDS, "Part of the id or the command, in any case."),
             _number("limit", 1, MAX_RUNS, 100, "The most runs to answer."),

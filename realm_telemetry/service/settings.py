@@ -37,7 +37,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     token: asked of every request if set; required for a host that is not loopback.
     access: with "token" loopback asks for one too: `token`, or else the one of the home.
     allowed_hosts: names besides the loopback ones that a Host header may carry; `*` is any.
-    trusted_proxies: addresses or networks that may have any number of connections, as loopback may.
+    trusted_proxies: addresses or networks that may have any number of connections, and say whether
+        a browser came by TLS; as loopback may.
     retention_days, retention_bytes: None leaves that bound out.
     redact: what is taken out of events beside the built-in rules; the setting of `realm.toml`.
     spool: where programs of this home keep their spools, if not there; the setting of `realm.toml`.

@@ -6,6 +6,7 @@ import { activeFilters, FROZEN_LABEL } from "./active-filters";
 import { exclusion, type ListName, type Address, type Range, sameRange, toggled, withList } from "./address";
 import { FIELDS } from "./fields";
 import type { ChannelCounts } from "./filter-data";
+import { joinNames, splitNames } from "./names";
 import { momentMs, PRESETS, rangeText } from "./time-range";
 
 const TYPING_MS = 300;
@@ -89,8 +90,7 @@ export class RealmFilterBar extends LitElement {
   }
 
   private setList(name: ListName, text: string): void {
-    const values = text.split(",").map((part) => part.trim()).filter(Boolean);
-    this.send({ ...this.address, query: withList(this.address.query, name, values) });
+    this.send({ ...this.address, query: withList(this.address.query, name, splitNames(text)) });
   }
 
   private setRange(range: Range): void {
@@ -159,7 +159,7 @@ export class RealmFilterBar extends LitElement {
         list="known-${name}"
         placeholder="any"
         autocomplete="off"
-        .value=${this.address.query.lists[name].join(", ")}
+        .value=${joinNames(this.address.query.lists[name], ", ")}
         @change=${(event: Event) => this.setList(name, (event.target as HTMLInputElement).value)}
       />
       <datalist id="known-${name}">

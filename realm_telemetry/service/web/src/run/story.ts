@@ -1,3 +1,4 @@
+import { joinNames } from "../battle-log/names";
 import { ApiError, getEvents, getJson, getText } from "../shared/api";
 import type { SeriesAnswer } from "../shared/graph/run-series";
 import { getRun, isOpen, runPath, type Run } from "../shared/run";
@@ -147,9 +148,9 @@ export class RunStory {
 /** The filters that the events of a run pass. */
 export function eventsOf(run: Run): Record<string, string> {
   const producers = Object.values(run.ranks).map((rank) => rank.producer);
-  // A run without an id has that of its only process. A filter cannot name an id with a comma.
+  // A run without an id has that of its only process.
   const isUnnamed = producers.includes(run.run_id);
-  const isNameable = !/^[!\s]|,|\s$/.test(run.run_id) && run.run_id !== "none";
-  if (isNameable && !isUnnamed) return { run: run.run_id };
+  const isNameable = !run.run_id.startsWith("!") && run.run_id !== "none";
+  if (isNameable && !isUnnamed) return { run: joinNames([run.run_id]) };
   return { producer: (isUnnamed ? [run.run_id] : producers.slice(0, MAX_PRODUCERS)).join(",") };
 }

@@ -3,13 +3,15 @@
 from ipaddress import ip_network
 from pathlib import Path
 from socket import gethostname
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
 from realm_telemetry.config import Settings, home_token
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.home import LOG, SEARCH_INDEX, STATE, TOKEN
+
+T = TypeVar("T")
 
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 """Binds that only this machine reaches, so that no token is asked for."""
@@ -23,7 +25,15 @@ MIN_TOKEN: Final = 8
 MIB: Final = 1024 * 1024
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=40)]
 Address = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s<>|\"\\]+$")]
+
+
+class Labels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the pages call heroes and campaigns; None: by what the log has."""
+
+    hero: Label | None = None
+    campaign: Label | None = None
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,6 +50,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     retention_days, retention_bytes: None leaves that bound out.
     redact: what is taken out of events beside the built-in rules; the setting of `realm.toml`.
     spool: where programs of this home keep their spools, if not there; the setting of `realm.toml`.
+    labels: the table `[labels]` of `realm.toml`.
     """
 
     log_path: Path
@@ -50,6 +61,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     options: dict[str, dict[str, Any]] = {}
     redact: tuple[str, ...] = ()
     spool: Path | None = None
+    labels: Labels = Labels()
 
     host: str = "127.0.0.1"
     port: int = 8866
@@ -136,9 +148,10 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             "options": settings.options,
             "redact": settings.redact,
             "spool": str(settings.spool) if settings.spool else None,
+            "labels": _converted(settings.labels, Labels, "[labels] in realm.toml", "pages.md"),
             **settings.service,
         }
-        return _converted(given)
+        return _converted(given, ServiceSettings, "[service] in realm.toml", "http-api.md")
 
     def check_access(self) -> None:
         """Refuse an address that others reach without a token, and proxies that are no address.
@@ -188,13 +201,11 @@ def _kept_token(settings: Settings) -> str | None:
     return home_token(settings.shared_home or settings.home) if settings.access == "token" else None
 
 
-def _converted(given: dict[str, Any]) -> ServiceSettings:
+def _converted(given: dict[str, Any], wanted: type[T], name: str, document: str) -> T:
     try:
-        return msgspec.convert(given, ServiceSettings, dec_hook=_path)
+        return msgspec.convert(given, wanted, dec_hook=_path)
     except msgspec.ValidationError as error:
-        raise ConfigError(
-            "[service] in realm.toml", str(error), "docs/http-api.md lists the settings."
-        ) from None
+        raise ConfigError(name, str(error), f"docs/{document} lists the settings.") from None
 
 
 def _path(wanted: type, value: Any) -> Any:

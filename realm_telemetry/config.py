@@ -67,6 +67,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     service: dict[str, Any] = {}
     watch: dict[str, Any] = {}
     run: dict[str, Any] = {}
+    labels: dict[str, Any] = {}
 
     @property
     def log_path(self) -> Path:
@@ -202,6 +203,7 @@ SETTINGS: Final[dict[str, Setting]] = {
     "service": Setting((), _table),
     "watch": Setting((), _table),
     "run": Setting((), _table),
+    "labels": Setting((), _table),
 }
 """Every setting but `home` (`REALM_HOME`), which says where `realm.toml` is."""
 

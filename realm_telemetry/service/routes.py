@@ -31,6 +31,7 @@ from realm_telemetry.service.api.history import (
     get_page,
 )
 from realm_telemetry.service.api.hosts import get_hosts, post_heartbeat
+from realm_telemetry.service.api.labels import get_labels
 from realm_telemetry.service.api.metrics import get_metrics
 from realm_telemetry.service.api.run_metrics import (
     POINTS,
@@ -362,6 +363,9 @@ ENDPOINTS: Final = (
         get_section,
         "One section of RealmState.",
         errors=("not_ready", "unknown_section"),
+    ),
+    Endpoint(
+        "/api/labels", get_labels, "How the pages call heroes and campaigns.", errors=("not_ready",)
     ),
     *RUN_ENDPOINTS,
     *HOST_ENDPOINTS,

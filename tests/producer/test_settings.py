@@ -179,7 +179,7 @@ def test_every_setting_is_an_argument_of_configure() -> None:
     """But for the off switch, OpenTelemetry's variable, and what service and shipper are set by."""
     arguments = set(inspect.signature(realm.configure).parameters)
     assert arguments == {"home", *SETTINGS} - {
-        *("access", "disabled", "output_bytes", "run", "service", "watch")
+        *("access", "disabled", "labels", "output_bytes", "run", "service", "watch")
     }
 
 

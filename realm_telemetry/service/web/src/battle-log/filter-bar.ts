@@ -2,6 +2,8 @@ import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
 import { CHANNELS, SEVERITIES } from "../shared/catalog";
 import { formatCount, formatTime, type Zone } from "../shared/format";
+import { labelOf, USUAL_LABELS, type Labels } from "../shared/labels";
+import { term } from "../shared/term";
 import { activeFilters, FROZEN_LABEL } from "./active-filters";
 import { exclusion, type ListName, type Address, type Range, sameRange, toggled, withList } from "./address";
 import { FIELDS } from "./fields";
@@ -51,6 +53,7 @@ export class RealmFilterBar extends LitElement {
   @property({ attribute: false }) address!: Address;
   /** Values to suggest, by list. */
   @property({ attribute: false }) known: Readonly<Partial<Record<ListName, readonly string[]>>> = {};
+  @property({ attribute: false }) labels: Labels = USUAL_LABELS;
   @state() private open = false;
   @query("[data-testid=search]") private search!: HTMLInputElement;
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -153,7 +156,7 @@ export class RealmFilterBar extends LitElement {
 
   private field(name: ListName, label: string): TemplateResult {
     return html`<label
-      ><span>${label}</span>
+      >${term(labelOf(this.labels, name, label), name)}
       <input
         name=${name}
         list="known-${name}"

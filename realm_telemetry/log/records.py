@@ -11,12 +11,24 @@ MAX_BATCH: Final = 1000
 """The most events one transaction should hold; more keeps other writers waiting."""
 
 
+class Moved(msgspec.Struct, frozen=True):
+    """Where the events of a log went; it goes on under another id.
+
+    place: a URL without secrets. log_id: of the moved log. cursor: of the last row that it has.
+    """
+
+    place: str
+    log_id: str
+    cursor: int
+
+
 class Description(msgspec.Struct, frozen=True):
     """What `realm doctor` shows of a log.
 
     place: a path or a URL without secrets.
     size_bytes: on disk. durability: what a commit survives.
     version, newest_version: of its tables, and of those that this package makes.
+    moved: where its events went, if `realm log move` has moved them.
     """
 
     place: str
@@ -24,6 +36,7 @@ class Description(msgspec.Struct, frozen=True):
     durability: str
     version: int
     newest_version: int
+    moved: Moved | None = None
 
     @property
     def is_current(self) -> bool:

@@ -41,5 +41,7 @@ def contains_words(event: Event, query: str) -> bool:
 
 def cut_words(text: str) -> list[str]:
     """Return words as FTS5's unicode61 cuts them: lower case, without accents."""
+    if text.isascii():
+        return _WORD.findall(text.lower())
     plain = unicodedata.normalize("NFD", text.lower())
     return _WORD.findall("".join(c for c in plain if not unicodedata.combining(c)))

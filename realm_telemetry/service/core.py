@@ -20,6 +20,7 @@ from realm_telemetry.folds.runs import RunsRunner
 from realm_telemetry.folds.runtime import FoldRunner
 from realm_telemetry.folds.state import RealmState, state_runner
 from realm_telemetry.log.engine import Log, Writer, open_log
+from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.kind_watch import KindWatch
 from realm_telemetry.log.maintenance import Retention
 from realm_telemetry.log.records import limits_of
@@ -94,6 +95,16 @@ class IngestTally:
         self.bytes += size
 
 
+def _refuse_moved(log: Log) -> None:
+    """Raise LogUnavailableError for a log that was moved: nobody would look here for its events."""
+    moved = log.describe().moved if log.exists() else None
+    if moved is not None:
+        raise LogUnavailableError(
+            f"the log {log.place} was moved to {moved.place}",
+            f"Start the service with the moved log: REALM_LOG_URL={moved.place}",
+        )
+
+
 class Service:
     """Everything that runs behind the routes; `await Service.start(settings)` makes one.
 
@@ -155,6 +166,8 @@ class Service:
             state_path=settings.state_path,
             redact=settings.redact,
         )
+        if settings.log_url is None:
+            _refuse_moved(self.log)
         self.upkeep = ServiceUpkeep(self.log, settings)
         self._recent = RecentOfLog()
         self.writer = WriterThread(

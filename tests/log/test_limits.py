@@ -111,3 +111,14 @@ def test_a_resource_is_within_the_limits_too(writer: Writer, reader: Reader) -> 
         assert producer.resource[TRUNCATED] == ["deep"]
     (live,) = reader.now.receipt_totals().newest_live
     assert live.service_name == "trainer"
+
+
+@pytest.mark.parametrize("odd", ["", "\x1e", "\x1d", "\x1e\x1d\x1e", "\0", "\uffff"])
+def test_text_that_an_engine_might_use_itself_comes_back(
+    writer: Writer, reader: Reader, odd: str
+) -> None:
+    events = [make_event(1, message=odd), make_event(2, message=odd, hero_id=odd, run_id=None)]
+    writer.append(events[:1])
+    writer.append([*events, make_event(3, message="plain", hero_id=None)])
+    found = [(row.event.message, row.event.hero_id) for row in reader.now.after(0)]
+    assert found == [(odd, None), (odd, odd), ("plain", None)]

@@ -178,6 +178,21 @@ def translated(place: Place, error: "psycopg.Error") -> Exception:
     )
 
 
+@lru_cache(maxsize=64)
+def _as_it_is(oid: int) -> type:
+    """Return a dumper of what is in the server's binary form already."""
+    psycopg = driver()
+
+    class AsItIs(psycopg.adapt.Dumper):  # type: ignore[name-defined,misc]
+        format = psycopg.pq.Format.BINARY
+
+        def dump(self, obj: bytes) -> bytes:
+            return obj
+
+    AsItIs.oid = oid
+    return AsItIs
+
+
 @lru_cache(maxsize=512)
 def _with_marks(query: str) -> str:
     return query.replace("%", "%%").replace("?", "%s")
@@ -222,6 +237,10 @@ class Session:
             f'SET search_path TO "{self.place.schema}"; SET jit TO off;'
             " SET default_text_search_config TO 'pg_catalog.simple'"
         )
+
+    def takes_binary(self, kind: type[bytes], oid: int) -> None:
+        """Send values of this class as the server's type `oid`, which they are the bytes of."""
+        self.raw.adapters.register_dumper(kind, _as_it_is(oid))
 
     def _note(self, diagnostic: Any) -> None:
         if len(self.notices) < 100:

@@ -9,8 +9,8 @@ import msgspec
 
 from realm_telemetry.kinds.catalog import is_routine
 from realm_telemetry.log.event_rows import Row
-from realm_telemetry.log.postgres.rows import MAX_WORD_CHARS, Group
-from realm_telemetry.log.postgres.texts import to_name, to_stored
+from realm_telemetry.log.postgres.columns import Group
+from realm_telemetry.log.postgres.texts import MAX_WORD_CHARS, to_name, to_stored
 from realm_telemetry.log.text import cut_words
 
 COPY_EVENTS: Final = """

@@ -16,10 +16,10 @@ from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import FIRST_CONTENT_NUMBER, PROCESS_LOST_NUMBER
 from realm_telemetry.log.errors import LogRefusedError, LogUnavailableError
 from realm_telemetry.log.event_rows import Row
+from realm_telemetry.log.postgres.columns import Group
 from realm_telemetry.log.postgres.connection import Place, Session, explained
 from realm_telemetry.log.postgres.copied import COPY_EVENTS, copied_rows, range_text, stored
 from realm_telemetry.log.postgres.log import PostgresLog
-from realm_telemetry.log.postgres.rows import Group
 from realm_telemetry.log.postgres.schema import migrate, read_log_id, read_version
 from realm_telemetry.log.postgres.texts import to_name
 from realm_telemetry.log.ranges import Ranges

@@ -12,7 +12,8 @@ import msgspec
 
 from realm_telemetry.log.postgres.connection import Session
 from realm_telemetry.log.postgres.plan import Plan
-from realm_telemetry.log.postgres.rows import MAX_WORD_CHARS, READ, to_log_row
+from realm_telemetry.log.postgres.rows import READ, to_log_row
+from realm_telemetry.log.postgres.texts import MAX_WORD_CHARS
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.text import contains_words, words_of
 

@@ -8,10 +8,44 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from realm_telemetry.event import FIRST_CONTENT_NUMBER
-from realm_telemetry.log.postgres.rows import COLUMNS
+from realm_telemetry.log.postgres.schema import HOUR_NS
 
-_ARRAYS: Final = ", ".join(f"%({name})s::{kind}[]" for name, kind in COLUMNS)
-_NAMES: Final = ", ".join(name for name, _ in COLUMNS)
+_COLUMNS: Final = (
+    ("event_id", "uuid"),
+    ("time_unix_nano", "bigint"),
+    ("group_id", "integer"),
+    ("number", "bigint"),
+    ("producer", "cut"),
+    ("step", "bigint"),
+    ("source", "cut"),
+    ("hero_id", "cut"),
+    ("campaign_id", "cut"),
+    ("run_id", "cut"),
+    ("message", "cut"),
+    ("details", "cut"),
+    ("trace_id", "cut"),
+    ("span_id", "cut"),
+    ("trace_flags", "bigint"),
+    ("origin_observed_unix_nano", "bigint"),
+    ("rank", "bigint"),
+    ("words", "cut"),
+)
+"""What columns.Columns has of each event. number: negative if it counts nothing, -1 for a
+`process_lost`. cut: texts with a separator between them."""
+
+
+def _given(name: str, kind: str) -> str:
+    if kind == "cut":
+        return f"string_to_array(%({name})s::text, %(separator)s::text, %(none)s::text)"
+    return f"%({name})s::{kind}[]"
+
+
+_ARRAYS: Final = ", ".join(_given(*column) for column in _COLUMNS)
+_NAMES: Final = ", ".join(name for name, _ in _COLUMNS)
+
+PLANNING: Final = "SET plan_cache_mode TO force_generic_plan; SET enable_seqscan TO off"
+"""A plan that is made once: that takes as long as to store 100 events. The tables may be empty
+then, and grow."""
 
 LOCK: Final = "SELECT cursor, epoch FROM realm_head FOR UPDATE"
 
@@ -42,30 +76,44 @@ ON CONFLICT (producer) DO UPDATE SET pipeline = excluded.pipeline, resource_json
     history = 1, clock_offset_ns = 0, origin = NULL, numbers = excluded.numbers,
     lost = excluded.lost, stored = excluded.stored"""
 
-# The last SELECT answers for each event that was not stored why, and once with n = 0 for all.
-STORE: Final = f"""
+# The last SELECT answers for each event that was not stored why, and once with n = 0 for all. A row
+# is looked for only where the numbers of its producer cannot tell: the index takes 2 us for each.
+# OFFSET 0 keeps the planner from reading the whole table for a join.
+_STORE: Final = f"""
 WITH head AS MATERIALIZED (SELECT cursor, arrival_unix_nano FROM realm_head),
 given AS MATERIALIZED (
-    SELECT * FROM unnest({_ARRAYS}) WITH ORDINALITY AS i ({_NAMES}, n)
+    SELECT event_id, time_unix_nano, group_id, number, coalesce(producer, %(only)s::text)
+        AS producer, step, source, hero_id, campaign_id, run_id, coalesce(message, '') AS message,
+        details, trace_id, span_id, trace_flags, origin_observed_unix_nano, rank, words, n,
+        number = -1 AS is_lost, number < -1 AS is_content,
+        number BETWEEN 0 AND 9223372036854775806 AS is_counted
+    FROM unnest({_ARRAYS}) WITH ORDINALITY AS i ({_NAMES}, n) WHERE event_id IS NOT NULL
 ), known AS MATERIALIZED (
     SELECT producer, numbers, lost, {OWNER} AS owner FROM realm_producers
     WHERE producer = ANY(%(producers)s::text[])
 ), looked AS MATERIALIZED (
-    SELECT given.*, e.id IS NOT NULL AS is_row, e.time_unix_nano AS row_time,
-        e.group_id AS row_group,
-        k.numbers IS NOT NULL AND NOT given.is_content
-            AND coalesce(k.numbers @> given.number, given.is_lost AND k.lost) AS is_known,
-        k.producer IS NOT NULL AND NOT given.is_content AND %(is_foreign)s::boolean
-            AND k.owner IS DISTINCT FROM '' AND k.owner IS DISTINCT FROM %(sender)s::text
-            AS is_foreign,
-        k.owner
-    FROM given LEFT JOIN events AS e ON e.event_id = given.event_id
-    LEFT JOIN known AS k ON k.producer = given.producer
+    SELECT w.*, e.id IS NOT NULL AS is_row, e.time_unix_nano AS row_time, e.group_id AS row_group
+    FROM (
+        SELECT given.*, k.owner,
+            k.numbers IS NOT NULL AND (is_counted OR is_lost) AS is_told,
+            k.numbers IS NOT NULL AND NOT is_content
+                AND CASE WHEN is_lost THEN k.lost ELSE k.numbers @> number END AS is_known,
+            k.producer IS NOT NULL AND NOT is_content AND %(is_foreign)s::boolean
+                AND k.owner IS DISTINCT FROM '' AND k.owner IS DISTINCT FROM %(sender)s::text
+                AS is_foreign
+        FROM given LEFT JOIN known AS k ON k.producer = given.producer
+    ) AS w LEFT JOIN LATERAL (
+        SELECT id, time_unix_nano, group_id FROM events
+        WHERE event_id = w.event_id AND NOT (w.is_told AND NOT w.is_known) OFFSET 0
+    ) AS e ON true
 ), fresh AS MATERIALIZED (
-    SELECT DISTINCT ON (event_id) * FROM looked WHERE NOT (is_row OR is_known OR is_foreign)
-    ORDER BY event_id, n
+    FRESH
 ), numbered AS MATERIALIZED (
-    SELECT head.cursor + row_number() OVER (ORDER BY n) AS id, fresh.* FROM fresh, head
+    SELECT head.cursor + row_number() OVER (ORDER BY n) AS id,
+        CASE WHEN time_unix_nano >= 0 THEN time_unix_nano / {HOUR_NS}
+            ELSE -1 - -(time_unix_nano + 1) / {HOUR_NS} END AS hour,
+        fresh.*
+    FROM fresh, head
 ), stored AS (
     INSERT INTO events (id, event_id, time_unix_nano, observed_unix_nano,
         origin_observed_unix_nano, group_id, trace_flags, rank, hero_id, campaign_id, run_id,
@@ -73,31 +121,32 @@ given AS MATERIALIZED (
     SELECT id, event_id, time_unix_nano, %(arrival)s::bigint, origin_observed_unix_nano, group_id,
         trace_flags, rank, hero_id, campaign_id, run_id, source, trace_id, span_id, message,
         details::json, array_to_tsvector(string_to_array(words, ' '))
-    FROM numbered ORDER BY id
+    FROM numbered
+), counted AS MATERIALIZED (
+    SELECT hour, run_id, group_id, count(*) AS happened FROM numbered GROUP BY 1, 2, 3
 ), hours AS (
     INSERT INTO realm_hourly_counts AS c (hour, group_id, happened)
-    SELECT hour, group_id, count(*) FROM numbered GROUP BY 1, 2
+    SELECT hour, group_id, sum(happened) FROM counted GROUP BY 1, 2
     ON CONFLICT (hour, group_id) DO UPDATE SET happened = c.happened + excluded.happened
 ), runs AS (
     INSERT INTO realm_run_counts AS c (hour, run_id, group_id, happened)
-    SELECT hour, run_id, group_id, count(*) FROM numbered WHERE run_id IS NOT NULL GROUP BY 1, 2, 3
+    SELECT hour, run_id, group_id, happened FROM counted WHERE run_id IS NOT NULL
     ON CONFLICT (hour, run_id, group_id) DO UPDATE SET happened = c.happened + excluded.happened
 ), totals AS (
-    UPDATE realm_groups AS g SET happened = g.happened + c.count
-    FROM (SELECT group_id, count(*) FROM numbered GROUP BY 1) AS c WHERE g.id = c.group_id
-), last AS (
-    SELECT DISTINCT ON (producer) producer, group_id, time_unix_nano, step FROM numbered
-    WHERE NOT is_content ORDER BY producer, n DESC
+    UPDATE realm_groups AS g SET happened = g.happened + c.happened
+    FROM (SELECT group_id, sum(happened) AS happened FROM counted GROUP BY 1) AS c
+    WHERE g.id = c.group_id
 ), sums AS (
     SELECT producer, count(*) FILTER (WHERE NOT is_lost) AS stored, bool_or(is_lost) AS lost,
-        range_agg(int8range(number, number + 1)) FILTER (WHERE number IS NOT NULL) AS numbers
+        range_agg(int8range(number, number + 1)) FILTER (WHERE is_counted) AS numbers,
+        max(n) AS last
     FROM numbered WHERE NOT is_content GROUP BY producer
 ), receipts AS (
     UPDATE realm_producers AS p SET stored = p.stored + s.stored, lost = p.lost OR s.lost,
         numbers = p.numbers + coalesce(s.numbers, '{{}}'),
         last_kind = (SELECT kind FROM realm_groups WHERE id = l.group_id),
         last_step = coalesce(l.step, p.last_step), last_time_unix_nano = l.time_unix_nano
-    FROM sums AS s JOIN last AS l USING (producer)
+    FROM sums AS s JOIN numbered AS l ON l.n = s.last
     WHERE p.producer = s.producer AND p.numbers IS NOT NULL
 ), jumped AS (
     INSERT INTO realm_clock_jumps SELECT head.cursor + 1, %(arrival)s::bigint FROM head
@@ -112,12 +161,32 @@ given AS MATERIALIZED (
 SELECT 0 AS n, head.cursor, (SELECT count(*) FROM numbered), NULL::text,
     coalesce(%(arrival)s::bigint < head.arrival_unix_nano - 60000000000, false) FROM head
 UNION ALL
-SELECT n, coalesce(row_time, (SELECT f.time_unix_nano FROM fresh AS f
+UNSTORED
+ORDER BY 1"""
+
+
+def _filled(fresh: str, unstored: str) -> str:
+    """Return the statement with what differs."""
+    return _STORE.replace("FRESH", fresh).replace("UNSTORED", unstored)
+
+
+_NEW: Final = "SELECT * FROM looked WHERE NOT (is_row OR is_known OR is_foreign)"
+_WHY: Final = "owner, is_foreign AND NOT is_row AND NOT is_known FROM looked"
+
+STORE: Final = _filled(
+    _NEW,
+    f"SELECT n, row_time, row_group, {_WHY} WHERE is_row OR is_known OR is_foreign",
+)
+"""For events with different ids."""
+
+STORE_REPEATED: Final = _filled(
+    _NEW.replace("*", "DISTINCT ON (event_id) *", 1) + " ORDER BY event_id, n",
+    f"""SELECT n, coalesce(row_time, (SELECT f.time_unix_nano FROM fresh AS f
         WHERE f.event_id = looked.event_id)),
     coalesce(row_group, (SELECT f.group_id FROM fresh AS f WHERE f.event_id = looked.event_id)),
-    owner, is_foreign AND NOT is_row AND NOT is_known
-FROM looked WHERE NOT EXISTS (SELECT FROM fresh WHERE fresh.n = looked.n)
-ORDER BY 1"""
+    {_WHY} WHERE NOT EXISTS (SELECT FROM fresh WHERE fresh.n = looked.n)""",
+)
+"""For events of which some have the same id: the first counts."""
 
 SKIP: Final = """
 UPDATE realm_producers SET numbers = numbers + %s::int8multirange, lost = lost OR %s
@@ -158,16 +227,10 @@ class Stored(NamedTuple):
     others: list[Unstored]
 
 
-def parameters(
-    columns: Sequence[list[Any] | None], producers: Sequence[str], arrival: int, source: str | None
-) -> dict[str, Any]:
-    """Return the parameters of STORE."""
-    names = [name for name, _ in COLUMNS]
-    return dict(zip(names, columns, strict=True)) | {
-        "producers": list(producers),
-        "arrival": arrival,
-        "sender": source,
-        "is_foreign": source is not None,
+def empty(names: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the columns of an append without events."""
+    return dict.fromkeys((*(name for name, _ in _COLUMNS), "separator", "none", "only")) | {
+        "producers": list(names)
     }
 
 

@@ -7,15 +7,29 @@ MAX_NAME_BYTES: Final = 1_200
 """Two names, and what else an entry of an index has, are below the 2,704 bytes that one may have.
 """
 
+MAX_WORD_CHARS: Final = 255
+"""Of a word in the index; what it finds is compared with the whole words."""
+
 _MARK: Final = "\uffff"
 """No character (a noncharacter of Unicode), so that hardly a text has it; it escapes itself."""
 
 
+class Stored(str):
+    """A text as it is stored, which is not made safe once more."""
+
+    __slots__ = ()
+
+
+def is_storable(text: str) -> bool:
+    """Whether `to_stored` returns a text as it is."""
+    return "\0" not in text and _MARK not in text
+
+
 def to_stored(text: str) -> str:
     """Return a text without NUL, which `from_stored` turns back."""
-    if "\0" in text or _MARK in text:
-        return text.replace(_MARK, _MARK + "1").replace("\0", _MARK + "0")
-    return text
+    if is_storable(text):
+        return text
+    return text.replace(_MARK, _MARK + "1").replace("\0", _MARK + "0")
 
 
 def from_stored(text: str) -> str:
@@ -27,11 +41,11 @@ def from_stored(text: str) -> str:
 
 def to_name(text: str) -> str:
     """Return a name as it is stored: one that no index takes is cut, with its digest as a mark."""
-    text = to_stored(text)
+    text = Stored(to_stored(text))
     if len(text) <= MAX_NAME_BYTES // 4:
         return text
     raw = text.encode()
     if len(raw) <= MAX_NAME_BYTES:
         return text
     digest = sha256(raw).hexdigest()[:16]
-    return f"{raw[: MAX_NAME_BYTES - 20].decode(errors='ignore')}…{digest}"
+    return Stored(f"{raw[: MAX_NAME_BYTES - 20].decode(errors='ignore')}…{digest}")

@@ -17,9 +17,11 @@ from realm_telemetry.log.errors import LogRefusedError, LogReplacedError, LogUna
 from realm_telemetry.log.event_rows import Row, mended, to_rows
 from realm_telemetry.log.postgres import producers, statements, tables
 from realm_telemetry.log.postgres.addresses import Addresses
+from realm_telemetry.log.postgres.columns import ARRAYS, Columns, group_of, to_columns
 from realm_telemetry.log.postgres.connection import Place, Session, explained
-from realm_telemetry.log.postgres.rows import COLUMNS, Group, group_of, to_columns
+from realm_telemetry.log.postgres.groups import Groups
 from realm_telemetry.log.postgres.schema import check_readable, migrate
+from realm_telemetry.log.postgres.texts import to_name
 from realm_telemetry.log.ranges import Ranges
 from realm_telemetry.log.records import (
     AppendResult,
@@ -68,7 +70,7 @@ class LogWriter:
         self._lock = threading.RLock()
         self._session: Session | None = None
         self._addresses = Addresses(place)
-        self._groups: dict[Group, int] = {}
+        self._groups = Groups()
         self._registered: set[str] = set()
         self._epoch = ""
         self._closed = False
@@ -91,7 +93,7 @@ class LogWriter:
     def _let_go(self) -> None:
         """Close the connection; what was learned over it may not hold on the next server."""
         session, self._session = self._session, None
-        self._groups.clear()
+        self._groups.forget()
         self._registered.clear()
         if session is not None:
             session.close()
@@ -123,7 +125,7 @@ class LogWriter:
         finally:
             if session is self._session:
                 self._registered.clear()
-                self._groups.clear()
+                self._groups.forget()
 
     def _open(self) -> None:
         session = Session(self._place)
@@ -131,6 +133,9 @@ class LogWriter:
             with explained(self._place):
                 migrate(session)
                 log_id = check_readable(session)
+                for kind, oid in ARRAYS:
+                    session.takes_binary(kind, oid)
+                session.raw.execute(statements.PLANNING)
                 (epoch,) = session.execute("SELECT epoch FROM realm_head").fetchone()
             if self.log_id not in ("", log_id):
                 raise LogReplacedError(
@@ -205,17 +210,26 @@ class LogWriter:
         with self._used() as session:
             arrival, events = self._clock_ns(), list(events)
             rows = to_rows(events, arrival, keep_arrival=about.keep_arrival)
-            names = sorted({event.producer for event in events})
             kept = self._keep_addresses(events)
-            self._learn_groups(session, {group_of(row) for row in rows})
-            columns: Sequence[list[Any] | None] = to_columns(events, rows, self._groups)
-            if not rows:
-                columns = [None] * len(COLUMNS)
-            given = statements.parameters(columns, names, arrival, about.source)
-            answer = self._send(session, given, about, _requests(events, kept))
+            self._groups.learn(session, {group_of(row) for row in rows})
+            columns = (
+                to_columns(events, rows, self._groups.numbers)
+                if rows
+                else Columns(statements.empty(), True)
+            )
+            names: list[str] = columns.values["producers"]
+            given = columns.values | {
+                "arrival": arrival,
+                "sender": about.source,
+                "is_foreign": about.source is not None,
+            }
+            is_repeated = len({row[0] for row in rows}) < len(rows)
+            answer = self._send(session, given, about, _requests(events, kept), is_repeated)
             if about.pipeline:
                 self._registered.update(names)
-        return self._result(events, rows, arrival, statements.read_answer(answer), about)
+        stored = statements.read_answer(answer)
+        result = self._result(events, rows, arrival, stored, about)
+        return result if columns.whole else msgspec.structs.replace(result, events=())
 
     def _send(
         self,
@@ -223,6 +237,7 @@ class LogWriter:
         given: Mapping[str, Any],
         about: "_About",
         requests: tuple[list[str], list[str]],
+        is_repeated: bool,
     ) -> list[Any]:
         """Send the statements of an append together, and wait for all answers."""
         raw = session.raw
@@ -233,7 +248,8 @@ class LogWriter:
             new = [name for name in given["producers"] if name not in self._registered]
             if about.pipeline and new:
                 raw.execute(statements.REGISTER, {"pipeline": about.pipeline, "producers": new})
-            stored = raw.execute(statements.STORE, given)
+            query = statements.STORE_REPEATED if is_repeated else statements.STORE
+            stored = raw.execute(query, given, prepare=True)
             for skip in statements.skipped_ranges(about.skipped):
                 raw.execute(statements.SKIP, skip)
             if requests[0]:
@@ -252,7 +268,6 @@ class LogWriter:
         stored: statements.Stored,
         about: "_About",
     ) -> AppendResult:
-        names = {number: group for group, number in self._groups.items()}
         refused = []
         for other in stored.others:
             event = events[other.position]
@@ -260,8 +275,8 @@ class LogWriter:
             if other.is_foreign:
                 reason = _whose(other.owner)
             elif other.time is not None and event.number < FIRST_CONTENT_NUMBER:
-                row, kind = rows[other.position], names.get(other.group or 0, ("?",))[0]
-                mine = group_of(row)[0]
+                row, kind = rows[other.position], self._groups.kind(other.group)
+                mine = to_name(group_of(row)[0])
                 if kind != mine or (other.time != row[1] and event.id not in about.untimed):
                     reason = (
                         f"its id is that of another event, of the kind {kind}, which is in the log"
@@ -281,25 +296,6 @@ class LogWriter:
             tuple(refused),
             () if only_rows_tell else events,
         )
-
-    def _learn_groups(self, session: Session, wanted: set[Group]) -> None:
-        """Read the ids of groups, and make those that there are not."""
-        if wanted <= self._groups.keys():
-            return
-        self._read_groups(session)
-        missing = sorted(wanted - self._groups.keys())
-        if missing:
-            for group in missing:
-                session.execute(
-                    "INSERT INTO realm_groups (kind, channel, severity) VALUES (?, ?, ?)"
-                    " ON CONFLICT DO NOTHING",
-                    group,
-                )
-            self._read_groups(session)
-
-    def _read_groups(self, session: Session) -> None:
-        rows = session.execute("SELECT kind, channel, severity, id FROM realm_groups")
-        self._groups = {(kind, channel, severity): id for kind, channel, severity, id in rows}
 
     def stored_numbers(self, producer: str) -> Ranges:
         """The numbers of a registered producer that are in the log, or were and are refused."""

@@ -1,7 +1,7 @@
 """What the log keeps beside events: every engine takes and returns these."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -42,6 +42,14 @@ class Description(msgspec.Struct, frozen=True):
     def is_current(self) -> bool:
         """Whether a reader can open it; otherwise the next writer brings it up to date."""
         return self.version >= self.newest_version
+
+
+class Concern(msgspec.Struct, frozen=True):
+    """What a person should know of the place of a log, and what to do about it."""
+
+    level: Literal["warning", "problem"]
+    message: str
+    fix: str
 
 
 class RefusedEvent(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from realm_telemetry.home import CURVES, METRICS, SEARCH_INDEX, STATE, WEBHOOKS
 from realm_telemetry.log.engine import Log, Writer
 from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.maintenance import Retention as RetentionProtocol
-from realm_telemetry.log.records import Description, Limits, OddRows, SideFile
+from realm_telemetry.log.records import Concern, Description, Limits, OddRows, SideFile
 from realm_telemetry.log.snapshots import SnapshotName
 from realm_telemetry.log.sqlite.addresses import Addresses, addresses_path
 from realm_telemetry.log.sqlite.connection import explained, open_reader
@@ -64,6 +64,10 @@ class SqliteLog:
         size_bytes = sum(_size(Path(f"{self.path}{end}")) for end in ("", "-wal"))
         durability = "each commit is synced to disk"
         return Description(self.place, size_bytes, durability, version, SCHEMA_VERSION, moved)
+
+    def concerns(self) -> list[Concern]:
+        """Return nothing: the checks of the home look at the disk."""
+        return []
 
     def integrity(self, timeout_s: float | None) -> list[str] | None:
         """Run SQLite's quick_check within the time, or its integrity_check to its end."""

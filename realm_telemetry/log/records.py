@@ -225,11 +225,14 @@ class Limits(msgspec.Struct, frozen=True):
 
     max_age_ns: since arrival. max_bytes: of the log's own rows, estimated.
     least_age_ns: for how long rows that are not routine stay, however large the log is.
+    thin_after_ns: since arrival, when routine kinds are thinned though the log is not too large;
+        None for never.
     """
 
     max_age_ns: int = 30 * _DAY_NS
     max_bytes: int = 2 * 1024**3
     least_age_ns: int = _DAY_NS
+    thin_after_ns: int | None = None
 
 
 class Trimmed(msgspec.Struct, frozen=True):
@@ -239,9 +242,12 @@ class Trimmed(msgspec.Struct, frozen=True):
     more: bool
 
 
-def limits_of(retention_days: float | None, retention_bytes: int | None) -> Limits:
-    """Return the bounds of the log; None is no bound."""
+def limits_of(
+    retention_days: float | None, retention_bytes: int | None, thin_hours: float | None = None
+) -> Limits:
+    """Return the bounds of the log; None is no bound, and as 0 hours no thinning by age."""
     return Limits(
         max_age_ns=_NO_BOUND if retention_days is None else int(retention_days * _DAY_NS),
         max_bytes=_NO_BOUND if retention_bytes is None else retention_bytes,
+        thin_after_ns=int(thin_hours * _DAY_NS / 24) if thin_hours else None,
     )

@@ -57,7 +57,9 @@ class ServiceUpkeep:
     def __init__(self, log: Log, settings: ServiceSettings) -> None:
         self._claim = log.upkeep_claim("service", first=True)
         self._upkeep = log.upkeep(
-            limits_of(settings.retention_days, settings.retention_bytes),
+            limits_of(
+                settings.retention_days, settings.retention_bytes, settings.retention_thin_hours
+            ),
             self._retain,
             interval_s=settings.upkeep_interval_s,
         )

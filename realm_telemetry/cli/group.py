@@ -49,7 +49,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
     },
     "Look after": {
         "watch": "Show the rules that runs are watched by, and try them on the past.",
-        "log": "Make the log that a service writes, and say how it is.",
+        "log": "Make or move the log that a service writes, and say how it is.",
         "doctor": "Check the whole path of an event and say what to do.",
         "exporters": "List the installed exporters and whether they work.",
         "alerts": "Say where alerts go, list them, and mute them.",

@@ -30,6 +30,10 @@ Label = Annotated[str, msgspec.Meta(min_length=1, max_length=40)]
 Address = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s<>|\"\\]+$")]
 
 
+OF_POSTGRES: Final = {"retention_bytes": 200 * 1024 * MIB, "retention_thin_hours": 24.0}
+"""Defaults of a log in PostgreSQL: a lab's, on a disk that is bought for it."""
+
+
 class Labels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the pages call heroes and campaigns; None: by what the log has."""
 
@@ -49,7 +53,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     allowed_hosts: names besides the loopback ones that a Host header may carry; `*` is any.
     trusted_proxies: addresses or networks that may have any number of connections, and say whether
         a browser came by TLS; as loopback may.
-    retention_days, retention_bytes: None leaves that bound out.
+    retention_days, retention_bytes: None leaves that bound out. retention_thin_hours: routine kinds
+    that arrived longer ago are thinned whatever the size; None or 0 for never.
     redact: what is taken out of events beside the built-in rules; the setting of `realm.toml`.
     spool: where programs of this home keep their spools, if not there; the setting of `realm.toml`.
     log_url: of a log in PostgreSQL, instead of the home's; it may hold a password.
@@ -111,6 +116,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     ping_interval_s: Seconds = 60.0
     retention_days: float | None = 30.0
     retention_bytes: int | None = 2048 * MIB
+    retention_thin_hours: Annotated[float, msgspec.Meta(ge=0)] | None = None
     shutdown_s: float = 5.0
     login_attempts: int = 10
     login_window_s: float = 60.0
@@ -171,7 +177,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             **settings.service,
         }
         if url := service_log_url(settings):
-            given["log_url"] = url
+            given = OF_POSTGRES | given | {"log_url": url}
         return _converted(given, ServiceSettings, "[service] in realm.toml", "http-api.md")
 
     def check_access(self) -> None:

@@ -418,7 +418,7 @@ def _shown_exception(exception: dict[str, Any]) -> str:
 def _ranks(ranks: dict[str, dict[str, Any]]) -> str:
     head = "| rank | status | step | reason |\n|---|---|---|---|"
     rows = [
-        f"| {name} | {rank['status']} | {rank['step']} | {inline(rank['reason'] or '')} |"
+        f"| {inline(name)} | {rank['status']} | {rank['step']} | {inline(rank['reason'] or '')} |"
         for name, rank in ranks.items()
     ]
     return "\n".join([head, *rows])
@@ -426,5 +426,6 @@ def _ranks(ranks: dict[str, dict[str, Any]]) -> str:
 
 def _events(events: Sequence[Event]) -> str:
     return "\n".join(
-        f"- {event.timestamp[:19]}Z {event.kind}: {inline(event.message)}" for event in events
+        f"- {event.timestamp[:19]}Z {inline(event.kind)}: {inline(event.message)}"
+        for event in events
     )

@@ -231,3 +231,18 @@ def test_the_exception_that_ended_a_run_is_shown_though_other_threads_went_on() 
     )
     assert run["exception"]["traceback"] == "T"
     assert run["exception"]["error"] == "ValueError: main"
+
+
+def test_the_exception_below_a_supervisor_is_shown_where_the_program_had_ended_its_run() -> None:
+    error = {"error": "ValueError: late", "error_type": "ValueError", "traceback": "T"}
+    run = shown(
+        "r1",
+        folded(
+            told(0, "run_started", process="f", launcher="realm run"),
+            told(1, "training_step", step=1),
+            told(2, "training_completed", step=1),
+            told(3, "uncaught_exception", thread="MainThread", more=error),
+            told(4, "run_ended", process="f", status="failed", reason="ValueError: late"),
+        ),
+    )
+    assert (run["status"], run["exception"]["traceback"]) == ("failed", "T")

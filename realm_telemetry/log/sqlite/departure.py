@@ -6,10 +6,10 @@ the seal is sent to the service of the moved log, as by any other host.
 
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -243,7 +243,7 @@ def _is_storable(row: Row) -> bool:
         return False
 
 
-def _select(path: Path, query: str) -> Sequence[Any]:
+def _select(path: Path, query: str) -> list[Row]:
     if not path.exists():
         return []
     with translated(path), closing(sqlite3.connect(path, timeout=10)) as connection:

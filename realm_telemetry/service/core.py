@@ -23,12 +23,15 @@ from realm_telemetry.log.engine import Log, Writer, open_log
 from realm_telemetry.log.kind_watch import KindWatch
 from realm_telemetry.log.maintenance import Retention
 from realm_telemetry.log.records import limits_of
+from realm_telemetry.service.alert_jobs import AlertJobs
 from realm_telemetry.service.curves import CurvesKeeper
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.exporters import Exporting
 from realm_telemetry.service.folds import SF, FoldKeeper, RunsKeeper
 from realm_telemetry.service.host_watch import HostWatch
 from realm_telemetry.service.hosts import Hosts
+from realm_telemetry.service.hosts_file import NAME as HOSTS_FILE
+from realm_telemetry.service.hosts_file import HostsFile
 from realm_telemetry.service.ingest.body import BodyBudget
 from realm_telemetry.service.ingest.writer import STUCK_S, WriterThread
 from realm_telemetry.service.live.hub import Hub
@@ -133,6 +136,7 @@ class Service:
         self._number_lock = threading.Lock()
         self._numbered = 0
         self.bodies = BodyBudget(settings.ingest_queue_bytes)
+        self.alert_jobs = AlertJobs()
         self.started_s = time.time()
         self.replaced = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -192,7 +196,13 @@ class Service:
         self.curves = CurvesKeeper(self.log, self.log_id, self.readers, self._covers("Curves"))
         silent_s = _watch_settings(settings).host_silent_s
         self.host_watch = HostWatch(
-            Hosts(silent_s), self.readers, self.runs, self._store_own, self.producer, self.number
+            Hosts(silent_s),
+            self.readers,
+            self.runs,
+            self._store_own,
+            self.producer,
+            self.number,
+            HostsFile(settings.state_path.with_name(HOSTS_FILE), self.log_id),
         )
         # Kinds first: the others ask the catalog which of them are routine.
         self.exporting = Exporting(settings, self._recent)
@@ -291,12 +301,14 @@ class Service:
         if self._ping is not None:
             self._ping.stop()
         self._adopting.stop(0.0)
+        self.alert_jobs.close()
         await self.writer.stop(self.settings.shutdown_s / 2)
         self.tail.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.hub.close()
+        await asyncio.to_thread(self.host_watch.close)
         await asyncio.to_thread(self.exporting.stop)
         await self.folding.save()
         await self.metrics.save()

@@ -108,7 +108,8 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        # Its files are of no use any more, so it need not write them.
+        self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def standby(self) -> "Server":

@@ -7,6 +7,7 @@ realm.checkpoint_saved(step=183_000, loss=0.234, path="ckpt/183000")
 """
 
 import sys
+from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +109,9 @@ from realm_telemetry.version import __version__
 if TYPE_CHECKING:
     from realm_telemetry.transfer.replay import replay_events
 
+    # Not imported even here: the commands stand on top of what imports this package.
+    show: Any
+
 __all__ = [
     "KIND_METADATA",
     "ConfigError",
@@ -182,6 +186,7 @@ __all__ = [
     "section_updated",
     "server_started",
     "server_stopped",
+    "show",
     "shutdown",
     "signal_received",
     "skill_level_up",
@@ -223,10 +228,14 @@ class _Package(ModuleType):
 sys.modules[__name__].__class__ = _Package
 
 
-def __getattr__(name: str) -> Any:
-    """Import `replay_events` at its first use; no producer needs the reading side."""
-    if name != "replay_events":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from realm_telemetry.transfer.replay import replay_events
+_READING = {
+    "replay_events": "realm_telemetry.transfer.replay",
+    "show": "realm_telemetry.cli.notebook",
+}
+"""Names that are imported at their first use: no producer needs the reading side."""
 
-    return replay_events
+
+def __getattr__(name: str) -> Any:
+    if name not in _READING:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_READING[name]), name)

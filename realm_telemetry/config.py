@@ -80,8 +80,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def state_path(self) -> Path:
-        """The snapshots of RealmState."""
-        return self.home / STATE
+        """The snapshots of RealmState, where the service keeps them: curves are beside them."""
+        chosen = self.service.get("state_path")
+        return Path(chosen) if isinstance(chosen, str) else self.home / STATE
 
 
 class Setting(NamedTuple):

@@ -98,11 +98,14 @@ class ExporterContext(msgspec.Struct, frozen=True, kw_only=True):
         return service.log_id if service is not None and url in service.urls else None
 
     def token_for(self, url: str) -> str | None:
-        """Return the token for a service at another address; never the home's for another host."""
+        """Return the token for a service at another address; never the home's for another host.
+
+        Where `log_id_at` names a log, ask for that first, and send the token only then.
+        """
         # Here, because a process of 0.1.0 may import this module and has the older config.
         from realm_telemetry.config import token_for
 
-        return token_for(self.home, self.token, url)
+        return token_for(self.home, self.token, url, is_checked=True)
 
 
 Item = TypeVar("Item")

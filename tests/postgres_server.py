@@ -39,8 +39,8 @@ _HBA = "local all all trust\nlocal replication all trust\nhost all all 127.0.0.1
 def binaries() -> Path:
     """The directory of the newest server that is installed; skips the test if there is none."""
     found = shutil.which("postgres")
-    if found and (Path(found).parent / "initdb").exists():
-        return Path(found).parent
+    if found and (Path(found).resolve().parent / "initdb").exists():
+        return Path(found).resolve().parent
     places = [path for place in _PLACES for path in Path(place).glob("*/bin/initdb")]
     if not places:
         pytest.skip(HOW)
@@ -108,8 +108,47 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        # Its files are of no use any more, so it need not write them.
+        self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def standby(self) -> "Server":
+        """Return a started server that follows this one; the caller ends it."""
+        other = Server(**self._settings)
+        try:
+            other._run(
+                "pg_basebackup",
+                "-D",
+                str(other.data),
+                "-h",
+                str(self.directory),
+                "-p",
+                str(self.port),
+                "-U",
+                USER,
+                "-R",
+                "-X",
+                "stream",
+                "-c",
+                "fast",
+                "--no-sync",
+            )
+            other.start()
+        except BaseException:
+            other.__exit__()
+            raise
+        return other
+
+    def wait_for_standby(self) -> None:
+        """Make commits wait for the standby, once it has everything."""
+        self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
+        state = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
+        wait_until(lambda: self.sql(state) == [(1,)], explain=self.log)
+
+    def promote(self) -> None:
+        """Make a standby the primary, which waits for no standby of its own."""
+        self.sql("ALTER SYSTEM SET synchronous_standby_names = ''", "SELECT pg_reload_conf()")
+        self.sql("SELECT pg_promote(true, 60)")
 
     def start(self) -> None:
         """Start it and wait until it takes connections."""

@@ -42,6 +42,7 @@ REPORTS_VARIABLE: Final = "REALM_RUN_REPORTS"
 STREAMS_VARIABLE: Final = "REALM_RUN_STREAMS"
 _OF_A_REPORT: Final = ("error", "error_type", "traceback", "rank", "pid")
 _MAX_REPORTS: Final = 64
+_MAX_REPORT_BYTES: Final = 1024 * 1024
 _CAUSE_WITHIN_NS: Final = 30_000_000_000
 _HELPERS_WITHIN_NS: Final = 1_000_000_000
 """An exception longer before the end was of a program whose failure the command could bear."""
@@ -147,14 +148,27 @@ class _Reports:
         now_ns = time.time_ns()
         found = []
         for path in sorted(Path(self._directory).glob("*.json"))[-_MAX_REPORTS:]:
-            with suppress(OSError, ValueError, KeyError, TypeError):
-                report = json.loads(path.read_bytes())
+            with suppress(
+                OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError
+            ):
+                report = _read_report(path)
                 age_ns = now_ns - int(report["time_unix_nano"])
                 own = report["pid"] == pid or report["rank"] is not None
                 if age_ns <= (_CAUSE_WITHIN_NS if own else _HELPERS_WITHIN_NS):
                     found.append(report)
         shutil.rmtree(self._directory, ignore_errors=True)
         return found
+
+
+def _read_report(path: Path) -> Any:
+    """Read what a program of the command has left.
+
+    Anything may lie there: a pipe that nobody writes to, a link, JSON without an end.
+    Raises OSError, ValueError, RecursionError.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:  # noqa: PTH123
+        return json.loads(file.read(_MAX_REPORT_BYTES))
 
 
 class _Record:
@@ -222,12 +236,14 @@ class _Record:
         in_container, on_host = kills_since(self._kills)
         error = str(reports[0].get("error")) if reports else None
         printed = None if reports else find_traceback(tail)
-        facts = EndFacts(
-            end, error, _is_scheduled(), in_container, on_host, printed=printed and printed[0]
-        )
         job = job_of(scheduler_facts())
-        if job is not None and facts.may_be_by_scheduler:
-            facts = facts._replace(scheduler=ask(job))
+        facts = EndFacts(
+            end, error, job is not None, in_container, on_host, printed=printed and printed[0]
+        )
+        if job is not None:
+            facts = facts._replace(job_of=job.scheduler)
+            if facts.may_be_by_scheduler:
+                facts = facts._replace(scheduler=ask(job))
         verdict = judge(facts)
         details: dict[str, Any] = {
             "status": verdict.status,

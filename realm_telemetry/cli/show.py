@@ -3,7 +3,9 @@
 import re
 from contextlib import closing
 from difflib import get_close_matches
+from shlex import quote
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 import click
 
@@ -34,21 +36,26 @@ _EVENT_ID: Final = re.compile("[0-9a-fA-F]{32}")
     examples=(
         ("realm show r7", "A run: status and reason, ranks, checkpoints, the traceback."),
         ("realm show cccccccccccccccc000000000000001e", "An event with its details."),
+        ("realm show r7 --metrics", "Its numbers: last, least, greatest, and their curves."),
         ("realm show r7 --json", "For a program."),
     )
 )
 @click.argument("name", metavar="RUN|EVENT")
+@click.option("--metrics", "numbers", is_flag=True, help="The numbers of a run as a table.")
 @json_option("Print a JSON object.")
 @utc_option
 @click.option("--url", help="Ask this service, not the one in the settings.")
 @click.option("--log", "from_log", is_flag=True, help="Read the log, though a service runs.")
-def show(name: str, as_json: bool, url: str | None, from_log: bool) -> None:
+def show(name: str, numbers: bool, as_json: bool, url: str | None, from_log: bool) -> None:
     """Show all of a run, or of an event.
 
     32 hex digits are an event id. From the service if it runs, else from the log.
     """
     with closing(open_source(settings(), url=url, from_log=from_log, report=note)) as source:
         note(f"Reading {source.name}.")
+        if numbers:
+            _show_metrics(source, name, as_json=as_json)
+            return
         event = source.event(name.lower()) if _EVENT_ID.fullmatch(name) else None
         found = event or source.run(name)
         if found is None:
@@ -59,6 +66,18 @@ def show(name: str, as_json: bool, url: str | None, from_log: bool) -> None:
         json_document(found)
     else:
         _print(found, "" if output is None else output.text)
+
+
+def _show_metrics(source: Backend, run_id: str, *, as_json: bool) -> None:
+    from realm_telemetry.cli.metrics_table import POINTS, print_metrics
+
+    found = source.metrics(run_id, POINTS)
+    if found is None:
+        raise unknown_run(source, run_id)
+    if as_json:
+        json_document(found)
+    else:
+        print_metrics(found)
 
 
 def unknown_run(source: Backend, run_id: str) -> UnknownRunError:
@@ -73,8 +92,8 @@ def _print(found: dict[str, Any], output: str) -> None:
     """Print a value as an outline, the traceback in full and the output behind it."""
     exception = found.get("exception") or {}
     trace = exception.get("traceback")
-    if trace:
-        found = found | {"exception": {**exception, "traceback": None}}
+    if exception:
+        found = found | {"exception": {**exception, "traceback": None, **_seen(exception)}}
     for text in outline(found, most=MAX_SHOWN):
         line(text)
     if trace:
@@ -84,3 +103,14 @@ def _print(found: dict[str, Any], output: str) -> None:
         line("")
         line("The last lines of its output:")
         styled_line(printable(output.rstrip("\n"), lines=True))
+
+
+def _seen(exception: dict[str, Any]) -> dict[str, Any]:
+    """Return how often an error was seen, and the command that lists where, for people."""
+    from realm_telemetry.folds.runs.view import seen_text
+
+    found = exception.get("seen")
+    if not isinstance(found, dict):  # of an older service
+        return {}
+    options = [f"--{name} {quote(value)}" for name, value in parse_qsl(found["query"])]
+    return {"seen": seen_text(exception), "seen_in": f"realm query {' '.join(options)}"}

@@ -85,6 +85,10 @@ class Backend(Protocol):
         """Return all of one run, None for an unknown one."""
         ...
 
+    def metrics(self, run_id: str, points: int) -> dict[str, Any] | None:
+        """Return what a run measures, with the series of the first 64; None for an unknown one."""
+        ...
+
     def report(self, run_id: str, wanted: "ReportFormat" = "md") -> str | None:
         """Return a run as Markdown or HTML, None for an unknown one."""
         ...
@@ -110,7 +114,9 @@ class LogBackend:
     def __init__(self, settings: Settings, log_url: str | None = None) -> None:
         place = log_url or settings.log_path
         self._home = settings.home
-        self._log = open_log(place, search_path=settings.search_path)
+        self._log = open_log(
+            place, search_path=settings.search_path, state_path=settings.state_path
+        )
         self.name = f"the log {self._log.place}"
         self._reader = self._log.reader()
 
@@ -172,9 +178,29 @@ class LogBackend:
 
     def run(self, run_id: str) -> dict[str, Any] | None:
         """Return all of one run, None for an unknown one."""
-        from realm_telemetry.folds.runs import shown
+        from realm_telemetry.folds.runs import detailed
 
-        return self._ask(run_id, lambda log, record: shown(run_id, record))
+        return self._ask(run_id, lambda log, record: detailed(log, run_id, record))
+
+    def metrics(self, run_id: str, points: int) -> dict[str, Any] | None:
+        """Return what a run measures, with the series of the first 64; None for an unknown one."""
+        from realm_telemetry.folds.curves.reading import curves_now
+        from realm_telemetry.folds.curves.view import listed, metrics_of, series_of, wanted_metrics
+        from realm_telemetry.folds.runs import events_of
+
+        def ask(log: Snapshot, record: "RunRecord") -> dict[str, Any]:
+            curves = curves_now(self._log, log, run_id, events_of(run_id, record))
+            metrics = metrics_of(curves)
+            drawn = [series_of(one, None, points) for one in wanted_metrics(metrics, ("*",))]
+            return {
+                "run_id": run_id,
+                "building": None,
+                "cut": curves.is_cut,
+                "groups": listed(metrics),
+                "series": [each for series in drawn for each in series],
+            }
+
+        return self._ask(run_id, ask)
 
     def report(self, run_id: str, wanted: "ReportFormat" = "md") -> str | None:
         """Return a run as Markdown or HTML, None for an unknown one."""
@@ -182,7 +208,7 @@ class LogBackend:
         from realm_telemetry.folds.curves.view import metrics_of
         from realm_telemetry.folds.report import LAST_LINES as LINES
         from realm_telemetry.folds.report import Report
-        from realm_telemetry.folds.runs import events_of, notable, shown
+        from realm_telemetry.folds.runs import detailed, events_of, notable
 
         printed = self.output(run_id, tail=LINES)
 
@@ -190,9 +216,18 @@ class LogBackend:
             curves = curves_now(self._log, log, run_id, events_of(run_id, record))
             output = "" if printed is None else printed.text
             events = notable(log, run_id, record)
-            return Report(shown(run_id, record), events, metrics_of(curves), output).text(wanted)
+            run = detailed(log, run_id, record)
+            return Report(run, events, metrics_of(curves), output).text(wanted)
 
         return self._ask(run_id, ask)
+
+    def as_runs_say(self, training: dict[str, Any]) -> dict[str, Any]:
+        """Return the section training of the state as the table of runs has it."""
+        from realm_telemetry.folds.runs import Reading, projected
+
+        layers = self._layers
+        with self._reader.snapshot() as log:
+            return projected(training, Reading(log, layers))
 
     def output(
         self, run_id: str, *, tail: int | None = None, offset: int | None = None
@@ -292,6 +327,10 @@ class ServiceBackend:
     def run(self, run_id: str) -> dict[str, Any] | None:
         """Return all of one run, None for an unknown one."""
         return _known(lambda: self._client.run(run_id))
+
+    def metrics(self, run_id: str, points: int) -> dict[str, Any] | None:
+        """Return what a run measures, with the series of the first 64; None for an unknown one."""
+        return _known(lambda: self._client.run_metrics(run_id, ("*",), points=points))
 
     def report(self, run_id: str, wanted: "ReportFormat" = "md") -> str | None:
         """Return a run as Markdown or HTML, None for an unknown one."""

@@ -57,6 +57,8 @@ def _read(source: Backend, section: str | None) -> dict[str, Any]:
     assert isinstance(source, LogBackend)
     folded = rebuild(source.reader.now, source.log)
     sections = folded.to_dict(time.time_ns())
+    if section in (None, "training"):
+        sections["training"] = source.as_runs_say(sections["training"])
     return sections[section] if section else sections
 
 

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from realm_telemetry.event import Event
 from realm_telemetry.folds.state import section_of
-from realm_telemetry.service.api.state import state_shape
+from realm_telemetry.service.api.state import section_shape, state_shape
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.live.frames import KEEPALIVE, message_frame
 from realm_telemetry.service.live.ring import StreamFrame
@@ -68,7 +68,7 @@ class _Session:
                 if self._position < ring.tail:
                     self._service.places.fell_off += 1
                     await self._begin()
-                elif data := self._events() + self._sections():
+                elif data := self._events() + await self._sections():
                     await stream.write(data)
                 elif stream.idle_s > self._service.settings.keepalive_s:
                     await stream.write(KEEPALIVE)
@@ -79,9 +79,9 @@ class _Session:
             self._feed.leave("")
 
     async def _begin(self) -> None:
-        # In one step of the loop: the state holds what the ring has had up to here.
+        # The state is that of this step of the loop: it holds what the ring has had up to here.
         self._position = self._feed.ring.head
-        await self._stream.write(message_frame("init", state_shape(self._service)))
+        await self._stream.write(message_frame("init", await state_shape(self._service)))
 
     def _events(self) -> bytes:
         ring = self._feed.ring
@@ -99,7 +99,7 @@ class _Session:
             elif section is not None:
                 self._changed[section] = None
 
-    def _sections(self) -> bytes:
+    async def _sections(self) -> bytes:
         """Return the changed sections and workers, when the interval has passed."""
         if not (self._changed or self._heard) or self._wait_s() > 0:
             return b""
@@ -108,7 +108,7 @@ class _Session:
         changed, heard = self._changed, self._heard
         self._changed, self._heard = {}, {}
         parts = [_worker_frame(one, state.section("workers", now_ns)) for one in heard]
-        parts += [message_frame(name, state.section(name, now_ns)) for name in changed]
+        parts += [message_frame(name, await section_shape(self._service, name)) for name in changed]
         return b"".join(parts)
 
     def _wait_s(self) -> float:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 from realm_telemetry.event import Event
 from realm_telemetry.folds.curves.view import MAX_SERIES, Metric, series_of, totals
 from realm_telemetry.folds.runs import report
-from realm_telemetry.folds.runs.view import fenced, inline
+from realm_telemetry.folds.runs.view import fenced, good_checkpoint, inline, seen_text
 
 ReportFormat = Literal["md", "html"]
 FORMATS: Final[tuple[ReportFormat, ...]] = ("md", "html")
@@ -68,6 +68,7 @@ class Report(NamedTuple):
         body = [f"<h1>{_text(run['run_id'])}</h1>", _cause(run), _rows(_facts(run))]
         sections: tuple[tuple[str, Any, Callable[[Any], str]], ...] = (
             ("Evidence", run["evidence"], _evidence),
+            ("To resume", run.get("resume"), _resume),
             ("Exception", run["exception"], _exception),
             ("Curves", self.metrics, _curves),
             ("Ranks", run["ranks"] if len(run["ranks"]) > 1 else None, _ranks),
@@ -135,6 +136,7 @@ def _facts(run: dict[str, Any]) -> dict[str, Any]:
         "Loss": run["loss"],
         "Best loss": run["best_loss"],
         "Last checkpoint": checkpoint.get("path") or checkpoint.get("step"),
+        **good_checkpoint(run),
         "Hosts": ", ".join(run["hosts"]),
     }
     return {name: value for name, value in found.items() if value not in (None, "")}
@@ -162,7 +164,16 @@ def _exception(found: Mapping[str, Any]) -> str:
     rank = "" if found["rank"] is None else f" (rank {found['rank']})"
     first = f"<p><strong>{_text(found['error_type'] or 'An error')}</strong>: "
     first += f"{_text(found['error'])}{rank}</p>"
+    seen = seen_text(dict(found))
+    first += f"<p>This error was seen {_text(seen)}.</p>" if seen else ""
     return first + (_pre(found["traceback"]) if found["traceback"] else "")
+
+
+def _resume(found: Mapping[str, Any]) -> str:
+    command = _pre(found["command"]) if found["command"] else ""
+    directory = f"<p>In {_text(found['cwd'])}:</p>" if found["cwd"] and command else ""
+    code = _pre(found["code"]) if found["code"] else ""
+    return f"<p>{_text(found['note'])}</p>{directory}{command}{code}"
 
 
 def _ranks(ranks: Mapping[str, Mapping[str, Any]]) -> str:

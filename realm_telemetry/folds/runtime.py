@@ -7,7 +7,7 @@ its snapshot and brings it up to the log. A fold without snapshots is caught up 
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Final, Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import ClassVar, Final, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from realm_telemetry.event import Event
 from realm_telemetry.log.snapshots import FoldSnapshot, FoldSnapshots
@@ -183,3 +183,60 @@ class FoldRunner(Generic[SF]):
                 error,
             )
             return None
+
+
+class LayeredFold(SavedFold, Protocol):
+    """A fold whose dump begins another layer; those before it can be stored while it grows."""
+
+    def __len__(self) -> int:
+        """Return how many runs are in memory."""
+        ...
+
+    def sealed(self) -> Sequence[object]:
+        """Return the layers that do not grow any more and are not stored yet."""
+        ...
+
+
+LF = TypeVar("LF", bound=LayeredFold)
+
+
+class LayersRunner(FoldRunner[LF]):
+    """Brings a fold of layers up to its log, and stores them. For one thread at a time.
+
+    max_touched: runs in memory while a log is caught up; with more of them they are stored.
+    saves: False for who only reads.
+    overtaken: whether another process has stored meanwhile; then `restart` goes on from there.
+    """
+
+    max_touched: ClassVar[int]
+
+    def __init__(self, fold_format: FoldFormat[LF], *, saves: bool = True) -> None:
+        super().__init__(fold_format, None)
+        self._saves = saves
+        self.overtaken = False
+
+    def step(self, rows_after: RowsAfter, limit: int = STEP_ROWS) -> bool:
+        """Fold up to `limit` rows; return whether that made progress."""
+        moved = self._advance(rows_after, limit)
+        if self._saves and len(self.fold) > self.max_touched:
+            self.save()
+            if self.overtaken:
+                self.restart()
+        return moved
+
+    def save(self, snapshot: FoldSnapshot | None = None) -> None:
+        """Store what is in memory. Raises LogError.
+
+        snapshot: of `snapshot()`, where another thread goes on folding meanwhile.
+        """
+        if snapshot is None:
+            self.snapshot()
+        if self.fold.sealed():
+            self._store()
+
+    def _advance(self, rows_after: RowsAfter, limit: int) -> bool:
+        return super().step(rows_after, limit)
+
+    def _store(self) -> None:
+        """Store the sealed layers; note whether another process was faster."""
+        raise NotImplementedError

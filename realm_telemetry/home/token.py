@@ -6,26 +6,48 @@ from pathlib import Path
 
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.home import TOKEN, make_private_directory
-from realm_telemetry.home.shared import read_service, shared_home_of
+from realm_telemetry.home.shared import SharedService, read_service, serves, shared_home_of
 
 
-def token_for(home: Path, token: str | None, url: str) -> str | None:
+def token_for(home: Path, token: str | None, url: str, *, is_checked: bool = False) -> str | None:
     """Return the token for a service at another address: the home's own only for this host.
 
-    For the service of a shared home it is the one that `service.json` has, if none is given.
+    For the service of a shared home it is the one that `service.json` has, if none is given; none
+    at all where the service at that address, asked within a second, serves another log.
+    is_checked: whoever calls has asked it, or will before a token is sent.
     """
     shared = shared_home_of(home)
     own = _own_token(shared or home)
-    if shared is not None and token in (None, own):
-        try:
-            service = read_service(shared)
-        except ConfigError:
-            service = None
-        if service is not None and url in service.urls and service.token:
+    service = _named(home, url)
+    if service is not None:
+        if not (is_checked or serves(url, service.log_id)):
+            return None
+        if service.token and token in (None, own):
             return service.token
     if token is None or is_of_this_host(url):
         return token
     return None if token == own else token
+
+
+def is_stranger(home: Path, url: str) -> bool:
+    """Whether `service.json` of a shared home names a service there that does not answer there.
+
+    It is down, or another one has its port.
+    """
+    service = _named(home, url)
+    return service is not None and not serves(url, service.log_id)
+
+
+def _named(home: Path, url: str) -> SharedService | None:
+    """The service that a shared home names at an address."""
+    shared = shared_home_of(home)
+    if shared is None:
+        return None
+    try:
+        service = read_service(shared)
+    except ConfigError:
+        return None
+    return service if service is not None and url in service.urls else None
 
 
 def _own_token(home: Path) -> str | None:

@@ -5,7 +5,7 @@ merges. A store that begins on a log with many rows has two parts: `live` goes o
 what arrives, `older` has the rows before. Each part has a cursor of its own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple, Protocol
 
 KEPT_SET_BACKS: Final = 100
@@ -81,4 +81,11 @@ class CurveStore(Protocol):
 
     def join(self, run_id: str, joined: Sequence[CurvesLayer], layer: CurvesLayer) -> None:
         """Store one layer in the place of several of a run; nothing if they are not there now."""
+        ...
+
+    def make_room(self, most_bytes: int, thin: Callable[[bytes], bytes]) -> None:
+        """Thin the layers of the oldest runs, then remove them, where all take more than this.
+
+        A run is as old as its newest layer. A call does a part of it where there are many runs.
+        """
         ...

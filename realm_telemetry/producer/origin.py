@@ -19,6 +19,7 @@ _MAX_GIT_BYTES: Final = 8 * 1024 * 1024
 _LETTERS: Final = "23456789abcdefghjkmnpqrstuvwxyz"
 _RANDOM_CHARS: Final = 7
 _START_TICKS: Final = 21
+_JOBS: Final = (("slurm", "SLURM_JOB_ID"), ("pbs", "PBS_JOBID"), ("lsf", "LSB_JOBID"))
 
 
 def facts(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
@@ -37,13 +38,26 @@ def facts(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
 
 
 def scheduler_facts(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """Return what Slurm says of the job: which it is, how often it was requeued, its time limit."""
+    """Return whose job this is and which, and of Slurm how often requeued, and its time limit."""
+    scheduler, job_id = _job(environ)
     found = {
-        "scheduler_job_id": environ.get("SLURM_JOB_ID") or None,
+        "scheduler": scheduler,
+        "scheduler_job_id": job_id,
         "scheduler_restarts": _first_number(environ, "SLURM_RESTART_COUNT"),
         "scheduler_ends_unix_s": _first_number(environ, "SLURM_JOB_END_TIME"),
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _job(environ: Mapping[str, str]) -> tuple[str, str] | tuple[None, None]:
+    for scheduler, variable in _JOBS:
+        job_id = environ.get(variable)
+        if job_id:
+            index = environ.get("LSB_JOBINDEX", "0") if scheduler == "lsf" else "0"
+            return scheduler, job_id if index == "0" else f"{job_id}[{index}]"
+    if environ.get("KUBERNETES_SERVICE_HOST"):
+        return "kubernetes", environ.get("POD_NAME") or os.uname().nodename
+    return None, None
 
 
 def command() -> str:

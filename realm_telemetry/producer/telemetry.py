@@ -445,7 +445,7 @@ class Telemetry:
         wait = self.settings.exit_wait
         if wait != "auto":
             return wait == "always"
-        batch = ("SLURM_JOB_ID", "KUBERNETES_SERVICE_HOST")
+        batch = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "KUBERNETES_SERVICE_HOST")
         return os.getpid() == 1 or any(name in os.environ for name in batch)
 
     def _problem(self, target: int) -> str | None:

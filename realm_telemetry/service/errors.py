@@ -111,6 +111,11 @@ CATALOGUE: Final[dict[str, ErrorEntry]] = {
     "too_many_attempts": ErrorEntry(
         429, "Too many wrong tokens came from this address.", "Wait as long as Retry-After says."
     ),
+    "too_many_alerts": ErrorEntry(
+        429,
+        "Too many things are asked about alerts at once.",
+        "Wait as long as Retry-After says.",
+    ),
     "ingest_full": ErrorEntry(
         429,
         "The ingest queue is full; nothing of this batch was stored.",
@@ -150,6 +155,7 @@ CATALOGUE: Final[dict[str, ErrorEntry]] = {
 
 _RETRY_AFTER_S: Final = {
     "ingest_full": 1,
+    "too_many_alerts": 5,
     "log_unavailable": 2,
     "not_ready": 1,
     "query_timeout": 5,

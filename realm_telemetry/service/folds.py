@@ -40,6 +40,7 @@ class FoldKeeper(Generic[SF]):
         self._saved_cursor = 0
         self._tail_cursor = 0
         self._fold: SF | None = None
+        self._saving: asyncio.Future[None] | None = None
         self._is_newer_reported = False
         self.error: str | None = None
 
@@ -95,14 +96,18 @@ class FoldKeeper(Generic[SF]):
 
     async def save(self) -> None:
         """Save a snapshot if anything has changed."""
+        # A saving that was cancelled goes on in its thread: the runner is for one at a time.
+        if self._saving is not None and not self._saving.done():
+            await asyncio.wait([self._saving])
         if self._fold is None or self._fold.cursor == self._saved_cursor:
             return
         # Made here, because the tail goes on folding while the thread waits for the disk.
         snapshot = self._runner.snapshot()
         if snapshot is None:
             return
+        self._saving = asyncio.ensure_future(asyncio.to_thread(self._runner.save, snapshot))
         try:
-            await asyncio.to_thread(self._runner.save, snapshot)
+            await asyncio.shield(self._saving)
         except LogError as error:
             _logger.warning("%s could not be saved: %s", self._name, error)
             return

@@ -18,6 +18,7 @@ from realm_telemetry.log.filters import Filters
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.folds import RunsKeeper
 from realm_telemetry.service.hosts import FullError, Host, Hosts
+from realm_telemetry.service.hosts_file import SAVE_S, HostsFile
 from realm_telemetry.service.live.tail import next_second
 from realm_telemetry.service.reader_pool import ReaderPool
 
@@ -30,6 +31,7 @@ class HostWatch:
     """Hears hosts, and looks every second whether one is silent. For the event loop's thread.
 
     store: stores an event. producer: of these events; number: gives each its number.
+    file: what is heard is kept there, for the next service.
     """
 
     def __init__(
@@ -40,12 +42,16 @@ class HostWatch:
         store: Callable[[Event], Awaitable[object]],
         producer: str,
         number: Callable[[], int],
+        file: HostsFile,
     ) -> None:
         self.hosts = hosts
         self._readers, self._runs = readers, runs
         self._store = store
         self._producer, self._number = producer, number
         self._restored = False
+        self._file = file
+        self._save_at_s = 0.0
+        self._running: object = None
 
     def hear(self, beat: Heartbeat) -> None:
         """Take in a heartbeat. Raises ApiError ingest_full."""
@@ -66,6 +72,23 @@ class HostWatch:
                 await self._look()
             except ApiError as error:  # the log is away or busy, or runs are still being folded
                 _logger.debug("Silent hosts are looked for again: %s", error)
+            if self._restored:
+                await self._save(loop.time())
+
+    async def _save(self, now_s: float) -> None:
+        """Keep what is heard: at once where other processes run, else now and then."""
+        running = {(host.name, host.boot_id): host.by_run() for host in self.hosts}
+        if running == self._running and now_s < self._save_at_s:
+            return
+        self._running, self._save_at_s = running, now_s + SAVE_S
+        heard = self.hosts.heard()
+        await asyncio.to_thread(self._file.save, heard)
+
+    def close(self) -> None:
+        """Keep what was heard last, and before."""
+        if not self._restored:
+            self.hosts.remember(self._file.read())
+        self._file.save(self.hosts.heard())
 
     async def _look(self) -> None:
         if not self._restored:
@@ -76,9 +99,10 @@ class HostWatch:
             await self._report(host, _HEARD_AGAIN, self.hosts.welcome)
 
     async def _restore(self) -> None:
-        """Take over which hosts an earlier service has reported."""
+        """Take over which hosts an earlier service has heard, and which it has reported."""
         wanted = Filters(kinds=(_LOST, _HEARD_AGAIN), limit=_MAX_RESTORED)
         page = await self._readers.run(lambda log: log.page(wanted, count=False))
+        self.hosts.remember(await asyncio.to_thread(self._file.read))
         self.hosts.restore(row.event for row in page.rows)
         self._restored = True
 

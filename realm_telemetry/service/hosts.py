@@ -14,6 +14,7 @@ from realm_telemetry.delivery.heartbeats import SILENT_S, Heartbeat, RunningProc
 from realm_telemetry.event import Event, format_time
 from realm_telemetry.folds.runs import processes_of
 from realm_telemetry.folds.state.values import number
+from realm_telemetry.service.hosts_file import HeardHost
 from realm_telemetry.values.clock import monotonic
 
 MAX_HOSTS: Final = 1_024
@@ -62,6 +63,8 @@ class Host(msgspec.Struct):
     heard_unix_nano: the same on the service's wall clock.
     lost: the processes it was reported with as lost, by run; None while it is not.
     lost_at_s: when that was last. back_at_s: since when it is heard again and that is not reported.
+    is_remembered: whether an earlier service has heard it, and this one not yet; then `heard_s` is
+        when this one began.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Host(msgspec.Struct):
     lost: dict[str, list[str]] | None = None
     lost_at_s: float = float("-inf")
     back_at_s: float | None = None
+    is_remembered: bool = False
 
     @property
     def processes(self) -> list[RunningProcess]:
@@ -124,6 +128,7 @@ class Hosts:
         now_s = self._clock()
         host.senders[beat.pipeline] = Sender(now_s, beat.interval_s, beat.processes)
         host.heard_s, host.heard_unix_nano = now_s, self._clock_ns()
+        host.is_remembered = False
         if host.lost is not None and host.back_at_s is None:
             host.back_at_s = now_s
         self._hosts[key] = host
@@ -131,6 +136,32 @@ class Hosts:
             del host.senders[min(host.senders, key=lambda name: host.senders[name].heard_s)]
         if len(self._hosts) > MAX_HOSTS:
             del self._hosts[min(self._hosts, key=lambda each: self._hosts[each].heard_s or 0.0)]
+
+    def heard(self) -> list[HeardHost]:
+        """Return the last heartbeat of each pipeline that may be missed, for the next service."""
+        return [
+            HeardHost(
+                Heartbeat(host.name, host.boot_id, pipeline, each.interval_s, list(each.processes)),
+                host.heard_unix_nano,
+            )
+            for host in self
+            if host.lost is None
+            for pipeline, each in host.senders.items()
+            if each.processes
+        ]
+
+    def remember(self, heard: Iterable[HeardHost]) -> None:
+        """Take over what an earlier service has heard: its silence counts from now on."""
+        fresh = set(self._hosts)
+        now_s = self._clock()
+        for each in heard:
+            beat = each.beat
+            key = beat.host, beat.boot_id
+            if key in fresh or len(self._hosts) >= MAX_HOSTS:
+                continue
+            host = self._hosts.setdefault(key, Host(*key, heard_s=now_s, is_remembered=True))
+            host.heard_unix_nano = max(host.heard_unix_nano, each.heard_unix_nano)
+            host.senders[beat.pipeline] = Sender(now_s, beat.interval_s, beat.processes)
 
     def look(self, due_s: float) -> None:
         """Note that this service runs; called every `due_s` seconds."""
@@ -238,6 +269,8 @@ class Hosts:
 
     def _restore_lost(self, host: Host, event: Event) -> None:
         host.lost = {run_id: list(names) for run_id, names in processes_of(event).items()}
+        if host.is_remembered:  # it has not been heard since
+            host.heard_s, host.is_remembered = None, False
         host.back_at_s = host.heard_s
         if host.heard_s is None:
             silent_s = number(event.details.get("silent_s")) or 0.0
@@ -258,7 +291,8 @@ class Hosts:
 
     def _shown(self, host: Host) -> dict[str, Any]:
         wall_s = (self._clock_ns() - host.heard_unix_nano) / 1e9
-        age_s = wall_s if host.heard_s is None else self._clock() - host.heard_s
+        by_wall = host.heard_s is None or host.is_remembered
+        age_s = wall_s if by_wall else self._clock() - (host.heard_s or 0.0)
         known = {(each.run_id, each.producer): each for each in host.processes}
         return {
             "host": host.name,

@@ -148,7 +148,7 @@ class ReaderPool:
 
     async def work(self, job: Callable[[], T]) -> T:
         """Run a job that is no query, in a thread for such jobs; raises as `run` does."""
-        with _translated():
+        with translated():
             return await asyncio.get_running_loop().run_in_executor(self._work, job)
 
     async def _ask(self, query: _Query[T], timeout_s: float | None) -> T:
@@ -159,7 +159,7 @@ class ReaderPool:
         answer.add_done_callback(_note)
         patience = _Patience(answer, timeout_s)
         try:
-            with _translated():
+            with translated():
                 return await answer
         except asyncio.CancelledError:
             patience.check()
@@ -268,7 +268,8 @@ def _note(future: "asyncio.Future[T]") -> None:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """Raise errors of the log, and of filters, as ApiError."""
     try:
         yield
     except (LogError, OSError) as error:

@@ -286,7 +286,7 @@ ALERT_ENDPOINTS: Final = (
         get_alert_history,
         "Alerts: how often each rule would have fired, and when.",
         (SINCE,),
-        errors=("not_found", *_BAD, *_QUERY),
+        errors=("not_found", "too_many_alerts", *_BAD, *_QUERY),
     ),
     Endpoint(
         "/api/alerts",
@@ -300,6 +300,8 @@ ALERT_ENDPOINTS: Final = (
             "unsupported_media_type",
             "unsupported_encoding",
             "ingest_full",
+            "too_many_alerts",
+            "shutting_down",
             *_LOG,
         ),
         method="POST",

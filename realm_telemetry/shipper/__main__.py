@@ -76,8 +76,8 @@ def _plugins_handler() -> logging.Handler:
 def end_on_signals(shipper: Shipper) -> None:
     """Leave on SIGTERM and SIGINT, even if the main thread hangs in the log.
 
-    In a job of Slurm SIGTERM comes to the programs as well, and nobody may be left on the host to
-    say how they ended: there the shipper leaves after them.
+    In a job of a batch scheduler SIGTERM comes to the programs as well, and nobody may be left on
+    the host to say how they ended: there the shipper leaves after them.
 
     Python runs signal handlers in the main thread only, which may wait in SQLite for another
     program; so a thread of its own reads the signal from the wakeup descriptor. Leaving
@@ -85,7 +85,7 @@ def end_on_signals(shipper: Shipper) -> None:
     """
     reading, writing = socket.socketpair()
     writing.setblocking(False)
-    in_job = bool(os.environ.get("SLURM_JOB_ID"))
+    in_job = any(os.environ.get(name) for name in ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID"))
     signal.signal(signal.SIGINT, lambda *_: shipper.stop())
     signal.signal(
         signal.SIGTERM, lambda *_: shipper.leave_after_producers() if in_job else shipper.stop()

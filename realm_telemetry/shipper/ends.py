@@ -18,7 +18,7 @@ from realm_telemetry.event import (
 from realm_telemetry.kinds.catalog import render, resolve
 from realm_telemetry.shipper.notes import DROPS_KIND, RunNotes
 from realm_telemetry.shipper.process_end import ProcessEnd, kills_since
-from realm_telemetry.shipper.run_end import COMPLETED, EndFacts, Verdict, judge
+from realm_telemetry.shipper.run_end import COMPLETED, SIGNALLED, EndFacts, Verdict, judge
 from realm_telemetry.shipper.scheduler import Job
 from realm_telemetry.shipper.spools import Spool
 from realm_telemetry.spool.liveness import FAULTS_NAME
@@ -26,6 +26,7 @@ from realm_telemetry.values.rank import to_rank
 
 LOST_KIND: Final = "process_lost"
 MAX_STACK_BYTES: Final = 16_384
+_FIRST_BYTES: Final = 256
 _CRASH: Final = "Fatal Python error: "
 """How `faulthandler` begins after a crash; after another signal it writes a stack alone."""
 
@@ -163,7 +164,20 @@ def verdict_of(spool: Spool, run: RunNotes | None = None) -> Verdict:
         # It ended by itself, and said so; with what code, nobody knows.
         end = ProcessEnd(known=True, code=1 if run.error else 0)
     facts = EndFacts(end, run.error, run.scheduled, in_container, on_host, run.memory_share)
-    return judge(facts._replace(scheduler=spool.scheduler_word))
+    stack = _last_stack(spool, end)
+    return judge(facts._replace(scheduler=spool.scheduler_word, job_of=run.scheduler, stack=stack))
+
+
+def _last_stack(spool: Spool, end: ProcessEnd) -> str | None:
+    """What the process wrote its last stack for; None where it wrote none, or the kernel knows.
+
+    All signals that it is written for end the process, unless the program has handlers of its own,
+    which then are in the place of ours.
+    """
+    stack = "" if end.known or end.goes_on else _stack_of(spool.directory / FAULTS_NAME)
+    if not stack:
+        return None
+    return _first_line(stack) if stack.startswith(_CRASH) else SIGNALLED
 
 
 def job_to_ask_about(spool: Spool) -> Job | None:
@@ -174,10 +188,10 @@ def job_to_ask_about(spool: Spool) -> Job | None:
         return None
     if notes.goodbye and not end.known:
         return None
-    if not EndFacts(end, run.error).may_be_by_scheduler:
+    if not EndFacts(end, run.error, job_of=run.scheduler).may_be_by_scheduler:
         return None
     last_s = None if end.known else notes.last_time_unix_nano / 1e9
-    return Job(run.job_id, run.job_restarts, run.job_ends_unix_s, last_s)
+    return Job(run.job_id, run.job_restarts, run.job_ends_unix_s, last_s, run.scheduler)
 
 
 def runs_ended(spool: Spool, time_unix_nano: int) -> list[Event]:
@@ -190,7 +204,9 @@ def runs_ended(spool: Spool, time_unix_nano: int) -> list[Event]:
 def _run_ended(spool: Spool, run: RunNotes, time_unix_nano: int) -> Event | None:
     verdict = verdict_of(spool, run)
     is_helper = spool.notes.forked or spool.notes.hello.get("child")
-    if is_helper and spool.process_end().signal in _ASKED_TO_END:
+    end = spool.process_end()
+    is_asked = end.signal in _ASKED_TO_END or _last_stack(spool, end) == SIGNALLED
+    if is_helper and is_asked:
         # As pools and daemonic processes do; the run goes by what its parent says.
         verdict = Verdict(COMPLETED, "its parent ended it", verdict.evidence)
     says_more = run.at_exit and run.status == COMPLETED and verdict.status != COMPLETED
@@ -224,7 +240,8 @@ def fatal_signal(spool: Spool, time_unix_nano: int) -> Event | None:
     crashed = stack.startswith(_CRASH)
     if not stack or not (crashed or spool.notes.open_runs()):
         return None
-    signal = judge(EndFacts(spool.process_end())).evidence.get("signal") or _first_line(stack)
+    signal = judge(EndFacts(spool.process_end())).evidence.get("signal")
+    signal = signal or (_first_line(stack) if crashed else "of unknown number")
     details = {"signal": signal, "stack": stack}
     event = event_of(spool, "fatal_signal", details, time_unix_nano, made_number("fatal_signal"))
     severity = "error" if crashed else "warning"
@@ -236,9 +253,13 @@ def _stack_of(path: Path) -> str:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
+            text = file.read(_FIRST_BYTES)  # which says whether it is a crash
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(size - MAX_STACK_BYTES, 0))
-            return file.read(MAX_STACK_BYTES).decode("utf-8", "replace").strip()
+            if size > len(text):
+                begin = max(size - MAX_STACK_BYTES, len(text))
+                file.seek(begin)
+                text += b"\n...\n" * (begin > len(text)) + file.read(MAX_STACK_BYTES)
+            return text.decode("utf-8", "replace").strip()
     except OSError:
         return ""
 

@@ -22,6 +22,7 @@ from realm_telemetry.delivery.heartbeats import (
 )
 from realm_telemetry.delivery.http import UnreachableError, is_loopback
 from realm_telemetry.errors import ConfigError
+from realm_telemetry.home.token import is_stranger
 from realm_telemetry.shipper.deliveries import SERVICE_EXPORTER
 from realm_telemetry.shipper.manifest import Manifest
 from realm_telemetry.shipper.notes import RunNotes
@@ -50,7 +51,8 @@ class HostHeartbeat:
         options = manifest.options.get(SERVICE_EXPORTER, {})
         self._home = Path(manifest.home)
         self._url = str(options.get("url") or manifest.service_url)
-        self._token = options.get("token") or token_for(self._home, manifest.token, self._url)
+        self._own_token = options.get("token")
+        self._token = manifest.token
         self._sends = SERVICE_EXPORTER in manifest.exporters
         self._pipeline = manifest.pipeline
         self._interval_s = min(INTERVAL_S, host_silent_s / 3)
@@ -103,12 +105,10 @@ class HostHeartbeat:
     def _run(self) -> None:
         from realm_telemetry.delivery.http_client import HttpClient
 
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         client = HttpClient(
             timeout_s=DEADLINE_S,
             max_answer_bytes=_MAX_ANSWER_BYTES,
             proxies=not is_loopback(self._url),
-            headers=headers,
         )
         while not self._ending:
             self._wake.clear()
@@ -126,11 +126,13 @@ class HostHeartbeat:
             self._interval_s,
             list(self._processes[:MAX_PROCESSES]),
         )
-        is_named = self._url != DEFAULT_SERVICE_URL
         headers = {"Content-Type": HEARTBEAT_TYPE}
         try:
-            url = self._url if is_named else service_url_of(self._home)
-            token = None if is_named else token_for(self._home, self._token, url)
+            url = self._url if self._url != DEFAULT_SERVICE_URL else service_url_of(self._home)
+            # A port goes to another program, which is to learn neither token nor runs.
+            if is_stranger(self._home, url):
+                return
+            token = self._own_token or token_for(self._home, self._token, url, is_checked=True)
             if token:
                 headers["Authorization"] = f"Bearer {token}"
             place = url.rstrip("/") + HEARTBEAT_PATH

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from realm_telemetry.event import Event
-from realm_telemetry.shipper.scheduler import job_of
+from realm_telemetry.shipper.scheduler import SLURM, job_of
 from realm_telemetry.spool.control import BELIEVABLE
 
 NOTES_NAME: Final = "notes"
@@ -31,8 +31,8 @@ class RunNotes(msgspec.Struct, kw_only=True):
     """A run that a process takes part in.
 
     since_unix_nano: when it began here; step: its last one; step_unix_nano: when that was.
-    scheduled: whether a batch scheduler started it. job_id, job_restarts, job_ends_unix_s: Slurm's
-        job, how often it was requeued before, its time limit.
+    scheduled: whether a scheduler started it: which one. job_id, job_restarts, job_ends_unix_s: its
+        job, how often Slurm requeued it before, its time limit.
     supervises: whether it is a `realm run`.
     error: the exception that ended the program; None if none was seen. exits: whether its main
         thread has ended with that, so that it is about to end.
@@ -49,6 +49,7 @@ class RunNotes(msgspec.Struct, kw_only=True):
     step: int | float | None = None
     step_unix_nano: int = 0
     scheduled: bool = False
+    scheduler: str = SLURM
     job_id: str | None = None
     job_restarts: int = 0
     job_ends_unix_s: int | None = None
@@ -171,7 +172,7 @@ class Notes(msgspec.Struct, kw_only=True):
         job = job_of(event.details)
         if job is not None:
             run.scheduled = True
-            run.job_id, run.job_restarts, run.job_ends_unix_s, _ = job
+            run.job_id, run.job_restarts, run.job_ends_unix_s, _, run.scheduler = job
         run.supervises = event.details.get("launcher") == "realm run"
         _note_directory(run, "cwd", event.details.get("cwd"))
         self._add_run(run)

@@ -11,6 +11,7 @@ from signal import (
     SIGKILL,
     SIGSEGV,
     SIGTERM,
+    SIGUSR2,
     SIGXCPU,
     Signals,
 )
@@ -19,14 +20,27 @@ from typing import Any, Final, NamedTuple
 from realm_telemetry.shipper.process_end import ProcessEnd
 from realm_telemetry.shipper.scheduler import (
     CANCELLED,
+    LSF,
     OUT_OF_MEMORY,
+    PBS,
     PREEMPTED,
     REQUEUED,
+    SLURM,
     TIME_LIMIT,
     SchedulerWord,
 )
 
 _CRASHES: Final = (SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL)
+_SENT: Final[Mapping[str, tuple[int, ...]]] = {LSF: (SIGUSR2, SIGINT, SIGTERM, SIGKILL)}
+"""What a scheduler ends processes with, where that is more than SIGTERM and SIGKILL."""
+
+_NAMES: Final[Mapping[str, tuple[str, str]]] = {
+    SLURM: ("Slurm", "scancel"),
+    PBS: ("PBS", "qdel"),
+    LSF: ("LSF", "bkill"),
+}
+"""How people call a scheduler, and the command that ends a job."""
+
 _SHELL: Final = 128
 """What programs that end by themselves after a signal add to its number, as a shell does."""
 
@@ -36,6 +50,19 @@ FULL: Final = 0.95
 COMPLETED: Final = "completed"
 SEVERITIES: Final[Mapping[str, str]] = {COMPLETED: "success", "cancelled": "warning"}
 """Severity of a `run_ended` by its status; of any other it is an error."""
+
+
+SIGNALLED: Final = "signalled"
+"""What the last stack of a process was written for, where it was no crash."""
+
+_OF_CRASHES: Final[Mapping[str, Signals]] = {
+    "Segmentation fault": SIGSEGV,
+    "Aborted": SIGABRT,
+    "Bus error": SIGBUS,
+    "Floating point exception": SIGFPE,
+    "Illegal instruction": SIGILL,
+}
+"""Signals by what `faulthandler` calls them."""
 
 
 class EndFacts(NamedTuple):
@@ -49,6 +76,9 @@ class EndFacts(NamedTuple):
     printed: an exception that stands in its output, where `error` is not known.
     memory_share: how much of its container's limit, or of its host's memory, was used at last.
     scheduler: what the scheduler says of the job; None where it was not asked or does not answer.
+    stack: where the kernel does not say how it ended, what it wrote its last stack for: the crash
+        as `faulthandler` calls it, or SIGNALLED for a signal that ends programs by default.
+    job_of: which scheduler that is.
     """
 
     end: ProcessEnd
@@ -59,12 +89,26 @@ class EndFacts(NamedTuple):
     memory_share: float | None = None
     printed: str | None = None
     scheduler: SchedulerWord | None = None
+    stack: str | None = None
+
+    @property
+    def crash(self) -> str | None:
+        """The crash that its last stack names."""
+        return None if self.end.known or self.stack == SIGNALLED else self.stack
+
+    @property
+    def was_signalled(self) -> bool:
+        """Whether it died of a signal, without the kernel's word of which."""
+        return not self.end.known and self.stack == SIGNALLED
+
+    job_of: str = SLURM
 
     @property
     def may_be_by_scheduler(self) -> bool:
         """Whether it ended as a scheduler ends processes, or nobody knows how."""
         unknown = not self.end.known and self.error is None
-        return unknown or self.died_of(SIGTERM, SIGKILL) or self.left_with(SIGTERM)
+        sent = _SENT.get(self.job_of, (SIGTERM, SIGKILL))
+        return unknown or self.died_of(*sent) or self.left_with(SIGTERM)
 
     def ended_by_scheduler(self, cause: str) -> bool:
         """Whether the scheduler says that it ended the job for a cause."""
@@ -114,15 +158,15 @@ _ROWS: Final[tuple[_Row, ...]] = (
     (
         lambda facts: facts.ended_by_scheduler(PREEMPTED),
         "preempted",
-        "Slurm gave its place to another job",
+        "{scheduler} gave its place to another job",
     ),
-    (lambda facts: facts.ended_by_scheduler(REQUEUED), "preempted", "Slurm requeued the job"),
-    (lambda facts: facts.ended_by_scheduler(CANCELLED), "cancelled", "scancel"),
-    (lambda facts: facts.ended_by_scheduler(TIME_LIMIT), "killed", "time limit of Slurm"),
+    (lambda facts: facts.ended_by_scheduler(REQUEUED), "preempted", "{scheduler} requeued the job"),
+    (lambda facts: facts.ended_by_scheduler(CANCELLED), "cancelled", "{cancel}"),
+    (lambda facts: facts.ended_by_scheduler(TIME_LIMIT), "killed", "time limit of {scheduler}"),
     (
         lambda facts: facts.ended_by_scheduler(OUT_OF_MEMORY),
         "out_of_memory",
-        "the job reached its memory limit of Slurm",
+        "the job reached its memory limit of {scheduler}",
     ),
     (
         lambda facts: facts.died_of(SIGKILL) and facts.memory_was_full,
@@ -147,6 +191,13 @@ _ROWS: Final[tuple[_Row, ...]] = (
     (lambda facts: facts.end.code and facts.printed, "failed", "{printed} (from the output)"),
     (lambda facts: facts.end.code, "failed", "exit code {code}"),
     (lambda facts: facts.end.known, COMPLETED, "exit code 0"),
+    (lambda facts: facts.crash, "crashed", "{crash}"),
+    (
+        lambda facts: facts.scheduled and facts.was_signalled,
+        "terminated",
+        "a signal such as SIGTERM, by the scheduler, cause unknown",
+    ),
+    (lambda facts: facts.was_signalled, "killed", "a signal such as SIGTERM, which is unknown"),
     (lambda facts: facts.error, "failed", "{error}"),
     (
         lambda facts: facts.container_kills,
@@ -166,12 +217,16 @@ _ROWS: Final[tuple[_Row, ...]] = (
 def judge(facts: EndFacts) -> Verdict:
     """Return how and why a process ended."""
     status, reason = next((status, reason) for fits, status, reason in _ROWS if fits(facts))
+    scheduler, cancel = _NAMES.get(facts.job_of, _NAMES[SLURM])
     values = {
+        "scheduler": scheduler,
+        "cancel": cancel,
         "signal": _name(facts.end.signal),
         "code": facts.end.code,
         "error": facts.error,
         "printed": facts.printed,
         "share": facts.memory_share,
+        "crash": _crash(facts.crash),
     }
     return Verdict(status, reason.format(**values), _evidence(facts, values))
 
@@ -179,16 +234,21 @@ def judge(facts: EndFacts) -> Verdict:
 def _evidence(facts: EndFacts, values: Mapping[str, Any]) -> dict[str, Any]:
     found = {
         "exit_code": facts.end.code,
-        "signal": values["signal"],
+        "signal": values["signal"] or values["crash"],
         "exception": facts.error,
         "printed": facts.printed if facts.end.code and not facts.error else None,
         "kills_in_container": facts.container_kills or None,
         "kills_on_host": facts.host_kills or None,
         "memory_share": facts.memory_share if facts.memory_was_full else None,
         "scheduler": facts.scheduler.evidence if facts.scheduler else facts.scheduled or None,
+        "stack": "written as it died" if facts.stack and not facts.end.known else None,
         "exit_status": None if facts.end.known else "unknown",
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _crash(called: str | None) -> str | None:
+    return None if called is None else _name(_OF_CRASHES.get(called)) or called
 
 
 def _name(signal: int | None) -> str | None:

@@ -1,9 +1,13 @@
-"""What Slurm says of the end of its job: asked late, with a deadline, and never by a training.
+"""What a scheduler says of the end of its job: asked late, with a deadline, never by a training.
 
 `scontrol show job` knows a job until some minutes after its end, `sacct` longer where it is set up.
 While the processes of a job end its state is COMPLETING, which hides why; then other fields of the
 record tell, or the line that slurmstepd writes into the job's own error output.
 Source: scontrol(1), sacct(1) "JOB STATE CODES", slurm/src/slurmd/slurmstepd/req.c.
+
+PBS and Torque are asked by `qstat -f` (`-x` for a job that has ended), LSF by `bjobs`. A container
+of Kubernetes can ask nobody: what somebody has written into its termination log is evidence.
+Source: openpbs/src/include/job.h, the tables of exit codes of PBS and Torque, bjobs(1) -o.
 """
 
 import os
@@ -15,6 +19,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from realm_telemetry.values.clock import Deadline, monotonic
@@ -37,6 +42,16 @@ _MAX_ASKED: Final = 64
 _MAX_ANSWER_BYTES: Final = 64 * 1024
 _MAX_OUTPUT_BYTES: Final = 8 * 1024
 
+SLURM: Final = "slurm"
+PBS: Final = "pbs"
+LSF: Final = "lsf"
+KUBERNETES: Final = "kubernetes"
+
+TERMINATION_LOG: Final = Path("/dev/termination-log")
+"""Of a container of Kubernetes; hooks and programs write there."""
+
+_MAX_WORD_CHARS: Final = 200
+
 _CAUSES: Final[Mapping[str, str]] = {
     "CANCELLED": CANCELLED,
     "TIMEOUT": TIME_LIMIT,
@@ -56,6 +71,34 @@ _CAUSES_OF_LINE: Final[Mapping[str, str]] = {
 _LINE: Final = re.compile(
     r"\*\*\* (?:JOB|STEP) (\d+)\S* ON \S+ CANCELLED AT (\S+)(?: DUE TO ([A-Z ]+?))? \*\*\*"
 )
+_CAUSES_OF_PBS: Final[Mapping[tuple[str, str], str]] = {
+    ("Exit_status", "-29"): TIME_LIMIT,
+    ("Exit_status", "-28"): TIME_LIMIT,  # of its processor time
+    ("Exit_status", "-27"): OUT_OF_MEMORY,
+    ("Exit_status", "-26"): OUT_OF_MEMORY,
+    ("exit_status", "-12"): TIME_LIMIT,
+    ("exit_status", "-11"): TIME_LIMIT,
+    ("exit_status", "-10"): OUT_OF_MEMORY,
+}
+"""By the exit status of a job; Torque writes it small, and counts otherwise."""
+
+_SIGNALLED_IN_PBS: Final = ("271", "265")
+"""256 and the number of SIGTERM or SIGKILL."""
+
+_DELETED_IN_PBS: Final = "91"
+"""The substate of a job that `qdel` has ended."""
+
+_CAUSES_OF_LSF: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("OWNER", "ADMIN", "FORCE_OWNER", "FORCE_ADMIN"), CANCELLED),
+    **dict.fromkeys(("RUNLIMIT", "CPULIMIT", "DEADLINE"), TIME_LIMIT),
+    "PREEMPT": PREEMPTED,
+    **dict.fromkeys(("REQUEUE_OWNER", "REQUEUE_ADMIN"), REQUEUED),
+    **dict.fromkeys(("MEMLIMIT", "SWAP"), OUT_OF_MEMORY),
+}
+_TERM: Final = re.compile(r"\s*TERM_([A-Z_]+)\b")
+_UNSETTLED: Final = frozenset({"COMPLETING", "R", "E", "RUN"})
+"""States of a job whose processes end, or have just ended."""
+
 _NAMES: Final = frozenset({"JobState", "Reason", "Restarts", "EndTime", "StartTime", "PreemptTime"})
 _LINE_STARTS: Final = frozenset({"JobState", "Requeue", "StartTime", "PreemptEligibleTime"})
 
@@ -65,12 +108,14 @@ class Job(NamedTuple):
 
     restarts: how often it was requeued before. ends_unix_s: the time limit, None if not known.
     last_event_unix_s: when the process gave its last sign of life, where its end was not seen.
+    scheduler: whose job it is: slurm, pbs, lsf or kubernetes.
     """
 
     id: str
     restarts: int = 0
     ends_unix_s: int | None = None
     last_event_unix_s: float | None = None
+    scheduler: str = SLURM
 
 
 class SchedulerWord(NamedTuple):
@@ -94,7 +139,7 @@ def ask(job: Job, timeout_s: float = ASK_S) -> SchedulerWord | None:
     """Ask until the record is settled, or for so long; None where there is none."""
     deadline = Deadline(timeout_s)
     word = _ask_once(job, deadline)
-    while word is not None and not word.cause and word.state == "COMPLETING":
+    while word is not None and not word.cause and word.state in _UNSETTLED:
         if not deadline.wait(min(AGAIN_S, max(deadline.left_s, 0.0))) or deadline.left_s <= 0:
             break
         word = _ask_once(job, deadline) or word
@@ -104,6 +149,10 @@ def ask(job: Job, timeout_s: float = ASK_S) -> SchedulerWord | None:
 
 
 def _ask_once(job: Job, deadline: Deadline) -> SchedulerWord | None:
+    return _ASKED[job.scheduler](job, deadline) if job.scheduler in _ASKED else None
+
+
+def _ask_slurm(job: Job, deadline: Deadline) -> SchedulerWord | None:
     shown = _printed(["scontrol", "show", "job", job.id], deadline)
     word = read_scontrol(shown, job)
     if word is None:
@@ -111,6 +160,32 @@ def _ask_once(job: Job, deadline: Deadline) -> SchedulerWord | None:
         command = ["sacct", "-X", "--noheader", "--parsable2", "-j", job.id, columns]
         word = read_sacct(_printed(command, deadline), job)
     return word
+
+
+def _ask_pbs(job: Job, deadline: Deadline) -> SchedulerWord | None:
+    for options in (("-x", "-f"), ("-f",)):  # the history of PBS; Torque has none, and no -x
+        word = read_qstat(_printed(["qstat", *options, job.id], deadline), job)
+        if word is not None:
+            return word
+    return None
+
+
+def _ask_lsf(job: Job, deadline: Deadline) -> SchedulerWord | None:
+    columns = "jobid stat exit_reason:200 delimiter='|'"
+    return read_bjobs(_printed(["bjobs", "-noheader", "-o", columns, job.id], deadline), job)
+
+
+def _ask_kubernetes(_job: Job, _deadline: Deadline) -> SchedulerWord | None:
+    words = " ".join(_end_of(str(TERMINATION_LOG)).split())[:_MAX_WORD_CHARS]
+    return SchedulerWord("", words, str(TERMINATION_LOG)) if words else None
+
+
+_ASKED: Final[Mapping[str, Callable[[Job, Deadline], SchedulerWord | None]]] = {
+    SLURM: _ask_slurm,
+    PBS: _ask_pbs,
+    LSF: _ask_lsf,
+    KUBERNETES: _ask_kubernetes,
+}
 
 
 def _printed(command: list[str], deadline: Deadline) -> str:
@@ -177,6 +252,18 @@ def _fields(record: str) -> dict[str, str]:
 
 def _of_output(path: str, since_unix_s: float | None, job: Job) -> str:
     """The cause in the last line of slurmstepd about the job, in the file of its error output."""
+    lines = [each for each in _LINE.findall(_end_of(path)) if each[0] == job.id]
+    if not lines:
+        return ""
+    _, moment, due_to = lines[-1]
+    at_unix_s = _unix_s(moment)
+    if since_unix_s is not None and at_unix_s is not None and at_unix_s < since_unix_s:
+        return ""  # of an earlier attempt, whose file this one goes on with
+    return _CAUSES_OF_LINE.get(due_to, "")
+
+
+def _end_of(path: str) -> str:
+    """The end of a regular file; empty where it cannot be read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError):
@@ -186,15 +273,7 @@ def _of_output(path: str, since_unix_s: float | None, job: Job) -> str:
         if not stat.S_ISREG(found.st_mode):
             return ""
         file.seek(max(found.st_size - _MAX_OUTPUT_BYTES, 0))
-        text = file.read(_MAX_OUTPUT_BYTES).decode("utf-8", "replace")
-    lines = [each for each in _LINE.findall(text) if each[0] == job.id]
-    if not lines:
-        return ""
-    _, moment, due_to = lines[-1]
-    at_unix_s = _unix_s(moment)
-    if since_unix_s is not None and at_unix_s is not None and at_unix_s < since_unix_s:
-        return ""  # of an earlier attempt, whose file this one goes on with
-    return _CAUSES_OF_LINE.get(due_to, "")
+        return file.read(_MAX_OUTPUT_BYTES).decode("utf-8", "replace")
 
 
 def read_sacct(printed: str, job: Job) -> SchedulerWord | None:
@@ -205,6 +284,77 @@ def read_sacct(printed: str, job: Job) -> SchedulerWord | None:
             state = columns[1].partition(" ")[0]  # "CANCELLED by 1000"
             cause = _CAUSES.get(state, "") if _is_near(columns[2], job) else ""
             return SchedulerWord(cause, columns[1], "sacct")
+    return None
+
+
+def read_qstat(printed: str, job: Job) -> SchedulerWord | None:
+    """Read what `qstat -f` printed; None without a record of the job."""
+    lines = printed.splitlines()
+    if not lines or lines[0].strip() not in (f"Job Id: {job.id}", f"Job ID: {job.id}"):
+        return None
+    # A long value goes on in lines that begin with a tab, which may look like anything.
+    pairs = [line.strip().partition(" = ") for line in lines[1:] if line.startswith("    ")]
+    fields: dict[str, str] = {}
+    for name, _, value in pairs:
+        fields.setdefault(name, value)
+    state = fields.get("job_state", "")
+    cause = _cause_in_pbs(fields, state)
+    if job.last_event_unix_s is not None:
+        ended_unix_s = _ctime_s(fields.get("mtime", ""))
+        is_near = ended_unix_s is not None and ended_unix_s - job.last_event_unix_s <= LATE_S
+        cause = cause if is_near else ""
+    return SchedulerWord(cause, state, "qstat")
+
+
+def _cause_in_pbs(fields: Mapping[str, str], state: str) -> str:
+    if state in ("Q", "H", "W"):  # it waits again, and has run: this process was of it
+        return REQUEUED
+    for name in ("Exit_status", "exit_status"):
+        cause = _CAUSES_OF_PBS.get((name, fields.get(name, "")))
+        if cause:
+            return cause
+        if fields.get(name) in _SIGNALLED_IN_PBS and _reached_walltime(fields):
+            return TIME_LIMIT
+    is_over = state in ("F", "C")
+    return CANCELLED if is_over and fields.get("substate") == _DELETED_IN_PBS else ""
+
+
+def _reached_walltime(fields: Mapping[str, str]) -> bool:
+    used = _clock_s(fields.get("resources_used.walltime"))
+    most = _clock_s(fields.get("Resource_List.walltime"))
+    return used is not None and most is not None and used >= most
+
+
+def _clock_s(text: str | None) -> int | None:
+    """Read hours, minutes and seconds."""
+    parts = (text or "").split(":")
+    if len(parts) != 3 or not all(part.isdigit() for part in parts):
+        return None
+    return int(parts[0]) * 3600 + int(parts[1]) * 60 + int(parts[2])
+
+
+def _ctime_s(text: str) -> float | None:
+    """Read a time as PBS prints it: local, without a zone."""
+    try:
+        return time.mktime(time.strptime(text, "%a %b %d %H:%M:%S %Y"))
+    except (ValueError, OverflowError):
+        return None
+
+
+def read_bjobs(printed: str, job: Job) -> SchedulerWord | None:
+    """Read what `bjobs` printed: job, state, reason; None without a record of the job."""
+    for line in printed.splitlines():
+        columns = [column.strip() for column in line.split("|")]
+        if len(columns) == 3 and columns[0] == job.id.partition("[")[0]:
+            state, reason = columns[1:]
+            found = _TERM.match(reason)
+            cause = _CAUSES_OF_LSF.get(found[1], "") if found else ""
+            if state == "PEND" and not cause:
+                cause = REQUEUED
+            if job.last_event_unix_s is not None:
+                cause = ""  # when the job ended is not known
+            shown = f"{state} TERM_{found[1]}" if found else state
+            return SchedulerWord(cause, shown, "bjobs")
     return None
 
 
@@ -282,4 +432,5 @@ def job_of(details: Mapping[str, Any]) -> Job | None:
         str(name),
         restarts if type(restarts) is int else 0,
         ends if type(ends) is int else None,
+        scheduler=str(details.get("scheduler") or SLURM),
     )

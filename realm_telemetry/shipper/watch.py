@@ -45,6 +45,9 @@ _PHASES: Final = frozenset(("eval", "evaluation", "checkpoint", "dataset"))
 _NO_LIFE: Final = frozenset(("stack_captured", "events_dropped"))
 """What the keeper of a process emits, whatever its training does."""
 
+_BESIDE: Final = frozenset(("eval", "checkpoint"))
+"""Channels whose events name a step that was made before."""
+
 _OWN_KINDS: Final = frozenset(("loss_not_finite", "loss_spiked"))
 
 
@@ -102,18 +105,21 @@ class Watch:
         self._outside = OutsideStacks()
 
     def read(self, spool: Spool, events: Sequence[Event]) -> None:
-        """Look at the next events of a spool."""
+        """Look at the next events of a spool, which its notes have followed."""
+        begun = {event.run_id for event in events if event.kind == "run_started"}
         for event in events:
-            noted = spool.notes.runs.get(event.run_id or "")
-            # Not only of open runs: its end may have come with the same read.
-            if noted is None or event.kind in _OWN_KINDS:
+            run_id = event.run_id or ""
+            # Its end, and the start of another run, may have come with the same read: then the
+            # notes have it no more.
+            is_known = run_id in spool.notes.runs or (spool.producer, run_id) in self._runs
+            if not (is_known or event.run_id in begun) or event.kind in _OWN_KINDS:
                 continue
-            run = self._run_of(spool, noted.id)
+            run = self._run_of(spool, run_id)
             if event.kind not in _NO_LIFE:
                 run.life_s = spool.last_frame_s
             for finding in run.look_at(event, self._settings):
                 self._find(spool, run, finding)
-            if type(event.details.get("step")) is int:
+            if _is_step(event):
                 run.pace.step(event.time_unix_nano)
 
     def look(self, spools: Iterable[Spool], now_s: float) -> None:
@@ -232,7 +238,7 @@ class Backtest:
         notes.follow([event])
         for finding in run.look_at(event, self._settings):
             yield _found(event, event.time_unix_nano, finding)
-        if type(event.details.get("step")) is int:
+        if _is_step(event):
             run.pace.step(event.time_unix_nano)
 
     def _silence(self, notes: Notes, run: "RunWatch", event: Event) -> Iterator[Found]:
@@ -260,6 +266,11 @@ class Finding(NamedTuple):
     kind: str
     details: dict[str, Any]
     episode: str
+
+
+def _is_step(event: Event) -> bool:
+    """Whether an event says that the training made a step, and not what was done at one."""
+    return type(event.details.get("step")) is int and event.channel not in _BESIDE
 
 
 def _step_of(event: Event) -> dict[str, Any]:

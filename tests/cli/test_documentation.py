@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -261,6 +262,9 @@ def test_an_example_of_the_demo_runs(
     if "--endings" in line:
         assert running.process.wait(100) == 0
         assert (tmp_path / ".demo" / "endings" / "vault" / "jobs.db").exists()
+    elif "--framework" in line and not find_spec("transformers"):
+        # Where the framework is, tests/frameworks runs it.
+        assert running.process.wait(100) == EXIT_USAGE
     elif "--once" in line:
         assert running.process.wait(100) == 0
         assert (tmp_path / ".demo" / "realm" / "vault" / "jobs.db").exists()

@@ -288,6 +288,20 @@ def test_what_ends_a_program_in_other_ways_is_called_what_it_is(
     assert ended["reason"] == reason
 
 
+def test_whatever_lies_where_reports_do_is_not_waited_for_nor_followed(home: Path) -> None:
+    code = (
+        "import os\nos.chdir(os.environ['REALM_RUN_REPORTS'])\n"
+        "os.mkfifo('1.json')\nos.mkdir('2.json')\nos.symlink('/dev/zero', '3.json')\n"
+        "open('4.json', 'w').write('[' * 100_000)\nopen('5.json', 'w').write('[]')\n"
+        "open('6.json', 'w').write('{\"time_unix_nano\": 1e400}')\n"
+        "raise ValueError('half \\ud83d')"
+    )
+    done = finish([*REALM_RUN, "-q", "--", PYTHON, "-c", code])
+    assert done.returncode == 1
+    (ended,) = details_of(home, "run_ended")
+    assert ended["reason"] == "ValueError: half \ufffd"
+
+
 def test_what_a_program_with_telemetry_reports_itself_comes_once(home: Path) -> None:
     code = (
         "import realm_telemetry as realm\nrealm.configure()\n"

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from click.testing import Result
 
+from realm_telemetry.cli.metrics_table import sparkline
 from realm_telemetry.cli.runs import duration
 from realm_telemetry.event import FIRST_CONTENT_NUMBER
 
@@ -112,9 +113,16 @@ def test_all_of_a_run_is_shown_with_its_traceback(source: str, invoke: Invoke) -
     assert "status: failed" in text
     assert "reason: ValueError: no data" in text
     assert "exit_code: 1" in text
+    assert "command: python train.py" in text
+    assert "seen: once in the last 7 days, in 1 run" in text
+    assert (
+        "seen_in: realm query --kind uncaught_exception,training_failed,exception --since 7d"
+        in text
+    )
     assert text.endswith("Traceback\n    x \\x1b[31m\n")
     run = json.loads(invoke("show", ODD, "--json").stdout)
     assert run["exception"]["traceback"] == "Traceback\n\tx \x1b[31m"
+    assert run["exception"]["seen"]["times"] == 1
 
 
 def test_an_event_is_shown_by_its_id(source: str, invoke: Invoke) -> None:
@@ -138,7 +146,11 @@ def test_a_report_is_markdown_or_html(source: str, invoke: Invoke) -> None:
     assert page.startswith("<!doctype html>")
     text = invoke("report", ODD).stdout
     assert text.startswith(f"# Run {ODD}\n\n**failed** · ValueError: no data\n")
+    assert "## To resume\n\nThe original command" in text
     assert "x \\x1b[31m" in text
+    assert "<h2>To resume</h2>" in page
+    assert "seen once in the last 7 days" in text
+    assert "seen once in the last 7 days" in page
     assert "uncaught_exception" in text
 
 
@@ -159,3 +171,28 @@ def test_runs_of_the_log_need_no_service_to_have_saved_them(
 )
 def test_a_duration_is_short(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_the_numbers_of_a_run_are_a_table(source: str, invoke: Invoke) -> None:
+    lines = invoke("show", ODD, "--metrics").stdout.splitlines()
+    assert lines[0].split() == ["name", "last", "least", "greatest", "points", "not", "finite"]
+    assert lines[1].split() == ["loss", "0.25", "0.25", "0.25", "1"]
+    found = json.loads(invoke("show", ODD, "--metrics", "--json").stdout)
+    assert found["groups"][0]["metrics"][0]["name"] == "loss"
+    assert found["series"][0]["values"] == [0.25]
+    assert "There is no run" in invoke("show", "nobody", "--metrics").stderr
+
+
+@pytest.mark.parametrize(
+    ("points", "text"),
+    [
+        ([], ""),
+        ([(1.0, 5.0)], "▅"),
+        ([(float(n), float(n)) for n in range(8)], "▁▂▃▄▅▆▇█"),
+        ([(0.0, 1.0), (70.0, 0.0), (79.0, 0.5)], "█      ▁"),
+        ([(float(n), 3.0) for n in range(8)], "▅▅▅▅▅▅▅▅"),
+        ([(0.0, -1e308), (8.0, 1e308)], "▅      ▅"),
+    ],
+)
+def test_a_curve_fits_in_a_line(points: list[tuple[float, float]], text: str) -> None:
+    assert sparkline(points, 8) == text

@@ -211,7 +211,7 @@ def test_each_ending_is_called_what_it_was(tmp_path: Path, count: int) -> None:
 def test_where_the_system_says_nothing_unknown_is_said_and_nothing_wrong(
     tmp_path: Path, count: int
 ) -> None:
-    """What a program says of its own end is right; of all others the word is `lost`."""
+    """What a program says of its own end is right, and what its last stack does; else `lost`."""
     home = tmp_path / "home"
     first = Training(home, "first", random.Random(0), "none")
     wait_until(first.ends)

@@ -36,3 +36,26 @@ def test_layers_of_a_run_are_joined(log: Log, reader: Reader) -> None:
     assert store.layers("r") == (mark, [CurvesLayer("live", 7, b"567")])
     store.join("r", joined, CurvesLayer("live", 8, b"late"))
     assert store.layers("r")[1] == [CurvesLayer("live", 7, b"567")]
+
+
+def test_the_oldest_runs_are_thinned_first_and_removed_where_all_are_thin(
+    log: Log, reader: Reader
+) -> None:
+    store = log.curves(reader.log_id)
+    mark = CurvesMark()
+    for cursor, run in enumerate("abc", 1):
+        size = 300_000 if run == "a" else 100_000
+        mark = store.save("live", {run: bytes(size)}, CurvesMark(live=cursor), before=mark)
+
+    def sizes() -> list[int]:
+        return [sum(len(layer.content) for layer in store.layers(run)[1]) for run in "abc"]
+
+    store.make_room(600_000, lambda content: content[:100])
+    assert sizes() == [300_000, 100_000, 100_000]
+    store.make_room(300_000, lambda content: content[:100])
+    assert sizes() == [100, 100_000, 100_000]
+    store.make_room(50_000, lambda content: content[:100])
+    assert sizes() == [100, 100, 100]
+    store.make_room(299, lambda content: content)
+    assert sizes()[0] == 0
+    assert store.mark() == mark

@@ -84,3 +84,23 @@ def test_after_shutdown_cells_end_nothing(tmp_path: Path) -> None:
     ended = notebook(tmp_path, SETUP + TRAIN + "realm.shutdown(0)", "1 / 0", "2 + 2")
     assert ends(ended) == [("completed", None)]
     assert ended.one("run_ended").details["evidence"] == {"call": "shutdown"}
+
+
+def test_a_notebook_shows_the_report_of_its_run_in_a_frame(tmp_path: Path) -> None:
+    """Each call reads the run anew, from the log where no service runs."""
+    setup = "realm.configure(home=HOME, service_url='http://127.0.0.1:9')\n"
+    told = "print('FRAME', _repr(realm.show()))\n"
+    shown = "from IPython.core.formatters import HTMLFormatter\n_repr = HTMLFormatter()\n"
+    again = "training_step = realm.training_step(step=7, loss=0.25)\n" + told
+    named = "print('TEXT', realm.show(realm.show().run_id))\n"
+    unknown = "try: realm.show('nothing')\nexcept Exception as error: print('ERROR', error)\n"
+    ended = notebook(tmp_path, setup + shown, TRAIN + told, again, named, unknown)
+    first, second = ended.output.split("FRAME ")[1:]
+    assert first.startswith('<iframe sandbox style="')
+    assert 'srcdoc="&lt;!doctype html&gt;' in first
+    assert "&lt;svg" in first
+    assert "<th>Step" not in first, "the document is one attribute of the frame"
+    assert "&lt;th&gt;Step&lt;/th&gt;&lt;td&gt;2&lt;" in first
+    assert "&lt;th&gt;Step&lt;/th&gt;&lt;td&gt;7&lt;" in second
+    assert "TEXT # Run " in ended.output
+    assert "ERROR There is no run 'nothing'" in ended.output

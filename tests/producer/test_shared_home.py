@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from realm_exporter_realm_service import RealmServiceExporter
 
@@ -96,15 +97,29 @@ def test_the_token_of_all_hosts_is_in_the_shared_home(shared: Path) -> None:
     assert tokens == {(shared / "token").read_text().strip()}
 
 
-def test_the_address_and_the_token_are_found(shared: Path) -> None:
+def test_the_address_and_the_token_are_found(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert located(load_settings()).service_url == DEFAULT_SERVICE_URL
+    monkeypatch.setattr(shared_home, "CONNECT_S", 0.2)
     write_service(shared, ELSEWHERE)
     assert stat.S_IMODE((shared / SERVICE).stat().st_mode) == 0o600
     settings = located(load_settings())
-    assert (settings.service_url, settings.token) == (ELSEWHERE.urls[0], TOKEN)
+    assert (settings.service_url, settings.token) == (ELSEWHERE.urls[0], None)
     home = settings.home
-    assert token_for(home, "given", ELSEWHERE.urls[0]) == "given"
+    assert token_for(home, None, ELSEWHERE.urls[0], is_checked=True) == TOKEN
+    assert token_for(home, "given", ELSEWHERE.urls[0], is_checked=True) == "given"
     assert token_for(home, None, "http://10.9.9.8:1") is None
+    with running_service(tmp_path / "elsewhere") as server:
+        log_id = httpx.get(f"{server.url}/health").json()["log_id"]
+        named = SharedService([server.url], "", os.uname().nodename, log_id, TOKEN)
+        write_service(shared, named)
+        settings = located(load_settings())
+        assert (settings.service_url, settings.token) == (server.url, TOKEN)
+        write_service(shared, SharedService([server.url], "", named.host, "1" * 32, TOKEN))
+        assert located(load_settings()).token is None, "a stranger's service"
+        assert token_for(home, "given", server.url) is None
+    write_service(shared, ELSEWHERE)
     given = located(load_settings({"service_url": "http://127.0.0.1:1"}))
     assert (given.service_url, given.token) == ("http://127.0.0.1:1", None)
     remove_service(shared, SharedService(["http://10.9.9.8:1"], "", "other", ""))

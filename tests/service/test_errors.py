@@ -53,6 +53,9 @@ SIMPLE: Final[dict[str, Ask]] = {
     "event_not_found": lambda client: client.get("/api/battle_log/99"),
     "method_not_allowed": lambda client: client.put("/health"),
     "headers_too_large": lambda client: client.get("/health", headers={"x": "y" * 70_000}),
+    "too_many_alerts": lambda client: [
+        client.post("/api/alerts", json={"redeliver": 9}) for _ in range(21)
+    ][-1],
     "unsupported_media_type": lambda client: client.post(EVENTS, content=b"x"),
     "unsupported_encoding": lambda client: client.post(
         EVENTS, content=b"x", headers=PROTOBUF | {"content-encoding": "br"}

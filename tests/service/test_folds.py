@@ -1,7 +1,9 @@
 """A service and the snapshots that other versions of the package left."""
 
+import asyncio
 import logging
 import sqlite3
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +12,16 @@ from typing import Any
 import httpx
 import pytest
 
+from realm_telemetry.cli.sources import LogBackend
+from realm_telemetry.config import load_settings
+from realm_telemetry.event import Event
+from realm_telemetry.folds.runs import RunsRunner
 from realm_telemetry.folds.state import FOLD_VERSION
+from realm_telemetry.log.engine import Log, open_log
+from realm_telemetry.log.snapshots import FoldSnapshot
+from realm_telemetry.service import ServiceSettings
+from realm_telemetry.service.folds import RunsKeeper
+from realm_telemetry.service.reader_pool import ReaderPool
 from tests.waiting import wait_until
 
 from .conftest import PRODUCER, asking, free_ports, serving
@@ -91,3 +102,61 @@ def test_snapshots_are_where_the_settings_say(tmp_path: Path) -> None:
         assert counted(client) == 3
     assert not (tmp_path / "data" / "realm_state.db").exists()
     assert not (tmp_path / "data" / "realm_measures.db").exists()
+
+
+def test_a_home_without_a_service_finds_the_curves_where_its_service_keeps_them(
+    tmp_path: Path,
+) -> None:
+    elsewhere = tmp_path / "elsewhere" / "state.db"
+    (tmp_path / "realm.toml").write_text(f'[service]\nstate_path = "{elsewhere}"\n')
+    settings = load_settings({"home": tmp_path}, environ={})
+    assert ServiceSettings.of(settings).state_path == settings.state_path == elsewhere
+    with serving(free_ports(tmp_path, state_path=elsewhere)) as server, asking(server) as client:
+        post(client, 1, 3)
+        wait_until(lambda: counted(client) == 3)
+    backend = LogBackend(settings)
+    assert backend.log.curves(backend.reader.log_id).mark() is not None
+    backend.close()
+
+
+class SlowRunner(RunsRunner):
+    """Waits in the first saving until it is let go; notes two savings at once."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(log)
+        self.began, self.let_go = threading.Event(), threading.Event()
+        self.running = self.most_at_once = self.savings = 0
+
+    def save(self, snapshot: FoldSnapshot | None = None) -> None:
+        self.running += 1
+        self.savings += 1
+        self.most_at_once = max(self.most_at_once, self.running)
+        self.began.set()
+        assert self.let_go.wait(60)
+        super().save(snapshot)
+        self.running -= 1
+
+
+@pytest.mark.anyio
+async def test_the_last_saving_waits_for_one_that_was_cancelled(tmp_path: Path) -> None:
+    """Its thread goes on: two at once would store a layer twice, or none."""
+    log = open_log(tmp_path / "jobs.db")
+    with log.writer() as writer:
+        writer.append([Event("run_started", "system", "info", "", {}, 1, PRODUCER, 1, run_id="r")])
+    runner = SlowRunner(log)
+    readers = ReaderPool(log, 1, 60.0)
+    keeper = RunsKeeper(readers, runner, lambda _: None)
+    await keeper.fold(1)
+    task = asyncio.create_task(keeper.save_every(0.001))
+    await asyncio.to_thread(runner.began.wait, 60)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    last = asyncio.create_task(keeper.save())
+    await asyncio.sleep(0.2)
+    assert runner.savings == 1
+    runner.let_go.set()
+    await last
+    assert runner.most_at_once == 1
+    readers.close()
+    with log.reader() as reader:
+        assert reader.now.run("r") is not None

@@ -10,11 +10,12 @@ import msgspec
 import pytest
 
 from realm_telemetry.delivery.heartbeats import Heartbeat, RunningProcess
-from realm_telemetry.event import Event
+from realm_telemetry.event import Event, format_time
 from realm_telemetry.kinds.catalog import resolve
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.service import hosts as hosts_module
 from realm_telemetry.service.hosts import FORGET_LOST_S, FORGET_S, PAIR_S, FullError, Host, Hosts
+from realm_telemetry.service.hosts_file import HostsFile
 from realm_telemetry.values.details import MAX_EVENT_BYTES
 from tests.waiting import wait_until
 
@@ -232,6 +233,60 @@ def test_a_host_that_is_heard_before_the_log_was_read_is_heard_again(lab: Lab) -
     assert after.kinds == ["host_heard_again"]
 
 
+def test_a_host_that_dies_before_the_next_service_has_heard_it_is_lost(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """Its silence counts from the start of the service that remembers it."""
+    lab.go_on(5, A)
+    file = HostsFile(tmp_path / "hosts.json", "a log")
+    file.save(lab.hosts.heard())
+    lab.clock.now_s += 5_000
+    after = Lab(clock=lab.clock)
+    after.hosts.remember(file.read())
+    assert after.status == "live"
+    after.go_on(29)
+    assert after.kinds == []
+    after.go_on(2)
+    assert after.kinds == ["host_lost"]
+    assert after.told[0].details["last_heard"] == format_time(START_NS + 1_001 * 10**9)
+    assert after.hosts.heard() == [], "the log has it from now on"
+    again = Lab(clock=lab.clock)
+    again.hosts.remember(file.read())
+    again.hosts.restore(reversed(after.told))
+    again.go_on(60)
+    assert (again.kinds, again.status) == ([], "lost")
+    again.go_on(5, A)
+    assert again.kinds == ["host_heard_again"]
+
+
+def test_a_remembered_host_that_is_heard_is_as_any_other(lab: Lab, tmp_path: Path) -> None:
+    lab.go_on(5, A)
+    heard = lab.hosts.heard()
+    after = Lab(clock=lab.clock)
+    after.hosts.remember(heard)
+    after.go_on(60, A)
+    assert after.kinds == []
+    early = Lab(clock=lab.clock)
+    early.beat(B)
+    early.hosts.remember(heard)
+    assert [each.producer for host in early.hosts for each in host.processes] == [B]
+
+
+def test_the_file_of_hosts_harms_nothing_whatever_is_in_it(lab: Lab, tmp_path: Path) -> None:
+    path = tmp_path / "hosts.json"
+    file = HostsFile(path, "a log")
+    assert file.read() == []
+    lab.go_on(1, A)
+    file.save(lab.hosts.heard())
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(file.read()) == 1
+    assert HostsFile(path, "another log").read() == []
+    for content in (b"", b"[]", b"\xff", b'{"log_id": 1}', b"[" * 100_000):
+        path.write_bytes(content)
+        assert file.read() == []
+    HostsFile(tmp_path / "gone" / "hosts.json", "a log").save(lab.hosts.heard())
+
+
 def test_events_of_others_under_the_same_name_harm_nothing(lab: Lab) -> None:
     channel, severity = resolve("host_lost")
     details: list[Mapping[str, Any]] = [
@@ -378,6 +433,18 @@ def test_a_service_that_starts_again_hears_a_host_again(home: Path) -> None:
     with LogReader(home / "vault" / "jobs.db") as reader:
         kinds = [row.event.kind for row in reader.now.after(0, 100)]
     assert kinds.count("host_lost") == kinds.count("host_heard_again") == 1
+
+
+def test_a_service_that_starts_again_misses_a_host_that_it_never_heard(home: Path) -> None:
+    with serving(free_ports(home)) as server, asking(server) as client:
+        post(client, told(1, "run_started"))
+        assert beat(client, OPEN).status_code == 200
+        assert of_run(client)[0] == "running"
+    with serving(free_ports(home)) as server, asking(server) as client:
+        wait_until(lambda: client.get("/api/runs").status_code == 200)
+        wait_until(lambda: of_run(client)[0] == "lost")
+        (host,) = client.get("/api/hosts").json()["hosts"]
+        assert host["status"] == "lost"
 
 
 @pytest.mark.parametrize(

@@ -219,3 +219,33 @@ def test_a_service_begins_again_behind_what_another_process_has_saved(tmp_path: 
         tell(client, "r2", *trained(), producer="2")
         wait_until(lambda: find(client, "r1").json().get("counts", {}).get("events") == 4)
         wait_until(lambda: find(client, "r2").json().get("counts", {}).get("events") == 4)
+
+
+AGREED = ("run_id", "status", "reason", "step", "total_steps", "loss", "best_loss", "progress")
+
+
+def test_the_state_shows_the_newest_run_that_goes_on_as_the_runs_do(client: httpx.Client) -> None:
+    """After a resume, and beside a run that was heard of later: the two answers never differ."""
+
+    def agrees_about(run_id: str) -> dict[str, Any]:
+        run, training = find(client, run_id).json(), client.get("/api/state/training").json()
+        assert {name: training[name] for name in AGREED} == {name: run[name] for name in AGREED}
+        assert client.get("/api/state").json()["state"]["training"] == training
+        assert training["runs"][run_id]["status"] == run["status"]
+        return dict(training)
+
+    tell(client, "r1", *trained(steps=9), FAILED)
+    assert agrees_about("r1")["status"] == "killed"
+    later = {"time_unix_nano": str(time.time_ns())}
+    again = [{"number": 50 + n, **one} for n, one in enumerate(trained(steps=2), 1)]
+    tell(client, "r1", *(one | later for one in again), producer="2")
+    wait_until(lambda: find(client, "r1").json()["step"] == 2)
+    resumed = agrees_about("r1")
+    assert (resumed["status"], resumed["step"], resumed["best_loss"]) == ("running", 2, 1 / 9)
+    begun = {"time_unix_nano": str(time.time_ns() - 10**9)}
+    tell(client, "r2", *(one | begun for one in trained(steps=1)), producer="3")
+    tell(client, "r1", {"kind": "note", "number": 99, **later}, producer="2")
+    assert agrees_about("r2")["runs"]["r1"]["step"] == 2
+    update = {"kind": "section_updated", "details": {"section": "training", "data": {"loss": 7}}}
+    client.post("/api/v1/events", json={"events": [update]})
+    wait_until(lambda: client.get("/api/state/training").json()["loss"] == 7)

@@ -1,5 +1,6 @@
 """The heartbeat of a host: what it says, when it is sent, and that nobody waits for it."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import pytest
 from realm_telemetry.config import DEFAULT_SERVICE_URL
 from realm_telemetry.delivery.heartbeats import HEARTBEAT_PATH, Heartbeat, read_heartbeat
 from realm_telemetry.home import RunningService, ServiceAddress
+from realm_telemetry.home.shared import LINK, SharedService, write_service
 from realm_telemetry.shipper.process_end import host
 from realm_telemetry.spool.frames import encode_msgpack
 
@@ -28,6 +30,7 @@ class Receiver(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.beats: list[Heartbeat] = []
         self.tokens: list[str | None] = []
+        self.log_id = "5" * 32
         self.let_go = threading.Event()
         self.let_go.set()
 
@@ -40,16 +43,23 @@ class Receiver(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: Receiver
 
+    def do_GET(self) -> None:
+        self.server.tokens.append(self.headers["authorization"])
+        self._answer(b'{"log_id": "%s"}' % self.server.log_id.encode())
+
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         if self.path == HEARTBEAT_PATH:
             self.server.beats.append(read_heartbeat(body))
             self.server.tokens.append(self.headers["authorization"])
         self.server.let_go.wait(30)
+        self._answer(b"{}")
+
+    def _answer(self, body: bytes) -> None:
         self.send_response(200)
-        self.send_header("content-length", "2")
+        self.send_header("content-length", str(len(body)))
         self.end_headers()
-        self.wfile.write(b"{}")
+        self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         """Print nothing."""
@@ -151,6 +161,30 @@ def test_without_an_address_they_go_to_where_the_service_of_the_home_says_it_is(
     start(lab)
     eventually(lambda: any(beat.processes for beat in receiver.beats))
     address.close()
+
+
+def test_a_stranger_at_the_address_of_a_shared_home_gets_neither_token_nor_runs(
+    receiver: Receiver,
+    make_lab: Callable[..., Lab],
+    eventually: Callable[..., None],
+    tmp_path: Path,
+) -> None:
+    """As where the service has gone and another one was given its port."""
+    shared = tmp_path / "network"
+    shared.mkdir(mode=0o700)
+    (tmp_path / LINK).symlink_to(shared)
+    ours = receiver.log_id
+    receiver.log_id = "6" * 32
+    write_service(shared, SharedService([receiver.url], "", os.uname().nodename, ours))
+    lab = make_lab("realm_service", url=DEFAULT_SERVICE_URL)
+    begin(lab.producer())
+    start(lab)
+    eventually(lambda: len(receiver.tokens) >= 3)
+    assert receiver.beats == []
+    assert set(receiver.tokens) == {None}
+    receiver.log_id = ours
+    eventually(lambda: any(beat.processes for beat in receiver.beats))
+    assert set(receiver.tokens) == {None, "Bearer a-long-token"}
 
 
 def test_the_last_one_says_that_nothing_runs_any_more(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from realm_telemetry.shipper.process_end import ProcessEnd, kills_since, memory_kills
-from realm_telemetry.shipper.run_end import EndFacts, judge
+from realm_telemetry.shipper.run_end import SIGNALLED, EndFacts, judge
 
 
 def died(number: int) -> ProcessEnd:
@@ -47,6 +47,19 @@ def left(code: int) -> ProcessEnd:
             "no word of its end; probably out of memory (99% of it was used)",
         ),
         (EndFacts(ProcessEnd(), memory_share=0.5), "lost", "no word of its end"),
+        (EndFacts(ProcessEnd(), stack="Segmentation fault"), "crashed", "SIGSEGV"),
+        (EndFacts(ProcessEnd(), error="x", stack="deallocated"), "crashed", "deallocated"),
+        (
+            EndFacts(ProcessEnd(), stack=SIGNALLED),
+            "killed",
+            "a signal such as SIGTERM, which is unknown",
+        ),
+        (
+            EndFacts(ProcessEnd(), scheduled=True, stack=SIGNALLED),
+            "terminated",
+            "a signal such as SIGTERM, by the scheduler, cause unknown",
+        ),
+        (EndFacts(left(0), stack=SIGNALLED), "completed", "exit code 0"),
         (EndFacts(died(9)), "killed", "SIGKILL, sender unknown"),
         (EndFacts(died(9), scheduled=True), "killed", "SIGKILL, sender unknown"),
         (EndFacts(died(11), container_kills=3), "crashed", "SIGSEGV"),

@@ -1,4 +1,7 @@
-"""What Slurm says of its jobs, in the form in which Slurm 22.05 printed it."""
+"""What schedulers say of their jobs: Slurm in the form in which 22.05 printed it.
+
+PBS, Torque and LSF are as their manuals print them; none of the three was at hand.
+"""
 
 import os
 import signal
@@ -14,6 +17,8 @@ import pytest
 
 from realm_telemetry.errors import LogError
 from realm_telemetry.log.sqlite.reader import LogReader
+from realm_telemetry.producer.origin import scheduler_facts
+from realm_telemetry.shipper import scheduler
 from realm_telemetry.shipper.process_end import ProcessEnd
 from realm_telemetry.shipper.run_end import EndFacts, judge
 from realm_telemetry.shipper.scheduler import (
@@ -22,6 +27,8 @@ from realm_telemetry.shipper.scheduler import (
     SchedulerWord,
     ask,
     job_of,
+    read_bjobs,
+    read_qstat,
     read_sacct,
     read_scontrol,
 )
@@ -209,6 +216,131 @@ def test_the_job_is_read_from_the_start_of_the_run() -> None:
     assert job_of({}) is None
 
 
+QSTAT = """Job Id: 7.head
+    Job_Name = Exit_status = -29
+    job_state = {state}
+    Resource_List.walltime = 00:10:00
+    resources_used.walltime = {used}
+    Variable_List = PBS_O_HOME=/home/ada,
+\tjob_state = F,substate = 91
+    mtime = Sun Nov 29 08:23:13 2026
+    substate = {substate}
+{status}
+"""
+
+
+def qstat(state: str, status: str = "", *, substate: int = 42, used: str = "00:01:00") -> str:
+    return QSTAT.format(state=state, substate=substate, used=used, status=status)
+
+
+@pytest.mark.parametrize(
+    ("printed", "cause"),
+    [
+        (qstat("R"), ""),
+        (qstat("E"), ""),
+        (qstat("Q"), "requeued"),
+        (qstat("F", "    Exit_status = -29", substate=93), "time_limit"),
+        (qstat("F", "    Exit_status = -27", substate=93), "out_of_memory"),
+        (qstat("F", "    Exit_status = 271", substate=91), "cancelled"),
+        (qstat("F", "    Exit_status = 271", substate=93), ""),
+        (qstat("F", "    Exit_status = 1", substate=93), ""),
+        (qstat("F", "    Exit_status = 0", substate=92), ""),
+        (qstat("C", "    exit_status = 271"), ""),
+        (qstat("C", "    exit_status = 271", used="00:10:02"), "time_limit"),
+        (qstat("C", "    exit_status = -11"), "time_limit"),
+        (qstat("C", "    exit_status = -10"), "out_of_memory"),
+        (qstat("C", "    exit_status = -29"), ""),
+    ],
+)
+def test_the_record_of_pbs_says_why_its_processes_ended(printed: str, cause: str) -> None:
+    job = Job("7.head", scheduler="pbs")
+    word = read_qstat(printed, job)
+    assert word is not None
+    assert (word.cause, word.source) == (cause, "qstat")
+    assert read_qstat(printed, job._replace(id="8.head")) is None
+    ended_s = unix_s(AT)
+    for heard_s, expected in ((ended_s - 30, cause), (ended_s - 300, "")):
+        word = read_qstat(printed, job._replace(last_event_unix_s=heard_s))
+        assert word is not None
+        assert word.cause == expected
+
+
+@pytest.mark.parametrize(
+    ("printed", "cause", "state"),
+    [
+        ("7|EXIT|TERM_OWNER: job killed by owner\n", "cancelled", "EXIT TERM_OWNER"),
+        ("7 | EXIT | TERM_RUNLIMIT: job killed\n", "time_limit", "EXIT TERM_RUNLIMIT"),
+        ("7|EXIT|TERM_MEMLIMIT\n", "out_of_memory", "EXIT TERM_MEMLIMIT"),
+        ("7|PEND|TERM_REQUEUE_OWNER: requeued\n", "requeued", "PEND TERM_REQUEUE_OWNER"),
+        ("7|PEND|-\n", "requeued", "PEND"),
+        ("7|EXIT|TERM_PREEMPT: job killed after preemption\n", "preempted", "EXIT TERM_PREEMPT"),
+        ("7|EXIT|TERM_UNKNOWN: unknown reason\n", "", "EXIT TERM_UNKNOWN"),
+        ("7|EXIT|-\n", "", "EXIT"),
+        ("7|RUN|-\n", "", "RUN"),
+    ],
+)
+def test_the_record_of_lsf_says_why_its_processes_ended(
+    printed: str, cause: str, state: str
+) -> None:
+    word = read_bjobs(printed, Job("7[2]", scheduler="lsf"))
+    assert word == SchedulerWord(cause, state, "bjobs")
+    word = read_bjobs(printed, Job("7", last_event_unix_s=1.0, scheduler="lsf"))
+    assert word == SchedulerWord("", state, "bjobs"), "nobody knows when that was"
+
+
+@pytest.mark.parametrize("printed", ["", "Job <7> is not found", "qstat: Unknown Job Id", "\0|\n"])
+def test_what_is_no_record_of_pbs_or_lsf_says_nothing(printed: str) -> None:
+    assert read_qstat(printed, Job("7", scheduler="pbs")) is None
+    assert read_bjobs(printed, Job("7", scheduler="lsf")) is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"SLURM_JOB_ID": "7", "PBS_JOBID": "8"}, ("slurm", "7")),
+        ({"PBS_JOBID": "8.head"}, ("pbs", "8.head")),
+        ({"LSB_JOBID": "9", "LSB_JOBINDEX": "0"}, ("lsf", "9")),
+        ({"LSB_JOBID": "9", "LSB_JOBINDEX": "3"}, ("lsf", "9[3]")),
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "POD_NAME": "p-1"}, ("kubernetes", "p-1")),
+        ({}, (None, None)),
+    ],
+)
+def test_the_environment_says_whose_job_it_is(
+    environ: dict[str, str], expected: tuple[str | None, str | None]
+) -> None:
+    facts = scheduler_facts(environ)
+    assert (facts.get("scheduler"), facts.get("scheduler_job_id")) == expected
+    job = job_of(facts)
+    assert (job and (job.scheduler, job.id)) == (expected if expected[0] else None)
+
+
+@pytest.mark.parametrize("text", [None, "node is drained\n"])
+def test_in_kubernetes_the_termination_log_is_evidence_and_no_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    """Anybody in the container can write there."""
+    log = tmp_path / "termination-log"
+    if text is not None:
+        log.write_text(text)
+    monkeypatch.setattr(scheduler, "TERMINATION_LOG", log)
+    word = ask(Job("p-1", scheduler="kubernetes"))
+    end = ProcessEnd(known=True, signal=signal.SIGTERM)
+    verdict = judge(EndFacts(end, scheduled=True, scheduler=word, job_of="kubernetes"))
+    assert verdict.status == "terminated"
+    assert verdict.reason == "SIGTERM by the scheduler, cause unknown"
+    shown = {"job_state": "node is drained", "source": str(log)} if text else True
+    assert verdict.evidence["scheduler"] == shown
+
+
+def test_lsf_ends_a_job_by_sigint_first() -> None:
+    word = SchedulerWord("time_limit", "EXIT TERM_RUNLIMIT", "bjobs")
+    for number in (signal.SIGUSR2, signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        facts = EndFacts(ProcessEnd(known=True, signal=number), scheduler=word, job_of="lsf")
+        assert judge(facts)[:2] == ("killed", "time limit of LSF")
+    facts = EndFacts(ProcessEnd(known=True, signal=signal.SIGINT), scheduler=word, job_of="pbs")
+    assert judge(facts)[:2] == ("cancelled", "SIGINT")
+
+
 def test_all_processes_of_a_job_share_one_question() -> None:
     asked, go_on = [], threading.Event()
 
@@ -244,25 +376,42 @@ time.sleep(300)
 """
 
 
-def _stub(directory: Path, text: str) -> None:
-    """A `scontrol` that prints a record. The real one is in tests/faults/test_slurm.py."""
+def _stub(directory: Path, name: str, arguments: str, text: str) -> None:
+    """A command that prints a record; the real `scontrol` is in tests/faults/test_slurm.py."""
     directory.mkdir()
     (directory / "record").write_text(text)
-    stub = directory / "scontrol"
-    stub.write_text(f'#!/bin/sh\n[ "$1 $2 $3" = "show job 7" ] && cat {directory}/record\n')
+    stub = directory / name
+    stub.write_text(f'#!/bin/sh\n[ "$*" = "{arguments}" ] && cat {directory}/record\n')
     stub.chmod(0o700)
 
 
+SLURM = ("SLURM_JOB_ID", "7", "scontrol", "show job 7", record("CANCELLED"), "scancel")
+PBS = ("PBS_JOBID", "7.head", "qstat", "-x -f 7.head", qstat("F", substate=91), "qdel")
+LSF = (
+    *("LSB_JOBID", "7", "bjobs"),
+    "-noheader -o jobid stat exit_reason:200 delimiter='|' 7",
+    *("7|EXIT|TERM_OWNER: job killed by owner\n", "bkill"),
+)
+RUN = ("-m", "realm_telemetry", "run", "-q", "--")
+
+
 @pytest.mark.processes
-@pytest.mark.parametrize("above", [(), ("-m", "realm_telemetry", "run", "-q", "--")])
-def test_a_run_that_scancel_ended_is_cancelled(tmp_path: Path, above: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("above", "job"),
+    [((), SLURM), (RUN, SLURM), ((), PBS), (RUN, LSF)],
+    ids=["slurm", "slurm-run", "pbs", "lsf-run"],
+)
+def test_a_run_that_its_scheduler_cancelled_is_cancelled(
+    tmp_path: Path, above: tuple[str, ...], job: tuple[str, ...]
+) -> None:
     """Both as the shipper sees it, and as `realm run` does."""
-    _stub(tmp_path / "bin", record("CANCELLED"))
+    variable, job_id, *stub, command = job
+    _stub(tmp_path / "bin", *stub)
     environment = {
         **os.environ,
         "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
         "REALM_HOME": str(tmp_path / "home"),
-        "SLURM_JOB_ID": "7",
+        variable: job_id,
     }
     words = (sys.executable, "-c", PROGRAM)
     process = subprocess.Popen(
@@ -278,7 +427,7 @@ def test_a_run_that_scancel_ended_is_cancelled(tmp_path: Path, above: tuple[str,
     assert process.returncode == -signal.SIGTERM
     wait_until(lambda: len(_ends(tmp_path / "home")) == (2 if above else 1))
     for details in _ends(tmp_path / "home"):
-        assert (details["status"], details["reason"]) == ("cancelled", "scancel"), details
+        assert (details["status"], details["reason"]) == ("cancelled", command), details
 
 
 def _ends(home: Path) -> list[dict[str, Any]]:

@@ -26,11 +26,13 @@ class Trainer:
         self.now_s, self._number, self._step = 1000.0, 0, 0
         self.emit("run_started")
 
-    def emit(self, kind: str, run_id: str | None = "r", **details: Any) -> None:
+    def emit(
+        self, kind: str, run_id: str | None = "r", channel: str = "training", **details: Any
+    ) -> None:
         self._number += 1
         now_ns = round(self.now_s * SECOND_NS)
         event = Event(
-            kind, "training", "info", "", details, now_ns, self.spool.producer, self._number,
+            kind, channel, "info", "", details, now_ns, self.spool.producer, self._number,
             run_id=run_id,
         )  # fmt: skip
         self.spool.notes.follow([event])
@@ -294,6 +296,49 @@ def test_a_run_of_which_all_is_read_at_once_is_looked_at_too(trainer: Trainer) -
     trainer.spool.notes.follow(events)
     trainer.watch.read(trainer.spool, events)
     assert [kind for kind, _ in trainer.found()] == ["loss_not_finite"]
+
+
+def test_a_run_that_ended_and_made_room_for_the_next_within_one_read_is_looked_at(
+    trainer: Trainer,
+) -> None:
+    """By the notes alone it is gone by then, whether it began in this read or before."""
+    for begins in (True, False):
+        run_id = "short" if begins else "r"
+        told: list[tuple[str, str, dict[str, Any]]] = [
+            *([("run_started", run_id, {})] if begins else []),
+            ("training_step", run_id, {"step": 1, "loss": "NaN"}),
+            ("run_ended", run_id, {"status": "completed"}),
+            ("run_started", "next", {}),
+            ("training_step", "next", {"step": 1, "loss": 0.5}),
+            ("run_ended", "next", {"status": "completed"}),
+            ("run_started", "last", {}),
+        ]
+        events = []
+        for kind, run, details in told:
+            trainer._number += 1
+            events.append(
+                Event(
+                    kind, "training", "info", "", details, 1, trainer.spool.producer,
+                    trainer._number, run_id=run,
+                )
+            )  # fmt: skip
+        trainer.spool.notes.follow(events)
+        assert run_id not in trainer.spool.notes.runs
+        trainer.watch.read(trainer.spool, events)
+        found = trainer.watch.take()
+        assert [(each.kind, each.run_id) for each in found] == [("loss_not_finite", run_id)]
+
+
+def test_an_evaluation_and_a_checkpoint_set_no_pace(trainer: Trainer) -> None:
+    """They name a step that was made before: a hundred of them are no hundred quick steps."""
+    trainer.steps(15, every_s=60.0)
+    for number in range(100):
+        channel = "eval" if number % 2 else "checkpoint"
+        trainer.now_s += 0.01
+        trainer.emit("evaluation_finished", channel=channel, step=15)
+    assert trainer.wait(1_100) == []
+    (stalled,) = trainer.wait(200)
+    assert stalled.details["median_step_s"] == 60.0
 
 
 def test_each_rule_can_be_switched_off(make_lab: Callable[..., Any]) -> None:

@@ -161,6 +161,7 @@ async def diagnose_run(desk: Desk, question: RunQuestion) -> dict[str, Any]:
         "evidence": bounded(run["evidence"], 1_500),
         "exception": _exception(run["exception"]),
         **_checkpoints(run),
+        "resume": bounded(run.get("resume"), 1_500),
         "last_evaluation": bounded(run["last_evaluation"], 500),
         "ranks": _ranks(run),
         "hosts": bounded(run["hosts"], 500),
@@ -222,6 +223,7 @@ def _exception(found: dict[str, Any] | None) -> dict[str, Any] | None:
             "rank": found["rank"],
             "thread": text(found["thread"], 100),
             "at": found["at"],
+            "seen": bounded(found.get("seen"), 600),
             "traceback": end_of(found["traceback"], 4_000),
         }
     )
@@ -238,6 +240,10 @@ def _checkpoints(run: dict[str, Any]) -> dict[str, Any]:
         return shown | {"resume_from": "No checkpoint is known."}
     if finite is None:
         return shown | {"resume_from": "None: every checkpoint followed a value that is NaN."}
+    good = run.get("last_good_checkpoint")
+    if good is not None:
+        shown |= {"last_good_checkpoint": bounded(good, 600)}
+        return shown | {"resume_from": f"last_good_checkpoint; {text(good['check'], 200)}."}
     which = "last_checkpoint" if last == finite else "last_finite_checkpoint"
     return shown | {"resume_from": f"{which}; whether the file is whole was not looked at."}
 

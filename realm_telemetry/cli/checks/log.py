@@ -46,7 +46,8 @@ def check_log(subject: Subject) -> Iterator[CheckResult]:
 
 def check_side_files(subject: Subject) -> Iterator[CheckResult]:
     """Whether the files beside the log are whole, and which had to be replaced."""
-    log = open_log(subject.settings.log_path, home=subject.settings.home)
+    chosen = subject.settings
+    log = open_log(chosen.log_path, home=chosen.home, state_path=chosen.state_path)
     files = log.side_files(subject.timeout_s)
     for file in files:
         if file.problem:

@@ -13,19 +13,21 @@ from realm_telemetry.folds.clock import set_back_before
 from realm_telemetry.folds.curves.numbers import is_measured
 from realm_telemetry.folds.curves.record import RunCurves
 from realm_telemetry.folds.runs import run_of
-from realm_telemetry.folds.runtime import STEP_ROWS, FoldFormat, FoldRunner, Row, RowsAfter, advance
+from realm_telemetry.folds.runtime import FoldFormat, LayersRunner, Row, RowsAfter, advance
 from realm_telemetry.log.curves import CurvesLayer, CurvesMark, CurveStore, Part
 from realm_telemetry.log.engine import Log
-from realm_telemetry.log.snapshots import FoldSnapshot
-
-MAX_TOUCHED: Final = 500
-"""Runs in memory while a log is caught up; with more of them they are stored in between."""
 
 MAX_PENDING: Final = 8_192
 """Events, of all runs together, that are kept as they are."""
 
 MAX_LAYERS: Final = 8
 """Of a run, before they are joined."""
+
+KEPT_BYTES: Final = 1024 * 1024 * 1024
+"""What the curves of all runs take at most; beyond it those of the oldest runs get coarse."""
+
+THIN_BUCKETS: Final = 64
+"""Of a strand in curves that are coarse."""
 
 SMALL_LOG: Final = 20_000
 """Rows; a store that begins on a log with no more reads them at once."""
@@ -159,19 +161,17 @@ def _loaded(run_id: str, layer: CurvesLayer, mark: CurvesMark) -> RunCurves:
 _FORMAT: Final = FoldFormat("Curves", Curves, lambda _: Curves())
 
 
-class CurvesRunner(FoldRunner[Curves]):
-    """Brings one part of the curves up to a log, and stores it. For one thread at a time.
+class CurvesRunner(LayersRunner[Curves]):
+    """Brings one part of the curves up to a log, and stores it. For one thread at a time."""
 
-    overtaken: whether another process has stored meanwhile; then `restart` goes on from there.
-    """
+    max_touched = 500
 
     def __init__(self, log: Log, part: Part = "live") -> None:
-        super().__init__(_FORMAT, None)
+        super().__init__(_FORMAT)
         self._log = log
         self._part: Part = part
         self._log_id = ""
         self.mark = CurvesMark()
-        self.overtaken = False
 
     def restart(self) -> None:
         """Go on behind the stored mark; begin at the end of a long log. Raises LogError."""
@@ -193,30 +193,16 @@ class CurvesRunner(FoldRunner[Curves]):
         """Whether rows of this part, up to a cursor, are still to be folded."""
         return super().is_behind(cursor if self._part == "live" else self.mark.begun)
 
-    def step(self, rows_after: RowsAfter, limit: int = STEP_ROWS) -> bool:
-        """Fold up to `limit` rows; return whether that made progress."""
+    def _advance(self, rows_after: RowsAfter, limit: int) -> bool:
         if self._part == "live":
-            moved = super().step(rows_after, limit)
-        else:
-            moved = advance(self.fold, rows_after, limit, until=self.mark.begun)
-            # Rows may be gone; then the part is what was left of them.
-            self.fold.cursor = self.fold.cursor if moved else self.mark.begun
-        if len(self.fold) > MAX_TOUCHED:
-            self.save()
-            if self.overtaken:
-                self.restart()
+            return super()._advance(rows_after, limit)
+        moved = advance(self.fold, rows_after, limit, until=self.mark.begun)
+        # Rows may be gone; then the part is what was left of them.
+        self.fold.cursor = self.fold.cursor if moved else self.mark.begun
         return moved
 
-    def save(self, snapshot: FoldSnapshot | None = None) -> None:
-        """Store what is in memory. Raises LogError.
-
-        snapshot: of `snapshot()`, where another thread goes on folding meanwhile.
-        """
-        if snapshot is None:
-            self.snapshot()
+    def _store(self) -> None:
         sealed = self.fold.sealed()
-        if not sealed:
-            return
         store = self._log.curves(self._log_id)
         through = sealed[-1].through
         if through == getattr(self.mark, self._part):
@@ -234,6 +220,7 @@ class CurvesRunner(FoldRunner[Curves]):
             self.fold.stored(through)
             for run_id in store.crowded(list(runs), MAX_LAYERS):
                 join_layers(store, run_id)
+            store.make_room(KEPT_BYTES, thinned)
 
 
 def _merged(layers: Sequence[CurvesInMemory]) -> dict[str, RunCurves]:
@@ -260,3 +247,15 @@ def join_layers(store: CurveStore, run_id: str) -> None:
             # As it is at the mark: steps of the clock up to there are in it.
             through = mark.live if part == "live" else max(mark.live, mark.older)
             store.join(run_id, joined, CurvesLayer(part, through, curves.dump()))
+
+
+def thinned(content: bytes) -> bytes:
+    """Return a layer with THIN_BUCKETS a strand; as it is if it cannot be read."""
+    try:
+        curves = RunCurves.load(content)
+    except ValueError:
+        return content
+    for _, curve in curves.curves():
+        for strand in curve.strands.values():
+            strand.limit(THIN_BUCKETS)
+    return curves.dump()

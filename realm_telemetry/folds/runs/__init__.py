@@ -1,6 +1,8 @@
 """Runs: what each training was, how it goes and why it ended, beyond the life of its events."""
 
+from realm_telemetry.folds.runs.detail import detailed
 from realm_telemetry.folds.runs.fold import Layer, Reading, Runs, RunsRunner
+from realm_telemetry.folds.runs.projection import projected
 from realm_telemetry.folds.runs.record import RunRecord, processes_of, run_of
 from realm_telemetry.folds.runs.status import statuses, still_open
 from realm_telemetry.folds.runs.view import (
@@ -20,10 +22,12 @@ __all__ = [
     "RunRecord",
     "Runs",
     "RunsRunner",
+    "detailed",
     "events_of",
     "is_shown",
     "notable",
     "processes_of",
+    "projected",
     "report",
     "run_of",
     "shown",

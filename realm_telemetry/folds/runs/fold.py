@@ -8,21 +8,16 @@ save, the layers are merged into the table, which moves its mark in the same tra
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from realm_telemetry.folds.clock import set_back_before, stamp_of
 from realm_telemetry.folds.runs import view
 from realm_telemetry.folds.runs.record import RunRecord, runs_of
 from realm_telemetry.folds.runs.status import statuses
-from realm_telemetry.folds.runtime import STEP_ROWS, FoldFormat, FoldRunner, Row, RowsAfter
+from realm_telemetry.folds.runtime import FoldFormat, LayersRunner, Row
 from realm_telemetry.log.engine import Log
 from realm_telemetry.log.runs import RunsMark, RunsTable, RunsWanted, StoredRun
-from realm_telemetry.log.snapshots import FoldSnapshot
-
-MAX_TOUCHED: Final = 1_000
-"""Runs in memory while a log is caught up; with more of them the table is saved in between."""
-
 
 _logger = logging.getLogger(__name__)
 
@@ -148,6 +143,21 @@ class Reading:
             counts[run.status] += 1
         return {status: counts[status] for status in statuses()}
 
+    def statuses(self, run_ids: Iterable[str]) -> dict[str, str]:
+        """Return the status of each of some runs that is known."""
+        touched = self.touched
+        found: dict[str, str] = {}
+        for run_id in run_ids:
+            if run_id in touched:
+                record = self.record(run_id)
+                status = view.status_of(record) if record and view.is_shown(record) else None
+            else:
+                stored = self._table.run(run_id)
+                status = stored.status if stored else None
+            if status is not None:
+                found[run_id] = status
+        return found
+
     def changed(self) -> Iterator[StoredRun]:
         """Yield the runs that memory has something of, as the table is to have them."""
         through = max((layer.through for layer in self._layers), default=self._mark.cursor)
@@ -191,19 +201,16 @@ def _stored(run_id: str, record: RunRecord, through: int) -> StoredRun:
 _FORMAT: Final = FoldFormat("Runs", Runs, lambda _: Runs())
 
 
-class RunsRunner(FoldRunner[Runs]):
-    """Brings the runs up to a log, and saves them in its table. For one thread at a time.
+class RunsRunner(LayersRunner[Runs]):
+    """Brings the runs up to a log, and merges them into its table. For one thread at a time."""
 
-    saves: False for who only reads.
-    overtaken: whether another process has saved meanwhile; then `restart` goes on from there.
-    """
+    max_touched = 1_000
 
     def __init__(self, log: Log, *, saves: bool = True) -> None:
-        super().__init__(_FORMAT, None)
+        """saves: False for who only reads."""
+        super().__init__(_FORMAT, saves=saves)
         self._log = log
-        self._saves = saves
         self._log_id = ""
-        self.overtaken = False
 
     def restart(self) -> None:
         """Go on behind the mark of the table. Raises LogError."""
@@ -214,25 +221,8 @@ class RunsRunner(FoldRunner[Runs]):
         self.covered = mark.cursor
         self.overtaken = False
 
-    def step(self, rows_after: RowsAfter, limit: int = STEP_ROWS) -> bool:
-        """Fold up to `limit` rows; return whether that made progress."""
-        moved = super().step(rows_after, limit)
-        if self._saves and len(self.fold) > MAX_TOUCHED:
-            self.save()
-            if self.overtaken:
-                self.restart()
-        return moved
-
-    def save(self, snapshot: FoldSnapshot | None = None) -> None:
-        """Merge what is in memory into the table. Raises LogError.
-
-        snapshot: of `snapshot()`, where another thread goes on folding meanwhile.
-        """
-        if snapshot is None:
-            self.snapshot()
+    def _store(self) -> None:
         layers = self.fold.sealed()
-        if not layers:
-            return
         mark = self.fold.mark
         for layer in layers:
             mark = mark.advanced(layer.through, layer.set_backs)

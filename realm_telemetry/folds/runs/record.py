@@ -314,7 +314,7 @@ def _small(value: Any) -> Any:
 
 
 def _saved(record: RunRecord, event: Event, stamp: Stamp, process: dict[str, Any]) -> None:
-    found = pick(event.details, ("step", "path", "loss"))
+    found = pick(event.details, ("step", "path", "loss", "size_bytes", "bytes"))
     key = str(found.get("step", found.get("path", event.id)))[:200]
     record.checkpoints.put(key, stamp, {"checkpoint": found})
 

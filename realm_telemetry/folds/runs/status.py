@@ -38,6 +38,13 @@ _OF_A_PEER: Final = re.compile(
 """Errors of a process whose peer has gone: they follow from what ended that one."""
 
 
+_OPEN: Final = frozenset(("running", "stalled", "paused"))
+"""No status of an end."""
+
+_GOOD_WORDS: Final = frozenset(("success", "succeeded", "ok", "done", "finished", "complete"))
+"""What other software calls completed. Every other word that is not ours is a failure."""
+
+
 class End(msgspec.Struct, frozen=True):
     """How a process ended.
 
@@ -123,7 +130,15 @@ def _end(cells: Cells, life: Stamp) -> End | None:
     is_stopped = status == "killed" and reason == "SIGTERM" and "rank" in cells
     is_peers = status == "failed" and bool(_OF_A_PEER.search(text))
     follows = status == "terminated" or is_stopped or is_peers
-    return End(str(status), reason, evidence, stamp[0], min([stamp[0], *troubles]), follows)
+    return End(_known(status), reason, evidence, stamp[0], min([stamp[0], *troubles]), follows)
+
+
+def _known(status: Any) -> str:
+    """Return the status that an event gives an end, as one of those that a run can have."""
+    word = str(status).lower()
+    if word in _OPEN or word not in statuses():
+        return "completed" if word in _GOOD_WORDS else "failed"
+    return word
 
 
 def _hangs_in_exit(cells: Cells) -> bool:
@@ -381,6 +396,10 @@ def health(team: Team) -> str | None:
     of = "ranks" if any(process.rank is not None for process in team.processes) else "processes"
     ended = len(team.processes) - alive
     return f"{team.size - ended - silent} of {team.size} {of}"
+
+
+OPEN: Final = ("running", "stalled", "paused")
+"""Statuses of a run that goes on."""
 
 
 def statuses() -> Mapping[str, str]:

@@ -1,6 +1,7 @@
 """A run as readers see it: JSON for programs, and a report in Markdown for people."""
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -195,26 +196,39 @@ def _speed(record: RunRecord, team: Team) -> float | None:
     return (last - first) / (end - begin) * 1e9 if end > begin and last > first else None
 
 
-def _checkpoints(record: RunRecord, team: Team) -> dict[str, Any]:
+def _saved(record: RunRecord) -> list[Any]:
+    """Return the cells of the checkpoints, the newest first."""
     cells = [each["checkpoint"] for each in record.checkpoints.read().values()]
-    newest = sorted(cells, key=lambda cell: cell[0], reverse=True)
+    return sorted(cells, key=lambda cell: cell[0], reverse=True)
+
+
+def _finite(record: RunRecord, team: Team, newest: Sequence[Any]) -> Sequence[Any]:
     before = _value(record, "first_not_finite")
     last_bad = _value(record, "last_not_finite")
     # An attempt that began after all of them, from a checkpoint before, is well again.
     is_well = before is None or last_bad[3] < _begun(team)
-    good = newest if is_well else [cell for cell in newest if cell[0][0] < before[3]]
+    return newest if is_well else [cell for cell in newest if cell[0][0] < before[3]]
+
+
+def finite_checkpoints(record: RunRecord, team: Team) -> list[dict[str, Any]]:
+    """Return the checkpoints before the first value that was not finite, the newest first."""
+    return [_shown_checkpoint(cell) for cell in _finite(record, team, _saved(record))]
+
+
+def _checkpoints(record: RunRecord, team: Team) -> dict[str, Any]:
+    newest = _saved(record)
+    good = _finite(record, team, newest)
     return {
-        "last_checkpoint": _shown_checkpoint(newest),
-        "last_finite_checkpoint": _shown_checkpoint(good),
+        "last_checkpoint": _shown_checkpoint(newest[0]) if newest else None,
+        "last_finite_checkpoint": _shown_checkpoint(good[0]) if good else None,
     }
 
 
-def _shown_checkpoint(cells: Sequence[Any]) -> dict[str, Any] | None:
-    if not cells:
-        return None
-    stamp, fields = cells[0]
+def _shown_checkpoint(cell: Any) -> dict[str, Any]:
+    stamp, fields = cell
     named = {name: fields.get(name) for name in ("step", "path", "loss")}
-    return named | {"saved_at": _time(stamp[0])}
+    size = fields.get("size_bytes", fields.get("bytes"))
+    return {**named, "size_bytes": size, "saved_at": _time(stamp[0])}
 
 
 def _evaluation(record: RunRecord) -> dict[str, Any] | None:
@@ -265,6 +279,8 @@ def report(run: dict[str, Any], events: Sequence[Event]) -> str:
     parts = [f"# Run {inline(run['run_id'])}", _headline(run), _facts(run)]
     if run["evidence"]:
         parts += ["## Evidence", _listed(run["evidence"])]
+    if run.get("resume"):
+        parts += ["## To resume", _resume(run["resume"])]
     if run["exception"]:
         parts += ["## Exception", _shown_exception(run["exception"])]
     if len(run["ranks"]) > 1:
@@ -314,7 +330,7 @@ def _facts(run: dict[str, Any]) -> str:
         "Loss": run["loss"],
         "Best loss": run["best_loss"],
         "Last checkpoint": _checkpoint_text(run["last_checkpoint"]),
-        "Last checkpoint before a value that is not finite": _finite_text(run),
+        **good_checkpoint(run),
         "Last evaluation": _evaluation_text(run["last_evaluation"]),
         "Not finite": _not_finite_text(run["warnings"]["not_finite"]),
     }
@@ -336,10 +352,36 @@ def _evaluation_text(evaluation: dict[str, Any] | None) -> str | None:
     return f"{', '.join(at + found)} ({evaluation['finished_at']})"
 
 
-def _finite_text(run: dict[str, Any]) -> str | None:
-    if run["warnings"]["not_finite"] is None:
-        return None
-    return _checkpoint_text(run["last_finite_checkpoint"]) or "none is known"
+def good_checkpoint(run: dict[str, Any]) -> dict[str, str]:
+    """Return which checkpoint to go on from, by the name of the fact: what is known of it."""
+    if "last_good_checkpoint" in run:
+        good = run["last_good_checkpoint"]
+        text = _checkpoint_text(good)
+        found = text and f"{text}, {good['check']}"
+    else:
+        found = _checkpoint_text(run["last_finite_checkpoint"])
+    is_known = run["last_checkpoint"] is not None or run["warnings"]["not_finite"] is not None
+    return {"Last good checkpoint": found or "none is known"} if found or is_known else {}
+
+
+def _resume(found: dict[str, Any]) -> str:
+    code = [found["code"]] if found["code"] else []
+    directory = [f"cd {shlex.quote(found['cwd'])}"] if found["cwd"] else []
+    command = [*directory, found["command"]] if found["command"] else []
+    return f"{inline(found['note'])}\n\n" + "\n\n".join(
+        fenced("\n".join(lines)) for lines in (command, code) if lines
+    )
+
+
+def seen_text(exception: dict[str, Any]) -> str:
+    """Return how often an error was seen lately, as text; empty where that is not known."""
+    seen = exception.get("seen")
+    if not seen or not seen["times"]:
+        return ""
+    least = "at least " if seen["at_least"] else ""
+    times = "once" if seen["times"] == 1 else f"{seen['times']:,} times"
+    runs = "1 run" if seen["runs"] == 1 else f"{seen['runs']:,} runs"
+    return f"{least}{times} in the last {seen['days']} days, in {runs}"
 
 
 def _not_finite_text(found: dict[str, Any] | None) -> str | None:
@@ -358,6 +400,8 @@ def _listed(value: Any) -> str:
 def _shown_exception(exception: dict[str, Any]) -> str:
     rank = "" if exception["rank"] is None else f" (rank {exception['rank']})"
     first = f"{inline(exception['error_type'] or 'An error')}: {inline(exception['error'])}{rank}"
+    seen = seen_text(exception)
+    first += f"\n\nThis error was seen {seen}." if seen else ""
     return first + (f"\n\n{fenced(exception['traceback'])}" if exception["traceback"] else "")
 
 

@@ -1,6 +1,6 @@
 """Curves of runs, in tables beside the log: see log.curves. All services of the log share them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -22,6 +22,15 @@ _CROWDED: Final = """
 SELECT run_id FROM realm_curves WHERE run_id = ANY(?::text[])
 GROUP BY run_id HAVING count(*) > ?"""
 _REMOVE: Final = "DELETE FROM realm_curves WHERE run_id = ? AND part = ? AND through = ?"
+_USED: Final = "SELECT coalesce(sum(octet_length(content)), 0) FROM realm_curves"
+_OLDEST: Final = """
+SELECT run_id, bool_and(thin) AS is_thin FROM realm_curves
+GROUP BY run_id ORDER BY is_thin, max(through) LIMIT ?"""
+_THINNED: Final = """
+UPDATE realm_curves SET content = ?, thin = true WHERE run_id = ? AND part = ? AND through = ?"""
+_FORGET: Final = "DELETE FROM realm_curves WHERE run_id = ?"
+_AT_ONCE: Final = 100
+"""Runs that make room in one call."""
 
 
 class CurveTable:
@@ -80,6 +89,30 @@ class CurveTable:
                 for each in joined:
                     session.execute(_REMOVE, (name, each.part, each.through))
                 session.execute(_ADD, (name, *layer))
+
+    def make_room(self, most_bytes: int, thin: Callable[[bytes], bytes]) -> None:
+        """Thin the layers of the oldest runs, then remove them, down to nine tenths of this."""
+        with self._sessions.one() as session:
+            if self._used_bytes(session) <= most_bytes:
+                return
+            oldest = session.execute(_OLDEST, (_AT_ONCE,)).fetchall()
+            for name, is_thin in oldest:
+                with session.transaction():
+                    session.execute(_LOCK)
+                    self._shrink(session, name, None if is_thin else thin)
+                    if self._used_bytes(session) <= most_bytes * 9 // 10:
+                        return
+
+    def _shrink(self, session: Session, name: str, thin: Callable[[bytes], bytes] | None) -> None:
+        if thin is None:
+            session.execute(_FORGET, (name,))
+            return
+        for part, through, content in session.execute(_LAYERS, (name,)).fetchall():
+            session.execute(_THINNED, (thin(bytes(content)), name, part, through))
+
+    def _used_bytes(self, session: Session) -> int:
+        row = session.execute(_USED).fetchone()
+        return int(row[0]) if row else 0
 
     def _mark(self, session: Session) -> CurvesMark | None:
         row = session.execute(_MARK, (self._log_id,)).fetchone()

@@ -142,6 +142,8 @@ CREATE TABLE realm_curves (
     part text COLLATE "C" NOT NULL,
     through bigint NOT NULL,
     content bytea NOT NULL,
+    -- Whether it was thinned to make room.
+    thin boolean NOT NULL DEFAULT false,
     PRIMARY KEY (run_id, part, through)
 );
 CREATE TABLE realm_curves_mark (

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -32,6 +33,9 @@ CREATE TABLE IF NOT EXISTS realm_curves_mark (
     log_id TEXT NOT NULL,
     mark TEXT NOT NULL
 ) STRICT""",
+    # The runs whose layers were thinned to make room.
+    """
+CREATE TABLE IF NOT EXISTS realm_curves_thin (run_id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID""",
 )
 _MARK: Final = "SELECT mark FROM realm_curves_mark WHERE log_id = ?"
 _SET_MARK: Final = "INSERT OR REPLACE INTO realm_curves_mark VALUES (1, ?, ?)"
@@ -40,6 +44,20 @@ SELECT part, through, content FROM realm_curves WHERE run_id = ? ORDER BY part, 
 _ADD: Final = "INSERT INTO realm_curves (run_id, part, through, content) VALUES (?, ?, ?, ?)"
 _COUNT: Final = "SELECT count(*) FROM realm_curves WHERE run_id = ?"
 _REMOVE: Final = "DELETE FROM realm_curves WHERE run_id = ? AND part = ? AND through = ?"
+_OLDEST: Final = """
+SELECT run_id, run_id IN (SELECT run_id FROM realm_curves_thin) AS is_thin
+FROM realm_curves GROUP BY run_id ORDER BY is_thin, max(through) LIMIT ?"""
+_THIN: Final = "INSERT OR IGNORE INTO realm_curves_thin VALUES (?)"
+_REPLACE: Final = (
+    "UPDATE realm_curves SET content = ? WHERE run_id = ? AND part = ? AND through = ?"
+)
+_FORGET: Final = (
+    "DELETE FROM realm_curves WHERE run_id = ?",
+    "DELETE FROM realm_curves_thin WHERE run_id = ?",
+)
+_AT_ONCE: Final = 100
+"""Runs that make room in one call."""
+
 _LOST: Final = "Curves are made again of the events that the log still has."
 
 T = TypeVar("T")
@@ -71,6 +89,7 @@ class CurveFile:
             if known is None:
                 # Those of another log, or of one that was set back, are no curves of this one.
                 connection.execute("DELETE FROM realm_curves")
+                connection.execute("DELETE FROM realm_curves_thin")
                 known = CurvesMark(before.begun)
             if (known.begun, getattr(known, part)) != (before.begun, getattr(before, part)):
                 return known
@@ -102,6 +121,32 @@ class CurveFile:
                 connection.execute(_ADD, (run_id, *layer))
 
         self._write(write)
+
+    def make_room(self, most_bytes: int, thin: Callable[[bytes], bytes]) -> None:
+        """Thin the layers of the oldest runs, then remove them, down to nine tenths of this."""
+        if self._read(_used_bytes, 0) <= most_bytes:
+            return
+        nothing: list[tuple[str, int]] = []
+        oldest = self._read(lambda file: file.execute(_OLDEST, (_AT_ONCE,)).fetchall(), nothing)
+        for run_id, is_thin in oldest:
+            if self._write(partial(self._shrink, run_id, None if is_thin else thin)) <= (
+                most_bytes * 9 // 10
+            ):
+                return
+
+    def _shrink(
+        self, run_id: str, thin: Callable[[bytes], bytes] | None, connection: sqlite3.Connection
+    ) -> int:
+        """Thin one run, or remove it; return what all take then."""
+        if thin is None:
+            for statement in _FORGET:
+                connection.execute(statement, (run_id,))
+        else:
+            for layer in self._layers(connection, run_id)[1]:
+                place = (run_id, layer.part, layer.through)
+                connection.execute(_REPLACE, (thin(layer.content), *place))
+            connection.execute(_THIN, (run_id,))
+        return _used_bytes(connection)
 
     def _mark(self, connection: sqlite3.Connection) -> CurvesMark | None:
         row = connection.execute(_MARK, (self._log_id,)).fetchone()
@@ -150,3 +195,12 @@ class CurveFile:
 
 def _text(mark: CurvesMark) -> str:
     return msgspec.json.encode(mark).decode()
+
+
+def _used_bytes(connection: sqlite3.Connection) -> int:
+    """What the file holds; pages that are free are used again."""
+    page_bytes, pages, free = (
+        int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+        for name in ("page_size", "page_count", "freelist_count")
+    )
+    return page_bytes * (pages - free)

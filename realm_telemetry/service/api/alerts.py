@@ -16,6 +16,7 @@ from realm_telemetry.service.api.parameters import moment
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.ingest.body import content_encoding, read_body
+from realm_telemetry.service.reader_pool import translated
 from realm_telemetry.shipper.deliveries import WEBHOOK_EXPORTER
 
 T = TypeVar("T")
@@ -68,7 +69,9 @@ async def post_alert_action(request: Request) -> Response:
         raise ApiError("unsupported_encoding", hint="Send it as it is.")
     with service.bodies.share() as share:
         body = await read_body(request, service.settings, share, most=MAX_BODY_BYTES)
-    return json_answer(await _work(service, _job(service, _read(body))))
+    action = _read(body)
+    sends = action.mute is None
+    return json_answer(await _work(service, _job(service, action), sends=sends))
 
 
 def _read(body: bytes) -> Action:
@@ -105,10 +108,11 @@ def _job(service: Service, action: Action) -> Callable[[], dict[str, Any]]:
     return job
 
 
-async def _work(service: Service, job: Callable[[], T]) -> T:
+async def _work(service: Service, job: Callable[[], T], *, sends: bool = False) -> T:
     """Run a job; raises ApiError not_found for a name or number that is not there."""
     try:
-        return await service.readers.work(job)
+        with translated():
+            return await service.alert_jobs.run(job, sends=sends)
     except KeyError as error:
         raise ApiError("not_found", f"There is no {error.args[0]!r}.", "See /api/alerts.") from None
     except ConfigError as error:

@@ -1,6 +1,6 @@
 """A run over HTTP as one document, for people."""
 
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -8,7 +8,7 @@ from starlette.responses import Response
 from realm_telemetry.event import Event
 from realm_telemetry.folds.curves.view import metrics_of
 from realm_telemetry.folds.report import FORMATS, LAST_LINES, Report
-from realm_telemetry.folds.runs import RunRecord, notable, shown
+from realm_telemetry.folds.runs import RunRecord, detailed, notable
 from realm_telemetry.log.engine import Snapshot
 from realm_telemetry.service.api.runs import only, read_run
 from realm_telemetry.service.core import service_of
@@ -31,16 +31,19 @@ async def get_run_report(request: Request) -> Response:
     service = service_of(request.scope)
     run_id: str = request.path_params["id"]
 
-    def ask(log: Snapshot, run_id: str, record: RunRecord) -> tuple[RunRecord, list[Event], str]:
+    def ask(
+        log: Snapshot, run_id: str, record: RunRecord
+    ) -> tuple[RunRecord, dict[str, Any], list[Event], str]:
         piece = read_end(service.settings.home, run_id, LAST_LINES)
         output = "" if piece is None else piece.text.decode("utf-8", "replace")
-        return record, notable(log, run_id, record), output
+        run = detailed(log, run_id, record)
+        return record, run, notable(log, run_id, record), output
 
-    record, events, output = await read_run(request, ask)
+    record, run, events, output = await read_run(request, ask)
     found = await service.curves.read(run_id, record)
 
     def write() -> bytes:
-        report = Report(shown(run_id, record), events, metrics_of(found.curves), output)
+        report = Report(run, events, metrics_of(found.curves), output)
         return report.text(known).encode("utf-8", "backslashreplace")
 
     content = await service.readers.work(write)

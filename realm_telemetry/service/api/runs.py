@@ -13,8 +13,8 @@ from starlette.types import Scope
 from realm_telemetry.folds.runs import (
     Reading,
     RunRecord,
+    detailed,
     is_shown,
-    shown,
     started_at,
     statuses,
     summary,
@@ -123,7 +123,7 @@ def _next_link(query: QueryParams, following: str | None) -> dict[str, str]:
 async def get_run(request: Request) -> Response:
     """All of one run, with its ranks."""
     only(request.query_params, ())
-    return json_answer(await read_run(request, lambda log, run_id, record: shown(run_id, record)))
+    return json_answer(await read_run(request, detailed))
 
 
 async def may_be_run(request: Request) -> bool:

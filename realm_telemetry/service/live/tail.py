@@ -17,7 +17,7 @@ from typing import Final
 from realm_telemetry.delivery.sources import RecentOfLog, without_webhooks
 from realm_telemetry.errors import LogError
 from realm_telemetry.log.engine import Reader, Watch
-from realm_telemetry.log.errors import LogReplacedError
+from realm_telemetry.log.errors import LogFailedOverError, LogReplacedError
 from realm_telemetry.log.rows import LogRow
 
 BATCH_ROWS: Final = 200
@@ -41,6 +41,7 @@ class Tail:
 
     recent: what this process has stored lately: it is not read back from the log.
     noticed: called when others, or this process, may have written to the log.
+    failed_over: whether that is because a standby took over that lacks rows.
     replaced: called when the log is not the one that was opened; nothing more comes then.
     error: what went wrong at the last poll, None while all is well.
     """
@@ -68,6 +69,9 @@ class Tail:
         self._bell: int | None = None
         self._sleeping = False
         self._timer: asyncio.Handle | None = None
+        self._epoch: object = None
+        self._last_id: str | None = None
+        self.failed_over = False
         self.cursor = cursor
         self.rows = 0
         self.lag_s = 0.0
@@ -103,6 +107,7 @@ class Tail:
         except LogError as error:
             self._report(error)
             if isinstance(error, LogReplacedError):
+                self.failed_over = isinstance(error, LogFailedOverError)
                 self._replaced()
         finally:
             # Any error: a tail that stops would show nothing for ever.
@@ -114,6 +119,7 @@ class Tail:
         if self._watch.changed():
             before = self.rows
             self._noticed()
+            self._check_epoch()
             if self._read():
                 return 0.0
             brought_rows = self.rows > before
@@ -144,13 +150,33 @@ class Tail:
         rows = self._rows()
         if rows:
             self.cursor = rows[-1].cursor
+            self._last_id = rows[-1].event.id
             self.rows += len(rows)
             self._measure(rows[-1])
             for take in self._takers:
                 take(rows)
         elif self._reader.now.max_cursor() < self.cursor:
-            raise LogReplacedError("the content of the log was replaced by an older one")
+            raise self._set_back()
         return len(rows) == BATCH_ROWS
+
+    def _check_epoch(self) -> None:
+        """After a failover: whether the last row that was read is still there."""
+        epoch = self._watch.epoch()
+        if epoch in (None, self._epoch):
+            return
+        log = self._reader.now
+        if self._epoch is not None and self._last_id is not None:
+            row = log.get(self.cursor)
+            # One that retention has taken was there.
+            is_there = row is not None or log.min_cursor() > self.cursor
+            if not is_there or (row is not None and row.event.id != self._last_id):
+                raise self._set_back()
+        self._epoch = epoch
+
+    def _set_back(self) -> LogReplacedError:
+        if self._watch.epoch() is None:
+            return LogReplacedError("the content of the log was replaced by an older one")
+        return LogFailedOverError("a standby took over that lacks the newest events: they are lost")
 
     def _rows(self) -> Sequence[LogRow]:
         remembered = self._recent.after(self.cursor, BATCH_ROWS)

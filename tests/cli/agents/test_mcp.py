@@ -189,7 +189,7 @@ def test_an_agent_learns_why_a_run_failed_and_what_to_do(lab: RealmServer, tmp_p
             assert found["exception"]["error"] == "bad \\x1b[2J"
             assert found["not_finite"]["field"] == "loss"
             assert "a loss was not finite" in found["next"]
-            assert found["resume_from"].startswith("last_finite_checkpoint;")
+            assert found["resume_from"] == "last_good_checkpoint; not verified from here."
             assert found["last_finite_checkpoint"]["path"] == "ckpt/400"
             assert [each["kind"] for each in found["anomalies"]] == ["loss_not_finite"]
             assert found["ranks"]["by_status"] == {"failed": 1, "completed": 1}

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from realm_telemetry.demo.endings import EXPECTED
 from realm_telemetry.log import LogReader
 from tests.waiting import wait_until
 
@@ -31,7 +32,9 @@ allow_hosts = ["127.0.0.1"]
 url = "{url}"
 """
 
-WAYS = ("completed", "exception", "exit-code", "sigkill", "stall", "nan")
+WAYS = tuple(EXPECTED)
+"""Those of `realm demo --endings`."""
+
 FIRST = {
     ("run_ended_badly", "exception"),
     ("run_ended_badly", "exit-code"),

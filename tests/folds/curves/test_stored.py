@@ -8,7 +8,7 @@ import pytest
 from realm_telemetry.event import Event
 from realm_telemetry.folds.curves import CurvesRunner, RunCurves
 from realm_telemetry.folds.curves import fold as fold_module
-from realm_telemetry.folds.curves.fold import MAX_LAYERS, stored_curves
+from realm_telemetry.folds.curves.fold import MAX_LAYERS, THIN_BUCKETS, stored_curves
 from realm_telemetry.folds.curves.reading import curves_now
 from realm_telemetry.folds.runtime import every_row
 from realm_telemetry.log.curves import Part
@@ -172,6 +172,42 @@ def test_times_of_a_wrong_clock_are_lowered_also_where_they_are_stored(
     assert read(log, runner) == lowered.dump()
     runner.save()
     assert read(log) == lowered.dump()
+
+
+def test_curves_of_the_oldest_runs_get_coarse_and_then_make_room(
+    log: Log, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = "12345678"
+    monkeypatch.setattr(fold_module, "KEPT_BYTES", 200_000)
+    sizes = {}
+    for name in names:
+        writer.append(steps(0, 600, name))
+        caught_up(log).save()
+        with log.reader() as reader:
+            store = log.curves(reader.log_id)
+        sizes = {each: sum(len(row.content) for row in store.layers(each)[1]) for each in names}
+    assert sum(sizes.values()) < 200_000
+    assert sizes["8"] > 30_000, "the newest is as it was"
+    assert sizes["1"] < 10_000
+    found, _, mark = stored_curves(store, "1", [])
+    assert mark.live == 8 * 600
+    (curve,) = (curve for key, curve in found.curves() if key.name == "loss")
+    (strand,) = curve.strands.values()
+    assert len(strand.buckets) <= THIN_BUCKETS
+    assert sum(bucket.points for bucket in strand.read()) == 600
+    assert (strand.read()[0].first, strand.read()[-1].last) == (1, 1 / 600)
+    # A run that goes on is whole in its new part, and merges with the coarse one.
+    writer.append(steps(600, 700, "1"))
+    caught_up(log).save()
+    (curve,) = (c for key, c in stored_curves(store, "1", [])[0].curves() if key.name == "loss")
+    assert sum(bucket.points for bucket in next(iter(curve.strands.values())).read()) == 700
+    # Where all are coarse the oldest are removed.
+    monkeypatch.setattr(fold_module, "KEPT_BYTES", 60_000)
+    for more in (800, 900):
+        writer.append(steps(more - 100, more, "1"))
+        caught_up(log).save()
+    assert store.layers("2")[1] == []
+    assert store.layers("1")[1] != []
 
 
 def test_without_a_store_the_rows_are_read_and_nothing_is_made(log: Log, writer: Writer) -> None:

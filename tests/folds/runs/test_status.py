@@ -386,6 +386,27 @@ def test_a_run_has_the_status_of_the_first_row_that_fits(case: str) -> None:
     assert status in statuses()
 
 
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        ("completed", "completed"),
+        ("Finished", "completed"),
+        ("success", "completed"),
+        ("KILLED", "killed"),
+        ("error", "failed"),
+        ("running", "failed"),
+        ('"><script>alert(1)</script>', "failed"),
+        ("\x1b]0;title\x07", "failed"),
+        (["completed"], "failed"),
+        (5, "failed"),
+    ],
+)
+def test_an_end_has_one_of_our_statuses_whatever_its_event_says(given: Any, status: str) -> None:
+    run = shown("r1", folded(START, ended(1, given)))
+    assert run["status"] == status
+    assert {rank["status"] for rank in run["ranks"].values()} <= {status}
+
+
 def test_every_ending_has_a_case() -> None:
     cells = {
         name

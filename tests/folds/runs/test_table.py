@@ -8,7 +8,6 @@ import pytest
 
 from realm_telemetry.event import Event
 from realm_telemetry.folds.runs import Reading, RunsRunner, shown, statuses
-from realm_telemetry.folds.runs import fold as fold_module
 from realm_telemetry.folds.runtime import every_row
 from realm_telemetry.log.engine import Log, Writer, open_log
 from realm_telemetry.log.runs import RunsMark, RunsWanted, StoredRun
@@ -192,7 +191,7 @@ def test_runs_are_counted_as_memory_and_table_have_them_together(log: Log, write
 def test_many_runs_are_saved_while_a_log_is_caught_up(
     log: Log, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fold_module, "MAX_TOUCHED", 10)
+    monkeypatch.setattr(RunsRunner, "max_touched", 10)
     writer.append([of_run(f"r{n}", told(n, "run_started", process=f"{n:02x}")) for n in range(99)])
     runner = RunsRunner(log)
     runner.restart()

@@ -76,6 +76,7 @@ def test_the_last_finite_checkpoint_is_before_the_first_value_that_is_not() -> N
         "step": 3,
         "path": "c/3",
         "loss": None,
+        "size_bytes": None,
         "saved_at": "2025-11-29T00:00:03.000000Z",
     }
     assert run["warnings"]["not_finite"]["field"] == "grad_norm"

@@ -19,6 +19,7 @@ from realm_telemetry.config import Settings
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import PROCESS_LOST_NUMBER, Event
 from realm_telemetry.kinds.catalog import KindSpec
+from realm_telemetry.log.curves import CurvesMark
 from realm_telemetry.log.engine import Log, open_log
 from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.outbox import Message, RuleState
@@ -89,6 +90,8 @@ def fill(home: Path, *, more: int = 0) -> Log:
         writer.add_refusal("p1", Refusal("otlp", 4, "too old"))
         run = StoredRun("run-1", NOW, NOW + 1, "running", "train.py", 5, b"\x00\xff")
         writer.save_runs([run], RunsMark(5), after=0)
+        curves, mark = log.curves(writer.log_id), CurvesMark(begun=1)
+        curves.save("live", {"run 1": b"\x00\xff"}, mark._replace(live=9), before=mark)
     with closing(log.outbox("webhooks")) as outbox:
         message = Message(
             message_id="msg_1",
@@ -141,6 +144,7 @@ def facts(log: Log) -> dict[str, Any]:
             "mark": now.runs_mark(),
             "edges": (now.min_cursor(), now.max_cursor()),
             "log_id": reader.log_id,
+            "curves": log.curves(reader.log_id).layers("run 1"),
         }
 
 

@@ -67,7 +67,7 @@ _COLUMNS: Final = {
     "jumps": ("realm_clock_jumps", "cursor, arrival_unix_nano"),
     "runs": ("realm_runs", "run_id, started, updated, status, command, through, record"),
     "curves_mark": ("realm_curves_mark", "log_id, mark"),
-    "curves": ("realm_curves", "run_id, part, through, content"),
+    "curves": ("realm_curves", "run_id, part, through, content, thin"),
 }
 _OUTBOX: Final = {
     "messages": (

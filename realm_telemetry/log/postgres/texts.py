@@ -15,7 +15,7 @@ _MARK: Final = "\uffff"
 
 
 class Stored(str):
-    """A text as it is stored, which is not made safe once more."""
+    """A text as it is stored, which is not made safe again."""
 
     __slots__ = ()
 

@@ -69,8 +69,9 @@ OUTBOX: Final = {
 
 _CURVES: Final = {
     "curves_mark": "SELECT log_id, mark FROM realm_curves_mark WHERE log_id = ?",
-    "curves": "SELECT run_id, part, through, content FROM realm_curves",
+    "curves": "SELECT run_id, part, through, content, {thin} FROM realm_curves",
 }
+_KNOWS_THIN: Final = "SELECT count(*) FROM sqlite_master WHERE name = 'realm_curves_thin'"
 _decode: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -178,7 +179,10 @@ class Departure:
             marks = connection.execute(_CURVES["curves_mark"], (self.log_id,)).fetchall()
             if not marks:
                 return {}
-            layers = connection.execute(_CURVES["curves"]).fetchall()
+            # An older file has no table of what was thinned.
+            (knows,) = connection.execute(_KNOWS_THIN).fetchone()
+            thin = "run_id IN (SELECT run_id FROM realm_curves_thin)" if knows else "0"
+            layers = connection.execute(_CURVES["curves"].format(thin=thin)).fetchall()
         return {"curves_mark": marks, "curves": layers}
 
     def addresses(self) -> list[Row]:

@@ -154,7 +154,7 @@ def last_hundred(
     """Milliseconds for the last 100 rows by filter: median and 99th percentile, warm."""
     with LogReader(path) as reader:
         return {
-            name: _timed(lambda filters=filters: reader.now.page(filters, count=count), rounds)
+            name: timed(lambda filters=filters: reader.now.page(filters, count=count), rounds)
             for name, filters in queries.items()
         }
 
@@ -189,7 +189,7 @@ def summaries(path: Path, rounds: int = 20) -> dict[str, Figures]:
     since = time.time_ns() - 7 * 86_400 * 1_000_000_000
     with LogReader(path) as reader:
         return {
-            name: _timed(lambda by=by: reader.now.summary(by, since), rounds)
+            name: timed(lambda by=by: reader.now.summary(by, since), rounds)
             for name, by in SUMMARIES.items()
         }
 
@@ -202,12 +202,13 @@ def search(path: Path, rounds: int = 100) -> dict[str, Figures]:
     queries = {"rare word": "word77", "common word": "checkpoint", "rare and common": "saved word9"}
     with LogReader(path) as reader:
         return {
-            f"search: {name}": _timed(lambda query=query: reader.now.page(Filters(q=query)), rounds)
+            f"search: {name}": timed(lambda query=query: reader.now.page(Filters(q=query)), rounds)
             for name, query in queries.items()
         }
 
 
-def _timed(query: Callable[[], object], rounds: int) -> Figures:
+def timed(query: Callable[[], object], rounds: int) -> Figures:
+    """Milliseconds of a query: median and 99th percentile, warm."""
     query()
     times = []
     for _ in range(rounds):

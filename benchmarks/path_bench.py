@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from benchmarks.measure import Figure, at_least, at_most, show
 from benchmarks.service_bench import SPAWN, make_event, quantiles, service, watch
@@ -28,9 +29,15 @@ while time.monotonic() < end:
 """
 
 
-def emit_to_stream(seconds: float = 8.0) -> dict[str, float]:
-    """Milliseconds from `emit` in one process to an SSE client in another, at 100 events/s."""
-    with tempfile.TemporaryDirectory() as directory, service(Path(directory)) as (_, port):
+def emit_to_stream(seconds: float = 8.0, **options: Any) -> dict[str, float]:
+    """Milliseconds from `emit` in one process to an SSE client in another, at 100 events/s.
+
+    options: of the service.
+    """
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        service(Path(directory), **options) as (_, port),
+    ):
         ours, theirs = SPAWN.Pipe()
         arguments = [directory, f"http://127.0.0.1:{port}", str(seconds + 1.5)]
         emitter = subprocess.Popen([sys.executable, "-c", EMITTER, *arguments])

@@ -52,17 +52,17 @@ def make_event(producer: str, number: int) -> Event:
     )
 
 
-def serve(home: Path, ready: Connection) -> None:
+def serve(home: Path, ready: Connection, options: dict[str, Any]) -> None:
     """Run a service and tell its port."""
-    settings = ServiceSettings.for_home(home, port=0, battle_log_port=0, ui_port=0)
+    settings = ServiceSettings.for_home(home, port=0, battle_log_port=0, ui_port=0, **options)
     RealmServer(settings).run(lambda server: ready.send(server.ports[0]))
 
 
 @contextmanager
-def service(home: Path) -> Iterator[tuple[int, int]]:
+def service(home: Path, **options: Any) -> Iterator[tuple[int, int]]:
     """A running service: (pid, port)."""
     ours, theirs = SPAWN.Pipe()
-    process = SPAWN.Process(target=serve, args=(home, theirs), daemon=True)
+    process = SPAWN.Process(target=serve, args=(home, theirs, options), daemon=True)
     process.start()
     port = ours.recv()
     try:

@@ -21,6 +21,7 @@ from realm_telemetry.cli.checks.service import (
     check_service_exporters,
     check_service_settings,
 )
+from realm_telemetry.cli.checks.service_log import check_service_log
 from realm_telemetry.cli.checks.shipping import check_exporters, check_shipping
 from realm_telemetry.cli.command import command, json_option, settings, timeout_option
 from realm_telemetry.cli.problems import EXIT_PROBLEM
@@ -36,6 +37,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_log,
     check_side_files,
     check_lock,
+    check_service_log,
     check_exporters,
     check_service_settings,
     check_service_exporters,

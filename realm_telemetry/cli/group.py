@@ -49,7 +49,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
     },
     "Look after": {
         "watch": "Show the rules that runs are watched by, and try them on the past.",
-        "log": "Make the log that a service writes, and say how it is.",
+        "log": "Make or move the log that a service writes, and say how it is.",
         "doctor": "Check the whole path of an event and say what to do.",
         "exporters": "List the installed exporters and whether they work.",
         "alerts": "Say where alerts go, list them, and mute them.",
@@ -107,6 +107,8 @@ class RealmGroup(click.Group):
     ) -> None:
         """Run, and end the process with the exit code."""
         given = list(sys.argv[1:] if args is None else args) or ["--help"]
+        if given[0] != "run":  # whose command is to find what it would find without us
+            _open_closed()
         _forgive_encodings()
         extra["standalone_mode"] = False
         try:
@@ -149,6 +151,19 @@ def _leave_quietly() -> int:
     # The interpreter flushes stdout at exit, and would complain again.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _open_closed() -> None:
+    """Have /dev/null where a standard stream is closed, as of `>&-` and some daemons.
+
+    The next file to be opened, such as a database, would otherwise stand in its place.
+    """
+    for name, descriptor in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest one that is free
+            setattr(sys, name, open(descriptor, "w" if descriptor else "r"))  # noqa: PTH123, SIM115
 
 
 def _forgive_encodings() -> None:

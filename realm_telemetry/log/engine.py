@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from realm_telemetry.log.ranges import Ranges
     from realm_telemetry.log.records import (
         AppendResult,
+        Concern,
         DeadLetter,
         Description,
         Limits,
@@ -103,6 +104,10 @@ class Log(Protocol):
 
     def describe(self) -> "Description":
         """Return where the log is and how large; it must exist."""
+        ...
+
+    def concerns(self) -> "list[Concern]":
+        """Return what is not as it should be at the place of the log; it must exist."""
         ...
 
     def integrity(self, timeout_s: float | None) -> list[str] | None:

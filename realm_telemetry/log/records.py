@@ -1,7 +1,7 @@
 """What the log keeps beside events: every engine takes and returns these."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -11,12 +11,24 @@ MAX_BATCH: Final = 1000
 """The most events one transaction should hold; more keeps other writers waiting."""
 
 
+class Moved(msgspec.Struct, frozen=True):
+    """Where the events of a log went; it goes on under another id.
+
+    place: a URL without secrets. log_id: of the moved log. cursor: of the last row that it has.
+    """
+
+    place: str
+    log_id: str
+    cursor: int
+
+
 class Description(msgspec.Struct, frozen=True):
     """What `realm doctor` shows of a log.
 
     place: a path or a URL without secrets.
     size_bytes: on disk. durability: what a commit survives.
     version, newest_version: of its tables, and of those that this package makes.
+    moved: where its events went, if `realm log move` has moved them.
     """
 
     place: str
@@ -24,11 +36,20 @@ class Description(msgspec.Struct, frozen=True):
     durability: str
     version: int
     newest_version: int
+    moved: Moved | None = None
 
     @property
     def is_current(self) -> bool:
         """Whether a reader can open it; otherwise the next writer brings it up to date."""
         return self.version >= self.newest_version
+
+
+class Concern(msgspec.Struct, frozen=True):
+    """What a person should know of the place of a log, and what to do about it."""
+
+    level: Literal["warning", "problem"]
+    message: str
+    fix: str
 
 
 class RefusedEvent(msgspec.Struct, frozen=True):
@@ -204,11 +225,14 @@ class Limits(msgspec.Struct, frozen=True):
 
     max_age_ns: since arrival. max_bytes: of the log's own rows, estimated.
     least_age_ns: for how long rows that are not routine stay, however large the log is.
+    thin_after_ns: since arrival, when routine kinds are thinned though the log is not too large;
+        None for never.
     """
 
     max_age_ns: int = 30 * _DAY_NS
     max_bytes: int = 2 * 1024**3
     least_age_ns: int = _DAY_NS
+    thin_after_ns: int | None = None
 
 
 class Trimmed(msgspec.Struct, frozen=True):
@@ -218,9 +242,12 @@ class Trimmed(msgspec.Struct, frozen=True):
     more: bool
 
 
-def limits_of(retention_days: float | None, retention_bytes: int | None) -> Limits:
-    """Return the bounds of the log; None is no bound."""
+def limits_of(
+    retention_days: float | None, retention_bytes: int | None, thin_hours: float | None = None
+) -> Limits:
+    """Return the bounds of the log; None is no bound, and as 0 hours no thinning by age."""
     return Limits(
         max_age_ns=_NO_BOUND if retention_days is None else int(retention_days * _DAY_NS),
         max_bytes=_NO_BOUND if retention_bytes is None else retention_bytes,
+        thin_after_ns=int(thin_hours * _DAY_NS / 24) if thin_hours else None,
     )

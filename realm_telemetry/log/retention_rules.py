@@ -30,6 +30,10 @@ _SAMPLE_ROWS: Final = 500
 _MOST_BUCKETS: Final = 100_000
 _MEASURE_EVERY_NS: Final = 60 * 1_000_000_000
 
+_SAVE_THINNED: Final = """
+INSERT INTO realm_meta VALUES ('thinned', ?)
+ON CONFLICT (key) DO UPDATE SET value = excluded.value"""
+
 # An exporter saved under the pipeline "" sees the events of all pipelines.
 _OUTBOXES: Final = """
 SELECT pipeline, floor FROM (
@@ -81,8 +85,9 @@ class Retention(ABC):
     In order: rows over `max_age_ns`, a prefix of ids; exported rows of pipelines without history;
     and while the log is over `max_bytes`, routine kinds down to one per kind, producer and 10 s,
     then again a prefix of ids, of rows that are at least a day old. A row younger than a day is
-    never taken for its size before every exporter has it. Counts of what happened, receipts and
-    the refusal of duplicates stay as they were. Ages are told by a TrustedClock.
+    never taken for its size before every exporter has it. Where the limits say so, routine kinds
+    are thinned by age as well, from where the last process left off. Counts of what happened,
+    receipts and the refusal of duplicates stay as they were. Ages are told by a TrustedClock.
     """
 
     _producer: ClassVar = "producer"
@@ -101,7 +106,7 @@ class Retention(ABC):
             passed_ns = since_boot_ns
         # A clock that is put in alone is believed: it moves as its owner likes.
         self._clock_ns = clock_ns if passed_ns is None else self._trusted(clock_ns, passed_ns)
-        self._thinned_through = 0
+        self._thinned_through: int | None = None
         self._kept_buckets: dict[tuple[str, str], int] = {}
         self._exported_through: dict[str, int] = {}
         self._excess_bytes = 0.0
@@ -209,24 +214,34 @@ class Retention(ABC):
     def _thin(self, connection: Connection, keep_from: int) -> Trimmed:
         """Remove routine rows but the first of each kind and producer in 10 s."""
         self._measure(connection)
-        if self._excess_bytes <= 0:
+        age_ns = self._limits.thin_after_ns
+        if self._excess_bytes > 0:
+            age_ns = LIVE_GRACE_NS
+        if age_ns is None:
             return Trimmed(0, False)
-        learn_kinds(self._kinds(connection))
+        if self._thinned_through is None:
+            self._thinned_through = self._read_thinned(connection)
+        # By the key alone: younger rows may be millions, and no index has their arrival.
         rows = connection.execute(
-            "SELECT id, kind, producer, time_unix_nano FROM battle_log"
-            " WHERE id > ? AND id < ? AND observed_unix_nano < ? ORDER BY id LIMIT ?",
-            (
-                self._thinned_through,
-                self._floor(connection, keep_from),
-                self._clock_ns() - LIVE_GRACE_NS,
-                STEP_ROWS,
-            ),
+            "SELECT id, observed_unix_nano, kind, producer, time_unix_nano FROM battle_log"
+            " WHERE id > ? AND id < ? ORDER BY id LIMIT ?",
+            (self._thinned_through, self._floor(connection, keep_from), STEP_ROWS),
         ).fetchall()
+        before = self._clock_ns() - age_ns
+        rows = [row for row in rows if isinstance(row[1], int) and row[1] < before]
         if not rows:
             return Trimmed(0, False)
-        surplus = [row[0] for row in rows if is_routine(row[1]) and not self._is_first(*row[1:])]
+        learn_kinds(self._kinds(connection))
+        surplus = [row[0] for row in rows if is_routine(row[2]) and not self._is_first(*row[2:])]
         self._thinned_through = rows[-1][0]
+        if self._limits.thin_after_ns is not None:
+            connection.execute(_SAVE_THINNED, (str(self._thinned_through),))
         return Trimmed(self._drop(connection, surplus), True)
+
+    def _read_thinned(self, connection: Connection) -> int:
+        """Return how far routine kinds were thinned by age."""
+        row = connection.execute("SELECT value FROM realm_meta WHERE key = 'thinned'").fetchone()
+        return int(row[0]) if row and self._limits.thin_after_ns is not None else 0
 
     def _is_first(self, kind: str, producer: str, time_unix_nano: int) -> bool:
         if not isinstance(time_unix_nano, int):

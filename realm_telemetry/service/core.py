@@ -20,6 +20,7 @@ from realm_telemetry.folds.runs import RunsRunner
 from realm_telemetry.folds.runtime import FoldRunner
 from realm_telemetry.folds.state import RealmState, state_runner
 from realm_telemetry.log.engine import Log, Writer, open_log
+from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.kind_watch import KindWatch
 from realm_telemetry.log.maintenance import Retention
 from realm_telemetry.log.records import limits_of
@@ -64,7 +65,9 @@ class ServiceUpkeep:
         self._claim = log.upkeep_claim("service", first=True)
         self._is_shared = settings.log_url is not None
         self._upkeep = log.upkeep(
-            limits_of(settings.retention_days, settings.retention_bytes),
+            limits_of(
+                settings.retention_days, settings.retention_bytes, settings.retention_thin_hours
+            ),
             self._retain,
             interval_s=settings.upkeep_interval_s,
         )
@@ -101,6 +104,16 @@ class IngestTally:
         self.duplicates += duplicates
         self.rejected += rejected
         self.bytes += size
+
+
+def _refuse_moved(log: Log) -> None:
+    """Raise LogUnavailableError for a log that was moved: nobody would look here for its events."""
+    moved = log.describe().moved if log.exists() else None
+    if moved is not None:
+        raise LogUnavailableError(
+            f"the log {log.place} was moved to {moved.place}",
+            f"Start the service with the moved log: REALM_LOG_URL={moved.place}",
+        )
 
 
 class Service:
@@ -167,6 +180,8 @@ class Service:
             state_path=settings.state_path,
             redact=settings.redact,
         )
+        if settings.log_url is None:
+            _refuse_moved(self.log)
         self.upkeep = ServiceUpkeep(self.log, settings)
         self._recent = RecentOfLog()
         self.writer = WriterThread(

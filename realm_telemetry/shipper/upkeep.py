@@ -109,6 +109,7 @@ class ShipperUpkeep:
 class _Retained(msgspec.Struct, frozen=True):
     retention_days: float | None = 30.0
     retention_bytes: int | None = 2048 * 1024 * 1024
+    retention_thin_hours: float | None = None
 
 
 def limits_at(home: str) -> Limits:
@@ -123,4 +124,4 @@ def limits_at(home: str) -> Limits:
         raise ConfigError(
             "[service] in realm.toml", str(error), "docs/http-api.md lists the settings."
         ) from None
-    return limits_of(chosen.retention_days, chosen.retention_bytes)
+    return limits_of(chosen.retention_days, chosen.retention_bytes, chosen.retention_thin_hours)

@@ -98,6 +98,8 @@ def test_the_documented_examples_are_those_of_the_help(name: str) -> None:
 
 
 WITH_A_SERVICE = ("realm replay", "realm hosts")
+WITH_A_DATABASE = ("realm log move",)
+"""Run by tests/transfer/test_log_move.py."""
 WITH_A_RECEIVER = "http://127.0.0.1:9000/hook"
 ENDLESS = ("realm serve", "realm tail -f", "realm demo")
 EXAMPLES = [line for name in SUMMARIES for line in examples_of(command_of(name))]
@@ -105,7 +107,7 @@ STARTS = [line for line in EXAMPLES if line.startswith("realm up") and "--instal
 SHORT = [
     line
     for line in EXAMPLES
-    if not line.startswith((*ENDLESS, *WITH_A_SERVICE)) and line not in STARTS
+    if not line.startswith((*ENDLESS, *WITH_A_SERVICE, *WITH_A_DATABASE)) and line not in STARTS
 ]
 
 

@@ -82,6 +82,24 @@ def test_over_its_size_the_log_first_thins_routine_kinds(
     assert len(buckets) == len(set(buckets)) == 200
 
 
+def test_routine_kinds_are_thinned_by_age_though_there_is_room(
+    log: Log, writer: Writer, reader: Reader, clock: Clock
+) -> None:
+    fill_with_steps(writer, clock)
+    limits = Limits(thin_after_ns=24 * HOUR)
+    retention = log.retention(writer, limits)
+    assert run(retention) == []
+    clock.now_ns += 23 * HOUR + SECOND
+    writer.append([make_event(n, kind="training_step") for n in range(2001, 2101)])
+    assert sum(run(retention)) == 2000 - 220
+    left = numbers(reader)
+    assert len(left) == 320, "what came last is not old"
+    clock.now_ns += 24 * HOUR + SECOND
+    # Another process goes on where the last left off: no row is read twice.
+    assert len(run(log.retention(writer, limits))) == 1
+    assert [number for number in numbers(reader) if number <= 2000] == left[:220]
+
+
 def test_what_is_not_routine_stays_a_day_whatever_the_size(
     log: Log, writer: Writer, reader: Reader, clock: Clock
 ) -> None:

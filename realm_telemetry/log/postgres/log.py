@@ -15,10 +15,11 @@ from realm_telemetry.log.postgres.reader import LogReader
 from realm_telemetry.log.postgres.retention import Retention
 from realm_telemetry.log.postgres.schema import SCHEMA_VERSION, read_log_id, read_version
 from realm_telemetry.log.postgres.snapshots import Snapshots
+from realm_telemetry.log.postgres.standing import concerns
 from realm_telemetry.log.postgres.upkeep import RowLease, Upkeep, UpkeepClaim
 from realm_telemetry.log.postgres.watch import Watch
 from realm_telemetry.log.postgres.writer import LogWriter, own_writer
-from realm_telemetry.log.records import Description, Limits, OddRows, SideFile
+from realm_telemetry.log.records import Concern, Description, Limits, OddRows, SideFile
 from realm_telemetry.log.snapshots import SnapshotName
 
 _RELATIONS = (
@@ -73,6 +74,11 @@ class PostgresLog:
         else:
             durability += "each commit is synced to its disk; no synchronous standby"
         return Description(self.place, size, durability, version, SCHEMA_VERSION)
+
+    def concerns(self) -> list[Concern]:
+        """Return what is wrong with the server and its standbys."""
+        with self._sessions.one() as session:
+            return list(concerns(session))
 
     def integrity(self, timeout_s: float | None) -> list[str] | None:
         """Return nothing: the server checks its pages, with checksums where they are on."""

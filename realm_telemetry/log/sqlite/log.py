@@ -9,7 +9,7 @@ from realm_telemetry.home import CURVES, METRICS, SEARCH_INDEX, STATE, WEBHOOKS
 from realm_telemetry.log.engine import Log, Writer
 from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.maintenance import Retention as RetentionProtocol
-from realm_telemetry.log.records import Description, Limits, OddRows, SideFile
+from realm_telemetry.log.records import Concern, Description, Limits, OddRows, SideFile
 from realm_telemetry.log.snapshots import SnapshotName
 from realm_telemetry.log.sqlite.addresses import Addresses, addresses_path
 from realm_telemetry.log.sqlite.connection import explained, open_reader
@@ -20,7 +20,7 @@ from realm_telemetry.log.sqlite.lock import FileLease, lock_path, try_turn
 from realm_telemetry.log.sqlite.outbox import OutboxFile
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.sqlite.retention import Retention
-from realm_telemetry.log.sqlite.schema import SCHEMA_VERSION, read_version
+from realm_telemetry.log.sqlite.schema import SCHEMA_VERSION, read_moved, read_version
 from realm_telemetry.log.sqlite.search import SearchIndex
 from realm_telemetry.log.sqlite.snapshots import MetricsSnapshots, SnapshotStore, StateSnapshots
 from realm_telemetry.log.sqlite.upkeep import Upkeep, UpkeepClaim
@@ -60,11 +60,14 @@ class SqliteLog:
     def describe(self) -> Description:
         """Return where the log is and how large; it must exist."""
         with explained(self.path), closing(open_reader(self.path)) as connection:
-            version = read_version(connection)
+            version, moved = read_version(connection), read_moved(connection)
         size_bytes = sum(_size(Path(f"{self.path}{end}")) for end in ("", "-wal"))
-        return Description(
-            self.place, size_bytes, "each commit is synced to disk", version, SCHEMA_VERSION
-        )
+        durability = "each commit is synced to disk"
+        return Description(self.place, size_bytes, durability, version, SCHEMA_VERSION, moved)
+
+    def concerns(self) -> list[Concern]:
+        """Return nothing: the checks of the home look at the disk."""
+        return []
 
     def integrity(self, timeout_s: float | None) -> list[str] | None:
         """Run SQLite's quick_check within the time, or its integrity_check to its end."""

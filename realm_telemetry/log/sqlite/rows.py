@@ -23,12 +23,14 @@ _SEVERITIES: Final = frozenset(SEVERITIES)
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def to_log_row(row: Row, log_id: str) -> LogRow:
-    """Read a tuple in the order of READ_COLUMNS, whatever other software has put there."""
-    cursor, event_id, time, observed, _timestamp, kind, channel, severity, source = row[:9]
+def is_plain(row: Row) -> bool:
+    """Whether all columns of a row are of the types that this package writes.
+
+    Other software may write any type into any column, or text that is not UTF-8 (OddText).
+    """
+    event_id, time, observed, _timestamp, kind, channel, severity, source = row[1:9]
     hero, campaign, run, producer, message, details, trace, span, flags, origin, rank = row[9:]
-    # Other software may write any type into any column, or text that is not UTF-8 (OddText).
-    if not (
+    return (
         type(event_id) is bytes
         and len(event_id) == 16
         and type(time) is type(observed) is int
@@ -37,7 +39,7 @@ def to_log_row(row: Row, log_id: str) -> LogRow:
         and type(producer) is str
         and len(producer) == 16
         and len(message) <= MAX_CELL_CHARS
-        and kind
+        and bool(kind)
         and (type(details) is str or details is None)
         and (type(run) is str or run is None)
         and (type(hero) is str or hero is None)
@@ -46,8 +48,15 @@ def to_log_row(row: Row, log_id: str) -> LogRow:
         and (
             trace is span is flags is origin is None or has_plain_trace(trace, span, flags, origin)
         )
-    ):
+    )
+
+
+def to_log_row(row: Row, log_id: str) -> LogRow:
+    """Read a tuple in the order of READ_COLUMNS, whatever other software has put there."""
+    if not is_plain(row):
         return odd_row(row, log_id)
+    cursor, event_id, time, observed, _timestamp, kind, channel, severity, source = row[:9]
+    hero, campaign, run, producer, message, details, trace, span, flags, origin, rank = row[9:]
     event = Event(
         kind,
         channel,

@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from realm_telemetry.log.errors import LogUnavailableError
+from realm_telemetry.log.records import Moved
 from realm_telemetry.log.sqlite.older import older_values
 
 HOUR_NS: Final = 3_600_000_000_000
@@ -423,6 +424,14 @@ def read_log_id(connection: sqlite3.Connection) -> str:
     """The log's id, 32 hex digits, made with the file."""
     row = connection.execute("SELECT value FROM realm_meta WHERE key = 'log_id'").fetchone()
     return str(row[0])
+
+
+def read_moved(connection: sqlite3.Connection) -> Moved | None:
+    """Where the events of the log were moved; None for one that was not moved."""
+    if not _exists(connection, "realm_meta"):
+        return None
+    row = connection.execute("SELECT value FROM realm_meta WHERE key = 'moved'").fetchone()
+    return msgspec.json.decode(row[0], type=Moved) if row else None
 
 
 def has_foreign_tables(connection: sqlite3.Connection) -> bool:

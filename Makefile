@@ -6,6 +6,10 @@ BIN    := $(VENV)/bin
 # Stands before pytest; `.ci/run` tries failed tests twice.
 TRY    ?=
 
+# Images of containers often set it. Each of the thousands of processes that tests start would then compile
+# every module anew, and each worker every test: a third of all they cost.
+unexport PYTHONDONTWRITEBYTECODE
+
 WEB    := realm_telemetry/service/web
 
 # Directories whose tests need no browser, and processes only where they are marked `processes`.
@@ -20,7 +24,7 @@ ATTACKS = $(shell grep -oE 'tests/[a-z_/]+\.py::[a-z_0-9]+' docs/security.md)
 
 UNITS_ONLY := -m 'not long and not slow and not alone and not processes' --no-processes
 
-.PHONY: help demo endings pages fields test test-unit coverage test-newest test-frameworks test-long test-endings test-faults trace-store check bench proto clean
+.PHONY: help demo endings pages pages-dev fields screenshots test test-unit coverage test-newest test-frameworks test-long test-endings test-faults trace-store check bench proto clean
 .DEFAULT_GOAL := help
 
 help:            ## Say what there is to make
@@ -48,8 +52,12 @@ endings: $(VENV)/.demo pages ## Six trainings that end in six ways, and the reas
 pages: | $(BIN)/python    ## Build War Room and Battle Log, if their sources have changed
 	@$(BIN)/python $(WEB)/build.py
 
-fields: | $(BIN)/python   ## Write the pages' list of filter fields again
+pages-dev: | $(BIN)/python ## Serve the pages' sources, with a page of their components, for contributors
+	@$(BIN)/python $(WEB)/build.py --dev
+
+fields: | $(BIN)/python   ## Write the pages' lists of filter fields and of words again
 	@$(BIN)/python $(WEB)/fields.py
+	@$(BIN)/python $(WEB)/glossary.py
 
 test: $(VENV)/.dev pages  ## All tests but the long ones, under 10 minutes on 2 cores
 	$(TRY) $(BIN)/python -m pytest -n 4 --dist loadfile -m 'not long and not alone and not browser'
@@ -86,6 +94,9 @@ test-frameworks: $(VENV)/frameworks/.installed ## Tiny trainings with the real f
 test-long: $(VENV)/.dev pages trace-store test-frameworks ## Hundred-round crash tests and million-row tests
 	$(TRY) $(BIN)/python -m pytest -m 'long and not endings' --timeout 1200
 
+screenshots: $(VENV)/.dev pages ## Pictures of every page in every state, into .screenshots/gallery/; some minutes
+	$(BIN)/python -m pytest -m long --timeout 1200 tests/pages/test_gallery.py
+
 test-endings: $(VENV)/.dev ## A thousand endings of trainings, and six thousand simulated days; ten minutes
 	$(BIN)/python -m pytest -m endings --timeout 1200
 
@@ -108,6 +119,7 @@ check: $(VENV)/.dev       ## Format, lint, types, import contracts, dependencies
 	$(BIN)/deptry .
 	$(BIN)/python proto/generate.py --check
 	$(BIN)/python $(WEB)/fields.py --check
+	$(BIN)/python $(WEB)/glossary.py --check
 
 bench: $(VENV)/.dev       ## Measure every figure of docs/performance.md
 	$(BIN)/python -m benchmarks

@@ -67,6 +67,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     service: dict[str, Any] = {}
     watch: dict[str, Any] = {}
     run: dict[str, Any] = {}
+    labels: dict[str, Any] = {}
 
     @property
     def log_path(self) -> Path:
@@ -202,6 +203,7 @@ SETTINGS: Final[dict[str, Setting]] = {
     "service": Setting((), _table),
     "watch": Setting((), _table),
     "run": Setting((), _table),
+    "labels": Setting((), _table),
 }
 """Every setting but `home` (`REALM_HOME`), which says where `realm.toml` is."""
 
@@ -380,7 +382,7 @@ def _read_file(path: Path) -> dict[str, Any]:
             return {}
         # With the mark that editors on Windows put before it.
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(str(path), f"is not TOML: {error}", "Correct that line.") from None
     except OSError as error:
         raise ConfigError(

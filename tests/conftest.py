@@ -1,6 +1,10 @@
 """What holds for every test."""
 
+import os
 import sys
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -35,3 +39,25 @@ def _processes(request: pytest.FixtureRequest) -> None:
 def _refuse(event: str, _arguments: object) -> None:
     if event in STARTS:
         pytest.fail("starts a process: mark it with @pytest.mark.processes", pytrace=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _certificates() -> Iterator[None]:
+    """Read the system's certificates once: each client of httpx does it anew, in 30 ms."""
+    httpx = sys.modules.get("httpx")
+    if httpx is None:
+        yield
+        return
+    create = httpx.create_ssl_context
+
+    @lru_cache
+    def shared(_files: tuple[str | None, str | None], options: tuple[tuple[str, Any], ...]) -> Any:
+        return create(**dict(options))
+
+    def once(**options: Any) -> Any:
+        files = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+        return shared(files, tuple(options.items()))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("httpx._transports.default.create_ssl_context", once)
+        yield

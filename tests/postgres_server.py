@@ -28,6 +28,8 @@ _QUICK = {
     "fsync": "off",
     "full_page_writes": "off",
     "shared_buffers": "32MB",
+    "max_wal_size": "64MB",
+    "min_wal_size": "32MB",
     "max_connections": "100",
     "autovacuum_naptime": "10s",
     "lc_messages": "C",
@@ -45,6 +47,13 @@ def binaries() -> Path:
     if not places:
         pytest.skip(HOW)
     return max(places, key=lambda path: float(path.parts[-3])).parent
+
+
+def _quick_place() -> str | None:
+    """A directory in memory where there is plenty: each log of a test is a hundred small files."""
+    shared = Path("/dev/shm")
+    is_roomy = shared.is_dir() and shutil.disk_usage(shared).free > 4 * 2**30
+    return str(shared) if is_roomy and os.access(shared, os.W_OK) else None
 
 
 def _ordinary_user() -> dict[str, Any]:
@@ -68,7 +77,7 @@ def free_port() -> int:
 
 
 class Server:
-    """One server with its data in a directory of its own below /tmp.
+    """One server with its data in a directory of its own.
 
     settings: beside those that make it quick; `fsync=on` where a crash is tested.
     """
@@ -76,7 +85,7 @@ class Server:
     def __init__(self, **settings: str) -> None:
         self._bin = binaries()
         self._as = _ordinary_user()
-        self.directory = Path(tempfile.mkdtemp(prefix="realm-pg-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="realm-pg-", dir=_quick_place()))
         self.data = self.directory / "data"
         self.port = free_port()
         self._settings = _QUICK | settings
@@ -144,6 +153,11 @@ class Server:
         self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
         state = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
         wait_until(lambda: self.sql(state) == [(1,)], explain=self.log)
+
+    def fall_behind(self) -> None:
+        """Let a standby hear nothing more of its primary."""
+        self.sql("ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()")
+        wait_until(lambda: not self.sql("SELECT pid FROM pg_stat_wal_receiver"))
 
     def promote(self) -> None:
         """Make a standby the primary, which waits for no standby of its own."""

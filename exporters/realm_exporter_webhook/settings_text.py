@@ -31,7 +31,7 @@ def parse(path: Path, text: str) -> dict[str, Any]:
     """Return what a text of realm.toml says. Raises ConfigError."""
     try:
         return tomllib.loads(text.removeprefix("\ufeff"))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(str(path), f"is not TOML: {error}", "Correct that line.") from None
 
 

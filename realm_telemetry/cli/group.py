@@ -107,6 +107,8 @@ class RealmGroup(click.Group):
     ) -> None:
         """Run, and end the process with the exit code."""
         given = list(sys.argv[1:] if args is None else args) or ["--help"]
+        if given[0] != "run":  # whose command is to find what it would find without us
+            _open_closed()
         _forgive_encodings()
         extra["standalone_mode"] = False
         try:
@@ -149,6 +151,19 @@ def _leave_quietly() -> int:
     # The interpreter flushes stdout at exit, and would complain again.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _open_closed() -> None:
+    """Have /dev/null where a standard stream is closed, as of `>&-` and some daemons.
+
+    The next file to be opened, such as a database, would otherwise stand in its place.
+    """
+    for name, descriptor in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest one that is free
+            setattr(sys, name, open(descriptor, "w" if descriptor else "r"))  # noqa: PTH123, SIM115
 
 
 def _forgive_encodings() -> None:

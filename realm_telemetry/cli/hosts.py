@@ -17,7 +17,8 @@ from realm_telemetry.cli.terminal import (
     print_table,
 )
 from realm_telemetry.client import RealmClient
-from realm_telemetry.config import token_for
+from realm_telemetry.config import DEFAULT_SERVICE_URL, token_for
+from realm_telemetry.home import running_service
 
 STYLES: Final = {"live": "green", "away": "dim", "silent": "yellow", "lost": "red"}
 MAX_SHOWN: Final = 8
@@ -47,6 +48,8 @@ def hosts(as_json: bool, url: str | None) -> None:
     elif found:
         _print(found)
     note(counted(len(found), "host"))
+    if place == DEFAULT_SERVICE_URL and url is None and running_service(chosen.home) is None:
+        note(f"No service says that it runs on {chosen.home}: these may be another home's.")
 
 
 def _print(found: Sequence[dict[str, Any]]) -> None:

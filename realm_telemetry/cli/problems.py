@@ -1,6 +1,7 @@
 """What went wrong, as one message for a person or one JSON object for a program."""
 
 from collections.abc import Sequence
+from shlex import quote
 from typing import Final
 
 import click
@@ -45,7 +46,9 @@ class UnknownRunError(Exception):
 
     def __init__(self, run_id: str, near: Sequence[str]) -> None:
         self.message = f"There is no run {run_id!r}."
-        self.hint = f"Did you mean {' or '.join(near)}?" if near else "realm runs lists them."
+        self.hint = (
+            f"Did you mean {' or '.join(map(quote, near))}?" if near else "realm runs lists them."
+        )
         super().__init__(f"{self.message} {self.hint}")
 
 

@@ -240,6 +240,8 @@ class _Record:
         facts = EndFacts(
             end, error, job is not None, in_container, on_host, printed=printed and printed[0]
         )
+        if ended.asked is not None:
+            facts = facts._replace(asked=ended.asked.number, sender=ended.asked.sender)
         if job is not None:
             facts = facts._replace(job_of=job.scheduler)
             if facts.may_be_by_scheduler:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -15,11 +15,15 @@ from realm_telemetry.cli.terminal import (
     make_table,
     note,
     print_table,
+    without_spare,
 )
 from realm_telemetry.cli.times import times, utc_option
 from realm_telemetry.folds.runs import statuses
 from realm_telemetry.log.filters import InvalidFilterError
 from realm_telemetry.log.runs import RunsWanted
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 STYLES: Final = {
     "running": "cyan",
@@ -88,20 +92,26 @@ def _since(text: str | None) -> int | None:
 def _print(found: Sequence[dict[str, Any]]) -> None:
     started, moments = times().column("started", [str(run["started_at"]) for run in found])
     columns = ("run", "status", "step", "loss", started, "duration", "ranks", "reason")
-    table = make_table(columns, numbers=("step", "loss", "duration", "ranks"))
-    for run, moment in zip(found, moments, strict=True):
-        status = str(run["status"])
-        table.add_row(
-            cell(str(run["run_id"]), "bold"),
-            cell(status, STYLES.get(status, _BAD)),
-            cell(_step(run)),
-            cell(_number(run["loss"])),
-            cell(moment, "dim"),
-            cell(duration(run["duration_s"])),
-            cell(_ranks(run)),
-            cell(str(run["reason"] or "")),
-        )
+    whole = [_row(run, moment) for run, moment in zip(found, moments, strict=True)]
+    shown, rows = without_spare(columns, whole, ("ranks", "duration", "loss", "step", started))
+    table = make_table(shown, numbers=("step", "loss", "duration", "ranks"))
+    for row in rows:
+        table.add_row(*row)
     print_table(table)
+
+
+def _row(run: dict[str, Any], moment: str) -> Sequence["Text"]:
+    status = str(run["status"])
+    return (
+        cell(str(run["run_id"]), "bold"),
+        cell(status, STYLES.get(status, _BAD)),
+        cell(_step(run)),
+        cell(_number(run["loss"])),
+        cell(moment, "dim"),
+        cell(duration(run["duration_s"])),
+        cell(_ranks(run)),
+        cell(str(run["reason"] or "")),
+    )
 
 
 def _step(run: dict[str, Any]) -> str:

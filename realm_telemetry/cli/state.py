@@ -46,7 +46,8 @@ def state(section: str | None, as_json: bool, url: str | None, from_log: bool) -
     if as_json:
         json_document(shown)
         return
-    for text in outline(shown):
+    lines = list(outline(shown))
+    for text in lines or ("nothing yet",):
         line(text)
 
 

@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from realm_telemetry.cli.capture import Capture
@@ -42,11 +43,31 @@ _LOOK_S: Final = 0.005
 _WAITED_FOR: Final = _PASSED_ON | {signal.SIGCHLD}
 
 
+_ENDS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+ASKED_S: Final = 30.0
+"""An end that comes later was not for the signal."""
+
+
+class Asked(NamedTuple):
+    """A signal that asked the command to end.
+
+    sender: the name and pid of who sent it, as far as known. at_s: when, on `time.monotonic`.
+    """
+
+    number: int
+    sender: str
+    at_s: float
+
+
 class Ended(NamedTuple):
-    """How a command ended; one of them is None."""
+    """How a command ended; one of code and signal is None.
+
+    asked: what had asked it to shortly before; None for nothing.
+    """
 
     code: int | None
     signal: int | None
+    asked: Asked | None = None
 
 
 class Supervisor:
@@ -68,6 +89,7 @@ class Supervisor:
         self._forward = forward
         self._capture = capture
         self._is_asked_to_end = False
+        self._asked: Asked | None = None
         self._output = (None, None) if capture is None else (capture.stdout, capture.stderr)
         # An ignored SIGCHLD, which can be inherited, would throw the exit status away.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -95,7 +117,10 @@ class Supervisor:
             if info.si_pid != os.getpid():
                 self._resize(info)
                 self._pass_on(info)
-        return Ended(None, -code) if code < 0 else Ended(code, None)
+        asked = self._asked
+        if asked is not None and time.monotonic() - asked.at_s > ASKED_S:
+            asked = None
+        return Ended(None, -code, asked) if code < 0 else Ended(code, None, asked)
 
     def drain(self, stuck_s: float | None = None) -> None:
         """Wait until what the command wrote has gone out, or a signal asks us to end.
@@ -143,10 +168,25 @@ class Supervisor:
             self._capture.resize()
 
     def _pass_on(self, info: signal.struct_siginfo) -> None:
+        reaches_it = info.si_code > 0 or self._forward
+        if info.si_signo in _ENDS and reaches_it:
+            now_s, before = time.monotonic(), self._asked
+            if before is None or now_s - before.at_s > ASKED_S:
+                self._asked = Asked(info.si_signo, _name_of(info), now_s)
         # What the terminal sends, with a positive code, the whole process group has already.
         if info.si_signo in _PASSED_ON and info.si_code <= 0 and self._forward:
             with suppress(ProcessLookupError):
                 os.kill(self._process.pid, info.si_signo)
+
+
+def _name_of(info: signal.struct_siginfo) -> str:
+    if info.si_code > 0:
+        return "the terminal"
+    try:
+        name = Path(f"/proc/{info.si_pid}/comm").read_text("utf-8", "replace").strip()
+    except OSError:  # of another namespace, or gone
+        return f"pid {info.si_pid}" if info.si_pid else "outside"
+    return f"{name} (pid {info.si_pid})"
 
 
 def end_like(ended: Ended) -> int:

@@ -35,6 +35,9 @@ GAP: Final = 2
 """Blanks between columns."""
 
 MIN_LAST: Final = 8
+WANTED_LAST: Final = 32
+"""Columns of a terminal for the last column of a table that can spare others."""
+
 """The narrowest that the last column is cut to."""
 
 MIN_BAR: Final = 8
@@ -131,6 +134,23 @@ def print_table(table: "Table") -> None:
         console.print(table)
     for text in captured.get().splitlines():
         styled_line(text.rstrip())
+
+
+def without_spare(
+    columns: Sequence[str], rows: Sequence[Sequence["Text"]], spare: Sequence[str]
+) -> tuple[Sequence[str], Sequence[Sequence["Text"]]]:
+    """Leave out columns, those named first in `spare` first, until the last one can be read.
+
+    That is where it has all of its text, or WANTED_LAST columns of the terminal.
+    """
+    widths = [widest(name, [str(row[place]) for row in rows]) for place, name in enumerate(columns)]
+    shown = list(range(len(columns)))
+    for name in spare:
+        needed = sum(widths[place] + GAP for place in shown[:-1])
+        if needed + min(widths[-1], WANTED_LAST) <= width():
+            break
+        shown.remove(columns.index(name))
+    return [columns[place] for place in shown], [[row[place] for place in shown] for row in rows]
 
 
 def _fit(table: "Table", columns: int) -> int:

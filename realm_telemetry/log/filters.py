@@ -13,6 +13,7 @@ from realm_telemetry.log.has import Has, InvalidHasError
 from realm_telemetry.log.text import contains_words, words_of
 from realm_telemetry.log.times import TIME_HINT, parse_time
 from realm_telemetry.values.conversions import safe_text
+from realm_telemetry.values.paths import read_names, write_name
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
@@ -116,6 +117,7 @@ _BY_PARAMETER: Final = {
 def parse_filters(params: Params, *, now_ns: Callable[[], int] = time.time_ns) -> Filters:
     """Read query parameters; a parameter may be given several times or as a comma list.
 
+    A name with a comma is written as JSON text: `run="a,b"`.
     Raises InvalidFilterError, for unknown parameters too: a filter that is silently ignored would
     show the wrong events.
     """
@@ -160,7 +162,10 @@ def _too_long(parameter: str, most: int) -> InvalidFilterError:
 def to_params(filters: Filters) -> dict[str, list[str]]:
     """Write filters as query parameters; `parse_filters` reads the same filters back."""
     params: dict[str, list[str]] = {
-        field.name: [*filters.wanted(field), *(f"!{name}" for name in filters.unwanted(field))]
+        field.name: [
+            *(write_name(name) for name in filters.wanted(field)),
+            *(write_name(name, unwanted=True) for name in filters.unwanted(field)),
+        ]
         for field in FIELDS
         if filters.asks_for(field)
     }
@@ -185,9 +190,9 @@ def _names(
     parameter: str, field: Field, values: list[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names wanted, and those not wanted: `!debug`."""
-    names = [part.strip() for value in values for part in value.split(",")]
-    wanted = [field.read(name) for name in names if name and not name.startswith("!")]
-    unwanted = [field.read(name[1:].strip()) for name in names if name.startswith("!")]
+    names = [each for value in values for each in read_names(value)]
+    wanted = [field.read(name) for is_unwanted, name in names if not is_unwanted]
+    unwanted = [field.read(name) for is_unwanted, name in names if is_unwanted]
     for name in (*wanted, *unwanted):
         if not name:
             hint = f"Write {parameter}=!name to leave out what has this name"

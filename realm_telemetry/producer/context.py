@@ -173,4 +173,4 @@ def _leave(block: Block) -> None:
 
 def as_id(value: Any) -> str | None:
     """A hero's id and the like as text; text is looked at only if it does not encode."""
-    return value if value is None or value.__class__ is str else text_or_none(value)
+    return value if value is None or type(value) is str else text_or_none(value)

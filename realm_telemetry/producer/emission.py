@@ -14,7 +14,7 @@ from realm_telemetry.producer import appenders, context
 from realm_telemetry.producer.context import Bound, as_id, base
 from realm_telemetry.spool.frames import encode_msgpack
 from realm_telemetry.spool.writer import DROPPED, SpoolClosedError
-from realm_telemetry.values.conversions import ENDING
+from realm_telemetry.values.conversions import ENDING, is_a
 from realm_telemetry.values.details import (
     MAX_DETAILS,
     MAX_EVENT_BYTES,
@@ -223,7 +223,7 @@ def set_run(taking_part: Run) -> None:
 
 def _joined(details: Mapping[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
     """The `details` argument and fields as one; fields win."""
-    if isinstance(details, Mapping):
+    if is_a(details, Mapping):
         return {**clean_details(details)[0], **fields}
     problem = f"details must be a mapping, got {type(details).__name__}"
     mistake(InvalidEventError(problem))
@@ -233,7 +233,7 @@ def _joined(details: Mapping[str, Any], fields: dict[str, Any]) -> dict[str, Any
 def _checked(
     kind: Any, channel: str | None, severity: str | None
 ) -> tuple[str, str | None, str | None]:
-    if not isinstance(kind, str) or not kind:
+    if not issubclass(type(kind), str) or not str.__str__(kind):
         shown = to_json_value(kind)
         mistake(InvalidEventError(f"kind must be text that is not empty, got {shown!r}"))
         kind = text_or_none(kind) or "unnamed"
@@ -245,17 +245,18 @@ def _checked(
 def _one_of(name: str, given: Any, known: Sequence[str]) -> str | None:
     if given is None:
         return None
-    if isinstance(given, str) and given in known:
-        return known[known.index(given)]
+    # Its type, and not what a proxy says that it is.
+    if issubclass(type(given), str) and str.__str__(given) in known:
+        return str.__str__(given)
     shown = to_json_value(given)
     mistake(InvalidEventError(f"{name} {shown!r} is none of {', '.join(known)}"))
     return None
 
 
 def _addresses(webhooks: Any) -> tuple[str, ...]:
-    if isinstance(webhooks, str):
-        return (webhooks,)
-    if isinstance(webhooks, Sequence):
+    if issubclass(type(webhooks), str):
+        return (str.__str__(webhooks),)
+    if is_a(webhooks, Sequence):
         converted = to_json_value(webhooks)
         return tuple(map(str, converted)) if isinstance(converted, list) else ()
     problem = f"webhooks must be a list of addresses, got {type(webhooks).__name__}"

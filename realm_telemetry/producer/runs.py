@@ -8,6 +8,7 @@ under way. As for all of `emit`, nothing here takes a lock. A run is put among t
 taken out, in one atomic step each; who did it emits what is emitted once.
 """
 
+import re
 import sys
 from collections.abc import Callable
 from threading import local
@@ -31,6 +32,9 @@ MAX_OPEN_RUNS: Final = 64
 """Runs open at once; of those that `bound` names beyond, nothing but their events is recorded."""
 MAX_REASON_CHARS: Final = 1_000
 OUT_OF_CUDA_MEMORY: Final = "CUDA out of memory"
+_OUT_OF_MEMORY: Final = re.compile(r"\b(CUDA|HIP|XPU|MPS backend)(?: error:)? out of memory")
+"""As torch says it, of several kinds of devices; the error of the driver has its own words."""
+
 
 _BEGINNINGS: Final = frozenset(
     ("training_started", "training_step", "training_resumed", "run_started", "run_config")
@@ -229,9 +233,10 @@ def is_older(error: BaseException) -> bool:
 
 def reason_of(error: str, error_type: str = "") -> str:
     """Return an error's text as a reason, which says so if the memory of the GPU ran out."""
-    _, found, rest = error.partition(OUT_OF_CUDA_MEMORY)
+    found = _OUT_OF_MEMORY.search(error)
     if found:
-        error = f"{OUT_OF_CUDA_MEMORY}: {rest.lstrip(' .:')}"
+        rest = error[found.end() :].lstrip(" .:\n")
+        error = f"{found[1]} out of memory: {rest}"
     elif error_type.startswith("torch.") and error_type.endswith(".OutOfMemoryError"):
         error = f"{OUT_OF_CUDA_MEMORY}: {error}"
     return error if len(error) <= MAX_REASON_CHARS else error[: MAX_REASON_CHARS - 1] + "…"

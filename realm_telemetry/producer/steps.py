@@ -11,7 +11,7 @@ from realm_telemetry.event import Event, InvalidEventError
 from realm_telemetry.producer import appenders, emission, runs
 from realm_telemetry.producer.api import configure_on_first_use, get_telemetry
 from realm_telemetry.producer.emission import record
-from realm_telemetry.values.conversions import NOT_FINITE
+from realm_telemetry.values.conversions import NOT_FINITE, is_a
 from realm_telemetry.values.details import clean_details, to_json_value
 
 _MAX_SHOWN: Final = 4
@@ -31,7 +31,7 @@ def log(values: Mapping[str, Any], /, step: int | None = None) -> Event:
     Sets the process up where `configure` has not been called. Begins a run if none is open.
     """
     set_up_unless_done()
-    if not isinstance(values, Mapping):
+    if not is_a(values, Mapping):
         problem = f"log() needs a mapping of names to values, got {type(values).__name__}"
         mistake(InvalidEventError(problem))
         values = {"value": values}

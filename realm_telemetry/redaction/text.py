@@ -34,6 +34,23 @@ def shown(text: str) -> str:
     return _clean_once(text, (), prose=False)
 
 
+_HIDING: Final = re.compile(
+    "\x1b\\[[0-?]{0,32}[ -/]{0,4}[@-~]"
+    "|[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]"
+)
+"""Colours of a terminal, and characters that nobody sees: they may stand within a name or key."""
+
+_WIDE: Final = {ord("\uff1a"): ":", ord("\uff1d"): "="}
+_MAY_HIDE: Final = re.compile("[\u00ad\u200b-\u2069\ufeff\uff1a\uff1d]")
+
+
+def as_seen(text: str) -> str:
+    """Return a text as a person sees it, without colours; the same object if it has none."""
+    if "\x1b" not in text and (text.isascii() or _MAY_HIDE.search(text) is None):
+        return text
+    return _HIDING.sub("", text).translate(_WIDE)
+
+
 def clean_text(text: str, patterns: Sequence[re.Pattern[str]] = ()) -> str:
     """Return the text without secrets; the same object if it has none.
 
@@ -48,18 +65,30 @@ def clean_text(text: str, patterns: Sequence[re.Pattern[str]] = ()) -> str:
 
 
 class Hints(NamedTuple):
-    """What calls for a closer look: in lower case, and as it stands."""
+    """What calls for a closer look: in lower case, and as it stands.
+
+    hides: whether the texts may have what `as_seen` takes out.
+    """
 
     low: Sequence[str]
     exact: Sequence[str]
+    hides: bool = True
 
     def among(self, text: str) -> "Hints":
-        """Return those that stand in a text; one character is found much faster than two."""
+        """Return those of ALL_HINTS in a text; one character is found much faster than two."""
+        original, seen = text, as_seen(text)
+        if seen is not text:
+            text = f"{text}\n{seen}"
         low = text.lower()
-        marks = {mark for mark in _MARKS if mark in text} | {""}
+        marks = ["", *(mark for mark in _MARKS if mark in text)]
+        # One pass for all hints that end with this mark.
+        tails = {part[-_TAIL:] for part in text.split("_")} if "_" in text else set()
+        marked = [hint for tail in tails & _BY_TAIL.keys() for hint in _BY_TAIL[tail]]
+        others = [hint for mark in marks for hint in _EXACT_BY_MARK[mark] if hint in text]
         return Hints(
-            [hint for hint in self.low if _MARK_OF[hint] in marks and hint in low],
-            [hint for hint in self.exact if _MARK_OF[hint] in marks and hint in text],
+            [hint for mark in marks for hint in _LOW_BY_MARK[mark] if hint in low],
+            [*others, *(hint for hint in marked if hint in text)],
+            seen is not original,
         )
 
 
@@ -68,6 +97,13 @@ def is_plain(text: str, hints: Hints) -> bool:
 
     hints: those that it may have; ALL_HINTS, or what a longer text has of them.
     """
+    if not _is_plain(text, hints):
+        return False
+    seen = as_seen(text) if hints.hides else text
+    return seen is text or _is_plain(seen, hints)
+
+
+def _is_plain(text: str, hints: Hints) -> bool:
     if hints.low:
         low = text.lower()
         for hint in hints.low:
@@ -102,6 +138,56 @@ def _closer(hint: str) -> Callable[[str, str], object]:
 
 
 def _clean_once(text: str, patterns: Sequence[re.Pattern[str]], *, prose: bool = True) -> str:
+    return _without(text, _spans(text, patterns, prose))
+
+
+def _spans(text: str, patterns: Sequence[re.Pattern[str]], prose: bool) -> list[Span]:
+    """Return where the secrets of a text are, also of what a person sees of it."""
+    spans = _spans_as_is(text, patterns, prose)
+    seen = as_seen(text)
+    if seen is text:
+        return spans
+    places = _places(text)
+    found = _spans_as_is(seen, patterns, prose)
+    return spans + [(places[start], places[end - 1] + 1) for start, end in found if end > start]
+
+
+def _places(text: str) -> list[int]:
+    """Return where in a text each character is that a person sees."""
+    places: list[int] = []
+    position = 0
+    for match in _HIDING.finditer(text):
+        places += range(position, match.start())
+        position = match.end()
+    places += range(position, len(text))
+    return places
+
+
+def words_without_secrets(
+    words: Sequence[str], patterns: Sequence[re.Pattern[str]] = ()
+) -> list[str]:
+    """Return the words of a command without what is secret where they stand on one line."""
+    found = list(words)
+    for _ in range(_ROUNDS):
+        line = " ".join(found)
+        spans = _spans(line, patterns, True)
+        start, clean = 0, []
+        for word in found:
+            end = start + len(word)
+            inside = [
+                (max(first, start) - start, min(last, end) - start)
+                for first, last in spans
+                if first < end and last > start
+            ]
+            clean.append(_without(word, inside))
+            start = end + 1
+        if clean == found:
+            break
+        found = clean
+    return found
+
+
+def _spans_as_is(text: str, patterns: Sequence[re.Pattern[str]], prose: bool) -> list[Span]:
     low = _lower(text)
     spans: list[Span] = []
     for hint, finders in _finders(prose).items():
@@ -114,7 +200,7 @@ def _clean_once(text: str, patterns: Sequence[re.Pattern[str]], *, prose: bool =
                 spans += find_form(form, text)
     for pattern in patterns:
         spans += [match.span() for match in pattern.finditer(text)]
-    return _without(text, spans)
+    return spans
 
 
 def _lower(text: str) -> str:
@@ -180,4 +266,16 @@ def _mark_of(hint: str) -> str:
     return next((mark for mark in hint if mark in _MARKS), given.pop() if len(given) == 1 else "")
 
 
-_MARK_OF: Final = {hint: _mark_of(hint) for hint in (*ALL_HINTS.low, *ALL_HINTS.exact)}
+def _by_mark(hints: Sequence[str]) -> dict[str, list[str]]:
+    return {mark: [hint for hint in hints if _mark_of(hint) == mark] for mark in ("", *_MARKS)}
+
+
+_TAIL: Final = 2
+"""Characters before a `_`."""
+
+_BY_TAIL: Final[dict[str, list[str]]] = {}
+for _hint in ALL_HINTS.exact:
+    if _hint.endswith("_"):
+        _BY_TAIL.setdefault(_hint[-_TAIL - 1 : -1], []).append(_hint)
+_LOW_BY_MARK: Final = _by_mark(ALL_HINTS.low)
+_EXACT_BY_MARK: Final = _by_mark([hint for hint in ALL_HINTS.exact if not hint.endswith("_")])

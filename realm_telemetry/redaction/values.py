@@ -15,7 +15,13 @@ from realm_telemetry.redaction.names import (
     normal_name,
 )
 from realm_telemetry.redaction.rules import REDACTED
-from realm_telemetry.redaction.text import ALL_HINTS, Hints, clean_text, is_plain
+from realm_telemetry.redaction.text import (
+    ALL_HINTS,
+    Hints,
+    clean_text,
+    is_plain,
+    words_without_secrets,
+)
 
 MAX_DEPTH: Final = 100
 """What is deeper is not looked into, so it is taken out."""
@@ -43,6 +49,14 @@ _OPTION: Final = re.compile(r"--?[A-Za-z][\w.-]{0,80}")
 _HEADER: Final = re.compile(r"[A-Z][A-Za-z]{0,40}(?:-[A-Z][A-Za-z]{0,40}){0,6}")
 _APART: Final = frozenset(("sshpass", "docker", "podman"))
 """Programs that take a password as the word after `-p`; docker's and podman's `login` does."""
+
+_COMMANDS: Final = frozenset(
+    (
+        *("command", "cmd", "cmdline", "command_line", "command_args", "argv", "args"),
+        *("arguments", "entrypoint"),
+    )
+)
+"""Names of details, after their last dot, whose lists are words of one command."""
 
 _PROGRAMS: Final = _APART | {"curl", "mysql", "mysqldump", "mysqladmin", "mariadb", "7z", "7za"}
 _MAX_PROGRAM: Final = 256
@@ -105,6 +119,10 @@ class Rules:
                 return False
             elif kind is str:
                 texts.append(value)
+            elif kind is list and _is_command(name, value):
+                texts.append(" ".join(value))
+                if not self._gather_deeper(value, texts, depth + 1):
+                    return False
             elif not self._gather_deeper(value, texts, depth + 1):
                 return False
         return True
@@ -279,6 +297,13 @@ class Walk:
             in_key = _key_goes_on(item, in_key)
             clean.append(new)
         clean = self._command(_program(values), clean, path)
+        if _is_command(path, clean):
+            words = words_without_secrets(clean, self._rules.patterns)
+            # The same objects, where nothing was found.
+            clean = [
+                before if before == word else self._noted(before, word, path)
+                for before, word in zip(clean, words, strict=True)
+            ]
         return values if all(map(_is, clean, values)) else clean
 
     def _command(self, program: str, items: list[Any], path: str) -> list[Any]:
@@ -373,6 +398,12 @@ def _program(values: Sequence[Any]) -> str:
         return ""
     name = first.rpartition("/")[2]
     return name if name in _PROGRAMS else ""
+
+
+def _is_command(path: str, values: Sequence[Any]) -> bool:
+    """Whether a list is the words of a command, by the last part of its name."""
+    name = path.rpartition(".")[2].lower()
+    return name in _COMMANDS and all(isinstance(value, str) for value in values)
 
 
 def _without_login(program: str, before: Any, item: Any) -> Any:

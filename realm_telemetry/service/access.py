@@ -12,11 +12,12 @@ prints, and then has a cookie that scripts cannot read.
 """
 
 import asyncio
+import re
 import socket
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
-from ipaddress import ip_address
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address, ip_network
 from typing import Final
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -76,11 +77,19 @@ _LINKED_BELOW: Final = "/runs/"
 """Pages that people open by a link of another site; what a page loads comes from its own origin."""
 
 
+_PORT: Final = re.compile(r":\d{0,5}")
+
+
 def host_name(host: str) -> str:
-    """The name in a Host header, without the port and without the brackets of IPv6."""
+    """The name in a Host header, without the port and without the brackets of IPv6.
+
+    Empty for a header that has something else behind the name.
+    """
     if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].rstrip(".").lower()
+        name, _, port = host[1:].partition("]")
+        return name.lower() if not port or _PORT.fullmatch(port) else ""
+    name, colon, port = host.partition(":")
+    return name.rstrip(".").lower() if _PORT.fullmatch(colon + port) or not colon else ""
 
 
 class HostCheck:
@@ -218,10 +227,18 @@ _FORM_TYPE = "application/x-www-form-urlencoded"
 class Login:
     """The routes of /login; without a token there is nothing to log in to."""
 
-    def __init__(self, sessions: Sessions | None, throttle: Throttle, timeout_s: float) -> None:
+    def __init__(
+        self,
+        sessions: Sessions | None,
+        throttle: Throttle,
+        timeout_s: float,
+        proxies: Sequence[str] = (),
+    ) -> None:
+        """proxies: `trusted_proxies`; what they say of TLS counts."""
         self._sessions = sessions
         self._throttle = throttle
         self._timeout_s = timeout_s
+        self._proxies = [ip_network(one, strict=False) for one in proxies]
 
     async def show(self, request: Request) -> Response:
         """The form; with a good ticket the cookie, and on to the page."""
@@ -259,11 +276,27 @@ class Login:
             self._sessions.issue(),
             max_age=COOKIE_AGE_S,
             path=request.scope.get("root_path", "") or "/",
-            secure=request.url.scheme == "https",
+            secure=self._is_secure(request),
             httponly=True,
             samesite="strict",
         )
         return response
+
+    def _is_secure(self, request: Request) -> bool:
+        """Whether the browser came by TLS: to us, or to a proxy of loopback or that is trusted."""
+        if request.url.scheme == "https":
+            return True
+        said = request.headers.getlist("x-forwarded-proto")
+        first = said[0].partition(",")[0].strip().lower() if said else ""
+        return first == "https" and self._is_proxy(client_address(request))
+
+    def _is_proxy(self, address: str) -> bool:
+        try:
+            peer = ip_address(address)
+        except ValueError:
+            return False
+        peer = getattr(peer, "ipv4_mapped", None) or peer
+        return peer.is_loopback or any(peer in network for network in self._proxies)
 
     async def _form(self, request: Request) -> dict[str, str]:
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM_TYPE:

@@ -76,7 +76,7 @@ def realm_app(settings: ServiceSettings | Settings) -> Starlette:
     settings.check_access()
     sessions = Sessions(settings.token) if settings.token is not None else None
     throttle = Throttle(settings.login_attempts, settings.login_window_s)
-    login = Login(sessions, throttle, settings.body_timeout_s)
+    login = Login(sessions, throttle, settings.body_timeout_s, settings.trusted_proxies)
     app = Starlette(
         routes=[
             one.route(one.path, one.handler, methods=[one.method])

@@ -135,7 +135,7 @@ class Hosts:
         if len(host.senders) > MAX_SENDERS:
             del host.senders[min(host.senders, key=lambda name: host.senders[name].heard_s)]
         if len(self._hosts) > MAX_HOSTS:
-            del self._hosts[min(self._hosts, key=lambda each: self._hosts[each].heard_s or 0.0)]
+            del self._hosts[min(self._hosts, key=lambda each: _worth(self._hosts[each]))]
 
     def heard(self) -> list[HeardHost]:
         """Return the last heartbeat of each pipeline that may be missed, for the next service."""
@@ -315,6 +315,11 @@ class Hosts:
         if not self.is_silent(host):
             return "live"
         return "silent" if host.processes else "away"
+
+
+def _worth(host: Host) -> tuple[bool, float]:
+    """What is forgotten first: hosts where nothing runs, whoever else may report from them."""
+    return bool(host.processes or host.lost), host.heard_s or 0.0
 
 
 def _details(host: Host) -> dict[str, Any]:

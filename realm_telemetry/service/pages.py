@@ -10,6 +10,7 @@ that they work behind any proxy. Every value from outside goes through `escape`.
 import gzip
 import mimetypes
 from collections.abc import Sequence
+from functools import lru_cache
 from html import escape
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -151,6 +152,13 @@ class BuiltPages:
 
 
 def _read(path: Path) -> StaticFile:
+    found = path.stat()
+    return _packed(path, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=64)
+def _packed(path: Path, _changed_ns: int, _size: int) -> StaticFile:
+    """Read and compress a file; services of one process share what has not changed."""
     data = path.read_bytes()
     media_type = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0]
     packed = gzip.compress(data, 9, mtime=0) if len(data) > WORTH_PACKING else None

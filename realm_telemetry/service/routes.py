@@ -31,6 +31,7 @@ from realm_telemetry.service.api.history import (
     get_page,
 )
 from realm_telemetry.service.api.hosts import get_hosts, post_heartbeat
+from realm_telemetry.service.api.labels import get_labels
 from realm_telemetry.service.api.metrics import get_metrics
 from realm_telemetry.service.api.run_metrics import (
     POINTS,
@@ -42,6 +43,7 @@ from realm_telemetry.service.api.run_report import MEDIA_TYPES, get_run_report
 from realm_telemetry.service.api.runs import (
     MAX_RUNS,
     STATUSES,
+    WARNINGS,
     RunRoute,
     get_run,
     get_runs,
@@ -192,6 +194,7 @@ RUN_ENDPOINTS: Final = (
         "Runs, newest first by their start.",
         (
             Parameter("status", list_of(STATUSES), "A comma list."),
+            Parameter("warnings", list_of(WARNINGS), "A comma list; runs with one of them."),
             SINCE._replace(description="Heard of at or after; in the forms of since elsewhere."),
             Parameter("q", WORDS, "Part of the id or the command, in any case."),
             _number("limit", 1, MAX_RUNS, 100, "The most runs to answer."),
@@ -360,6 +363,9 @@ ENDPOINTS: Final = (
         get_section,
         "One section of RealmState.",
         errors=("not_ready", "unknown_section"),
+    ),
+    Endpoint(
+        "/api/labels", get_labels, "How the pages call heroes and campaigns.", errors=("not_ready",)
     ),
     *RUN_ENDPOINTS,
     *HOST_ENDPOINTS,

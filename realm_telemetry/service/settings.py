@@ -3,13 +3,15 @@
 from ipaddress import ip_network
 from pathlib import Path
 from socket import gethostname
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
 from realm_telemetry.config import Settings, home_token, service_log_url
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.home import LOG, SEARCH_INDEX, STATE, TOKEN
+
+T = TypeVar("T")
 
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 """Binds that only this machine reaches, so that no token is asked for."""
@@ -24,11 +26,19 @@ MIB: Final = 1024 * 1024
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 LogUrl = Annotated[str, msgspec.Meta(pattern="^postgresql://")]
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=40)]
 Address = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s<>|\"\\]+$")]
 
 
 OF_POSTGRES: Final = {"retention_bytes": 200 * 1024 * MIB, "retention_thin_hours": 24.0}
 """Defaults of a log in PostgreSQL: a lab's, on a disk that is bought for it."""
+
+
+class Labels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the pages call heroes and campaigns; None: by what the log has."""
+
+    hero: Label | None = None
+    campaign: Label | None = None
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,7 +51,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     token: asked of every request if set; required for a host that is not loopback.
     access: with "token" loopback asks for one too: `token`, or else the one of the home.
     allowed_hosts: names besides the loopback ones that a Host header may carry; `*` is any.
-    trusted_proxies: addresses or networks that may have any number of connections, as loopback may.
+    trusted_proxies: addresses or networks that may have any number of connections, and say whether
+        a browser came by TLS; as loopback may.
     retention_days, retention_bytes: None leaves that bound out. retention_thin_hours: routine kinds
     that arrived longer ago are thinned whatever the size; None or 0 for never.
     redact: what is taken out of events beside the built-in rules; the setting of `realm.toml`.
@@ -49,6 +60,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     log_url: of a log in PostgreSQL, instead of the home's; it may hold a password.
     log_retry_s: for how long an append waits for its server before it is refused with a 503.
     log_connect_timeout_s: for each server of the URL.
+    labels: the table `[labels]` of `realm.toml`.
     """
 
     log_path: Path
@@ -62,6 +74,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     log_url: LogUrl | None = None
     log_retry_s: Annotated[float, msgspec.Meta(ge=0)] = 10.0
     log_connect_timeout_s: Annotated[int, msgspec.Meta(ge=1)] = 2
+    labels: Labels = Labels()
 
     host: str = "127.0.0.1"
     port: int = 8866
@@ -160,11 +173,12 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             "options": settings.options,
             "redact": settings.redact,
             "spool": str(settings.spool) if settings.spool else None,
+            "labels": _converted(settings.labels, Labels, "[labels] in realm.toml", "pages.md"),
             **settings.service,
         }
         if url := service_log_url(settings):
             given = OF_POSTGRES | given | {"log_url": url}
-        return _converted(given)
+        return _converted(given, ServiceSettings, "[service] in realm.toml", "http-api.md")
 
     def check_access(self) -> None:
         """Refuse an address that others reach without a token, and proxies that are no address.
@@ -214,13 +228,11 @@ def _kept_token(settings: Settings) -> str | None:
     return home_token(settings.shared_home or settings.home) if settings.access == "token" else None
 
 
-def _converted(given: dict[str, Any]) -> ServiceSettings:
+def _converted(given: dict[str, Any], wanted: type[T], name: str, document: str) -> T:
     try:
-        return msgspec.convert(given, ServiceSettings, dec_hook=_path)
+        return msgspec.convert(given, wanted, dec_hook=_path)
     except msgspec.ValidationError as error:
-        raise ConfigError(
-            "[service] in realm.toml", str(error), "docs/http-api.md lists the settings."
-        ) from None
+        raise ConfigError(name, str(error), f"docs/{document} lists the settings.") from None
 
 
 def _path(wanted: type, value: Any) -> Any:

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 MAX_BEHIND: Final = 64
 """Ranks that an event names."""
 
+EQUAL_STEPS: Final = (
+    "which rank the others wait for: their steps are equal, in a collective operation all stacks "
+    "look alike, and PyTorch's flight recorder is not read"
+)
+"""What cannot be told of several ranks, where none is behind."""
+
 
 def shown_progress(spool: Spool, note: RunNotes) -> tuple[int, int]:
     """Return the step without an event that a control page shows, and when it was; else (0, 0).
@@ -90,13 +96,13 @@ def left_behind_since_s(part: Part, peers: Sequence[Part]) -> float | None:
 
 
 def who_is_behind(part: Part, peers: Sequence[Part]) -> dict[str, Any]:
-    """Return details that name the processes behind the others; none if steps do not tell."""
+    """Return details that name the processes behind the others, or say that none can be named."""
     stepping = [each for each in peers if each.run.pace.stepped]
     steps = {each.name: each.step or 0 for each in (part, *stepping)}
     most = max(steps.values())
     behind = sorted((name for name, step in steps.items() if step < most), key=str)
     if not behind:
-        return {}
+        return {"cannot_tell": EQUAL_STEPS} if part.run.pace.stepped and stepping else {}
     return {"behind": behind[:MAX_BEHIND], "steps_behind": most - min(steps.values())}
 
 

@@ -79,6 +79,8 @@ class EndFacts(NamedTuple):
     stack: where the kernel does not say how it ended, what it wrote its last stack for: the crash
         as `faulthandler` calls it, or SIGNALLED for a signal that ends programs by default.
     job_of: which scheduler that is.
+    asked, sender: a signal that had asked it to end shortly before, and who sent that; where its
+        parent knows.
     """
 
     end: ProcessEnd
@@ -90,6 +92,8 @@ class EndFacts(NamedTuple):
     printed: str | None = None
     scheduler: SchedulerWord | None = None
     stack: str | None = None
+    asked: int | None = None
+    sender: str | None = None
 
     @property
     def crash(self) -> str | None:
@@ -108,7 +112,8 @@ class EndFacts(NamedTuple):
         """Whether it ended as a scheduler ends processes, or nobody knows how."""
         unknown = not self.end.known and self.error is None
         sent = _SENT.get(self.job_of, (SIGTERM, SIGKILL))
-        return unknown or self.died_of(*sent) or self.left_with(SIGTERM)
+        by_term = self.left_with(SIGTERM) or self.left_after(SIGTERM)
+        return unknown or by_term or self.died_of(*sent)
 
     def ended_by_scheduler(self, cause: str) -> bool:
         """Whether the scheduler says that it ended the job for a cause."""
@@ -127,6 +132,10 @@ class EndFacts(NamedTuple):
     def left_with(self, *signals: int) -> bool:
         """Whether it ended by itself because of one of these signals."""
         return self.end.code in [_SHELL + number for number in signals]
+
+    def left_after(self, *signals: int) -> bool:
+        """Whether it ended by itself, with any code, after one of these had asked it to."""
+        return self.end.code is not None and self.asked in signals
 
 
 class Verdict(NamedTuple):
@@ -176,15 +185,29 @@ _ROWS: Final[tuple[_Row, ...]] = (
     (lambda facts: facts.died_of(SIGKILL), "killed", "SIGKILL, sender unknown"),
     (lambda facts: facts.died_of(*_CRASHES), "crashed", "{signal}"),
     (
-        lambda facts: facts.scheduled and (facts.died_of(SIGTERM) or facts.left_with(SIGTERM)),
+        lambda facts: (
+            facts.scheduled
+            and (facts.died_of(SIGTERM) or facts.left_with(SIGTERM) or facts.left_after(SIGTERM))
+        ),
         "terminated",
         "SIGTERM by the scheduler, cause unknown",
     ),
     (lambda facts: facts.died_of(SIGTERM, SIGHUP), "killed", "{signal}"),
     (lambda facts: facts.left_with(SIGTERM), "killed", "SIGTERM (exit code {code})"),
     (lambda facts: facts.left_with(SIGHUP), "killed", "SIGHUP (exit code {code})"),
+    (
+        lambda facts: facts.left_after(SIGTERM, SIGHUP),
+        "killed",
+        "{asked} from {sender} (exit code {code})",
+    ),
     (lambda facts: facts.died_of(SIGINT), "cancelled", "{signal}"),
     (lambda facts: facts.left_with(SIGINT), "cancelled", "SIGINT (exit code {code})"),
+    (
+        # Python exits with 1 after Ctrl-C in many programs; with 0 it may have gone on to its end.
+        lambda facts: facts.left_after(SIGINT) and facts.end.code and not facts.error,
+        "cancelled",
+        "SIGINT from {sender} (exit code {code})",
+    ),
     (lambda facts: facts.died_of(SIGXCPU), "killed", "time limit (SIGXCPU)"),
     (lambda facts: facts.end.signal, "killed", "{signal}"),
     (lambda facts: facts.end.code and facts.error, "failed", "{error}"),
@@ -227,6 +250,8 @@ def judge(facts: EndFacts) -> Verdict:
         "printed": facts.printed,
         "share": facts.memory_share,
         "crash": _crash(facts.crash),
+        "asked": _name(facts.asked),
+        "sender": facts.sender,
     }
     return Verdict(status, reason.format(**values), _evidence(facts, values))
 
@@ -241,6 +266,8 @@ def _evidence(facts: EndFacts, values: Mapping[str, Any]) -> dict[str, Any]:
         "kills_on_host": facts.host_kills or None,
         "memory_share": facts.memory_share if facts.memory_was_full else None,
         "scheduler": facts.scheduler.evidence if facts.scheduler else facts.scheduled or None,
+        "asked_to_end": values["asked"],
+        "sender": facts.sender if facts.asked is not None else None,
         "stack": "written as it died" if facts.stack and not facts.end.known else None,
         "exit_status": None if facts.end.known else "unknown",
     }

@@ -156,6 +156,16 @@ def _convert(value: Any, walk: Walk) -> Any:
         return _last_resort(value)
 
 
+def is_a(value: Any, kind: Any) -> bool:
+    """`isinstance`; where a value's own code raises, as a lazy proxy's may, its type counts."""
+    try:
+        return isinstance(value, kind)
+    except ENDING:
+        raise
+    except BaseException:  # noqa: BLE001 - a value's own code may raise anything
+        return issubclass(type(value), kind)
+
+
 def read_item(owner: Any, read: Callable[[Any], Any], name: Any) -> Any:
     """Return an item or attribute of an object, or text that says why it could not be read."""
     try:
@@ -389,9 +399,26 @@ def error_text(error: BaseException) -> str:
 
 
 def _error(value: BaseException, walk: Walk) -> str:
+    shown = _named_error(value)
+    cause = _first_of_group(value)
+    # The group itself says no more than how many there are.
+    return walk.text(shown if cause is None else f"{shown}: {_named_error(cause)}")
+
+
+def _named_error(value: BaseException) -> str:
     text = error_text(value)
     name = _class_name(value)
-    return walk.text(f"{name}: {text}" if text else name)
+    return f"{name}: {text}" if text else name
+
+
+def _first_of_group(value: BaseException) -> BaseException | None:
+    """Return the first exception of a group that is none itself; None for no group."""
+    found = value
+    for _ in range(MAX_DEPTH):
+        if not isinstance(found, BaseExceptionGroup):
+            break
+        found = BaseExceptionGroup.exceptions.__get__(found)[0]
+    return None if found is value else found
 
 
 def _plain_text(value: Any, walk: Walk) -> str:

@@ -16,6 +16,9 @@ MAX_KEYS: Final = 32
 """Of a name that is cut at its dots; details are no deeper than half of that."""
 
 _QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NAMED: Final = re.compile(
+    rf"\s*(!?)\s*({_QUOTED.pattern}(?=\s*(?:,|$))|[^,]*)\s*(?:,|$)", re.DOTALL
+)
 _LISTED: Final = re.compile(rf"\s*({_QUOTED.pattern}(?=\s*(?:,|$))|[^,]*)(?:,|$)", re.DOTALL)
 
 
@@ -59,6 +62,34 @@ def read_paths(text: str) -> list[str]:
     """Return the names in a list with commas. Raises InvalidPathError."""
     parts = [part for part in _LISTED.findall(text) if part.strip()]
     return list(dict.fromkeys(map(read_path, parts)))
+
+
+def read_names(text: str) -> list[tuple[bool, str]]:
+    """Return the names in a list with commas, each with whether a `!` stands before it.
+
+    A name with a comma, or that begins with `!`, may be written as JSON text: `"a,b"`.
+    """
+    found = []
+    for mark, part in _NAMED.findall(text):
+        name = part.strip()
+        if mark or name:
+            found.append((bool(mark), _unquoted_name(name)))
+    return found
+
+
+def write_name(name: str, *, unwanted: bool = False) -> str:
+    """Return a name as `read_names` reads it back."""
+    plain = name == name.strip() and "," not in name and name[:1] not in ('"', "!", "")
+    return f"{'!' * unwanted}{name if plain else json.dumps(name, ensure_ascii=False)}"
+
+
+def _unquoted_name(name: str) -> str:
+    if not _QUOTED.fullmatch(name):
+        return name
+    try:
+        return str(json.loads(name, strict=False))
+    except ValueError:
+        return name
 
 
 def key_lists(path: str) -> list[list[str]]:

@@ -13,7 +13,7 @@ from click.testing import Result
 
 from realm_telemetry.testing import BrokenServer
 
-from .conftest import NOBODY, Running, run_realm
+from .conftest import EXECUTABLE, NOBODY, Running, run_realm
 
 Invoke = Callable[..., Result]
 
@@ -125,3 +125,27 @@ def test_arguments_that_are_not_utf_8_can_be_reported(
     assert "Traceback" not in result.stderr
     if as_json:
         assert "J" in json.loads(result.stderr)["message"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("query", "--run"), "See: realm query --help"),
+        (("query", "--nope"), "See: realm query --help"),
+        (("alerts", "mute"), "See: realm alerts mute --help"),
+    ],
+)
+def test_wrong_usage_leads_to_the_help_of_the_command(
+    arguments: tuple[str, ...], hint: str, invoke: Invoke
+) -> None:
+    assert hint in invoke(*arguments).stderr
+
+
+@pytest.mark.processes
+def test_a_command_whose_output_is_closed_does_its_work(home: Path) -> None:
+    """As in a shell after `>&-`; the log is not opened where the output would be."""
+    command = f"{EXECUTABLE} emit note hello --wait <&- >&- 2>&-; echo $?; {EXECUTABLE} query >&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "0\n"
+    assert "Traceback" not in done.stderr
+    assert "hello" in run_realm("query").stdout

@@ -122,6 +122,77 @@ def test_a_signal_that_is_sent_to_it_reaches_the_command_once(name: str) -> None
     process.stdout.close()
 
 
+ASKED = """
+import signal, sys, time
+def leave(number, frame): sys.exit(int(sys.argv[2]))
+signal.signal(int(sys.argv[1]), leave)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "end"),
+    [
+        ("SIGTERM", 0, "killed, SIGTERM from pytest (pid 1) (exit code 0)"),
+        ("SIGHUP", 1, "killed, SIGHUP from pytest (pid 1) (exit code 1)"),
+        ("SIGINT", 1, "cancelled, SIGINT from pytest (pid 1) (exit code 1)"),
+        ("SIGINT", 0, "completed, exit code 0"),
+        ("SIGUSR1", 4, "failed, exit code 4"),
+    ],
+)
+def test_an_exit_after_a_signal_that_asked_for_it_names_the_sender(
+    home: Path, name: str, code: int, end: str
+) -> None:
+    number = int(getattr(signal, name))
+    process = subprocess.Popen(
+        [*REALM_RUN, "--run-id", "r1", "--", PYTHON, "-c", ASKED, str(number), str(code)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    mine = Path("/proc/self/comm").read_text().strip()
+    assert end.replace("pytest (pid 1)", f"{mine} (pid {os.getpid()})") in errors
+
+
+SERVES = """
+import signal, sys, time
+import realm_telemetry as realm
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+realm.configure()
+realm.training_step(step=1, loss=0.5)
+if sys.argv[1] == "complete": realm.training_completed(step=1)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(("word", "status"), [("complete", "completed"), ("at work", "killed")])
+def test_a_program_that_had_completed_its_training_is_not_called_killed(
+    home: Path, word: str, status: str
+) -> None:
+    process = subprocess.Popen(
+        [*REALM_RUN, "-q", "--run-id", "r1", "--", PYTHON, "-c", SERVES, word],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.terminate()
+    assert process.wait(60) == 0
+    process.stdout.close()
+    finish([str(EXECUTABLE), "ship", "--once"])
+    shown = finish([str(EXECUTABLE), "show", "r1", "--json"])
+    run = json.loads(shown.stdout)
+    assert run["status"] == status
+    assert ("sender" in (run["evidence"] or {})) is (status == "killed")
+
+
 def test_signals_are_kept_back_where_that_is_asked_for() -> None:
     process = subprocess.Popen(
         [*REALM_RUN, "-q", "--no-forward", "--", PYTHON, "-c", "print(1, flush=True); input()"],
@@ -272,6 +343,12 @@ def test_an_exception_of_a_program_that_knows_nothing_of_it_is_the_reason(
         ("import sys; sys.excepthook = lambda *_: None; raise OSError('gone')", "OSError: gone"),
         ("import os; os._exit(4)", "exit code 4"),
         ("class Odd(Exception): __str__ = None\nraise Odd", "Odd: <exception str() failed>"),
+        ("e = ValueError('x'); e.add_note('a note'); raise e", "ValueError: x"),
+        (
+            "raise ExceptionGroup('two', [KeyError('a'), OSError()])",
+            "ExceptionGroup: two (2 sub-exceptions): KeyError: 'a'",
+        ),
+        ("x = = 1", "SyntaxError: invalid syntax"),
     ],
 )
 def test_what_ends_a_program_in_other_ways_is_called_what_it_is(

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from click.testing import Result
 
+from realm_telemetry.cli import terminal
 from realm_telemetry.cli.metrics_table import sparkline
 from realm_telemetry.cli.runs import duration
 from realm_telemetry.event import FIRST_CONTENT_NUMBER
@@ -85,6 +86,24 @@ def test_runs_are_a_table_with_reasons(source: str, invoke: Invoke) -> None:
     assert "\x1b" not in "".join(lines)
 
 
+@pytest.mark.parametrize(
+    ("columns", "left_out"), [(200, set()), (80, {"ranks", "duration"}), (50, {"ranks", "step"})]
+)
+def test_a_narrow_terminal_spares_columns_before_it_cuts_the_reason(
+    columns: int,
+    left_out: set[str],
+    trained: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    invoke: Invoke,
+) -> None:
+    monkeypatch.setattr(terminal, "width", lambda: columns)
+    heading, *lines = invoke("runs").stdout.splitlines()
+    assert "reason" in heading.split()
+    assert not left_out & set(heading.split())
+    assert any(line.endswith("ValueError: no data") for line in lines)
+    assert max(map(len, lines)) <= columns
+
+
 def test_the_status_is_coloured_where_that_is_wanted(trained: Path, invoke: Invoke) -> None:
     assert "\x1b[31mfailed" in invoke("runs", env={"FORCE_COLOR": "1"}).stdout
     env = {"FORCE_COLOR": "1", "NO_COLOR": "1"}
@@ -139,6 +158,10 @@ def test_an_unknown_run_names_those_that_are_near(source: str, invoke: Invoke) -
         assert "There is no run 'nigth-1'. Did you mean night-1?" in result.stderr
     result = invoke("show", "f" * 32, "--json")
     assert json.loads(result.stderr.splitlines()[-1])["error"] == "run_not_found"
+
+
+def test_an_empty_id_is_near_to_nothing(trained: Path, invoke: Invoke) -> None:
+    assert "realm runs lists them" in invoke("show", "").stderr
 
 
 def test_a_report_is_markdown_or_html(source: str, invoke: Invoke) -> None:

@@ -84,3 +84,7 @@ def test_an_outline_leaves_out_what_is_empty_and_cuts_what_is_long() -> None:
     lines = list(outline({"items": list(range(25))}))
     assert len(lines) == 22
     assert lines[-1] == "  ... and 5 more"
+
+
+def test_a_section_without_anything_says_so(filled: Path, invoke: Invoke) -> None:
+    assert invoke("state", "guild").stdout == "nothing yet\n"

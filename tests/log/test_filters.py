@@ -163,7 +163,7 @@ _few: dict[str, list[str | int | None]] = {
     "severity": ["info", "error"],
     "hero": ["dio", "ada", None],
     "campaign": ["c1", None],
-    "run": ["r1", "r2", None],
+    "run": ["r1", '!a,"b', None],
     "rank": [0, 7, None],
     "producer": ["00112233445566aa", "ffffffffffffffff"],
     "source": ["trainer", "vault.sync", None],
@@ -307,6 +307,33 @@ def test_what_has_no_hero_is_not_left_out_with_one(writer: Writer, reader: Reade
     page = reader.now.page(parse_filters({"hero": "!dio"}))
     assert [row.event.number for row in page.rows] == [2]
     assert (page.total, page.relation) == (1, "eq")
+
+
+@pytest.mark.parametrize(
+    ("given", "runs", "not_runs"),
+    [
+        ('"a,b",c', ("a,b", "c"), ()),
+        ('!"a,b", ! "d", e', ("e",), ("a,b", "d")),
+        ('"!x"', ("!x",), ()),
+        ('"a\\"b"', ('a"b',), ()),
+        ('"open,c', ('"open', "c"), ()),
+        ('"a,b"c', ('"a', 'b"c'), ()),
+        ('"\\x"', ('"\\x"',), ()),
+        (['"a,b"', "c,d"], ("a,b", "c", "d"), ()),
+    ],
+)
+def test_a_name_with_a_comma_is_written_as_json_text(
+    given: str | list[str], runs: tuple[str, ...], not_runs: tuple[str, ...]
+) -> None:
+    filters = parse_filters({"run": given})
+    assert (filters.runs, filters.not_runs) == (runs, not_runs)
+    assert parse_filters(to_params(filters)) == filters
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), max_size=3))
+def test_any_name_survives_as_a_parameter(names: list[str]) -> None:
+    filters = Filters(runs=tuple(dict.fromkeys(names)), not_heroes=tuple(dict.fromkeys(names)))
+    assert parse_filters(to_params(filters)) == filters
 
 
 @given(_filters)

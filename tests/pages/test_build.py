@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -74,3 +75,17 @@ def test_the_scripts_of_all_pages_are_small() -> None:
     sizes = {path.name: len(gzip.compress(path.read_bytes(), 9)) for path in scripts}
     print(sum(sizes.values()), sizes)
     assert sum(sizes.values()) <= 90_000
+
+
+def test_every_token_and_component_is_documented() -> None:
+    """And on the page of components, which is in no build."""
+    document = (ROOT / "docs" / "pages-components.md").read_text()
+    styles = (WEB / "src" / "styles" / "realm.css").read_text()
+    shown = (WEB / "src" / "components" / "page.ts").read_text()
+    tokens = set(re.findall(r"^  --([a-z0-9-]+):", styles, re.MULTILINE))
+    series = {f"series-{number}" for number in range(1, 7)}
+    assert {token for token in tokens if f"`--{token}`" not in document} <= series
+    colours = tokens - {"mono", "sans", "radius", "gap"}
+    assert {token for token in colours if f'"{token}"' not in shown} == set()
+    built = {path.name for path in (WEB.parent / "static").rglob("*")}
+    assert not any("components" in name for name in built)

@@ -69,7 +69,7 @@ def test_no_more_than_six_runs_are_compared(pair_lab: Lab, page: Page) -> None:
     page.get_by_test_id("too-few").wait_for()
     assert axe_findings(page, AXE) == []
     page.goto(f"{pair_lab.url}/compare?run=base&run=nobody")
-    page.get_by_role("alert").filter(has_text="There is no run nobody").wait_for()
+    page.get_by_role("alert").filter(has_text="There is no run 'nobody'").wait_for()
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1440, "dark"), (820, "light"), (390, "dark")])

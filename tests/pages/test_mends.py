@@ -141,6 +141,18 @@ def test_controls_say_their_state(odd_lab: Lab, page: Page) -> None:
     assert page.locator("[data-testid^=channel-]").count() == 9
 
 
+def test_words_are_plain_outside_a_guild_and_have_their_meaning(odd_lab: Lab, page: Page) -> None:
+    """A hero is a model here; the words are listed for those without a pointer."""
+    opened(page, odd_lab, "?range=all")
+    page.get_by_role("button", name="More filters").click()
+    page.locator(".more-filters").get_by_text("Model", exact=True).wait_for()
+    hint = page.locator(".more-filters .term").filter(has_text="Rank").get_attribute("title")
+    assert hint == "The number of a process among those of its run, from 0."
+    page.get_by_role("button", name="Keys and words").click()
+    page.locator("dialog[open]").get_by_text("One start of all processes").wait_for()
+    assert axe_findings(page, AXE) == []
+
+
 def test_new_events_are_readable_and_print_has_no_buttons(odd_lab: Lab, page: Page) -> None:
     """The pill was white on white; paper needs nothing to click."""
     opened(page, odd_lab, "?kind=note&range=all")

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, Route
 
 from realm_telemetry.spool.output import KeptOutput
 
@@ -93,6 +93,41 @@ def test_a_traceback_has_its_message_first_and_libraries_folded(
     assert page.evaluate("navigator.clipboard.readText()") == TRACEBACK
 
 
+LATER = {
+    "last_good_checkpoint": {
+        "step": 20, "path": "/ckpt/20.pt", "loss": 0.2, "size_bytes": 7, "saved_at": None,
+        "verified": True, "check": "there with its recorded size",
+    },
+    "resume": {
+        "command": "python train.py --lr 3e-4", "cwd": "/home/ada/my lab", "framework": None,
+        "code": None, "note": "The original command.",
+    },
+}  # fmt: skip
+SEEN = {"times": 4, "runs": 2, "days": 7, "at_least": False, "query": "kind=note&since=7d"}
+
+
+def test_a_run_says_how_to_go_on_and_how_often_its_error_was_seen(
+    runs_lab: Lab, page: Page
+) -> None:
+    """As far as the service says it."""
+    assert opened(page, runs_lab, "oom-run").get_by_test_id("resume").count() == 0
+
+    def answer(route: Route) -> None:
+        run = route.fetch().json()
+        route.fulfill(json=run | LATER | {"exception": run["exception"] | {"seen": SEEN}})
+
+    page.route("**/api/runs/gpt-8-ranks", answer)
+    opened(page, runs_lab, "gpt-8-ranks")
+    text = page.get_by_test_id("resume").inner_text()
+    assert "cd '/home/ada/my lab' && python train.py --lr 3e-4" in text
+    assert "The original command." in text
+    assert "✓ there with its recorded size" in cause(page)
+    seen = page.get_by_test_id("seen")
+    assert seen.inner_text() == "seen 4 times this week, in 2 runs"
+    seen.click()
+    page.wait_for_url("**/battle-log?kind=note&since=7d")
+
+
 def test_the_last_lines_of_the_output_are_in_sight(runs_lab: Lab, page: Page) -> None:
     """As text, whatever they hold; a run whose output nobody kept has no such card."""
     kept = KeptOutput(runs_lab.home, "gpt-8-ranks")
@@ -136,6 +171,10 @@ def test_curves_are_those_of_the_chosen_rank(runs_lab: Lab, page: Page) -> None:
     with page.expect_response("**/metrics?*rank=5*") as answer:
         page.locator("[data-testid=metrics] select").first.select_option("5")
     assert {one["rank"] for one in answer.value.json()["series"]} == {5}
+    page.locator("[data-metric=loss] canvas").wait_for()
+    with page.expect_response("**/metrics?*rank=all*") as answer:
+        page.locator("[data-testid=metrics] select").first.select_option("all")
+    assert {one["rank"] for one in answer.value.json()["series"]} == {*range(8)}
     page.locator("[data-metric=loss] canvas").wait_for()
     opened(page, runs_lab, "llama-ft-running")
     page.locator("[data-metric='cpu/percent'] canvas").wait_for()

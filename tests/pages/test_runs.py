@@ -104,6 +104,17 @@ def test_status_and_words_narrow_the_list_and_are_in_the_address(list_page: Page
     assert len(listed(list_page)) == 10
 
 
+def test_warnings_narrow_the_list_whatever_the_status_is(list_page: Page) -> None:
+    """A run that completed may have had NaN; the address has the choice."""
+    list_page.locator("[data-warning=not_finite]").click()
+    assert listed(list_page) == ["nan-run"]
+    list_page.reload()
+    list_page.locator("[data-run]").first.wait_for()
+    assert listed(list_page) == ["nan-run"]
+    list_page.locator("[data-warning=stalls]").click()
+    assert listed(list_page) == ["stalled-run"]
+
+
 def test_keys_walk_the_runs(list_page: Page) -> None:
     """And Enter opens the one in focus."""
     list_page.keyboard.press("j")

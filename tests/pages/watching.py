@@ -79,13 +79,22 @@ def no_sideways_scroll(page: Page) -> bool:
     return fits
 
 
-def axe_findings(page: Page, axe: Path) -> list[tuple[str, str, list[Any]]]:
-    """Serious and critical findings of axe-core: rule, impact, where."""
+def axe_findings(
+    page: Page, axe: Path, *, unjudged: bool = False
+) -> list[tuple[str, str, list[Any]]]:
+    """Serious and critical findings of axe-core: rule, impact, where.
+
+    unjudged: with the texts whose contrast it cannot judge.
+    """
     # Through the debugger, because the page's own policy refuses foreign scripts.
     page.evaluate(axe.read_text() + "; undefined")
-    result = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
+    result = page.evaluate(
+        "() => axe.run(document, {resultTypes: ['violations', 'incomplete']})"
+        ".then(({violations, incomplete}) => ({violations, incomplete}))"
+    )
+    found = [one for one in result["violations"] if one["impact"] in ("serious", "critical")]
+    if unjudged:
+        found += [one for one in result["incomplete"] if one["id"] == "color-contrast"]
     return [
-        (found["id"], found["impact"], [node["target"] for node in found["nodes"]][:3])
-        for found in result["violations"]
-        if found["impact"] in ("serious", "critical")
+        (one["id"], one["impact"], [node["target"] for node in one["nodes"]][:3]) for one in found
     ]

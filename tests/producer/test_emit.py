@@ -4,7 +4,9 @@ import math
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -258,3 +260,35 @@ def test_the_producer_path_imports_nothing_heavy(tmp_path: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert answer.stdout.strip() == "[]"
+
+
+class Lazy:
+    """A proxy of something that is not there."""
+
+    @property
+    def __class__(self) -> type:
+        raise RuntimeError("nothing to stand for")
+
+
+class Unequal(str):
+    """Text that cannot be compared."""
+
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("not comparable")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("make", [Lazy, lambda: Unequal("error")])
+def test_no_argument_raises_what_its_own_code_raises(producer: realm.Telemetry, make: Any) -> None:
+    """Django's lazy objects ask what they stand for when somebody asks for their class."""
+    value = make()
+    with realm.bound(run_id=value, hero_id=value):
+        realm.emit("note", "in a block", x=value, details=None)
+    for name in ("details", "channel", "severity", "hero_id", "source", "webhooks"):
+        with suppress(realm.InvalidEventError):  # a mistake raises under pytest
+            realm.emit("note", name, **{name: value})
+    with suppress(realm.InvalidEventError):
+        realm.log(value)
+    assert spooled(producer)[0].message == "in a block"

@@ -73,6 +73,10 @@ def test_a_keyboard_interrupt_cancels_the_run_and_is_no_exception(tmp_path: Path
             "CUDA out of memory: Tried to allocate 2 GiB",
         ),
         ("MemoryError('host')", "MemoryError: host"),
+        (
+            "ExceptionGroup('both', [ExceptionGroup('in', [KeyError('a')]), TypeError('b')])",
+            "ExceptionGroup: both (2 sub-exceptions): KeyError: 'a'",
+        ),
     ],
 )
 def test_memory_of_the_gpu_that_is_full_is_said(tmp_path: Path, error: str, reason: str) -> None:

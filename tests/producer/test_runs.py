@@ -142,6 +142,16 @@ def test_the_end_of_a_training_is_the_end_of_its_run(
         ),
         ("RuntimeError: CUDA out of memory", "RuntimeError", "CUDA out of memory: "),
         ("full", "torch.OutOfMemoryError", "CUDA out of memory: full"),
+        (
+            "AcceleratorError: CUDA error: out of memory\nMore may follow",
+            "torch.AcceleratorError",
+            "CUDA out of memory: More may follow",
+        ),
+        (
+            "OutOfMemoryError: HIP out of memory. Tried 2 GiB",
+            "torch.OutOfMemoryError",
+            "HIP out of memory: Tried 2 GiB",
+        ),
         ("MemoryError", "MemoryError", "MemoryError"),
         ("e" * 2000, "E", "e" * 999 + "…"),
     ],

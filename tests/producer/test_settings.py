@@ -150,6 +150,13 @@ def test_a_file_may_begin_with_a_byte_order_mark_and_has_to_be_utf_8(tmp_path: P
         load(tmp_path)
 
 
+def test_a_file_that_is_nested_without_end_is_no_toml(tmp_path: Path) -> None:
+    """Its parser runs out of stack."""
+    (tmp_path / "realm.toml").write_text("a = " + "[" * 5_000)
+    with pytest.raises(ConfigError, match="is not TOML"):
+        load(tmp_path)
+
+
 def test_objects_make_the_shipper_a_thread(tmp_path: Path) -> None:
     """No other process could use them; asked for a process, it is refused with the reason."""
     assert load(tmp_path, exporters=["battle_log", object()]).shipper == "thread"
@@ -172,7 +179,7 @@ def test_every_setting_is_an_argument_of_configure() -> None:
     """But for the off switch, OpenTelemetry's variable, and what service and shipper are set by."""
     arguments = set(inspect.signature(realm.configure).parameters)
     assert arguments == {"home", *SETTINGS} - {
-        *("access", "disabled", "output_bytes", "run", "service", "watch")
+        *("access", "disabled", "labels", "output_bytes", "run", "service", "watch")
     }
 
 

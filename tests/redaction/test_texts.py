@@ -14,6 +14,13 @@ R = REDACTED
 KEY = "abcdefghij0123456789ABCDEFGHIJ0123456789"
 
 SECRETS = [
+    # As a terminal shows them: in colours, within a name or a key too; with what nobody sees.
+    ("\x1b[36mpassword\x1b[0m=\x1b[35mx1\x1b[0m", f"\x1b[36mpassword\x1b[0m=\x1b[35m{R}\x1b[0m"),
+    ("\x1b[1mapi_key\x1b[0m: \x1b[32mx1\x1b[0m a", f"\x1b[1mapi_key\x1b[0m: \x1b[32m{R}\x1b[0m a"),
+    (f"token hf_\x1b[1;36m{KEY}\x1b[0m", f"token {R}\x1b[0m"),
+    ("pass\u200bword: x1", f"pass\u200bword: {R}"),
+    ("\u202apassword\u202c: x1", f"\u202apassword\u202c: {R}"),
+    ("password\uff1ax1", f"password\uff1a{R}"),
     # What it was, and what is left: names.
     ("password: x", f"password: {R}"),
     ("password: 12345", f"password: {R}"),
@@ -312,6 +319,41 @@ def test_a_key_in_a_query_is_secret_from_sixteen_characters(count: int) -> None:
 def test_a_user_name_is_a_token_from_sixteen_characters(count: int) -> None:
     text = f"https://{('a1' * 8)[:count]}@h/x"
     assert (clean_text(text) is text) is (count < 16)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        f"lsv2_pt_{'a1' * 16}_{'b2' * 5}",
+        f"ATATT3{'xA1_' * 20}",
+        f"ntn_{'a1B' * 15}",
+        f"secret_{'aB1' * 14}c",
+        f"sntrys_{'aB1' * 20}",
+        f"figd_{'aB1' * 13}",
+        f"dp.pt.{'aB1' * 14}",
+        f"sq0atp-{'aB1' * 7}",
+        f"PMAK-{'a1' * 12}-{'b2' * 17}",
+        f"sbp_{'a1' * 20}",
+        f"rpa_{'AB1' * 15}",
+        f"tgp_v1_{'aB1' * 14}",
+        f"fw_{'aB1' * 8}",
+        f"pcsk_{'aB1_' * 10}",
+        f"tvly-{'aB1' * 10}",
+        f"jina_{'aB1' * 15}",
+        f"pul-{'a1' * 20}",
+        f"ops_eyJ{'aB1' * 30}",
+        f"eyJrIjoi{'aB1' * 10}==",
+    ],
+)
+def test_a_token_of_a_service_is_known_by_its_form(secret: str) -> None:
+    assert clean_text(f"sent {secret}, ok").startswith(f"sent {R}")
+    assert secret not in clean_text(f"x\n({secret})")
+
+
+def test_a_login_of_kaggle_is_taken_out() -> None:
+    left = '{"username": "bob", "key": "' + R + '"}'
+    assert clean_text(left.replace(R, "a1" * 16)) == left
+    assert clean_text('{"username": "bob", "key": "id"}') == '{"username": "bob", "key": "id"}'
 
 
 def test_every_form_has_its_hint() -> None:

@@ -86,8 +86,38 @@ def test_a_value_under_a_secret_name_is_taken_out(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ["wandb", "login", "--relogin", "0123456789" * 4],
+        ["curl", "-H", "Authorization:", "Basic", "aGk6dGhlcmU="],
+        ["env", "PASSWORD", "=", "x1"],
+        ["sh", "-c", "password:", "x1"],
+        ["cat", "-----BEGIN PRIVATE", "KEY-----", "MIIabc", "-----END PRIVATE", "KEY-----"],
+        ["run", "api_key", ":", "\x1b[31mx1"],
+    ],
+)
+@pytest.mark.parametrize("name", ["command", "argv", "process.command_args"])
+def test_the_words_of_a_command_are_read_as_one_line(name: str, words: list[str]) -> None:
+    after = Redactor()(event(details={"step": 1, name: words}))
+    assert R in str(after.details[name])
+    assert all(secret not in str(after.details[name]) for secret in SPLIT)
+    assert after.details[name][0] == words[0]
+    assert Redactor()(after) is after
+
+
+SPLIT = ("0123456789", "aGk6", "x1", "MIIabc")
+
+
+@pytest.mark.parametrize("name", ["words", "lines", "tokens"])
+def test_other_lists_are_read_word_by_word(name: str) -> None:
+    before = event(details={name: ["the", "password", "=", "sesame"]})
+    assert Redactor()(before) is before
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("command", ["python", "train.py", "--token-count", "5", "--lr", "0.1"]),
         ("eos_token", "</s>"),
         ("pad_token", "<pad>"),
         ("tokens_per_second", 51234.5),

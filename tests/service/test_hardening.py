@@ -456,7 +456,15 @@ def test_webhook_addresses_are_secrets_and_never_shown(client: httpx.Client) -> 
 
 @pytest.mark.parametrize(
     ("header", "name"),
-    [("localhost:8866", "localhost"), ("[::1]:8866", "::1"), ("A.example.", "a.example"), ("", "")],
+    [
+        ("localhost:8866", "localhost"),
+        ("[::1]:8866", "::1"),
+        ("A.example.", "a.example"),
+        ("", ""),
+        ("127.0.0.1:8866:evil.example", ""),
+        ("localhost:@evil.example", ""),
+        ("[::1].evil.example", ""),
+    ],
 )
 def test_the_name_in_a_host_header(header: str, name: str) -> None:
     assert host_name(header) == name

@@ -323,6 +323,19 @@ def test_what_is_kept_is_bounded(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> N
     assert list(lab.hosts) == []
 
 
+def test_hosts_where_nothing_runs_push_out_none_where_something_does(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosts_module, "MAX_HOSTS", 3)
+    lab.beat(A, host="gpu7")
+    for number in range(9):
+        lab.clock.now_s += 1
+        lab.beat(host=f"made-up-{number}")
+    assert [host.name for host in lab.hosts] == ["gpu7", "made-up-7", "made-up-8"]
+    lab.go_on(40)
+    assert lab.kinds == ["host_lost"]
+
+
 def told(number: int, kind: str, **fields: Any) -> dict[str, Any]:
     return {"kind": kind, "producer": A, "number": number, "run_id": "r1", **fields}
 

@@ -11,7 +11,9 @@ import httpx
 import pytest
 
 from realm_telemetry.event import FIRST_CONTENT_NUMBER
+from realm_telemetry.service.api import runs as runs_module
 from realm_telemetry.service.api.runs import RunRoute, get_run
+from realm_telemetry.values.paths import write_name
 from tests.waiting import wait_until
 
 from .conftest import asking, free_ports, serving
@@ -87,6 +89,51 @@ def test_the_path_of_a_run_is_matched_as_it_was_sent(
         scope["raw_path"] = raw
     _, child = RunRoute("/api/runs/{id}", get_run).matches(scope)
     assert child.get("path_params", {}).get("id") == found
+
+
+def test_runs_with_warnings_are_found_however_they_ended(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs_module, "_AT_ONCE", 2)
+    nan = {"kind": "loss_not_finite", "details": {"field": "loss", "step": 3, "value": "NaN"}}
+    spiked = {"kind": "loss_spiked", "details": {"field": "loss", "step": 3, "value": 9}}
+    told: dict[str, list[dict[str, Any]]] = {"a": [nan], "b": [], "c": [spiked], "d": []}
+    for run_id, further in told.items():
+        tell(client, run_id, *trained(), *further, producer=run_id)
+
+    def listed(**params: Any) -> list[str]:
+        answer = client.get("/api/runs", params=params)
+        assert answer.status_code == 200
+        return sorted(run["run_id"] for run in answer.json()["runs"])
+
+    assert listed(warnings="any") == ["a", "c"]
+    assert listed(warnings="not_finite") == ["a"]
+    assert listed(warnings="spikes,stalls") == ["c"]
+    assert listed(warnings="any", q="c") == ["c"]
+    assert listed(warnings="") == ["a", "b", "c", "d"]
+    # Page by page each comes once, also where a part of the list has none.
+    monkeypatch.setattr(runs_module, "LOOKED_AT", 2)
+    found, place = [], "/api/runs?warnings=any&limit=1"
+    while place:
+        answer = client.get(place)
+        found += [run["run_id"] for run in answer.json()["runs"]]
+        following = answer.links.get("next", {}).get("url", "")
+        place = f"/api/runs{following}" if following else ""
+    assert sorted(found) == ["a", "c"]
+    wrong = client.get("/api/runs", params={"warnings": "nan"}).json()
+    assert (wrong["message"], "not_finite" in wrong["hint"]) == (
+        "warnings: there is no warning 'nan'.",
+        True,
+    )
+
+
+def test_a_run_with_a_comma_in_its_id_is_a_filter(client: httpx.Client) -> None:
+    run_id = 'lr=0.1,wd=0 "x"'
+    tell(client, run_id, *trained())
+    tell(client, "lr=0.1", *trained(), producer="2")
+    found = client.get("/api/battle_log", params={"run": write_name(run_id)}).json()
+    assert {event["run_id"] for event in found} == {run_id}
+    assert len(found) == 4
 
 
 def test_an_unknown_run_is_an_error_of_the_catalogue(client: httpx.Client) -> None:

@@ -3,8 +3,12 @@
 import re
 from pathlib import Path
 
+import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Route
 
+from realm_telemetry.service.access import Login, Throttle
 from realm_telemetry.service.sessions import TICKET_AGE_S, Sessions, login_url
 
 from .conftest import asking, free_ports, serving
@@ -68,3 +72,32 @@ def test_a_link_leads_to_no_other_site(tmp_path: Path) -> None:
     with serving(free_ports(tmp_path, token=TOKEN)) as server, asking(server) as browser:
         page = browser.get(f"{login_url(server.url, TOKEN)}&next=//evil.example")
         assert 'content="0;url=/"' in page.text
+
+
+TLS = "x-forwarded-proto"
+
+
+@pytest.mark.parametrize(
+    ("peer", "said", "secure"),
+    [
+        ("127.0.0.1", "https", True),
+        ("::1", "https, http", True),
+        ("10.0.0.5", "https", True),
+        ("::ffff:10.0.0.5", "HTTPS", True),
+        ("10.0.0.6", "https", False),
+        ("10.0.0.5", "http", False),
+        ("10.0.0.5", "", False),
+        ("unknown", "https", False),
+    ],
+)
+@pytest.mark.anyio
+async def test_behind_a_proxy_with_tls_the_cookie_is_sent_by_tls_alone(
+    peer: str, said: str, secure: bool
+) -> None:
+    """Only of a proxy that is trusted: anybody else can send the header as well."""
+    login = Login(Sessions(TOKEN), Throttle(9, 60.0), 5.0, ("10.0.0.5/32",))
+    app = Starlette(routes=[Route("/login", login.submit, methods=["POST"])])
+    transport = httpx.ASGITransport(app, client=(peer, 4711))
+    async with httpx.AsyncClient(transport=transport, base_url="http://lab") as client:
+        answer = await client.post("/login", data={"token": TOKEN}, headers={TLS: said})
+    assert ("; secure" in answer.headers["set-cookie"].lower()) is secure

@@ -23,7 +23,7 @@ from tests.tcp_proxy import TcpProxy
 from tests.waiting import wait_until
 
 from .conftest import asking, free_ports, post_notes, serving
-from .streaming import Message, cursors, stream, take
+from .streaming import Message, cursors, messages, stream, take
 
 pytestmark = pytest.mark.processes
 
@@ -216,3 +216,49 @@ def until_cursor(source: Iterator[Message], cursor: int) -> list[Message]:
 
 def is_taken(client: httpx.Client, note: dict[str, Any]) -> bool:
     return client.post("/api/v1/events", json={"events": [note]}).status_code == 200
+
+
+@pytest.mark.long
+def test_readers_are_told_that_a_failover_has_lost_events(tmp_path: Path) -> None:
+    """An asynchronous standby takes over that lacks what was acknowledged last."""
+    with ExitStack() as stack:
+        primary = stack.enter_context(Server())
+        open_log(primary.url()).writer().close()
+        standby = primary.standby()
+        stack.callback(standby.__exit__)
+        place = (
+            f"postgresql://realm@/postgres?host={primary.directory},{standby.directory}"
+            f"&port={primary.port},{standby.port}&target_session_attrs=read-write&log_retry_s=1"
+        )
+        server = stack.enter_context(serving(free_ports(tmp_path, log_url=place)))
+        client = stack.enter_context(httpx.Client(base_url=server.url, timeout=60))
+        wait_until(partial(is_ready, client))
+        post_notes(client, 1, 3)
+        count = "SELECT count(*) FROM realm.events WHERE id <= 3"
+        wait_until(lambda: standby.sql(count) == [(3,)])
+        standby.fall_behind()
+        post_notes(client, 4, 6)
+        with stream(client) as source:
+            (snapshot,) = take(source, 1)
+        assert snapshot.data["cursor"] == 6
+        primary.kill()
+        standby.promote()
+        others = [
+            {"kind": "note", "message": "Other", "producer": WRITER, "number": number}
+            for number in range(11, 18)
+        ]
+        wait_until(
+            lambda: client.post("/api/v1/events", json={"events": others}).status_code == 200
+        )
+        wait_until(lambda: standby.sql("SELECT cursor FROM realm.realm_head")[0][0] >= 10)
+        wait_until(lambda: reset_of(client, snapshot.id) == "failover")
+
+
+def reset_of(client: httpx.Client, last_event_id: str | None) -> str | None:
+    """Why a stream that resumes begins anew; None if it does not, or there is none now."""
+    headers = {"last-event-id": last_event_id or ""}
+    with client.stream("GET", "/api/events/stream", headers=headers) as response:
+        if response.status_code != 200:
+            return None
+        first = next(messages(response), None)
+    return first.data["reason"] if first is not None and first.event == "reset" else None

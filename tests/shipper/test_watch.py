@@ -418,6 +418,16 @@ def test_a_rank_that_falls_behind_is_named_with_the_stacks_of_both_sides(lab: An
     assert all(trainer.spool.control.stacks_wanted == 1 for trainer in ranks.trainers)
 
 
+def test_where_all_ranks_stop_at_one_step_nobody_is_named(lab: Any) -> None:
+    ranks = Ranks(lab, 3)
+    ranks.go_on(50, 0, 1, 2)
+    found = ranks.go_on(200)
+    assert len(found) == 3
+    for event in found:
+        assert "behind" not in event.details
+        assert "steps are equal" in event.details["cannot_tell"]
+
+
 def test_one_that_stands_still_while_the_others_go_on_is_found_with_one_of_them(lab: Any) -> None:
     ranks = Ranks(lab, 3)
     ranks.go_on(50, 0, 1, 2)

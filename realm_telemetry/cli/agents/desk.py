@@ -9,6 +9,7 @@ from realm_telemetry.client import AsyncRealmClient
 from realm_telemetry.config import DEFAULT_SERVICE_URL, token_for
 from realm_telemetry.home import running_service
 from realm_telemetry.kinds.table import ROUTINE_KINDS
+from realm_telemetry.values.paths import write_name
 
 TIMEOUT_S: Final = 15.0
 
@@ -72,9 +73,10 @@ async def of_run(client: AsyncRealmClient, run_id: str | None) -> dict[str, str]
     """Return the filter for the events of a run; one without an id is named by its producer."""
     if run_id is None:
         return {}
-    if _PRODUCER_ID.fullmatch(run_id) and not (await client.query_page(run=run_id, limit=1)).rows:
+    name = write_name(run_id)
+    if _PRODUCER_ID.fullmatch(run_id) and not (await client.query_page(run=name, limit=1)).rows:
         return {"producer": run_id}
-    return {"run": run_id}
+    return {"run": name}
 
 
 async def filters_of(client: AsyncRealmClient, question: EventFilters) -> dict[str, Any]:

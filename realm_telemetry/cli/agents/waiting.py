@@ -17,6 +17,7 @@ from realm_telemetry.client import (
     StreamMessage,
 )
 from realm_telemetry.kinds.catalog import event_to_dict
+from realm_telemetry.values.paths import write_name
 
 OPEN: Final = ("running", "stalled", "paused")
 """Statuses of runs that are not over."""
@@ -87,7 +88,7 @@ def _answer(desk: Desk, question: WaitQuestion, watch: _Watch) -> dict[str, Any]
         "truncated": left_out or len(watch.found) == question.limit,
         "missed": watch.missed,
         "problem": watch.problem,
-        "page": log_page(desk.pages(), run=question.run_id),
+        "page": log_page(desk.pages(), run=question.run_id and write_name(question.run_id)),
     }
 
 

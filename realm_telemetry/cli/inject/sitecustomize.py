@@ -35,7 +35,17 @@ def _report(kind, value, trace):
     import traceback
 
     module = "" if kind.__module__ in ("builtins", "__main__") else kind.__module__ + "."
-    text = traceback.format_exception_only(kind, value)[-1].strip()
+    # Before it a syntax error shows its line; behind it stand the exception's notes, or its group.
+    lines = traceback.format_exception_only(kind, value)
+    named = (kind.__qualname__, "%s.%s" % (kind.__module__, kind.__qualname__))
+    text = next((line for line in lines if line.startswith(named)), lines[-1]).strip()
+    cause = value
+    for _ in range(16):
+        if not hasattr(cause, "exceptions") or not hasattr(cause, "subgroup"):
+            break
+        cause = cause.exceptions[0]
+    if cause is not value:
+        text = "%s: %s: %s" % (text, type(cause).__name__, cause)
     found = {
         "error": text[:_MAX_ERROR],
         "error_type": module + kind.__qualname__,

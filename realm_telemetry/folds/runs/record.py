@@ -99,6 +99,7 @@ def runs_of(event: Event) -> Sequence[str]:
 
 _OF_A_STALL: Final = (
     *("silent_s", "median_step_s", "last_step", "phase", "error", "behind", "steps_behind"),
+    "cannot_tell",
 )
 
 

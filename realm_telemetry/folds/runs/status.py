@@ -184,7 +184,19 @@ class Team(msgspec.Struct, frozen=True):
         supervisor = self.supervisor
         if first is not None or supervisor is None or "ended" not in supervisor.cells:
             return first
+        if self._was_complete_before(supervisor):
+            return None
         return supervisor if _is_bad(supervisor) else None
+
+    def _was_complete_before(self, supervisor: Process) -> bool:
+        """Whether the command was asked to end, and all of the training had said it was complete.
+
+        A program that serves, or waits, after its training ends like that.
+        """
+        evidence = supervisor.end.evidence if supervisor.end else None
+        was_asked = isinstance(evidence, dict) and "asked_to_end" in evidence
+        words = [each.value("completed") for each in self.processes]
+        return was_asked and bool(words) and all(words)
 
     @property
     def size(self) -> int:
@@ -326,6 +338,8 @@ def _silence(facts: Mapping[str, Any]) -> str | None:
     behind = facts.get("behind")
     if isinstance(behind, list) and behind:
         reason += f"; behind the others: {', '.join(map(str, behind[:8]))}"
+    elif facts.get("cannot_tell"):
+        reason += "; all ranks are at the same step"
     return reason
 
 

@@ -247,12 +247,22 @@ def _exception(record: RunRecord, verdict: Verdict, team: Team) -> dict[str, Any
         return None
     first = team.first_failed
     asked = {process.producer: process for process in ([first] if first else team.processes)}
-    entries = [entry for entry in record.exceptions.read() if not asked or _is_after(entry, asked)]
+    kept = record.exceptions.read()
+    entries = [entry for entry in kept if not asked or _is_after(entry, asked)]
+    if not entries and first is not None:
+        # Other threads went on after it; the reason of the end names it.
+        entries = [entry for entry in kept[::-1] if _is_reason(entry, first)]
     with_trace = [entry for entry in entries if entry[1]["traceback"]]
-    for stamp, kept in (with_trace or entries)[:1]:
-        fields = {name: value for name, value in kept.items() if name != "producer"}
+    for stamp, found in (with_trace or entries)[:1]:
+        fields = {name: value for name, value in found.items() if name != "producer"}
         return fields | {"at": _time(stamp[0])}
     return None
+
+
+def _is_reason(entry: Entry, process: Process) -> bool:
+    kept, end = entry[1], process.end
+    is_its = kept["producer"] == process.producer and kept["error"]
+    return bool(is_its and end is not None and str(kept["error"]) in (end.reason or ""))
 
 
 def _is_after(entry: Entry, asked: Mapping[str, Process]) -> bool:

@@ -1,9 +1,10 @@
 """Runs over HTTP: the list, one of them, and a report for people."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote, urlencode
 
+from msgspec import structs
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
@@ -31,7 +32,12 @@ from realm_telemetry.service.errors import ApiError
 MAX_RUNS: Final = 500
 MAX_WORDS: Final = 1_024
 STATUSES: Final = tuple(statuses())
-_LIST: Final = ("status", "since", "q", "limit", "cursor")
+WARNINGS: Final = ("any", "not_finite", "spikes", "stalls")
+LOOKED_AT: Final = 1_000
+"""Runs that one answer looks at for warnings, which are in their records alone."""
+
+_AT_ONCE: Final = 100
+_LIST: Final = ("status", "warnings", "since", "q", "limit", "cursor")
 
 T = TypeVar("T")
 
@@ -63,36 +69,77 @@ def _read_id(text: str) -> str:
 async def get_runs(request: Request) -> Response:
     """Runs, newest first by their start."""
     wanted = _wanted(request.query_params)
+    warnings = _names(request.query_params, "warnings", WARNINGS)
     layers = service_of(request.scope).runs.current.layers()
 
     def ask(log: Snapshot) -> tuple[bytes, str | None]:
-        page, is_more = Reading(log, layers).page(wanted)
-        content = encode({"runs": [summary(run_id, record) for run_id, record in page]})
-        last = page[-1] if is_more and page else None
-        return content, last and encode_place((started_at(last[1]), last[0]))
+        reading = Reading(log, layers)
+        runs, following = _warned(reading, wanted, warnings) if warnings else _all(reading, wanted)
+        return encode({"runs": runs}), following and encode_place(following)
 
     content, following = await service_of(request.scope).readers.run(ask)
     return encoded_answer(content, headers=_next_link(request.query_params, following))
 
 
+def _all(reading: Reading, wanted: RunsWanted) -> tuple[list[dict[str, Any]], Place | None]:
+    """A page of the list, and where the next one begins."""
+    page, is_more = reading.page(wanted)
+    runs = [summary(run_id, record) for run_id, record in page]
+    return runs, _place(page[-1]) if is_more and page else None
+
+
+def _warned(
+    reading: Reading, wanted: RunsWanted, warnings: Sequence[str]
+) -> tuple[list[dict[str, Any]], Place | None]:
+    """The runs of a part of the list that have one of the warnings, and where that part ends."""
+    found: list[dict[str, Any]] = []
+    below = wanted.below
+    for _ in range(LOOKED_AT // _AT_ONCE):
+        page, is_more = reading.page(structs.replace(wanted, below=below, limit=_AT_ONCE))
+        for each in page:
+            run = summary(*each)
+            below = _place(each)
+            if any(run["warnings"][name] for name in _meant(warnings)):
+                found.append(run)
+                if len(found) == wanted.limit:
+                    return found, below
+        if not is_more:
+            return found, None
+    return found, below
+
+
+def _meant(warnings: Sequence[str]) -> Sequence[str]:
+    return WARNINGS[1:] if "any" in warnings else warnings
+
+
+def _place(run: tuple[str, RunRecord]) -> Place:
+    return started_at(run[1]), run[0]
+
+
 def _wanted(query: QueryParams) -> RunsWanted:
     """Read the parameters of the list. Raises ApiError invalid_parameter."""
     only(query, _LIST)
-    names = [name.strip() for text in query.getlist("status") for name in text.split(",")]
-    unknown = [name for name in names if name and name not in STATUSES]
-    if unknown:
-        problem = f"status: there is no status {unknown[0][:80]!r}."
-        raise ApiError("invalid_parameter", problem, f"Known are {', '.join(STATUSES)}.")
     words = query.get("q", "")
     if len(words) > MAX_WORDS:
         raise ApiError("invalid_parameter", f"q: over {MAX_WORDS} characters.")
     return RunsWanted(
-        tuple(name for name in names if name),
+        _names(query, "status", STATUSES),
         moment(query, "since"),
         words,
         _below(query.get("cursor")),
         whole(query, "limit", 100, 1, MAX_RUNS),
     )
+
+
+def _names(query: QueryParams, name: str, known: Sequence[str]) -> tuple[str, ...]:
+    """Read a comma list. Raises ApiError invalid_parameter."""
+    given = [part.strip() for text in query.getlist(name) for part in text.split(",")]
+    unknown = [part for part in given if part and part not in known]
+    if unknown:
+        what = "warning" if name == "warnings" else name
+        problem = f"{name}: there is no {what} {unknown[0][:80]!r}."
+        raise ApiError("invalid_parameter", problem, f"Known are {', '.join(known)}.")
+    return tuple(part for part in given if part)
 
 
 def _below(token: str | None) -> Place | None:

@@ -70,7 +70,8 @@ class Tail:
         self._sleeping = False
         self._timer: asyncio.Handle | None = None
         self._epoch: object = None
-        self._last_id: str | None = None
+        self._last: LogRow | None = None
+        self._anchor: LogRow | None = None
         self.failed_over = False
         self.cursor = cursor
         self.rows = 0
@@ -120,11 +121,17 @@ class Tail:
             before = self.rows
             self._noticed()
             self._check_epoch()
-            if self._read():
+            more = self._read()
+            self._anchor = self._last or self._anchor
+            if more:
                 return 0.0
             brought_rows = self.rows > before
             self._written_at_s = self._loop.time()
             self._awake_until_s = self._written_at_s + AFTER_COMMIT_S * brought_rows
+        elif self._has_own():
+            # Stored by this service: others need not be heard of it first.
+            self._read()
+            return 0.0
         elif written:
             self._awake_until_s = self._loop.time() + AFTER_WRITE_S
             self._written_at_s = self._loop.time()
@@ -149,8 +156,8 @@ class Tail:
         """Take one batch; whether there may be more."""
         rows = self._rows()
         if rows:
-            self.cursor = rows[-1].cursor
-            self._last_id = rows[-1].event.id
+            self._last = rows[-1]
+            self.cursor = self._last.cursor
             self.rows += len(rows)
             self._measure(rows[-1])
             for take in self._takers:
@@ -159,17 +166,22 @@ class Tail:
             raise self._set_back()
         return len(rows) == BATCH_ROWS
 
+    def _has_own(self) -> bool:
+        """Whether what comes next is in memory, where an engine tells late of an append."""
+        return self._epoch is not None and bool(self._recent.after(self.cursor, 1))
+
     def _check_epoch(self) -> None:
         """After a failover: whether the last row that was read is still there."""
         epoch = self._watch.epoch()
         if epoch in (None, self._epoch):
             return
         log = self._reader.now
-        if self._epoch is not None and self._last_id is not None:
-            row = log.get(self.cursor)
+        last = self._anchor
+        if self._epoch is not None and last is not None:
+            row = log.get(last.cursor)
             # One that retention has taken was there.
-            is_there = row is not None or log.min_cursor() > self.cursor
-            if not is_there or (row is not None and row.event.id != self._last_id):
+            is_there = row is not None or log.min_cursor() > last.cursor
+            if not is_there or (row is not None and row.event.id != last.event.id):
                 raise self._set_back()
         self._epoch = epoch
 

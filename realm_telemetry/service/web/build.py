@@ -42,13 +42,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--force", action="store_true", help="build even if nothing has changed")
     parser.add_argument("--install", action="store_true", help="only install what it needs")
+    parser.add_argument("--dev", action="store_true", help="serve the sources: make pages-dev")
     options = parser.parse_args()
-    if not options.install and not options.force and is_current():
+    if not (options.install or options.force or options.dev) and is_current():
         return 0
     environment = node_environment()
     if not installed():
         run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], environment)
-    if not options.install:
+    if options.dev:
+        print("The components are at components.html below the address:")
+        run(["npm", "run", "--silent", "dev"], environment)
+    elif not options.install:
         run(["npm", "run", "--silent", "build", "--", "--logLevel=warn"], environment)
         STAMP.write_text(fingerprint())
         print(f"The pages are built: {STATIC}")

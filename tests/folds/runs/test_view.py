@@ -213,3 +213,19 @@ def test_hosts_and_the_most_memory_come_from_what_shippers_say() -> None:
     run = shown("r1", folded(*events))
     assert run["hosts"] == ["node7", "node8"]
     assert run["peak_rss_bytes"] == 9
+
+
+def test_the_exception_that_ended_a_run_is_shown_though_other_threads_went_on() -> None:
+    error = {"error": "ValueError: main", "error_type": "ValueError", "traceback": "T"}
+    run = shown(
+        "r1",
+        folded(
+            told(1, "training_step", step=1),
+            told(1.5, "uncaught_exception", error="KeyError: other", thread="loader"),
+            told(2, "uncaught_exception", thread="MainThread", more=error),
+            told(3, "training_step", step=2),
+            told(4, "run_ended", status="failed", reason="ValueError: main"),
+        ),
+    )
+    assert run["exception"]["traceback"] == "T"
+    assert run["exception"]["error"] == "ValueError: main"

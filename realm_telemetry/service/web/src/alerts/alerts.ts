@@ -55,6 +55,15 @@ export interface Outcome {
   took_ms: number;
 }
 
+/** What the built-in rules are about, in plain words. */
+export const BUILT_IN: Readonly<Record<string, string>> = {
+  run_ended_badly: "A run failed, crashed, was killed, or is lost.",
+  stalled: "A run lives and makes no progress.",
+  not_finite: "A loss or another number became NaN or infinite.",
+  disk_low: "A disk that a run writes to is nearly full.",
+  host_lost: "A machine has fallen silent.",
+};
+
 export const getAlerts = () => getJson<Alerts>("api/alerts");
 export const getHistory = async (since: string) => (await getJson<{ rules: History[] }>("api/alerts/history", { since })).rules;
 /** forS: 0 ends it. */

@@ -7,8 +7,9 @@ import { shownText } from "../shared/message";
 import "../shared/page-header";
 import { shortcuts } from "../shared/shortcuts";
 import { snippet } from "../shared/snippet";
+import { term } from "../shared/term";
 import { say } from "../shared/toast";
-import { byConcern, getAlerts, getHistory, mute, outcomeText, sendAgain, sendTest, type Alerts, type History, type Message, type Outcome, type Rule, type Target } from "./alerts";
+import { BUILT_IN, byConcern, getAlerts, getHistory, mute, outcomeText, sendAgain, sendTest, type Alerts, type History, type Message, type Outcome, type Rule, type Target } from "./alerts";
 
 const HOUR_S = 3_600;
 const MUTES: readonly [label: string, seconds: number][] = [
@@ -103,7 +104,7 @@ export class RealmAlerts extends LitElement {
   private rules(rules: readonly Rule[]): TemplateResult {
     return html`<section class="card" aria-label="Rules" data-testid="rules">
       <div class="card-head">
-        <h2>Rules</h2>
+        <h2>${term("Rules", "rule")}</h2>
         <span class="controls"><button ?disabled=${this.busy !== ""} @click=${this.try}>${this.busy === "try" ? "Trying …" : "Try on the last 7 days"}</button></span>
       </div>
       <ul class="alert-list">${byConcern(rules).map((rule) => this.rule(rule))}</ul>
@@ -115,8 +116,9 @@ export class RealmAlerts extends LitElement {
     const tried = this.tried?.get(rule.name);
     return html`<li class="alert-rule" data-rule=${rule.name}>
       <div>
-        <b class="mono">${rule.name}</b> <span class="soft">${rule.built_in ? "built in" : "of realm.toml"} · to ${rule.to.join(", ") || "nobody"}</span>
-        <p>${rule.when}</p>
+        <b class="mono">${rule.name}</b> <span class="soft">${rule.built_in ? "built in" : "from realm.toml"} · to ${rule.to.join(", ") || "nobody"}</span>
+        ${rule.built_in && BUILT_IN[rule.name] ? html`<p>${BUILT_IN[rule.name]}</p>` : nothing}
+        <p class=${rule.built_in ? "soft" : nothing}>${rule.when.replaceAll("|", ", ")}</p>
         ${tried ? html`<p class="soft" data-testid="tried">${triedText(tried)}</p>` : nothing}
       </div>
       <div>
@@ -134,10 +136,10 @@ export class RealmAlerts extends LitElement {
 
   private targets({ targets, circuits }: Alerts): TemplateResult {
     return html`<section class="card" aria-label="Targets" data-testid="targets">
-      <h2>Targets</h2>
+      <h2>${term("Targets", "target")}</h2>
       <ul class="alert-list">
         ${targets.map((target) => this.target(target))}
-        ${circuits.map((one) => html`<li class="ink-warning">${one.host} is left alone until ${timeText(one.until)}: ${one.reason}</li>`)}
+        ${circuits.map((one) => html`<li class="ink-warning">Nothing more is sent to ${one.host} until ${timeText(one.until)}: ${one.reason}</li>`)}
       </ul>
     </section>`;
   }

@@ -1,5 +1,6 @@
 import type { Zone } from "../shared/format";
 import { FIELDS } from "./fields";
+import { joinNames, splitNames } from "./names";
 
 /** Filters whose values are a comma-separated list; names and order as in the HTTP API. */
 export const LISTS = FIELDS.map((field) => field.name);
@@ -75,7 +76,7 @@ export function writeAddress(address: Address): string {
 export function queryParams(query: Query): URLSearchParams {
   const params = new URLSearchParams();
   for (const name of LISTS) {
-    if (query.lists[name].length) params.set(name, query.lists[name].join(","));
+    if (query.lists[name].length) params.set(name, joinNames(query.lists[name]));
   }
   if (query.q) params.set("q", query.q);
   for (const has of query.has) params.append("has", has);
@@ -130,8 +131,7 @@ function listsFrom(values: (field: Field) => readonly string[]): Query["lists"] 
 
 function listOf(params: URLSearchParams, { name, alias }: Field): string[] {
   const given = [...params.getAll(name), ...(alias ? params.getAll(alias) : [])];
-  const parts = given.flatMap((value) => value.split(",")).map((part) => part.trim());
-  return [...new Set(parts.filter(Boolean))];
+  return [...new Set(given.flatMap(splitNames))];
 }
 
 function readRange(params: URLSearchParams): Range {

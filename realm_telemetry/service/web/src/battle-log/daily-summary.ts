@@ -1,5 +1,6 @@
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
+import { ref } from "lit/directives/ref.js";
 import { ApiError, getJson } from "../shared/api";
 import { channelIcon, CHANNELS } from "../shared/catalog";
 import { formatCount, plural } from "../shared/format";
@@ -60,6 +61,9 @@ export function shade(count: number, most: number): number {
   return 1 + Math.min(3, Math.floor((Math.log(count + 1) / Math.log(most + 1)) * 4 - 1e-9));
 }
 
+/** The newest days are at the end. */
+const showEnd = (table: Element | undefined) => table?.scrollTo(table.scrollWidth, 0);
+
 /** Daily counts by channel; a cell opens its events. Sends `change-address`. */
 @customElement("realm-summary")
 export class RealmSummary extends LitElement {
@@ -112,7 +116,7 @@ export class RealmSummary extends LitElement {
           )}
         </div>
       </header>
-      <div class="summary-scroll" tabindex="0" role="region" aria-label="Table of daily counts">
+      <div class="summary-scroll" tabindex="0" role="region" aria-label="Table of daily counts" ${ref(showEnd)}>
         ${this.table(channels, days)}
       </div>
       <p class="soft">Days are in UTC. Counts stay when old events are deleted. Select a number to see its events.</p>

@@ -4,8 +4,10 @@ import { ApiError, getEvents, getPage } from "../shared/api";
 import { channelIcon, severityMark } from "../shared/catalog";
 import { exactText } from "../shared/exact-json";
 import { formatAge, formatCount, formatTime, plural, timeMs, type Zone } from "../shared/format";
+import { USUAL_LABELS, type Labels } from "../shared/labels";
 import { runHref } from "../shared/links";
 import { shownText } from "../shared/message";
+import { term } from "../shared/term";
 import { copy } from "../shared/toast";
 import { tracebackCard } from "../shared/traceback-card";
 import { ROUTINE_KINDS, type RealmEvent } from "../stream/event";
@@ -18,7 +20,8 @@ const LAST_EVENTS = 20;
 const AROUND = 15;
 /** So many are asked for, to find those of the run among them. */
 const LOOKED_AT = "100";
-type Fact = readonly [name: string, value: string | TemplateResult | null];
+/** word: its name in the glossary, if it differs. */
+type Fact = readonly [name: string, value: string | TemplateResult | null, word?: string];
 
 /** Kinds for which the events just before matter most. */
 const ENDS: ReadonlySet<string> = new Set(["process_lost", "job_failed"]);
@@ -35,6 +38,7 @@ export class RealmDetails extends LitElement {
   @property({ attribute: false }) query!: Query;
   @property({ attribute: false }) phrases: readonly string[][] = [];
   @property() zone: Zone = "local";
+  @property({ attribute: false }) labels: Labels = USUAL_LABELS;
   @state() private context: readonly RealmEvent[] | null = null;
   @state() private leadUp: { events: readonly RealmEvent[]; routine: number } | null = null;
   /** Whether the context has events of other runs too. */
@@ -161,8 +165,8 @@ export class RealmDetails extends LitElement {
       ["Run", run === null ? null : html`<a href=${runHref(run)} dir="auto">${run}</a>`],
       ["Rank", rank === null ? null : String(rank)],
       ["Step", typeof step === "number" ? formatCount(step) : null],
-      ["Hero", hero_id],
-      ["Campaign", campaign_id],
+      [this.labels.hero, hero_id, "hero"],
+      [this.labels.campaign, campaign_id, "campaign"],
       ["Source", source],
     ];
   }
@@ -181,10 +185,10 @@ export class RealmDetails extends LitElement {
 
   private facts(facts: readonly Fact[]): TemplateResult {
     return html`<dl class="facts">
-      ${facts.map(([name, value]) =>
+      ${facts.map(([name, value, word]) =>
         value
           ? html`<div>
-              <dt>${name}</dt>
+              <dt>${term(name, word)}</dt>
               <dd class="mono">${value}</dd>
             </div>`
           : nothing,

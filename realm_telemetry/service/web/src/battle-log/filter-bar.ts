@@ -2,10 +2,13 @@ import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
 import { CHANNELS, SEVERITIES } from "../shared/catalog";
 import { formatCount, formatTime, type Zone } from "../shared/format";
+import { labelOf, USUAL_LABELS, type Labels } from "../shared/labels";
+import { term } from "../shared/term";
 import { activeFilters, FROZEN_LABEL } from "./active-filters";
 import { exclusion, type ListName, type Address, type Range, sameRange, toggled, withList } from "./address";
 import { FIELDS } from "./fields";
 import type { ChannelCounts } from "./filter-data";
+import { joinNames, splitNames } from "./names";
 import { momentMs, PRESETS, rangeText } from "./time-range";
 
 const TYPING_MS = 300;
@@ -50,6 +53,7 @@ export class RealmFilterBar extends LitElement {
   @property({ attribute: false }) address!: Address;
   /** Values to suggest, by list. */
   @property({ attribute: false }) known: Readonly<Partial<Record<ListName, readonly string[]>>> = {};
+  @property({ attribute: false }) labels: Labels = USUAL_LABELS;
   @state() private open = false;
   @query("[data-testid=search]") private search!: HTMLInputElement;
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -89,8 +93,7 @@ export class RealmFilterBar extends LitElement {
   }
 
   private setList(name: ListName, text: string): void {
-    const values = text.split(",").map((part) => part.trim()).filter(Boolean);
-    this.send({ ...this.address, query: withList(this.address.query, name, values) });
+    this.send({ ...this.address, query: withList(this.address.query, name, splitNames(text)) });
   }
 
   private setRange(range: Range): void {
@@ -153,13 +156,13 @@ export class RealmFilterBar extends LitElement {
 
   private field(name: ListName, label: string): TemplateResult {
     return html`<label
-      ><span>${label}</span>
+      >${term(labelOf(this.labels, name, label), name)}
       <input
         name=${name}
         list="known-${name}"
         placeholder="any"
         autocomplete="off"
-        .value=${this.address.query.lists[name].join(", ")}
+        .value=${joinNames(this.address.query.lists[name], ", ")}
         @change=${(event: Event) => this.setList(name, (event.target as HTMLInputElement).value)}
       />
       <datalist id="known-${name}">

@@ -1,5 +1,6 @@
 import type { ReactiveController } from "lit";
 import { getJson } from "../shared/api";
+import { getLabels, USUAL_LABELS, type Labels } from "../shared/labels";
 import type { ListName } from "./address";
 import { FIELDS } from "./fields";
 import type { LogPage } from "./log-page";
@@ -16,9 +17,10 @@ export interface ChannelCounts {
   retention_days: number;
 }
 
-/** Data of the filter controls: counts of the channels, and values that the fields suggest. */
+/** Data of the filter controls: counts of the channels, labels, and values that the fields suggest. */
 export class FilterData implements ReactiveController {
   counts: ChannelCounts | null = null;
+  labels: Labels = USUAL_LABELS;
   private kinds: readonly string[] = [];
   private timer: ReturnType<typeof setInterval> | undefined;
 
@@ -38,7 +40,12 @@ export class FilterData implements ReactiveController {
   }
 
   async load(): Promise<void> {
-    await Promise.all([this.loadCounts(), this.loadKinds()]);
+    await Promise.all([this.loadCounts(), this.loadKinds(), this.loadLabels()]);
+  }
+
+  private async loadLabels(): Promise<void> {
+    this.labels = await getLabels().catch(() => this.labels);
+    this.page.requestUpdate();
   }
 
   private async loadCounts(): Promise<void> {

@@ -147,7 +147,7 @@ export class RealmBattleLog extends LitElement implements LogPage {
     const narrow = (event: CustomEvent<{ since: string; until: string }>) =>
       this.go({ ...address, range: { named: null, ...event.detail }, live: false });
     return html`<div class="log-controls">
-      <realm-filter-bar .address=${address} .known=${filterData.known()} @change-address=${this.changed}></realm-filter-bar>
+      <realm-filter-bar .address=${address} .known=${filterData.known()} .labels=${filterData.labels} @change-address=${this.changed}></realm-filter-bar>
       ${channelChips(filterData.counts, address.query.lists.channel, toggle)} ${resultLine(address, results)}
       <realm-histogram .histogram=${results.shown.histogram} zone=${address.zone} @range=${narrow}></realm-histogram>
     </div>`;
@@ -209,6 +209,7 @@ export class RealmBattleLog extends LitElement implements LogPage {
       .event=${event}
       .query=${address.query}
       .phrases=${phrasesOf(address.query.q)}
+      .labels=${this.filterData.labels}
       zone=${address.zone}
       @close=${selection.close}
       @open=${(sent: CustomEvent<RealmEvent>) => selection.open(sent.detail)}

@@ -3,6 +3,7 @@ import { apiUrl } from "../shared/api";
 import { formatCount, formatTime } from "../shared/format";
 import { copy } from "../shared/toast";
 import { LISTS, type Address, writeAddress } from "./address";
+import { joinNames } from "./names";
 import type { Results } from "./results";
 import { apiParams, rangeText, type TimeSpan } from "./time-range";
 
@@ -72,7 +73,7 @@ export function asRealmQuery(address: Address, span: TimeSpan): string {
   const { query } = address;
   const { since, until } = relativeOr(address, span);
   const options: [string, string][] = LISTS.filter((name) => query.lists[name].length).map(
-    (name) => [name, query.lists[name].join(",")],
+    (name) => [name, joinNames(query.lists[name])],
   );
   if (since) options.push(["since", since]);
   if (until) options.push(["until", until]);

@@ -1,27 +1,26 @@
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
 import { repeat } from "lit/directives/repeat.js";
-import { hasSteps } from "../run/metrics";
-import { RunStory } from "../run/story";
-import { apiUrl } from "../shared/api";
+import { apiUrl, getEvents } from "../shared/api";
 import { Freshness } from "../shared/connection";
+import { grouped, valueText } from "../shared/curves";
 import { formatCount, formatDuration, plural } from "../shared/format";
 import "../shared/graph/line-graph";
 import { valueOf, type Axis } from "../shared/graph/plot";
-import { RunSeries } from "../shared/graph/run-series";
 import { runHref } from "../shared/links";
 import "../shared/page-header";
-import { commandText, isOpen, notFiniteText, numberText, statusMark, stepText, type Run } from "../shared/run";
+import { commandText, isOpen, notFiniteText, numberText, statusMark, stepText, type RunSummary } from "../shared/run";
 import { shortcuts } from "../shared/shortcuts";
-import { differencesOf } from "./differences";
+import { differencesOf, overlaysOf, type Comparison, type Overlay } from "./comparison";
 
 /** More runs than these have too few colours to be told apart. */
 const MOST_RUNS = 6;
+const POINTS = "500";
 const SHOWN = 24;
 const SMOOTHINGS = [0, 0.6, 0.9, 0.97] as const;
 
 /** Facts in which runs may differ beside their settings. */
-const FACTS: readonly [name: string, text: (run: Run) => string][] = [
+const FACTS: readonly [name: string, text: (run: RunSummary) => string][] = [
   ["Last step", stepText],
   ["Last loss", (run) => numberText(run.loss)],
   ["Best loss", (run) => numberText(run.best_loss)],
@@ -37,10 +36,14 @@ const FACTS: readonly [name: string, text: (run: Run) => string][] = [
 export class RealmCompare extends LitElement {
   @state() private axis: Axis = "step";
   @state() private smoothing = 0;
-  private readonly stories = idsOf(location.search).map((id) => new RunStory(id, () => this.requestUpdate()));
+  @state() private most = SHOWN;
+  private readonly ids = idsOf(location.search);
+  private found: Comparison | null = null;
+  private overlays: readonly Overlay[] = [];
+  private version = 0;
   private readonly fresh = new Freshness(this, {
-    read: async () => void (await Promise.all(this.stories.map((story) => story.readToCompare()))),
-    concerns: (event) => this.stories.some((story) => story.id === event.run_id && story.run !== null && isOpen(story.run.status)),
+    read: () => this.read(),
+    concerns: (event) => this.found?.runs.some((run) => run.run_id === event.run_id && isOpen(run.status)) ?? false,
   });
   private stop = () => {};
 
@@ -62,40 +65,52 @@ export class RealmCompare extends LitElement {
     this.stop();
   }
 
+  /** Read all of it, unless nothing can have changed. */
+  private async read(): Promise<void> {
+    if (this.ids.length < 2 || (this.found && !this.isOpen)) return;
+    const params = new URLSearchParams([...this.ids.map((id) => ["run", id]), ["name", "*"], ["points", POINTS]]);
+    this.found = await getEvents<Comparison>("api/compare", params);
+    this.overlays = overlaysOf(this.found);
+    this.version += 1;
+  }
+
+  /** Whether a run goes on, or is still being read. */
+  private get isOpen(): boolean {
+    return this.found?.runs.some((run) => isOpen(run.status) || run.building !== null) ?? false;
+  }
+
   private readonly toggleAxis = (): void => void (this.axis = this.axis === "step" ? "elapsed" : "step");
 
   protected override render() {
-    document.title = `Compare ${plural(this.stories.length, "run")}`;
+    document.title = `Compare ${plural(this.ids.length, "run")}`;
     return html`<realm-header page="runs" .tools=${this.fresh.isDown ? this.fresh.pill() : nothing}></realm-header>
       <main class="run-page">
         <h1 class="visually-hidden">Compare runs</h1>
-        ${this.fresh.notice()} ${this.stories.length < 2 ? tooFew() : this.body()}
+        ${this.fresh.notice()} ${this.ids.length < 2 ? tooFew() : this.body()}
       </main>`;
   }
 
   private body(): TemplateResult {
-    const missing = this.stories.filter((story) => story.isMissing);
-    const loaded = this.stories.filter((story) => story.run !== null);
-    return html`${missing.map((story) => html`<p class="notice-line ink-warning" role="alert">There is no run ${story.id}.</p>`)}
-      ${this.legend()}
-      ${loaded.length < 2 ? (this.fresh.isDown || missing.length ? nothing : html`<p class="soft loading">Loading …</p>`) : html`${this.curves()} ${differences(loaded.map((story) => story.run!))}`}`;
+    const waiting = this.fresh.isDown || this.fresh.problem ? nothing : html`<p class="soft loading">Loading …</p>`;
+    return html`${this.legend()} ${this.found ? html`${this.curves()} ${differences(this.found)}` : waiting}`;
   }
 
   private legend(): TemplateResult {
     return html`<ul class="legend compare-legend" aria-label="Runs">
-      ${this.stories.map(
-        ({ id, run }, index) => html`<li class="card"><span class="series-mark series-${index + 1}" aria-hidden="true"></span>
-          <a href=${runHref(id)} dir="auto">${id}</a> ${run ? statusMark(run.status) : nothing}</li>`,
-      )}
+      ${this.ids.map((id, index) => {
+        const run = this.found?.runs[index];
+        return html`<li class="card"><span class="series-mark series-${index + 1}" aria-hidden="true"></span>
+          <a href=${runHref(id)} dir="auto">${id}</a> ${run ? statusMark(run.status) : nothing}</li>`;
+      })}
     </ul>`;
   }
 
   private curves(): TemplateResult {
-    const names = [...new Set(this.stories.flatMap((story) => (story.curves ?? []).map((curve) => curve.name)))];
-    const colours = new Map(this.stories.map(({ id }, index) => [id, index]));
-    return html`<section class="card" aria-label="Metrics" data-testid="metrics">
+    const { overlays, most } = this;
+    return html`<section class="card metrics" aria-label="Metrics" data-testid="metrics">
       <div class="card-head">
         <h2>Metrics</h2>
+        ${this.found?.runs.some((run) => run.building !== null) ? html`<span class="soft" role="status">reading older events …</span>` : nothing}
         <span class="controls">
           <button aria-pressed=${this.axis === "elapsed"} @click=${this.toggleAxis}>Time since start</button>
           <label>Smoothing
@@ -105,23 +120,26 @@ export class RealmCompare extends LitElement {
           </label>
         </span>
       </div>
-      ${names.length ? nothing : html`<p class="soft">None of them has reported a number yet.</p>`}
-      <div class="small-multiples">${repeat(names.slice(0, SHOWN), (name) => name, (name) => this.graph(name, colours))}</div>
-      ${names.length > SHOWN ? html`<p class="soft">and ${formatCount(names.length - SHOWN)} more, on the pages of the runs</p>` : nothing}
+      ${overlays.length ? nothing : html`<p class="soft">None of them has reported a number yet.</p>`}
+      <div class="small-multiples">
+        ${grouped(overlays.slice(0, most)).map(
+          ({ heading, members }) => html`${heading ? html`<h3 class="mono">${heading}/</h3>` : nothing}
+            ${repeat(members, ({ name }) => name, (overlay) => this.graph(overlay, heading !== ""))}`,
+        )}
+      </div>
+      ${overlays.length > most
+        ? html`<p class="more-runs"><button @click=${() => (this.most = Infinity)}>Show ${formatCount(overlays.length - most)} more</button></p>`
+        : nothing}
     </section>`;
   }
 
-  private graph(name: string, colours: ReadonlyMap<string, number>): TemplateResult {
-    const found = this.stories.flatMap(({ id, run, curves }) => {
-      const curve = curves?.find((one) => one.name === name);
-      return curve ? [{ id, curve, startMs: Date.parse(run?.started_at ?? "") || curve.series.points[0]!.timeMs }] : [];
-    });
-    const runs = found.map(({ id, curve, startMs }) => Object.assign(new RunSeries(id), { points: curve.series.points, startMs }));
-    const last = found.map(({ id, curve }) => `${id}: ${numberText(Number.isFinite(curve.last) ? curve.last : String(curve.last))}`);
+  private graph({ name, label, hasSteps, lines, last }: Overlay, isHeaded: boolean): TemplateResult {
+    const colours = new Map(this.ids.map((id, index) => [id, index]));
+    const lasts = last.flatMap((value, index) => (value === null ? [] : [`${this.ids[index]}: ${valueText(value)}`]));
     return html`<figure data-metric=${name}>
-      <figcaption><b class="mono" dir="auto">${name}</b></figcaption>
-      <realm-line-graph role="img" aria-label="Graph of ${name}; last ${last.join(", ")}" whole .runs=${runs} .colours=${colours} .pick=${valueOf}
-        .axis=${found.every(({ curve }) => hasSteps(curve)) ? this.axis : "elapsed"} .smoothing=${this.smoothing} .height=${190} .label=${name} .sync=${`compare-${this.axis}`}
+      <figcaption><b class="mono" dir="auto">${isHeaded ? label : name}</b></figcaption>
+      <realm-line-graph role="img" aria-label="Graph of ${name}; last ${lasts.join(", ")}" whole .runs=${lines} .colours=${colours} .pick=${valueOf}
+        .axis=${hasSteps ? this.axis : "elapsed"} .smoothing=${this.smoothing} .height=${190} .label=${name} .version=${this.version} .sync=${`compare-${this.axis}`}
         @hover-text=${(sent: CustomEvent<string>) => this.hovered(sent)}></realm-line-graph>
       <p class="soft metric-value"></p>
     </figure>`;
@@ -134,8 +152,9 @@ export class RealmCompare extends LitElement {
   }
 }
 
-function differences(runs: readonly Run[]): TemplateResult {
-  const { different, same } = differencesOf(runs.map((run) => run.config));
+function differences(found: Comparison): TemplateResult {
+  const { runs } = found;
+  const { different, same } = differencesOf(found.config, runs.length);
   const row = (name: string, values: readonly (string | null)[]) =>
     html`<tr><th scope="row" class="mono">${name}</th>${values.map((value) => html`<td class=${value === null ? "soft" : "mono"} dir="auto">${value ?? "not set"}</td>`)}</tr>`;
   return html`<section class="card" aria-label="Differences" data-testid="differences">

@@ -13,11 +13,18 @@ import {
   statusMark,
   stepText,
   type Checkpoint,
+  type GoodCheckpoint,
   type Run,
 } from "../shared/run";
+import { snippet } from "../shared/snippet";
+import { term } from "../shared/term";
 
 const SILENT_S = 120;
 const SILENT_STEPS = 5;
+const SHOWN_HOSTS = 8;
+
+/** What the glossary calls some of the facts. */
+const WORDS: Readonly<Record<string, string>> = { Ranks: "rank", Attempts: "attempt", "Last good checkpoint": "checkpoint" };
 
 type Fact = readonly [name: string, value: string | TemplateResult];
 
@@ -31,14 +38,14 @@ export function causeCard(run: Run, nowMs: number, tools: TemplateResult): Templ
     <p class="cause-status">${statusMark(run.status)} <span class="soft">${sinceText(run, nowMs)}</span></p>
     ${notFinite ? html`<p class="cause-reason ink-error">${notFinite}</p>` : nothing}
     ${reason || !notFinite ? html`<p class="cause-reason" dir="auto">${reason ? shownText(reason) : look.meaning}</p>` : nothing}
-    ${run.first_failed_rank === null ? nothing : html`<p>Rank ${run.first_failed_rank} failed first.</p>`}
+    ${run.first_failed_rank === null || reason.startsWith(`rank ${run.first_failed_rank} `) ? nothing : html`<p>Rank ${run.first_failed_rank} failed first.</p>`}
     <h1 class="run-title" dir="auto" title=${run.run_id}>${run.run_id}</h1>
     ${run.status === "running" ? progress(run) : nothing}
     <dl class="figures">
-      ${facts(run, nowMs).map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}
+      ${facts(run, nowMs).map(([name, value]) => html`<div><dt>${term(name, WORDS[name])}</dt><dd>${value}</dd></div>`)}
     </dl>
     <div class="cause-tools">${tools}</div>
-    ${evidence(run.evidence)}
+    ${resumePart(run)} ${evidence(run.evidence)}
   </section>`;
 }
 
@@ -79,7 +86,8 @@ function facts(run: Run, nowMs: number): Fact[] {
     add("Speed", run.steps_per_second ? `${formatNumber(run.steps_per_second)} steps/s` : null);
     add("Time left", timeLeft(run, nowMs));
   } else add("Duration", formatDuration(run.duration_s));
-  add("Last good checkpoint", checkpointText(run.last_finite_checkpoint));
+  const good = run.last_good_checkpoint;
+  add("Last good checkpoint", checkpointText(good === undefined ? run.last_finite_checkpoint : good, good));
   add("Ranks", ranksText(run));
   if (run.attempts > 1) add("Attempts", formatCount(run.attempts));
   add("Most memory", run.peak_rss_bytes ? bytesText(run.peak_rss_bytes) : null);
@@ -106,10 +114,27 @@ export function bytesText(bytes: number): string {
   return `${at ? size.toPrecision(3) : size} ${units[at]}`;
 }
 
-function checkpointText(checkpoint: Checkpoint | null): TemplateResult {
+function checkpointText(checkpoint: Checkpoint | null, good?: GoodCheckpoint | null): TemplateResult {
   if (!checkpoint) return html`none`;
   const step = checkpoint.step === null ? "saved" : `step ${formatCount(checkpoint.step)}`;
-  return html`${step}${checkpoint.path ? html`<span class="path soft">${checkpoint.path}</span>` : nothing}`;
+  return html`${step}${checkpoint.path ? html`<span class="path soft">${checkpoint.path}</span>` : nothing}
+    ${good ? html`<span class="check ${good.verified ? "ink-success" : "soft"}">${good.verified ? "✓ " : ""}${good.check}</span>` : nothing}`;
+}
+
+/** How to go on with a run that ended. */
+function resumePart({ resume }: Run): TemplateResult | typeof nothing {
+  if (!resume || !(resume.command || resume.code)) return nothing;
+  const line = resume.command && resume.cwd ? `cd ${quoted(resume.cwd)} && ${resume.command}` : resume.command;
+  return html`<div class="resume" data-testid="resume">
+    <h2>To go on with it</h2>
+    ${line ? snippet(line) : nothing} ${resume.code ? snippet(resume.code, "Code") : nothing}
+    <p class="soft">${resume.note}</p>
+  </div>`;
+}
+
+/** A directory as a shell takes it. */
+function quoted(path: string): string {
+  return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
 }
 
 function evidence(found: unknown): TemplateResult | typeof nothing {
@@ -133,12 +158,19 @@ function valueText(value: unknown): string {
   return typeof value === "string" ? value : exactText(value, 0);
 }
 
+/** Of many hosts the first few. */
+function hostsText(hosts: readonly string[]): string {
+  const names = [...hosts].sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
+  const rest = names.length - SHOWN_HOSTS;
+  return names.slice(0, SHOWN_HOSTS).join(", ") + (rest > 0 ? `, and ${formatCount(rest)} more` : "");
+}
+
 /** Where a run was started and how, with what it was set to. */
 export function settingsPanel(run: Run): TemplateResult | typeof nothing {
   const origin = {
     command: commandText(run), directory: run.cwd, "git commit": run.git_commit, python: run.python,
     launcher: run.launcher === "none" ? null : run.launcher, "scheduler job": run.scheduler_job_id,
-    hosts: run.hosts.join(", "),
+    hosts: hostsText(run.hosts),
   };
   const known = Object.fromEntries(Object.entries(origin).filter(([, value]) => value));
   if (!Object.keys(known).length && !Object.keys(run.config).length) return nothing;

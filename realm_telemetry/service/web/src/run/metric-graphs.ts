@@ -2,16 +2,16 @@ import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import { repeat } from "lit/directives/repeat.js";
 import "../shared/graph/line-graph";
+import { grouped, valueText, type Curve } from "../shared/curves";
 import { nonFiniteText } from "../shared/graph/graph-marks";
 import { valueOf, type Axis } from "../shared/graph/plot";
 import { formatCount, formatNumber, plural } from "../shared/format";
 import { aroundHref } from "../shared/links";
+import { term } from "../shared/term";
 import type { RealmEvent } from "../stream/event";
-import { grouped, hasSteps, type Curve } from "./metrics";
+import type { RankChoice } from "./story";
 
 const SHOWN = 24;
-/** Smaller groups have no heading: their names say it, and a row of their own would be mostly empty. */
-const HEADED = 3;
 const SMOOTHINGS = [0, 0.6, 0.9, 0.97] as const;
 
 /** A small graph of each number of a run, grouped by prefix; one cursor for all. */
@@ -20,7 +20,7 @@ export class MetricGraphs extends LitElement {
   @property({ attribute: false }) curves: readonly Curve[] = [];
   @property({ type: Number }) version = 0;
   @property({ attribute: false }) ranks: readonly number[] = [];
-  @property({ attribute: false }) rank: number | null = null;
+  @property({ attribute: false }) rank: RankChoice = null;
   /** How much of an older run is read so far; null if all is. */
   @property({ attribute: false }) building: number | null = null;
   @state() private axis: Axis = "step";
@@ -33,23 +33,22 @@ export class MetricGraphs extends LitElement {
   }
 
   protected override render() {
-    const names = this.curves.map((curve) => curve.name);
-    const shown = new Map(this.curves.slice(0, this.most).map((curve) => [curve.name, curve]));
+    const hidden = this.curves.length - this.most;
     return html`<section class="card metrics" aria-label="Metrics" data-testid="metrics">
       <div class="card-head"><h2>Metrics</h2>${this.building === null ? nothing : html`<span class="soft" role="status">reading older events: ${Math.round(100 * this.building)} %</span>`}${this.curves.length ? this.controls() : nothing}</div>
       ${this.curves.length ? nothing : html`<p class="soft">It has reported no numbers yet.</p>`}
       <div class="small-multiples">
-        ${grouped(names.slice(0, this.most)).map(
-          ({ prefix, names }) => html`${prefix && names.length >= HEADED ? html`<h3 class="mono">${prefix}</h3>` : nothing}
+        ${grouped(this.curves.slice(0, this.most)).map(
+          ({ heading, members }) => html`${heading ? html`<h3 class="mono">${heading}/</h3>` : nothing}
             ${repeat(
-              names,
-              (name) => name,
-              (name) => this.graph(shown.get(name)!),
+              members,
+              ({ name }) => name,
+              (curve) => this.graph(curve, heading !== ""),
             )}`,
         )}
       </div>
-      ${names.length > this.most
-        ? html`<p class="more-runs"><button @click=${() => (this.most = Infinity)}>Show ${plural(names.length - this.most, "more metric")}</button></p>`
+      ${hidden > 0
+        ? html`<p class="more-runs"><button @click=${() => (this.most = Infinity)}>Show ${plural(hidden, "more metric")}</button></p>`
         : nothing}
     </section>`;
   }
@@ -67,34 +66,39 @@ export class MetricGraphs extends LitElement {
     </span>`;
   }
 
-  /** Sends `rank` with the chosen one. */
+  /** Sends `rank` with the chosen one, or "all". */
   private rankChoice(): TemplateResult {
     const chosen = this.rank ?? this.ranks[0];
-    const send = (picked: Event) => this.dispatchEvent(new CustomEvent("rank", { detail: Number((picked.target as HTMLSelectElement).value) }));
-    return html`<label>Rank <select @change=${send}>${this.ranks.map((rank) => html`<option value=${rank} ?selected=${rank === chosen}>${rank}</option>`)}</select></label>`;
+    const send = (picked: Event) => {
+      const { value } = picked.target as HTMLSelectElement;
+      this.dispatchEvent(new CustomEvent<RankChoice>("rank", { detail: value === "all" ? value : Number(value) }));
+    };
+    return html`<label>${term("Rank")} <select @change=${send}>
+      ${[...this.ranks, "all" as const].map((rank) => html`<option value=${rank} ?selected=${rank === chosen}>${rank}</option>`)}
+    </select></label>`;
   }
 
-  private graph(curve: Curve): TemplateResult {
+  private graph(curve: Curve, isHeaded: boolean): TemplateResult {
     const { name } = curve;
     const bad = curve.notFinite;
     return html`<figure data-metric=${name}>
       <figcaption>
-        <b class="mono" dir="auto">${name}</b>
-        <span class="soft metric-value">${this.hovers.get(name) || numberText(curve.last)}</span>
+        <b class="mono" dir="auto">${isHeaded ? curve.label : name}</b>
+        ${this.hovers.get(name) || !bad ? html`<span class="soft metric-value">${this.hovers.get(name) || valueText(curve.last)}</span>` : nothing}
         ${bad ? html`<span class="ink-error not-finite">${badText(bad)}</span>` : nothing}
       </figcaption>
       <realm-line-graph
         role="img"
-        aria-label="Graph of ${name}: last ${numberText(curve.last)}, least ${rangeText(curve.least)}, greatest ${rangeText(curve.greatest)}${bad ? `, ${badText(bad)}` : ""}"
+        aria-label="Graph of ${name}: last ${valueText(curve.last)}, least ${rangeText(curve.least)}, greatest ${rangeText(curve.greatest)}${bad ? `, ${badText(bad)}` : ""}"
         whole
-        .runs=${[curve.series]}
+        .runs=${curve.series}
         .pick=${valueOf}
-        .axis=${hasSteps(curve) ? this.axis : "time"}
+        .axis=${curve.hasSteps ? this.axis : "time"}
         .smoothing=${this.smoothing}
         .height=${150}
         .version=${this.version}
         .label=${name}
-        .sync=${hasSteps(curve) ? "run" : ""}
+        .sync=${curve.hasSteps ? "run" : ""}
         @hover-text=${(sent: CustomEvent<string>) => this.hovered(name, sent.detail)}
         @pick-time=${(sent: CustomEvent<{ timeMs: number; event: RealmEvent | null }>) => location.assign(aroundHref(sent.detail.timeMs, sent.detail.event))}
       ></realm-line-graph>
@@ -106,10 +110,6 @@ export class MetricGraphs extends LitElement {
     const value = text.replace(` · ${name} `, ": ");
     if (this.hovers.get(name) !== value) this.hovers = new Map([...this.hovers, [name, value]]);
   }
-}
-
-function numberText(value: number): string {
-  return Number.isFinite(value) ? formatNumber(value) : nonFiniteText(value);
 }
 
 function rangeText(value: number | null): string {

@@ -7,7 +7,8 @@ import { shownText } from "../shared/message";
 import { lookOf, statusMark, type RankState, type Run } from "../shared/run";
 import type { RealmEvent } from "../stream/event";
 import { bytesText } from "./cause-card";
-import type { Curve } from "./metrics";
+import type { Metric } from "../shared/curves";
+import { term } from "../shared/term";
 import { FEW_RANKS, rankGrid } from "./rank-grid";
 import { eventsOf } from "./story";
 
@@ -27,7 +28,7 @@ export function ranksPanel(run: Run): TemplateResult | typeof nothing {
   const isMany = ranks.length > FEW_RANKS;
   const listed = isMany ? ranks.filter(([name, rank]) => name === first || BADNESS[lookOf(rank.status).severity] < 2).slice(0, LISTED_RANKS) : ranks;
   return html`<section class="card" aria-label="Ranks" data-testid="ranks">
-    <div class="card-head"><h2>${isOne ? "Process" : "Ranks"}</h2><span class="soft">${run.health ?? ""}</span></div>
+    <div class="card-head"><h2>${isOne ? "Process" : term("Ranks", "rank")}</h2><span class="soft">${run.health ?? ""}</span></div>
     ${isMany ? rankGrid(run) : nothing}
     ${listed.length ? nothing : html`<p class="soft">No rank has a problem.</p>`}
     <div class="table-scroll" tabindex="0" role="region" aria-label="Table of ranks" ?hidden=${!listed.length}>
@@ -63,70 +64,47 @@ export function outputPanel(text: string): TemplateResult | typeof nothing {
   </section>`;
 }
 
-/** What the machine had: the last and the most of each of its numbers. */
-export function machinePanel(curves: readonly Curve[], samples: readonly RealmEvent[]): TemplateResult | typeof nothing {
-  if (!curves.length) return nothing;
+const LABELS: Readonly<Record<string, string>> = {
+  "memory/rss_bytes": "memory of its processes",
+  "memory/container_bytes": "memory of its container",
+  "memory/host_available_bytes": "memory that the host has left",
+  "memory/stall_percent": "time waiting for memory",
+  "cpu/percent": "processor (100 % is one core)",
+  "cpu/host_percent": "processor of the host",
+};
+const GPU = /^gpu\/([^/]+)\/(.*)$/;
+
+/** What the machine had: the last, the least and the most of each of its numbers. */
+export function machinePanel(metrics: readonly Metric[]): TemplateResult | typeof nothing {
+  if (!metrics.length) return nothing;
+  const row = ({ name, last, least, greatest }: Metric, label: string) =>
+    html`<tr><th scope="row">${label}</th>${[last, least, greatest].map((value) => html`<td>${value === null ? "–" : unitText(name, value)}</td>`)}</tr>`;
+  const ranks = metrics[0]!.ranks;
+  const ofGpus = metrics.filter(({ name }) => GPU.test(name));
   return html`<section class="card" aria-label="Machine" data-testid="machine">
     <h2>Machine</h2>
-    <table class="ranks">
-      <thead><tr><th scope="col">Of the run</th><th scope="col">Last</th><th scope="col">Least</th><th scope="col">Most</th></tr></thead>
-      <tbody>
-        ${curves.map((curve) => {
-          const text = (value: number | null) => (value === null ? "–" : unitText(curve.name, value));
-          return html`<tr><th scope="row">${labelOf(curve.name)}</th><td>${text(curve.last)}</td><td>${text(curve.least)}</td><td>${text(curve.greatest)}</td></tr>`;
-        })}
-      </tbody>
-    </table>
-    ${gpuTable(samples)}
+    <div class="table-scroll" tabindex="0" role="region" aria-label="Table of the machine">
+      <table class="ranks">
+        <thead><tr><th scope="col">${ranks.length > 1 ? `Of rank ${ranks[0]}` : "Of the run"}</th><th scope="col">Last</th><th scope="col">Least</th><th scope="col">Most</th></tr></thead>
+        <tbody>
+          ${metrics.filter((metric) => !ofGpus.includes(metric)).map((metric) => row(metric, LABELS[metric.name] ?? plainLabel(metric.label)))}
+          ${ofGpus.map((metric) => row(metric, metric.name.replace(GPU, (_, index: string, label: string) => `GPU ${index}, ${plainLabel(label)}`)))}
+        </tbody>
+      </table>
+    </div>
   </section>`;
 }
 
-const LABELS: Readonly<Record<string, string>> = {
-  rss_bytes: "memory of its processes",
-  cpu_percent: "processor (100 % is one core)",
-  memory_stall_percent: "time waiting for memory",
-};
-
-/** "host_memory_bytes" -> "host memory". */
-function labelOf(name: string): string {
-  return LABELS[name] ?? name.replace(/_(bytes|percent|c|w)$/, "").replaceAll("_", " ");
+/** "memory_used_bytes" -> "memory used". */
+function plainLabel(name: string): string {
+  return name.replace(/_(bytes|percent|c|w)$/, "").replaceAll("_", " ");
 }
 
 function unitText(name: string, value: number): string {
   if (name.endsWith("_bytes")) return bytesText(value);
-  if (name.endsWith("_percent")) return `${formatNumber(value)} %`;
+  if (/(_|\/)percent$/.test(name)) return `${formatNumber(value)} %`;
   if (name.endsWith("_c")) return `${formatNumber(value)} °C`;
   return name.endsWith("_w") ? `${formatNumber(value)} W` : formatNumber(value);
-}
-
-type Gpu = Record<string, unknown>;
-
-/** GPUs, the most of what the newest samples say. */
-function gpuTable(samples: readonly RealmEvent[]): TemplateResult | typeof nothing {
-  const peaks = new Map<string, Map<string, number>>();
-  for (const { details } of samples) {
-    for (const gpu of Array.isArray(details["gpus"]) ? (details["gpus"] as Gpu[]) : []) {
-      const index = String(gpu["index"] ?? 0);
-      const most = peaks.get(index) ?? new Map<string, number>();
-      peaks.set(index, most);
-      for (const [name, value] of Object.entries(gpu)) {
-        if (typeof value === "number" && name !== "index") most.set(name, Math.max(most.get(name) ?? -Infinity, value));
-      }
-    }
-  }
-  if (!peaks.size) return nothing;
-  const names = [...new Set([...peaks.values()].flatMap((most) => [...most.keys()]))];
-  return html`<h3>GPUs, the most in the newest ${formatCount(samples.length)} samples</h3>
-    <div class="table-scroll" tabindex="0" role="region" aria-label="Table of GPUs">
-      <table class="ranks">
-        <thead><tr><th scope="col">GPU</th>${names.map((name) => html`<th scope="col">${labelOf(name)}</th>`)}</tr></thead>
-        <tbody>
-          ${[...peaks].map(
-            ([index, most]) => html`<tr><th scope="row">${index}</th>${names.map((name) => html`<td>${most.has(name) ? unitText(name, most.get(name)!) : "–"}</td>`)}</tr>`,
-          )}
-        </tbody>
-      </table>
-    </div>`;
 }
 
 /** The newest warnings and errors, and the way to all events. */

@@ -1,19 +1,20 @@
+import { joinNames } from "../battle-log/names";
 import { ApiError, getEvents, getJson, getText } from "../shared/api";
-import type { SeriesAnswer } from "../shared/graph/run-series";
+import { curvesOf, ranksOf, type Curve, type CurvesAnswer, type Metric } from "../shared/curves";
 import { getRun, isOpen, runPath, type Run } from "../shared/run";
 import type { RealmEvent } from "../stream/event";
-import { curvesOfAnswer, ranksOf, type CurvesAnswer } from "./curves-answer";
 import { LIFECYCLE_KINDS } from "./timeline";
-import { curvesOf, FIELDS_AT_ONCE, fieldOf, metricNames, type Curve } from "./metrics";
 
 const POINTS = "1000";
-const SAMPLES = "100";
 const LISTED_EVENTS = "12";
 const LIFECYCLES = "500";
 const OUTPUT_LINES = 100;
 const MAX_PRODUCERS = 100;
 /** Curves of a run that goes on are read again after so long. */
 const AGAIN_MS = 5_000;
+
+/** The rank whose curves are drawn; null for the lowest. */
+export type RankChoice = number | "all" | null;
 
 /** All that the page of a run shows; what it reads it keeps until there is something newer. */
 export class RunStory {
@@ -22,11 +23,11 @@ export class RunStory {
   isMissing = false;
   /** null until they have been read. */
   curves: Curve[] | null = null;
-  machine: Curve[] = [];
-  samples: RealmEvent[] = [];
-  /** The ranks that have curves, and the one that is drawn; null for the lowest. */
+  /** The numbers of its machine. */
+  machine: Metric[] = [];
+  /** The ranks that have curves, and the one that is drawn. */
   ranks: number[] = [];
-  rank: number | null = null;
+  rank: RankChoice = null;
   /** How much of an older run is read so far; null if all is. */
   building: number | null = null;
   /** Beginnings and ends of what it did, for the timeline. */
@@ -62,20 +63,13 @@ export class RunStory {
     return true;
   }
 
-  /** Only what a comparison needs. Raises ApiError, unless it says that there is no such run. */
-  async readToCompare(): Promise<void> {
-    const before = this.run?.last_event_at;
-    await this.readRun();
-    if (this.run && (this.curves === null || this.building !== null || this.run.last_event_at !== before)) await this.readCurves();
-  }
-
   private async readRest(run: Run): Promise<void> {
     const upTo = `${run.last_event_at} ${run.status} ${run.counts.events}`;
     const isNew = upTo !== this.readUpTo;
     if (!isNew || (isOpen(run.status) && performance.now() - this.readAt < AGAIN_MS)) return;
     [this.readUpTo, this.readAt] = [upTo, performance.now()];
     try {
-      await Promise.all([this.readLoud(run), this.readLifecycles(run), this.readCurves(), this.readMachine(run), this.readOutput()]);
+      await Promise.all([this.readLoud(run), this.readLifecycles(run), this.readCurves(), this.readOutput()]);
     } catch (error) {
       this.readUpTo = null;
       throw error;
@@ -98,8 +92,8 @@ export class RunStory {
     this.changed();
   }
 
-  /** Draw the curves of another rank; null for the lowest. */
-  async chooseRank(rank: number | null): Promise<void> {
+  /** Draw the curves of another rank, or of all. */
+  async chooseRank(rank: RankChoice): Promise<void> {
     this.rank = rank;
     if (this.run) await this.readCurves();
   }
@@ -107,20 +101,13 @@ export class RunStory {
   private async readCurves(): Promise<void> {
     const one: Record<string, string> = this.rank === null ? {} : { rank: String(this.rank) };
     const answer = await getJson<CurvesAnswer>(`${runPath(this.id)}/metrics`, { name: "*", points: POINTS, ...one });
-    this.curves = curvesOfAnswer(answer);
+    this.curves = curvesOf(answer);
+    this.machine = answer.groups.filter(({ machine }) => machine).flatMap(({ metrics }) => metrics);
     this.ranks = ranksOf(answer);
     this.building = answer.building?.done ?? null;
     // What is there is shown; the rest is asked for again.
     if (this.building !== null) this.readUpTo = null;
     this.version += 1;
-    this.changed();
-  }
-
-  private async readMachine(run: Run): Promise<void> {
-    const query = { ...eventsOf(run), kind: "resource_sampled", limit: SAMPLES };
-    this.samples = await getEvents<RealmEvent[]>("api/battle_log", query);
-    const names = metricNames(this.samples).filter((name) => !name.includes("."));
-    this.machine = names.length ? await this.series(names) : [];
     this.changed();
   }
 
@@ -132,24 +119,14 @@ export class RunStory {
     }
     this.changed();
   }
-
-  private async series(names: readonly string[]): Promise<Curve[]> {
-    const found: Curve[] = [];
-    for (let at = 0; at < names.length; at += FIELDS_AT_ONCE) {
-      const few = names.slice(at, at + FIELDS_AT_ONCE);
-      const query = { fields: few.map(fieldOf).join(","), points: POINTS };
-      found.push(...curvesOf(await getJson<SeriesAnswer>(`${runPath(this.id)}/metrics`, query), few));
-    }
-    return found;
-  }
 }
 
 /** The filters that the events of a run pass. */
 export function eventsOf(run: Run): Record<string, string> {
   const producers = Object.values(run.ranks).map((rank) => rank.producer);
-  // A run without an id has that of its only process. A filter cannot name an id with a comma.
+  // A run without an id has that of its only process.
   const isUnnamed = producers.includes(run.run_id);
-  const isNameable = !/^[!\s]|,|\s$/.test(run.run_id) && run.run_id !== "none";
-  if (isNameable && !isUnnamed) return { run: run.run_id };
+  const isNameable = !run.run_id.startsWith("!") && run.run_id !== "none";
+  if (isNameable && !isUnnamed) return { run: joinNames([run.run_id]) };
   return { producer: (isUnnamed ? [run.run_id] : producers.slice(0, MAX_PRODUCERS)).join(",") };
 }

@@ -9,7 +9,7 @@ import { lookOf, STATUSES, type RunSummary } from "../shared/run";
 import { shortcuts } from "../shared/shortcuts";
 import { emptyRuns } from "./empty";
 import { RunList } from "./run-list";
-import { chosen, COLUMNS, countsOf, sorted, USUAL, type Column, type Order } from "./run-order";
+import { chosen, COLUMNS, countsOf, sorted, USUAL, WARNINGS, type Column, type Order } from "./run-order";
 import { runRow, TABLE_COLUMNS } from "./run-row";
 
 /** Drawn at once; more are a click away. */
@@ -22,6 +22,7 @@ const MOST_COMPARED = 6;
 export class RealmRuns extends LitElement {
   @state() private order: Order = USUAL;
   @state() private status = "";
+  @state() private warning = "";
   @state() private text = "";
   @state() private most = STEP_ROWS;
   @state() private compared: ReadonlySet<string> = new Set();
@@ -69,11 +70,12 @@ export class RealmRuns extends LitElement {
 
   private readonly clear = (): void => {
     this.search.blur();
-    this.choose({ status: "", text: "", order: USUAL });
+    this.choose({ status: "", warning: "", text: "", order: USUAL });
   };
 
-  private choose(change: Partial<{ status: string; text: string; order: Order }>): void {
+  private choose(change: Partial<{ status: string; warning: string; text: string; order: Order }>): void {
     this.status = change.status ?? this.status;
+    this.warning = change.warning ?? this.warning;
     this.text = change.text ?? this.text;
     this.order = change.order ?? this.order;
     this.most = STEP_ROWS;
@@ -84,6 +86,7 @@ export class RealmRuns extends LitElement {
     const params = new URLSearchParams(location.search);
     const column = params.get("sort") ?? "";
     this.status = params.get("status") ?? "";
+    this.warning = params.get("warning") ?? "";
     this.text = params.get("q") ?? "";
     if (column in COLUMNS) {
       this.order = { column: column as Column, descending: params.get("order") === "desc" };
@@ -94,6 +97,7 @@ export class RealmRuns extends LitElement {
   private writeAddress(): void {
     const params = new URLSearchParams();
     if (this.status) params.set("status", this.status);
+    if (this.warning) params.set("warning", this.warning);
     if (this.text) params.set("q", this.text);
     if (this.order.column !== USUAL.column) {
       params.set("sort", this.order.column);
@@ -136,7 +140,7 @@ export class RealmRuns extends LitElement {
 
   private body(runs: readonly RunSummary[]): TemplateResult {
     if (!runs.length) return emptyRuns();
-    const found = sorted(chosen(runs, { status: this.status, text: this.text }), this.order);
+    const found = sorted(chosen(runs, { status: this.status, warning: this.warning, text: this.text }), this.order);
     return html`${this.controls(runs)}
       <div class="run-line">
         <p class="soft runs-total" role="status" data-testid="runs-total" data-total=${found.length}>
@@ -164,13 +168,25 @@ export class RealmRuns extends LitElement {
         .value=${this.text}
         @input=${(typed: Event) => this.choose({ text: (typed.target as HTMLInputElement).value })}
       />
-      <div class="status-filter" role="group" aria-label="Status">
+      <div class="status-filter" role="group" aria-label="Status and warnings">
         ${this.filter("", "All", runs.length)}
         ${Object.keys(STATUSES)
           .filter((status) => counts.has(status) || status === this.status)
           .map((status) => this.filter(status, lookOf(status).label, counts.get(status) ?? 0))}
+        ${this.warnings(runs)}
       </div>
     </div>`;
+  }
+
+  private warnings(runs: readonly RunSummary[]): TemplateResult[] {
+    return Object.entries(WARNINGS)
+      .map(([name, { label, has }]) => ({ name, label, count: runs.filter(has).length }))
+      .filter(({ name, count }) => count || name === this.warning)
+      .map(
+        ({ name, label, count }) => html`<button data-warning=${name} aria-pressed=${this.warning === name} @click=${() => this.choose({ warning: this.warning === name ? "" : name })}>
+          <span class="severity warning"><span class="severity-icon" aria-hidden="true">!</span></span> ${label} <b>${formatCount(count)}</b>
+        </button>`,
+      );
   }
 
   /** For a narrow screen, which has no headings to click. */

@@ -66,17 +66,27 @@ function compare(a: Value, b: Value, sign: number): number {
   return a < b ? -sign : a > b ? sign : 0;
 }
 
+/** What can be wrong with a run whatever its status is. */
+export const WARNINGS: Readonly<Record<string, { label: string; has: (run: RunSummary) => boolean }>> = {
+  not_finite: { label: "NaN or infinite", has: ({ warnings }) => warnings.not_finite !== null },
+  spikes: { label: "Loss spiked", has: ({ warnings }) => warnings.spikes > 0 },
+  stalls: { label: "Was stalled", has: ({ warnings }) => warnings.stalls > 0 },
+};
+
 export interface Choice {
   /** Empty for all. */
   status: string;
+  /** A name of WARNINGS; empty for all. */
+  warning: string;
   /** Words that must all occur, in any case. */
   text: string;
 }
 
-/** Runs that have a status, and all words in their name, reason, command, host or exception. */
-export function chosen(runs: readonly RunSummary[], { status, text }: Choice): RunSummary[] {
+/** Runs that have a status, a warning, and all words in their name, reason, command, host or exception. */
+export function chosen(runs: readonly RunSummary[], { status, warning, text }: Choice): RunSummary[] {
   const words = wordsOf(text);
-  return runs.filter((run) => (!status || run.status === status) && hasWords(run, words));
+  const warns = WARNINGS[warning]?.has ?? (() => true);
+  return runs.filter((run) => (!status || run.status === status) && warns(run) && hasWords(run, words));
 }
 
 export function wordsOf(text: string): string[] {

@@ -31,7 +31,7 @@ export function runRow(run: RunSummary, nowMs: number, { chosen, isFull, toggle 
     ${cell("step", "Step", stepText(run))} ${cell("loss", "Loss", numberText(run.loss), isBad(run.loss))}
     ${cell("best", "Best loss", numberText(run.best_loss))}
     ${cell("checkpoint", "Checkpoint", typeof checkpoint === "number" ? `step ${formatCount(checkpoint)}` : "–")}
-    ${cell("ranks", "Ranks", ranksText(run) || "1")} ${cell("host", "Host", hostText(run.hosts))}
+    ${cell("ranks", "Ranks", ranksText(run).replace(/^(.* of .*) ranks$/, "$1") || "1")} ${cell("host", "Host", hostText(run.hosts))}
   </tr>`;
 }
 

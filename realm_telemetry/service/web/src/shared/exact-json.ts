@@ -6,7 +6,8 @@
 
 /** Strings and numbers, whole: digits inside a string or a fraction are left alone. */
 const TOKENS = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
-const MAYBE_LARGE = /\d{16}/;
+/** Not the digits of a fraction: every measured value has that many. */
+const MAYBE_LARGE = /(?<![\d.])\d{16}/;
 const INTEGER = /^-?\d+$/;
 /** Marks an integer while the text is parsed. Random, so that no event can hold it. */
 const MARK = `int ${Math.random().toString(36).slice(2)}${Math.random().toString(36).slice(2)} `;

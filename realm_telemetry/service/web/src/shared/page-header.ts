@@ -1,7 +1,7 @@
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import { apiUrl } from "./api";
-import "./shortcuts";
+import { showHelp } from "./shortcuts";
 import "./toast";
 
 const THEMES = ["auto", "light", "dark"] as const;
@@ -62,6 +62,7 @@ export class RealmHeader extends LitElement {
           )}
         </nav>
         <div class="page-tools">${this.tools}</div>
+        <button class="quiet help" @click=${showHelp} aria-label="Keys and words" title="Keys and words (?)">?</button>
         <button class="quiet theme" @click=${this.nextTheme} aria-label="Theme: ${this.theme}">
           ${THEME_LABELS[this.theme][0]}<span class="theme-word">${THEME_LABELS[this.theme][1]}</span>
         </button>

@@ -17,6 +17,25 @@ export interface RunException {
   rank: number | null;
   at: string | null;
   traceback?: string | null;
+  /** How often it was seen lately; older services do not say it. */
+  seen?: { times: number; runs: number; days: number; at_least: boolean; query: string } | null;
+}
+
+/** The newest checkpoint from before the first value that was not finite, as the service finds it now. */
+export interface GoodCheckpoint extends Checkpoint {
+  size_bytes: number | null;
+  verified: boolean;
+  /** What was found, for people: "not verified from here". */
+  check: string;
+}
+
+/** How a run that ended is started again. */
+export interface Resume {
+  command: string | null;
+  cwd: string | null;
+  framework: string | null;
+  code: string | null;
+  note: string;
 }
 
 /** A run as `GET /api/runs` lists it; docs/state.md has all fields. */
@@ -74,6 +93,9 @@ export interface Run extends RunSummary {
   ranks: Record<string, RankState>;
   config: Record<string, unknown>;
   evidence: unknown;
+  /** Absent where the service is older. */
+  last_good_checkpoint?: GoodCheckpoint | null;
+  resume?: Resume | null;
 }
 
 export interface RunsPage {

@@ -1,5 +1,6 @@
 import { LitElement, html } from "lit";
 import { customElement, property, query } from "lit/decorators.js";
+import { GLOSSARY } from "./glossary";
 
 /** key: as in KeyboardEvent.key. shown: the name in the list of keys, if it differs. */
 export interface Shortcut {
@@ -29,14 +30,22 @@ export function shortcuts(target: EventTarget, table: readonly Shortcut[]): () =
     found.run(key);
   };
   target.addEventListener("keydown", pressed);
+  shown = table;
   return () => target.removeEventListener("keydown", pressed);
+}
+
+let shown: readonly Shortcut[] = [];
+
+/** Show the list of keys and words of the page. */
+export function showHelp(): void {
+  show(shown);
 }
 
 function show(table: readonly Shortcut[]): void {
   document.querySelector<RealmShortcuts>("realm-shortcuts")?.open(table);
 }
 
-/** The list of keyboard shortcuts, opened by `?`. */
+/** The keyboard shortcuts and the words of the pages, opened by `?`. */
 @customElement("realm-shortcuts")
 export class RealmShortcuts extends LitElement {
   @property({ attribute: false }) table: readonly Shortcut[] = [];
@@ -52,7 +61,7 @@ export class RealmShortcuts extends LitElement {
   }
 
   protected override render() {
-    return html`<dialog class="shortcuts" aria-label="Keyboard shortcuts">
+    return html`<dialog class="shortcuts" aria-label="Keyboard shortcuts and words">
       <form method="dialog">
         <h2>Keyboard shortcuts</h2>
         <dl>
@@ -62,6 +71,10 @@ export class RealmShortcuts extends LitElement {
               <dd>${one.label}</dd>
             </div>`,
           )}
+        </dl>
+        <h2>Words</h2>
+        <dl class="words">
+          ${Object.entries(GLOSSARY).map(([word, meaning]) => html`<div><dt>${word}</dt><dd>${meaning}</dd></div>`)}
         </dl>
         <button>Close</button>
       </form>

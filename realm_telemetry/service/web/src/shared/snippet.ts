@@ -17,8 +17,9 @@ function isLocal(host: string): boolean {
   return host === "localhost" || host === "[::1]" || host.startsWith("127.");
 }
 
-export function snippet(text: string): TemplateResult {
+/** A line to copy. what: what it is, for the message that it was copied. */
+export function snippet(text: string, what = "Command"): TemplateResult {
   return html`<p class="snippet">
-    <code>${text}</code> <button aria-label="Copy: ${text}" @click=${() => copy(text, "Command")}>Copy</button>
+    <code>${text}</code> <button aria-label="Copy: ${text}" @click=${() => copy(text, what)}>Copy</button>
   </p>`;
 }

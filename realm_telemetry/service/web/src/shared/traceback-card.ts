@@ -1,4 +1,5 @@
 import { html, nothing, type TemplateResult } from "lit";
+import { apiUrl } from "./api";
 import { formatTime, plural } from "./format";
 import type { RunException } from "./run";
 import { copy } from "./toast";
@@ -11,6 +12,7 @@ export function tracebackCard(exception: RunException): TemplateResult {
     <div class="card-head">
       <h2>Exception</h2>
       <span class="soft">${originOf(exception)}</span>
+      ${seenPart(exception)}
       <span class="controls">
         <button @click=${() => copy(trace || titleOf(exception), "Traceback")}>Copy</button>
       </span>
@@ -18,6 +20,14 @@ export function tracebackCard(exception: RunException): TemplateResult {
     <p class="exception-title" dir="auto">${titleOf(exception)}</p>
     ${trace ? html`<div class="frames">${folded(partsOf(trace)).map(shown)}</div>` : nothing}
   </section>`;
+}
+
+/** How often it was seen lately, with a link to the others. */
+function seenPart({ seen }: RunException): TemplateResult | typeof nothing {
+  if (!seen || seen.times < 2) return nothing;
+  const span = seen.days === 7 ? "this week" : `in ${plural(seen.days, "day")}`;
+  const runs = seen.runs > 1 ? `, in ${plural(seen.runs, "run")}` : "";
+  return html`<a data-testid="seen" href=${apiUrl("battle-log", new URLSearchParams(seen.query))}>seen ${seen.at_least ? "at least " : ""}${plural(seen.times, "time")} ${span}${runs}</a>`;
 }
 
 /** The message with its type in front, once. */

@@ -47,7 +47,7 @@ export function sumReceipts(receipts: readonly Receipt[]): ReceiptSum {
 }
 
 /** Whether all emitted events are stored; dropped events are an alert. */
-export function receiptsLine(receipts: readonly Receipt[]): TemplateResult {
+export function receiptsLine(receipts: readonly Receipt[]): TemplateResult | typeof nothing {
   const sum = sumReceipts(receipts);
   const text = receiptsText(sum);
   if (sum.dropped) {
@@ -55,8 +55,9 @@ export function receiptsLine(receipts: readonly Receipt[]): TemplateResult {
       <a href=${logHref({ kind: "events_dropped", range: "all" })}>✕ ${plural(sum.dropped, "event was", "events were")} dropped.</a> ${text}
     </p>`;
   }
+  if (!text) return nothing;
   const looks = sum.complete ? "soft" : "ink-warning";
-  return html`<p class="receipts ${looks}" data-testid="receipts">${text || "No process has emitted events yet."}</p>`;
+  return html`<p class="receipts ${looks}" data-testid="receipts">${text}</p>`;
 }
 
 /** "All 1,774 events stored. 1 process still running (40 so far)."; empty if no process is known. */

@@ -131,7 +131,7 @@ export class EventList extends LitElement {
     this.shown = added;
     if (!this.list) return;
     if (this.wasEmpty && rows.length) say("First event received");
-    this.wasEmpty = this.feed.status === "live" && !rows.length;
+    this.wasEmpty = this.feed.hasBegun && !rows.length;
     for (let index = fresh - 1; index >= 0; index--) this.list.prepend(makeRow(rows[index]!));
     while (this.list.childElementCount > rows.length) this.list.lastElementChild!.remove();
   }
@@ -201,8 +201,8 @@ export class EventList extends LitElement {
 
   private empty() {
     return html`<div class="empty-state">
-      <p>${this.feed.status === "live" ? "No events yet." : "Waiting for the service …"}</p>
-      ${this.feed.status === "live" ? howToBegin() : nothing}
+      <p>${this.feed.hasBegun ? "No events yet." : "Waiting for the service …"}</p>
+      ${this.feed.hasBegun ? howToBegin() : nothing}
     </div>`;
   }
 }

@@ -22,6 +22,8 @@ export class Feed {
   /** How many rows were ever added to `rows`: the list draws the difference. */
   added = 0;
   status: ConnectionStatus = "connecting";
+  /** Whether the stream has said what the log has; before that an empty list means nothing. */
+  hasBegun = false;
   /** Routine events, and how many of them the stream coalesced. */
   routine = 0;
   coalesced = 0;
@@ -54,6 +56,7 @@ export class Feed {
   }
 
   private start(events: RealmEvent[], nowMs: number): void {
+    this.hasBegun = true;
     const fresh = events.filter((event) => !this.seen.has(event.id));
     if (this.gapReason !== null) this.push(this.gap(fresh));
     this.gapReason = null;

@@ -91,10 +91,14 @@ export class GraphPanel extends LitElement {
   }
 
   private graphs() {
+    const small: readonly (readonly [string, string, Pick])[] = [
+      ["Learning rate", "learning rate", learningRateOf],
+      ["Speed (tokens or samples per second)", "speed", speedOf],
+    ];
+    const shown = small.filter(([, , pick]) => this.runs.some((run) => run.points.some((point) => pick(point) !== null)));
     return html`${this.graph("loss", lossOf, 270, true)}
       <div class="pair small">
-        <figure><figcaption>Learning rate</figcaption>${this.graph("learning rate", learningRateOf, 104, false)}</figure>
-        <figure><figcaption>Speed (tokens or samples per second)</figcaption>${this.graph("speed", speedOf, 104, false)}</figure>
+        ${shown.map(([caption, label, pick]) => html`<figure><figcaption>${caption}</figcaption>${this.graph(label, pick, 104, false)}</figure>`)}
       </div>`;
   }
 

@@ -63,11 +63,11 @@ function line(run: RunSummary, series: Runs): TemplateResult {
   return html`<li class="open-run" data-open-run=${run.run_id} data-status=${run.status}>
     ${statusMark(run.status)}
     <a class="run-link" dir="auto" href=${runHref(run.run_id)}>${run.run_id}</a>
-    <span class="soft">step ${stepText(run)}</span>
-    <span class="soft">loss ${numberText(run.loss)}</span>
-    ${sparkline(losses, 72, 16)}
-    ${run.status === "running" && run.progress !== null ? html`<progress aria-label="Progress of ${run.run_id}" max="1" value=${run.progress}></progress>` : nothing}
-    <span class="soft">${[ranksText(run), run.hosts[0]].filter(Boolean).join(" · ")}</span>
+    <span class="soft open-run-step">step ${stepText(run)}</span>
+    <span class="soft open-run-loss">loss ${numberText(run.loss)}</span>
+    <span class="open-run-graph">${sparkline(losses, 72, 16)}</span>
+    <span class="open-run-progress">${run.status === "running" && run.progress !== null ? html`<progress aria-label="Progress of ${run.run_id}" max="1" value=${run.progress}></progress>` : nothing}</span>
+    <span class="soft open-run-place">${[ranksText(run), run.hosts[0]].filter(Boolean).join(" · ")}</span>
     ${reason || notFinite ? html`<p class="open-run-why" dir="auto">${notFinite ? html`<b class="ink-error">${notFinite}</b> ` : nothing}${shownText(reason)}</p>` : nothing}
   </li>`;
 }

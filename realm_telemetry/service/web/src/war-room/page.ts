@@ -18,7 +18,7 @@ import type { NoteDialog } from "./note-dialog";
 import "./note-dialog";
 import { currentRuns, Runs, RunChoice } from "./runs";
 import { LatestState } from "./state";
-import { championPanel, evalsPanel, guildRibbon, jobsPanel, progressPanel, workersPanel } from "./state-panels";
+import { championPanel, evalsPanel, guildPanel, jobsPanel, progressPanel, workersPanel } from "./state-panels";
 import { badgeOf, showBadge } from "./tab-badge";
 import { WhileAway, awayStrip } from "./while-away";
 import { WorkerClocks } from "./worker-clocks";
@@ -236,7 +236,7 @@ export class WarRoom extends LitElement {
     const { realm, receipts } = this.latest;
     const { late, lastLate } = this.feed;
     return html`<div class="topline">${severityPanel(realm)} ${receiptsLine(receipts)}</div>
-      <div class="ribbons">${realm ? guildRibbon(realm) : nothing} ${lateRibbon(late, lastLate)}</div>
+      <div class="ribbons">${lateRibbon(late, lastLate)}</div>
       <div class="columns">
         <div class="column wide">
           ${openRunsPanel(this.runsOfNow(), this.runs)} ${this.graphPanel()} ${this.progress()} ${realm ? jobsPanel(realm) : nothing}
@@ -244,7 +244,7 @@ export class WarRoom extends LitElement {
         <div class="column">
           <realm-event-list .feed=${this.feed} .paused=${this.paused}></realm-event-list>
           ${this.workers()}
-          ${realm ? html`<div class="pair">${championPanel(realm)} ${evalsPanel(realm)}</div>` : nothing}
+          ${realm ? html`<div class="pair">${championPanel(realm)} ${evalsPanel(realm)}</div> ${guildPanel(realm)}` : nothing}
         </div>
       </div>`;
   }

@@ -1,5 +1,6 @@
 import { getEvents, getJson } from "../shared/api";
 import type { RealmEvent } from "../stream/event";
+import { isOpen } from "../shared/run";
 import { RunSeries, SERIES_FIELDS, type SeriesAnswer } from "../shared/graph/run-series";
 import type { RunState } from "./state";
 
@@ -142,5 +143,5 @@ export class RunChoice {
 
 /** The newest run and all other active ones. */
 export function currentRuns(runs: readonly RunState[]): RunState[] {
-  return runs.filter((run, index) => index === 0 || run.status === "running").slice(0, SHOWN_RUNS);
+  return runs.filter((run, index) => index === 0 || isOpen(run.status)).slice(0, SHOWN_RUNS);
 }

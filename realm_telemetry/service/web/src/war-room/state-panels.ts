@@ -1,6 +1,7 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { formatAge, formatCount, formatDuration, formatNumber, formatTime } from "../shared/format";
 import { sparkline } from "../shared/sparkline";
+import { term } from "../shared/term";
 import { statusMark } from "../shared/run";
 import { logHref, runHref } from "../shared/links";
 import type { RunSeries } from "../shared/graph/run-series";
@@ -20,6 +21,7 @@ import { clockOffset, type WorkerClocks } from "./worker-clocks";
 const LANES = ["waiting", "claimed", "running", "completed", "failed"] as const;
 const LANE_ROWS = 4;
 const MAX_TILES = 60;
+const GUILD_ROWS = 12;
 const FEW_WORKERS = 8;
 const PROBLEMS: ReadonlySet<string> = new Set(["lost", "stale"]);
 
@@ -96,7 +98,7 @@ interface WorkersView {
 }
 
 export function workersPanel(view: WorkersView): TemplateResult {
-  const { workers } = view;
+  const workers = [...view.workers].sort((a, b) => a.worker_id.localeCompare(b.worker_id, undefined, { numeric: true }));
   const isBad = (worker: WorkerState) => PROBLEMS.has(statusOf(worker, view));
   // Of many workers only those with problems have a tile; the rest are names.
   const isMany = workers.length > FEW_WORKERS;
@@ -164,7 +166,7 @@ export function championPanel(state: RealmState): TemplateResult {
   const champion = state.checkpoints.champion;
   const best = state.checkpoints.best;
   return html`<section class="card champion" aria-label="Champion checkpoint">
-    <h2 title="The checkpoint that was promoted last">Champion checkpoint</h2>
+    <h2>${term("Champion")} checkpoint</h2>
     ${champion
       ? html`<p class="big">👑 ${champion.step === null ? (champion.path ?? "?") : `step ${formatCount(champion.step)}`}</p>
           <p>${champion.accuracy === null ? "" : toPercent(champion.accuracy)}${champion.loss === null ? "" : ` · loss ${formatNumber(champion.loss)}`}</p>
@@ -174,11 +176,29 @@ export function championPanel(state: RealmState): TemplateResult {
   </section>`;
 }
 
-/** The titles that heroes have earned. */
-export function guildRibbon(state: RealmState): TemplateResult | typeof nothing {
-  const titles = state.guild.titles.slice(0, 6);
-  if (!titles.length) return nothing;
-  return html`<p class="ribbon guild" aria-label="Titles earned">
-    🏰 ${titles.map((one) => html`<span><b>${one.title}</b> ${one.hero_id ?? ""}</span>`)}
-  </p>`;
+/** Heroes with their levels, titles and skills, and what campaigns have reached; nothing where no event is of the guild. */
+export function guildPanel({ guild }: RealmState): TemplateResult | typeof nothing {
+  const names = [...new Set([...Object.keys(guild.heroes), ...Object.keys(guild.skills), ...guild.titles.map((one) => one.hero_id ?? "")])];
+  const milestones = guild.milestones.slice(0, GUILD_ROWS);
+  if (!names.length && !milestones.length && !guild.achievements.length) return nothing;
+  return html`<section class="card guild" aria-label="Guild" data-testid="guild">
+    <h2>🏰 ${term("Guild")}</h2>
+    <ul>${names.slice(0, GUILD_ROWS).map((name) => heroRow(name, guild))}</ul>
+    ${milestones.map((one) => html`<p class="soft">${one.campaign_id ?? ""} reached <b>${one.milestone}</b>${one.step === null ? "" : ` at step ${formatCount(one.step)}`}</p>`)}
+  </section>`;
+}
+
+function heroRow(name: string, { heroes, skills, titles, achievements }: RealmState["guild"]): TemplateResult {
+  const hero = heroes[name];
+  const earned = titles.filter((one) => (one.hero_id ?? "") === name).map((one) => one.title);
+  const facts = [
+    hero?.level == null ? null : `level ${hero.level}`,
+    hero?.xp == null ? null : `${hero.xp} XP`,
+    ...Object.entries(skills[name] ?? {}).map(([skill, { level }]) => `${skill} ${level ?? ""}`.trim()),
+    ...achievements.filter((one) => (one.hero_id ?? "") === name).map((one) => one.name),
+  ];
+  return html`<li class="hero">
+    <b dir="auto">${hero?.name ?? (name || "–")}</b> <span class="hero-titles">${(earned.length ? earned : [hero?.title]).filter(Boolean).join(", ")}</span>
+    <span class="soft">${facts.filter(Boolean).join(" · ")}</span>
+  </li>`;
 }

@@ -1,6 +1,6 @@
 import type { ReactiveController, ReactiveControllerHost } from "lit";
 import { getJson } from "../shared/api";
-import { getRuns, isOpen, type RunSummary } from "../shared/run";
+import { getRuns, type RunSummary } from "../shared/run";
 import type { Point } from "../shared/graph/run-series";
 
 /** The pace is measured over this many of the last points. */
@@ -71,10 +71,13 @@ interface CheckpointState {
   promoted_at: string | null;
 }
 
-interface TitleState {
-  hero_id: string | null;
-  title: string | null;
-  earned_at: string | null;
+interface GuildState {
+  heroes: Record<string, { name: string | null; title: string | null; level: number | string | null; xp: number | string | null }>;
+  /** By hero, then by skill. */
+  skills: Record<string, Record<string, { level: number | string | null }>>;
+  titles: { hero_id: string | null; title: string | null }[];
+  achievements: { hero_id: string | null; name: string | null }[];
+  milestones: { campaign_id: string | null; milestone: string | null; step: number | null }[];
 }
 
 export interface RealmState {
@@ -83,7 +86,7 @@ export interface RealmState {
   workers: Record<string, WorkerState>;
   eval: { latest: Record<string, EvalState> };
   checkpoints: { champion: CheckpointState | null; best: CheckpointState | null };
-  guild: { titles: TitleState[] };
+  guild: GuildState;
   system: { counts: { by_severity: Record<string, number>; events: number } };
 }
 
@@ -216,10 +219,10 @@ export class LatestState implements ReactiveController {
     return Object.values(this.realm?.training.runs ?? {}).map((run) => this.knownOf(run));
   }
 
-  /** A run that is lost or was killed has said nothing of it, and would be running for ever. */
+  /** A run that stalled, is lost or was killed has said nothing of it, and would be running for ever. */
   private knownOf(run: RunState): RunState {
     const status = this.summaries.get(run.run_id)?.status;
-    return status === undefined || isOpen(status) || run.status !== "running" ? run : { ...run, status };
+    return status === undefined || run.status !== "running" ? run : { ...run, status };
   }
 
   get expectsEvents(): boolean {

@@ -40,13 +40,13 @@ describe("sorted", () => {
 
 describe("chosen", () => {
   it("needs every word, in any case and any field", () => {
-    expect(names(chosen(runs, { status: "", text: "keyerror NEW" }))).toEqual(["new-failed"]);
-    expect(names(chosen(runs, { status: "", text: "node-7" }))).toEqual(["run-10"]);
-    expect(chosen(runs, { status: "", text: "node-7 keyerror" })).toEqual([]);
+    expect(names(chosen(runs, { status: "", warning: "", text: "keyerror NEW" }))).toEqual(["new-failed"]);
+    expect(names(chosen(runs, { status: "", warning: "", text: "node-7" }))).toEqual(["run-10"]);
+    expect(chosen(runs, { status: "", warning: "", text: "node-7 keyerror" })).toEqual([]);
   });
 
   it("filters by status", () => {
-    expect(names(chosen(runs, { status: "completed", text: "" }))).toEqual(["run-10", "run-9"]);
+    expect(names(chosen(runs, { status: "completed", warning: "", text: "" }))).toEqual(["run-10", "run-9"]);
   });
 });
 

@@ -1,7 +1,7 @@
 import { linearTicks, logTicks, timeTicks, type Ticks } from "./ticks";
 
 const ROOM = { top: 8, right: 10, bottom: 28, left: 58 } as const;
-const TICK_PX = { x: 56, y: 26 } as const;
+const TICK_PX = { x: 56, y: 20 } as const;
 const FONT = "11px system-ui, sans-serif";
 const LINE_PX = 1.5;
 const DOT_PX = 2.5;

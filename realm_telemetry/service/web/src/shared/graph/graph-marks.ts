@@ -1,3 +1,4 @@
+import { shownText } from "../message";
 import type { Chart } from "./chart";
 import type { Palette } from "./palette";
 import type { NonFinite } from "./plot";
@@ -6,6 +7,8 @@ import type { Marker } from "./run-series";
 const RADIUS = 4;
 const CLUSTER_PX = 9;
 const NOTE_CHARS = 28;
+/** Crosses that are nearer than this share one name. */
+const NAMED_PX = 40;
 const RANK: Readonly<Record<string, number>> = { error: 3, warning: 2, success: 1, info: 0 };
 
 /** A drawn marker: its position, and how many markers it represents. */
@@ -50,22 +53,23 @@ export function drawMarkers(chart: Chart, hits: readonly Hit[], palette: Palette
     ctx.arc(left, RADIUS + 1, RADIUS, 0, 2 * Math.PI);
     if (marker.event.kind === "checkpoint_saved") ctx.stroke();
     else ctx.fill();
-    if (note && left > labelled) labelled = drawLabel(chart, left, marker.event.message, palette);
+    if (note) labelled = drawLabel(chart, left, labelled, shownText(marker.event.message), palette);
   }
   ctx.restore();
 }
 
-/** Draw a note's first words beside its line; returns where the next label may begin. */
-function drawLabel({ ctx, width }: Chart, left: number, message: string, palette: Palette): number {
+/** Draw a note's first words beside its line, where there is room from `free` on; returns where the next may begin. */
+function drawLabel({ ctx, width }: Chart, left: number, free: number, message: string, palette: Palette): number {
   const text = message.length > NOTE_CHARS ? `${message.slice(0, NOTE_CHARS - 1)}…` : message;
   ctx.font = "11px system-ui, sans-serif";
   const wide = ctx.measureText(text).width;
   const flipped = left + wide + 8 > width;
+  if ((flipped ? left - wide - 8 : left) < free) return free;
   ctx.fillStyle = palette["--ink"];
   ctx.textBaseline = "middle";
   ctx.textAlign = flipped ? "right" : "left";
   ctx.fillText(text, left + (flipped ? -8 : 8), 18);
-  return left + wide + 16;
+  return left + (flipped ? 0 : wide + 16);
 }
 
 /** Draw a cross for each non-finite value: infinity at the top, NaN and minus infinity at the bottom. */
@@ -83,9 +87,9 @@ export function drawNonFinite(chart: Chart, nonFinite: readonly NonFinite[], pal
     if (!(left >= 0 && left <= chart.width)) continue;
     const top = value === Infinity ? 18 : chart.height - 8;
     drawCross(ctx, left, top, 4);
-    if (left < labelled) continue;
-    ctx.fillText(nonFiniteText(value), left + 7, top);
-    labelled = left + 40;
+    // Above its cross: others may follow beside it.
+    if (left > labelled + NAMED_PX) ctx.fillText(nonFiniteText(value), Math.min(left - 4, chart.width - 24), top + (value === Infinity ? 14 : -14));
+    labelled = left;
   }
   ctx.restore();
 }

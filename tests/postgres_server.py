@@ -28,6 +28,8 @@ _QUICK = {
     "fsync": "off",
     "full_page_writes": "off",
     "shared_buffers": "32MB",
+    "max_wal_size": "64MB",
+    "min_wal_size": "32MB",
     "max_connections": "100",
     "autovacuum_naptime": "10s",
     "lc_messages": "C",
@@ -39,12 +41,19 @@ _HBA = "local all all trust\nlocal replication all trust\nhost all all 127.0.0.1
 def binaries() -> Path:
     """The directory of the newest server that is installed; skips the test if there is none."""
     found = shutil.which("postgres")
-    if found and (Path(found).parent / "initdb").exists():
-        return Path(found).parent
+    if found and (Path(found).resolve().parent / "initdb").exists():
+        return Path(found).resolve().parent
     places = [path for place in _PLACES for path in Path(place).glob("*/bin/initdb")]
     if not places:
         pytest.skip(HOW)
     return max(places, key=lambda path: float(path.parts[-3])).parent
+
+
+def _quick_place() -> str | None:
+    """A directory in memory where there is plenty: each log of a test is a hundred small files."""
+    shared = Path("/dev/shm")
+    is_roomy = shared.is_dir() and shutil.disk_usage(shared).free > 4 * 2**30
+    return str(shared) if is_roomy and os.access(shared, os.W_OK) else None
 
 
 def _ordinary_user() -> dict[str, Any]:
@@ -68,7 +77,7 @@ def free_port() -> int:
 
 
 class Server:
-    """One server with its data in a directory of its own below /tmp.
+    """One server with its data in a directory of its own.
 
     settings: beside those that make it quick; `fsync=on` where a crash is tested.
     """
@@ -76,7 +85,7 @@ class Server:
     def __init__(self, **settings: str) -> None:
         self._bin = binaries()
         self._as = _ordinary_user()
-        self.directory = Path(tempfile.mkdtemp(prefix="realm-pg-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="realm-pg-", dir=_quick_place()))
         self.data = self.directory / "data"
         self.port = free_port()
         self._settings = _QUICK | settings
@@ -108,8 +117,52 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        # Its files are of no use any more, so it need not write them.
+        self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def standby(self) -> "Server":
+        """Return a started server that follows this one; the caller ends it."""
+        other = Server(**self._settings)
+        try:
+            other._run(
+                "pg_basebackup",
+                "-D",
+                str(other.data),
+                "-h",
+                str(self.directory),
+                "-p",
+                str(self.port),
+                "-U",
+                USER,
+                "-R",
+                "-X",
+                "stream",
+                "-c",
+                "fast",
+                "--no-sync",
+            )
+            other.start()
+        except BaseException:
+            other.__exit__()
+            raise
+        return other
+
+    def wait_for_standby(self) -> None:
+        """Make commits wait for the standby, once it has everything."""
+        self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
+        state = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
+        wait_until(lambda: self.sql(state) == [(1,)], explain=self.log)
+
+    def fall_behind(self) -> None:
+        """Let a standby hear nothing more of its primary."""
+        self.sql("ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()")
+        wait_until(lambda: not self.sql("SELECT pid FROM pg_stat_wal_receiver"))
+
+    def promote(self) -> None:
+        """Make a standby the primary, which waits for no standby of its own."""
+        self.sql("ALTER SYSTEM SET synchronous_standby_names = ''", "SELECT pg_reload_conf()")
+        self.sql("SELECT pg_promote(true, 60)")
 
     def start(self) -> None:
         """Start it and wait until it takes connections."""

@@ -494,6 +494,10 @@ class Watch(Protocol):
     def caught_up(self) -> None:
         """All rows up to the last call of `changed` were read."""
 
+    def epoch(self) -> object:
+        """Return what is another after a standby has taken over; None where none can."""
+        ...
+
     def descriptor(self) -> int | None:
         """What becomes readable just before or after others commit; None if there is nothing."""
         ...

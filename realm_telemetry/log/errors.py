@@ -22,6 +22,10 @@ class LogReplacedError(LogUnavailableError):
     """The log at the place is not the one that was opened. Open it again, and all that reads it."""
 
 
+class LogFailedOverError(LogReplacedError):
+    """A standby took over that lacks the newest rows; others may get their cursors."""
+
+
 class LogInterruptedError(LogError):
     """A query was ended by `Reader.interrupt` before it had an answer."""
 

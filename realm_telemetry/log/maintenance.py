@@ -1,10 +1,13 @@
 """What keeps a log small and whole: the part of its interface for those who look after it."""
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from realm_telemetry.log.engine import Writer
     from realm_telemetry.log.records import Trimmed
+
+EXPORTERS: Final = "exporters"
+"""The lease under which one of several services delivers."""
 
 
 class Lease(Protocol):

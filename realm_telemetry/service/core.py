@@ -49,6 +49,10 @@ from realm_telemetry.spool.place import spool_roots
 from realm_telemetry.values.clock import monotonic
 
 _OPEN_AGAIN_S: Final = 1.0
+_UPKEEP_OF_ANOTHER_S: Final = 10.0
+_LOST_CURSORS: Final = 10_000
+"""Below where a tail was at a failover, rows may be others than readers have seen."""
+
 _LOOK_FOR_ORPHANS_S: Final = 4.0
 """So often that the end of a program and its shipper, killed together, is known in ten seconds."""
 _logger = logging.getLogger(__name__)
@@ -59,6 +63,7 @@ class ServiceUpkeep:
 
     def __init__(self, log: Log, settings: ServiceSettings) -> None:
         self._claim = log.upkeep_claim("service", first=True)
+        self._is_shared = settings.log_url is not None
         self._upkeep = log.upkeep(
             limits_of(
                 settings.retention_days, settings.retention_bytes, settings.retention_thin_hours
@@ -74,7 +79,8 @@ class ServiceUpkeep:
 
     def step(self, writer: Writer) -> float:
         """Do one step of the next job; returns seconds until the next."""
-        self._claim.hold(writer)
+        if not self._claim.hold(writer) and self._is_shared:
+            return _UPKEEP_OF_ANOTHER_S
         return self._upkeep.step(writer)
 
     def _retain(self, retention: Retention) -> bool:
@@ -115,6 +121,7 @@ class Service:
 
     producer: the producer id of events that come without one.
     definition: of the metrics that are made of events.
+    failed_over_at: the cursor that had been read when a standby took over that lacked rows.
     """
 
     settings: ServiceSettings
@@ -132,8 +139,9 @@ class Service:
     host_watch: HostWatch
     exporting: Exporting
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    def __init__(self, settings: ServiceSettings, failed_over_at: int = 0) -> None:
         self.settings = settings
+        self.failed_over_at = failed_over_at
         self.definition = read_definition(settings.options.get("otlp_metrics", {}))
         self.tally = IngestTally()
         self.live = LiveView()
@@ -147,13 +155,13 @@ class Service:
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
-    async def start(cls, settings: ServiceSettings) -> "Service":
+    async def start(cls, settings: ServiceSettings, failed_over_at: int = 0) -> "Service":
         """Open the log and start all parts.
 
         Raises LogError, ConfigError.
         """
         settings.check_access()
-        service = cls(settings)
+        service = cls(settings, failed_over_at)
         await service._open_log()
         try:
             await service._start_reading()
@@ -293,6 +301,11 @@ class Service:
         """
         return event.producer == self.producer and event.number > self._numbered
 
+    def is_lost(self, cursor: int) -> bool:
+        """Whether a reader's cursor may be that of a row that a failover has lost."""
+        at = self.failed_over_at
+        return at > 0 and at - _LOST_CURSORS < cursor <= at
+
     def end_streams(self) -> None:
         """Let streams end, so that a server that waits for its connections can stop."""
         self.places.close()
@@ -374,6 +387,7 @@ class ServiceKeeper:
         self._state = state
         self._settings = settings
         self._task: asyncio.Task[None] | None = None
+        self._failed_over_at = 0
 
     async def start(self) -> None:
         """Start the service. Raises LogError, ConfigError."""
@@ -396,6 +410,8 @@ class ServiceKeeper:
             await service.replaced.wait()
             self._state.outage = f"{service.problem}"
             self._state.service = None
+            if service.tail.failed_over:
+                self._failed_over_at = service.tail.cursor
             _logger.warning("The service begins anew. %s", self._state.outage)
             await service.stop()
             while self._state.service is None:
@@ -403,7 +419,7 @@ class ServiceKeeper:
 
     async def _try(self) -> None:
         try:
-            self._state.service = await Service.start(self._settings)
+            self._state.service = await Service.start(self._settings, self._failed_over_at)
         except (LogError, OSError) as error:
             self._state.outage = f"The log cannot be opened: {error}"
             await asyncio.sleep(_OPEN_AGAIN_S)

@@ -17,6 +17,7 @@ from realm_telemetry.delivery.sources import EVERY_PIPELINE, RecentOfLog, WholeL
 from realm_telemetry.errors import LogError
 from realm_telemetry.home import LOGS
 from realm_telemetry.log.engine import open_log
+from realm_telemetry.log.maintenance import EXPORTERS
 from realm_telemetry.plugins import installed_exporters
 from realm_telemetry.service.settings import ServiceSettings
 from realm_telemetry.shipper.deliveries import WEBHOOK_EXPORTER, Deliveries
@@ -25,6 +26,7 @@ from realm_telemetry.version import __version__
 
 SAVE_S: Final = 1.0
 LOOK_AGAIN_S: Final = 30.0
+_HOLD_S: Final = 4.0
 LOG_MAX_BYTES: Final = 1_000_000
 LOG_NAME: Final = "service-exporters.log"
 
@@ -36,6 +38,7 @@ class Exporting:
     """Runs the exporters in threads of their own; nothing here is for the event loop.
 
     recent: what this service has stored lately.
+    delivers: whether it follows the log now; of several services of one log one does.
     """
 
     def __init__(self, settings: ServiceSettings, recent: RecentOfLog) -> None:
@@ -49,19 +52,27 @@ class Exporting:
         self._log = GuardedLog(open_log(settings.log_place, home=settings.home), self._report)
         self._ending = threading.Event()
         self._moved = threading.Event()
-        self._deliveries = Deliveries(
-            self._manifest,
-            self._log,
-            self._report,
-            {},
-            partial(WholeLog, settings.log_place, recent),
-            moved=self._moved.set,
-            log_url=None if settings.log_url is None else str(settings.log_place),
-        )
+        self._source = partial(WholeLog, settings.log_place, recent)
+        self._log_url = None if settings.log_url is None else str(settings.log_place)
+        # Several services have one log there: one of them delivers.
+        self._lease = self._log.log.lease(EXPORTERS) if self._log_url is not None else None
+        self._deliveries = self._made()
         self._thread = threading.Thread(
             target=self._run, name="realm-telemetry-exporting", daemon=True
         )
         self._timeout_s = settings.shutdown_s / 2
+        self.delivers = False
+
+    def _made(self) -> Deliveries:
+        return Deliveries(
+            self._manifest,
+            self._log,
+            self._report,
+            {},
+            self._source,
+            moved=self._moved.set,
+            log_url=self._log_url,
+        )
 
     def start(self) -> None:
         """Begin to follow the log, if there is anything to do it for."""
@@ -82,22 +93,45 @@ class Exporting:
             self._thread.join(2 * self._timeout_s)
 
     def _run(self) -> None:
-        while not self._begun() and not self._ending.wait(SAVE_S):
-            pass
+        while not self._ending.is_set():
+            if self._begun():
+                self._follow()
+            self._ending.wait(SAVE_S)
+        if self._lease is not None:
+            self._lease.release()
+        self._log.close()
+        self._log_file.close()
+
+    def _follow(self) -> None:
+        """Deliver until the end, or until another service delivers."""
+        pause_s = LOOK_AGAIN_S if self._lease is None else _HOLD_S
         while not self._ending.wait(SAVE_S):
-            self._moved.wait(LOOK_AGAIN_S)
+            self._moved.wait(pause_s)
             self._moved.clear()
+            if not self._holds():
+                break
             try:
                 self._deliveries.save(force=True)
             except LogError:  # reported
                 self._moved.set()
+        self.delivers = False
         self._deliveries.stop(self._timeout_s)
-        self._log.close()
-        self._log_file.close()
+        if not self._ending.is_set():
+            _logger.warning("Another service of this log delivers now.")
+            self._deliveries = self._made()
+
+    def _holds(self) -> bool:
+        """Whether this service is the one that delivers; without its log nothing is saved."""
+        try:
+            return self._lease is None or self._lease.take()
+        except LogError:
+            return True
 
     def _begun(self) -> bool:
         """Start at the saved cursors; without one at the end, or before what asks for webhooks."""
         try:
+            if self._lease is not None and not self._lease.take():
+                return False
             with self._log.log.reader() as reader, reader.snapshot() as log:
                 asked = log.first_webhook_cursor()
                 last = log.max_cursor()
@@ -105,6 +139,7 @@ class Exporting:
             if asked is not None and WEBHOOK_EXPORTER not in known:
                 self._log.write(lambda log: log.save_cursor(*_WEBHOOKS, asked - 1))
             self._deliveries.start(last)
+            self.delivers = True
         except (LogError, OSError) as error:
             _logger.debug("The service's exporters wait for the log: %r", error)
             return False

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from realm_telemetry.delivery.heartbeats import Heartbeat
+from realm_telemetry.home import make_private_directory
 
 NAME: Final = "realm_hosts.json"
 SAVE_S: Final = 30.0
@@ -62,6 +63,8 @@ class HostsFile:
             return
         staging = self._path.with_name(f".{self._path.name}-{os.getpid()}")
         try:
+            # A service whose log is in PostgreSQL may find its home empty.
+            make_private_directory(self._path.parent)
             descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)

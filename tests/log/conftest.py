@@ -157,6 +157,22 @@ UNDER_TEST = {
 """Each registered engine; a new engine adds a row, and its class to `engine`."""
 
 
+HEAVY = (
+    "test_sql_and_python_want_the_same_events",
+    "test_every_event_comes_back_as_it_went_in",
+    "test_stored_numbers_are_known_before_they_are_sent_again",
+    "test_pages_together_are_the_history_in_order",
+)
+"""What costs seconds over another engine than SQLite, and so is long there."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.name.startswith(HEAVY) and "[postgresql" in item.name:
+            item.add_marker(pytest.mark.long)
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
     """One server for all tests of this process."""

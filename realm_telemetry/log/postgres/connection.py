@@ -5,7 +5,7 @@ psycopg is imported here and nowhere else, when the first connection is made: it
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -18,6 +18,7 @@ from realm_telemetry.log.errors import (
     LogRefusedError,
     LogUnavailableError,
 )
+from realm_telemetry.log.postgres.deadline import answers_within, shut_down
 from realm_telemetry.log.postgres.texts import to_stored
 
 if TYPE_CHECKING:
@@ -29,6 +30,16 @@ OLDEST_SERVER: Final = 140_000
 CONNECT_TIMEOUT_S: Final = 2
 RETRY_S: Final = 10.0
 SCHEMA: Final = "realm"
+_SET_UP_S: Final = 3.0
+_CANCEL_S: Final = 2.0
+_KEEPALIVES: Final = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""A machine that is gone without a word is known within 25 s; the last is in milliseconds."""
+
 _SETTING: Final = "the log"
 
 _ADVICE: Final[Mapping[str, tuple[str, str]]] = {
@@ -111,6 +122,11 @@ class Place(msgspec.Struct, frozen=True):
         )
         place.check()
         return place
+
+    @property
+    def keepalives(self) -> dict[str, Any]:
+        """How soon a server that is gone is noticed, as far as the URL does not say it."""
+        return {name: value for name, value in _KEEPALIVES.items() if name not in self.conninfo}
 
     def check(self) -> None:
         """Let libpq read the URL. Raises ConfigError."""
@@ -217,9 +233,11 @@ class Session:
                 connect_timeout=place.connect_timeout_s,
                 application_name="realm_telemetry",
                 client_encoding="utf8",
+                **place.keepalives,
             )
             try:
-                self._set_up()
+                with self.within(place.connect_timeout_s + _SET_UP_S):
+                    self._set_up()
             except BaseException:
                 self.raw.close()
                 raise
@@ -245,6 +263,10 @@ class Session:
     def _note(self, diagnostic: Any) -> None:
         if len(self.notices) < 100:
             self.notices.append(diagnostic.sqlstate or "")
+
+    def within(self, seconds: float) -> AbstractContextManager[None]:
+        """End the connection if the server does not answer in time."""
+        return answers_within(seconds, self.raw.fileno())
 
     @property
     def broken(self) -> bool:
@@ -287,8 +309,11 @@ class Session:
     def cancel(self) -> None:
         """End the statement that runs now; from any thread."""
         self.interrupted = True
-        with suppress(Exception):  # whoever waits finds out by itself that the server is away
-            self.raw.cancel()
+        try:
+            self.raw.cancel_safe(timeout=_CANCEL_S)
+        except Exception:  # noqa: BLE001 - the server does not answer: nobody is to wait for it
+            with suppress(Exception):
+                shut_down(self.raw.fileno())
 
     def close(self) -> None:
         """Close the connection."""

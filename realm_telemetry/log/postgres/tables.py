@@ -5,7 +5,9 @@ from itertools import islice
 from typing import Any, Final
 
 from realm_telemetry.kinds.catalog import KindSpec
+from realm_telemetry.log.maintenance import EXPORTERS
 from realm_telemetry.log.postgres.connection import Session
+from realm_telemetry.log.postgres.holders import process_name
 from realm_telemetry.log.postgres.texts import from_stored, to_name
 from realm_telemetry.log.records import DeadLetter
 from realm_telemetry.log.runs import RunsMark, RunsWanted, StoredRun, mark_text, read_mark
@@ -74,6 +76,16 @@ def read_dead_letters(session: Session, pipeline: str | None = None) -> list[Dea
         (pipeline,),
     )
     return [DeadLetter(row[0], row[1], row[2], row[3], from_stored(row[4]), row[5]) for row in rows]
+
+
+def may_export(session: Session) -> bool:
+    """Whether no other process holds the lease of the service's exporters."""
+    row = session.execute(
+        "SELECT NOT EXISTS (SELECT FROM realm_leases WHERE name = ? AND until > clock_timestamp()"
+        " AND NOT starts_with(holder, ?))",
+        (EXPORTERS, f"lease {process_name()} "),
+    ).fetchone()
+    return bool(row[0])
 
 
 def runs_mark(session: Session) -> RunsMark:

@@ -15,7 +15,7 @@ _MARK: Final = "\uffff"
 
 
 class Stored(str):
-    """A text as it is stored, which is safe already."""
+    """A text in the form that the server has: `Session.execute` leaves it as it is."""
 
     __slots__ = ()
 

@@ -3,19 +3,17 @@
 All by the clock of the database: services on several machines need not agree on the time.
 """
 
-import os
-import secrets
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from socket import gethostname
 from typing import Final
 
 from realm_telemetry.log.engine import Writer
 from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.maintenance import Retention as RetentionProtocol
 from realm_telemetry.log.postgres.connection import Session, Sessions
+from realm_telemetry.log.postgres.holders import holder_name
 from realm_telemetry.log.postgres.retention import Retention
 from realm_telemetry.log.postgres.schema import migrate
 from realm_telemetry.log.postgres.writer import own_writer
@@ -35,11 +33,6 @@ ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.unti
 WHERE l.holder = excluded.holder OR l.until < clock_timestamp()"""
 _FROM_OTHERS: Final = " OR split_part(l.holder, ' ', 1) <> split_part(excluded.holder, ' ', 1)"
 _IS_HELD: Final = "SELECT holder = ? FROM realm_leases WHERE name = ? AND until > clock_timestamp()"
-
-
-def holder_name(by: str) -> str:
-    """Return a name that no other process has, and that says which it is."""
-    return f"{by} {gethostname()} {os.getpid()} {secrets.token_hex(4)}"
 
 
 def _take(session: Session, query: str, name: str, holder: str, seconds: int) -> bool:

@@ -1,6 +1,7 @@
 """Notices appends of others: by LISTEN where the server can, and by a look every 250 ms."""
 
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from os import EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfd_read, eventfd_write
 from os import close as close_descriptor
@@ -14,7 +15,11 @@ from realm_telemetry.log.postgres.writer import channel_of
 POLL_S: Final = 0.25
 """A notice is only a wake-up: one that is lost costs so long."""
 
-_STATE: Final = "SELECT appends, cursor, epoch FROM realm_head"
+_STATE: Final = """
+SELECT appends, cursor, epoch, CASE WHEN pg_is_in_recovery() THEN NULL
+    ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END
+FROM realm_head"""
+_ANSWER_S: Final = 5.0
 
 
 class Watch:
@@ -26,7 +31,7 @@ class Watch:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._session = Session(place)
-        self._state: object = None
+        self._state: Sequence[object] | None = None
         self._looked: object = None
         self._caught_up: object = self
         self._problem: Exception | None = None
@@ -47,6 +52,11 @@ class Watch:
             raise self._problem
         self._looked = self._state
         return self._looked != self._caught_up
+
+    def epoch(self) -> object:
+        """Return the server's timeline, which is another after each failover."""
+        state = self._state
+        return None if state is None else state[3]
 
     def caught_up(self) -> None:
         """All rows up to the last call of `changed` were read."""
@@ -75,7 +85,8 @@ class Watch:
         """Listen before the look: what is appended between the two is seen."""
         psycopg = driver()
         try:
-            log_id = check_readable(session)
+            with session.within(_ANSWER_S):
+                log_id = check_readable(session)
             # A standby cannot LISTEN: there the look every 250 ms has to do.
             with suppress(
                 psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.FeatureNotSupported
@@ -86,7 +97,8 @@ class Watch:
             raise translated(self._place, error) from error
 
     def _look(self, session: Session) -> None:
-        state = session.raw.execute(_STATE).fetchone()
+        with session.within(_ANSWER_S):
+            state = session.raw.execute(_STATE).fetchone()
         if state != self._state:
             self._state = state
             eventfd_write(self._descriptor, 1)

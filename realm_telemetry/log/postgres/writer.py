@@ -36,6 +36,9 @@ from realm_telemetry.redaction import redactor
 T = TypeVar("T")
 
 RETRY_EVERY_S: Final = 0.1
+_ANSWER_S: Final = 5.0
+_LONGEST_S: Final = 120.0
+"""For what is done under one turn, retention above all, before the server is given up."""
 
 _FINAL_STATES: Final = ("28", "3D", "42", "0A")
 """Classes of SQLSTATE that a further try does not change: user, database, rights, version."""
@@ -111,7 +114,7 @@ class LogWriter:
             session = self._session
             assert session is not None
             try:
-                with explained(self._place):
+                with explained(self._place), session.within(_LONGEST_S):
                     yield session
             except BaseException:
                 self._forget(session)
@@ -131,8 +134,9 @@ class LogWriter:
         session = Session(self._place)
         try:
             with explained(self._place):
-                migrate(session)
-                log_id = check_readable(session)
+                with session.within(_LONGEST_S):
+                    migrate(session)
+                    log_id = check_readable(session)
                 for kind, oid in ARRAYS:
                     session.takes_binary(kind, oid)
                 session.raw.execute(statements.PLANNING)
@@ -242,7 +246,7 @@ class LogWriter:
         """Send the statements of an append together, and wait for all answers."""
         raw = session.raw
         session.notices.clear()
-        with raw.pipeline():
+        with session.within(max(self._place.retry_s, _ANSWER_S)), raw.pipeline():
             raw.execute("BEGIN")
             raw.execute(statements.LOCK)
             new = [name for name in given["producers"] if name not in self._registered]
@@ -373,9 +377,13 @@ class LogWriter:
             return cursors.load_cursors(session, pipeline)
 
     def save_cursor(self, pipeline: str, exporter: str, cursor: int) -> None:
-        """Move an exporter's cursor. Not synced: after a crash some events go out again."""
+        """Move an exporter's cursor. Not synced: after a crash some events go out again.
+
+        That of a service stays where it is while another process holds the lease of exporters.
+        """
         with self.quick() as session:
-            cursors.save_cursor(session, pipeline, exporter, cursor)
+            if pipeline or tables.may_export(session):
+                cursors.save_cursor(session, pipeline, exporter, cursor)
 
     def set_back(self, exporter: str, cursor: int) -> dict[str, int]:
         """Let an exporter deliver again what comes after a cursor; return where it stood."""

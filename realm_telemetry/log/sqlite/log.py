@@ -209,6 +209,10 @@ class DataVersionWatch:
         # Not the version of now: a commit between the two must show at the next look.
         self._caught_up = self._looked
 
+    def epoch(self) -> object:
+        """Return nothing: a file has no standby."""
+        return None
+
     def descriptor(self) -> int | None:
         """A watch of the log's journal, where a commit is written before it can be seen."""
         if self._journal is None:

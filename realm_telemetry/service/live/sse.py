@@ -34,6 +34,10 @@ from realm_telemetry.service.live.streams import Stream
 from realm_telemetry.service.live.view import Piece, Place, join_pieces
 
 REPLAY_ROWS: Final = 500
+AHEAD_S: Final = 1.0
+"""How long a stream waits for what another service has shown its reader."""
+
+_LOOK_S: Final = 0.02
 
 _logger = logging.getLogger(__name__)
 
@@ -164,11 +168,27 @@ class Session:
             return "unreadable"
         if log_id != self._hub.log_id:
             return "other_log"
-        if int(cursor) > self._hub.cursor:
-            return "ahead"
         self.cursor = int(cursor)
+        if self._service.is_lost(self.cursor):
+            return "failover"
+        if self.cursor > self._hub.cursor and not await self._catches_up():
+            return "ahead"
         floor = await self._service.readers.run(lambda log: log.min_cursor())
         return "retention" if self.cursor < floor else None
+
+    async def _catches_up(self) -> bool:
+        """Whether the tail comes to a cursor within a moment that the log has.
+
+        Another service of the same log may have shown it already.
+        """
+        head = await self._service.readers.run(lambda log: log.max_cursor())
+        if self.cursor > head:
+            return False
+        for _ in range(round(AHEAD_S / _LOOK_S)):
+            if self.cursor <= self._hub.cursor:
+                return True
+            await asyncio.sleep(_LOOK_S)
+        return self.cursor <= self._hub.cursor
 
     async def _reset(self, reason: str) -> None:
         """Say that what a reader has no longer connects, and start it anew."""

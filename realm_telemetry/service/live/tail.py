@@ -17,7 +17,7 @@ from typing import Final
 from realm_telemetry.delivery.sources import RecentOfLog, without_webhooks
 from realm_telemetry.errors import LogError
 from realm_telemetry.log.engine import Reader, Watch
-from realm_telemetry.log.errors import LogReplacedError
+from realm_telemetry.log.errors import LogFailedOverError, LogReplacedError
 from realm_telemetry.log.rows import LogRow
 
 BATCH_ROWS: Final = 200
@@ -41,6 +41,7 @@ class Tail:
 
     recent: what this process has stored lately: it is not read back from the log.
     noticed: called when others, or this process, may have written to the log.
+    failed_over: whether that is because a standby took over that lacks rows.
     replaced: called when the log is not the one that was opened; nothing more comes then.
     error: what went wrong at the last poll, None while all is well.
     """
@@ -68,6 +69,10 @@ class Tail:
         self._bell: int | None = None
         self._sleeping = False
         self._timer: asyncio.Handle | None = None
+        self._epoch: object = None
+        self._last: LogRow | None = None
+        self._anchor: LogRow | None = None
+        self.failed_over = False
         self.cursor = cursor
         self.rows = 0
         self.lag_s = 0.0
@@ -103,6 +108,7 @@ class Tail:
         except LogError as error:
             self._report(error)
             if isinstance(error, LogReplacedError):
+                self.failed_over = isinstance(error, LogFailedOverError)
                 self._replaced()
         finally:
             # Any error: a tail that stops would show nothing for ever.
@@ -114,11 +120,18 @@ class Tail:
         if self._watch.changed():
             before = self.rows
             self._noticed()
-            if self._read():
+            self._check_epoch()
+            more = self._read()
+            self._anchor = self._last or self._anchor
+            if more:
                 return 0.0
             brought_rows = self.rows > before
             self._written_at_s = self._loop.time()
             self._awake_until_s = self._written_at_s + AFTER_COMMIT_S * brought_rows
+        elif self._has_own():
+            # Stored by this service: others need not be heard of it first.
+            self._read()
+            return 0.0
         elif written:
             self._awake_until_s = self._loop.time() + AFTER_WRITE_S
             self._written_at_s = self._loop.time()
@@ -143,14 +156,39 @@ class Tail:
         """Take one batch; whether there may be more."""
         rows = self._rows()
         if rows:
-            self.cursor = rows[-1].cursor
+            self._last = rows[-1]
+            self.cursor = self._last.cursor
             self.rows += len(rows)
             self._measure(rows[-1])
             for take in self._takers:
                 take(rows)
         elif self._reader.now.max_cursor() < self.cursor:
-            raise LogReplacedError("the content of the log was replaced by an older one")
+            raise self._set_back()
         return len(rows) == BATCH_ROWS
+
+    def _has_own(self) -> bool:
+        """Whether what comes next is in memory, where an engine tells late of an append."""
+        return self._epoch is not None and bool(self._recent.after(self.cursor, 1))
+
+    def _check_epoch(self) -> None:
+        """After a failover: whether the last row that was read is still there."""
+        epoch = self._watch.epoch()
+        if epoch in (None, self._epoch):
+            return
+        log = self._reader.now
+        last = self._anchor
+        if self._epoch is not None and last is not None:
+            row = log.get(last.cursor)
+            # One that retention has taken was there.
+            is_there = row is not None or log.min_cursor() > last.cursor
+            if not is_there or (row is not None and row.event.id != last.event.id):
+                raise self._set_back()
+        self._epoch = epoch
+
+    def _set_back(self) -> LogReplacedError:
+        if self._watch.epoch() is None:
+            return LogReplacedError("the content of the log was replaced by an older one")
+        return LogFailedOverError("a standby took over that lacks the newest events: they are lost")
 
     def _rows(self) -> Sequence[LogRow]:
         remembered = self._recent.after(self.cursor, BATCH_ROWS)

@@ -1,0 +1,264 @@
+"""Several services on one log in PostgreSQL, and a network between them and it that fails."""
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from realm_telemetry.log.engine import open_log
+from realm_telemetry.service import RealmServer
+from tests.exporters.webhook.conftest import Receiver
+from tests.exporters.webhook.conftest import options as webhook_options
+from tests.faults.conftest import Service
+from tests.postgres_server import PASSWORD, Server
+from tests.tcp_proxy import TcpProxy
+from tests.waiting import wait_until
+
+from .conftest import asking, free_ports, post_notes, serving
+from .streaming import Message, cursors, messages, stream, take
+
+pytestmark = pytest.mark.processes
+
+Serve = Callable[..., RealmServer]
+WRITER = "00000000000000aa"
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Server]:
+    """One server for the tests of this file."""
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture
+def url(postgres: Server, tmp_path: Path) -> str:
+    """A log of the test's own."""
+    return postgres.url(schema=schema_of(tmp_path))
+
+
+def schema_of(path: Path) -> str:
+    return "s" + "".join(char if char.isalnum() else "_" for char in path.name)[:40].lower()
+
+
+@pytest.fixture
+def serve(url: str, tmp_path: Path) -> Iterator[Serve]:
+    """Starts services of the log, each with a home of its own, and waits until they are ready."""
+    with ExitStack() as stack:
+
+        def start(name: str, **options: Any) -> RealmServer:
+            home = tmp_path / name
+            settings = free_ports(home, **({"log_url": url} | options))
+            server = stack.enter_context(serving(settings))
+            with asking(server) as client:
+                wait_until(partial(is_ready, client))
+            return server
+
+        yield start
+
+
+def is_ready(client: httpx.Client) -> bool:
+    return client.get("/ready").status_code == 200
+
+
+def test_a_stream_and_pages_go_on_at_another_service(serve: Serve) -> None:
+    with asking(serve("one")) as one, asking(serve("two")) as two:
+        with stream(one) as source:
+            post_notes(one, 1, 3)
+            first = take(source, 4)
+        post_notes(two, 4, 6)
+        with stream(two, last_event_id=first[-1].id) as source:
+            second = take(source, 3)
+        assert cursors(first + second) == [1, 2, 3, 4, 5, 6]
+        with stream(one, last_event_id=second[-1].id) as source:
+            post_notes(two, 7, 7)
+            assert cursors(take(source, 1)) == [7]
+
+        page = one.get("/api/battle_log", params={"limit": "4"})
+        rest = two.get("/api/battle_log" + page.links["next"]["url"])
+        found = [event["message"] for event in page.json() + rest.json()]
+        assert found == [f"Note {number}" for number in range(7, 0, -1)]
+
+
+def test_a_rule_fires_once_and_another_service_takes_over(serve: Serve) -> None:
+    with closing(Receiver()) as receiver:
+        options = {"webhook": webhook_options(receiver.url())}
+        one = serve("one", exporters=["webhook"], options=options)
+        wait_until(lambda: one.app.state.service.exporting.delivers)
+        two = serve("two", exporters=["webhook"], options=options)
+        with asking(one) as first, asking(two) as second:
+            post_notes(first, 1, 1)
+            post_notes(second, 2, 2)
+            wait_until(lambda: len(told(receiver)) >= 2)
+            one.stop()
+            wait_until(lambda: two.app.state.service.exporting.delivers)
+            post_notes(second, 3, 3)
+            wait_until(lambda: len(told(receiver)) >= 3)
+        assert sorted(told(receiver)) == ["Note 1", "Note 2", "Note 3"]
+
+
+def told(receiver: Receiver) -> list[str]:
+    """The notes in all that was received."""
+    text = " ".join(received.body.decode() for received in receiver.received)
+    return re.findall(r'"message": ?"(Note \d)"', text)
+
+
+@pytest.mark.long
+def test_nothing_is_lost_though_services_are_killed_in_turn(url: str, tmp_path: Path) -> None:
+    homes = [tmp_path / "one", tmp_path / "two"]
+    services = [Service(home, environment(url)) for home in homes]
+    for service in services:
+        service.start()
+    acknowledged: list[int] = []
+    done = threading.Event()
+
+    def send() -> None:
+        number = 0
+        with httpx.Client(timeout=10) as client:
+            while not done.is_set():
+                number += 1
+                send_until_taken(client, services, number)
+                acknowledged.append(number)
+
+    def has_sent(count: int) -> bool:
+        return len(acknowledged) >= count
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        for turn in range(2):
+            wait_until(partial(has_sent, len(acknowledged) + 100))
+            services[turn % 2].kill()
+            wait_until(partial(has_sent, len(acknowledged) + 100))
+            services[turn % 2].start()
+    finally:
+        done.set()
+        sender.join()
+        for service in services:
+            service.kill()
+    with open_log(url).reader() as reader:
+        rows = [row for row in rows_of(reader) if row.event.producer == WRITER]
+    assert [row.event.number for row in rows] == acknowledged
+
+
+def send_until_taken(client: httpx.Client, services: list[Service], number: int) -> None:
+    note = {"kind": "note", "message": f"Note {number}", "producer": WRITER, "number": number}
+    for turn in range(10_000):
+        try:
+            answer = client.post(f"{services[turn % 2].url}/api/v1/events", json={"events": [note]})
+        except httpx.HTTPError:
+            continue
+        if answer.status_code == 200:
+            return
+    raise AssertionError("nobody took it")
+
+
+def rows_of(reader: Any) -> Iterator[Any]:
+    cursor = 0
+    while rows := reader.now.after(cursor):
+        yield from rows
+        cursor = rows[-1].cursor
+
+
+def environment(url: str) -> dict[str, str]:
+    return os.environ | {"REALM_LOG_URL": url, "REALM_LOG_RETRY_S": "2"}
+
+
+@pytest.mark.parametrize("fault", ["cut", "slow", "half-open"])
+def test_a_service_without_its_database_says_so_in_time(
+    serve: Serve, postgres: Server, tmp_path: Path, fault: Any
+) -> None:
+    proxy = TcpProxy(postgres.port)
+    secret = PASSWORD.replace(" ", "%20")
+    place = f"postgresql://realm:{secret}@127.0.0.1:{proxy.port}/postgres"
+    place += f"?schema={schema_of(tmp_path)}&log_retry_s=1"
+    try:
+        server = serve("one", log_url=place)
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            post_notes(client, 1, 1)
+            proxy.set(fault)
+            note = {"kind": "note", "message": "a", "producer": WRITER, "number": 2}
+            began_s = time.monotonic()
+            answer = client.post("/api/v1/events", json={"events": [note]})
+            if fault == "slow":
+                assert answer.status_code == 200
+            else:
+                assert answer.status_code == 503
+                assert answer.headers["Retry-After"]
+                assert time.monotonic() - began_s < 30
+                proxy.set("pass")
+                wait_until(partial(is_taken, client, note))
+            wait_until(partial(is_ready, client))
+            with stream(client) as source:
+                take(source, 1)
+                post_notes(client, 3, 3)
+                assert 3 in cursors(until_cursor(source, 3))
+    finally:
+        proxy.close()
+
+
+def until_cursor(source: Iterator[Message], cursor: int) -> list[Message]:
+    """Messages up to the event with a cursor."""
+    found: list[Message] = []
+    for message in source:
+        found.append(message)
+        if message.event == "event" and message.data["cursor"] == cursor:
+            break
+    return found
+
+
+def is_taken(client: httpx.Client, note: dict[str, Any]) -> bool:
+    return client.post("/api/v1/events", json={"events": [note]}).status_code == 200
+
+
+@pytest.mark.long
+def test_readers_are_told_that_a_failover_has_lost_events(tmp_path: Path) -> None:
+    """An asynchronous standby takes over that lacks what was acknowledged last."""
+    with ExitStack() as stack:
+        primary = stack.enter_context(Server())
+        open_log(primary.url()).writer().close()
+        standby = primary.standby()
+        stack.callback(standby.__exit__)
+        place = (
+            f"postgresql://realm@/postgres?host={primary.directory},{standby.directory}"
+            f"&port={primary.port},{standby.port}&target_session_attrs=read-write&log_retry_s=1"
+        )
+        server = stack.enter_context(serving(free_ports(tmp_path, log_url=place)))
+        client = stack.enter_context(httpx.Client(base_url=server.url, timeout=60))
+        wait_until(partial(is_ready, client))
+        post_notes(client, 1, 3)
+        count = "SELECT count(*) FROM realm.events WHERE id <= 3"
+        wait_until(lambda: standby.sql(count) == [(3,)])
+        standby.fall_behind()
+        post_notes(client, 4, 6)
+        with stream(client) as source:
+            (snapshot,) = take(source, 1)
+        assert snapshot.data["cursor"] == 6
+        primary.kill()
+        standby.promote()
+        others = [
+            {"kind": "note", "message": "Other", "producer": WRITER, "number": number}
+            for number in range(11, 18)
+        ]
+        wait_until(
+            lambda: client.post("/api/v1/events", json={"events": others}).status_code == 200
+        )
+        wait_until(lambda: standby.sql("SELECT cursor FROM realm.realm_head")[0][0] >= 10)
+        wait_until(lambda: reset_of(client, snapshot.id) == "failover")
+
+
+def reset_of(client: httpx.Client, last_event_id: str | None) -> str | None:
+    """Why a stream that resumes begins anew; None if it does not, or there is none now."""
+    headers = {"last-event-id": last_event_id or ""}
+    with client.stream("GET", "/api/events/stream", headers=headers) as response:
+        if response.status_code != 200:
+            return None
+        first = next(messages(response), None)
+    return first.data["reason"] if first is not None and first.event == "reset" else None

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -11,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route
 
 from realm_telemetry.spool.output import KeptOutput
+from tests.waiting import wait_until
 
 from .conftest import SCREENSHOTS, Lab, environment, running_lab
 from .run_stories import LONG_ID, MARKUP_ID, RTL_ID, TRACEBACK, Runs, every_kind
@@ -344,6 +346,28 @@ def test_each_ending_says_its_cause_above_the_fold_of_a_phone(
                 assert box is not None, (way, text)
                 assert box["y"] + box["height"] <= 844, (way, text)
         context.close()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_forty_metrics_are_drawn_within_a_second(lab: Lab, page: Page) -> None:
+    """From the request to the loss. A curve has 512 buckets at most, after a million steps too."""
+    runs = Runs()
+    for step in range(1, 20_001):
+        values = {f"train/number_{number}": step % (7 + number) for number in range(39)}
+        details = {"step": step, "loss": 9 / step} | values
+        runs.add("large", "training_step", 20_001 - step, details=details)
+    runs.store(lab)
+    metrics = f"{lab.url}/api/runs/large/metrics?name=*"
+    wait_until(lambda: httpx.get(metrics, timeout=60).json()["building"] is None)
+    took_s = []
+    for _ in range(4):
+        began_s = time.perf_counter()
+        page.goto(f"{lab.url}/runs/large", wait_until="commit")
+        page.locator("[data-metric=loss] canvas").wait_for()
+        took_s.append(time.perf_counter() - began_s)
+    print([round(each, 2) for each in took_s])
+    assert min(took_s) <= 1
 
 
 def test_the_other_pages_lead_to_the_run(runs_lab: Lab, page: Page) -> None:

@@ -1,6 +1,7 @@
 """What the tests ask a page."""
 
 import time
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def axe_findings(
 ) -> list[tuple[str, str, list[Any]]]:
     """Serious and critical findings of axe-core: rule, impact, where.
 
-    unjudged: with the texts whose contrast it cannot judge.
+    unjudged: with the texts whose contrast it cannot judge. Icons stand beside their words.
     """
     # Through the debugger, because the page's own policy refuses foreign scripts.
     page.evaluate(axe.read_text() + "; undefined")
@@ -92,9 +93,21 @@ def axe_findings(
         "() => axe.run(document, {resultTypes: ['violations', 'incomplete']})"
         ".then(({violations, incomplete}) => ({violations, incomplete}))"
     )
-    found = [one for one in result["violations"] if one["impact"] in ("serious", "critical")]
-    if unjudged:
-        found += [one for one in result["incomplete"] if one["id"] == "color-contrast"]
-    return [
-        (one["id"], one["impact"], [node["target"] for node in one["nodes"]][:3]) for one in found
+    found = [
+        (one["id"], one["impact"], [node["target"] for node in one["nodes"]][:3])
+        for one in result["violations"]
+        if one["impact"] in ("serious", "critical")
     ]
+    return found + _unjudged(result["incomplete"]) if unjudged else found
+
+
+def _unjudged(incomplete: list[Any]) -> list[tuple[str, str, list[Any]]]:
+    """Texts of unknown contrast by the reason; not icons, nor what is scrolled away."""
+    nodes = [one["nodes"] for one in incomplete if one["id"] == "color-contrast"]
+    places: dict[str, list[Any]] = {}
+    for node in chain.from_iterable(nodes):
+        reason = (node["any"][0]["data"] or {}).get("messageKey") or "unknown"
+        places.setdefault(reason, []).append(node["target"])
+    for reason in ("shortTextContent", "nonBmp", "elmPartiallyObscured"):
+        places.pop(reason, None)
+    return [("color-contrast", reason, found[:3]) for reason, found in places.items()]

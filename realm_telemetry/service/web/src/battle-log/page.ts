@@ -33,7 +33,7 @@ function pageTools({ address, go }: LogPage, live: LiveTail): TemplateResult {
   const summary = address.view === "summary";
   const utc = address.zone === "utc";
   return html`<span class="pill status-${live.status}" data-testid="status-pill">${CONNECTION[live.status]}</span>
-    <button role="switch" aria-checked=${address.live} class="switch" data-testid="live-tail" @click=${live.toggle}>
+    <button role="switch" aria-checked=${address.live} class="switch" data-testid="live-tail" title="Show new events as they arrive" @click=${live.toggle}>
       <span class="switch-dot" aria-hidden="true"></span> Live tail
     </button>
     <button
@@ -46,6 +46,7 @@ function pageTools({ address, go }: LogPage, live: LiveTail): TemplateResult {
     <button
       aria-pressed=${summary}
       data-testid="summary"
+      title="Events of each day and channel"
       @click=${() => go({ ...address, view: summary ? "log" : "summary" })}
     >
       Summary

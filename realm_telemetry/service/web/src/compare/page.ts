@@ -24,7 +24,7 @@ const FACTS: readonly [name: string, text: (run: RunSummary) => string][] = [
   ["Last step", stepText],
   ["Last loss", (run) => numberText(run.loss)],
   ["Best loss", (run) => numberText(run.best_loss)],
-  ["Not finite", (run) => notFiniteText(run) || "–"],
+  ["NaN or infinite", (run) => notFiniteText(run) || "–"],
   ["Duration", (run) => formatDuration(run.duration_s)],
   ["Hosts", (run) => run.hosts.join(", ") || "–"],
   ["Command", (run) => commandText(run) || "–"],

@@ -118,7 +118,13 @@ function checkpointText(checkpoint: Checkpoint | null, good?: GoodCheckpoint | n
   if (!checkpoint) return html`none`;
   const step = checkpoint.step === null ? "saved" : `step ${formatCount(checkpoint.step)}`;
   return html`${step}${checkpoint.path ? html`<span class="path soft">${checkpoint.path}</span>` : nothing}
-    ${good ? html`<span class="check ${good.verified ? "ink-success" : "soft"}">${good.verified ? "✓ " : ""}${good.check}</span>` : nothing}`;
+    ${good ? html`<span class="check ${checkTone(good)}">${good.verified ? "✓ " : ""}${good.check}</span>` : nothing}`;
+}
+
+/** Of a checkpoint that is gone a person has to know before the run is started again. */
+function checkTone({ verified, check }: GoodCheckpoint): string {
+  if (verified) return "ink-success";
+  return check.startsWith("not there") ? "ink-error" : "soft";
 }
 
 /** How to go on with a run that ended. */

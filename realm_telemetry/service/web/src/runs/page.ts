@@ -4,10 +4,11 @@ import { repeat } from "lit/directives/repeat.js";
 import { apiUrl } from "../shared/api";
 import { Freshness } from "../shared/connection";
 import { formatCount, plural } from "../shared/format";
+import { GLOSSARY } from "../shared/glossary";
 import "../shared/page-header";
 import { lookOf, STATUSES, type RunSummary } from "../shared/run";
 import { shortcuts } from "../shared/shortcuts";
-import { emptyRuns } from "./empty";
+import { howToBegin } from "../shared/snippet";
 import { RunList } from "./run-list";
 import { chosen, COLUMNS, countsOf, sorted, USUAL, WARNINGS, type Column, type Order } from "./run-order";
 import { runRow, TABLE_COLUMNS } from "./run-row";
@@ -15,6 +16,8 @@ import { runRow, TABLE_COLUMNS } from "./run-row";
 /** Drawn at once; more are a click away. */
 const STEP_ROWS = 50;
 const TICK_MS = 5_000;
+/** What the glossary calls some of the columns. */
+const WORDS: Readonly<Partial<Record<Column, string>>> = { name: "run", checkpoint: "checkpoint", ranks: "rank" };
 const MOST_COMPARED = 6;
 
 /** All runs in a table, problems visible at a glance. */
@@ -180,10 +183,10 @@ export class RealmRuns extends LitElement {
 
   private warnings(runs: readonly RunSummary[]): TemplateResult[] {
     return Object.entries(WARNINGS)
-      .map(([name, { label, has }]) => ({ name, label, count: runs.filter(has).length }))
+      .map(([name, { label, meaning, has }]) => ({ name, label, meaning, count: runs.filter(has).length }))
       .filter(({ name, count }) => count || name === this.warning)
       .map(
-        ({ name, label, count }) => html`<button data-warning=${name} aria-pressed=${this.warning === name} @click=${() => this.choose({ warning: this.warning === name ? "" : name })}>
+        ({ name, label, meaning, count }) => html`<button data-warning=${name} title=${meaning} aria-pressed=${this.warning === name} @click=${() => this.choose({ warning: this.warning === name ? "" : name })}>
           <span class="severity warning"><span class="severity-icon" aria-hidden="true">!</span></span> ${label} <b>${formatCount(count)}</b>
         </button>`,
       );
@@ -256,7 +259,7 @@ export class RealmRuns extends LitElement {
     const isSorted = this.order.column === column;
     const direction = this.order.descending ? "descending" : "ascending";
     return html`<th role="columnheader" scope="col" class="run-${column}" aria-sort=${isSorted ? direction : nothing}>
-      <button class="quiet" @click=${() => this.sortBy(column)}>
+      <button class="quiet" title=${GLOSSARY[WORDS[column] ?? ""] ?? nothing} @click=${() => this.sortBy(column)}>
         ${label}${isSorted ? html`<span aria-hidden="true">${this.order.descending ? "▾" : "▴"}</span>` : nothing}
       </button>
     </th>`;
@@ -276,4 +279,13 @@ export class RealmRuns extends LitElement {
       </button>
     </p>`;
   }
+}
+
+/** What to do where there is no run yet. */
+function emptyRuns(): TemplateResult {
+  return html`<div class="card empty-runs" data-testid="no-runs">
+    <h2>No runs yet</h2>
+    ${howToBegin()}
+    <p class="soft">A program that calls <code>realm.log({"loss": loss})</code> needs no <code>realm run</code>.</p>
+  </div>`;
 }

@@ -67,10 +67,10 @@ function compare(a: Value, b: Value, sign: number): number {
 }
 
 /** What can be wrong with a run whatever its status is. */
-export const WARNINGS: Readonly<Record<string, { label: string; has: (run: RunSummary) => boolean }>> = {
-  not_finite: { label: "NaN or infinite", has: ({ warnings }) => warnings.not_finite !== null },
-  spikes: { label: "Loss spiked", has: ({ warnings }) => warnings.spikes > 0 },
-  stalls: { label: "Was stalled", has: ({ warnings }) => warnings.stalls > 0 },
+export const WARNINGS: Readonly<Record<string, { label: string; meaning: string; has: (run: RunSummary) => boolean }>> = {
+  not_finite: { label: "NaN or infinite", meaning: "A number was not finite; what is trained from there on is lost", has: ({ warnings }) => warnings.not_finite !== null },
+  spikes: { label: "Loss spiked", meaning: "The loss rose far above its usual values", has: ({ warnings }) => warnings.spikes > 0 },
+  stalls: { label: "Was stalled", meaning: "It made no progress for a while", has: ({ warnings }) => warnings.stalls > 0 },
 };
 
 export interface Choice {

@@ -26,10 +26,10 @@ function applyTheme(): void {
 }
 
 const PAGES = [
-  { name: "war-room", label: "War Room", plain: "Live", path: "" },
-  { name: "runs", label: "Runs", plain: "", path: "runs" },
-  { name: "battle-log", label: "Battle Log", plain: "History", path: "battle-log" },
-  { name: "alerts", label: "Alerts", plain: "", path: "alerts" },
+  { name: "war-room", label: "War Room", plain: "Live", path: "", meaning: "What happens now" },
+  { name: "runs", label: "Runs", plain: "", path: "runs", meaning: "How each training goes, or how it ended and why" },
+  { name: "battle-log", label: "Battle Log", plain: "History", path: "battle-log", meaning: "All events, to filter and search" },
+  { name: "alerts", label: "Alerts", plain: "", path: "alerts", meaning: "Rules, their messages, and where those go" },
 ] as const;
 
 applyTheme();
@@ -56,6 +56,7 @@ export class RealmHeader extends LitElement {
           ${PAGES.map(
             (page) => html`<a
               href=${apiUrl(page.path)}
+              title=${page.meaning}
               aria-current=${page.name === this.page ? "page" : nothing}
               >${page.label}${page.plain ? html` <small>${page.plain}</small>` : nothing}</a
             >`,

@@ -69,7 +69,7 @@ export class GraphPanel extends LitElement {
     const { axis, log, smoothing } = this.look;
     return html`<span class="controls">
       ${this.zoomed ? html`<button @click=${() => this.loss?.unzoom()}>Reset zoom</button>` : nothing}
-      <button aria-pressed=${axis === "time"} @click=${this.toggleAxis}>Wall time</button>
+      <button aria-pressed=${axis === "time"} @click=${this.toggleAxis} title="Over the time of day in place of steps">Wall time</button>
       <button aria-pressed=${log} @click=${this.toggleLog}>Log scale</button>
       <label
         >Smoothing

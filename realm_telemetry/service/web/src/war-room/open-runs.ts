@@ -46,8 +46,8 @@ export function problemsText(runs: readonly RunSummary[]): string {
 export function openRunsPanel(runs: readonly RunSummary[], series: Runs): TemplateResult | typeof nothing {
   if (!runs.length) return nothing;
   const bad = runs.filter(isProblem).length;
-  return html`<section class="card open-runs ${bad ? "troubled" : ""}" aria-label="Runs of now" data-testid="open-runs">
-    <div class="card-head"><h2>Runs of now</h2><span class="soft">${plural(runs.length, "run")}${bad ? html`, <b class="ink-error">${formatCount(bad)} with a problem</b>` : nothing}</span></div>
+  return html`<section class="card open-runs ${bad ? "troubled" : ""}" aria-label="Current runs" data-testid="open-runs">
+    <div class="card-head"><h2>Current runs</h2><span class="soft">${plural(runs.length, "run")}${bad ? html`, <b class="ink-error">${formatCount(bad)} with a problem</b>` : nothing}</span></div>
     <ul>
       ${repeat(runs.slice(0, SHOWN), (run) => run.run_id, (run) => line(run, series))}
     </ul>

@@ -18,7 +18,20 @@ import {
 } from "./state";
 import { clockOffset, type WorkerClocks } from "./worker-clocks";
 
-const LANES = ["waiting", "claimed", "running", "completed", "failed"] as const;
+/** What a job can be, and what that means. */
+const LANES = {
+  waiting: "It is in the queue.",
+  claimed: "A worker has taken it, and has not begun.",
+  running: "A worker is at it.",
+  completed: "It is done.",
+  failed: "It ended with an error, or its worker is gone.",
+} as const;
+/** What the states of a worker mean that do not say it themselves. */
+const WORKER_STATES: Readonly<Record<string, string>> = {
+  stale: "Nothing was heard of it for over a minute.",
+  lost: "It is gone without having left.",
+  left: "It has ended as planned.",
+};
 const LANE_ROWS = 4;
 const MAX_TILES = 60;
 const GUILD_ROWS = 12;
@@ -67,10 +80,10 @@ export function jobsPanel(state: RealmState): TemplateResult {
   return html`<section class="card jobs" aria-label="Jobs">
     <h2>Jobs</h2>
     <div class="lanes">
-      ${LANES.map((lane) => {
+      ${Object.entries(LANES).map(([lane, meaning]) => {
         const here = jobs.filter((job) => job.status === lane || (lane === "failed" && job.status === "lost"));
         return html`<div class="lane ${here.length ? "" : "none"}">
-          <h3>${lane} <b>${formatCount(here.length)}</b></h3>
+          <h3 title=${meaning}>${lane} <b>${formatCount(here.length)}</b></h3>
           <ul>${here.slice(0, LANE_ROWS).map(jobRow)}</ul>
           ${here.length > LANE_ROWS ? html`<p class="soft">+${formatCount(here.length - LANE_ROWS)} more</p>` : nothing}
         </div>`;
@@ -131,20 +144,20 @@ function workerTile(worker: WorkerState, view: WorkersView): TemplateResult {
   const offset = clockOffset(worker, view);
   return html`<li class="tile worker ${status}" data-worker=${worker.worker_id}>
     <b>${worker.worker_id}</b>
-    <span class="pill status-${status}">${status}</span>
+    <span class="pill status-${status}" title=${WORKER_STATES[status] ?? nothing}>${status}</span>
     <span class="soft">${facts.filter(Boolean).join(" · ") || worker.host || ""}</span>
     <span class="soft">${age === null ? "no heartbeat yet" : `heartbeat ${formatAge(age)}`}</span>
     ${worker.current_job ? html`<span class="clamped">▸ ${worker.current_job}</span>` : nothing}
-    ${offset === 0 ? nothing : html`<span class="ink-warning">clock ${formatDuration(Math.abs(offset))} ${offset > 0 ? "behind" : "ahead"}</span>`}
+    ${offset === 0 ? nothing : html`<span class="ink-warning" title="The clock of its machine differs from that of the service.">clock ${formatDuration(Math.abs(offset))} ${offset > 0 ? "behind" : "ahead"}</span>`}
   </li>`;
 }
 
 /** The latest eval of each skill, and the change since the one before. */
 export function evalsPanel(state: RealmState): TemplateResult {
   const evals = Object.values(state.eval.latest).slice(0, 12);
-  return html`<section class="card evals" aria-label="Latest evals">
-    <h2>Latest evals</h2>
-    ${evals.length ? nothing : html`<p class="soft">No evals yet.</p>`}
+  return html`<section class="card evals" aria-label="Latest evaluations">
+    <h2>Latest evaluations</h2>
+    ${evals.length ? nothing : html`<p class="soft">No evaluations yet.</p>`}
     <table>
       <tbody>
         ${evals.map((one) => {

@@ -61,7 +61,10 @@ def told(kind: str, rank: int, number: int, at_s: float, **details: Any) -> Even
 
 
 def beginning() -> Iterator[Event]:
-    start = {"command": "python train.py --config configs/7b.yaml", "cwd": "/home/ada/llm"}
+    start: dict[str, Any] = {
+        "command": "python train.py --config configs/7b.yaml",
+        "cwd": "/home/ada/llm",
+    }
     start |= {"git_commit": "a" * 40, "python": "3.11.7", "launcher": "torchrun"}
     for rank in range(RANKS):
         yield told("run_started", rank, 1, 0, **start, world_size=RANKS, attempt=1)
@@ -100,7 +103,11 @@ def one_sample() -> dict[str, Any]:
 
 def end() -> Iterator[Event]:
     for rank in range(RANKS):
-        details = {"status": "completed", "reason": "exit code 0", "evidence": {"exit_code": 0}}
+        details: dict[str, Any] = {
+            "status": "completed",
+            "reason": "exit code 0",
+            "evidence": {"exit_code": 0},
+        }
         details |= {"exit_code": 0, "duration_s": SECONDS, "peak_rss_bytes": 2 * GIB}
         number = FIRST_CONTENT_NUMBER + 7
         yield told("run_ended", rank, number, SECONDS + 1, **details, host="gpu-000")

@@ -13,7 +13,7 @@ import msgspec
 
 from realm_exporter_webhook.engine import Firing
 from realm_exporter_webhook.notify import Notice
-from realm_exporter_webhook.rules import REQUEST
+from realm_exporter_webhook.rules import BUILT_IN, REQUEST
 from realm_exporter_webhook.run_facts import RunFacts
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import CHANNEL_ICONS, SEVERITY_ICONS, event_to_dict
@@ -89,6 +89,8 @@ def title(firing: Firing) -> str:
 
 def _headline(firing: Firing) -> str:
     run = "" if firing.run is None else f" · {_one_line(firing.run.run_id)}"
+    if firing.rule in BUILT_IN and firing.count == 1 and not firing.late:
+        return f"{_in_words(firing)}{run}"
     what = _subject(firing)
     if firing.late and firing.of_status and run:
         return f"{firing.rule}: {what}{run}, late"
@@ -97,6 +99,15 @@ def _headline(firing: Firing) -> str:
     if firing.count > 1:
         return f"{firing.rule}: {_events(firing.count)}, last {what}{run}"
     return f"{what}{run}" if firing.rule == REQUEST else f"{firing.rule}: {what}{run}"
+
+
+def _in_words(firing: Firing) -> str:
+    """What a built-in rule has found, for a phone's screen: it has room for this line alone."""
+    run = firing.run
+    if firing.of_status and run is not None and run.status:
+        why = f": {run.reason}" if run.reason else ""
+        return _one_line(f"Run {run.status.replace('_', ' ')}{why}")
+    return _one_line(firing.events[-1].message)
 
 
 def _subject(firing: Firing) -> str:
@@ -240,6 +251,7 @@ _RENDERERS: Final[dict[str, Callable[[Firing, str], dict[str, Any]]]] = {
 def _lines(firing: Firing) -> list[str]:
     """A text for each event that is shown, one for those that are not, and the run's last lines."""
     tail = [] if firing.run is None else [cut(_one_line(each), _LINE) for each in firing.run.lines]
+    tail = ["Last lines:", *tail] if tail else []
     if firing.about:
         return [_one_line(firing.about), *tail]
     if firing.count == 1:
@@ -289,8 +301,9 @@ def _facts_of_run(run: RunFacts) -> list[tuple[str, str]]:
         "why": why,
         "rank": None if run.rank is None else str(run.rank),
         "step": None if run.step is None else f"{run.step:,}{total}",
-        "loss": None if run.loss is None else f"{run.loss:.6g}",
-        "last good checkpoint": _checkpoint_text(run),
+        "last loss": None if run.loss is None else f"{run.loss:.6g}",
+        "last good checkpoint": _checkpoint_text(run)
+        or (None if run.step is None else "none known"),
     }
     return [(name, value) for name, value in facts.items() if value]
 

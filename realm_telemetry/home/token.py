@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.home import TOKEN, make_private_directory
+from realm_telemetry.home import TOKEN, make_private_directory, running_service
 from realm_telemetry.home.shared import SharedService, read_service, serves, shared_home_of
 
 
@@ -13,7 +13,8 @@ def token_for(home: Path, token: str | None, url: str, *, is_checked: bool = Fal
     """Return the token for a service at another address: the home's own only for this host.
 
     For the service of a shared home it is the one that `service.json` has, if none is given; none
-    at all where the service at that address, asked within a second, serves another log.
+    at all where the service at that address, asked within a second, serves another log. For the
+    service that runs on this very home it is the one that the home keeps, if none is given.
     is_checked: whoever calls has asked it, or will before a token is sent.
     """
     shared = shared_home_of(home)
@@ -24,9 +25,17 @@ def token_for(home: Path, token: str | None, url: str, *, is_checked: bool = Fal
             return None
         if service.token and token in (None, own):
             return service.token
+    if token is None and own is not None and _runs_at(home, url):
+        return own
     if token is None or is_of_this_host(url):
         return token
     return None if token == own else token
+
+
+def _runs_at(home: Path, url: str) -> bool:
+    """Whether the service of a home says that it runs at an address; a lock holds while it does."""
+    running = running_service(home)
+    return running is not None and running.url.rstrip("/") == url.rstrip("/")
 
 
 def is_stranger(home: Path, url: str) -> bool:

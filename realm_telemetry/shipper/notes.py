@@ -33,6 +33,7 @@ class RunNotes(msgspec.Struct, kw_only=True):
     since_unix_nano: when it began here; step: its last one; step_unix_nano: when that was.
     scheduled: whether a scheduler started it: which one. job_id, job_restarts, job_ends_unix_s: its
         job, how often Slurm requeued it before, its time limit.
+    world_size: how many processes the run has, as it said; 0 if it did not.
     supervises: whether it is a `realm run`.
     error: the exception that ended the program; None if none was seen. exits: whether its main
         thread has ended with that, so that it is about to end.
@@ -53,6 +54,7 @@ class RunNotes(msgspec.Struct, kw_only=True):
     job_id: str | None = None
     job_restarts: int = 0
     job_ends_unix_s: int | None = None
+    world_size: int = 0
     supervises: bool = False
     trains: bool = False
     error: str | None = None
@@ -173,6 +175,8 @@ class Notes(msgspec.Struct, kw_only=True):
         if job is not None:
             run.scheduled = True
             run.job_id, run.job_restarts, run.job_ends_unix_s, _, run.scheduler = job
+        world_size = event.details.get("world_size")
+        run.world_size = world_size if type(world_size) is int else 0
         run.supervises = event.details.get("launcher") == "realm run"
         _note_directory(run, "cwd", event.details.get("cwd"))
         self._add_run(run)

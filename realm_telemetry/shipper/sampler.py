@@ -31,6 +31,12 @@ from realm_telemetry.shipper.spools import Spool
 from realm_telemetry.shipper.watch import WatchSettings
 
 SAMPLE_S: Final = 10.0
+HOSTS: Final = 16
+"""Of one run; with more of them each is sampled less often, so that their log stays as small."""
+
+MAX_SAMPLE_S: Final = 40.0
+"""Metrics show the numbers of a sample for a minute."""
+
 LOOK_S: Final = 2.0
 """Between looks at the memory: what kills for want of it may kill the shipper too."""
 
@@ -154,7 +160,7 @@ class Sampler:
             # The first one is what the processor time of the second is counted from.
             begun = usage or Usage()
             used = begun.take(_pids(run), now_s)
-            self._sampled[run_id] = begun, now_s + SAMPLE_S
+            self._sampled[run_id] = begun, now_s + sample_every_s(_hosts(run))
             if usage is None:
                 self._processors.take()
             else:
@@ -233,6 +239,17 @@ def _open_runs(spools: Iterable[Spool]) -> dict[str, list[_Part]]:
             for run in open_runs:
                 runs.setdefault(run.id, []).append(_Part(spool, run, pid))
     return runs
+
+
+def sample_every_s(hosts: int) -> float:
+    """Return how often each of so many hosts of a run is sampled."""
+    return min(max(SAMPLE_S, SAMPLE_S * hosts / HOSTS), MAX_SAMPLE_S)
+
+
+def _hosts(run: list[_Part]) -> int:
+    """How many hosts a run is on, if each has as many of its ranks as this one."""
+    ranks = {part.spool.notes.resource.get("realm.rank") for part in run} - {None}
+    return max(part.run.world_size for part in run) // max(len(ranks), 1)
 
 
 def _pids(run: list[_Part]) -> list[int]:

@@ -35,7 +35,7 @@ realm.configure(service_name=sys.argv[1], run_id="r7")
 realm.training_started(total_steps=9)
 for line in sys.stdin:
     realm.training_step(step=int(line), loss=0.5)
-    print(realm.flush(30), realm.flush_problem(), flush=True)
+    print(realm.flush(120), realm.flush_problem(), flush=True)
 realm.training_completed(step=9)
 """
 

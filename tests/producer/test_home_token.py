@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from realm_telemetry.config import Settings, home_token, load_settings, token_for
+from realm_telemetry.config import Settings, home_token, load_settings, located, token_for
 from realm_telemetry.errors import ConfigError
+from realm_telemetry.testing.running_service import running_service
+from tests.waiting import wait_until
 
 
 def load(home: Path, **environ: str) -> Settings:
@@ -98,3 +100,16 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, kind: str
 def test_another_word_is_refused(tmp_path: Path, value: str) -> None:
     with pytest.raises(ConfigError, match="open, token"):
         load(tmp_path, REALM_ACCESS=value)
+
+
+def test_commands_know_the_token_of_the_service_that_runs_on_their_home(tmp_path: Path) -> None:
+    """Also where only the service was told to ask for one."""
+    home = tmp_path / "home"
+    token = load(home, REALM_ACCESS="token").token
+    with running_service(home, token=token) as server:
+        wait_until(lambda: located(load(home)).service_url == server.url)
+        assert located(load(home)).token == token
+        assert located(load(home, REALM_TOKEN="another-token-of-16")).token == "another-token-of-16"
+        assert token_for(home, None, "http://127.0.0.1:1") is None
+        assert token_for(tmp_path / "other", None, server.url) is None
+    assert located(load(home)).token is None

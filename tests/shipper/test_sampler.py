@@ -56,6 +56,17 @@ def test_an_open_run_is_sampled_every_ten_seconds(make_host: Callable[..., Host]
     assert found[10] == ["resource_sampled"]
 
 
+@pytest.mark.parametrize(("world_size", "every_s"), [(16, 10), (64, 40), (512, 40)])
+def test_each_host_of_a_run_of_many_is_sampled_less_often(
+    make_host: Callable[..., Host], world_size: int, every_s: int
+) -> None:
+    """Here one rank is on each; a day of 64 hosts would be gigabytes."""
+    host = make_host(memory_share=1.0, disk_low_bytes=0)
+    host.follow("run_started", world_size=world_size)
+    found = [second for second in range(0, 122, 2) if host.look(float(second))]
+    assert found == list(range(every_s, 122, every_s))
+
+
 def test_a_sample_has_process_host_and_disks(make_host: Callable[..., Host]) -> None:
     host = make_host(memory_share=1.0, disk_low_bytes=0)
     host.look(0.0)

@@ -104,7 +104,7 @@ def test_an_alert_is_an_e_mail_whose_text_is_no_markup(make: Maker, mailbox: Mai
     first, *_ = mailbox.mails
     assert first["to"] == "dio@lab.example"
     assert first["subject"] == "❌ all: run_ended · r7"
-    assert [mail["subject"] for mail in mailbox.mails[1:]] == ["❌ run_ended_badly: failed · r7"]
+    assert [mail["subject"] for mail in mailbox.mails[1:]] == ["❌ Run failed: KeyError · r7"]
     parts = {part.get_content_type(): part.get_content() for part in first.walk()}
     assert "<b>Run" in parts["text/plain"], parts
     assert "<b>Run" not in parts.get("text/html", "")

@@ -94,10 +94,41 @@ def test_ntfy_has_title_priority_tags_and_click(
     assert got.json["click"] == LINK
     assert "why: killed: SIGKILL, sender unknown" in got.json["message"]
     assert (
-        "step: 25 of 40\nloss: 0.25\nlast good checkpoint: step 20, /ckpt/20, saved 2"
+        "step: 25 of 40\nlast loss: 0.25\nlast good checkpoint: step 20, /ckpt/20, saved 2"
         in (got.json["message"])
     )
-    assert got.json["message"].endswith("epoch 1\nloading shard 7")
+    assert got.json["message"].endswith("Last lines:\nepoch 1\nloading shard 7")
+
+
+RULES = {
+    "run_ended_badly": (KILLED, "Run killed: SIGKILL, sender unknown · "),
+    "not_finite": (
+        run_of(
+            ("training_step", {"step": 24, "loss": 0.5}),
+            ("loss_not_finite", {"field": "loss", "value": "NaN", "step": 25}),
+        ),
+        "loss is NaN (step 25) · ",
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_first_line_of_a_built_in_alert_says_what_happened_in_words(
+    tmp_path: Path, make: Maker, receiver: Receiver, rule: str
+) -> None:
+    """A locked phone shows no more."""
+    events, title = RULES[rule]
+    with LogWriter(tmp_path / "vault" / "jobs.db") as writer:
+        writer.append(events)
+    given = options(receiver.url("/lab"), alerts={})
+    given["targets"]["lab"]["template"] = "ntfy"
+    exporter = make(given)
+    exporter.export_events([events[-1]])
+    exporter.shutdown()
+    (message,) = [each.json for each in receiver.received if rule in each.json["tags"]]
+    assert message["title"] == title + RUN
+    checkpoint = "step 20, /ckpt/20" if rule == "run_ended_badly" else "none known"
+    assert f"last good checkpoint: {checkpoint}" in message["message"]
 
 
 def test_discord_has_fields_last_lines_and_a_link(

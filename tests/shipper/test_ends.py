@@ -219,12 +219,14 @@ STARTED = "realm.run_started(command='train')\nrealm.training_step(step=7, loss=
     ("code", "status", "reason"),
     [
         ("os.kill(os.getpid(), signal.SIGKILL)", "killed", "SIGKILL, sender unknown"),
-        ("os.kill(os.getpid(), signal.SIGTERM)", "killed", "SIGTERM"),
+        pytest.param(
+            "os.kill(os.getpid(), signal.SIGTERM)", "killed", "SIGTERM", marks=pytest.mark.long
+        ),
         ("os.kill(os.getpid(), signal.SIGSEGV)", "crashed", "SIGSEGV"),
-        ("os.abort()", "crashed", "SIGABRT"),
+        pytest.param("os.abort()", "crashed", "SIGABRT", marks=pytest.mark.long),
         ("os.kill(os.getpid(), signal.SIGXCPU)", "killed", "time limit (SIGXCPU)"),
         ("os._exit(3)", "failed", "exit code 3"),
-        ("os._exit(0)", "completed", "exit code 0"),
+        pytest.param("os._exit(0)", "completed", "exit code 0", marks=pytest.mark.long),
         ("os._exit(143)", "killed", "SIGTERM (exit code 143)"),
     ],
 )
@@ -283,7 +285,11 @@ def test_a_program_that_dies_before_its_shipper_runs_is_known_to_have_been_kille
     [
         (STARTED + SHIPPED + "os.kill(os.getpid(), signal.SIGSEGV)", [("SIGSEGV", "error")]),
         (STARTED + SHIPPED + "os.kill(os.getpid(), signal.SIGTERM)", [("SIGTERM", "warning")]),
-        (SHIPPED + "os.kill(os.getpid(), signal.SIGABRT)", [("SIGABRT", "error")]),
+        pytest.param(
+            SHIPPED + "os.kill(os.getpid(), signal.SIGABRT)",
+            [("SIGABRT", "error")],
+            marks=pytest.mark.long,
+        ),
         (SHIPPED + "os.kill(os.getpid(), signal.SIGTERM)", []),
         (
             STARTED

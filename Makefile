@@ -91,7 +91,7 @@ test-frameworks: $(VENV)/frameworks/.installed ## Tiny trainings with the real f
 test-long: $(VENV)/.dev pages trace-store test-frameworks ## Hundred-round crash tests and million-row tests
 	$(TRY) $(BIN)/python -m pytest -n 2 --dist worksteal -m 'long and not endings and not alone' --timeout 1200
 	$(TRY) $(BIN)/python -m pytest -m 'long and not endings and alone' --timeout 1200
-	$(TRY) $(BIN)/python -m pytest -n 2 --dist worksteal -m 'hypothesis and not long' --hypothesis-profile all
+	$(TRY) $(BIN)/python -m pytest -n 2 --dist worksteal -m 'hypothesis and not long' --hypothesis-profile all --timeout 1200
 
 test-endings: $(VENV)/.dev ## A thousand endings of trainings, and six thousand simulated days; ten minutes
 	$(BIN)/python -m pytest -m endings --timeout 1200

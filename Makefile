@@ -59,13 +59,14 @@ fields: | $(BIN)/python   ## Write the pages' lists of filter fields and of word
 	@$(BIN)/python $(WEB)/fields.py
 	@$(BIN)/python $(WEB)/glossary.py
 
+# First what runs by itself: it keeps what it compiles of all tests for the workers after it.
 test: $(VENV)/.dev pages  ## All tests but the long ones, under 10 minutes on 2 cores
-	$(TRY) $(BIN)/python -m pytest -n 4 --dist loadfile -m 'not long and not alone and not browser'
-	$(TRY) $(BIN)/python -m pytest -n 2 --dist loadfile -m 'browser and not long and not alone'
 	$(TRY) $(BIN)/python -m pytest -m 'alone and not long'
+	$(TRY) $(BIN)/python -m pytest -n 4 --dist loadfile -m 'not long and not alone and not browser'
+	$(TRY) $(BIN)/python -m pytest -n 3 --dist loadfile -m 'browser and not long and not alone' tests/pages
 
 test-unit: $(VENV)/.dev   ## What needs no processes and no browser, about a minute on 2 idle cores
-	$(TRY) $(BIN)/python -m pytest -n 4 --dist worksteal $(UNITS_ONLY) $(UNIT)
+	$(TRY) $(BIN)/python -m pytest -n 3 --dist worksteal $(UNITS_ONLY) $(UNIT)
 
 coverage: $(VENV)/.dev    ## Which lines of the package `make test-unit` runs
 	$(BIN)/python -m coverage run -m pytest $(UNITS_ONLY) $(UNIT)
@@ -92,7 +93,9 @@ test-frameworks: $(VENV)/frameworks/.installed ## Tiny trainings with the real f
 	$(TRY) $(VENV)/frameworks/bin/python -m pytest -n 2 --dist loadfile -m long tests/frameworks
 
 test-long: $(VENV)/.dev pages trace-store test-frameworks ## Hundred-round crash tests and million-row tests
-	$(TRY) $(BIN)/python -m pytest -m 'long and not endings' --timeout 1200
+	$(TRY) $(BIN)/python -m pytest -n 2 --dist worksteal -m 'long and not endings and not alone' --timeout 1200
+	$(TRY) $(BIN)/python -m pytest -m 'long and not endings and alone' --timeout 1200
+	$(TRY) $(BIN)/python -m pytest -n 2 --dist worksteal -m 'hypothesis and not long' --hypothesis-profile all --timeout 1200
 
 screenshots: $(VENV)/.dev pages ## Pictures of every page in every state, into .screenshots/gallery/; some minutes
 	$(BIN)/python -m pytest -m long --timeout 1200 tests/pages/test_gallery.py

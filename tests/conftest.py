@@ -10,9 +10,14 @@ import pytest
 from hypothesis import settings
 
 # Timings live in benchmarks/: beside another test an example may take any time.
-settings.register_profile("realm", deadline=None, max_examples=50)
-settings.register_profile("unit", deadline=None, max_examples=20)
+# `make test-long` tries those of "all".
+settings.register_profile("realm", deadline=None, max_examples=20)
+settings.register_profile("unit", deadline=None, max_examples=10)
+settings.register_profile("all", deadline=None, max_examples=100)
 settings.load_profile("realm")
+
+LONG_S = 5.0
+SLOWEST = 20
 
 STARTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn")
 
@@ -24,9 +29,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let the inner loop try fewer examples; `make test` tries all of them."""
+    """Let the inner loop try fewer examples than `make test`."""
     if config.getoption("--no-processes"):
         settings.load_profile("unit")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the slowest tests of the ordinary run; CONTRIBUTING.md says what to do with them."""
+    reports = terminalreporter.getreports("passed")
+    slow = [each for each in reports if each.duration > LONG_S and "long" not in each.keywords]
+    slow.sort(key=lambda report: -report.duration)
+    if slow:
+        terminalreporter.section(f"took over {LONG_S:.0f} s and is not marked `long`")
+    for report in slow[:SLOWEST]:
+        terminalreporter.line(f"{report.duration:5.1f} s {report.when:8} {report.nodeid}")
 
 
 @pytest.fixture(scope="session", autouse=True)

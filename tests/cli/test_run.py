@@ -36,17 +36,17 @@ def logged(home: Path) -> list[dict[str, Any]]:
     ("script", "status", "reason"),
     [
         ("exit 0", "completed", "exit code 0"),
-        ("exit 1", "failed", "exit code 1"),
+        pytest.param("exit 1", "failed", "exit code 1", marks=pytest.mark.long),
         ("exit 3", "failed", "exit code 3"),
-        ("exit 255", "failed", "exit code 255"),
+        pytest.param("exit 255", "failed", "exit code 255", marks=pytest.mark.long),
         ("exit 143", "killed", "SIGTERM (exit code 143)"),
         ("kill -TERM $$", "killed", "SIGTERM"),
         ("kill -KILL $$", "killed", "SIGKILL, sender unknown"),
         ("kill -SEGV $$", "crashed", "SIGSEGV"),
-        ("kill -ABRT $$", "crashed", "SIGABRT"),
+        pytest.param("kill -ABRT $$", "crashed", "SIGABRT", marks=pytest.mark.long),
         ("kill -INT $$", "cancelled", "SIGINT"),
-        ("kill -HUP $$", "killed", "SIGHUP"),
-        ("kill -USR1 $$", "killed", "SIGUSR1"),
+        pytest.param("kill -HUP $$", "killed", "SIGHUP", marks=pytest.mark.long),
+        pytest.param("kill -USR1 $$", "killed", "SIGUSR1", marks=pytest.mark.long),
     ],
 )
 def test_it_ends_as_the_command_does_and_says_why(
@@ -108,7 +108,13 @@ sys.exit(7)
 """
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("SIGTERM", "SIGINT"),
+        *(pytest.param(n, marks=pytest.mark.long) for n in ("SIGHUP", "SIGUSR1", "SIGUSR2")),
+    ],
+)
 def test_a_signal_that_is_sent_to_it_reaches_the_command_once(name: str) -> None:
     process = subprocess.Popen(
         [*REALM_RUN, "-q", "--", PYTHON, "-c", TRAPS], stdout=subprocess.PIPE, text=True

@@ -48,7 +48,7 @@ def cursors(found: tuple[Sequence[LogRow], int] | None) -> list[int] | None:
     return None if found is None else [row.cursor for row in found[0]]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=settings().max_examples // 2, deadline=None)
 @given(events=st.lists(EVENTS, min_size=1, max_size=5, unique_by=lambda event: event.id))
 def test_memory_has_the_rows_that_the_log_has(tmp_path_factory, events):
     path = tmp_path_factory.mktemp("log") / "jobs.db"

@@ -11,7 +11,7 @@ import pytest
 
 from realm_telemetry.demo.endings import EXPECTED
 
-pytestmark = [pytest.mark.alone, pytest.mark.processes]
+pytestmark = [pytest.mark.long, pytest.mark.alone, pytest.mark.processes]
 
 REALM = str(Path(sys.executable).with_name("realm"))
 PORTS = ["--port", "0", "--battle-log-port", "0", "--ui-port", "0"]

@@ -115,6 +115,7 @@ def append_many(home: Path, producer: str) -> None:
         exporter.export_events([event])
 
 
+@pytest.mark.slow
 def test_several_processes_share_a_file(tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
     others = [

@@ -43,7 +43,7 @@ def test_a_producer_that_ends_after_its_shipper_was_killed_starts_another(home: 
     wait_until(lambda: set(ids) <= set(home.logged()))
 
 
-@pytest.mark.parametrize("serving", ["before", "after"])
+@pytest.mark.parametrize("serving", ["before", pytest.param("after", marks=pytest.mark.long)])
 def test_program_and_shipper_killed_together_are_told_by_the_service(
     home: Home, serving: str
 ) -> None:

@@ -185,7 +185,13 @@ def test_a_run_on_a_host_that_is_killed_whole_is_lost(
     assert "silent" not in service.run()["reason"]
 
 
-@pytest.mark.parametrize("ends", [False, True], ids=["it goes on", "it ended meanwhile"])
+@pytest.mark.parametrize(
+    "ends",
+    [
+        pytest.param(False, id="it goes on"),
+        pytest.param(True, id="it ended meanwhile", marks=pytest.mark.long),
+    ],
+)
 def test_a_host_that_was_cut_off_is_heard_again_without_a_second_alert(
     machine: Machine,
     serve: Callable[..., Service],
@@ -209,7 +215,9 @@ def test_a_host_that_was_cut_off_is_heard_again_without_a_second_alert(
     assert service.told() == ["host_lost", "host_heard_again"]
 
 
-@pytest.mark.parametrize("how", ["killed and started again", "suspended"])
+@pytest.mark.parametrize(
+    "how", ["killed and started again", pytest.param("suspended", marks=pytest.mark.long)]
+)
 def test_a_service_that_was_away_takes_no_host_for_silent(
     serve: Callable[..., Service], make_home: Callable[..., Home], how: str, tmp_path: Path
 ) -> None:

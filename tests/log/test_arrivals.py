@@ -41,7 +41,10 @@ def test_arrivals_begin_behind_what_was_trimmed(
     assert read(reader, Filters()) == list(range(5, 11))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=settings().max_examples // 2,
+)
 @given(
     ids=st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 30)), max_size=40, unique=True),
     registered=st.booleans(),

@@ -248,6 +248,7 @@ def test_routine_neighbours_collapse(lab: Lab, page: Page) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_a_million_rows_answer_at_once(lab: Lab, page: Page) -> None:
     """First page under 500 ms, a filter under 300 ms, at most 200 rows in the document."""

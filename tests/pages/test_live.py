@@ -193,6 +193,7 @@ def test_receipts_show_that_all_events_are_stored(lab: Lab, page: Page) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.alone
 @pytest.mark.timeout(180)
 def test_a_thousand_events_a_second_stay_smooth(lab: Lab, page: Page) -> None:
     """For 30 s: bounded rows, no task over 200 ms, little memory, and a count of the rest."""

@@ -188,6 +188,7 @@ def test_the_list_follows_its_runs_and_says_when_the_service_is_down(lab: Lab, p
     assert page.title() == "Runs"
 
 
+@pytest.mark.long
 @pytest.mark.alone
 @pytest.mark.slow
 def test_ten_thousand_runs_are_there_at_once(lab: Lab, page: Page) -> None:

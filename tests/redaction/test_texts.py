@@ -298,7 +298,13 @@ TANGLED = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("piece", TANGLED)
+@pytest.mark.parametrize(
+    "piece",
+    [
+        pytest.param(piece, marks=pytest.mark.long if place % 4 else ())
+        for place, piece in enumerate(TANGLED)
+    ],
+)
 def test_a_hostile_megabyte_takes_time_in_proportion(piece: str) -> None:
     def took_s(size: int) -> float:
         text = (piece * (size // len(piece) + 1))[:size]

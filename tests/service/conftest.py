@@ -1,9 +1,11 @@
 """A real service in a thread, on free ports, and what tests ask it with."""
 
+import shutil
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -101,14 +103,22 @@ HEAVY = "/api/battle_log/series?fields=step&" + "&".join(f"not=a{n}.b.c:x" for n
 def heavy(tmp_path: Path, **options: Any) -> Iterator[RealmServer]:
     """A service with one thread for queries, on a log whose details are long."""
     settings = free_ports(tmp_path, query_threads=1, **options)
-    details = {f"a{n}": {"b": {"c": "y", "d": "z" * 600}} for n in range(40)}
-    events = [make_event(number, details=details) for number in range(1, 1_501)]
-    with LogWriter(settings.log_path) as writer:
-        for start in range(0, len(events), 500):
-            writer.append(events[start : start + 500])
+    shutil.copytree(_heavy_vault(tmp_path.parent), settings.log_path.parent, dirs_exist_ok=True)
     with serving(settings) as server, asking(server) as client:
         wait_until(lambda: client.get("/ready").status_code == 200)
         # The other folds read the log with the same thread.
         service = server.app.state.service
         wait_until(lambda: service.metrics.ready and service.runs.ready)
         yield server
+
+
+@cache
+def _heavy_vault(directory: Path) -> Path:
+    """A directory with that log, which takes seconds to write."""
+    vault = directory / "heavy" / "vault"
+    details = {f"a{n}": {"b": {"c": "y", "d": "z" * 600}} for n in range(40)}
+    events = [make_event(number, details=details) for number in range(1, 1_501)]
+    with LogWriter(vault / "jobs.db") as writer:
+        for start in range(0, len(events), 500):
+            writer.append(events[start : start + 500])
+    return vault

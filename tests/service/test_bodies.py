@@ -67,7 +67,7 @@ def test_the_last_byte_within_the_limit_is_taken_and_the_next_is_not() -> None:
 
 
 @given(st.binary(max_size=200_000), st.integers(1, 9))
-@settings(max_examples=30)
+@settings(max_examples=settings().max_examples // 2)
 def test_gzip_that_is_cut_anywhere_is_malformed_and_whole_is_itself(
     content: bytes, level: int
 ) -> None:
@@ -120,7 +120,7 @@ def marks_of(value: Any) -> int:
 
 
 @given(values, st.integers(1, 9))
-@settings(max_examples=300)
+@settings(max_examples=settings().max_examples * 3)
 def test_values_are_counted_outside_strings_wherever_pieces_end(value: Any, piece: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(body_module, "_COUNT_PIECE", piece)

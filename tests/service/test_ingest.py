@@ -192,7 +192,10 @@ def test_gzip_of_several_members_is_read_whole(client: httpx.Client) -> None:
     assert answer.json()["accepted"] == 2
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=settings().max_examples * 3 // 2,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
     body=st.binary(max_size=400),
     encoding=st.sampled_from(sorted(PACKERS)),

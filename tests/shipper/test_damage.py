@@ -383,7 +383,11 @@ def test_a_page_that_names_another_beside_a_damaged_segment_is_not_believed(lab:
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=settings().max_examples * 3 // 5,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 @given(st.data())
 def test_whatever_is_damaged_every_whole_frame_is_stored_once_and_nothing_else(
     make_lab: Any, data: st.DataObject

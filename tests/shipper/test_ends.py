@@ -61,16 +61,30 @@ SHIPPED = "realm.note(message='x')\nrealm.get_telemetry().settle(20)\ntime.sleep
     ("code", "lost"),
     [
         ("realm.flush(20); os._exit(0)", 0),
-        (SHIPPED + "os._exit(0)", 0),
+        pytest.param(SHIPPED + "os._exit(0)", 0, marks=pytest.mark.long),
         (SHIPPED + "os.kill(os.getpid(), signal.SIGTERM)", 0),
         (SHIPPED + "os.kill(os.getpid(), signal.SIGKILL)", 1),
-        (SHIPPED + "os.abort()", 1),
-        (SHIPPED + "realm.flush(20); os.kill(os.getpid(), signal.SIGKILL)", 1),
+        pytest.param(SHIPPED + "os.abort()", 1, marks=pytest.mark.long),
+        pytest.param(
+            SHIPPED + "realm.flush(20); os.kill(os.getpid(), signal.SIGKILL)",
+            1,
+            marks=pytest.mark.long,
+        ),
         ("realm.training_started(model='m')\n" + SHIPPED + "os._exit(0)", 1),
-        ("realm.training_started(model='m')\nrealm.flush(20)\nos._exit(0)", 1),
+        pytest.param(
+            "realm.training_started(model='m')\nrealm.flush(20)\nos._exit(0)",
+            1,
+            marks=pytest.mark.long,
+        ),
         (SHIPPED + "os.execv('/bin/sleep', ['sleep', '2'])", 0),
-        (SHIPPED + "os.fork() or time.sleep(2) or os._exit(0)\nos._exit(0)", 0),
-        (SHIPPED + "os.closerange(3, 64); time.sleep(1); os._exit(0)", 0),
+        pytest.param(
+            SHIPPED + "os.fork() or time.sleep(2) or os._exit(0)\nos._exit(0)",
+            0,
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            SHIPPED + "os.closerange(3, 64); time.sleep(1); os._exit(0)", 0, marks=pytest.mark.long
+        ),
         (
             "realm.training_started(model='m')\n"
             + SHIPPED
@@ -160,8 +174,8 @@ print(kept, flush=True)
     [
         "",
         "realm.shutdown()",
-        "os.kill(os.getpid(), signal.SIGKILL)",
-        "os.fork() or os._exit(0)\nos.wait()",
+        pytest.param("os.kill(os.getpid(), signal.SIGKILL)", marks=pytest.mark.long),
+        pytest.param("os.fork() or os._exit(0)\nos.wait()", marks=pytest.mark.long),
         "os._exit(1)",
     ],
     ids=["exit", "shutdown", "SIGKILL", "fork", "os._exit"],
@@ -205,12 +219,14 @@ STARTED = "realm.run_started(command='train')\nrealm.training_step(step=7, loss=
     ("code", "status", "reason"),
     [
         ("os.kill(os.getpid(), signal.SIGKILL)", "killed", "SIGKILL, sender unknown"),
-        ("os.kill(os.getpid(), signal.SIGTERM)", "killed", "SIGTERM"),
+        pytest.param(
+            "os.kill(os.getpid(), signal.SIGTERM)", "killed", "SIGTERM", marks=pytest.mark.long
+        ),
         ("os.kill(os.getpid(), signal.SIGSEGV)", "crashed", "SIGSEGV"),
-        ("os.abort()", "crashed", "SIGABRT"),
+        pytest.param("os.abort()", "crashed", "SIGABRT", marks=pytest.mark.long),
         ("os.kill(os.getpid(), signal.SIGXCPU)", "killed", "time limit (SIGXCPU)"),
         ("os._exit(3)", "failed", "exit code 3"),
-        ("os._exit(0)", "completed", "exit code 0"),
+        pytest.param("os._exit(0)", "completed", "exit code 0", marks=pytest.mark.long),
         ("os._exit(143)", "killed", "SIGTERM (exit code 143)"),
     ],
 )
@@ -269,7 +285,11 @@ def test_a_program_that_dies_before_its_shipper_runs_is_known_to_have_been_kille
     [
         (STARTED + SHIPPED + "os.kill(os.getpid(), signal.SIGSEGV)", [("SIGSEGV", "error")]),
         (STARTED + SHIPPED + "os.kill(os.getpid(), signal.SIGTERM)", [("SIGTERM", "warning")]),
-        (SHIPPED + "os.kill(os.getpid(), signal.SIGABRT)", [("SIGABRT", "error")]),
+        pytest.param(
+            SHIPPED + "os.kill(os.getpid(), signal.SIGABRT)",
+            [("SIGABRT", "error")],
+            marks=pytest.mark.long,
+        ),
         (SHIPPED + "os.kill(os.getpid(), signal.SIGTERM)", []),
         (
             STARTED

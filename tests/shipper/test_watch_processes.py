@@ -93,6 +93,7 @@ def test_a_hang_and_a_loss_that_is_none_are_found_while_the_program_runs(
     assert process.poll() is None
 
 
+@pytest.mark.long
 def test_a_program_that_is_stopped_on_purpose_has_not_stalled(
     tmp_path: Path, train: Any, eventually: Any
 ) -> None:

@@ -65,7 +65,7 @@ def test_all_before_the_damage_is_imported_and_a_whole_copy_adds_the_rest(
     assert [event.details["i"] for event in home.events()] == list(range(len(LINES)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings().max_examples * 3 // 5, deadline=None)
 @given(st.integers(10, len(WHOLE) - 1))
 def test_no_line_before_a_damaged_byte_is_lost(
     tmp_path_factory: pytest.TempPathFactory, place: int

@@ -50,7 +50,9 @@ EVENTS = st.builds(
 
 
 @settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15, deadline=None
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=settings().max_examples // 3,
+    deadline=None,
 )
 @given(
     events=st.lists(EVENTS, max_size=8, unique_by=lambda event: event.id),

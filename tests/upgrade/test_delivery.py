@@ -167,6 +167,7 @@ class Fired:
         return rows(self.home / "data" / "webhooks.db", query)
 
 
+@pytest.mark.long
 def test_a_killed_service_fires_each_rule_once_and_the_new_one_sends_what_an_old_one_kept(
     old_tree: Tree, new_tree: Tree, tmp_path: Path
 ) -> None:

@@ -43,7 +43,10 @@ def _first_difference(found: Any, wanted: Any) -> Any:
     return f"{found!r} instead of {wanted!r}"[:2000]
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant",
+    [pytest.param(each, marks=pytest.mark.long if "without" in each else ()) for each in VARIANTS],
+)
 def test_a_home_of_the_old_code_shows_the_same(
     new_tree: Tree, tmp_path: Path, serve: Serve, variant: str
 ) -> None:

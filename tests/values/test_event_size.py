@@ -124,7 +124,7 @@ def test_an_unsafe_event_is_made_fit_to_encode():
 texts = st.text(max_size=4) | st.integers(0, 80_000).map(lambda length: "€" * length)
 
 
-@settings(max_examples=40)
+@settings(max_examples=settings().max_examples)
 @given(texts, st.dictionaries(texts, texts | st.lists(texts, max_size=3), max_size=100))
 def test_every_event_fits_and_keeps_its_kind_and_id(message, details):
     made = make_safe(event(message, to_json_value(details)))

@@ -148,6 +148,7 @@ def test_an_alert_of_a_command_says_what_its_program_said(lab: Lab, receiver: Re
     assert lab.messages() == [("run_ended_badly", "supervised")]
 
 
+@pytest.mark.long
 def test_each_built_in_rule_fires_once_for_each_ending_through_a_killed_service(lab: Lab) -> None:
     lab.serve()
     wait_until(lambda: (lab.home / "vault" / "jobs.db").exists())

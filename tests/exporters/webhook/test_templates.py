@@ -62,7 +62,7 @@ FIRINGS = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=settings().max_examples, deadline=None)
 @given(FIRINGS)
 def test_a_discord_message_is_within_all_limits(firing: Firing) -> None:
     message = json.loads(render("discord", firing, "msg_1"))
@@ -84,7 +84,7 @@ def total(embed: dict[str, Any]) -> int:
     return sum(map(units, texts))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=settings().max_examples, deadline=None)
 @given(FIRINGS)
 def test_a_slack_message_is_within_all_limits(firing: Firing) -> None:
     message = json.loads(render("slack", firing, "msg_1"))
@@ -98,7 +98,7 @@ def test_a_slack_message_is_within_all_limits(firing: Firing) -> None:
     assert everything <= templates.SLACK_ALL_BLOCKS
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=settings().max_examples, deadline=None)
 @given(FIRINGS)
 def test_an_ntfy_message_is_within_all_limits(firing: Firing) -> None:
     message = json.loads(render("ntfy", firing, "msg_1", "lab"))
@@ -152,7 +152,7 @@ def shown(markdown: str) -> tuple[set[str], str]:
     return {token.type for token in tokens} - PLAIN, re.sub(r"\\([^\sA-Za-z0-9])", r"\1", text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=settings().max_examples * 3, deadline=None)
 @given(ANY_TEXT)
 def test_discord_shows_text_as_it_is(text: str) -> None:
     text = printable(text, lines=True)
@@ -220,7 +220,7 @@ def full_of(text: str) -> list[Firing]:
     ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=settings().max_examples, deadline=None)
 @given(ANY_TEXT)
 @example("\u202e\u2066\u200b\x1b\x9b")
 def test_no_place_of_a_discord_message_has_markup_of_an_event(text: str) -> None:
@@ -234,7 +234,7 @@ def test_no_place_of_a_discord_message_has_markup_of_an_event(text: str) -> None
             assert rendered.strip()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=settings().max_examples, deadline=None)
 @given(ANY_TEXT)
 def test_no_place_of_a_slack_message_has_markup(text: str) -> None:
     for firing in full_of(text):

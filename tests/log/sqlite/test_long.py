@@ -12,7 +12,7 @@ from realm_telemetry.log.sqlite.search import SearchIndex
 
 from .conftest import NOW, OLDER_INSERT, SECOND, make_event, older_row
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.alone, pytest.mark.timeout(900)]
 
 ROWS = 1_000_000
 KINDS = (

@@ -129,7 +129,7 @@ def test_every_record_arrives_as_from_the_batch_processor(
         assert fields(ours) == fields(theirs)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=settings().max_examples // 2, deadline=None)
 @given(name=TEXT, version=st.one_of(st.none(), TEXT), attributes=st.one_of(st.none(), ATTRIBUTES))
 def test_every_scope_arrives_as_from_the_batch_processor(
     name: str, version: str | None, attributes: dict[str, Any] | None, pair: Pair

@@ -206,7 +206,7 @@ def test_the_limit_of_entries_holds_at_below_and_above(
             assert "max_batch_events" in failed(response, 413)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_hundred_thousand_records_are_refused_or_taken_as_the_limit_says(
     client: httpx.Client, tmp_path: Path
 ) -> None:

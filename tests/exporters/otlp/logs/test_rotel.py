@@ -207,7 +207,10 @@ def require_equal(home: Path, sink: HttpReceiver) -> None:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize(("protocol", "compression"), [("http/protobuf", "none"), ("grpc", "gzip")])
+@pytest.mark.parametrize(
+    ("protocol", "compression"),
+    [pytest.param("http/protobuf", "none", marks=pytest.mark.long), ("grpc", "gzip")],
+)
 def test_all_events_arrive_as_logged_though_the_collector_was_killed_half_way(
     home: Path,
     collector: Rotel,

@@ -159,6 +159,7 @@ def check_errors(events: Sequence[Event], spans: Sequence[Stored]) -> None:
     assert lost.producer in {span.attributes["realm.span.start.event_id"][:16] for span in cut}
 
 
+@pytest.mark.long
 @pytest.mark.alone
 def test_the_demo_is_a_tree_at_a_receiver(
     run_demo: Callable[..., list[Event]], receiver: Receiver

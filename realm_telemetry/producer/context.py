@@ -9,7 +9,7 @@ block which was left elsewhere drops it when it is looked at next.
 
 import threading
 from contextlib import ContextDecorator
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from sys import modules
 from types import TracebackType
 from typing import Any, Final, NamedTuple
@@ -35,9 +35,12 @@ class Block:
     """One entry into a `bound` block.
 
     abandoned: it was left elsewhere, and the context of its owner may have it still.
+    entered: what only the context that entered it takes back.
     """
 
-    __slots__ = ("abandoned", "owner")
+    __slots__ = ("abandoned", "entered", "owner")
+
+    entered: "Token[Bound | None]"
 
     def __init__(self) -> None:
         self.owner = _owner()
@@ -141,7 +144,7 @@ class bound(ContextDecorator):  # noqa: N801 - used like a function: a context, 
     def __enter__(self) -> None:
         block = Block()
         self._entered.append(block)
-        current.set(Bound(current.get(), self._own, block))
+        block.entered = current.set(Bound(current.get(), self._own, block))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
@@ -161,6 +164,10 @@ def _leave(block: Block) -> None:
     found = current.get()
     here = block.owner == _owner()
     if here and found is not None and found.block is block:
+        try:
+            current.reset(block.entered)
+        except ValueError:  # in a copy of the context, and the owner's has it still
+            block.abandoned = any_abandoned = True
         current.set(found.outer)
         return
     chain = _chain(found)

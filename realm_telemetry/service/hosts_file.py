@@ -54,9 +54,12 @@ class HostsFile:
         return known.hosts if known.log_id == self._log_id else []
 
     def save(self, hosts: Sequence[HeardHost]) -> None:
-        """Write what was heard, if it is something else. Never raises for the disk."""
+        """Write what was heard, if it is something else. Never raises for the disk.
+
+        Where no host was ever heard there is no file.
+        """
         content = msgspec.json.encode(_Known(self._log_id, list(hosts)))
-        if content == self._saved:
+        if content == self._saved or not (hosts or self._path.exists()):
             return
         staging = self._path.with_name(f".{self._path.name}-{os.getpid()}")
         try:

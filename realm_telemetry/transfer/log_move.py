@@ -8,6 +8,7 @@ is put in its place. Each step is found done when the command is given again.
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, Final
 
@@ -164,16 +165,26 @@ class _Move:
                 return
 
     def _copy_rows(self) -> int:
-        """Copy rows until there are no more; return how many they were."""
+        """Copy rows until there are no more; return how many they were.
+
+        The server stores a block while the next one is read.
+        """
         before, after = self._copied, self._target.last_cursor()
         last = max(self._source.last_cursor(), 1)
-        while rows := self._source.rows(after, BLOCK_ROWS):
-            self._target.copy(rows)
-            after = rows[-1][0]
-            self._copied += len(rows)
-            self._progress("Moving", self._copied, after / max(last, after))
-            if len(rows) < BLOCK_ROWS:
-                break
+        sent: Future[None] | None = None
+        with ThreadPoolExecutor(1) as sender:
+            while rows := self._source.rows(after, BLOCK_ROWS):
+                text = self._target.encoded(rows)
+                if sent is not None:
+                    sent.result()
+                sent = sender.submit(self._target.copy, text)
+                after = rows[-1][0]
+                self._copied += len(rows)
+                self._progress("Moving", self._copied, after / max(last, after))
+                if len(rows) < BLOCK_ROWS:
+                    break
+            if sent is not None:
+                sent.result()
         return self._copied - before
 
     def _compare_ids(self, until: int) -> None:

@@ -74,6 +74,18 @@ def test_an_async_generator_left_by_break_leaves_no_fields() -> None:
     assert asyncio.run(main()) is None
 
 
+def test_a_block_left_in_a_copy_of_its_context_leaves_no_fields() -> None:
+    """As frameworks do that run the two halves of a fixture in copies."""
+    outer, inner = realm.bound(hero_id="outer"), realm.bound(hero_id="h")
+    with outer:
+        inner.__enter__()
+        contextvars.copy_context().run(inner.__exit__, None, None, None)
+        assert realm.emit("note").hero_id == "outer"
+        inner.__exit__(None, None, None)
+        assert realm.emit("note").hero_id == "outer"
+    assert realm.emit("note").hero_id is None
+
+
 def test_a_task_begun_inside_a_block_keeps_its_fields() -> None:
     async def main() -> str | None:
         async def later() -> str | None:

@@ -265,7 +265,7 @@ def test_the_producer_path_imports_nothing_heavy(tmp_path: Path) -> None:
 class Lazy:
     """A proxy of something that is not there."""
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> type:
         raise RuntimeError("nothing to stand for")
 

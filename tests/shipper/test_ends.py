@@ -318,6 +318,24 @@ def test_workers_that_a_pool_terminates_are_no_ending_of_the_run(
     assert {status for _, status in endings(ended(tmp_path))} == {"completed"}
 
 
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("os.kill(os.getpid(), signal.SIGTERM)", {"killed"}),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", {"crashed"}),
+        ("os.kill(os.getpid(), signal.SIGKILL)", {"lost"}),
+        (POOL.replace("    realm.get_telemetry().settle(10)\n", ""), {"completed"}),
+    ],
+)
+def test_the_last_stack_says_how_a_process_ended_that_nobody_saw_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, found: set[str]
+) -> None:
+    monkeypatch.setenv("REALM_RUN_ID", "r")
+    monkeypatch.setenv("REALM_SHIPPER", "none")
+    run(tmp_path, CONFIGURE + "realm.training_started(model='m')\n" + code)
+    assert {status for _, status in endings(events(tmp_path))} == found
+
+
 def test_each_run_that_a_killed_process_left_open_is_ended(tmp_path: Path) -> None:
     begin = "".join(
         f"with realm.bound(run_id={name!r}): realm.training_step(step=1, loss=0.5)\n"

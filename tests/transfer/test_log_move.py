@@ -19,9 +19,11 @@ from realm_telemetry.config import Settings
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import PROCESS_LOST_NUMBER, Event
 from realm_telemetry.kinds.catalog import KindSpec
+from realm_telemetry.log.curves import CurvesMark
 from realm_telemetry.log.engine import Log, open_log
 from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.outbox import Message, RuleState
+from realm_telemetry.log.postgres import connection
 from realm_telemetry.log.postgres.move import _COLUMNS, _OUTBOX, MoveTarget
 from realm_telemetry.log.records import ProducerInfo, Refusal
 from realm_telemetry.log.runs import RunsMark, StoredRun
@@ -88,10 +90,20 @@ def fill(home: Path, *, more: int = 0) -> Log:
         writer.add_refusal("p1", Refusal("otlp", 4, "too old"))
         run = StoredRun("run-1", NOW, NOW + 1, "running", "train.py", 5, b"\x00\xff")
         writer.save_runs([run], RunsMark(5), after=0)
+        curves, mark = log.curves(writer.log_id), CurvesMark(begun=1)
+        curves.save("live", {"run 1": b"\x00\xff"}, mark._replace(live=9), before=mark)
     with closing(log.outbox("webhooks")) as outbox:
-        fields = {"rule": "failed", "title": "A", "target": "lab", "events": 1, "body": b"{\x00}"}
-        times = {"due_unix_nano": 0, "created_unix_nano": 1}
-        message = Message(message_id="msg_1", scope="main", **fields, **times)
+        message = Message(
+            message_id="msg_1",
+            scope="main",
+            rule="failed",
+            title="A",
+            target="lab",
+            events=1,
+            body=b"{\x00}",
+            due_unix_nano=0,
+            created_unix_nano=1,
+        )
         states = [RuleState("failed", "dio", "v1", b"\x80")]
         outbox.take("main", [("main", "e1")], states, [message])
     return log
@@ -132,6 +144,7 @@ def facts(log: Log) -> dict[str, Any]:
             "mark": now.runs_mark(),
             "edges": (now.min_cursor(), now.max_cursor()),
             "log_id": reader.log_id,
+            "curves": log.curves(reader.log_id).layers("run 1"),
         }
 
 
@@ -280,7 +293,7 @@ def test_rows_that_retention_takes_meanwhile_are_not_there(
 def test_a_move_that_is_killed_goes_on(tmp_path: Path, postgres: Server) -> None:
     log = fill(tmp_path, more=60_000)
     url = postgres.url(schema="killed")
-    command = [EXECUTABLE, "log", "move", "--to", url, "--json"]
+    command = [str(EXECUTABLE), "log", "move", "--to", url, "--json"]
     environ = os.environ | {"REALM_HOME": str(tmp_path)}
     first = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
@@ -411,7 +424,9 @@ def test_half_of_another_log_and_a_copy_of_this_one_are_refused(
         move(tmp_path / "copy", url)
 
 
-def test_what_is_wrong_is_said(tmp_path: Path, postgres: Server) -> None:
+def test_what_is_wrong_is_said(
+    tmp_path: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ConfigError, match="--to"):
         move(tmp_path, "mysql://db/realm")
     with pytest.raises(LogUnavailableError, match="there is no log"):
@@ -428,4 +443,11 @@ def test_what_is_wrong_is_said(tmp_path: Path, postgres: Server) -> None:
         move(tmp_path, reading)
     with pytest.raises(ConfigError, match="more than"):
         move(tmp_path, postgres.url(schema="s" * 50))
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ConfigError, match=r"realm-telemetry\[postgres\]"):
+        move(tmp_path, postgres.url())
+    monkeypatch.undo()
+    monkeypatch.setattr(connection, "OLDEST_SERVER", 990_000)
+    with pytest.raises(ConfigError, match="too old"):
+        move(tmp_path, postgres.url())
     assert home_log(tmp_path).describe().moved is None

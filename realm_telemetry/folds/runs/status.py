@@ -369,7 +369,17 @@ def _ended_badly(team: Team) -> Verdict | None:
         return None
     if first.end.status == "lost" and above and _is_bad(above) and "ended" in above.cells:
         first = above
-    return _of_end(first.end)
+    verdict = _of_end(first.end)
+    return verdict and replace(verdict, evidence=_with_sender(verdict.evidence, above))
+
+
+def _with_sender(evidence: Any, above: Process | None) -> Any:
+    """Return evidence of a signal with who sent it, where `realm run` has seen that."""
+    seen = above.end.evidence if above is not None and above.end is not None else None
+    if not (isinstance(evidence, dict) and isinstance(seen, dict) and "sender" in seen):
+        return evidence
+    is_same = evidence.get("signal") is not None and evidence["signal"] == seen.get("asked_to_end")
+    return evidence | {"sender": seen["sender"]} if is_same else evidence
 
 
 def _of_end(end: End | None) -> Verdict | None:

@@ -246,12 +246,15 @@ def _exception(record: RunRecord, verdict: Verdict, team: Team) -> dict[str, Any
     if verdict.status == "completed":
         return None
     first = team.first_failed
-    asked = {process.producer: process for process in ([first] if first else team.processes)}
+    supervised = first is not None and first.value("supervises")
+    blamed = [first] if first is not None and not supervised else team.processes
+    # What `realm run` saw of the command may be the exception of any process below it.
+    asked = {process.producer: process for process in (*blamed, *([first] if first else []))}
     kept = record.exceptions.read()
     entries = [entry for entry in kept if not asked or _is_after(entry, asked)]
     if not entries and first is not None:
         # Other threads went on after it; the reason of the end names it.
-        entries = [entry for entry in kept[::-1] if _is_reason(entry, first)]
+        entries = [entry for entry in kept[::-1] if _is_reason(entry, asked, first)]
     with_trace = [entry for entry in entries if entry[1]["traceback"]]
     for stamp, found in (with_trace or entries)[:1]:
         fields = {name: value for name, value in found.items() if name != "producer"}
@@ -259,9 +262,9 @@ def _exception(record: RunRecord, verdict: Verdict, team: Team) -> dict[str, Any
     return None
 
 
-def _is_reason(entry: Entry, process: Process) -> bool:
-    kept, end = entry[1], process.end
-    is_its = kept["producer"] == process.producer and kept["error"]
+def _is_reason(entry: Entry, asked: Mapping[str, Process], first: Process) -> bool:
+    kept, end = entry[1], first.end
+    is_its = kept["producer"] in asked and kept["error"]
     return bool(is_its and end is not None and str(kept["error"]) in (end.reason or ""))
 
 
@@ -418,7 +421,7 @@ def _shown_exception(exception: dict[str, Any]) -> str:
 def _ranks(ranks: dict[str, dict[str, Any]]) -> str:
     head = "| rank | status | step | reason |\n|---|---|---|---|"
     rows = [
-        f"| {name} | {rank['status']} | {rank['step']} | {inline(rank['reason'] or '')} |"
+        f"| {inline(name)} | {rank['status']} | {rank['step']} | {inline(rank['reason'] or '')} |"
         for name, rank in ranks.items()
     ]
     return "\n".join([head, *rows])
@@ -426,5 +429,6 @@ def _ranks(ranks: dict[str, dict[str, Any]]) -> str:
 
 def _events(events: Sequence[Event]) -> str:
     return "\n".join(
-        f"- {event.timestamp[:19]}Z {event.kind}: {inline(event.message)}" for event in events
+        f"- {event.timestamp[:19]}Z {inline(event.kind)}: {inline(event.message)}"
+        for event in events
     )

@@ -17,7 +17,7 @@ from realm_telemetry.event import FIRST_CONTENT_NUMBER, PROCESS_LOST_NUMBER
 from realm_telemetry.log.errors import LogRefusedError, LogUnavailableError
 from realm_telemetry.log.event_rows import Row
 from realm_telemetry.log.postgres.columns import Group
-from realm_telemetry.log.postgres.connection import Place, Session, explained
+from realm_telemetry.log.postgres.connection import Place, Session, Sessions, explained
 from realm_telemetry.log.postgres.copied import COPY_EVENTS, copied_rows, range_text, stored
 from realm_telemetry.log.postgres.log import PostgresLog
 from realm_telemetry.log.postgres.schema import migrate, read_log_id, read_version
@@ -67,7 +67,7 @@ _COLUMNS: Final = {
     "jumps": ("realm_clock_jumps", "cursor, arrival_unix_nano"),
     "runs": ("realm_runs", "run_id, started, updated, status, command, through, record"),
     "curves_mark": ("realm_curves_mark", "log_id, mark"),
-    "curves": ("realm_curves", "run_id, part, through, content"),
+    "curves": ("realm_curves", "run_id, part, through, content, thin"),
 }
 _OUTBOX: Final = {
     "messages": (
@@ -109,6 +109,7 @@ class MoveTarget:
         self._moving = msgspec.structs.replace(self._place, schema=schema + MOVING)
         self._groups: dict[Group, int] = {}
         self._note: MoveNote | None = None
+        self._others = Sessions(self._moving)
         self._session = Session(self._moving)
         try:
             with self._used() as session:
@@ -124,6 +125,7 @@ class MoveTarget:
 
     def close(self) -> None:
         """Close the connection, and let others move."""
+        self._others.close()
         self._session.close()
 
     @contextmanager
@@ -247,18 +249,22 @@ class MoveTarget:
             (cursor,) = session.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()
         return int(cursor)
 
-    def copy(self, rows: Sequence[Row]) -> None:
-        """Store rows, in the order of log.sqlite.rows.READ_COLUMNS, in one transaction."""
-        text = copied_rows(rows, self._group_id)
+    def encoded(self, rows: Sequence[Row]) -> str:
+        """Return rows, in the order of log.sqlite.rows.READ_COLUMNS, as `copy` takes them."""
+        return copied_rows(rows, self._group_id)
+
+    def copy(self, text: str) -> None:
+        """Store encoded rows in one transaction; in another thread while more are encoded."""
         with self._transaction() as session:
             # `hold` syncs them all.
             session.execute("SET LOCAL synchronous_commit TO off")
             _copy(session, COPY_EVENTS, text)
 
     def _group_id(self, group: Group) -> int:
+        """Return the number of a group, which is added over a connection of its own."""
         found = self._groups.get(group)
         if found is None:
-            with self._used() as session:
+            with self._others.one() as session:
                 row = session.execute(
                     "INSERT INTO realm_groups (kind, channel, severity) VALUES (?, ?, ?)"
                     " ON CONFLICT (kind, channel, severity) DO UPDATE SET kind = excluded.kind"
@@ -321,11 +327,12 @@ class MoveTarget:
         assert self._note is not None
         if outbox is not None:
             self.log.outbox("webhooks").close()  # makes its tables
+        totals = [(self._id_of(row[:3]), *row[3:]) for row in tables["totals"]]
+        made = {name: self._made(name, tables.get(name, ())) for name in _COLUMNS}
         with self._transaction() as session:
-            self._hold_totals(session, tables["totals"])
+            _hold_totals(session, totals)
             for name, (table, columns) in _COLUMNS.items():
-                rows = self._made(name, tables.get(name, ()))
-                _replace(session, table, columns, rows)
+                _replace(session, table, columns, made[name])
             session.execute(
                 "UPDATE realm_head SET cursor = ?, before = ?, arrival_unix_nano = ?",
                 (head[0], head[0], head[1]),
@@ -341,15 +348,6 @@ class MoveTarget:
             for name, rows in (outbox or {}).items():
                 place = f'"{self._moving.schema}_webhooks".{name}'
                 _replace(session, place, _OUTBOX[name], rows)
-
-    def _hold_totals(self, session: Session, totals: Sequence[Row]) -> None:
-        session.execute("UPDATE realm_groups SET happened = 0, gone = 0")
-        for kind, channel, severity, happened, gone in totals:
-            group = self._group_id((to_name(kind), to_name(channel), to_name(severity)))
-            session.execute(
-                "UPDATE realm_groups SET happened = happened + ?, gone = gone + ? WHERE id = ?",
-                (happened, gone, group),
-            )
 
     def _made(self, name: str, rows: Sequence[Row]) -> list[Row]:
         """Return the rows of a table as they are stored here."""
@@ -469,6 +467,15 @@ def _copy(session: Session, statement: str, text: str) -> None:
         raise LogRefusedError(str(error)) from error
     with session.raw.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(raw)
+
+
+def _hold_totals(session: Session, totals: Sequence[Row]) -> None:
+    session.execute("UPDATE realm_groups SET happened = 0, gone = 0")
+    for group, happened, gone in totals:
+        session.execute(
+            "UPDATE realm_groups SET happened = happened + ?, gone = gone + ? WHERE id = ?",
+            (happened, gone, group),
+        )
 
 
 def _replace(session: Session, table: str, columns: str, rows: Sequence[Row]) -> None:

@@ -6,10 +6,10 @@ the seal is sent to the service of the moved log, as by any other host.
 
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -69,8 +69,9 @@ OUTBOX: Final = {
 
 _CURVES: Final = {
     "curves_mark": "SELECT log_id, mark FROM realm_curves_mark WHERE log_id = ?",
-    "curves": "SELECT run_id, part, through, content FROM realm_curves",
+    "curves": "SELECT run_id, part, through, content, {thin} FROM realm_curves",
 }
+_KNOWS_THIN: Final = "SELECT count(*) FROM sqlite_master WHERE name = 'realm_curves_thin'"
 _decode: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -178,7 +179,10 @@ class Departure:
             marks = connection.execute(_CURVES["curves_mark"], (self.log_id,)).fetchall()
             if not marks:
                 return {}
-            layers = connection.execute(_CURVES["curves"]).fetchall()
+            # An older file has no table of what was thinned.
+            (knows,) = connection.execute(_KNOWS_THIN).fetchone()
+            thin = "run_id IN (SELECT run_id FROM realm_curves_thin)" if knows else "0"
+            layers = connection.execute(_CURVES["curves"].format(thin=thin)).fetchall()
         return {"curves_mark": marks, "curves": layers}
 
     def addresses(self) -> list[Row]:
@@ -243,7 +247,7 @@ def _is_storable(row: Row) -> bool:
         return False
 
 
-def _select(path: Path, query: str) -> Sequence[Any]:
+def _select(path: Path, query: str) -> list[Row]:
     if not path.exists():
         return []
     with translated(path), closing(sqlite3.connect(path, timeout=10)) as connection:

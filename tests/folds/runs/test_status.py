@@ -456,3 +456,20 @@ def test_a_silent_host_is_said_of_its_ranks_and_gives_evidence() -> None:
         "ranks": [1],
     }
     assert run["ended_at"] is None
+
+
+@pytest.mark.parametrize("asked", ["SIGTERM", "SIGHUP"])
+def test_the_sender_of_a_signal_is_what_the_supervisor_has_seen(asked: str) -> None:
+    died = {"status": "killed", "reason": "SIGTERM", "evidence": {"signal": "SIGTERM"}}
+    seen = {"signal": "SIGTERM", "asked_to_end": asked, "sender": "timeout (pid 7)"}
+    run = shown(
+        "r1",
+        folded(
+            told(0, "run_started", process="f", launcher="realm run"),
+            told(1, "training_step", step=1),
+            told(2, "run_ended", by_shipper=True, more=died),
+            told(2.1, "run_ended", process="f", more=died | {"evidence": seen}),
+        ),
+    )
+    assert (run["status"], run["reason"]) == ("killed", "SIGTERM")
+    assert run["evidence"].get("sender") == ("timeout (pid 7)" if asked == "SIGTERM" else None)

@@ -185,6 +185,7 @@ def test_a_report_says_what_a_person_needs_and_no_text_is_read_as_markdown() -> 
         told(1, "checkpoint_saved", step=1, path="c/1"),
         told(2, "uncaught_exception", error="bad | *thing*", error_type="E", traceback="a\n```\nb"),
         told(3, "run_ended", status="failed", reason="E: bad", evidence={"exit_code": 1}),
+        told(4, "<img src=x>"),
     ]
     text = report(shown("team/r 1 🐉", folded(*events)), events)
     assert text.startswith("# Run team/r 1 🐉\n\n**failed** · E: bad\n")
@@ -194,6 +195,7 @@ def test_a_report_says_what_a_person_needs_and_no_text_is_read_as_markdown() -> 
     assert "E: bad \\| \\*thing\\*" in text
     assert "````\na\n```\nb\n````" in text
     assert "- 2025-11-29T00:00:03Z run_ended: run_ended" in text
+    assert "- 2025-11-29T00:00:04Z \\<img src=x\\>: " in text
 
 
 def test_a_clock_that_is_ahead_does_not_freeze_a_run() -> None:
@@ -229,3 +231,18 @@ def test_the_exception_that_ended_a_run_is_shown_though_other_threads_went_on() 
     )
     assert run["exception"]["traceback"] == "T"
     assert run["exception"]["error"] == "ValueError: main"
+
+
+def test_the_exception_below_a_supervisor_is_shown_where_the_program_had_ended_its_run() -> None:
+    error = {"error": "ValueError: late", "error_type": "ValueError", "traceback": "T"}
+    run = shown(
+        "r1",
+        folded(
+            told(0, "run_started", process="f", launcher="realm run"),
+            told(1, "training_step", step=1),
+            told(2, "training_completed", step=1),
+            told(3, "uncaught_exception", thread="MainThread", more=error),
+            told(4, "run_ended", process="f", status="failed", reason="ValueError: late"),
+        ),
+    )
+    assert (run["status"], run["exception"]["traceback"]) == ("failed", "T")

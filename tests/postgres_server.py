@@ -40,6 +40,11 @@ _HBA = "local all all trust\nlocal replication all trust\nhost all all 127.0.0.1
 
 def binaries() -> Path:
     """The directory of the newest server that is installed; skips the test if there is none."""
+    pytest.importorskip(
+        "psycopg",
+        reason="psycopg is not installed: pip install 'realm-telemetry[postgres]'",
+        exc_type=ImportError,
+    )
     found = shutil.which("postgres")
     if found and (Path(found).resolve().parent / "initdb").exists():
         return Path(found).resolve().parent

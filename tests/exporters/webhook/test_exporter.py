@@ -280,7 +280,7 @@ def test_the_store_is_private(receiver: Receiver, make: Maker) -> None:
 def test_a_full_queue_makes_dead_letters(
     receiver: Receiver, make: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realm_telemetry.log.sqlite.outbox.MAX_PENDING", 3)
+    monkeypatch.setattr("realm_telemetry.log.outbox_tables.MAX_PENDING", 3)
     receiver.always = Answer(500)
     exporter = make(options(receiver.url()))
     with pytest.raises(ExportError):
@@ -291,7 +291,7 @@ def test_a_full_queue_makes_dead_letters(
 def test_settled_messages_are_kept_up_to_a_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realm_telemetry.log.sqlite.outbox.KEPT_SETTLED", 10)
+    monkeypatch.setattr("realm_telemetry.log.outbox_tables.KEPT_SETTLED", 10)
     outbox = open_log(tmp_path / "jobs.db").outbox("webhooks")
     for number in range(250):
         message = Message(

@@ -10,6 +10,7 @@ import pytest
 
 from realm_telemetry.errors import LogError
 from realm_telemetry.log.engine import open_log
+from realm_telemetry.log.rows import LogRow
 from tests.log.conftest import make_event
 from tests.postgres_server import USER, Server
 from tests.waiting import wait_until
@@ -100,7 +101,7 @@ def test_nothing_is_lost_or_stored_twice_though_the_primary_is_killed() -> None:
         load.done.set()
         for thread in load.threads:
             thread.join(60)
-        rows = []
+        rows: list[LogRow] = []
         with open_log(servers[-1].url()).reader() as reader:
             while found := reader.now.after(rows[-1].cursor if rows else 0):
                 rows += found

@@ -86,7 +86,7 @@ class _Hooks:
             resumed_run=self._resumed,
         )
 
-    @harmless(FRAMEWORK)
+    @harmless(FRAMEWORK, each_step=True)
     def on_train_batch_end(self, trainer: Any, *args: Any) -> None:
         """Count the step; `outputs` stays where it is."""
         if self._story.is_open:
@@ -111,6 +111,14 @@ class _Hooks:
             self._story.evaluation_finished(held, int(trainer.global_step))
 
     on_test_start, on_test_end = on_validation_start, on_validation_end
+
+    # The Trainer profiles each callable hook of each callback, also those that do nothing.
+    # Source: `_call_callback_hooks` of lightning/pytorch/trainer/call.py.
+    on_train_batch_start = on_before_zero_grad = on_before_backward = None
+    on_after_backward = None
+    on_before_optimizer_step = on_validation_batch_start = on_validation_batch_end = None
+    on_test_batch_start = on_test_batch_end = None
+    on_predict_batch_start = on_predict_batch_end = None
 
     @harmless(FRAMEWORK)
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:

@@ -128,10 +128,14 @@ class _Hooks:
 
     @harmless(FRAMEWORK)
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """End the run; Ctrl-C comes here too."""
+        """End the run; Ctrl-C and SIGTERM come here too."""
         self._is_evaluating = False
         self._say_saved(trainer)
-        self._story.fail(exception)
+        # Lightning has a handler for SIGTERM: it ends the training with an exit, whose code is 0.
+        if isinstance(exception, SystemExit) and getattr(trainer, "received_sigterm", False):
+            self._story.terminated("SIGTERM")
+        else:
+            self._story.fail(exception)
 
     def _say_saved(self, trainer: Any) -> None:
         """Record the checkpoints that have been written since it was asked last."""

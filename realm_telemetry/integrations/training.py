@@ -237,5 +237,11 @@ class Story:
             step=self._step,
         )
 
+    def terminated(self, signal: str) -> None:
+        """The framework caught a signal, and leaves the process by itself, with exit code 0."""
+        if self.is_open:
+            self.is_open = False
+            runs.note_cause(runs.Cause("killed", signal, {"signal": signal}))
+
     def _at(self, step: int | None) -> int:
         return self._step if step is None else step

@@ -63,7 +63,7 @@ fields: | $(BIN)/python   ## Write the pages' lists of filter fields and of word
 test: $(VENV)/.dev pages  ## All tests but the long ones, under 10 minutes on 2 cores
 	$(TRY) $(BIN)/python -m pytest -m 'alone and not long'
 	$(TRY) $(BIN)/python -m pytest -n 4 --dist loadfile -m 'not long and not alone and not browser'
-	$(TRY) $(BIN)/python -m pytest -n 3 --dist loadfile -m 'browser and not long and not alone' tests/pages
+	$(TRY) $(BIN)/python -m pytest -n 3 --dist loadfile -m 'browser and not long and not alone and not screenshots' tests/pages
 
 test-unit: $(VENV)/.dev   ## What needs no processes and no browser, about a minute on 2 idle cores
 	$(TRY) $(BIN)/python -m pytest -n 3 --dist worksteal $(UNITS_ONLY) $(UNIT)
@@ -98,7 +98,7 @@ test-long: $(VENV)/.dev pages trace-store test-frameworks ## Hundred-round crash
 	$(TRY) $(BIN)/python -m pytest -n 2 --dist worksteal -m 'hypothesis and not long' --hypothesis-profile all --timeout 1200
 
 screenshots: $(VENV)/.dev pages ## Pictures of every page in every state, into .screenshots/gallery/; some minutes
-	$(BIN)/python -m pytest -m long --timeout 1200 tests/pages/test_gallery.py
+	$(BIN)/python -m pytest -m screenshots --timeout 1200 tests/pages/test_gallery.py
 
 test-endings: $(VENV)/.dev ## A thousand endings of trainings, and six thousand simulated days; ten minutes
 	$(BIN)/python -m pytest -m endings --timeout 1200

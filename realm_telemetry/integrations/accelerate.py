@@ -6,7 +6,7 @@ accelerator = Accelerator(log_with="realm")
 accelerator.init_trackers("my_project", config={"lr": 1e-3})
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from types import ModuleType
 from typing import Any, Final
@@ -14,7 +14,12 @@ from typing import Any, Final
 from accelerate import tracking
 from accelerate.tracking import GeneralTracker
 
-from realm_telemetry.integrations.training import Story, harmless, is_off, warn_of_version
+from realm_telemetry.integrations.training import (
+    Story,
+    harmless,
+    parameters_of,
+    warn_of_version,
+)
 from realm_telemetry.producer.steps import next_step
 
 FRAMEWORK: Final = "accelerate"
@@ -35,6 +40,7 @@ class RealmTracker(GeneralTracker):  # type: ignore[misc]  # of a package that i
         super().__init__()
         self._project = str(run_name)
         self._story = Story(FRAMEWORK)
+        self._is_described = False
 
     @property
     def tracker(self) -> Story:
@@ -72,9 +78,24 @@ class RealmTracker(GeneralTracker):  # type: ignore[misc]  # of a package that i
             self._story.step(number, is_logged=True)
 
     @harmless(FRAMEWORK)
+    def prepared(self, models: Sequence[Any]) -> None:
+        """Record what is trained, once the first values of it are logged."""
+        if models and not self._is_described:
+            self._is_described = True
+            counts = [parameters_of(model) for model in models]
+            known = [count for count in counts if count is not None]
+            names = ", ".join(type(model).__name__ for model in models)
+            self._story.config({"model": names, "parameters": sum(known) if known else None})
+
+    @harmless(FRAMEWORK)
     def saved(self, path: Any) -> None:
         """`save_state` wrote a checkpoint."""
         self._story.checkpoint_saved(path)
+
+    @harmless(FRAMEWORK)
+    def loaded(self, path: Any) -> None:
+        """`load_state` read a checkpoint; which step it is of, only the program knows."""
+        self._story.resumed(path=path)
 
     @harmless(FRAMEWORK)
     def finish(self) -> None:
@@ -83,30 +104,49 @@ class RealmTracker(GeneralTracker):  # type: ignore[misc]  # of a package that i
 
 
 def _watch(accelerator: Any) -> None:
-    """Let `Accelerator.save_state` say what it wrote."""
-    save = accelerator.save_state
-    if hasattr(save, _MARK):
-        return
+    """Let an Accelerator say what it saved, loaded and prepared, as soon as that is so."""
+    for name, hook in (("save_state", _saved), ("load_state", _loaded), ("log", _logs)):
+        method = getattr(accelerator, name, None)
+        if method is None:
+            warn_of_version(FRAMEWORK, f"it has no Accelerator.{name}")
+        elif not hasattr(method, _MARK):
+            setattr(accelerator, name, _watched(method, hook))
 
-    @wraps(save)
+
+def _watched(method: Any, hook: Callable[..., None]) -> Any:
+    @wraps(method)
     def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
-        path = save(self, *args, **kwargs)
-        for tracker in getattr(self, "trackers", []):
-            if isinstance(tracker, RealmTracker) and path is not None:
-                tracker.saved(path)
-        return path
+        result = method(self, *args, **kwargs)
+        for tracker in getattr(self, "trackers", ()):
+            if isinstance(tracker, RealmTracker):
+                hook(self, tracker, result, *args, **kwargs)
+        return result
 
     setattr(watched, _MARK, True)
-    accelerator.save_state = watched
+    return watched
+
+
+def _saved(_of: Any, tracker: RealmTracker, path: Any, *_: Any, **__: Any) -> None:
+    if path is not None:
+        tracker.saved(path)
+
+
+def _loaded(
+    _of: Any, tracker: RealmTracker, _none: Any, input_dir: Any = None, *_: Any, **__: Any
+) -> None:
+    tracker.loaded(input_dir)
+
+
+def _logs(accelerator: Any, tracker: RealmTracker, *_: Any, **__: Any) -> None:
+    tracker.prepared(getattr(accelerator, "_models", ()))
 
 
 def install(module: ModuleType) -> None:
     """Let `log_with="realm"` mean this tracker.
 
     module: `accelerate.tracking`, which has been executed.
+    Where telemetry is off the name is known too, or programs that use it would fail.
     """
-    if is_off():
-        return
     if not hasattr(module, "register_tracker_class"):
         warn_of_version(FRAMEWORK, "it has no register_tracker_class")
     elif RealmTracker.name not in module.LOGGER_TYPE_TO_CLASS:

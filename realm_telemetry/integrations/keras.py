@@ -37,19 +37,21 @@ class RealmCallback(Callback):  # type: ignore[misc]  # of a package that is not
         super().__init__()
         self._story = Story(FRAMEWORK)
         self._step = 0
+        self._is_begun = False
 
     @harmless(FRAMEWORK)
     def on_train_begin(self, logs: Any = None) -> None:
         """Begin the run."""
         model, given = self._model, self.params or {}
         steps, epochs = given.get("steps"), given.get("epochs")
-        self._step = 0
+        self._step, self._is_begun = 0, False
         started = {
             "model": str(getattr(model, "name", type(model).__name__)),
             "total_steps": steps * epochs if steps and epochs else None,
             "epochs": epochs,
             "parameters": _parameters(model),
             "precision": str(getattr(getattr(model, "dtype_policy", None), "name", "")) or None,
+            **_machinery(),
         }
         self._story.begin(
             {name: value for name, value in started.items() if value is not None},
@@ -57,6 +59,14 @@ class RealmCallback(Callback):  # type: ignore[misc]  # of a package that is not
         )
 
     @harmless(FRAMEWORK)
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Learn from the first epoch, which is numbered from 0, whether a training goes on."""
+        if epoch > 0 and not self._is_begun:
+            self._step = epoch * int((self.params or {}).get("steps") or 0)
+            self._story.resumed(self._step or None)
+        self._is_begun = True
+
+    @harmless(FRAMEWORK, each_step=True)
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Count the step; its values stay where they are."""
         self._step += 1
@@ -108,6 +118,24 @@ def _parameters(model: Any) -> int | None:
         return int(model.count_params())
     except ValueError:  # it is built with the first batch
         return None
+
+
+def _machinery() -> dict[str, Any]:
+    """Where keras computes, as far as this version of it and this backend say."""
+    try:
+        import keras
+
+        backend = str(keras.backend.backend())
+        if backend == "torch":  # which has one device a process
+            from keras.src.backend.torch.core import get_device
+
+            devices = [get_device()]
+        else:
+            devices = keras.distribution.list_devices()
+        found = {"backend": backend, "device": str(devices[0]), "devices": len(devices)}
+    except (ImportError, AttributeError, IndexError):
+        found = {}
+    return found | {"world_size": int(os.environ.get("WORLD_SIZE") or 1)}
 
 
 def _compiled(model: Any) -> dict[str, Any]:

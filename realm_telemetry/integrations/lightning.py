@@ -86,7 +86,7 @@ class _Hooks:
             resumed_run=self._resumed,
         )
 
-    @harmless(FRAMEWORK)
+    @harmless(FRAMEWORK, each_step=True)
     def on_train_batch_end(self, trainer: Any, *args: Any) -> None:
         """Count the step; `outputs` stays where it is."""
         if self._story.is_open:
@@ -112,6 +112,14 @@ class _Hooks:
 
     on_test_start, on_test_end = on_validation_start, on_validation_end
 
+    # The Trainer profiles each callable hook of each callback, also those that do nothing.
+    # Source: `_call_callback_hooks` of lightning/pytorch/trainer/call.py.
+    on_train_batch_start = on_before_zero_grad = on_before_backward = None
+    on_after_backward = None
+    on_before_optimizer_step = on_validation_batch_start = on_validation_batch_end = None
+    on_test_batch_start = on_test_batch_end = None
+    on_predict_batch_start = on_predict_batch_end = None
+
     @harmless(FRAMEWORK)
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """End the run, after the last checkpoint."""
@@ -120,10 +128,14 @@ class _Hooks:
 
     @harmless(FRAMEWORK)
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """End the run; Ctrl-C comes here too."""
+        """End the run; Ctrl-C and SIGTERM come here too."""
         self._is_evaluating = False
         self._say_saved(trainer)
-        self._story.fail(exception)
+        # Lightning has a handler for SIGTERM: it ends the training with an exit, whose code is 0.
+        if isinstance(exception, SystemExit) and getattr(trainer, "received_sigterm", False):
+            self._story.terminated("SIGTERM")
+        else:
+            self._story.fail(exception)
 
     def _say_saved(self, trainer: Any) -> None:
         """Record the checkpoints that have been written since it was asked last."""

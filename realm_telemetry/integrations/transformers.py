@@ -80,7 +80,7 @@ class RealmCallback(TrainerCallback):  # type: ignore[misc]  # of a package that
                 "(logging_nan_inf_filter=True): a grad_norm that is not finite shows them"
             )
 
-    @harmless(FRAMEWORK)
+    @harmless(FRAMEWORK, each_step=True)
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Count the step; what is logged of it comes as an event of its own."""
         self._story.step(int(state.global_step), is_logged=bool(control.should_log))
@@ -210,14 +210,20 @@ def _watch(trainer: Any) -> None:
     trainer.train = watched
 
 
-@harmless(FRAMEWORK)
 def register() -> None:
-    """Let `report_to="realm"` mean this callback."""
-    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
-    from transformers.trainer import Trainer
+    """Let `report_to="realm"` mean this callback.
 
-    INTEGRATION_TO_CALLBACK.setdefault("realm", RealmCallback)
-    _watch(Trainer)
+    Where telemetry is off too, or programs that say so would fail; it does nothing then.
+    """
+    try:
+        from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+        from transformers.trainer import Trainer
+
+        INTEGRATION_TO_CALLBACK.setdefault("realm", RealmCallback)
+        if not is_off():
+            _watch(Trainer)
+    except (ImportError, AttributeError) as error:
+        warn_of_version(FRAMEWORK, repr(error))
 
 
 def install(module: ModuleType) -> None:

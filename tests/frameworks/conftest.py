@@ -62,6 +62,11 @@ class Told(NamedTuple):
         answer: dict[str, Any] = json.loads(_realm(self.home, "show", name, "--log", "--json"))
         return answer
 
+    def runs(self) -> dict[str, dict[str, Any]]:
+        """What the log makes of each run, by id."""
+        found = json.loads(_realm(self.home, "runs", "--log", "--json"))
+        return {run["run_id"]: run for run in found}
+
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     """Return this process's environment without what names a run; nothing is downloaded."""
@@ -81,7 +86,14 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     )
 
 
-def tell(home: Path, command: Sequence[str], *, under: str | None = None, **more: str) -> Told:
+def tell(
+    home: Path,
+    command: Sequence[str],
+    *,
+    under: str | None = None,
+    timeout_s: float = TIMEOUT_S,
+    **more: str,
+) -> Told:
     """Run a program to its end, below `realm run` with a run id or bare, and read the log."""
     realm = [] if under is None else [REALM, "run", "--run-id", under, "--"]
     done = subprocess.run(
@@ -90,7 +102,7 @@ def tell(home: Path, command: Sequence[str], *, under: str | None = None, **more
         cwd=home.parent,
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=timeout_s,
     )
     _realm(home, "ship", "--once")
     lines = _realm(home, "query", "--jsonl", "-n", "1000").splitlines()

@@ -104,6 +104,134 @@ def test_a_version_without_the_api_is_a_warning_and_harms_nothing(
     assert "transformers 9.9 is not quite what its adapter knows" in line
 
 
+def write(place: Path, files: dict[str, str]) -> None:
+    """Write the modules of stub packages, each package with a version and all of its `__init__`."""
+    for name, text in files.items():
+        path = place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        for above in path.relative_to(place).parents:
+            if above.name and not (place / above / "__init__.py").exists():
+                (place / above / "__init__.py").write_text("__version__ = '9.9'\n")
+
+
+KERAS_CALLBACK = "class Callback: pass\n"
+KERAS_MODEL = """
+class Model:
+    def fit(self, *args, **kwargs): return len(kwargs.get("callbacks", []))
+    def save(self, path): pass
+    def save_weights(self, path): pass
+"""
+ACCELERATE = """
+LOGGER_TYPE_TO_CLASS = {}
+class GeneralTracker: pass
+def register_tracker_class(tracker): LOGGER_TYPE_TO_CLASS[tracker.name] = tracker
+"""
+TRACKER = "tracker = next(iter(t.LOGGER_TYPE_TO_CLASS.values()))('x')\n"
+FACTORY = (
+    "import lightning.pytorch\n"
+    "from realm_telemetry.integrations.lightning import lightning_callbacks\n"
+    "ours = lightning_callbacks()\n"
+)
+HOOKS = """
+for hook in ("on_train_start", "on_train_batch_end", "on_validation_start", "on_fit_end", "setup"):
+    getattr(ours[0], hook)(object(), object(), *(["fit"] if hook == "setup" else []))
+"""
+WITHOUT_API = {
+    "keras without Callback": (
+        {"keras/src/callbacks/callback.py": "", "keras/src/models/model.py": KERAS_MODEL},
+        "import keras.src.models.model as m\nm.Model().fit()\n",
+    ),
+    "keras without save": (
+        {
+            "keras/src/callbacks/callback.py": KERAS_CALLBACK,
+            "keras/src/models/model.py": "class Model: pass\n",
+        },
+        "import keras.src.models.model\n",
+    ),
+    "accelerate without trackers": (
+        {"accelerate/tracking.py": "class GeneralTracker: pass\n"},
+        "import accelerate.tracking\n",
+    ),
+    "accelerate without an Accelerator": (
+        {"accelerate/tracking.py": ACCELERATE},
+        f"import accelerate.tracking as t\n{TRACKER}tracker.start()\ntracker.finish()\n",
+    ),
+    "lightning without Callback": ({"lightning/pytorch/callbacks.py": ""}, FACTORY),
+    "lightning whose Trainer has nothing": (
+        {
+            "lightning/pytorch/callbacks.py": KERAS_CALLBACK,
+            "lightning/pytorch/loggers/logger.py": "class Logger: pass\n",
+        },
+        FACTORY + HOOKS,
+    ),
+}
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("name", WITHOUT_API)
+def test_a_framework_without_the_api_is_a_warning_and_harms_nothing(
+    tmp_path: Path, name: str
+) -> None:
+    files, code = WITHOUT_API[name]
+    write(tmp_path, files)
+    done = run(tmp_path, code + "print('goes on')\n")
+    assert (done.returncode, done.stdout) == (0, "goes on\n"), done.stderr
+    (line,) = done.stderr.splitlines()
+    assert f"{name.split()[0]} 9.9 is not quite what its adapter knows" in line
+
+
+OFF = {
+    "transformers": (
+        {
+            "transformers/trainer_callback.py": CALLBACK,
+            "transformers/trainer.py": TRAINER.replace("raise ValueError", "print"),
+            "transformers/integrations/integration_utils.py": INTEGRATIONS,
+        },
+        "import transformers.trainer as t\n"
+        "from realm_telemetry.integrations.transformers import RealmCallback\n"
+        "from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK as known\n"
+        "one = t.Trainer()\nassert not one.callback_handler.callbacks and 'realm' in known\n"
+        "one.add_callback(RealmCallback())\none.train()\n",
+    ),
+    "keras": (
+        {
+            "keras/src/callbacks/callback.py": KERAS_CALLBACK,
+            "keras/src/models/model.py": KERAS_MODEL,
+        },
+        "import keras.src.models.model as m\n"
+        "from realm_telemetry.integrations.keras import RealmCallback\n"
+        "ours = RealmCallback()\nours.on_train_begin()\nours.on_train_batch_end(1)\n"
+        "assert m.Model().fit() == 0 and m.Model().fit(callbacks=[ours]) == 1\n",
+    ),
+    "accelerate": (
+        {"accelerate/tracking.py": ACCELERATE},
+        "import accelerate.tracking as t\nimport realm_telemetry.integrations.accelerate\n"
+        f"{TRACKER}tracker.start()\ntracker.log({{'loss': 1.0}}, step=1)\ntracker.finish()\n",
+    ),
+    "lightning": (
+        {
+            "lightning/pytorch/callbacks.py": KERAS_CALLBACK,
+            "lightning/pytorch/loggers/logger.py": "class Logger: pass\n",
+        },
+        FACTORY + "assert ours == []\n"
+        "from realm_telemetry.integrations.lightning import RealmCallback\n"
+        "ours = [RealmCallback()]\n" + HOOKS,
+    ),
+}
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("name", OFF)
+def test_an_adapter_does_nothing_where_telemetry_is_off(tmp_path: Path, name: str) -> None:
+    files, code = OFF[name]
+    write(tmp_path, files)
+    done = run(tmp_path, code + "print('goes on')\n", OTEL_SDK_DISABLED="true")
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["goes on"]), done.stderr
+    assert done.stderr == ""
+    assert not (tmp_path / "home").exists()
+
+
 @pytest.mark.processes
 def test_nothing_is_imported_without_a_framework_or_where_telemetry_is_off(tmp_path: Path) -> None:
     stub(tmp_path, TRAINER)

@@ -25,7 +25,7 @@ from .test_build import WEB
 from .test_looks import AXE
 from .watching import axe_findings, no_sideways_scroll
 
-pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.screenshots, pytest.mark.timeout(600)]
 
 PICTURES = SCREENSHOTS / "gallery"
 THEMES = ("light", "dark")

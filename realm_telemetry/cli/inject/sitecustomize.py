@@ -123,14 +123,28 @@ class _Finder(object):
                     import importlib
 
                     importlib.import_module(adapter).install(module)
-            except Exception:
-                # The package is not there for this Python, or too new for it.
-                pass
+            except Exception as error:
+                _warn(name, error)
 
         try:
             loader.exec_module = execute_and_adapt
         except Exception:
             pass
+
+
+def _warn(name, error):
+    """Say that a framework is not what its adapter knows.
+
+    Silent where the package is not there for this Python, or too new for it.
+    """
+    if (getattr(error, "name", None) or "").startswith("realm_telemetry"):
+        return
+    try:
+        from realm_telemetry.integrations.training import warn_of_version
+
+        warn_of_version(name.partition(".")[0], repr(error))
+    except Exception:
+        pass
 
 
 def _chain():

@@ -19,6 +19,7 @@ const GAP_REASONS: Readonly<Record<string, string>> = {
   retention: "old events were deleted in the meantime",
   other_log: "the service now has another log",
   ahead: "the log was reset to an earlier point",
+  failover: "a standby of the database took over without the newest events",
 };
 
 /** A row of the list. A plain element: it is inserted once and never changes. */

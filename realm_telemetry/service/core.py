@@ -49,6 +49,9 @@ from realm_telemetry.spool.place import spool_roots
 from realm_telemetry.values.clock import monotonic
 
 _OPEN_AGAIN_S: Final = 1.0
+_FOLDED_WITHIN_S: Final = 1.0
+"""So long a start waits for the folds; a longer log is served while it is folded."""
+
 _UPKEEP_OF_ANOTHER_S: Final = 10.0
 _LOST_CURSORS: Final = 10_000
 """Below where a tail was at a failover, rows may be others than readers have seen."""
@@ -242,8 +245,9 @@ class Service:
         )
         self.tail.start()
         self.exporting.start()
-        for keeper in (self.folding, self.metrics, self.runs, self.curves):
-            self._run(keeper.fold(cursor))
+        keepers = (self.folding, self.metrics, self.runs, self.curves)
+        folding = [self._run(keeper.fold(cursor)) for keeper in keepers]
+        for keeper in keepers:
             self._run(keeper.save_every(settings.snapshot_interval_s))
         self._run(self.curves.fill())
         self._run(self.host_watch.watch())
@@ -252,9 +256,13 @@ class Service:
         self._ping = _ping(settings, self._is_well)
         if self._ping is not None:
             self._ping.start()
+        # Most logs are folded at once: then nobody is told to ask again.
+        await asyncio.wait(folding, timeout=_FOLDED_WITHIN_S)
 
-    def _run(self, job: Coroutine[Any, Any, None]) -> None:
-        self._tasks.append(asyncio.ensure_future(job))
+    def _run(self, job: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(job)
+        self._tasks.append(task)
+        return task
 
     async def _store_own(self, event: Event) -> None:
         """Store an event that this service makes itself."""

@@ -111,8 +111,9 @@ SEEN = {"times": 4, "runs": 2, "days": 7, "at_least": False, "query": "kind=note
 def test_a_run_says_how_to_go_on_and_how_often_its_error_was_seen(
     runs_lab: Lab, page: Page
 ) -> None:
-    """As far as the service says it."""
-    assert opened(page, runs_lab, "oom-run").get_by_test_id("resume").count() == 0
+    resume = opened(page, runs_lab, "oom-run").get_by_test_id("resume").inner_text()
+    assert "python train.py" in resume
+    assert "The original command: whether it goes on" in resume
 
     def answer(route: Route) -> None:
         run = route.fetch().json()

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from realm_telemetry.log.sqlite.writer import LogWriter
-from realm_telemetry.service import ServiceSettings, realm_app
+from realm_telemetry.service import ServiceSettings, core, realm_app
 from realm_telemetry.service.errors import CATALOGUE, ApiError, on_unexpected
 from realm_telemetry.wire import CONTENT_TYPE
 from tests.waiting import wait_until
@@ -209,7 +209,8 @@ async def test_not_started(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_not_ready_and_shutting_down(tmp_path: Path) -> None:
+async def test_not_ready_and_shutting_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core, "_FOLDED_WITHIN_S", 0.0)
     settings = ServiceSettings.for_home(tmp_path)
     with LogWriter(settings.log_path) as writer:
         for first in range(0, 20_000, 1000):

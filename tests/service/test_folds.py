@@ -97,7 +97,6 @@ def test_snapshots_are_where_the_settings_say(tmp_path: Path) -> None:
         "state.db",
         "realm_measures.db",
         "realm_curves.db",
-        "realm_hosts.json",
     }
     with serving(free_ports(tmp_path, state_path=state_path)) as server, asking(server) as client:
         assert counted(client) == 3

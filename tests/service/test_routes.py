@@ -342,7 +342,7 @@ def test_every_parameter_that_the_document_names_is_taken(
 ) -> None:
     KeptOutput(tmp_path, "1").append(["printed"])
     values = {"since": "1h", "until": "now", "has": "a:1", "not": "a:2", "q": "x", "by": "kind"}
-    values |= {"status": "running"}
+    values |= {"status": "running", "warnings": "any"}
     post_notes(client, 1, 1, run_id="1")
     post_notes(client, 2, 2, run_id="2")
     wait_until(lambda: client.get("/api/runs/2").status_code == 200)

@@ -422,6 +422,8 @@ def test_a_run_that_its_scheduler_cancelled_is_cancelled(
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
+    # The shipper looks at a process from then on: it learns how that ends.
+    wait_until(lambda: _details(tmp_path / "home", "training_started"))
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGTERM
@@ -431,11 +433,15 @@ def test_a_run_that_its_scheduler_cancelled_is_cancelled(
 
 
 def _ends(home: Path) -> list[dict[str, Any]]:
-    """The details of all `run_ended`."""
+    return _details(home, "run_ended")
+
+
+def _details(home: Path, kind: str) -> list[dict[str, Any]]:
+    """The details of all events of a kind."""
     path = home / "vault" / "jobs.db"
     if not path.exists():
         return []
     with suppress(LogError), LogReader(path) as reader:
         rows = reader.now.after(0, 1_000)
-        return [row.event.details for row in rows if row.event.kind == "run_ended"]
+        return [row.event.details for row in rows if row.event.kind == kind]
     return []

@@ -13,7 +13,7 @@ from realm_telemetry.folds.runs.view import is_shown, shown
 from realm_telemetry.folds.state.training import RUN
 from realm_telemetry.log.runs import RunsWanted
 
-_OF_THE_RUN: Final = (
+OF_THE_RUN: Final = (
     *("run_id", "status", "reason", "step", "total_steps", "loss", "best_loss", "progress"),
 )
 
@@ -49,7 +49,7 @@ def _current(heard_last: str | None, reading: Reading) -> tuple[str, RunRecord |
 
 def _fields(run_id: str, record: RunRecord) -> dict[str, Any]:
     run = shown(run_id, record)
-    fields = {name: run[name] for name in _OF_THE_RUN}
+    fields = {name: run[name] for name in OF_THE_RUN}
     exception = run["exception"] or {}
     error = exception.get("error") or (run["reason"] if run["status"] == "failed" else None)
     return fields | {"error": error}

@@ -30,7 +30,9 @@ class _Watchdog:
             if self._pid != os.getpid():
                 # A process that was forked has no threads.
                 self._pid = os.getpid()
-                threading.Thread(target=self._look, name="realm-deadlines", daemon=True).start()
+                threading.Thread(
+                    target=self._look, name="realm-telemetry-deadlines", daemon=True
+                ).start()
             self._condition.notify()
 
     def remove(self, key: object) -> None:

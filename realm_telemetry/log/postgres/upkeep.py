@@ -60,7 +60,7 @@ class RowLease:
         if self._stop is None:
             self._stop = threading.Event()
             threading.Thread(
-                target=self._renew, args=(self._stop,), name="realm-lease", daemon=True
+                target=self._renew, args=(self._stop,), name="realm-telemetry-lease", daemon=True
             ).start()
         return True
 

@@ -43,7 +43,9 @@ class Watch:
             self._session.close()
             close_descriptor(self._descriptor)
             raise
-        self._thread = threading.Thread(target=self._follow, name="realm-watch", daemon=True)
+        self._thread = threading.Thread(
+            target=self._follow, name="realm-telemetry-watch", daemon=True
+        )
         self._thread.start()
 
     def changed(self) -> bool:

@@ -86,7 +86,7 @@ test-newest: | $(BIN)/python ## The tests of OpenTelemetry over its newest relea
 $(VENV)/frameworks/.installed: pyproject.toml tests/frameworks/requirements.txt | $(BIN)/python
 	$(BIN)/python -m venv $(VENV)/frameworks
 	$(VENV)/frameworks/bin/python -m pip install --quiet 'torch==2.13.0'
-	$(VENV)/frameworks/bin/python -m pip install --quiet --requirement tests/frameworks/requirements.txt --editable .
+	$(VENV)/frameworks/bin/python -m pip install --quiet --requirement tests/frameworks/requirements.txt --editable '.[service]'
 	@touch $@
 
 test-frameworks: $(VENV)/frameworks/.installed ## Tiny trainings with the real frameworks

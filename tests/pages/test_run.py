@@ -297,10 +297,19 @@ def test_a_link_of_another_site_leads_to_a_run(runs_lab: Lab) -> None:
     assert httpx.get(f"{runs_lab.url}/api/runs", headers=link).status_code == 403
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 820, 390])
+@pytest.mark.parametrize(
+    ("width", "theme"),
+    [
+        (1440, "dark"),
+        (390, "light"),
+        *(
+            pytest.param(*each, marks=pytest.mark.long)
+            for each in [(1440, "light"), (820, "light"), (820, "dark"), (390, "dark")]
+        ),
+    ],
+)
 def test_a_run_fits_and_axe_finds_nothing(
-    browser: Browser, runs_lab: Lab, theme: str, width: int
+    browser: Browser, runs_lab: Lab, width: int, theme: str
 ) -> None:
     """For a run that failed, one that goes on, and one with a long name; pictures are taken."""
     SCREENSHOTS.mkdir(exist_ok=True)

@@ -147,6 +147,13 @@ def test_the_summary_counts_days_and_leads_to_them(deep: Lab, page: Page) -> Non
     assert "channel=system" in page.url
 
 
+SCROLL_ON = """() => new Promise((drawn) => {
+  document.querySelector('[data-testid=list]').scrollBy(0, 900);
+  requestAnimationFrame(() => requestAnimationFrame(drawn));
+})"""
+"""By less than what is drawn, and back when that stands in its place."""
+
+
 @pytest.mark.long
 def test_a_tail_followed_for_long_keeps_every_row_in_reach(lab: Lab, page: Page) -> None:
     """Beyond 4,000 rows the oldest are dropped; scrolling loads them again, none twice."""
@@ -164,6 +171,5 @@ def test_a_tail_followed_for_long_keeps_every_row_in_reach(lab: Lab, page: Page)
     deadline = time.monotonic() + 300
     while len(found) < len(everything) and time.monotonic() < deadline:
         found |= dict.fromkeys(rows(page))
-        page.evaluate("document.querySelector('[data-testid=list]').scrollBy(0, 900)")
-        page.wait_for_timeout(20)
+        page.evaluate(SCROLL_ON)
     assert list(found) == everything

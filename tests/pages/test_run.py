@@ -359,6 +359,7 @@ def test_each_ending_says_its_cause_above_the_fold_of_a_phone(
 
 
 @pytest.mark.long
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_forty_metrics_are_drawn_within_a_second(lab: Lab, page: Page) -> None:
     """From the request to the loss. A curve has 512 buckets at most, after a million steps too."""

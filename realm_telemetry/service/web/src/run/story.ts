@@ -37,7 +37,7 @@ export class RunStory {
   output = "";
   /** Changes when the curves have new points. */
   version = 0;
-  private readAt = 0;
+  private readAt = -Infinity;
   private readUpTo: string | null = null;
 
   constructor(

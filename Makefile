@@ -60,7 +60,7 @@ fields: | $(BIN)/python   ## Write the pages' lists of filter fields and of word
 	@$(BIN)/python $(WEB)/glossary.py
 
 # First what runs by itself: it keeps what it compiles of all tests for the workers after it.
-test: $(VENV)/.dev pages  ## All tests but the long ones, under 10 minutes on 2 cores
+test: $(VENV)/.dev pages  ## All tests but the long ones, about thirteen minutes on 2 cores
 	$(TRY) $(BIN)/python -m pytest -m 'alone and not long'
 	$(TRY) $(BIN)/python -m pytest -n 4 --dist loadfile -m 'not long and not alone and not browser'
 	$(TRY) $(BIN)/python -m pytest -n 3 --dist loadfile -m 'browser and not long and not alone and not screenshots' tests/pages

@@ -78,9 +78,9 @@ class EndFacts(NamedTuple):
     scheduler: what the scheduler says of the job; None where it was not asked or does not answer.
     stack: where the kernel does not say how it ended, what it wrote its last stack for: the crash
         as `faulthandler` calls it, or SIGNALLED for a signal that ends programs by default.
-    job_of: which scheduler that is.
     asked, sender: a signal that had asked it to end shortly before, and who sent that; where its
         parent knows.
+    job_of: which scheduler started it, if one did.
     """
 
     end: ProcessEnd
@@ -94,6 +94,7 @@ class EndFacts(NamedTuple):
     stack: str | None = None
     asked: int | None = None
     sender: str | None = None
+    job_of: str = SLURM
 
     @property
     def crash(self) -> str | None:
@@ -104,8 +105,6 @@ class EndFacts(NamedTuple):
     def was_signalled(self) -> bool:
         """Whether it died of a signal, without the kernel's word of which."""
         return not self.end.known and self.stack == SIGNALLED
-
-    job_of: str = SLURM
 
     @property
     def may_be_by_scheduler(self) -> bool:

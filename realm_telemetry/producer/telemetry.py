@@ -312,6 +312,7 @@ class Telemetry:
         if isinstance(self.writer, SpoolWriter):
             faults.renew(self.writer.directory)
             self.writer.renew_lock()
+            self.writer.restore()
             self.writer.prepare_spare()
             self.writer.reconsider()
             self._report_drops()

@@ -1,5 +1,5 @@
 import { html, nothing, type ReactiveController, type ReactiveControllerHost, type TemplateResult } from "lit";
-import { ApiError } from "./api";
+import { ApiError, apiUrl } from "./api";
 import { formatTime } from "./format";
 import type { ConnectionStatus, RealmEvent } from "../stream/event";
 import { eventStream } from "../stream/event-stream";
@@ -7,6 +7,15 @@ import { eventStream } from "../stream/event-stream";
 /** After an event the page reads what changed, at most this often; without events much less. */
 const SOON_MS = 2_000;
 const EVENTUALLY_MS = 10_000;
+
+export const HEALTH_PATH = "service-health";
+
+/** How the page is connected, and the way to the health of the service. more: what else the pill says. */
+export function connectionPill(word: string, more: TemplateResult | typeof nothing = nothing): TemplateResult {
+  return html`<a class="pill connection ${word.toLowerCase()}" href=${apiUrl(HEALTH_PATH)} title="Health of the service" data-testid="status-pill"
+    ><span class="dot" aria-hidden="true"></span>${word}${more}</a
+  >`;
+}
 
 interface Wanted {
   /** Read what the page shows. */
@@ -109,9 +118,7 @@ export class Freshness implements ReactiveController {
   /** Live, Connecting or Reconnecting. */
   pill(): TemplateResult {
     const word = this.isDown ? "Reconnecting" : this.status === "live" ? "Live" : "Connecting";
-    return html`<span class="pill connection ${word.toLowerCase()}" data-testid="status-pill"
-      ><span class="dot" aria-hidden="true"></span>${word}</span
-    >`;
+    return connectionPill(word);
   }
 
   /** A line while the service is down or refuses. */

@@ -1,6 +1,7 @@
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, query, state } from "lit/decorators.js";
 import { ApiError } from "../shared/api";
+import { connectionPill } from "../shared/connection";
 import { formatAge } from "../shared/format";
 import "../shared/page-header";
 import { shortcuts } from "../shared/shortcuts";
@@ -56,10 +57,8 @@ interface StatusView {
 function statusTools({ feed, paused, expecting, togglePause, writeNote }: StatusView): TemplateResult {
   const age = feed.lastArrivalMs === null ? null : (Date.now() - feed.lastArrivalMs) / 1_000;
   const word = pillWord(feed.status, paused, age, expecting);
-  return html`<span class="pill connection ${word.toLowerCase()}" data-testid="status-pill" title="Time since the last event">
-      <span class="dot" aria-hidden="true"></span>${word}
-      <span class="soft age">${age === null ? "no events yet" : formatAge(age)}</span>
-    </span>
+  const lastEvent = age === null ? "no events yet" : formatAge(age);
+  return html`${connectionPill(word, html` <span class="soft age" title="Time since the last event">${lastEvent}</span>`)}
     <button data-testid="pause" aria-pressed=${paused} @click=${togglePause}>${paused ? "Resume" : "Pause"}</button>
     <button data-testid="note" @click=${writeNote}>Add note</button>`;
 }

@@ -178,15 +178,6 @@ def test_a_page_that_loads_is_fit_to_be_seen(full_lab: Lab, tab: Page, name: str
     look(tab, f"{name}-loading")
 
 
-@pytest.mark.parametrize("name", READ)
-def test_a_page_without_its_service_is_fit_to_be_seen(full_lab: Lab, tab: Page, name: str) -> None:
-    """What was read stays."""
-    show(tab, full_lab, VIEWS[name])
-    tab.context.set_offline(True)
-    tab.route(HELD, lambda route: route.abort())
-    look(tab, f"{name}-offline")
-
-
 def test_the_components_are_fit_to_be_seen(tab: Page) -> None:
     """As `make pages-dev` serves them."""
     port = free_port()
@@ -200,6 +191,21 @@ def test_the_components_are_fit_to_be_seen(tab: Page) -> None:
     finally:
         os.killpg(served.pid, signal.SIGTERM)
         served.wait(60)
+
+
+# Last: it ends the service of `full_lab`.
+@pytest.mark.timeout(900)
+def test_pages_without_their_service_are_fit_to_be_seen(full_lab: Lab, tab: Page) -> None:
+    """What was read stays, after it was killed."""
+    tabs = {name: tab.context.new_page() for name in READ}
+    for name, page in tabs.items():
+        page.bring_to_front()
+        show(page, full_lab, VIEWS[name])
+    full_lab.kill()
+    for name, page in tabs.items():
+        page.bring_to_front()
+        page.get_by_text("Reconnecting").first.wait_for()
+        look(page, f"{name}-offline")
 
 
 def answers(port: int) -> bool:

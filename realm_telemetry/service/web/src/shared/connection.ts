@@ -9,10 +9,18 @@ const SOON_MS = 2_000;
 const EVENTUALLY_MS = 10_000;
 
 export const HEALTH_PATH = "service-health";
+/** What the words of the pill mean. */
+const PILL_WORDS: Readonly<Record<string, string>> = {
+  Live: "New events appear here by themselves.",
+  Reconnecting: "The service does not answer; the page tries again by itself.",
+  Paused: "You have paused this page.",
+  Stale: "Nothing was received for over a minute, though something runs.",
+};
 
 /** How the page is connected, and the way to the health of the service. more: what else the pill says. */
 export function connectionPill(word: string, more: TemplateResult | typeof nothing = nothing): TemplateResult {
-  return html`<a class="pill connection ${word.toLowerCase()}" href=${apiUrl(HEALTH_PATH)} title="Health of the service" data-testid="status-pill"
+  const meaning = PILL_WORDS[word];
+  return html`<a class="pill connection ${word.toLowerCase()}" href=${apiUrl(HEALTH_PATH)} title="${meaning ? `${meaning} ` : ""}A click shows the health of the service." data-testid="status-pill"
     ><span class="dot" aria-hidden="true"></span>${word}${more}</a
   >`;
 }

@@ -13,6 +13,8 @@ export const GLOSSARY: Readonly<Record<string, string>> = {
   "source": "The name of the part of a program that emitted an event, where one was given.",
   "cursor": "The row id of an event in the log. Row ids are in commit order.",
   "receipt": "The account of one producer: emitted, stored, dropped; complete or not.",
+  "job": "A piece of work in a queue: submitted, claimed by a worker, started, completed or failed.",
+  "worker": "A program that takes jobs from a queue and does them; it shows by heartbeats that it lives.",
   "spool": "A producer's crash-safe queue: memory-mapped files in one directory.",
   "shipper": "The process that moves spools through processors into the log, and the log into exporters.",
   "exporter": "A plugin that sends events of the log to a receiver.",

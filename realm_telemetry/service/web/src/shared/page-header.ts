@@ -98,11 +98,13 @@ export class RealmHeader extends LitElement {
             >`,
           )}
         </nav>
+        <div class="header-end">
         <div class="page-tools">${this.healthLink()}${this.tools}</div>
         <button class="quiet help" @click=${showHelp} aria-label="Keys and words" title="Keys and words (?)">?</button>
         <button class="quiet theme" @click=${this.nextTheme} aria-label="Theme: ${this.theme}">
           ${THEME_LABELS[this.theme][0]}<span class="theme-word">${THEME_LABELS[this.theme][1]}</span>
         </button>
+        </div>
       </header>
       <realm-shortcuts></realm-shortcuts>
       <realm-toast></realm-toast>`;

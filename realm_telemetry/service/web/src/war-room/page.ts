@@ -234,9 +234,10 @@ export class WarRoom extends LitElement {
   private body(): TemplateResult {
     const { realm, receipts } = this.latest;
     const { late, lastLate } = this.feed;
+    const isNew = realm !== undefined && !Object.keys(realm.system.counts.by_severity).length && this.feed.lastArrivalMs === null;
     return html`<div class="topline">${severityPanel(realm)} ${receiptsLine(receipts)}</div>
       <div class="ribbons">${lateRibbon(late, lastLate)}</div>
-      <div class="columns">
+      <div class="columns ${isNew ? "is-new" : ""}">
         <div class="column wide">
           ${openRunsPanel(this.runsOfNow(), this.runs)} ${this.graphPanel()} ${this.progress()} ${realm ? jobsPanel(realm) : nothing}
         </div>

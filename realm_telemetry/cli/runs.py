@@ -10,7 +10,6 @@ from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.sources import open_source
 from realm_telemetry.cli.terminal import (
     cell,
-    counted,
     json_document,
     make_table,
     note,
@@ -18,6 +17,7 @@ from realm_telemetry.cli.terminal import (
     without_spare,
 )
 from realm_telemetry.cli.times import times, utc_option
+from realm_telemetry.errors import counted
 from realm_telemetry.folds.runs import statuses
 from realm_telemetry.log.filters import InvalidFilterError
 from realm_telemetry.log.runs import RunsWanted

@@ -22,7 +22,12 @@ from realm_telemetry.service.api.counts import (
     get_summary,
 )
 from realm_telemetry.service.api.export import get_export
-from realm_telemetry.service.api.health import get_health, get_ready, get_receipts
+from realm_telemetry.service.api.health import (
+    get_health,
+    get_health_details,
+    get_ready,
+    get_receipts,
+)
 from realm_telemetry.service.api.history import (
     MAX_CONTEXT,
     get_context,
@@ -453,6 +458,11 @@ ENDPOINTS: Final = (
         get_receipts,
         "Per producer: emitted, stored, dropped; complete or not.",
         errors=_QUERY,
+    ),
+    Endpoint(
+        "/api/health",
+        get_health_details,
+        "What is wrong on the way of an event, and what to do; answered whatever is broken.",
     ),
     Endpoint("/health", get_health, "Whether the service runs, and on which log."),
     Endpoint(

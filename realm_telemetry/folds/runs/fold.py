@@ -11,14 +11,23 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
+import msgspec
+
 from realm_telemetry.folds.clock import set_back_before, stamp_of
 from realm_telemetry.folds.runs import view
 from realm_telemetry.folds.runs.record import RunRecord, runs_of
 from realm_telemetry.folds.runs.status import statuses
 from realm_telemetry.folds.runtime import FoldFormat, LayersRunner, Row
 from realm_telemetry.log.engine import Log
-from realm_telemetry.log.runs import RunsMark, RunsTable, RunsWanted, StoredRun
+from realm_telemetry.log.runs import Place, RunsMark, RunsTable, RunsWanted, StoredRun
 
+WARNINGS: Final = ("not_finite", "spikes", "stalls")
+"""What a run can have had, however it ended."""
+
+LOOKED_AT: Final = 1_000
+"""Runs that one answer reads for warnings."""
+
+_AT_ONCE: Final = 100
 _logger = logging.getLogger(__name__)
 
 
@@ -133,6 +142,30 @@ class Reading:
         found.sort(key=lambda run: run.place, reverse=True)
         page = [(run.run_id, loaded(run, self._mark)) for run in found[: wanted.limit]]
         return page, len(found) > wanted.limit
+
+    def warned(
+        self, wanted: RunsWanted, warnings: Sequence[str]
+    ) -> tuple[list[tuple[str, RunRecord]], Place | None]:
+        """Return the runs that had a warning, and where the part of the list that was read ends.
+
+        warnings: some of WARNINGS, or `any`. Up to LOOKED_AT runs are read, because warnings are
+        in their records alone; the place is None at the end of the list.
+        """
+        meant = WARNINGS if "any" in warnings else warnings
+        found: list[tuple[str, RunRecord]] = []
+        below = wanted.below
+        for _ in range(LOOKED_AT // _AT_ONCE):
+            page, is_more = self.page(msgspec.structs.replace(wanted, below=below, limit=_AT_ONCE))
+            for run_id, record in page:
+                below = view.started_at(record), run_id
+                had = view.warnings_of(record)
+                if any(had[name] for name in meant):
+                    found.append((run_id, record))
+                    if len(found) == wanted.limit:
+                        return found, below
+            if not is_more:
+                return found, None
+        return found, below
 
     def counts(self) -> dict[str, int]:
         """Return how many runs have each status."""

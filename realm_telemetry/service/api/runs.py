@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote, urlencode
 
-from msgspec import structs
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,6 +11,7 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from realm_telemetry.folds.runs import (
+    WARNINGS,
     Reading,
     RunRecord,
     detailed,
@@ -32,11 +32,6 @@ from realm_telemetry.service.errors import ApiError
 MAX_RUNS: Final = 500
 MAX_WORDS: Final = 1_024
 STATUSES: Final = tuple(statuses())
-WARNINGS: Final = ("any", "not_finite", "spikes", "stalls")
-LOOKED_AT: Final = 1_000
-"""Runs that one answer looks at for warnings, which are in their records alone."""
-
-_AT_ONCE: Final = 100
 _LIST: Final = ("status", "warnings", "since", "q", "limit", "cursor")
 
 T = TypeVar("T")
@@ -69,7 +64,7 @@ def _read_id(text: str) -> str:
 async def get_runs(request: Request) -> Response:
     """Runs, newest first by their start."""
     wanted = _wanted(request.query_params)
-    warnings = _names(request.query_params, "warnings", WARNINGS)
+    warnings = _names(request.query_params, "warnings", ("any", *WARNINGS))
     layers = service_of(request.scope).runs.current.layers()
 
     def ask(log: Snapshot) -> tuple[bytes, str | None]:
@@ -92,24 +87,8 @@ def _warned(
     reading: Reading, wanted: RunsWanted, warnings: Sequence[str]
 ) -> tuple[list[dict[str, Any]], Place | None]:
     """The runs of a part of the list that have one of the warnings, and where that part ends."""
-    found: list[dict[str, Any]] = []
-    below = wanted.below
-    for _ in range(LOOKED_AT // _AT_ONCE):
-        page, is_more = reading.page(structs.replace(wanted, below=below, limit=_AT_ONCE))
-        for each in page:
-            run = summary(*each)
-            below = _place(each)
-            if any(run["warnings"][name] for name in _meant(warnings)):
-                found.append(run)
-                if len(found) == wanted.limit:
-                    return found, below
-        if not is_more:
-            return found, None
-    return found, below
-
-
-def _meant(warnings: Sequence[str]) -> Sequence[str]:
-    return WARNINGS[1:] if "any" in warnings else warnings
+    found, end = reading.warned(wanted, warnings)
+    return [summary(run_id, record) for run_id, record in found], end
 
 
 def _place(run: tuple[str, RunRecord]) -> Place:

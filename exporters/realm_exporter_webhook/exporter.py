@@ -401,6 +401,7 @@ class WebhookExporter(EventExporter):
         try:
             with self._fold:
                 now_ns = self._clock.time_ns()
+                self._facts.look_again()
                 self._keep(self._engine.flush(now_ns), [], now_ns)
             self._send_all()
         except (ExportError, LogError) as error:

@@ -130,15 +130,17 @@ class RealmClient:
         self,
         *,
         status: str | Sequence[str] | None = None,
+        warnings: str | Sequence[str] | None = None,
         since: FilterValue = None,
         q: str | None = None,
         limit: int = 100,
     ) -> list[dict[str, Any]]:
         """Return up to `limit` runs, newest first by their start; see docs/state.md.
 
-        status: one, or several. since: heard of since then. q: part of the id or the command.
+        status: one, or several. warnings: that had some of these, `any` for all, however they
+        ended. since: heard of since then. q: part of the id or the command.
         """
-        params = run_params(status, since, q, limit)
+        params = run_params(status, since, q, limit, warnings=warnings)
         found, following = read_runs(self._get("/api/runs", params))
         while following is not None and len(found) < limit:
             page, following = read_runs(self._get(f"/api/runs?{following}"))
@@ -149,13 +151,14 @@ class RealmClient:
         self,
         *,
         status: str | Sequence[str] | None = None,
+        warnings: str | Sequence[str] | None = None,
         since: FilterValue = None,
         q: str | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> RunsPage:
         """Return one page of runs, up to 500, as `runs` does. cursor: where the last one ended."""
-        params = run_params(status, since, q, limit, cursor)
+        params = run_params(status, since, q, limit, cursor, warnings)
         return read_runs_page(self._get("/api/runs", params))
 
     def run(self, run_id: str) -> dict[str, Any]:

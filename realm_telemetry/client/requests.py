@@ -67,10 +67,15 @@ def run_params(
     q: str | None,
     limit: int,
     cursor: str | None = None,
+    warnings: str | Sequence[str] | None = None,
 ) -> Params:
     """Return the parameters of the list of runs; a page has 500 at the most."""
-    names = status if isinstance(status, str) or status is None else ",".join(status)
-    given = {"status": names, "since": since, "q": q, "cursor": cursor}
+    lists = {"status": status, "warnings": warnings}
+    given: dict[str, FilterValue] = {
+        name: names if isinstance(names, str) or names is None else ",".join(names)
+        for name, names in lists.items()
+    }
+    given |= {"since": since, "q": q, "cursor": cursor}
     params: Params = [(name, text) for name, value in given.items() for text in _texts(name, value)]
     return [*params, ("limit", max(1, min(limit, MAX_RUNS)))]
 

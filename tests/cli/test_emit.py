@@ -141,3 +141,16 @@ def test_arguments_that_are_not_utf_8_are_mended(home: Path) -> None:
 @pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5_000, "{} x", ""])
 def test_a_value_that_is_no_json_is_text(text: str) -> None:
     assert parse_value(text) == text
+
+
+def test_a_note_about_a_run_changes_nothing_of_it(home: Path) -> None:
+    run_realm("run", "--run-id", "r 7", "--", "true")
+    before = json.loads(run_realm("show", "r 7", "--json", "--log").stdout)
+    noted = run_realm("emit", "note", "seen", "--run", "r 7", "--wait", "--json")
+    assert json.loads(noted.stdout)["run_id"] == "r 7"
+    after = json.loads(run_realm("show", "r 7", "--json", "--log").stdout)
+    names = ("status", "ended_at", "duration_s", "processes", "command")
+    assert {name: after[name] for name in names} == {name: before[name] for name in names}
+    assert "seen" in run_realm("query", "--run", "r 7", "--kind", "note").stdout
+    empty = run_realm("emit", "note", "x", "--run", " ")
+    assert (empty.returncode, "run_id" in empty.stderr) == (2, True)

@@ -42,6 +42,13 @@ class RunsQuestion(Question):
             " out_of_memory, killed, terminated, preempted, cancelled, lost."
         ),
     ] = None
+    warnings: Annotated[
+        Names | None,
+        Meta(
+            description="Only those that had some of not_finite, spikes, stalls, or any of them,"
+            " however they ended."
+        ),
+    ] = None
     since: Moment | None = None
     q: Annotated[Words | None, Meta(description="Part of the id or of the command.")] = None
     limit: limit_of(100) = 20  # type: ignore[valid-type]

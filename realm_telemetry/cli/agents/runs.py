@@ -125,6 +125,7 @@ async def list_runs(desk: Desk, question: RunsQuestion) -> dict[str, Any]:
     position = await now(client)
     wanted: dict[str, Any] = {
         "status": names(question.status) or None,
+        "warnings": names(question.warnings) or None,
         "since": question.since,
         "q": question.q,
         "cursor": question.cursor,

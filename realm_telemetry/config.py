@@ -19,8 +19,8 @@ from realm_telemetry.home import (
     running_service,
 )
 from realm_telemetry.home.shared import is_shared, local_home, read_service, shared_home_of
+from realm_telemetry.home.token import addresses_of, is_of_this_host
 from realm_telemetry.home.token import home_token as home_token
-from realm_telemetry.home.token import is_of_this_host
 from realm_telemetry.home.token import token_for as token_for
 
 HOME_VARIABLE: Final = "REALM_HOME"
@@ -33,12 +33,14 @@ DEFAULT_SERVICE_NAME: Final = "unknown_service"
 MIN_SPOOL_BYTES: Final = 256 * 1024
 DEFAULT_OUTPUT_BYTES: Final = 2 * 1024 * 1024 * 1024
 MAX_RUN_ID_CHARS: Final = 256
+MAX_SERVICE_URLS: Final = 16
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings of a process, resolved and checked.
 
     Sizes are bytes, times seconds. See docs/configuration.md for each.
+    service_url: several addresses of one service have commas between; `addresses_of` parts them.
     run_origin: where `run_id` comes from: `given` by the user and good for the whole process;
         `derived` from launcher, scheduler or parent; `ended`: the parent's, whose run is over.
     shared_home: the home on a network file system for which `home` stands on this host.
@@ -150,11 +152,18 @@ def _one_of(*choices: str) -> Callable[[Any], str]:
     return parse
 
 
-def _url(value: Any) -> str:
-    text = _text(value).rstrip("/")
-    if not text.startswith(("http://", "https://")):
-        raise ValueError("needs to begin with http:// or https://")
-    return text
+def _urls(value: Any) -> str:
+    """One address, or several of services with one log; with commas between, as they are kept."""
+    given = addresses_of(value) if isinstance(value, str) else value
+    if not isinstance(given, list | tuple) or not given:
+        raise ValueError("needs an address, or a list of addresses")
+    urls = dict.fromkeys(_text(each).rstrip("/") for each in given)
+    for url in urls:
+        if not url.startswith(("http://", "https://")) or "," in url:
+            raise ValueError("needs to begin with http:// or https://, each address of a list too")
+    if len(urls) > MAX_SERVICE_URLS:
+        raise ValueError(f"needs at most {MAX_SERVICE_URLS} addresses and has {len(urls)}")
+    return ",".join(urls)
 
 
 def _path(value: Any) -> Path:
@@ -186,7 +195,7 @@ SETTINGS: Final[dict[str, Setting]] = {
     "service_name": Setting(("OTEL_SERVICE_NAME", "REALM_SERVICE_NAME"), _text),
     "exporters": Setting(("REALM_EXPORTERS",), _names),
     "processors": Setting(("REALM_PROCESSORS",), _names),
-    "service_url": Setting(("REALM_SERVICE_URL",), _url),
+    "service_url": Setting(("REALM_SERVICE_URL",), _urls),
     "token": Setting(("REALM_TOKEN",), _text),
     "access": Setting(("REALM_ACCESS",), _one_of(*ACCESS)),
     "shipper": Setting(("REALM_SHIPPER",), _one_of(*SHIPPER_MODES)),

@@ -13,11 +13,13 @@ from typing import Any
 import httpx
 import pytest
 
+from realm_telemetry.client import EventMessage, RealmClient, SnapshotMessage
+from realm_telemetry.event import Event
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.service import RealmServer
 from tests.exporters.webhook.conftest import Receiver
 from tests.exporters.webhook.conftest import options as webhook_options
-from tests.faults.conftest import Service
+from tests.faults.conftest import Home, Service
 from tests.postgres_server import PASSWORD, Server
 from tests.tcp_proxy import TcpProxy
 from tests.waiting import wait_until
@@ -146,6 +148,59 @@ def test_nothing_is_lost_though_services_are_killed_in_turn(url: str, tmp_path: 
     with open_log(url).reader() as reader:
         rows = [row for row in rows_of(reader) if row.event.producer == WRITER]
     assert [row.event.number for row in rows] == acknowledged
+
+
+@pytest.mark.long
+def test_producers_that_know_both_services_lose_nothing_though_each_is_killed(
+    url: str, tmp_path: Path
+) -> None:
+    services = [Service(tmp_path / name, environment(url)) for name in ("one", "two")]
+    home = Home(tmp_path / "host", dict(os.environ))
+    watched: list[int] = []
+    with ExitStack() as stack:
+        stack.callback(home.end)
+        for service in services:
+            stack.callback(service.kill)
+            service.start()
+        both = ",".join(service.url for service in services)
+        client = stack.enter_context(RealmClient(both))
+        producer = home.producer(["battle_log", "realm_service"], service_url=both)
+        watcher = threading.Thread(target=watch, args=(both, watched, 1_200), daemon=True)
+        watcher.start()
+        ids: list[str] = []
+        for turn in range(4):
+            seen = int(client.health()["cursor"])
+            producer.tell("emit", count=300, pace_s=0.004)
+            wait_until(partial(has_grown, client, seen + 50))
+            services[turn % 2].kill()
+            ids += producer.answer().ids
+            assert producer.flush(60)["delivered"], "the other one takes them"
+            services[turn % 2].start()
+        with open_log(url).reader() as reader:
+            rows = [row for row in rows_of(reader) if row.event.producer == producer.id]
+        assert [row.event.id for row in rows] == ids
+        watcher.join(60)
+        assert watched == [row.cursor for row in rows]
+
+
+def has_grown(client: RealmClient, cursor: int) -> bool:
+    return int(client.health()["cursor"]) > cursor
+
+
+def watch(addresses: str, found: list[int], count: int) -> None:
+    """Follow the stream over both services until so many notes were seen."""
+    with RealmClient(addresses) as client:
+        for message in client.stream():
+            if isinstance(message, SnapshotMessage):
+                found += [row.cursor or 0 for row in reversed(message.rows) if is_note(row.event)]
+            elif isinstance(message, EventMessage) and is_note(message.event):
+                found.append(message.cursor or 0)
+            if len(found) >= count:
+                return
+
+
+def is_note(event: Event) -> bool:
+    return event.kind == "note"
 
 
 def send_until_taken(client: httpx.Client, services: list[Service], number: int) -> None:

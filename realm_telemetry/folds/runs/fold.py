@@ -146,7 +146,7 @@ class Reading:
     def sifted(
         self, wanted: RunsWanted, *, warnings: Sequence[str] = (), tags: Collection[str] = ()
     ) -> tuple[list[tuple[str, RunRecord]], Place | None]:
-        """Return runs by what their records have, and where the part of the list ends that was read.
+        """Return runs by what their records have, and where the part that was read ends.
 
         warnings: some of WARNINGS, or `any`, of which a run had one. tags: it has all of them.
         Up to LOOKED_AT runs are read; the place is None at the end of the list.

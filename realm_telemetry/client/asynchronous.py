@@ -158,6 +158,10 @@ class AsyncRealmClient:
         """Return all of one run."""
         return dict(read_json(await self._get(run_path(run_id))))
 
+    async def run_changes(self, run_id: str) -> dict[str, Any]:
+        """Return the run before of the same kind, and in what they differ."""
+        return dict(read_json(await self._get(run_path(run_id, "/changes"))))
+
     async def run_report(self, run_id: str, format: str = "md") -> str:
         """Return a run as Markdown (`md`), or as one document of HTML (`html`), for people."""
         params: Params = [] if format == "md" else [("format", format)]

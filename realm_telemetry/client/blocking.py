@@ -178,6 +178,10 @@ class RealmClient:
         """Return all of one run."""
         return dict(read_json(self._get(run_path(run_id))))
 
+    def run_changes(self, run_id: str) -> dict[str, Any]:
+        """Return the run before of the same kind, and in what they differ."""
+        return dict(read_json(self._get(run_path(run_id, "/changes"))))
+
     def run_report(self, run_id: str, format: str = "md") -> str:
         """Return a run as Markdown (`md`), or as one document of HTML (`html`), for people."""
         params: Params = [] if format == "md" else [("format", format)]

@@ -19,8 +19,9 @@ from realm_telemetry.home import (
     running_service,
 )
 from realm_telemetry.home.shared import is_shared, local_home, read_service, shared_home_of
+from realm_telemetry.home.token import DEFAULT_SERVICE_URL as DEFAULT_SERVICE_URL
+from realm_telemetry.home.token import answers_another, is_of_this_host
 from realm_telemetry.home.token import home_token as home_token
-from realm_telemetry.home.token import is_of_this_host
 from realm_telemetry.home.token import token_for as token_for
 
 HOME_VARIABLE: Final = "REALM_HOME"
@@ -28,7 +29,6 @@ SHIPPER_MODES: Final = ("process", "thread", "none")
 EXIT_WAITS: Final = ("auto", "always", "never")
 ACCESS: Final = ("open", "token")
 DURABILITIES: Final = ("process", "power")
-DEFAULT_SERVICE_URL: Final = "http://127.0.0.1:8866"
 DEFAULT_SERVICE_NAME: Final = "unknown_service"
 MIN_SPOOL_BYTES: Final = 256 * 1024
 DEFAULT_OUTPUT_BYTES: Final = 2 * 1024 * 1024 * 1024
@@ -264,8 +264,16 @@ def located(settings: Settings) -> Settings:
     except ConfigError as error:
         warn_once(str(error), str(error))
         return settings
-    token = settings.token if url == settings.service_url else None
-    token = token or token_for(settings.home, settings.token, url)
+    if answers_another(settings.home, url):
+        message = (
+            f"Another service answers at {url}, where service.json of"
+            f" {settings.shared_home or settings.home} names its own: that file is of another"
+            " network, or old, or copied. Set service_url (REALM_SERVICE_URL) to where the service"
+            " of this home is reached, or start it again: realm up"
+        )
+        warn_once(message, message)
+        url = DEFAULT_SERVICE_URL
+    token = token_for(settings.home, settings.token, url)
     return msgspec.structs.replace(settings, service_url=url, token=token)
 
 

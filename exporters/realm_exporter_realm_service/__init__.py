@@ -101,10 +101,10 @@ class RealmServiceExporter(EventExporter):
             raise ExportError(str(error), retryable=True) from error
         if wanted is not None:
             self._check_log(url, wanted)
-        self._client.move(url, None if wanted is None else self.context.token_for(url))
+        self._client.move(url, self.options["token"] or self.context.token_for(url))
 
     def _check_log(self, url: str, wanted: str) -> None:
-        """Ask, without the token, whether the service of a shared home is the one that it names."""
+        """Ask, without the token, whether the service of a home is the one that it names."""
         client = ServiceClient(url, None, timeout_s=self.options["timeout_s"])
         try:
             found = client.log_id()
@@ -112,9 +112,9 @@ class RealmServiceExporter(EventExporter):
             client.close()
         if found != wanted:
             raise ExportError(
-                f"{url} serves the log {found}, and service.json of the shared home names the"
-                f" log {wanted} there: it is old, or a copy of another home's. Start the service"
-                " of this home again, or set service_url (REALM_SERVICE_URL)",
+                f"{url} serves the log {found}, and service.json of the home names the log"
+                f" {wanted} there: it is old, of another network, or a copy of another home's."
+                " Start the service of this home again, or set service_url (REALM_SERVICE_URL)",
                 retryable=True,
             )
 

@@ -91,11 +91,10 @@ class ServiceClient:
         )
         self._access = _headers(token)
 
-    def move(self, url: str, token: str | None = None) -> None:
-        """Speak to another address from now on; token: where it asks for another one."""
+    def move(self, url: str, token: str | None) -> None:
+        """Speak to another address, with the token for it, from now on."""
         self.url = url.rstrip("/")
-        if token is not None:
-            self._access = _headers(token)
+        self._access = _headers(token)
 
     def log_id(self) -> str | None:
         """Ask which log the service serves; None if it does not say.

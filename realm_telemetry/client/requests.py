@@ -9,10 +9,11 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, quote
 
 import httpx
+import msgspec
 
 from realm_telemetry.client.errors import error_from_response, unexpected_answer
 from realm_telemetry.client.stream import QueryPage, StoredEvent, stored_events
-from realm_telemetry.config import load_settings, located
+from realm_telemetry.config import load_settings, located, token_for
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import event_to_dict, resolve
 from realm_telemetry.log.fields import FILTER_PARAMETERS, OTHER_FILTERS
@@ -39,6 +40,9 @@ def connection_settings(url: str | None, token: str | None) -> tuple[str, dict[s
     settings = load_settings({"service_url": url, "token": token})
     if url is None:
         settings = located(settings)
+    elif token is None:
+        kept = token_for(settings.home, settings.token, url)
+        settings = msgspec.structs.replace(settings, token=kept)
     headers = {"authorization": f"Bearer {settings.token}"} if settings.token else {}
     # A proxy set for the internet cannot reach this machine's loopback.
     remote = httpx.URL(settings.service_url).host not in _LOOPBACK

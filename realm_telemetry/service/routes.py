@@ -200,6 +200,8 @@ RUN_ENDPOINTS: Final = (
         (
             Parameter("status", list_of(STATUSES), "A comma list."),
             Parameter("warnings", list_of(WARNINGS), "A comma list; runs with one of them."),
+            _text("tag", "A tag that a run has; repeated, all of them."),
+            _text("metric", "A number whose last value is wanted, or * for all; may be repeated."),
             SINCE._replace(description="Heard of at or after; in the forms of since elsewhere."),
             Parameter("q", WORDS, "Part of the id or the command, in any case."),
             _number("limit", 1, MAX_RUNS, 100, "The most runs to answer."),

@@ -89,6 +89,11 @@ export class Freshness implements ReactiveController {
     if (status === "live" && wasDown) this.want(0);
   }
 
+  /** Read at once, or as soon as the reading that goes on has ended. */
+  readNow(): void {
+    this.want(0);
+  }
+
   /** Read so long after the last time, or earlier if that is planned already. */
   private want(pauseMs: number): void {
     const dueMs = pauseMs === 0 ? performance.now() : this.readMs + pauseMs;

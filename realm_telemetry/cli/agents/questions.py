@@ -61,6 +61,16 @@ class RunQuestion(Question):
     run_id: RunId
 
 
+class CompareQuestion(Question):
+    """Which two runs."""
+
+    run_id: RunId
+    other: Annotated[
+        RunId | None,
+        Meta(description="The run to compare it with. Without: the last good one before it."),
+    ] = None
+
+
 class EventFilters(Question):
     """Which events; all that is given must fit."""
 

@@ -33,6 +33,8 @@ DEFAULT_SERVICE_NAME: Final = "unknown_service"
 MIN_SPOOL_BYTES: Final = 256 * 1024
 DEFAULT_OUTPUT_BYTES: Final = 2 * 1024 * 1024 * 1024
 MAX_RUN_ID_CHARS: Final = 256
+OF_COMMAND: Final = "REALM_RUN_OF_COMMAND"
+"""Names the run that `realm run` gives its command, where REALM_RUN_ID is not the user's own."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +42,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     Sizes are bytes, times seconds. See docs/configuration.md for each.
     run_origin: where `run_id` comes from: `given` by the user and good for the whole process;
-        `derived` from launcher, scheduler or parent; `ended`: the parent's, whose run is over.
+        `derived` from launcher, scheduler or parent; `command`: from `realm run` above;
+        `ended`: the parent's, whose run is over.
     shared_home: the home on a network file system for which `home` stands on this host.
     """
 
@@ -241,6 +244,8 @@ def load_settings(
             resolved[name] = _parse(name, setting, where, value)
         if name == "run_id" and where == "REALM_PIPELINE":
             resolved["run_origin"] = run["run_origin"]
+        elif name == "run_id" and where in setting.variables and value == environ.get(OF_COMMAND):
+            resolved["run_origin"] = "command"
     resolved["resource"] = _resource(environ) | resolved.get("resource", {})
     if "service_name" not in resolved and "service.name" in resolved["resource"]:
         resolved["service_name"] = str(resolved["resource"]["service.name"])
@@ -326,7 +331,8 @@ def _run_of(
     origin = inherited.get("run_origin", "given")
     launched = run_of_launch(environ)
     is_anew = any(name in anew for name in _LAUNCH_VARIABLES)
-    if launched is not None and (not parents or (origin != "given" and is_anew)):
+    is_named = origin in ("given", "command")
+    if launched is not None and (not parents or (not is_named and is_anew)):
         return {"run_id": launched, "run_origin": "derived"}
     return {"run_id": parents, "run_origin": origin} if parents else {}
 

@@ -21,7 +21,6 @@ from realm_telemetry.cli.problems import EXIT_PROBLEM
 from realm_telemetry.cli.terminal import (
     ProgressLine,
     cell,
-    counted,
     json_document,
     line,
     make_table,
@@ -29,6 +28,7 @@ from realm_telemetry.cli.terminal import (
     print_table,
 )
 from realm_telemetry.cli.times import times, utc_option
+from realm_telemetry.errors import counted
 from realm_telemetry.event import Event, format_time
 from realm_telemetry.kinds.catalog import resolve
 from realm_telemetry.log import to_params

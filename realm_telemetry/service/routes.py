@@ -23,7 +23,12 @@ from realm_telemetry.service.api.counts import (
     get_summary,
 )
 from realm_telemetry.service.api.export import get_export
-from realm_telemetry.service.api.health import get_health, get_ready, get_receipts
+from realm_telemetry.service.api.health import (
+    get_health,
+    get_health_details,
+    get_ready,
+    get_receipts,
+)
 from realm_telemetry.service.api.history import (
     MAX_CONTEXT,
     get_context,
@@ -197,6 +202,8 @@ RUN_ENDPOINTS: Final = (
             Parameter(
                 "warnings", list_of(("any", *WARNINGS)), "A comma list; runs with one of them."
             ),
+            _text("tag", "A tag that a run has; repeated, all of them."),
+            _text("metric", "A number whose last value is wanted, or * for all; may be repeated."),
             SINCE._replace(description="Heard of at or after; in the forms of since elsewhere."),
             Parameter("q", WORDS, "Part of the id or the command, in any case."),
             _number("limit", 1, MAX_RUNS, 100, "The most runs to answer."),
@@ -453,6 +460,11 @@ ENDPOINTS: Final = (
         get_receipts,
         "Per producer: emitted, stored, dropped; complete or not.",
         errors=_QUERY,
+    ),
+    Endpoint(
+        "/api/health",
+        get_health_details,
+        "What is wrong on the way of an event, and what to do; answered whatever is broken.",
     ),
     Endpoint("/health", get_health, "Whether the service runs, and on which log."),
     Endpoint(

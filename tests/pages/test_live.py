@@ -12,6 +12,7 @@ from .watching import TASKS, WATCH, has_total, pill, rows, until
 pytestmark = pytest.mark.browser
 
 
+@pytest.mark.alone
 def test_the_last_fifty_events_are_there_within_a_second(lab: Lab, page: Page) -> None:
     """From requesting the page to its painted rows."""
     lab.notes(1, 80)

@@ -49,6 +49,7 @@ class RunsQuestion(Question):
             " however they ended."
         ),
     ] = None
+    tags: Annotated[Names | None, Meta(description="Only those that have all of these.")] = None
     since: Moment | None = None
     q: Annotated[Words | None, Meta(description="Part of the id or of the command.")] = None
     limit: limit_of(100) = 20  # type: ignore[valid-type]

@@ -138,6 +138,7 @@ async def list_runs(desk: Desk, question: RunsQuestion) -> dict[str, Any]:
     wanted: dict[str, Any] = {
         "status": names(question.status) or None,
         "warnings": names(question.warnings) or None,
+        "tags": names(question.tags) or None,
         "since": question.since,
         "q": question.q,
         "cursor": question.cursor,

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import realm_telemetry as telemetry
-from realm_telemetry.cli.checks.check import CheckResult, Subject
+from realm_telemetry.cli.checks.check import Subject
 from realm_telemetry.client import RealmClient, ServiceError, ServiceUnreachableError
 from realm_telemetry.config import Settings
 from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.event import Event
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.plugins import ExporterContext, exporter_class
+from realm_telemetry.shipper.findings import CheckResult
 
 DEFAULT: Final = ("webhook",)
 

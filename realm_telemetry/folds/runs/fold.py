@@ -8,7 +8,7 @@ save, the layers are merged into the table, which moves its mark in the same tra
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -143,13 +143,13 @@ class Reading:
         page = [(run.run_id, loaded(run, self._mark)) for run in found[: wanted.limit]]
         return page, len(found) > wanted.limit
 
-    def warned(
-        self, wanted: RunsWanted, warnings: Sequence[str]
+    def sifted(
+        self, wanted: RunsWanted, *, warnings: Sequence[str] = (), tags: Collection[str] = ()
     ) -> tuple[list[tuple[str, RunRecord]], Place | None]:
-        """Return the runs that had a warning, and where the part of the list that was read ends.
+        """Return runs by what their records have, and where the part that was read ends.
 
-        warnings: some of WARNINGS, or `any`. Up to LOOKED_AT runs are read, because warnings are
-        in their records alone; the place is None at the end of the list.
+        warnings: some of WARNINGS, or `any`, of which a run had one. tags: it has all of them.
+        Up to LOOKED_AT runs are read; the place is None at the end of the list.
         """
         meant = WARNINGS if "any" in warnings else warnings
         found: list[tuple[str, RunRecord]] = []
@@ -159,7 +159,8 @@ class Reading:
             for run_id, record in page:
                 below = view.started_at(record), run_id
                 had = view.warnings_of(record)
-                if any(had[name] for name in meant):
+                has_warning = not meant or any(had[name] for name in meant)
+                if has_warning and set(tags) <= set(view.tags_of(record)):
                     found.append((run_id, record))
                     if len(found) == wanted.limit:
                         return found, below

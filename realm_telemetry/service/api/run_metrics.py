@@ -118,7 +118,11 @@ class _Compared(NamedTuple):
 
 
 async def get_comparison(request: Request) -> Response:
-    """Several runs: summaries, what differs in their configuration, and their metrics."""
+    """Several runs: summaries, what differs in their configuration, and their metrics.
+
+    Those that cannot be read are named; the others are answered. Raises ApiError of the first if
+    there is none.
+    """
     only(request.query_params, ("run", "name", "points"))
     run_ids = request.query_params.getlist("run")
     least, most = COMPARED
@@ -126,11 +130,25 @@ async def get_comparison(request: Request) -> Response:
         raise ApiError("invalid_parameter", f"run: give {least} to {most} different runs.")
     wanted = _wanted(request)
     service = service_of(request.scope)
-    runs = []
+    runs, errors = [], {}
     for run_id in run_ids:
-        record = await ask_run(request, run_id, lambda log, run_id, record: record)
+        try:
+            record = await ask_run(request, run_id, lambda log, run_id, record: record)
+        except ApiError as error:
+            if error.code != "run_not_found":
+                raise
+            errors[run_id] = error
+            continue
         runs.append(_Compared(run_id, record, await service.curves.read(run_id, record)))
-    content = await service.readers.work(lambda: encode(_comparison(runs, wanted)))
+    if not runs:
+        raise errors[run_ids[0]]
+    missing = [
+        {"run_id": run_id, "error": error.code, "message": error.message}
+        for run_id, error in errors.items()
+    ]
+    content = await service.readers.work(
+        lambda: encode(_comparison(runs, wanted) | {"missing": missing})
+    )
     return encoded_answer(content)
 
 

@@ -1,9 +1,11 @@
 """A message about a run says what a person needs, in the form of each service."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from realm_exporter_webhook.rules import BUILT_IN
 from realm_exporter_webhook.templates import _detail
 
@@ -49,7 +51,19 @@ KILLED = run_of(
 def sent(
     home: Path, make: Maker, url: str, events: list[Event], *, template: str, log: bool = True
 ) -> None:
-    """Let an exporter of a home see the last of some events, all of which are in its log."""
+    """Let an exporter of a home see the last of some events, all of which are in its log.
+
+    They happen now: a minute after this module was imported they would be late.
+    """
+    later_ns = time.time_ns() - events[-1].time_unix_nano
+    events = [
+        replace(
+            each,
+            time_unix_nano=each.time_unix_nano + later_ns,
+            observed_unix_nano=(each.observed_unix_nano or 0) + later_ns,
+        )
+        for each in events
+    ]
     if log:
         with LogWriter(home / "vault" / "jobs.db") as writer:
             writer.register_producer(ProducerInfo(events[0].producer))

@@ -16,6 +16,8 @@ export interface Comparison {
   /** In the order to draw; `runs` in the order of the runs. */
   metrics: { name: string; prefix: string; label: string; axis: "step" | "time"; runs: (Totals | null)[] }[];
   series: (Series & { run_id: string })[];
+  /** Runs that there are not; absent where the service is older. */
+  missing?: { run_id: string; message: string }[];
 }
 
 /** A number that several runs report. */

@@ -78,6 +78,8 @@ def emit(
     _suggest(kind)
     if event is not None:
         _print(event, as_json)
+    if run is not None:
+        _look_for_run(run, chosen)
     if problem is None:
         return 0
     note(f"realm: {problem}")
@@ -151,6 +153,27 @@ def _deliver(
         return event, None
     finally:
         telemetry.shutdown()
+
+
+def _look_for_run(run_id: str, chosen: Settings) -> None:
+    """Say so where the run was not known before: its id may be mistyped."""
+    from contextlib import closing
+
+    from realm_telemetry.cli.show import unknown_run
+    from realm_telemetry.cli.sources import open_source
+    from realm_telemetry.client import ServiceError
+    from realm_telemetry.errors import LogError
+
+    try:
+        source = open_source(chosen, url=None, from_log=False, report=note)
+        with closing(source):
+            found = source.run(run_id)
+            # This very event makes a run of an id that is new.
+            if found is None or found["counts"]["events"] <= 1:
+                error = unknown_run(source, run_id)
+                note(f"realm: no event was of this run before. {error.hint}")
+    except (LogError, ServiceError):  # nothing is there to ask yet
+        return
 
 
 def _suggest(kind: str) -> None:

@@ -40,6 +40,7 @@ _BAD: Final = "red"
         ("realm runs", "The newest runs."),
         ("realm runs --status failed,killed,lost --since 7d", "What went wrong this week."),
         ("realm runs --warnings any", "What was NaN, spiked or hung, however it ended."),
+        ("realm runs --tag baseline", "Those that somebody gave this tag."),
         ("realm runs --q train.py --limit 5 --json", "For a program."),
     )
 )
@@ -50,6 +51,7 @@ _BAD: Final = "red"
     default="",
     help=f"Had some of {', '.join(WARNINGS)}, or any of them, however it ended.",
 )
+@click.option("--tag", "tags", metavar="TEXT", multiple=True, help="Has this tag; repeated, all.")
 @click.option("--since", metavar="TIME", help="Heard of since: 24h or 7d ago, a date, ISO 8601.")
 @click.option("--q", "words", metavar="WORDS", default="", help="Part of the id or the command.")
 @click.option(
@@ -75,7 +77,7 @@ def runs(as_json: bool, url: str | None, from_log: bool, limit: int, **given: An
     wanted = RunsWanted(status, _since(given["since"]), given["words"], limit=limit)
     with closing(open_source(settings(), url=url, from_log=from_log, report=note)) as source:
         note(f"Reading {source.name}.")
-        found = source.runs(wanted, warnings)
+        found = source.runs(wanted, warnings, given["tags"])
     if as_json:
         json_document(found)
     elif found:

@@ -77,10 +77,12 @@ class Backend(Protocol):
         """Yield what arrives after a cursor, for ever."""
         ...
 
-    def runs(self, wanted: RunsWanted, warnings: Sequence[str] = ()) -> list[dict[str, Any]]:
+    def runs(
+        self, wanted: RunsWanted, warnings: Sequence[str] = (), tags: Sequence[str] = ()
+    ) -> list[dict[str, Any]]:
         """Return the runs that are wanted, newest first, as a list shows them.
 
-        warnings: only those that had some of these; `any` for all.
+        warnings: only those that had some of these; `any` for all. tags: that have all of these.
         """
         ...
 
@@ -174,14 +176,17 @@ class LogBackend:
         after = last if len(rows) == FOLLOW_ROWS else max(highest, last)
         return [Row(row.event, row.cursor) for row in rows], after
 
-    def runs(self, wanted: RunsWanted, warnings: Sequence[str] = ()) -> list[dict[str, Any]]:
+    def runs(
+        self, wanted: RunsWanted, warnings: Sequence[str] = (), tags: Sequence[str] = ()
+    ) -> list[dict[str, Any]]:
         """Return the runs that are wanted, newest first, as a list shows them."""
         from realm_telemetry.folds.runs import Reading, summary
 
         layers = self._layers
         with self._reader.snapshot() as log:
             reading = Reading(log, layers)
-            page = _warned(reading, wanted, warnings) if warnings else reading.page(wanted)[0]
+            sifts = bool(warnings or tags)
+            page = _sifted(reading, wanted, warnings, tags) if sifts else reading.page(wanted)[0]
         return [summary(run_id, record) for run_id, record in page]
 
     def run(self, run_id: str) -> dict[str, Any] | None:
@@ -284,15 +289,15 @@ class LogBackend:
         self._reader.close()
 
 
-def _warned(
-    reading: "Reading", wanted: RunsWanted, warnings: Sequence[str]
+def _sifted(
+    reading: "Reading", wanted: RunsWanted, warnings: Sequence[str], tags: Sequence[str]
 ) -> "list[tuple[str, RunRecord]]":
-    """The runs that had a warning, from the whole list."""
-    found, below = reading.sifted(wanted, warnings=warnings)
+    """The runs whose records are as wanted, from the whole list."""
+    found, below = reading.sifted(wanted, warnings=warnings, tags=tags)
     while below is not None and len(found) < wanted.limit:
         left = wanted.limit - len(found)
         part = msgspec.structs.replace(wanted, below=below, limit=left)
-        more, below = reading.sifted(part, warnings=warnings)
+        more, below = reading.sifted(part, warnings=warnings, tags=tags)
         found += more
     return found
 
@@ -345,12 +350,15 @@ class ServiceBackend:
                 yield row
                 seen = max(seen, row.cursor or 0)
 
-    def runs(self, wanted: RunsWanted, warnings: Sequence[str] = ()) -> list[dict[str, Any]]:
+    def runs(
+        self, wanted: RunsWanted, warnings: Sequence[str] = (), tags: Sequence[str] = ()
+    ) -> list[dict[str, Any]]:
         """Return the runs that are wanted, newest first, as a list shows them."""
         since = None if wanted.since is None else f"{wanted.since / 1e9:.9f}"
         return self._client.runs(
             status=wanted.statuses or None,
             warnings=warnings or None,
+            tags=tags or None,
             since=since,
             q=wanted.words or None,
             limit=wanted.limit,

@@ -144,6 +144,7 @@ class RealmClient:
         *,
         status: str | Sequence[str] | None = None,
         warnings: str | Sequence[str] | None = None,
+        tags: str | Sequence[str] | None = None,
         since: FilterValue = None,
         q: str | None = None,
         limit: int = 100,
@@ -151,9 +152,10 @@ class RealmClient:
         """Return up to `limit` runs, newest first by their start; see docs/state.md.
 
         status: one, or several. warnings: that had some of these, `any` for all, however they
-        ended. since: heard of since then. q: part of the id or the command.
+        ended. tags: that have all of these. since: heard of since then. q: part of the id or the
+        command.
         """
-        params = run_params(status, since, q, limit, warnings=warnings)
+        params = run_params(status, since, q, limit, warnings=warnings, tags=tags)
         found, following = read_runs(self._get("/api/runs", params))
         while following is not None and len(found) < limit:
             page, following = read_runs(self._get(f"/api/runs?{following}"))
@@ -165,13 +167,14 @@ class RealmClient:
         *,
         status: str | Sequence[str] | None = None,
         warnings: str | Sequence[str] | None = None,
+        tags: str | Sequence[str] | None = None,
         since: FilterValue = None,
         q: str | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> RunsPage:
         """Return one page of runs, up to 500, as `runs` does. cursor: where the last one ended."""
-        params = run_params(status, since, q, limit, cursor, warnings)
+        params = run_params(status, since, q, limit, cursor, warnings, tags)
         return read_runs_page(self._get("/api/runs", params))
 
     def run(self, run_id: str) -> dict[str, Any]:

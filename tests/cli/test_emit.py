@@ -154,3 +154,12 @@ def test_a_note_about_a_run_changes_nothing_of_it(home: Path) -> None:
     assert "seen" in run_realm("query", "--run", "r 7", "--kind", "note").stdout
     empty = run_realm("emit", "note", "x", "--run", " ")
     assert (empty.returncode, "run_id" in empty.stderr) == (2, True)
+
+
+def test_a_run_that_is_new_is_remarked_with_those_that_are_near(home: Path) -> None:
+    run_realm("run", "--run-id", "train-7", "--", "true")
+    mistyped = run_realm("emit", "note", "seen", "--run", "trian-7")
+    assert (mistyped.returncode, len(mistyped.stdout.strip())) == (0, 32)
+    assert "no event was of this run before. Did you mean train-7?" in mistyped.stderr
+    again = run_realm("emit", "note", "seen", "--run", "train-7", "--wait")
+    assert "before" not in again.stderr

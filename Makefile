@@ -97,8 +97,9 @@ test-long: $(VENV)/.dev pages trace-store test-frameworks ## Hundred-round crash
 	$(TRY) $(BIN)/python -m pytest -m 'long and not endings and alone' --timeout 1200
 	$(TRY) $(BIN)/python -m pytest -n 2 --dist worksteal -m 'hypothesis and not long' --hypothesis-profile all --timeout 1200
 
-screenshots: $(VENV)/.dev pages ## Pictures of every page in every state, into .screenshots/gallery/; some minutes
+screenshots: $(VENV)/.dev pages ## Pictures of every page in every state, into .screenshots/gallery/, and those of docs/; some minutes
 	$(BIN)/python -m pytest -m screenshots --timeout 1200 tests/pages/test_gallery.py
+	cp .screenshots/docs/*.webp docs/images/
 
 test-endings: $(VENV)/.dev ## A thousand endings of trainings, and six thousand simulated days; ten minutes
 	$(BIN)/python -m pytest -m endings --timeout 1200

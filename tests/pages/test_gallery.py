@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
@@ -28,6 +29,9 @@ from .watching import axe_findings, no_sideways_scroll
 pytestmark = [pytest.mark.browser, pytest.mark.screenshots, pytest.mark.timeout(600)]
 
 PICTURES = SCREENSHOTS / "gallery"
+OF_DOCUMENTS = SCREENSHOTS / "docs"
+DOCUMENTED = {"war-room": "war-room", "run": "run-failed", "compare": "compare"}
+"""The pictures of README and docs, by their views."""
 THEMES = ("light", "dark")
 SIZES = {"1440": (1440, 900), "1920": (1920, 1000), "820": (820, 1100), "390": (390, 844)}
 ZOOMED = {"zoom": (720, 450)}
@@ -91,7 +95,7 @@ VIEWS = {
     "battle-log-details": View(f"{LOG}&kind=uncaught_exception", "[data-event-id]", _details),
     "battle-log-filters": View(f"{LOG}&severity=error&channel=data", "[data-event-id]", _filters),
     "battle-log-search": View(f"{LOG}&q=shard", "[data-event-id] mark"),
-    "battle-log-no-match": View("battle-log?channel=vault&hero=nobody", ".removals li"),
+    "battle-log-no-match": View("battle-log?channel=guild&hero=nobody", ".removals li"),
     "battle-log-summary": View("battle-log?view=summary", ".summary td button"),
     "alerts": View("alerts", "[data-rule]"),
     "health": View("service-health", "[data-level=warning]"),
@@ -146,6 +150,14 @@ def empty_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def documented_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """As `full_lab`, just filled, and nothing wrong with the service."""
+    with running_lab(tmp_path_factory.mktemp("documented")) as made:
+        fill(made)
+        yield made
+
+
 @pytest.fixture
 def tab(browser: Browser) -> Iterator[Page]:
     """A tab without motion."""
@@ -191,6 +203,21 @@ def test_the_components_are_fit_to_be_seen(tab: Page) -> None:
     finally:
         os.killpg(served.pid, signal.SIGTERM)
         served.wait(60)
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_the_pictures_of_the_documents(documented_lab: Lab, browser: Browser, name: str) -> None:
+    """Sharp on large screens; `make screenshots` copies them to docs/images."""
+    OF_DOCUMENTS.mkdir(parents=True, exist_ok=True)
+    context = browser.new_context(device_scale_factor=2, reduced_motion="reduce")
+    page = context.new_page()
+    show(page, documented_lab, VIEWS[DOCUMENTED[name]])
+    page.wait_for_timeout(1_500)
+    wanted = {"format": "webp", "quality": 75}
+    taken = context.new_cdp_session(page).send("Page.captureScreenshot", wanted)
+    (OF_DOCUMENTS / f"{name}.webp").write_bytes(b64decode(taken["data"]))
+    assert no_sideways_scroll(page)
+    context.close()
 
 
 # Last: it ends the service of `full_lab`.

@@ -54,6 +54,8 @@ def test_a_killed_service_costs_no_event(lab: Lab, page: Page) -> None:
     page.wait_for_timeout(1_500)
     lab.kill()
     pill(page, "Reconnecting")
+    page.get_by_role("alert").filter(has_text="The service does not answer").wait_for()
+    assert page.get_by_test_id("status-pill").get_attribute("href") is None
     page.wait_for_timeout(1_000)
     lab.start()
     pill(page, "Live")

@@ -1,16 +1,13 @@
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
 import { apiUrl, getJson } from "../shared/api";
-import { Freshness } from "../shared/connection";
-import { bytesText, formatAge, formatCount, formatDuration, formatTime, plural } from "../shared/format";
+import { type Check, Freshness, type Health, healthText, type Level } from "../shared/connection";
+import { bytesText, formatAge, formatCount, formatDuration, formatTime, plural, shownText } from "../shared/format";
+import { term } from "../shared/labels";
 import { logHref, runHref } from "../shared/links";
-import { shownText } from "../shared/message";
 import "../shared/page-header";
-import { healthText, type Check, type Health, type Level } from "../shared/service-health";
 import { shortcuts } from "../shared/shortcuts";
 import { snippet } from "../shared/snippet";
-import { term } from "../shared/term";
-
 const LOOKS: Record<Level, [icon: string, severity: string, word: string]> = {
   problem: ["✕", "error", "Problem"],
   warning: ["!", "warning", "Warning"],
@@ -107,6 +104,11 @@ function checkRow({ check, level, message, fix }: Check): TemplateResult {
   </li>`;
 }
 
+/** A path that breaks between its parts. */
+function breakable(path: string): TemplateResult {
+  return html`${path.split(/(?<=\/)/).map((part) => html`${part}<wbr />`)}`;
+}
+
 type Fact = [label: string | TemplateResult, value: string | TemplateResult];
 
 function facts(name: string, title: string | TemplateResult, rows: readonly Fact[], rest: TemplateResult | typeof nothing = nothing): TemplateResult {
@@ -131,7 +133,7 @@ function serviceCard({ service }: Health): TemplateResult {
 function logCard({ log }: Health): TemplateResult {
   const limit = log.keeps_bytes === null ? "" : ` of at most ${bytesText(log.keeps_bytes)}`;
   const rows: Fact[] = [
-    ["kept in", html`<span class="mono">${log.place}</span>`],
+    ["kept in", html`<span class="mono">${breakable(log.place)}</span>`],
     ["size", log.size_bytes === null ? "not known" : `${bytesText(log.size_bytes)}${limit}`],
     ["events are kept", log.keeps_days === null ? "until there is no room" : plural(log.keeps_days, "day")],
     ["last event's number", log.cursor === null ? "not known" : formatCount(log.cursor)],

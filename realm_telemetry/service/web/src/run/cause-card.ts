@@ -1,23 +1,9 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { exactText } from "../shared/exact-json";
-import { bytesText, formatAge, formatCount, formatDuration, formatNumber, formatTime, zoneName } from "../shared/format";
-import { shownText } from "../shared/message";
-import {
-  commandText,
-  isOpen,
-  lookOf,
-  notFiniteText,
-  numberText,
-  ranksText,
-  reasonOf,
-  statusMark,
-  stepText,
-  type Checkpoint,
-  type GoodCheckpoint,
-  type Run,
-} from "../shared/run";
+import { bytesText, formatAge, formatCount, formatDuration, formatNumber, formatTime, shownText, zoneName } from "../shared/format";
+import { term } from "../shared/labels";
+import { type Checkpoint, commandText, type GoodCheckpoint, isOpen, lookOf, notFiniteText, numberText, ranksText, reasonOf, type Run, statusMark, stepText } from "../shared/run";
 import { snippet } from "../shared/snippet";
-import { term } from "../shared/term";
 
 const SILENT_S = 120;
 const SILENT_STEPS = 5;

@@ -91,3 +91,12 @@ export function bytesText(bytes: number): string {
   for (; size >= 1_024 && at < units.length - 1; at++) size /= 1_024;
   return `${at ? (size < 1_000 ? size.toPrecision(3) : Math.round(size)) : size} ${units[at]}`;
 }
+
+/** Characters that turn the direction of what follows: shown as they are, a message could read as another one. */
+const TURNING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+const QUOTED = /`([^`\n]+)`/g;
+
+/** A message as people read it: without backticks around names, and with a mark for each override of the direction. */
+export function shownText(message: string): string {
+  return message.replace(QUOTED, "$1").replace(TURNING, (mark) => `⟨U+${mark.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`);
+}

@@ -1,11 +1,9 @@
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import { apiUrl, getJson } from "./api";
-import { HEALTH_PATH } from "./connection";
-import { healthText, type Health } from "./service-health";
+import { type Health, HEALTH_PATH, healthText } from "./connection";
 import { showHelp } from "./shortcuts";
 import "./toast";
-
 const THEMES = ["auto", "light", "dark"] as const;
 const KEY = "realm-theme";
 /** How often a page that is seen asks for the health of the service. */

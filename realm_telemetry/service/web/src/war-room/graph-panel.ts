@@ -1,16 +1,14 @@
-import { LitElement, html, nothing } from "lit";
+import { html, LitElement, nothing } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
-import { formatTime, plural } from "../shared/format";
-import type { RealmEvent } from "../stream/event";
-import { aroundHref, eventHref } from "../shared/links";
-import { shownText } from "../shared/message";
+import { formatTime, plural, shownText } from "../shared/format";
 import type { LineGraph } from "../shared/graph/line-graph";
 import "../shared/graph/line-graph";
 import { SERIES_COLOURS } from "../shared/graph/palette";
-import { learningRateOf, lossOf, speedOf, type Axis, type Pick } from "../shared/graph/plot";
+import { type Axis, learningRateOf, lossOf, type Pick, speedOf } from "../shared/graph/plot";
 import type { RunSeries } from "../shared/graph/run-series";
+import { aroundHref, eventHref } from "../shared/links";
+import type { RealmEvent } from "../stream/event";
 import type { LegendRun } from "./runs";
-
 const KEY = "realm-graph";
 const SMOOTHINGS = [0, 0.6, 0.9, 0.97] as const;
 const LISTED_MARKS = 30;

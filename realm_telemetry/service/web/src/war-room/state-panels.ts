@@ -1,22 +1,11 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { formatAge, formatCount, formatDuration, formatNumber, formatTime } from "../shared/format";
-import { sparkline } from "../shared/sparkline";
-import { term } from "../shared/term";
-import { statusMark } from "../shared/run";
-import { logHref, runHref } from "../shared/links";
 import type { RunSeries } from "../shared/graph/run-series";
-import {
-  etaSeconds,
-  type JobState,
-  liveRun,
-  type RealmState,
-  type Receipt,
-  type RunState,
-  toPercent,
-  type WorkerState,
-  workerStatus,
-} from "./state";
-import { clockOffset, type WorkerClocks } from "./worker-clocks";
+import { term } from "../shared/labels";
+import { logHref, runHref } from "../shared/links";
+import { statusMark } from "../shared/run";
+import { sparkline } from "../shared/sparkline";
+import { clockOffset, etaSeconds, type JobState, liveRun, type RealmState, type Receipt, type RunState, toPercent, type WorkerClocks, type WorkerState, workerStatus } from "./state";
 
 /** What a job can be, and what that means. */
 const LANES = {

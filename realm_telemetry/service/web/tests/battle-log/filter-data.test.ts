@@ -1,6 +1,5 @@
 import { expect, test } from "vitest";
-import { joinNames, splitNames } from "../../src/battle-log/names";
-
+import { joinNames, splitNames } from "../../src/battle-log/filter-data";
 test.each([
   ["a, b,,c", ["a", "b", "c"]],
   ['"a,b",c', ["a,b", "c"]],

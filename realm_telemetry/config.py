@@ -15,8 +15,9 @@ from realm_telemetry.home import (
     SEARCH_INDEX,
     SETTINGS_FILE,
     STATE,
+    is_address,
     is_planted,
-    running_service,
+    said_service,
 )
 from realm_telemetry.home.shared import is_shared, local_home, read_service, shared_home_of
 from realm_telemetry.home.token import DEFAULT_SERVICE_URL as DEFAULT_SERVICE_URL
@@ -157,6 +158,9 @@ def _url(value: Any) -> str:
     text = _text(value).rstrip("/")
     if not text.startswith(("http://", "https://")):
         raise ValueError("needs to begin with http:// or https://")
+    # Nearly every process has this one, and needs nothing imported for it.
+    if text != DEFAULT_SERVICE_URL and not is_address(text):
+        raise ValueError("is no address: write it like http://127.0.0.1:8866")
     return text
 
 
@@ -291,9 +295,9 @@ def service_log_url(settings: Settings) -> str | None:
 def service_url_of(home: Path) -> str:
     """Return where the service of a home is, or would be.
 
-    Raises ConfigError where that of a shared home says nothing that helps.
+    Raises ConfigError where its file is broken, or that of a shared home says nothing that helps.
     """
-    running = running_service(home)
+    running = said_service(home)
     if running is not None:
         return running.url
     shared = shared_home_of(home)

@@ -16,6 +16,7 @@ from realm_telemetry.home import (
     SETTINGS_FILE,
     STATE,
     is_planted,
+    read_regular_file,
     running_service,
 )
 from realm_telemetry.home.shared import is_shared, local_home, read_service, shared_home_of
@@ -381,7 +382,7 @@ def _read_file(path: Path) -> dict[str, Any]:
             )
             return {}
         # With the mark that editors on Windows put before it.
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        return tomllib.loads(read_regular_file(path).decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(str(path), f"is not TOML: {error}", "Correct that line.") from None
     except OSError as error:

@@ -234,32 +234,34 @@ class RealmServer:
     @contextmanager
     def _said_in_home(self) -> Iterator[None]:
         """Let programs, commands and shippers of this home find the service on any port."""
+        address = None
         try:
             address = ServiceAddress.claim(self.settings.home)
-        except OSError as error:
+            if address is not None:
+                address.say(self._facts())
+        except OSError as error:  # a full disk, or something else in the place of the file
             _logger.warning(
                 "The address of this service cannot be written into %s: %s. Others find it by"
                 " REALM_SERVICE_URL.",
                 self.settings.home,
                 error,
             )
-            address = None
         if address is None:
             yield
             return
         try:
-            address.say(
-                RunningService(
-                    url=_from_here(self.addresses[0].url),
-                    pages=_from_here(self.addresses[-1].url),
-                    pid=os.getpid(),
-                    pid_namespace=Path("/proc/self/ns/pid").stat().st_ino,
-                )
-            )
             with self._said_to_other_hosts():
                 yield
         finally:
             address.close()
+
+    def _facts(self) -> RunningService:
+        return RunningService(
+            url=_from_here(self.addresses[0].url),
+            pages=_from_here(self.addresses[-1].url),
+            pid=os.getpid(),
+            pid_namespace=Path("/proc/self/ns/pid").stat().st_ino,
+        )
 
     @contextmanager
     def _said_to_other_hosts(self) -> Iterator[None]:

@@ -17,6 +17,7 @@ from realm_telemetry.home import (
     STATE,
     is_address,
     is_planted,
+    read_regular_file,
     said_service,
 )
 from realm_telemetry.home.shared import is_shared, local_home, read_service, shared_home_of
@@ -408,7 +409,7 @@ def _read_file(path: Path) -> dict[str, Any]:
             )
             return {}
         # With the mark that editors on Windows put before it.
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        return tomllib.loads(read_regular_file(path).decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(str(path), f"is not TOML: {error}", "Correct that line.") from None
     except OSError as error:

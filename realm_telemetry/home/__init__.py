@@ -179,6 +179,24 @@ def read_own_file(directory: str | os.PathLike[str], name: str) -> bytes:
         return file.read()
 
 
+def read_regular_file(path: str | os.PathLike[str]) -> bytes:
+    """Read a file, through links too, unless it is a pipe or a device, which might never end.
+
+    Raises OSError.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        kind = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+        if not stat.S_ISREG(kind) and os.path.realpath(path) != os.devnull:
+            raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
+
+
 def is_planted(path: str | os.PathLike[str]) -> bool:
     """Whether something belongs to another user and lies where everybody can make names.
 

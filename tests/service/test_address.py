@@ -179,3 +179,12 @@ def test_a_home_that_cannot_be_written_is_served_all_the_same(
     with serving(free_ports(tmp_path)):
         assert "others find it by REALM_SERVICE_URL" in caplog.text.replace("Others", "others")
     assert running_service(tmp_path) is None
+
+
+def test_a_pipe_in_the_place_of_the_file_does_not_stop_the_service(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    os.mkfifo(tmp_path / SERVICE)
+    with serving(free_ports(tmp_path)):
+        assert "Others find it by REALM_SERVICE_URL" in caplog.text
+    assert (tmp_path / SERVICE).is_fifo()

@@ -1,7 +1,6 @@
 """The tool that says what differs between two runs, such as the last good one and this one."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -17,7 +16,6 @@ COMPARED: Final = (
 )
 """Fields of two runs that are put beside each other; configuration and numbers come apart."""
 
-_LOOKED_AT: Final = 200
 _NUMBERS: Final = ("last", "last_step", "least", "greatest", "not_finite")
 _SETTINGS_CHARS: Final = 6_000
 _NUMBERS_CHARS: Final = 6_000
@@ -56,54 +54,25 @@ async def compare_runs(desk: Desk, question: CompareQuestion) -> dict[str, Any]:
 async def _good_before(
     client: AsyncRealmClient, run: Mapping[str, Any]
 ) -> tuple[dict[str, Any], str]:
-    """Return the newest run before one that completed, and why it was chosen.
+    """Return the run that the service compares this one with, and why it does.
 
-    One of the same command goes first, then one of the same program; where none completed before,
-    one that has since. Raises ServiceError if there is none at all.
+    Raises ServiceError if there is none of the same kind before it.
     """
-    page = await client.runs_page(status="completed", limit=_LOOKED_AT)
-    good = [
-        each
-        for each in page.runs
-        if each["run_id"] != run["run_id"] and not (each.get("warnings") or {}).get("not_finite")
-    ]
-    if not good:
+    before = (await client.run_changes(run["run_id"]))["before"]
+    if before is None:
         raise ServiceError(
             404,
             "run_not_found",
-            f"No other run has completed that {text(run['run_id'], 256)!r} is like.",
+            f"Before {text(run['run_id'], 256)!r} no run is of its campaign, program or name.",
             "Name the one to compare it with as `other`; list_runs has all.",
         )
-    chosen = max(good, key=lambda each: (_is_before(each, run), _likeness(each, run)))
-    when = "before it" if _is_before(chosen, run) else "(none did before it)"
-    why = f"It is the last one {when} that completed, {_LIKE[_likeness(chosen, run)]}."
-    return await client.run(chosen["run_id"]), why
+    well = "the last one before it that was well" if before["is_well"] else "the last one before it"
+    unless = "" if before["is_well"] else " None before it was well."
+    why = f"It is {well}, of the same {_KINDS[before['rule']]}.{unless}"
+    return await client.run(before["run_id"]), why
 
 
-_LIKE: Final = ("perhaps of another program", "of the same program", "with the same command")
-
-
-def _is_before(other: Mapping[str, Any], run: Mapping[str, Any]) -> bool:
-    return bool(other["started_at"] < run["started_at"])
-
-
-def _likeness(other: Mapping[str, Any], run: Mapping[str, Any]) -> int:
-    """A place in _LIKE."""
-    if not run["command"]:
-        return 0
-    if other["command"] == run["command"]:
-        return 2
-    return int(_program(other) == _program(run) != "")
-
-
-def _program(run: Mapping[str, Any]) -> str:
-    """The name of the script that a run was started with, empty if its command is not known."""
-    command = run["command"]
-    words = command.split() if isinstance(command, str) else [str(word) for word in command or ()]
-    for place, word in enumerate(words):
-        if word == "-m" and place + 1 < len(words):
-            return words[place + 1]
-    return PurePath(next((word for word in words if word.endswith((".py", ".sh"))), "")).name
+_KINDS: Final = {"campaign": "campaign", "command": "program", "name": "name but for numbers"}
 
 
 def _different(other: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:

@@ -471,10 +471,7 @@ def test_what_changed_since_the_last_good_run_is_answered(tmp_path: Path) -> Non
             asked = await ask(client, "compare_runs", run_id="bad", other="nan")
             assert [each["name"] for each in asked["config_different"]] == ["amp"]
             first = await ask(client, "compare_runs", run_id="first")
-            assert (first["other"]["run_id"], "none did before" in first["chosen_because"]) == (
-                "good",
-                True,
-            )
+            assert (first["error"], "`other`" in first["hint"]) == ("run_not_found", True)
             near = await ask(client, "compare_runs", run_id="bad", other="goood")
             assert (near["error"], "good" in near["hint"]) == ("run_not_found", True)
             warned = await ask(client, "list_runs", warnings="any")

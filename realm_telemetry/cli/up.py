@@ -60,6 +60,11 @@ def up(install: bool, as_json: bool, timeout_s: float, options: Sequence[str]) -
         return 0
     running = running_service(home) or _elsewhere(chosen.shared_home)
     was_up = running is not None
+    if running is not None and not _is_reached(running):
+        message = f"The service of this home runs in another container, as {running.url} there."
+        hint = "Set service_url (REALM_SERVICE_URL) to where it is reached from here, or end it."
+        write_problem(Problem("elsewhere", message, hint, EXIT_PROBLEM), as_json)
+        return EXIT_PROBLEM
     try:
         running = running or start(home, options, timeout_s)
     except NotUpError as error:
@@ -111,6 +116,11 @@ def start(home: Path, options: Sequence[str] = (), timeout_s: float = _TIMEOUT_S
         if time.monotonic() > deadline_s:
             raise NotUpError(f"The service does not answer after {timeout_s:g} s.", log)
         time.sleep(_POLL_S)
+
+
+def _is_reached(running: RunningService) -> bool:
+    """Whether a service of this home is the one that answers at its address, asked from here."""
+    return running.is_on_this_network or serves(running.url, running.log_id)
 
 
 def _answers(running: RunningService) -> bool:

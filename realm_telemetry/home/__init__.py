@@ -350,14 +350,32 @@ _LOCK: Final = struct.Struct("hhqqi4x")
 class RunningService(msgspec.Struct):
     """A service that runs.
 
-    url, pages: its addresses as they are reached from this host.
+    url, pages: its addresses as they are reached from where it runs.
     pid: its process's, in the PID namespace that the inode `pid_namespace` stands for.
+    log_id: of the log that it serves, empty if an older service wrote it.
+    network: the inode of its network namespace, 0 if an older service wrote it. In another one
+        the same address is another program's.
     """
 
     url: str
     pages: str
     pid: int
     pid_namespace: int
+    log_id: str = ""
+    network: int = 0
+
+    @property
+    def is_on_this_network(self) -> bool:
+        """Whether its addresses mean the same here: then its lock vouches for them."""
+        return self.network in (0, network_namespace())
+
+
+def network_namespace() -> int:
+    """The inode of this process's network namespace; 0 if the system does not say."""
+    try:
+        return os.stat("/proc/self/ns/net").st_ino  # noqa: PTH116
+    except OSError:
+        return 0
 
 
 class ServiceAddress:

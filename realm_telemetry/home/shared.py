@@ -155,6 +155,14 @@ def _connects(url: str) -> bool:
 
 def serves(url: str, log_id: str) -> bool:
     """Whether a service answers at an address, within a second, and serves a log."""
+    return served_log(url) == log_id
+
+
+def served_log(url: str) -> str | None:
+    """Ask, without a token and for a second, which log is served at an address.
+
+    Empty where something answers that is no service; None if nothing does.
+    """
     from http.client import HTTPConnection, HTTPException
 
     parts = _parts(url)
@@ -162,9 +170,11 @@ def serves(url: str, log_id: str) -> bool:
     try:
         connection.request("GET", "/health")
         health = msgspec.json.decode(connection.getresponse().read(_MAX_BYTES))
-        return isinstance(health, dict) and health.get("log_id") == log_id
-    except (OSError, ValueError, HTTPException, RecursionError):
-        return False
+        return str(health.get("log_id", "")) if isinstance(health, dict) else ""
+    except OSError:
+        return None
+    except (ValueError, HTTPException, RecursionError):
+        return ""
     finally:
         connection.close()
 

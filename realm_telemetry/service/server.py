@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 
 from realm_telemetry.config import Settings
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.home import RunningService, ServiceAddress
+from realm_telemetry.home import RunningService, ServiceAddress, network_namespace, running_service
 from realm_telemetry.home.shared import (
     SharedService,
     addresses,
@@ -245,8 +245,10 @@ class RealmServer:
             )
             address = None
         if address is None:
+            self._warn_of_another()
             yield
             return
+        service = getattr(self.app.state, "service", None)
         try:
             address.say(
                 RunningService(
@@ -254,12 +256,26 @@ class RealmServer:
                     pages=_from_here(self.addresses[-1].url),
                     pid=os.getpid(),
                     pid_namespace=Path("/proc/self/ns/pid").stat().st_ino,
+                    log_id=service.log_id if isinstance(service, Service) else "",
+                    network=network_namespace(),
                 )
             )
             with self._said_to_other_hosts():
                 yield
         finally:
             address.close()
+
+    def _warn_of_another(self) -> None:
+        """Say that programs find another service of this home, if one runs."""
+        another = running_service(self.settings.home)
+        if another is not None:
+            _logger.warning(
+                "Another service of %s runs at %s (pid %s): programs and commands find that one."
+                " This one is reached where REALM_SERVICE_URL names it.",
+                self.settings.home,
+                another.url,
+                another.pid,
+            )
 
     @contextmanager
     def _said_to_other_hosts(self) -> Iterator[None]:

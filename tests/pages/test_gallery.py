@@ -94,6 +94,7 @@ VIEWS = {
     "battle-log-no-match": View("battle-log?channel=vault&hero=nobody", ".removals li"),
     "battle-log-summary": View("battle-log?view=summary", ".summary td button"),
     "alerts": View("alerts", "[data-rule]"),
+    "health": View("service-health", "[data-level=warning]"),
 }  # fmt: skip
 
 EMPTY = {
@@ -101,7 +102,11 @@ EMPTY = {
     "runs": View("runs", "[data-testid=no-runs]"),
     "battle-log": View("battle-log", "[data-testid=empty-log]"),
     "alerts": View("alerts", "[data-testid=no-alerts]"),
+    "health": View("service-health", "[data-testid=verdict]"),
 }
+
+READ = ("war-room", "runs", "run-failed", "compare", "battle-log", "alerts", "health")
+"""Pages that keep what they have read while the service is away."""
 
 SERVE = """
 import build, subprocess, sys
@@ -119,6 +124,7 @@ LOADING = {
     "compare": View(_compare(*SWEEP[:2]), ".loading"),
     "battle-log": View("battle-log", ".skeleton-row"),
     "alerts": View("alerts", ".loading"),
+    "health": View("service-health", ".loading"),
 }
 
 
@@ -172,15 +178,6 @@ def test_a_page_that_loads_is_fit_to_be_seen(full_lab: Lab, tab: Page, name: str
     look(tab, f"{name}-loading")
 
 
-@pytest.mark.parametrize("name", ["war-room", "runs", "run-failed", "battle-log", "alerts"])
-def test_a_page_without_its_service_is_fit_to_be_seen(full_lab: Lab, tab: Page, name: str) -> None:
-    """What was read stays."""
-    show(tab, full_lab, VIEWS[name])
-    tab.context.set_offline(True)
-    tab.route(HELD, lambda route: route.abort())
-    look(tab, f"{name}-offline")
-
-
 def test_the_components_are_fit_to_be_seen(tab: Page) -> None:
     """As `make pages-dev` serves them."""
     port = free_port()
@@ -194,6 +191,21 @@ def test_the_components_are_fit_to_be_seen(tab: Page) -> None:
     finally:
         os.killpg(served.pid, signal.SIGTERM)
         served.wait(60)
+
+
+# Last: it ends the service of `full_lab`.
+@pytest.mark.timeout(900)
+def test_pages_without_their_service_are_fit_to_be_seen(full_lab: Lab, tab: Page) -> None:
+    """What was read stays, after it was killed."""
+    tabs = {name: tab.context.new_page() for name in READ}
+    for name, page in tabs.items():
+        page.bring_to_front()
+        show(page, full_lab, VIEWS[name])
+    full_lab.kill()
+    for name, page in tabs.items():
+        page.bring_to_front()
+        page.get_by_text("Reconnecting").first.wait_for()
+        look(page, f"{name}-offline")
 
 
 def answers(port: int) -> bool:

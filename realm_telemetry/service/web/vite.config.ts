@@ -32,6 +32,7 @@ export default defineConfig({
         "battle-log": "battle-log.html",
         alerts: "alerts.html",
         compare: "compare.html",
+        health: "service-health.html",
         "event-stream": "src/stream/event-stream.ts",
       },
       output: {

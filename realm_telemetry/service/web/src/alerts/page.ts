@@ -181,9 +181,9 @@ export class RealmAlerts extends LitElement {
 function beginning(): TemplateResult {
   return html`<div class="card empty-runs" data-testid="no-alerts">
     <h2>No alerts yet</h2>
-    <p>One message when a training dies, hangs or goes wrong: to a phone, a channel, or a program.</p>
+    <p>One message when a training dies, hangs or goes wrong. To a phone, by the app ntfy, where the last word is a name that nobody guesses:</p>
     ${snippet("realm alerts init --ntfy lab-7f3k2q")}
-    <p class="soft">Also <code>--slack</code>, <code>--discord</code>, <code>--webhook</code> and <code>--apprise</code>. Then start the service again.</p>
+    <p class="soft">To a channel with <code>--slack</code> or <code>--discord</code>, to a program with <code>--webhook</code>, to anything else with <code>--apprise</code>. Then start the service again: <code>realm down</code>, <code>realm up</code>.</p>
   </div>`;
 }
 

@@ -1,5 +1,6 @@
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, query, state } from "lit/decorators.js";
+import { connectionPill } from "../shared/connection";
 import { formatCount, zoneName } from "../shared/format";
 import "../shared/page-header";
 import { howToBegin } from "../shared/snippet";
@@ -32,7 +33,7 @@ const CONNECTION: Record<ConnectionStatus, string> = {
 function pageTools({ address, go }: LogPage, live: LiveTail): TemplateResult {
   const summary = address.view === "summary";
   const utc = address.zone === "utc";
-  return html`<span class="pill status-${live.status}" data-testid="status-pill">${CONNECTION[live.status]}</span>
+  return html`${connectionPill(CONNECTION[live.status])}
     <button role="switch" aria-checked=${address.live} class="switch" data-testid="live-tail" title="Show new events as they arrive" @click=${live.toggle}>
       <span class="switch-dot" aria-hidden="true"></span> Live tail
     </button>

@@ -1,6 +1,6 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { exactText } from "../shared/exact-json";
-import { formatAge, formatCount, formatDuration, formatNumber, formatTime, zoneName } from "../shared/format";
+import { bytesText, formatAge, formatCount, formatDuration, formatNumber, formatTime, zoneName } from "../shared/format";
 import { shownText } from "../shared/message";
 import {
   commandText,
@@ -103,15 +103,6 @@ function timeLeft(run: Run, nowMs: number): string | null {
   const silentS = (nowMs - Date.parse(run.last_event_at ?? "")) / 1_000;
   if (silentS > Math.max(SILENT_S, SILENT_STEPS / speed)) return null;
   return formatDuration((total - step) / speed);
-}
-
-/** 68719476736 -> "64.00 GiB". */
-export function bytesText(bytes: number): string {
-  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-  let size = bytes;
-  let at = 0;
-  for (; size >= 1_024 && at < units.length - 1; at++) size /= 1_024;
-  return `${at ? size.toPrecision(3) : size} ${units[at]}`;
 }
 
 function checkpointText(checkpoint: Checkpoint | null, good?: GoodCheckpoint | null): TemplateResult {

@@ -1,5 +1,5 @@
 import { html, nothing, type ReactiveController, type ReactiveControllerHost, type TemplateResult } from "lit";
-import { ApiError } from "./api";
+import { ApiError, apiUrl } from "./api";
 import { formatTime } from "./format";
 import type { ConnectionStatus, RealmEvent } from "../stream/event";
 import { eventStream } from "../stream/event-stream";
@@ -7,6 +7,23 @@ import { eventStream } from "../stream/event-stream";
 /** After an event the page reads what changed, at most this often; without events much less. */
 const SOON_MS = 2_000;
 const EVENTUALLY_MS = 10_000;
+
+export const HEALTH_PATH = "service-health";
+/** What the words of the pill mean. */
+const PILL_WORDS: Readonly<Record<string, string>> = {
+  Live: "New events appear here by themselves.",
+  Reconnecting: "The service does not answer; the page tries again by itself.",
+  Paused: "You have paused this page.",
+  Stale: "Nothing was received for over a minute, though something runs.",
+};
+
+/** How the page is connected, and the way to the health of the service. more: what else the pill says. */
+export function connectionPill(word: string, more: TemplateResult | typeof nothing = nothing): TemplateResult {
+  const meaning = PILL_WORDS[word];
+  return html`<a class="pill connection ${word.toLowerCase()}" href=${apiUrl(HEALTH_PATH)} title="${meaning ? `${meaning} ` : ""}A click shows the health of the service." data-testid="status-pill"
+    ><span class="dot" aria-hidden="true"></span>${word}${more}</a
+  >`;
+}
 
 interface Wanted {
   /** Read what the page shows. */
@@ -72,6 +89,11 @@ export class Freshness implements ReactiveController {
     if (status === "live" && wasDown) this.want(0);
   }
 
+  /** Read at once, or as soon as the reading that goes on has ended. */
+  readNow(): void {
+    this.want(0);
+  }
+
   /** Read so long after the last time, or earlier if that is planned already. */
   private want(pauseMs: number): void {
     const dueMs = pauseMs === 0 ? performance.now() : this.readMs + pauseMs;
@@ -109,9 +131,7 @@ export class Freshness implements ReactiveController {
   /** Live, Connecting or Reconnecting. */
   pill(): TemplateResult {
     const word = this.isDown ? "Reconnecting" : this.status === "live" ? "Live" : "Connecting";
-    return html`<span class="pill connection ${word.toLowerCase()}" data-testid="status-pill"
-      ><span class="dot" aria-hidden="true"></span>${word}</span
-    >`;
+    return connectionPill(word);
   }
 
   /** A line while the service is down or refuses. */

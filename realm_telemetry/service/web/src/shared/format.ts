@@ -82,3 +82,12 @@ export function timeMs(event: Pick<RealmEvent, "time_unix_nano">): number {
 export function plural(n: number, one: string, many = `${one}s`): string {
   return `${formatCount(n)} ${n === 1 ? one : many}`;
 }
+
+/** 68719476736 -> "64.0 GiB". */
+export function bytesText(bytes: number): string {
+  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+  let size = bytes;
+  let at = 0;
+  for (; size >= 1_024 && at < units.length - 1; at++) size /= 1_024;
+  return `${at ? (size < 1_000 ? size.toPrecision(3) : Math.round(size)) : size} ${units[at]}`;
+}

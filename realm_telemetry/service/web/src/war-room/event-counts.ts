@@ -12,7 +12,7 @@ export function severityPanel(state: RealmState | undefined): TemplateResult {
   return html`<section class="severities" aria-label="Events by severity">
     ${SEVERITIES.map(
       (look) => html`<a class="severity-count" href=${logHref({ severity: look.name, range: "all" })}>
-        ${severityMark(look.name)} <b>${formatCount(counts[look.name] ?? 0)}</b>
+        ${severityMark(look.name)} <b>${state ? formatCount(counts[look.name] ?? 0) : "–"}</b>
       </a>`,
     )}
   </section>`;

@@ -58,7 +58,7 @@ export class GraphPanel extends LitElement {
       <div class="card-head">
         <h2>Loss</h2>
         <span class="hover soft">${this.hover}</span>
-        ${this.controls()}
+        ${this.runs.length ? this.controls() : nothing}
       </div>
       ${this.runs.length ? this.graphs() : this.empty()} ${this.legend.length ? this.legendList() : nothing}
       ${this.notes()} ${this.marks()}
@@ -70,8 +70,8 @@ export class GraphPanel extends LitElement {
     return html`<span class="controls">
       ${this.zoomed ? html`<button @click=${() => this.loss?.unzoom()}>Reset zoom</button>` : nothing}
       <button aria-pressed=${axis === "time"} @click=${this.toggleAxis} title="Over the time of day in place of steps">Wall time</button>
-      <button aria-pressed=${log} @click=${this.toggleLog}>Log scale</button>
-      <label
+      <button aria-pressed=${log} @click=${this.toggleLog} title="Equal distances are equal factors: 10, 1, 0.1">Log scale</button>
+      <label title="Averages over so many steps; the measured values stay faintly behind"
         >Smoothing
         <select @change=${(e: Event) => this.set({ smoothing: Number((e.target as HTMLSelectElement).value) })}>
           ${SMOOTHINGS.map((one) => html`<option value=${one} ?selected=${one === smoothing}>${one || "off"}</option>`)}

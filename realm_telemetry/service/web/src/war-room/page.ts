@@ -1,6 +1,7 @@
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, query, state } from "lit/decorators.js";
 import { ApiError } from "../shared/api";
+import { connectionPill } from "../shared/connection";
 import { formatAge } from "../shared/format";
 import "../shared/page-header";
 import { shortcuts } from "../shared/shortcuts";
@@ -56,10 +57,8 @@ interface StatusView {
 function statusTools({ feed, paused, expecting, togglePause, writeNote }: StatusView): TemplateResult {
   const age = feed.lastArrivalMs === null ? null : (Date.now() - feed.lastArrivalMs) / 1_000;
   const word = pillWord(feed.status, paused, age, expecting);
-  return html`<span class="pill connection ${word.toLowerCase()}" data-testid="status-pill" title="Time since the last event">
-      <span class="dot" aria-hidden="true"></span>${word}
-      <span class="soft age">${age === null ? "no events yet" : formatAge(age)}</span>
-    </span>
+  const lastEvent = age === null ? "no events yet" : formatAge(age);
+  return html`${connectionPill(word, html` <span class="soft age" title="Time since the last event">${lastEvent}</span>`)}
     <button data-testid="pause" aria-pressed=${paused} @click=${togglePause}>${paused ? "Resume" : "Pause"}</button>
     <button data-testid="note" @click=${writeNote}>Add note</button>`;
 }
@@ -235,9 +234,10 @@ export class WarRoom extends LitElement {
   private body(): TemplateResult {
     const { realm, receipts } = this.latest;
     const { late, lastLate } = this.feed;
+    const isNew = realm !== undefined && !Object.keys(realm.system.counts.by_severity).length && this.feed.lastArrivalMs === null;
     return html`<div class="topline">${severityPanel(realm)} ${receiptsLine(receipts)}</div>
       <div class="ribbons">${lateRibbon(late, lastLate)}</div>
-      <div class="columns">
+      <div class="columns ${isNew ? "is-new" : ""}">
         <div class="column wide">
           ${openRunsPanel(this.runsOfNow(), this.runs)} ${this.graphPanel()} ${this.progress()} ${realm ? jobsPanel(realm) : nothing}
         </div>

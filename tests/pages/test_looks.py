@@ -91,12 +91,11 @@ def test_a_severity_is_an_icon_a_word_and_a_colour(lab: Lab, browser: Browser, t
 
 
 @pytest.mark.parametrize("motion", ["reduce", "no-preference"])
-def test_nothing_moves_for_those_who_ask_for_it(lab: Lab, browser: Browser, motion: str) -> None:
+def test_nothing_moves_for_those_who_ask_for_it(demo: Lab, browser: Browser, motion: str) -> None:
     """prefers-reduced-motion stops every animation and transition."""
-    lab.notes(1, 3)
     context = browser.new_context(reduced_motion=motion)  # type: ignore[arg-type]
     page = context.new_page()
-    page.goto(f"{lab.url}/battle-log?q=note")
+    page.goto(f"{demo.url}/battle-log?q=raised")
     page.wait_for_selector("[data-event-id]")
     page.get_by_role("button", name="Copy link").click()
     page.wait_for_selector(".toast", state="attached")
@@ -104,8 +103,15 @@ def test_nothing_moves_for_those_who_ask_for_it(lab: Lab, browser: Browser, moti
     context.close()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("name", PATHS)
+@pytest.mark.parametrize(
+    ("name", "theme"),
+    [
+        ("war-room", "light"),
+        ("battle-log", "dark"),
+        pytest.param("war-room", "dark", marks=pytest.mark.long),
+        pytest.param("battle-log", "light", marks=pytest.mark.long),
+    ],
+)
 def test_a_phone_scrolls_only_down(browser: Browser, demo: Lab, name: str, theme: str) -> None:
     """390 px wide, with the details open as well."""
     page = opened(browser, demo, name, theme, width=390)

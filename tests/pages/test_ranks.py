@@ -93,7 +93,7 @@ def test_the_war_room_has_every_run_and_problems_first(wide_lab: Lab, page: Page
     page.get_by_test_id("cause").filter(has_text="exit code 3").wait_for()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_a_phone_shows_what_matters_first(browser: Browser, wide_lab: Lab, theme: str) -> None:
     """The first row, cause or run within 300 px; filters behind one button of 44 px."""
     SCREENSHOTS.mkdir(exist_ok=True)

@@ -126,8 +126,18 @@ def test_keys_walk_the_runs(list_page: Page) -> None:
     list_page.wait_for_url("**/runs/llama-ft-running")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 820, 390])
+@pytest.mark.parametrize(
+    ("width", "theme"),
+    [
+        (1440, "light"),
+        (820, "dark"),
+        (390, "light"),
+        *(
+            pytest.param(width, theme, marks=pytest.mark.long)
+            for width, theme in ((1440, "dark"), (820, "light"), (390, "dark"))
+        ),
+    ],
+)
 def test_the_list_fits_and_axe_finds_nothing(
     browser: Browser, runs_lab: Lab, theme: str, width: int
 ) -> None:

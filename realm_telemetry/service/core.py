@@ -108,14 +108,29 @@ class IngestTally:
         self.bytes += size
 
 
-def _refuse_moved(log: Log) -> None:
-    """Raise LogUnavailableError for a log that was moved: nobody would look here for its events."""
-    moved = log.describe().moved if log.exists() else None
-    if moved is not None:
-        raise LogUnavailableError(
-            f"the log {log.place} was moved to {moved.place}",
-            f"Start the service with the moved log: REALM_LOG_URL={moved.place}",
-        )
+def _after_move(settings: ServiceSettings) -> ServiceSettings:
+    """Return the settings with the place that the log of the home was moved to, if it was.
+
+    Raises LogUnavailableError where that log is out of reach: nobody would look here for events.
+    """
+    log = open_log(settings.log_place, home=settings.home)
+    if settings.log_url is not None or not log.exists():
+        return settings
+    moved = log.describe().moved
+    if moved is None:
+        return settings
+    problem = f"the log {log.place} was moved to {moved.place}"
+    fix = f"Start the service with the moved log: REALM_LOG_URL={moved.place}"
+    try:
+        # Its password may be where libpq looks for it.
+        with open_log(moved.place).reader() as reader:
+            is_there = reader.now.log_id == moved.log_id
+    except LogError as error:
+        raise LogUnavailableError(f"{problem}, which cannot be read ({error})", fix) from error
+    if not is_there:
+        raise LogUnavailableError(f"{problem}, where another log is now", fix)
+    _logger.warning("The log of this home is at %s now. %s", moved.place, fix)
+    return settings.moved_to(moved.place)
 
 
 class Service:
@@ -163,7 +178,7 @@ class Service:
         Raises LogError, ConfigError.
         """
         settings.check_access()
-        service = cls(settings)
+        service = cls(await asyncio.to_thread(_after_move, settings))
         await service._open_log()
         try:
             await service._start_reading()
@@ -182,14 +197,13 @@ class Service:
             state_path=settings.state_path,
             redact=settings.redact,
         )
-        if settings.log_url is None:
-            _refuse_moved(self.log)
         self.upkeep = ServiceUpkeep(self.log, settings)
         self._recent = RecentOfLog()
         self.writer = WriterThread(
             self.log,
             max_events=settings.ingest_queue_events,
             committed=self._on_commit,
+            replaced=self.replaced.set,
             stored=self._recent.add,
             step=self.upkeep.step,
         )

@@ -57,7 +57,9 @@ class RealmServiceExporter(EventExporter):
             )
         self._clock = clock
         self._clients: dict[str, ServiceClient] = {}
-        self._turn_to(options["url"] or self._found_service())
+        first = options["url"] or self._found_service()
+        self._places = Addresses(first, clock.monotonic)
+        self._turn_to(first)
         self._book = ProducerBook(context.log_place)
         self._log_ids: dict[str, str | None] = {}
         self._log_id: str | None = None
@@ -65,8 +67,9 @@ class RealmServiceExporter(EventExporter):
         self._checked_url = ""
 
     def _turn_to(self, text: str) -> None:
-        """Send to these addresses from now on."""
-        self._places = Addresses(text, self._clock.monotonic)
+        """Send to these addresses from now on, with the token that is right for each now."""
+        if text != self._places.text:
+            self._places = Addresses(text, self._clock.monotonic)
         before, self._clients = self._clients, {}
         for url in self._places.all:
             token = self.options["token"] or self.context.token_for(url)
@@ -136,11 +139,10 @@ class RealmServiceExporter(EventExporter):
             raise ExportError(str(error), retryable=True) from error
         if wanted is not None:
             self._check_log(url, wanted)
-        if wanted is not None or url != self._places.text:
-            self._turn_to(url)
+        self._turn_to(url)
 
     def _check_log(self, url: str, wanted: str) -> None:
-        """Ask, without the token, whether the service of a shared home is the one that it names."""
+        """Ask, without the token, whether the service of a home is the one that it names."""
         client = ServiceClient(url, None, timeout_s=self.options["timeout_s"])
         try:
             found = client.log_id()
@@ -148,9 +150,9 @@ class RealmServiceExporter(EventExporter):
             client.close()
         if found != wanted:
             raise ExportError(
-                f"{url} serves the log {found}, and service.json of the shared home names the"
-                f" log {wanted} there: it is old, or a copy of another home's. Start the service"
-                " of this home again, or set service_url (REALM_SERVICE_URL)",
+                f"{url} serves the log {found}, and service.json of the home names the log"
+                f" {wanted} there: it is old, of another network, or a copy of another home's."
+                " Start the service of this home again, or set service_url (REALM_SERVICE_URL)",
                 retryable=True,
             )
 

@@ -24,8 +24,7 @@ from realm_exporter_webhook.sender import EVENTS, RULES, Poster, Sender
 from realm_exporter_webhook.settings import read_config, read_hosts, seconds
 from realm_exporter_webhook.store import Store
 from realm_exporter_webhook.templates import render, title
-from realm_telemetry.cli.terminal import counted
-from realm_telemetry.errors import ExportError, LogError
+from realm_telemetry.errors import ExportError, LogError, counted
 from realm_telemetry.event import Event
 from realm_telemetry.home.token import addresses_of
 from realm_telemetry.log.engine import open_log
@@ -403,6 +402,7 @@ class WebhookExporter(EventExporter):
         try:
             with self._fold:
                 now_ns = self._clock.time_ns()
+                self._facts.look_again()
                 self._keep(self._engine.flush(now_ns), [], now_ns)
             self._send_all()
         except (ExportError, LogError) as error:

@@ -143,15 +143,19 @@ class RealmClient:
         self,
         *,
         status: str | Sequence[str] | None = None,
+        warnings: str | Sequence[str] | None = None,
+        tags: str | Sequence[str] | None = None,
         since: FilterValue = None,
         q: str | None = None,
         limit: int = 100,
     ) -> list[dict[str, Any]]:
         """Return up to `limit` runs, newest first by their start; see docs/state.md.
 
-        status: one, or several. since: heard of since then. q: part of the id or the command.
+        status: one, or several. warnings: that had some of these, `any` for all, however they
+        ended. tags: that have all of these. since: heard of since then. q: part of the id or the
+        command.
         """
-        params = run_params(status, since, q, limit)
+        params = run_params(status, since, q, limit, warnings=warnings, tags=tags)
         found, following = read_runs(self._get("/api/runs", params))
         while following is not None and len(found) < limit:
             page, following = read_runs(self._get(f"/api/runs?{following}"))
@@ -162,18 +166,24 @@ class RealmClient:
         self,
         *,
         status: str | Sequence[str] | None = None,
+        warnings: str | Sequence[str] | None = None,
+        tags: str | Sequence[str] | None = None,
         since: FilterValue = None,
         q: str | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> RunsPage:
         """Return one page of runs, up to 500, as `runs` does. cursor: where the last one ended."""
-        params = run_params(status, since, q, limit, cursor)
+        params = run_params(status, since, q, limit, cursor, warnings, tags)
         return read_runs_page(self._get("/api/runs", params))
 
     def run(self, run_id: str) -> dict[str, Any]:
         """Return all of one run."""
         return dict(read_json(self._get(run_path(run_id))))
+
+    def run_changes(self, run_id: str) -> dict[str, Any]:
+        """Return the run before of the same kind, and in what they differ."""
+        return dict(read_json(self._get(run_path(run_id, "/changes"))))
 
     def run_report(self, run_id: str, format: str = "md") -> str:
         """Return a run as Markdown (`md`), or as one document of HTML (`html`), for people."""

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, quote
 
 import httpx
+import msgspec
 
 from realm_telemetry.client.errors import (
     ServiceUnreachableError,
@@ -16,7 +17,7 @@ from realm_telemetry.client.errors import (
     unexpected_answer,
 )
 from realm_telemetry.client.stream import QueryPage, StoredEvent, stored_events
-from realm_telemetry.config import load_settings, located
+from realm_telemetry.config import load_settings, located, token_for
 from realm_telemetry.delivery.addresses import CONNECT_S, ELSEWHERE, Addresses
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import event_to_dict, resolve
@@ -46,6 +47,9 @@ def connection_settings(
     settings = load_settings({"service_url": url, "token": token})
     if url is None:
         settings = located(settings)
+    elif token is None:
+        kept = token_for(settings.home, settings.token, settings.service_url)
+        settings = msgspec.structs.replace(settings, token=kept)
     headers = {"authorization": f"Bearer {settings.token}"} if settings.token else {}
     addresses = Addresses(settings.service_url)
     # A proxy set for the internet cannot reach this machine's loopback.
@@ -96,11 +100,18 @@ def run_params(
     q: str | None,
     limit: int,
     cursor: str | None = None,
+    warnings: str | Sequence[str] | None = None,
+    tags: str | Sequence[str] | None = None,
 ) -> Params:
     """Return the parameters of the list of runs; a page has 500 at the most."""
-    names = status if isinstance(status, str) or status is None else ",".join(status)
-    given = {"status": names, "since": since, "q": q, "cursor": cursor}
+    lists = {"status": status, "warnings": warnings}
+    given: dict[str, FilterValue] = {
+        name: names if isinstance(names, str) or names is None else ",".join(names)
+        for name, names in lists.items()
+    }
+    given |= {"since": since, "q": q, "cursor": cursor}
     params: Params = [(name, text) for name, value in given.items() for text in _texts(name, value)]
+    params += [("tag", tag) for tag in ([tags] if isinstance(tags, str) else tags or ())]
     return [*params, ("limit", max(1, min(limit, MAX_RUNS)))]
 
 

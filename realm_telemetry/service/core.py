@@ -312,6 +312,11 @@ class Service:
         problem = self.writer.problem
         return None if problem is None else f"The log cannot be written: {problem}"
 
+    @property
+    def ping_problem(self) -> str:
+        """Why the last ping was not taken; empty while all is well."""
+        return "" if self._ping is None else self._ping.problem
+
     def _is_well(self) -> bool:
         """Whether the log can be read and written, learned by writing; for another thread."""
         return self.writer.takes_writes(STUCK_S) and self.problem is None

@@ -173,6 +173,7 @@ def test_a_stranger_at_the_address_of_a_shared_home_gets_neither_token_nor_runs(
     """As where the service has gone and another one was given its port."""
     shared = tmp_path / "network"
     shared.mkdir(mode=0o700)
+    (shared / "realm.toml").write_text(QUICK)
     (tmp_path / LINK).symlink_to(shared)
     ours = receiver.log_id
     receiver.log_id = "6" * 32

@@ -3,10 +3,11 @@
 import os
 from collections.abc import Iterator
 
-from realm_telemetry.cli.checks.check import CheckResult, Subject
+from realm_telemetry.cli.checks.check import Subject
 from realm_telemetry.config import Settings, service_log_url
 from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.log.engine import Log, open_log
+from realm_telemetry.shipper.findings import CheckResult
 
 NAME = "service log"
 

@@ -309,11 +309,14 @@ class ServiceBackend:
     """
 
     def __init__(self, client: RealmClient, report: Callable[[str], None]) -> None:
-        self.name = shown(f"the service at {client.url}")
         self._client = client
         self._report = report
         try:
-            self.log_id = str(client.health().get("log_id", ""))
+            health = client.health()
+            self.log_id = str(health.get("log_id", ""))
+            self._stream = health.get("stream") or self.log_id
+            # Of several addresses this is the one that answered.
+            self.name = shown(f"the service at {client.url}")
         except ServiceError:
             client.close()
             raise
@@ -340,7 +343,7 @@ class ServiceBackend:
     def follow(self, filters: Filters, cursor: int | None) -> Iterator[Row]:
         """Yield what arrives after a cursor, for ever; goes on when the service comes back."""
         seen = cursor or 0
-        resume = None if cursor is None else f"{self.log_id}-{cursor}"
+        resume = None if cursor is None else f"{self._stream}-{cursor}"
         for message in self._client.stream(_arguments(filters), resume):
             if isinstance(message, ResetMessage) and message.reason == "other_log":
                 self._report(f"{self.name} has another log now; it starts anew.")

@@ -379,6 +379,13 @@ class Snapshot(RunsTable, Protocol):
         """The lowest cursor that can still be resumed from."""
         ...
 
+    def failovers(self) -> list[int]:
+        """The cursor of the last row that each promoted standby had, oldest first.
+
+        Rows behind it, that readers had from the server before, are lost.
+        """
+        ...
+
     def first_webhook_cursor(self) -> int | None:
         """The cursor of the first event that names webhook addresses."""
         ...

@@ -36,6 +36,7 @@ from realm_telemetry.service.hosts_file import NAME as HOSTS_FILE
 from realm_telemetry.service.hosts_file import HostsFile
 from realm_telemetry.service.ingest.body import BodyBudget
 from realm_telemetry.service.ingest.writer import STUCK_S, WriterThread
+from realm_telemetry.service.live.frames import stream_name
 from realm_telemetry.service.live.hub import Hub
 from realm_telemetry.service.live.latest import LiveView, last_rows
 from realm_telemetry.service.live.streams import StreamPlaces
@@ -54,9 +55,6 @@ _FOLDED_WITHIN_S: Final = 1.0
 """So long a start waits for the folds; a longer log is served while it is folded."""
 
 _UPKEEP_OF_ANOTHER_S: Final = 10.0
-_LOST_CURSORS: Final = 10_000
-"""Below where a tail was at a failover, rows may be others than readers have seen."""
-
 _LOOK_FOR_ORPHANS_S: Final = 4.0
 """So often that the end of a program and its shipper, killed together, is known in ten seconds."""
 _logger = logging.getLogger(__name__)
@@ -110,14 +108,29 @@ class IngestTally:
         self.bytes += size
 
 
-def _refuse_moved(log: Log) -> None:
-    """Raise LogUnavailableError for a log that was moved: nobody would look here for its events."""
-    moved = log.describe().moved if log.exists() else None
-    if moved is not None:
-        raise LogUnavailableError(
-            f"the log {log.place} was moved to {moved.place}",
-            f"Start the service with the moved log: REALM_LOG_URL={moved.place}",
-        )
+def _after_move(settings: ServiceSettings) -> ServiceSettings:
+    """Return the settings with the place that the log of the home was moved to, if it was.
+
+    Raises LogUnavailableError where that log is out of reach: nobody would look here for events.
+    """
+    log = open_log(settings.log_place, home=settings.home)
+    if settings.log_url is not None or not log.exists():
+        return settings
+    moved = log.describe().moved
+    if moved is None:
+        return settings
+    problem = f"the log {log.place} was moved to {moved.place}"
+    fix = f"Start the service with the moved log: REALM_LOG_URL={moved.place}"
+    try:
+        # Its password may be where libpq looks for it.
+        with open_log(moved.place).reader() as reader:
+            is_there = reader.now.log_id == moved.log_id
+    except LogError as error:
+        raise LogUnavailableError(f"{problem}, which cannot be read ({error})", fix) from error
+    if not is_there:
+        raise LogUnavailableError(f"{problem}, where another log is now", fix)
+    _logger.warning("The log of this home is at %s now. %s", moved.place, fix)
+    return settings.moved_to(moved.place)
 
 
 class Service:
@@ -125,7 +138,7 @@ class Service:
 
     producer: the producer id of events that come without one.
     definition: of the metrics that are made of events.
-    failed_over_at: the cursor that had been read when a standby took over that lacked rows.
+    failovers: as `Snapshot.failovers` has them.
     """
 
     settings: ServiceSettings
@@ -143,9 +156,9 @@ class Service:
     host_watch: HostWatch
     exporting: Exporting
 
-    def __init__(self, settings: ServiceSettings, failed_over_at: int = 0) -> None:
+    def __init__(self, settings: ServiceSettings) -> None:
         self.settings = settings
-        self.failed_over_at = failed_over_at
+        self.failovers: list[int] = []
         self.definition = read_definition(settings.options.get("otlp_metrics", {}))
         self.tally = IngestTally()
         self.live = LiveView()
@@ -159,13 +172,13 @@ class Service:
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
-    async def start(cls, settings: ServiceSettings, failed_over_at: int = 0) -> "Service":
+    async def start(cls, settings: ServiceSettings) -> "Service":
         """Open the log and start all parts.
 
         Raises LogError, ConfigError.
         """
         settings.check_access()
-        service = cls(settings, failed_over_at)
+        service = cls(await asyncio.to_thread(_after_move, settings))
         await service._open_log()
         try:
             await service._start_reading()
@@ -184,14 +197,13 @@ class Service:
             state_path=settings.state_path,
             redact=settings.redact,
         )
-        if settings.log_url is None:
-            _refuse_moved(self.log)
         self.upkeep = ServiceUpkeep(self.log, settings)
         self._recent = RecentOfLog()
         self.writer = WriterThread(
             self.log,
             max_events=settings.ingest_queue_events,
             committed=self._on_commit,
+            replaced=self.replaced.set,
             stored=self._recent.add,
             step=self.upkeep.step,
         )
@@ -207,6 +219,7 @@ class Service:
         for row in await self.readers.run_long(lambda log: last_rows(log, cursor)):
             self.live.add(row)
         self.hub = Hub(settings, self.log_id, cursor)
+        self._look_for_failovers()
         self.places = StreamPlaces(settings)
         self.folding = self._keeper("RealmState", state_runner(self.log_id, self.log))
         counted = metrics_runner(self.log_id, self.log, "service", self.definition)
@@ -243,6 +256,7 @@ class Service:
             settings.tail_poll_s,
             self.replaced.set,
             self._on_write,
+            self._look_for_failovers,
         )
         self.tail.start()
         self.exporting.start()
@@ -321,10 +335,14 @@ class Service:
         """
         return event.producer == self.producer and event.number > self._numbered
 
-    def is_lost(self, cursor: int) -> bool:
-        """Whether a reader's cursor may be that of a row that a failover has lost."""
-        at = self.failed_over_at
-        return at > 0 and at - _LOST_CURSORS < cursor <= at
+    def _look_for_failovers(self) -> None:
+        """Know where standbys have taken over; ids of streams say which of them they came after."""
+        self.failovers = self._tail_reader.now.failovers()
+        self.hub.name = stream_name(self.log_id, len(self.failovers))
+
+    def is_lost(self, cursor: int, failovers: int) -> bool:
+        """Whether a failover has lost the row of a cursor that a reader had after so many."""
+        return any(head < cursor for head in self.failovers[failovers:])
 
     def end_streams(self) -> None:
         """Let streams end, so that a server that waits for its connections can stop."""
@@ -407,7 +425,6 @@ class ServiceKeeper:
         self._state = state
         self._settings = settings
         self._task: asyncio.Task[None] | None = None
-        self._failed_over_at = 0
 
     async def start(self) -> None:
         """Start the service. Raises LogError, ConfigError."""
@@ -430,8 +447,6 @@ class ServiceKeeper:
             await service.replaced.wait()
             self._state.outage = f"{service.problem}"
             self._state.service = None
-            if service.tail.failed_over:
-                self._failed_over_at = service.tail.cursor
             _logger.warning("The service begins anew. %s", self._state.outage)
             await service.stop()
             while self._state.service is None:
@@ -439,7 +454,7 @@ class ServiceKeeper:
 
     async def _try(self) -> None:
         try:
-            self._state.service = await Service.start(self._settings, self._failed_over_at)
+            self._state.service = await Service.start(self._settings)
         except (LogError, OSError) as error:
             self._state.outage = f"The log cannot be opened: {error}"
             await asyncio.sleep(_OPEN_AGAIN_S)

@@ -126,6 +126,14 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         """The home that the log is in."""
         return self.log_path.parent.parent
 
+    def moved_to(self, log_url: str) -> "ServiceSettings":
+        """Return these with another place of the log, and its limits where none were given."""
+        usual = {field.name: field.default for field in msgspec.structs.fields(self)}
+        limits: dict[str, Any] = {
+            name: value for name, value in OF_POSTGRES.items() if getattr(self, name) == usual[name]
+        }
+        return msgspec.structs.replace(self, log_url=log_url, **limits)
+
     @property
     def log_place(self) -> str | Path:
         """What `open_log` opens the service's log by."""

@@ -371,9 +371,9 @@ def is_taken(client: httpx.Client, note: dict[str, Any]) -> bool:
     return client.post("/api/v1/events", json={"events": [note]}).status_code == 200
 
 
-@pytest.mark.long
-def test_readers_are_told_that_a_failover_has_lost_events(tmp_path: Path) -> None:
-    """An asynchronous standby takes over that lacks what was acknowledged last."""
+@pytest.fixture
+def failing_over(tmp_path: Path) -> Iterator[tuple[Server, Server, str]]:
+    """A server, an asynchronous standby of it, and the URL of both."""
     with ExitStack() as stack:
         primary = stack.enter_context(Server())
         open_log(primary.url()).writer().close()
@@ -383,28 +383,91 @@ def test_readers_are_told_that_a_failover_has_lost_events(tmp_path: Path) -> Non
             f"postgresql://realm@/postgres?host={primary.directory},{standby.directory}"
             f"&port={primary.port},{standby.port}&target_session_attrs=read-write&log_retry_s=1"
         )
-        server = stack.enter_context(serving(free_ports(tmp_path, log_url=place)))
-        client = stack.enter_context(httpx.Client(base_url=server.url, timeout=60))
+        yield primary, standby, place
+
+
+def lose_three(primary: Server, standby: Server, client: httpx.Client) -> str:
+    """Store three events that the standby has and three that it lacks; the id behind all."""
+    post_notes(client, 1, 3)
+    count = "SELECT count(*) FROM realm.events WHERE id <= 3"
+    wait_until(lambda: standby.sql(count) == [(3,)])
+    standby.fall_behind()
+    post_notes(client, 4, 6)
+    wait_until(lambda: client.get("/health").json()["cursor"] == 6)
+    return id_of_now(client)
+
+
+def id_of_now(client: httpx.Client) -> str:
+    """The id of a snapshot."""
+    with stream(client) as source:
+        (snapshot,) = take(source, 1)
+    assert snapshot.id is not None
+    return snapshot.id
+
+
+def store_others(client: httpx.Client) -> None:
+    """Store events that get the cursors of the lost ones, and more."""
+    others = [
+        {"kind": "note", "message": "Other", "producer": WRITER, "number": number}
+        for number in range(11, 18)
+    ]
+    wait_until(lambda: client.post("/api/v1/events", json={"events": others}).status_code == 200)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("meanwhile", ["goes on", "is down", "begins after the events"])
+def test_readers_are_told_that_a_failover_has_lost_events(
+    tmp_path: Path, failing_over: tuple[Server, Server, str], meanwhile: str
+) -> None:
+    """An asynchronous standby takes over that lacks what was acknowledged last."""
+    primary, standby, place = failing_over
+    with ExitStack() as stack:
+        settings = free_ports(tmp_path, log_url=place)
+        first = stack.enter_context(ExitStack())
+        client = first.enter_context(asking(first.enter_context(serving(settings))))
         wait_until(partial(is_ready, client))
-        post_notes(client, 1, 3)
-        count = "SELECT count(*) FROM realm.events WHERE id <= 3"
-        wait_until(lambda: standby.sql(count) == [(3,)])
-        standby.fall_behind()
-        post_notes(client, 4, 6)
-        with stream(client) as source:
-            (snapshot,) = take(source, 1)
-        assert snapshot.data["cursor"] == 6
+        before = lose_three(primary, standby, client)
+        if meanwhile != "goes on":
+            first.close()
         primary.kill()
         standby.promote()
-        others = [
-            {"kind": "note", "message": "Other", "producer": WRITER, "number": number}
-            for number in range(11, 18)
-        ]
-        wait_until(
-            lambda: client.post("/api/v1/events", json={"events": others}).status_code == 200
-        )
+        if meanwhile == "begins after the events":
+            with serving(free_ports(tmp_path / "two", log_url=place)) as other:
+                store_others(stack.enter_context(asking(other)))
+        if meanwhile != "goes on":
+            client = stack.enter_context(asking(stack.enter_context(serving(settings))))
+        if meanwhile != "begins after the events":
+            store_others(client)
         wait_until(lambda: standby.sql("SELECT cursor FROM realm.realm_head")[0][0] >= 10)
-        wait_until(lambda: reset_of(client, snapshot.id) == "failover")
+        wait_until(lambda: reset_of(client, before) == "failover")
+        kept = f"{before.rpartition('-')[0]}-3"
+        assert reset_of(client, kept) is None, "the standby has this row"
+        after = id_of_now(client)
+        assert ".1-" in after
+        post_notes(client, 30, 30)
+        assert reset_of(client, after) is None, "it is of after the failover"
+        assert client.get("/health").json()["stream"] == after.rpartition("-")[0]
+
+
+@pytest.mark.long
+def test_a_failover_without_loss_resets_no_stream(
+    tmp_path: Path, failing_over: tuple[Server, Server, str]
+) -> None:
+    primary, standby, place = failing_over
+    primary.wait_for_standby()
+    with serving(free_ports(tmp_path, log_url=place)) as server, asking(server) as client:
+        wait_until(partial(is_ready, client))
+        post_notes(client, 1, 6)
+        before = id_of_now(client)
+        primary.kill()
+        standby.promote()
+        store_others(client)
+        wait_until(lambda: client.get("/health").json()["cursor"] >= 13)
+        wait_until(lambda: ".1" in client.get("/health").json()["stream"])
+        assert reset_of(client, before) is None
+        after = id_of_now(client)
+        post_notes(client, 30, 30)
+        assert reset_of(client, after) is None
 
 
 def reset_of(client: httpx.Client, last_event_id: str | None) -> str | None:

@@ -211,13 +211,21 @@ def test_the_source_goes_on_as_another_log_whose_events_are_taken(tmp_path: Path
         assert writer.append([make_event(41, producer=LOCAL)], source="cd" * 16).refused
 
 
-def test_a_service_does_not_open_the_log_that_was_moved(tmp_path: Path, url: str) -> None:
+@pytest.mark.parametrize("state", ["no password", "another log"])
+def test_a_service_without_the_log_that_was_moved_says_where_it_is(
+    tmp_path: Path, postgres: Server, state: str
+) -> None:
+    schema = f"left{state[:2]}"
+    place = postgres.tcp_url(password=PASSWORD.replace(" ", "%20"), schema=schema)
+    if state == "another log":
+        place = postgres.url(schema=schema)
     fill(tmp_path)
-    move(tmp_path, url)
-    environ = os.environ | {"REALM_HOME": str(tmp_path)}
+    move(tmp_path, place)
+    if state == "another log":
+        postgres.sql(f"UPDATE {schema}.realm_meta SET value = 'f' WHERE key = 'log_id'")
     done = subprocess.run(
         [EXECUTABLE, "serve", "--port", "0"],
-        env=environ,
+        env=os.environ | {"REALM_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         timeout=60,
@@ -225,6 +233,7 @@ def test_a_service_does_not_open_the_log_that_was_moved(tmp_path: Path, url: str
     assert done.returncode != 0
     assert "was moved to" in done.stderr
     assert "REALM_LOG_URL" in done.stderr
+    assert "correct%20horse" not in done.stderr
 
 
 def test_a_move_that_is_interrupted_anywhere_goes_on(
@@ -341,10 +350,11 @@ def test_producers_that_go_on_emitting_lose_nothing(tmp_path: Path, url: str) ->
             wait_until(lambda: _stored(home_log(home)) > 300)
             report = move(home, url)
             before = _stored(home_log(home))
-            # The service that still runs takes nothing more: its log is sealed.
             wait_until(lambda: _stored(home_log(home)) > before + 100)
-        with serving(free_ports(home, log_url=url)):
+            # The service that still runs goes on where its log is now.
             wait_until(lambda: _stored(open_log(url)) > report.events + 100)
+        # As one does that starts.
+        with serving(free_ports(home)):
             stop.touch()
             count = int(program.communicate(timeout=60)[0])
             wait_until(partial(_is_whole, url, count))

@@ -68,8 +68,8 @@ class Desk:
 async def now(client: AsyncRealmClient) -> str | None:
     """Return where the log ends at this moment, as `wait_for` takes it."""
     health = await client.health()
-    log_id, cursor = health.get("log_id"), health.get("cursor")
-    return None if log_id is None or cursor is None else f"{log_id}-{cursor}"
+    name, cursor = health.get("stream") or health.get("log_id"), health.get("cursor")
+    return None if name is None or cursor is None else f"{name}-{cursor}"
 
 
 async def of_run(client: AsyncRealmClient, run_id: str | None) -> dict[str, str]:

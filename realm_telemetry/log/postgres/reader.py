@@ -12,6 +12,7 @@ from realm_telemetry.log.filters import Filters
 from realm_telemetry.log.postgres.addresses import Addresses
 from realm_telemetry.log.postgres.connection import Place, Sessions
 from realm_telemetry.log.postgres.counts import happened, histogram, oldest_time
+from realm_telemetry.log.postgres.failovers import failovers
 from realm_telemetry.log.postgres.graphs import channels, series, summary
 from realm_telemetry.log.postgres.history import context, get, is_filled, page
 from realm_telemetry.log.postgres.producers import (
@@ -67,6 +68,7 @@ class Snapshot(ReadTransaction, frozen=True):
     latest = latest
     cursor_before = cursor_before
     min_cursor = min_cursor
+    failovers = needs_session(failovers)
     max_cursor = max_cursor
     first_webhook_cursor = first_webhook_cursor
 

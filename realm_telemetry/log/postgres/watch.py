@@ -9,16 +9,14 @@ from typing import Final
 
 from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.postgres.connection import Place, Session, driver, translated
+from realm_telemetry.log.postgres.failovers import TIMELINE, note_failover
 from realm_telemetry.log.postgres.schema import check_readable
 from realm_telemetry.log.postgres.writer import channel_of
 
 POLL_S: Final = 0.25
 """A notice is only a wake-up: one that is lost costs so long."""
 
-_STATE: Final = """
-SELECT appends, cursor, epoch, CASE WHEN pg_is_in_recovery() THEN NULL
-    ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END
-FROM realm_head"""
+_STATE: Final = f"SELECT appends, cursor, epoch, {TIMELINE} FROM realm_head"
 _ANSWER_S: Final = 5.0
 
 
@@ -101,6 +99,10 @@ class Watch:
     def _look(self, session: Session) -> None:
         with session.within(_ANSWER_S):
             state = session.raw.execute(_STATE).fetchone()
+        if state is not None and state[3] != self.epoch():
+            # One who may only read leaves it to the writers.
+            with suppress(driver().errors.InsufficientPrivilege), session.within(_ANSWER_S):
+                note_failover(session)
         if state != self._state:
             self._state = state
             eventfd_write(self._descriptor, 1)

@@ -19,6 +19,7 @@ from realm_telemetry.log.postgres import producers, statements, tables
 from realm_telemetry.log.postgres.addresses import Addresses
 from realm_telemetry.log.postgres.columns import ARRAYS, Columns, group_of, to_columns
 from realm_telemetry.log.postgres.connection import Place, Session, explained
+from realm_telemetry.log.postgres.failovers import note_failover
 from realm_telemetry.log.postgres.groups import Groups
 from realm_telemetry.log.postgres.schema import check_readable, migrate
 from realm_telemetry.log.postgres.standing import check_room
@@ -41,6 +42,7 @@ _ANSWER_S: Final = 5.0
 _LONGEST_S: Final = 120.0
 """For what is done under one turn, retention above all, before the server is given up."""
 
+_READ_ONLY: Final = "25006"
 _FINAL_STATES: Final = ("28", "3D", "42", "0A")
 """Classes of SQLSTATE that a further try does not change: user, database, rights, version."""
 _UNFIT: Final = (TypeError, ValueError, OverflowError, LogRefusedError)
@@ -138,6 +140,7 @@ class LogWriter:
                 with session.within(_LONGEST_S):
                     migrate(session)
                     log_id = check_readable(session)
+                    note_failover(session)
                 for kind, oid in ARRAYS:
                     session.takes_binary(kind, oid)
                 session.raw.execute(statements.PLANNING)
@@ -207,6 +210,10 @@ class LogWriter:
                 raise
             except LogUnavailableError as error:
                 state = getattr(error.__cause__, "sqlstate", None) or ""
+                if state == _READ_ONLY:
+                    # Once it is promoted it is another server, which `_open` has to look at.
+                    with self._lock:
+                        self._let_go()
                 if state.startswith(_FINAL_STATES) or time.monotonic() > deadline or self._closed:
                     raise
             time.sleep(RETRY_EVERY_S)

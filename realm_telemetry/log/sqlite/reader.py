@@ -85,6 +85,10 @@ class Snapshot(ReadTransaction, frozen=True):
     run_counts = needs_connection(count_runs)
     runs_mark = needs_connection(runs_mark)
 
+    def failovers(self) -> list[int]:
+        """Return none: a file has no standby."""
+        return []
+
 
 class LogReader:
     """Reads one log, from any thread: each gets a connection of its own.

@@ -25,6 +25,7 @@ async def get_health(request: Request) -> Response:
         "schema_version": SCHEMA_VERSION,
         "sse_clients": len(service.places),
         "log_id": service.log_id,
+        "stream": service.hub.name,
         "cursor": service.tail.cursor,
         "ready": service.folding.ready,
     }
@@ -39,6 +40,7 @@ def _opening_again(problem: str) -> dict[str, object]:
         "schema_version": SCHEMA_VERSION,
         "sse_clients": 0,
         "log_id": None,
+        "stream": None,
         "cursor": 0,
         "ready": False,
         "problem": problem,

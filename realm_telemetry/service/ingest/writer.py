@@ -20,7 +20,7 @@ from realm_telemetry.errors import LogError
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import KindSpec
 from realm_telemetry.log.engine import Log, Reader, Snapshot, Writer
-from realm_telemetry.log.errors import LogRefusedError
+from realm_telemetry.log.errors import LogRefusedError, LogReplacedError
 from realm_telemetry.log.records import MAX_BATCH, AppendResult
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.ingest.registrar import Introduced, Registrar
@@ -153,6 +153,7 @@ class WriterThread:
 
     The queue is bounded in events; when it is full, `store` raises ingest_full.
     committed: called on the event loop after each commit.
+    replaced: called there when the log is not the one that was opened.
     stored: called in the writer's thread with what each transaction has stored.
     step: one step of upkeep in the writer's thread; answers seconds until the next.
     """
@@ -163,12 +164,14 @@ class WriterThread:
         *,
         max_events: int,
         committed: Callable[[], None],
+        replaced: Callable[[], None] = lambda: None,
         stored: Callable[[AppendResult], None],
         step: Callable[[Writer], float],
     ) -> None:
         self._log = log
         self._max_events = max_events
         self._committed = committed
+        self._replaced = replaced
         self._stored = stored
         self._step = step
         self._loop = asyncio.get_running_loop()
@@ -383,6 +386,8 @@ class WriterThread:
             message = f"The batch could not be stored: {error}"
             if _blame(error) == "log_unavailable" and not isinstance(error, LogRefusedError):
                 self._error = str(error)
+            if isinstance(error, LogReplacedError):
+                self._on_loop(self._replaced)
             self._on_loop(_fail, futures, ApiError(_blame(error), message))
         else:
             self._error = None

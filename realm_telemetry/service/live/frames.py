@@ -21,10 +21,15 @@ RETRY: Final = b"retry: 1000\n\n"
 _encode = msgspec.json.encode
 
 
-def event_frame(log_id: str, cursor: int, event: Event) -> bytes:
-    """An event with its id, `log_id-rowid`, at which a reader resumes."""
+def stream_name(log_id: str, failovers: int) -> str:
+    """Return what ids of a stream begin with: the log, and how many failovers it has had."""
+    return f"{log_id}.{failovers}" if failovers else log_id
+
+
+def event_frame(name: str, cursor: int, event: Event) -> bytes:
+    """An event with its id, `name-rowid`, at which a reader resumes. name: of the stream."""
     return b"id: %s-%d\nevent: event\ndata: %s\n\n" % (
-        log_id.encode(),
+        name.encode(),
         cursor,
         _encode(event_to_dict(event, cursor)),
     )
@@ -38,7 +43,7 @@ def replayed_frame(cursor: int, event: Event) -> bytes:
 
 
 def coalesced_frame(
-    log_id: str, cursor: int, event: Event, coalesced: int, *, resumable: bool
+    name: str, cursor: int, event: Event, coalesced: int, *, resumable: bool
 ) -> bytes:
     """A routine event that stands for `coalesced` others.
 
@@ -48,7 +53,7 @@ def coalesced_frame(
     shape = event_to_dict(event, cursor)
     if coalesced:
         shape["coalesced"] = coalesced
-    head = b"id: %s-%d\n" % (log_id.encode(), cursor) if resumable else b""
+    head = b"id: %s-%d\n" % (name.encode(), cursor) if resumable else b""
     return b"%sevent: event\ndata: %s\n\n" % (head, _encode(shape))
 
 

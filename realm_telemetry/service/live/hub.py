@@ -71,7 +71,7 @@ class Hub:
         self._coalescer = Coalescer(settings.routine_interval_s)
         self._flush_timer: asyncio.TimerHandle | None = None
         self._flushed_at = 0.0
-        self.log_id = log_id
+        self.log_id = self.name = log_id
         self.cursor = cursor
         self.streams = 0
         self.feeds: dict[RoutineMode, Feed] = {
@@ -108,7 +108,7 @@ class Hub:
             self._schedule_flush()
 
     def _append(self, cursor: int, event: Event, routine: bool) -> None:
-        data = event_frame(self.log_id, cursor, event)
+        data = event_frame(self.name, cursor, event)
         if self.feeds["all"].watched:
             self.feeds["all"].ring.append(cursor, event, data)
         if self.feeds["latest"].watched and not routine:
@@ -122,7 +122,7 @@ class Hub:
     def _append_coalesced(self, cursor: int, event: Event, coalesced: int) -> None:
         ring = self.feeds["latest"].ring
         data = coalesced_frame(
-            self.log_id, cursor, event, coalesced, resumable=cursor >= ring.watermark
+            self.name, cursor, event, coalesced, resumable=cursor >= ring.watermark
         )
         ring.append(cursor, event, data)
 

@@ -163,13 +163,14 @@ class Session:
 
     async def _resume(self, last_event_id: str) -> str | None:
         """Stand at a cursor that a reader brings; returns why that cannot be."""
-        log_id, _, cursor = last_event_id.rpartition("-")
-        if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 20):
+        name, _, cursor = last_event_id.rpartition("-")
+        log_id, dot, failovers = name.partition(".")
+        if not (_is_number(cursor) and (_is_number(failovers) or not dot)):
             return "unreadable"
         if log_id != self._hub.log_id:
             return "other_log"
         self.cursor = int(cursor)
-        if self._service.is_lost(self.cursor):
+        if self._service.is_lost(self.cursor, int(failovers or 0)):
             return "failover"
         if self.cursor > self._hub.cursor and not await self._catches_up():
             return "ahead"
@@ -210,7 +211,7 @@ class Session:
             "cursor": cursor,
             "log_id": log_id,
         }
-        return message_frame("snapshot", data, event_id=f"{log_id}-{cursor}")
+        return message_frame("snapshot", data, event_id=f"{self._hub.name}-{cursor}")
 
     async def _replay(self) -> None:
         """Read from the log until the ring holds what comes next."""
@@ -231,14 +232,14 @@ class Session:
         if self._wanted.routine == "latest":
             frames = self._latest_frames(wanted)
         else:
-            frames = [event_frame(self._hub.log_id, row.cursor, row.event) for row in wanted]
+            frames = [event_frame(self._hub.name, row.cursor, row.event) for row in wanted]
         for piece in join_pieces(frames):
             await self._stream.write(piece)
 
     def _latest_frames(self, rows: Sequence[LogRow]) -> list[bytes]:
         routine = frozenset(row.cursor for row in rows if is_routine(row.event.kind))
         kept = thin_batch([(row.cursor, row.event) for row in rows], routine)
-        return [coalesced_frame(self._hub.log_id, *one, resumable=True) for one in kept]
+        return [coalesced_frame(self._hub.name, *one, resumable=True) for one in kept]
 
     async def _follow(self) -> None:
         """Follow the ring until the stream ends or falls off."""
@@ -272,6 +273,10 @@ class Session:
 
     def _settling_s(self) -> float:
         return 2 * self._service.settings.routine_interval_s
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 20
 
 
 def _shapes(rows: Sequence[LogRow]) -> list[dict[str, object]]:

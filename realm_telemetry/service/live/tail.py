@@ -41,7 +41,7 @@ class Tail:
 
     recent: what this process has stored lately: it is not read back from the log.
     noticed: called when the log was written to, once this tail has read it.
-    failed_over: whether that is because a standby took over that lacks rows.
+    promoted: called when a standby has taken over that has all rows.
     replaced: called when the log is not the one that was opened; nothing more comes then.
     error: what went wrong at the last poll, None while all is well.
     """
@@ -56,6 +56,7 @@ class Tail:
         poll_s: float,
         replaced: Callable[[], None] = lambda: None,
         noticed: Callable[[], None] = lambda: None,
+        promoted: Callable[[], None] = lambda: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._reader = reader
@@ -65,6 +66,7 @@ class Tail:
         self._poll_s = poll_s
         self._replaced = replaced
         self._noticed = noticed
+        self._promoted = promoted
         self._awake_until_s = self._written_at_s = 0.0
         self._bell: int | None = None
         self._sleeping = False
@@ -72,7 +74,6 @@ class Tail:
         self._epoch: object = None
         self._last: LogRow | None = None
         self._anchor: LogRow | None = None
-        self.failed_over = False
         self.cursor = recent.seen = cursor
         self.rows = 0
         self.lag_s = 0.0
@@ -108,7 +109,6 @@ class Tail:
         except LogError as error:
             self._report(error)
             if isinstance(error, LogReplacedError):
-                self.failed_over = isinstance(error, LogFailedOverError)
                 self._replaced()
         finally:
             # Any error: a tail that stops would show nothing for ever.
@@ -184,6 +184,8 @@ class Tail:
             is_there = row is not None or log.min_cursor() > last.cursor
             if not is_there or (row is not None and row.event.id != last.event.id):
                 raise self._set_back()
+        if self._epoch is not None:
+            self._promoted()
         self._epoch = epoch
 
     def _set_back(self) -> LogReplacedError:

@@ -87,6 +87,7 @@ def _show_metrics(source: Backend, run_id: str, *, as_json: bool) -> None:
 def unknown_run(source: Backend, run_id: str) -> UnknownRunError:
     """Return the error for an id that no run has, with ids that are near."""
     known = [str(run["run_id"]) for run in source.runs(RunsWanted(limit=LOOKED_AT))]
+    known = [name for name in known if name != run_id]
     holding = [name for name in known if run_id and run_id.lower() in name.lower()]
     near = dict.fromkeys([*holding[:3], *get_close_matches(run_id, known, 3, 0.5)])
     return UnknownRunError(run_id, list(near)[:3])

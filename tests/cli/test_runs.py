@@ -268,3 +268,47 @@ def test_the_numbers_of_a_run_are_a_table(source: str, invoke: Invoke) -> None:
 )
 def test_a_curve_fits_in_a_line(points: list[tuple[float, float]], text: str) -> None:
     assert sparkline(points, 8) == text
+
+
+def test_runs_that_had_a_warning_are_listed_however_they_ended(
+    source: str, trained: Path, invoke: Invoke
+) -> None:
+    assert invoke("runs", "--warnings", "any", "--json").stdout.strip() == "[]"
+    details = {"field": "loss", "value": "NaN", "step": 2}
+    store(trained, [make_event(9, "loss_not_finite", 30, details=details, run_id="night-1")])
+
+    def listed(*options: str) -> list[str]:
+        found = json.loads(invoke("runs", *options, "--json").stdout)
+        return [run["run_id"] for run in found]
+
+    deadline_s = time.monotonic() + 30
+    while listed("--warnings", "any") != ["night-1"]:
+        assert time.monotonic() < deadline_s, source
+        time.sleep(0.05)
+    assert listed("--warnings", "spikes,not_finite") == ["night-1"]
+    assert listed("--warnings", "spikes") == []
+    assert listed("--warnings", "any", "--status", "failed") == []
+    wrong = invoke("runs", "--warnings", "nan")
+    assert (wrong.exit_code, "there is no warning 'nan'" in wrong.stderr) == (2, True)
+    assert "not_finite" in wrong.stderr
+
+
+def test_runs_with_all_of_some_tags_are_listed(source: str, trained: Path, invoke: Invoke) -> None:
+    for at, (run_id, tags) in enumerate({"t1": ["a", "b, c"], "t2": ["a"]}.items()):
+        details = {"command": "python x.py", "tags": tags}
+        started = make_event(
+            1, "run_started", 20 - at, details=details, run_id=run_id, producer=f"{at + 1}" * 16
+        )
+        store(trained, [started])
+
+    def listed(*options: str) -> list[str]:
+        found = json.loads(invoke("runs", *options, "--json").stdout)
+        return sorted(run["run_id"] for run in found)
+
+    deadline_s = time.monotonic() + 30
+    while listed("--tag", "a") != ["t1", "t2"]:
+        assert time.monotonic() < deadline_s, source
+        time.sleep(0.05)
+    assert listed("--tag", "a", "--tag", "b, c") == ["t1"]
+    assert listed("--tag", "a", "--warnings", "any") == []
+    assert listed("--tag", "none") == []

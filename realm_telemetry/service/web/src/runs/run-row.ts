@@ -1,11 +1,9 @@
 import { html, nothing, type TemplateResult } from "lit";
-import { formatCount, formatDuration, formatTime } from "../shared/format";
+import { formatCount, formatDuration, formatTime, shownText } from "../shared/format";
 import { runHref } from "../shared/links";
-import { shownText } from "../shared/message";
-import { notFiniteText, numberText, ranksText, reasonOf, statusMark, stepText, type RunSummary } from "../shared/run";
+import { notFiniteText, numberText, ranksText, reasonOf, type RunSummary, statusMark, stepText } from "../shared/run";
 import { metricOf } from "./columns";
-import { COLUMNS, type Column } from "./run-order";
-
+import { type Column, COLUMNS } from "./run-order";
 /** Which runs are chosen to be compared. */
 export interface Choosing {
   chosen: ReadonlySet<string>;

@@ -294,6 +294,31 @@ def test_runs_outlive_their_events_which_wait_until_the_runs_are_saved(tmp_path:
         assert client.get("/api/runs").json()["runs"][0]["status"] == "killed"
 
 
+def test_a_damaged_record_fails_neither_the_list_nor_a_comparison(tmp_path: Path) -> None:
+    """Nor its own page: it says what ails it."""
+    with serving(free_ports(tmp_path)) as server, asking(server) as client:
+        for producer, run_id in (("1", "whole"), ("2", "damaged")):
+            tell(client, run_id, *trained(), FAILED, producer=producer)
+    with closing(sqlite3.connect(tmp_path / "vault" / "jobs.db")) as connection, connection:
+        (record,) = connection.execute(
+            "SELECT record FROM realm_runs WHERE run_id = 'damaged'"
+        ).fetchone()
+        changed = record.replace(b"loss", b"lo\xc1s")
+        assert changed != record
+        query = "UPDATE realm_runs SET record = ? WHERE run_id = 'damaged'"
+        connection.execute(query, (changed,))
+    with serving(free_ports(tmp_path)) as server, asking(server) as client:
+        wait_until(lambda: find(client, "whole").status_code == 200)
+        runs = {run["run_id"]: run for run in client.get("/api/runs").json()["runs"]}
+        assert (runs["whole"]["status"], runs["whole"]["reason"]) == ("killed", "SIGKILL")
+        said = ("killed", "its record in the log is damaged")
+        assert (runs["damaged"]["status"], runs["damaged"]["reason"]) == said
+        answer = client.get("/api/compare", params={"run": ["damaged", "whole"]})
+        assert [run["reason"] for run in answer.json()["runs"]] == [said[1], "SIGKILL"]
+        for below in ("", "/metrics", "/report", "/changes"):
+            assert find(client, "damaged", below).status_code == 200
+
+
 def test_a_service_begins_again_behind_what_another_process_has_saved(tmp_path: Path) -> None:
     settings = free_ports(tmp_path, snapshot_interval_s=0.05)
     with serving(settings) as server, asking(server) as client:

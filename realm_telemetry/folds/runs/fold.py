@@ -15,6 +15,7 @@ import msgspec
 
 from realm_telemetry.folds.clock import set_back_before, stamp_of
 from realm_telemetry.folds.runs import view
+from realm_telemetry.folds.runs.damage import sealed, stand_in, unsealed
 from realm_telemetry.folds.runs.record import RunRecord, runs_of
 from realm_telemetry.folds.runs.status import statuses
 from realm_telemetry.folds.runtime import FoldFormat, LayersRunner, Row
@@ -206,14 +207,14 @@ def _sized(wanted: RunsWanted, limit: int) -> RunsWanted:
 
 
 def loaded(stored: StoredRun, mark: RunsMark) -> RunRecord:
-    """Return a record of the table as it is at the table's mark; an empty one for no record."""
+    """Return a record of the table as it is at the table's mark; a stand-in for a damaged one."""
     try:
-        record = RunRecord.load(stored.record)
+        record = RunRecord.load(unsealed(stored.record))
     except ValueError as error:
         _logger.warning(
             "the record of the run %r cannot be read (%s); it begins again", stored.run_id, error
         )
-        record = RunRecord()
+        record = stand_in(stored)
     for cursor, arrival in mark.set_backs:
         if cursor > stored.through:
             record.set_back(arrival)
@@ -228,7 +229,7 @@ def _stored(run_id: str, record: RunRecord, through: int) -> StoredRun:
         view.status_of(record) if view.is_shown(record) else None,
         view.command_of(record),
         through,
-        record.dump(),
+        sealed(record.dump()),
     )
 
 

@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from realm_telemetry.event import Event
-from realm_telemetry.folds.runs import Reading, RunsRunner, shown, statuses
+from realm_telemetry.folds.runs import Reading, RunRecord, RunsRunner, shown, statuses
+from realm_telemetry.folds.runs.damage import REASON, unsealed
+from realm_telemetry.folds.runs.fold import loaded
 from realm_telemetry.folds.runtime import every_row
 from realm_telemetry.log.engine import Log, Writer, open_log
 from realm_telemetry.log.runs import RunsMark, RunsWanted, StoredRun
@@ -148,19 +151,61 @@ def test_runs_of_one_log_are_not_saved_into_another(log: Log, writer: Writer) ->
     assert everything(log, caught_up(log)) == []
 
 
-def test_a_record_that_cannot_be_read_begins_again(
+def listed(log: Log) -> dict[str, tuple[str, str | None]]:
+    """Status and reason of all runs."""
+    with log.reader() as reader, reader.snapshot() as snapshot:
+        page, _ = Reading(snapshot, caught_up(log).fold.layers()).page(RunsWanted())
+    runs = [shown(run_id, record) for run_id, record in page]
+    return {run["run_id"]: (run["status"], run["reason"]) for run in runs}
+
+
+def test_a_record_that_cannot_be_read_is_known_by_the_table_beside_it(
     log: Log, writer: Writer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    damaged = StoredRun("r", BEGIN_NS, BEGIN_NS, "running", None, 0, b"\xc1")
-    writer.save_runs([damaged], RunsMark(0), after=0)
-    writer.append([of_run("r", event) for event in story(1)])
-    runner = caught_up(log)
-    assert dict(everything(log, runner)) == {
-        "r": runner.fold._records["r"].dump(),
+    """An end stays as it was; a run that went on is lost until it is heard of again."""
+    known = {"a": "completed", "b": "failed", "c": "running", "d": None}
+    damaged = [
+        StoredRun(run_id, BEGIN_NS, BEGIN_NS + SECOND, status, f"python {run_id}", 0, b"\xc1")
+        for run_id, status in known.items()
+    ]
+    writer.save_runs(damaged, RunsMark(0), after=0)
+    assert listed(log) == {
+        "a": ("completed", REASON),
+        "b": ("failed", REASON),
+        "c": ("lost", REASON),
     }
     assert "cannot be read" in caplog.text
+    with log.reader() as reader, reader.snapshot() as snapshot:
+        run = shown("a", Reading(snapshot, ()).record("a") or RunRecord())
+    assert (run["started_at"], run["duration_s"]) == ("2025-11-29T00:00:00.000000Z", 1.0)
+    assert run["command"] == "python a"
+    writer.append([of_run("c", told(60, "training_step", step=1))])
+    assert listed(log)["c"] == ("running", None)
+    caught_up(log, runner := RunsRunner(log))
     runner.save()
-    assert len(everything(log, caught_up(log))) == 1
+    assert listed(log)["c"] == ("running", None)
+
+
+def test_a_byte_that_a_disk_changed_fails_no_list(log: Log, writer: Writer) -> None:
+    """Whichever it is: the record is as it was, or known to be damaged."""
+    writer.append([of_run("r", event) for event in story(1)])
+    runner = RunsRunner(log)
+    runner.restart()
+    caught_up(log, runner).save()
+    with log.reader() as reader, reader.snapshot() as snapshot:
+        stored = snapshot.run("r")
+        mark = snapshot.runs_mark()
+    assert stored is not None
+    whole = shown("r", loaded(stored, mark))
+    assert whole["reason"] != REASON
+    chance = random.Random(1)
+    for _ in range(2_000):
+        record = bytearray(stored.record)
+        record[chance.randrange(len(record))] ^= 1 << chance.randrange(8)
+        found = shown("r", loaded(structs.replace(stored, record=bytes(record)), mark))
+        assert found == whole or found["reason"] == REASON
+    older = RunRecord.load(unsealed(stored.record)).dump()
+    assert shown("r", loaded(structs.replace(stored, record=older), mark)) == whole
 
 
 def test_runs_are_counted_as_memory_and_table_have_them_together(log: Log, writer: Writer) -> None:

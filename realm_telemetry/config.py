@@ -20,7 +20,7 @@ from realm_telemetry.home import (
 )
 from realm_telemetry.home.shared import is_shared, local_home, read_service, shared_home_of
 from realm_telemetry.home.token import DEFAULT_SERVICE_URL as DEFAULT_SERVICE_URL
-from realm_telemetry.home.token import answers_another, is_of_this_host
+from realm_telemetry.home.token import addresses_of, answers_another, is_of_this_host
 from realm_telemetry.home.token import home_token as home_token
 from realm_telemetry.home.token import token_for as token_for
 
@@ -33,14 +33,19 @@ DEFAULT_SERVICE_NAME: Final = "unknown_service"
 MIN_SPOOL_BYTES: Final = 256 * 1024
 DEFAULT_OUTPUT_BYTES: Final = 2 * 1024 * 1024 * 1024
 MAX_RUN_ID_CHARS: Final = 256
+OF_COMMAND: Final = "REALM_RUN_OF_COMMAND"
+"""Names the run that `realm run` gives its command, where REALM_RUN_ID is not the user's own."""
+MAX_SERVICE_URLS: Final = 16
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings of a process, resolved and checked.
 
     Sizes are bytes, times seconds. See docs/configuration.md for each.
+    service_url: several addresses of one service have commas between; `addresses_of` parts them.
     run_origin: where `run_id` comes from: `given` by the user and good for the whole process;
-        `derived` from launcher, scheduler or parent; `ended`: the parent's, whose run is over.
+        `derived` from launcher, scheduler or parent; `command`: from `realm run` above;
+        `ended`: the parent's, whose run is over.
     shared_home: the home on a network file system for which `home` stands on this host.
     """
 
@@ -150,11 +155,18 @@ def _one_of(*choices: str) -> Callable[[Any], str]:
     return parse
 
 
-def _url(value: Any) -> str:
-    text = _text(value).rstrip("/")
-    if not text.startswith(("http://", "https://")):
-        raise ValueError("needs to begin with http:// or https://")
-    return text
+def _urls(value: Any) -> str:
+    """One address, or several of services with one log; with commas between, as they are kept."""
+    given = addresses_of(value) if isinstance(value, str) else value
+    if not isinstance(given, list | tuple) or not given:
+        raise ValueError("needs an address, or a list of addresses")
+    urls = dict.fromkeys(_text(each).rstrip("/") for each in given)
+    for url in urls:
+        if not url.startswith(("http://", "https://")) or "," in url:
+            raise ValueError("needs to begin with http:// or https://, each address of a list too")
+    if len(urls) > MAX_SERVICE_URLS:
+        raise ValueError(f"needs at most {MAX_SERVICE_URLS} addresses and has {len(urls)}")
+    return ",".join(urls)
 
 
 def _path(value: Any) -> Path:
@@ -186,7 +198,7 @@ SETTINGS: Final[dict[str, Setting]] = {
     "service_name": Setting(("OTEL_SERVICE_NAME", "REALM_SERVICE_NAME"), _text),
     "exporters": Setting(("REALM_EXPORTERS",), _names),
     "processors": Setting(("REALM_PROCESSORS",), _names),
-    "service_url": Setting(("REALM_SERVICE_URL",), _url),
+    "service_url": Setting(("REALM_SERVICE_URL",), _urls),
     "token": Setting(("REALM_TOKEN",), _text),
     "access": Setting(("REALM_ACCESS",), _one_of(*ACCESS)),
     "shipper": Setting(("REALM_SHIPPER",), _one_of(*SHIPPER_MODES)),
@@ -241,6 +253,8 @@ def load_settings(
             resolved[name] = _parse(name, setting, where, value)
         if name == "run_id" and where == "REALM_PIPELINE":
             resolved["run_origin"] = run["run_origin"]
+        elif name == "run_id" and where in setting.variables and value == environ.get(OF_COMMAND):
+            resolved["run_origin"] = "command"
     resolved["resource"] = _resource(environ) | resolved.get("resource", {})
     if "service_name" not in resolved and "service.name" in resolved["resource"]:
         resolved["service_name"] = str(resolved["resource"]["service.name"])
@@ -326,7 +340,8 @@ def _run_of(
     origin = inherited.get("run_origin", "given")
     launched = run_of_launch(environ)
     is_anew = any(name in anew for name in _LAUNCH_VARIABLES)
-    if launched is not None and (not parents or (origin != "given" and is_anew)):
+    is_named = origin in ("given", "command")
+    if launched is not None and (not parents or (not is_named and is_anew)):
         return {"run_id": launched, "run_origin": "derived"}
     return {"run_id": parents, "run_origin": origin} if parents else {}
 

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -72,6 +73,14 @@ def _ordinary_user() -> dict[str, Any]:
 
 def _dies_with_us() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGINT)
+
+
+def _children(pid: int) -> list[int]:
+    return [
+        int(child)
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        for child in (task / "children").read_text().split()
+    ]
 
 
 def free_port() -> int:
@@ -220,7 +229,12 @@ class Server:
         if process is None:
             return
         if number == signal.SIGKILL:
-            os.killpg(process.pid, number)
+            # Each of its processes has a group of its own, and ends what it does before it notices.
+            children = _children(process.pid)
+            process.kill()
+            for pid in children:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
         else:
             process.send_signal(number)
         process.wait()

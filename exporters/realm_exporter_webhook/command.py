@@ -399,7 +399,9 @@ def _list(as_json: bool) -> None:
         held = [circuit_shape(circuit) for circuit in circuits]
         json_document({"rules": rules, "targets": targets, "circuits": held})
         return
-    if not config.rules:
+    if not config.rules and config.built_in:
+        note(f"No rules in realm.toml; {len(config.built_in)} are built in: realm alerts")
+    elif not config.rules:
         note("There are no rules. Write some into realm.toml, see docs/webhooks.md.")
     else:
         print_rules(config.rules, counts)

@@ -26,7 +26,8 @@ class Firing(msgspec.Struct, frozen=True):
     group: empty, or such as "hero=dio". held: matches before it that the cooldown kept back.
     events: the last of `count`, oldest first, at least one and at most SHOWN_EVENTS.
     late: a digest. about: what stayed away, if that is it. episode: tells one silence of a run
-    from another. of_status: of a rule about the status of runs. run: that all events belong to.
+    from another. of_status: of a rule about the status of runs; `became` is the one that it fired
+    for. run: that all events belong to.
     """
 
     rule: str
@@ -40,6 +41,7 @@ class Firing(msgspec.Struct, frozen=True):
     about: str = ""
     episode: str = ""
     of_status: bool = False
+    became: str = ""
     run: RunFacts | None = None
 
 
@@ -185,13 +187,24 @@ class Engine:
         if late.due_unix_nano is None:
             self._send_at(key, late, now_ns + self._digest_ns)
 
+    def _say(
+        self, rule: Rule, group: str, state: State | None, gathered: Gathered, now_ns: int
+    ) -> Firing:
+        """Make a message. state: that tells what the cooldown held back; None makes a digest."""
+        firing = _firing(rule, group, state, gathered, now_ns)
+        run_id = gathered.events[-1].run_id
+        if not rule.statuses or run_id is None:
+            return firing
+        reported = self.memory.look((runs_of(rule.name), run_id)).reported
+        return replace(firing, became=reported[-1] if reported else "")
+
     def _fired(self, rule: Rule, key: Key, state: State, now_ns: int) -> list[Firing]:
         gathered, state.recent = state.recent, Gathered()
         if rule.collect_s:
             state.collected = gathered
             self._send_at(key, gathered, now_ns + int(rule.collect_s * _S))
             return []
-        return [_firing(rule, key[1], state, gathered, now_ns)]
+        return [self._say(rule, key[1], state, gathered, now_ns)]
 
     def _send_at(self, key: Key, gathered: Gathered, due_ns: int) -> None:
         gathered.due_unix_nano = due_ns
@@ -203,12 +216,17 @@ class Engine:
         state = self.memory.state(key)
         firings = []
         if early or _is_due(state.collected, now_ns):
-            firings += _told(rule, key[1], state, state.collected, now_ns)
+            firings += self._told(rule, key[1], state, state.collected, now_ns)
             state.collected = Gathered()
         if early or _is_due(state.late, now_ns):
-            firings += _told(rule, key[1], None, state.late, now_ns)
+            firings += self._told(rule, key[1], None, state.late, now_ns)
             state.late = Gathered()
         return firings
+
+    def _told(
+        self, rule: Rule, group: str, state: State | None, gathered: Gathered, now_ns: int
+    ) -> list[Firing]:
+        return [self._say(rule, group, state, gathered, now_ns)] if gathered.count else []
 
     def _make_room(self, key: Key, now_ns: int) -> list[Firing]:
         """Forget the group that was silent longest, if there are too many; what it has is sent."""
@@ -235,12 +253,6 @@ def _reached(rule: Rule, state: State, event: Event, moment_ns: int) -> bool:
         return False
     state.fired_unix_nano, state.times = moment_ns, []
     return True
-
-
-def _told(
-    rule: Rule, group: str, state: State | None, gathered: Gathered, now_ns: int
-) -> list[Firing]:
-    return [_firing(rule, group, state, gathered, now_ns)] if gathered.count else []
 
 
 def _firing(rule: Rule, group: str, state: State | None, gathered: Gathered, now_ns: int) -> Firing:

@@ -28,7 +28,7 @@ from realm_telemetry.cli.supervisor import (
     end_like,
 )
 from realm_telemetry.cli.terminal import note
-from realm_telemetry.config import run_of_launch
+from realm_telemetry.config import OF_COMMAND, run_of_launch
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.home import RunningService, running_service
 from realm_telemetry.home.shared import SharedService, read_service
@@ -91,7 +91,8 @@ def run(
     run_id = _run_id(name, run_id, words)
     say = _silent if quiet else _say
     reports = None if no_inject else _Reports.make()
-    environment = {**os.environ, RUN_VARIABLE: run_id, **(reports.variables() if reports else {})}
+    named = {RUN_VARIABLE: run_id, OF_COMMAND: run_id}
+    environment = {**os.environ, **named, **(reports.variables() if reports else {})}
     capture = None if no_capture else Capture(_kept_above(run_id))
     if capture:
         environment[STREAMS_VARIABLE] = " ".join(capture.marks())

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from realm_telemetry.folds.report import FORMATS
+from realm_telemetry.folds.runs import WARNINGS
 from realm_telemetry.log.fields import FIELDS, OTHER_FILTERS, Field, Filter
 from realm_telemetry.log.graphs import MAX_BUCKETS, MAX_POINTS
 from realm_telemetry.service.api.alerts import (
@@ -48,9 +49,9 @@ from realm_telemetry.service.api.run_report import MEDIA_TYPES, get_run_report
 from realm_telemetry.service.api.runs import (
     MAX_RUNS,
     STATUSES,
-    WARNINGS,
     RunRoute,
     get_run,
+    get_run_changes,
     get_runs,
 )
 from realm_telemetry.service.api.state import get_section, get_state
@@ -199,7 +200,9 @@ RUN_ENDPOINTS: Final = (
         "Runs, newest first by their start.",
         (
             Parameter("status", list_of(STATUSES), "A comma list."),
-            Parameter("warnings", list_of(WARNINGS), "A comma list; runs with one of them."),
+            Parameter(
+                "warnings", list_of(("any", *WARNINGS)), "A comma list; runs with one of them."
+            ),
             _text("tag", "A tag that a run has; repeated, all of them."),
             _text("metric", "A number whose last value is wanted, or * for all; may be repeated."),
             SINCE._replace(description="Heard of at or after; in the forms of since elsewhere."),
@@ -213,6 +216,13 @@ RUN_ENDPOINTS: Final = (
         "/api/runs/{id}",
         get_run,
         "One run, with its ranks, configuration and exception.",
+        errors=_ONE_RUN,
+        route=RunRoute,
+    ),
+    Endpoint(
+        "/api/runs/{id}/changes",
+        get_run_changes,
+        "The run before of the same kind, the last that was well, and what was changed since.",
         errors=_ONE_RUN,
         route=RunRoute,
     ),

@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         manifest = read_manifest(pipeline_dir)
         join_surroundings(manifest)
-        _allow_descriptors()
+        _raise_limits()
         logging.basicConfig(level=logging.WARNING, handlers=[_plugins_handler()])
         shipper = Shipper(pipeline_dir, manifest=manifest, launch=launch, stdio=True)
         end_on_signals(shipper)
@@ -52,8 +52,14 @@ def main(arguments: list[str] | None = None) -> int:
     os._exit(0)
 
 
-def _allow_descriptors() -> None:
-    """Raise the limit of open files as far as it goes: some are held for each producer."""
+def _raise_limits() -> None:
+    """Raise limits that the producer gave this process as far as they go.
+
+    Files are held open for each producer, and the log may be larger than what a job may write.
+    """
+    with suppress(OSError, ValueError):
+        _, longest = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (longest, longest))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
     with suppress(OSError, ValueError):

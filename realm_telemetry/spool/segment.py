@@ -91,11 +91,13 @@ def create_segment(directory: Path, size: int) -> Cursor:
     Nor can it be cut: nobody but root may open it for writing again. Its name has its size, for
     `restore_sizes`. Raises OSError: a full disk is found here and not at the first write.
     """
-    path = directory / f"seg-{os.getpid():x}-{next(_names):06x}-{size:x}"
+    path = directory / f"seg-{os.getpid():x}-{next(_names):06x}"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
     try:
         os.posix_fallocate(descriptor, 0, size)
         mm = map_file(descriptor, size)
+        # Only now: while it grows it is no file that was cut.
+        path = path.rename(f"{path}-{size:x}")
     except BaseException:
         path.unlink(missing_ok=True)
         raise

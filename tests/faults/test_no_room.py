@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import mounted
+from .conftest import kill_shipper, mounted
 
 REALM = str(Path(sys.executable).with_name("realm"))
 EMIT = """
@@ -102,3 +102,44 @@ def test_without_descriptors_memory_is_left_later(wait: str, end: str, tmp_path:
     assert "there is a place for a spool now" in done.stderr
     messages = [event["message"] for event in logged(tmp_path)]
     assert messages[::-1] == [str(number) for number in range(11)]
+
+
+LIMITED = """
+import os, resource, time
+import realm_telemetry as realm
+resource.setrlimit(resource.RLIMIT_FSIZE, ({soft}, {hard}))
+begun = realm.configure(service_name="x", exporters=["battle_log"])
+kept = 0
+for number in range(6000):
+    kept += realm.note(message=str(number), pad="y" * 300).number > 0
+    if number % 600 == 0:
+        time.sleep(0.02)
+print(kept, realm.flush({wait_s}), realm.flush_problem())
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+def test_a_limit_of_file_sizes_that_can_be_raised_costs_nothing(tmp_path: Path) -> None:
+    """A job's soft limit is not the shipper's, whose log is larger."""
+    done = run(LIMITED.format(soft=256 * 1024, hard="resource.RLIM_INFINITY", wait_s=20), tmp_path)
+    assert done.stdout.split() == ["6000", "True", "None"], done.stderr
+    assert "cut files" not in done.stderr
+    assert len(logged(tmp_path)) == 6000
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", [64 * 1024, pytest.param(1024 * 1024, marks=pytest.mark.long)])
+def test_a_hard_limit_of_file_sizes_is_named_and_nothing_is_lost(
+    limit: int, tmp_path: Path
+) -> None:
+    """Events wait in segments within the limit, for a shipper that may write more."""
+    done = run(LIMITED.format(soft=limit, hard=limit, wait_s=2), tmp_path)
+    kept, delivered, problem = done.stdout.split(maxsplit=2)
+    assert (done.returncode, kept, delivered) == (0, "6000", "False"), done.stderr
+    assert "ulimit -f" in problem
+    assert "cut files" not in done.stderr
+    for pipeline in (tmp_path / "spool").iterdir():
+        kill_shipper(pipeline)
+    assert len(logged(tmp_path)) == 6000

@@ -239,7 +239,9 @@ def test_a_run_with_an_odd_id_has_its_page(lab: Lab, page: Page, run: str) -> No
     opened(page, lab, run)
     assert page.locator("h1").inner_text() == run
     assert page.locator("main img").count() == 0
-    loud = page.get_by_test_id("loud").locator("li a").all_inner_texts()
+    spikes = page.get_by_test_id("loud").locator("li a").filter(has_text="Spike")
+    spikes.first.wait_for()
+    loud = spikes.all_inner_texts()
     assert [text for text in loud if text.startswith("Spike")] == [f"Spike of {run[:20]}"]
     assert no_sideways_scroll(page)
     page.get_by_role("link", name="Events in the Battle Log").click()
@@ -269,7 +271,7 @@ def test_a_page_outlives_its_service(lab: Lab, page: Page) -> None:
     opened(page, lab, "r1")
     lab.kill()
     page.get_by_role("alert").filter(has_text="The service does not answer").wait_for()
-    pill(page, "Reconnecting", timeout_s=60)
+    pill(page, "Reconnecting")
     assert "5 of 100" in cause(page)
     lab.start()
     page.get_by_role("alert").wait_for(state="detached")

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from realm_telemetry.event import FIRST_CONTENT_NUMBER
-from realm_telemetry.service.api import runs as runs_module
+from realm_telemetry.folds.runs import fold
 from realm_telemetry.service.api.runs import RunRoute, get_run
 from realm_telemetry.values.paths import write_name
 from tests.waiting import wait_until
@@ -94,7 +94,7 @@ def test_the_path_of_a_run_is_matched_as_it_was_sent(
 def test_runs_with_warnings_are_found_however_they_ended(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs_module, "_AT_ONCE", 2)
+    monkeypatch.setattr(fold, "_AT_ONCE", 2)
     nan = {"kind": "loss_not_finite", "details": {"field": "loss", "step": 3, "value": "NaN"}}
     spiked = {"kind": "loss_spiked", "details": {"field": "loss", "step": 3, "value": 9}}
     told: dict[str, list[dict[str, Any]]] = {"a": [nan], "b": [], "c": [spiked], "d": []}
@@ -112,7 +112,7 @@ def test_runs_with_warnings_are_found_however_they_ended(
     assert listed(warnings="any", q="c") == ["c"]
     assert listed(warnings="") == ["a", "b", "c", "d"]
     # Page by page each comes once, also where a part of the list has none.
-    monkeypatch.setattr(runs_module, "LOOKED_AT", 2)
+    monkeypatch.setattr(fold, "LOOKED_AT", 2)
     found, place = [], "/api/runs?warnings=any&limit=1"
     while place:
         answer = client.get(place)

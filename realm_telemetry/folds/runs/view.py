@@ -138,7 +138,7 @@ def shown(run_id: str, record: RunRecord) -> dict[str, Any]:
         "metrics": record.numbers.read(),
         "config": {name: cells["value"][1] for name, cells in sorted(record.config.read().items())},
         "exception": _exception(record, verdict, team),
-        "warnings": _warnings(record),
+        "warnings": warnings_of(record),
         "hero_id": _value(record, "hero_id"),
         "campaign_id": _value(record, "campaign_id"),
         "counts": {name: record.counts.get(name, 0) for name in ("events", "warnings", "errors")},
@@ -296,7 +296,7 @@ def _is_after(entry: Entry, asked: Mapping[str, Process]) -> bool:
     return process is not None and bool(stamp > process.life)
 
 
-def _warnings(record: RunRecord) -> dict[str, Any]:
+def warnings_of(record: RunRecord) -> dict[str, Any]:
     found = _value(record, "first_not_finite")
     not_finite = found and {
         **dict(zip(("field", "step", "value"), found, strict=False)),

@@ -1,10 +1,9 @@
 """Runs over HTTP: the list, one of them, and a report for people."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import unquote, urlencode
 
-from msgspec import structs
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,8 +11,10 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from realm_telemetry.folds.runs import (
+    WARNINGS,
     Reading,
     RunRecord,
+    changes,
     detailed,
     is_shown,
     started_at,
@@ -32,16 +33,11 @@ from realm_telemetry.service.errors import ApiError
 MAX_RUNS: Final = 500
 MAX_WORDS: Final = 1_024
 STATUSES: Final = tuple(statuses())
-WARNINGS: Final = ("any", "not_finite", "spikes", "stalls")
-LOOKED_AT: Final = 1_000
-"""Runs that one answer looks at for warnings and tags, which are in their records alone."""
-
 MAX_METRICS: Final = 16
 """Numbers whose last values a list has."""
 
 EVERY_METRIC: Final = "*"
 
-_AT_ONCE: Final = 100
 _LIST: Final = ("status", "warnings", "tag", "metric", "since", "q", "limit", "cursor")
 
 T = TypeVar("T")
@@ -83,11 +79,6 @@ class _Listing(NamedTuple):
         """Whether the records have to be looked at."""
         return bool(self.warnings or self.tags)
 
-    def has(self, run: Mapping[str, Any]) -> bool:
-        """Whether a run is wanted."""
-        warns = not self.warnings or any(run["warnings"][name] for name in _meant(self.warnings))
-        return warns and set(self.tags) <= set(run["tags"])
-
     def shown(self, run: tuple[str, RunRecord]) -> dict[str, Any]:
         """Return a run as the list is to have it."""
         run_id, record = run
@@ -103,7 +94,7 @@ async def get_runs(request: Request) -> Response:
     metrics = query.getlist("metric")
     if len(metrics) > MAX_METRICS:
         raise ApiError("invalid_parameter", f"metric: at most {MAX_METRICS} of them.")
-    listing = _Listing(_names(query, "warnings", WARNINGS), query.getlist("tag"), metrics)
+    listing = _Listing(_names(query, "warnings", ("any", *WARNINGS)), query.getlist("tag"), metrics)
     layers = service_of(request.scope).runs.current.layers()
 
     def ask(log: Snapshot) -> tuple[bytes, str | None]:
@@ -128,24 +119,8 @@ def _sifted(
     reading: Reading, wanted: RunsWanted, listing: _Listing
 ) -> tuple[list[dict[str, Any]], Place | None]:
     """The runs of a part of the list whose records are as wanted, and where that part ends."""
-    found: list[dict[str, Any]] = []
-    below = wanted.below
-    for _ in range(LOOKED_AT // _AT_ONCE):
-        page, is_more = reading.page(structs.replace(wanted, below=below, limit=_AT_ONCE))
-        for each in page:
-            run = listing.shown(each)
-            below = _place(each)
-            if listing.has(run):
-                found.append(run)
-                if len(found) == wanted.limit:
-                    return found, below
-        if not is_more:
-            return found, None
-    return found, below
-
-
-def _meant(warnings: Sequence[str]) -> Sequence[str]:
-    return WARNINGS[1:] if "any" in warnings else warnings
+    found, end = reading.sifted(wanted, warnings=listing.warnings, tags=listing.tags)
+    return [listing.shown(run) for run in found], end
 
 
 def _place(run: tuple[str, RunRecord]) -> Place:
@@ -207,6 +182,17 @@ async def get_run(request: Request) -> Response:
     """All of one run, with its ranks."""
     only(request.query_params, ())
     return json_answer(await read_run(request, detailed))
+
+
+async def get_run_changes(request: Request) -> Response:
+    """The run before one of its kind, and what was changed since."""
+    only(request.query_params, ())
+    layers = service_of(request.scope).runs.current.layers()
+    return json_answer(
+        await read_run(
+            request, lambda log, run_id, record: changes(Reading(log, layers), run_id, record)
+        )
+    )
 
 
 async def may_be_run(request: Request) -> bool:

@@ -15,8 +15,10 @@ from realm_telemetry.home import (
     SEARCH_INDEX,
     SETTINGS_FILE,
     STATE,
+    is_address,
     is_planted,
-    running_service,
+    read_regular_file,
+    said_service,
 )
 from realm_telemetry.home.shared import is_shared, local_home, read_service, shared_home_of
 from realm_telemetry.home.token import DEFAULT_SERVICE_URL as DEFAULT_SERVICE_URL
@@ -164,6 +166,9 @@ def _urls(value: Any) -> str:
     for url in urls:
         if not url.startswith(("http://", "https://")) or "," in url:
             raise ValueError("needs to begin with http:// or https://, each address of a list too")
+        # Nearly every process has this one, and needs nothing imported for it.
+        if url != DEFAULT_SERVICE_URL and not is_address(url):
+            raise ValueError(f"{url!r} is no address: write it like http://127.0.0.1:8866")
     if len(urls) > MAX_SERVICE_URLS:
         raise ValueError(f"needs at most {MAX_SERVICE_URLS} addresses and has {len(urls)}")
     return ",".join(urls)
@@ -300,9 +305,9 @@ def service_log_url(settings: Settings) -> str | None:
 def service_url_of(home: Path) -> str:
     """Return where the service of a home is, or would be.
 
-    Raises ConfigError where that of a shared home says nothing that helps.
+    Raises ConfigError where its file is broken, or that of a shared home says nothing that helps.
     """
-    running = running_service(home)
+    running = said_service(home)
     if running is not None:
         return running.url
     shared = shared_home_of(home)
@@ -404,7 +409,7 @@ def _read_file(path: Path) -> dict[str, Any]:
             )
             return {}
         # With the mark that editors on Windows put before it.
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        return tomllib.loads(read_regular_file(path).decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(str(path), f"is not TOML: {error}", "Correct that line.") from None
     except OSError as error:

@@ -25,9 +25,9 @@ class Firing(msgspec.Struct, frozen=True):
 
     group: empty, or such as "hero=dio". held: matches before it that the cooldown kept back.
     events: the last of `count`, oldest first, at least one and at most SHOWN_EVENTS.
-    late: a digest. about: what stayed away, if that is it. episode: tells one silence of a run
-    from another. of_status: of a rule about the status of runs; `became` is the one that it fired
-    for. run: that all events belong to.
+    time_unix_nano: when it was due. late: a digest. about: what stayed away, if that is it.
+    episode: tells one silence of a run from another. of_status: of a rule about the status of runs;
+    `became` is the one that it fired for. run: that all events belong to.
     """
 
     rule: str
@@ -269,7 +269,8 @@ def _firing(rule: Rule, group: str, state: State | None, gathered: Gathered, now
         gathered.count,
         held,
         state is None,
-        now_ns,
+        # A backtest has no clock between its events, and would say the time of the next one.
+        min(now_ns, gathered.due_unix_nano or now_ns),
         of_status=bool(rule.statuses),
     )
 
@@ -281,7 +282,7 @@ def _silence(rule: Rule, run_id: str, absence: Absence, now_ns: int) -> Firing:
         rule.to,
         [absence.start],
         1,
-        time_unix_nano=now_ns,
+        time_unix_nano=min(now_ns, absence.since_unix_nano + int(rule.period_s * _S)),
         about=rule.absence,
         episode=str(absence.since_unix_nano),
     )

@@ -48,6 +48,7 @@ _HELPERS_WITHIN_NS: Final = 1_000_000_000
 """An exception longer before the end was of a program whose failure the command could bear."""
 
 _END_S: Final = 2.0
+_TICK_S: Final = 0.1
 _STUCK_S: Final = 1.0
 """So long the record of the end waits for a reader that takes nothing."""
 
@@ -244,6 +245,7 @@ class _Record:
         facts = EndFacts(
             end, error, job is not None, in_container, on_host, printed=printed and printed[0]
         )
+        facts = facts._replace(cpu_limit_s=_used_up_s())
         if ended.asked is not None:
             facts = facts._replace(asked=ended.asked.number, sender=ended.asked.sender)
         if job is not None:
@@ -282,6 +284,17 @@ class _Record:
             telemetry.shutdown(_END_S)
         except Exception as error:  # noqa: BLE001 - the exit status is what counts
             _say(f"realm: the end of this run is not recorded: {error}")
+
+
+def _used_up_s() -> float | None:
+    """Return the limit of processor time, if the command has used all of it; None otherwise."""
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # The kernel looks at it by the tick, and what other children took counts here too.
+    is_used_up = limit > 0 and used.ru_utime + used.ru_stime >= limit - _TICK_S
+    return limit if is_used_up else None
 
 
 class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -19,6 +19,7 @@ from realm_telemetry.home import (
     SERVICE,
     UnsafeDirectoryError,
     check_own_file,
+    is_address,
     is_local_filesystem,
     open_own_directory,
 )
@@ -199,7 +200,7 @@ def read_service(shared: Path) -> SharedService | None:
         if found.st_mode & 0o077:
             raise ConfigError(str(path), "can be read by other users", f"rm {path}")
         service = msgspec.json.decode(os.read(descriptor, _MAX_BYTES), type=SharedService)
-        if not service.urls or any(not _is_address(url) for url in service.urls):
+        if not service.urls or any(not is_address(url) for url in service.urls):
             raise ConfigError(str(path), "holds no address of a service", fix)
     except UnsafeDirectoryError as error:
         raise ConfigError(str(path), f"is not followed: {error.problem}", f"rm {path}") from None
@@ -208,14 +209,6 @@ def read_service(shared: Path) -> SharedService | None:
     finally:
         os.close(descriptor)
     return service
-
-
-def _is_address(url: str) -> bool:
-    parts = _parts(url)
-    try:
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
 
 
 def write_service(shared: Path, service: SharedService) -> None:

@@ -425,9 +425,9 @@ def _new_run(run_id: str, event: Event) -> Run:
 
 
 def _say_started(run: Run, event: Event) -> None:
-    from realm_telemetry.producer.origin import facts, shortened
+    from realm_telemetry.producer.origin import facts, of_the_model, shortened
 
-    details = facts()
+    details = facts() | of_the_model(event.details)
     message = render("run_started", details | {"command": shortened(details.get("command", "?"))})
     _record(run, "run_started", details, message, event.time_unix_nano)
 

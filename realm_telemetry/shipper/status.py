@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from realm_telemetry.home import read_regular_file
 from realm_telemetry.spool.doorbell import SLEEPS_AT, STATUS_NAME
 from realm_telemetry.spool.segment import PageFile
 
@@ -44,7 +45,7 @@ class ShipperStatus(NamedTuple):
 def read_status(pipeline_dir: Path) -> ShipperStatus | None:
     """Read the status page of a pipeline; None if no shipper has ever run there."""
     try:
-        page = (pipeline_dir / STATUS_NAME).read_bytes()
+        page = read_regular_file(pipeline_dir / STATUS_NAME)
         magic, heartbeat, pid, sequence, length = _PAGE.unpack_from(page)
     except (OSError, struct.error):
         return None

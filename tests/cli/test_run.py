@@ -41,6 +41,7 @@ def logged(home: Path) -> list[dict[str, Any]]:
         pytest.param("exit 255", "failed", "exit code 255", marks=pytest.mark.long),
         ("exit 143", "killed", "SIGTERM (exit code 143)"),
         ("kill -TERM $$", "killed", "SIGTERM"),
+        ("sh -c 'kill -KILL $$'; exit $?", "killed", "SIGKILL (exit code 137), sender unknown"),
         ("kill -KILL $$", "killed", "SIGKILL, sender unknown"),
         ("kill -SEGV $$", "crashed", "SIGSEGV"),
         pytest.param("kill -ABRT $$", "crashed", "SIGABRT", marks=pytest.mark.long),
@@ -367,6 +368,16 @@ def test_ranks_share_the_run_of_the_command_and_count_alike(home: Path) -> None:
     steps = [event for event in logged(home) if event["kind"] == "training_step"]
     named = sorted((event["run_id"], event["rank"]) for event in steps)
     assert named == [(run, rank) for run in ("r", "r-2", "r-3") for rank in (0, 1)]
+
+
+def test_a_command_that_used_up_its_processor_time_is_said_to_have(home: Path) -> None:
+    """`ulimit -t` sets both limits, and the kernel then ends it without a word."""
+    words = (
+        f'ulimit -t 1; exec {shlex.join([*REALM_RUN, "--run-id", "r", "--", PYTHON, "-c"])} "$0"'
+    )
+    done = finish(["sh", "-c", words, "while True: pass"])
+    assert done.returncode == -signal.SIGKILL
+    assert "killed, time limit of the processor (1 s, ulimit -t)" in done.stderr
 
 
 @pytest.mark.parametrize("option", ["--run-id", "--name"])

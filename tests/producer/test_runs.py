@@ -56,6 +56,16 @@ def test_the_first_training_event_begins_a_run_that_has_a_readable_name(
     assert started.time_unix_nano == step.time_unix_nano
 
 
+def test_the_start_of_a_run_says_what_is_trained_where_its_first_event_does(
+    fresh: realm.Telemetry,
+) -> None:
+    realm.training_started(model="tiny", parameters=7, device="cpu", world_size=2, notes="x")
+    started = next(event for event in spooled(fresh) if event.kind == "run_started")
+    found = {"model": "tiny", "parameters": 7, "device": "cpu", "world_size": 2}
+    assert started.details.items() >= found.items()
+    assert "notes" not in started.details
+
+
 @pytest.mark.parametrize("kind", ["training_started", "lr_changed", "run_config", "epoch_ended"])
 def test_any_event_of_the_channel_begins_a_run(fresh: realm.Telemetry, kind: str) -> None:
     event = realm.emit(kind, channel="training", learning_rate=0.1)

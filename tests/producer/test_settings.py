@@ -1,6 +1,9 @@
 """Where settings come from, and the error when one is wrong."""
 
 import inspect
+import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +207,24 @@ def test_a_file_may_begin_with_a_byte_order_mark_and_has_to_be_utf_8(tmp_path: P
     (tmp_path / "realm.toml").write_bytes(b'service_name = "J\xf6rg"\n')
     with pytest.raises(ConfigError, match=r"is not TOML: .*utf-8"):
         load(tmp_path)
+
+
+def bind_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.path.relpath(path))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [os.mkfifo, Path.mkdir, bind_socket, lambda path: path.symlink_to("/dev/zero")],
+    ids=["pipe", "directory", "socket", "endless device"],
+)
+def test_what_is_no_file_in_its_place_is_neither_waited_for_nor_read_for_ever(
+    make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    make(tmp_path / "realm.toml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_settings({"home": tmp_path})
 
 
 def test_a_file_that_is_nested_without_end_is_no_toml(tmp_path: Path) -> None:

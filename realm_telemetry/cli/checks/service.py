@@ -11,6 +11,7 @@ from realm_telemetry.client import RealmClient, ServiceError, ServiceUnreachable
 from realm_telemetry.config import Settings, token_for
 from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.event import Event
+from realm_telemetry.home import said_service
 from realm_telemetry.home.token import addresses_of
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.plugins import ExporterContext, exporter_class
@@ -94,6 +95,11 @@ def check_pages(_subject: Subject) -> Iterator[CheckResult]:
 def check_service(subject: Subject) -> Iterator[CheckResult]:
     """The service that the settings name."""
     settings = subject.settings
+    try:
+        said_service(settings.home)
+    except ConfigError as error:
+        yield CheckResult("service", "problem", f"{error.setting} {error.problem}", error.fix)
+        return
     client = RealmClient(settings.service_url, settings.token, timeout_s=subject.timeout_s)
     try:
         health = client.health()

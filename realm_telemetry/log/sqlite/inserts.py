@@ -12,8 +12,8 @@ from realm_telemetry.log.event_rows import INSERT_COLUMNS, Row, event_id_bytes
 from realm_telemetry.log.sqlite.schema import HOUR_NS
 
 # Rows to a statement. A statement for each row costs twice as much: the triggers make SQLite open
-# a savepoint for every statement, and copy each page that it changes a second time. CPU of a row whose
-# keys lie anywhere: 24.6 us with 1, 15.5 with 20, 11.8 with 100, 10.1 with 500.
+# a savepoint for every statement, and copy each page that it changes a second time. CPU of a row
+# whose keys lie anywhere: 24.6 us with 1, 15.5 with 20, 11.8 with 100, 10.1 with 500.
 _ROWS_PER_STATEMENT: Final = (500, 100, 10, 1)
 _INSERT: Final = {
     count: f"INSERT INTO battle_log ({', '.join(INSERT_COLUMNS)}) VALUES "

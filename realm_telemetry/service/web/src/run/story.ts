@@ -1,12 +1,11 @@
 import { joinNames } from "../battle-log/filter-data";
 import { ApiError, getEvents, getJson, getText } from "../shared/api";
-import { curvesOf, ranksOf, type Curve, type CurvesAnswer, type Metric } from "../shared/curves";
+import { type Curve, type CurvesAnswer, curvesOf, type Metric, ranksOf } from "../shared/curves";
 import { exactText } from "../shared/exact-json";
-import { getRun, isOpen, runPath, type Run } from "../shared/run";
+import { getRun, isOpen, type Run, runPath } from "../shared/run";
 import type { RealmEvent } from "../stream/event";
 import { readChanges, type Changes } from "./changes";
 import { LIFECYCLE_KINDS } from "./timeline";
-
 const POINTS = "1000";
 const LISTED_EVENTS = "12";
 const LIFECYCLES = "500";

@@ -13,6 +13,7 @@ import { type ActiveFilter, activeFiltersAndRange } from "./filter-bar";
 import type { ChannelCounts } from "./filter-data";
 import type { Results } from "./log-view";
 import { type Group, groupCount, groupNotFinite, groupSeries, groupSources, groupText, type Item } from "./row-groups";
+
 /** The DOM never has more rows than this, however high the window is. */
 const MAX_ROWS = 150;
 const OVERSCAN = 12;

@@ -5,6 +5,7 @@ import { copy } from "../shared/toast";
 import { type Address, apiParams, LISTS, rangeText, type TimeSpan, writeAddress } from "./address";
 import { joinNames } from "./filter-data";
 import type { Results } from "./log-view";
+
 /** How many events match, as of when, and how to copy or download them. */
 export function resultLine(address: Address, results: Results): TemplateResult {
   const { shown } = results;

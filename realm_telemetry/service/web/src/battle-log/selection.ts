@@ -5,6 +5,7 @@ import type { RealmEvent } from "../stream/event";
 import { EMPTY_QUERY, type LogPage, seconds, secondsAfter } from "./address";
 import type { Results } from "./log-view";
 import type { Item } from "./row-groups";
+
 const AROUND_MS = 5 * 60_000;
 /** How many pages to load in search of an error before the range is moved to it. */
 const ERROR_PAGES = 4;

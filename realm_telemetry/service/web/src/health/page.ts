@@ -8,6 +8,7 @@ import { logHref, runHref } from "../shared/links";
 import "../shared/page-header";
 import { shortcuts } from "../shared/shortcuts";
 import { snippet } from "../shared/snippet";
+
 const LOOKS: Record<Level, [icon: string, severity: string, word: string]> = {
   problem: ["✕", "error", "Problem"],
   warning: ["!", "warning", "Warning"],

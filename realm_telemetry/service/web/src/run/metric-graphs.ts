@@ -10,6 +10,7 @@ import { term } from "../shared/labels";
 import { aroundHref } from "../shared/links";
 import type { RealmEvent } from "../stream/event";
 import type { RankChoice } from "./story";
+
 const SHOWN = 24;
 const SMOOTHINGS = [0, 0.6, 0.9, 0.97] as const;
 

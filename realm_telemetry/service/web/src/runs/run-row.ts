@@ -4,6 +4,7 @@ import { runHref } from "../shared/links";
 import { notFiniteText, numberText, ranksText, reasonOf, type RunSummary, statusMark, stepText } from "../shared/run";
 import { metricOf } from "./columns";
 import { type Column, COLUMNS } from "./run-order";
+
 /** Which runs are chosen to be compared. */
 export interface Choosing {
   chosen: ReadonlySet<string>;

@@ -4,6 +4,7 @@ import { apiUrl, getJson } from "./api";
 import { type Health, HEALTH_PATH, healthText } from "./connection";
 import { showHelp } from "./shortcuts";
 import "./toast";
+
 const THEMES = ["auto", "light", "dark"] as const;
 const KEY = "realm-theme";
 /** How often a page that is seen asks for the health of the service. */

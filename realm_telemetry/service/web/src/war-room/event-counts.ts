@@ -4,6 +4,7 @@ import { formatCount, formatDuration, plural, shownText, timeMs } from "../share
 import { eventHref, logHref } from "../shared/links";
 import type { RealmEvent } from "../stream/event";
 import type { RealmState, Receipt } from "./state";
+
 /** The number of events of each severity, each a link to them. */
 export function severityPanel(state: RealmState | undefined): TemplateResult {
   const counts = state?.system.counts.by_severity ?? {};

@@ -9,6 +9,7 @@ import type { RunSeries } from "../shared/graph/run-series";
 import { aroundHref, eventHref } from "../shared/links";
 import type { RealmEvent } from "../stream/event";
 import type { LegendRun } from "./runs";
+
 const KEY = "realm-graph";
 const SMOOTHINGS = [0, 0.6, 0.9, 0.97] as const;
 const LISTED_MARKS = 30;

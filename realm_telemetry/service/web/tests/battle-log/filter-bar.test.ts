@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { readAddress, writeAddress } from "../../src/battle-log/address";
 import { activeFiltersAndRange } from "../../src/battle-log/filter-bar";
+
 describe("active filters", () => {
   it("are listed one by one, with the time range", () => {
     const address = readAddress("?channel=jobs&q=x&has=a:1&not=b:2&since=1h");

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { joinNames, splitNames } from "../../src/battle-log/filter-data";
+
 test.each([
   ["a, b,,c", ["a", "b", "c"]],
   ['"a,b",c', ["a,b", "c"]],

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { folded, partsOf } from "../../src/shared/traceback-card";
+
 const OWN = `  File "/home/ada/train.py", line 8, in main\n    fit(model)\n    ~~~^^^^^^^`;
 const LIBRARY = `  File "/v/lib/python3.12/site-packages/torch/nn.py", line 3, in forward\n    return f(x)`;
 const FROZEN = `  File "<frozen runpy>", line 88, in _run_code`;

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { RealmEvent } from "../../src/stream/event";
 import { Feed } from "../../src/war-room/event-list";
 import { makeEvent } from "../events";
+
 const snapshot = (...cursors: number[]) => ({
   type: "snapshot" as const,
   snapshot: { events: cursors.map((cursor) => makeEvent(cursor)), routine: [], cursor: cursors[0] ?? 0, log_id: "a" },

@@ -59,11 +59,11 @@ fields: | $(BIN)/python   ## Write the pages' lists of filter fields and of word
 	@$(BIN)/python $(WEB)/fields.py
 	@$(BIN)/python $(WEB)/glossary.py
 
-# First what runs by itself: it keeps what it compiles of all tests for the workers after it.
+# First what runs by itself: it keeps what it compiles of all tests for the workers after it. Six of them, since
+# tests wait for half of their time.
 test: $(VENV)/.dev pages  ## All tests but the long ones, about thirteen minutes on 2 cores
 	$(TRY) $(BIN)/python -m pytest -m 'alone and not long'
-	$(TRY) $(BIN)/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder -m 'not long and not alone and not browser'
-	$(TRY) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'browser and not long and not alone and not screenshots' tests/pages
+	$(TRY) $(BIN)/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder -m 'not long and not alone and not screenshots'
 
 test-unit: $(VENV)/.dev   ## What needs no processes and no browser, about a minute on 2 idle cores
 	$(TRY) $(BIN)/python -m pytest -n 3 --dist worksteal $(UNITS_ONLY) $(UNIT)

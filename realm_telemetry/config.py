@@ -21,7 +21,7 @@ from realm_telemetry.home import (
 )
 from realm_telemetry.home.shared import is_shared, local_home, read_service, shared_home_of
 from realm_telemetry.home.token import DEFAULT_SERVICE_URL as DEFAULT_SERVICE_URL
-from realm_telemetry.home.token import answers_another, is_of_this_host
+from realm_telemetry.home.token import addresses_of, answers_another, is_of_this_host
 from realm_telemetry.home.token import home_token as home_token
 from realm_telemetry.home.token import token_for as token_for
 
@@ -36,12 +36,14 @@ DEFAULT_OUTPUT_BYTES: Final = 2 * 1024 * 1024 * 1024
 MAX_RUN_ID_CHARS: Final = 256
 OF_COMMAND: Final = "REALM_RUN_OF_COMMAND"
 """Names the run that `realm run` gives its command, where REALM_RUN_ID is not the user's own."""
+MAX_SERVICE_URLS: Final = 16
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings of a process, resolved and checked.
 
     Sizes are bytes, times seconds. See docs/configuration.md for each.
+    service_url: several addresses of one service have commas between; `addresses_of` parts them.
     run_origin: where `run_id` comes from: `given` by the user and good for the whole process;
         `derived` from launcher, scheduler or parent; `command`: from `realm run` above;
         `ended`: the parent's, whose run is over.
@@ -154,14 +156,21 @@ def _one_of(*choices: str) -> Callable[[Any], str]:
     return parse
 
 
-def _url(value: Any) -> str:
-    text = _text(value).rstrip("/")
-    if not text.startswith(("http://", "https://")):
-        raise ValueError("needs to begin with http:// or https://")
-    # Nearly every process has this one, and needs nothing imported for it.
-    if text != DEFAULT_SERVICE_URL and not is_address(text):
-        raise ValueError("is no address: write it like http://127.0.0.1:8866")
-    return text
+def _urls(value: Any) -> str:
+    """One address, or several of services with one log; with commas between, as they are kept."""
+    given = addresses_of(value) if isinstance(value, str) else value
+    if not isinstance(given, list | tuple) or not given:
+        raise ValueError("needs an address, or a list of addresses")
+    urls = dict.fromkeys(_text(each).rstrip("/") for each in given)
+    for url in urls:
+        if not url.startswith(("http://", "https://")) or "," in url:
+            raise ValueError("needs to begin with http:// or https://, each address of a list too")
+        # Nearly every process has the default alone, and needs nothing imported for it.
+        if url != DEFAULT_SERVICE_URL and not is_address(url):
+            raise ValueError("is no address: write it like http://127.0.0.1:8866")
+    if len(urls) > MAX_SERVICE_URLS:
+        raise ValueError(f"needs at most {MAX_SERVICE_URLS} addresses and has {len(urls)}")
+    return ",".join(urls)
 
 
 def _path(value: Any) -> Path:
@@ -193,7 +202,7 @@ SETTINGS: Final[dict[str, Setting]] = {
     "service_name": Setting(("OTEL_SERVICE_NAME", "REALM_SERVICE_NAME"), _text),
     "exporters": Setting(("REALM_EXPORTERS",), _names),
     "processors": Setting(("REALM_PROCESSORS",), _names),
-    "service_url": Setting(("REALM_SERVICE_URL",), _url),
+    "service_url": Setting(("REALM_SERVICE_URL",), _urls),
     "token": Setting(("REALM_TOKEN",), _text),
     "access": Setting(("REALM_ACCESS",), _one_of(*ACCESS)),
     "shipper": Setting(("REALM_SHIPPER",), _one_of(*SHIPPER_MODES)),

@@ -26,6 +26,7 @@ from realm_exporter_webhook.store import Store
 from realm_exporter_webhook.templates import render, title
 from realm_telemetry.errors import ExportError, LogError, counted
 from realm_telemetry.event import Event
+from realm_telemetry.home.token import addresses_of
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.outbox import WEBHOOKS, KeptCircuit, Message
 from realm_telemetry.otel import EventExporter
@@ -364,7 +365,7 @@ class WebhookExporter(EventExporter):
             record = self._facts.record(run_id)
         except LogError as error:
             _logger.debug("A message goes without what the log knows of its run: %s", error)
-        run = describe(run_id, record, firing.events, self.context.service_url)
+        run = describe(run_id, record, firing.events, addresses_of(self.context.service_url)[0])
         return msgspec.structs.replace(firing, run=run)
 
     def _send(self) -> None:

@@ -18,6 +18,7 @@ from realm_telemetry.cli.checks.service import (
     check_pages,
     check_round_trip,
     check_service,
+    check_service_addresses,
     check_service_exporters,
     check_service_settings,
 )
@@ -44,6 +45,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_service_exporters,
     check_pages,
     check_service,
+    check_service_addresses,
     check_shipping,
 )
 """In the order of an event's path; the round trip comes last."""

@@ -5,6 +5,7 @@ from realm_telemetry.cli.problems import MissingExtraError
 from realm_telemetry.cli.serve import PACKAGES
 from realm_telemetry.cli.terminal import json_document, line, note
 from realm_telemetry.config import load_settings
+from realm_telemetry.home.token import addresses_of
 
 
 @command(
@@ -28,7 +29,7 @@ def login(as_json: bool) -> None:
             raise
         raise MissingExtraError("login", "service", package) from error
     chosen = settings()
-    url = login_url(chosen.service_url, chosen.token)
+    url = login_url(addresses_of(chosen.service_url)[0], chosen.token)
     if as_json:
         json_document({"url": url, "expires_in_s": TICKET_AGE_S if chosen.token else None})
         return

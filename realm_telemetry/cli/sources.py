@@ -90,6 +90,10 @@ class Backend(Protocol):
         """Return all of one run, None for an unknown one."""
         ...
 
+    def changes(self, run_id: str) -> dict[str, Any] | None:
+        """Return what was changed since the run before; None for an unknown one."""
+        ...
+
     def metrics(self, run_id: str, points: int) -> dict[str, Any] | None:
         """Return what a run measures, with the series of the first 64; None for an unknown one."""
         ...
@@ -190,6 +194,13 @@ class LogBackend:
         from realm_telemetry.folds.runs import detailed
 
         return self._ask(run_id, lambda log, record: detailed(log, run_id, record))
+
+    def changes(self, run_id: str) -> dict[str, Any] | None:
+        """Return what was changed since the run before; None for an unknown one."""
+        from realm_telemetry.folds.runs import Reading, changes
+
+        layers = self._layers
+        return self._ask(run_id, lambda log, record: changes(Reading(log, layers), run_id, record))
 
     def metrics(self, run_id: str, points: int) -> dict[str, Any] | None:
         """Return what a run measures, with the series of the first 64; None for an unknown one."""
@@ -356,6 +367,15 @@ class ServiceBackend:
     def run(self, run_id: str) -> dict[str, Any] | None:
         """Return all of one run, None for an unknown one."""
         return _known(lambda: self._client.run(run_id))
+
+    def changes(self, run_id: str) -> dict[str, Any] | None:
+        """Return what was changed since the run before; None for an unknown one."""
+        try:
+            return _known(lambda: self._client.run_changes(run_id))
+        except ServiceError as error:
+            if error.error == "not_found":  # a service that is older than this path
+                return None
+            raise
 
     def metrics(self, run_id: str, points: int) -> dict[str, Any] | None:
         """Return what a run measures, with the series of the first 64; None for an unknown one."""

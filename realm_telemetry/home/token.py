@@ -20,7 +20,18 @@ def token_for(home: Path, token: str | None, url: str, *, is_checked: bool = Fal
     service that runs on this very home it is the one that the home keeps, if none is given. At the
     default address it is the home's only while a service says that it runs there on this home.
     is_checked: whoever calls has asked it, or will before a token is sent.
+    url: of several addresses, with commas between, it is the token that all of them are given.
     """
+    found = {_token_for(home, token, each, is_checked) for each in addresses_of(url)}
+    return found.pop() if len(found) == 1 else None
+
+
+def addresses_of(url: str) -> list[str]:
+    """Return the addresses that a setting names, with commas between."""
+    return [each.strip() for each in url.split(",") if each.strip()]
+
+
+def _token_for(home: Path, token: str | None, url: str, is_checked: bool) -> str | None:
     own = _own_token(shared_home_of(home) or home)
     if not is_checked and is_stranger(home, url):
         return None
@@ -99,7 +110,11 @@ def _own_token(home: Path) -> str | None:
 
 
 def is_of_this_host(url: str) -> bool:
-    """Whether an address means this machine."""
+    """Whether an address, or each of several, means this machine."""
+    return all(map(_is_of_this_host, addresses_of(url)))
+
+
+def _is_of_this_host(url: str) -> bool:
     from ipaddress import ip_address
     from urllib.parse import urlsplit
 

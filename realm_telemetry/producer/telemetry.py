@@ -29,7 +29,7 @@ from realm_telemetry.spool.control import Control
 from realm_telemetry.spool.keeper import Keeper
 from realm_telemetry.spool.place import find_spool_root, spool_roots
 from realm_telemetry.spool.writer import MemoryWriter, SpoolWriter
-from realm_telemetry.values.clock import Deadline, monotonic, monotonic_ns
+from realm_telemetry.values.clock import Deadline, monotonic, monotonic_ns, seconds
 
 PIPELINE_VARIABLE: Final = "REALM_PIPELINE"
 MAX_UNSPOOLED_EVENTS: Final = 20_000
@@ -172,7 +172,7 @@ class Telemetry:
 
     def _wait_until(self, done: Callable[[Control], bool], timeout_s: float) -> bool:
         """Wait for the shipper to say so; False at the deadline, or where nothing is spooled."""
-        deadline = Deadline(timeout_s)
+        deadline = Deadline(seconds(timeout_s))
         writer = self.writer
         if not isinstance(writer, SpoolWriter):
             return False
@@ -192,7 +192,7 @@ class Telemetry:
         process_ends: the spool goes on taking what is emitted until the process is gone.
         goes_on: another spool of this process goes on with its runs.
         """
-        deadline = Deadline(timeout_s)
+        deadline = Deadline(timeout_s := seconds(timeout_s))
         self._ends = True
         if self._keeper is not None:
             self._keeper.stop(min(timeout_s, 0.05))

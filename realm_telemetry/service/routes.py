@@ -51,6 +51,7 @@ from realm_telemetry.service.api.runs import (
     STATUSES,
     RunRoute,
     get_run,
+    get_run_changes,
     get_runs,
 )
 from realm_telemetry.service.api.state import get_section, get_state
@@ -215,6 +216,13 @@ RUN_ENDPOINTS: Final = (
         "/api/runs/{id}",
         get_run,
         "One run, with its ranks, configuration and exception.",
+        errors=_ONE_RUN,
+        route=RunRoute,
+    ),
+    Endpoint(
+        "/api/runs/{id}/changes",
+        get_run_changes,
+        "The run before of the same kind, the last that was well, and what was changed since.",
         errors=_ONE_RUN,
         route=RunRoute,
     ),

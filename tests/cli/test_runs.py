@@ -144,6 +144,55 @@ def test_all_of_a_run_is_shown_with_its_traceback(source: str, invoke: Invoke) -
     assert run["exception"]["seen"]["times"] == 1
 
 
+@pytest.fixture
+def changed(home: Path) -> None:
+    """A run that was well, and a later one of the same program with other settings."""
+    events = []
+    for place, run_id in enumerate(("alpha", "beta")):
+        config = {"lr": 0.1 + place, "wd": None} if place else {"lr": 0.1}
+        told = [
+            ("run_started", {"command": f"python train.py {place}", "git_commit": "abc" * place}),
+            ("run_config", config),
+            ("training_step", {"step": 1}),
+            ("run_ended", {"status": "completed"}),
+        ]
+        events += [
+            make_event(
+                number,
+                kind,
+                90 - place * 40 - number,
+                details=details,
+                run_id=run_id,
+                producer=f"{place + 1:x}" * 16,
+            )
+            for number, (kind, details) in enumerate(told, 1)
+        ]
+    store(home, events)
+
+
+@pytest.mark.parametrize("place", ["the log", "a service"])
+def test_a_run_says_what_was_changed_since_the_last_that_was_well(
+    changed: None,
+    invoke: Invoke,
+    start: Callable[..., Running],
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+) -> None:
+    if place == "a service":
+        monkeypatch.setenv("REALM_SERVICE_URL", serving_runs(start))
+    text = invoke("show", "beta").stdout
+    assert text.endswith(
+        """
+Changed since alpha (of the same command, the last that was well):
+  lr: 0.1 -> 1.1
+  wd: not set -> null
+  command: python train.py 0 -> python train.py 1
+  git_commit: not set -> abc
+"""
+    )
+    assert "Changed since" not in invoke("show", "alpha").stdout
+
+
 def test_an_event_is_shown_by_its_id(source: str, invoke: Invoke) -> None:
     event_id = "A" * 16 + f"{2:016x}"
     assert "kind: training_step" in invoke("show", event_id).stdout

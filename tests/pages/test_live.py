@@ -53,10 +53,10 @@ def test_a_killed_service_costs_no_event(lab: Lab, page: Page) -> None:
     producer = lab.emitting("note", "200", "40")
     page.wait_for_timeout(1_500)
     lab.kill()
-    pill(page, "Reconnecting", 5)
+    pill(page, "Reconnecting")
     page.wait_for_timeout(1_000)
     lab.start()
-    pill(page, "Live", 10)
+    pill(page, "Live")
     producer.wait(60)
     page.wait_for_timeout(1_500)
     assert rows(page) == lab.ids(kind="note")[::-1]
@@ -118,7 +118,7 @@ def test_an_expired_cursor_shows_a_gap(lab: Lab, page: Page) -> None:
     page.goto(lab.url)
     pill(page, "Live")
     lab.kill()
-    pill(page, "Reconnecting", 5)
+    pill(page, "Reconnecting")
     for name in ("jobs.db", "jobs.db-wal", "jobs.db-shm"):
         (lab.home / "vault" / name).unlink(missing_ok=True)
     lab.start()

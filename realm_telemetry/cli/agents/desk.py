@@ -8,6 +8,7 @@ from realm_telemetry.cli.command import settings
 from realm_telemetry.client import AsyncRealmClient
 from realm_telemetry.config import DEFAULT_SERVICE_URL, load_settings, token_for
 from realm_telemetry.home import running_service
+from realm_telemetry.home.token import addresses_of
 from realm_telemetry.kinds.table import ROUTINE_KINDS
 from realm_telemetry.values.paths import write_name
 
@@ -53,7 +54,7 @@ class Desk:
 
     def pages(self) -> str:
         """Return the address below which the pages are."""
-        url = self._find()[0].rstrip("/")
+        url = addresses_of(self._find()[0])[0].rstrip("/")
         running = running_service(settings().home)
         return running.pages.rstrip("/") if running and running.url.rstrip("/") == url else url
 

@@ -24,7 +24,8 @@ def check_service_log(subject: Subject) -> Iterator[CheckResult]:
     except ConfigError as error:
         yield CheckResult(NAME, "problem", f"{setting}: {error.problem}", error.fix)
     except LogError as error:
-        yield CheckResult(NAME, "problem", f"{setting}: {error}")
+        fix = "The server's own log says why it does not answer: a disk that is full stops it too."
+        yield CheckResult(NAME, "problem", f"{setting}: {error}", fix)
 
 
 def _look(log: Log, setting: str) -> Iterator[CheckResult]:

@@ -1,5 +1,6 @@
 """Runs: what each training was, how it goes and why it ended, beyond the life of its events."""
 
+from realm_telemetry.folds.runs.before import changes, differences
 from realm_telemetry.folds.runs.detail import detailed, resume_as_recorded
 from realm_telemetry.folds.runs.fold import WARNINGS, Layer, Reading, Runs, RunsRunner
 from realm_telemetry.folds.runs.projection import projected
@@ -23,7 +24,9 @@ __all__ = [
     "RunRecord",
     "Runs",
     "RunsRunner",
+    "changes",
     "detailed",
+    "differences",
     "events_of",
     "is_shown",
     "notable",

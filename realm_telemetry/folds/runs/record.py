@@ -173,7 +173,7 @@ class RunRecord:
             return
         self._tally(event)
         put(cells, "last", stamp, None)
-        put(cells, "first", first_of(stamp), stamp[0])
+        self._begin(stamp)
         for name in ("hero_id", "campaign_id"):
             value = getattr(event, name)
             if value is not None:
@@ -252,6 +252,12 @@ class RunRecord:
         put(self.cells, "first_not_finite", first_of(stamp), found)
         put(self.cells, "last_not_finite", stamp, found)
 
+    def _begin(self, stamp: Stamp) -> None:
+        """Note when the first event was."""
+        first = self.cells.get("first")
+        if first is None or stamp[0] <= first[1]:
+            put(self.cells, "first", first_of(stamp), stamp[0])
+
     def _of_a_host(self, event: Event, stamp: Stamp, run_id: str) -> None:
         """Note of the processes on a host that it is silent, or is heard again."""
         fields: dict[str, Any] = {"heard": None}
@@ -284,10 +290,16 @@ class RunRecord:
             self._losses(details, stamp, step)
 
     def _losses(self, details: Mapping[str, Any], stamp: Stamp, step: Any) -> None:
-        put_all(self.cells, stamp, pick(details, ("total_steps", "loss")))
+        cells = self.cells
+        for name in ("total_steps", "loss"):
+            value = details.get(name)
+            if value is not None:
+                put(cells, name, stamp, bounded(value))
         loss = number(details.get("loss"))
         if loss is not None:
-            put(self.cells, "best_loss", (-loss, *stamp), loss)
+            best = cells.get("best_loss")
+            if best is None or loss <= best[1]:
+                put(cells, "best_loss", (-loss, *stamp), loss)
         if step is None:
             return
         for name, value in details.items():

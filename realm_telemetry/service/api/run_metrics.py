@@ -10,7 +10,7 @@ from starlette.responses import Response
 from realm_telemetry.folds.curves import view
 from realm_telemetry.folds.curves.reading import FoundCurves
 from realm_telemetry.folds.curves.view import Metric
-from realm_telemetry.folds.runs import RunRecord, events_of, shown, started_at, summary
+from realm_telemetry.folds.runs import RunRecord, differences, events_of, shown, started_at, summary
 from realm_telemetry.log.engine import Snapshot
 from realm_telemetry.log.graphs import MAX_POINTS, Series
 from realm_telemetry.service.api.answers import encode, encoded_answer, json_answer
@@ -168,26 +168,10 @@ def _comparison(runs: Sequence[_Compared], wanted: Wanted | None) -> dict[str, A
             }
             for run in runs
         ],
-        "config": _differences([shown(run.run_id, run.record)["config"] for run in runs]),
+        "config": differences([shown(run.run_id, run.record)["config"] for run in runs]),
         "metrics": _beside(metrics),
         "series": series,
     }
-
-
-def _differences(configs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the settings that are not the same everywhere, and how many are."""
-    names = sorted(set().union(*configs))
-    different = []
-    for name in names:
-        has = [name in config for config in configs]
-        values = [config.get(name) for config in configs]
-        # As JSON: 1, 1.0 and true are the same to Python.
-        if (
-            not all(has)
-            or len({msgspec.json.encode(value, order="sorted") for value in values}) > 1
-        ):
-            different.append({"name": name, "values": values, "has": has})
-    return {"different": different, "same": len(names) - len(different)}
 
 
 def _beside(metrics: Sequence[Sequence[Metric]]) -> list[dict[str, Any]]:

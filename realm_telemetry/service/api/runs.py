@@ -14,6 +14,7 @@ from realm_telemetry.folds.runs import (
     WARNINGS,
     Reading,
     RunRecord,
+    changes,
     detailed,
     is_shown,
     started_at,
@@ -181,6 +182,17 @@ async def get_run(request: Request) -> Response:
     """All of one run, with its ranks."""
     only(request.query_params, ())
     return json_answer(await read_run(request, detailed))
+
+
+async def get_run_changes(request: Request) -> Response:
+    """The run before one of its kind, and what was changed since."""
+    only(request.query_params, ())
+    layers = service_of(request.scope).runs.current.layers()
+    return json_answer(
+        await read_run(
+            request, lambda log, run_id, record: changes(Reading(log, layers), run_id, record)
+        )
+    )
 
 
 async def may_be_run(request: Request) -> bool:

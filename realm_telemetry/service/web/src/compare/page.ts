@@ -11,7 +11,8 @@ import { runHref } from "../shared/links";
 import "../shared/page-header";
 import { commandText, isOpen, notFiniteText, numberText, statusMark, stepText, type RunSummary } from "../shared/run";
 import { shortcuts } from "../shared/shortcuts";
-import { differencesOf, overlaysOf, type Comparison, type Overlay } from "./comparison";
+import { differencesOf } from "../shared/settings";
+import { overlaysOf, type Comparison, type Overlay } from "./comparison";
 
 /** More runs than these have too few colours to be told apart. */
 const MOST_RUNS = 6;

@@ -166,9 +166,9 @@ def _urls(value: Any) -> str:
     for url in urls:
         if not url.startswith(("http://", "https://")) or "," in url:
             raise ValueError("needs to begin with http:// or https://, each address of a list too")
-        # Nearly every process has this one, and needs nothing imported for it.
+        # Nearly every process has the default alone, and needs nothing imported for it.
         if url != DEFAULT_SERVICE_URL and not is_address(url):
-            raise ValueError(f"{url!r} is no address: write it like http://127.0.0.1:8866")
+            raise ValueError("is no address: write it like http://127.0.0.1:8866")
     if len(urls) > MAX_SERVICE_URLS:
         raise ValueError(f"needs at most {MAX_SERVICE_URLS} addresses and has {len(urls)}")
     return ",".join(urls)

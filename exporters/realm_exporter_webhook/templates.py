@@ -61,6 +61,7 @@ _SAID: Final = frozenset(
         *("step", "last_step", "total_steps", "loss", "run_id", "field", "value"),
         *("silent_s", "threshold_s", "median_step_s", "open_lifecycles"),
         *("service", "pid", "last_kind", "last_message", "last_time_unix_nano"),
+        *("boot_id", "processes"),
     }
 )
 """Details that a message about a run says in other words."""
@@ -293,17 +294,20 @@ def _facts(firing: Firing) -> list[tuple[str, str]]:
     event = firing.events[-1]
     run = firing.run
     is_run = run is not None and firing.group in (run.run_id, f"run={run.run_id}")
-    facts = [("group", firing.group)] if firing.group and not is_run else []
+    # Of no run at all, where each run is a group of its own.
+    is_said = is_run or firing.group in ("", "run=-")
+    facts = [] if is_said else [("group", firing.group)]
     if run is not None:
         facts += _facts_of_run(run)
     if firing.count == 1:
         who = {"hero": event.hero_id, "campaign": event.campaign_id}
         who |= {} if run is not None else {"run": event.run_id}
         facts += [(label, name) for label, name in who.items() if name]
-        said = frozenset() if run is None else _SAID
+        said = _SAID if run is not None or firing.rule in BUILT_IN else frozenset()
         most = _SHOWN_DETAILS if run is None else _DETAILS_OF_RUN
         details = [item for item in event.details.items() if item[0] not in said]
         facts += [] if firing.about else [_detail(*item) for item in details[:most]]
+        facts += [("go on", "realm hosts")] if event.kind == "host_lost" else []
     return [
         (
             cut(_one_line(name), _FACT_NAME).strip() or _NOTHING,
@@ -351,10 +355,24 @@ def _way_on(run: RunFacts) -> str | None:
 
 
 def _detail(name: str, value: Any) -> tuple[str, str]:
-    """A detail's name and value; seconds as people read them."""
-    if name.endswith("_s") and type(value) in (int, float) and 0 <= value < 1e9:
-        return name.removesuffix("_s").replace("_", " "), _duration(value)
+    """A detail's name and value; seconds, bytes and lists of names as people read them."""
+    if type(value) in (int, float) and 0 <= value < 1e21:
+        if name.endswith("_s"):
+            return name.removesuffix("_s").replace("_", " "), _duration(value)
+        if name.endswith("_bytes"):
+            return name.removesuffix("_bytes").replace("_", " "), _size(value)
+    if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+        return name, ", ".join(value)
     return name, _value(value)
+
+
+def _size(count: float) -> str:
+    """A number of bytes for people: 512 B, 1.23 GB."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 999.5 or unit == "TB":
+            break
+        count /= 1000
+    return f"{count:,.3g} {unit}" if count < 1e5 else f"{count:,.0f} {unit}"
 
 
 def _duration(seconds: float) -> str:

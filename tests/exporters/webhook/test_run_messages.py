@@ -185,9 +185,12 @@ def alerts(home: Path, make: Maker, receiver: Receiver, *, seen: int = 1) -> lis
     return [each.json for each in receiver.received if each.json["tags"][1] in BUILT_IN]
 
 
-def logged(home: Path, events: list[Event]) -> None:
+def logged(home: Path, events: list[Event]) -> list[Event]:
+    """Write events into the log as if they had been made now, or they would be late."""
+    events = run_of(*[(each.kind, each.details) for each in events])
     with LogWriter(home / "vault" / "jobs.db") as writer:
         writer.append(events)
+    return events
 
 
 def test_a_process_that_was_lost_is_told_as_the_end_of_its_run(
@@ -206,13 +209,12 @@ def test_a_stall_that_ended_meanwhile_is_still_told_as_a_stall(
     tmp_path: Path, make: Maker, receiver: Receiver
 ) -> None:
     """Messages about a status gather for a moment, in which somebody may kill the run."""
-    numbered = run_of(*[(each.kind, each.details) for each in [*STALLED, KILLED[-1]]])
-    logged(tmp_path, numbered[:-1])
+    stalled = logged(tmp_path, STALLED)[-1]
     given = options(receiver.url("/lab"), alerts={"off": ["run_ended_badly"]})
     given["targets"]["lab"]["template"] = "ntfy"
     exporter = make(given)
-    exporter.export_events([numbered[-2]])
-    logged(tmp_path, numbered[-1:])
+    exporter.export_events([stalled])
+    logged(tmp_path, [*STALLED, KILLED[-1]])
     exporter.export_events([])
     exporter.shutdown()
     (message,) = [each.json for each in receiver.received if "stalled" in each.json["tags"]]
@@ -245,6 +247,41 @@ def test_a_loss_that_is_not_finite_has_the_best_one_beside_it(
     assert "last loss: NaN (the best was 0.5)" in message["message"]
     assert "status: running" in message["message"]
     assert "why" not in message["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("free_bytes", 1_234_567_890, ("free", "1.23 GB")),
+        ("free_bytes", 0, ("free", "0 B")),
+        ("free_bytes", 999, ("free", "999 B")),
+        ("free_bytes", 1000, ("free", "1 kB")),
+        ("free_bytes", 999_999, ("free", "1 MB")),
+        ("free_bytes", "many", ("free_bytes", "many")),
+        ("free_bytes", True, ("free_bytes", "true")),
+        ("runs", ["r7", "r8"], ("runs", "r7, r8")),
+        ("runs", [], ("runs", "[]")),
+        ("runs", ["r7", 8], ("runs", '["r7",8]')),
+    ],
+)
+def test_details_are_for_people(name: str, value: Any, shown: tuple[str, str]) -> None:
+    assert _detail(name, value) == shown
+
+
+def test_a_lost_host_is_told_with_its_runs_and_where_to_look(
+    make: Maker, receiver: Receiver
+) -> None:
+    details = {"host": "gpu7", "silent_s": 31.2, "runs": ["r7", "r8"], "processes": ["aa" * 8] * 9}
+    given = options(receiver.url("/lab"), alerts={})
+    given["targets"]["lab"]["template"] = "ntfy"
+    exporter = make(given)
+    exporter.export_events([event(1, "host_lost", details=details)])
+    exporter.shutdown()
+    (message,) = [each.json for each in receiver.received if "host_lost" in each.json["tags"]]
+    assert message["title"] == "Host gpu7 is silent (for 31 s)"
+    assert message["message"].splitlines()[1:] == [
+        *("host: gpu7", "runs: r7, r8", "go on: realm hosts")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -60,12 +60,14 @@ _ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
         ("realm run -- python train.py --lr 1e-4", "Train; the run's end has its reason."),
         ("realm run --name sweep7 -- ./train.sh 3", "With a name that the run's id begins with."),
         ("realm run --run-id r7 -- python train.py", "With an id of your own; again it goes on."),
+        ("realm run --tag baseline --tag lr -- python train.py", "With tags for the list of runs."),
     )
 )
 @click.option("--name", metavar="TEXT", help="What the run's id begins with.")
 @click.option(
     "--run-id", metavar="TEXT", help="The id itself; else REALM_RUN_ID, the job's, or new."
 )
+@click.option("--tag", "tags", metavar="TEXT", multiple=True, help="A tag; may be repeated.")
 @click.option("--no-capture", is_flag=True, help="Keep no output; the command inherits ours.")
 @click.option("--no-inject", is_flag=True, help="Leave Python programs as they are.")
 @click.option("--no-forward", is_flag=True, help="Pass no signals on that others send to realm.")
@@ -74,6 +76,7 @@ _ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
 def run(
     name: str | None,
     run_id: str | None,
+    tags: Sequence[str],
     no_capture: bool,
     no_inject: bool,
     no_forward: bool,
@@ -106,7 +109,7 @@ def run(
     if capture and capture.problem:
         say(f"realm: the output is not kept: {capture.problem}")
     # The command runs by now; what is slow here, or goes wrong, costs it nothing.
-    record = _Record(run_id, words)
+    record = _Record(run_id, words, tags)
     keeper = record.keeper(capture, say, begun) if capture else None
     _bring_service_up(run_id, say)
     ended = supervisor.wait()
@@ -176,7 +179,7 @@ def _read_report(path: Path) -> Any:
 class _Record:
     """What the log gets to know of a run. Trouble with it is printed, and stops nothing."""
 
-    def __init__(self, run_id: str, words: Sequence[str]) -> None:
+    def __init__(self, run_id: str, words: Sequence[str], tags: Sequence[str]) -> None:
         from realm_telemetry.shipper.process_end import memory_kills
 
         self._run_id = run_id
@@ -184,12 +187,12 @@ class _Record:
         self._began_s = time.monotonic()
         self._works = False
         try:
-            self._begin(words)
+            self._begin(words, tags)
             self._works = True
         except Exception as error:  # noqa: BLE001 - the command runs, whatever ails the log
             _say(f"realm: this run is not recorded: {error}")
 
-    def _begin(self, words: Sequence[str]) -> None:
+    def _begin(self, words: Sequence[str], tags: Sequence[str]) -> None:
         import realm_telemetry as telemetry
         from realm_telemetry.producer.origin import scheduler_facts
 
@@ -197,7 +200,7 @@ class _Record:
         telemetry.configure(service_name=Path(words[0]).name, run_id=self._run_id)
         with suppress(OSError):  # the directory was deleted
             given["cwd"] = str(Path.cwd())
-        given |= scheduler_facts()
+        given |= scheduler_facts() | ({"tags": list(tags)} if tags else {})
         telemetry.run_started(command=shlex.join(words)[:1000], launcher="realm run", **given)
 
     def keeper(self, capture: Capture, say: Callable[[str], None], *own: str) -> "Keeper | None":

@@ -33,6 +33,7 @@ from realm_telemetry.producer.emission import NO_RUN, Run, keep_clean, set_base,
 from realm_telemetry.producer.run_names import RunNames
 from realm_telemetry.spool.writer import DROPPED
 from realm_telemetry.values.clock import monotonic
+from realm_telemetry.values.conversions import ENDING
 
 MAX_OPEN_RUNS: Final = 64
 """Runs open at once; of those that `bound` names beyond, nothing but their events is recorded."""
@@ -282,7 +283,9 @@ def show_step(step: Any, moment: int) -> bool:
             words[0] = step
             words[1] = moment
         words[2] = moment
-    except (TypeError, ValueError):
+    except ENDING:
+        raise
+    except BaseException:  # noqa: BLE001 - a value's own code may raise anything
         return False
     return True
 

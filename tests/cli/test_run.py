@@ -65,6 +65,12 @@ def test_it_ends_as_the_command_does_and_says_why(
     assert (ended["details"]["status"], ended["details"]["reason"]) == (status, reason)
 
 
+def test_a_run_gets_its_tags(home: Path) -> None:
+    finish([*REALM_RUN, "--run-id", "r1", "--tag", "a, b", "--tag", "c", "--", "true"])
+    started = next(event for event in logged(home) if event["kind"] == "run_started")
+    assert started["details"]["tags"] == ["a, b", "c"]
+
+
 @pytest.mark.parametrize(("name", "code"), [("no-such-command", 127), ("/etc/passwd", 126)])
 def test_a_command_that_cannot_be_started_gives_the_code_of_a_shell(name: str, code: int) -> None:
     done = finish([*REALM_RUN, "--", name])

@@ -86,8 +86,8 @@ def run(
     """Run a command, and record that it started and how and why it ended.
 
     Output, terminal, signals and exit status are those of the command alone, and the command goes
-    on if realm is killed. Works for any program; what Python programs emit belongs to the run, and
-    what it prints is kept with the run: realm logs RUN.
+    on if realm is killed. Works for any program. What Python programs emit belongs to the run, and
+    their further trainings to runs numbered after it (RUN-2). What is printed: realm logs RUN.
     """
     run_id = _run_id(name, run_id, words)
     say = _silent if quiet else _say

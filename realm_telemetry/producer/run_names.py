@@ -76,6 +76,12 @@ class RunNames:
             self._claimed[name] = claimed
         return name
 
+    def give_back(self, name: str) -> None:
+        """Let another run have a name that was not needed after all."""
+        path = self._claimed.pop(name, None)
+        if path is not None:
+            path.unlink(missing_ok=True)
+
     def note_end(self, name: str, status: str) -> None:
         """Note how a run of this process ended, for the other processes of the command."""
         path = self._claimed.pop(name, None)

@@ -179,16 +179,13 @@ def end_open(cause: Cause | None, otherwise: dict[str, Any]) -> None:
 
 
 def note_cause(cause: Cause | None) -> None:
-    """Note why the runs that this thread began will have ended, if no step comes any more.
-
-    One beside the process's own has ended: it was bound to this thread.
-    """
+    """Note why the runs that this thread began will have ended, if no step comes any more."""
     beside = _beside.get()
     for key, run in list(_open.items()):
         if run.thread() is _this_thread():
             run.cause = (cause, run.last)
             if cause is not None and beside is not None and beside[0] == key:
-                _end(key, cause)
+                _end(key, cause)  # it was bound to this thread
 
 
 def steps_here() -> dict[Run, dict[str, Any]]:
@@ -403,16 +400,18 @@ def _begin(event: Event, key: str | None) -> Run | None:
         return None
     fresh = _new_run(key or _names.next(is_announced=event.kind == "training_started"), event)
     run = _open.setdefault(key, fresh)
-    if run is not fresh and key is None and fresh.trained and run.trained and not _names.given:
-        return _open.get(_begin_beside(event) or key)  # two at the same moment
-    if run is fresh:
-        if key is None:
-            _names.begun += 1
-            set_base(run_id=run.id)
-            on_change()
-        _follow_task(run)
-        if event.kind != "run_started":
-            _say_started(run, event)
+    if run is not fresh:  # another thread was faster
+        if run.id != fresh.id:
+            _names.give_back(fresh.id)
+        is_another = key is None and fresh.trained and run.trained and not _names.given
+        return _open.get(_begin_beside(event) or key) if is_another else run
+    if key is None:
+        _names.begun += 1
+        set_base(run_id=run.id)
+        on_change()
+    _follow_task(run)
+    if event.kind != "run_started":
+        _say_started(run, event)
     return run
 
 

@@ -44,11 +44,13 @@ def log(values: Mapping[str, Any], /, step: int | None = None) -> Event:
         problem = f"log() needs a mapping of names to values, got {type(values).__name__}"
         mistake(InvalidEventError(problem))
         values = {"value": values}
-    given = {name: _finite_or_named(value) for name, value in clean_details(values)[0].items()}
+    given, _ = clean_details(values)
     if step is None:
         step = given["step"] if "step" in given else _step_here()
     details = {"step": to_json_value(step)} | {
-        name: value for name, value in given.items() if name != "step"
+        name: value if value.__class__ is not str else _written(value)
+        for name, value in given.items()
+        if name != "step"
     }
     return record("training_step", _message(details), details)
 
@@ -75,11 +77,9 @@ def set_up_unless_done() -> None:
         warn_once(str(error), f"this process could not be set up: {error}")
 
 
-def _finite_or_named(value: Any) -> Any:
+def _written(text: str) -> str:
     """Return text that is how programs write a number that is not finite as that number."""
-    if value.__class__ is not str or len(value) > _LONGEST:
-        return value
-    return _WRITTEN.get(value.lower().lstrip("+"), value)
+    return text if len(text) > _LONGEST else _WRITTEN.get(text.lower().lstrip("+"), text)
 
 
 def _step_here() -> int:

@@ -219,3 +219,37 @@ def test_a_trainer_of_trl_needs_nothing_either(place: Path) -> None:
     logged = [step for step in told.of("training_step") if "mean_token_accuracy" in step]
     assert [step["step"] for step in logged] == [2, 4]
     assert told.one("training_completed") == {"step": 4}
+
+
+DAEMON = (
+    MODEL
+    + """
+import threading
+trainer("one").train()
+data = Data(); data.broken = True
+try: trainer("two", data).train()
+except OSError: pass
+threads = [threading.Thread(target=trainer(f"at once {n}", max_steps=6).train) for n in (3, 4)]
+[thread.start() for thread in threads]; [thread.join() for thread in threads]
+"""
+)
+
+
+def test_each_training_of_a_daemon_below_realm_run_is_a_run(place: Path) -> None:
+    """One after the other, one of which fails and is caught, and two at the same time."""
+    told = tell(
+        place / "daemon", [sys.executable, script(place / "daemon.py", DAEMON)], under="daemon"
+    )
+    assert told.code == 0, told.errors
+    runs = told.runs()
+    assert {name: (run["status"], run["step"]) for name, run in runs.items()} == {
+        "daemon": ("completed", 12),
+        "daemon-2": ("failed", runs["daemon-2"]["step"]),
+        "daemon-3": ("completed", 6),
+        "daemon-4": ("completed", 6),
+    }
+    assert "the disk is gone" in runs["daemon-2"]["reason"]
+    for name in ("daemon-3", "daemon-4"):
+        assert [step["step"] for step in told.of("training_step", run=name)][-1:] == [6]
+        assert told.one("training_started", run=name)["model"]
+        assert told.one("run_started", run=name)["model"].startswith("BertForSequence")

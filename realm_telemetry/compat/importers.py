@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError
 from realm_telemetry.kinds.catalog import render, resolve
 from realm_telemetry.kinds.outside import joined
-from realm_telemetry.log.sqlite.connection import explained, open_reader
+from realm_telemetry.log.sqlite.connection import explained, open_reader, tables_in
 from realm_telemetry.log.sqlite.older import is_bus, older_kind
 from realm_telemetry.log.sqlite.tail import ARRIVALS_WINDOW
 from realm_telemetry.transfer.identity import (
@@ -129,6 +129,8 @@ def details_of(text: Any) -> dict[str, Any]:
 
 
 Row = tuple[Any, ...]
+MAX_VALUE_BYTES: Final = 256 * 1024 * 1024
+"""Of one value; a generated column may make any number of a short row."""
 
 
 class Shape(NamedTuple):
@@ -166,7 +168,7 @@ SHAPES: Final = {
 def tables_of(path: Path, zone: tzinfo | None) -> list[Found]:
     """Return the older tables of a SQLite file. zone: as in Times. Raises LogError."""
     with explained(path), closing(open_reader(path)) as connection:
-        names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+        names = tables_in(connection)
     return [_found(path, shape, zone) for name, shape in SHAPES.items() if name in names]
 
 
@@ -191,7 +193,9 @@ class OlderTable:
         self.last = 0
         with explained(path), closing(open_reader(path)) as connection:
             connection.text_factory = utf_8_text
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
             self._columns, self._further = _columns_of(connection, shape)
+            self._number = self._columns[0]
             ends = [self._end(connection, order) for order in ("", "DESC")]
             if all(ends):
                 first, last = (self._mark(row) for row in ends if row)
@@ -211,6 +215,7 @@ class OlderTable:
         with explained(self._path), closing(open_reader(self._path)) as connection:
             # Other software wrote what it liked: one text must not end the import.
             connection.text_factory = utf_8_text
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
             while rows := self._rows(connection, number):
                 yield self._batch(rows, number)
                 number = rows[-1][0]
@@ -241,14 +246,17 @@ class OlderTable:
     def _rows(self, connection: sqlite3.Connection, after: int) -> list[Row]:
         columns = ", ".join([*self._columns, *map(_quoted, self._further)])
         query = (
-            f"SELECT {columns} FROM {self._shape.table} WHERE {self._shape.columns[0]} > ?"
-            f" AND {self._shape.columns[0]} <= ? ORDER BY 1 LIMIT ?"
+            f"SELECT {columns} FROM {self._shape.table} WHERE {self._number} > ?"
+            f" AND {self._number} <= ? ORDER BY 1 LIMIT ?"
         )
         return connection.execute(query, (after, self.last, ARRIVALS_WINDOW)).fetchall()
 
     def _end(self, connection: sqlite3.Connection, order: str) -> Row | None:
         columns = ", ".join(self._columns)
-        query = f"SELECT {columns} FROM {self._shape.table} ORDER BY 1 {order} LIMIT 1"
+        query = (
+            f"SELECT {columns} FROM {self._shape.table} WHERE typeof({self._number}) = 'integer'"
+            f" ORDER BY 1 {order} LIMIT 1"
+        )
         row: Row | None = connection.execute(query).fetchone()
         return row
 
@@ -262,9 +270,14 @@ class OlderTable:
 
 def _columns_of(connection: sqlite3.Connection, shape: Shape) -> tuple[list[str], list[str]]:
     """Return the columns of a shape, NULL for those a table lacks, and those it has beside them."""
-    present = [row[1] for row in connection.execute(f"PRAGMA table_info({shape.table})")]
+    # Generated columns too, which `table_info` leaves out.
+    found = connection.execute(f"PRAGMA table_xinfo({shape.table})").fetchall()
+    present = [row[1] for row in found if row[6] in (0, 2, 3)]
     known = {"rowid", *present}
     columns = [name if name in known else f"NULL AS {name}" for name in shape.columns]
+    # Other columns may hold anything, nothing at all, or the same twice.
+    alias = any(row[1] == columns[0] and row[5] and row[2].upper() == "INTEGER" for row in found)
+    columns[0] = columns[0] if alias else "rowid"
     shown = {*shape.columns, *_DERIVED}
     return columns, [name for name in present if name not in shown]
 

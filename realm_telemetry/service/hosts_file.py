@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from realm_telemetry.delivery.heartbeats import Heartbeat
-from realm_telemetry.home import make_private_directory
+from realm_telemetry.home import make_private_directory, read_regular_file
 
 NAME: Final = "realm_hosts.json"
 SAVE_S: Final = 30.0
@@ -44,8 +44,7 @@ class HostsFile:
     def read(self) -> list[HeardHost]:
         """Return what an earlier service has heard; nothing where that cannot be read."""
         try:
-            with self._path.open("rb") as file:
-                known = msgspec.json.decode(file.read(MAX_BYTES), type=_Known)
+            known = msgspec.json.decode(read_regular_file(self._path)[:MAX_BYTES], type=_Known)
         except FileNotFoundError:
             return []
         except (OSError, ValueError) as error:

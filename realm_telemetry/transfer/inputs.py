@@ -13,7 +13,7 @@ from realm_telemetry.errors import ConfigError
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event, InvalidEventError, split_event_id
 from realm_telemetry.kinds.outside import TIMES, event_from_outside
 from realm_telemetry.log.event_rows import INSERT_COLUMNS
-from realm_telemetry.log.sqlite.connection import explained, open_reader
+from realm_telemetry.log.sqlite.connection import explained, open_reader, tables_in
 from realm_telemetry.log.sqlite.rows import to_log_row
 from realm_telemetry.log.sqlite.schema import read_log_id
 from realm_telemetry.log.sqlite.tail import ARRIVALS_WINDOW
@@ -177,8 +177,7 @@ def _start_of(path: Path) -> bytes:
 
 def _is_log(path: Path) -> bool:
     with explained(path), closing(open_reader(path)) as connection:
-        query = "SELECT 1 FROM sqlite_master WHERE name = 'realm_meta'"
-        return connection.execute(query).fetchone() is not None
+        return {"realm_meta", "battle_log"} <= tables_in(connection)
 
 
 _SQLITE: Final = b"SQLite format 3\0"

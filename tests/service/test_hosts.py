@@ -1,6 +1,7 @@
 """Hosts that are silent: by the service's clock alone, once, and never by its own absence."""
 
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -489,3 +490,8 @@ def test_a_heartbeat_has_to_be_plain_json(client: httpx.Client) -> None:
     for headers in ({}, {"content-type": "application/json", "content-encoding": "gzip"}):
         answer = client.post("/api/v1/heartbeat", content=b'{"host": "a"}', headers=headers)
         assert answer.status_code == 415
+
+
+def test_a_pipe_in_the_place_of_the_file_of_hosts_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "hosts.json")
+    assert HostsFile(tmp_path / "hosts.json", "a log").read() == []

@@ -4,7 +4,11 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from realm_telemetry.errors import LogError
 from realm_telemetry.log import LogWriter
+from realm_telemetry.transfer.inputs import UnknownFormatError
 
 from .conftest import PRODUCER, RESOURCE, Home, make_event
 from .older_files import BERLIN, OLDER_STORE, add_row, older_log, take
@@ -152,3 +156,55 @@ def test_columns_that_a_table_has_beside_the_older_ones_are_details(
         connection.execute("""UPDATE battle_log SET host = 'forge', "job""id" = 7 WHERE id = 3""")
     assert (first.taken, take(path).already) == (2, 2)
     assert home.events()[2].details == {'job"id': 7, "a": 1, "host": "forge", 'details.job"id': 1}
+
+
+def made(path: Path, *statements: str) -> Path:
+    """A file that other software made."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for statement in statements:
+            connection.execute(statement)
+    return path
+
+
+COLUMNS = "timestamp TEXT, channel TEXT, source TEXT, severity TEXT, hero_id, campaign_id"
+VALUES = "'2025-11-29T01:00:00Z', 'jobs', 'event.job_failed', 'error', NULL, NULL"
+
+
+@pytest.mark.parametrize("where", ["", "WHERE n < 0"], ids=["rows for ever", "no row for ever"])
+def test_a_view_that_never_ends_is_not_asked(tmp_path: Path, where: str) -> None:
+    """A view runs what the author of the file wrote; only tables are read."""
+    path = made(
+        tmp_path / "view.db",
+        "CREATE VIEW battle_log AS WITH RECURSIVE x(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM x)"
+        f" SELECT n AS id, '2025-11-29T01:00:00Z' AS timestamp, 'm' AS message FROM x {where}",
+        "CREATE TABLE realm_meta (key, value)",
+    )
+    with pytest.raises(UnknownFormatError, match="neither a table battle_log"):
+        take(path)
+
+
+def test_ids_of_any_type_are_no_numbers_of_rows(home: Home, tmp_path: Path) -> None:
+    path = made(
+        tmp_path / "ids.db",
+        f"CREATE TABLE battle_log (id, {COLUMNS}, message, details_json)",
+        *(
+            f"INSERT INTO battle_log VALUES ({id_}, {VALUES}, 'm', NULL)"
+            for id_ in ("'x'", "NULL", "9e99", "7", "7", "x'00'")
+        ),
+    )
+    assert take(path).taken == 6
+    assert sorted(event.number for event in home.events()) == [1, 2, 3, 4, 5, 6]
+
+
+def test_generated_columns_are_read_and_too_much_of_one_is_an_error(
+    home: Home, tmp_path: Path
+) -> None:
+    columns = f"id INTEGER PRIMARY KEY, {COLUMNS}, details_json"
+    message = "message TEXT GENERATED ALWAYS AS ({}) VIRTUAL"
+    insert = f"INSERT INTO battle_log VALUES (1, {VALUES}, NULL)"
+    create = f"CREATE TABLE battle_log ({columns}, {message})"
+    take(made(tmp_path / "short.db", create.format("source || '!'"), insert))
+    assert [event.message for event in home.events()] == ["event.job_failed!"]
+    path = made(tmp_path / "endless.db", create.format("zeroblob(300000000)"), insert)
+    with pytest.raises(LogError, match="too big"):
+        take(path)

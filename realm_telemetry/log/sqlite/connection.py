@@ -123,6 +123,15 @@ def check_place(path: Path, *, mount_table: str | None = None) -> None:
         )
 
 
+def tables_in(connection: sqlite3.Connection) -> set[str]:
+    """Names of the tables of a file, without views: those run what its author wrote, for ever too.
+
+    Without virtual tables as well.
+    """
+    query = "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0"
+    return {row[0] for row in connection.execute(query)}
+
+
 def open_writer(path: Path) -> sqlite3.Connection:
     """Open the file for writing, creating it and its directory (mode 0700) if need be.
 

@@ -4,6 +4,12 @@ import os
 import sys
 from collections.abc import Sequence
 from types import FrameType
+from typing import Final
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun in singular or plural."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def shown(text: str) -> str:
@@ -68,14 +74,18 @@ class LogError(Exception):
     """The log cannot be used as it is; the message says why and what to do."""
 
 
+MAX_WARNINGS: Final = 100
+"""Different ones of a process: a text that is of each event must neither fill memory nor stderr."""
 _warned: set[str] = set()
 
 
 def warn_once(key: str, text: str) -> None:
     """Print a warning to stderr, the first time for this key. Never raises."""
-    if key in _warned:
+    if key in _warned or len(_warned) > MAX_WARNINGS:
         return
     _warned.add(key)
+    if len(_warned) > MAX_WARNINGS:
+        text = f"{MAX_WARNINGS} different warnings were shown; no more are"
     try:
         os.write(2, f"realm_telemetry: {shown(text)}\n".encode("utf-8", "replace"))
     except OSError:  # stderr is closed

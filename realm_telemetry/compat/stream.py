@@ -81,7 +81,8 @@ class _Session:
     async def _begin(self) -> None:
         # The state is that of this step of the loop: it holds what the ring has had up to here.
         self._position = self._feed.ring.head
-        await self._stream.write(message_frame("init", await state_shape(self._service)))
+        state = await state_shape(self._service)
+        await self._stream.write(await asyncio.to_thread(message_frame, "init", state))
 
     def _events(self) -> bytes:
         ring = self._feed.ring

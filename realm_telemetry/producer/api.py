@@ -19,7 +19,7 @@ from realm_telemetry.producer.context import bound
 from realm_telemetry.producer.emission import emit
 from realm_telemetry.producer.telemetry import PIPELINE_VARIABLE, Telemetry
 from realm_telemetry.shipper.manifest import read_manifest
-from realm_telemetry.values.clock import Deadline
+from realm_telemetry.values.clock import Deadline, seconds
 
 __all__ = [
     "bound",
@@ -47,7 +47,7 @@ def configure(
     exporters: Sequence[Any] | None = None,
     processors: Sequence[Any] | None = None,
     home: str | os.PathLike[str] | None = None,
-    service_url: str | None = None,
+    service_url: str | Sequence[str] | None = None,
     token: str | None = None,
     shipper: str | None = None,
     resource: Mapping[str, Any] | None = None,
@@ -144,7 +144,7 @@ def flush(timeout_s: float = 2.0) -> bool:
     """
     if _active is None:
         return isinstance(appenders.current, appenders.Disabled | appenders.Early)
-    return _active.flush(timeout_s)
+    return _active.flush(seconds(timeout_s))
 
 
 def flush_problem() -> str | None:
@@ -159,7 +159,7 @@ def shutdown(timeout_s: float = 2.0) -> bool:
 
     Called by itself at exit. Returns whether all is known to be delivered.
     """
-    return _shut_down(timeout_s)
+    return _shut_down(seconds(timeout_s))
 
 
 def _shut_down(timeout_s: float, *, process_ends: bool = False) -> bool:

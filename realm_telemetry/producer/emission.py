@@ -36,7 +36,7 @@ class Run:
     """A run that this process takes part in.
 
     first: its first event here, whose hero, campaign and source are the run's.
-    thread, task: stand for those that began it; task: None outside of asyncio.
+    thread, task: references to what stands for those that began it; task: None outside of asyncio.
     handled: the `id` of the exception that was being handled then.
     last: details of its newest step.
     trained: whether `training_started` was among its events.
@@ -45,7 +45,9 @@ class Run:
 
     __slots__ = ("began_s", "cause", "first", "handled", "id", "last", "task", "thread", "trained")
 
-    def __init__(self, run_id: str, first: Event | None, began_s: float, thread: object) -> None:
+    def __init__(
+        self, run_id: str, first: Event | None, began_s: float, thread: Callable[[], object]
+    ) -> None:
         self.id = run_id
         self.first = first
         self.began_s = began_s
@@ -57,7 +59,7 @@ class Run:
         self.handled = 0
 
 
-NO_RUN: Final = Run("", None, 0.0, None)
+NO_RUN: Final = Run("", None, 0.0, lambda: None)
 """Its id is that of no event: events are compared by identity."""
 run = NO_RUN
 """The run whose steps are recorded at full speed."""
@@ -117,12 +119,24 @@ if TYPE_CHECKING:
 else:
 
     def emit(kind=None, message=None, /, **fields):
-        if kind.__class__ is str and _ARGUMENTS.isdisjoint(fields):
+        # Its type, and not what its own code says that it is.
+        if type(kind) is str and _ARGUMENTS.isdisjoint(fields):
             return record(kind, message, fields)
-        given = {"kind": kind} if kind is not None else {}
-        return emit_in_full(
-            **given | ({"message": message} if message is not None else {}), **fields
-        )
+        return _emit_named(kind, message, fields)
+
+    def _emit_named(kind, message, fields):
+        """Sort out arguments by name; one that was given by position as well is a detail."""
+        details = {}
+        for name, given in (("kind", kind), ("message", message)):
+            if given is None:
+                continue
+            if name in fields:
+                details[name] = fields[name]
+            fields[name] = given
+        if details:
+            fields["details"] = _joined(fields.get("details") or {}, details)
+        fields.setdefault("kind", None)
+        return emit_in_full(**fields)
 
     emit.__doc__ = emit_in_full.__doc__
     emit.__wrapped__ = emit_in_full  # whose signature `inspect` shows
@@ -153,7 +167,7 @@ def record(  # noqa: C901 - a call more would cost 50 ns
         channel, severity = resolve(kind, channel, severity)
     if message is None:
         message = render(kind, fields)
-    elif message.__class__ is not str:
+    elif type(message) is not str:
         message = _shown(message)
     trace_id, span_id, trace_flags = None, None, 0
     if "opentelemetry.trace" in modules:

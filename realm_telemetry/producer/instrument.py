@@ -15,8 +15,10 @@ from realm_telemetry.kinds.messages import render_forgivingly
 from realm_telemetry.producer.emission import emit
 from realm_telemetry.values.clock import monotonic
 from realm_telemetry.values.conversions import (
+    ENDING,
     Walk,
     field_names,
+    is_a,
     key_text,
     read_item,
     to_json_value,
@@ -170,7 +172,7 @@ class CallDetails:
         self, parameters: Parameters, include: Iterable[str] | None, fixed: Mapping[str, Any]
     ) -> None:
         self._parameters = parameters
-        self._include = None if include is None else frozenset(include)
+        self._include = None if include is None else _names(include)
         self._fixed = dict(fixed)
 
     def __call__(
@@ -183,11 +185,18 @@ class CallDetails:
         return {name: value for name, value in (found | self._fixed).items() if value is not None}
 
 
+def _names(include: Iterable[str]) -> frozenset[Any]:
+    """The names to include: one, or any number of them."""
+    names = to_json_value(include)
+    listed = names if isinstance(names, list) else [names]
+    return frozenset(name for name in listed if isinstance(name, str))
+
+
 def result_fields(result: Any) -> dict[str, Any]:
     """Return the fields of a mapping, dataclass, struct or namedtuple; of others none."""
     if result is None:
         return {}
-    if isinstance(result, Mapping):
+    if is_a(result, Mapping):
         # A result may be huge, a state dict for one; the rest would be cut anyway.
         names, _ = Walk().take(islice(result, MAX_DETAILS + MAX_NAMES))
         found: dict[str, Any] = {}
@@ -287,7 +296,9 @@ class _Call:
                 self._emitter.returned(self, duration_s)
             else:
                 self._emitter.failed(self, duration_s, error)
-        except Exception as trouble:  # noqa: BLE001 - telemetry never harms the function
+        except ENDING:
+            raise
+        except BaseException as trouble:  # noqa: BLE001 - telemetry never harms the function
             warn_once("emits", f"a decorated function could not emit: {to_json_value(trouble)}")
 
 
@@ -304,11 +315,11 @@ def _emit_details(
 ) -> None:
     """Emit an event of these details; hero_id and campaign_id among them are the event's own."""
     for name in ("hero_id", "campaign_id"):
-        if isinstance(details.get(name), str | int):
+        if issubclass(type(details.get(name)), str | int):
             settings[name] = details.pop(name)
     if message is not None:
         details, _ = clean_details(details)
-        message = render_forgivingly(kind, message, details)
+        message = render_forgivingly(kind, str(to_json_value(message)), details)
     emit(kind, message, details=details, **settings)
 
 
@@ -381,7 +392,9 @@ class lifecycle:  # noqa: N801 - used like a function: a context, an async conte
         severity = None if spec(kind).registered else _SEVERITY_OF_PHASE[phase]
         try:
             _emit_details(kind, details | result_fields(self.result), severity=severity)
-        except Exception as trouble:  # noqa: BLE001 - telemetry never harms the block
+        except ENDING:
+            raise
+        except BaseException as trouble:  # noqa: BLE001 - telemetry never harms the block
             warn_once(f"lifecycle {kind}", f"{kind} could not be emitted: {to_json_value(trouble)}")
 
 

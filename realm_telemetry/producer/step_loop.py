@@ -9,13 +9,14 @@ Nothing is read of a batch, and no device is waited for.
 import os
 from collections.abc import Iterable, Iterator, Sized
 from time import time_ns
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from realm_telemetry.errors import mistake, warn_once
 from realm_telemetry.event import InvalidEventError
 from realm_telemetry.producer import emission, runs
 from realm_telemetry.producer.steps import counting, log, next_step, set_up_unless_done
 from realm_telemetry.values.clock import monotonic
+from realm_telemetry.values.conversions import to_json_value
 
 RATE_VARIABLE: Final = "REALM_STEP_EVENTS_PER_S"
 DEFAULT_RATE: Final = 10.0
@@ -175,6 +176,15 @@ def _first() -> int:
     return max(next_step(), counted)
 
 
+def _whole(first: Any) -> int | None:
+    """The whole number that a value stands for, as NumPy's do; None if it stands for none."""
+    shown = to_json_value(first)
+    if type(shown) is int:
+        return shown
+    mistake(InvalidEventError(f"steps() needs a whole number for first, got {shown!r}"))
+    return None
+
+
 def steps(items: Iterable[Item], every: int = 10, first: int | None = None) -> Steps[Item]:
     """Go over batches, and record how the training gets on; returns an iterable of the same items.
 
@@ -188,6 +198,9 @@ def steps(items: Iterable[Item], every: int = 10, first: int | None = None) -> S
     first: the number of the first step; else the one after the last step of the run, from 1.
     """
     if type(every) is not int or every < 1:
-        mistake(InvalidEventError(f"steps() needs a whole number from 1 for every, got {every!r}"))
+        shown = to_json_value(every)
+        mistake(InvalidEventError(f"steps() needs a whole number from 1 for every, got {shown!r}"))
         every = 1
+    if first is not None and type(first) is not int:
+        first = _whole(first)
     return Steps(items, every, first)

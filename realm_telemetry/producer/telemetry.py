@@ -23,12 +23,13 @@ from realm_telemetry.producer.stacks import StackRequests
 from realm_telemetry.shipper.launch import launch, reap
 from realm_telemetry.shipper.lock import is_held
 from realm_telemetry.shipper.manifest import read_manifest, write_manifest
+from realm_telemetry.shipper.process_end import hand_over
 from realm_telemetry.shipper.status import ShipperStatus, read_status
 from realm_telemetry.spool.control import Control
 from realm_telemetry.spool.keeper import Keeper
 from realm_telemetry.spool.place import find_spool_root, spool_roots
 from realm_telemetry.spool.writer import MemoryWriter, SpoolWriter
-from realm_telemetry.values.clock import Deadline, monotonic, monotonic_ns
+from realm_telemetry.values.clock import Deadline, monotonic, monotonic_ns, seconds
 
 PIPELINE_VARIABLE: Final = "REALM_PIPELINE"
 MAX_UNSPOOLED_EVENTS: Final = 20_000
@@ -89,6 +90,7 @@ class Telemetry:
     def _introduce(self, writer: SpoolWriter) -> None:
         """Say hello in a spool, and what kinds there are; fatal signals leave their stack there."""
         faults.attach(writer.directory)
+        hand_over(writer.directory.parent)
         writer.append_control(hello(self.producer, self.resource(), parent=self.parent))
         for spec in kinds():
             if spec.kind not in KIND_METADATA:
@@ -170,7 +172,7 @@ class Telemetry:
 
     def _wait_until(self, done: Callable[[Control], bool], timeout_s: float) -> bool:
         """Wait for the shipper to say so; False at the deadline, or where nothing is spooled."""
-        deadline = Deadline(timeout_s)
+        deadline = Deadline(seconds(timeout_s))
         writer = self.writer
         if not isinstance(writer, SpoolWriter):
             return False
@@ -190,7 +192,7 @@ class Telemetry:
         process_ends: the spool goes on taking what is emitted until the process is gone.
         goes_on: another spool of this process goes on with its runs.
         """
-        deadline = Deadline(timeout_s)
+        deadline = Deadline(timeout_s := seconds(timeout_s))
         self._ends = True
         if self._keeper is not None:
             self._keeper.stop(min(timeout_s, 0.05))
@@ -310,6 +312,7 @@ class Telemetry:
         if isinstance(self.writer, SpoolWriter):
             faults.renew(self.writer.directory)
             self.writer.renew_lock()
+            self.writer.restore()
             self.writer.prepare_spare()
             self.writer.reconsider()
             self._report_drops()

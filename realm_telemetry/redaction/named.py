@@ -11,12 +11,15 @@ _MAX_NAME: Final = 64
 _MAX_CONTAINER: Final = 4096
 _MAX_TRAILING: Final = 8
 
-# After the first letters of a name: the rest of it, a quote, and what says that a value follows.
+# After the first letters of a name: the rest of it, a quote, and what says that a value follows,
+# in Markdown's bold letters too.
 AFTER_NAME: Final = (
-    r"[\w-]{0,40}+(?P<quote>\\{0,8}[\"'`]|&quot;|&#34;)?+\]?\s{0,4}+[ \t]{0,60}+"
+    r"[\w-]{0,40}+(?P<quote>\\{0,8}[\"'`]|&quot;|&#34;)?+\]?\*{0,3}+\s{0,4}+[ \t]{0,60}+"
     # {"name": "PASSWORD", "value": "x"} and <add key="password" value="x"/> within a text
     r"(?P<sep>,\s{0,4}\\{0,8}[\"']value\\{0,8}[\"']\s{0,4}:|value\s?="
-    r"|=>|:=|==?|:(?!//)|%3d|%3a|,|>|->|→|\.{4,80}+(?=\s))?+\s{0,4}+"
+    r"|=>|:=|==?|:(?!//)|%3d|%3a|,|>|->|→|\.{4,80}+(?=\s))?+(?:\*{2,3}(?=\s))?+\s{0,4}+"
+    # password: &anchor x
+    r"(?:(?<=\s)&[\w-]{1,32}[ \t]{1,4}+)?+"
 )
 _NAME_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
 _OPENING: Final = re.compile(r"(?:[\w.]{1,40}\((?=[\"']))?+[bruf]{0,2}(\\{0,8})([\"'`])", re.I)

@@ -250,6 +250,7 @@ FORMS: Final[tuple[Form, ...]] = (
     Form("Pinecone", "pcsk_", EDGE_OR_NAME + r"pcsk_\w{30,}+"),
     Form("Tavily", "tvly-", EDGE_OR_NAME + r"tvly-[\w-]{20,}+"),
     Form("Jina", "jina_", EDGE_OR_NAME + r"jina_\w{40,}+"),
+    Form("New Relic", "NRAK-", EDGE_OR_NAME + r"NRAK-[A-Z0-9]{20,}+"),
     Form("Pulumi", "pul-", EDGE_OR_NAME + r"pul-[0-9a-f]{40}"),
     Form("1Password", "ops_", EDGE_OR_NAME + r"ops_eyJ[\w+/=-]{40,}+"),
 )
@@ -276,6 +277,8 @@ LOOSE_FORMS: Final[tuple[Form, ...]] = (
     Form("docker, podman", "-u", r"login\s[^\n]{0,120}?\s-p[\s=]{1,3}[\"']?([^\s\"'-][^\s\"']*+)"),
     Form("mysql", "mysql", r"mysql\w{0,8}\s(?:[^\n]{0,120}?\s)?-p([^\s\"']{1,256}+)"),
     Form("7-Zip", "7z", r"(?<!\w)7z\w?\s{1,3}[a-z]{1,2}\s[^\n]{0,120}?(?<!\S)-p([^\s\"']{1,256}+)"),
+    Form("redis-cli", "redis", r"redis-cli\s(?:[^\n]{0,120}?\s)?-a\s{1,3}[\"']?([^\s\"']{1,256}+)"),
+    Form("zip", "zip", r"zip\s[^\n]{0,120}?(?<!\S)(?-i:-P)\s{0,3}[\"']?([^\s\"']{1,256}+)"),
     Form("openssl", "openssl", r"openssl\s[^\n]{0,120}?\s-k\s{1,3}[\"']?([^\s\"']{1,256}+)"),
     Form("aws", "aws",
          r"aws\s{1,3}configure\s{1,3}set\s{1,3}\S{0,64}(?:secret|token)\S{0,64}\s{1,3}(\S++)"),

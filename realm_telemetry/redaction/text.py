@@ -40,8 +40,9 @@ _HIDING: Final = re.compile(
 )
 """Colours of a terminal, and characters that nobody sees: they may stand within a name or key."""
 
-_WIDE: Final = {ord("\uff1a"): ":", ord("\uff1d"): "="}
-_MAY_HIDE: Final = re.compile("[\u00ad\u200b-\u2069\ufeff\uff1a\uff1d]")
+_WIDE: Final = {0xFEE0 + each: each for each in range(0x21, 0x7F)}
+"""Letters, digits and signs of full width, as keyboards for Chinese and Japanese give them."""
+_MAY_HIDE: Final = re.compile("[\u00ad\u200b-\u2069\ufeff\uff01-\uff5e]")
 
 
 def as_seen(text: str) -> str:

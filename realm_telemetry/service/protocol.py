@@ -114,6 +114,10 @@ class TooLargeError(Exception):
     """Raised inside the parser, which stops at it: a request is over a limit."""
 
 
+class UnknownCodingError(Exception):
+    """Raised inside the parser: a request's body is coded in a way that is not read here."""
+
+
 class RealmProtocol(HttpToolsProtocol):
     """One connection. `protocol_for` makes the class of a service.
 
@@ -184,6 +188,9 @@ class RealmProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Count a header; trailers are not among those that were checked, and nobody gets them."""
         self._count(len(name) + len(value))
+        # Others the parser would leave in the body; a proxy in front may read it another way.
+        if name.lower() == b"transfer-encoding" and value.strip().lower() != b"chunked":
+            raise UnknownCodingError
         if self._in_headers:
             super().on_header(name, value)
             if len(self.headers) > MAX_HEADERS:

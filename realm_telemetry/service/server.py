@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 
 from realm_telemetry.config import Settings
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.home import RunningService, ServiceAddress
+from realm_telemetry.home import RunningService, ServiceAddress, network_namespace, running_service
 from realm_telemetry.home.shared import (
     SharedService,
     addresses,
@@ -234,32 +234,50 @@ class RealmServer:
     @contextmanager
     def _said_in_home(self) -> Iterator[None]:
         """Let programs, commands and shippers of this home find the service on any port."""
+        address = None
         try:
             address = ServiceAddress.claim(self.settings.home)
-        except OSError as error:
+            if address is not None:
+                address.say(self._facts())
+        except OSError as error:  # a full disk, or something else in the place of the file
             _logger.warning(
                 "The address of this service cannot be written into %s: %s. Others find it by"
                 " REALM_SERVICE_URL.",
                 self.settings.home,
                 error,
             )
-            address = None
         if address is None:
+            self._warn_of_another()
             yield
             return
         try:
-            address.say(
-                RunningService(
-                    url=_from_here(self.addresses[0].url),
-                    pages=_from_here(self.addresses[-1].url),
-                    pid=os.getpid(),
-                    pid_namespace=Path("/proc/self/ns/pid").stat().st_ino,
-                )
-            )
             with self._said_to_other_hosts():
                 yield
         finally:
             address.close()
+
+    def _warn_of_another(self) -> None:
+        """Say that programs find another service of this home, if one runs."""
+        another = running_service(self.settings.home)
+        if another is not None:
+            _logger.warning(
+                "Another service of %s runs at %s (pid %s): programs and commands find that one."
+                " This one is reached where REALM_SERVICE_URL names it.",
+                self.settings.home,
+                another.url,
+                another.pid,
+            )
+
+    def _facts(self) -> RunningService:
+        service = getattr(self.app.state, "service", None)
+        return RunningService(
+            url=_from_here(self.addresses[0].url),
+            pages=_from_here(self.addresses[-1].url),
+            pid=os.getpid(),
+            pid_namespace=Path("/proc/self/ns/pid").stat().st_ino,
+            log_id=service.log_id if isinstance(service, Service) else "",
+            network=network_namespace(),
+        )
 
     @contextmanager
     def _said_to_other_hosts(self) -> Iterator[None]:

@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         manifest = read_manifest(pipeline_dir)
         join_surroundings(manifest)
-        _allow_descriptors()
+        _raise_limits()
         logging.basicConfig(level=logging.WARNING, handlers=[_plugins_handler()])
         shipper = Shipper(pipeline_dir, manifest=manifest, launch=launch, stdio=True)
         end_on_signals(shipper)
@@ -52,8 +52,23 @@ def main(arguments: list[str] | None = None) -> int:
     os._exit(0)
 
 
-def _allow_descriptors() -> None:
-    """Raise the limit of open files as far as it goes: some are held for each producer."""
+_OF_THE_PROGRAM: Final = (
+    resource.RLIMIT_AS,
+    resource.RLIMIT_CPU,
+    resource.RLIMIT_DATA,
+    resource.RLIMIT_FSIZE,
+)
+"""Limits that a program sets itself, and its shipper inherits: what is too much for one training
+is little for the log of all.
+"""
+
+
+def _raise_limits() -> None:
+    """Raise limits as far as they go; of open files because some are held for each producer."""
+    for limit in _OF_THE_PROGRAM:
+        _, hard = resource.getrlimit(limit)
+        with suppress(OSError, ValueError):
+            resource.setrlimit(limit, (hard, hard))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
     with suppress(OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What a shipper sleeps on, see `spool/doorbell.py`."""
+"""What a shipper sleeps on, see `spool/doorbell.py`; and a watch of the files that are mapped."""
 
 import os
 import select
@@ -7,8 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from realm_telemetry.shipper.status import StatusPage
-from realm_telemetry.spool.doorbell import STATUS_NAME
-from realm_telemetry.values.file_watch import TOUCHED, FileWatch
+from realm_telemetry.spool.control import ControlFile
+from realm_telemetry.spool.doorbell import STATUS_NAME, restore_page
+from realm_telemetry.spool.liveness import is_alive
+from realm_telemetry.spool.reader import spool_directories
+from realm_telemetry.spool.segment import CONTROL_NAME, restore_sizes
+from realm_telemetry.values.clock import monotonic
+from realm_telemetry.values.file_watch import MODIFIED, MOVED_INTO, TOUCHED, FileWatch
 
 
 class Doorbell:
@@ -57,3 +62,63 @@ class Doorbell:
         self._touched.drain()
         with suppress(BlockingIOError):
             os.eventfd_read(self._woken)
+
+
+class CutWatch:
+    """Gives the mapped files of a pipeline their size again, as soon as others have cut them.
+
+    A producer that writes to a file which is too small is ended by SIGBUS.
+    """
+
+    def __init__(self, pipeline_dir: Path) -> None:
+        self._pipeline_dir = pipeline_dir
+        self._woken = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._poll = select.poll()
+        self._poll.register(self._woken, select.POLLIN)
+        self._watch: FileWatch | None = None
+        self._watched: set[Path] = set()
+        with suppress(OSError):  # where the system gives no watch, the keepers look
+            self._watch = FileWatch(pipeline_dir, MODIFIED | MOVED_INTO)
+            self._poll.register(self._watch.descriptor, select.POLLIN)
+        self._restore()
+
+    def wait(self, timeout_s: float) -> None:
+        """Restore what is cut until a time has passed, or `end` is called."""
+        deadline_s = monotonic() + timeout_s
+        while (left_s := deadline_s - monotonic()) > 0:
+            if any(descriptor == self._woken for descriptor, _ in self._poll.poll(left_s * 1000)):
+                return
+            if self._watch is not None and any(map(self._is_ours, self._watch.names())):
+                self._restore()
+
+    def end(self) -> None:
+        """End the wait, from another thread."""
+        os.eventfd_write(self._woken, 1)
+
+    def close(self) -> None:
+        """Watch no longer."""
+        if self._watch is not None:
+            self._watch.close()
+        os.close(self._woken)
+
+    @staticmethod
+    def _is_ours(name: bytes) -> bool:
+        """Whether a file of this name is mapped, or it is a spool."""
+        return b"." not in name or name == STATUS_NAME.encode()
+
+    def _restore(self) -> None:
+        with suppress(OSError):  # the pipeline is being removed
+            restore_page(self._pipeline_dir)
+            for directory in spool_directories(self._pipeline_dir):
+                self._restore_spool(directory)
+
+    def _restore_spool(self, directory: Path) -> None:
+        if directory not in self._watched and self._watch is not None:
+            self._watched.add(directory)
+            with suppress(OSError):
+                self._watch.add(directory)
+        # Of a producer that has ended, a file that was cut is damage, and is reported.
+        if is_alive(directory) and restore_sizes(directory):
+            control = ControlFile(directory / CONTROL_NAME)
+            control.cuts += 1
+            control.close()

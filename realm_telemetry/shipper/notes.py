@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from realm_telemetry.event import Event
+from realm_telemetry.home import read_regular_file
 from realm_telemetry.shipper.scheduler import SLURM, job_of
 from realm_telemetry.spool.control import BELIEVABLE
 
@@ -214,7 +215,7 @@ _decode = msgspec.msgpack.Decoder(Notes).decode
 def load_notes(directory: Path) -> Notes:
     """Read the notes of a spool; new ones if there are none."""
     try:
-        return _decode((directory / NOTES_NAME).read_bytes())
+        return _decode(read_regular_file(directory / NOTES_NAME))
     except (OSError, msgspec.DecodeError, msgspec.ValidationError):
         return Notes()
 

@@ -15,10 +15,11 @@ from typing import Any, Final
 from realm_telemetry.delivery.report import LogFile, Reporter
 from realm_telemetry.delivery.retry import Backoff
 from realm_telemetry.shipper import lock
-from realm_telemetry.shipper.doorbell import Doorbell
+from realm_telemetry.shipper.doorbell import CutWatch, Doorbell
 from realm_telemetry.shipper.launch import reap
 from realm_telemetry.shipper.manifest import Manifest, read_manifest
 from realm_telemetry.shipper.orphans import adopt, orphaned_pipelines
+from realm_telemetry.shipper.process_end import inbox
 from realm_telemetry.shipper.session import Session
 from realm_telemetry.shipper.status import StatusPage
 from realm_telemetry.spool.liveness import is_alive
@@ -142,11 +143,12 @@ class Shipper:
 
     def _serve(self) -> None:
         page = StatusPage(self.pipeline_dir)
-        heartbeat = Heartbeat(page)
+        heartbeat = Heartbeat(page, CutWatch(self.pipeline_dir))
         self._report.show_on(page)
         self._report.info(f"ships pipeline {self.manifest.pipeline} to {self.manifest.log_path}")
         try:
-            self._work(page)
+            with inbox(self.pipeline_dir):
+                self._work(page)
         finally:
             heartbeat.stop()
             if self._doorbell is not None:
@@ -266,10 +268,14 @@ class Shipper:
 
 
 class Heartbeat:
-    """A thread that shows that the shipper runs, however long a transaction takes."""
+    """A thread that shows that the shipper runs, however long a transaction takes.
 
-    def __init__(self, page: StatusPage) -> None:
+    files: what else it looks after.
+    """
+
+    def __init__(self, page: StatusPage, files: CutWatch) -> None:
         self._page = page
+        self._files = files
         self._stop = threading.Event()
         self._thread = threading.Thread(
             target=self._run, name="realm-telemetry-heartbeat", daemon=True
@@ -279,8 +285,11 @@ class Heartbeat:
     def stop(self) -> None:
         """End the thread."""
         self._stop.set()
+        self._files.end()
         self._thread.join()
+        self._files.close()
 
     def _run(self) -> None:
-        while not self._stop.wait(BEAT_S):
+        while not self._stop.is_set():
             self._page.beat()
+            self._files.wait(BEAT_S)

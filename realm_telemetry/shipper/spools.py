@@ -14,7 +14,7 @@ from realm_telemetry.log.ranges import Ranges
 from realm_telemetry.shipper.notes import load_notes, save_notes
 from realm_telemetry.shipper.process_end import ProcessEnd, ProcessWatch
 from realm_telemetry.shipper.scheduler import SchedulerWord
-from realm_telemetry.spool.control import BELIEVABLE, Control
+from realm_telemetry.spool.control import BELIEVABLE, Control, ControlFile
 from realm_telemetry.spool.frames import Frame
 from realm_telemetry.spool.liveness import is_alive
 from realm_telemetry.spool.reader import SpoolReader, producer_of, spool_directories
@@ -74,7 +74,7 @@ class Spool:
         self.tick_s = monotonic()
         self.reader: SpoolReader | None = None
         if self.notes.shipped:
-            self.control = Control(directory / "control")
+            self.control: Control = ControlFile(directory / "control")
         else:
             self.reader = SpoolReader(directory, on_damage=self._damage, clock=lambda: self.tick_s)
             self.control = self.reader.control
@@ -244,7 +244,7 @@ class Spool:
         if self.reader is not None:
             self.reader.close()
             self.reader = None
-            self.control = Control(self.directory / "control")
+            self.control = ControlFile(self.directory / "control")
         for path in segment_paths(self.directory):
             path.unlink(missing_ok=True)
 

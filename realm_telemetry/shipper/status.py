@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from realm_telemetry.spool.doorbell import SLEEPS_AT, STATUS_NAME, open_status_page, sleeps_on
+from realm_telemetry.home import read_regular_file
+from realm_telemetry.spool.doorbell import SLEEPS_AT, STATUS_NAME
+from realm_telemetry.spool.segment import PageFile
 
 STALE_AFTER_S: Final = 10.0
 """A shipper whose heartbeat is older has died or hangs."""
@@ -43,7 +45,7 @@ class ShipperStatus(NamedTuple):
 def read_status(pipeline_dir: Path) -> ShipperStatus | None:
     """Read the status page of a pipeline; None if no shipper has ever run there."""
     try:
-        page = (pipeline_dir / STATUS_NAME).read_bytes()
+        page = read_regular_file(pipeline_dir / STATUS_NAME)
         magic, heartbeat, pid, sequence, length = _PAGE.unpack_from(page)
     except (OSError, struct.error):
         return None
@@ -60,33 +62,39 @@ class StatusPage:
     """
 
     def __init__(self, pipeline_dir: Path) -> None:
-        self._page = open_status_page(pipeline_dir)
-        self._sleeps = sleeps_on(self._page)
-        known = self._page[:8] == _MAGIC
-        sequence = _WORD.unpack_from(self._page, _SEQUENCE)[0] if known else 0
-        _PAGE.pack_into(self._page, 0, _MAGIC, time.time_ns(), os.getpid(), sequence, 0)
+        self._page = PageFile(pipeline_dir / STATUS_NAME)
+        known = self._page.read(0, 8) == _MAGIC
+        self._number = self._word(_SEQUENCE) if known else 0
+        self._page.write(0, _PAGE.pack(_MAGIC, time.time_ns(), os.getpid(), self._number, 0))
 
     def beat(self) -> None:
         """Show that the shipper runs."""
-        _WORD.pack_into(self._page, _HEARTBEAT, time.time_ns())
+        # The whole head: another program may have cut the page.
+        head = _PAGE.pack(_MAGIC, time.time_ns(), os.getpid(), self._number, 0)
+        self._page.write(0, head[:_LENGTH])
 
     def count_sleep(self) -> None:
         """Ask the producers to ring: the shipper falls asleep."""
-        self._sleeps[0] = (self._sleeps[0] + 1) % 2**63
+        self._set_word(SLEEPS_AT, (self._word(SLEEPS_AT) + 1) % 2**63)
 
     def show(self, error: str) -> None:
         """Show an error; the empty string means that all is well again."""
         text = error.encode("utf-8", "replace")[:_MAX_ERROR_BYTES]
         # Length 0 first and last the number: a reader in between sees no error, never half of one.
-        _WORD.pack_into(self._page, _LENGTH, 0)
-        self._page[_PAGE.size : _PAGE.size + len(text)] = text
-        _WORD.pack_into(self._page, _LENGTH, len(text))
+        self._set_word(_LENGTH, 0)
+        self._page.write(_PAGE.size, text)
+        self._set_word(_LENGTH, len(text))
         if text:
-            number = _WORD.unpack_from(self._page, _SEQUENCE)[0]
-            _WORD.pack_into(self._page, _SEQUENCE, number + 1)
+            self._number += 1
+            self._set_word(_SEQUENCE, self._number)
 
     def leave(self) -> None:
-        """Show that the shipper has left, and unmap the page."""
-        _WORD.pack_into(self._page, _HEARTBEAT, 0)
-        self._sleeps.release()
+        """Show that the shipper has left, and close the page."""
+        self._set_word(_HEARTBEAT, 0)
         self._page.close()
+
+    def _word(self, offset: int) -> int:
+        return int(_WORD.unpack(self._page.read(offset, 8))[0])
+
+    def _set_word(self, offset: int, value: int) -> None:
+        self._page.write(offset, _WORD.pack(value))

@@ -11,9 +11,8 @@ import struct
 from pathlib import Path
 from typing import Final
 
-from realm_telemetry.spool.segment import map_file
+from realm_telemetry.spool.segment import CONTROL_BYTES, PageFile, map_file
 
-CONTROL_BYTES: Final = 4096
 _MAGIC: Final = b"RLMCTL1\n"
 _HEAD = struct.Struct("<8sQ")
 _WORD = struct.Struct("<Q")
@@ -25,6 +24,7 @@ _STACKS_GIVEN: Final = 112
 _PROGRESS: Final = slice(120, 144)
 _STORED, _EXPORTED, _UNDELIVERED, _STORED_CHECK = 2048, 2056, 2064, 2072
 _STACKS_WANTED: Final = 2080
+_CUTS: Final = 2088
 
 BELIEVABLE: Final = 2**48
 """No producer counts so far; a greater number in a page is damage."""
@@ -32,16 +32,16 @@ BELIEVABLE: Final = 2**48
 
 def _word(offset: int, doc: str) -> property:
     def get(self: "Control") -> int:
-        return int(_WORD.unpack_from(self.page, offset)[0])
+        return int(_WORD.unpack(self.read(offset, 8))[0])
 
     def set_(self: "Control", value: int) -> None:
-        _WORD.pack_into(self.page, offset, min(value, _MAX_WORD))
+        self.write(offset, _WORD.pack(min(value, _MAX_WORD)))
 
     return property(get, set_, doc=doc)
 
 
 class Control:
-    """One page of a spool, mapped by its producer and by the shipper.
+    """One page of a spool, mapped by its producer; the shipper has it as a `ControlFile`.
 
     Raises OSError if the file cannot be made or mapped.
     """
@@ -56,6 +56,7 @@ class Control:
     exported_number = _word(_EXPORTED, "All up to this number were acknowledged by all exporters.")
     stacks_given = _word(_STACKS_GIVEN, "The last request that it answered; the producer writes.")
     stacks_wanted = _word(_STACKS_WANTED, "Counts requests for the stacks of its threads.")
+    cuts = _word(_CUTS, "How often files of the spool were found cut and restored.")
     undelivered = _word(_UNDELIVERED, "Events given up: rejected or in the dead letters.")
 
     def __init__(self, path: Path) -> None:
@@ -67,9 +68,17 @@ class Control:
         finally:
             os.close(descriptor)
 
+    def read(self, offset: int, size: int) -> bytes:
+        """Bytes of the page."""
+        return self.page[offset : offset + size]
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Change bytes of the page."""
+        self.page[offset : offset + len(data)] = data
+
     def begin(self, producer: int) -> None:
         """Mark a new page as that of a producer."""
-        _HEAD.pack_into(self.page, 0, _MAGIC, producer)
+        self.write(0, _HEAD.pack(_MAGIC, producer))
 
     def progress_words(self) -> memoryview:
         """The producer's progress, to be written: three items of a view, which pack nothing.
@@ -82,26 +91,26 @@ class Control:
     @property
     def progress(self) -> tuple[int, int]:
         """The last step that is no event, and when that was: (0, 0) if the producer shows none."""
-        step, moment_ns, _ = _STEPS.unpack_from(self.page, _PROGRESS.start)
+        step, moment_ns, _ = _STEPS.unpack(self.read(_PROGRESS.start, _STEPS.size))
         believable = self.is_whole and moment_ns > 0 and 0 <= step < BELIEVABLE
         return (step, moment_ns) if believable else (0, 0)
 
     @property
     def last_step_ns(self) -> int:
         """When the producer made its last step, in ns since 1970; 0 if it shows none."""
-        moment_ns = _STEPS.unpack_from(self.page, _PROGRESS.start)[2]
+        moment_ns = _STEPS.unpack(self.read(_PROGRESS.start, _STEPS.size))[2]
         return int(moment_ns) if self.is_whole and moment_ns > 0 else 0
 
     @property
     def producer(self) -> str | None:
         """The producer whose page this is; None for a page of 0.1.0, or one that is damaged."""
-        magic, producer = _HEAD.unpack_from(self.page, 0)
+        magic, producer = _HEAD.unpack(self.read(0, _HEAD.size))
         return f"{producer:016x}" if magic == _MAGIC else None
 
     @property
     def is_whole(self) -> bool:
         """Whether what the page says may be believed, as far as its first bytes show."""
-        return self.producer is not None or _HEAD.unpack_from(self.page, 0) == (bytes(8), 0)
+        return self.producer is not None or _HEAD.unpack(self.read(0, _HEAD.size)) == (bytes(8), 0)
 
     @property
     def believable_dropped(self) -> int:
@@ -112,15 +121,31 @@ class Control:
     def note_checked(self, number: int) -> None:
         """Set `stored_number` for a reader that has no log to compare it with."""
         self.stored_number = number
-        _WORD.pack_into(self.page, _STORED_CHECK, number ^ _MAX_WORD)
+        self.write(_STORED_CHECK, _WORD.pack(number ^ _MAX_WORD))
 
     @property
     def checked_number(self) -> int:
         """What `note_checked` noted; 0 where the page is damaged, so that all is read again."""
-        stored, check = int(self.stored_number), _WORD.unpack_from(self.page, _STORED_CHECK)[0]
+        stored, check = int(self.stored_number), _WORD.unpack(self.read(_STORED_CHECK, 8))[0]
         older = self.producer is None and self.is_whole and not check and stored < BELIEVABLE
         return stored if older or (self.is_whole and stored ^ check == _MAX_WORD) else 0
 
     def close(self) -> None:
         """Unmap the page."""
         self.page.close()
+
+
+class ControlFile(Control):
+    """The page as the shipper has it, which no cut of the file ends.
+
+    Raises OSError if the file cannot be made or read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = PageFile(path)
+        self.read = self._file.read  # type: ignore[method-assign]
+        self.write = self._file.write  # type: ignore[method-assign]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

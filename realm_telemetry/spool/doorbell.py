@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from realm_telemetry.spool.segment import map_file
+from realm_telemetry.spool.segment import map_file, restore_size
 
 STATUS_NAME: Final = "shipper.status"
 STATUS_BYTES: Final = 4096
@@ -36,6 +36,11 @@ def open_status_page(pipeline_dir: Path) -> mmap.mmap:
         return map_file(descriptor, STATUS_BYTES)
     finally:
         os.close(descriptor)
+
+
+def restore_page(pipeline_dir: Path) -> None:
+    """Make the status page whole again if another program has cut it."""
+    restore_size(pipeline_dir / STATUS_NAME, STATUS_BYTES)
 
 
 def sleeps_on(page: mmap.mmap) -> memoryview:

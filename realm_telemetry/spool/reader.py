@@ -9,14 +9,15 @@ read in the order of their frames: a header may be damaged, a frame proves itsel
 """
 
 import errno
-import mmap
 import os
 import re
+import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from realm_telemetry.spool.control import Control
+from realm_telemetry.spool.control import Control, ControlFile
 from realm_telemetry.spool.frames import HEADER_BYTES, MAX_PAYLOAD_BYTES, Frame, parse_frame
 from realm_telemetry.spool.liveness import is_alive
 from realm_telemetry.spool.segment import (
@@ -30,6 +31,7 @@ from realm_telemetry.values.clock import monotonic
 
 RESCAN_S: Final = 1.0
 _BLOCK: Final = 65536
+_SMALL_BLOCK: Final = 8192
 # What may be a frame's header: a length up to 1 MiB, a format, a number below 2^40. A loop over all
 # bytes of a damaged segment would keep the shipper from its other spools for seconds.
 _HEADER_LIKE: Final = re.compile(rb"(?s)(?=..[\x00-\x10]\x00.{4}[\x01-\x03].{5}\x00\x00\x00)")
@@ -39,44 +41,115 @@ _NO_NUMBER: Final = 2**64
 
 
 class _Open:
-    """A segment being read."""
+    """A segment being read: by its descriptor, because a mapping would end whoever reads it by
+    SIGBUS once another program has cut the file.
+
+    Raises ValueError for an empty file, OSError for one that cannot be read.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with path.open("rb") as file:
-            self.mm = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        found = os.fstat(self._descriptor)
+        self._file = found.st_dev, found.st_ino
+        self.size = found.st_size if stat.S_ISREG(found.st_mode) else 0
+        if not self.size:
+            self.close()
+            raise ValueError(f"{path} is empty")
         self.index = 0
         self.position = SEGMENT_HEADER_BYTES
         self.over = False
         self.out_of_order = False
-        self._written: int | None = None
+        self._block, self._block_at, self._block_bytes = b"", 0, _SMALL_BLOCK
+        self._content: bytes | None = None
+
+    def bytes_at(self, offset: int, size: int) -> bytes:
+        """Bytes of the file; fewer where it ends."""
+        return os.pread(self._descriptor, size, offset)
+
+    def content(self) -> bytes:
+        """All of it; read once when no more is written."""
+        if self._content is not None:
+            return self._content
+        blocks = []
+        at = 0
+        while block := self.bytes_at(at, _BLOCK):
+            blocks.append(block)
+            at += len(block)
+        content = b"".join(blocks).ljust(self.size, b"\0")
+        if self.over:
+            self._content = content
+        return content
+
+    def frame(self) -> tuple[int, int, bytes] | None:
+        """The whole frame at the reading position; None if there is none by now."""
+        at = self.position - self._block_at
+        found = parse_frame(self._block, at, len(self._block)) if at >= 0 else None
+        if found is not None:
+            return found
+        for size in (self._block_bytes, HEADER_BYTES + MAX_PAYLOAD_BYTES):
+            self._block, self._block_at = self.bytes_at(self.position, size), self.position
+            found = parse_frame(self._block, 0, len(self._block))
+            if found is not None or self._block[:4] in (_NOTHING, b""):
+                break
+        # A long way to go is gone in long steps; a spool that waits keeps no memory.
+        self._block_bytes = _SMALL_BLOCK if found is None else _BLOCK
+        if found is None:
+            self._block = b""
+        return found
 
     def sealed(self) -> bool:
         """Whether the next segment has begun."""
-        return bool(self.mm[8] == SEALED)
+        return self.bytes_at(8, 1) == bytes([SEALED])
 
     def refresh(self) -> bool:
         """Read the header again; False while the segment is a spare."""
         if self.out_of_order:
             return True
-        header = read_header(self.mm)
+        header = self.header()
         if header is None:
             return False
         self.index = header.index
         self.over = self.over or header.state == SEALED
         return True
 
+    def header(self) -> SegmentHeader | None:
+        """What the file's head says; None if it is no segment of this format."""
+        return read_header(self.bytes_at(0, SEGMENT_HEADER_BYTES))
+
     def place_last(self, index: int) -> None:
         """Read the segment whatever its header says, after the one with an index."""
-        self.position = 0 if read_header(self.mm) is None else SEGMENT_HEADER_BYTES
+        self.position = 0 if self.header() is None else SEGMENT_HEADER_BYTES
         self.index = index + 1
         self.over = self.out_of_order = True
 
-    def written(self) -> int:
-        """Where the zeros at the end begin, in a segment that is over."""
-        if self._written is None:
-            self._written = len(self.mm[:].rstrip(b"\0"))
-        return self._written
+    def is_blank(self, start: int) -> bool:
+        """Whether only zeros follow; looks at no more than it must."""
+        while block := self.bytes_at(start, _BLOCK):
+            if block.count(0) != len(block):
+                return False
+            start += len(block)
+        return True
+
+    def next_frame(self, start: int) -> int | None:
+        """The offset of the next whole frame, found by its checksum."""
+        content = self.content()
+        written = len(content.rstrip(b"\0"))
+        # The last bytes of a payload may be zeros, which `written` leaves out.
+        end = min(written + MAX_PAYLOAD_BYTES, len(content))
+        for match in _HEADER_LIKE.finditer(content, start, min(written + HEADER_BYTES, end)):
+            if parse_frame(content, match.start(), end) is not None:
+                return match.start()
+        return None
+
+    def close(self) -> None:
+        """Close the file."""
+        with suppress(OSError):
+            found = os.fstat(self._descriptor)
+            # Other code of this process may have closed it, and been given its number.
+            if (found.st_dev, found.st_ino) == self._file:
+                os.close(self._descriptor)
+        self._content = None
 
 
 class SpoolReader:
@@ -97,7 +170,7 @@ class SpoolReader:
     ) -> None:
         self.directory = directory
         self.producer = directory.name
-        self.control = Control(directory / "control")
+        self.control: Control = ControlFile(directory / "control")
         self._on_damage = on_damage
         self._clock = clock
         self._segments: list[_Open] = []
@@ -115,12 +188,12 @@ class SpoolReader:
         return is_alive(self.directory)
 
     def pending(self) -> bool:
-        """Whether a frame may stand at the reading position: a look at mapped memory."""
+        """Whether a frame may stand at the reading position."""
         current = self._current()
         if current is None or current.over or current.sealed():
             return True
         at = current.position
-        return bool(current.mm[at : at + 4] != _NOTHING) or self._clock() >= self._rescan_at
+        return current.bytes_at(at, 4) != _NOTHING or self._clock() >= self._rescan_at
 
     def read(self, max_frames: int) -> list[Frame]:
         """The next frames, in order; fewer or none if there are no more by now."""
@@ -147,7 +220,7 @@ class SpoolReader:
             return 0, 0, False, b""
         at = current.position
         over = current.over or current.sealed()
-        return current.index, at, over, bytes(current.mm[at : at + HEADER_BYTES])
+        return current.index, at, over, current.bytes_at(at, HEADER_BYTES)
 
     def finish(self) -> None:
         """The producer is dead: what does not check now never will."""
@@ -159,13 +232,13 @@ class SpoolReader:
         while self._segments and self._segments[0].index < position[0]:
             done = self._segments.pop(0)
             self._read_to = max(self._read_to, done.index)
-            done.mm.close()
+            done.close()
             done.path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Unmap everything; files stay."""
         for segment in self._segments:
-            segment.mm.close()
+            segment.close()
         self._segments.clear()
         self.control.close()
 
@@ -174,10 +247,9 @@ class SpoolReader:
 
     def _read_segment(self, segment: _Open, frames: list[Frame], max_frames: int) -> None:
         segment.refresh()
-        end = len(segment.mm)
         while len(frames) < max_frames:
-            found = parse_frame(segment.mm, segment.position, end)
-            if found is None and not self._skip_damage(segment, end):
+            found = segment.frame()
+            if found is None and not self._skip_damage(segment):
                 return
             if found is not None:
                 format_, number, payload = found
@@ -196,7 +268,7 @@ class SpoolReader:
             return None
         if current is not None and not current.over and not self._dead:
             # The next has begun though this one was not sealed: read what came last, first.
-            following.mm.close()
+            following.close()
             current.over = True
             return current
         self._segments.append(following)
@@ -217,10 +289,10 @@ class SpoolReader:
             if best is None or _rank(candidate) < _rank(best):
                 best, candidate = candidate, best
             if candidate is not None:
-                candidate.mm.close()
+                candidate.close()
         # Without a frame it may be the loser of a race for its index, unless one follows it.
         if best is not None and not (best.over or _has_frames(best)):
-            best.mm.close()
+            best.close()
             return None
         return best
 
@@ -243,22 +315,22 @@ class SpoolReader:
                     raise
                 self.unreadable.append(path)
                 continue
-            if not _blank(segment.mm, 0) and not _is_unused(segment):
+            if not segment.is_blank(0) and not _is_unused(segment):
                 segment.place_last(index)
                 return segment
-            segment.mm.close()
+            segment.close()
         return None
 
-    def _skip_damage(self, segment: _Open, end: int) -> bool:
+    def _skip_damage(self, segment: _Open) -> bool:
         """Go on behind bytes that do not check; False if no frame follows (yet)."""
         if not (segment.over or self._dead):
             return False
         start = segment.position
-        if _blank(segment.mm, start):
+        if segment.is_blank(start):
             return False
-        found = _next_frame(segment.mm, start + 1, segment.written())
-        stop = end if found is None else found
-        damaged = bytes(segment.mm[start:stop])
+        found = segment.next_frame(start + 1)
+        stop = segment.size if found is None else found
+        damaged = segment.content()[start:stop]
         if found is None:
             damaged = damaged.rstrip(b"\0")
         segment.position = stop
@@ -275,7 +347,7 @@ def _open_segment(path: Path) -> _Open | None:
         return None
     if segment.refresh():
         return segment
-    segment.mm.close()
+    segment.close()
     return None
 
 
@@ -284,21 +356,12 @@ def _rank(segment: _Open) -> tuple[int, bool]:
 
 
 def _has_frames(segment: _Open) -> bool:
-    start = SEGMENT_HEADER_BYTES
-    return segment.mm[start : start + 4] != _NOTHING
-
-
-def _blank(mm: mmap.mmap, start: int) -> bool:
-    """Whether only zeros follow; looks at no more than it must."""
-    return all(
-        mm[at : at + _BLOCK] == bytes(min(_BLOCK, len(mm) - at))
-        for at in range(start, len(mm), _BLOCK)
-    )
+    return segment.bytes_at(SEGMENT_HEADER_BYTES, 4) != _NOTHING
 
 
 def _is_unused(segment: _Open) -> bool:
     """Whether a segment was begun and holds nothing: the loser of a race, or the last."""
-    return read_header(segment.mm) is not None and _blank(segment.mm, SEGMENT_HEADER_BYTES)
+    return segment.header() is not None and segment.is_blank(SEGMENT_HEADER_BYTES)
 
 
 def _first_number(path: Path) -> int:
@@ -308,26 +371,16 @@ def _first_number(path: Path) -> int:
     except (OSError, ValueError):
         return _NO_NUMBER
     try:
-        mm, at = segment.mm, SEGMENT_HEADER_BYTES
-        if _blank(mm, 0):
+        if segment.is_blank(0):
             return _NO_NUMBER
-        found = parse_frame(mm, at, len(mm))
-        if found is None:
-            start = _next_frame(mm, 0, segment.written())
-            found = None if start is None else parse_frame(mm, start, len(mm))
+        found = segment.frame()
+        start = segment.next_frame(0) if found is None else None
+        if start is not None:
+            segment.position = start
+            found = segment.frame()
         return _NO_NUMBER if found is None else found[1]
     finally:
-        segment.mm.close()
-
-
-def _next_frame(mm: mmap.mmap, start: int, written: int) -> int | None:
-    """The offset of the next whole frame, found by its checksum."""
-    # The last bytes of a payload may be zeros, which `written` leaves out.
-    end = min(written + MAX_PAYLOAD_BYTES, len(mm))
-    for match in _HEADER_LIKE.finditer(mm, start, min(written + HEADER_BYTES, end)):
-        if parse_frame(mm, match.start(), end) is not None:
-            return match.start()
-    return None
+        segment.close()
 
 
 def producer_of(directory: Path, control: Control) -> str:

@@ -3,8 +3,10 @@
 import errno
 import mmap
 import os
+import re
 import struct
 import sys
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -23,6 +25,9 @@ _HEADER = struct.Struct("<8sQQQQQ")
 _STATE = slice(8, 16)
 _U64 = struct.Struct("<Q")
 _names = count(1)
+_SIZED_NAME: Final = re.compile(r"seg-[0-9a-f]+-[0-9a-f]+-([0-9a-f]+)")
+CONTROL_NAME: Final = "control"
+CONTROL_BYTES: Final = 4096
 
 
 def producer_word(producer: str) -> int:
@@ -83,13 +88,16 @@ CLOSED: Final = 1 << 62
 def create_segment(directory: Path, size: int) -> Cursor:
     """Make a segment file whose blocks are allocated, so that writing to it cannot SIGBUS.
 
-    Raises OSError: a full disk is found here and not at the first write.
+    Nor can it be cut: nobody but root may open it for writing again. Its name has its size, for
+    `restore_sizes`. Raises OSError: a full disk is found here and not at the first write.
     """
     path = directory / f"seg-{os.getpid():x}-{next(_names):06x}"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
     try:
         os.posix_fallocate(descriptor, 0, size)
         mm = map_file(descriptor, size)
+        # Only now: while it grows it is no file that was cut.
+        path = path.rename(f"{path}-{size:x}")
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -153,6 +161,77 @@ def read_header(buffer: mmap.mmap | bytes) -> SegmentHeader | None:
 def segment_paths(directory: Path) -> list[Path]:
     """All segment files of a spool, spares among them, in no order."""
     return [Path(entry.path) for entry in _entries(directory) if entry.name.startswith("seg-")]
+
+
+class PageFile:
+    """A page that producers have mapped, as the other side has it: by its descriptor.
+
+    A mapping would end that one by SIGBUS once the file is cut. Other code of this process may
+    have closed the descriptor and been given its number, so it is looked at before each use.
+    Raises OSError where the file cannot be used.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = self._open()
+        found = os.fstat(self._descriptor)
+        self._file = found.st_dev, found.st_ino
+        restore_size(path, CONTROL_BYTES)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Bytes of the page: zeros where it is cut."""
+        return os.pread(self._checked(), size, offset).ljust(size, b"\0")
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Write bytes where mappings of the page have them at once."""
+        os.pwrite(self._checked(), data, offset)
+
+    def close(self) -> None:
+        """Close the file."""
+        with suppress(OSError):
+            os.close(self._checked())
+        self._descriptor = -1
+
+    def _checked(self) -> int:
+        with suppress(OSError):
+            found = os.fstat(self._descriptor)
+            if (found.st_dev, found.st_ino) == self._file:
+                return self._descriptor
+        self._descriptor = self._open()
+        return self._descriptor
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def restore_size(path: Path, size: int) -> bool:
+    """Give a file that others have cut its size again; whether it had been cut.
+
+    Whoever writes to its mapping, or reads there, is ended by SIGBUS while it is too small.
+    """
+    with suppress(OSError):
+        if path.stat().st_size >= size:
+            return False
+        mode = path.stat().st_mode
+        path.chmod(mode | 0o200)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            os.ftruncate(descriptor, size)  # at once, and then what a full disk may refuse
+            os.fchmod(descriptor, mode)
+            os.posix_fallocate(descriptor, 0, size)
+        finally:
+            os.close(descriptor)
+        return True
+    return False
+
+
+def restore_sizes(directory: Path) -> bool:
+    """Do so for the files of a spool that are mapped; whether one had been cut."""
+    cut = restore_size(directory / CONTROL_NAME, CONTROL_BYTES)
+    for path in segment_paths(directory):
+        found = _SIZED_NAME.fullmatch(path.name)
+        cut |= found is not None and restore_size(path, int(found[1], 16))
+    return cut
 
 
 def spool_bytes(root: Path) -> int:

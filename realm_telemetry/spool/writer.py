@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 from zlib import crc32
 
+from realm_telemetry.errors import warn_once
 from realm_telemetry.home import make_private_directory
 from realm_telemetry.spool.control import Control
-from realm_telemetry.spool.doorbell import open_status_page, ring, sleeps_on
+from realm_telemetry.spool.doorbell import open_status_page, restore_page, ring, sleeps_on
 from realm_telemetry.spool.frames import (
     CRC_SEED_PRIME,
     FORMAT_CONTROL,
@@ -42,6 +43,8 @@ from realm_telemetry.spool.segment import (
     create_fitting_segment,
     memory_segment,
     producer_word,
+    restore_size,
+    restore_sizes,
     spool_bytes,
 )
 from realm_telemetry.values.clock import monotonic
@@ -97,8 +100,10 @@ class SpoolWriter:
         self.unlinked: list[Cursor] = []
         self.sleeps: Sequence[int] | memoryview = (0,)
         self.rung = 0
+        self._rings = self._cuts = 0
         self._recheck_at = 0.0
         self._drops = count(1)
+        self._dropped = 0
         staging = pipeline_dir / f".new-{producer}"
         make_private_directory(staging)
         lock = None
@@ -134,7 +139,7 @@ class SpoolWriter:
         except OSError:  # the shipper stays awake for a producer that cannot ring
             return
         self.rung = -1  # it may sleep already
-        self.control.rings = 1
+        self._rings = self.control.rings = 1
 
     def segment_bytes(self, wanted: int) -> int:
         """A segment's size: as wanted, or an eighth of a cap that is small."""
@@ -196,7 +201,7 @@ class SpoolWriter:
     def count_early_drops(self, dropped: int) -> None:
         """Begin the count with what was refused before this spool was there."""
         self._drops = count(dropped + 1)
-        self.control.dropped = dropped
+        self.control.dropped = self._dropped = dropped
 
     def prepare_spare(self) -> None:
         """Make the next segment ahead of need, once this one is half full (the keeper calls)."""
@@ -206,6 +211,33 @@ class SpoolWriter:
             if self._free_bytes()[0] >= size:
                 with suppress(OSError):  # the disk is nearly full: `append` looks for less room
                     self.spare = create_fitting_segment(self.directory, size, size)
+
+    def restore(self) -> None:
+        """Make files that another program has cut whole again (the keeper calls).
+
+        The next frame goes to a new segment, so that the shipper looks behind what is gone.
+        """
+        restore_page(self.directory.parent)
+        if restore_sizes(self.directory):
+            self.control.cuts += 1
+        control = self.control
+        if control.producer is None:  # the page is empty: it was cut as well
+            control.begin(self._producer_word)
+            control.rings = self._rings
+            control.dropped = self._dropped
+            control.cuts = max(int(control.cuts), self._cuts + 1)
+        if control.cuts == self._cuts:
+            return
+        self._cuts = int(control.cuts)
+        full = self.cursor
+        fresh = self._next_segment(SEGMENT_HEADER_BYTES, urgent=True) if full.path else None
+        if fresh is not None:
+            self._swap(full, fresh)
+        warn_once(
+            f"cut {self.directory}",
+            f"another program has cut files of the spool {self.directory}. They are restored;"
+            " events in them that were not in the log yet are lost.",
+        )
 
     def reconsider(self) -> None:
         """Lift the restriction to urgent events once the shipper has made room."""
@@ -280,7 +312,7 @@ class SpoolWriter:
 
     def _drop(self) -> int:
         # Counted in one step: a sum read by two threads would lose what one of them added.
-        self.control.dropped = next(self._drops)
+        self.control.dropped = self._dropped = next(self._drops)
         return DROPPED
 
     def _make_room(self, full: Cursor, size: int, urgent: bool) -> bool:
@@ -309,6 +341,8 @@ class SpoolWriter:
     def _next_segment(self, size: int, urgent: bool) -> Cursor | None:
         spare, self.spare = self.spare, None
         if spare is not None:
+            if spare.path is not None:
+                restore_size(spare.path, spare.hard_end)
             return spare
         now = monotonic()
         if self.restricted and not urgent and now < self._recheck_at:

@@ -10,11 +10,12 @@ Times that an event shows are the program's own: they stay what the frozen clock
 
 import threading
 import time
-from typing import Final
+from typing import Any, Final
 
 _read_clock = time.clock_gettime
 _read_clock_ns = time.clock_gettime_ns
 _CLOCK: Final = time.CLOCK_MONOTONIC
+_YEAR_S: Final = 366 * 86_400.0
 
 
 def monotonic() -> float:
@@ -25,6 +26,20 @@ def monotonic() -> float:
 def monotonic_ns() -> int:
     """Return nanoseconds of the same clock, which all processes of a host share."""
     return _read_clock_ns(_CLOCK)
+
+
+def seconds(value: Any, otherwise: float = 2.0) -> float:
+    """Return a number of seconds that can be waited for, a year at the most.
+
+    otherwise: for what is no number, or cannot be read.
+    """
+    try:
+        number = float(value)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # noqa: BLE001 - a value's own code may raise anything
+        return otherwise
+    return otherwise if number != number else min(max(number, 0.0), _YEAR_S)
 
 
 class Deadline:

@@ -6,6 +6,7 @@ training, or compile code.
 
 import ctypes
 import os
+import struct
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -16,10 +17,12 @@ TOUCHED: Final = 0x4
 """Times, permissions or the number of names have changed; the last also at a removal."""
 
 MOVED: Final = 0x800
+MOVED_INTO: Final = 0x80
+_EVENT = struct.Struct("=iIII")  # watch, what, cookie, bytes of the name that follows
 
 
 class FileWatch:
-    """Sees what happens to one file, whatever its name is by then.
+    """Sees what happens to one file, whatever its name is by then, or to all of a directory.
 
     descriptor: can be read from when something has happened.
     events: which of the above, joined by |.
@@ -29,21 +32,38 @@ class FileWatch:
     def __init__(self, path: Path, events: int) -> None:
         try:
             libc = ctypes.CDLL(None, use_errno=True)
-            begin, add = libc.inotify_init1, libc.inotify_add_watch
+            begin, self._add = libc.inotify_init1, libc.inotify_add_watch
         except AttributeError:
             raise OSError("this system has no inotify") from None
+        self._events = events
         self.descriptor: int = _checked(begin(os.O_CLOEXEC | os.O_NONBLOCK))
         try:
-            _checked(add(self.descriptor, os.fsencode(path), events))
+            self.add(path)
         except OSError:
             os.close(self.descriptor)
             raise
+
+    def add(self, path: Path) -> None:
+        """Watch another file or directory too, until it is deleted. Raises OSError."""
+        _checked(self._add(self.descriptor, os.fsencode(path), self._events))
 
     def drain(self) -> bool:
         """Take what has happened; whether something has."""
         with suppress(BlockingIOError):
             return bool(os.read(self.descriptor, 4096))
         return False
+
+    def names(self) -> set[bytes]:
+        """Take what has happened: the names of files in directories, empty for anything else."""
+        found: set[bytes] = set()
+        with suppress(BlockingIOError):
+            while data := os.read(self.descriptor, 65_536):
+                at = 0
+                while at < len(data):
+                    start = at + _EVENT.size
+                    at = start + _EVENT.unpack_from(data, start - _EVENT.size)[3]
+                    found.add(data[start:at].rstrip(b"\0"))
+        return found
 
     def close(self) -> None:
         """Watch no longer."""

@@ -4,12 +4,23 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from .conftest import mounted
+from realm_telemetry.cli.checks.check import Subject
+from realm_telemetry.cli.checks.service_log import check_service_log
+from realm_telemetry.config import Settings
+from realm_telemetry.log.engine import open_log
+from tests.postgres_server import Server
+from tests.waiting import wait_until
+
+from .conftest import Home, Service, check_once_in_order, kill_shipper, mounted
 
 REALM = str(Path(sys.executable).with_name("realm"))
 EMIT = """
@@ -102,3 +113,131 @@ def test_without_descriptors_memory_is_left_later(wait: str, end: str, tmp_path:
     assert "there is a place for a spool now" in done.stderr
     messages = [event["message"] for event in logged(tmp_path)]
     assert messages[::-1] == [str(number) for number in range(11)]
+
+
+LIMITED = """
+import os, resource, time
+import realm_telemetry as realm
+resource.setrlimit(resource.RLIMIT_FSIZE, ({soft}, {hard}))
+begun = realm.configure(service_name="x", exporters=["battle_log"])
+kept = 0
+for number in range(6000):
+    kept += realm.note(message=str(number), pad="y" * 300).number > 0
+    if number % 600 == 0:
+        time.sleep(0.02)
+print(kept, realm.flush({wait_s}), realm.flush_problem())
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+def test_a_limit_of_file_sizes_that_can_be_raised_costs_nothing(tmp_path: Path) -> None:
+    """A job's soft limit is not the shipper's, whose log is larger."""
+    done = run(LIMITED.format(soft=256 * 1024, hard="resource.RLIM_INFINITY", wait_s=20), tmp_path)
+    assert done.stdout.split() == ["6000", "True", "None"], done.stderr
+    assert "cut files" not in done.stderr
+    assert len(logged(tmp_path)) == 6000
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", [64 * 1024, pytest.param(1024 * 1024, marks=pytest.mark.long)])
+def test_a_hard_limit_of_file_sizes_is_named_and_nothing_is_lost(
+    limit: int, tmp_path: Path
+) -> None:
+    """Events wait in segments within the limit, for a shipper that may write more."""
+    done = run(LIMITED.format(soft=limit, hard=limit, wait_s=2), tmp_path)
+    kept, delivered, problem = done.stdout.split(maxsplit=2)
+    assert (done.returncode, kept, delivered) == (0, "6000", "False"), done.stderr
+    assert "ulimit -f" in problem
+    assert "cut files" not in done.stderr
+    for pipeline in (tmp_path / "spool").iterdir():
+        kill_shipper(pipeline)
+    assert len(logged(tmp_path)) == 6000
+
+
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """A disk with 110 MB, which the user of a server reaches."""
+    with tempfile.TemporaryDirectory(prefix="realm-disk-") as name:
+        Path(name).chmod(0o755)
+        place = Path(name) / "disk"
+        place.mkdir()
+        with mounted(place, "-t", "tmpfs", "-o", "size=110m,mode=755", "tmpfs"):
+            yield place
+
+
+@pytest.mark.processes
+@pytest.mark.long
+@pytest.mark.parametrize("what", ["tables", "wal"])
+def test_a_database_without_room_is_a_503_that_says_so_and_all_arrive_later(
+    home: Home, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Without room for its tables a server refuses and goes on; with none for its WAL it ends."""
+    small, large = disk / "realm", disk.parent / "realm"
+    small.mkdir()
+    large.mkdir()
+    # Each segment of the WAL is a new one, until a checkpoint.
+    wal = {"min_wal_size": "2MB", "max_wal_size": "1GB", "checkpoint_timeout": "1h"}
+    places = {"place": disk, "wal": large} if what == "tables" else {"place": None, "wal": small}
+    with Server(place=places["place"], wal=places["wal"], **wal) as server:
+        monkeypatch.setenv("REALM_LOG_URL", server.url())
+        options = {"REALM_LOG_URL": server.url(), "REALM_LOG_RETRY_S": "1"}
+        service = Service(tmp_path / "service", home.environment | options)
+        try:
+            service.start()
+            producer = home.producer(["battle_log", "realm_service"], service_url=service.url)
+            ids = producer.emit(200).ids
+            assert producer.flush()["delivered"]
+            filler = disk / "filler"
+            fill(filler)
+            ids += producer.emit(3_000, size=3_000).ids
+            assert not producer.flush(2.0)["delivered"]
+            problem = refusal(service.url)
+            found = list(check_service_log(Subject(Settings(home=home.path), 5.0)))
+            if what == "tables":
+                assert "its disk is full" in problem
+                assert [each.level for each in found if "its disk is full" in each.message] == [
+                    "problem"
+                ]
+            else:
+                assert "the server of the log" in problem
+                wait_until(server.has_ended)
+                (result,) = check_service_log(Subject(Settings(home=home.path), 5.0))
+                assert (result.level, "a disk that is full" in result.fix) == ("problem", True)
+            filler.unlink()
+            if server.has_ended():
+                server.start()
+            assert producer.flush(60.0)["delivered"]
+            wait_until(lambda: service.get("/health")["status"] == "ok")
+            with open_log(server.url()).reader() as reader:
+                stored = [row.event.id for row in followed(reader, producer.id)]
+            check_once_in_order(stored, ids)
+        finally:
+            service.kill()
+
+
+def fill(filler: Path) -> None:
+    """Write until a disk is full."""
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
+def refusal(url: str) -> str:
+    """Send events until one is refused; why it is."""
+    for number in range(1, 1_000):
+        note = {"kind": "note", "message": "x" * 9_000, "producer": "a" * 16, "number": number}
+        answer = httpx.post(f"{url}/api/v1/events", json={"events": [note]}, timeout=30)
+        if answer.status_code != 200:
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"]
+            return str(answer.json()["message"])
+    raise AssertionError("there was room")
+
+
+def followed(reader: Any, producer: str) -> Iterator[Any]:
+    cursor = 0
+    while rows := reader.now.after(cursor):
+        yield from (row for row in rows if row.event.producer == producer)
+        cursor = rows[-1].cursor

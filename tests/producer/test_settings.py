@@ -1,6 +1,9 @@
 """Where settings come from, and the error when one is wrong."""
 
 import inspect
+import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +11,12 @@ import pytest
 
 import realm_telemetry as realm
 from realm_telemetry.config import (
+    MAX_SERVICE_URLS,
     MIN_SPOOL_BYTES,
     SETTINGS,
     Settings,
     load_settings,
+    token_for,
     variable_marks,
 )
 from realm_telemetry.errors import ConfigError
@@ -39,6 +44,60 @@ def test_arguments_win_over_environment_over_the_parent_over_the_file(tmp_path: 
     assert resolve({"home": tmp_path}, {}, {}) == "http://file:1"
     (tmp_path / "realm.toml").unlink()
     assert resolve({"home": tmp_path}, {}, {}) == "http://127.0.0.1:8866"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["http://one:1", "http://two:1/"],
+        ("http://one:1", "http://two:1"),
+        "http://one:1,http://two:1",
+        " http://one:1 , http://two:1/, http://one:1/,",
+    ],
+)
+def test_a_service_may_have_several_addresses(tmp_path: Path, given: Any) -> None:
+    settings = load_settings({"home": tmp_path, "service_url": given}, environ={})
+    assert settings.service_url == "http://one:1,http://two:1"
+    again = load_settings({"home": tmp_path}, environ={"REALM_SERVICE_URL": settings.service_url})
+    assert again.service_url == settings.service_url
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [],
+        ",",
+        "http://one:1,two:1",
+        ["http://one:1,http://two:1"],
+        [1],
+        7,
+        ["http://one:1", ""],
+        [f"http://host{number}" for number in range(MAX_SERVICE_URLS + 1)],
+    ],
+)
+def test_what_is_no_list_of_addresses_is_refused(tmp_path: Path, given: Any) -> None:
+    with pytest.raises(ConfigError, match="service_url"):
+        load_settings({"home": tmp_path, "service_url": given}, environ={})
+
+
+def test_as_many_addresses_as_there_may_be(tmp_path: Path) -> None:
+    given = [f"http://host{number}" for number in range(MAX_SERVICE_URLS)]
+    settings = load_settings({"home": tmp_path, "service_url": given}, environ={})
+    assert settings.service_url.split(",") == given
+
+
+def test_the_homes_token_is_for_a_list_of_this_hosts_addresses_alone(tmp_path: Path) -> None:
+    (tmp_path / "realm.toml").write_text('access = "token"\n')
+
+    def token(*urls: str) -> str | None:
+        return load_settings({"home": tmp_path, "service_url": urls}, environ={}).token
+
+    own = token("http://127.0.0.1:1", "http://localhost:2")
+    assert own
+    assert token("http://127.0.0.1:1", "http://elsewhere:2") is None
+    both = "http://127.0.0.1:1,http://elsewhere:2"
+    assert token_for(tmp_path, own, both) is None
+    assert token_for(tmp_path, "chosen", both) == "chosen"
 
 
 def test_what_a_parent_was_told_by_its_code_wins_over_a_variable_that_it_had_too(
@@ -148,6 +207,24 @@ def test_a_file_may_begin_with_a_byte_order_mark_and_has_to_be_utf_8(tmp_path: P
     (tmp_path / "realm.toml").write_bytes(b'service_name = "J\xf6rg"\n')
     with pytest.raises(ConfigError, match=r"is not TOML: .*utf-8"):
         load(tmp_path)
+
+
+def bind_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.path.relpath(path))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [os.mkfifo, Path.mkdir, bind_socket, lambda path: path.symlink_to("/dev/zero")],
+    ids=["pipe", "directory", "socket", "endless device"],
+)
+def test_what_is_no_file_in_its_place_is_neither_waited_for_nor_read_for_ever(
+    make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    make(tmp_path / "realm.toml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_settings({"home": tmp_path})
 
 
 def test_a_file_that_is_nested_without_end_is_no_toml(tmp_path: Path) -> None:

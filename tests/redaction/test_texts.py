@@ -21,6 +21,13 @@ SECRETS = [
     ("pass\u200bword: x1", f"pass\u200bword: {R}"),
     ("\u202apassword\u202c: x1", f"\u202apassword\u202c: {R}"),
     ("password\uff1ax1", f"password\uff1a{R}"),
+    ("ｐａｓｓｗｏｒｄ＝x1", f"ｐａｓｓｗｏｒｄ＝{R}"),
+    ("**password:** x1", f"**password:** {R}"),
+    ("- **API key**: x1", f"- **API key**: {R}"),
+    ("password: &pw x1\nuser: y", f"password: &pw {R}\nuser: y"),
+    ("redis-cli -h db -a x1 ping", f"redis-cli -h db -a {R} ping"),
+    ("unzip -P x1 f.zip", f"unzip -P {R} f.zip"),
+    ("key NRAK-A1B2C3D4E5F6G7H8I9J0K1L2M3N", f"key {R}"),
     # What it was, and what is left: names.
     ("password: x", f"password: {R}"),
     ("password: 12345", f"password: {R}"),

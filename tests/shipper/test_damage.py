@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from realm_telemetry.log.sqlite.reader import LogReader
-from realm_telemetry.spool.control import CONTROL_BYTES, Control
+from realm_telemetry.spool.control import Control
 from realm_telemetry.spool.frames import (
     FORMAT_EVENT,
     FORMATS,
@@ -20,7 +20,7 @@ from realm_telemetry.spool.frames import (
     encode_msgpack,
     parse_frame,
 )
-from realm_telemetry.spool.segment import SEGMENT_HEADER_BYTES, segment_paths
+from realm_telemetry.spool.segment import CONTROL_BYTES, SEGMENT_HEADER_BYTES, segment_paths
 
 Damage = Callable[[Path], None]
 

@@ -46,7 +46,8 @@ _ADVICE: Final = {
     ),
     sqlite3.SQLITE_IOERR: (
         "could not be read or written",
-        "Check the disk; events wait in their spools meanwhile",
+        "Check the disk, the quota of this user and the limit of a file's size (ulimit -f); events"
+        " wait in their spools meanwhile",
     ),
     sqlite3.SQLITE_BUSY: (
         "is locked by another program",

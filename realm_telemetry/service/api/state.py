@@ -9,7 +9,7 @@ from starlette.responses import Response
 from realm_telemetry.event import format_time
 from realm_telemetry.folds.runs import Reading, projected
 from realm_telemetry.kinds.catalog import event_to_dict
-from realm_telemetry.service.api.answers import json_answer
+from realm_telemetry.service.api.answers import encode_apart, encoded_answer, json_answer
 from realm_telemetry.service.core import Service, service_of
 from realm_telemetry.service.errors import ApiError
 
@@ -20,7 +20,8 @@ SCHEMA_VERSION: Final = 2
 async def get_state(request: Request) -> Response:
     """All sections, with the last 50 events that are not routine."""
     content = await state_shape(service_of(request.scope))
-    return json_answer(content, headers={"x-cursor": str(content["cursor"])})
+    headers = {"x-cursor": str(content["cursor"])}
+    return encoded_answer(await encode_apart(content), headers=headers)
 
 
 async def state_shape(service: Service) -> dict[str, Any]:

@@ -378,7 +378,8 @@ class WriterThread:
             counts = self._append(writer, jobs)
             self._registrar.settle(writer, ended_only=True)
         except Exception as error:  # noqa: BLE001 - all other batches need this thread
-            _logger.error("A batch could not be stored: %r", error)
+            if str(error) != self._error:  # a full disk says the same of each batch
+                _logger.error("A batch could not be stored: %r", error)
             message = f"The batch could not be stored: {error}"
             if _blame(error) == "log_unavailable" and not isinstance(error, LogRefusedError):
                 self._error = str(error)

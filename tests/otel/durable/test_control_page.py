@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from realm_telemetry.spool.control import BELIEVABLE, CONTROL_BYTES, Control
-from realm_telemetry.spool.segment import producer_word
+from realm_telemetry.spool.control import BELIEVABLE, Control
+from realm_telemetry.spool.segment import CONTROL_BYTES, producer_word
 
 PRODUCER = "00112233445566aa"
 

@@ -2,7 +2,7 @@
 
 Processor time of the process is measured, so that work beside it counts less.
 
-    .venv/frameworks/bin/python -m benchmarks.frameworks_bench
+    .venv/frameworks/bin/python -m benchmarks.frameworks_bench [accelerate ...]
 
 It needs the environment of `make test-frameworks`, and is no part of `make bench`.
 """
@@ -10,15 +10,17 @@ It needs the environment of `make test-frameworks`, and is no part of `make benc
 import logging
 import os
 import statistics
+import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.measure import Figure, at_most, machine, show
 
 STEPS = 400
+LOGGED_EVERY = 50
 ROUNDS = 9
 TARGET = 1.02
 
@@ -78,8 +80,8 @@ def _transformers() -> Timed:
     def train(adapted: bool) -> float:
         clock = Clock()
         arguments = TrainingArguments(
-            output_dir=tempfile.gettempdir(), max_steps=STEPS, logging_steps=50, use_cpu=True,
-            disable_tqdm=True, save_strategy="no", per_device_train_batch_size=4,
+            output_dir=tempfile.gettempdir(), max_steps=STEPS, logging_steps=LOGGED_EVERY,
+            use_cpu=True, disable_tqdm=True, save_strategy="no", per_device_train_batch_size=4,
         )  # fmt: skip
         callbacks = [clock, RealmCallback()] if adapted else [clock]
         Trainer(model=model, args=arguments, train_dataset=data, callbacks=callbacks).train()
@@ -119,12 +121,42 @@ def _lightning() -> Timed:
     def train(adapted: bool) -> float:
         model = Model()
         lightning.Trainer(
-            max_epochs=1, accelerator="cpu", enable_progress_bar=False, log_every_n_steps=50,
-            enable_model_summary=False, enable_checkpointing=False,
+            max_epochs=1, accelerator="cpu", enable_progress_bar=False,
+            log_every_n_steps=LOGGED_EVERY, enable_model_summary=False,
+            enable_checkpointing=False,
             logger=CSVLogger(tempfile.mkdtemp()),
             callbacks=[adapter.RealmCallback()] if adapted else [],
         ).fit(model, data)  # fmt: skip
         return float(model.seconds) / STEPS
+
+    return train
+
+
+def _accelerate() -> Timed:
+    import torch
+    from accelerate import Accelerator
+
+    import realm_telemetry.integrations.accelerate  # noqa: F401  # makes the tracker known
+
+    data = torch.utils.data.DataLoader(torch.randn(STEPS * 4, 64), batch_size=4)
+
+    def train(adapted: bool) -> float:
+        accelerator = Accelerator(log_with="realm" if adapted else None, cpu=True)
+        accelerator.init_trackers("bench", config={"lr": 0.01})
+        layer = torch.nn.Linear(64, 64)
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.01)
+        model, prepared, batches = accelerator.prepare(layer, optimizer, data)
+        began = time.process_time()
+        for step, batch in enumerate(batches, 1):
+            loss = model(batch).square().mean()
+            accelerator.backward(loss)
+            prepared.step()
+            prepared.zero_grad()
+            if step % LOGGED_EVERY == 0:
+                accelerator.log({"loss": loss.item()}, step=step)
+        seconds = time.process_time() - began
+        accelerator.end_training()
+        return seconds / STEPS
 
     return train
 
@@ -152,6 +184,7 @@ CASES: dict[str, Callable[[], Timed]] = {
     "realm.steps around a loop of torch": _plain,
     "Trainer of transformers": _transformers,
     "Trainer of Lightning": _lightning,
+    "a loop of accelerate that logs every 50 steps": _accelerate,
     "Model.fit of keras": _keras,
 }
 
@@ -167,10 +200,15 @@ def _pairs(train: Timed) -> list[tuple[float, float]]:
     return pairs
 
 
-def figures() -> list[Figure]:
-    """One row a framework: the median of the ratios of neighbours."""
+def figures(wanted: Sequence[str] = ()) -> list[Figure]:
+    """One row a framework: the median of the ratios of neighbours.
+
+    wanted: parts of the names of those to measure; empty for all.
+    """
     found = []
     for name, make in CASES.items():
+        if wanted and not any(each in name for each in wanted):
+            continue
         pairs = _pairs(make())
         ratio = statistics.median(adapted / bare for bare, adapted in pairs)
         bare_us = statistics.median(bare for bare, _ in pairs) * 1e6
@@ -196,7 +234,7 @@ def main() -> None:
     torch.set_num_threads(1)
     realm.configure(service_name="bench")
     print(machine())
-    show("frameworks", figures())
+    show("frameworks", figures(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.measure import Figure, at_most, show
@@ -34,6 +35,20 @@ LONG_S = 5.0
 REALM = str(Path(sys.executable).with_name("realm"))
 LONG = [sys.executable, "-c", f"import time; time.sleep({LONG_S})"]
 SHORT = [sys.executable, "-c", ""]
+COUNT = """
+import sys, time, realm_telemetry as realm
+realm.configure(service_name="bench", home=sys.argv[1], shipper="none")
+took = []
+for numbers in (range(200_000), realm.steps(range(200_000))):
+    began = time.process_time()
+    for _ in numbers:
+        pass
+    took.append(time.process_time() - began)
+print((took[1] - took[0]) / 200_000 * 1e6)
+"""
+OUTPUT_BYTES = 100_000_000
+PRINT = "import os, sys; size = int(sys.argv[1]); line = b'x' * (size - 1) + b'\\n'"
+PRINT += f"; any(os.write(1, line) == 0 for _ in range({OUTPUT_BYTES} // size))"
 
 
 def wall_s(command: list[str], environment: dict[str, str]) -> float:
@@ -51,6 +66,41 @@ def beside_bare(command: list[str], rounds: int) -> tuple[float, float]:
         wall_s(under, environment)
         pairs = [(wall_s(command, environment), wall_s(under, environment)) for _ in range(rounds)]
     return statistics.median(bare for bare, _ in pairs), statistics.median(run for _, run in pairs)
+
+
+def printed_s(command: list[str], environment: dict[str, str], *, terminal: bool) -> float:
+    """How long a command takes whose output goes through a pipe, or a terminal, to a reader."""
+    source, target = os.openpty() if terminal else os.pipe()
+    began = time.perf_counter()
+    process = subprocess.Popen(command, env=environment, stdout=target, stderr=subprocess.DEVNULL)
+    os.close(target)
+    with suppress(OSError):  # so a terminal ends
+        while os.read(source, 65_536):
+            pass
+    process.wait()
+    os.close(source)
+    return time.perf_counter() - began
+
+
+def printing(size: int, rounds: int, *, terminal: bool) -> float:
+    """100 MB in writes of one size, below `realm run` over bare: the median of pairs."""
+    command = [sys.executable, "-I", "-S", "-c", PRINT, str(size)]
+    with tempfile.TemporaryDirectory() as home:
+        environment = {**os.environ, "REALM_HOME": home, "REALM_EXPORTERS": "battle_log"}
+        under = [REALM, "run", "-q", "--", *command]
+        return statistics.median(
+            printed_s(under, environment, terminal=terminal)
+            / printed_s(command, environment, terminal=terminal)
+            for _ in range(rounds)
+        )
+
+
+def step_us() -> float:
+    """Processor time that `realm.steps` adds to a step, in a process of its own."""
+    with tempfile.TemporaryDirectory() as home:
+        command = [sys.executable, "-c", COUNT, home]
+        found = subprocess.run(command, check=True, capture_output=True, text=True)
+        return float(found.stdout)
 
 
 def sampling_s(rounds: int = 200) -> float:
@@ -92,6 +142,15 @@ def figures(rounds: int = ROUNDS) -> list[Figure]:
     return [
         at_most("realm run beside a command of 5 s", under / bare, 1.02, "x"),
         at_most("realm run beside a command that does nothing", more_ms, 500, "ms more"),
+        *(
+            at_most(f"realm run, 100 MB in {what}", printing(size, 3, terminal=terminal), most, "x")
+            for what, size, terminal, most in (
+                ("lines of 100 bytes to a pipe", 100, False, 2.0),
+                ("writes of 4 KB to a pipe", 4_096, False, 2.0),
+                ("writes of 4 KB to a terminal", 4_096, True, 1.1),
+            )
+        ),
+        at_most("a step of realm.steps, ten events a second included", step_us(), 15.0, "us"),
         at_most("a sample of the machine", sample * 1e3, 2.0, "ms"),
         at_most("sampling, every 10 s", sample / SAMPLE_S * 100, 0.2, "% of a core"),
         at_most("the watch, for a step", watching_s() * 1e6, 10, "us"),

@@ -201,6 +201,7 @@ def ingest(seconds: float) -> dict[str, Any]:
             "events": stored,
             "events_per_second": round(stored / elapsed),
             "service_cores": round(cores, 3),
+            "service_us": round(cores * elapsed / stored * 1e6, 2),
         }
 
 
@@ -212,9 +213,11 @@ BENCHES: dict[str, Callable[[float], dict[str, Any]]] = {
 
 
 def figures() -> list[Figure]:
-    """Many streams, one of them not read."""
-    many = streams(12.0)
+    """Many streams, one of them not read, and what an event over HTTP costs."""
+    many, posted = streams(12.0), ingest(5.0)
     return [
+        at_most("CPU of the service for an event over HTTP", posted["service_us"], 38.0, "us",
+                f"{posted['events_per_second']:,} events/s from one sender"),
         at_most("199 of 200 SSE clients at 500 events/s, p99", many["p99_ms"], 50.0, "ms",
                 f"p50 {many['p50_ms']:.0f} ms, max {many['max_ms']:.0f} ms"),
         at_most("service meanwhile", many["service_cores"], 0.5, "core"),

@@ -64,7 +64,7 @@ def figures() -> list[Figure]:
         end = _median_told_ms(EXIT, home / "exit", rounds=3)
     note = f"of these msgspec {msgspec - bare:.0f} ms; bare python takes {bare:.0f} ms"
     return [
-        at_most("import over bare python", ours - bare, 35.0, "ms", note),
+        at_most("import over bare python", ours - bare, 42.0, "ms", note),
         at_most("configure() without realm.toml", plain, 5.0, "ms"),
         at_most("configure() with realm.toml", with_file, 20.0, "ms"),
         at_most("exit, live shipper, dead service", end, 150.0, "ms"),

@@ -93,11 +93,17 @@ class Hints(NamedTuple):
         )
 
 
+LONG: Final = 4_096
+"""Characters from which it pays to look first which hints a text can have."""
+
+
 def is_plain(text: str, hints: Hints) -> bool:
     """Return whether no secret is in a text: fast, and false for some that have none.
 
     hints: those that it may have; ALL_HINTS, or what a longer text has of them.
     """
+    if len(text) > LONG:
+        hints = ALL_HINTS.among(text)
     if not _is_plain(text, hints):
         return False
     seen = as_seen(text) if hints.hides else text

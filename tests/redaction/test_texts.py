@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from realm_telemetry.redaction import REDACTED, shown
 from realm_telemetry.redaction.rules import FORMS, NAME_HINTS
-from realm_telemetry.redaction.text import ALL_HINTS, clean_text, is_plain
+from realm_telemetry.redaction.text import ALL_HINTS, LONG, clean_text, is_plain
 
 R = REDACTED
 KEY = "abcdefghij0123456789ABCDEFGHIJ0123456789"
@@ -232,6 +232,13 @@ def test_a_secret_is_taken_out_and_its_neighbours_stay(text: str, left: str) -> 
     assert not is_plain(text, ALL_HINTS)
     assert clean_text(f"before {text}\nafter").startswith("before ")
     assert clean_text(left) is left
+
+
+@pytest.mark.parametrize("text", [text for text, _ in SECRETS])
+def test_a_secret_is_found_in_a_long_text_too(text: str) -> None:
+    # A longer one is searched another way.
+    for length in (LONG, LONG + 1, 50_000):
+        assert not is_plain(text.rjust(length), ALL_HINTS)
 
 
 @pytest.mark.parametrize("text", ORDINARY)

@@ -214,9 +214,10 @@ def migrate(session: Session) -> None:
     Raises LogUnavailableError for tables of a newer version.
     """
     version = read_version(session)
-    if version == SCHEMA_VERSION:
-        return
     schema = session.place.schema
+    if version == SCHEMA_VERSION:
+        _restore_addresses(session, schema)
+        return
     with session.transaction():
         session.execute("SELECT pg_advisory_xact_lock(?)", (_LOCK,))
         version = read_version(session)
@@ -238,6 +239,15 @@ def migrate(session: Session) -> None:
             " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
             (str(SCHEMA_VERSION),),
         )
+
+
+def _restore_addresses(session: Session, schema: str) -> None:
+    """Make the table of addresses again where a dump that left it out was restored."""
+    name = f'"{schema}_addresses".addresses'
+    if not session.execute("SELECT to_regclass(?) IS NOT NULL", (name,)).fetchone()[0]:
+        with session.transaction():
+            session.execute("SELECT pg_advisory_xact_lock(?)", (_LOCK,))
+            session.raw.execute(_ADDRESSES.replace("{schema}", schema))
 
 
 def _begin(session: Session) -> None:

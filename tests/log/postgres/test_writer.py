@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,3 +121,18 @@ def test_tails_miss_nothing_of_several_writers(url: Callable[..., str]) -> None:
     for thread in writers:
         thread.join()
     assert seen == list(range(1, 151))
+
+
+def test_a_log_that_was_restored_without_its_addresses_keeps_new_ones(
+    url: Callable[..., str], postgres: Server
+) -> None:
+    log = open_log(url())
+    log.writer().close()
+    schema = url().partition("schema=")[2].partition("&")[0]
+    postgres.sql(f'DROP SCHEMA "{schema}_addresses" CASCADE')
+    with log.writer() as writer:
+        event = msgspec.structs.replace(make_event(1), webhooks=("https://hook.example/x",))
+        assert writer.append([event]).stored == 1
+    with log.reader() as reader:
+        (row,) = reader.now.after(0, webhooks=True)
+    assert row.event.webhooks == ("https://hook.example/x",)

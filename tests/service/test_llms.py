@@ -17,7 +17,7 @@ from .conftest import asking, free_ports, serving
 def test_every_route_that_it_names_is_there() -> None:
     paths = {re.sub(r"{\w+}", "{}", one.path) for one in documented_endpoints()}
     named = re.findall(r"^- (/[^?:]*)", TEXT, re.MULTILINE)
-    assert len(named) == 9
+    assert len(named) == 10
     assert {re.sub(r"{[\w ]+}", "{}", path) for path in named} <= paths
 
 
@@ -54,7 +54,7 @@ def test_every_address_with_its_parameters_is_answered(
     kept.close()
     wait_until(lambda: client.get("/api/runs/r1").status_code == 200)
     places = _places("r1", client.get("/api/battle_log").json()[0]["id"])
-    assert len(places) == 11
+    assert len(places) == 12
     for place in places:
         with client.stream("GET", place) as answer:
             assert answer.status_code == 200, place

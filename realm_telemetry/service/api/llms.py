@@ -21,8 +21,8 @@ the token. Errors are {"error", "message", "hint"}.
   status=failed,crashed,out_of_memory,killed,lost,stalled has those that went wrong,
   warnings=any those that were NaN, spiked or hung
 - /api/runs/{id}: one run with evidence, exception, ranks, configuration and checkpoints
-- /api/runs/{id}/changes: what was changed since the last run of the same kind that was well
 - /api/runs/{id}/report: the same as Markdown
+- /api/runs/{id}/changes: what was changed since the last run of the same kind that was well
 - /api/runs/{id}/output?tail=50: what it printed last
 - /api/runs/{id}/metrics?name=loss&points=100: curves; without a name, which there are
 - /api/battle_log?run={id}&severity=warning,error&limit=50: events, newest first; the next page is

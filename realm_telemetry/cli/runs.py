@@ -19,6 +19,7 @@ from realm_telemetry.cli.terminal import (
 from realm_telemetry.cli.times import times, utc_option
 from realm_telemetry.errors import counted
 from realm_telemetry.folds.runs import WARNINGS, statuses
+from realm_telemetry.kinds.line import printable
 from realm_telemetry.log.filters import InvalidFilterError
 from realm_telemetry.log.runs import RunsWanted
 
@@ -33,6 +34,8 @@ STYLES: Final = {
 """Every other end is a bad one."""
 
 _BAD: Final = "red"
+MAX_METRICS: Final = 16
+"""Columns of numbers; as many as the service answers at once."""
 
 
 @command(
@@ -41,6 +44,7 @@ _BAD: Final = "red"
         ("realm runs --status failed,killed,lost --since 7d", "What went wrong this week."),
         ("realm runs --warnings any", "What was NaN, spiked or hung, however it ended."),
         ("realm runs --tag baseline", "Those that somebody gave this tag."),
+        ("realm runs --metric eval/loss --metric lr", "With the last values of two numbers."),
         ("realm runs --q train.py --limit 5 --json", "For a program."),
     )
 )
@@ -52,6 +56,9 @@ _BAD: Final = "red"
     help=f"Had some of {', '.join(WARNINGS)}, or any of them, however it ended.",
 )
 @click.option("--tag", "tags", metavar="TEXT", multiple=True, help="Has this tag; repeated, all.")
+@click.option(
+    "--metric", "metrics", metavar="NAME", multiple=True, help="With its last value; repeat it."
+)
 @click.option("--since", metavar="TIME", help="Heard of since: 24h or 7d ago, a date, ISO 8601.")
 @click.option("--q", "words", metavar="WORDS", default="", help="Part of the id or the command.")
 @click.option(
@@ -75,13 +82,14 @@ def runs(as_json: bool, url: str | None, from_log: bool, limit: int, **given: An
     status = _names("status", given["status"], tuple(statuses()))
     warnings = _names("warnings", given["warnings"], ("any", *WARNINGS))
     wanted = RunsWanted(status, _since(given["since"]), given["words"], limit=limit)
+    metrics = _metrics(given["metrics"])
     with closing(open_source(settings(), url=url, from_log=from_log, report=note)) as source:
         note(f"Reading {source.name}.")
-        found = source.runs(wanted, warnings, given["tags"])
+        found = source.runs(wanted, warnings, given["tags"], metrics)
     if as_json:
         json_document(found)
     elif found:
-        _print(found)
+        _print(found, metrics)
     note(counted(len(found), "run"))
 
 
@@ -96,26 +104,36 @@ def _names(option: str, text: str, known: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
+def _metrics(names: Sequence[str]) -> Sequence[str]:
+    """Check the names of columns. Raises InvalidFilterError."""
+    if len(names) > MAX_METRICS or "*" in names:
+        hint = "Name those that are wanted; realm show RUN --metrics has all of one"
+        raise InvalidFilterError("metric", f"takes up to {MAX_METRICS} names", hint)
+    return tuple(dict.fromkeys(names))
+
+
 def _since(text: str | None) -> int | None:
     return None if text is None else times().read("since", text)
 
 
-def _print(found: Sequence[dict[str, Any]]) -> None:
+def _print(found: Sequence[dict[str, Any]], metrics: Sequence[str] = ()) -> None:
     started, moments = times().column("started", [str(run["started_at"]) for run in found])
-    columns = ("run", "status", "step", "loss", started, "duration", "ranks", "reason")
-    whole = [_row(run, moment) for run, moment in zip(found, moments, strict=True)]
+    names = [printable(name) for name in metrics]
+    columns = ("run", "status", *names, "step", "loss", started, "duration", "ranks", "reason")
+    whole = [_row(run, moment, metrics) for run, moment in zip(found, moments, strict=True)]
     shown, rows = without_spare(columns, whole, ("ranks", "duration", "loss", "step", started))
-    table = make_table(shown, numbers=("step", "loss", "duration", "ranks"))
+    table = make_table(shown, numbers=(*names, "step", "loss", "duration", "ranks"))
     for row in rows:
         table.add_row(*row)
     print_table(table)
 
 
-def _row(run: dict[str, Any], moment: str) -> Sequence["Text"]:
+def _row(run: dict[str, Any], moment: str, metrics: Sequence[str]) -> Sequence["Text"]:
     status = str(run["status"])
     return (
         cell(str(run["run_id"]), "bold"),
         cell(status, STYLES.get(status, _BAD)),
+        *(cell(_number(run.get("metrics", {}).get(name))) for name in metrics),
         cell(_step(run)),
         cell(_number(run["loss"])),
         cell(moment, "dim"),

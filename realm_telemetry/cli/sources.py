@@ -78,11 +78,16 @@ class Backend(Protocol):
         ...
 
     def runs(
-        self, wanted: RunsWanted, warnings: Sequence[str] = (), tags: Sequence[str] = ()
+        self,
+        wanted: RunsWanted,
+        warnings: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        metrics: Sequence[str] = (),
     ) -> list[dict[str, Any]]:
         """Return the runs that are wanted, newest first, as a list shows them.
 
         warnings: only those that had some of these; `any` for all. tags: that have all of these.
+        metrics: numbers whose last values each is to have.
         """
         ...
 
@@ -177,7 +182,11 @@ class LogBackend:
         return [Row(row.event, row.cursor) for row in rows], after
 
     def runs(
-        self, wanted: RunsWanted, warnings: Sequence[str] = (), tags: Sequence[str] = ()
+        self,
+        wanted: RunsWanted,
+        warnings: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        metrics: Sequence[str] = (),
     ) -> list[dict[str, Any]]:
         """Return the runs that are wanted, newest first, as a list shows them."""
         from realm_telemetry.folds.runs import Reading, summary
@@ -187,7 +196,7 @@ class LogBackend:
             reading = Reading(log, layers)
             sifts = bool(warnings or tags)
             page = _sifted(reading, wanted, warnings, tags) if sifts else reading.page(wanted)[0]
-        return [summary(run_id, record) for run_id, record in page]
+        return [summary(run_id, record, metrics) for run_id, record in page]
 
     def run(self, run_id: str) -> dict[str, Any] | None:
         """Return all of one run, None for an unknown one."""
@@ -354,7 +363,11 @@ class ServiceBackend:
                 seen = max(seen, row.cursor or 0)
 
     def runs(
-        self, wanted: RunsWanted, warnings: Sequence[str] = (), tags: Sequence[str] = ()
+        self,
+        wanted: RunsWanted,
+        warnings: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        metrics: Sequence[str] = (),
     ) -> list[dict[str, Any]]:
         """Return the runs that are wanted, newest first, as a list shows them."""
         since = None if wanted.since is None else f"{wanted.since / 1e9:.9f}"
@@ -362,6 +375,7 @@ class ServiceBackend:
             status=wanted.statuses or None,
             warnings=warnings or None,
             tags=tags or None,
+            metrics=metrics,
             since=since,
             q=wanted.words or None,
             limit=wanted.limit,

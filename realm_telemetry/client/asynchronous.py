@@ -125,6 +125,7 @@ class AsyncRealmClient:
         status: str | Sequence[str] | None = None,
         warnings: str | Sequence[str] | None = None,
         tags: str | Sequence[str] | None = None,
+        metrics: Sequence[str] = (),
         since: FilterValue = None,
         q: str | None = None,
         limit: int = 100,
@@ -132,10 +133,10 @@ class AsyncRealmClient:
         """Return up to `limit` runs, newest first by their start; see docs/state.md.
 
         status: one, or several. warnings: that had some of these, `any` for all, however they
-        ended. tags: that have all of these. since: heard of since then. q: part of the id or the
-        command.
+        ended. tags: that have all of these. metrics: numbers whose last values each run is to have.
+        since: heard of since then. q: part of the id or the command.
         """
-        params = run_params(status, since, q, limit, warnings=warnings, tags=tags)
+        params = run_params(status, since, q, limit, warnings=warnings, tags=tags, metrics=metrics)
         found, following = read_runs(await self._get("/api/runs", params))
         while following is not None and len(found) < limit:
             page, following = read_runs(await self._get(f"/api/runs?{following}"))

@@ -102,6 +102,7 @@ def run_params(
     cursor: str | None = None,
     warnings: str | Sequence[str] | None = None,
     tags: str | Sequence[str] | None = None,
+    metrics: Sequence[str] = (),
 ) -> Params:
     """Return the parameters of the list of runs; a page has 500 at the most."""
     lists = {"status": status, "warnings": warnings}
@@ -112,6 +113,7 @@ def run_params(
     given |= {"since": since, "q": q, "cursor": cursor}
     params: Params = [(name, text) for name, value in given.items() for text in _texts(name, value)]
     params += [("tag", tag) for tag in ([tags] if isinstance(tags, str) else tags or ())]
+    params += [("metric", name) for name in metrics]
     return [*params, ("limit", max(1, min(limit, MAX_RUNS)))]
 
 

@@ -312,3 +312,25 @@ def test_runs_with_all_of_some_tags_are_listed(source: str, trained: Path, invok
     assert listed("--tag", "a", "--tag", "b, c") == ["t1"]
     assert listed("--tag", "a", "--warnings", "any") == []
     assert listed("--tag", "none") == []
+
+
+def test_the_last_values_of_numbers_are_columns(source: str, trained: Path, invoke: Invoke) -> None:
+    details = {"step": 3, "loss": 0.5, "lr": 0.001}
+    store(trained, [make_event(9, "training_step", 30, details=details, run_id="night-1")])
+
+    def found() -> list[dict[str, object]]:
+        text = invoke("runs", "--metric", "lr", "--metric", "none", "--json").stdout
+        return [run["metrics"] for run in json.loads(text)]
+
+    deadline_s = time.monotonic() + 30
+    while found() != [{}, {"lr": 0.001}, {}]:
+        assert time.monotonic() < deadline_s, (source, found())
+        time.sleep(0.05)
+    heading, *rows = invoke("runs", "--metric", "lr").stdout.splitlines()
+    assert heading.split()[:4] == ["run", "status", "lr", "step"]
+    assert next(row for row in rows if "night-1" in row).split()[2] == "0.001"
+    most = [option for n in range(16) for option in ("--metric", str(n))]
+    assert invoke("runs", *most).exit_code == 0
+    for wrong in ([*most, "--metric", "x"], ["--metric", "*"]):
+        refused = invoke("runs", *wrong)
+        assert (refused.exit_code, "up to 16 names" in refused.stderr) == (2, True)

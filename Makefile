@@ -59,11 +59,11 @@ fields: | $(BIN)/python   ## Write the pages' lists of filter fields and of word
 	@$(BIN)/python $(WEB)/fields.py
 	@$(BIN)/python $(WEB)/glossary.py
 
-# First what runs by itself: it keeps what it compiles of all tests for the workers after it.
+# First what runs by itself: it keeps what it compiles of all tests for the workers after it. Six of them, since
+# tests wait for half of their time.
 test: $(VENV)/.dev pages  ## All tests but the long ones, about thirteen minutes on 2 cores
 	$(TRY) $(BIN)/python -m pytest -m 'alone and not long'
-	$(TRY) $(BIN)/python -m pytest -n 4 --dist loadfile -m 'not long and not alone and not browser'
-	$(TRY) $(BIN)/python -m pytest -n 3 --dist loadfile -m 'browser and not long and not alone and not screenshots' tests/pages
+	$(TRY) $(BIN)/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder -m 'not long and not alone and not screenshots'
 
 test-unit: $(VENV)/.dev   ## What needs no processes and no browser, about a minute on 2 idle cores
 	$(TRY) $(BIN)/python -m pytest -n 3 --dist worksteal $(UNITS_ONLY) $(UNIT)
@@ -97,8 +97,9 @@ test-long: $(VENV)/.dev pages trace-store test-frameworks ## Hundred-round crash
 	$(TRY) $(BIN)/python -m pytest -m 'long and not endings and alone' --timeout 1200
 	$(TRY) $(BIN)/python -m pytest -n 2 --dist worksteal -m 'hypothesis and not long' --hypothesis-profile all --timeout 1200
 
-screenshots: $(VENV)/.dev pages ## Pictures of every page in every state, into .screenshots/gallery/; some minutes
+screenshots: $(VENV)/.dev pages ## Pictures of every page in every state, into .screenshots/gallery/, and those of docs/; some minutes
 	$(BIN)/python -m pytest -m screenshots --timeout 1200 tests/pages/test_gallery.py
+	cp .screenshots/docs/*.webp docs/images/
 
 test-endings: $(VENV)/.dev ## A thousand endings of trainings, and six thousand simulated days; ten minutes
 	$(BIN)/python -m pytest -m endings --timeout 1200

@@ -15,13 +15,15 @@ from realm_telemetry.home import (
     SEARCH_INDEX,
     SETTINGS_FILE,
     STATE,
+    is_address,
     is_planted,
     read_regular_file,
-    running_service,
+    said_service,
 )
 from realm_telemetry.home.shared import is_shared, local_home, read_service, shared_home_of
+from realm_telemetry.home.token import DEFAULT_SERVICE_URL as DEFAULT_SERVICE_URL
+from realm_telemetry.home.token import addresses_of, answers_another, is_of_this_host
 from realm_telemetry.home.token import home_token as home_token
-from realm_telemetry.home.token import is_of_this_host
 from realm_telemetry.home.token import token_for as token_for
 
 HOME_VARIABLE: Final = "REALM_HOME"
@@ -29,19 +31,23 @@ SHIPPER_MODES: Final = ("process", "thread", "none")
 EXIT_WAITS: Final = ("auto", "always", "never")
 ACCESS: Final = ("open", "token")
 DURABILITIES: Final = ("process", "power")
-DEFAULT_SERVICE_URL: Final = "http://127.0.0.1:8866"
 DEFAULT_SERVICE_NAME: Final = "unknown_service"
 MIN_SPOOL_BYTES: Final = 256 * 1024
 DEFAULT_OUTPUT_BYTES: Final = 2 * 1024 * 1024 * 1024
 MAX_RUN_ID_CHARS: Final = 256
+OF_COMMAND: Final = "REALM_RUN_OF_COMMAND"
+"""Names the run that `realm run` gives its command, where REALM_RUN_ID is not the user's own."""
+MAX_SERVICE_URLS: Final = 16
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings of a process, resolved and checked.
 
     Sizes are bytes, times seconds. See docs/configuration.md for each.
+    service_url: several addresses of one service have commas between; `addresses_of` parts them.
     run_origin: where `run_id` comes from: `given` by the user and good for the whole process;
-        `derived` from launcher, scheduler or parent; `ended`: the parent's, whose run is over.
+        `derived` from launcher, scheduler or parent; `command`: from `realm run` above;
+        `ended`: the parent's, whose run is over.
     shared_home: the home on a network file system for which `home` stands on this host.
     """
 
@@ -151,11 +157,21 @@ def _one_of(*choices: str) -> Callable[[Any], str]:
     return parse
 
 
-def _url(value: Any) -> str:
-    text = _text(value).rstrip("/")
-    if not text.startswith(("http://", "https://")):
-        raise ValueError("needs to begin with http:// or https://")
-    return text
+def _urls(value: Any) -> str:
+    """One address, or several of services with one log; with commas between, as they are kept."""
+    given = addresses_of(value) if isinstance(value, str) else value
+    if not isinstance(given, list | tuple) or not given:
+        raise ValueError("needs an address, or a list of addresses")
+    urls = dict.fromkeys(_text(each).rstrip("/") for each in given)
+    for url in urls:
+        if not url.startswith(("http://", "https://")) or "," in url:
+            raise ValueError("needs to begin with http:// or https://, each address of a list too")
+        # Nearly every process has this one, and needs nothing imported for it.
+        if url != DEFAULT_SERVICE_URL and not is_address(url):
+            raise ValueError(f"{url!r} is no address: write it like http://127.0.0.1:8866")
+    if len(urls) > MAX_SERVICE_URLS:
+        raise ValueError(f"needs at most {MAX_SERVICE_URLS} addresses and has {len(urls)}")
+    return ",".join(urls)
 
 
 def _path(value: Any) -> Path:
@@ -187,7 +203,7 @@ SETTINGS: Final[dict[str, Setting]] = {
     "service_name": Setting(("OTEL_SERVICE_NAME", "REALM_SERVICE_NAME"), _text),
     "exporters": Setting(("REALM_EXPORTERS",), _names),
     "processors": Setting(("REALM_PROCESSORS",), _names),
-    "service_url": Setting(("REALM_SERVICE_URL",), _url),
+    "service_url": Setting(("REALM_SERVICE_URL",), _urls),
     "token": Setting(("REALM_TOKEN",), _text),
     "access": Setting(("REALM_ACCESS",), _one_of(*ACCESS)),
     "shipper": Setting(("REALM_SHIPPER",), _one_of(*SHIPPER_MODES)),
@@ -242,6 +258,8 @@ def load_settings(
             resolved[name] = _parse(name, setting, where, value)
         if name == "run_id" and where == "REALM_PIPELINE":
             resolved["run_origin"] = run["run_origin"]
+        elif name == "run_id" and where in setting.variables and value == environ.get(OF_COMMAND):
+            resolved["run_origin"] = "command"
     resolved["resource"] = _resource(environ) | resolved.get("resource", {})
     if "service_name" not in resolved and "service.name" in resolved["resource"]:
         resolved["service_name"] = str(resolved["resource"]["service.name"])
@@ -265,8 +283,16 @@ def located(settings: Settings) -> Settings:
     except ConfigError as error:
         warn_once(str(error), str(error))
         return settings
-    token = settings.token if url == settings.service_url else None
-    token = token or token_for(settings.home, settings.token, url)
+    if answers_another(settings.home, url):
+        message = (
+            f"Another service answers at {url}, where service.json of"
+            f" {settings.shared_home or settings.home} names its own: that file is of another"
+            " network, or old, or copied. Set service_url (REALM_SERVICE_URL) to where the service"
+            " of this home is reached, or start it again: realm up"
+        )
+        warn_once(message, message)
+        url = DEFAULT_SERVICE_URL
+    token = token_for(settings.home, settings.token, url)
     return msgspec.structs.replace(settings, service_url=url, token=token)
 
 
@@ -279,9 +305,9 @@ def service_log_url(settings: Settings) -> str | None:
 def service_url_of(home: Path) -> str:
     """Return where the service of a home is, or would be.
 
-    Raises ConfigError where that of a shared home says nothing that helps.
+    Raises ConfigError where its file is broken, or that of a shared home says nothing that helps.
     """
-    running = running_service(home)
+    running = said_service(home)
     if running is not None:
         return running.url
     shared = shared_home_of(home)
@@ -319,7 +345,8 @@ def _run_of(
     origin = inherited.get("run_origin", "given")
     launched = run_of_launch(environ)
     is_anew = any(name in anew for name in _LAUNCH_VARIABLES)
-    if launched is not None and (not parents or (origin != "given" and is_anew)):
+    is_named = origin in ("given", "command")
+    if launched is not None and (not parents or (not is_named and is_anew)):
         return {"run_id": launched, "run_origin": "derived"}
     return {"run_id": parents, "run_origin": origin} if parents else {}
 

@@ -7,6 +7,11 @@ from types import FrameType
 from typing import Final
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun in singular or plural."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def shown(text: str) -> str:
     """Return a message as people may see it: without the secrets of addresses and headers."""
     if "//" not in text and "=" not in text and "uthorization" not in text:

@@ -92,12 +92,13 @@ class ExporterContext(msgspec.Struct, frozen=True, kw_only=True):
         return service_url_of(self.home)
 
     def log_id_at(self, url: str) -> str | None:
-        """Return the log that the shared home's service serves there; None if none is named."""
-        from realm_telemetry.home.shared import read_service, shared_home_of
+        """Return the log that the home's service serves there; None if none need be named.
 
-        shared = shared_home_of(self.home)
-        service = read_service(shared) if shared is not None else None
-        return service.log_id if service is not None and url in service.urls else None
+        Raises ConfigError if the `service.json` of a shared home is broken.
+        """
+        from realm_telemetry.home.token import named_log
+
+        return named_log(self.home, url)
 
     def token_for(self, url: str) -> str | None:
         """Return the token for a service at another address; never the home's for another host.

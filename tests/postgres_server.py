@@ -12,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -54,11 +55,11 @@ def binaries() -> Path:
     return max(places, key=lambda path: float(path.parts[-3])).parent
 
 
-def _quick_place() -> str | None:
+def _quick_place() -> Path | None:
     """A directory in memory where there is plenty: each log of a test is a hundred small files."""
     shared = Path("/dev/shm")
     is_roomy = shared.is_dir() and shutil.disk_usage(shared).free > 4 * 2**30
-    return str(shared) if is_roomy and os.access(shared, os.W_OK) else None
+    return shared if is_roomy and os.access(shared, os.W_OK) else None
 
 
 def _ordinary_user() -> dict[str, Any]:
@@ -74,6 +75,14 @@ def _dies_with_us() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGINT)
 
 
+def _children(pid: int) -> list[int]:
+    return [
+        int(child)
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        for child in (task / "children").read_text().split()
+    ]
+
+
 def free_port() -> int:
     """A port that was free a moment ago."""
     with socket.socket() as probe:
@@ -85,18 +94,25 @@ class Server:
     """One server with its data in a directory of its own.
 
     settings: beside those that make it quick; `fsync=on` where a crash is tested.
+    place: where its directory is made. wal: a directory of its own for its WAL.
     """
 
-    def __init__(self, **settings: str) -> None:
+    def __init__(
+        self, *, place: Path | None = None, wal: Path | None = None, **settings: str
+    ) -> None:
         self._bin = binaries()
         self._as = _ordinary_user()
-        self.directory = Path(tempfile.mkdtemp(prefix="realm-pg-", dir=_quick_place()))
+        place = place or _quick_place()
+        self.directory = Path(tempfile.mkdtemp(prefix="realm-pg-", dir=place))
+        self._wal = wal
         self.data = self.directory / "data"
         self.port = free_port()
         self._settings = _QUICK | settings
         self._process: subprocess.Popen[bytes] | None = None
         if self._as:
-            os.chown(self.directory, self._as["user"], self._as["group"])
+            for each in (self.directory, wal):
+                if each is not None:
+                    os.chown(each, self._as["user"], self._as["group"])
 
     def __enter__(self) -> Self:
         try:
@@ -112,6 +128,8 @@ class Server:
                 "UTF8",
                 "--locale=C",
                 "--no-sync",
+                "--wal-segsize=1",
+                *(() if self._wal is None else ("--waldir", str(self._wal))),
             )
             (self.data / "pg_hba.conf").write_text(_HBA)
             self.start()
@@ -128,7 +146,7 @@ class Server:
 
     def standby(self) -> "Server":
         """Return a started server that follows this one; the caller ends it."""
-        other = Server(**self._settings)
+        other = Server(place=None, wal=None, **self._settings)
         try:
             other._run(
                 "pg_basebackup",
@@ -207,6 +225,10 @@ class Server:
             return False
         return True
 
+    def has_ended(self) -> bool:
+        """Whether it has ended by itself."""
+        return self._process is not None and self._process.poll() is not None
+
     def stop(self) -> None:
         """End it in order."""
         self._end(signal.SIGINT)
@@ -220,7 +242,12 @@ class Server:
         if process is None:
             return
         if number == signal.SIGKILL:
-            os.killpg(process.pid, number)
+            # Each of its processes has a group of its own, and ends what it does before it notices.
+            children = _children(process.pid) if process.poll() is None else []
+            process.kill()
+            for pid in children:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
         else:
             process.send_signal(number)
         process.wait()

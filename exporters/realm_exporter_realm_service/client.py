@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from realm_telemetry.delivery.addresses import ELSEWHERE
 from realm_telemetry.delivery.http import (
     BUSY,
     MAX_SHOWN,
@@ -41,6 +42,10 @@ _ANSWERS: Final = Answers(
         407: "Set HTTPS_PROXY with its user and password, or NO_PROXY for this host.",
     },
 )
+
+
+class AwayError(ExportError):
+    """This service is not there, or has no log just now; another one of the same log may have."""
 
 
 class ErrorBody(msgspec.Struct):
@@ -80,6 +85,7 @@ class ServiceClient:
     ) -> None:
         """Opens no connection. Raises ConfigError."""
         self.url = url.rstrip("/")
+        self.token = token
         loopback = is_loopback(_checked_host(self.url))
         self._clock = clock
         self._encoding = _choose_encoding(compression, loopback)
@@ -90,12 +96,6 @@ class ServiceClient:
             proxies=not loopback,
         )
         self._access = _headers(token)
-
-    def move(self, url: str, token: str | None = None) -> None:
-        """Speak to another address from now on; token: where it asks for another one."""
-        self.url = url.rstrip("/")
-        if token is not None:
-            self._access = _headers(token)
 
     def log_id(self) -> str | None:
         """Ask which log the service serves; None if it does not say.
@@ -149,7 +149,7 @@ class ServiceClient:
                 method, self.url + path, content, {**self._access, **(headers or {})}
             )
         except UnreachableError as error:
-            raise ExportError(
+            raise AwayError(
                 f"{self.url}{path}: {error}. Is a RealmService running there"
                 " (`realm serve`)? service_url (REALM_SERVICE_URL) says where it is",
                 retryable=True,
@@ -160,7 +160,10 @@ class ServiceClient:
 
     def _error(self, path: str, reply: Reply) -> ExportError:
         wait_s = asked_wait(reply, self._clock.time()).wait_s
-        return _ANSWERS.error(self.url + path, reply.status, _words(reply.body), wait_s)
+        found = _ANSWERS.error(self.url + path, reply.status, _words(reply.body), wait_s)
+        if reply.status not in ELSEWHERE:
+            return found
+        return AwayError(str(found), retryable=True, retry_after_s=found.retry_after_s)
 
     def _nonsense(self, path: str) -> ExportError:
         return ExportError(

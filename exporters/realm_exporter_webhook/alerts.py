@@ -2,9 +2,9 @@
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -20,7 +20,7 @@ from realm_exporter_webhook.command import (
     when,
 )
 from realm_exporter_webhook.notify import PREFIX, problem_of
-from realm_exporter_webhook.rules import BUILT_IN, ntfy_topic
+from realm_exporter_webhook.rules import BUILT_IN, Config, Rule, ntfy_topic
 from realm_exporter_webhook.settings import check_url, read_config, seconds
 from realm_exporter_webhook.settings_text import joined, parse, read_text, with_target, write_text
 from realm_telemetry.cli.command import CommandGroup, command, group, json_option, settings
@@ -32,10 +32,14 @@ from realm_telemetry.cli.terminal import (
     make_table,
     note,
     print_table,
+    without_spare,
 )
 from realm_telemetry.cli.times import times, utc_option
 from realm_telemetry.event import format_time
 from realm_telemetry.home import SETTINGS_FILE
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 TEMPLATES: Final = {
     "ntfy": "ntfy",
@@ -108,20 +112,28 @@ def _list(as_json: bool) -> None:
     if not config.targets:
         note("There is no target yet: realm alerts init")
         return
-    table = make_table(("rule", "from", "to", "when", "muted"))
-    for rule in config.every_rule:
-        until = f"until {times().full(muted[rule.name])}" if rule.name in muted else ""
-        origin = "built in" if rule in config.built_in else SETTINGS_FILE
-        table.add_row(
-            cell(rule.name, "bold"),
-            cell(origin),
-            cell(", ".join(rule.to)),
-            cell(when(rule)),
-            cell(until, "yellow"),
-        )
+    columns = ("rule", "muted", "from", "to", "when")
+    whole = [_row(rule, config, muted.get(rule.name)) for rule in config.every_rule]
+    spare = ("from", "to") if muted else ("muted", "from", "to")
+    shown, rows = without_spare(columns, whole, spare)
+    table = make_table(shown)
+    for row in rows:
+        table.add_row(*row)
     print_table(table)
     for target in config.targets.values():
         line(f"target {target.name}: {target.place}, {target.template}")
+
+
+def _row(rule: Rule, config: Config, muted_ns: int | None) -> Sequence["Text"]:
+    until = "" if muted_ns is None else f"until {times().full(muted_ns)}"
+    origin = "built in" if rule in config.built_in else SETTINGS_FILE
+    return (
+        cell(rule.name, "bold"),
+        cell(until, "yellow"),
+        cell(origin),
+        cell(", ".join(rule.to)),
+        cell(when(rule)),
+    )
 
 
 @_add("mute", ("realm alerts mute stalled --for 8h", "Quiet for a night."))

@@ -21,7 +21,6 @@ from realm_telemetry.cli.problems import EXIT_PROBLEM
 from realm_telemetry.cli.terminal import (
     ProgressLine,
     cell,
-    counted,
     json_document,
     line,
     make_table,
@@ -29,6 +28,7 @@ from realm_telemetry.cli.terminal import (
     print_table,
 )
 from realm_telemetry.cli.times import times, utc_option
+from realm_telemetry.errors import counted
 from realm_telemetry.event import Event, format_time
 from realm_telemetry.kinds.catalog import resolve
 from realm_telemetry.log import to_params
@@ -399,7 +399,9 @@ def _list(as_json: bool) -> None:
         held = [circuit_shape(circuit) for circuit in circuits]
         json_document({"rules": rules, "targets": targets, "circuits": held})
         return
-    if not config.rules:
+    if not config.rules and config.built_in:
+        note(f"No rules in realm.toml; {len(config.built_in)} are built in: realm alerts")
+    elif not config.rules:
         note("There are no rules. Write some into realm.toml, see docs/webhooks.md.")
     else:
         print_rules(config.rules, counts)

@@ -28,6 +28,10 @@ _PART: Final = re.compile(
     r"""(?P<operator>>=|<=|==|!=|>|<)\s*(?P<value>[^<>=!].*)""",
     re.S,
 )
+_SHOWN: Final = 80
+_OTHER_GRAMMAR: Final = re.compile(r"^details\.|[\s()&|,]")
+"""What no bare name has, but conditions of other languages, which would never fire here."""
+
 _AND: Final = re.compile(r"""\s+and\s+(?=(?:[^"']|"[^"]*"|'[^']*')*$)""")
 _TEXT: Final = re.compile(r"""(["'])(?P<text>.*)\1""", re.S)
 _INFINITE: Final = {"Infinity": math.inf, "-Infinity": -math.inf}
@@ -62,8 +66,15 @@ def read_condition(text: str) -> tuple[Comparison, ...]:
 
 def _read(text: str) -> Comparison:
     part = _PART.fullmatch(text)
+    shown = f"{text[:_SHOWN]}…" if len(text) > _SHOWN else text
     if part is None:
-        raise ValueError(f"{text!r} is no comparison")
+        raise ValueError(f"{shown!r} is no comparison")
+    bare = "" if part["path"].startswith('"') else part["path"]
+    if found := _OTHER_GRAMMAR.search(bare):
+        raise ValueError(
+            f"{shown!r}: {part['path'][:_SHOWN]!r} is taken for the name of one detail, for which"
+            f" {found.group()!r} is odd; if it is one, put it in double quotes"
+        )
     try:
         path = read_path(part["path"])
     except InvalidPathError as error:
@@ -71,9 +82,9 @@ def _read(text: str) -> Comparison:
     sign, given = part["operator"], part["value"].strip()
     quoted = _TEXT.fullmatch(given)
     if quoted is None:
-        return Comparison(path, sign, _number(text, given))
+        return Comparison(path, sign, _number(shown, given))
     if sign not in ("==", "!="):
-        raise ValueError(f"{text!r} compares text with {sign}")
+        raise ValueError(f"{shown!r} compares text with {sign}")
     return Comparison(path, sign, quoted["text"])
 
 
@@ -81,7 +92,7 @@ def _number(text: str, given: str) -> float:
     try:
         number = float(given)
     except ValueError:
-        raise ValueError(f"{text!r}: {given} is no number") from None
+        raise ValueError(f"{text!r}: {given[:_SHOWN]!r} is no number") from None
     if math.isnan(number):
         raise ValueError(f"{text!r}: nothing compares with NaN; the rule not_finite reports it")
     return number

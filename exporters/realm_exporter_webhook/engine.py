@@ -25,8 +25,9 @@ class Firing(msgspec.Struct, frozen=True):
 
     group: empty, or such as "hero=dio". held: matches before it that the cooldown kept back.
     events: the last of `count`, oldest first, at least one and at most SHOWN_EVENTS.
-    late: a digest. about: what stayed away, if that is it. episode: tells one silence of a run
-    from another. of_status: of a rule about the status of runs. run: that all events belong to.
+    time_unix_nano: when it was due. late: a digest. about: what stayed away, if that is it.
+    episode: tells one silence of a run from another. of_status: of a rule about the status of runs;
+    `became` is the one that it fired for. run: that all events belong to.
     """
 
     rule: str
@@ -40,6 +41,7 @@ class Firing(msgspec.Struct, frozen=True):
     about: str = ""
     episode: str = ""
     of_status: bool = False
+    became: str = ""
     run: RunFacts | None = None
 
 
@@ -185,13 +187,24 @@ class Engine:
         if late.due_unix_nano is None:
             self._send_at(key, late, now_ns + self._digest_ns)
 
+    def _say(
+        self, rule: Rule, group: str, state: State | None, gathered: Gathered, now_ns: int
+    ) -> Firing:
+        """Make a message. state: that tells what the cooldown held back; None makes a digest."""
+        firing = _firing(rule, group, state, gathered, now_ns)
+        run_id = gathered.events[-1].run_id
+        if not rule.statuses or run_id is None:
+            return firing
+        reported = self.memory.look((runs_of(rule.name), run_id)).reported
+        return replace(firing, became=reported[-1] if reported else "")
+
     def _fired(self, rule: Rule, key: Key, state: State, now_ns: int) -> list[Firing]:
         gathered, state.recent = state.recent, Gathered()
         if rule.collect_s:
             state.collected = gathered
             self._send_at(key, gathered, now_ns + int(rule.collect_s * _S))
             return []
-        return [_firing(rule, key[1], state, gathered, now_ns)]
+        return [self._say(rule, key[1], state, gathered, now_ns)]
 
     def _send_at(self, key: Key, gathered: Gathered, due_ns: int) -> None:
         gathered.due_unix_nano = due_ns
@@ -203,12 +216,17 @@ class Engine:
         state = self.memory.state(key)
         firings = []
         if early or _is_due(state.collected, now_ns):
-            firings += _told(rule, key[1], state, state.collected, now_ns)
+            firings += self._told(rule, key[1], state, state.collected, now_ns)
             state.collected = Gathered()
         if early or _is_due(state.late, now_ns):
-            firings += _told(rule, key[1], None, state.late, now_ns)
+            firings += self._told(rule, key[1], None, state.late, now_ns)
             state.late = Gathered()
         return firings
+
+    def _told(
+        self, rule: Rule, group: str, state: State | None, gathered: Gathered, now_ns: int
+    ) -> list[Firing]:
+        return [self._say(rule, group, state, gathered, now_ns)] if gathered.count else []
 
     def _make_room(self, key: Key, now_ns: int) -> list[Firing]:
         """Forget the group that was silent longest, if there are too many; what it has is sent."""
@@ -237,12 +255,6 @@ def _reached(rule: Rule, state: State, event: Event, moment_ns: int) -> bool:
     return True
 
 
-def _told(
-    rule: Rule, group: str, state: State | None, gathered: Gathered, now_ns: int
-) -> list[Firing]:
-    return [_firing(rule, group, state, gathered, now_ns)] if gathered.count else []
-
-
 def _firing(rule: Rule, group: str, state: State | None, gathered: Gathered, now_ns: int) -> Firing:
     """state: that tells what the cooldown held back; None makes a digest."""
     held = 0
@@ -257,7 +269,8 @@ def _firing(rule: Rule, group: str, state: State | None, gathered: Gathered, now
         gathered.count,
         held,
         state is None,
-        now_ns,
+        # A backtest has no clock between its events, and would say the time of the next one.
+        min(now_ns, gathered.due_unix_nano or now_ns),
         of_status=bool(rule.statuses),
     )
 
@@ -269,7 +282,7 @@ def _silence(rule: Rule, run_id: str, absence: Absence, now_ns: int) -> Firing:
         rule.to,
         [absence.start],
         1,
-        time_unix_nano=now_ns,
+        time_unix_nano=min(now_ns, absence.since_unix_nano + int(rule.period_s * _S)),
         about=rule.absence,
         episode=str(absence.since_unix_nano),
     )

@@ -24,9 +24,9 @@ from realm_exporter_webhook.sender import EVENTS, RULES, Poster, Sender
 from realm_exporter_webhook.settings import read_config, read_hosts, seconds
 from realm_exporter_webhook.store import Store
 from realm_exporter_webhook.templates import render, title
-from realm_telemetry.cli.terminal import counted
-from realm_telemetry.errors import ExportError, LogError
+from realm_telemetry.errors import ExportError, LogError, counted
 from realm_telemetry.event import Event
+from realm_telemetry.home.token import addresses_of
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.outbox import WEBHOOKS, KeptCircuit, Message
 from realm_telemetry.otel import EventExporter
@@ -365,7 +365,7 @@ class WebhookExporter(EventExporter):
             record = self._facts.record(run_id)
         except LogError as error:
             _logger.debug("A message goes without what the log knows of its run: %s", error)
-        run = describe(run_id, record, firing.events, self.context.service_url)
+        run = describe(run_id, record, firing.events, addresses_of(self.context.service_url)[0])
         return msgspec.structs.replace(firing, run=run)
 
     def _send(self) -> None:
@@ -402,6 +402,7 @@ class WebhookExporter(EventExporter):
         try:
             with self._fold:
                 now_ns = self._clock.time_ns()
+                self._facts.look_again()
                 self._keep(self._engine.flush(now_ns), [], now_ns)
             self._send_all()
         except (ExportError, LogError) as error:

@@ -1,5 +1,6 @@
 """What is known of a run when something is said of it: status, reason, step, checkpoint, lines."""
 
+import shlex
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -11,7 +12,7 @@ import msgspec
 from realm_telemetry.errors import LogError
 from realm_telemetry.event import Event
 from realm_telemetry.folds.clock import stamp_of
-from realm_telemetry.folds.runs import Reading, RunRecord, Runs, shown
+from realm_telemetry.folds.runs import Reading, RunRecord, Runs, resume_as_recorded, shown
 from realm_telemetry.folds.runs.record import REPORTS
 from realm_telemetry.kinds.table import ROUTINE_KINDS
 from realm_telemetry.log import Filters
@@ -55,7 +56,7 @@ class RunFacts(msgspec.Struct, frozen=True):
     """A run, as a message says it.
 
     rank: the one that failed first. lines: the end of its output, or else of its traceback.
-    link: where to read more.
+    resume: a command, or a line of code, with which it goes on. link: where to read more.
     """
 
     run_id: str
@@ -64,10 +65,12 @@ class RunFacts(msgspec.Struct, frozen=True):
     rank: int | None = None
     step: int | float | None = None
     total_steps: int | float | None = None
-    loss: int | float | None = None
+    loss: int | float | str | None = None
     checkpoint: Checkpoint | None = None
     lines: tuple[str, ...] = ()
     link: str = ""
+    resume: str | None = None
+    best_loss: int | float | None = None
 
 
 class Facts(Protocol):
@@ -225,11 +228,24 @@ def describe(run_id: str, record: RunRecord | None, events: Sequence[Event], bas
         run["first_failed_rank"],
         run["step"],
         run["total_steps"] if isinstance(run["total_steps"], int | float) else None,
-        run["loss"] if isinstance(run["loss"], int | float) else None,
+        run["loss"] if isinstance(run["loss"], int | float | str) else None,
         _checkpoint(run["last_finite_checkpoint"]),
         lines or _last(trace.splitlines()),
         link,
+        _resume(record, run),
+        run["best_loss"] if isinstance(run["best_loss"], int | float) else None,
     )
+
+
+def _resume(record: RunRecord, run: Mapping[str, Any]) -> str | None:
+    """What a person types to go on with a run that has ended, where that is known."""
+    found = None if run["status"] in OPEN else resume_as_recorded(record, run)
+    if found is None:
+        return None
+    if found["command"] is None:
+        return _text(found["code"])
+    cwd = f"cd {shlex.quote(found['cwd'])} && " if isinstance(found["cwd"], str) else ""
+    return f"{cwd}{found['command']}"
 
 
 def _of_events(run_id: str, events: Sequence[Event], lines: tuple[str, ...], link: str) -> RunFacts:

@@ -39,6 +39,10 @@ _KEPT_METHOD: Final = (307, 308)
 _MOVED: Final = (301, 302, 303)
 _ANSWERS: Final = Answers(BUSY | SERVER_ERRORS)
 _MOVED_HINT: Final = "It has moved: set its new address, a POST is not sent on by this status"
+_TLS_HINTS: Final = {
+    "CERTIFICATE_VERIFY_FAILED": ". SSL_CERT_FILE names the certificates that are trusted",
+    "WRONG_VERSION_NUMBER": ". What answers there speaks no TLS: is its address http://?",
+}
 _MAX_ANSWER_BYTES: Final = 16 * 1024
 _MAX_SHOWN: Final = 200
 _SECRET_PREFIX: Final = "whsec_"
@@ -167,17 +171,25 @@ class Poster:
         except UnresolvedError as error:
             return Outcome(None, str(error), retryable=True)
         except (UnreachableError, OSError) as error:
-            return Outcome(None, f"{redacted(url)}: {printable(str(error))}", retryable=True)
+            words = printable(str(error))
+            hint = next((hint for part, hint in _TLS_HINTS.items() if part in words), "")
+            return Outcome(None, f"{redacted(url)}: {words}{hint}", retryable=True)
         except Exception as error:  # noqa: BLE001 - the edge: an attempt ends in an outcome
             return Outcome(None, f"{redacted(url)}: {printable(repr(error))}", retryable=True)
 
     def _follow(
         self, url: str, body: bytes, headers: Mapping[str, str], deadline: Deadline
     ) -> Outcome:
+        before = ""
         for _ in range(MAX_REDIRECTS + 1):
-            reply = self._send(self._guard.check(url, deadline.left_s), body, headers, deadline)
+            try:
+                checked = self._guard.check(url, deadline.left_s)
+            except RefusedAddressError as error:
+                raise RefusedAddressError(f"{before}{error}") from None
+            reply = self._send(checked, body, headers, deadline)
             if reply.status not in _KEPT_METHOD:
                 return self._judge(reply)
+            before = f"{redacted(url)} redirects elsewhere: "
             url = _redirected(url, reply.headers.get("location", ""))
         return Outcome(None, f"over {MAX_REDIRECTS} redirects, the last to {redacted(url)}")
 

@@ -115,7 +115,7 @@ def _apprise(setting: str, url: str, table: Mapping[str, Any]) -> str:
         fix = "Leave template out: apprise has its own."
         raise ConfigError(f"{setting}.template", "does not go with an address of apprise", fix)
     if not re.fullmatch(r"[a-z][a-z0-9.+-]*://\S+", url.removeprefix(PREFIX), re.I):
-        fix = f"Write {PREFIX}SCHEME://..., as apprise has it: {PREFIX}mailto://user:password@host."
+        fix = f"Write {PREFIX}SCHEME://..., as apprise has it: {PREFIX}tgram://BOT/CHAT."
         raise ConfigError(f"{setting}.url", "is no address of apprise", fix)
     if not is_installed():
         raise ConfigError(f"{setting}.url", "needs apprise, which is not installed", f"{MISSING}.")
@@ -159,8 +159,8 @@ def _rule(number: int, given: Any, targets: Mapping[str, Target]) -> Rule:
         seconds(f"{setting}.cooldown", table.get("cooldown", 0)),
         _group_by(f"{setting}.group_by", _list(f"{setting}.group_by", table.get("group_by", []))),
         seconds(f"{setting}.collect", table.get("collect", 0)),
-        _where(f"{setting}.where", table.get("where", [])),
-        _statuses(f"{setting}.status", table.get("status", [])),
+        _where(f"{setting}.where", table["where"]) if "where" in table else (),
+        _statuses(f"{setting}.status", table["status"]) if "status" in table else (),
         expect=expect,
         silent_for_s=silent_for_s,
     )
@@ -179,6 +179,8 @@ RULE_KEYS: Final = ("name", "to", *_OF_EVENTS, *_ABSENCES)
 
 
 def _where(setting: str, given: Any) -> tuple[Comparison, ...]:
+    if not given:
+        raise ConfigError(setting, "compares nothing", ALLOWED)
     try:
         return tuple(each for text in _list(setting, given) for each in read_condition(text))
     except ValueError as error:
@@ -187,9 +189,11 @@ def _where(setting: str, given: Any) -> tuple[Comparison, ...]:
 
 def _statuses(setting: str, given: Any) -> tuple[str, ...]:
     names = _list(setting, given)
+    if not names:
+        raise ConfigError(setting, "names nothing", _NOTHING)
     for name in names:
         if name not in statuses():
-            fix = f"{_near(name, statuses())}A run can be {', '.join(statuses())}."
+            fix = f"{_near(name.lower(), statuses())}A run can be {', '.join(statuses())}."
             raise ConfigError(setting, f"there is no status {name!r}", fix)
     return tuple(dict.fromkeys(names))
 
@@ -221,7 +225,7 @@ def _rule_setting(name: str) -> str:
 
 
 def _to(setting: str, given: Any, targets: Mapping[str, Target]) -> tuple[str, ...]:
-    names = _list(f"{setting}.to", given)
+    names = [name for name in _list(f"{setting}.to", given) if name.strip()]
     _check_targets(setting, names, targets)
     if not names:
         raise ConfigError(f"{setting}.to", "names no target", "Name at least one of the targets.")
@@ -240,12 +244,37 @@ def _check_targets(setting: str, names: Sequence[str], targets: Mapping[str, Tar
 
 def _filters(setting: str, table: Mapping[str, Any]) -> Filters:
     given = {
-        name: _list(f"{setting}.{name}", table[name]) for name in RULE_FILTERS if name in table
+        name: _named(f"{setting}.{name}", name, table[name])
+        for name in RULE_FILTERS
+        if name in table
     }
     try:
         return parse_filters(given)
     except InvalidFilterError as error:
         raise ConfigError(f"{setting}.{error.parameter}", error.message, f"{error.hint}.") from None
+
+
+_IDS: Final = {"producer": 16, "trace": 32}
+"""Filters that are hexadecimal ids, and how many digits they have."""
+
+_NOTHING: Final = "Name what it is to be, or leave it out, which lets anything pass."
+
+
+def _named(setting: str, name: str, value: Any) -> list[str]:
+    """Read what a filter names; nothing at all would let every event pass."""
+    if name == "rank":
+        ranks = value if isinstance(value, list | tuple) else [value]
+        value = [str(each) if type(each) is int else each for each in ranks]
+    found = _list(setting, value)
+    if not found or any(not each.strip() for each in found):
+        raise ConfigError(setting, "names nothing", _NOTHING)
+    digits = _IDS.get(name)
+    for each in found if digits else ():
+        if not re.fullmatch(rf"!?[0-9a-fA-F]{{{digits}}}", each.strip()):
+            raise ConfigError(
+                setting, f"{each[:80]!r} is no id", f"Write its {digits} hexadecimal digits."
+            )
+    return found
 
 
 def _threshold(setting: str, value: Any) -> int:

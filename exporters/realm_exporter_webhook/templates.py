@@ -6,7 +6,9 @@ JSON has the events as they are: what shows them has to escape them.
 """
 
 import re
+import shlex
 from collections.abc import Callable
+from math import isfinite
 from typing import Any, Final
 
 import msgspec
@@ -14,7 +16,7 @@ import msgspec
 from realm_exporter_webhook.engine import Firing
 from realm_exporter_webhook.notify import Notice
 from realm_exporter_webhook.rules import BUILT_IN, REQUEST
-from realm_exporter_webhook.run_facts import RunFacts
+from realm_exporter_webhook.run_facts import OPEN, RunFacts
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import CHANNEL_ICONS, SEVERITY_ICONS, event_to_dict
 from realm_telemetry.kinds.line import printable
@@ -56,7 +58,9 @@ _DETAILS_OF_RUN: Final = 3
 _SAID: Final = frozenset(
     {
         *("status", "reason", "evidence", "output_tail", "traceback", "stack"),
-        *("step", "last_step", "total_steps", "loss"),
+        *("step", "last_step", "total_steps", "loss", "run_id", "field", "value"),
+        *("silent_s", "threshold_s", "median_step_s", "open_lifecycles"),
+        *("service", "pid", "last_kind", "last_message", "last_time_unix_nano"),
     }
 )
 """Details that a message about a run says in other words."""
@@ -106,8 +110,15 @@ def _in_words(firing: Firing) -> str:
     run = firing.run
     if firing.of_status and run is not None and run.status:
         why = f": {run.reason}" if run.reason else ""
-        return _one_line(f"Run {run.status.replace('_', ' ')}{why}")
+        return _one_line(f"Run {_status(firing, run)}{why}")
     return _one_line(firing.events[-1].message)
+
+
+def _status(firing: Firing, run: RunFacts) -> str:
+    """What the rule has seen the run become, and what it is by now, if it is something else."""
+    now = run.status.replace("_", " ")
+    then = firing.became.replace("_", " ")
+    return now if then in ("", now) else f"{then}, now {now}"
 
 
 def _subject(firing: Firing) -> str:
@@ -116,7 +127,7 @@ def _subject(firing: Firing) -> str:
     if firing.about:
         return _one_line(firing.about)
     if firing.of_status and firing.run is not None and firing.run.status:
-        return _one_line(firing.run.status)
+        return _one_line(_status(firing, firing.run))
     return _one_line(kind)
 
 
@@ -255,11 +266,21 @@ def _lines(firing: Firing) -> list[str]:
     if firing.about:
         return [_one_line(firing.about), *tail]
     if firing.count == 1:
-        return [*(printable(event.message, lines=True) for event in firing.events), *tail]
+        return [*(_message(firing, event) for event in firing.events), *tail]
     lines = [cut(_line(event), _LINE) for event in firing.events]
     hidden = firing.count - len(firing.events)
     before = [f"{_events(hidden)} before these"] if hidden > 0 else []
     return [*before, *lines, *tail]
+
+
+def _message(firing: Firing, event: Event) -> str:
+    """The event's own, but of a lost process what became of the run: the title is not the whole."""
+    run = firing.run
+    if event.kind != "process_lost" or run is None or not run.status:
+        return printable(event.message, lines=True)
+    step = "" if run.step is None else f"step {run.step:,}"
+    known = ", ".join(part for part in (run.reason, step) if part)
+    return _one_line(f"Run {_status(firing, run)}{f' ({known})' if known else ''}")
 
 
 def _line(event: Event) -> str:
@@ -282,7 +303,7 @@ def _facts(firing: Firing) -> list[tuple[str, str]]:
         said = frozenset() if run is None else _SAID
         most = _SHOWN_DETAILS if run is None else _DETAILS_OF_RUN
         details = [item for item in event.details.items() if item[0] not in said]
-        facts += [] if firing.about else [(key, _value(value)) for key, value in details[:most]]
+        facts += [] if firing.about else [_detail(*item) for item in details[:most]]
     return [
         (
             cut(_one_line(name), _FACT_NAME).strip() or _NOTHING,
@@ -298,14 +319,50 @@ def _facts_of_run(run: RunFacts) -> list[tuple[str, str]]:
     why = ": ".join(part for part in (run.status, run.reason) if part)
     facts = {
         "run": run.run_id,
-        "why": why,
+        # A run that goes on has no end that were to be explained.
+        "why" if run.reason or run.status not in OPEN else "status": why,
         "rank": None if run.rank is None else str(run.rank),
         "step": None if run.step is None else f"{run.step:,}{total}",
-        "last loss": None if run.loss is None else f"{run.loss:.6g}",
+        "last loss": _loss_text(run),
         "last good checkpoint": _checkpoint_text(run)
         or (None if run.step is None else "none known"),
     }
+    facts["go on"] = _way_on(run)
     return [(name, value) for name, value in facts.items() if value]
+
+
+def _loss_text(run: RunFacts) -> str | None:
+    """The last loss; of one that is not finite the best before it, too."""
+    if run.loss is None:
+        return None
+    if isinstance(run.loss, int | float) and isfinite(run.loss):
+        return f"{run.loss:.6g}"
+    best = "" if run.best_loss is None else f" (the best was {run.best_loss:.6g})"
+    return f"{run.loss}{best}"
+
+
+def _way_on(run: RunFacts) -> str | None:
+    """The command that goes on with a run, whole or not at all; else the one that shows more."""
+    if run.status == "completed":
+        return None
+    if run.resume is not None and len(_one_line(run.resume)) <= _FACT_VALUE:
+        return run.resume
+    return f"realm show {shlex.quote(run.run_id)}"
+
+
+def _detail(name: str, value: Any) -> tuple[str, str]:
+    """A detail's name and value; seconds as people read them."""
+    if name.endswith("_s") and type(value) in (int, float) and 0 <= value < 1e9:
+        return name.removesuffix("_s").replace("_", " "), _duration(value)
+    return name, _value(value)
+
+
+def _duration(seconds: float) -> str:
+    """A duration for people: 1.3 s, 12 min, 3 h 5 min."""
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    minutes, hours = round(seconds / 60), round(seconds / 60) // 60
+    return f"{minutes} min" if hours < 2 else f"{hours:,} h {minutes % 60} min"
 
 
 def _checkpoint_text(run: RunFacts) -> str | None:

@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from realm_telemetry.cli.checks.check import MARKS, STYLES, Check, CheckResult, Subject
+from realm_telemetry.cli.checks.check import MARKS, STYLES, Check, Subject
 from realm_telemetry.cli.checks.home import (
     check_file_system,
     check_home,
@@ -18,6 +18,7 @@ from realm_telemetry.cli.checks.service import (
     check_pages,
     check_round_trip,
     check_service,
+    check_service_addresses,
     check_service_exporters,
     check_service_settings,
 )
@@ -28,6 +29,7 @@ from realm_telemetry.cli.problems import EXIT_PROBLEM
 from realm_telemetry.cli.terminal import colour, json_document, line, styled_line
 from realm_telemetry.cli.times import utc_option
 from realm_telemetry.kinds.line import printable
+from realm_telemetry.shipper.findings import CheckResult
 
 CHECKS: Final[tuple[Check, ...]] = (
     check_home,
@@ -43,6 +45,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_service_exporters,
     check_pages,
     check_service,
+    check_service_addresses,
     check_shipping,
 )
 """In the order of an event's path; the round trip comes last."""

@@ -5,10 +5,11 @@ import select
 import signal
 from pathlib import Path
 
-from realm_telemetry.cli.command import command, settings, timeout_option
+from realm_telemetry.cli.command import command, timeout_option
 from realm_telemetry.cli.problems import EXIT_PROBLEM, Problem, write_problem
 from realm_telemetry.cli.terminal import line
-from realm_telemetry.home import RunningService, running_service
+from realm_telemetry.config import load_settings
+from realm_telemetry.home import RunningService, running_service, said_service
 
 
 @command(examples=(("realm down", "End the service of this home, if it runs."),))
@@ -18,8 +19,8 @@ def down(timeout_s: float) -> int:
 
     Programs go on: what they emit is kept, and served when it is up again.
     """
-    home = settings().home
-    running = running_service(home)
+    home = load_settings().home
+    running = said_service(home)
     if running is None:
         line(f"No service runs on {home}.")
         return 0

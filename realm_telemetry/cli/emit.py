@@ -33,6 +33,7 @@ _FIELDS: Final = ("message", "channel", "severity", "hero_id", "campaign_id", "s
             'realm emit note "Tuned" --channel guild --hero dio tags=\'["lr", "warmup"]\'',
             "Lists and objects are JSON too.",
         ),
+        ('realm emit note "Restarted from 4,000" --run r7', "A note about a run."),
         ("realm emit training_paused reason=maintenance --wait", "Come back once it is stored."),
     )
 )
@@ -43,12 +44,19 @@ _FIELDS: Final = ("message", "channel", "severity", "hero_id", "campaign_id", "s
 @click.option("--severity", type=click.Choice(SEVERITIES), help="In place of the kind's.")
 @click.option("--hero", "hero_id", metavar="ID", help="The hero it is about.")
 @click.option("--campaign", "campaign_id", metavar="ID", help="The campaign it belongs to.")
+@click.option("--run", metavar="ID", help="The run it is about.")
 @click.option("--source", metavar="TEXT", help="The part of a program it comes from.")
 @click.option("--wait", is_flag=True, help="Wait until log and exporters have it; else exit 1.")
 @timeout_option(10.0, "How long --wait waits.")
 @json_option("Print the event instead of its id.")
 def emit(
-    kind: str, words: tuple[str, ...], wait: bool, timeout_s: float, as_json: bool, **fields: Any
+    kind: str,
+    words: tuple[str, ...],
+    run: str | None,
+    wait: bool,
+    timeout_s: float,
+    as_json: bool,
+    **fields: Any,
 ) -> int:
     """Emit one event.
 
@@ -65,10 +73,13 @@ def emit(
     fields = {name: value and safe_text(value) for name, value in fields.items()}
     details, given = parse_words(words)
     fields = _checked({**given, **{name: value for name, value in fields.items() if value}})
-    event, problem = _deliver(settings(), kind, details, fields, timeout_s if wait else None)
+    chosen = settings(run_id=run)
+    event, problem = _deliver(chosen, kind, details, fields, timeout_s if wait else None)
     _suggest(kind)
     if event is not None:
         _print(event, as_json)
+    if run is not None:
+        _look_for_run(run, chosen)
     if problem is None:
         return 0
     note(f"realm: {problem}")
@@ -126,7 +137,10 @@ def _deliver(
     import realm_telemetry as telemetry
 
     named = chosen.service_name != Settings(home=chosen.home).service_name
-    started = telemetry.configure(service_name=None if named else SERVICE_NAME)
+    started = telemetry.configure(
+        service_name=None if named else SERVICE_NAME,
+        run_id=chosen.run_id if chosen.run_origin == "given" else None,
+    )
     try:
         event = telemetry.emit(kind, details=details, **fields)
         if started is None:
@@ -139,6 +153,27 @@ def _deliver(
         return event, None
     finally:
         telemetry.shutdown()
+
+
+def _look_for_run(run_id: str, chosen: Settings) -> None:
+    """Say so where the run was not known before: its id may be mistyped."""
+    from contextlib import closing
+
+    from realm_telemetry.cli.show import unknown_run
+    from realm_telemetry.cli.sources import open_source
+    from realm_telemetry.client import ServiceError
+    from realm_telemetry.errors import LogError
+
+    try:
+        source = open_source(chosen, url=None, from_log=False, report=note)
+        with closing(source):
+            found = source.run(run_id)
+            # This very event makes a run of an id that is new.
+            if found is None or found["counts"]["events"] <= 1:
+                error = unknown_run(source, run_id)
+                note(f"realm: no event was of this run before. {error.hint}")
+    except (LogError, ServiceError):  # nothing is there to ask yet
+        return
 
 
 def _suggest(kind: str) -> None:

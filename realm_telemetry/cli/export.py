@@ -10,7 +10,8 @@ import click
 from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.filter_options import filter_options, to_filters
 from realm_telemetry.cli.problems import MissingExtraError
-from realm_telemetry.cli.terminal import ProgressLine, counted, json_note, note
+from realm_telemetry.cli.terminal import ProgressLine, json_note, note
+from realm_telemetry.errors import counted
 from realm_telemetry.transfer.exports import STDOUT, ExportReport, open_source, write_events
 from realm_telemetry.transfer.formats import FORMATS, MissingPackageError, format_of
 

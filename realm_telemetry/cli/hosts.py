@@ -10,7 +10,6 @@ from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.runs import duration
 from realm_telemetry.cli.terminal import (
     cell,
-    counted,
     json_document,
     make_table,
     note,
@@ -18,6 +17,7 @@ from realm_telemetry.cli.terminal import (
 )
 from realm_telemetry.client import RealmClient
 from realm_telemetry.config import DEFAULT_SERVICE_URL, token_for
+from realm_telemetry.errors import counted
 from realm_telemetry.home import running_service
 
 STYLES: Final = {"live": "green", "away": "dim", "silent": "yellow", "lost": "red"}

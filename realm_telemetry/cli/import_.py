@@ -9,8 +9,9 @@ import click
 
 from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.problems import EXIT_PROBLEM, Problem, write_problem
-from realm_telemetry.cli.terminal import ProgressLine, counted, json_document, line, note
+from realm_telemetry.cli.terminal import ProgressLine, json_document, line, note
 from realm_telemetry.cli.times import times, utc_option
+from realm_telemetry.errors import counted
 from realm_telemetry.transfer.imports import ImportReport, import_file
 
 

@@ -7,8 +7,9 @@ import click
 
 from realm_telemetry.cli.command import CommandGroup, command, group, json_option, settings
 from realm_telemetry.cli.problems import EXIT_PROBLEM
-from realm_telemetry.cli.terminal import ProgressLine, counted, json_document, line, note
+from realm_telemetry.cli.terminal import ProgressLine, json_document, line, note
 from realm_telemetry.config import service_log_url
+from realm_telemetry.errors import counted
 from realm_telemetry.log.engine import Log, open_log
 
 if TYPE_CHECKING:

@@ -4,6 +4,8 @@ from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.problems import MissingExtraError
 from realm_telemetry.cli.serve import PACKAGES
 from realm_telemetry.cli.terminal import json_document, line, note
+from realm_telemetry.config import load_settings
+from realm_telemetry.home.token import addresses_of
 
 
 @command(
@@ -27,10 +29,12 @@ def login(as_json: bool) -> None:
             raise
         raise MissingExtraError("login", "service", package) from error
     chosen = settings()
-    url = login_url(chosen.service_url, chosen.token)
+    url = login_url(addresses_of(chosen.service_url)[0], chosen.token)
     if as_json:
         json_document({"url": url, "expires_in_s": TICKET_AGE_S if chosen.token else None})
         return
     line(url)
-    if not chosen.token:
+    if not chosen.token and load_settings().token:
+        note(f"No service runs on {chosen.home}, so this link logs nobody in: realm up")
+    elif not chosen.token:
         note("No token is set here: the service asks for none, or for one that is not known here.")

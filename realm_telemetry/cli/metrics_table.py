@@ -4,7 +4,8 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from realm_telemetry.cli.terminal import cell, counted, make_table, note, print_table
+from realm_telemetry.cli.terminal import cell, make_table, note, print_table
+from realm_telemetry.errors import counted
 
 CURVE_COLUMNS: Final = 24
 POINTS: Final = 200

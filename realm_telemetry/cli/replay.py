@@ -8,8 +8,9 @@ import click
 from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.filter_options import filter_options, to_filters
 from realm_telemetry.cli.problems import EXIT_PROBLEM
-from realm_telemetry.cli.terminal import ProgressLine, counted, json_document, line
+from realm_telemetry.cli.terminal import ProgressLine, json_document, line
 from realm_telemetry.config import Settings
+from realm_telemetry.errors import counted
 from realm_telemetry.log.filters import Filters
 from realm_telemetry.transfer.replay import (
     LIVE,

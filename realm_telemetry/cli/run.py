@@ -28,7 +28,7 @@ from realm_telemetry.cli.supervisor import (
     end_like,
 )
 from realm_telemetry.cli.terminal import note
-from realm_telemetry.config import run_of_launch
+from realm_telemetry.config import OF_COMMAND, run_of_launch
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.home import RunningService, running_service
 from realm_telemetry.home.shared import SharedService, read_service
@@ -48,6 +48,7 @@ _HELPERS_WITHIN_NS: Final = 1_000_000_000
 """An exception longer before the end was of a program whose failure the command could bear."""
 
 _END_S: Final = 2.0
+_TICK_S: Final = 0.1
 _STUCK_S: Final = 1.0
 """So long the record of the end waits for a reader that takes nothing."""
 
@@ -59,12 +60,14 @@ _ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
         ("realm run -- python train.py --lr 1e-4", "Train; the run's end has its reason."),
         ("realm run --name sweep7 -- ./train.sh 3", "With a name that the run's id begins with."),
         ("realm run --run-id r7 -- python train.py", "With an id of your own; again it goes on."),
+        ("realm run --tag baseline --tag lr -- python train.py", "With tags for the list of runs."),
     )
 )
 @click.option("--name", metavar="TEXT", help="What the run's id begins with.")
 @click.option(
     "--run-id", metavar="TEXT", help="The id itself; else REALM_RUN_ID, the job's, or new."
 )
+@click.option("--tag", "tags", metavar="TEXT", multiple=True, help="A tag; may be repeated.")
 @click.option("--no-capture", is_flag=True, help="Keep no output; the command inherits ours.")
 @click.option("--no-inject", is_flag=True, help="Leave Python programs as they are.")
 @click.option("--no-forward", is_flag=True, help="Pass no signals on that others send to realm.")
@@ -73,6 +76,7 @@ _ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
 def run(
     name: str | None,
     run_id: str | None,
+    tags: Sequence[str],
     no_capture: bool,
     no_inject: bool,
     no_forward: bool,
@@ -88,7 +92,8 @@ def run(
     run_id = _run_id(name, run_id, words)
     say = _silent if quiet else _say
     reports = None if no_inject else _Reports.make()
-    environment = {**os.environ, RUN_VARIABLE: run_id, **(reports.variables() if reports else {})}
+    named = {RUN_VARIABLE: run_id, OF_COMMAND: run_id}
+    environment = {**os.environ, **named, **(reports.variables() if reports else {})}
     capture = None if no_capture else Capture(_kept_above(run_id))
     if capture:
         environment[STREAMS_VARIABLE] = " ".join(capture.marks())
@@ -104,7 +109,7 @@ def run(
     if capture and capture.problem:
         say(f"realm: the output is not kept: {capture.problem}")
     # The command runs by now; what is slow here, or goes wrong, costs it nothing.
-    record = _Record(run_id, words)
+    record = _Record(run_id, words, tags)
     keeper = record.keeper(capture, say, begun) if capture else None
     _bring_service_up(run_id, say)
     ended = supervisor.wait()
@@ -174,7 +179,7 @@ def _read_report(path: Path) -> Any:
 class _Record:
     """What the log gets to know of a run. Trouble with it is printed, and stops nothing."""
 
-    def __init__(self, run_id: str, words: Sequence[str]) -> None:
+    def __init__(self, run_id: str, words: Sequence[str], tags: Sequence[str]) -> None:
         from realm_telemetry.shipper.process_end import memory_kills
 
         self._run_id = run_id
@@ -182,12 +187,12 @@ class _Record:
         self._began_s = time.monotonic()
         self._works = False
         try:
-            self._begin(words)
+            self._begin(words, tags)
             self._works = True
         except Exception as error:  # noqa: BLE001 - the command runs, whatever ails the log
             _say(f"realm: this run is not recorded: {error}")
 
-    def _begin(self, words: Sequence[str]) -> None:
+    def _begin(self, words: Sequence[str], tags: Sequence[str]) -> None:
         import realm_telemetry as telemetry
         from realm_telemetry.producer.origin import scheduler_facts
 
@@ -195,7 +200,7 @@ class _Record:
         telemetry.configure(service_name=Path(words[0]).name, run_id=self._run_id)
         with suppress(OSError):  # the directory was deleted
             given["cwd"] = str(Path.cwd())
-        given |= scheduler_facts()
+        given |= scheduler_facts() | ({"tags": list(tags)} if tags else {})
         telemetry.run_started(command=shlex.join(words)[:1000], launcher="realm run", **given)
 
     def keeper(self, capture: Capture, say: Callable[[str], None], *own: str) -> "Keeper | None":
@@ -240,6 +245,7 @@ class _Record:
         facts = EndFacts(
             end, error, job is not None, in_container, on_host, printed=printed and printed[0]
         )
+        facts = facts._replace(cpu_limit_s=_used_up_s())
         if ended.asked is not None:
             facts = facts._replace(asked=ended.asked.number, sender=ended.asked.sender)
         if job is not None:
@@ -278,6 +284,17 @@ class _Record:
             telemetry.shutdown(_END_S)
         except Exception as error:  # noqa: BLE001 - the exit status is what counts
             _say(f"realm: the end of this run is not recorded: {error}")
+
+
+def _used_up_s() -> float | None:
+    """Return the limit of processor time, if the command has used all of it; None otherwise."""
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # The kernel looks at it by the tick, and what other children took counts here too.
+    is_used_up = limit > 0 and used.ru_utime + used.ru_stime >= limit - _TICK_S
+    return limit if is_used_up else None
 
 
 class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

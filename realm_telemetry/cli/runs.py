@@ -10,7 +10,6 @@ from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.sources import open_source
 from realm_telemetry.cli.terminal import (
     cell,
-    counted,
     json_document,
     make_table,
     note,
@@ -18,7 +17,8 @@ from realm_telemetry.cli.terminal import (
     without_spare,
 )
 from realm_telemetry.cli.times import times, utc_option
-from realm_telemetry.folds.runs import statuses
+from realm_telemetry.errors import counted
+from realm_telemetry.folds.runs import WARNINGS, statuses
 from realm_telemetry.log.filters import InvalidFilterError
 from realm_telemetry.log.runs import RunsWanted
 
@@ -39,10 +39,19 @@ _BAD: Final = "red"
     examples=(
         ("realm runs", "The newest runs."),
         ("realm runs --status failed,killed,lost --since 7d", "What went wrong this week."),
+        ("realm runs --warnings any", "What was NaN, spiked or hung, however it ended."),
+        ("realm runs --tag baseline", "Those that somebody gave this tag."),
         ("realm runs --q train.py --limit 5 --json", "For a program."),
     )
 )
 @click.option("--status", metavar="NAMES", default="", help=f"Some of {', '.join(statuses())}.")
+@click.option(
+    "--warnings",
+    metavar="NAMES",
+    default="",
+    help=f"Had some of {', '.join(WARNINGS)}, or any of them, however it ended.",
+)
+@click.option("--tag", "tags", metavar="TEXT", multiple=True, help="Has this tag; repeated, all.")
 @click.option("--since", metavar="TIME", help="Heard of since: 24h or 7d ago, a date, ISO 8601.")
 @click.option("--q", "words", metavar="WORDS", default="", help="Part of the id or the command.")
 @click.option(
@@ -63,12 +72,12 @@ def runs(as_json: bool, url: str | None, from_log: bool, limit: int, **given: An
     Newest first by their start. From the service if it runs, else from the log. A process that
     trains without a run id is a run of its own, named by its producer id.
     """
-    wanted = RunsWanted(
-        _statuses(given["status"]), _since(given["since"]), given["words"], limit=limit
-    )
+    status = _names("status", given["status"], tuple(statuses()))
+    warnings = _names("warnings", given["warnings"], ("any", *WARNINGS))
+    wanted = RunsWanted(status, _since(given["since"]), given["words"], limit=limit)
     with closing(open_source(settings(), url=url, from_log=from_log, report=note)) as source:
         note(f"Reading {source.name}.")
-        found = source.runs(wanted)
+        found = source.runs(wanted, warnings, given["tags"])
     if as_json:
         json_document(found)
     elif found:
@@ -76,12 +85,14 @@ def runs(as_json: bool, url: str | None, from_log: bool, limit: int, **given: An
     note(counted(len(found), "run"))
 
 
-def _statuses(text: str) -> tuple[str, ...]:
+def _names(option: str, text: str, known: Sequence[str]) -> tuple[str, ...]:
+    """Read a comma list. Raises InvalidFilterError."""
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     for name in names:
-        if name not in statuses():
-            hint = f"Use some of {', '.join(statuses())}"
-            raise InvalidFilterError("status", f"there is no status {name!r}", hint)
+        if name not in known:
+            what = "warning" if option == "warnings" else option
+            hint = f"Use some of {', '.join(known)}"
+            raise InvalidFilterError(option, f"there is no {what} {name!r}", hint)
     return names
 
 

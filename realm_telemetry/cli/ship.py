@@ -8,7 +8,8 @@ import click
 
 from realm_telemetry.cli.command import command, json_option, settings, timeout_option
 from realm_telemetry.cli.problems import EXIT_PROBLEM
-from realm_telemetry.cli.terminal import counted, json_document, line
+from realm_telemetry.cli.terminal import json_document, line
+from realm_telemetry.errors import counted
 from realm_telemetry.shipper.overview import PipelineStatus, pipeline_status
 from realm_telemetry.shipper.ship_once import ShipResult, ship_once
 

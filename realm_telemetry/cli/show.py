@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import click
+import msgspec
 
 from realm_telemetry.cli.command import command, json_option, settings
 from realm_telemetry.cli.problems import UnknownRunError
@@ -62,10 +63,13 @@ def show(name: str, numbers: bool, as_json: bool, url: str | None, from_log: boo
             raise unknown_run(source, name)
         bad = event is None and found["status"] not in NOT_BAD and not as_json
         output = source.output(name, tail=LAST_LINES) if bad else None
+        changes = None if event or as_json else source.changes(name)
     if as_json:
         json_document(found)
     else:
         _print(found, "" if output is None else output.text)
+        if changes and changes["before"]:
+            _print_changes(changes)
 
 
 def _show_metrics(source: Backend, run_id: str, *, as_json: bool) -> None:
@@ -83,6 +87,7 @@ def _show_metrics(source: Backend, run_id: str, *, as_json: bool) -> None:
 def unknown_run(source: Backend, run_id: str) -> UnknownRunError:
     """Return the error for an id that no run has, with ids that are near."""
     known = [str(run["run_id"]) for run in source.runs(RunsWanted(limit=LOOKED_AT))]
+    known = [name for name in known if name != run_id]
     holding = [name for name in known if run_id and run_id.lower() in name.lower()]
     near = dict.fromkeys([*holding[:3], *get_close_matches(run_id, known, 3, 0.5)])
     return UnknownRunError(run_id, list(near)[:3])
@@ -103,6 +108,28 @@ def _print(found: dict[str, Any], output: str) -> None:
         line("")
         line("The last lines of its output:")
         styled_line(printable(output.rstrip("\n"), lines=True))
+
+
+def _print_changes(found: dict[str, Any]) -> None:
+    """Print what was changed since the run before, as `GET /api/runs/{id}/changes` answers it."""
+    before = found["before"]
+    well = "the last that was well" if before["is_well"] else f"{before['status']}; none was well"
+    line("")
+    line(f"Changed since {printable(before['run_id'])} (of the same {before['rule']}, {well}):")
+    changed = [
+        (each["name"], *map(_setting, each["values"], each.get("has") or map(bool, each["values"])))
+        for each in (*found["config"]["different"], *found["facts"])
+    ]
+    for name, then, now in changed[:MAX_SHOWN]:
+        line(printable(f"  {name}: {then} -> {now}"))
+    if not changed:
+        line("  nothing")
+
+
+def _setting(value: Any, has: bool) -> str:
+    if not has:
+        return "not set"
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _seen(exception: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Where a command reads: the log's file, or a service's answers; the same events either way."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cached_property
 from itertools import islice
@@ -32,7 +32,7 @@ from realm_telemetry.spool.output import read_end, read_from
 
 if TYPE_CHECKING:
     from realm_telemetry.folds.report import ReportFormat
-    from realm_telemetry.folds.runs import Layer, RunRecord
+    from realm_telemetry.folds.runs import Layer, Reading, RunRecord
 
 T = TypeVar("T")
 
@@ -77,12 +77,21 @@ class Backend(Protocol):
         """Yield what arrives after a cursor, for ever."""
         ...
 
-    def runs(self, wanted: RunsWanted) -> list[dict[str, Any]]:
-        """Return the runs that are wanted, newest first, as a list shows them."""
+    def runs(
+        self, wanted: RunsWanted, warnings: Sequence[str] = (), tags: Sequence[str] = ()
+    ) -> list[dict[str, Any]]:
+        """Return the runs that are wanted, newest first, as a list shows them.
+
+        warnings: only those that had some of these; `any` for all. tags: that have all of these.
+        """
         ...
 
     def run(self, run_id: str) -> dict[str, Any] | None:
         """Return all of one run, None for an unknown one."""
+        ...
+
+    def changes(self, run_id: str) -> dict[str, Any] | None:
+        """Return what was changed since the run before; None for an unknown one."""
         ...
 
     def metrics(self, run_id: str, points: int) -> dict[str, Any] | None:
@@ -167,13 +176,17 @@ class LogBackend:
         after = last if len(rows) == FOLLOW_ROWS else max(highest, last)
         return [Row(row.event, row.cursor) for row in rows], after
 
-    def runs(self, wanted: RunsWanted) -> list[dict[str, Any]]:
+    def runs(
+        self, wanted: RunsWanted, warnings: Sequence[str] = (), tags: Sequence[str] = ()
+    ) -> list[dict[str, Any]]:
         """Return the runs that are wanted, newest first, as a list shows them."""
         from realm_telemetry.folds.runs import Reading, summary
 
         layers = self._layers
         with self._reader.snapshot() as log:
-            page, _ = Reading(log, layers).page(wanted)
+            reading = Reading(log, layers)
+            sifts = bool(warnings or tags)
+            page = _sifted(reading, wanted, warnings, tags) if sifts else reading.page(wanted)[0]
         return [summary(run_id, record) for run_id, record in page]
 
     def run(self, run_id: str) -> dict[str, Any] | None:
@@ -181,6 +194,13 @@ class LogBackend:
         from realm_telemetry.folds.runs import detailed
 
         return self._ask(run_id, lambda log, record: detailed(log, run_id, record))
+
+    def changes(self, run_id: str) -> dict[str, Any] | None:
+        """Return what was changed since the run before; None for an unknown one."""
+        from realm_telemetry.folds.runs import Reading, changes
+
+        layers = self._layers
+        return self._ask(run_id, lambda log, record: changes(Reading(log, layers), run_id, record))
 
     def metrics(self, run_id: str, points: int) -> dict[str, Any] | None:
         """Return what a run measures, with the series of the first 64; None for an unknown one."""
@@ -269,6 +289,19 @@ class LogBackend:
         self._reader.close()
 
 
+def _sifted(
+    reading: "Reading", wanted: RunsWanted, warnings: Sequence[str], tags: Sequence[str]
+) -> "list[tuple[str, RunRecord]]":
+    """The runs whose records are as wanted, from the whole list."""
+    found, below = reading.sifted(wanted, warnings=warnings, tags=tags)
+    while below is not None and len(found) < wanted.limit:
+        left = wanted.limit - len(found)
+        part = msgspec.structs.replace(wanted, below=below, limit=left)
+        more, below = reading.sifted(part, warnings=warnings, tags=tags)
+        found += more
+    return found
+
+
 class ServiceBackend:
     """Reads a RealmService. Raises ServiceError.
 
@@ -317,16 +350,32 @@ class ServiceBackend:
                 yield row
                 seen = max(seen, row.cursor or 0)
 
-    def runs(self, wanted: RunsWanted) -> list[dict[str, Any]]:
+    def runs(
+        self, wanted: RunsWanted, warnings: Sequence[str] = (), tags: Sequence[str] = ()
+    ) -> list[dict[str, Any]]:
         """Return the runs that are wanted, newest first, as a list shows them."""
         since = None if wanted.since is None else f"{wanted.since / 1e9:.9f}"
         return self._client.runs(
-            status=wanted.statuses or None, since=since, q=wanted.words or None, limit=wanted.limit
+            status=wanted.statuses or None,
+            warnings=warnings or None,
+            tags=tags or None,
+            since=since,
+            q=wanted.words or None,
+            limit=wanted.limit,
         )
 
     def run(self, run_id: str) -> dict[str, Any] | None:
         """Return all of one run, None for an unknown one."""
         return _known(lambda: self._client.run(run_id))
+
+    def changes(self, run_id: str) -> dict[str, Any] | None:
+        """Return what was changed since the run before; None for an unknown one."""
+        try:
+            return _known(lambda: self._client.run_changes(run_id))
+        except ServiceError as error:
+            if error.error == "not_found":  # a service that is older than this path
+                return None
+            raise
 
     def metrics(self, run_id: str, points: int) -> dict[str, Any] | None:
         """Return what a run measures, with the series of the first 64; None for an unknown one."""

@@ -12,7 +12,6 @@ from realm_telemetry.cli.terminal import (
     bar,
     bar_columns,
     cell,
-    counted,
     json_document,
     make_table,
     note,
@@ -20,6 +19,7 @@ from realm_telemetry.cli.terminal import (
     widest,
 )
 from realm_telemetry.cli.times import Times
+from realm_telemetry.errors import counted
 from realm_telemetry.kinds.catalog import CHANNEL_ICONS, SEVERITY_ICONS
 from realm_telemetry.kinds.line import printable
 from realm_telemetry.log.engine import open_log

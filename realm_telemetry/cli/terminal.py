@@ -207,11 +207,6 @@ def end_when_nobody_reads() -> None:
     threading.Thread(target=watch, name="realm-telemetry-pipe", daemon=True).start()
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a number with its noun in singular or plural."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def bar(count: int, most: int, columns: int) -> str:
     """Return a bar of block characters; a value above zero is always seen."""
     if not count or not most:

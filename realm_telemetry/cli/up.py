@@ -12,12 +12,19 @@ from typing import Final
 
 import click
 
-from realm_telemetry.cli.command import command, json_option, settings, timeout_option
+from realm_telemetry.cli.command import command, json_option, timeout_option
 from realm_telemetry.cli.problems import EXIT_PROBLEM, Problem, write_problem
 from realm_telemetry.cli.terminal import json_document, line
 from realm_telemetry.client import RealmClient, ServiceError
+from realm_telemetry.config import load_settings
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.home import LOGS, RunningService, make_private_directory, running_service
+from realm_telemetry.home import (
+    LOGS,
+    RunningService,
+    make_private_directory,
+    running_service,
+    said_service,
+)
 from realm_telemetry.home.shared import read_service, serves
 
 UNIT: Final = "realm-telemetry.service"
@@ -51,15 +58,20 @@ def up(install: bool, as_json: bool, timeout_s: float, options: Sequence[str]) -
     It goes on when the terminal is closed, and writes into logs/service.log of the home. A second
     `realm up` changes nothing. `realm down` ends it.
     """
-    chosen = settings()
+    chosen = load_settings()
     home = chosen.home
     if install:
         path = _write_unit(home, options)
         line(f"Wrote {path}. Start it now, and with every session of yours:")
         line(f"  systemctl --user daemon-reload && systemctl --user enable --now {UNIT}")
         return 0
-    running = running_service(home) or _elsewhere(chosen.shared_home)
+    running = said_service(home) or _elsewhere(chosen.shared_home)
     was_up = running is not None
+    if running is not None and not _is_reached(running):
+        message = f"The service of this home runs in another container, as {running.url} there."
+        hint = "Set service_url (REALM_SERVICE_URL) to where it is reached from here, or end it."
+        write_problem(Problem("elsewhere", message, hint, EXIT_PROBLEM), as_json)
+        return EXIT_PROBLEM
     try:
         running = running or start(home, options, timeout_s)
     except NotUpError as error:
@@ -111,6 +123,11 @@ def start(home: Path, options: Sequence[str] = (), timeout_s: float = _TIMEOUT_S
         if time.monotonic() > deadline_s:
             raise NotUpError(f"The service does not answer after {timeout_s:g} s.", log)
         time.sleep(_POLL_S)
+
+
+def _is_reached(running: RunningService) -> bool:
+    """Whether a service of this home is the one that answers at its address, asked from here."""
+    return running.is_on_this_network or serves(running.url, running.log_id)
 
 
 def _answers(running: RunningService) -> bool:

@@ -9,7 +9,6 @@ from realm_telemetry.cli.command import CommandGroup, command, group, json_optio
 from realm_telemetry.cli.terminal import (
     ProgressLine,
     cell,
-    counted,
     json_document,
     line,
     make_table,
@@ -17,6 +16,7 @@ from realm_telemetry.cli.terminal import (
     print_table,
 )
 from realm_telemetry.cli.times import times, utc_option
+from realm_telemetry.errors import counted
 from realm_telemetry.event import format_time
 from realm_telemetry.kinds.catalog import render
 from realm_telemetry.log.engine import open_log

@@ -11,7 +11,7 @@ from realm_telemetry.client.errors import (
     ServiceError,
     ServiceUnreachableError,
     error_from_response,
-    error_from_transport,
+    problem_of,
 )
 from realm_telemetry.client.requests import (
     FilterValue,
@@ -23,6 +23,7 @@ from realm_telemetry.client.requests import (
     event_batch,
     filter_params,
     metrics_params,
+    moves_on,
     output_params,
     read_context,
     read_events,
@@ -36,6 +37,8 @@ from realm_telemetry.client.requests import (
     run_params,
     run_path,
     section_path,
+    timeout_of,
+    unreachable,
 )
 from realm_telemetry.client.stream import (
     READ_TIMEOUT_S,
@@ -52,16 +55,22 @@ class AsyncRealmClient:
     """Reads the live view, history and state of a RealmService.
 
     url, token: from REALM_SERVICE_URL and REALM_TOKEN if None, else from realm.toml.
-    timeout_s: for each request but streams.
+    url: one address, or several of services with one log: where one does not answer or answers 503,
+        the next is asked, and kept to.
+    timeout_s: for each request but streams, at all addresses.
     Filters are those of docs/http-api.md, such as kind and since; not_ stands for `not`.
     Every method raises ServiceError.
     """
 
     def __init__(
-        self, url: str | None = None, token: str | None = None, *, timeout_s: float = 10.0
+        self,
+        url: str | Sequence[str] | None = None,
+        token: str | None = None,
+        *,
+        timeout_s: float = 10.0,
     ) -> None:
-        self.url, options = connection_settings(url, token)
-        self._http = httpx.AsyncClient(**options, timeout=timeout_s)
+        self._addresses, options = connection_settings(url, token)
+        self._http = httpx.AsyncClient(**options, timeout=timeout_of(self._addresses, timeout_s))
         self._timeout_s = timeout_s
         self._notes = NoteWriter()
 
@@ -75,6 +84,11 @@ class AsyncRealmClient:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
+
+    @property
+    def url(self) -> str:
+        """The address that answered last; before that the first."""
+        return self._addresses.current
 
     async def close(self) -> None:
         """Close the connections."""
@@ -109,15 +123,19 @@ class AsyncRealmClient:
         self,
         *,
         status: str | Sequence[str] | None = None,
+        warnings: str | Sequence[str] | None = None,
+        tags: str | Sequence[str] | None = None,
         since: FilterValue = None,
         q: str | None = None,
         limit: int = 100,
     ) -> list[dict[str, Any]]:
         """Return up to `limit` runs, newest first by their start; see docs/state.md.
 
-        status: one, or several. since: heard of since then. q: part of the id or the command.
+        status: one, or several. warnings: that had some of these, `any` for all, however they
+        ended. tags: that have all of these. since: heard of since then. q: part of the id or the
+        command.
         """
-        params = run_params(status, since, q, limit)
+        params = run_params(status, since, q, limit, warnings=warnings, tags=tags)
         found, following = read_runs(await self._get("/api/runs", params))
         while following is not None and len(found) < limit:
             page, following = read_runs(await self._get(f"/api/runs?{following}"))
@@ -128,18 +146,24 @@ class AsyncRealmClient:
         self,
         *,
         status: str | Sequence[str] | None = None,
+        warnings: str | Sequence[str] | None = None,
+        tags: str | Sequence[str] | None = None,
         since: FilterValue = None,
         q: str | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> RunsPage:
         """Return one page of runs, up to 500, as `runs` does. cursor: where the last one ended."""
-        params = run_params(status, since, q, limit, cursor)
+        params = run_params(status, since, q, limit, cursor, warnings, tags)
         return read_runs_page(await self._get("/api/runs", params))
 
     async def run(self, run_id: str) -> dict[str, Any]:
         """Return all of one run."""
         return dict(read_json(await self._get(run_path(run_id))))
+
+    async def run_changes(self, run_id: str) -> dict[str, Any]:
+        """Return the run before of the same kind, and in what they differ."""
+        return dict(read_json(await self._get(run_path(run_id, "/changes"))))
 
     async def run_report(self, run_id: str, format: str = "md") -> str:
         """Return a run as Markdown (`md`), or as one document of HTML (`html`), for people."""
@@ -236,7 +260,8 @@ class AsyncRealmClient:
                 async for message in self._connection(session, params):
                     yield message
             except httpx.RequestError as failure:
-                error = error_from_transport(self.url, failure)
+                self._addresses.failed(self.url)
+                error = ServiceUnreachableError(self.url, problem_of(failure))
             except ServiceError as failure:
                 error = failure
             wait_s = session.wait_s(error)
@@ -247,33 +272,63 @@ class AsyncRealmClient:
     async def _connection(
         self, session: StreamSession, params: Params
     ) -> AsyncIterator[StreamMessage]:
-        async with self._http.stream(
-            "GET",
-            self.url + STREAM_PATH,
-            params=params,
-            headers=session.headers(),
-            timeout=httpx.Timeout(self._timeout_s, read=READ_TIMEOUT_S),
-        ) as response:
-            if response.status_code != 200:
-                await response.aread()
-                raise error_from_response(response)
+        response = await self._opened(STREAM_PATH, params, session.headers())
+        try:
             session.opened(response)
             async for chunk in response.aiter_bytes():
                 for message in session.feed(chunk):
                     session.handed_out(message)
                     yield message
                 session.handed_out_all()
+        finally:
+            await response.aclose()
+
+    async def _opened(self, path: str, params: Params, headers: dict[str, str]) -> httpx.Response:
+        """Return an answer with status 200 whose body has not been read; the caller closes it."""
+        options: dict[str, Any] = {
+            "params": params,
+            "headers": headers,
+            "timeout": timeout_of(self._addresses, self._timeout_s, READ_TIMEOUT_S),
+        }
+        for url, goes_on in self._addresses.turn():
+            request = self._http.build_request("GET", url + path, **options)
+            try:
+                response = await self._http.send(request, stream=True)
+            except httpx.RequestError as error:
+                self._addresses.failed(url)
+                if not goes_on:
+                    raise unreachable(self._addresses, problem_of(error)) from error
+                continue
+            if response.status_code == 200:
+                self._addresses.answered(url)
+                return response
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
+            if not moves_on(self._addresses, url, response, goes_on):
+                break
+        raise error_from_response(response)
 
     async def _get(self, path: str, params: Params | None = None) -> httpx.Response:
         return await self._send("GET", path, params=params)
 
     async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        try:
-            # The timeout of httpx is for each read: an answer that drips would hold us for ever.
-            async with asyncio.timeout(self._timeout_s):
-                return await self._http.request(method, self.url + path, **options)
-        except TimeoutError as error:
-            late = f"no answer within {self._timeout_s:g} s"
-            raise ServiceUnreachableError(self.url, late) from error
-        except httpx.RequestError as error:
-            raise error_from_transport(self.url, error) from error
+        # The timeout of httpx is for each read: an answer that drips would hold us for ever.
+        deadline_s = asyncio.get_running_loop().time() + self._timeout_s
+        for url, goes_on in self._addresses.turn():
+            try:
+                async with asyncio.timeout_at(deadline_s):
+                    answer = await self._http.request(method, url + path, **options)
+            except TimeoutError as error:
+                self._addresses.failed(url)
+                late = f"no answer within {self._timeout_s:g} s"
+                raise ServiceUnreachableError(url, late) from error
+            except httpx.RequestError as error:
+                self._addresses.failed(url)
+                if not goes_on:
+                    raise unreachable(self._addresses, problem_of(error)) from error
+            else:
+                if not moves_on(self._addresses, url, answer, goes_on):
+                    return answer
+        raise AssertionError("the last address returns or raises")

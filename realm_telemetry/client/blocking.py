@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from types import TracebackType
 from typing import Any, Final
 
@@ -11,7 +13,7 @@ from realm_telemetry.client.errors import (
     ServiceError,
     ServiceUnreachableError,
     error_from_response,
-    error_from_transport,
+    problem_of,
 )
 from realm_telemetry.client.requests import (
     FilterValue,
@@ -23,6 +25,7 @@ from realm_telemetry.client.requests import (
     event_batch,
     filter_params,
     metrics_params,
+    moves_on,
     output_params,
     read_context,
     read_events,
@@ -36,6 +39,8 @@ from realm_telemetry.client.requests import (
     run_params,
     run_path,
     section_path,
+    timeout_of,
+    unreachable,
 )
 from realm_telemetry.client.stream import (
     READ_TIMEOUT_S,
@@ -58,18 +63,24 @@ class RealmClient:
     """Reads the live view, history and state of a RealmService.
 
     url, token: from REALM_SERVICE_URL and REALM_TOKEN if None, else from realm.toml.
-    timeout_s: for each request but streams.
+    url: one address, or several of services with one log: where one does not answer or answers 503,
+        the next is asked, and kept to.
+    timeout_s: for each request but streams, at all addresses.
     Filters are those of docs/http-api.md, such as kind and since; not_ stands for `not`.
     Every method raises ServiceError.
     """
 
     def __init__(
-        self, url: str | None = None, token: str | None = None, *, timeout_s: float = 10.0
+        self,
+        url: str | Sequence[str] | None = None,
+        token: str | None = None,
+        *,
+        timeout_s: float = 10.0,
     ) -> None:
-        self.url, options = connection_settings(url, token)
-        self._http = httpx.Client(**options, timeout=timeout_s)
+        self._addresses, options = connection_settings(url, token)
+        self._http = httpx.Client(**options, timeout=timeout_of(self._addresses, timeout_s))
         self._timeout_s = timeout_s
-        self._socket: Any = None
+        self._sockets: dict[str, Any] = {}
         self._notes = NoteWriter()
 
     def __enter__(self) -> "RealmClient":
@@ -82,6 +93,11 @@ class RealmClient:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def url(self) -> str:
+        """The address that answered last; before that the first."""
+        return self._addresses.current
 
     def close(self) -> None:
         """Close the connections."""
@@ -114,13 +130,10 @@ class RealmClient:
         """
         params: Params = [*filter_params(filters), ("format", "jsonl"), ("order", "arrival")]
         try:
-            with self._http.stream("GET", self.url + EXPORT_PATH, params=params) as response:
-                if response.status_code != 200:
-                    response.read()
-                    raise error_from_response(response)
+            with closing(self._opened(EXPORT_PATH, params)) as response:
                 yield from _lines(response.iter_bytes())
         except httpx.RequestError as error:
-            raise error_from_transport(self.url, error) from error
+            raise ServiceUnreachableError(self.url, problem_of(error)) from error
 
     def state(self, section: str | None = None) -> dict[str, Any]:
         """Return RealmState with the cursor it is true at, or one section; see docs/state.md."""
@@ -130,15 +143,19 @@ class RealmClient:
         self,
         *,
         status: str | Sequence[str] | None = None,
+        warnings: str | Sequence[str] | None = None,
+        tags: str | Sequence[str] | None = None,
         since: FilterValue = None,
         q: str | None = None,
         limit: int = 100,
     ) -> list[dict[str, Any]]:
         """Return up to `limit` runs, newest first by their start; see docs/state.md.
 
-        status: one, or several. since: heard of since then. q: part of the id or the command.
+        status: one, or several. warnings: that had some of these, `any` for all, however they
+        ended. tags: that have all of these. since: heard of since then. q: part of the id or the
+        command.
         """
-        params = run_params(status, since, q, limit)
+        params = run_params(status, since, q, limit, warnings=warnings, tags=tags)
         found, following = read_runs(self._get("/api/runs", params))
         while following is not None and len(found) < limit:
             page, following = read_runs(self._get(f"/api/runs?{following}"))
@@ -149,18 +166,24 @@ class RealmClient:
         self,
         *,
         status: str | Sequence[str] | None = None,
+        warnings: str | Sequence[str] | None = None,
+        tags: str | Sequence[str] | None = None,
         since: FilterValue = None,
         q: str | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> RunsPage:
         """Return one page of runs, up to 500, as `runs` does. cursor: where the last one ended."""
-        params = run_params(status, since, q, limit, cursor)
+        params = run_params(status, since, q, limit, cursor, warnings, tags)
         return read_runs_page(self._get("/api/runs", params))
 
     def run(self, run_id: str) -> dict[str, Any]:
         """Return all of one run."""
         return dict(read_json(self._get(run_path(run_id))))
+
+    def run_changes(self, run_id: str) -> dict[str, Any]:
+        """Return the run before of the same kind, and in what they differ."""
+        return dict(read_json(self._get(run_path(run_id, "/changes"))))
 
     def run_report(self, run_id: str, format: str = "md") -> str:
         """Return a run as Markdown (`md`), or as one document of HTML (`html`), for people."""
@@ -264,7 +287,8 @@ class RealmClient:
             try:
                 yield from self._connection(session, params)
             except httpx.RequestError as failure:
-                error = error_from_transport(self.url, failure)
+                self._addresses.failed(self.url)
+                error = ServiceUnreachableError(self.url, problem_of(failure))
             except ServiceError as failure:
                 error = failure
             wait_s = session.wait_s(error)
@@ -273,16 +297,9 @@ class RealmClient:
             time.sleep(wait_s)
 
     def _connection(self, session: StreamSession, params: Params) -> Iterator[StreamMessage]:
-        with self._http.stream(
-            "GET",
-            self.url + STREAM_PATH,
-            params=params,
-            headers=session.headers(),
-            timeout=httpx.Timeout(self._timeout_s, read=READ_TIMEOUT_S),
-        ) as response:
-            if response.status_code != 200:
-                response.read()
-                raise error_from_response(response)
+        timeout = timeout_of(self._addresses, self._timeout_s, READ_TIMEOUT_S)
+        opened = self._opened(STREAM_PATH, params, headers=session.headers(), timeout=timeout)
+        with closing(opened) as response:
             session.opened(response)
             for chunk in response.iter_bytes():
                 for message in session.feed(chunk):
@@ -290,32 +307,66 @@ class RealmClient:
                     yield message
                 session.handed_out_all()
 
+    def _opened(self, path: str, params: Params, **options: Any) -> httpx.Response:
+        """Return an answer with status 200 whose body has not been read; the caller closes it."""
+        for url, goes_on in self._addresses.turn():
+            request = self._http.build_request("GET", url + path, params=params, **options)
+            try:
+                response = self._http.send(request, stream=True)
+            except httpx.RequestError as error:
+                self._addresses.failed(url)
+                if not goes_on:
+                    raise unreachable(self._addresses, problem_of(error)) from error
+                continue
+            if response.status_code == 200:
+                self._addresses.answered(url)
+                return response
+            with closing(response):
+                response.read()
+            if not moves_on(self._addresses, url, response, goes_on):
+                break
+        raise error_from_response(response)
+
     def _get(self, path: str, params: Params | None = None) -> httpx.Response:
         return self._send("GET", path, params=params)
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         # The timeout of httpx is for each read: an answer that drips would hold us for ever.
         deadline = Deadline(self._timeout_s)
-
-        def trace(name: str, info: Mapping[str, Any]) -> None:
-            if name.endswith(_CONNECTED):
-                self._socket = info["return_value"].get_extra_info("socket")
-                deadline.watch(self._socket)
-
-        deadline.watch(self._socket)
         try:
             with deadline:
-                options["extensions"] = {"trace": trace}
-                answer = self._http.request(method, self.url + path, **options)
+                answer = self._ask(method, path, deadline, options)
                 deadline.check()
                 return answer
         except UnreachableError as error:
             raise ServiceUnreachableError(self.url, str(error)) from error
-        except httpx.RequestError as error:
-            if deadline.passed:
-                late = f"no answer within {self._timeout_s:g} s"
-                raise ServiceUnreachableError(self.url, late) from error
-            raise error_from_transport(self.url, error) from error
+
+    def _ask(
+        self, method: str, path: str, deadline: Deadline, options: dict[str, Any]
+    ) -> httpx.Response:
+        """Ask one address after the other. Raises UnreachableError once the deadline has passed."""
+        for url, goes_on in self._addresses.turn():
+            deadline.watch(self._sockets.get(url))
+            options["extensions"] = {"trace": partial(self._connected, url, deadline)}
+            try:
+                answer = self._http.request(method, url + path, **options)
+            except httpx.RequestError as error:
+                self._addresses.failed(url)
+                if deadline.passed:
+                    late = f"no answer within {self._timeout_s:g} s"
+                    raise ServiceUnreachableError(url, late) from error
+                if not goes_on:
+                    raise unreachable(self._addresses, problem_of(error)) from error
+            else:
+                if not moves_on(self._addresses, url, answer, goes_on):
+                    return answer
+        raise AssertionError("the last address returns or raises")
+
+    def _connected(self, url: str, deadline: Deadline, name: str, info: Mapping[str, Any]) -> None:
+        if name.endswith(_CONNECTED):
+            found = info["return_value"].get_extra_info("socket")
+            self._sockets[url] = found
+            deadline.watch(found)
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -82,10 +82,9 @@ def unexpected_answer(response: httpx.Response, wanted: str) -> ServiceError:
     )
 
 
-def error_from_transport(url: str, error: httpx.RequestError) -> ServiceUnreachableError:
-    """Return the error for a connection that failed, was cut or timed out."""
-    problem = str(error) or type(error).__name__
-    return ServiceUnreachableError(url, problem)
+def problem_of(error: httpx.RequestError) -> str:
+    """Return in few words why a connection failed, was cut or timed out."""
+    return str(error) or type(error).__name__
 
 
 def _retry_after_s(text: str) -> float | None:

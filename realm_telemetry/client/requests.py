@@ -9,10 +9,16 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, quote
 
 import httpx
+import msgspec
 
-from realm_telemetry.client.errors import error_from_response, unexpected_answer
+from realm_telemetry.client.errors import (
+    ServiceUnreachableError,
+    error_from_response,
+    unexpected_answer,
+)
 from realm_telemetry.client.stream import QueryPage, StoredEvent, stored_events
-from realm_telemetry.config import load_settings, located
+from realm_telemetry.config import load_settings, located, token_for
+from realm_telemetry.delivery.addresses import CONNECT_S, ELSEWHERE, Addresses
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import event_to_dict, resolve
 from realm_telemetry.log.fields import FILTER_PARAMETERS, OTHER_FILTERS
@@ -30,8 +36,10 @@ Params = list[tuple[str, str | int | float | bool | None]]
 FilterValue = str | int | float | datetime | Sequence[str] | None
 
 
-def connection_settings(url: str | None, token: str | None) -> tuple[str, dict[str, Any]]:
-    """Return the service's address, and what an httpx client of it is made with.
+def connection_settings(
+    url: str | Sequence[str] | None, token: str | None
+) -> tuple[Addresses, dict[str, Any]]:
+    """Return the service's addresses, and what an httpx client of them is made with.
 
     What is None comes from REALM_SERVICE_URL and REALM_TOKEN, else from realm.toml; an address also
     from the service that runs on the home.
@@ -39,10 +47,39 @@ def connection_settings(url: str | None, token: str | None) -> tuple[str, dict[s
     settings = load_settings({"service_url": url, "token": token})
     if url is None:
         settings = located(settings)
+    elif token is None:
+        kept = token_for(settings.home, settings.token, settings.service_url)
+        settings = msgspec.structs.replace(settings, token=kept)
     headers = {"authorization": f"Bearer {settings.token}"} if settings.token else {}
+    addresses = Addresses(settings.service_url)
     # A proxy set for the internet cannot reach this machine's loopback.
-    remote = httpx.URL(settings.service_url).host not in _LOOPBACK
-    return settings.service_url.rstrip("/"), {"headers": headers, "trust_env": remote}
+    hosts = [httpx.URL(each).host for each in addresses.all]
+    mounts = {f"all://[{each}]" if ":" in each else f"all://{each}": None for each in _LOOPBACK}
+    remote = any(host not in _LOOPBACK for host in hosts)
+    options = {"headers": headers, "trust_env": remote, "mounts": mounts if remote else None}
+    return addresses, options
+
+
+def timeout_of(
+    addresses: Addresses, timeout_s: float, read_s: float | None = None
+) -> httpx.Timeout:
+    """Return the times of a request: a connection has less where another address can be tried."""
+    connect_s = min(timeout_s, CONNECT_S) if addresses.are_several else timeout_s
+    return httpx.Timeout(timeout_s, connect=connect_s, read=timeout_s if read_s is None else read_s)
+
+
+def moves_on(addresses: Addresses, url: str, response: httpx.Response, goes_on: bool) -> bool:
+    """Note how an address did; whether the next one is to be asked. goes_on: there is one."""
+    if response.status_code in ELSEWHERE:
+        addresses.failed(url)
+        return goes_on
+    addresses.answered(url)
+    return False
+
+
+def unreachable(addresses: Addresses, problem: str) -> ServiceUnreachableError:
+    """Return the error for a service that answers at none of its addresses."""
+    return ServiceUnreachableError(" nor at ".join(addresses.all), problem)
 
 
 def section_path(section: str | None) -> str:
@@ -63,11 +100,18 @@ def run_params(
     q: str | None,
     limit: int,
     cursor: str | None = None,
+    warnings: str | Sequence[str] | None = None,
+    tags: str | Sequence[str] | None = None,
 ) -> Params:
     """Return the parameters of the list of runs; a page has 500 at the most."""
-    names = status if isinstance(status, str) or status is None else ",".join(status)
-    given = {"status": names, "since": since, "q": q, "cursor": cursor}
+    lists = {"status": status, "warnings": warnings}
+    given: dict[str, FilterValue] = {
+        name: names if isinstance(names, str) or names is None else ",".join(names)
+        for name, names in lists.items()
+    }
+    given |= {"since": since, "q": q, "cursor": cursor}
     params: Params = [(name, text) for name, value in given.items() for text in _texts(name, value)]
+    params += [("tag", tag) for tag in ([tags] if isinstance(tags, str) else tags or ())]
     return [*params, ("limit", max(1, min(limit, MAX_RUNS)))]
 
 

@@ -111,7 +111,12 @@ class RecentOfLog(Recent):
     """The last transactions of a service, for those who follow the whole log beside it.
 
     Others write to that log as well: what is remembered has no gap, and what is not, the log has.
+
+    seen: how far the service's tail has read, None where there is no tail. Behind that the log has
+        nothing that the tail does not report.
     """
+
+    seen: int | None = None
 
     def add(self, result: AppendResult) -> None:
         """Remember what a transaction stored; what came before a gap is forgotten."""
@@ -186,13 +191,16 @@ class WholeLog(PipelineLog):
     """
 
     def __init__(self, place: str | Path, recent: RecentOfLog | None = None) -> None:
-        super().__init__(place, EVERY_PIPELINE, recent or RecentOfLog())
+        super().__init__(place, EVERY_PIPELINE, recent := recent or RecentOfLog())
+        self._recent: RecentOfLog = recent
 
     def after(self, cursor: int, limit: int) -> tuple[Sequence[LogRow], int]:
         """Return the rows behind a cursor, in order, and the cursor up to which was read."""
         remembered = self._recent.after(cursor, limit)
         if remembered is not None:
             rows, end = remembered
+        elif self._recent.seen is not None and cursor >= self._recent.seen:
+            return (), cursor
         else:
             rows = self._reader.now.after(cursor, limit, webhooks=True)
             end = rows[-1].cursor if rows else cursor

@@ -15,6 +15,8 @@ from typing import Final
 
 import msgspec
 
+from realm_telemetry.errors import ConfigError
+
 # All that the software keeps in a home, relative to it.
 SETTINGS_FILE: Final = "realm.toml"
 TOKEN: Final = "token"
@@ -368,14 +370,32 @@ _LOCK: Final = struct.Struct("hhqqi4x")
 class RunningService(msgspec.Struct):
     """A service that runs.
 
-    url, pages: its addresses as they are reached from this host.
+    url, pages: its addresses as they are reached from where it runs.
     pid: its process's, in the PID namespace that the inode `pid_namespace` stands for.
+    log_id: of the log that it serves, empty if an older service wrote it.
+    network: the inode of its network namespace, 0 if an older service wrote it. In another one
+        the same address is another program's.
     """
 
     url: str
     pages: str
     pid: int
     pid_namespace: int
+    log_id: str = ""
+    network: int = 0
+
+    @property
+    def is_on_this_network(self) -> bool:
+        """Whether its addresses mean the same here: then its lock vouches for them."""
+        return self.network in (0, network_namespace())
+
+
+def network_namespace() -> int:
+    """The inode of this process's network namespace; 0 if the system does not say."""
+    try:
+        return os.stat("/proc/self/ns/net").st_ino  # noqa: PTH116
+    except OSError:
+        return 0
 
 
 class ServiceAddress:
@@ -417,11 +437,19 @@ class ServiceAddress:
 def running_service(home: str | os.PathLike[str]) -> RunningService | None:
     """What the service that runs on a home says of itself.
 
-    None where none runs, or where another user could have written it.
+    None where none runs, where another user could have written it, or where it is broken.
     """
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        descriptor = os.open(os.path.join(home, SERVICE), flags)  # noqa: PTH118
+        return said_service(home)
+    except ConfigError:
+        return None
+
+
+def said_service(home: str | os.PathLike[str]) -> RunningService | None:
+    """As `running_service`. Raises ConfigError where a service runs and its file is broken."""
+    path = os.path.join(home, SERVICE)  # noqa: PTH118
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
     try:
@@ -432,8 +460,36 @@ def running_service(home: str | os.PathLike[str]) -> RunningService | None:
         answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, question)
         if status.st_mode & 0o022 or _LOCK.unpack(answer)[0] == fcntl.F_UNLCK:
             return None
-        return msgspec.json.decode(os.read(descriptor, _MAX_ADDRESS_BYTES), type=RunningService)
-    except (OSError, ValueError, RecursionError):  # it is being written
+        text = os.read(descriptor, _MAX_ADDRESS_BYTES)
+        return _read_said(path, text) if text else None  # empty: it is about to be written
+    except OSError:
         return None
     finally:
         os.close(descriptor)
+
+
+def _read_said(path: str, text: bytes) -> RunningService:
+    try:
+        found = msgspec.json.decode(text, type=RunningService)
+        if is_address(found.url) and is_address(found.pages):
+            return found
+        problem = "holds no address of a service"
+    except (ValueError, RecursionError) as error:
+        problem = f"is not what a service writes ({error})"
+    fix = (
+        f"A service holds it: end that one (fuser {path}) and start it again, or set service_url"
+        " (REALM_SERVICE_URL)."
+    )
+    raise ConfigError(path, problem, fix)
+
+
+def is_address(url: str) -> bool:
+    """Whether a text is an http:// or https:// address of a host, and perhaps a port."""
+    from urllib.parse import urlsplit  # for the one who has an address to look at
+
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return good and url.isprintable() and " " not in url

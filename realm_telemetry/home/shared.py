@@ -19,6 +19,7 @@ from realm_telemetry.home import (
     SERVICE,
     UnsafeDirectoryError,
     check_own_file,
+    is_address,
     is_local_filesystem,
     open_own_directory,
 )
@@ -155,6 +156,14 @@ def _connects(url: str) -> bool:
 
 def serves(url: str, log_id: str) -> bool:
     """Whether a service answers at an address, within a second, and serves a log."""
+    return served_log(url) == log_id
+
+
+def served_log(url: str) -> str | None:
+    """Ask, without a token and for a second, which log is served at an address.
+
+    Empty where something answers that is no service; None if nothing does.
+    """
     from http.client import HTTPConnection, HTTPException
 
     parts = _parts(url)
@@ -162,9 +171,11 @@ def serves(url: str, log_id: str) -> bool:
     try:
         connection.request("GET", "/health")
         health = msgspec.json.decode(connection.getresponse().read(_MAX_BYTES))
-        return isinstance(health, dict) and health.get("log_id") == log_id
-    except (OSError, ValueError, HTTPException, RecursionError):
-        return False
+        return str(health.get("log_id", "")) if isinstance(health, dict) else ""
+    except OSError:
+        return None
+    except (ValueError, HTTPException, RecursionError):
+        return ""
     finally:
         connection.close()
 
@@ -189,7 +200,7 @@ def read_service(shared: Path) -> SharedService | None:
         if found.st_mode & 0o077:
             raise ConfigError(str(path), "can be read by other users", f"rm {path}")
         service = msgspec.json.decode(os.read(descriptor, _MAX_BYTES), type=SharedService)
-        if not service.urls or any(not _is_address(url) for url in service.urls):
+        if not service.urls or any(not is_address(url) for url in service.urls):
             raise ConfigError(str(path), "holds no address of a service", fix)
     except UnsafeDirectoryError as error:
         raise ConfigError(str(path), f"is not followed: {error.problem}", f"rm {path}") from None
@@ -198,14 +209,6 @@ def read_service(shared: Path) -> SharedService | None:
     finally:
         os.close(descriptor)
     return service
-
-
-def _is_address(url: str) -> bool:
-    parts = _parts(url)
-    try:
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
 
 
 def write_service(shared: Path, service: SharedService) -> None:

@@ -3,10 +3,13 @@
 import os
 import stat
 from pathlib import Path
+from typing import Final
 
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.home import TOKEN, make_private_directory, running_service
-from realm_telemetry.home.shared import SharedService, read_service, serves, shared_home_of
+from realm_telemetry.home import TOKEN, RunningService, make_private_directory, running_service
+from realm_telemetry.home.shared import SharedService, read_service, served_log, shared_home_of
+
+DEFAULT_SERVICE_URL: Final = "http://127.0.0.1:8866"
 
 
 def token_for(home: Path, token: str | None, url: str, *, is_checked: bool = False) -> str | None:
@@ -14,37 +17,77 @@ def token_for(home: Path, token: str | None, url: str, *, is_checked: bool = Fal
 
     For the service of a shared home it is the one that `service.json` has, if none is given; none
     at all where the service at that address, asked within a second, serves another log. For the
-    service that runs on this very home it is the one that the home keeps, if none is given.
+    service that runs on this very home it is the one that the home keeps, if none is given. At the
+    default address it is the home's only while a service says that it runs there on this home.
     is_checked: whoever calls has asked it, or will before a token is sent.
+    url: of several addresses, with commas between, it is the token that all of them are given.
     """
-    shared = shared_home_of(home)
-    own = _own_token(shared or home)
+    found = {_token_for(home, token, each, is_checked) for each in addresses_of(url)}
+    return found.pop() if len(found) == 1 else None
+
+
+def addresses_of(url: str) -> list[str]:
+    """Return the addresses that a setting names, with commas between."""
+    return [each.strip() for each in url.split(",") if each.strip()]
+
+
+def _token_for(home: Path, token: str | None, url: str, is_checked: bool) -> str | None:
+    own = _own_token(shared_home_of(home) or home)
+    if not is_checked and is_stranger(home, url):
+        return None
     service = _named(home, url)
-    if service is not None:
-        if not (is_checked or serves(url, service.log_id)):
-            return None
-        if service.token and token in (None, own):
-            return service.token
-    if token is None and own is not None and _runs_at(home, url):
+    if service is not None and service.token and token in (None, own):
+        return service.token
+    runs_here = _running_at(home, url) is not None
+    if token is None and own is not None and runs_here:
         return own
-    if token is None or is_of_this_host(url):
+    if token is None or token != own:
         return token
-    return None if token == own else token
+    # The program of any user can have the default port while the service of this home is down.
+    is_vouched = runs_here or service is not None or url.rstrip("/") != DEFAULT_SERVICE_URL
+    return token if is_of_this_host(url) and is_vouched else None
 
 
-def _runs_at(home: Path, url: str) -> bool:
-    """Whether the service of a home says that it runs at an address; a lock holds while it does."""
-    running = running_service(home)
-    return running is not None and running.url.rstrip("/") == url.rstrip("/")
+def named_log(home: Path, url: str) -> str | None:
+    """Return the log that a service must serve at an address to be that of the home.
+
+    None where nothing names one, or where the lock of a service on this network vouches for it.
+    Raises ConfigError if the `service.json` of a shared home is broken.
+    """
+    running = _running_at(home, url)
+    if running is not None:
+        return None if running.is_on_this_network else running.log_id
+    shared = shared_home_of(home)
+    service = read_service(shared) if shared is not None else None
+    return service.log_id if service is not None and url in service.urls else None
 
 
 def is_stranger(home: Path, url: str) -> bool:
-    """Whether `service.json` of a shared home names a service there that does not answer there.
+    """Whether `service.json` names the service of a home there, and it does not answer there.
 
-    It is down, or another one has its port.
+    It is down, or another one has its port, or the address is of another network.
     """
-    service = _named(home, url)
-    return service is not None and not serves(url, service.log_id)
+    wanted = _wanted_log(home, url)
+    return wanted is not None and served_log(url) != wanted
+
+
+def answers_another(home: Path, url: str) -> bool:
+    """Whether another service answers where `service.json` names that of a home."""
+    wanted = _wanted_log(home, url)
+    return wanted is not None and served_log(url) not in (None, "", wanted)
+
+
+def _wanted_log(home: Path, url: str) -> str | None:
+    try:
+        return named_log(home, url)
+    except ConfigError:
+        return None
+
+
+def _running_at(home: Path, url: str) -> RunningService | None:
+    """The service that says it runs on a home at an address; a lock holds while it does."""
+    running = running_service(home)
+    return running if running and running.url.rstrip("/") == url.rstrip("/") else None
 
 
 def _named(home: Path, url: str) -> SharedService | None:
@@ -67,7 +110,11 @@ def _own_token(home: Path) -> str | None:
 
 
 def is_of_this_host(url: str) -> bool:
-    """Whether an address means this machine."""
+    """Whether an address, or each of several, means this machine."""
+    return all(map(_is_of_this_host, addresses_of(url)))
+
+
+def _is_of_this_host(url: str) -> bool:
     from ipaddress import ip_address
     from urllib.parse import urlsplit
 

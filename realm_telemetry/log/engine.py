@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from realm_telemetry.log.curves import CurveStore
     from realm_telemetry.log.filters import Filters
     from realm_telemetry.log.graphs import Histogram, Series
+    from realm_telemetry.log.hosts import HostTable
     from realm_telemetry.log.maintenance import Lease, Retention, Upkeep, UpkeepClaim
     from realm_telemetry.log.outbox import Outbox
     from realm_telemetry.log.ranges import Ranges
@@ -172,6 +173,10 @@ class Log(Protocol):
 
         log_id: that of a reader, so that curves of another log here are none.
         """
+        ...
+
+    def hosts(self) -> "HostTable | None":
+        """Return where services say what they hear from hosts; None for a log of one service."""
         ...
 
     def lease(self, name: str) -> "Lease":

@@ -47,7 +47,7 @@ def configure(
     exporters: Sequence[Any] | None = None,
     processors: Sequence[Any] | None = None,
     home: str | os.PathLike[str] | None = None,
-    service_url: str | None = None,
+    service_url: str | Sequence[str] | None = None,
     token: str | None = None,
     shipper: str | None = None,
     resource: Mapping[str, Any] | None = None,

@@ -36,7 +36,7 @@ class Run:
     """A run that this process takes part in.
 
     first: its first event here, whose hero, campaign and source are the run's.
-    thread, task: stand for those that began it; task: None outside of asyncio.
+    thread, task: references to what stands for those that began it; task: None outside of asyncio.
     handled: the `id` of the exception that was being handled then.
     last: details of its newest step.
     trained: whether `training_started` was among its events.
@@ -45,7 +45,9 @@ class Run:
 
     __slots__ = ("began_s", "cause", "first", "handled", "id", "last", "task", "thread", "trained")
 
-    def __init__(self, run_id: str, first: Event | None, began_s: float, thread: object) -> None:
+    def __init__(
+        self, run_id: str, first: Event | None, began_s: float, thread: Callable[[], object]
+    ) -> None:
         self.id = run_id
         self.first = first
         self.began_s = began_s
@@ -57,7 +59,7 @@ class Run:
         self.handled = 0
 
 
-NO_RUN: Final = Run("", None, 0.0, None)
+NO_RUN: Final = Run("", None, 0.0, lambda: None)
 """Its id is that of no event: events are compared by identity."""
 run = NO_RUN
 """The run whose steps are recorded at full speed."""

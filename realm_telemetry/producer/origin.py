@@ -15,6 +15,9 @@ from realm_telemetry.shipper.process_end import host, stat_fields
 
 MAX_COMMAND_CHARS: Final = 1_000
 SHOWN_COMMAND_CHARS: Final = 120
+OF_A_MODEL: Final = (
+    "framework", "model", "parameters", "device", "devices", "precision", "world_size"
+)  # fmt: skip
 _MAX_GIT_BYTES: Final = 8 * 1024 * 1024
 _LETTERS: Final = "23456789abcdefghjkmnpqrstuvwxyz"
 _RANDOM_CHARS: Final = 7
@@ -35,6 +38,11 @@ def facts(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
         "attempt": _attempt(environ),
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def of_the_model(details: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the first event of a run, such as `training_started`, says of what is trained."""
+    return {name: details[name] for name in OF_A_MODEL if details.get(name) is not None}
 
 
 def scheduler_facts(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:

@@ -3,14 +3,19 @@
     nothing yet -> open (run_started) -> over (run_ended) -> open: the next run ...
 
 The process's own run begins with its first training event; that of a `bound(run_id=...)` block with
-the first one inside. `emission` hands over every training event but the steps of the run that is
-under way. As for all of `emit`, nothing here takes a lock. A run is put among the open ones, and
-taken out, in one atomic step each; who did it emits what is emitted once.
+the first one inside. A training that is started in another thread or asyncio task than the
+process's own, while that one goes on, has a run beside it: the thread or task is bound to it.
+
+`emission` hands over every training event but the steps of the run that is under way. As for all of
+`emit`, nothing here takes a lock. A run is put among the open ones, and taken out, in one atomic
+step each; who did it emits what is emitted once.
 """
 
 import re
 import sys
 from collections.abc import Callable
+from contextvars import ContextVar
+from itertools import count
 from threading import local
 from time import time_ns
 from typing import Any, Final, NamedTuple
@@ -23,8 +28,9 @@ from realm_telemetry.errors import warn_once
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import render, resolve
 from realm_telemetry.producer import appenders, emission
-from realm_telemetry.producer.context import base
+from realm_telemetry.producer.context import base, bound
 from realm_telemetry.producer.emission import NO_RUN, Run, keep_clean, set_base, set_run
+from realm_telemetry.producer.run_names import RunNames
 from realm_telemetry.spool.writer import DROPPED
 from realm_telemetry.values.clock import monotonic
 from realm_telemetry.values.conversions import ENDING
@@ -60,26 +66,11 @@ class Cause(NamedTuple):
     exit_code: int | None = None
 
 
-class _Names:
-    """What the runs of this process are called.
-
-    given: one name for all, from the user; derived: from launcher, scheduler or parent, with a
-    number from the second run on. Without either each run gets a name of its own.
-    is_launch: whether `derived` is of ranks that have their agent in common, and nothing else.
-    is_child: whether a process that has trained started this one.
-    ended: how many have.
-    """
-
-    given: str | None = None
-    derived: str | None = None
-    is_launch = False
-    is_child = False
-    ended = 0
-
-
-_names: Final = _Names()
+_names: Final = RunNames()
 _open: Final[dict[str | None, Run]] = {}
 """By the run id of the block that they belong to; None: the process's own."""
+_beside: Final[ContextVar[tuple[str, bound] | None]] = ContextVar("realm_beside", default=None)
+"""The run beside the process's own that this thread or task is bound to, or was last, and how."""
 _here: Final = local()
 _may_begin = False
 _last_over: str | None = None
@@ -105,10 +96,10 @@ def set_up(run_id: str | None, origin: str) -> None:
         own = None
     _names.given = run_id if origin == "given" else None
     if own is None:
-        derived = run_id if origin == "derived" else None
+        derived = run_id if origin in ("derived", "command") else None
         goes_on = run_id is None and _names.is_launch
         if not goes_on and (derived is None or derived != _names.derived):
-            _names.derived, _names.is_launch, _names.ended = derived, False, 0
+            _names.derive(derived, is_command=origin == "command")
         _names.is_child = origin == "ended"
         set_base(run_id=run_id)
     _may_begin = True
@@ -133,9 +124,8 @@ def go_on_with(run_id: str) -> None:
 
     Harmless where a run is open, or where user, launcher or scheduler have named one.
     """
-    is_named = _names.given is not None or (_names.derived is not None and not _names.ended)
-    if None not in _open and not is_named and len(run_id) <= MAX_RUN_ID_CHARS:
-        _names.derived, _names.is_launch, _names.ended = run_id, False, 0
+    if None not in _open and not _names.is_named and len(run_id) <= MAX_RUN_ID_CHARS:
+        _names.derive(run_id)
         _names.is_child = False
 
 
@@ -156,20 +146,25 @@ def rest() -> None:
 def after_fork() -> None:
     """In a child: take part in the parent's run only by training, and never end the parent's."""
     own = _open.get(None)
-    if own is not None or _names.ended:
-        _names.derived, _names.is_launch = own.id if own is not None else None, False
-        _names.is_child, _names.ended = True, 0
+    if own is not None or (_names.ended and not _names.is_command):
+        _names.derive(own.id if own is not None else None)
+        _names.is_child = True
+    _names.begun = _names.ended = 0
     _open.clear()
+    _beside.set(None)
     set_run(NO_RUN)
     rest()
 
 
 def for_children() -> dict[str, str | None]:
     """Return what a child process takes over: the run id and `Settings.run_origin`."""
+    is_over = bool(_names.ended) and None not in _open
     if _names.given is not None:
         origin = "given"
+    elif _names.is_command and None not in _open:
+        return {"run_id": _names.derived, "run_origin": "command"}
     else:
-        origin = "ended" if _names.ended and None not in _open else "derived"
+        origin = "ended" if is_over else "derived"
     return {"run_id": base.run_id, "run_origin": origin}
 
 
@@ -184,15 +179,21 @@ def end_open(cause: Cause | None, otherwise: dict[str, Any]) -> None:
 
 
 def note_cause(cause: Cause | None) -> None:
-    """Note why the runs that this thread began will have ended, if no step comes any more."""
-    for run in list(_open.values()):
-        if run.thread is _this_thread():
+    """Note why the runs that this thread began will have ended, if no step comes any more.
+
+    One beside the process's own has ended: it was bound to this thread.
+    """
+    beside = _beside.get()
+    for key, run in list(_open.items()):
+        if run.thread() is _this_thread():
             run.cause = (cause, run.last)
+            if cause is not None and beside is not None and beside[0] == key:
+                _end(key, cause)
 
 
 def steps_here() -> dict[Run, dict[str, Any]]:
     """Return the open runs that this thread began, with the details of their newest step."""
-    return {run: run.last for run in list(_open.values()) if run.thread is _this_thread()}
+    return {run: run.last for run in list(_open.values()) if run.thread() is _this_thread()}
 
 
 def end(run: Run, cause: Cause) -> None:
@@ -210,11 +211,15 @@ def _met(run: Run) -> Cause | None:
     return cause
 
 
-def _this_thread() -> object:
-    """Stands for this thread; its number would be another's once it has ended."""
+class _Thread:
+    """Stands for a thread, and is gone with it; its number would be another's then."""
+
+
+def _this_thread() -> _Thread:
     if not hasattr(_here, "thread"):
-        _here.thread = object()
-    return _here.thread
+        _here.thread = _Thread()
+    found: _Thread = _here.thread
+    return found
 
 
 def _this_task() -> Any:
@@ -246,9 +251,9 @@ def reason_of(error: str, error_type: str = "") -> str:
 def take_part(event: Event, bound_id: str | None) -> Event:
     """Record a training event, with the beginning and the end of its run where it is one."""
     appenders.join()
-    key = None if bound_id == base.run_id else bound_id
-    run = None
+    key, run = None if bound_id == base.run_id else bound_id, None
     try:
+        key = _of_this_training(event, key)
         run = _run_of(event, key) if _may_begin else None
     except Exception as error:  # noqa: BLE001 - `emit` never raises, whatever argv and files hold
         warn_once("run", f"a run could not be begun: {error!r}")
@@ -298,6 +303,64 @@ def begin_unless_open() -> None:
             set_run(run)
 
 
+def _of_this_training(event: Event, key: str | None) -> str | None:
+    """The key of the run that an event belongs to, which may be one beside the process's own."""
+    beside = _beside.get()
+    if beside is not None and beside[0] == key and event.kind in _BEGINNINGS:
+        run = _open.get(key)
+        over_by = run and event.kind == "training_started" and _ended_by_next(run)
+        if run is not None and over_by:
+            _end(key, over_by)
+        elif run is not None:
+            return key
+        beside[1].__exit__(None, None, None)  # its last one is over
+        _beside.set(None)
+    elif key is not None or event.kind != "training_started":
+        return key
+    own = _open.get(None)
+    is_at_once = own is not None and own.trained and not _is_here(own) and _lives(own)
+    return _begin_beside(event) if is_at_once and _may_begin and not _names.given else None
+
+
+def _begin_beside(event: Event) -> str | None:
+    """Begin a run beside the process's own; None where there are too many."""
+    if len(_open) >= MAX_OPEN_RUNS:
+        return None
+    for number in count(_names.begun + 1):
+        key = _names.of_number(number)
+        block = bound(run_id=key)
+        run = _new_run(key, event)
+        if _open.setdefault(key, run) is run:
+            break
+    _names.begun = max(_names.begun, number)
+    block.__enter__()
+    _beside.set((key, block))
+    _follow_task(run, key)
+    _say_started(run, event)
+    return key
+
+
+def _follow_task(run: Run, beside: str | None = None) -> None:
+    """Have the end of the asyncio task that begins a run noted as that of a thread is.
+
+    beside: the run's key, if it is one beside the process's own, which ends with its task.
+    """
+
+    def note(task: Any) -> None:
+        cause = cause_of_task(task) if cause_of_task else None
+        run.cause = (cause, run.last) if cause is not None else run.cause
+        if cause is not None and beside is not None and _open.get(beside) is run:
+            _end(beside, cause)
+
+    task = run.task and run.task()
+    if task is not None:
+        task.add_done_callback(note)
+
+
+cause_of_task: Callable[[Any], Cause | None] | None = None
+"""Why a run ends whose asyncio task has (`producer.uncaught`)."""
+
+
 def _run_of(event: Event, key: str | None) -> Run | None:
     """The open run of an event, begun if need be; None if its run is over, or never began."""
     run = _open.get(key)
@@ -314,49 +377,57 @@ def _run_of(event: Event, key: str | None) -> Run | None:
 
 def _ended_by_next(run: Run) -> Cause | None:
     """Why a run is over that nobody ended, such as one that raised, now that a training begins."""
-    is_here = run.thread is _this_thread() and run.task == _this_task()
-    if run.trained and run.last and is_here and _names.given is None:
-        reason = "another training began in its thread"
-        return Cause("lost", reason, {"event": "training_started"})
-    return _met(run)
+    met = _met(run)
+    if met is None and run.trained and run.last and _names.given is None:
+        evidence = {"event": "training_started"}
+        if _is_here(run):
+            return Cause("lost", "another training began in its thread", evidence)
+        if not _lives(run):
+            return Cause("lost", "another training began after its thread had ended", evidence)
+    return met
+
+
+def _is_here(run: Run) -> bool:
+    """Whether this thread and task began a run."""
+    return run.thread() is _this_thread() and run.task == _this_task()
+
+
+def _lives(run: Run) -> bool:
+    """Whether the thread and the task that began a run have not ended."""
+    task = run.task and run.task()
+    return run.thread() is not None and (run.task is None or (task is not None and not task.done()))
 
 
 def _begin(event: Event, key: str | None) -> Run | None:
     if key is not None and len(_open) >= MAX_OPEN_RUNS:
         return None
-    first = msgspec.structs.replace(event, details={}, message="", webhooks=())
-    fresh = Run(key or _next_id(), first, monotonic(), _this_thread())
-    fresh.task, fresh.handled = _this_task(), id(sys.exc_info()[1])
+    fresh = _new_run(key or _names.next(is_announced=event.kind == "training_started"), event)
     run = _open.setdefault(key, fresh)
+    if run is not fresh and key is None and fresh.trained and run.trained and not _names.given:
+        return _open.get(_begin_beside(event) or key)  # two at the same moment
     if run is fresh:
         if key is None:
+            _names.begun += 1
             set_base(run_id=run.id)
             on_change()
+        _follow_task(run)
         if event.kind != "run_started":
             _say_started(run, event)
     return run
 
 
-def _next_id() -> str:
-    from realm_telemetry.producer.origin import launch_id, random_id
-
-    if _names.given is not None:
-        return _names.given
-    if _names.derived is None and not _names.is_child:
-        _names.derived = launch_id()
-        _names.is_launch = _names.derived is not None
-    if _names.derived is None:
-        return random_id()
-    if not _names.ended:
-        return _names.derived
-    number = f"-{_names.ended + 1}"
-    return _names.derived[: MAX_RUN_ID_CHARS - len(number)] + number
+def _new_run(run_id: str, event: Event) -> Run:
+    first = msgspec.structs.replace(event, details={}, message="", webhooks=())
+    run = Run(run_id, first, monotonic(), ref(_this_thread()))
+    run.task, run.handled = _this_task(), id(sys.exc_info()[1])
+    run.trained = event.kind == "training_started"
+    return run
 
 
 def _say_started(run: Run, event: Event) -> None:
-    from realm_telemetry.producer.origin import facts, shortened
+    from realm_telemetry.producer.origin import facts, of_the_model, shortened
 
-    details = facts()
+    details = facts() | of_the_model(event.details)
     message = render("run_started", details | {"command": shortened(details.get("command", "?"))})
     _record(run, "run_started", details, message, event.time_unix_nano)
 
@@ -381,6 +452,7 @@ def _end(key: str | None, cause: Cause, event: Event | None = None) -> None:
     run = _close(key)
     if run is None:
         return
+    _names.note_end(run.id, cause.status)
     found = {
         "status": cause.status,
         "reason": cause.reason,

@@ -14,6 +14,15 @@ from realm_telemetry.producer.emission import record
 from realm_telemetry.values.conversions import NOT_FINITE, is_a
 from realm_telemetry.values.details import clean_details, to_json_value
 
+_WRITTEN: Final = {
+    "nan": "NaN",
+    "-nan": "NaN",
+    "inf": "Infinity",
+    "-inf": "-Infinity",
+    "infinity": "Infinity",
+    "-infinity": "-Infinity",
+}
+_LONGEST: Final = len("-infinity")
 _MAX_SHOWN: Final = 4
 """Numbers shown in the message of a step without a loss."""
 
@@ -35,7 +44,7 @@ def log(values: Mapping[str, Any], /, step: int | None = None) -> Event:
         problem = f"log() needs a mapping of names to values, got {type(values).__name__}"
         mistake(InvalidEventError(problem))
         values = {"value": values}
-    given, _ = clean_details(values)
+    given = {name: _finite_or_named(value) for name, value in clean_details(values)[0].items()}
     if step is None:
         step = given["step"] if "step" in given else _step_here()
     details = {"step": to_json_value(step)} | {
@@ -64,6 +73,13 @@ def set_up_unless_done() -> None:
         configure_on_first_use()
     except (ConfigError, OSError) as error:
         warn_once(str(error), f"this process could not be set up: {error}")
+
+
+def _finite_or_named(value: Any) -> Any:
+    """Return text that is how programs write a number that is not finite as that number."""
+    if value.__class__ is not str or len(value) > _LONGEST:
+        return value
+    return _WRITTEN.get(value.lower().lstrip("+"), value)
 
 
 def _step_here() -> int:

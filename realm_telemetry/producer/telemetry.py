@@ -23,6 +23,7 @@ from realm_telemetry.producer.stacks import StackRequests
 from realm_telemetry.shipper.launch import launch, reap
 from realm_telemetry.shipper.lock import is_held
 from realm_telemetry.shipper.manifest import read_manifest, write_manifest
+from realm_telemetry.shipper.process_end import hand_over
 from realm_telemetry.shipper.status import ShipperStatus, read_status
 from realm_telemetry.spool.control import Control
 from realm_telemetry.spool.keeper import Keeper
@@ -89,6 +90,7 @@ class Telemetry:
     def _introduce(self, writer: SpoolWriter) -> None:
         """Say hello in a spool, and what kinds there are; fatal signals leave their stack there."""
         faults.attach(writer.directory)
+        hand_over(writer.directory.parent)
         writer.append_control(hello(self.producer, self.resource(), parent=self.parent))
         for spec in kinds():
             if spec.kind not in KIND_METADATA:

@@ -221,6 +221,18 @@ def _cause_of(error: BaseException) -> Cause | None:
     return Cause("failed", reason, {"exception": text, "error_type": error_type})
 
 
+def _cause_of_task(task: Any) -> Cause | None:
+    """Why a run ends that a task of asyncio began; None if the task ended well."""
+    if task.cancelled():
+        return Cause("cancelled", "its task was cancelled", {"task": "cancelled"})
+    # Not by `exception()`, which keeps asyncio from saying that nobody asked for it.
+    error = getattr(task, "_exception", None)
+    return _cause_of(error) if isinstance(error, BaseException) else None
+
+
+runs.cause_of_task = _cause_of_task
+
+
 def _of_exit(error: SystemExit) -> Cause:
     """What `sys.exit` on its way says: the code is that of the process, text counts as 1."""
     code = error.code

@@ -34,6 +34,7 @@ from realm_telemetry.service.errors import (
     on_http_exception,
     on_unexpected,
 )
+from realm_telemetry.service.health_desk import HealthDesk
 from realm_telemetry.service.pages import (
     HOW_TO_BUILD,
     HTML_POLICY,
@@ -100,6 +101,11 @@ def realm_app(settings: ServiceSettings | Settings) -> Starlette:
     app.router.redirect_slashes = False
     app.state.settings = settings
     app.state.error_answers = Counter[str]()
+    app.state.health = HealthDesk(
+        settings,
+        lambda: getattr(app.state, "service", None),
+        lambda: getattr(app.state, "outage", None),
+    )
     return app
 
 
@@ -159,6 +165,14 @@ def _endpoints(login: Login, static: BuiltPages) -> list[Endpoint]:
             "/compare",
             static.page,
             "Two to six runs over each other.",
+            media_types=_HTML,
+            errors=gone,
+            redirects=True,
+        ),
+        Endpoint(
+            "/service-health",
+            static.page,
+            "Health: the service, its log, and all that sends; what is wrong and what to do.",
             media_types=_HTML,
             errors=gone,
             redirects=True,

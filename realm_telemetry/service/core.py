@@ -29,7 +29,8 @@ from realm_telemetry.service.curves import CurvesKeeper
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.exporters import Exporting
 from realm_telemetry.service.folds import SF, FoldKeeper, RunsKeeper
-from realm_telemetry.service.host_watch import HostWatch
+from realm_telemetry.service.host_watch import LEASE as HOSTS_LEASE
+from realm_telemetry.service.host_watch import HostWatch, SharedHosts
 from realm_telemetry.service.hosts import Hosts
 from realm_telemetry.service.hosts_file import NAME as HOSTS_FILE
 from realm_telemetry.service.hosts_file import HostsFile
@@ -220,7 +221,7 @@ class Service:
             self._store_own,
             self.producer,
             self.number,
-            HostsFile(settings.state_path.with_name(HOSTS_FILE), self.log_id),
+            self._hosts_keeper(),
         )
         # Kinds first: the others ask the catalog which of them are routine.
         self.exporting = Exporting(settings, self._recent)
@@ -278,6 +279,12 @@ class Service:
     def _keeper(self, name: str, runner: FoldRunner[SF]) -> FoldKeeper[SF]:
         return FoldKeeper(name, self.readers, runner, self._covers(name))
 
+    def _hosts_keeper(self) -> HostsFile | SharedHosts:
+        table = self.log.hosts()
+        if table is not None:
+            return SharedHosts(table, self.log.lease(HOSTS_LEASE))
+        return HostsFile(self.settings.state_path.with_name(HOSTS_FILE), self.log_id)
+
     def _covers(self, name: str) -> Callable[[int], None]:
         covers = partial(self.upkeep.covered, name)
         covers(0)
@@ -290,6 +297,11 @@ class Service:
             return f"The log cannot be read: {self.tail.error}"
         problem = self.writer.problem
         return None if problem is None else f"The log cannot be written: {problem}"
+
+    @property
+    def ping_problem(self) -> str:
+        """Why the last ping was not taken; empty while all is well."""
+        return "" if self._ping is None else self._ping.problem
 
     def _is_well(self) -> bool:
         """Whether the log can be read and written, learned by writing; for another thread."""

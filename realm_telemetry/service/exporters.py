@@ -11,7 +11,7 @@ import time
 from functools import partial
 from typing import Final
 
-from realm_telemetry.delivery.guarded import GuardedLog
+from realm_telemetry.delivery.guarded import LOG_KEY, GuardedLog
 from realm_telemetry.delivery.report import LogFile, Reporter
 from realm_telemetry.delivery.sources import EVERY_PIPELINE, RecentOfLog, WholeLog
 from realm_telemetry.errors import LogError
@@ -84,6 +84,19 @@ class Exporting:
         self._deliveries.notify()
         # `realm replay` may have asked an exporter back.
         self._moved.set()
+
+    def state(self, last_cursor: int) -> list[tuple[str, int, str]]:
+        """Each exporter that runs: its name, how many rows it is behind, and what is wrong."""
+        problems = self._report.problems
+        return [
+            (each.name, max(last_cursor - each.cursor, 0), problems.get(each.name, ""))
+            for each in self._deliveries
+        ]
+
+    @property
+    def log_problem(self) -> str:
+        """Why the exporters cannot keep in the log how far they are; empty while all is well."""
+        return self._report.problems.get(LOG_KEY, "")
 
     def stop(self) -> None:
         """End the exporters and save how far they came."""

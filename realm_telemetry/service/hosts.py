@@ -49,11 +49,15 @@ class FullError(Exception):
 
 
 class Sender(msgspec.Struct):
-    """A pipeline of a host. heard_s: when it was heard last, on `monotonic`."""
+    """A pipeline of a host.
+
+    heard_s: when it was heard last, on `monotonic`. is_fresh: other services do not know it yet.
+    """
 
     heard_s: float
     interval_s: float
     processes: Sequence[RunningProcess]
+    is_fresh: bool = False
 
 
 class Host(msgspec.Struct):
@@ -63,6 +67,7 @@ class Host(msgspec.Struct):
     heard_unix_nano: the same on the service's wall clock.
     lost: the processes it was reported with as lost, by run; None while it is not.
     lost_at_s: when that was last. back_at_s: since when it is heard again and that is not reported.
+    reported: id of the event that was taken over last.
     is_remembered: whether an earlier service has heard it, and this one not yet; then `heard_s` is
         when this one began.
     """
@@ -75,6 +80,7 @@ class Host(msgspec.Struct):
     lost: dict[str, list[str]] | None = None
     lost_at_s: float = float("-inf")
     back_at_s: float | None = None
+    reported: str = ""
     is_remembered: bool = False
 
     @property
@@ -114,6 +120,39 @@ class Hosts:
 
     def hear(self, beat: Heartbeat) -> None:
         """Take in a heartbeat. Raises FullError."""
+        self._hear(beat, 0.0).is_fresh = True
+
+    def hear_of(self, beat: Heartbeat, age_s: float) -> None:
+        """Take in a heartbeat that came to another service, unless a later one is known.
+
+        Raises FullError.
+        """
+        host = self._hosts.get((beat.host, beat.boot_id))
+        known = host.senders.get(beat.pipeline) if host else None
+        if known is None and not beat.processes and age_s > FORGET_S:
+            return
+        if known is None or known.heard_s < self._clock() - age_s:
+            self._hear(beat, age_s)
+
+    def fresh(self) -> list[tuple[Heartbeat, float]]:
+        """Return what came here since the last call, each with how long ago that was."""
+        found = []
+        for host in self:
+            for pipeline, each in host.senders.items():
+                if each.is_fresh:
+                    each.is_fresh = False
+                    age_s = max(self._clock() - each.heard_s, 0.0)
+                    found.append((_beat(host, pipeline, each), age_s))
+        return found
+
+    def not_shared(self, beats: Iterable[Heartbeat]) -> None:
+        """Return these from `fresh` again: no other service knows of them."""
+        for beat in beats:
+            host = self._hosts.get((beat.host, beat.boot_id))
+            if host is not None and beat.pipeline in host.senders:
+                host.senders[beat.pipeline].is_fresh = True
+
+    def _hear(self, beat: Heartbeat, age_s: float) -> Sender:
         key = beat.host, beat.boot_id
         host = self._hosts.get(key) or Host(beat.host, beat.boot_id)
         known = host.senders.get(beat.pipeline)
@@ -125,25 +164,26 @@ class Hosts:
         others -= len(known.processes) if known else 0
         if others + len(beat.processes) > MAX_ALL_PROCESSES:
             raise FullError
-        now_s = self._clock()
-        host.senders[beat.pipeline] = Sender(now_s, beat.interval_s, beat.processes)
-        host.heard_s, host.heard_unix_nano = now_s, self._clock_ns()
+        heard_s = self._clock() - age_s
+        sender = Sender(heard_s, beat.interval_s, beat.processes)
+        host.senders[beat.pipeline] = sender
+        if host.heard_s is None or host.is_remembered or heard_s >= host.heard_s:
+            host.heard_s = heard_s
+            host.heard_unix_nano = self._clock_ns() - int(age_s * 1e9)
         host.is_remembered = False
         if host.lost is not None and host.back_at_s is None:
-            host.back_at_s = now_s
+            host.back_at_s = heard_s
         self._hosts[key] = host
         if len(host.senders) > MAX_SENDERS:
             del host.senders[min(host.senders, key=lambda name: host.senders[name].heard_s)]
         if len(self._hosts) > MAX_HOSTS:
             del self._hosts[min(self._hosts, key=lambda each: _worth(self._hosts[each]))]
+        return sender
 
     def heard(self) -> list[HeardHost]:
         """Return the last heartbeat of each pipeline that may be missed, for the next service."""
         return [
-            HeardHost(
-                Heartbeat(host.name, host.boot_id, pipeline, each.interval_s, list(each.processes)),
-                host.heard_unix_nano,
-            )
+            HeardHost(_beat(host, pipeline, each), host.heard_unix_nano)
             for host in self
             if host.lost is None
             for pipeline, each in host.senders.items()
@@ -169,10 +209,15 @@ class Hosts:
         stood_still_s = now_s - self._looked_at_s - due_s
         self._looked_at_s = now_s
         if stood_still_s > LATE_S:
-            for host in self._hosts.values():
-                if host.heard_s is not None:
-                    host.heard_s = min(host.heard_s + stood_still_s, now_s)
+            self.excuse(stood_still_s)
         self._forget(now_s)
+
+    def excuse(self, seconds: float) -> None:
+        """Take a time in which nobody could be heard off every host's silence."""
+        now_s = self._clock()
+        for host in self._hosts.values():
+            if host.heard_s is not None:
+                host.heard_s = min(host.heard_s + seconds, now_s)
 
     def silent(self) -> list[Host]:
         """Return the hosts that are to be reported as lost."""
@@ -254,20 +299,26 @@ class Hosts:
             sender.processes = ()
 
     def restore(self, events: Iterable[Event]) -> None:
-        """Take over what an earlier service reported: its events, newest first."""
+        """Take over what other services reported, earlier ones too: their events, newest first."""
         now_s, now_ns = self._clock(), self._clock_ns()
         seen: set[Key] = set()
         for event in events:
             key = str(event.details.get("host")), str(event.details.get("boot_id") or "")
+            known = self._hosts.get(key)
+            is_news = key not in seen and (known is None or known.reported != event.id)
             if event.kind == "host_lost":
                 host = self._hosts.setdefault(key, Host(*key))
                 age_s = max(now_ns - event.time_unix_nano, 0) / 1e9
                 host.lost_at_s = max(host.lost_at_s, now_s - age_s)
-                if key not in seen:
+                if is_news:
                     self._restore_lost(host, event)
+            elif is_news and known is not None:
+                known.lost = known.back_at_s = None
+                known.reported = event.id
             seen.add(key)
 
     def _restore_lost(self, host: Host, event: Event) -> None:
+        host.reported = event.id
         host.lost = {run_id: list(names) for run_id, names in processes_of(event).items()}
         if host.is_remembered:  # it has not been heard since
             host.heard_s, host.is_remembered = None, False
@@ -315,6 +366,10 @@ class Hosts:
         if not self.is_silent(host):
             return "live"
         return "silent" if host.processes else "away"
+
+
+def _beat(host: Host, pipeline: str, sender: Sender) -> Heartbeat:
+    return Heartbeat(host.name, host.boot_id, pipeline, sender.interval_s, list(sender.processes))
 
 
 def _worth(host: Host) -> tuple[bool, float]:

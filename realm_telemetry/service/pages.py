@@ -82,6 +82,7 @@ PAGES: Final = {
     "/battle-log": "battle-log.html",
     "/alerts": "alerts.html",
     "/compare": "compare.html",
+    "/service-health": "service-health.html",
 }
 HOW_TO_BUILD: Final = "The pages are not built. Build them in the checkout: make pages"
 

@@ -39,6 +39,11 @@ class Ping:
         # A daemon: the end of the service waits for no receiver.
         self._thread = threading.Thread(target=self._run, name="realm-telemetry-ping", daemon=True)
 
+    @property
+    def problem(self) -> str:
+        """What went wrong with the last one; empty if nothing did."""
+        return self._failing
+
     def start(self) -> None:
         """Begin with a first ping."""
         self._thread.start()

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from realm_telemetry.folds.report import FORMATS
+from realm_telemetry.folds.runs import WARNINGS
 from realm_telemetry.log.fields import FIELDS, OTHER_FILTERS, Field, Filter
 from realm_telemetry.log.graphs import MAX_BUCKETS, MAX_POINTS
 from realm_telemetry.service.api.alerts import (
@@ -22,7 +23,12 @@ from realm_telemetry.service.api.counts import (
     get_summary,
 )
 from realm_telemetry.service.api.export import get_export
-from realm_telemetry.service.api.health import get_health, get_ready, get_receipts
+from realm_telemetry.service.api.health import (
+    get_health,
+    get_health_details,
+    get_ready,
+    get_receipts,
+)
 from realm_telemetry.service.api.history import (
     MAX_CONTEXT,
     get_context,
@@ -43,9 +49,9 @@ from realm_telemetry.service.api.run_report import MEDIA_TYPES, get_run_report
 from realm_telemetry.service.api.runs import (
     MAX_RUNS,
     STATUSES,
-    WARNINGS,
     RunRoute,
     get_run,
+    get_run_changes,
     get_runs,
 )
 from realm_telemetry.service.api.state import get_section, get_state
@@ -194,7 +200,11 @@ RUN_ENDPOINTS: Final = (
         "Runs, newest first by their start.",
         (
             Parameter("status", list_of(STATUSES), "A comma list."),
-            Parameter("warnings", list_of(WARNINGS), "A comma list; runs with one of them."),
+            Parameter(
+                "warnings", list_of(("any", *WARNINGS)), "A comma list; runs with one of them."
+            ),
+            _text("tag", "A tag that a run has; repeated, all of them."),
+            _text("metric", "A number whose last value is wanted, or * for all; may be repeated."),
             SINCE._replace(description="Heard of at or after; in the forms of since elsewhere."),
             Parameter("q", WORDS, "Part of the id or the command, in any case."),
             _number("limit", 1, MAX_RUNS, 100, "The most runs to answer."),
@@ -206,6 +216,13 @@ RUN_ENDPOINTS: Final = (
         "/api/runs/{id}",
         get_run,
         "One run, with its ranks, configuration and exception.",
+        errors=_ONE_RUN,
+        route=RunRoute,
+    ),
+    Endpoint(
+        "/api/runs/{id}/changes",
+        get_run_changes,
+        "The run before of the same kind, the last that was well, and what was changed since.",
         errors=_ONE_RUN,
         route=RunRoute,
     ),
@@ -451,6 +468,11 @@ ENDPOINTS: Final = (
         get_receipts,
         "Per producer: emitted, stored, dropped; complete or not.",
         errors=_QUERY,
+    ),
+    Endpoint(
+        "/api/health",
+        get_health_details,
+        "What is wrong on the way of an event, and what to do; answered whatever is broken.",
     ),
     Endpoint("/health", get_health, "Whether the service runs, and on which log."),
     Endpoint(

@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 
 from realm_telemetry.config import Settings
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.home import RunningService, ServiceAddress
+from realm_telemetry.home import RunningService, ServiceAddress, network_namespace, running_service
 from realm_telemetry.home.shared import (
     SharedService,
     addresses,
@@ -247,6 +247,7 @@ class RealmServer:
                 error,
             )
         if address is None:
+            self._warn_of_another()
             yield
             return
         try:
@@ -255,12 +256,27 @@ class RealmServer:
         finally:
             address.close()
 
+    def _warn_of_another(self) -> None:
+        """Say that programs find another service of this home, if one runs."""
+        another = running_service(self.settings.home)
+        if another is not None:
+            _logger.warning(
+                "Another service of %s runs at %s (pid %s): programs and commands find that one."
+                " This one is reached where REALM_SERVICE_URL names it.",
+                self.settings.home,
+                another.url,
+                another.pid,
+            )
+
     def _facts(self) -> RunningService:
+        service = getattr(self.app.state, "service", None)
         return RunningService(
             url=_from_here(self.addresses[0].url),
             pages=_from_here(self.addresses[-1].url),
             pid=os.getpid(),
             pid_namespace=Path("/proc/self/ns/pid").stat().st_ino,
+            log_id=service.log_id if isinstance(service, Service) else "",
+            network=network_namespace(),
         )
 
     @contextmanager

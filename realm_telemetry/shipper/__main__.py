@@ -52,14 +52,23 @@ def main(arguments: list[str] | None = None) -> int:
     os._exit(0)
 
 
-def _raise_limits() -> None:
-    """Raise limits that the producer gave this process as far as they go.
+_OF_THE_PROGRAM: Final = (
+    resource.RLIMIT_AS,
+    resource.RLIMIT_CPU,
+    resource.RLIMIT_DATA,
+    resource.RLIMIT_FSIZE,
+)
+"""Limits that a program sets itself, and its shipper inherits: what is too much for one training
+is little for the log of all.
+"""
 
-    Files are held open for each producer, and the log may be larger than what a job may write.
-    """
-    with suppress(OSError, ValueError):
-        _, longest = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (longest, longest))
+
+def _raise_limits() -> None:
+    """Raise limits as far as they go; of open files because some are held for each producer."""
+    for limit in _OF_THE_PROGRAM:
+        _, hard = resource.getrlimit(limit)
+        with suppress(OSError, ValueError):
+            resource.setrlimit(limit, (hard, hard))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
     with suppress(OSError, ValueError):

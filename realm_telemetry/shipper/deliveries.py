@@ -9,11 +9,11 @@ from typing import Any, Final
 from realm_telemetry.config import load_settings
 from realm_telemetry.delivery.delivery import Delivery, Opened
 from realm_telemetry.delivery.guarded import GuardedLog
-from realm_telemetry.delivery.http import is_loopback
 from realm_telemetry.delivery.outlet import make_outlet
 from realm_telemetry.delivery.report import Reporter
 from realm_telemetry.delivery.retry import Condemned
 from realm_telemetry.delivery.sources import EVERY_PIPELINE, PipelineLog
+from realm_telemetry.home.token import is_of_this_host
 from realm_telemetry.log.engine import Writer
 from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.records import Refusal
@@ -126,7 +126,7 @@ class Deliveries:
         """
         if delivery.failing_since_s is None:
             return False
-        local = delivery.name == SERVICE_EXPORTER and is_loopback(self._manifest.service_url)
+        local = delivery.name == SERVICE_EXPORTER and is_of_this_host(self._manifest.service_url)
         return delivery.broken or local
 
     def save(self, *, force: bool = False) -> None:

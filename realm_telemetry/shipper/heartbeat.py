@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from realm_telemetry.config import DEFAULT_SERVICE_URL, service_url_of, token_for
+from realm_telemetry.delivery.addresses import ELSEWHERE, Addresses
 from realm_telemetry.delivery.heartbeats import (
     HEARTBEAT_PATH,
     HEARTBEAT_TYPE,
@@ -51,6 +52,7 @@ class HostHeartbeat:
         options = manifest.options.get(SERVICE_EXPORTER, {})
         self._home = Path(manifest.home)
         self._url = str(options.get("url") or manifest.service_url)
+        self._places = Addresses(self._url)
         self._own_token = options.get("token")
         self._token = manifest.token
         self._sends = SERVICE_EXPORTER in manifest.exporters
@@ -103,22 +105,18 @@ class HostHeartbeat:
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        from realm_telemetry.delivery.http_client import HttpClient
-
-        client = HttpClient(
-            timeout_s=DEADLINE_S,
-            max_answer_bytes=_MAX_ANSWER_BYTES,
-            proxies=not is_loopback(self._url),
-        )
+        clients: dict[str, HttpClient] = {}
         while not self._ending:
             self._wake.clear()
-            self._send(client)
+            self._send(clients)
             self._wake.wait(self._interval_s)
         if not self._processes:
-            self._send(client)
-        client.close()
+            self._send(clients)
+        for client in clients.values():
+            client.close()
 
-    def _send(self, client: "HttpClient") -> None:
+    def _send(self, clients: "dict[str, HttpClient]") -> None:
+        """Send a heartbeat to the first service that takes it."""
         beat = Heartbeat(
             self._host,
             self._boot_id,
@@ -126,20 +124,42 @@ class HostHeartbeat:
             self._interval_s,
             list(self._processes[:MAX_PROCESSES]),
         )
+        body = encode_heartbeat(beat)
+        try:
+            text = self._url if self._url != DEFAULT_SERVICE_URL else service_url_of(self._home)
+        except ConfigError:  # the exporter reports it
+            return
+        if text != self._places.text:
+            self._places = Addresses(text)
+        for url, _ in self._places.turn():
+            if self._is_taken(clients, url, body):
+                self._places.answered(url)
+                return
+            self._places.failed(url)
+
+    def _is_taken(self, clients: "dict[str, HttpClient]", url: str, body: bytes) -> bool:
+        """Send a heartbeat to one service; False where another one is to be asked."""
+        from realm_telemetry.delivery.http_client import HttpClient
+
+        if url not in clients:
+            clients[url] = HttpClient(
+                timeout_s=DEADLINE_S,
+                max_answer_bytes=_MAX_ANSWER_BYTES,
+                proxies=not is_loopback(url),
+            )
         headers = {"Content-Type": HEARTBEAT_TYPE}
         try:
-            url = self._url if self._url != DEFAULT_SERVICE_URL else service_url_of(self._home)
             # A port goes to another program, which is to learn neither token nor runs.
             if is_stranger(self._home, url):
-                return
+                return False
             token = self._own_token or token_for(self._home, self._token, url, is_checked=True)
             if token:
                 headers["Authorization"] = f"Bearer {token}"
-            place = url.rstrip("/") + HEARTBEAT_PATH
-            client.request("POST", place, encode_heartbeat(beat), headers)
-        # The exporter reports what is wrong with either.
+            reply = clients[url].request("POST", url + HEARTBEAT_PATH, body, headers)
+        # The exporter reports what is wrong with any of these.
         except (ConfigError, UnreachableError, ValueError):
-            return
+            return False
+        return reply.status not in ELSEWHERE
 
 
 def _running(spools: Iterable[Spool]) -> list[RunningProcess]:

@@ -77,12 +77,14 @@ def launch(pipeline_dir: Path, python: str | None = None) -> int:
     Raises OSError if no process can be started, ConfigError if the pipeline has no manifest.
     """
     from realm_telemetry.shipper.manifest import read_manifest
+    from realm_telemetry.shipper.process_end import own_process
 
     interpreter = python or sys.executable
     if not interpreter:
         raise ConfigError("python", "this process has no interpreter", "Use shipper='thread'.")
     log_file = read_manifest(pipeline_dir).shipper_log_path
-    descriptor, launcher = _own_process()
+    # By the shipper's first look at the spool this process may have ended.
+    descriptor, launcher = own_process()
     arguments = [interpreter, "-I", "-S", "-c", _PARENT, interpreter]
     try:
         return os.posix_spawn(
@@ -96,22 +98,6 @@ def launch(pipeline_dir: Path, python: str | None = None) -> int:
     finally:
         if launcher:
             os.close(descriptor)
-
-
-def _own_process() -> tuple[int, str]:
-    """Return a descriptor of this process and its identity; -1 and "" where there is none.
-
-    The shipper gets it, for by its first look at the spool this process may have ended.
-    """
-    from realm_telemetry.shipper.process_end import start_ticks
-
-    try:
-        ticks = start_ticks("self")
-        if ticks is not None:
-            return os.pidfd_open(os.getpid()), f"{os.getpid()}:{ticks}"
-    except OSError:  # an older kernel, or no descriptors are left
-        pass
-    return -1, ""
 
 
 def reap(pid: int) -> bool:

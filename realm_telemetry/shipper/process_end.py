@@ -2,15 +2,24 @@
 
 Linux 6.15 and later tell whoever holds a pidfd how the process ended, once it has been waited for;
 until then a zombie's line in /proc does. Else nothing is known.
-Source: include/uapi/linux/pidfd.h, `struct pidfd_info`; proc_pid_stat(5).
+
+A pidfd can be had only while the process is there, and a shipper looks for new spools ten times a
+second. So a process hands its own over: by inheritance to the shipper that it starts, by a socket
+of the pipeline to one that runs. It waits there however soon the process ends.
+Source: include/uapi/linux/pidfd.h, `struct pidfd_info`; proc_pid_stat(5); unix(7), SCM_RIGHTS.
 """
 
 import fcntl
 import os
 import struct
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from socket import socket
 
 _INFO = struct.Struct("<QQ11Ii")  # mask, cgroup, pid and ten other ids, exit code
 _GET_INFO: Final = 3 << 30 | _INFO.size << 16 | 0xFF << 8 | 11
@@ -21,12 +30,19 @@ _VMSTAT: Final = Path("/proc/vmstat")
 _MEMBERSHIP: Final = Path("/proc/self/cgroup")
 
 
+_INBOX_NAME: Final = "shipper.inbox"
+_MESSAGE_BYTES: Final = 64
+_MAX_HANDED: Final = 512
+"""Descriptors that wait for the spools of their processes; then the oldest is closed."""
+
 _handed: Final[dict[tuple[int, int], int]] = {}
 """Descriptors of processes that handed them over, by pid and start."""
+_inboxes: Final[set["socket"]] = set()
+"""Of the pipelines that this process ships."""
 
 
-def take_over(descriptor: int, process: str) -> None:
-    """Take the descriptor of a process that it handed over itself, as `launch` does.
+def take_over(descriptor: int, process: str) -> bool:
+    """Take the descriptor of a process that it handed over itself; whether it is kept.
 
     process: its pid and the ticks of its start, with a colon between. What is not such a
     descriptor is left alone.
@@ -34,11 +50,94 @@ def take_over(descriptor: int, process: str) -> None:
     pid, _, ticks = process.partition(":")
     try:
         facts = Path(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="ascii")
-        if pid.isdigit() and ticks.isdigit() and "\nPid:" in facts:
-            os.set_inheritable(descriptor, False)
-            _handed[int(pid), int(ticks)] = descriptor
+        if not (pid.isdigit() and ticks.isdigit() and "\nPid:" in facts):
+            return False
+        os.set_inheritable(descriptor, False)
     except OSError:
+        return False
+    known = (int(pid), int(ticks))
+    if known in _handed:
+        return False
+    if len(_handed) >= _MAX_HANDED:
+        os.close(_handed.pop(next(iter(_handed))))
+    _handed[known] = descriptor
+    return True
+
+
+def own_process() -> tuple[int, str]:
+    """Return a descriptor of this process and its identity; -1 and "" where there is none."""
+    try:
+        ticks = start_ticks("self")
+        if ticks is not None:
+            return os.pidfd_open(os.getpid()), f"{os.getpid()}:{ticks}"
+    except OSError:  # an older kernel, or no descriptors are left
         pass
+    return -1, ""
+
+
+def hand_over(pipeline_dir: Path) -> None:
+    """Give a shipper that runs for this pipeline a descriptor of this process. Never waits."""
+    if not (pipeline_dir / _INBOX_NAME).exists():
+        return
+    from socket import send_fds
+
+    descriptor, process = own_process()
+    try:
+        with _short_path(pipeline_dir) as path, _datagrams() as sender:
+            sender.connect(path)
+            send_fds(sender, [process.encode()], [descriptor])
+    except OSError:  # no shipper, one that has many to take, or no descriptor of this process
+        pass
+    finally:
+        if process:
+            os.close(descriptor)
+
+
+@contextmanager
+def inbox(pipeline_dir: Path) -> Iterator[None]:
+    """Let processes hand over their descriptors; only the one shipper of a pipeline may."""
+    opened = None
+    # A file system without sockets, or no descriptors: ends are found out as far as they can be.
+    with suppress(OSError), _short_path(pipeline_dir) as path:
+        opened = _datagrams()
+        Path(path).unlink(missing_ok=True)
+        opened.bind(path)
+        _inboxes.add(opened)
+    try:
+        yield
+    finally:
+        if opened is not None:
+            _inboxes.discard(opened)
+            opened.close()
+
+
+def _datagrams() -> "socket":
+    from socket import AF_UNIX, SOCK_DGRAM, SOCK_NONBLOCK, socket
+
+    return socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK)
+
+
+@contextmanager
+def _short_path(pipeline_dir: Path) -> Iterator[str]:
+    """Where the socket is, in less than the 108 bytes that an address of one may have."""
+    directory = os.open(pipeline_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory}/{_INBOX_NAME}"
+    finally:
+        os.close(directory)
+
+
+def _take_in() -> None:
+    """Take over all that has been handed to this process by now."""
+    from socket import recv_fds
+
+    for opened in tuple(_inboxes):
+        with suppress(OSError):  # nothing more
+            while True:
+                process, descriptors, _, _ = recv_fds(opened, _MESSAGE_BYTES, 1)
+                for descriptor in descriptors:
+                    if not take_over(descriptor, process.decode("ascii", "replace")):
+                        os.close(descriptor)
 
 
 class ProcessEnd(NamedTuple):
@@ -91,6 +190,7 @@ class ProcessWatch:
             os.close(descriptor)
 
     def _open(self) -> int | None:
+        _take_in()
         handed = _handed.pop((int(self._pid or 0), int(self._start_ticks or 0)), None)
         if handed is not None:
             return handed
@@ -240,3 +340,7 @@ def _count(file: Path) -> int | None:
         if name == "oom_kill" and value.strip().isdigit():
             return int(value)
     return None
+
+
+# A forked child of a process with a shipper in a thread takes nothing from that one.
+os.register_at_fork(after_in_child=_inboxes.clear)

@@ -13,6 +13,7 @@ from signal import (
     SIGTERM,
     SIGUSR2,
     SIGXCPU,
+    SIGXFSZ,
     Signals,
 )
 from typing import Any, Final, NamedTuple
@@ -81,6 +82,7 @@ class EndFacts(NamedTuple):
     asked, sender: a signal that had asked it to end shortly before, and who sent that; where its
         parent knows.
     job_of: which scheduler started it, if one did.
+    cpu_limit_s: the limit of its processor time, where it had used all of that.
     """
 
     end: ProcessEnd
@@ -95,6 +97,12 @@ class EndFacts(NamedTuple):
     asked: int | None = None
     sender: str | None = None
     job_of: str = SLURM
+    cpu_limit_s: float | None = None
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether SIGKILL ended it, or what a shell waited for that says so by its exit code."""
+        return self.died_of(SIGKILL) or (self.left_with(SIGKILL) and self.error is None)
 
     @property
     def crash(self) -> str | None:
@@ -154,12 +162,12 @@ _Row = tuple[Callable[[EndFacts], Any], str, str]
 
 _ROWS: Final[tuple[_Row, ...]] = (
     (
-        lambda facts: facts.died_of(SIGKILL) and facts.container_kills,
+        lambda facts: facts.was_killed and facts.container_kills,
         "out_of_memory",
         "the container reached its memory limit",
     ),
     (
-        lambda facts: facts.died_of(SIGKILL) and facts.host_kills,
+        lambda facts: facts.was_killed and facts.host_kills,
         "out_of_memory",
         "the host ran out of memory (probable)",
     ),
@@ -177,12 +185,27 @@ _ROWS: Final[tuple[_Row, ...]] = (
         "the job reached its memory limit of {scheduler}",
     ),
     (
-        lambda facts: facts.died_of(SIGKILL) and facts.memory_was_full,
+        lambda facts: facts.was_killed and facts.cpu_limit_s,
+        "killed",
+        "time limit of the processor ({cpu_limit:g} s, ulimit -t)",
+    ),
+    (
+        lambda facts: facts.was_killed and facts.memory_was_full,
         "killed",
         "SIGKILL, probably out of memory ({share:.0%} of it was used)",
     ),
     (lambda facts: facts.died_of(SIGKILL), "killed", "SIGKILL, sender unknown"),
+    (
+        lambda facts: facts.was_killed,
+        "killed",
+        "SIGKILL (exit code {code}), sender unknown",
+    ),
     (lambda facts: facts.died_of(*_CRASHES), "crashed", "{signal}"),
+    (
+        lambda facts: facts.left_with(*_CRASHES) and facts.error is None,
+        "crashed",
+        "{left} (exit code {code})",
+    ),
     (
         lambda facts: (
             facts.scheduled
@@ -208,6 +231,12 @@ _ROWS: Final[tuple[_Row, ...]] = (
         "SIGINT from {sender} (exit code {code})",
     ),
     (lambda facts: facts.died_of(SIGXCPU), "killed", "time limit (SIGXCPU)"),
+    (lambda facts: facts.left_with(SIGXCPU), "killed", "time limit (SIGXCPU, exit code {code})"),
+    (
+        lambda facts: facts.died_of(SIGXFSZ),
+        "killed",
+        "SIGXFSZ, a file reached the limit of its size",
+    ),
     (lambda facts: facts.end.signal, "killed", "{signal}"),
     (lambda facts: facts.end.code and facts.error, "failed", "{error}"),
     (lambda facts: facts.end.code and facts.printed, "failed", "{printed} (from the output)"),
@@ -251,6 +280,8 @@ def judge(facts: EndFacts) -> Verdict:
         "crash": _crash(facts.crash),
         "asked": _name(facts.asked),
         "sender": facts.sender,
+        "cpu_limit": facts.cpu_limit_s,
+        "left": _name((facts.end.code or 0) - _SHELL),
     }
     return Verdict(status, reason.format(**values), _evidence(facts, values))
 
@@ -265,6 +296,7 @@ def _evidence(facts: EndFacts, values: Mapping[str, Any]) -> dict[str, Any]:
         "kills_on_host": facts.host_kills or None,
         "memory_share": facts.memory_share if facts.memory_was_full else None,
         "scheduler": facts.scheduler.evidence if facts.scheduler else facts.scheduled or None,
+        "cpu_limit_s": facts.cpu_limit_s,
         "asked_to_end": values["asked"],
         "sender": facts.sender if facts.asked is not None else None,
         "stack": "written as it died" if facts.stack and not facts.end.known else None,

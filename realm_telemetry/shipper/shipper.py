@@ -19,6 +19,7 @@ from realm_telemetry.shipper.doorbell import CutWatch, Doorbell
 from realm_telemetry.shipper.launch import reap
 from realm_telemetry.shipper.manifest import Manifest, read_manifest
 from realm_telemetry.shipper.orphans import adopt, orphaned_pipelines
+from realm_telemetry.shipper.process_end import inbox
 from realm_telemetry.shipper.session import Session
 from realm_telemetry.shipper.status import StatusPage
 from realm_telemetry.spool.liveness import is_alive
@@ -146,7 +147,8 @@ class Shipper:
         self._report.show_on(page)
         self._report.info(f"ships pipeline {self.manifest.pipeline} to {self.manifest.log_path}")
         try:
-            self._work(page)
+            with inbox(self.pipeline_dir):
+                self._work(page)
         finally:
             heartbeat.stop()
             if self._doorbell is not None:

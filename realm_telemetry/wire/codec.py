@@ -179,7 +179,8 @@ def _event(message: pb.Event) -> Event:
         raise InvalidEventError(_problem(message))
     details = message.details_json
     trace_id, span_id, webhooks = message.trace_id, message.span_id, message.webhooks
-    if len(trace_id) not in (0, 16) or len(span_id) not in (0, 8) or len(webhooks) > _MAX_WEBHOOKS:
+    asked = len(webhooks)
+    if len(trace_id) not in (0, 16) or len(span_id) not in (0, 8) or asked > _MAX_WEBHOOKS:
         raise InvalidEventError(_problem(message))
     event = Event(
         kind,
@@ -198,7 +199,7 @@ def _event(message: pb.Event) -> Event:
         trace_id.hex() or None,
         span_id.hex() or None,
         message.trace_flags,
-        tuple(webhooks),
+        tuple(webhooks) if asked else (),
         message.observed_unix_nano if message.HasField("observed_unix_nano") else None,
     )
     return with_rank(event, message.rank) if message.HasField("rank") else event

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from realm_telemetry.cli.checks.check import Subject
+from realm_telemetry.cli.checks.service import check_service_addresses
+from realm_telemetry.config import load_settings
 from realm_telemetry.testing import BrokenServer
 
 from .conftest import make_event, run_realm, store
@@ -220,3 +223,24 @@ def test_pieces_of_damaged_spools_are_named_with_their_place(home: Path) -> None
     assert code == 0
     assert found["spools"]["level"] == "warning"
     assert f"1 piece of damaged spools in {home}/spool/quarantine" in found["spools"]["message"]
+
+
+def addresses_of_doctor() -> list[tuple[str, str, str]]:
+    results = check_service_addresses(Subject(load_settings(), 2.0))
+    return [(each.level, each.message, each.fix) for each in results]
+
+
+@pytest.mark.usefixtures("home")
+def test_each_address_of_the_service_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    with BrokenServer() as one, BrokenServer() as two:
+        monkeypatch.setenv("REALM_SERVICE_URL", one.url)
+        assert addresses_of_doctor() == []
+        monkeypatch.setenv("REALM_SERVICE_URL", f"{one.url},{two.url}")
+        assert addresses_of_doctor() == [("ok", "all 2 addresses serve one log", "")]
+        two.log_id = "ef" * 16
+        ((level, message, fix),) = addresses_of_doctor()
+        assert (level, "REALM_SERVICE_URL" in fix) == ("problem", True)
+        assert f"{two.url} the log {two.log_id}" in message
+        two.stop()
+        ((level, message, fix),) = addresses_of_doctor()
+        assert (level, two.url in message, "Start it" in fix) == ("warning", True, True)

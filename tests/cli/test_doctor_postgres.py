@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from realm_telemetry.cli.checks.check import CheckResult, Subject
+from realm_telemetry.cli.checks.check import Subject
 from realm_telemetry.cli.checks.service_log import check_service_log
 from realm_telemetry.config import Settings
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.postgres import connection, standing
+from realm_telemetry.shipper.findings import CheckResult
 from tests.postgres_server import PASSWORD, Server, free_port
 from tests.waiting import wait_until
 

@@ -141,3 +141,25 @@ def test_arguments_that_are_not_utf_8_are_mended(home: Path) -> None:
 @pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5_000, "{} x", ""])
 def test_a_value_that_is_no_json_is_text(text: str) -> None:
     assert parse_value(text) == text
+
+
+def test_a_note_about_a_run_changes_nothing_of_it(home: Path) -> None:
+    run_realm("run", "--run-id", "r 7", "--", "true")
+    before = json.loads(run_realm("show", "r 7", "--json", "--log").stdout)
+    noted = run_realm("emit", "note", "seen", "--run", "r 7", "--wait", "--json")
+    assert json.loads(noted.stdout)["run_id"] == "r 7"
+    after = json.loads(run_realm("show", "r 7", "--json", "--log").stdout)
+    names = ("status", "ended_at", "duration_s", "processes", "command")
+    assert {name: after[name] for name in names} == {name: before[name] for name in names}
+    assert "seen" in run_realm("query", "--run", "r 7", "--kind", "note").stdout
+    empty = run_realm("emit", "note", "x", "--run", " ")
+    assert (empty.returncode, "run_id" in empty.stderr) == (2, True)
+
+
+def test_a_run_that_is_new_is_remarked_with_those_that_are_near(home: Path) -> None:
+    run_realm("run", "--run-id", "train-7", "--", "true")
+    mistyped = run_realm("emit", "note", "seen", "--run", "trian-7")
+    assert (mistyped.returncode, len(mistyped.stdout.strip())) == (0, 32)
+    assert "no event was of this run before. Did you mean train-7?" in mistyped.stderr
+    again = run_realm("emit", "note", "seen", "--run", "train-7", "--wait")
+    assert "before" not in again.stderr

@@ -41,6 +41,7 @@ def logged(home: Path) -> list[dict[str, Any]]:
         pytest.param("exit 255", "failed", "exit code 255", marks=pytest.mark.long),
         ("exit 143", "killed", "SIGTERM (exit code 143)"),
         ("kill -TERM $$", "killed", "SIGTERM"),
+        ("sh -c 'kill -KILL $$'; exit $?", "killed", "SIGKILL (exit code 137), sender unknown"),
         ("kill -KILL $$", "killed", "SIGKILL, sender unknown"),
         ("kill -SEGV $$", "crashed", "SIGSEGV"),
         pytest.param("kill -ABRT $$", "crashed", "SIGABRT", marks=pytest.mark.long),
@@ -62,6 +63,12 @@ def test_it_ends_as_the_command_does_and_says_why(
     assert started["details"]["command"] == shlex.join(["sh", "-c", script])
     assert started["run_id"] == ended["run_id"] == "r1"
     assert (ended["details"]["status"], ended["details"]["reason"]) == (status, reason)
+
+
+def test_a_run_gets_its_tags(home: Path) -> None:
+    finish([*REALM_RUN, "--run-id", "r1", "--tag", "a, b", "--tag", "c", "--", "true"])
+    started = next(event for event in logged(home) if event["kind"] == "run_started")
+    assert started["details"]["tags"] == ["a, b", "c"]
 
 
 @pytest.mark.parametrize(("name", "code"), [("no-such-command", 127), ("/etc/passwd", 126)])
@@ -299,6 +306,78 @@ def test_the_id_is_the_option_or_the_variable(
         monkeypatch.setenv("REALM_RUN_ID", variable)
     done = finish([*REALM_RUN, *options, "--", "sh", "-c", "printf %s $REALM_RUN_ID"])
     assert done.stdout == expected
+
+
+TRAINING = """
+import sys
+import realm_telemetry as realm
+def train(number):
+    realm.training_started(model="m")
+    realm.training_step(step=number, loss=1.0)
+    if number == 2 and "dies" in sys.argv: import os; os._exit(3)
+    realm.training_completed(step=number, loss=0.1)
+"""
+ONE_PROCESS = TRAINING + "realm.configure()\n[train(number) for number in (1, 2, 3)]"
+A_POOL = (
+    TRAINING
+    + """
+import multiprocessing, time
+def wait_and_train(number):
+    barrier.wait(); train(number)
+realm.configure()
+fork = multiprocessing.get_context("fork")
+barrier = fork.Barrier(3)
+children = [fork.Process(target=wait_and_train, args=(n,)) for n in (1, 2, 3)]
+[child.start() for child in children]; [child.join() for child in children]
+"""
+)
+OWN_WORDS = TRAINING + "realm.configure()\ntrain(int(sys.argv[1]))"
+IN_TURN = f"for n in 1 2 3; do {PYTHON} train.py $n; done"
+TRIED_AGAIN = f"{PYTHON} train.py 2 dies; {PYTHON} train.py 2 dies; {PYTHON} train.py 3"
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        pytest.param([PYTHON, "-c", ONE_PROCESS], {"r": [1], "r-2": [2], "r-3": [3]}, id="one"),
+        pytest.param([PYTHON, "-c", A_POOL], {"r", "r-2", "r-3"}, id="at once"),
+        pytest.param(["sh", "-c", IN_TURN], {"r": [1], "r-2": [2], "r-3": [3]}, id="in turn"),
+        pytest.param(["sh", "-c", TRIED_AGAIN], {"r": [2, 2], "r-2": [3]}, id="tried again"),
+    ],
+)
+def test_each_training_of_the_command_is_a_run(
+    home: Path, tmp_path: Path, command: list[str], expected: dict[str, list[int]] | set[str]
+) -> None:
+    """One that died and is tried again with the same words is its next attempt."""
+    (tmp_path / "train.py").write_text(OWN_WORDS)
+    done = finish([*REALM_RUN, "--run-id", "r", "--", *command], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    steps: dict[str, list[int]] = {}
+    for event in logged(home):
+        if event["kind"] == "training_step":
+            steps.setdefault(event["run_id"], []).append(event["details"]["step"])
+    assert (steps if isinstance(expected, dict) else set(steps)) == expected
+    assert sum(map(len, steps.values())) == 3
+
+
+def test_ranks_share_the_run_of_the_command_and_count_alike(home: Path) -> None:
+    """Nobody can know of the others' ends at the same moment."""
+    words = 'RANK=0 "$0" -c "$1"; RANK=1 "$0" -c "$1"'
+    done = finish([*REALM_RUN, "--run-id", "r", "--", "sh", "-c", words, PYTHON, ONE_PROCESS])
+    assert done.returncode == 0, done.stderr
+    steps = [event for event in logged(home) if event["kind"] == "training_step"]
+    named = sorted((event["run_id"], event["rank"]) for event in steps)
+    assert named == [(run, rank) for run in ("r", "r-2", "r-3") for rank in (0, 1)]
+
+
+def test_a_command_that_used_up_its_processor_time_is_said_to_have(home: Path) -> None:
+    """`ulimit -t` sets both limits, and the kernel then ends it without a word."""
+    words = (
+        f'ulimit -t 1; exec {shlex.join([*REALM_RUN, "--run-id", "r", "--", PYTHON, "-c"])} "$0"'
+    )
+    done = finish(["sh", "-c", words, "while True: pass"])
+    assert done.returncode == -signal.SIGKILL
+    assert "killed, time limit of the processor (1 s, ulimit -t)" in done.stderr
 
 
 @pytest.mark.parametrize("option", ["--run-id", "--name"])

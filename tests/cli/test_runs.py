@@ -144,6 +144,55 @@ def test_all_of_a_run_is_shown_with_its_traceback(source: str, invoke: Invoke) -
     assert run["exception"]["seen"]["times"] == 1
 
 
+@pytest.fixture
+def changed(home: Path) -> None:
+    """A run that was well, and a later one of the same program with other settings."""
+    events = []
+    for place, run_id in enumerate(("alpha", "beta")):
+        config = {"lr": 0.1 + place, "wd": None} if place else {"lr": 0.1}
+        told = [
+            ("run_started", {"command": f"python train.py {place}", "git_commit": "abc" * place}),
+            ("run_config", config),
+            ("training_step", {"step": 1}),
+            ("run_ended", {"status": "completed"}),
+        ]
+        events += [
+            make_event(
+                number,
+                kind,
+                90 - place * 40 - number,
+                details=details,
+                run_id=run_id,
+                producer=f"{place + 1:x}" * 16,
+            )
+            for number, (kind, details) in enumerate(told, 1)
+        ]
+    store(home, events)
+
+
+@pytest.mark.parametrize("place", ["the log", "a service"])
+def test_a_run_says_what_was_changed_since_the_last_that_was_well(
+    changed: None,
+    invoke: Invoke,
+    start: Callable[..., Running],
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+) -> None:
+    if place == "a service":
+        monkeypatch.setenv("REALM_SERVICE_URL", serving_runs(start))
+    text = invoke("show", "beta").stdout
+    assert text.endswith(
+        """
+Changed since alpha (of the same command, the last that was well):
+  lr: 0.1 -> 1.1
+  wd: not set -> null
+  command: python train.py 0 -> python train.py 1
+  git_commit: not set -> abc
+"""
+    )
+    assert "Changed since" not in invoke("show", "alpha").stdout
+
+
 def test_an_event_is_shown_by_its_id(source: str, invoke: Invoke) -> None:
     event_id = "A" * 16 + f"{2:016x}"
     assert "kind: training_step" in invoke("show", event_id).stdout
@@ -219,3 +268,47 @@ def test_the_numbers_of_a_run_are_a_table(source: str, invoke: Invoke) -> None:
 )
 def test_a_curve_fits_in_a_line(points: list[tuple[float, float]], text: str) -> None:
     assert sparkline(points, 8) == text
+
+
+def test_runs_that_had_a_warning_are_listed_however_they_ended(
+    source: str, trained: Path, invoke: Invoke
+) -> None:
+    assert invoke("runs", "--warnings", "any", "--json").stdout.strip() == "[]"
+    details = {"field": "loss", "value": "NaN", "step": 2}
+    store(trained, [make_event(9, "loss_not_finite", 30, details=details, run_id="night-1")])
+
+    def listed(*options: str) -> list[str]:
+        found = json.loads(invoke("runs", *options, "--json").stdout)
+        return [run["run_id"] for run in found]
+
+    deadline_s = time.monotonic() + 30
+    while listed("--warnings", "any") != ["night-1"]:
+        assert time.monotonic() < deadline_s, source
+        time.sleep(0.05)
+    assert listed("--warnings", "spikes,not_finite") == ["night-1"]
+    assert listed("--warnings", "spikes") == []
+    assert listed("--warnings", "any", "--status", "failed") == []
+    wrong = invoke("runs", "--warnings", "nan")
+    assert (wrong.exit_code, "there is no warning 'nan'" in wrong.stderr) == (2, True)
+    assert "not_finite" in wrong.stderr
+
+
+def test_runs_with_all_of_some_tags_are_listed(source: str, trained: Path, invoke: Invoke) -> None:
+    for at, (run_id, tags) in enumerate({"t1": ["a", "b, c"], "t2": ["a"]}.items()):
+        details = {"command": "python x.py", "tags": tags}
+        started = make_event(
+            1, "run_started", 20 - at, details=details, run_id=run_id, producer=f"{at + 1}" * 16
+        )
+        store(trained, [started])
+
+    def listed(*options: str) -> list[str]:
+        found = json.loads(invoke("runs", *options, "--json").stdout)
+        return sorted(run["run_id"] for run in found)
+
+    deadline_s = time.monotonic() + 30
+    while listed("--tag", "a") != ["t1", "t2"]:
+        assert time.monotonic() < deadline_s, source
+        time.sleep(0.05)
+    assert listed("--tag", "a", "--tag", "b, c") == ["t1"]
+    assert listed("--tag", "a", "--warnings", "any") == []
+    assert listed("--tag", "none") == []

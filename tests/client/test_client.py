@@ -25,6 +25,7 @@ from realm_telemetry.client import (
 )
 from realm_telemetry.client import stream as stream_module
 from realm_telemetry.kinds.catalog import event_from_dict
+from realm_telemetry.testing import BrokenServer
 
 from .conftest import LOG_ID, SmallService, event_frame, frame, make_event, shape
 
@@ -34,8 +35,8 @@ SNAPSHOT = frame("snapshot", {"events": [shape(2)], "routine": [shape(1)]}, 2)
 class BlockingReads:
     """Calls RealmClient."""
 
-    def __init__(self, service: SmallService, **options: Any) -> None:
-        self.client = RealmClient(service.url, **options)
+    def __init__(self, service: SmallService, url: Any = None, **options: Any) -> None:
+        self.client = RealmClient(url or service.url, **options)
 
     def call(self, name: str, *arguments: Any, **fields: Any) -> Any:
         with self.client as client:
@@ -51,8 +52,8 @@ class BlockingReads:
 class AsyncReads:
     """Calls AsyncRealmClient in the same way."""
 
-    def __init__(self, service: SmallService, **options: Any) -> None:
-        self.make = lambda: AsyncRealmClient(service.url, **options)
+    def __init__(self, service: SmallService, url: Any = None, **options: Any) -> None:
+        self.make = lambda: AsyncRealmClient(url or service.url, **options)
 
     def call(self, name: str, *arguments: Any, **fields: Any) -> Any:
         async def run() -> Any:
@@ -331,3 +332,89 @@ def test_the_pause_that_the_service_asks_for_is_kept() -> None:
     assert stream.wait_s(ServiceError(503, "not_ready", "", "", retry_after_s=7.0)) == 7.0
     stream.feed(b"retry: 100\n\n")
     assert (stream.wait_s(None) or 0.0) <= 0.2
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[BrokenServer]:
+    """Another address, whose server misbehaves as a test wants it."""
+    with BrokenServer() as server:
+        yield server
+
+
+@pytest.mark.parametrize("form", [list, ",".join])
+def test_another_address_is_asked_where_one_does_not_answer(
+    service: SmallService, reads: Reads, elsewhere: BrokenServer, form: Callable[[Any], Any]
+) -> None:
+    elsewhere.stop()
+    url = form([elsewhere.url, service.url])
+    assert reads(service, url).call("health")["log_id"] == LOG_ID
+    assert len(reads(service, url).call("query", limit=10)) == 25
+
+
+@pytest.mark.parametrize("status", ["502", "503", "504"])
+def test_another_address_is_asked_where_one_has_no_log(
+    service: SmallService, reads: Reads, elsewhere: BrokenServer, status: str
+) -> None:
+    elsewhere.health_mode = status
+    urls = [elsewhere.url, service.url]
+    assert reads(service, urls).call("health")["log_id"] == LOG_ID
+    with pytest.raises(ServiceError) as caught:
+        reads(service, [elsewhere.url]).call("health")
+    assert caught.value.status == int(status)
+
+
+def test_an_answer_that_is_no_outage_is_that_of_all(
+    service: SmallService, reads: Reads, elsewhere: BrokenServer
+) -> None:
+    elsewhere.health_mode = "500"
+    with pytest.raises(ServiceError) as caught:
+        reads(service, [elsewhere.url, service.url]).call("health")
+    assert caught.value.status == 500
+
+
+def test_the_address_that_answers_is_kept_to(
+    service: SmallService, elsewhere: BrokenServer
+) -> None:
+    elsewhere.health_mode = "503"
+    with RealmClient([elsewhere.url, service.url]) as client:
+        assert client.url == elsewhere.url
+        for _ in range(3):
+            client.health()
+        assert client.url == service.url
+    assert len(elsewhere.requests) == 1
+
+
+def test_a_service_that_answers_at_none_of_its_addresses_is_named(
+    service: SmallService, reads: Reads, elsewhere: BrokenServer
+) -> None:
+    elsewhere.stop()
+    with pytest.raises(ServiceUnreachableError) as caught:
+        reads(service, [elsewhere.url, "http://127.0.0.1:9"]).call("health")
+    assert elsewhere.url in str(caught.value)
+    assert "http://127.0.0.1:9" in str(caught.value)
+
+
+def test_all_addresses_together_have_the_time_of_a_request(
+    service: SmallService, reads: Reads, dripping: str
+) -> None:
+    began = time.monotonic()
+    with pytest.raises(ServiceUnreachableError, match="no answer within"):
+        reads(service, [dripping, dripping.replace("127.0.0.1", "localhost")], timeout_s=0.5).call(
+            "health"
+        )
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.usefixtures("fast")
+def test_a_stream_goes_on_at_another_address(
+    service: SmallService, reads: Reads, elsewhere: BrokenServer
+) -> None:
+    elsewhere.stop()
+    service.connections = [
+        [SNAPSHOT, event_frame(3)],
+        JSONResponse({"error": "log_unavailable"}, 503),
+        [event_frame(4)],
+    ]
+    messages = reads(service, [elsewhere.url, service.url]).take(3)
+    assert [getattr(message, "cursor", 0) for message in messages] == [0, 3, 4]
+    assert service.resumed_at == [None, *[f"{LOG_ID}-3"] * 2]

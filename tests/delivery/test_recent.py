@@ -76,6 +76,20 @@ def test_what_others_store_in_between_is_read_from_the_log(path: Path, log: LogW
     source.close()
 
 
+def test_who_is_as_far_as_the_tail_does_not_ask_the_log(path: Path, log: LogWriter) -> None:
+    recent = RecentOfLog()
+    recent.add(log.append([note(1)]))
+    recent.seen = 1
+    with LogWriter(path) as other:
+        other.append([note(2)])
+    source = WholeLog(path, recent)
+    assert cursors(source.after(0, 10)) == [1]
+    assert source.after(1, 10) == ((), 1), "the tail reports what is new"
+    recent.seen = 2
+    assert cursors(source.after(1, 10)) == [2]
+    source.close()
+
+
 def test_transactions_without_a_gap_are_one_span(log: LogWriter) -> None:
     recent = RecentOfLog()
     for number in (1, 2, 3):

@@ -44,7 +44,7 @@ def make(tmp_path: Path, server: BrokenServer) -> Iterator[Make]:
             home=tmp_path,
             log_path=tmp_path / "jobs.db",
             log_id=changes.pop("log_id", OWN_LOG),
-            service_url=server.url,
+            service_url=changes.pop("service_url", server.url),
             options=options,
             **changes,
         )
@@ -319,3 +319,92 @@ def test_a_batch_names_the_log_that_it_is_read_from(make: Make, server: BrokenSe
     """The service takes the events of a producer from one log only."""
     make().export_events(EVENTS)
     assert read_batch(posts(server)[0].body).log_id == OWN_LOG
+
+
+@pytest.fixture
+def other() -> Iterator[BrokenServer]:
+    with BrokenServer() as running:
+        yield running
+
+
+def both(server: BrokenServer, other: BrokenServer) -> str:
+    return f"{server.url},{other.url}"
+
+
+@pytest.mark.parametrize("mode", ["502", "503", "504", "hang", "gone"])
+def test_another_address_takes_what_one_does_not(
+    make: Make, server: BrokenServer, other: BrokenServer, mode: str
+) -> None:
+    exporter = make(service_url=both(server, other))
+    exporter.export_events(EVENTS[:1])
+    if mode == "gone":
+        server.stop()
+    server.mode = server.health_mode = mode if mode != "gone" else "ok"
+    exporter.export_events(EVENTS[1:3])
+    assert (server.events, other.events) == (EVENTS[:1], EVENTS[1:3])
+    if mode == "gone":
+        server.start()
+    server.mode = server.health_mode = "ok"
+    exporter.export_events(EVENTS[3:])
+    assert other.events == EVENTS[1:], "it keeps to the one that answers"
+
+
+def test_a_setting_that_is_wrong_at_one_address_is_reported(
+    make: Make, server: BrokenServer, other: BrokenServer
+) -> None:
+    server.mode = "401"
+    assert "REALM_TOKEN" in str(failure(make(service_url=both(server, other))))
+    assert other.events == []
+
+
+def test_an_address_of_another_log_is_sent_nothing(
+    make: Make, server: BrokenServer, other: BrokenServer
+) -> None:
+    other.log_id = "ef" * 16
+    exporter = make(service_url=both(server, other))
+    exporter.export_events(EVENTS[:2])
+    server.mode = "503"
+    error = failure(exporter)
+    assert error.retryable
+    assert "services of one log" in str(error)
+    assert other.log_id in str(error)
+    server.mode = "ok"
+    exporter.export_events(EVENTS)
+    assert (server.events, other.events) == (EVENTS, [])
+
+
+def test_a_restored_log_is_taken_once_all_addresses_say_so(
+    make: Make, server: BrokenServer, other: BrokenServer
+) -> None:
+    exporter = make(service_url=both(server, other))
+    exporter.export_events(EVENTS[:1])
+    server.stop()
+    other.log_id = server.log_id = "ef" * 16
+    assert "services of one log" in str(failure(exporter))
+    server.start()
+    exporter.export_events(EVENTS)
+    assert (server.events, other.events) == (EVENTS, [])
+
+
+def test_our_own_log_is_known_at_each_address(
+    make: Make, server: BrokenServer, other: BrokenServer
+) -> None:
+    server.log_id = other.log_id = OWN_LOG
+    server.health_mode = "503"
+    exporter = make(service_url=both(server, other))
+    exporter.export_events(EVENTS)
+    assert [request.path for request in other.requests] == ["/health"]
+    assert (server.events, other.events) == ([], [])
+
+
+def test_the_log_is_asked_for_outside_a_shipper_where_there_are_several_addresses(
+    make: Make, server: BrokenServer, other: BrokenServer
+) -> None:
+    exporter = make(service_url=both(server, other), log_id=None)
+    exporter.export_events(EVENTS)
+    assert server.events == EVENTS
+    assert "/health" in [request.path for request in server.requests]
+    single = make(log_id=None)
+    server.requests.clear()
+    single.export_events(EVENTS)
+    assert [request.method for request in server.requests] == ["POST"]

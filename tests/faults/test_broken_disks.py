@@ -51,6 +51,7 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing_acknowledged(
     assert not flushed["delivered"]
     assert "the disk is full" in flushed["problem"]
     assert "Free some space" in flushed["problem"]
+    producer.flush(1.5)  # a round of the keeper, which prints it
 
     filler.unlink()
     ids += kept.ids

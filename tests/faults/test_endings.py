@@ -22,7 +22,7 @@ from realm_telemetry.config import load_settings
 from realm_telemetry.log.runs import RunsWanted
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.alone, pytest.mark.processes]
+pytestmark = pytest.mark.processes
 
 PROGRAM = """
 import os, signal, sys, time

@@ -4,12 +4,23 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from .conftest import kill_shipper, mounted
+from realm_telemetry.cli.checks.check import Subject
+from realm_telemetry.cli.checks.service_log import check_service_log
+from realm_telemetry.config import Settings
+from realm_telemetry.log.engine import open_log
+from tests.postgres_server import Server
+from tests.waiting import wait_until
+
+from .conftest import Home, Service, check_once_in_order, kill_shipper, mounted
 
 REALM = str(Path(sys.executable).with_name("realm"))
 EMIT = """
@@ -143,3 +154,90 @@ def test_a_hard_limit_of_file_sizes_is_named_and_nothing_is_lost(
     for pipeline in (tmp_path / "spool").iterdir():
         kill_shipper(pipeline)
     assert len(logged(tmp_path)) == 6000
+
+
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """A disk with 110 MB, which the user of a server reaches."""
+    with tempfile.TemporaryDirectory(prefix="realm-disk-") as name:
+        Path(name).chmod(0o755)
+        place = Path(name) / "disk"
+        place.mkdir()
+        with mounted(place, "-t", "tmpfs", "-o", "size=110m,mode=755", "tmpfs"):
+            yield place
+
+
+@pytest.mark.processes
+@pytest.mark.long
+@pytest.mark.parametrize("what", ["tables", "wal"])
+def test_a_database_without_room_is_a_503_that_says_so_and_all_arrive_later(
+    home: Home, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Without room for its tables a server refuses and goes on; with none for its WAL it ends."""
+    small, large = disk / "realm", disk.parent / "realm"
+    small.mkdir()
+    large.mkdir()
+    # Each segment of the WAL is a new one, until a checkpoint.
+    wal = {"min_wal_size": "2MB", "max_wal_size": "1GB", "checkpoint_timeout": "1h"}
+    places = {"place": disk, "wal": large} if what == "tables" else {"place": None, "wal": small}
+    with Server(place=places["place"], wal=places["wal"], **wal) as server:
+        monkeypatch.setenv("REALM_LOG_URL", server.url())
+        options = {"REALM_LOG_URL": server.url(), "REALM_LOG_RETRY_S": "1"}
+        service = Service(tmp_path / "service", home.environment | options)
+        try:
+            service.start()
+            producer = home.producer(["battle_log", "realm_service"], service_url=service.url)
+            ids = producer.emit(200).ids
+            assert producer.flush()["delivered"]
+            filler = disk / "filler"
+            fill(filler)
+            ids += producer.emit(3_000, size=3_000).ids
+            assert not producer.flush(2.0)["delivered"]
+            problem = refusal(service.url)
+            found = list(check_service_log(Subject(Settings(home=home.path), 5.0)))
+            if what == "tables":
+                assert "its disk is full" in problem
+                assert [each.level for each in found if "its disk is full" in each.message] == [
+                    "problem"
+                ]
+            else:
+                assert "the server of the log" in problem
+                wait_until(server.has_ended)
+                (result,) = check_service_log(Subject(Settings(home=home.path), 5.0))
+                assert (result.level, "a disk that is full" in result.fix) == ("problem", True)
+            filler.unlink()
+            if server.has_ended():
+                server.start()
+            assert producer.flush(60.0)["delivered"]
+            wait_until(lambda: service.get("/health")["status"] == "ok")
+            with open_log(server.url()).reader() as reader:
+                stored = [row.event.id for row in followed(reader, producer.id)]
+            check_once_in_order(stored, ids)
+        finally:
+            service.kill()
+
+
+def fill(filler: Path) -> None:
+    """Write until a disk is full."""
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
+def refusal(url: str) -> str:
+    """Send events until one is refused; why it is."""
+    for number in range(1, 1_000):
+        note = {"kind": "note", "message": "x" * 9_000, "producer": "a" * 16, "number": number}
+        answer = httpx.post(f"{url}/api/v1/events", json={"events": [note]}, timeout=30)
+        if answer.status_code != 200:
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"]
+            return str(answer.json()["message"])
+    raise AssertionError("there was room")
+
+
+def followed(reader: Any, producer: str) -> Iterator[Any]:
+    cursor = 0
+    while rows := reader.now.after(cursor):
+        yield from (row for row in rows if row.event.producer == producer)
+        cursor = rows[-1].cursor

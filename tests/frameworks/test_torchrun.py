@@ -21,9 +21,13 @@ RANKS = """
 import os, signal, sys, time
 import torch, torch.distributed as dist
 import realm_telemetry as realm
-dist.init_process_group("gloo")
-rank = dist.get_rank()
+rank, attempt = int(os.environ["RANK"]), os.environ["TORCHELASTIC_RESTART_COUNT"]
+# gloo meets the addresses of the attempt before in the agent's store, unless they have a prefix.
+store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
+dist.init_process_group("gloo", store=dist.PrefixStore(attempt, store), rank=rank,
+    world_size=int(os.environ["WORLD_SIZE"]))
 way = sys.argv[1]
+if way == "recover": way = "raise" if attempt == "0" else "go on"
 for step in realm.steps(range(1, 101), every=20):
     if step == 24 and rank == 2:
         if way == "raise": raise OSError("the disk of rank 2 is gone")
@@ -48,14 +52,15 @@ Trainer(model=model, args=arguments, train_dataset=data, eval_dataset=data[:8]).
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 
 
-def ranks(place: Path, way: str) -> Told:
+def ranks(place: Path, way: str, *options: str, run: str = "") -> Told:
     """Run four ranks, of which rank 2 ends in a way, below `realm run`."""
-    return tell(place / way, four(place, way), under=way, timeout_s=TIMEOUT_S)
+    command = four(place, way, *options)
+    return tell(place / (run or way), command, under=run or way, timeout_s=TIMEOUT_S)
 
 
-def four(place: Path, way: str) -> list[str]:
+def four(place: Path, way: str, *options: str) -> list[str]:
     """The command of four ranks."""
-    return [*TORCHRUN, "--nproc-per-node=4", script(place / "ranks.py", RANKS), way]
+    return [*TORCHRUN, *options, "--nproc-per-node=4", script(place / "ranks.py", RANKS), way]
 
 
 def test_the_rank_that_raised_first_is_named(place: Path) -> None:
@@ -80,6 +85,27 @@ def test_the_rank_that_was_killed_is_named(place: Path) -> None:
         ("lost", "no word of its end"),
     )
     assert run["status"] in ("killed", "failed")
+
+
+def test_a_restart_that_recovers_is_a_second_attempt_of_a_run_that_completes(place: Path) -> None:
+    told = ranks(place, "recover", "--max-restarts=1")
+    assert told.code == 0, told.errors
+    run = told.run("recover")
+    assert (run["status"], run["attempts"], run["world_size"]) == ("completed", 2, 4)
+    assert run["exception"] is None or "the disk of rank 2" in run["exception"]["error"]
+    assert {rank: each["status"] for rank, each in run["ranks"].items()} == dict.fromkeys(
+        ("0", "1", "2", "3"), "completed"
+    )
+    assert set(told.runs()) == {"recover"}
+
+
+def test_a_rank_that_fails_in_each_attempt_is_named_in_the_last(place: Path) -> None:
+    told = ranks(place, "raise", "--max-restarts=1", run="again")
+    assert told.code != 0
+    run = told.run("again")
+    assert (run["status"], run["attempts"], run["first_failed_rank"]) == ("failed", 2, 2)
+    assert "the disk of rank 2 is gone" in run["reason"]
+    assert set(told.runs()) == {"again"}
 
 
 def test_the_rank_that_stands_still_is_named_and_goes_on(place: Path) -> None:

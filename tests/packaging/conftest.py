@@ -20,6 +20,7 @@ _BUILT = (
     "battle-log.html",
     "alerts.html",
     "compare.html",
+    "service-health.html",
     "event-stream.js",
 )
 PAGES = {f"{STATIC}/{name}" for name in _BUILT}

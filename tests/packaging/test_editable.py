@@ -41,6 +41,7 @@ def test_serve_and_doctor_say_that_the_pages_are_not_built(
         "battle-log.html",
         "alerts.html",
         "compare.html",
+        "service-health.html",
     ):
         (static / name).write_text("built")
     assert "make pages" not in banner(realm, environment)

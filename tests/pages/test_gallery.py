@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
@@ -28,6 +29,9 @@ from .watching import axe_findings, no_sideways_scroll
 pytestmark = [pytest.mark.browser, pytest.mark.screenshots, pytest.mark.timeout(600)]
 
 PICTURES = SCREENSHOTS / "gallery"
+OF_DOCUMENTS = SCREENSHOTS / "docs"
+DOCUMENTED = {"war-room": "war-room", "run": "run-failed", "compare": "compare"}
+"""The pictures of README and docs, by their views."""
 THEMES = ("light", "dark")
 SIZES = {"1440": (1440, 900), "1920": (1920, 1000), "820": (820, 1100), "390": (390, 844)}
 ZOOMED = {"zoom": (720, 450)}
@@ -91,9 +95,10 @@ VIEWS = {
     "battle-log-details": View(f"{LOG}&kind=uncaught_exception", "[data-event-id]", _details),
     "battle-log-filters": View(f"{LOG}&severity=error&channel=data", "[data-event-id]", _filters),
     "battle-log-search": View(f"{LOG}&q=shard", "[data-event-id] mark"),
-    "battle-log-no-match": View("battle-log?channel=vault&hero=nobody", ".removals li"),
+    "battle-log-no-match": View("battle-log?channel=guild&hero=nobody", ".removals li"),
     "battle-log-summary": View("battle-log?view=summary", ".summary td button"),
     "alerts": View("alerts", "[data-rule]"),
+    "health": View("service-health", "[data-level=warning]"),
 }  # fmt: skip
 
 EMPTY = {
@@ -101,7 +106,11 @@ EMPTY = {
     "runs": View("runs", "[data-testid=no-runs]"),
     "battle-log": View("battle-log", "[data-testid=empty-log]"),
     "alerts": View("alerts", "[data-testid=no-alerts]"),
+    "health": View("service-health", "[data-testid=verdict]"),
 }
+
+READ = ("war-room", "runs", "run-failed", "compare", "battle-log", "alerts", "health")
+"""Pages that keep what they have read while the service is away."""
 
 SERVE = """
 import build, subprocess, sys
@@ -119,6 +128,7 @@ LOADING = {
     "compare": View(_compare(*SWEEP[:2]), ".loading"),
     "battle-log": View("battle-log", ".skeleton-row"),
     "alerts": View("alerts", ".loading"),
+    "health": View("service-health", ".loading"),
 }
 
 
@@ -137,6 +147,14 @@ def full_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def empty_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A lab with nothing."""
     with running_lab(tmp_path_factory.mktemp("empty")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def documented_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """As `full_lab`, just filled, and nothing wrong with the service."""
+    with running_lab(tmp_path_factory.mktemp("documented")) as made:
+        fill(made)
         yield made
 
 
@@ -172,15 +190,6 @@ def test_a_page_that_loads_is_fit_to_be_seen(full_lab: Lab, tab: Page, name: str
     look(tab, f"{name}-loading")
 
 
-@pytest.mark.parametrize("name", ["war-room", "runs", "run-failed", "battle-log", "alerts"])
-def test_a_page_without_its_service_is_fit_to_be_seen(full_lab: Lab, tab: Page, name: str) -> None:
-    """What was read stays."""
-    show(tab, full_lab, VIEWS[name])
-    tab.context.set_offline(True)
-    tab.route(HELD, lambda route: route.abort())
-    look(tab, f"{name}-offline")
-
-
 def test_the_components_are_fit_to_be_seen(tab: Page) -> None:
     """As `make pages-dev` serves them."""
     port = free_port()
@@ -194,6 +203,36 @@ def test_the_components_are_fit_to_be_seen(tab: Page) -> None:
     finally:
         os.killpg(served.pid, signal.SIGTERM)
         served.wait(60)
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_the_pictures_of_the_documents(documented_lab: Lab, browser: Browser, name: str) -> None:
+    """Sharp on large screens; `make screenshots` copies them to docs/images."""
+    OF_DOCUMENTS.mkdir(parents=True, exist_ok=True)
+    context = browser.new_context(device_scale_factor=2, reduced_motion="reduce")
+    page = context.new_page()
+    show(page, documented_lab, VIEWS[DOCUMENTED[name]])
+    page.wait_for_timeout(1_500)
+    wanted = {"format": "webp", "quality": 75}
+    taken = context.new_cdp_session(page).send("Page.captureScreenshot", wanted)
+    (OF_DOCUMENTS / f"{name}.webp").write_bytes(b64decode(taken["data"]))
+    assert no_sideways_scroll(page)
+    context.close()
+
+
+# Last: it ends the service of `full_lab`.
+@pytest.mark.timeout(900)
+def test_pages_without_their_service_are_fit_to_be_seen(full_lab: Lab, tab: Page) -> None:
+    """What was read stays, after it was killed."""
+    tabs = {name: tab.context.new_page() for name in READ}
+    for name, page in tabs.items():
+        page.bring_to_front()
+        show(page, full_lab, VIEWS[name])
+    full_lab.kill()
+    for name, page in tabs.items():
+        page.bring_to_front()
+        page.get_by_text("Reconnecting").first.wait_for()
+        look(page, f"{name}-offline")
 
 
 def answers(port: int) -> bool:

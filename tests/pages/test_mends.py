@@ -182,7 +182,7 @@ def test_an_empty_log_says_how_to_fill_it_and_shows_the_first_event(lab: Lab, pa
     lab.notes(1, 1)
     page.locator("[data-event-id]").first.wait_for()
     lab.kill()
-    pill(page, "Reconnecting", timeout_s=60)
+    pill(page, "Reconnecting")
     page.get_by_test_id("search").fill("note")
     page.get_by_role("alert").filter(has_text="does not answer").wait_for()
     lab.start()

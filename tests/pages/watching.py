@@ -7,6 +7,8 @@ from typing import Any
 
 from playwright.sync_api import Page
 
+from tests.waiting import PATIENCE_S
+
 WATCH = """() => {
   window.seen = new Map();
   window.order = [];
@@ -48,13 +50,13 @@ def rows(page: Page) -> list[str]:
     return found
 
 
-def pill(page: Page, text: str, timeout_s: float = 10.0) -> None:
+def pill(page: Page, text: str, timeout_s: float = PATIENCE_S) -> None:
     """Wait until the status pill says a word."""
     place = page.locator("[data-testid=status-pill]").filter(has_text=text)
     place.wait_for(timeout=timeout_s * 1000)
 
 
-def until(page: Page, expression: str, timeout_s: float = 60.0) -> None:
+def until(page: Page, expression: str, timeout_s: float = PATIENCE_S) -> None:
     """Wait for an expression to become true; from outside, for the pages' policy forbids eval."""
     deadline = time.monotonic() + timeout_s
     while not page.evaluate(expression):

@@ -88,7 +88,8 @@ def test_after_shutdown_cells_end_nothing(tmp_path: Path) -> None:
 
 def test_a_notebook_shows_the_report_of_its_run_in_a_frame(tmp_path: Path) -> None:
     """Each call reads the run anew, from the log where no service runs."""
-    setup = "realm.configure(home=HOME, service_url='http://127.0.0.1:9')\n"
+    # No exporter, for which each call would wait; and nobody else's service.
+    setup = "realm.configure(home=HOME, exporters=['battle_log'], service_url='http://[::1]:9')\n"
     told = "print('FRAME', _repr(realm.show()))\n"
     shown = "from IPython.core.formatters import HTMLFormatter\n_repr = HTMLFormatter()\n"
     again = "training_step = realm.training_step(step=7, loss=0.25)\n" + told

@@ -56,6 +56,16 @@ def test_the_first_training_event_begins_a_run_that_has_a_readable_name(
     assert started.time_unix_nano == step.time_unix_nano
 
 
+def test_the_start_of_a_run_says_what_is_trained_where_its_first_event_does(
+    fresh: realm.Telemetry,
+) -> None:
+    realm.training_started(model="tiny", parameters=7, device="cpu", world_size=2, notes="x")
+    started = next(event for event in spooled(fresh) if event.kind == "run_started")
+    found = {"model": "tiny", "parameters": 7, "device": "cpu", "world_size": 2}
+    assert started.details.items() >= found.items()
+    assert "notes" not in started.details
+
+
 @pytest.mark.parametrize("kind", ["training_started", "lr_changed", "run_config", "epoch_ended"])
 def test_any_event_of_the_channel_begins_a_run(fresh: realm.Telemetry, kind: str) -> None:
     event = realm.emit(kind, channel="training", learning_rate=0.1)
@@ -505,3 +515,81 @@ except ImportError:
 """
     (ended,) = program(tmp_path, code).of("run_ended")
     assert ended.details["status"] == "completed"
+
+
+AT_ONCE = """
+def train(number):
+    realm.training_started(model=number)
+    for step in range(3):
+        realm.log({"n": number}, step=step); time.sleep(0.01)
+    if number in (3, 5): raise ValueError(f"training {number}")
+    realm.checkpoint_saved(step=3, loss=number)
+    realm.training_completed(step=3, loss=0.1)
+    realm.note("after", n=number)
+"""
+THREADS = """
+sys.setswitchinterval(1e-5)
+threads = [threading.Thread(target=train, args=(number,)) for number in range(8)]
+[thread.start() for thread in threads]; [thread.join() for thread in threads]
+"""
+TASKS = """
+import asyncio
+async def task(number):
+    realm.training_started(model=number)
+    for step in range(3):
+        realm.log({"n": number}, step=step); await asyncio.sleep(0.01)
+    if number in (3, 5): raise ValueError(f"training {number}")
+    realm.checkpoint_saved(step=3, loss=number)
+    realm.training_completed(step=3, loss=0.1)
+    realm.note("after", n=number)
+async def main():
+    await asyncio.gather(*map(task, range(8)), return_exceptions=True)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("at_once", [THREADS, TASKS], ids=["threads", "tasks"])
+def test_trainings_at_the_same_time_are_runs_of_their_own(tmp_path: Path, at_once: str) -> None:
+    """Each is a run with its own events, and ends as its own thread or task did."""
+    setup = HEAD + "realm.configure(home=HOME, shipper='none')\n"
+    ended = program(tmp_path, AT_ONCE + at_once, setup=setup, SLURM_JOB_ID="7")
+    of_number: dict[int, set[str | None]] = {}
+    for event in ended.of("training_step", "note"):
+        of_number.setdefault(event.details["n"], set()).add(event.run_id)
+    for event in ended.of("checkpoint_saved"):
+        of_number[event.details["loss"]].add(event.run_id)
+    named = {number: next(iter(ids)) for number, ids in of_number.items() if len(ids) == 1}
+    assert len(named) == len(set(named.values())) == 8, of_number
+    assert "slurm-7" in named.values()
+    ends = {event.run_id: event.details for event in ended.of("run_ended")}
+    assert len(ended.of("run_ended")) == 8
+    failed = {each["reason"] for each in ends.values() if each["status"] == "failed"}
+    assert failed == {"ValueError: training 3", "ValueError: training 5"}
+
+
+@pytest.mark.processes
+def test_a_training_after_that_of_a_thread_that_has_gone_is_another(tmp_path: Path) -> None:
+    code = """
+def train():
+    realm.training_started(model="m"); realm.training_step(step=1, loss=1.0)
+for _ in range(3):
+    thread = threading.Thread(target=train); thread.start(); thread.join()
+"""
+    ended = program(tmp_path, code)
+    assert len({event.run_id for event in ended.of("training_step")}) == 3
+    reasons = [event.details.get("reason") for event in ended.of("run_ended")]
+    assert reasons[:2] == ["another training began after its thread had ended"] * 2
+
+
+@pytest.mark.processes
+def test_steps_of_another_thread_belong_to_the_training_that_was_announced(tmp_path: Path) -> None:
+    code = """
+realm.training_started(model="m")
+def step(number): realm.training_step(step=number, loss=1.0)
+for number in (1, 2):
+    thread = threading.Thread(target=step, args=(number,)); thread.start(); thread.join()
+realm.training_completed(step=2, loss=0.1)
+"""
+    ended = program(tmp_path, code)
+    assert {e.run_id for e in ended.of("training_step")} == {ended.one("run_ended").run_id}

@@ -11,10 +11,12 @@ import pytest
 
 import realm_telemetry as realm
 from realm_telemetry.config import (
+    MAX_SERVICE_URLS,
     MIN_SPOOL_BYTES,
     SETTINGS,
     Settings,
     load_settings,
+    token_for,
     variable_marks,
 )
 from realm_telemetry.errors import ConfigError
@@ -42,6 +44,60 @@ def test_arguments_win_over_environment_over_the_parent_over_the_file(tmp_path: 
     assert resolve({"home": tmp_path}, {}, {}) == "http://file:1"
     (tmp_path / "realm.toml").unlink()
     assert resolve({"home": tmp_path}, {}, {}) == "http://127.0.0.1:8866"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["http://one:1", "http://two:1/"],
+        ("http://one:1", "http://two:1"),
+        "http://one:1,http://two:1",
+        " http://one:1 , http://two:1/, http://one:1/,",
+    ],
+)
+def test_a_service_may_have_several_addresses(tmp_path: Path, given: Any) -> None:
+    settings = load_settings({"home": tmp_path, "service_url": given}, environ={})
+    assert settings.service_url == "http://one:1,http://two:1"
+    again = load_settings({"home": tmp_path}, environ={"REALM_SERVICE_URL": settings.service_url})
+    assert again.service_url == settings.service_url
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [],
+        ",",
+        "http://one:1,two:1",
+        ["http://one:1,http://two:1"],
+        [1],
+        7,
+        ["http://one:1", ""],
+        [f"http://host{number}" for number in range(MAX_SERVICE_URLS + 1)],
+    ],
+)
+def test_what_is_no_list_of_addresses_is_refused(tmp_path: Path, given: Any) -> None:
+    with pytest.raises(ConfigError, match="service_url"):
+        load_settings({"home": tmp_path, "service_url": given}, environ={})
+
+
+def test_as_many_addresses_as_there_may_be(tmp_path: Path) -> None:
+    given = [f"http://host{number}" for number in range(MAX_SERVICE_URLS)]
+    settings = load_settings({"home": tmp_path, "service_url": given}, environ={})
+    assert settings.service_url.split(",") == given
+
+
+def test_the_homes_token_is_for_a_list_of_this_hosts_addresses_alone(tmp_path: Path) -> None:
+    (tmp_path / "realm.toml").write_text('access = "token"\n')
+
+    def token(*urls: str) -> str | None:
+        return load_settings({"home": tmp_path, "service_url": urls}, environ={}).token
+
+    own = token("http://127.0.0.1:1", "http://localhost:2")
+    assert own
+    assert token("http://127.0.0.1:1", "http://elsewhere:2") is None
+    both = "http://127.0.0.1:1,http://elsewhere:2"
+    assert token_for(tmp_path, own, both) is None
+    assert token_for(tmp_path, "chosen", both) == "chosen"
 
 
 def test_what_a_parent_was_told_by_its_code_wins_over_a_variable_that_it_had_too(

@@ -44,6 +44,8 @@ def test_numbers_are_the_details_of_a_step() -> None:
         ({"loss": float("nan"), "acc": 0.5}, "Step 1,003: loss NaN"),
         ({"grad_norm": float("inf")}, "Step 1,003: grad_norm Infinity"),
         ({"train/loss": 0.123456}, "Step 1,003: train/loss 0.1235"),
+        ({"a": "nan", "b": "-INF", "c": "+inf"}, "Step 1,003: a NaN, b -Infinity, c Infinity"),
+        ({"norm": "infinity", "name": "information", "other": "nano"}, "Step 1,003: norm Infinity"),
     ],
 )
 def test_a_step_without_a_loss_says_what_it_has(values: dict[str, object], message: str) -> None:

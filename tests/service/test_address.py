@@ -1,13 +1,21 @@
 """A service says in its home where it is, as long as it runs."""
 
+import json
 import os
 from pathlib import Path
 
+import click.testing
 import pytest
+from realm_exporter_realm_service import RealmServiceExporter
 
+from realm_telemetry.cli.checks.check import Subject
+from realm_telemetry.cli.checks.service import check_service
+from realm_telemetry.cli.group import realm
 from realm_telemetry.client import RealmClient
-from realm_telemetry.config import DEFAULT_SERVICE_URL, load_settings, located
+from realm_telemetry.config import DEFAULT_SERVICE_URL, load_settings, located, service_url_of
+from realm_telemetry.errors import ConfigError, ExportError
 from realm_telemetry.home import SERVICE, RunningService, ServiceAddress, running_service
+from realm_telemetry.plugins import ExporterContext
 
 from .conftest import free_ports, serving
 
@@ -65,15 +73,66 @@ def test_one_that_listens_to_all_is_found_on_loopback(tmp_path: Path) -> None:
         assert found(tmp_path) == f"http://127.0.0.1:{server.ports[0]}"
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"url": 7}', "\xff", "[" * 4096, '{"url": "' + "x" * 5000]
-)
-def test_what_is_no_address_is_none(tmp_path: Path, text: str) -> None:
+BROKEN = [
+    *("{", "[]", '{"url": 7}', "\xff", "[" * 4096, '{"url": "' + "x" * 5000),
+    *(
+        f'{{"url": "{url}", "pages": "http://127.0.0.1:10", "pid": 7, "pid_namespace": 8}}'
+        for url in (
+            *("", "ftp://x", "http://", "http://[::1", "http://a\\u0000b", "http://x y"),
+            "http://127.0.0.1:99999",
+        )
+    ),
+    '{"url": "http://127.0.0.1:9", "pages": "/", "pid": 7, "pid_namespace": 8}',
+]
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_what_is_no_address_is_none_and_named_with_the_setting(
+    tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("REALM_SERVICE_URL", raising=False)
     held = claim(tmp_path)
     assert running_service(tmp_path) == HERE
     (tmp_path / SERVICE).write_text(text, encoding="latin-1")
     assert running_service(tmp_path) is None
+    with pytest.raises(ConfigError, match=r"REALM_SERVICE_URL") as raised:
+        service_url_of(tmp_path)
+    assert raised.value.setting == str(tmp_path / SERVICE)
+    settings = load_settings({"home": tmp_path})
+    assert located(settings).service_url == DEFAULT_SERVICE_URL
+    assert "REALM_SERVICE_URL" in capfd.readouterr().err
+    with pytest.raises(ExportError, match="REALM_SERVICE_URL"):
+        RealmServiceExporter(
+            context=ExporterContext(home=tmp_path, log_path=settings.log_path)
+        ).deliver([])
+    (said,) = check_service(Subject(settings, 1.0))
+    assert (said.level, "REALM_SERVICE_URL" in said.fix) == ("problem", True)
+    monkeypatch.setenv("REALM_HOME", str(tmp_path))
+    for name in ("up", "down"):
+        done = click.testing.CliRunner().invoke(realm, [name])
+        assert (done.exit_code, done.output.count("REALM_SERVICE_URL")) == (2, 1)
     held.close()
+    assert service_url_of(tmp_path) == DEFAULT_SERVICE_URL
+
+
+def test_a_file_that_is_about_to_be_written_is_none(tmp_path: Path) -> None:
+    held = claim(tmp_path)
+    (tmp_path / SERVICE).write_text("")
+    assert service_url_of(tmp_path) == DEFAULT_SERVICE_URL
+    held.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://", "http://[::1", "http://x:99999", "http://a b", "http://x:port", "http://\0"]
+)
+def test_an_address_of_the_settings_that_is_none_names_the_setting(
+    tmp_path: Path, url: str
+) -> None:
+    with pytest.raises(ConfigError, match="REALM_SERVICE_URL"):
+        load_settings(environ={"REALM_HOME": str(tmp_path), "REALM_SERVICE_URL": url})
+    (tmp_path / "realm.toml").write_text(f"service_url = {json.dumps(url)}")
+    with pytest.raises(ConfigError, match=r"service_url in realm\.toml"):
+        load_settings(environ={"REALM_HOME": str(tmp_path)})
 
 
 def test_a_file_that_nobody_holds_is_none(tmp_path: Path, address: Path) -> None:

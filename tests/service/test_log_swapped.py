@@ -1,5 +1,6 @@
 """The log is swapped under a running service: what is answered 200 is in the log at its path."""
 
+import ctypes
 import os
 import sqlite3
 import time
@@ -136,21 +137,27 @@ def test_a_log_that_is_cut_in_place_is_refused_and_said_until_it_is_replaced(
     assert client.get("/health").json()["status"] == "ok"
 
 
+def swap_names(one: Path, other: Path) -> None:
+    """At one instant, as a mount comes and goes: a service makes a directory that is missing."""
+    exchange, here = 2, -100  # RENAME_EXCHANGE, AT_FDCWD; source: renameat2(2)
+    names = os.fsencode(one), os.fsencode(other)
+    assert ctypes.CDLL(None).renameat2(here, names[0], here, names[1], exchange) == 0
+
+
 def test_a_home_that_vanishes_is_refused_until_it_is_back(tmp_path: Path) -> None:
     """As a mount that goes away and leaves a directory that nobody may write."""
-    home = tmp_path / "mount" / "home"
+    home, nothing = tmp_path / "mount" / "home", tmp_path / "nothing"
+    nothing.write_text("")
     with serving(free_ports(home)) as server, asking(server) as client:
         assert post(client, "before") == 200
-        home.parent.rename(tmp_path / "elsewhere")
-        home.parent.write_text("")
+        swap_names(home.parent, nothing)
         deadline = time.monotonic() + 60
         while client.get("/health").json()["status"] == "ok":
             assert time.monotonic() < deadline
         assert post(client, "nowhere") == 503
         assert client.get("/ready").status_code == 503
         assert client.get("/health").json()["log_id"] is None
-        home.parent.unlink()
-        (tmp_path / "elsewhere").rename(home.parent)
+        swap_names(home.parent, nothing)
         while post(client, "back") != 200:
             assert time.monotonic() < deadline + 20
             time.sleep(0.05)

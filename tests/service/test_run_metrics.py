@@ -91,8 +91,27 @@ def test_runs_are_compared_by_configuration_and_curves(client: httpx.Client) -> 
     for wrong in (["a"], ["a", "a"], [str(number) for number in range(7)]):
         answer = client.get("/api/compare", params={"run": wrong})
         assert answer.json()["error"] == "invalid_parameter", wrong
-    answer = client.get("/api/compare", params={"run": ["a", "nobody"]})
-    assert answer.json()["error"] == "run_not_found"
+    assert found["missing"] == []
+
+
+ODD_IDS = ("100%", "%2F", "team/r 1", "تدريب/٧ 🐉", "a&run=b#?", "x" * 256)
+
+
+def test_an_unknown_run_is_named_and_the_others_are_compared(client: httpx.Client) -> None:
+    """Whatever characters the ids have; without any run there is nothing to answer."""
+    for place, name in enumerate(ODD_IDS[:4]):
+        tell(client, name, *trained(), producer=str(place))
+    asked = ["nobody", *ODD_IDS[:4], "nobody/%2F"]
+    found = client.get("/api/compare", params={"run": asked, "name": "loss"}).json()
+    assert [run["run_id"] for run in found["runs"]] == list(ODD_IDS[:4])
+    assert [each["run_id"] for each in found["series"]] == list(ODD_IDS[:4])
+    assert [run["run_id"] for run in found["missing"]] == ["nobody", "nobody/%2F"]
+    assert found["missing"][0]["message"] == "There is no run 'nobody'."
+    alone = client.get("/api/compare", params={"run": ["nobody", ODD_IDS[0]]}).json()
+    assert [run["run_id"] for run in alone["runs"]] == [ODD_IDS[0]]
+    assert alone["config"] == {"different": [], "same": 0}
+    answer = client.get("/api/compare", params={"run": ["nobody", ODD_IDS[5]]})
+    assert (answer.status_code, answer.json()["error"]) == (404, "run_not_found")
     assert "nobody" in answer.json()["message"]
 
 

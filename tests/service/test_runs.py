@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from realm_telemetry.event import FIRST_CONTENT_NUMBER
-from realm_telemetry.service.api import runs as runs_module
+from realm_telemetry.folds.runs import fold
 from realm_telemetry.service.api.runs import RunRoute, get_run
 from realm_telemetry.values.paths import write_name
 from tests.waiting import wait_until
@@ -94,7 +94,7 @@ def test_the_path_of_a_run_is_matched_as_it_was_sent(
 def test_runs_with_warnings_are_found_however_they_ended(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs_module, "_AT_ONCE", 2)
+    monkeypatch.setattr(fold, "_AT_ONCE", 2)
     nan = {"kind": "loss_not_finite", "details": {"field": "loss", "step": 3, "value": "NaN"}}
     spiked = {"kind": "loss_spiked", "details": {"field": "loss", "step": 3, "value": 9}}
     told: dict[str, list[dict[str, Any]]] = {"a": [nan], "b": [], "c": [spiked], "d": []}
@@ -112,7 +112,7 @@ def test_runs_with_warnings_are_found_however_they_ended(
     assert listed(warnings="any", q="c") == ["c"]
     assert listed(warnings="") == ["a", "b", "c", "d"]
     # Page by page each comes once, also where a part of the list has none.
-    monkeypatch.setattr(runs_module, "LOOKED_AT", 2)
+    monkeypatch.setattr(fold, "LOOKED_AT", 2)
     found, place = [], "/api/runs?warnings=any&limit=1"
     while place:
         answer = client.get(place)
@@ -125,6 +125,45 @@ def test_runs_with_warnings_are_found_however_they_ended(
         "warnings: there is no warning 'nan'.",
         True,
     )
+
+
+def test_runs_have_tags_and_are_filtered_by_them(client: httpx.Client) -> None:
+    configured = {"kind": "run_config", "details": {"tags": ["lr", " ", 3, "x" * 101]}}
+    tell(client, "a", *trained(tags=["base, line", "lr"]), configured, producer="a")
+    tell(client, "b", *trained(tags="lr, warm up,"), producer="b")
+    tell(client, "c", *trained(tags={"not": "a list"}), producer="c")
+    listed = {run["run_id"]: run["tags"] for run in client.get("/api/runs").json()["runs"]}
+    assert listed == {"a": ["lr", "x" * 100, "base, line"], "b": ["lr", "warm up"], "c": []}
+
+    def tagged(*tags: str) -> list[str]:
+        answer = client.get("/api/runs", params={"tag": tags})
+        return sorted(run["run_id"] for run in answer.json()["runs"])
+
+    assert tagged("lr") == ["a", "b"]
+    assert tagged("lr", "base, line") == ["a"]
+    assert tagged("nobody's") == []
+    assert find(client, "b").json()["tags"] == ["lr", "warm up"]
+
+
+def test_a_list_has_the_last_values_that_it_is_asked_for(client: httpx.Client) -> None:
+    """Of any name, by the names of the curves; NaN is a word, and what a run has not is absent."""
+    odd = {"kind": "training_step", "step": 4, "details": {"a,b/c %&=": 2, "loss": "NaN"}}
+    other = {"kind": "training_step", "step": 4, "rank": 1, "details": {"acc": 0.9}}
+    evaluated = {"kind": "evaluation_finished", "details": {"step": 3, "acc": 0.25}}
+    tell(client, "a", *trained(), odd, other, evaluated, producer="a")
+    tell(client, "b", *trained(), producer="b")
+
+    def listed(*names: str) -> dict[str, Any]:
+        answer = client.get("/api/runs", params={"metric": names})
+        return {run["run_id"]: run.get("metrics") for run in answer.json()["runs"]}
+
+    assert listed() == {"a": None, "b": None}
+    assert listed("a,b/c %&=", "acc") == {"a": {"a,b/c %&=": 2, "acc": 0.3}, "b": {"acc": 0.3}}
+    every = {"a,b/c %&=": 2, "acc": 0.3, "eval/acc": 0.25, "loss": "NaN"}
+    assert listed("*")["a"] == find(client, "a").json()["metrics"] == every
+    assert client.get("/api/runs", params={"metric": ["x"] * 16}).status_code == 200
+    wrong = client.get("/api/runs", params={"metric": ["x"] * 17})
+    assert wrong.json()["message"] == "metric: at most 16 of them."
 
 
 def test_a_run_with_a_comma_in_its_id_is_a_filter(client: httpx.Client) -> None:

@@ -13,11 +13,13 @@ from typing import Any
 import httpx
 import pytest
 
+from realm_telemetry.client import EventMessage, RealmClient, SnapshotMessage
+from realm_telemetry.event import Event
 from realm_telemetry.log.engine import open_log
-from realm_telemetry.service import RealmServer
+from realm_telemetry.service import RealmServer, host_watch
 from tests.exporters.webhook.conftest import Receiver
 from tests.exporters.webhook.conftest import options as webhook_options
-from tests.faults.conftest import Service
+from tests.faults.conftest import Home, Service
 from tests.postgres_server import PASSWORD, Server
 from tests.tcp_proxy import TcpProxy
 from tests.waiting import wait_until
@@ -104,6 +106,104 @@ def test_a_rule_fires_once_and_another_service_takes_over(serve: Serve) -> None:
         assert sorted(told(receiver)) == ["Note 1", "Note 2", "Note 3"]
 
 
+@pytest.fixture
+def short(tmp_path: Path) -> None:
+    """Hosts are silent after two seconds, at both services."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "realm.toml").write_text("[watch]\nhost_silent_s = 2\n")
+
+
+RUNNING = {"producer": WRITER, "run_id": "r1", "rank": 0}
+
+
+def beat(client: httpx.Client, *processes: dict[str, Any]) -> int:
+    body = {"host": "gpu7", "boot_id": "x", "interval_s": 0.5, "processes": processes}
+    return client.post("/api/v1/heartbeat", json=body).status_code
+
+
+def begin_run(client: httpx.Client) -> None:
+    started = {"kind": "run_started", "producer": WRITER, "number": 1, "run_id": "r1"}
+    assert client.post("/api/v1/events", json={"events": [started]}).json()["accepted"] == 1
+
+
+def status_of_host(client: httpx.Client) -> str | None:
+    found = client.get("/api/hosts").json()["hosts"]
+    return found[0]["status"] if found else None
+
+
+def told_of_hosts(client: httpx.Client) -> list[str]:
+    found = client.get("/api/battle_log?kind=host_lost,host_heard_again").json()
+    return [event["kind"] for event in reversed(found)]
+
+
+def go_on_beating(client: httpx.Client, seconds: float) -> None:
+    end_s = time.monotonic() + seconds
+    while time.monotonic() < end_s:
+        assert beat(client, RUNNING) == 200
+        time.sleep(0.25)
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("short")
+def test_a_host_that_one_service_hears_is_silent_for_none(serve: Serve) -> None:
+    with asking(serve("one")) as one, asking(serve("two")) as two:
+        begin_run(one)
+        go_on_beating(one, 1.0)
+        wait_until(lambda: status_of_host(two) == "live")
+        go_on_beating(one, 5.0)
+        assert (status_of_host(one), status_of_host(two)) == ("live", "live")
+        go_on_beating(two, 5.0)
+        assert told_of_hosts(one) == []
+        wait_until(lambda: told_of_hosts(two) == ["host_lost"])
+        wait_until(lambda: (status_of_host(one), status_of_host(two)) == ("lost", "lost"))
+        go_on_beating(one, 4.0)
+        wait_until(lambda: (status_of_host(one), status_of_host(two)) == ("live", "live"))
+        go_on_beating(two, 2.0)
+        assert told_of_hosts(two) == ["host_lost", "host_heard_again"], "each once"
+        assert beat(two) == 200
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("short")
+def test_a_host_that_dies_with_the_service_that_heard_it_is_missed(serve: Serve) -> None:
+    one = serve("one")
+    with asking(one) as first, asking(serve("two")) as two:
+        begin_run(first)
+        go_on_beating(first, 1.5)
+        one.stop()
+        wait_until(lambda: told_of_hosts(two) == ["host_lost"])
+    with asking(serve("two")) as again:
+        wait_until(lambda: status_of_host(again) == "lost")
+        time.sleep(3)
+        assert told_of_hosts(again) == ["host_lost"]
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("short")
+def test_a_service_that_cannot_share_what_it_hears_takes_no_heartbeat(
+    serve: Serve, postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_watch, "MAX_APART_S", 3.0)
+    proxy = TcpProxy(postgres.port)
+    secret = PASSWORD.replace(" ", "%20")
+    place = f"postgresql://realm:{secret}@127.0.0.1:{proxy.port}/postgres"
+    place += f"?schema={schema_of(tmp_path)}&log_retry_s=1"
+    try:
+        with asking(serve("one", log_url=place)) as one, asking(serve("two")) as two:
+            begin_run(one)
+            go_on_beating(one, 1.0)
+            proxy.set("cut")
+            wait_until(lambda: beat(one, RUNNING) == 503)
+            go_on_beating(two, 4.0)
+            proxy.set("pass")
+            wait_until(lambda: beat(one, RUNNING) == 200)
+            go_on_beating(one, 3.0)
+            assert status_of_host(two) == "live"
+    finally:
+        proxy.close()
+
+
 def told(receiver: Receiver) -> list[str]:
     """The notes in all that was received."""
     text = " ".join(received.body.decode() for received in receiver.received)
@@ -146,6 +246,59 @@ def test_nothing_is_lost_though_services_are_killed_in_turn(url: str, tmp_path: 
     with open_log(url).reader() as reader:
         rows = [row for row in rows_of(reader) if row.event.producer == WRITER]
     assert [row.event.number for row in rows] == acknowledged
+
+
+@pytest.mark.long
+def test_producers_that_know_both_services_lose_nothing_though_each_is_killed(
+    url: str, tmp_path: Path
+) -> None:
+    services = [Service(tmp_path / name, environment(url)) for name in ("one", "two")]
+    home = Home(tmp_path / "host", dict(os.environ))
+    watched: list[int] = []
+    with ExitStack() as stack:
+        stack.callback(home.end)
+        for service in services:
+            stack.callback(service.kill)
+            service.start()
+        both = ",".join(service.url for service in services)
+        client = stack.enter_context(RealmClient(both))
+        producer = home.producer(["battle_log", "realm_service"], service_url=both)
+        watcher = threading.Thread(target=watch, args=(both, watched, 1_200), daemon=True)
+        watcher.start()
+        ids: list[str] = []
+        for turn in range(4):
+            seen = int(client.health()["cursor"])
+            producer.tell("emit", count=300, pace_s=0.004)
+            wait_until(partial(has_grown, client, seen + 50))
+            services[turn % 2].kill()
+            ids += producer.answer().ids
+            assert producer.flush(60)["delivered"], "the other one takes them"
+            services[turn % 2].start()
+        with open_log(url).reader() as reader:
+            rows = [row for row in rows_of(reader) if row.event.producer == producer.id]
+        assert [row.event.id for row in rows] == ids
+        watcher.join(60)
+        assert watched == [row.cursor for row in rows]
+
+
+def has_grown(client: RealmClient, cursor: int) -> bool:
+    return int(client.health()["cursor"]) > cursor
+
+
+def watch(addresses: str, found: list[int], count: int) -> None:
+    """Follow the stream over both services until so many notes were seen."""
+    with RealmClient(addresses) as client:
+        for message in client.stream():
+            if isinstance(message, SnapshotMessage):
+                found += [row.cursor or 0 for row in reversed(message.rows) if is_note(row.event)]
+            elif isinstance(message, EventMessage) and is_note(message.event):
+                found.append(message.cursor or 0)
+            if len(found) >= count:
+                return
+
+
+def is_note(event: Event) -> bool:
+    return event.kind == "note"
 
 
 def send_until_taken(client: httpx.Client, services: list[Service], number: int) -> None:

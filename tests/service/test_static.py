@@ -28,6 +28,7 @@ def built(tmp_path: Path) -> Path:
     (tmp_path / "battle-log.html").write_text("<title>Battle Log</title>")
     (tmp_path / "alerts.html").write_text("<title>Alerts</title>")
     (tmp_path / "compare.html").write_text("<title>Compare runs</title>")
+    (tmp_path / "service-health.html").write_text("<title>Service health</title>")
     (tmp_path / "event-stream.js").write_text("export {};")
     (tmp_path / "assets" / "app-1.js").write_text("let x = 1;\n" * 500)
     return tmp_path

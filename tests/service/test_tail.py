@@ -58,6 +58,30 @@ def followed(path: Path, act: Callable[[Looks, list[LogRow]], Any], poll_s: floa
     asyncio.run(run())
 
 
+def test_who_is_woken_finds_that_the_tail_has_read(tmp_path: Path, writer: LogWriter) -> None:
+    writer.append([make_event(number) for number in range(1, 501)])
+    recent, rows, woken = RecentOfLog(), list[LogRow](), list[tuple[int | None, int]]()
+
+    async def run() -> None:
+        with closing(open_log(tmp_path / "jobs.db").reader()) as reader:
+            watch = DataVersionWatch(tmp_path / "jobs.db")
+            tail = Tail(reader, recent, watch, 0, [rows.extend], 0.005, noticed=notice)
+            assert recent.seen == 0
+            tail.start()
+            await asyncio.wait_for(done.wait(), NEVER_S)
+            tail.stop()
+
+    done = asyncio.Event()
+
+    def notice() -> None:
+        woken.append((recent.seen, len(rows)))
+        if len(rows) == 500:
+            done.set()
+
+    asyncio.run(run())
+    assert woken == [(200, 200), (400, 400), (500, 500)]
+
+
 def arrives(rows: list[LogRow], count: int, within_s: float = 10.0) -> None:
     """Wait for so many rows; NEVER_S is much longer."""
     began = time.monotonic()

@@ -15,6 +15,7 @@ from realm_telemetry.home import RunningService, ServiceAddress
 from realm_telemetry.home.shared import LINK, SharedService, write_service
 from realm_telemetry.shipper.process_end import host
 from realm_telemetry.spool.frames import encode_msgpack
+from realm_telemetry.testing import BrokenServer
 
 from .conftest import Lab, Producer
 
@@ -172,6 +173,7 @@ def test_a_stranger_at_the_address_of_a_shared_home_gets_neither_token_nor_runs(
     """As where the service has gone and another one was given its port."""
     shared = tmp_path / "network"
     shared.mkdir(mode=0o700)
+    (shared / "realm.toml").write_text(QUICK)
     (tmp_path / LINK).symlink_to(shared)
     ours = receiver.log_id
     receiver.log_id = "6" * 32
@@ -265,3 +267,21 @@ def test_an_address_that_is_none_harms_nothing(
     eventually(lambda: producer.writer.control.stored_number == 1)
     time.sleep(0.5)
     assert lab.running[0].thread.is_alive()
+
+
+@pytest.mark.parametrize("fault", ["gone", "503"])
+def test_another_service_hears_what_one_does_not(
+    receiver: Receiver,
+    make_lab: Callable[..., Lab],
+    eventually: Callable[..., None],
+    fault: str,
+) -> None:
+    with BrokenServer() as other:
+        if fault == "gone":
+            other.stop()
+        other.mode = fault if fault != "gone" else "ok"
+        lab = make_lab("realm_service", url=f"{other.url},{receiver.url}")
+        begin(lab.producer())
+        start(lab)
+        eventually(lambda: len(receiver.beats) >= 3)
+        assert len(other.requests) <= 1, "it keeps to the one that answers"

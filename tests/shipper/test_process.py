@@ -239,6 +239,24 @@ def test_launching_where_a_shipper_runs_changes_nothing(make_lab, shippers, even
     producer.end()
 
 
+LIMITED = """
+import resource, sys
+import realm_telemetry as realm
+realm.configure(home=sys.argv[1], exporters=["battle_log"])
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+for step in range(100): realm.log({"loss": 1.0, "text": "x" * 2_000}, step=step)
+sys.exit(0 if realm.flush(20) else realm.flush_problem())
+"""
+
+
+def test_a_limit_that_a_program_has_set_is_not_its_shippers(tmp_path):
+    """The log grows beyond the size that the program's own files may have."""
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(tmp_path)], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_environment_of_a_shipper_is_free_of_tracing_and_of_the_pipeline(monkeypatch):
     monkeypatch.setenv("PYTHONTRACEMALLOC", "1")
     monkeypatch.setenv("REALM_PIPELINE", "{}")

@@ -6,8 +6,9 @@ from typing import Any, Final
 from realm_telemetry.cli.agents.questions import EventFilters, Names
 from realm_telemetry.cli.command import settings
 from realm_telemetry.client import AsyncRealmClient
-from realm_telemetry.config import DEFAULT_SERVICE_URL, token_for
+from realm_telemetry.config import DEFAULT_SERVICE_URL, load_settings, token_for
 from realm_telemetry.home import running_service
+from realm_telemetry.home.token import addresses_of
 from realm_telemetry.kinds.table import ROUTINE_KINDS
 from realm_telemetry.values.paths import write_name
 
@@ -40,7 +41,9 @@ class Desk:
 
     def may_write(self) -> bool:
         """Whether there is a token, behind which writing stands. Raises ConfigError."""
-        return self._find()[1] is not None
+        # That of the home counts before its service is up, too.
+        own = load_settings().token if self._url is None else None
+        return (own or self._find()[1]) is not None
 
     def remark(self) -> str | None:
         """Return that the service may be another home's, where nothing says that it is this one."""
@@ -51,7 +54,7 @@ class Desk:
 
     def pages(self) -> str:
         """Return the address below which the pages are."""
-        url = self._find()[0].rstrip("/")
+        url = addresses_of(self._find()[0])[0].rstrip("/")
         running = running_service(settings().home)
         return running.pages.rstrip("/") if running and running.url.rstrip("/") == url else url
 

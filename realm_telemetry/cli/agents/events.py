@@ -30,6 +30,13 @@ _NEIGHBOUR_CHARS: Final = 400
 _POINT_CHARS: Final = 45
 
 
+NOTHING_FITS: Final = (
+    "Nothing fits all of the filters. Leave one out, look further back with `since`, or name"
+    " routine kinds such as training_step in `kind`. A stack is only captured of a program that"
+    " records itself (realm.configure, or below realm run) and only once it stalls."
+)
+
+
 async def search_events(desk: Desk, question: SearchQuestion) -> dict[str, Any]:
     """Return a page of events, newest first."""
     client, pages = desk.client(), desk.pages()
@@ -51,6 +58,7 @@ async def search_events(desk: Desk, question: SearchQuestion) -> dict[str, Any]:
         "total": page.total,
         "total_is": "exact" if page.relation == "eq" else "at least",
         "routine_left_out": not names(question.kind),
+        "next": None if shown else NOTHING_FITS,
         "now": position,
         "cursor": following,
         "truncated": following is not None,

@@ -42,6 +42,14 @@ class RunsQuestion(Question):
             " out_of_memory, killed, terminated, preempted, cancelled, lost."
         ),
     ] = None
+    warnings: Annotated[
+        Names | None,
+        Meta(
+            description="Only those that had some of not_finite, spikes, stalls, or any of them,"
+            " however they ended."
+        ),
+    ] = None
+    tags: Annotated[Names | None, Meta(description="Only those that have all of these.")] = None
     since: Moment | None = None
     q: Annotated[Words | None, Meta(description="Part of the id or of the command.")] = None
     limit: limit_of(100) = 20  # type: ignore[valid-type]
@@ -52,6 +60,16 @@ class RunQuestion(Question):
     """Which run."""
 
     run_id: RunId
+
+
+class CompareQuestion(Question):
+    """Which two runs."""
+
+    run_id: RunId
+    other: Annotated[
+        RunId | None,
+        Meta(description="The run to compare it with. Without: the last good one before it."),
+    ] = None
 
 
 class EventFilters(Question):

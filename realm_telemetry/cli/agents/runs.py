@@ -1,6 +1,8 @@
 """The tools about runs: what there is, and why one ended as it did."""
 
+import time
 from collections import Counter
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -17,8 +19,10 @@ from realm_telemetry.cli.agents.answers import (
 from realm_telemetry.cli.agents.desk import Desk, names, now, of_run
 from realm_telemetry.cli.agents.questions import Nothing, RunQuestion, RunsQuestion
 from realm_telemetry.client import AsyncRealmClient, ServiceError
+from realm_telemetry.event import format_time
 from realm_telemetry.kinds.catalog import event_to_dict
 
+OPEN: Final = ("running", "stalled", "paused")
 GOOD: Final = ("running", "completed", "paused")
 BAD: Final = (
     *("failed", "crashed", "out_of_memory", "killed", "terminated", "preempted", "lost", "stalled"),
@@ -56,6 +60,12 @@ NEXT: Final = {
 """What a status means for the next step."""
 
 
+NO_HOSTS: Final = (
+    "None is heard: only programs that send to this service from another log have heartbeats."
+    " `hosts` of a run says where it ran."
+)
+
+
 def brief(pages: str, run: dict[str, Any]) -> dict[str, Any]:
     """Return a run as a list shows it."""
     warnings = run.get("warnings") or {}
@@ -85,9 +95,10 @@ async def overview(desk: Desk, question: Nothing) -> dict[str, Any]:
     newest = (await client.runs_page(limit=50)).runs
     bad = await client.runs_page(status=BAD, since="7d", limit=8)
     known = {run["run_id"] for run in bad.runs}
-    # The service cannot be asked for runs whose loss was not finite: those among the newest.
-    odd = [run for run in newest if _is_odd(run) and run["run_id"] not in known]
-    others = [run for run in newest if run["run_id"] not in known and not _is_odd(run)]
+    warned = await client.runs_page(warnings="not_finite", since="7d", limit=12)
+    odd = [run for run in warned.runs if run["run_id"] not in known]
+    known |= {run["run_id"] for run in odd}
+    others = [run for run in newest if run["run_id"] not in known]
     running = await client.runs_page(status=("running", "stalled", "paused"), limit=100)
     errors = await client.query_page(severity="error", since="24h", limit=5)
     hosts = await client.hosts()
@@ -104,8 +115,14 @@ async def overview(desk: Desk, question: Nothing) -> dict[str, Any]:
             "newest": [event_shape(event_to_dict(row.event, None), 300) for row in errors.rows],
         },
         "hosts": [
-            {"host": text(host["host"], 100), "status": host["status"]} for host in hosts[:20]
+            {
+                "host": text(host["host"], 100),
+                "status": host["status"],
+                "heard_seconds_ago": round(host["age_s"], 1),
+            }
+            for host in hosts[:20]
         ],
+        "hosts_remark": NO_HOSTS if not hosts else None,
         "next": "diagnose_run(run_id) says why one ended; list_runs and search_events have more.",
         "now": position,
         "cursor": None,
@@ -114,17 +131,14 @@ async def overview(desk: Desk, question: Nothing) -> dict[str, Any]:
     }
 
 
-def _is_odd(run: dict[str, Any]) -> bool:
-    """Whether a loss was not finite, though the run did not end badly."""
-    return run["status"] not in BAD and bool((run.get("warnings") or {}).get("not_finite"))
-
-
 async def list_runs(desk: Desk, question: RunsQuestion) -> dict[str, Any]:
     """Return a page of runs, newest first."""
     client, pages = desk.client(), desk.pages()
     position = await now(client)
     wanted: dict[str, Any] = {
         "status": names(question.status) or None,
+        "warnings": names(question.warnings) or None,
+        "tags": names(question.tags) or None,
         "since": question.since,
         "q": question.q,
         "cursor": question.cursor,
@@ -146,7 +160,7 @@ async def diagnose_run(desk: Desk, question: RunQuestion) -> dict[str, Any]:
     """Return all that says why a run ended, or how it goes."""
     client, pages, run_id = desk.client(), desk.pages(), question.run_id
     position = await now(client)
-    run = await _known(client, run_id)
+    run = await known_run(client, run_id)
     own = await of_run(client, run_id)
     anomalies = await client.query_page(**own, kind=ANOMALIES, limit=12)
     errors = await client.query_page(
@@ -158,6 +172,7 @@ async def diagnose_run(desk: Desk, question: RunQuestion) -> dict[str, Any]:
     return {
         **brief(pages, run),
         "next": _next(run),
+        "heard_last": _heard(run),
         "evidence": bounded(run["evidence"], 1_500),
         "exception": _exception(run["exception"]),
         **_checkpoints(run),
@@ -183,9 +198,30 @@ async def diagnose_run(desk: Desk, question: RunQuestion) -> dict[str, Any]:
     }
 
 
+def _heard(run: dict[str, Any]) -> dict[str, Any]:
+    """Return when a run was heard last, by this machine's clock, and how fast it is."""
+    heard_at, speed = run.get("last_event_at"), run.get("steps_per_second")
+    found: dict[str, Any] = {"at": heard_at, "asked_at": format_time(time.time_ns())}
+    if isinstance(heard_at, str):
+        age_s = datetime.now(UTC) - datetime.fromisoformat(heard_at)
+        found["seconds_ago"] = round(age_s.total_seconds(), 1)
+    if run["status"] in OPEN and speed:
+        found["steps_per_second"] = float(f"{speed:.4g}")
+        left = (run["total_steps"] or 0) - (run["step"] or 0)
+        found["seconds_left"] = round(left / speed) if left > 0 else None
+    return without_nothing(found)
+
+
 def _next(run: dict[str, Any]) -> str:
     """Return what status and warnings mean for the next step."""
     parts = [NEXT.get(run["status"], "")]
+    if "sender unknown" in (run["reason"] or ""):
+        parts.append(
+            "Nobody saw who sent it: `journalctl -k` of the host shows whether the kernel killed it"
+            " for want of memory, and search_events(run_id, kind=resource_sampled) its memory."
+        )
+    if run["status"] in BAD and run["status"] != "stalled":
+        parts.append("`resume` says how to go on; compare_runs(run_id) what changed since it went.")
     warnings = run["warnings"]
     if warnings["not_finite"]:
         parts.append(
@@ -199,7 +235,7 @@ def _next(run: dict[str, Any]) -> str:
     return " ".join(part for part in parts if part)
 
 
-async def _known(client: AsyncRealmClient, run_id: str) -> dict[str, Any]:
+async def known_run(client: AsyncRealmClient, run_id: str) -> dict[str, Any]:
     """Return a run. Raises ServiceError, with near ids where there is no such run."""
     try:
         return await client.run(run_id)
@@ -209,7 +245,8 @@ async def _known(client: AsyncRealmClient, run_id: str) -> dict[str, Any]:
         known = [str(run["run_id"]) for run in await client.runs(limit=_NEAR)]
         holding = [name for name in known if run_id.lower() in name.lower()]
         near = list(dict.fromkeys([*holding[:3], *get_close_matches(run_id, known, 3, 0.5)]))
-        hint = f"Near: {', '.join(near[:3])}." if near else "list_runs has all."
+        hint = "list_runs has all; list_runs(since=24h) those of the last day."
+        hint = f"Near: {', '.join(near[:3])}." if near else hint
         raise ServiceError(error.status, error.error, error.message, hint) from None
 
 

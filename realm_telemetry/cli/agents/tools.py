@@ -7,8 +7,10 @@ import msgspec
 
 from realm_telemetry.cli.agents import events, runs
 from realm_telemetry.cli.agents.answers import NOTICE
+from realm_telemetry.cli.agents.comparison import compare_runs
 from realm_telemetry.cli.agents.desk import Desk
 from realm_telemetry.cli.agents.questions import (
+    CompareQuestion,
     ContextQuestion,
     NoteQuestion,
     Nothing,
@@ -68,6 +70,13 @@ TOOLS: Final = (
         "Why one run ended, or how it goes: status, reason, evidence, exception, anomalies (NaN,"
         " stalls, memory), ranks, checkpoint to resume from, last printed lines. Use it first for"
         " any question about one run.",
+    ),
+    Tool(
+        "compare_runs",
+        CompareQuestion,
+        compare_runs,
+        "What differs between a run and another one, by default the last good run before it:"
+        " settings, command, commit, hosts, and the numbers of both. Use it to find what changed.",
     ),
     Tool(
         "search_events",

@@ -1,34 +1,15 @@
-"""A check of `realm doctor`, its result, and what the checks share."""
+"""A check of `realm doctor`, and what the checks share."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
 from realm_telemetry.config import Settings
-from realm_telemetry.errors import shown
-
-Level = Literal["ok", "warning", "problem"]
+from realm_telemetry.shipper.findings import CheckResult
 
 MARKS: Final[dict[str, str]] = {"ok": "✓", "warning": "!", "problem": "✗"}
 STYLES: Final[dict[str, str]] = {"ok": "green", "warning": "yellow", "problem": "red"}
-
-
-class CheckResult(msgspec.Struct, frozen=True):
-    """One line of `realm doctor`, without the secrets of addresses.
-
-    check: what was looked at. fix: what to do; empty if nothing is.
-    """
-
-    check: str
-    level: Level
-    message: str
-    fix: str = ""
-
-    def __post_init__(self) -> None:
-        """Take secrets out, wherever the words come from."""
-        for name in ("message", "fix"):
-            msgspec.structs.force_setattr(self, name, shown(getattr(self, name)))
 
 
 class Subject(msgspec.Struct):

@@ -1,19 +1,15 @@
 """The home: is it there, is it ours, is it on a disk of this host."""
 
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
-from realm_telemetry.cli.checks.check import CheckResult, Subject
+from realm_telemetry.cli.checks.check import Subject
 from realm_telemetry.errors import ConfigError
-from realm_telemetry.home import is_local_filesystem
 from realm_telemetry.home.shared import read_service, serves
+from realm_telemetry.shipper.findings import CheckResult, nearest, of_disk
 from realm_telemetry.spool.place import find_spool_root, spool_roots
-
-LOW_BYTES: Final = 512 * 1024 * 1024
 
 
 def check_home(subject: Subject) -> Iterator[CheckResult]:
@@ -44,23 +40,7 @@ def check_home(subject: Subject) -> Iterator[CheckResult]:
 
 def check_file_system(subject: Subject) -> Iterator[CheckResult]:
     """SQLite and spools need a local disk, and room on it."""
-    home = subject.settings.home
-    local, kind = is_local_filesystem(home)
-    if not local:
-        message = f"{home} is on a network file system ({kind}), where SQLite loses data"
-        fix = (
-            "Make /var/tmp or /tmp a local disk that this user can write, or set REALM_HOME to"
-            " one; other hosts reach the log over HTTP."
-        )
-        yield CheckResult("file system", "problem", message, fix)
-        return
-    free = shutil.disk_usage(_nearest(home)).free
-    message = f"local ({kind}), {free / 1e9:.1f} GB free"
-    if free < LOW_BYTES:
-        fix = "Free some space; until then events wait in spools, and those fill."
-        yield CheckResult("file system", "warning", message, fix)
-    else:
-        yield CheckResult("file system", "ok", message)
+    yield of_disk(subject.settings.home)
 
 
 def check_shared_home(subject: Subject) -> Iterator[CheckResult]:
@@ -112,15 +92,10 @@ def check_spool_place(subject: Subject) -> Iterator[CheckResult]:
 
 
 def _not_there(home: Path) -> CheckResult:
-    parent = _nearest(home)
+    parent = nearest(home)
     if os.access(parent, os.W_OK | os.X_OK):
         return CheckResult("home", "ok", f"{home} is not there yet; the first event makes it")
     fix = "Make it, or set REALM_HOME to a directory of yours."
     return CheckResult(
         "home", "problem", f"{home} is not there and {parent} cannot be written", fix
     )
-
-
-def _nearest(path: Path) -> Path:
-    """The path, or the nearest of its parents that is there."""
-    return next((each for each in (path, *path.parents) if each.exists()), Path("/"))

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from realm_telemetry.cli.checks.check import CheckResult, Subject
+from realm_telemetry.cli.checks.check import Subject
 from realm_telemetry.errors import LogError
 from realm_telemetry.log.engine import Log, open_log
 from realm_telemetry.log.errors import LogUnavailableError
+from realm_telemetry.shipper.findings import CheckResult
 
 LOCK_WAIT_S: Final = 2.0
 RECOVER: Final = (

@@ -2,16 +2,20 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import Any, Final
 
 import realm_telemetry as telemetry
-from realm_telemetry.cli.checks.check import CheckResult, Subject
+from realm_telemetry.cli.checks.check import Subject
 from realm_telemetry.client import RealmClient, ServiceError, ServiceUnreachableError
-from realm_telemetry.config import Settings
+from realm_telemetry.config import Settings, token_for
 from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.event import Event
+from realm_telemetry.home import said_service
+from realm_telemetry.home.token import addresses_of
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.plugins import ExporterContext, exporter_class
+from realm_telemetry.shipper.findings import CheckResult
 
 DEFAULT: Final = ("webhook",)
 
@@ -91,6 +95,11 @@ def check_pages(_subject: Subject) -> Iterator[CheckResult]:
 def check_service(subject: Subject) -> Iterator[CheckResult]:
     """The service that the settings name."""
     settings = subject.settings
+    try:
+        said_service(settings.home)
+    except ConfigError as error:
+        yield CheckResult("service", "problem", f"{error.setting} {error.problem}", error.fix)
+        return
     client = RealmClient(settings.service_url, settings.token, timeout_s=subject.timeout_s)
     try:
         health = client.health()
@@ -119,6 +128,34 @@ def check_service(subject: Subject) -> Iterator[CheckResult]:
         message = f"{client.url} has another log, and no exporter sends events to it"
         fix = "Add realm_service to exporters, or start it with this REALM_HOME."
         yield CheckResult("service", "warning", message, fix)
+
+
+def check_service_addresses(subject: Subject) -> Iterator[CheckResult]:
+    """Each address of `service_url`, where it names several: they have to serve one log."""
+    settings = subject.settings
+    places = addresses_of(settings.service_url)
+    if len(places) < 2:
+        return
+    log_ids: dict[str, Any] = {}
+    for url in places:
+        token = token_for(settings.home, settings.token, url)
+        with closing(RealmClient(url, token, timeout_s=subject.timeout_s)) as client:
+            try:
+                log_ids[url] = client.health().get("log_id")
+            except ServiceError as error:
+                fix = "Events go to the others. Start it, or take it out of REALM_SERVICE_URL."
+                yield CheckResult("service address", "warning", error.message, fix)
+    if len(set(log_ids.values())) > 1:
+        found = ", ".join(f"{url} the log {log_id}" for url, log_id in log_ids.items())
+        yield CheckResult(
+            "service address",
+            "problem",
+            f"service_url names services of different logs: {found}",
+            "Name services with one log in REALM_SERVICE_URL (service_url in realm.toml).",
+        )
+    elif len(log_ids) == len(places):
+        message = f"all {len(places)} addresses serve one log"
+        yield CheckResult("service address", "ok", message)
 
 
 def _start(subject: Subject) -> str:

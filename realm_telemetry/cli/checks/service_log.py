@@ -3,10 +3,11 @@
 import os
 from collections.abc import Iterator
 
-from realm_telemetry.cli.checks.check import CheckResult, Subject
+from realm_telemetry.cli.checks.check import Subject
 from realm_telemetry.config import Settings, service_log_url
 from realm_telemetry.errors import ConfigError, LogError
 from realm_telemetry.log.engine import Log, open_log
+from realm_telemetry.shipper.findings import CheckResult
 
 NAME = "service log"
 
@@ -23,7 +24,8 @@ def check_service_log(subject: Subject) -> Iterator[CheckResult]:
     except ConfigError as error:
         yield CheckResult(NAME, "problem", f"{setting}: {error.problem}", error.fix)
     except LogError as error:
-        yield CheckResult(NAME, "problem", f"{setting}: {error}")
+        fix = "The server's own log says why it does not answer: a disk that is full stops it too."
+        yield CheckResult(NAME, "problem", f"{setting}: {error}", fix)
 
 
 def _look(log: Log, setting: str) -> Iterator[CheckResult]:

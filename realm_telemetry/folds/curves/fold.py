@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from realm_telemetry.folds.clock import set_back_before
-from realm_telemetry.folds.curves.numbers import is_measured
 from realm_telemetry.folds.curves.record import RunCurves
+from realm_telemetry.folds.measures import is_measured
 from realm_telemetry.folds.runs import run_of
 from realm_telemetry.folds.runtime import FoldFormat, LayersRunner, Row, RowsAfter, advance
 from realm_telemetry.log.curves import CurvesLayer, CurvesMark, CurveStore, Part

@@ -8,30 +8,10 @@ from typing import Any, Final, NamedTuple
 from realm_telemetry.event import Event
 from realm_telemetry.folds.clock import stamp_of
 from realm_telemetry.folds.curves.strand import Column, NotFinite, Number
+from realm_telemetry.folds.measures import MAX_DEPTH, SAMPLED, may_measure, named_by
 from realm_telemetry.folds.state.values import number
-from realm_telemetry.kinds.table import KIND_METADATA
 from realm_telemetry.values.conversions import NOT_FINITE
 from realm_telemetry.values.paths import MAX_PATH_CHARS
-
-SAMPLED: Final = "resource_sampled"
-MAX_DEPTH: Final = 3
-"""Objects inside each other that are looked into."""
-
-_STEP: Final = "training_step"
-_BUILT_IN: Final = frozenset(
-    (_STEP, "lr_changed", "evaluation_finished", "eval_completed", "checkpoint_saved", SAMPLED)
-)
-"""Built-in kinds that measure; the others say what happened."""
-
-_NOT_DRAWN: Final = frozenset((*(KIND_METADATA.keys() - _BUILT_IN), "log_record", "exception"))
-
-_NO_MEASURES: Final = frozenset(
-    ("step", "total_steps", "rank", "local_rank", "world_size", "pid", "epoch")
-)
-"""What counts, and does not measure."""
-
-_INNER: Final = ("otel.", "code.", "process.", "thread.", "exception.", "http.", "telemetry.")
-"""How attributes begin with which other software describes a record, and measures nothing."""
 
 _LARGEST: Final = 2**62
 _BEYOND: Final = 1e300
@@ -67,11 +47,6 @@ class Numbers(NamedTuple):
     not_finite: Sequence[NotFinite]
 
 
-def is_measured(kind: str) -> bool:
-    """Whether the numbers of a kind are drawn."""
-    return kind not in _NOT_DRAWN
-
-
 def numbers_of(kind: str, events: Sequence[Event]) -> Iterator[Numbers]:
     """Yield what events of one kind and process measure, by name."""
     if kind == SAMPLED:
@@ -81,15 +56,15 @@ def numbers_of(kind: str, events: Sequence[Event]) -> Iterator[Numbers]:
     steps = [_step(each.get("step")) for each in details]
     known = [step is not None for step in steps]
     if all(known):
-        yield from _of_rows(_Rows.at_steps(events, details, steps), _NAMES.get(kind, kind))
+        yield from _of_rows(_Rows.at_steps(events, details, steps), named_by(kind))
         return
     if any(known):
         with_steps = list(compress(events, known)), list(compress(details, known))
         found = _Rows.at_steps(*with_steps, list(compress(steps, known)))
-        yield from _of_rows(found, _NAMES.get(kind, kind))
+        yield from _of_rows(found, named_by(kind))
     others = [not each for each in known]
     timed = _Rows.at_times(list(compress(events, others)), list(compress(details, others)))
-    yield from _of_rows(timed, _NAMES.get(kind, kind))
+    yield from _of_rows(timed, named_by(kind))
 
 
 def _step(value: Any) -> int | None:
@@ -98,22 +73,6 @@ def _step(value: Any) -> int | None:
             return None
         value = floor(value)
     return value if -_LARGEST < value < _LARGEST else None
-
-
-def _of_evaluation(name: str) -> str:
-    return name if name.startswith("eval") else f"eval/{name}"
-
-
-def _of_rate(name: str) -> str:
-    return name if name == "learning_rate" else ""
-
-
-_NAMES: Final[Mapping[str, Callable[[str], str]]] = {
-    _STEP: str,
-    "lr_changed": _of_rate,
-    "evaluation_finished": _of_evaluation,
-}
-"""How a kind's numbers are named; those of other kinds have the kind before them."""
 
 
 class _Rows(NamedTuple):
@@ -154,13 +113,10 @@ def _sorted(rows: _Rows) -> _Rows:
 
 
 def _of_rows(
-    rows: _Rows, named: Callable[[str], str] | str, before: str = "", depth: int = 1
+    rows: _Rows, named: Callable[[str], str], before: str = "", depth: int = 1
 ) -> Iterator[Numbers]:
-    if isinstance(named, str):
-        prefix = f"{named}/"
-        named = prefix.__add__
     for key in sorted(set().union(*rows.details)):
-        if not before and (key in _NO_MEASURES or key.startswith(_INNER)):
+        if not before and not may_measure(key):
             continue
         name = named(before + key)
         if not name or len(name) > MAX_PATH_CHARS:

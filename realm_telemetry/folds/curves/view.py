@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from realm_telemetry.folds.curves.numbers import SAMPLED
 from realm_telemetry.folds.curves.record import Curve, Key, RunCurves
 from realm_telemetry.folds.curves.strand import Bucket, NotFinite, Number, Strand
+from realm_telemetry.folds.measures import SAMPLED
 
 MAX_SERIES: Final = 64
 """Names of one answer."""

@@ -1,6 +1,7 @@
 """All of a run, with what needs more than its record: the disk, and other errors of the log."""
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from realm_telemetry.folds.runs.on_disk import last_good
@@ -10,6 +11,18 @@ from realm_telemetry.folds.runs.seen import own_frame, seen
 from realm_telemetry.folds.runs.status import team_of
 from realm_telemetry.folds.runs.view import finite_checkpoints, shown
 from realm_telemetry.log.engine import Snapshot
+
+
+def resume_as_recorded(record: RunRecord, run: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return how a run goes on, by its last finite checkpoint; the disk is not looked at.
+
+    run: as `shown` returns it.
+    """
+    finite = run["last_finite_checkpoint"]
+    path = finite and finite["path"]
+    good = {"path": path, "check": ""} if isinstance(path, str) else None
+    supervised = team_of(record).supervisor is not None
+    return how_to_resume({**run, "last_good_checkpoint": good}, supervised=supervised)
 
 
 def detailed(log: Snapshot, run_id: str, record: RunRecord) -> dict[str, Any]:

@@ -8,8 +8,10 @@ save, the layers are merged into the table, which moves its mark in the same tra
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
+
+import msgspec
 
 from realm_telemetry.folds.clock import set_back_before, stamp_of
 from realm_telemetry.folds.runs import view
@@ -17,8 +19,15 @@ from realm_telemetry.folds.runs.record import RunRecord, runs_of
 from realm_telemetry.folds.runs.status import statuses
 from realm_telemetry.folds.runtime import FoldFormat, LayersRunner, Row
 from realm_telemetry.log.engine import Log
-from realm_telemetry.log.runs import RunsMark, RunsTable, RunsWanted, StoredRun
+from realm_telemetry.log.runs import Place, RunsMark, RunsTable, RunsWanted, StoredRun
 
+WARNINGS: Final = ("not_finite", "spikes", "stalls")
+"""What a run can have had, however it ended."""
+
+LOOKED_AT: Final = 1_000
+"""Runs that one answer reads for warnings."""
+
+_AT_ONCE: Final = 100
 _logger = logging.getLogger(__name__)
 
 
@@ -133,6 +142,31 @@ class Reading:
         found.sort(key=lambda run: run.place, reverse=True)
         page = [(run.run_id, loaded(run, self._mark)) for run in found[: wanted.limit]]
         return page, len(found) > wanted.limit
+
+    def sifted(
+        self, wanted: RunsWanted, *, warnings: Sequence[str] = (), tags: Collection[str] = ()
+    ) -> tuple[list[tuple[str, RunRecord]], Place | None]:
+        """Return runs by what their records have, and where the part that was read ends.
+
+        warnings: some of WARNINGS, or `any`, of which a run had one. tags: it has all of them.
+        Up to LOOKED_AT runs are read; the place is None at the end of the list.
+        """
+        meant = WARNINGS if "any" in warnings else warnings
+        found: list[tuple[str, RunRecord]] = []
+        below = wanted.below
+        for _ in range(LOOKED_AT // _AT_ONCE):
+            page, is_more = self.page(msgspec.structs.replace(wanted, below=below, limit=_AT_ONCE))
+            for run_id, record in page:
+                below = view.started_at(record), run_id
+                had = view.warnings_of(record)
+                has_warning = not meant or any(had[name] for name in meant)
+                if has_warning and set(tags) <= set(view.tags_of(record)):
+                    found.append((run_id, record))
+                    if len(found) == wanted.limit:
+                        return found, below
+            if not is_more:
+                return found, None
+        return found, below
 
     def counts(self) -> dict[str, int]:
         """Return how many runs have each status."""

@@ -13,6 +13,7 @@ import msgspec
 
 from realm_telemetry.event import FIRST_CONTENT_NUMBER, Event
 from realm_telemetry.folds.clock import Stamp
+from realm_telemetry.folds.runs.latest import Latest
 from realm_telemetry.folds.runs.spans import Entry, Spans
 from realm_telemetry.folds.state.lattice import (
     Cells,
@@ -77,6 +78,7 @@ SUPERVISOR: Final = "realm run"
 
 _OF_THE_COMMAND: Final = (
     *("command", "cwd", "git_commit", "python", "launcher", "world_size", "scheduler_job_id"),
+    "tags",
 )
 
 
@@ -134,6 +136,7 @@ class RunDump(msgspec.Struct, array_like=True):
     config: RecordsDump
     exceptions: list[Entry]
     pace: list[Entry]
+    numbers: RecordsDump = msgspec.field(default_factory=lambda: RecordsDump(None, {}))
 
 
 _encoder: Final = msgspec.msgpack.Encoder(order="deterministic")
@@ -143,7 +146,10 @@ _decoder: Final = msgspec.msgpack.Decoder(RunDump)
 class RunRecord:
     """One run. See the top of this module."""
 
-    __slots__ = ("cells", "checkpoints", "config", "counts", "exceptions", "pace", "processes")
+    __slots__ = (
+        *("cells", "checkpoints", "config", "counts", "exceptions", "numbers", "pace"),
+        "processes",
+    )
 
     def __init__(self) -> None:
         self.cells: Cells = {}
@@ -154,6 +160,7 @@ class RunRecord:
         # The first failures of a minute tell what happened; all ranks then fail one by one.
         self.exceptions = Spans(60_000_000_000, 8, first=4, last=0)
         self.pace = Spans(10_000_000_000, 32, first=1, last=1)
+        self.numbers = Latest()
 
     def apply(self, event: Event, stamp: Stamp, run_id: str = "") -> None:
         """Fold in one event; the caller does so once.
@@ -166,7 +173,7 @@ class RunRecord:
             return
         self._tally(event)
         put(cells, "last", stamp, None)
-        put(cells, "first", first_of(stamp), stamp[0])
+        self._begin(stamp)
         for name in ("hero_id", "campaign_id"):
             value = getattr(event, name)
             if value is not None:
@@ -198,12 +205,14 @@ class RunRecord:
         self.config.merge(other.config)
         self.exceptions.add_all(other.exceptions.read())
         self.pace.add_all(other.pace.read())
+        self.numbers.merge(other.numbers)
 
     def set_back(self, arrival_unix_nano: int) -> None:
         """Lower all stamps, because the log's clock was ahead until then."""
         self.cells = lower(self.cells, arrival_unix_nano)
         for part in (self.processes, self.checkpoints, self.config, self.exceptions, self.pace):
             part.set_back(arrival_unix_nano)
+        self.numbers.set_back(arrival_unix_nano)
 
     def dump(self) -> bytes:
         """Return the record with its stamps; equal sets of events give equal dumps."""
@@ -215,6 +224,7 @@ class RunRecord:
             self.config.dump(),
             self.exceptions.read(),
             self.pace.read(),
+            self.numbers.dump(),
         )
         return _encoder.encode(dumped)
 
@@ -229,6 +239,7 @@ class RunRecord:
         record.config.load(read.config)
         record.exceptions.add_all(read.exceptions)
         record.pace.add_all(read.pace)
+        record.numbers.load(read.numbers)
         return record
 
     def count(self, name: str) -> None:
@@ -240,6 +251,12 @@ class RunRecord:
         found = [bounded(field), step, bounded(value), stamp[0]]
         put(self.cells, "first_not_finite", first_of(stamp), found)
         put(self.cells, "last_not_finite", stamp, found)
+
+    def _begin(self, stamp: Stamp) -> None:
+        """Note when the first event was."""
+        first = self.cells.get("first")
+        if first is None or stamp[0] <= first[1]:
+            put(self.cells, "first", first_of(stamp), stamp[0])
 
     def _of_a_host(self, event: Event, stamp: Stamp, run_id: str) -> None:
         """Note of the processes on a host that it is silent, or is heard again."""
@@ -258,6 +275,8 @@ class RunRecord:
         kind, details = event.kind, event.details
         if kind in REPORTS:
             return
+        if not process.get("rank"):
+            self.numbers.take(kind, details, stamp)
         step = number(details.get("step")) if _is_of_the_loop(event) else None
         if step is not None:
             process["step"] = step
@@ -271,10 +290,16 @@ class RunRecord:
             self._losses(details, stamp, step)
 
     def _losses(self, details: Mapping[str, Any], stamp: Stamp, step: Any) -> None:
-        put_all(self.cells, stamp, pick(details, ("total_steps", "loss")))
+        cells = self.cells
+        for name in ("total_steps", "loss"):
+            value = details.get(name)
+            if value is not None:
+                put(cells, name, stamp, bounded(value))
         loss = number(details.get("loss"))
         if loss is not None:
-            put(self.cells, "best_loss", (-loss, *stamp), loss)
+            best = cells.get("best_loss")
+            if best is None or loss <= best[1]:
+                put(cells, "best_loss", (-loss, *stamp), loss)
         if step is None:
             return
         for name, value in details.items():

@@ -28,7 +28,10 @@ class Spans:
         span = stamp[0] // self._width_ns
         kept = self._kept.get(span)
         if kept is not None:
-            insort(kept, (stamp, value), key=_stamp)
+            if kept[-1][0] < stamp:  # nearly all come in order
+                kept.append((stamp, value))
+            else:
+                insort(kept, (stamp, value), key=_stamp)
             if len(kept) > self._most:
                 del kept[self._first]
             return

@@ -248,9 +248,15 @@ def _with_word_of(supervisor: Process | None, process: Process, count: int) -> P
     end = process.end
     if supervisor is None or supervisor.end is None or "ended" not in supervisor.cells:
         return process
-    if process.seen[0] > supervisor.end.at or (end and (end.status != "lost" or count > 1)):
+    is_known = end and end.status != "lost" and not (_is_vague(end) and _is_bad(supervisor))
+    if process.seen[0] > supervisor.end.at or (end and (is_known or count > 1)):
         return process
     return replace(process, end=supervisor.end)
+
+
+def _is_vague(end: End) -> bool:
+    """Whether nobody knows by which signal a process ended, or with what code."""
+    return isinstance(end.evidence, dict) and end.evidence.get("exit_status") == "unknown"
 
 
 def _by_start(process: Process) -> tuple[Stamp, str]:

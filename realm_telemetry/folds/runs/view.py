@@ -22,7 +22,11 @@ NOTABLE: Final = 20
 _MARKUP: Final = re.compile(r"[\\`*\[\]<>#|]|(?<![^\W_])_|_(?![^\W_])")
 """What Markdown would read; an underscore within a word is just that."""
 
-DETAILED: Final = frozenset({"ranks", "config", "evidence"})
+MAX_TAGS: Final = 32
+MAX_TAG: Final = 100
+"""Characters of a tag."""
+
+DETAILED: Final = frozenset({"ranks", "config", "evidence", "metrics"})
 """Fields that a list of runs leaves out."""
 
 COMMAND: Final = ("command", "cwd", "git_commit", "python", "launcher", "scheduler_job_id")
@@ -83,13 +87,29 @@ def _value(record: RunRecord, name: str) -> Any:
     return record.cells[name][1] if name in record.cells else None
 
 
-def summary(run_id: str, record: RunRecord) -> dict[str, Any]:
-    """Return a run as a list shows it."""
+def tags_of(record: RunRecord) -> list[str]:
+    """Return the tags of a run, those of its configuration first; a text is divided at commas."""
+    config = record.config.read().get("tags")
+    given = [config["value"][1] if config else None, _value(record, "tags")]
+    tags: dict[str, None] = {}
+    for each in given:
+        words = each.split(",") if isinstance(each, str) else each
+        for word in words if isinstance(words, list) else ():
+            if isinstance(word, str) and word.strip():
+                tags[word.strip()[:MAX_TAG]] = None
+    return list(tags)[:MAX_TAGS]
+
+
+def summary(run_id: str, record: RunRecord, names: Sequence[str] = ()) -> dict[str, Any]:
+    """Return a run as a list shows it. names: of the numbers whose last values are wanted too."""
     run = shown(run_id, record)
+    last = run["metrics"]
+    wanted = {name: last[name] for name in names if name in last}
     run["exception"] = run["exception"] and {
         name: value for name, value in run["exception"].items() if name != "traceback"
     }
-    return {name: value for name, value in run.items() if name not in DETAILED}
+    listed = {name: value for name, value in run.items() if name not in DETAILED}
+    return listed | {"metrics": wanted} if names else listed
 
 
 def shown(run_id: str, record: RunRecord) -> dict[str, Any]:
@@ -114,9 +134,11 @@ def shown(run_id: str, record: RunRecord) -> dict[str, Any]:
         **_checkpoints(record, team),
         "last_evaluation": _evaluation(record),
         **{name: _value(record, name) for name in COMMAND},
+        "tags": tags_of(record),
+        "metrics": record.numbers.read(),
         "config": {name: cells["value"][1] for name, cells in sorted(record.config.read().items())},
         "exception": _exception(record, verdict, team),
-        "warnings": _warnings(record),
+        "warnings": warnings_of(record),
         "hero_id": _value(record, "hero_id"),
         "campaign_id": _value(record, "campaign_id"),
         "counts": {name: record.counts.get(name, 0) for name in ("events", "warnings", "errors")},
@@ -274,7 +296,7 @@ def _is_after(entry: Entry, asked: Mapping[str, Process]) -> bool:
     return process is not None and bool(stamp > process.life)
 
 
-def _warnings(record: RunRecord) -> dict[str, Any]:
+def warnings_of(record: RunRecord) -> dict[str, Any]:
     found = _value(record, "first_not_finite")
     not_finite = found and {
         **dict(zip(("field", "step", "value"), found, strict=False)),

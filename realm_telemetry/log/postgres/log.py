@@ -10,6 +10,7 @@ from realm_telemetry.log.maintenance import Retention as RetentionProtocol
 from realm_telemetry.log.postgres.addresses import Addresses
 from realm_telemetry.log.postgres.connection import Place, Sessions
 from realm_telemetry.log.postgres.curves import CurveTable
+from realm_telemetry.log.postgres.hosts import Hosts
 from realm_telemetry.log.postgres.outbox import Outbox, outbox_schema
 from realm_telemetry.log.postgres.reader import LogReader
 from realm_telemetry.log.postgres.retention import Retention
@@ -138,6 +139,10 @@ class PostgresLog:
     def curves(self, log_id: str) -> CurveTable:
         """Return where the curves of runs are."""
         return CurveTable(self._sessions, log_id)
+
+    def hosts(self) -> Hosts:
+        """Return where services say what they hear from hosts."""
+        return Hosts(self._place)
 
     def lease(self, name: str) -> RowLease:
         """Return the lease of a name; not held yet."""

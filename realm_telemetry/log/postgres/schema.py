@@ -179,7 +179,19 @@ CREATE TABLE IF NOT EXISTS "{schema}_addresses".addresses (
 );
 """
 
-MIGRATIONS: Final = (_FIRST + _ADDRESSES,)
+_HOSTS: Final = """
+CREATE TABLE realm_hosts (
+    host text COLLATE "C" NOT NULL,
+    boot_id text COLLATE "C" NOT NULL,
+    pipeline text COLLATE "C" NOT NULL,
+    content bytea NOT NULL,
+    heard_at timestamptz NOT NULL,
+    service text NOT NULL,
+    PRIMARY KEY (host, boot_id, pipeline)
+) WITH (fillfactor = 50);
+"""
+
+MIGRATIONS: Final = (_FIRST + _ADDRESSES, _HOSTS)
 SCHEMA_VERSION: Final = len(MIGRATIONS)
 
 _LOCK: Final = 0x7265616C6D  # "realm"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from realm_telemetry.log.postgres.connection import Session
+from realm_telemetry.log.postgres.connection import Session, driver
 from realm_telemetry.log.records import Concern
 
 MAX_LAG_BYTES: Final = 64 * 1024 * 1024
@@ -19,6 +19,17 @@ SELECT application_name, state, sync_state, pg_wal_lsn_diff(pg_current_wal_lsn()
 _MAY_SEE: Final = "SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')"
 
 
+# More than one append writes, and gone with the statement: a result that memory does not hold.
+_ROOM: Final = "SELECT count(*) FROM generate_series(1, 200000)"
+
+
+def check_room(session: Session) -> None:
+    """Write 3 MB where the server has its tables. Raises psycopg's DiskFull without room."""
+    with session.transaction():
+        session.execute("SET LOCAL work_mem = '64kB'")
+        session.execute(_ROOM)
+
+
 def concerns(session: Session) -> Iterator[Concern]:
     """Yield what a person should know of the server that is written to."""
     names, commit, is_standby, fsync = session.execute(_SERVER).fetchone()
@@ -29,6 +40,7 @@ def concerns(session: Session) -> Iterator[Concern]:
             "Name all servers in the URL, with target_session_attrs=read-write.",
         )
         return
+    yield from _of_disk(session)
     if fsync == "off" or commit == "off":
         yield Concern(
             "warning",
@@ -45,6 +57,17 @@ def concerns(session: Session) -> Iterator[Concern]:
         return
     is_synchronous = bool(names) and commit not in ("off", "local")
     yield from _of_standbys(session, is_synchronous=is_synchronous)
+
+
+def _of_disk(session: Session) -> Iterator[Concern]:
+    try:
+        check_room(session)
+    except driver().errors.DiskFull as error:
+        yield Concern(
+            "problem",
+            f"its disk is full ({' '.join(str(error).split())})",
+            "Free some space at the server; until then events wait at their hosts.",
+        )
 
 
 def _of_standbys(session: Session, *, is_synchronous: bool) -> Iterator[Concern]:

@@ -21,6 +21,7 @@ from realm_telemetry.log.postgres.columns import ARRAYS, Columns, group_of, to_c
 from realm_telemetry.log.postgres.connection import Place, Session, explained
 from realm_telemetry.log.postgres.groups import Groups
 from realm_telemetry.log.postgres.schema import check_readable, migrate
+from realm_telemetry.log.postgres.standing import check_room
 from realm_telemetry.log.postgres.texts import to_name
 from realm_telemetry.log.ranges import Ranges
 from realm_telemetry.log.records import (
@@ -421,8 +422,9 @@ class LogWriter:
             return tables.save_runs(session, found, mark, after)
 
     def probe(self) -> None:
-        """Write a row and remove it, to learn whether the server takes writes."""
+        """Write a row and remove it, and some more, to learn whether the server takes writes."""
         with self.quick() as session:
+            check_room(session)
             session.execute(
                 "INSERT INTO realm_meta VALUES ('probe', '') ON CONFLICT (key) DO UPDATE"
                 " SET value = excluded.value"

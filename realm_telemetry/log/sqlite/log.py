@@ -147,6 +147,9 @@ class SqliteLog:
         """Return where the curves of runs are: a file beside RealmState's."""
         return CurveFile(self._state_path.with_name(Path(CURVES).name), log_id)
 
+    def hosts(self) -> None:
+        """Return None: one service has the log, and keeps what it hears to itself."""
+
     def lease(self, name: str) -> FileLease:
         """Return the lease of a name, a lock of `data/<name>.lock`; not held yet."""
         return FileLease(self._data / f"{name}.lock")

@@ -1,4 +1,4 @@
-"""GET /health, /ready and /api/receipts."""
+"""GET /health, /ready, /api/health and /api/receipts."""
 
 import msgspec
 from starlette.requests import Request
@@ -52,6 +52,11 @@ async def get_ready(request: Request) -> Response:
         raise ApiError("log_unavailable", service.problem)
     cursor = service.folding.current.cursor
     return json_answer({"ready": True, "cursor": cursor})
+
+
+async def get_health_details(request: Request) -> Response:
+    """What is wrong on the way of an event, and what to do; it answers whatever is broken."""
+    return json_answer(await request.app.state.health.answer())
 
 
 async def get_receipts(request: Request) -> Response:

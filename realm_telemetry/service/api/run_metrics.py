@@ -10,7 +10,7 @@ from starlette.responses import Response
 from realm_telemetry.folds.curves import view
 from realm_telemetry.folds.curves.reading import FoundCurves
 from realm_telemetry.folds.curves.view import Metric
-from realm_telemetry.folds.runs import RunRecord, events_of, shown, started_at, summary
+from realm_telemetry.folds.runs import RunRecord, differences, events_of, shown, started_at, summary
 from realm_telemetry.log.engine import Snapshot
 from realm_telemetry.log.graphs import MAX_POINTS, Series
 from realm_telemetry.service.api.answers import encode, encoded_answer, json_answer
@@ -118,7 +118,11 @@ class _Compared(NamedTuple):
 
 
 async def get_comparison(request: Request) -> Response:
-    """Several runs: summaries, what differs in their configuration, and their metrics."""
+    """Several runs: summaries, what differs in their configuration, and their metrics.
+
+    Those that cannot be read are named; the others are answered. Raises ApiError of the first if
+    there is none.
+    """
     only(request.query_params, ("run", "name", "points"))
     run_ids = request.query_params.getlist("run")
     least, most = COMPARED
@@ -126,11 +130,25 @@ async def get_comparison(request: Request) -> Response:
         raise ApiError("invalid_parameter", f"run: give {least} to {most} different runs.")
     wanted = _wanted(request)
     service = service_of(request.scope)
-    runs = []
+    runs, errors = [], {}
     for run_id in run_ids:
-        record = await ask_run(request, run_id, lambda log, run_id, record: record)
+        try:
+            record = await ask_run(request, run_id, lambda log, run_id, record: record)
+        except ApiError as error:
+            if error.code != "run_not_found":
+                raise
+            errors[run_id] = error
+            continue
         runs.append(_Compared(run_id, record, await service.curves.read(run_id, record)))
-    content = await service.readers.work(lambda: encode(_comparison(runs, wanted)))
+    if not runs:
+        raise errors[run_ids[0]]
+    missing = [
+        {"run_id": run_id, "error": error.code, "message": error.message}
+        for run_id, error in errors.items()
+    ]
+    content = await service.readers.work(
+        lambda: encode(_comparison(runs, wanted) | {"missing": missing})
+    )
     return encoded_answer(content)
 
 
@@ -150,26 +168,10 @@ def _comparison(runs: Sequence[_Compared], wanted: Wanted | None) -> dict[str, A
             }
             for run in runs
         ],
-        "config": _differences([shown(run.run_id, run.record)["config"] for run in runs]),
+        "config": differences([shown(run.run_id, run.record)["config"] for run in runs]),
         "metrics": _beside(metrics),
         "series": series,
     }
-
-
-def _differences(configs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the settings that are not the same everywhere, and how many are."""
-    names = sorted(set().union(*configs))
-    different = []
-    for name in names:
-        has = [name in config for config in configs]
-        values = [config.get(name) for config in configs]
-        # As JSON: 1, 1.0 and true are the same to Python.
-        if (
-            not all(has)
-            or len({msgspec.json.encode(value, order="sorted") for value in values}) > 1
-        ):
-            different.append({"name": name, "values": values, "has": has})
-    return {"different": different, "same": len(names) - len(different)}
 
 
 def _beside(metrics: Sequence[Sequence[Metric]]) -> list[dict[str, Any]]:

@@ -1,10 +1,9 @@
 """Runs over HTTP: the list, one of them, and a report for people."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import unquote, urlencode
 
-from msgspec import structs
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,8 +11,10 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from realm_telemetry.folds.runs import (
+    WARNINGS,
     Reading,
     RunRecord,
+    changes,
     detailed,
     is_shown,
     started_at,
@@ -32,12 +33,12 @@ from realm_telemetry.service.errors import ApiError
 MAX_RUNS: Final = 500
 MAX_WORDS: Final = 1_024
 STATUSES: Final = tuple(statuses())
-WARNINGS: Final = ("any", "not_finite", "spikes", "stalls")
-LOOKED_AT: Final = 1_000
-"""Runs that one answer looks at for warnings, which are in their records alone."""
+MAX_METRICS: Final = 16
+"""Numbers whose last values a list has."""
 
-_AT_ONCE: Final = 100
-_LIST: Final = ("status", "warnings", "since", "q", "limit", "cursor")
+EVERY_METRIC: Final = "*"
+
+_LIST: Final = ("status", "warnings", "tag", "metric", "since", "q", "limit", "cursor")
 
 T = TypeVar("T")
 
@@ -66,50 +67,60 @@ def _read_id(text: str) -> str:
     return unquote(run_id) if run_id.upper() in ("%2E", "%2E%2E") else run_id
 
 
+class _Listing(NamedTuple):
+    """What a list is asked for beside what the table of runs can look for. metrics: names."""
+
+    warnings: Sequence[str]
+    tags: Sequence[str]
+    metrics: Sequence[str]
+
+    @property
+    def is_sifted(self) -> bool:
+        """Whether the records have to be looked at."""
+        return bool(self.warnings or self.tags)
+
+    def shown(self, run: tuple[str, RunRecord]) -> dict[str, Any]:
+        """Return a run as the list is to have it."""
+        run_id, record = run
+        if EVERY_METRIC in self.metrics:
+            return summary(run_id, record) | {"metrics": record.numbers.read()}
+        return summary(run_id, record, self.metrics)
+
+
 async def get_runs(request: Request) -> Response:
     """Runs, newest first by their start."""
-    wanted = _wanted(request.query_params)
-    warnings = _names(request.query_params, "warnings", WARNINGS)
+    query = request.query_params
+    wanted = _wanted(query)
+    metrics = query.getlist("metric")
+    if len(metrics) > MAX_METRICS:
+        raise ApiError("invalid_parameter", f"metric: at most {MAX_METRICS} of them.")
+    listing = _Listing(_names(query, "warnings", ("any", *WARNINGS)), query.getlist("tag"), metrics)
     layers = service_of(request.scope).runs.current.layers()
 
     def ask(log: Snapshot) -> tuple[bytes, str | None]:
         reading = Reading(log, layers)
-        runs, following = _warned(reading, wanted, warnings) if warnings else _all(reading, wanted)
+        read = _sifted if listing.is_sifted else _all
+        runs, following = read(reading, wanted, listing)
         return encode({"runs": runs}), following and encode_place(following)
 
     content, following = await service_of(request.scope).readers.run(ask)
-    return encoded_answer(content, headers=_next_link(request.query_params, following))
+    return encoded_answer(content, headers=_next_link(query, following))
 
 
-def _all(reading: Reading, wanted: RunsWanted) -> tuple[list[dict[str, Any]], Place | None]:
+def _all(
+    reading: Reading, wanted: RunsWanted, listing: _Listing
+) -> tuple[list[dict[str, Any]], Place | None]:
     """A page of the list, and where the next one begins."""
     page, is_more = reading.page(wanted)
-    runs = [summary(run_id, record) for run_id, record in page]
-    return runs, _place(page[-1]) if is_more and page else None
+    return [listing.shown(run) for run in page], _place(page[-1]) if is_more and page else None
 
 
-def _warned(
-    reading: Reading, wanted: RunsWanted, warnings: Sequence[str]
+def _sifted(
+    reading: Reading, wanted: RunsWanted, listing: _Listing
 ) -> tuple[list[dict[str, Any]], Place | None]:
-    """The runs of a part of the list that have one of the warnings, and where that part ends."""
-    found: list[dict[str, Any]] = []
-    below = wanted.below
-    for _ in range(LOOKED_AT // _AT_ONCE):
-        page, is_more = reading.page(structs.replace(wanted, below=below, limit=_AT_ONCE))
-        for each in page:
-            run = summary(*each)
-            below = _place(each)
-            if any(run["warnings"][name] for name in _meant(warnings)):
-                found.append(run)
-                if len(found) == wanted.limit:
-                    return found, below
-        if not is_more:
-            return found, None
-    return found, below
-
-
-def _meant(warnings: Sequence[str]) -> Sequence[str]:
-    return WARNINGS[1:] if "any" in warnings else warnings
+    """The runs of a part of the list whose records are as wanted, and where that part ends."""
+    found, end = reading.sifted(wanted, warnings=listing.warnings, tags=listing.tags)
+    return [listing.shown(run) for run in found], end
 
 
 def _place(run: tuple[str, RunRecord]) -> Place:
@@ -171,6 +182,17 @@ async def get_run(request: Request) -> Response:
     """All of one run, with its ranks."""
     only(request.query_params, ())
     return json_answer(await read_run(request, detailed))
+
+
+async def get_run_changes(request: Request) -> Response:
+    """The run before one of its kind, and what was changed since."""
+    only(request.query_params, ())
+    layers = service_of(request.scope).runs.current.layers()
+    return json_answer(
+        await read_run(
+            request, lambda log, run_id, record: changes(Reading(log, layers), run_id, record)
+        )
+    )
 
 
 async def may_be_run(request: Request) -> bool:

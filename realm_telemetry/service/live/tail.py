@@ -40,7 +40,7 @@ class Tail:
     """Hands every new row of the log to its takers, in the order of the log.
 
     recent: what this process has stored lately: it is not read back from the log.
-    noticed: called when others, or this process, may have written to the log.
+    noticed: called when the log was written to, once this tail has read it.
     failed_over: whether that is because a standby took over that lacks rows.
     replaced: called when the log is not the one that was opened; nothing more comes then.
     error: what went wrong at the last poll, None while all is well.
@@ -73,7 +73,7 @@ class Tail:
         self._last: LogRow | None = None
         self._anchor: LogRow | None = None
         self.failed_over = False
-        self.cursor = cursor
+        self.cursor = recent.seen = cursor
         self.rows = 0
         self.lag_s = 0.0
         self.error: str | None = None
@@ -119,9 +119,9 @@ class Tail:
         written = self._watch.drain()
         if self._watch.changed():
             before = self.rows
-            self._noticed()
             self._check_epoch()
             more = self._read()
+            self._noticed()
             self._anchor = self._last or self._anchor
             if more:
                 return 0.0
@@ -131,6 +131,7 @@ class Tail:
         elif self._has_own():
             # Stored by this service: others need not be heard of it first.
             self._read()
+            self._noticed()
             return 0.0
         elif written:
             self._awake_until_s = self._loop.time() + AFTER_WRITE_S
@@ -157,7 +158,7 @@ class Tail:
         rows = self._rows()
         if rows:
             self._last = rows[-1]
-            self.cursor = self._last.cursor
+            self.cursor = self._recent.seen = self._last.cursor
             self.rows += len(rows)
             self._measure(rows[-1])
             for take in self._takers:

@@ -31,6 +31,7 @@ PARTS = (
     "battle-log.html",
     "alerts.html",
     "compare.html",
+    "service-health.html",
     "package.json",
     "package-lock.json",
     "vite.config.ts",

@@ -12,8 +12,8 @@ SOURCE = Path(__file__).parents[3] / "docs" / "glossary.md"
 TARGET = Path(__file__).parent / "src" / "shared" / "glossary.ts"
 WORDS = (
     "run", "attempt", "rank", "event", "kind", "channel", "routine kind", "producer", "source",
-    "cursor", "receipt", "trace", "span", "checkpoint", "NaN", "rule", "target", "hero",
-    "campaign", "champion", "guild", "vault",
+    "cursor", "receipt", "job", "worker", "spool", "shipper", "exporter", "pipeline", "trace",
+    "span", "checkpoint", "NaN", "rule", "target", "hero", "campaign", "champion", "guild", "vault",
 )  # fmt: skip
 """Those that the pages show, in the order of their list."""
 

@@ -175,8 +175,8 @@ def test_an_agent_learns_why_a_run_failed_and_what_to_do(lab: RealmServer, tmp_p
             assert "overview" in (client.instructions or "")
             names = [tool.name for tool in (await client.list_tools()).tools]
             assert names == [
-                *("overview", "list_runs", "diagnose_run", "search_events", "event_context"),
-                *("series", "wait_for", "receipts"),
+                *("overview", "list_runs", "diagnose_run", "compare_runs", "search_events"),
+                *("event_context", "series", "wait_for", "receipts"),
             ]
             seen = await ask(client, "overview")
             assert [run["run_id"] for run in seen["went_wrong_in_7_days"]] == ["r7"]
@@ -307,7 +307,7 @@ def test_a_cancelled_wait_leaves_the_connection_usable(lab: RealmServer, tmp_pat
 def test_without_a_service_every_tool_names_realm_up(tmp_path: Path) -> None:
     async def story() -> None:
         async with agent(tmp_path, REALM_SERVICE_URL="http://127.0.0.1:9") as client:
-            assert len((await client.list_tools()).tools) == 8
+            assert len((await client.list_tools()).tools) == 9
             for tool, arguments in (
                 ("overview", {}),
                 ("diagnose_run", {"run_id": "r7"}),
@@ -421,3 +421,73 @@ def test_it_ends_at_once_and_stdout_has_the_protocol_alone(
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
+
+
+def compared_runs() -> list[Event]:
+    """Two good runs of one program, one of another, one that failed, and one that diverged."""
+    told = {
+        "first": ("python train.py --lr 0.1", {"lr": 0.1, "seed": 1}, "completed", 2.0),
+        "good": ("python train.py --lr 0.1", {"lr": 0.1, "seed": 2}, "completed", 1.0),
+        "another": ("python eval.py", {}, "completed", 3.0),
+        "nan": ("python train.py --lr 9", {"lr": 9.0, "seed": 2}, "completed", "NaN"),
+        "bad": ("python train.py --lr 9", {"lr": 9.0, "seed": 2, "amp": True}, "failed", 7.0),
+    }
+    events = []
+    for at, (run_id, (command, config, status, loss)) in enumerate(told.items()):
+        facts: list[tuple[str, dict[str, Any]]] = [
+            ("run_started", {"command": command, "git_commit": "c" * 39 + str(at // 4)}),
+            ("run_config", config),
+            ("training_step", {"step": 1, "loss": loss}),
+            ("run_ended", {"status": status, "reason": status}),
+        ]
+        if loss == "NaN":
+            facts.insert(3, ("loss_not_finite", {"field": "loss", "step": 1, "value": "NaN"}))
+        events += [
+            make_event(
+                at * 100 + number, kind, run_id, producer=f"{at:x}" * 16, details=dict(details)
+            )
+            for number, (kind, details) in enumerate(facts, 1)
+        ]
+    return events
+
+
+def test_what_changed_since_the_last_good_run_is_answered(tmp_path: Path) -> None:
+    with LogWriter(tmp_path / "vault" / "jobs.db") as log:
+        log.append(compared_runs())
+
+    async def story(url: str) -> None:
+        async with agent(tmp_path, REALM_SERVICE_URL=url) as client:
+            found = await ask(client, "compare_runs", run_id="bad")
+            assert found["other"]["run_id"] == "good", "not the newer one of another program"
+            assert "of the same program" in found["chosen_because"]
+            named = {each.pop("name"): each for each in found["config_different"]}
+            assert named == {"lr": {"other": 0.1, "run": 9.0}, "amp": {"run": True}}
+            assert found["config_same"] == 1
+            assert found["different"]["command"]["run"] == "python train.py --lr 9"
+            (loss,) = found["numbers"]
+            assert (loss["other"]["last"], loss["run"]["last"]) == (1.0, 7.0)
+            assert f"git diff {'c' * 39}0 {'c' * 39}1" in found["next"]
+            assert found["page"].endswith("/compare?run=good&run=bad")
+            asked = await ask(client, "compare_runs", run_id="bad", other="nan")
+            assert [each["name"] for each in asked["config_different"]] == ["amp"]
+            first = await ask(client, "compare_runs", run_id="first")
+            assert (first["error"], "`other`" in first["hint"]) == ("run_not_found", True)
+            near = await ask(client, "compare_runs", run_id="bad", other="goood")
+            assert (near["error"], "good" in near["hint"]) == ("run_not_found", True)
+            warned = await ask(client, "list_runs", warnings="any")
+            assert [run["run_id"] for run in warned["runs"]] == ["nan"]
+            heard = (await ask(client, "diagnose_run", run_id="bad"))["heard_last"]
+            assert 0 < heard["seconds_ago"] < 3_600
+            nothing = await ask(client, "search_events", run_id="bad", kind="stack_captured")
+            assert "Leave one out" in nothing["next"]
+
+    with running_service(tmp_path) as server, RealmClient(server.url) as client:
+        wait_until(lambda: len(folded(client)) == 5)
+        asyncio.run(story(server.url))
+
+
+def folded(client: RealmClient) -> list[dict[str, Any]]:
+    try:
+        return client.runs()
+    except ServiceError:  # the runs are still being folded
+        return []

@@ -163,6 +163,7 @@ def test_a_redirect_inside_is_refused(receiver: Receiver) -> None:
         assert not outcome.delivered
         assert not outcome.retryable
         assert "allow_hosts" in outcome.problem
+        assert "redirects elsewhere: " in outcome.problem
     assert [each.path for each in receiver.received] == ["/hook", "/hook"]
 
 
@@ -202,6 +203,7 @@ def test_tls_is_checked_against_the_name_and_not_the_pinned_address(
     for other in ("evil.test", "127.0.0.1"):
         outcome = sender.post(tls_receiver.url(host=other), b"{}", "msg_1")
         assert "CERTIFICATE_VERIFY_FAILED" in outcome.problem
+        assert "SSL_CERT_FILE" in outcome.problem
     assert len(tls_receiver.received) == 1
 
 

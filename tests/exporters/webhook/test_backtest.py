@@ -11,6 +11,7 @@ import pytest
 from realm_exporter_webhook.backtest import LAST, PARTS, picture
 
 from realm_telemetry.log import LogWriter, ProducerInfo
+from realm_telemetry.log.times import parse_time
 
 from .conftest import Invoke, Maker, Receiver, event, options
 from .settings_file import RULES, write_settings
@@ -160,3 +161,33 @@ def peak(process: subprocess.Popen[bytes]) -> float:
         time.sleep(0.02)
     assert peak_kib
     return peak_kib / 1024
+
+
+def test_what_was_gathered_is_said_to_go_when_it_was_due(home: Path, invoke: Invoke) -> None:
+    """Not when the next event came, which may be hours later."""
+    lines = """
+[[options.webhook.rules]]
+name = "bad"
+to = "lab"
+status = ["failed"]
+
+[[options.webhook.rules]]
+name = "away"
+to = "lab"
+silent_for = "10m"
+"""
+    write_settings(home, "https://example.org", lines)
+    now_ns = time.time_ns()
+    clock = [now_ns - 5 * 3600 * S]
+    end = {"status": "failed", "reason": "exit code 3"}
+    with LogWriter(home / "vault" / "jobs.db", clock_ns=lambda: clock[0]) as log:
+        log.append([event(1, "run_started", run_id="r", now_ns=clock[0])])
+        clock[0] += 3600 * S
+        log.append([event(2, "run_ended", details=end, run_id="r", now_ns=clock[0])])
+        ended_ns, clock[0] = clock[0], now_ns
+        log.append([event(3, "note", now_ns=now_ns)])
+    found = json.loads(invoke("backtest", "--since", "1d", "--json").output)
+    (bad,) = next(each["last"] for each in found if each["rule"] == "bad")
+    (away,) = next(each["last"] for each in found if each["rule"] == "away")
+    assert parse_time(bad["time"], now_ns) - ended_ns == pytest.approx(3 * S, abs=S)
+    assert ended_ns - parse_time(away["time"], now_ns) == pytest.approx(3000 * S, abs=S)

@@ -72,6 +72,21 @@ def test_a_comparison_is_that_of_the_numbers(sign: str, found: float, limit: flo
         ({"where": "phase < 'eval'"}, "a.where", "loss > 5"),
         ({"where": "loss > 5 or acc < 1"}, "a.where", "loss > 5"),
         ({"where": 5}, "a.where", "Mend"),
+        ({"where": []}, "a.where", "loss > 5"),
+        ({"where": ["loss > 5", ""]}, "a.where", "loss > 5"),
+        ({"where": "5 < loss < 10"}, "a.where", "loss > 5"),
+        ({"where": "phase == train"}, "a.where", "text in quotes"),
+        ({"status": []}, "a.status", "Name what it is to be"),
+        ({"status": "FAILED"}, "a.status", "'failed'"),
+        ({"kind": ""}, "a.kind", "Name what it is to be"),
+        ({"kind": []}, "a.kind", "Name what it is to be"),
+        ({"severity": ["error", ""]}, "a.severity", "Name what it is to be"),
+        ({"rank": -1}, "a.rank", "rank=0"),
+        ({"rank": True}, "a.rank", "Mend"),
+        ({"rank": 1.5}, "a.rank", "Mend"),
+        ({"producer": "trainer"}, "a.producer", "16 hexadecimal"),
+        ({"trace": ["a" * 32, "b" * 31]}, "a.trace", "32 hexadecimal"),
+        ({"to": ["", " "]}, "a.to", "at least one"),
         ({"status": "faild"}, "a.status", "'failed'"),
         ({"expect": "checkpoint_saved"}, "a.expect", "docs/webhooks.md"),
         ({"expect": {"within": "2h"}}, "a.expect.kind", "checkpoint_saved"),
@@ -92,6 +107,27 @@ def test_a_bad_condition_names_the_rule_the_setting_and_what_is_allowed(
         read_config(options("https://example.org", {"name": "a"} | rule))
     assert caught.value.setting.endswith(setting)
     assert fix in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("not loss > 5", "and loss > 5", "max(loss) > 5", "details.loss > 5", "loss | acc > 5"),
+        *("loss,acc > 5", "loss & acc > 5", "train loss > 5"),
+    ],
+)
+def test_a_condition_of_another_language_is_refused_where_it_would_never_fire(text: str) -> None:
+    with pytest.raises(ValueError, match="name of one detail"):
+        read_condition(text)
+    name = text.removesuffix(" > 5")
+    (quoted,) = read_condition(f'"{name}" > 5')
+    assert quoted.holds({name: 6})
+
+
+def test_a_rank_is_a_number_too() -> None:
+    given = options("https://example.org", {"name": "a", "rank": [0, "3"], "kind": "note"})
+    (rule,) = read_config(given).rules
+    assert [rule.concerns(event(1, "note", rank=rank)) for rank in (0, 1, 3)] == [True, False, True]
 
 
 @pytest.mark.parametrize(

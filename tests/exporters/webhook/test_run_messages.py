@@ -1,9 +1,13 @@
 """A message about a run says what a person needs, in the form of each service."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
+from realm_exporter_webhook.rules import BUILT_IN
+from realm_exporter_webhook.templates import _detail
 
 from realm_telemetry.event import Event
 from realm_telemetry.log import LogWriter, ProducerInfo
@@ -47,7 +51,19 @@ KILLED = run_of(
 def sent(
     home: Path, make: Maker, url: str, events: list[Event], *, template: str, log: bool = True
 ) -> None:
-    """Let an exporter of a home see the last of some events, all of which are in its log."""
+    """Let an exporter of a home see the last of some events, all of which are in its log.
+
+    They happen now: a minute after this module was imported they would be late.
+    """
+    later_ns = time.time_ns() - events[-1].time_unix_nano
+    events = [
+        replace(
+            each,
+            time_unix_nano=each.time_unix_nano + later_ns,
+            observed_unix_nano=(each.observed_unix_nano or 0) + later_ns,
+        )
+        for each in events
+    ]
     if log:
         with LogWriter(home / "vault" / "jobs.db") as writer:
             writer.register_producer(ProducerInfo(events[0].producer))
@@ -76,6 +92,8 @@ def test_json_has_the_run_as_fields(tmp_path: Path, make: Maker, receiver: Recei
         "loss": 0.25,
         "lines": ["epoch 1", "loading shard 7"],
         "link": LINK,
+        "resume": "train.py",
+        "best_loss": 0.25,
     }
     assert (checkpoint["step"], checkpoint["path"]) == (20, "/ckpt/20")
     assert message["title"] == f"❌ ends: killed · {RUN}"
@@ -129,6 +147,125 @@ def test_the_first_line_of_a_built_in_alert_says_what_happened_in_words(
     assert message["title"] == title + RUN
     checkpoint = "step 20, /ckpt/20" if rule == "run_ended_badly" else "none known"
     assert f"last good checkpoint: {checkpoint}" in message["message"]
+
+
+LOST = run_of(
+    *[(each.kind, each.details) for each in KILLED[:-1]],
+    (
+        "process_lost",
+        {
+            "service": "trainer",
+            "pid": 7,
+            "status": "failed",
+            "reason": "exit code 3",
+            "evidence": {"exit_code": 3},
+        },
+    ),
+)
+STALLED = run_of(
+    *[(each.kind, each.details) for each in KILLED[:-1]],
+    (
+        "run_stalled",
+        {"silent_s": 300.0, "threshold_s": 120.0, "median_step_s": 0.5, "step": 25, "phase": None},
+    ),
+)
+
+
+def alerts(home: Path, make: Maker, receiver: Receiver, *, seen: int = 1) -> list[dict[str, Any]]:
+    """What ntfy gets from built-in rules that see so many of the last events of a home's log."""
+    from realm_telemetry.log.engine import open_log
+
+    given = options(receiver.url("/lab"), alerts={})
+    given["targets"]["lab"]["template"] = "ntfy"
+    exporter = make(given)
+    with open_log(home / "vault" / "jobs.db").reader() as reader:
+        rows = reader.now.after(0, 100)
+    exporter.export_events([row.event for row in rows[-seen:]])
+    exporter.shutdown()
+    return [each.json for each in receiver.received if each.json["tags"][1] in BUILT_IN]
+
+
+def logged(home: Path, events: list[Event]) -> None:
+    with LogWriter(home / "vault" / "jobs.db") as writer:
+        writer.append(events)
+
+
+def test_a_process_that_was_lost_is_told_as_the_end_of_its_run(
+    tmp_path: Path, make: Maker, receiver: Receiver
+) -> None:
+    """Not as "trainer was lost (pid 7, last kind training_step)"."""
+    logged(tmp_path, LOST)
+    (message,) = alerts(tmp_path, make, receiver)
+    assert message["title"] == f"Run failed: exit code 3 · {RUN}"
+    assert message["message"].startswith("Run failed (exit code 3, step 25)\nrun: ")
+    assert "pid" not in message["message"]
+    assert "\ngo on: train.py" in message["message"]
+
+
+def test_a_stall_that_ended_meanwhile_is_still_told_as_a_stall(
+    tmp_path: Path, make: Maker, receiver: Receiver
+) -> None:
+    """Messages about a status gather for a moment, in which somebody may kill the run."""
+    numbered = run_of(*[(each.kind, each.details) for each in [*STALLED, KILLED[-1]]])
+    logged(tmp_path, numbered[:-1])
+    given = options(receiver.url("/lab"), alerts={"off": ["run_ended_badly"]})
+    given["targets"]["lab"]["template"] = "ntfy"
+    exporter = make(given)
+    exporter.export_events([numbered[-2]])
+    logged(tmp_path, numbered[-1:])
+    exporter.export_events([])
+    exporter.shutdown()
+    (message,) = [each.json for each in receiver.received if "stalled" in each.json["tags"]]
+    assert message["title"] == f"Run stalled, now killed: SIGKILL, sender unknown · {RUN}"
+
+
+def test_a_stall_says_how_to_see_more_and_not_to_start_it_twice(
+    tmp_path: Path, make: Maker, receiver: Receiver
+) -> None:
+    logged(tmp_path, STALLED)
+    (message,) = alerts(tmp_path, make, receiver)
+    assert message["title"].startswith("Run stalled: no step for 300 s")
+    assert "go on: realm show 'exp/7 ü'" in message["message"]
+    assert "silent" not in message["message"].partition("\n")[2]
+
+
+def test_a_loss_that_is_not_finite_has_the_best_one_beside_it(
+    tmp_path: Path, make: Maker, receiver: Receiver
+) -> None:
+    logged(
+        tmp_path,
+        run_of(
+            ("training_started", {}),
+            ("training_step", {"step": 24, "loss": 0.5}),
+            ("training_step", {"step": 25, "loss": "NaN"}),
+            ("loss_not_finite", {"field": "loss", "value": "NaN", "step": 25}),
+        ),
+    )
+    (message,) = alerts(tmp_path, make, receiver)
+    assert "last loss: NaN (the best was 0.5)" in message["message"]
+    assert "status: running" in message["message"]
+    assert "why" not in message["message"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(1.3, "1.3 s"), (119.9, "120 s"), (120, "2 min"), (11_100, "3 h 5 min")]
+)
+def test_a_duration_is_for_people(seconds: float, text: str) -> None:
+    assert _detail("duration_s", seconds) == ("duration", text)
+
+
+@pytest.mark.parametrize(("length", "shown"), [(256, True), (257, False)])
+def test_a_command_that_does_not_fit_is_left_out_whole(
+    tmp_path: Path, make: Maker, receiver: Receiver, length: int, shown: bool
+) -> None:
+    """One that was cut would do something else."""
+    events = run_of(("run_started", {"command": ["x" * length]}), *LAST)
+    sent(tmp_path, make, receiver.url("/lab"), events, template="ntfy")
+    text = receiver.received[0].json["message"]
+    assert ("x" * 200 in text, "go on: realm show" in text) == (shown, not shown)
+
+
+LAST = [("run_ended", {"status": "killed", "reason": "SIGKILL, sender unknown"})]
 
 
 def test_discord_has_fields_last_lines_and_a_link(

@@ -4,6 +4,8 @@ import base64
 import hashlib
 import hmac
 import logging
+import socket
+import threading
 
 import pytest
 from realm_exporter_webhook.addresses import Guard
@@ -92,3 +94,48 @@ def test_a_secret_address_is_in_no_log(
     with caplog.at_level(logging.DEBUG):
         poster().post(receiver.url("/SECRET"), b"{}", "msg_1")
     assert "SECRET" not in caplog.text
+
+
+def test_an_address_with_tls_where_there_is_none_says_so(receiver: Receiver) -> None:
+    url = receiver.url("/SECRET").replace("http:", "https:")
+    outcome = poster().post(url, b"{}", "msg_1")
+    assert (outcome.retryable, "http://?" in outcome.problem) == (True, True)
+    assert "SECRET" not in outcome.problem
+
+
+ODD = {
+    b"HTTP/1.1 304 Not Modified\r\n\r\n": (304, False),
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n": (None, True),
+    b"HTTP/1.1 999 X\r\nContent-Length: 0\r\n\r\n": (999, True),
+    b"HTTP/1.1 000 X\r\n\r\n": (None, True),
+    b"HTTP/1.1 20 OK\r\n\r\n": (None, True),
+    b"<html>hello</html>": (None, True),
+    b"\0\0\x12\x04\0\0\0\0\0": (None, True),
+    b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n": (None, True),
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello": (None, True),
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n": (None, True),
+    b"HTTP/1.1 307 X\r\nLocation: http://127.0.0.1/\0\r\n\r\n": (None, True),
+    b"HTTP/1.1 307 X\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n": (None, False),
+    b"HTTP/1.1 400 \x1b[31m\r\nContent-Length: 5\r\n\r\n\x1b[2J\x9b": (400, False),
+    b"": (None, True),
+}
+
+
+@pytest.mark.parametrize("answer", ODD)
+def test_an_odd_answer_is_an_outcome_that_can_be_printed(answer: bytes) -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listening:
+
+        def behave() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=behave)
+        thread.start()
+        url = f"http://[::1]:{listening.getsockname()[1]}/SECRET"
+        outcome = Poster(Guard(["::1"]), timeout_s=5.0).post(url, b"{}", "msg_1")
+        thread.join(20)
+    assert (outcome.status, outcome.retryable, outcome.delivered) == (*ODD[answer], False)
+    assert outcome.problem.isprintable()
+    assert "SECRET" not in outcome.problem

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from realm_telemetry.event import FIRST_CONTENT_NUMBER, Event
 from realm_telemetry.folds.clock import stamp_of
 from realm_telemetry.folds.runs import RunRecord, shown
+from realm_telemetry.folds.runs.latest import Latest
 from realm_telemetry.folds.runs.spans import Spans
 from realm_telemetry.kinds.catalog import resolve
 
@@ -51,7 +52,8 @@ DETAILS = st.fixed_dictionaries(
         "silent_s": st.floats(0, 9),
         "field": FEW,
         "value": FEW,
-        "lr": st.floats(0, 1),
+        "lr": st.one_of(st.floats(0, 1), FEW, st.just("NaN"), st.just(10**301)),
+        "grads": st.dictionaries(FEW, st.integers(0, 9), max_size=2),
         "host": FEW,
         "runs": st.lists(
             st.fixed_dictionaries(
@@ -95,6 +97,7 @@ def small(limit: int | None) -> RunRecord:
             records.limit = limit
         record.pace = Spans(10 * SECOND, limit, first=1, last=1)
         record.exceptions = Spans(60 * SECOND, limit, first=2, last=0)
+        record.numbers = Latest(limit)
     return record
 
 

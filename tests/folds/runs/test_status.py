@@ -473,3 +473,27 @@ def test_the_sender_of_a_signal_is_what_the_supervisor_has_seen(asked: str) -> N
     )
     assert (run["status"], run["reason"]) == ("killed", "SIGTERM")
     assert run["evidence"].get("sender") == ("timeout (pid 7)" if asked == "SIGTERM" else None)
+
+
+@pytest.mark.parametrize(
+    ("above", "reason"),
+    [
+        ({"status": "killed", "reason": "SIGUSR1", "evidence": {"signal": "SIGUSR1"}}, "SIGUSR1"),
+        ({"status": "completed", "reason": "exit code 0", "evidence": {"exit_code": 0}}, "some"),
+    ],
+)
+def test_the_supervisor_knows_the_signal_that_the_shipper_does_not(
+    above: dict[str, Any], reason: str
+) -> None:
+    """A command that goes well all the same says nothing of a process of it."""
+    vague = {"status": "killed", "reason": "some", "evidence": {"exit_status": "unknown"}}
+    run = shown(
+        "r1",
+        folded(
+            told(0, "run_started", process="f", launcher="realm run"),
+            told(1, "training_step", step=1),
+            told(2, "run_ended", by_shipper=True, more=vague),
+            told(2.1, "run_ended", process="f", more=above),
+        ),
+    )
+    assert (run["status"], run["reason"]) == ("killed", reason)

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import msgspec
+
 from realm_telemetry.event import Event
-from realm_telemetry.folds.runs import is_shown, report, run_of, shown, summary
+from realm_telemetry.folds.clock import stamp_of
+from realm_telemetry.folds.runs import RunRecord, is_shown, report, run_of, shown, summary
 from realm_telemetry.folds.runs.record import MAX_CONFIG, MAX_METRICS, MAX_NAME, MAX_TRACEBACK
 
 from .conftest import BEGIN_NS, SECOND, folded, told
@@ -246,3 +249,22 @@ def test_the_exception_below_a_supervisor_is_shown_where_the_program_had_ended_i
         ),
     )
     assert (run["status"], run["exception"]["traceback"]) == ("failed", "T")
+
+
+def test_of_many_numbers_those_stay_that_came_last() -> None:
+    """At the limit, one above it, and with names that come only once."""
+    many = [told(at, "training_step", step=at, more={f"n{at}": at}) for at in range(1, 66)]
+    assert len(shown("r1", folded(*many[:64]))["metrics"]) == 64
+    kept = shown("r1", folded(*many))["metrics"]
+    assert (len(kept), "n1" in kept, kept["n65"]) == (64, False, 65)
+    again = RunRecord.load(folded(*many).dump())
+    assert shown("r1", again)["metrics"] == kept
+
+
+def test_a_record_of_an_older_version_has_no_numbers_until_its_next_event() -> None:
+    old = msgspec.msgpack.encode(msgspec.msgpack.decode(folded(told(1, "note")).dump())[:-1])
+    record = RunRecord.load(old)
+    assert shown("r1", record)["metrics"] == {}
+    step = told(2, "training_step", step=1, acc=0.5)
+    record.apply(step, stamp_of(step))
+    assert shown("r1", record)["metrics"] == {"acc": 0.5}

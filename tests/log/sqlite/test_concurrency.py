@@ -18,8 +18,6 @@ from realm_telemetry.log.sqlite.lock import WriterLock
 
 from .conftest import NOW, OLDER_INSERT, SECOND, make_event, older_row
 
-pytestmark = pytest.mark.alone
-
 _SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -54,6 +52,7 @@ def keep_store(path: Path, seconds: float, waits: "Queue[list[float]]") -> None:
     waits.put(found)
 
 
+@pytest.mark.processes
 def test_eight_processes_append_at_once_without_a_lock_error(path: Path) -> None:
     LogWriter(path).close()
     processes = [
@@ -72,6 +71,7 @@ def test_eight_processes_append_at_once_without_a_lock_error(path: Path) -> None
         assert reader.now.max_cursor() == 10_000
 
 
+@pytest.mark.alone
 def test_an_older_job_store_is_not_held_up(older: sqlite3.Connection, path: Path) -> None:
     LogWriter(path).close()
     waits: Queue[list[float]] = _SPAWN.Queue()
@@ -122,6 +122,7 @@ def hold_lock(path: Path, seconds: float, turns: "Queue[float]") -> None:
     turns.put(longest)
 
 
+@pytest.mark.alone
 def test_writers_take_turns(path: Path) -> None:
     """Without fairness one process keeps the lock for as long as it has work."""
     path.parent.mkdir()
@@ -137,6 +138,7 @@ def test_writers_take_turns(path: Path) -> None:
     assert max(longest) < 0.25
 
 
+@pytest.mark.processes
 def test_a_forked_child_waits_for_its_parent(path: Path) -> None:
     path.parent.mkdir()
     lock = WriterLock(path)
@@ -165,6 +167,7 @@ def die_with_lock(path: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.alone
 def test_a_killed_writers_child_does_not_keep_the_lock(path: Path) -> None:
     path.parent.mkdir()
     process = _SPAWN.Process(target=die_with_lock, args=(path,))

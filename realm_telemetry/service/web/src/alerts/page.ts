@@ -1,15 +1,13 @@
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
-import { ApiError } from "../shared/api";
+import { ApiError, getJson, postJson } from "../shared/api";
 import { Freshness } from "../shared/connection";
-import { formatAge, formatCount, formatTime, plural } from "../shared/format";
-import { shownText } from "../shared/message";
+import { formatAge, formatCount, formatTime, plural, shownText } from "../shared/format";
+import { term } from "../shared/labels";
 import "../shared/page-header";
 import { shortcuts } from "../shared/shortcuts";
 import { snippet } from "../shared/snippet";
-import { term } from "../shared/term";
 import { say } from "../shared/toast";
-import { BUILT_IN, byConcern, getAlerts, getHistory, mute, outcomeText, sendAgain, sendTest, type Alerts, type History, type Message, type Outcome, type Rule, type Target } from "./alerts";
 
 const HOUR_S = 3_600;
 const MUTES: readonly [label: string, seconds: number][] = [
@@ -118,7 +116,7 @@ export class RealmAlerts extends LitElement {
       <div>
         <b class="mono">${rule.name}</b> <span class="soft">${rule.built_in ? "built in" : "from realm.toml"} · to ${rule.to.join(", ") || "nobody"}</span>
         ${rule.built_in && BUILT_IN[rule.name] ? html`<p>${BUILT_IN[rule.name]}</p>` : nothing}
-        <p class=${rule.built_in ? "soft" : nothing}>${rule.when.replaceAll("|", ", ")}</p>
+        <p class=${rule.built_in ? "soft" : nothing} title="The condition as realm.toml would have it">${rule.when.replaceAll("|", ", ")}</p>
         ${tried ? html`<p class="soft" data-testid="tried">${triedText(tried)}</p>` : nothing}
       </div>
       <div>
@@ -181,9 +179,9 @@ export class RealmAlerts extends LitElement {
 function beginning(): TemplateResult {
   return html`<div class="card empty-runs" data-testid="no-alerts">
     <h2>No alerts yet</h2>
-    <p>One message when a training dies, hangs or goes wrong: to a phone, a channel, or a program.</p>
+    <p>One message when a training dies, hangs or goes wrong. To a phone, by the app ntfy, where the last word is a name that nobody guesses:</p>
     ${snippet("realm alerts init --ntfy lab-7f3k2q")}
-    <p class="soft">Also <code>--slack</code>, <code>--discord</code>, <code>--webhook</code> and <code>--apprise</code>. Then start the service again.</p>
+    <p class="soft">To a channel with <code>--slack</code> or <code>--discord</code>, to a program with <code>--webhook</code>, to anything else with <code>--apprise</code>. Then start the service again: <code>realm down</code>, <code>realm up</code>.</p>
   </div>`;
 }
 
@@ -196,3 +194,86 @@ function triedText({ messages, held_back, last }: History): string {
 
 const timeText = (at: string) => formatTime(new Date(at), { zone: "local", date: true }).slice(0, 16);
 const agoText = (at: string) => formatAge(Math.max(0, (Date.now() - Date.parse(at)) / 1_000));
+
+/** A rule as `GET /api/alerts` answers it. */
+export interface Rule {
+  name: string;
+  to: string[];
+  when: string;
+  built_in: boolean;
+  muted_until: string | null;
+  fired_at: string | null;
+  messages: { pending: number; delivered: number; dead: number };
+}
+
+export interface Target {
+  name: string;
+  /** Its address without what is secret in it. */
+  place: string;
+  template: string;
+}
+
+export interface Message {
+  id: number;
+  rule: string;
+  target: string;
+  title: string;
+  state: "pending" | "delivered" | "dead";
+  attempts: number;
+  status: number | null;
+  problem: string;
+  created: string;
+  due: string | null;
+}
+
+export interface Alerts {
+  rules: Rule[];
+  targets: Target[];
+  messages: Message[];
+  circuits: { host: string; until: string; reason: string }[];
+  /** Why nothing is sent; null if all is well. */
+  problem: string | null;
+}
+
+/** What a rule would have sent. */
+export interface History {
+  rule: string;
+  messages: number;
+  held_back: number;
+  last: { time: string; group: string }[];
+}
+
+export interface Outcome {
+  delivered: boolean;
+  status: number | null;
+  problem: string;
+  took_ms: number;
+}
+
+/** What the built-in rules are about, in plain words. */
+export const BUILT_IN: Readonly<Record<string, string>> = {
+  run_ended_badly: "A run failed, crashed, was killed, or is lost.",
+  stalled: "A run lives and makes no progress.",
+  not_finite: "A loss or another number became NaN or infinite.",
+  disk_low: "A disk that a run writes to is nearly full.",
+  host_lost: "A machine has fallen silent.",
+};
+
+export const getAlerts = () => getJson<Alerts>("api/alerts");
+export const getHistory = async (since: string) => (await getJson<{ rules: History[] }>("api/alerts/history", { since })).rules;
+/** forS: 0 ends it. */
+export const mute = (rule: string, forS: number) => postJson("api/alerts", { mute: rule, for_s: forS });
+export const sendTest = (target: string) => postJson<Outcome>("api/alerts", { test: target });
+export const sendAgain = (id: number) => postJson<Outcome>("api/alerts", { redeliver: id });
+
+/** "taken (200) after 12 ms". */
+export function outcomeText({ delivered, status, problem, took_ms }: Outcome): string {
+  if (!delivered) return `not taken: ${problem}`;
+  return `taken${status === null ? "" : ` (${status})`} after ${took_ms} ms`;
+}
+
+/** Rules with undelivered messages first, then those that fired last; those that never did keep their order. */
+export function byConcern(rules: readonly Rule[]): Rule[] {
+  const fired = (rule: Rule) => Date.parse(rule.fired_at ?? "") || 0;
+  return [...rules].sort((a, b) => Number(b.messages.dead > 0) - Number(a.messages.dead > 0) || fired(b) - fired(a));
+}

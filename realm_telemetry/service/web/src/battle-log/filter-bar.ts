@@ -2,14 +2,10 @@ import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
 import { CHANNELS, SEVERITIES } from "../shared/catalog";
 import { formatCount, formatTime, type Zone } from "../shared/format";
-import { labelOf, USUAL_LABELS, type Labels } from "../shared/labels";
-import { term } from "../shared/term";
-import { activeFilters, FROZEN_LABEL } from "./active-filters";
-import { exclusion, type ListName, type Address, type Range, sameRange, toggled, withList } from "./address";
+import { labelOf, type Labels, term, USUAL_LABELS } from "../shared/labels";
+import { type Address, exclusion, type ListName, LISTS, momentMs, PRESETS, type Query, type Range, rangeText, sameRange, splitValues, toggled, withList } from "./address";
 import { FIELDS } from "./fields";
-import type { ChannelCounts } from "./filter-data";
-import { joinNames, splitNames } from "./names";
-import { momentMs, PRESETS, rangeText } from "./time-range";
+import { type ChannelCounts, joinNames, splitNames } from "./filter-data";
 
 const TYPING_MS = 300;
 
@@ -224,4 +220,51 @@ function fromInput(text: string, zone: Zone): string {
   if (!text) return "";
   const moment = new Date(zone === "utc" ? `${text}Z` : text);
   return Number.isNaN(moment.getTime()) ? "" : moment.toISOString();
+}
+
+/** For an address with `as_of`: its rows stay the same when events arrive. */
+export const FROZEN_LABEL = "frozen: later events are hidden";
+
+/** One filter, and the address without it. */
+export interface ActiveFilter {
+  label: string;
+  without: Address;
+}
+
+/** Each filter of an address: for chips, and for what to remove when nothing matches. */
+export function activeFilters(address: Address): ActiveFilter[] {
+  const { query } = address;
+  const found: ActiveFilter[] = [];
+  const put = (label: string, changed: typeof query) =>
+    found.push({ label, without: { ...address, query: changed } });
+  if (query.q) put(`text: ${query.q}`, { ...query, q: "" });
+  for (const name of LISTS) {
+    const { wanted, unwanted } = splitValues(query.lists[name]);
+    if (wanted.length) put(`${name}: ${wanted.join(", ")}`, withList(query, name, unwanted.map(exclusion)));
+    for (const value of unwanted) put(`${name} ≠ ${value}`, withoutValue(query, name, exclusion(value)));
+  }
+  for (const has of query.has) {
+    put(has.replace(":", " = "), { ...query, has: query.has.filter((one) => one !== has) });
+  }
+  for (const not of query.not) {
+    put(not.replace(":", " ≠ "), { ...query, not: query.not.filter((one) => one !== not) });
+  }
+  return found;
+}
+
+function withoutValue(query: Query, name: ListName, value: string): Query {
+  return withList(query, name, query.lists[name].filter((one) => one !== value));
+}
+
+/** When nothing matches, the time range and `as_of` count as filters too. */
+export function activeFiltersAndRange(address: Address): ActiveFilter[] {
+  const found = activeFilters(address);
+  if (address.range.named !== "all") {
+    const without: Address = { ...address, range: { named: "all", since: "", until: "" } };
+    found.push({ label: `time: ${rangeText(address.range, address.zone)}`, without });
+  }
+  if (address.asOf !== null) {
+    found.push({ label: FROZEN_LABEL, without: { ...address, asOf: null } });
+  }
+  return found;
 }

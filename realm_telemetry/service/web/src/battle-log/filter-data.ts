@@ -1,10 +1,9 @@
 import type { ReactiveController } from "lit";
 import { getJson } from "../shared/api";
-import { getLabels, USUAL_LABELS, type Labels } from "../shared/labels";
-import type { ListName } from "./address";
+import { getLabels, type Labels, USUAL_LABELS } from "../shared/labels";
+import type { ListName, LogPage } from "./address";
 import { FIELDS } from "./fields";
-import type { LogPage } from "./log-page";
-import type { Results } from "./results";
+import type { Results } from "./log-view";
 
 const COUNTS_MS = 60_000;
 const OFFERED = 50;
@@ -70,5 +69,37 @@ export class FilterData implements ReactiveController {
       [...new Set(recent.map((event) => event[of]))].filter((value): value is string => !!value).slice(0, OFFERED);
     const offered = Object.fromEntries(FIELDS.map((field) => [field.name, values(field)]));
     return { ...offered, kind: this.kinds };
+  }
+}
+
+/** A quoted name, which may hold commas, or anything up to the next comma; `!` excludes. */
+const LISTED = /\s*(!?)\s*("(?:[^"\\]|\\.)*"(?=\s*(?:,|$))|[^,]*)\s*(?:,|$)/gsy;
+
+/** The names in a list with commas; one with a comma is written as JSON text: `"a,b"`. */
+export function splitNames(text: string): string[] {
+  const found: string[] = [];
+  for (const [, mark = "", part = ""] of text.matchAll(LISTED)) {
+    const name = unquoted(part.trim());
+    if (name) found.push(mark + name);
+  }
+  return found;
+}
+
+/** Names as `splitNames` reads them; those that begin with `!` are excluded. */
+export function joinNames(names: readonly string[], between = ","): string {
+  return names.map((name) => (name.startsWith("!") ? `!${quoted(name.slice(1))}` : quoted(name))).join(between);
+}
+
+function quoted(name: string): string {
+  return name.includes(",") || name.startsWith('"') || name !== name.trim() ? JSON.stringify(name) : name;
+}
+
+function unquoted(name: string): string {
+  if (!/^".*"$/s.test(name)) return name;
+  try {
+    const read: unknown = JSON.parse(name);
+    return typeof read === "string" ? read : name;
+  } catch {
+    return name;
   }
 }

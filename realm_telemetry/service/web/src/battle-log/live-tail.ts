@@ -2,10 +2,9 @@ import type { ReactiveController } from "lit";
 import { say } from "../shared/toast";
 import type { ConnectionStatus, RealmEvent, Snapshot, StreamMessage } from "../stream/event";
 import { eventStream } from "../stream/event-stream";
-import type { Range } from "./address";
+import type { LogPage, Range } from "./address";
 import { matcher } from "./event-filter";
-import type { LogPage } from "./log-page";
-import type { Results } from "./results";
+import type { Results } from "./log-view";
 
 const MAX_HELD = 1_000;
 const DRAW_MS = 100;

@@ -1,26 +1,25 @@
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, query, state } from "lit/decorators.js";
+import { connectionPill } from "../shared/connection";
 import { formatCount, zoneName } from "../shared/format";
 import "../shared/page-header";
-import { howToBegin } from "../shared/snippet";
 import { type Shortcut, shortcuts } from "../shared/shortcuts";
+import { howToBegin } from "../shared/snippet";
 import type { ConnectionStatus, RealmEvent } from "../stream/event";
-import { dataKey, type Address, type Query, readAddress, toggled, writeAddress } from "./address";
+import { type Address, dataKey, type LogPage, type Query, readAddress, type Step, toggled, writeAddress } from "./address";
 import "./daily-summary";
 import "./details-pane";
+import { phrasesOf } from "./event-filter";
 import { type Change, channelChips, type RealmFilterBar } from "./filter-bar";
 import { FilterData } from "./filter-data";
 import "./histogram";
-import { failure, listEnd, loadingRows, retention } from "./list-states";
 import { LiveTail } from "./live-tail";
-import type { RealmLogList } from "./log-list";
+import { failure, listEnd, loadingRows, type RealmLogList, retention } from "./log-list";
 import "./log-list";
-import type { LogPage, Step } from "./log-page";
+import { Results } from "./log-view";
 import { copyLink, resultLine } from "./result-line";
-import { Results } from "./results";
 import type { Item } from "./row-groups";
 import { Selection } from "./selection";
-import { phrasesOf } from "./text-search";
 
 const CONNECTION: Record<ConnectionStatus, string> = {
   live: "Live",
@@ -32,7 +31,7 @@ const CONNECTION: Record<ConnectionStatus, string> = {
 function pageTools({ address, go }: LogPage, live: LiveTail): TemplateResult {
   const summary = address.view === "summary";
   const utc = address.zone === "utc";
-  return html`<span class="pill status-${live.status}" data-testid="status-pill">${CONNECTION[live.status]}</span>
+  return html`${connectionPill(CONNECTION[live.status])}
     <button role="switch" aria-checked=${address.live} class="switch" data-testid="live-tail" title="Show new events as they arrive" @click=${live.toggle}>
       <span class="switch-dot" aria-hidden="true"></span> Live tail
     </button>

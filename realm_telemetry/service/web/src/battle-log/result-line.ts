@@ -2,11 +2,9 @@ import { html, type TemplateResult } from "lit";
 import { apiUrl } from "../shared/api";
 import { formatCount, formatTime } from "../shared/format";
 import { copy } from "../shared/toast";
-import { LISTS, type Address, writeAddress } from "./address";
-import { joinNames } from "./names";
-import type { Results } from "./results";
-import { apiParams, rangeText, type TimeSpan } from "./time-range";
-
+import { type Address, apiParams, LISTS, rangeText, type TimeSpan, writeAddress } from "./address";
+import { joinNames } from "./filter-data";
+import type { Results } from "./log-view";
 /** How many events match, as of when, and how to copy or download them. */
 export function resultLine(address: Address, results: Results): TemplateResult {
   const { shown } = results;

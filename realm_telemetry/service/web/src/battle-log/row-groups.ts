@@ -1,7 +1,5 @@
-import { formatCount, formatNumber, timeMs } from "../shared/format";
-import { shownText } from "../shared/message";
+import { formatCount, formatNumber, shownText, timeMs } from "../shared/format";
 import { isRoutine, type RealmEvent } from "../stream/event";
-
 const LEAST_MEMBERS = 2;
 /** As they arrive: JSON has no such numbers. */
 const NOT_FINITE: ReadonlySet<unknown> = new Set(["NaN", "Infinity", "-Infinity"]);

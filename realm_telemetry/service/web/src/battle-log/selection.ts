@@ -2,12 +2,9 @@ import { ApiError, getEvents, getPage } from "../shared/api";
 import { timeMs } from "../shared/format";
 import { say } from "../shared/toast";
 import type { RealmEvent } from "../stream/event";
-import { EMPTY_QUERY } from "./address";
-import type { LogPage } from "./log-page";
-import type { Results } from "./results";
+import { EMPTY_QUERY, type LogPage, seconds, secondsAfter } from "./address";
+import type { Results } from "./log-view";
 import type { Item } from "./row-groups";
-import { seconds, secondsAfter } from "./time-range";
-
 const AROUND_MS = 5 * 60_000;
 /** How many pages to load in search of an error before the range is moved to it. */
 const ERROR_PAGES = 4;

@@ -1,13 +1,7 @@
 import { linesOf, type Series, type Totals } from "../shared/curves";
-import { exactText } from "../shared/exact-json";
 import { toNumber, type RunSeries } from "../shared/graph/run-series";
 import type { RunSummary } from "../shared/run";
-
-/** The settings that are not the same in all runs; `has` tells a missing one from null. */
-interface Settings {
-  different: { name: string; values: unknown[]; has: boolean[] }[];
-  same: number;
-}
+import type { Settings } from "../shared/settings";
 
 /** `GET /api/compare` with names; docs/http-api.md has all of it. */
 export interface Comparison {
@@ -16,6 +10,8 @@ export interface Comparison {
   /** In the order to draw; `runs` in the order of the runs. */
   metrics: { name: string; prefix: string; label: string; axis: "step" | "time"; runs: (Totals | null)[] }[];
   series: (Series & { run_id: string })[];
+  /** Runs that there are not; absent where the service is older. */
+  missing?: { run_id: string; message: string }[];
 }
 
 /** A number that several runs report. */
@@ -49,31 +45,4 @@ export function overlaysOf({ runs, metrics, series }: Comparison): Overlay[] {
 function lastOf(newest: number | undefined, totals: Totals | null): number | null {
   if (newest === undefined) return null;
   return Number.isFinite(newest) ? (toNumber(totals?.last) ?? newest) : newest;
-}
-
-/** A setting and its value in each run, as text; null where a run has no such setting. */
-export interface Difference {
-  name: string;
-  values: (string | null)[];
-}
-
-/** The settings in which so many runs differ, by name; and how many are the same in all. Objects are compared entry by entry. */
-export function differencesOf(config: Settings, runs: number): { different: Difference[]; same: number } {
-  const flat = Array.from({ length: runs }, (_, run) => {
-    const own = config.different.filter(({ has }) => has[run]).map(({ name, values }) => [name, values[run]]);
-    return flattened(Object.fromEntries(own) as Record<string, unknown>);
-  });
-  const names = [...new Set(flat.flatMap((one) => [...one.keys()]))].sort();
-  const rows = names.map((name) => ({ name, values: flat.map((one) => one.get(name) ?? null) }));
-  const different = rows.filter(({ values }) => new Set(values).size > 1);
-  return { different, same: config.same + rows.length - different.length };
-}
-
-function flattened(config: Record<string, unknown>, before = "", into = new Map<string, string>()): Map<string, string> {
-  for (const [key, value] of Object.entries(config)) {
-    const isTree = typeof value === "object" && value !== null && !Array.isArray(value) && Object.keys(value).length > 0;
-    if (isTree) flattened(value as Record<string, unknown>, `${before}${key}.`, into);
-    else into.set(before + key, typeof value === "string" ? value : exactText(value));
-  }
-  return into;
 }

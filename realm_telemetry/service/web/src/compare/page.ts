@@ -11,7 +11,8 @@ import { runHref } from "../shared/links";
 import "../shared/page-header";
 import { commandText, isOpen, notFiniteText, numberText, statusMark, stepText, type RunSummary } from "../shared/run";
 import { shortcuts } from "../shared/shortcuts";
-import { differencesOf, overlaysOf, type Comparison, type Overlay } from "./comparison";
+import { differencesOf } from "../shared/settings";
+import { overlaysOf, type Comparison, type Overlay } from "./comparison";
 
 /** More runs than these have too few colours to be told apart. */
 const MOST_RUNS = 6;
@@ -37,7 +38,8 @@ export class RealmCompare extends LitElement {
   @state() private axis: Axis = "step";
   @state() private smoothing = 0;
   @state() private most = SHOWN;
-  private readonly ids = idsOf(location.search);
+  private readonly asked = idsOf(location.search);
+  private readonly ids = this.asked.slice(0, MOST_RUNS);
   private found: Comparison | null = null;
   private overlays: readonly Overlay[] = [];
   private version = 0;
@@ -74,6 +76,11 @@ export class RealmCompare extends LitElement {
     this.version += 1;
   }
 
+  /** How many runs of the address have no place. */
+  private get left(): number {
+    return this.asked.length - this.ids.length;
+  }
+
   /** Whether a run goes on, or is still being read. */
   private get isOpen(): boolean {
     return this.found?.runs.some((run) => isOpen(run.status) || run.building !== null) ?? false;
@@ -92,13 +99,14 @@ export class RealmCompare extends LitElement {
 
   private body(): TemplateResult {
     const waiting = this.fresh.isDown || this.fresh.problem ? nothing : html`<p class="soft loading">Loading …</p>`;
-    return html`${this.legend()} ${this.found ? html`${this.curves()} ${differences(this.found)}` : waiting}`;
+    return html`${this.legend()} ${this.left ? html`<p class="notice-line ink-warning" role="status">No more than ${MOST_RUNS} runs are compared; ${this.left} of the address ${this.left === 1 ? "is" : "are"} left out.</p>` : nothing} ${this.found ? html`${this.curves()} ${differences(this.found)}` : waiting}`;
   }
 
   private legend(): TemplateResult {
     return html`<ul class="legend compare-legend" aria-label="Runs">
       ${this.ids.map((id, index) => {
-        const run = this.found?.runs[index];
+        const run = this.found?.runs.find(({ run_id }) => run_id === id);
+        if (this.found && !run) return missing(id);
         return html`<li class="card"><span class="series-mark series-${index + 1}" aria-hidden="true"></span>
           <a href=${runHref(id)} dir="auto">${id}</a> ${run ? statusMark(run.status) : nothing}</li>`;
       })}
@@ -135,7 +143,7 @@ export class RealmCompare extends LitElement {
 
   private graph({ name, label, hasSteps, lines, last }: Overlay, isHeaded: boolean): TemplateResult {
     const colours = new Map(this.ids.map((id, index) => [id, index]));
-    const lasts = last.flatMap((value, index) => (value === null ? [] : [`${this.ids[index]}: ${valueText(value)}`]));
+    const lasts = last.flatMap((value, index) => (value === null ? [] : [`${this.found?.runs[index]?.run_id}: ${valueText(value)}`]));
     return html`<figure data-metric=${name}>
       <figcaption><b class="mono" dir="auto">${isHeaded ? label : name}</b></figcaption>
       <realm-line-graph role="img" aria-label="Graph of ${name}; last ${lasts.join(", ")}" whole .runs=${lines} .colours=${colours} .pick=${valueOf}
@@ -171,6 +179,12 @@ function differences(found: Comparison): TemplateResult {
   </section>`;
 }
 
+/** A run that the address names and the log has not: a name misspelt, or of another home. */
+function missing(id: string): TemplateResult {
+  return html`<li class="card" data-missing=${id}><span class="mono" dir="auto">${id}</span>
+    <span class="severity warning"><span class="severity-icon" aria-hidden="true">?</span>There is no such run</span></li>`;
+}
+
 function tooFew(): TemplateResult {
   return html`<div class="card empty-runs" data-testid="too-few">
     <h2>Choose two to six runs</h2>
@@ -179,5 +193,5 @@ function tooFew(): TemplateResult {
 }
 
 function idsOf(search: string): string[] {
-  return [...new Set(new URLSearchParams(search).getAll("run").filter(Boolean))].slice(0, MOST_RUNS);
+  return [...new Set(new URLSearchParams(search).getAll("run").filter(Boolean))];
 }

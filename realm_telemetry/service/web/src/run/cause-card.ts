@@ -1,23 +1,9 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { exactText } from "../shared/exact-json";
-import { formatAge, formatCount, formatDuration, formatNumber, formatTime, zoneName } from "../shared/format";
-import { shownText } from "../shared/message";
-import {
-  commandText,
-  isOpen,
-  lookOf,
-  notFiniteText,
-  numberText,
-  ranksText,
-  reasonOf,
-  statusMark,
-  stepText,
-  type Checkpoint,
-  type GoodCheckpoint,
-  type Run,
-} from "../shared/run";
+import { bytesText, formatAge, formatCount, formatDuration, formatNumber, formatTime, shownText, zoneName } from "../shared/format";
+import { term } from "../shared/labels";
+import { type Checkpoint, commandText, type GoodCheckpoint, isOpen, lookOf, notFiniteText, numberText, ranksText, reasonOf, type Run, statusMark, stepText } from "../shared/run";
 import { snippet } from "../shared/snippet";
-import { term } from "../shared/term";
 
 const SILENT_S = 120;
 const SILENT_STEPS = 5;
@@ -103,15 +89,6 @@ function timeLeft(run: Run, nowMs: number): string | null {
   const silentS = (nowMs - Date.parse(run.last_event_at ?? "")) / 1_000;
   if (silentS > Math.max(SILENT_S, SILENT_STEPS / speed)) return null;
   return formatDuration((total - step) / speed);
-}
-
-/** 68719476736 -> "64.00 GiB". */
-export function bytesText(bytes: number): string {
-  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-  let size = bytes;
-  let at = 0;
-  for (; size >= 1_024 && at < units.length - 1; at++) size /= 1_024;
-  return `${at ? size.toPrecision(3) : size} ${units[at]}`;
 }
 
 function checkpointText(checkpoint: Checkpoint | null, good?: GoodCheckpoint | null): TemplateResult {

@@ -1,16 +1,15 @@
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import { repeat } from "lit/directives/repeat.js";
-import "../shared/graph/line-graph";
-import { grouped, valueText, type Curve } from "../shared/curves";
-import { nonFiniteText } from "../shared/graph/graph-marks";
-import { valueOf, type Axis } from "../shared/graph/plot";
+import { type Curve, grouped, valueText } from "../shared/curves";
 import { formatCount, formatNumber, plural } from "../shared/format";
+import { nonFiniteText } from "../shared/graph/graph-marks";
+import "../shared/graph/line-graph";
+import { type Axis, valueOf } from "../shared/graph/plot";
+import { term } from "../shared/labels";
 import { aroundHref } from "../shared/links";
-import { term } from "../shared/term";
 import type { RealmEvent } from "../stream/event";
 import type { RankChoice } from "./story";
-
 const SHOWN = 24;
 const SMOOTHINGS = [0, 0.6, 0.9, 0.97] as const;
 

@@ -9,6 +9,7 @@ import { shortcuts } from "../shared/shortcuts";
 import { copy, say } from "../shared/toast";
 import { tracebackCard } from "../shared/traceback-card";
 import { causeCard, settingsPanel } from "./cause-card";
+import { changesPanel } from "./changes";
 import "./metric-graphs";
 import { eventsPanel, machinePanel, outputPanel, ranksPanel } from "./panels";
 import { eventsOf, RunStory, type RankChoice } from "./story";
@@ -88,13 +89,13 @@ export class RealmRun extends LitElement {
   }
 
   private body(run: Run): TemplateResult {
-    const { building, curves, lifecycles, machine, loud, output, rank, ranks, version } = this.story;
+    const { building, changes, curves, lifecycles, machine, loud, output, rank, ranks, version } = this.story;
     return html`${causeCard(run, Date.now(), this.tools(run))}
       ${run.exception ? tracebackCard(run.exception) : nothing} ${outputPanel(output)} ${timelinePanel(run, lifecycles, Date.now())}
       ${curves === null ? html`<section class="card"><h2>Metrics</h2><p class="soft">${this.fresh.isDown ? "Not read yet." : "Loading …"}</p></section>` : html`<realm-metric-graphs .curves=${curves} .version=${version} .ranks=${ranks} .rank=${rank} .building=${building} @rank=${(sent: CustomEvent<RankChoice>) => this.story.chooseRank(sent.detail).catch((error: unknown) => say(String(error)))}></realm-metric-graphs>`}
       <div class="run-columns">
         <div class="column">${loud === null ? nothing : eventsPanel(run, loud)} ${ranksPanel(run)}</div>
-        <div class="column">${settingsPanel(run)} ${machinePanel(machine)}</div>
+        <div class="column">${changesPanel(run, changes)} ${settingsPanel(run)} ${machinePanel(machine)}</div>
       </div>`;
   }
 

@@ -1,14 +1,12 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { ref } from "lit/directives/ref.js";
 import { channelIcon, severityMark } from "../shared/catalog";
-import { formatCount, formatNumber, formatTime, timeMs } from "../shared/format";
-import { eventHref, logHref } from "../shared/links";
-import { shownText } from "../shared/message";
-import { lookOf, statusMark, type RankState, type Run } from "../shared/run";
-import type { RealmEvent } from "../stream/event";
-import { bytesText } from "./cause-card";
 import type { Metric } from "../shared/curves";
-import { term } from "../shared/term";
+import { bytesText, formatCount, formatNumber, formatTime, shownText, timeMs } from "../shared/format";
+import { term } from "../shared/labels";
+import { eventHref, logHref } from "../shared/links";
+import { lookOf, type RankState, type Run, statusMark } from "../shared/run";
+import type { RealmEvent } from "../stream/event";
 import { FEW_RANKS, rankGrid } from "./rank-grid";
 import { eventsOf } from "./story";
 

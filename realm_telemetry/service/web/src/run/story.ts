@@ -1,10 +1,11 @@
-import { joinNames } from "../battle-log/names";
+import { joinNames } from "../battle-log/filter-data";
 import { ApiError, getEvents, getJson, getText } from "../shared/api";
-import { curvesOf, ranksOf, type Curve, type CurvesAnswer, type Metric } from "../shared/curves";
-import { getRun, isOpen, runPath, type Run } from "../shared/run";
+import { type Curve, type CurvesAnswer, curvesOf, type Metric, ranksOf } from "../shared/curves";
+import { exactText } from "../shared/exact-json";
+import { getRun, isOpen, type Run, runPath } from "../shared/run";
 import type { RealmEvent } from "../stream/event";
+import { readChanges, type Changes } from "./changes";
 import { LIFECYCLE_KINDS } from "./timeline";
-
 const POINTS = "1000";
 const LISTED_EVENTS = "12";
 const LIFECYCLES = "500";
@@ -32,11 +33,14 @@ export class RunStory {
   building: number | null = null;
   /** Beginnings and ends of what it did, for the timeline. */
   lifecycles: RealmEvent[] = [];
+  /** Since the run before of its kind; null where there is none, or it is not read yet. */
+  changes: Changes | null = null;
   loud: RealmEvent[] | null = null;
   /** The last lines that it printed; empty where none were kept. */
   output = "";
   /** Changes when the curves have new points. */
   version = 0;
+  private changesOf = "";
   private readAt = -Infinity;
   private readUpTo: string | null = null;
 
@@ -69,7 +73,7 @@ export class RunStory {
     if (!isNew || (isOpen(run.status) && performance.now() - this.readAt < AGAIN_MS)) return;
     [this.readUpTo, this.readAt] = [upTo, performance.now()];
     try {
-      await Promise.all([this.readLoud(run), this.readLifecycles(run), this.readCurves(), this.readOutput()]);
+      await Promise.all([this.readLoud(run), this.readLifecycles(run), this.readCurves(), this.readOutput(), this.readChanges(run)]);
     } catch (error) {
       this.readUpTo = null;
       throw error;
@@ -82,6 +86,15 @@ export class RunStory {
       severity: "warning,error",
       limit: LISTED_EVENTS,
     });
+    this.changed();
+  }
+
+  /** Only where its settings are new: the runs before stay as they are. */
+  private async readChanges(run: Run): Promise<void> {
+    const settings = exactText([run.config, run.command, run.campaign_id, run.hosts]);
+    if (settings === this.changesOf) return;
+    this.changes = await readChanges(this.id);
+    this.changesOf = settings;
     this.changed();
   }
 

@@ -1,10 +1,8 @@
 import { html, nothing, type TemplateResult } from "lit";
-import { formatDuration, formatTime, timeMs } from "../shared/format";
+import { formatDuration, formatTime, shownText, timeMs } from "../shared/format";
 import { eventHref } from "../shared/links";
-import { shownText } from "../shared/message";
 import { isOpen, lookOf, type Run } from "../shared/run";
 import type { RealmEvent, Severity } from "../stream/event";
-
 /** Which kinds begin and end a bar of a lane; without ends each event is a mark. */
 const LANES: readonly { label: string; begins: readonly string[]; ends: readonly string[] }[] = [
   { label: "Training", begins: ["run_started"], ends: ["run_ended"] },

@@ -10,14 +10,16 @@ import { lookOf, STATUSES, type RunSummary } from "../shared/run";
 import { shortcuts } from "../shared/shortcuts";
 import { howToBegin } from "../shared/snippet";
 import { RunList } from "./run-list";
-import { chosen, COLUMNS, countsOf, sorted, USUAL, WARNINGS, type Column, type Order } from "./run-order";
-import { runRow, TABLE_COLUMNS } from "./run-row";
+import "./column-choice";
+import { lookOfColumn, metricColumn, metricOf, readColumns, remember, shownColumns, USUAL_COLUMNS, writeColumns, type Columns } from "./columns";
+import { chosen, COLUMNS, countsOf, sorted, USUAL, WARNINGS, type Order } from "./run-order";
+import { runRow } from "./run-row";
 
 /** Drawn at once; more are a click away. */
 const STEP_ROWS = 50;
 const TICK_MS = 5_000;
 /** What the glossary calls some of the columns. */
-const WORDS: Readonly<Partial<Record<Column, string>>> = { name: "run", checkpoint: "checkpoint", ranks: "rank" };
+const WORDS: Readonly<Partial<Record<string, string>>> = { name: "run", checkpoint: "checkpoint", ranks: "rank" };
 const MOST_COMPARED = 6;
 
 /** All runs in a table, problems visible at a glance. */
@@ -30,7 +32,11 @@ export class RealmRuns extends LitElement {
   @state() private most = STEP_ROWS;
   @state() private compared: ReadonlySet<string> = new Set();
   @query("input[type=search]") private search!: HTMLInputElement;
-  private readonly list = new RunList(() => this.requestUpdate());
+  @state() private columns: Columns = USUAL_COLUMNS;
+  private readonly list = new RunList(
+    () => this.requestUpdate(),
+    () => this.columns.metrics,
+  );
   private readonly fresh = new Freshness(this, {
     read: () => this.list.refresh(),
     concerns: (event) => event.run_id !== null || event.channel === "training",
@@ -88,12 +94,13 @@ export class RealmRuns extends LitElement {
   private readAddress(): void {
     const params = new URLSearchParams(location.search);
     const column = params.get("sort") ?? "";
+    this.columns = readColumns(params);
     this.status = params.get("status") ?? "";
     this.warning = params.get("warning") ?? "";
     this.text = params.get("q") ?? "";
-    if (column in COLUMNS) {
-      this.order = { column: column as Column, descending: params.get("order") === "desc" };
-    }
+    if (lookOfColumn(column)) this.order = { column, descending: params.get("order") === "desc" };
+    // What was remembered is in the address too, so that it can be passed on.
+    this.writeAddress();
   }
 
   /** The address has the choice, so that a link shows others the same. */
@@ -106,13 +113,26 @@ export class RealmRuns extends LitElement {
       params.set("sort", this.order.column);
       params.set("order", this.order.descending ? "desc" : "asc");
     }
+    writeColumns(this.columns, params);
     const search = params.toString();
     history.replaceState(null, "", search ? `?${search}` : location.pathname);
   }
 
+  private show(columns: Columns): void {
+    const isNew = columns.metrics.some((name) => !this.columns.metrics.includes(name));
+    this.columns = columns;
+    remember(columns);
+    const sortedBy = metricOf(this.order.column);
+    if (sortedBy !== null && !columns.metrics.includes(sortedBy)) this.order = USUAL;
+    this.writeAddress();
+    if (!isNew) return;
+    this.list.beginAgain();
+    this.fresh.readNow();
+  }
+
   /** A column is sorted one way, then the other, then as usual. */
-  private sortBy(column: Column): void {
-    const first = COLUMNS[column].descending;
+  private sortBy(column: string): void {
+    const first = lookOfColumn(column)?.descending ?? false;
     const { column: current, descending } = this.order;
     if (current !== column) this.choose({ order: { column, descending: first } });
     else this.choose({ order: descending === first ? { column, descending: !first } : USUAL });
@@ -143,15 +163,16 @@ export class RealmRuns extends LitElement {
 
   private body(runs: readonly RunSummary[]): TemplateResult {
     if (!runs.length) return emptyRuns();
-    const found = sorted(chosen(runs, { status: this.status, warning: this.warning, text: this.text }), this.order);
+    const found = sorted(chosen(runs, { status: this.status, warning: this.warning, text: this.text }), this.order, lookOfColumn(this.order.column)?.value);
     return html`${this.controls(runs)}
       <div class="run-line">
         <p class="soft runs-total" role="status" data-testid="runs-total" data-total=${found.length}>
           ${this.totalText(runs, found)}
         </p>
-        ${this.sortChoice()}
+        <span class="run-tools">${this.sortChoice()}
+          <realm-column-choice .columns=${this.columns} @change-columns=${(sent: CustomEvent<Columns>) => this.show(sent.detail)}></realm-column-choice></span>
       </div>
-      ${found.length ? this.table(found.slice(0, this.most)) : this.noMatch()}
+      ${found.length ? this.table(found.slice(0, this.most), shownColumns(this.columns, runs)) : this.noMatch()}
       ${found.length > this.most ? this.more(found.length) : nothing} ${this.comparison()}`;
   }
 
@@ -196,16 +217,16 @@ export class RealmRuns extends LitElement {
   private sortChoice(): TemplateResult {
     return html`<label class="sort-choice"
       >Sort
-      <select @change=${(picked: Event) => this.picked((picked.target as HTMLSelectElement).value as Column)}>
-        ${Object.entries(COLUMNS).map(
-          ([name, { label }]) => html`<option value=${name} ?selected=${name === this.order.column}>${label}</option>`,
+      <select @change=${(picked: Event) => this.picked((picked.target as HTMLSelectElement).value)}>
+        ${[...Object.keys(COLUMNS), ...this.columns.metrics.map(metricColumn)].map(
+          (name) => html`<option value=${name} ?selected=${name === this.order.column}>${lookOfColumn(name)?.label}</option>`,
         )}
       </select>
     </label>`;
   }
 
-  private picked(column: Column): void {
-    this.choose({ order: { column, descending: COLUMNS[column].descending } });
+  private picked(column: string): void {
+    this.choose({ order: { column, descending: lookOfColumn(column)?.descending ?? false } });
   }
 
   private filter(status: string, label: string, count: number): TemplateResult {
@@ -220,22 +241,23 @@ export class RealmRuns extends LitElement {
     </button>`;
   }
 
-  private table(runs: readonly RunSummary[]): TemplateResult {
+  private table(runs: readonly RunSummary[], columns: readonly string[]): TemplateResult {
     const nowMs = Date.now();
-    return html`<table class="runs" role="table">
+    const isWide = this.columns.metrics.length > 0;
+    return html`<div class="runs-scroll ${isWide ? "wide" : ""}" tabindex=${isWide ? 0 : nothing} role=${isWide ? "region" : nothing} aria-label=${isWide ? "Table of runs" : nothing}><table class="runs" role="table">
       <thead role="rowgroup">
         <tr role="row">
-          ${TABLE_COLUMNS.map((column) => this.heading(column))}
+          ${columns.map((column) => this.heading(column))}
         </tr>
       </thead>
       <tbody role="rowgroup">
         ${repeat(
           runs,
           (run) => run.run_id,
-          (run) => runRow(run, nowMs, { chosen: this.compared, isFull: this.compared.size >= MOST_COMPARED, toggle: this.toggle }),
+          (run) => runRow(run, nowMs, columns, { chosen: this.compared, isFull: this.compared.size >= MOST_COMPARED, toggle: this.toggle }),
         )}
       </tbody>
-    </table>`;
+    </table></div>`;
   }
 
   private readonly toggle = (id: string): void => {
@@ -254,13 +276,14 @@ export class RealmRuns extends LitElement {
     </div>`;
   }
 
-  private heading(column: Column): TemplateResult {
-    const { label } = COLUMNS[column];
+  private heading(column: string): TemplateResult {
+    const metric = metricOf(column);
+    const label = lookOfColumn(column)?.label ?? column;
     const isSorted = this.order.column === column;
     const direction = this.order.descending ? "descending" : "ascending";
-    return html`<th role="columnheader" scope="col" class="run-${column}" aria-sort=${isSorted ? direction : nothing}>
-      <button class="quiet" title=${GLOSSARY[WORDS[column] ?? ""] ?? nothing} @click=${() => this.sortBy(column)}>
-        ${label}${isSorted ? html`<span aria-hidden="true">${this.order.descending ? "▾" : "▴"}</span>` : nothing}
+    return html`<th role="columnheader" scope="col" class="run-${metric === null ? column : "metric"}" aria-sort=${isSorted ? direction : nothing}>
+      <button class="quiet" title=${metric ?? GLOSSARY[WORDS[column] ?? ""] ?? nothing} @click=${() => this.sortBy(column)}>
+        ${metric === null ? label : html`<span class="metric-name" dir="auto">${label}</span>`}${isSorted ? html`<span aria-hidden="true">${this.order.descending ? "▾" : "▴"}</span>` : nothing}
       </button>
     </th>`;
   }

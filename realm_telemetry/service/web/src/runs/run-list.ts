@@ -17,10 +17,15 @@ export class RunList {
   private wholeMs = 0;
   private asking: Promise<void> | null = null;
   private rest: URLSearchParams | null = null;
+  private isStale = false;
   /** Whether the first page has arrived. */
   loaded = false;
 
-  constructor(private readonly changed: () => void) {}
+  /** metrics: the names of the numbers that are read with each run. */
+  constructor(
+    private readonly changed: () => void,
+    private readonly metrics: () => readonly string[],
+  ) {}
 
   get runs(): RunSummary[] {
     return [...this.byId.values()];
@@ -37,17 +42,28 @@ export class RunList {
     return this.asking;
   }
 
+  /** Read all of them again the next time, because other numbers are wanted; until then they stay as they are. */
+  beginAgain(): void {
+    this.isStale = true;
+    this.rest = null;
+  }
+
+  private asked(params: Record<string, string>): URLSearchParams {
+    return new URLSearchParams([...Object.entries(params), ...this.metrics().map((name) => ["metric", name] as [string, string])]);
+  }
+
   private async read(): Promise<void> {
-    if (this.loaded) await this.readChanged();
+    if (this.loaded && !this.isStale) await this.readChanged();
     else await this.readFirst();
     this.changed();
     await this.readRest();
   }
 
   private async readFirst(): Promise<void> {
-    const { runs, next } = await getRuns({ limit: FIRST });
+    this.isStale = false;
+    const { runs, next } = await getRuns(this.asked({ limit: FIRST }));
     this.take(runs);
-    this.rest = next;
+    this.rest = this.isStale ? null : next;
     this.loaded = true;
     this.wholeMs = Date.now();
   }
@@ -59,7 +75,7 @@ export class RunList {
     // No later than now, whatever a producer's clock says.
     const sinceMs = Math.min(this.heardMs, nowMs) - (isSeldom ? OVERLAP_MS.seldom : OVERLAP_MS.often);
     const since = new Date(Math.max(sinceMs, 0)).toISOString();
-    let params: URLSearchParams | null = new URLSearchParams({ limit: NEXT, since });
+    let params: URLSearchParams | null = this.asked({ limit: NEXT, since });
     while (params) {
       const { runs, next } = await getRuns(params);
       this.take(runs);
@@ -71,6 +87,8 @@ export class RunList {
     while (this.rest) {
       this.rest.set("limit", NEXT);
       const { runs, next } = await getRuns(this.rest);
+      // Those of the numbers before are no use to anybody.
+      if (this.isStale) return;
       this.take(runs);
       this.rest = next;
       this.changed();

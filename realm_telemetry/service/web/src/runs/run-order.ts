@@ -1,10 +1,11 @@
 import { commandText, isOpen, type RunSummary } from "../shared/run";
 
 /** How the list is sorted; the usual order is: open runs first, then the newest. */
-export type Column = "usual" | "status" | "name" | "started" | "duration" | "step" | "loss" | "best" | "checkpoint" | "ranks" | "host";
+export type Column = "usual" | "status" | "name" | "tags" | "started" | "duration" | "step" | "loss" | "best" | "checkpoint" | "ranks" | "host";
 
 export interface Order {
-  column: Column;
+  /** A Column, or the column of a number: see columns.ts. */
+  column: string;
   descending: boolean;
 }
 
@@ -12,17 +13,24 @@ export const USUAL: Order = { column: "usual", descending: true };
 
 type Value = number | string | null;
 
+/** What a column is called and sorts by, and whether the greatest comes first at the first click. */
+export interface ColumnLook {
+  label: string;
+  value: (run: RunSummary) => Value;
+  descending: boolean;
+}
+
 /** Worst first. */
 const WORST = [
   "out_of_memory", "crashed", "failed", "killed", "lost", "stalled", "terminated", "preempted", "paused", "running",
   "cancelled", "completed",
 ];
 
-/** What each column sorts by, and whether the greatest comes first at the first click. */
-export const COLUMNS: Readonly<Record<Column, { label: string; value: (run: RunSummary) => Value; descending: boolean }>> = {
+export const COLUMNS: Readonly<Record<Column, ColumnLook>> = {
   usual: { label: "Open first, then newest", value: startedMs, descending: true },
   status: { label: "Status", value: (run) => WORST.indexOf(run.status), descending: false },
   name: { label: "Run", value: (run) => natural(run.run_id), descending: false },
+  tags: { label: "Tags", value: (run) => (run.tags?.length ? natural(run.tags.join(", ")) : null), descending: false },
   started: { label: "Started", value: startedMs, descending: true },
   duration: { label: "Duration", value: (run) => run.duration_s, descending: true },
   step: { label: "Step", value: (run) => run.step, descending: true },
@@ -38,7 +46,7 @@ function startedMs(run: RunSummary): number {
 }
 
 /** NaN and infinities are words here, and stand behind all numbers. */
-function finite(value: unknown): number | null {
+export function finite(value: unknown): number | null {
   return typeof value === "number" && Number.isFinite(value) ? value : null;
 }
 
@@ -48,8 +56,7 @@ function natural(text: string): string {
 }
 
 /** Runs in an order. Those without a value of the column are last, either way round. */
-export function sorted(runs: readonly RunSummary[], order: Order): RunSummary[] {
-  const { value } = COLUMNS[order.column];
+export function sorted(runs: readonly RunSummary[], order: Order, value: ColumnLook["value"] = COLUMNS[order.column as Column].value): RunSummary[] {
   const sign = order.descending ? -1 : 1;
   const keyed = runs.map((run) => ({
     run,
@@ -82,7 +89,7 @@ export interface Choice {
   text: string;
 }
 
-/** Runs that have a status, a warning, and all words in their name, reason, command, host or exception. */
+/** Runs that have a status, a warning, and all words in their name, reason, command, host, tags or exception. */
 export function chosen(runs: readonly RunSummary[], { status, warning, text }: Choice): RunSummary[] {
   const words = wordsOf(text);
   const warns = WARNINGS[warning]?.has ?? (() => true);
@@ -95,7 +102,7 @@ export function wordsOf(text: string): string[] {
 
 function hasWords(run: RunSummary, words: readonly string[]): boolean {
   if (!words.length) return true;
-  const all = [run.run_id, run.reason, commandText(run), run.git_commit, run.exception?.error, ...run.hosts];
+  const all = [run.run_id, run.reason, commandText(run), run.git_commit, run.exception?.error, ...run.hosts, ...(run.tags ?? [])];
   const text = all.filter(Boolean).join("\n").toLowerCase();
   return words.every((word) => text.includes(word));
 }

@@ -1,12 +1,43 @@
 import { html, nothing, type ReactiveController, type ReactiveControllerHost, type TemplateResult } from "lit";
-import { ApiError } from "./api";
-import { formatTime } from "./format";
 import type { ConnectionStatus, RealmEvent } from "../stream/event";
 import { eventStream } from "../stream/event-stream";
+import { ApiError, apiUrl } from "./api";
+import { formatTime, plural } from "./format";
 
 /** After an event the page reads what changed, at most this often; without events much less. */
 const SOON_MS = 2_000;
 const EVENTUALLY_MS = 10_000;
+
+export const HEALTH_PATH = "service-health";
+/** What the words of the pill mean. */
+const PILL_WORDS: Readonly<Record<string, string>> = {
+  Live: "New events appear here by themselves.",
+  Reconnecting: "The service does not answer; the page tries again by itself.",
+  Paused: "You have paused this page.",
+  Stale: "Nothing was received for over a minute, though something runs.",
+};
+
+/** How the page is connected, and the way to the health of the service. more: what else the pill says. */
+export function connectionPill(word: string, more: TemplateResult | typeof nothing = nothing): TemplateResult {
+  const meaning = PILL_WORDS[word];
+  const inside = html`<span class="dot" aria-hidden="true"></span>${word}${more}`;
+  // The page that it leads to would come from the same service.
+  if (word === "Reconnecting") return html`<span class="pill connection reconnecting" title=${meaning ?? nothing} data-testid="status-pill">${inside}</span>`;
+  return html`<a class="pill connection ${word.toLowerCase()}" href=${apiUrl(HEALTH_PATH)} title="${meaning ? `${meaning} ` : ""}A click shows the health of the service." data-testid="status-pill"
+    >${inside}</a
+  >`;
+}
+
+/** A line while the service is down. answeredMs: when it answered last. */
+export function downNotice(answeredMs: number | null): TemplateResult {
+  return html`<p class="notice-line ink-warning" role="alert">
+    The service does not answer. Is <code>realm serve</code> running?${asOfText(answeredMs)}
+  </p>`;
+}
+
+function asOfText(answeredMs: number | null): string {
+  return answeredMs === null ? "" : ` This page is as of ${formatTime(new Date(answeredMs), { zone: "local" })}.`;
+}
 
 interface Wanted {
   /** Read what the page shows. */
@@ -72,6 +103,11 @@ export class Freshness implements ReactiveController {
     if (status === "live" && wasDown) this.want(0);
   }
 
+  /** Read at once, or as soon as the reading that goes on has ended. */
+  readNow(): void {
+    this.want(0);
+  }
+
   /** Read so long after the last time, or earlier if that is planned already. */
   private want(pauseMs: number): void {
     const dueMs = pauseMs === 0 ? performance.now() : this.readMs + pauseMs;
@@ -109,20 +145,50 @@ export class Freshness implements ReactiveController {
   /** Live, Connecting or Reconnecting. */
   pill(): TemplateResult {
     const word = this.isDown ? "Reconnecting" : this.status === "live" ? "Live" : "Connecting";
-    return html`<span class="pill connection ${word.toLowerCase()}" data-testid="status-pill"
-      ><span class="dot" aria-hidden="true"></span>${word}</span
-    >`;
+    return connectionPill(word);
   }
 
   /** A line while the service is down or refuses. */
   notice(): TemplateResult | typeof nothing {
-    const asOf = this.answeredMs === null ? "" : ` This page is as of ${formatTime(new Date(this.answeredMs), { zone: "local" })}.`;
-    if (this.isDown) {
-      return html`<p class="notice-line ink-warning" role="alert">
-        The service does not answer. Is <code>realm serve</code> running?${asOf}
-      </p>`;
-    }
+    if (this.isDown) return downNotice(this.answeredMs);
     if (!this.problem) return nothing;
-    return html`<p class="notice-line ink-error" role="alert">${this.problem.message} ${this.problem.hint}${asOf}</p>`;
+    return html`<p class="notice-line ink-error" role="alert">${this.problem.message} ${this.problem.hint}${asOfText(this.answeredMs)}</p>`;
   }
+}
+
+export type Level = "ok" | "warning" | "problem";
+
+export interface Check {
+  check: string;
+  level: Level;
+  message: string;
+  fix: string;
+}
+
+/** What `GET /api/health` answers; null is what could not be looked at. */
+export interface Health {
+  status: Level;
+  checks: Check[];
+  service: { version: string; host: string; address: string; started_at: string | null; streams: number };
+  log: {
+    place: string;
+    log_id: string | null;
+    cursor: number | null;
+    size_bytes: number | null;
+    disk_free_bytes: number | null;
+    disk_total_bytes: number | null;
+    keeps_days: number | null;
+    keeps_bytes: number | null;
+  };
+  exporters: { name: string; of: string; behind: number; problem: string }[];
+  shippers: { pipeline: string; running: boolean; pid: number | null; programs: number; waiting: number; dropped: number; problem: string }[];
+  hosts: { host: string; status: string; age_s: number; runs: { run_id: string }[] }[];
+  receipts: { producers: number; live: number; emitted: number; stored: number; stored_so_far: number; dropped: number; incomplete: number } | null;
+}
+
+/** "1 problem and 2 warnings"; empty if all is well. */
+export function healthText({ checks }: Pick<Health, "checks">): string {
+  const count = (level: Level) => checks.filter((one) => one.level === level).length;
+  const parts = [count("problem") && plural(count("problem"), "problem"), count("warning") && plural(count("warning"), "warning")];
+  return parts.filter(Boolean).join(" and ");
 }

@@ -82,3 +82,21 @@ export function timeMs(event: Pick<RealmEvent, "time_unix_nano">): number {
 export function plural(n: number, one: string, many = `${one}s`): string {
   return `${formatCount(n)} ${n === 1 ? one : many}`;
 }
+
+/** 68719476736 -> "64.0 GiB". */
+export function bytesText(bytes: number): string {
+  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+  let size = bytes;
+  let at = 0;
+  for (; size >= 1_024 && at < units.length - 1; at++) size /= 1_024;
+  return `${at ? (size < 1_000 ? size.toPrecision(3) : Math.round(size)) : size} ${units[at]}`;
+}
+
+/** Characters that turn the direction of what follows: shown as they are, a message could read as another one. */
+const TURNING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+const QUOTED = /`([^`\n]+)`/g;
+
+/** A message as people read it: without backticks around names, and with a mark for each override of the direction. */
+export function shownText(message: string): string {
+  return message.replace(QUOTED, "$1").replace(TURNING, (mark) => `⟨U+${mark.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`);
+}

@@ -75,6 +75,11 @@ export interface RunSummary {
     stalls: number;
   };
   counts: { events: number; warnings: number; errors: number };
+  campaign_id?: string | null;
+  /** Absent where the service is older. */
+  tags?: string[];
+  /** The last values of the numbers that were asked for, where the run has them; what is not finite is a word. */
+  metrics?: Record<string, unknown>;
 }
 
 export interface RankState {

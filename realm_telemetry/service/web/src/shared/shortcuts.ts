@@ -63,7 +63,7 @@ export class RealmShortcuts extends LitElement {
   protected override render() {
     return html`<dialog class="shortcuts" aria-label="Keyboard shortcuts and words">
       <form method="dialog">
-        <h2>Keyboard shortcuts</h2>
+        <header><h2>Keyboard shortcuts</h2> <button>Close</button></header>
         <dl>
           ${this.table.map(
             (one) => html`<div>
@@ -76,7 +76,6 @@ export class RealmShortcuts extends LitElement {
         <dl class="words">
           ${Object.entries(GLOSSARY).map(([word, meaning]) => html`<div><dt>${word}</dt><dd>${meaning}</dd></div>`)}
         </dl>
-        <button>Close</button>
       </form>
     </dialog>`;
   }

@@ -6,9 +6,9 @@ import { copy } from "./toast";
 export function howToBegin(): TemplateResult {
   const address = apiUrl("").replace(/\/$/, "");
   const command = "realm run -- python train.py";
-  return html`<p>Start any training below <code>realm run</code>, and it appears here by itself:</p>
+  return html`<p>Put <code>realm run --</code> in front of the command of any training, and it appears here by itself:</p>
     ${snippet(command)}
-    <p>${isLocal(location.hostname) ? "With another home" : "From another machine"}, name this service:</p>
+    <p>${isLocal(location.hostname) ? "Where a training keeps its data in another directory (REALM_HOME)" : "On another machine"}, name this service too:</p>
     ${snippet(`REALM_SERVICE_URL=${address} ${command}`)}`;
 }
 
@@ -20,6 +20,6 @@ function isLocal(host: string): boolean {
 /** A line to copy. what: what it is, for the message that it was copied. */
 export function snippet(text: string, what = "Command"): TemplateResult {
   return html`<p class="snippet">
-    <code>${text}</code> <button aria-label="Copy: ${text}" @click=${() => copy(text, what)}>Copy</button>
+    <code>${text.split(" ").map((word, place) => html`${place ? " " : ""}<span class="word">${word}</span>`)}</code> <button aria-label="Copy: ${text}" @click=${() => copy(text, what)}>Copy</button>
   </p>`;
 }

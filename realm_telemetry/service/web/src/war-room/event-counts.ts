@@ -1,18 +1,16 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { SEVERITIES, severityMark } from "../shared/catalog";
-import { formatCount, formatDuration, plural, timeMs } from "../shared/format";
-import type { RealmEvent } from "../stream/event";
+import { formatCount, formatDuration, plural, shownText, timeMs } from "../shared/format";
 import { eventHref, logHref } from "../shared/links";
-import { shownText } from "../shared/message";
+import type { RealmEvent } from "../stream/event";
 import type { RealmState, Receipt } from "./state";
-
 /** The number of events of each severity, each a link to them. */
 export function severityPanel(state: RealmState | undefined): TemplateResult {
   const counts = state?.system.counts.by_severity ?? {};
   return html`<section class="severities" aria-label="Events by severity">
     ${SEVERITIES.map(
       (look) => html`<a class="severity-count" href=${logHref({ severity: look.name, range: "all" })}>
-        ${severityMark(look.name)} <b>${formatCount(counts[look.name] ?? 0)}</b>
+        ${severityMark(look.name)} <b>${state ? formatCount(counts[look.name] ?? 0) : "–"}</b>
       </a>`,
     )}
   </section>`;

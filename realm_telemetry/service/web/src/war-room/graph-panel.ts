@@ -1,16 +1,14 @@
-import { LitElement, html, nothing } from "lit";
+import { html, LitElement, nothing } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
-import { formatTime, plural } from "../shared/format";
-import type { RealmEvent } from "../stream/event";
-import { aroundHref, eventHref } from "../shared/links";
-import { shownText } from "../shared/message";
+import { formatTime, plural, shownText } from "../shared/format";
 import type { LineGraph } from "../shared/graph/line-graph";
 import "../shared/graph/line-graph";
 import { SERIES_COLOURS } from "../shared/graph/palette";
-import { learningRateOf, lossOf, speedOf, type Axis, type Pick } from "../shared/graph/plot";
+import { type Axis, learningRateOf, lossOf, type Pick, speedOf } from "../shared/graph/plot";
 import type { RunSeries } from "../shared/graph/run-series";
+import { aroundHref, eventHref } from "../shared/links";
+import type { RealmEvent } from "../stream/event";
 import type { LegendRun } from "./runs";
-
 const KEY = "realm-graph";
 const SMOOTHINGS = [0, 0.6, 0.9, 0.97] as const;
 const LISTED_MARKS = 30;
@@ -58,7 +56,7 @@ export class GraphPanel extends LitElement {
       <div class="card-head">
         <h2>Loss</h2>
         <span class="hover soft">${this.hover}</span>
-        ${this.controls()}
+        ${this.runs.length ? this.controls() : nothing}
       </div>
       ${this.runs.length ? this.graphs() : this.empty()} ${this.legend.length ? this.legendList() : nothing}
       ${this.notes()} ${this.marks()}
@@ -70,8 +68,8 @@ export class GraphPanel extends LitElement {
     return html`<span class="controls">
       ${this.zoomed ? html`<button @click=${() => this.loss?.unzoom()}>Reset zoom</button>` : nothing}
       <button aria-pressed=${axis === "time"} @click=${this.toggleAxis} title="Over the time of day in place of steps">Wall time</button>
-      <button aria-pressed=${log} @click=${this.toggleLog}>Log scale</button>
-      <label
+      <button aria-pressed=${log} @click=${this.toggleLog} title="Equal distances are equal factors: 10, 1, 0.1">Log scale</button>
+      <label title="Averages over so many steps; the measured values stay faintly behind"
         >Smoothing
         <select @change=${(e: Event) => this.set({ smoothing: Number((e.target as HTMLSelectElement).value) })}>
           ${SMOOTHINGS.map((one) => html`<option value=${one} ?selected=${one === smoothing}>${one || "off"}</option>`)}

@@ -1,27 +1,24 @@
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, query, state } from "lit/decorators.js";
-import { ApiError } from "../shared/api";
-import { formatAge } from "../shared/format";
+import { ApiError, type NoteFields, postNote } from "../shared/api";
+import { connectionPill, downNotice } from "../shared/connection";
+import { formatAge, formatNumber } from "../shared/format";
+import type { RunSeries } from "../shared/graph/run-series";
+import { logHref } from "../shared/links";
 import "../shared/page-header";
 import { shortcuts } from "../shared/shortcuts";
+import { say } from "../shared/toast";
 import type { ConnectionStatus, RealmEvent, StreamMessage } from "../stream/event";
 import { eventStream } from "../stream/event-stream";
 import { lateRibbon, receiptsLine, severityPanel } from "./event-counts";
-import type { EventList } from "./event-list";
+import { type EventList, Feed } from "./event-list";
 import "./event-list";
-import { Feed } from "./feed";
 import type { GraphPanel } from "./graph-panel";
 import "./graph-panel";
-import { logHref } from "../shared/links";
-import { openRunsPanel, problemsText, runsOfNow } from "./open-runs";
-import type { NoteDialog } from "./note-dialog";
-import "./note-dialog";
-import { currentRuns, Runs, RunChoice } from "./runs";
-import { LatestState } from "./state";
+import { currentRuns, openRunsPanel, problemsText, RunChoice, Runs, runsOfNow } from "./runs";
+import { LatestState, liveRun, type RunState, WorkerClocks } from "./state";
 import { championPanel, evalsPanel, guildPanel, jobsPanel, progressPanel, workersPanel } from "./state-panels";
-import { badgeOf, showBadge } from "./tab-badge";
-import { WhileAway, awayStrip } from "./while-away";
-import { WorkerClocks } from "./worker-clocks";
+import { awayStrip, WhileAway } from "./while-away";
 
 const STALE_S = 60;
 const RENDER_MS = 250;
@@ -56,10 +53,8 @@ interface StatusView {
 function statusTools({ feed, paused, expecting, togglePause, writeNote }: StatusView): TemplateResult {
   const age = feed.lastArrivalMs === null ? null : (Date.now() - feed.lastArrivalMs) / 1_000;
   const word = pillWord(feed.status, paused, age, expecting);
-  return html`<span class="pill connection ${word.toLowerCase()}" data-testid="status-pill" title="Time since the last event">
-      <span class="dot" aria-hidden="true"></span>${word}
-      <span class="soft age">${age === null ? "no events yet" : formatAge(age)}</span>
-    </span>
+  const lastEvent = age === null ? "no events yet" : formatAge(age);
+  return html`${connectionPill(word, html` <span class="soft age" title="Time since the last event">${lastEvent}</span>`)}
     <button data-testid="pause" aria-pressed=${paused} @click=${togglePause}>${paused ? "Resume" : "Pause"}</button>
     <button data-testid="note" @click=${writeNote}>Add note</button>`;
 }
@@ -226,6 +221,7 @@ export class WarRoom extends LitElement {
       <main class="war-room">
         <h1 class="visually-hidden">War Room</h1>
         ${awayStrip(whileAway.items, whileAway.durationText, whileAway.dismiss)}
+        ${this.isDown ? downNotice(this.latest.realm ? this.latest.answeredMs : null) : nothing}
         ${this.problem ? html`<p class="ribbon ink-error" role="alert">${this.problem}</p>` : nothing}
         ${this.frozen ?? this.body()}
       </main>
@@ -235,9 +231,10 @@ export class WarRoom extends LitElement {
   private body(): TemplateResult {
     const { realm, receipts } = this.latest;
     const { late, lastLate } = this.feed;
+    const isNew = realm !== undefined && Object.values(realm.system.counts.by_severity).every((count) => !count) && this.feed.lastArrivalMs === null;
     return html`<div class="topline">${severityPanel(realm)} ${receiptsLine(receipts)}</div>
       <div class="ribbons">${lateRibbon(late, lastLate)}</div>
-      <div class="columns">
+      <div class="columns ${isNew ? "is-new" : ""}">
         <div class="column wide">
           ${openRunsPanel(this.runsOfNow(), this.runs)} ${this.graphPanel()} ${this.progress()} ${realm ? jobsPanel(realm) : nothing}
         </div>
@@ -267,10 +264,142 @@ export class WarRoom extends LitElement {
     return currentRuns(this.latest.runs).map((run) => progressPanel(run, this.runs.get(run.run_id), Date.now()));
   }
 
+  private get isDown(): boolean {
+    return this.feed.status === "reconnecting";
+  }
+
+  /** While the service is down nobody can be heard: nobody gets stale by that. */
   private workers() {
     const { realm, receipts, answeredMs } = this.latest;
     if (!realm) return nothing;
     const workers = Object.values(realm.workers);
-    return workersPanel({ workers, receipts, clocks: this.clocks, answeredMs, nowMs: Date.now() });
+    return workersPanel({ workers, receipts, clocks: this.clocks, answeredMs, nowMs: this.isDown ? answeredMs : Date.now() });
+  }
+}
+
+const SIZE = 32;
+const CURVE_POINTS = 64;
+const SHOWN_POINTS = 16;
+const ERROR = "#b3261e";
+const PAPER = "#0f1217";
+const CURVE = "#7fb2ff";
+
+interface Badge {
+  errors: number;
+  loss: string | null;
+  curve: readonly number[];
+  /** "1 stalled"; empty if all runs are well. */
+  problems: string;
+}
+
+/** What the browser tab shows of the newest run. */
+export function badgeOf(errors: number, run: RunState | undefined, series: RunSeries | undefined): Badge {
+  const points = series?.points ?? [];
+  const loss = run ? liveRun(run, points.at(-1)).loss : null;
+  const curve = points.slice(-CURVE_POINTS).flatMap((point) => (Number.isFinite(point.loss) ? [point.loss!] : []));
+  const text = typeof loss === "number" ? formatNumber(loss) : typeof loss === "string" ? loss : null;
+  return { errors, loss: text, curve, problems: "" };
+}
+
+/** Set title and icon of the tab: errors and loss are visible from other tabs. */
+export function showBadge({ errors, loss, curve, problems }: Badge): void {
+  const title = titleOf(errors, loss, problems);
+  if (document.title === title && document.querySelector("link[rel=icon]")) return;
+  document.title = title;
+  drawIcon(errors, curve.slice(-SHOWN_POINTS));
+}
+
+export function titleOf(errors: number, loss: string | null, problems = ""): string {
+  const prefix = errors ? `(✕ ${errors}) ` : "";
+  return `${problems && `${problems} · `}${prefix}${loss === null ? "" : `loss ${loss} · `}War Room`;
+}
+
+function drawIcon(errors: number, curve: readonly number[]): void {
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = SIZE;
+  const ctx = canvas.getContext("2d");
+  if (!ctx) return;
+  ctx.fillStyle = PAPER;
+  ctx.beginPath();
+  ctx.roundRect(0, 0, SIZE, SIZE, 7);
+  ctx.fill();
+  drawCurve(ctx, curve.length > 1 ? curve : [3, 1.6, 1, 0.7, 0.5]);
+  if (errors) drawCount(ctx, errors);
+  const link = document.querySelector<HTMLLinkElement>("link[rel=icon]") ?? document.createElement("link");
+  link.rel = "icon";
+  link.href = canvas.toDataURL();
+  if (!link.isConnected) document.head.append(link);
+}
+
+function drawCurve(ctx: CanvasRenderingContext2D, curve: readonly number[]): void {
+  const least = Math.min(...curve);
+  const span = Math.max(...curve) - least || 1;
+  ctx.strokeStyle = CURVE;
+  ctx.lineWidth = 3;
+  ctx.lineJoin = "round";
+  ctx.beginPath();
+  curve.forEach((value, index) => {
+    ctx.lineTo(5 + (index / (curve.length - 1)) * (SIZE - 10), SIZE - 6 - ((value - least) / span) * (SIZE - 12));
+  });
+  ctx.stroke();
+}
+
+function drawCount(ctx: CanvasRenderingContext2D, errors: number): void {
+  ctx.fillStyle = ERROR;
+  ctx.beginPath();
+  ctx.arc(21, 11, 11, 0, 2 * Math.PI);
+  ctx.fill();
+  ctx.fillStyle = "#fff";
+  ctx.font = "bold 15px sans-serif";
+  ctx.textAlign = "center";
+  ctx.textBaseline = "middle";
+  ctx.fillText(errors > 9 ? "9+" : String(errors), 21, 12);
+}
+
+/** The form for a note: it is stored in the log and pinned to the graph. */
+@customElement("realm-note-dialog")
+export class NoteDialog extends LitElement {
+  @query("dialog") private dialog!: HTMLDialogElement;
+  @query("textarea") private text!: HTMLTextAreaElement;
+  @state() private problem = "";
+  private fields: NoteFields = {};
+
+  protected override createRenderRoot() {
+    return this;
+  }
+
+  open(fields: NoteFields): void {
+    this.fields = fields;
+    this.problem = "";
+    this.dialog.showModal();
+    this.text.focus();
+  }
+
+  private async submit(submitted: SubmitEvent): Promise<void> {
+    submitted.preventDefault();
+    const message = this.text.value.trim();
+    if (!message) return this.dialog.close();
+    try {
+      await postNote(message, this.fields);
+      this.text.value = "";
+      this.dialog.close();
+      say("Note saved");
+    } catch (error) {
+      this.problem = error instanceof ApiError ? `${error.message} ${error.hint}` : String(error);
+    }
+  }
+
+  protected override render() {
+    return html`<dialog class="note-dialog" aria-label="Add a note">
+      <form @submit=${this.submit}>
+        <label for="note-text">Note for this point of the run</label>
+        <textarea id="note-text" rows="3" maxlength="2000"></textarea>
+        ${this.problem ? html`<p class="ink-error" role="alert">${this.problem}</p>` : ""}
+        <div class="dialog-buttons">
+          <button type="button" @click=${() => this.dialog.close()}>Cancel</button>
+          <button class="primary">Save note</button>
+        </div>
+      </form>
+    </dialog>`;
   }
 }

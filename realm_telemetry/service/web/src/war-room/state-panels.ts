@@ -1,22 +1,11 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { formatAge, formatCount, formatDuration, formatNumber, formatTime } from "../shared/format";
-import { sparkline } from "../shared/sparkline";
-import { term } from "../shared/term";
-import { statusMark } from "../shared/run";
-import { logHref, runHref } from "../shared/links";
 import type { RunSeries } from "../shared/graph/run-series";
-import {
-  etaSeconds,
-  type JobState,
-  liveRun,
-  type RealmState,
-  type Receipt,
-  type RunState,
-  toPercent,
-  type WorkerState,
-  workerStatus,
-} from "./state";
-import { clockOffset, type WorkerClocks } from "./worker-clocks";
+import { term } from "../shared/labels";
+import { logHref, runHref } from "../shared/links";
+import { statusMark } from "../shared/run";
+import { sparkline } from "../shared/sparkline";
+import { clockOffset, etaSeconds, type JobState, liveRun, type RealmState, type Receipt, type RunState, toPercent, type WorkerClocks, type WorkerState, workerStatus } from "./state";
 
 /** What a job can be, and what that means. */
 const LANES = {
@@ -74,11 +63,12 @@ function doneAt(nowMs: number, etaS: number): string {
   return formatTime(done, { zone: "local", date: etaS > 86_400 }).slice(0, -3);
 }
 
-/** Jobs by status. */
-export function jobsPanel(state: RealmState): TemplateResult {
+/** Jobs by status; nothing where there are none, as for each of the following. */
+export function jobsPanel(state: RealmState): TemplateResult | typeof nothing {
   const jobs = Object.values(state.jobs.jobs);
+  if (!jobs.length) return nothing;
   return html`<section class="card jobs" aria-label="Jobs">
-    <h2>Jobs</h2>
+    <h2>${term("Jobs", "job")}</h2>
     <div class="lanes">
       ${Object.entries(LANES).map(([lane, meaning]) => {
         const here = jobs.filter((job) => job.status === lane || (lane === "failed" && job.status === "lost"));
@@ -110,7 +100,8 @@ interface WorkersView {
   nowMs: number;
 }
 
-export function workersPanel(view: WorkersView): TemplateResult {
+export function workersPanel(view: WorkersView): TemplateResult | typeof nothing {
+  if (!view.workers.length) return nothing;
   const workers = [...view.workers].sort((a, b) => a.worker_id.localeCompare(b.worker_id, undefined, { numeric: true }));
   const isBad = (worker: WorkerState) => PROBLEMS.has(statusOf(worker, view));
   // Of many workers only those with problems have a tile; the rest are names.
@@ -118,8 +109,7 @@ export function workersPanel(view: WorkersView): TemplateResult {
   const tiles = isMany ? workers.filter(isBad) : workers;
   const rest = isMany ? workers.filter((worker) => !isBad(worker)) : [];
   return html`<section class="card workers" aria-label="Workers">
-    <div class="card-head"><h2>Workers</h2>${workers.length > FEW_WORKERS ? html`<span class="soft">${formatCount(workers.length)}</span>` : nothing}</div>
-    ${workers.length ? nothing : html`<p class="soft">No workers yet.</p>`}
+    <div class="card-head"><h2>${term("Workers", "worker")}</h2>${workers.length > FEW_WORKERS ? html`<span class="soft">${formatCount(workers.length)}</span>` : nothing}</div>
     <ul class="tiles">${tiles.slice(0, MAX_TILES).map((worker) => workerTile(worker, view))}</ul>
     ${tiles.length > MAX_TILES ? html`<p class="soft">and ${formatCount(tiles.length - MAX_TILES)} more</p>` : nothing}
     ${rest.length ? html`<ul class="worker-grid" aria-label="Workers without problems">${rest.map((worker) => html`<li title=${factsOf(worker)}>${worker.worker_id}</li>`)}</ul>` : nothing}
@@ -153,11 +143,11 @@ function workerTile(worker: WorkerState, view: WorkersView): TemplateResult {
 }
 
 /** The latest eval of each skill, and the change since the one before. */
-export function evalsPanel(state: RealmState): TemplateResult {
+export function evalsPanel(state: RealmState): TemplateResult | typeof nothing {
   const evals = Object.values(state.eval.latest).slice(0, 12);
+  if (!evals.length) return nothing;
   return html`<section class="card evals" aria-label="Latest evaluations">
     <h2>Latest evaluations</h2>
-    ${evals.length ? nothing : html`<p class="soft">No evaluations yet.</p>`}
     <table>
       <tbody>
         ${evals.map((one) => {
@@ -175,9 +165,10 @@ export function evalsPanel(state: RealmState): TemplateResult {
 }
 
 /** The checkpoint that was promoted last. */
-export function championPanel(state: RealmState): TemplateResult {
+export function championPanel(state: RealmState): TemplateResult | typeof nothing {
   const champion = state.checkpoints.champion;
   const best = state.checkpoints.best;
+  if (!champion && best?.loss == null) return nothing;
   return html`<section class="card champion" aria-label="Champion checkpoint">
     <h2>${term("Champion")} checkpoint</h2>
     ${champion

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { differencesOf } from "../../src/compare/comparison";
+import { differencesOf } from "../../src/shared/settings";
 
 it("names the settings that differ, down to the entries of objects", () => {
   const { different, same } = differencesOf(

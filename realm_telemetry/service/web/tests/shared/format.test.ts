@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { formatAge, formatCount, formatDuration, formatLargestUnit, formatNumber, formatTime, plural } from "../../src/shared/format";
+import { formatAge, formatCount, formatDuration, formatLargestUnit, formatNumber, formatTime, plural, shownText } from "../../src/shared/format";
 
 describe("formatNumber", () => {
   it.each([
@@ -51,4 +51,14 @@ describe("the rest", () => {
     const date = new Date("2025-11-29T10:00:00.123Z");
     expect(formatTime(date, { zone: "utc", date: true, millis: true })).toBe("2025-11-29 10:00:00.123");
   });
+});
+
+it("takes the backticks from around names, and leaves single ones", () => {
+  expect(shownText("Run `realm doctor`, or `realm up`.")).toBe("Run realm doctor, or realm up.");
+  expect(shownText("a ` b")).toBe("a ` b");
+});
+
+it("shows what would turn the direction of a text", () => {
+  expect(shownText("model\u202etxt.exe")).toBe("model⟨U+202E⟩txt.exe");
+  expect(shownText("تدريب")).toBe("تدريب");
 });

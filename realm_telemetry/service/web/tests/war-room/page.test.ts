@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { pillWord } from "../../src/war-room/page";
+import { pillWord, titleOf } from "../../src/war-room/page";
 
 describe("pillWord", () => {
   it("says stale only if something should send events", () => {
@@ -10,5 +10,12 @@ describe("pillWord", () => {
   it("shows a lost connection before everything else", () => {
     expect(pillWord("reconnecting", true, 1, true)).toBe("Reconnecting");
     expect(pillWord("live", true, 1, true)).toBe("Paused");
+  });
+});
+
+describe("titleOf", () => {
+  it("has errors and loss", () => {
+    expect(titleOf(0, null)).toBe("War Room");
+    expect(titleOf(2, "0.2340")).toBe("(✕ 2) loss 0.2340 · War Room");
   });
 });

@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { etaSeconds, liveRun, Refresh, workerStatus, type RunState, type WorkerState } from "../../src/war-room/state";
+import type { RealmEvent } from "../../src/stream/event";
+import { clockOffset, etaSeconds, liveRun, type Receipt, Refresh, type RunState, WorkerClocks, type WorkerState, workerStatus } from "../../src/war-room/state";
+import { makeEvent } from "../events";
 
 describe("etaSeconds", () => {
   const run = { status: "running", step: 25, total_steps: 100, started_at: "2025-11-29T10:00:00Z", step_at: "2025-11-29T10:01:00Z" } as RunState;
@@ -45,5 +47,34 @@ describe("Refresh", () => {
     refresh.want("later");
     expect(refresh.due(2_000, false)).toBe(true);
     expect(refresh.due(2_000, true)).toBe(false);
+  });
+});
+
+describe("WorkerClocks", () => {
+  const heartbeat = (delayMs: number): RealmEvent => {
+    const event = makeEvent(1, { kind: "worker_heartbeat", details: { worker_id: "w1" } });
+    return { ...event, observed_unix_nano: String(BigInt(event.time_unix_nano) + BigInt(delayMs) * 1_000_000n) };
+  };
+  const offset = (...delays: number[]) => {
+    const clocks = new WorkerClocks();
+    for (const delay of delays) clocks.heard(heartbeat(delay));
+    return clocks.offset("w1");
+  };
+  it("takes the least delay, so that a slow network is not a wrong clock", () => {
+    expect(offset(5_000, 4, 3_000)).toBe(0);
+    expect(offset(5_000, 4_004)).toBeCloseTo(4.004);
+    expect(offset(-2_000)).toBeCloseTo(-2);
+  });
+  it("uses the receipt before the first heartbeat", () => {
+    const sent = (clock_offset_ns: number, clocks = new WorkerClocks()) => {
+      const receipts = [{ producer: "aa", clock_offset_ns } as Receipt];
+      return clockOffset({ worker_id: "w1", producer: "aa" }, { receipts, clocks });
+    };
+    expect(sent(-2e9)).toBe(-2);
+    expect(sent(5e7)).toBe(0);
+    expect(sent(5e7 + 1)).toBeCloseTo(0.05);
+    const heard = new WorkerClocks();
+    heard.heard(heartbeat(4));
+    expect(sent(-2e9, heard)).toBe(0);
   });
 });

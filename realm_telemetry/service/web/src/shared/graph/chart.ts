@@ -1,5 +1,4 @@
-import { linearTicks, logTicks, timeTicks, type Ticks } from "./ticks";
-
+import { linearTicks, logTicks, type Ticks, timeTicks } from "./plot";
 const ROOM = { top: 8, right: 10, bottom: 28, left: 58 } as const;
 const TICK_PX = { x: 56, y: 20 } as const;
 const FONT = "11px system-ui, sans-serif";

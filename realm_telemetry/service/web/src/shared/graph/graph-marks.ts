@@ -1,9 +1,8 @@
-import { shownText } from "../message";
+import { shownText } from "../format";
 import type { Chart } from "./chart";
 import type { Palette } from "./palette";
 import type { NonFinite } from "./plot";
 import type { Marker } from "./run-series";
-
 const RADIUS = 4;
 const CLUSTER_PX = 9;
 const NOTE_CHARS = 28;

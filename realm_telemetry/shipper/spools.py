@@ -90,7 +90,7 @@ class Spool:
         self._process_end: ProcessEnd | None = None
         self.scheduler_word: SchedulerWord | None = None
         self.doubted_at_s: float | None = None
-        self.without_lock = self.succeeded = False
+        self.without_lock = self.succeeded = self._rings = False
         self._dead = False
         self._first_index: int | None = None
         # Before the first read: the segments of a dead producer are read in the order of frames.
@@ -159,7 +159,9 @@ class Spool:
     @property
     def rings(self) -> bool:
         """Whether the producer wakes a shipper that sleeps; none of 0.1.0 does."""
-        return self.control.is_whole and self.control.rings == 1
+        if not self._rings:  # it never stops
+            self._rings = self.control.is_whole and self.control.rings == 1
+        return self._rings
 
     def pending(self) -> bool:
         """Whether a frame may wait."""

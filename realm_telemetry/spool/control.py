@@ -91,15 +91,20 @@ class Control:
     @property
     def progress(self) -> tuple[int, int]:
         """The last step that is no event, and when that was: (0, 0) if the producer shows none."""
-        step, moment_ns, _ = _STEPS.unpack(self.read(_PROGRESS.start, _STEPS.size))
-        believable = self.is_whole and moment_ns > 0 and 0 <= step < BELIEVABLE
+        step, moment_ns, _ = self._steps()
+        believable = moment_ns > 0 and 0 <= step < BELIEVABLE
         return (step, moment_ns) if believable else (0, 0)
 
     @property
     def last_step_ns(self) -> int:
         """When the producer made its last step, in ns since 1970; 0 if it shows none."""
-        moment_ns = _STEPS.unpack(self.read(_PROGRESS.start, _STEPS.size))[2]
-        return int(moment_ns) if self.is_whole and moment_ns > 0 else 0
+        return max(self._steps()[2], 0)
+
+    def _steps(self) -> tuple[int, int, int]:
+        """The producer's progress, read at once; zeros where the page is damaged."""
+        page = self.read(0, _PROGRESS.stop)
+        steps: tuple[int, int, int] = _STEPS.unpack_from(page, _PROGRESS.start)
+        return steps if page[:8] == _MAGIC or page[:16] == bytes(16) else (0, 0, 0)
 
     @property
     def producer(self) -> str | None:
@@ -110,7 +115,8 @@ class Control:
     @property
     def is_whole(self) -> bool:
         """Whether what the page says may be believed, as far as its first bytes show."""
-        return self.producer is not None or _HEAD.unpack(self.read(0, _HEAD.size)) == (bytes(8), 0)
+        head = self.read(0, _HEAD.size)
+        return head[:8] == _MAGIC or head == bytes(_HEAD.size)
 
     @property
     def believable_dropped(self) -> int:

@@ -167,7 +167,7 @@ class PageFile:
     """A page that producers have mapped, as the other side has it: by its descriptor.
 
     A mapping would end that one by SIGBUS once the file is cut. Other code of this process may
-    have closed the descriptor and been given its number, so it is looked at before each use.
+    have closed the descriptor and been given its number, so it is looked at before each write.
     Raises OSError where the file cannot be used.
     """
 
@@ -180,7 +180,10 @@ class PageFile:
 
     def read(self, offset: int, size: int) -> bytes:
         """Bytes of the page: zeros where it is cut."""
-        return os.pread(self._checked(), size, offset).ljust(size, b"\0")
+        try:  # that of another file may be read: what is no page says so itself
+            return os.pread(self._descriptor, size, offset).ljust(size, b"\0")
+        except OSError:
+            return os.pread(self._checked(), size, offset).ljust(size, b"\0")
 
     def write(self, offset: int, data: bytes) -> None:
         """Write bytes where mappings of the page have them at once."""

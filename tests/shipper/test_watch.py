@@ -479,15 +479,15 @@ def test_steps_that_are_events_as_well_count_once(lab: Any) -> None:
 
 def test_a_page_of_an_older_version_shows_no_progress(lab: Any) -> None:
     ranks = Ranks(lab, 2)
-    page = ranks.trainers[1].spool.control.page
+    control = ranks.trainers[1].spool.control
     for words in (bytes(16), b"\xff" * 16, b"\x01" * 8 + bytes(8), b"\xff" * 8 + b"\x01" * 8):
-        page[120:136] = words
+        control.write(120, words)
         assert ranks.trainers[1].spool.control.progress == (0, 0)
-    page[136:144] = b"\xff" * 8
+    control.write(136, b"\xff" * 8)
     assert ranks.trainers[1].spool.control.last_step_ns == 0
-    page[136:144] = b"\x01" * 8
-    page[:8] = b"nonsense"
-    page[120:136] = b"\x01" + bytes(7) + b"\x01" + bytes(7)
+    control.write(136, b"\x01" * 8)
+    control.write(0, b"nonsense")
+    control.write(120, b"\x01" + bytes(7) + b"\x01" + bytes(7))
     assert ranks.trainers[1].spool.control.progress == (0, 0)
     assert ranks.trainers[1].spool.control.last_step_ns == 0
 

@@ -39,7 +39,7 @@ def filled(lab: Any, count: int) -> Any:
 
 def segments(directory: Path) -> list[Path]:
     """Segments in the order they were begun."""
-    return sorted(segment_paths(directory), key=lambda path: path.name.rpartition("-")[2])
+    return sorted(segment_paths(directory), key=lambda path: path.name.split("-")[2])
 
 
 def whole_numbers(directory: Path) -> set[int]:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from realm_telemetry.spool.liveness import FAULTS_NAME
+from realm_telemetry.spool.liveness import FAULTS_NAME, file_of
 
 SIGNALS: Final = ("SIGTERM", "SIGHUP", "SIGXCPU", "SIGUSR1", "SIGUSR2", "SIGQUIT")
 _HIGHEST: Final = 4_096
@@ -70,7 +70,7 @@ def _attach(directory: Path) -> None:
         return
     try:
         _take(opened)
-        _hold.file, _hold.directory = _file_of(opened), directory
+        _hold.file, _hold.directory = file_of(opened), directory
     except (OSError, RuntimeError, ValueError, ImportError):
         pass  # no descriptor is free, or a Python without `faulthandler`
     finally:
@@ -95,7 +95,7 @@ def detach() -> None:
                 null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
                 os.dup2(null, _hold.number, inheritable=False)
                 os.close(null)
-                _hold.file = _file_of(_hold.number)
+                _hold.file = file_of(_hold.number)
         _hold.directory = None
 
 
@@ -173,13 +173,4 @@ def _handled_signals() -> set[int]:
 
 
 def _is_ours() -> bool:
-    return _hold.file is not None and _file_of(_hold.number) == _hold.file
-
-
-def _file_of(descriptor: int) -> tuple[int, int] | None:
-    """Which file a descriptor has open; None if none."""
-    try:
-        found = os.fstat(descriptor)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+    return _hold.file is not None and file_of(_hold.number) == _hold.file

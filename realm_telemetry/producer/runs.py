@@ -42,7 +42,6 @@ OUT_OF_CUDA_MEMORY: Final = "CUDA out of memory"
 _OUT_OF_MEMORY: Final = re.compile(r"\b(CUDA|HIP|XPU|MPS backend)(?: error:)? out of memory")
 """As torch says it, of several kinds of devices; the error of the driver has its own words."""
 
-
 _BEGINNINGS: Final = frozenset(
     ("training_started", "training_step", "training_resumed", "run_started", "run_config")
 )

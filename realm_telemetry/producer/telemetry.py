@@ -27,6 +27,7 @@ from realm_telemetry.shipper.process_end import hand_over
 from realm_telemetry.shipper.status import ShipperStatus, read_status
 from realm_telemetry.spool.control import Control
 from realm_telemetry.spool.keeper import Keeper
+from realm_telemetry.spool.liveness import file_of
 from realm_telemetry.spool.place import find_spool_root, spool_roots
 from realm_telemetry.spool.writer import MemoryWriter, SpoolWriter
 from realm_telemetry.values.clock import Deadline, monotonic, monotonic_ns, seconds
@@ -69,7 +70,7 @@ class Telemetry:
         self.parent = parent
         self.flush_problem: str | None = None
         self._moving = threading.Lock()
-        self._log = _file_at(settings.log_path)
+        self._log = file_of(settings.log_path)
         self.pipeline_dir: Path | None = None
         self.writer = self._open_spool()
         self._keeper: Keeper | None = None
@@ -371,7 +372,7 @@ class Telemetry:
 
     def _note_log(self) -> None:
         """Note which file the log is, as long as the spool is there too."""
-        found = _file_at(self.settings.log_path)
+        found = file_of(self.settings.log_path)
         writer = self.writer
         if found is not None and isinstance(writer, SpoolWriter) and writer.directory.exists():
             self._log = found
@@ -381,7 +382,7 @@ class Telemetry:
 
         One that came after the last look is taken for the log that the shipper made.
         """
-        found = _file_at(self.settings.log_path)
+        found = file_of(self.settings.log_path)
         return found is not None and self._log in (None, found)
 
     def _leave_memory(self) -> None:
@@ -491,12 +492,3 @@ def _warn_of_no_thread(error: RuntimeError) -> None:
         f"no thread can be started ({error}). Events are kept and wait in the spool; "
         "flush() and configure() try again.",
     )
-
-
-def _file_at(path: Path) -> tuple[int, int] | None:
-    """Which file a path leads to; None if to none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

@@ -33,7 +33,7 @@ class LivenessLock:
         except OSError:  # another process has it, and so has this one none to lose
             os.close(self._descriptor)
             raise
-        self._file = _file_of(self._descriptor)
+        self._file = file_of(self._descriptor)
         _own.add(producer)
 
     def directory(self) -> Path | None:
@@ -57,7 +57,7 @@ class LivenessLock:
             opened = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:  # the spool is gone
             return False
-        taken = _file_of(opened) == self._file and _try_lock(opened)
+        taken = file_of(opened) == self._file and _try_lock(opened)
         if taken:
             self._descriptor = opened
         # The second look comes after the descriptor is noted: a release meanwhile missed it.
@@ -75,13 +75,13 @@ class LivenessLock:
 
     def _is_open(self) -> bool:
         """Whether the descriptor is still that of the lock's file."""
-        return _file_of(self._descriptor) == self._file
+        return file_of(self._descriptor) == self._file
 
 
-def _file_of(descriptor: int) -> tuple[int, int] | None:
-    """Which file a descriptor has open; None if none."""
+def file_of(place: int | Path) -> tuple[int, int] | None:
+    """Which file a descriptor has open, or a path leads to; None if none."""
     try:
-        found = os.fstat(descriptor)
+        found = os.stat(place)  # noqa: PTH116
     except OSError:
         return None
     return found.st_dev, found.st_ino

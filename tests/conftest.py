@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from realm_telemetry import errors
+
 # Timings live in benchmarks/: beside another test an example may take any time.
 # `make test-long` tries those of "all".
 settings.register_profile("realm", deadline=None, max_examples=20)
@@ -68,6 +70,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         directory = item.path.relative_to(Path(__file__).parent).parts[0]
         took_s[item.path] += EACH_S.get(directory, OTHERS_S)
     items.sort(key=lambda item: (-took_s[item.path], item.path))
+
+
+def pytest_runtest_setup() -> None:
+    """Show each test the warnings that a new process shows, of which there are so many at most."""
+    errors._warned.clear()
 
 
 def pytest_collection_finish() -> None:

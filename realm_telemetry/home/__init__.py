@@ -410,7 +410,11 @@ class ServiceAddress:
 
     @classmethod
     def claim(cls, home: str | os.PathLike[str]) -> "ServiceAddress | None":
-        """Return None where another service of the home has said so already. Raises OSError."""
+        """Return None where another service of the home has said so already. Raises OSError.
+
+        Makes the home: that of a service whose log is in PostgreSQL may not be there yet.
+        """
+        make_private_directory(home)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         descriptor = os.open(os.path.join(home, SERVICE), flags, 0o600)  # noqa: PTH118
         try:

@@ -5,7 +5,7 @@ psycopg is imported here and nowhere else, when the first connection is made: it
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -29,6 +29,8 @@ OLDEST_SERVER: Final = 140_000
 
 CONNECT_TIMEOUT_S: Final = 2
 RETRY_S: Final = 10.0
+ANSWER_S: Final = 5.0
+"""For what a server that is there answers at once."""
 SCHEMA: Final = "realm"
 _SET_UP_S: Final = 3.0
 _CANCEL_S: Final = 2.0
@@ -218,7 +220,10 @@ class Session:
     """One connection, for one thread at a time; `execute` takes `?`, as statements of both engines.
 
     broken: its server has gone, or it is in an unknown state.
+    statement_s: within what time each statement of `execute` is answered; None: any.
     """
+
+    statement_s: float | None = None
 
     def __init__(self, place: Place) -> None:
         connect = driver().connect
@@ -276,7 +281,10 @@ class Session:
     def execute(self, query: str, params: Sequence[Any] = ()) -> Any:
         """Run a statement with `?` for its parameters; return the cursor."""
         given = [to_stored(value) if type(value) is str else value for value in params]
-        return self.raw.execute(_with_marks(query), given)
+        if self.statement_s is None:
+            return self.raw.execute(_with_marks(query), given)
+        with self.within(self.statement_s):
+            return self.raw.execute(_with_marks(query), given)
 
     def executemany(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement once for each row."""
@@ -287,10 +295,14 @@ class Session:
     def transaction(self) -> Iterator[Self]:
         """One transaction, rolled back on any exception.
 
+        It begins within ANSWER_S, however long it may last: a server that has gone without a word
+        is to hold up nobody for that long.
         Raises LogUnavailableError where no standby has confirmed it: it may be lost.
         """
         self.notices.clear()
-        with self.raw.transaction():
+        with ExitStack() as stack:
+            with self.within(ANSWER_S):
+                stack.enter_context(self.raw.transaction())
             yield self
         self.check_confirmed()
 

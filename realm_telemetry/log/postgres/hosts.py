@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from realm_telemetry.log.hosts import SharedBeat
-from realm_telemetry.log.postgres.connection import Place, Session, Sessions
+from realm_telemetry.log.postgres.connection import ANSWER_S, Place, Session, Sessions
 from realm_telemetry.log.postgres.holders import holder_name
 from realm_telemetry.log.postgres.schema import migrate
 from realm_telemetry.log.postgres.texts import to_name
 
 _FORGET_DAYS: Final = 30
-_ANSWER_S: Final = 5.0
 # A row that is lost with the server comes again with the next heartbeat.
 _NO_WAIT: Final = "SET LOCAL synchronous_commit = off"
 # In one order, so that two services do not wait for each other.
@@ -45,7 +44,7 @@ class Hosts:
 
     def exchange(self, heard: Sequence[SharedBeat]) -> list[SharedBeat]:
         """Keep what this service has heard; return what others have since the last call."""
-        with self._sessions.one() as session, session.within(_ANSWER_S):
+        with self._sessions.one() as session, session.within(ANSWER_S):
             if heard:
                 self._keep(session, heard)
             rows = session.execute(_OTHERS, (self._service, self._newest)).fetchall()
@@ -72,7 +71,7 @@ class Hosts:
 
     def forget(self, host: str, boot_id: str) -> None:
         """Remove a host that is reported as lost."""
-        with self._sessions.one() as session, session.within(_ANSWER_S):
+        with self._sessions.one() as session, session.within(ANSWER_S):
             session.execute(
                 "DELETE FROM realm_hosts WHERE host = ? AND boot_id = ?",
                 (to_name(host), to_name(boot_id)),

@@ -8,7 +8,7 @@ from os import close as close_descriptor
 from typing import Final
 
 from realm_telemetry.log.errors import LogUnavailableError
-from realm_telemetry.log.postgres.connection import Place, Session, driver, translated
+from realm_telemetry.log.postgres.connection import ANSWER_S, Place, Session, driver, translated
 from realm_telemetry.log.postgres.failovers import TIMELINE, note_failover
 from realm_telemetry.log.postgres.schema import check_readable
 from realm_telemetry.log.postgres.writer import channel_of
@@ -17,7 +17,6 @@ POLL_S: Final = 0.25
 """A notice is only a wake-up: one that is lost costs so long."""
 
 _STATE: Final = f"SELECT appends, cursor, epoch, {TIMELINE} FROM realm_head"
-_ANSWER_S: Final = 5.0
 
 
 class Watch:
@@ -85,7 +84,7 @@ class Watch:
         """Listen before the look: what is appended between the two is seen."""
         psycopg = driver()
         try:
-            with session.within(_ANSWER_S):
+            with session.within(ANSWER_S):
                 log_id = check_readable(session)
             # A standby cannot LISTEN: there the look every 250 ms has to do.
             with suppress(
@@ -97,11 +96,11 @@ class Watch:
             raise translated(self._place, error) from error
 
     def _look(self, session: Session) -> None:
-        with session.within(_ANSWER_S):
+        with session.within(ANSWER_S):
             state = session.raw.execute(_STATE).fetchone()
         if state is not None and state[3] != self.epoch():
             # One who may only read leaves it to the writers.
-            with suppress(driver().errors.InsufficientPrivilege), session.within(_ANSWER_S):
+            with suppress(driver().errors.InsufficientPrivilege), session.within(ANSWER_S):
                 note_failover(session)
         if state != self._state:
             self._state = state

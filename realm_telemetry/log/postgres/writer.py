@@ -18,7 +18,7 @@ from realm_telemetry.log.event_rows import Row, mended, to_rows
 from realm_telemetry.log.postgres import producers, statements, tables
 from realm_telemetry.log.postgres.addresses import Addresses
 from realm_telemetry.log.postgres.columns import ARRAYS, Columns, group_of, to_columns
-from realm_telemetry.log.postgres.connection import Place, Session, explained
+from realm_telemetry.log.postgres.connection import ANSWER_S, Place, Session, explained
 from realm_telemetry.log.postgres.failovers import note_failover
 from realm_telemetry.log.postgres.groups import Groups
 from realm_telemetry.log.postgres.schema import check_readable, migrate
@@ -38,9 +38,10 @@ from realm_telemetry.redaction import redactor
 T = TypeVar("T")
 
 RETRY_EVERY_S: Final = 0.1
-_ANSWER_S: Final = 5.0
 _LONGEST_S: Final = 120.0
 """For what is done under one turn, retention above all, before the server is given up."""
+_STATEMENT_S: Final = 15.0
+"""For one statement of that: batches wait for it. It changes 500 rows at most."""
 
 _READ_ONLY: Final = "25006"
 _FINAL_STATES: Final = ("28", "3D", "42", "0A")
@@ -152,6 +153,7 @@ class LogWriter:
         except BaseException:
             session.close()
             raise
+        session.statement_s = _STATEMENT_S
         self._session, self.log_id, self._epoch = session, log_id, epoch
 
     @contextmanager
@@ -254,7 +256,7 @@ class LogWriter:
         """Send the statements of an append together, and wait for all answers."""
         raw = session.raw
         session.notices.clear()
-        with session.within(max(self._place.retry_s, _ANSWER_S)), raw.pipeline():
+        with session.within(max(self._place.retry_s, ANSWER_S)), raw.pipeline():
             raw.execute("BEGIN")
             raw.execute(statements.LOCK)
             new = [name for name in given["producers"] if name not in self._registered]

@@ -61,7 +61,7 @@ fields: | $(BIN)/python   ## Write the pages' lists of filter fields and of word
 
 # First what runs by itself: it keeps what it compiles of all tests for the workers after it. Six of them, since
 # tests wait for half of their time.
-test: $(VENV)/.dev pages  ## All tests but the long ones, about ten minutes on 2 cores
+test: $(VENV)/.dev pages  ## All tests but the long ones, under ten minutes on 2 cores
 	$(TRY) $(BIN)/python -m pytest -m 'alone and not long'
 	$(TRY) $(BIN)/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder -m 'not long and not alone and not screenshots'
 

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,6 +124,32 @@ def check_place(path: Path, *, mount_table: str | None = None) -> None:
         )
 
 
+_OTHERS: Final = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def check_file(path: Path) -> None:
+    """Refuse what stands in the place of the log and is no file: SQLite waits for some of these.
+
+    Raises LogUnavailableError.
+    """
+    try:
+        kind = path.stat().st_mode
+    except OSError:  # nothing is there, or SQLite says what is wrong
+        return
+    for is_this, name in _OTHERS:
+        if is_this(kind):
+            raise LogUnavailableError(
+                f"{path} is {name}, where the log is to be. Move it away, or set REALM_HOME to"
+                " another directory; events wait in their spools."
+            )
+
+
 def tables_in(connection: sqlite3.Connection) -> set[str]:
     """Names of the tables of a file, without views: those run what its author wrote, for ever too.
 
@@ -151,6 +178,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
                 f"the log's directory {path.parent} belongs to another user, in a directory where"
                 " everybody can make files. Set REALM_HOME to a directory of this user's own."
             )
+        check_file(path)
         connection = sqlite3.connect(
             path,
             timeout=BUSY_TIMEOUT_S,
@@ -173,6 +201,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
             f"there is no log at {path} yet. It comes with the first event"
             " (try: realm emit note message=hello), or set REALM_HOME to where it is."
         )
+    check_file(path)
     with explained(path):
         connection = sqlite3.connect(
             f"file:{uri_path(path)}?mode=ro",

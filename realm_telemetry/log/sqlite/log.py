@@ -12,7 +12,7 @@ from realm_telemetry.log.maintenance import Retention as RetentionProtocol
 from realm_telemetry.log.records import Concern, Description, Limits, OddRows, SideFile
 from realm_telemetry.log.snapshots import SnapshotName
 from realm_telemetry.log.sqlite.addresses import Addresses, addresses_path
-from realm_telemetry.log.sqlite.connection import explained, open_reader
+from realm_telemetry.log.sqlite.connection import check_file, explained, open_reader
 from realm_telemetry.log.sqlite.curves import CurveFile
 from realm_telemetry.log.sqlite.identity import OpenFiles, inode_of
 from realm_telemetry.log.sqlite.inspection import damaged_pages, odd_rows, side_files
@@ -86,6 +86,7 @@ class SqliteLog:
 
     def check_writable(self, timeout_s: float) -> None:
         """Wait for the writer lock and for SQLite's own, and give both back."""
+        check_file(self.path)
         with explained(self.path, files=True):
             is_free = try_turn(self.path, timeout_s)
         if not is_free:

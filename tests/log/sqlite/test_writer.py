@@ -1,11 +1,15 @@
 """The file that a writer opens: where it may be, and the error for one that cannot be used."""
 
+import os
+import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from realm_telemetry.errors import LogError
 from realm_telemetry.log import LogWriter, ProducerInfo
+from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.errors import LogRefusedError
 from realm_telemetry.log.sqlite.connection import check_place
 
@@ -40,6 +44,25 @@ def test_a_file_that_is_no_database_is_named_and_left_alone(path: Path) -> None:
     with pytest.raises(LogError, match=f"{path} is not an SQLite database.*Move it away"):
         LogWriter(path)
     assert path.read_bytes() == b"not a database" * 100
+
+
+@pytest.mark.parametrize(
+    ("put", "name"),
+    [
+        (Path.mkdir, "a directory"),
+        (os.mkfifo, "a pipe"),
+        (lambda path: path.symlink_to("/dev/zero"), "a device"),
+        (lambda path: os.mknod(path, stat.S_IFSOCK | 0o600), "a socket"),
+    ],
+)
+def test_what_is_no_file_is_named_at_once(path: Path, put: Any, name: str) -> None:
+    """SQLite waits half a minute for a pipe, and speaks of the disk."""
+    path.parent.mkdir()
+    put(path)
+    log = open_log(path)
+    for use in (lambda: LogWriter(path), log.reader, lambda: log.check_writable(0.1)):
+        with pytest.raises(LogError, match=f"{path} is {name}, where the log is to be.*REALM_HOME"):
+            use()
 
 
 def test_a_corrupt_database_says_what_to_do(writer: LogWriter) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -150,7 +151,7 @@ def _describe(directory: Path, manifest: Manifest) -> PipelineStatus:
         pid=page.pid if running and page else None,
         heartbeat_age_s=age_s,
         error=shown(error),
-        spools=[describe_spool(spool) for spool in sorted(spool_directories(directory))],
+        spools=list(_spools(directory)),
         cursors=known.cursors,
         lag={name: known.highest - cursor for name, cursor in known.cursors.items()},
         dead_letters=known.letters,
@@ -183,6 +184,12 @@ def _in_the_log(manifest: Manifest) -> _InTheLog:
             return _InTheLog(cursors, log.max_cursor(), letters, refused)
     except LogError as error:
         return _InTheLog(error=str(error))
+
+
+def _spools(pipeline_dir: Path) -> Iterator[SpoolStatus]:
+    for directory in sorted(spool_directories(pipeline_dir)):
+        with suppress(FileNotFoundError):  # its shipper has just done with it
+            yield describe_spool(directory)
 
 
 def describe_spool(directory: Path) -> SpoolStatus:

@@ -9,7 +9,7 @@ import pytest
 from realm_telemetry.delivery.report import LogFile, Reporter
 from realm_telemetry.errors import ConfigError, ExportError
 from realm_telemetry.log import LogReader
-from realm_telemetry.shipper import lock
+from realm_telemetry.shipper import lock, overview
 from realm_telemetry.shipper.manifest import pipeline_id, read_manifest, write_manifest
 from realm_telemetry.shipper.overview import pipeline_status
 from realm_telemetry.shipper.ship_once import ship_once
@@ -120,6 +120,16 @@ def test_ship_once_keeps_its_deadline_and_reports_what_is_left(make_lab):
     assert time.monotonic() - began < 3.0
     assert (result.pending, result.unexported) == (0, 3)
     assert "no_such_exporter" in result.problem
+    producer.end()
+
+
+def test_a_spool_that_is_done_with_while_it_is_looked_at_is_left_out(lab, monkeypatch):
+    producer = lab.producer()
+    there = producer.writer.directory
+    found = [there.with_name("f" * 16), there]
+    monkeypatch.setattr(overview, "spool_directories", lambda pipeline_dir: found)
+    (status,) = pipeline_status(lab.home)
+    assert [spool.producer for spool in status.spools] == [there.name]
     producer.end()
 
 

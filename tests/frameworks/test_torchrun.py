@@ -47,6 +47,8 @@ arguments = TrainingArguments(output_dir="two", max_steps=8, logging_steps=2, sa
     eval_strategy="steps", eval_steps=4, per_device_train_batch_size=4, use_cpu=True,
     ddp_backend="gloo", disable_tqdm=True)
 Trainer(model=model, args=arguments, train_dataset=data, eval_dataset=data[:8]).train()
+# Else gloo's threads now and then abort the process at its exit.
+torch.distributed.destroy_process_group()
 """
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]

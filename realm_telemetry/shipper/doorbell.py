@@ -11,7 +11,7 @@ from realm_telemetry.spool.control import ControlFile
 from realm_telemetry.spool.doorbell import STATUS_NAME, restore_page
 from realm_telemetry.spool.liveness import is_alive
 from realm_telemetry.spool.reader import spool_directories
-from realm_telemetry.spool.segment import CONTROL_NAME, restore_sizes
+from realm_telemetry.spool.segment import CONTROL_NAME, is_cut, restore_sizes
 from realm_telemetry.values.clock import monotonic
 from realm_telemetry.values.file_watch import MODIFIED, MOVED_INTO, TOUCHED, FileWatch
 
@@ -76,7 +76,7 @@ class CutWatch:
         self._poll = select.poll()
         self._poll.register(self._woken, select.POLLIN)
         self._watch: FileWatch | None = None
-        self._watched: set[Path] = set()
+        self._watched: dict[int, Path] = {}
         with suppress(OSError):  # where the system gives no watch, the keepers look
             self._watch = FileWatch(pipeline_dir, MODIFIED | MOVED_INTO)
             self._poll.register(self._watch.descriptor, select.POLLIN)
@@ -88,8 +88,8 @@ class CutWatch:
         while (left_s := deadline_s - monotonic()) > 0:
             if any(descriptor == self._woken for descriptor, _ in self._poll.poll(left_s * 1000)):
                 return
-            if self._watch is not None and any(map(self._is_ours, self._watch.names())):
-                self._restore()
+            for number, name in () if self._watch is None else self._watch.happened():
+                self._look(number, os.fsdecode(name))
 
     def end(self) -> None:
         """End the wait, from another thread."""
@@ -101,10 +101,19 @@ class CutWatch:
             self._watch.close()
         os.close(self._woken)
 
-    @staticmethod
-    def _is_ours(name: bytes) -> bool:
-        """Whether a file of this name is mapped, or it is a spool."""
-        return b"." not in name or name == STATUS_NAME.encode()
+    def _look(self, number: int, name: str) -> None:
+        """Restore what has happened to, and nothing else: shippers write there all the time."""
+        if number < 0:
+            self._restore()
+        elif self._watch is not None and number == self._watch.first:
+            if name == STATUS_NAME:
+                restore_page(self._pipeline_dir)
+            elif name and (directory := self._pipeline_dir / name).is_dir():
+                self._restore_spool(directory)
+        elif not name:
+            self._watched.pop(number, None)
+        elif number in self._watched and is_cut(self._watched[number] / name):
+            self._restore_spool(self._watched[number])
 
     def _restore(self) -> None:
         with suppress(OSError):  # the pipeline is being removed
@@ -113,10 +122,9 @@ class CutWatch:
                 self._restore_spool(directory)
 
     def _restore_spool(self, directory: Path) -> None:
-        if directory not in self._watched and self._watch is not None:
-            self._watched.add(directory)
+        if self._watch is not None:
             with suppress(OSError):
-                self._watch.add(directory)
+                self._watched[self._watch.add(directory)] = directory
         # Of a producer that has ended, a file that was cut is damage, and is reported.
         if is_alive(directory) and restore_sizes(directory):
             control = ControlFile(directory / CONTROL_NAME)

@@ -228,6 +228,19 @@ def restore_size(path: Path, size: int) -> bool:
     return False
 
 
+def is_cut(path: Path) -> bool:
+    """Whether a file of a spool that is mapped is smaller than it was made."""
+    if path.name == CONTROL_NAME:
+        size = CONTROL_BYTES
+    elif found := _SIZED_NAME.fullmatch(path.name):
+        size = int(found[1], 16)
+    else:
+        return False
+    with suppress(OSError):
+        return path.stat().st_size < size
+    return False
+
+
 def restore_sizes(directory: Path) -> bool:
     """Do so for the files of a spool that are mapped; whether one had been cut."""
     cut = restore_size(directory / CONTROL_NAME, CONTROL_BYTES)

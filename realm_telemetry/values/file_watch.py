@@ -24,7 +24,7 @@ _EVENT = struct.Struct("=iIII")  # watch, what, cookie, bytes of the name that f
 class FileWatch:
     """Sees what happens to one file, whatever its name is by then, or to all of a directory.
 
-    descriptor: can be read from when something has happened.
+    descriptor: can be read from when something has happened. first: the number of the first watch.
     events: which of the above, joined by |.
     Raises OSError where the system gives no watch.
     """
@@ -38,14 +38,17 @@ class FileWatch:
         self._events = events
         self.descriptor: int = _checked(begin(os.O_CLOEXEC | os.O_NONBLOCK))
         try:
-            self.add(path)
+            self.first = self.add(path)
         except OSError:
             os.close(self.descriptor)
             raise
 
-    def add(self, path: Path) -> None:
-        """Watch another file or directory too, until it is deleted. Raises OSError."""
-        _checked(self._add(self.descriptor, os.fsencode(path), self._events))
+    def add(self, path: Path) -> int:
+        """Watch another file or directory too, until it is deleted; return the watch's number.
+
+        Raises OSError.
+        """
+        return _checked(self._add(self.descriptor, os.fsencode(path), self._events))
 
     def drain(self) -> bool:
         """Take what has happened; whether something has."""
@@ -53,16 +56,21 @@ class FileWatch:
             return bool(os.read(self.descriptor, 4096))
         return False
 
-    def names(self) -> set[bytes]:
-        """Take what has happened: the names of files in directories, empty for anything else."""
-        found: set[bytes] = set()
+    def happened(self) -> set[tuple[int, bytes]]:
+        """Take what has happened: the numbers of watches, each with a name in its directory.
+
+        The name is empty where the watch has ended, for its directory is gone; the number is -1
+        where more has happened than the system keeps.
+        """
+        found: set[tuple[int, bytes]] = set()
         with suppress(BlockingIOError):
             while data := os.read(self.descriptor, 65_536):
                 at = 0
                 while at < len(data):
                     start = at + _EVENT.size
-                    at = start + _EVENT.unpack_from(data, start - _EVENT.size)[3]
-                    found.add(data[start:at].rstrip(b"\0"))
+                    number, _, _, size = _EVENT.unpack_from(data, at)
+                    at = start + size
+                    found.add((number, data[start:at].rstrip(b"\0")))
         return found
 
     def close(self) -> None:

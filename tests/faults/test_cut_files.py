@@ -13,6 +13,11 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from realm_telemetry.shipper import doorbell
+from realm_telemetry.spool.control import ControlFile
+from realm_telemetry.spool.segment import restore_sizes
+from realm_telemetry.spool.writer import SpoolWriter
+
 from .conftest import Home
 
 
@@ -91,3 +96,32 @@ def test_a_program_of_the_same_user_cannot_cut_a_segment() -> None:
         Path(place).chmod(0o777)
         done = subprocess.run([sys.executable, "-c", code, place], capture_output=True, text=True)
     assert (done.stdout.split(), done.returncode) == (["refused", "refused"], 0), done.stderr
+
+
+def test_only_what_is_cut_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shipper writes to the pages of its spools all the time; there may be a thousand."""
+    looked: list[str] = []
+
+    def noted(directory: Path) -> bool:
+        looked.append(directory.name)
+        return restore_sizes(directory)
+
+    monkeypatch.setattr(doorbell, "restore_sizes", noted)
+    one, other = (SpoolWriter(tmp_path, each * 16) for each in "ab")
+    watch = doorbell.CutWatch(tmp_path)
+    looked.clear()
+    page = ControlFile(one.directory / "control")
+    page.stored_number = 1
+    page.close()
+    watch.wait(0.05)
+    assert looked == []
+    os.truncate(one.directory / "control", 0)
+    watch.wait(0.05)
+    assert looked == ["a" * 16]
+    assert (one.directory / "control").stat().st_size == 4096
+    third = SpoolWriter(tmp_path, "c" * 16)
+    watch.wait(0.05)
+    assert looked == ["a" * 16, "c" * 16]
+    watch.close()
+    for writer in (one, other, third):
+        writer.close()

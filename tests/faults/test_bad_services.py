@@ -33,10 +33,13 @@ def test_training_goes_on_and_a_mended_service_gets_everything(
         server.retry_after = "2"
         producer = home.producer(EXPORTERS, service_url=server.url, options=OPTIONS)
         ids = producer.emit(300, pace_s=0.001).ids
-        # A shipper begins, and a request that hangs takes a second.
-        flushed = producer.flush(5.0 if mode in ("hang", "drip") else 2.0)
-        assert not flushed["delivered"]
-        assert words in flushed["problem"], flushed
+
+        def tells_why() -> bool:
+            flushed = producer.flush(1.0)
+            assert not flushed["delivered"]
+            return words in flushed["problem"]
+
+        wait_until(tells_why)  # a shipper has to begin
         assert home.logged() == ids
         output = producer.exit()
         assert output.count(server.url) == 1, output

@@ -324,7 +324,9 @@ def environment(url: str) -> dict[str, str]:
     return os.environ | {"REALM_LOG_URL": url, "REALM_LOG_RETRY_S": "2"}
 
 
-@pytest.mark.parametrize("fault", ["cut", "slow", "half-open"])
+@pytest.mark.parametrize(
+    "fault", ["cut", "slow", pytest.param("half-open", marks=pytest.mark.long)]
+)
 def test_a_service_without_its_database_says_so_in_time(
     serve: Serve, postgres: Server, tmp_path: Path, fault: Any
 ) -> None:
@@ -353,6 +355,32 @@ def test_a_service_without_its_database_says_so_in_time(
                 take(source, 1)
                 post_notes(client, 3, 3)
                 assert 3 in cursors(until_cursor(source, 3))
+    finally:
+        proxy.close()
+
+
+@pytest.mark.long
+def test_a_service_whose_database_hangs_answers_its_other_questions(
+    serve: Serve, postgres: Server, tmp_path: Path
+) -> None:
+    proxy = TcpProxy(postgres.port)
+    secret = PASSWORD.replace(" ", "%20")
+    place = f"postgresql://realm:{secret}@127.0.0.1:{proxy.port}/postgres"
+    try:
+        server = serve("one", log_url=f"{place}?schema={schema_of(tmp_path)}&log_retry_s=1")
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            proxy.set("half-open")
+            wait_until(lambda: client.get("/health").json()["status"] != "ok")
+            took_s = []
+            for _ in range(60):
+                began_s = time.monotonic()
+                client.get("/health")
+                took_s.append(time.monotonic() - began_s)
+                time.sleep(0.1)
+            assert max(took_s) < 1, took_s
+            proxy.set("pass")
+            wait_until(partial(is_ready, client))
+            post_notes(client, 1, 1)
     finally:
         proxy.close()
 

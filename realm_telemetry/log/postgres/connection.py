@@ -5,7 +5,7 @@ psycopg is imported here and nowhere else, when the first connection is made: it
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -31,6 +31,8 @@ CONNECT_TIMEOUT_S: Final = 2
 RETRY_S: Final = 10.0
 ANSWER_S: Final = 5.0
 """For what a server that is there answers at once."""
+STATEMENT_S: Final = 15.0
+"""For one statement: none looks at more than some thousand rows, and others wait for it."""
 SCHEMA: Final = "realm"
 _SET_UP_S: Final = 3.0
 _CANCEL_S: Final = 2.0
@@ -223,11 +225,10 @@ class Session:
     statement_s: within what time each statement of `execute` is answered; None: any.
     """
 
-    statement_s: float | None = None
-
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, *, statement_s: float | None = STATEMENT_S) -> None:
         connect = driver().connect
         self.place = place
+        self.statement_s = statement_s
         self.notices: list[str] = []
         self.interrupted = False
         self.raw: psycopg.Connection[Any]
@@ -281,10 +282,30 @@ class Session:
     def execute(self, query: str, params: Sequence[Any] = ()) -> Any:
         """Run a statement with `?` for its parameters; return the cursor."""
         given = [to_stored(value) if type(value) is str else value for value in params]
-        if self.statement_s is None:
+        with self._in_time():
             return self.raw.execute(_with_marks(query), given)
-        with self.within(self.statement_s):
-            return self.raw.execute(_with_marks(query), given)
+
+    def _in_time(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.statement_s is None else self.within(self.statement_s)
+
+    def begin(self, query: str) -> None:
+        """Begin a transaction with one of the server's statements for it, within ANSWER_S."""
+        with self.within(ANSWER_S):
+            self.raw.execute(query)
+
+    def end(self, query: str) -> None:
+        """End a transaction, by COMMIT or ROLLBACK."""
+        with self._in_time():
+            self.raw.execute(query)
+
+    @contextmanager
+    def unhurried(self) -> Iterator[None]:
+        """Let statements take any time."""
+        before, self.statement_s = self.statement_s, None
+        try:
+            yield
+        finally:
+            self.statement_s = before
 
     def executemany(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement once for each row."""
@@ -300,10 +321,15 @@ class Session:
         Raises LogUnavailableError where no standby has confirmed it: it may be lost.
         """
         self.notices.clear()
-        with ExitStack() as stack:
-            with self.within(ANSWER_S):
-                stack.enter_context(self.raw.transaction())
+        self.begin("BEGIN")
+        try:
             yield self
+        except BaseException:
+            if not self.broken:
+                with suppress(Exception):
+                    self.end("ROLLBACK")
+            raise
+        self.end("COMMIT")
         self.check_confirmed()
 
     def check_confirmed(self) -> None:

@@ -110,7 +110,7 @@ class MoveTarget:
         self._groups: dict[Group, int] = {}
         self._note: MoveNote | None = None
         self._others = Sessions(self._moving)
-        self._session = Session(self._moving)
+        self._session = Session(self._moving, statement_s=None)
         try:
             with self._used() as session:
                 _lock(session)

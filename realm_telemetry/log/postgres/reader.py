@@ -126,12 +126,12 @@ class LogReader:
     def snapshot(self) -> Iterator[Snapshot]:
         """One read transaction: all queries inside see the same rows. Keep it short."""
         with self._sessions.one() as session:
-            session.raw.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            session.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             try:
                 yield Snapshot(session, self.log_id, self._addresses, self._clock_ns)
             finally:
                 if not session.broken:
-                    session.raw.execute("ROLLBACK")
+                    session.end("ROLLBACK")
 
     def export(self, filters: Filters, as_of: int | None = None) -> Iterator[LogRow]:
         """All rows that match, newest first, in short transactions."""

@@ -218,7 +218,7 @@ def migrate(session: Session) -> None:
     if version == SCHEMA_VERSION:
         _restore_addresses(session, schema)
         return
-    with session.transaction():
+    with session.unhurried(), session.transaction():
         session.execute("SELECT pg_advisory_xact_lock(?)", (_LOCK,))
         version = read_version(session)
         if version > SCHEMA_VERSION:

@@ -40,8 +40,6 @@ T = TypeVar("T")
 RETRY_EVERY_S: Final = 0.1
 _LONGEST_S: Final = 120.0
 """For what is done under one turn, retention above all, before the server is given up."""
-_STATEMENT_S: Final = 15.0
-"""For one statement of that: batches wait for it. It changes 500 rows at most."""
 
 _READ_ONLY: Final = "25006"
 _FINAL_STATES: Final = ("28", "3D", "42", "0A")
@@ -128,7 +126,7 @@ class LogWriter:
         """After an error: roll back, and forget what may have been rolled back."""
         try:
             if not session.broken and session.raw.info.transaction_status:
-                session.raw.rollback()
+                session.end("ROLLBACK")
         finally:
             if session is self._session:
                 self._registered.clear()
@@ -153,7 +151,6 @@ class LogWriter:
         except BaseException:
             session.close()
             raise
-        session.statement_s = _STATEMENT_S
         self._session, self.log_id, self._epoch = session, log_id, epoch
 
     @contextmanager

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from realm_telemetry.delivery.sources import RecentOfLog, without_webhooks
@@ -71,6 +72,7 @@ class Tail:
         self._bell: int | None = None
         self._sleeping = False
         self._timer: asyncio.Handle | None = None
+        self._asking: asyncio.Task[None] | None = None
         self._epoch: object = None
         self._last: LogRow | None = None
         self._anchor: LogRow | None = None
@@ -89,6 +91,9 @@ class Tail:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
         self._wake()
         self._watch.close()
 
@@ -103,16 +108,32 @@ class Tail:
 
     def _poll(self) -> None:
         delay_s = _PAUSE_AFTER_ERROR_S
+        self._timer = None
         try:
             delay_s = self._look()
             self.error = None
+        except LogReplacedError as error:
+            self._report(error)
+            self._replaced()
         except LogError as error:
             self._report(error)
-            if isinstance(error, LogReplacedError):
-                self._replaced()
+            self._wake()
+            self._asking = self._loop.create_task(self._until_it_answers())
         finally:
             # Any error: a tail that stops would show nothing for ever.
-            self._again(delay_s)
+            if self._asking is None:
+                self._again(delay_s)
+
+    async def _until_it_answers(self) -> None:
+        """Ask in a thread until the log can be read: a server that hangs holds up no loop."""
+        answers = False
+        while not answers:
+            await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
+            with suppress(Exception):
+                await asyncio.to_thread(self._reader.now.max_cursor)
+                answers = True
+        self._asking = None
+        self._again(0.0)
 
     def _look(self) -> float:
         """Take new rows; seconds until the next look."""

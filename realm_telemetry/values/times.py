@@ -105,3 +105,11 @@ def _from_iso(text: str, name: str, to_zone: ToZone | None) -> int | None:
     nanos = (since.days * 86_400 + since.seconds) * 1_000_000_000
     nanos += int(fraction[1].ljust(9, "0")) if fraction else 0
     return nanos if EARLIEST_NS <= nanos <= LATEST_NS else None
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration for people: 1.3 s, 12 min, 3 h 5 min."""
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    minutes, hours = round(seconds / 60), round(seconds / 60) // 60
+    return f"{minutes} min" if hours < 2 else f"{hours:,} h {minutes % 60} min"

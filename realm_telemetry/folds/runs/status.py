@@ -16,6 +16,7 @@ from realm_telemetry.folds.clock import Stamp
 from realm_telemetry.folds.runs.record import RunRecord
 from realm_telemetry.folds.state.lattice import Cells
 from realm_telemetry.folds.state.values import number
+from realm_telemetry.values.times import duration_text
 
 ENDINGS: Final = (
     # cell of the record, the event that sets it
@@ -338,8 +339,8 @@ def _silence(facts: Mapping[str, Any]) -> str | None:
     silent, usual = (number(facts.get(name)) for name in ("silent_s", "median_step_s"))
     if silent is None:
         return None
-    reason = f"no step for {silent:,.0f} s" + (
-        "" if usual is None else f", {usual:,.1f} s is usual"
+    reason = f"no step for {duration_text(silent)}" + (
+        "" if usual is None else f", {duration_text(usual)} is usual"
     )
     behind = facts.get("behind")
     if isinstance(behind, list) and behind:

@@ -56,7 +56,7 @@ CASES = {
     "stalled": (
         [STEP, told(200, "run_stalled", by_shipper=True, silent_s=199.0, median_step_s=0.5)],
         "stalled",
-        "no step for 199 s, 0.5 s is usual",
+        "no step for 3 min, 0.5 s is usual",
     ),
     "it hangs in its exit": (
         [
@@ -226,7 +226,7 @@ CASES = {
     "one rank of two is stalled": (
         [*ranks(2), told(300, "run_stalled", 1, process="11", by_shipper=True, silent_s=300)],
         "stalled",
-        "rank 1: no step for 300 s",
+        "rank 1: no step for 5 min",
     ),
     "all ranks completed": (
         [*ranks(2), *(ended(3, "completed", rank, process=f"1{rank}") for rank in (0, 1))],

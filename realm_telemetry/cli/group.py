@@ -35,6 +35,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "runs": "List runs: how each goes, or why it ended.",
         "hosts": "List the hosts that a service hears, and what runs there.",
         "show": "Show all of a run, or of an event.",
+        "compare": "Show runs beside each other: what differs, and their last numbers.",
         "logs": "Print what the command of a run printed, and with -f what comes.",
         "report": "Write a run as Markdown or HTML, for people.",
     },

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from realm_telemetry.errors import ConfigError, mistake, warn_once
 from realm_telemetry.event import Event, InvalidEventError
+from realm_telemetry.kinds import typed
 from realm_telemetry.producer import appenders, emission, runs
 from realm_telemetry.producer.api import configure_on_first_use, get_telemetry
 from realm_telemetry.producer.emission import record
@@ -53,6 +54,15 @@ def log(values: Mapping[str, Any], /, step: int | None = None) -> Event:
         if name != "step"
     }
     return record("training_step", _message(details), details)
+
+
+def run_config(**fields: Any) -> Event:
+    """Record the settings of a run, by name: learning rate, batch size ...; return the event.
+
+    Sets the process up, and begins its run, as `log` does.
+    """
+    set_up_unless_done()
+    return typed.run_config(**fields)
 
 
 def progress(step: int) -> None:

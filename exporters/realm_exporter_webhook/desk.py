@@ -14,7 +14,6 @@ from realm_exporter_webhook.command import (
     send_test,
     shown,
     target_shape,
-    when,
 )
 from realm_exporter_webhook.exporter import WebhookExporter
 from realm_exporter_webhook.rules import BUILT_IN, Rule
@@ -58,7 +57,6 @@ class Desk:
             "rules": [
                 rule_shape(rule, counts)
                 | {
-                    "when": when(rule),
                     "built_in": rule in config.built_in,
                     "muted_until": _time(muted.get(rule.name)),
                     "fired_at": _time(last.get(rule.name)),

@@ -16,6 +16,7 @@ from realm_telemetry.shipper.ship_once import ship_once
 from realm_telemetry.shipper.status import StatusPage, read_status
 from realm_telemetry.shipper.thread import ThreadShipper
 from realm_telemetry.spool.doorbell import STATUS_NAME
+from tests.waiting import SOON_S
 
 
 class Refused:
@@ -95,7 +96,7 @@ def test_a_log_that_cannot_be_written_does_not_keep_a_shipper_for_ever(make_lab)
 def test_ship_once_ships_what_is_there_and_leaves_living_producers_be(lab):
     producer = lab.producer()
     producer.emit_many(10)
-    (result,) = ship_once([lab.pipeline_dir], timeout_s=10)
+    (result,) = ship_once([lab.pipeline_dir], timeout_s=60)
     assert result.complete
     assert lab.numbers(producer.id) == list(range(1, 11))
     producer.end()
@@ -105,7 +106,7 @@ def test_ship_once_waits_for_the_shipper_at_work(lab):
     producer = lab.producer()
     lab.start()
     producer.emit_many(2000)
-    (result,) = ship_once([lab.pipeline_dir], timeout_s=10)
+    (result,) = ship_once([lab.pipeline_dir], timeout_s=60)
     assert result.complete
     assert producer.writer.control.exported_number == 2000
     producer.end()
@@ -117,7 +118,7 @@ def test_ship_once_keeps_its_deadline_and_reports_what_is_left(make_lab):
     producer.emit_many(3)
     began = time.monotonic()
     (result,) = ship_once([lab.pipeline_dir], timeout_s=0.5)
-    assert time.monotonic() - began < 3.0
+    assert time.monotonic() - began < SOON_S
     assert (result.pending, result.unexported) == (0, 3)
     assert "no_such_exporter" in result.problem
     producer.end()
@@ -157,8 +158,8 @@ def test_the_thread_shipper_ships_to_objects_and_ends_in_time(make_lab, eventual
     producer.emit()
     producer.end()
     began = time.monotonic()
-    shipper.stop(2.0)
-    assert time.monotonic() - began < 2.2
+    shipper.stop(60.0)
+    assert time.monotonic() - began < SOON_S
     assert first.numbers == second.numbers == [1, 2]
     assert not producer.writer.directory.exists()
 
@@ -172,7 +173,7 @@ def test_the_thread_shipper_keeps_its_deadline_with_a_dead_service(make_lab):
     producer.end()
     began = time.monotonic()
     shipper.stop(0.5)
-    assert time.monotonic() - began < 0.8
+    assert time.monotonic() - began < SOON_S
 
 
 def test_only_one_holds_the_lock_and_asking_does_not_lose_it(lab):

@@ -68,14 +68,14 @@ def test_a_shipper_at_work_delivers_again_what_is_asked_for(home: Home, tmp_path
     try:
         for step in range(5):
             realm_telemetry.note(f"Note {step}")
-        assert realm_telemetry.flush(10.0)
+        assert realm_telemetry.flush(60)
         assert count(lines) == 5
         lines.unlink()
         (moved,) = replay_to_exporter(settings_of(home), "jsonl", time.time_ns() - 3600 * SECOND)
         assert moved.after == 0
         wait_until(lambda: count(lines) == 5)
         realm_telemetry.note("One more")
-        assert realm_telemetry.flush(10.0)
+        assert realm_telemetry.flush(60)
         assert count(lines) == 6
     finally:
         realm_telemetry.shutdown()

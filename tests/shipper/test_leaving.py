@@ -9,7 +9,9 @@ import pytest
 from realm_telemetry.delivery.report import LogFile, Reporter
 from realm_telemetry.errors import ConfigError, ExportError
 from realm_telemetry.log import LogReader
+from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.shipper import lock, overview
+from realm_telemetry.shipper.deliveries import Deliveries
 from realm_telemetry.shipper.manifest import pipeline_id, read_manifest, write_manifest
 from realm_telemetry.shipper.overview import pipeline_status
 from realm_telemetry.shipper.ship_once import ship_once
@@ -77,6 +79,33 @@ def test_a_shipper_stays_for_a_living_producer_with_or_without_a_service(make_la
     assert running.thread.is_alive()
     producer.end()
     running.join()
+
+
+@pytest.mark.parametrize("once", [False, True])
+@pytest.mark.parametrize("moment", ["stop", "forget"])
+def test_a_replay_that_is_asked_for_while_a_shipper_leaves_is_done(
+    moment, once, make_lab, monkeypatch
+):
+    """By the one that leaves: nobody else would come before the next program begins."""
+    lab = make_lab(exporters=["one"])
+    producer = lab.producer()
+    producer.emit_many(3)
+    producer.end()
+    leave = getattr(Deliveries, moment)
+    asked = []
+
+    def ask_first(deliveries, *arguments):
+        if not asked:
+            with LogWriter(lab.log_path) as log:
+                asked.append(log.set_back("one", 1))
+        return leave(deliveries, *arguments)
+
+    monkeypatch.setattr(Deliveries, moment, ask_first)
+    collects = Collects()
+    assert lab.start(exporters={"one": collects}, once=once).join() is True
+    assert collects.numbers == [1, 2, 3, 2, 3]
+    with LogReader(lab.log_path) as log:
+        assert log.now.known_exporters() == {}
 
 
 def test_a_log_that_cannot_be_written_does_not_keep_a_shipper_for_ever(make_lab):

@@ -52,6 +52,7 @@ class Session:
     """Spools, log and deliveries of one pipeline.
 
     progress_at_s: when something was last moved, on `clock`.
+    replay_waits: whether a replay was asked for while this was closed.
     wake: called by the threads of the deliveries when one has moved on.
     """
 
@@ -68,6 +69,7 @@ class Session:
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         self.progress_at_s = clock()
+        self.replay_waits = False
         self._report = report
         self._clock = clock
         self._clock_ns = clock_ns
@@ -196,7 +198,7 @@ class Session:
             self._export()
             self._remove_finished()
             if not self.producers and not self.lagging():
-                self._deliveries.forget()
+                self.replay_waits = self._deliveries.forget()
         for end in self._endings:
             try:
                 end()

@@ -42,6 +42,7 @@ from realm_telemetry.errors import counted
 from realm_telemetry.event import format_time
 from realm_telemetry.home import SETTINGS_FILE, running_service
 from realm_telemetry.log.outbox import Message
+from realm_telemetry.plugins import installed_exporters
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -124,6 +125,10 @@ def _list(as_json: bool) -> None:
         return
     if not config.targets:
         note("There is no target yet: realm alerts init")
+        for name in sorted(settings().options.keys() - installed_exporters()):
+            note(
+                f"realm.toml has [options.{name}], which nothing reads; alerts are options.webhook"
+            )
         return
     columns = ("rule", "muted", "from", "to", "when")
     whole = [_row(rule, config, muted.get(rule.name)) for rule in config.every_rule]

@@ -294,3 +294,12 @@ def invoke_with_target(home: Path, invoke: Invoke, receiver: Receiver) -> click.
     table = f'[options.webhook.targets.lab]\nurl = "{receiver.url()}"\nprivate = true\n'
     (home / "realm.toml").write_text(table)
     return invoke("alerts")
+
+
+def test_options_that_nothing_reads_are_named(home: Path, invoke: Invoke) -> None:
+    (home / "realm.toml").write_text("[options.webhok.targets.p]\nurl = 'https://x.example'\n")
+    assert "[options.webhok], which nothing reads" in invoke("alerts").stderr
+    found = json.loads(invoke("doctor", "--no-round-trip", "--json").output)["checks"]
+    (named,) = [each for each in found if each["check"] == "options"]
+    assert named["level"] == "warning"
+    assert "Did you mean options.webhook?" in named["fix"]

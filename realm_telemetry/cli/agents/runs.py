@@ -226,7 +226,7 @@ async def diagnose_run(desk: Desk, question: RunQuestion) -> dict[str, Any]:
 
 
 def heard(run: dict[str, Any]) -> dict[str, Any]:
-    """Return when a run was heard last, by this machine's clock, and how fast it goes if it does."""
+    """Return when a run was heard last, by this machine's clock, and how fast it goes on."""
     heard_at, speed = run.get("last_event_at"), run.get("steps_per_second")
     found: dict[str, Any] = {"at": heard_at, "asked_at": format_time(time.time_ns())}
     if isinstance(heard_at, str):

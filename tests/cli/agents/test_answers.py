@@ -18,8 +18,8 @@ from realm_telemetry.cli.agents.answers import (
     size,
     text,
 )
-from realm_telemetry.cli.agents.runs import heard
 from realm_telemetry.cli.agents.questions import WaitQuestion
+from realm_telemetry.cli.agents.runs import heard
 from realm_telemetry.cli.agents.tools import TOOLS
 
 

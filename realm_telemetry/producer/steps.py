@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from realm_telemetry.errors import ConfigError, mistake, warn_once
 from realm_telemetry.event import Event, InvalidEventError
-from realm_telemetry.kinds import typed
 from realm_telemetry.producer import appenders, emission, runs
 from realm_telemetry.producer.api import configure_on_first_use, get_telemetry
 from realm_telemetry.producer.emission import record
@@ -62,7 +61,7 @@ def run_config(**fields: Any) -> Event:
     Sets the process up, and begins its run, as `log` does.
     """
     set_up_unless_done()
-    return typed.run_config(**fields)
+    return emission.emit("run_config", **fields)
 
 
 def progress(step: int) -> None:

@@ -149,7 +149,9 @@ class Session:
     def may_sleep(self) -> bool:
         """Whether what comes next rings the doorbell, or can wait for a second."""
         waits = not self._begun or self._log.failing or self._intake.holding or self._found
-        return not waits and all(spool.rings for spool in self._spools if spool.alive)
+        if waits or self._sampler.is_close:
+            return False
+        return all(spool.rings for spool in self._spools if spool.alive)
 
     def is_quiet(self) -> bool:
         """Whether there is no new frame or spool to read, and no delivery has moved on."""

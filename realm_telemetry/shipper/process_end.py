@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ TICK_S: Final = 0.1
 
 _INBOX_NAME: Final = "shipper.inbox"
 _MESSAGE_BYTES: Final = 64
+_PASS_ON_S: Final = 1.0
 _MAX_HANDED: Final = 512
 """Descriptors that wait for the spools of their processes; then the oldest is closed."""
 
@@ -87,18 +89,32 @@ def hand_over(pipeline_dir: Path) -> None:
     """Give a shipper that runs for this pipeline a descriptor of this process. Never waits."""
     if not (pipeline_dir / _INBOX_NAME).exists():
         return
+    descriptor, process = own_process()
+    try:
+        _send(pipeline_dir, descriptor, process)
+    finally:
+        if process:
+            os.close(descriptor)
+
+
+def _send(pipeline_dir: Path, descriptor: int, process: str) -> bool:
     from socket import send_fds
 
-    descriptor, process = own_process()
     try:
         with _short_path(pipeline_dir) as path, _datagrams() as sender:
             sender.connect(path)
             send_fds(sender, [process.encode()], [descriptor])
     except OSError:  # no shipper, one that has many to take, or no descriptor of this process
-        pass
-    finally:
-        if process:
-            os.close(descriptor)
+        return False
+    return True
+
+
+def pass_on(pipeline_dir: Path) -> None:
+    """Give the shipper that was faster what this one was handed; waits for a second at most."""
+    deadline_s = monotonic() + _PASS_ON_S
+    for (pid, ticks), descriptor in _handed.items():
+        while not _send(pipeline_dir, descriptor, f"{pid}:{ticks}") and monotonic() < deadline_s:
+            sleep(_PASS_ON_S / 50)
 
 
 @contextmanager
@@ -169,6 +185,13 @@ class ProcessWatch:
         near = (hello.get("host"), hello.get("pid_namespace")) == (host(), pid_namespace())
         self._is_near = near and type(self._pid) is int and type(self._start_ticks) is int
         self._descriptor = self._open() if self._is_near and self._pid != os.getpid() else None
+
+    def awaits_descriptor(self) -> bool:
+        """Whether only a descriptor that another shipper passes on can say how it ended."""
+        if self._descriptor is None and self._is_near and self._pid != os.getpid():
+            self._descriptor = self._open()
+            return self._descriptor is None
+        return False
 
     def goes_on(self) -> bool:
         """Whether the process runs, as far as can be seen: also while it is about to end."""

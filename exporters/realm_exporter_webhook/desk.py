@@ -86,7 +86,7 @@ class Desk:
 
         now_ns = time.time_ns()
         found = []
-        with open_log(self._exporter.context.log_path).reader() as reader:
+        with open_log(self._exporter.context.log_place).reader() as reader:
             for rule in self._exporter.config.every_rule:
                 run = backtest(self._exporter, reader, rule, since_ns, now_ns, progress)
                 shape = history_shape(run, since_ns)

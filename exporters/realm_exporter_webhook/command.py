@@ -29,6 +29,7 @@ from realm_telemetry.cli.terminal import (
     print_table,
 )
 from realm_telemetry.cli.times import times, utc_option
+from realm_telemetry.config import service_log_url
 from realm_telemetry.errors import counted
 from realm_telemetry.event import Event, format_time
 from realm_telemetry.kinds.catalog import resolve
@@ -44,6 +45,7 @@ def exporter_of_home() -> WebhookExporter:
     context = ExporterContext(
         home=chosen.home,
         log_path=chosen.log_path,
+        log_url=service_log_url(chosen),
         service_url=chosen.service_url,
         options=chosen.options.get("webhook", {}),
     )

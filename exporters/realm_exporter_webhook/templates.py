@@ -20,7 +20,6 @@ from realm_exporter_webhook.run_facts import OPEN, RunFacts
 from realm_telemetry.event import Event
 from realm_telemetry.kinds.catalog import CHANNEL_ICONS, SEVERITY_ICONS, event_to_dict
 from realm_telemetry.kinds.line import printable
-from realm_telemetry.values.times import duration_text
 
 # https://docs.discord.com/developers/resources/message#embed-object-embed-limits
 DISCORD_CONTENT: Final = 2000
@@ -359,7 +358,7 @@ def _detail(name: str, value: Any) -> tuple[str, str]:
     """A detail's name and value; seconds, bytes and lists of names as people read them."""
     if type(value) in (int, float) and 0 <= value < 1e21:
         if name.endswith("_s"):
-            return name.removesuffix("_s").replace("_", " "), duration_text(value)
+            return name.removesuffix("_s").replace("_", " "), _duration(value)
         if name.endswith("_bytes"):
             return name.removesuffix("_bytes").replace("_", " "), _size(value)
     if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
@@ -374,6 +373,14 @@ def _size(count: float) -> str:
             break
         count /= 1000
     return f"{count:,.3g} {unit}" if count < 1e5 else f"{count:,.0f} {unit}"
+
+
+def _duration(seconds: float) -> str:
+    """A duration for people: 1.3 s, 12 min, 3 h 5 min."""
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    minutes, hours = round(seconds / 60), round(seconds / 60) // 60
+    return f"{minutes} min" if hours < 2 else f"{hours:,} h {minutes % 60} min"
 
 
 def _checkpoint_text(run: RunFacts) -> str | None:

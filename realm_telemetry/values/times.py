@@ -28,8 +28,23 @@ _FRACTION: Final = re.compile(r"(?<=\d)[.,](\d{1,9})\d*", re.ASCII)
 _NAMED_UTC: Final = re.compile(r"\s*(?:UTC|GMT)$")
 _SPACE_BEFORE_ZONE: Final = re.compile(r"\s+([+-]\d\d:?\d\d)$", re.ASCII)
 
+MINUTE_S: Final = 60
+_SPOKEN: Final = ((86_400, "d"), (3_600, "h"), (MINUTE_S, "min"), (1, "s"))
+
 ToZone = Callable[[datetime], datetime]
 """Gives a time without a zone its zone."""
+
+
+def in_words(seconds: float) -> str:
+    """Return a span of time in its two largest units: 45 s, 9 min 20 s, 2 h, 3 d 4 h."""
+    left = round(seconds)
+    at = next((at for at, (unit_s, _) in enumerate(_SPOKEN) if left >= unit_s), len(_SPOKEN) - 1)
+    parts: list[str] = []
+    for unit_s, unit in _SPOKEN[at : at + 2]:
+        count, left = divmod(left, unit_s)
+        if count or not parts:
+            parts.append(f"{count:,} {unit}")
+    return " ".join(parts)
 
 
 def number_ns(number: float | Decimal) -> int | None:
@@ -105,11 +120,3 @@ def _from_iso(text: str, name: str, to_zone: ToZone | None) -> int | None:
     nanos = (since.days * 86_400 + since.seconds) * 1_000_000_000
     nanos += int(fraction[1].ljust(9, "0")) if fraction else 0
     return nanos if EARLIEST_NS <= nanos <= LATEST_NS else None
-
-
-def duration_text(seconds: float) -> str:
-    """Return a duration for people: 1.3 s, 12 min, 3 h 5 min."""
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    minutes, hours = round(seconds / 60), round(seconds / 60) // 60
-    return f"{minutes} min" if hours < 2 else f"{hours:,} h {minutes % 60} min"

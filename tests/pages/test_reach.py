@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Locator, Page, ViewportSize
 
 from realm_telemetry.spool.output import KeptOutput
 from tests.exporters.webhook.settings_file import RULES, write_settings
@@ -18,7 +18,7 @@ from .watching import axe_findings, no_sideways_scroll
 
 pytestmark = pytest.mark.browser
 
-PHONE = {"width": 390, "height": 844}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 REASON = "IndexError: index 4096 is out of bounds"
 SHOWN = {
     "": "[data-testid=loss-graph] canvas",

@@ -19,9 +19,9 @@ from realm_exporter_webhook.command import (
     send_test,
     stored,
     target_shape,
-    when,
 )
 from realm_exporter_webhook.notify import PREFIX, problem_of
+from realm_exporter_webhook.rule_text import when
 from realm_exporter_webhook.rules import BUILT_IN, Config, Rule, ntfy_topic
 from realm_exporter_webhook.settings import check_url, read_config, seconds
 from realm_exporter_webhook.settings_text import joined, parse, read_text, with_target, write_text

@@ -14,7 +14,6 @@ from realm_exporter_webhook.command import (
     send_test,
     shown,
     target_shape,
-    when,
 )
 from realm_exporter_webhook.exporter import WebhookExporter
 from realm_exporter_webhook.rules import BUILT_IN, Rule
@@ -60,7 +59,6 @@ class Desk:
             "rules": [
                 rule_shape(rule, counts)
                 | {
-                    "when": when(rule),
                     "built_in": rule in config.built_in,
                     "muted_until": _time(muted.get(rule.name)),
                     "fired_at": _time(last.get(rule.name)),
@@ -88,7 +86,7 @@ class Desk:
 
         now_ns = time.time_ns()
         found = []
-        with open_log(self._exporter.context.log_path).reader() as reader:
+        with open_log(self._exporter.context.log_place).reader() as reader:
             for rule in self._exporter.config.every_rule:
                 run = backtest(self._exporter, reader, rule, since_ns, now_ns, progress)
                 shape = history_shape(run, since_ns)

@@ -137,6 +137,7 @@ def _desk(service: Service) -> Any:
     context = ExporterContext(
         home=settings.home,
         log_path=settings.log_path,
+        log_url=None if settings.log_url is None else str(settings.log_place),
         service_url=settings.address,
         options=dict(settings.options.get(WEBHOOK_EXPORTER, {})),
     )

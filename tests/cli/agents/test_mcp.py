@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from realm_telemetry.service import RealmServer
 from realm_telemetry.spool.output import KeptOutput
 from realm_telemetry.testing.running_service import running_service
 from tests.exporters.webhook.conftest import Receiver
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
@@ -324,8 +324,7 @@ def test_without_a_service_every_tool_names_realm_up(tmp_path: Path) -> None:
 
 
 def test_a_service_that_dies_and_comes_back_is_found_again(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
 
     async def story() -> None:
         async with agent(tmp_path, REALM_SERVICE_URL=f"http://127.0.0.1:{port}") as client:

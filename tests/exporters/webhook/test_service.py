@@ -32,7 +32,7 @@ import sys
 import realm_telemetry as realm
 realm.configure(service_name="webhooks", home=sys.argv[1], exporters=["battle_log"])
 realm.emit("note", "Asked for", webhooks=[sys.argv[2]])
-assert realm.flush(timeout_s=20.0), realm.flush_problem()
+assert realm.flush(timeout_s=60), realm.flush_problem()
 """
 
 

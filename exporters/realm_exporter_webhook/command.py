@@ -20,6 +20,7 @@ from realm_exporter_webhook.templates import render
 from realm_telemetry.cli.command import CommandGroup, command, group, json_option, log_url, settings
 from realm_telemetry.cli.problems import EXIT_PROBLEM
 from realm_telemetry.cli.terminal import (
+    PIPE_WIDTH,
     ProgressLine,
     cell,
     json_document,
@@ -27,6 +28,7 @@ from realm_telemetry.cli.terminal import (
     make_table,
     note,
     print_table,
+    width,
 )
 from realm_telemetry.cli.times import times, utc_option
 from realm_telemetry.errors import counted
@@ -137,8 +139,10 @@ def print_messages(messages: Sequence[Message]) -> None:
     heading, moments = times().column("time", [each.created_unix_nano for each in messages])
     columns = ("id", heading, "state", "tries", "status", "target", "what")
     table = make_table(columns, numbers=("id", "tries"))
+    # A terminal cuts the last column, and why it was not taken is what a person came for.
+    is_cut = width() < PIPE_WIDTH
     for message, moment in zip(messages, moments, strict=True):
-        what = f"{message.title}: {message.problem}" if message.problem else message.title
+        problem = "" if is_cut or not message.problem else f": {message.problem}"
         table.add_row(
             cell(str(message.id)),
             cell(moment),
@@ -146,9 +150,12 @@ def print_messages(messages: Sequence[Message]) -> None:
             cell(str(message.attempts)),
             cell("" if message.status is None else str(message.status)),
             cell(message.target),
-            cell(what),
+            cell(f"{message.title}{problem}"),
         )
     print_table(table)
+    for message in messages if is_cut else ():
+        if message.problem:
+            line(f"{message.id}: {message.problem}")
 
 
 def shown(message: Message) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from realm_telemetry.service.errors import ApiError
-from realm_telemetry.service.pages import HTML_POLICY, login_page, onward_page
+from realm_telemetry.service.pages import HTML_POLICY, PAGES, login_page, onward_page
 from realm_telemetry.service.paths import route_path, sent_path
 from realm_telemetry.service.sessions import COOKIE_AGE_S, Sessions
 from realm_telemetry.service.settings import LOOPBACK_HOSTS, ServiceSettings
@@ -72,7 +72,7 @@ class Throttle:
 COOKIE: Final = "realm_session"
 
 _OPEN_PATHS: Final = frozenset({"/health", "/ready", "/login", "/llms.txt"})
-_LINKED_PATHS: Final = frozenset({"/", "/runs", "/battle-log", "/alerts", "/compare", "/login"})
+_LINKED_PATHS: Final = frozenset({*PAGES, "/login"})
 _LINKED_BELOW: Final = "/runs/"
 """Pages that people open by a link of another site; what a page loads comes from its own origin."""
 

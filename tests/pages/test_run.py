@@ -244,7 +244,7 @@ def test_a_run_with_an_odd_id_has_its_page(lab: Lab, page: Page, run: str) -> No
     loud = spikes.all_inner_texts()
     assert [text for text in loud if text.startswith("Spike")] == [f"Spike of {run[:20]}"]
     assert no_sideways_scroll(page)
-    page.get_by_role("link", name="Events in the Battle Log").click()
+    page.get_by_role("link", name="All events").click()
     until(page, "document.querySelector('[data-testid=total]')?.dataset.total === '10'")
 
 

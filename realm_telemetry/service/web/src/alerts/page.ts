@@ -160,7 +160,7 @@ export class RealmAlerts extends LitElement {
   private target(target: Target): TemplateResult {
     const name = `test ${target.name}`;
     return html`<li class="alert-target" data-target=${target.name}>
-      <div><b class="mono">${target.name}</b> <span class="soft mono">${target.place}</span> <span class="soft">${target.template}</span>
+      <div><b class="mono">${target.name}</b> <span class="soft mono">${target.place}</span> <span class="soft">as ${target.template}</span>
         ${this.outcomes.has(name) ? html`<p class="outcome">${this.outcomes.get(name)}</p>` : nothing}</div>
       <button ?disabled=${this.busy !== ""} @click=${() => this.send(name, () => sendTest(target.name))}>${this.busy === name ? "Sending …" : "Send a test"}</button>
     </li>`;
@@ -203,7 +203,7 @@ function beginning(): TemplateResult {
 function triedText({ messages, held_back, last }: History): string {
   if (!messages) return "Would not have fired in the last 7 days.";
   const newest = last.at(-1);
-  const quiet = held_back ? `, ${formatCount(held_back)} held back` : "";
+  const quiet = held_back ? `, ${formatCount(held_back)} held back while quiet` : "";
   return `Would have fired ${plural(messages, "time")} in the last 7 days${quiet}${newest ? `, last ${agoText(newest.time)}${newest.group ? ` (${newest.group})` : ""}` : ""}.`;
 }
 

@@ -105,7 +105,7 @@ export class RealmFilterBar extends LitElement {
           type="search"
           data-testid="search"
           aria-label="Search messages and details"
-          placeholder='Search (press /): words or a "phrase"'
+          placeholder='Words or a "phrase"'
           .value=${this.address.query.q}
           @input=${this.typed}
           @keydown=${this.searchKey}

@@ -145,14 +145,14 @@ function logCard({ log }: Health): TemplateResult {
 }
 
 function receiptsCard({ receipts }: Health): TemplateResult {
-  if (!receipts) return facts("Receipts", term("Receipts", "receipt"), [["of programs", "not known while the log cannot be read"]]);
+  if (!receipts) return facts("Receipts", term("Receipts", "receipt"), [["programs", "not known while the log cannot be read"]]);
   const { producers, live, emitted, stored, stored_so_far, dropped, incomplete } = receipts;
-  if (!producers) return facts("Receipts", term("Receipts", "receipt"), [["of programs", "none yet: programs with realm_telemetry have one, events over HTTP have none"]]);
+  if (!producers) return facts("Receipts", term("Receipts", "receipt"), [["programs", "none yet: programs with realm_telemetry have one, events over HTTP have none"]]);
   return facts("Receipts", term("Receipts", "receipt"), [
     ["programs that sent events", `${formatCount(producers)}, ${formatCount(live)} still running`],
     ["from those that ended", `${formatCount(stored)} of ${plural(emitted, "event")} stored`],
     ["from those that run", plural(stored_so_far, "event")],
-    ["lack some of theirs", incomplete ? html`<span class="ink-warning">${plural(incomplete, "program")}</span>` : "none"],
+    ["with events missing", incomplete ? html`<span class="ink-warning">${plural(incomplete, "program")}</span>` : "none"],
     ["dropped", dropped ? html`<a class="ink-warning" href=${logHref({ kind: "events_dropped", range: "all" })}>${plural(dropped, "event")}</a>` : "none"],
   ]);
 }
@@ -176,7 +176,7 @@ function exportersCard({ exporters }: Health): TemplateResult | typeof nothing {
       <td class=${problem ? "ink-warning" : "soft"} dir="auto">${problem ? shownText(problem) : "none"}</td>
     </tr>`,
   );
-  return table("Exporters", term("Exporters", "exporter"), "send events on to other systems", ["Name", "Of", "Sent", "Problem"], rows);
+  return table("Exporters", term("Exporters", "exporter"), "send events on to other systems", ["Name", "Sends for", "Sent", "Problem"], rows);
 }
 
 function shippersCard({ shippers }: Health): TemplateResult | typeof nothing {

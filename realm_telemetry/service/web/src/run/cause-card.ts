@@ -2,11 +2,9 @@ import { html, nothing, type TemplateResult } from "lit";
 import { exactText } from "../shared/exact-json";
 import { bytesText, formatAge, formatCount, formatDuration, formatNumber, formatTime, shownText, zoneName } from "../shared/format";
 import { term } from "../shared/labels";
-import { type Checkpoint, commandText, type GoodCheckpoint, isOpen, lookOf, notFiniteText, numberText, ranksText, reasonOf, type Run, statusMark, stepText } from "../shared/run";
+import { type Checkpoint, commandText, type GoodCheckpoint, isOpen, isSilent, lookOf, notFiniteText, numberText, ranksText, reasonOf, type Run, statusMark, stepText } from "../shared/run";
 import { snippet } from "../shared/snippet";
 
-const SILENT_S = 120;
-const SILENT_STEPS = 5;
 const SHOWN_HOSTS = 8;
 
 /** What the glossary calls some of the facts. */
@@ -86,8 +84,7 @@ function facts(run: Run, nowMs: number): Fact[] {
 function timeLeft(run: Run, nowMs: number): string | null {
   const { step, total_steps: total, steps_per_second: speed } = run;
   if (!speed || step === null || typeof total !== "number" || total <= step) return null;
-  const silentS = (nowMs - Date.parse(run.last_event_at ?? "")) / 1_000;
-  if (silentS > Math.max(SILENT_S, SILENT_STEPS / speed)) return null;
+  if (isSilent(run.last_event_at, 1 / speed, nowMs)) return null;
   return formatDuration((total - step) / speed);
 }
 

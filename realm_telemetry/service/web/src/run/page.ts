@@ -103,7 +103,8 @@ export class RealmRun extends LitElement {
     const command = commandText(run);
     return html`<button @click=${this.copyReport}>Copy report</button>
       ${command ? html`<button @click=${() => copy(command, "Command")}>Copy command</button>` : nothing}
-      <a class="button" href=${logOf(run)}>Events in the Battle Log</a>`;
+      ${this.story.output ? html`<a class="button" href="#output">Last lines</a>` : nothing}
+      <a class="button" href=${logOf(run)}>All events</a>`;
   }
 }
 

@@ -56,7 +56,7 @@ function rankRow(name: string, rank: RankState, furthest: number, run: Run): Tem
 export function outputPanel(text: string): TemplateResult | typeof nothing {
   if (!text) return nothing;
   const atEnd = ref((element) => element?.scrollTo(0, element.scrollHeight));
-  return html`<section class="card" aria-label="Output" data-testid="output">
+  return html`<section class="card" id="output" tabindex="-1" aria-label="Output" data-testid="output">
     <div class="card-head"><h2>Output</h2><span class="soft">its last lines</span></div>
     <pre class="output" tabindex="0" dir="auto" ${atEnd}>${text}</pre>
   </section>`;

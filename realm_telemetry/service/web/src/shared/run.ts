@@ -206,3 +206,11 @@ export function ranksText(run: RunSummary): string {
 export function commandText(run: RunSummary): string {
   return Array.isArray(run.command) ? run.command.join(" ") : (run.command ?? "");
 }
+
+const SILENT_S = 120;
+const SILENT_STEPS = 5;
+
+/** Whether a run was heard last longer ago than a few of its steps take: nobody knows when it will be done. */
+export function isSilent(lastAt: string | null, stepS: number, nowMs: number): boolean {
+  return (nowMs - Date.parse(lastAt ?? "")) / 1_000 > Math.max(SILENT_S, SILENT_STEPS * stepS);
+}

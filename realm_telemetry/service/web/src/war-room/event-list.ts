@@ -188,7 +188,7 @@ export class EventList extends LitElement {
         <h2>Last events</h2>
         ${coalesced
           ? html`<span class="soft" data-testid="coalesced" title="Training steps, heartbeats and the like are not listed here. When they come too fast, this page gets only the newest of each; the Battle Log has all of them."
-              >${formatCount(routine)} routine events, ${formatCount(coalesced)} coalesced</span
+              >${formatCount(routine)} routine events, ${formatCount(coalesced)} left out</span
             >`
           : nothing}
       </div>

@@ -115,7 +115,7 @@ export class WarRoom extends LitElement {
       { key: " ", label: "Pause or resume", run: this.togglePause },
       { key: "n", label: "Add a note", run: this.writeNote },
       { key: "l", label: "Loss on a logarithmic scale", run: () => this.graphs?.toggleLog() },
-      { key: "t", label: "Steps or wall time on the graph", run: () => this.graphs?.toggleAxis() },
+      { key: "t", label: "Steps or time of day on the graph", run: () => this.graphs?.toggleAxis() },
       { key: "j", label: "Next event", run: () => this.list?.walk(1) },
       { key: "k", label: "Previous event", run: () => this.list?.walk(-1) },
       { key: "Enter", label: "Open the event", run: () => undefined },

@@ -1,7 +1,7 @@
 import type { ReactiveController, ReactiveControllerHost } from "lit";
 import { getJson } from "../shared/api";
 import type { Point } from "../shared/graph/run-series";
-import { getRuns, type RunSummary } from "../shared/run";
+import { getRuns, isSilent, type RunSummary } from "../shared/run";
 import type { RealmEvent } from "../stream/event";
 
 /** The pace is measured over this many of the last points. */
@@ -125,18 +125,23 @@ export function liveRun(run: RunState, last: Point | undefined): RunState {
   };
 }
 
-/** Seconds until a run is done, at the pace of its last steps if known, else at that since its start. */
+/** Seconds until a run is done; null where that is not known, or no step has come for long. */
 export function etaSeconds(run: RunState, nowMs: number, points: readonly Point[] = []): number | null {
-  const { step, total_steps: total, started_at: started, step_at: last } = run;
+  const { step, total_steps: total, step_at: last } = run;
   if (!step || !total || run.status !== "running") return null;
-  const left = total - step;
+  const pace = stepSeconds(run, step, nowMs, points);
+  return pace === null || isSilent(last, pace, nowMs) ? null : Math.max(0, (total - step) * pace);
+}
+
+/** How long a step takes: as the last ones if they are known, else as those since the start. */
+function stepSeconds({ started_at: started, step_at: last }: RunState, step: number, nowMs: number, points: readonly Point[]): number | null {
   const recent = points.slice(-PACE_POINTS);
   const [first, newest] = [recent[0], recent.at(-1)];
   if (first && newest && newest.step > first.step && newest.timeMs > first.timeMs) {
-    return Math.max(0, (left * (newest.timeMs - first.timeMs)) / (newest.step - first.step) / 1_000);
+    return (newest.timeMs - first.timeMs) / (newest.step - first.step) / 1_000;
   }
   const spent = (last ? Date.parse(last) : nowMs) - Date.parse(started ?? "");
-  return spent > 0 ? (left * spent) / step / 1_000 : null;
+  return spent > 0 ? spent / step / 1_000 : null;
 }
 
 /** A worker's status now: its age grows between two requests for the state. */

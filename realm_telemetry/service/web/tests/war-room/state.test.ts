@@ -14,6 +14,14 @@ describe("etaSeconds", () => {
     expect(etaSeconds({ ...run, status: "completed" }, 0)).toBeNull();
     expect(etaSeconds({ ...run, total_steps: null }, 0)).toBeNull();
   });
+  it("is unknown once no step has come for two minutes, or for five slow steps", () => {
+    const lastMs = Date.parse(run.step_at!);
+    expect(etaSeconds(run, lastMs + 120_000)).toBe(180);
+    expect(etaSeconds(run, lastMs + 121_000)).toBeNull();
+    const slow = { ...run, started_at: "2025-11-29T09:11:00Z" };
+    expect(etaSeconds(slow, lastMs + 600_000)).toBe(9_000);
+    expect(etaSeconds(slow, lastMs + 601_000)).toBeNull();
+  });
 });
 
 describe("liveRun", () => {

@@ -216,7 +216,7 @@ def test_ctrl_c_leaves_no_half_file(home: Home, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".events*part")):
         assert time.monotonic() < deadline
         assert process.poll() is None

@@ -34,6 +34,9 @@ IDLE_AFTER_S: Final = 2.0
 SLEEP_S: Final = 1.0
 """How long to sleep when nobody rings: a ring may be lost, and the end of a producer rings none."""
 
+HANDED_S: Final = 3.0
+"""So long a shipper that was slower than this one may take to start, and pass on what it has."""
+
 GRACE_S: Final = 2.0
 """How long to stay when all is done: the next producer may be about to start."""
 
@@ -220,6 +223,7 @@ class Shipper:
             clock=self._clock,
             clock_ns=self._clock_ns,
             wake=self._wake,
+            handed_s=0.0 if self._once else HANDED_S,
         )
 
     def _turn(self, session: Session) -> int:

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from realm_telemetry.delivery.sources import RecentOfLog
+from realm_telemetry.kinds.catalog import KindSpec
 from realm_telemetry.log.engine import open_log
+from realm_telemetry.log.errors import LogUnavailableError
+from realm_telemetry.log.kind_watch import KindWatch
 from realm_telemetry.log.rows import LogRow
 from realm_telemetry.log.sqlite.log import DataVersionWatch
 from realm_telemetry.log.sqlite.writer import LogWriter
@@ -55,6 +58,7 @@ def followed(path: Path, act: Callable[[Looks, list[LogRow]], Any], poll_s: floa
             tail.start()
             await asyncio.to_thread(act, watch, rows)
             tail.stop()
+            tail.close()
 
     asyncio.run(run())
 
@@ -71,6 +75,7 @@ def test_who_is_woken_finds_that_the_tail_has_read(tmp_path: Path, writer: LogWr
             tail.start()
             await asyncio.wait_for(done.wait(), NEVER_S)
             tail.stop()
+            tail.close()
 
     done = asyncio.Event()
 
@@ -178,3 +183,41 @@ def test_it_notices_at_once_that_the_journal_is_gone(
         wait_until(lambda: watch.looks > before, SOON_S)
 
     followed(tmp_path / "jobs.db", act)
+
+
+class LateCatalog:
+    """Kinds of a log that cannot be read at the first two looks."""
+
+    looks = 0
+
+    def kinds(self) -> list[KindSpec]:
+        self.looks += 1
+        if self.looks <= 2:
+            raise LogUnavailableError("the log is away")
+        return []
+
+
+@pytest.mark.parametrize("is_own", [False, True])
+def test_a_log_that_is_away_when_kinds_are_asked_for_costs_no_row(
+    tmp_path: Path, writer: LogWriter, monkeypatch: pytest.MonkeyPatch, is_own: bool
+) -> None:
+    monkeypatch.setattr(tail_module, "_PAUSE_AFTER_ERROR_S", 0.05)
+    stored = writer.append([make_event(number, kind=f"odd_{number}") for number in (1, 2)])
+    recent, rows, catalog = RecentOfLog(), list[LogRow](), LateCatalog()
+
+    async def run() -> None:
+        with closing(open_log(tmp_path / "jobs.db").reader()) as reader:
+            watch = DataVersionWatch(tmp_path / "jobs.db")
+            kinds = KindWatch(catalog)
+            tail = Tail(reader, recent, watch, 0, [rows.extend], 0.005, kinds=kinds)
+            if is_own:
+                recent.start(0)
+                recent.add(stored)
+            tail.start()
+            await asyncio.to_thread(arrives, rows, 2)
+            tail.stop()
+            tail.close()
+
+    asyncio.run(run())
+    assert [row.cursor for row in rows] == [1, 2]
+    assert catalog.looks == 3

@@ -115,6 +115,24 @@ class HostCheck:
         return name in self._names or (self._open and _is_address(name))
 
 
+MAX_PARAMETERS: Final = 256
+"""Parameters of one query: reading them is work of the loop, and a line has room for thousands."""
+
+
+class QueryCheck:
+    """Refuses a query of more parameters than any route has a use for, before it is read."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["query_string"].count(b"&") >= MAX_PARAMETERS:
+            problem = f"The query has over {MAX_PARAMETERS} parameters."
+            await ApiError("invalid_parameter", problem).response()(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
 def _is_address(name: str) -> bool:
     try:
         ip_address(name)

@@ -72,6 +72,11 @@ def test_a_keyboard_interrupt_cancels_the_run_and_is_no_exception(tmp_path: Path
             "RuntimeError('CUDA out of memory. Tried to allocate 2 GiB')",
             "CUDA out of memory: Tried to allocate 2 GiB",
         ),
+        (
+            "RuntimeError('CUDA error: out of memory\\nCUDA kernel errors might be asynchronously"
+            " reported at some other API call.\\nFor debugging consider CUDA_LAUNCH_BLOCKING=1')",
+            "CUDA out of memory",
+        ),
         ("MemoryError('host')", "MemoryError: host"),
         (
             "ExceptionGroup('both', [ExceptionGroup('in', [KeyError('a')]), TypeError('b')])",

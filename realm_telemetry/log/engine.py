@@ -111,6 +111,9 @@ class Log(Protocol):
         """Return what is not as it should be at the place of the log; it must exist."""
         ...
 
+    def abandon(self) -> None:
+        """Let all of this process fail at once that waits for the log's server now."""
+
     def integrity(self, timeout_s: float | None) -> list[str] | None:
         """Return what is wrong in the log, nothing if it is whole; None if time ran out.
 
@@ -497,7 +500,11 @@ class Watch(Protocol):
     """Notices commits of other connections; belongs to one thread.
 
     Polled while rows come, because the tail lives on an event loop: `changed` costs about 3 us.
+    waits: whether a reader of this log may have to wait for a server.
     """
+
+    @property
+    def waits(self) -> bool: ...
 
     def changed(self) -> bool:
         """Whether there may be rows that came after the last `caught_up`."""

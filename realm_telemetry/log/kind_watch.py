@@ -37,18 +37,26 @@ class KindWatch:
         self._clock = clock
         self._looked_at_s = float("-inf")
         self._unknown: set[str] = set()
+        self._met: set[str] = set()
 
     def look(self) -> None:
         """Learn all kinds of the log. Raises LogUnavailableError."""
+        kinds = self._source.kinds()
         self._looked_at_s = self._clock()
-        learn_kinds(self._source.kinds())
+        # Only now: a look that failed is due again.
+        self._unknown |= self._met
+        learn_kinds(kinds)
+
+    def asks(self, rows: Sequence[LogRow]) -> bool:
+        """Whether `look` is due because of these rows."""
+        age_s = self._clock() - self._looked_at_s
+        kinds = {row.event.kind for row in rows}
+        self._met = {kind for kind in kinds if not spec(kind).registered}
+        if age_s >= LOOK_AGAIN_AFTER_S:
+            self._unknown.clear()
+        return age_s >= LOOK_AT_LEAST_EVERY_S or not self._met <= self._unknown
 
     def meet(self, rows: Sequence[LogRow]) -> None:
         """Learn what the log knows of kinds among these rows. Raises LogUnavailableError."""
-        age_s = self._clock() - self._looked_at_s
-        unknown = {kind for kind in {row.event.kind for row in rows} if not spec(kind).registered}
-        if age_s >= LOOK_AGAIN_AFTER_S:
-            self._unknown.clear()
-        if age_s >= LOOK_AT_LEAST_EVERY_S or not unknown <= self._unknown:
-            self._unknown |= unknown
+        if self.asks(rows):
             self.look()

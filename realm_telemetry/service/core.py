@@ -1,11 +1,13 @@
 """The running service: its parts, started and stopped in order, and what it counts for /metrics."""
 
 import asyncio
+import gc
 import logging
 import secrets
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, Final
 
@@ -170,6 +172,7 @@ class Service:
         self.started_s = time.time()
         self.replaced = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._opened = ExitStack()
 
     @classmethod
     async def start(cls, settings: ServiceSettings) -> "Service":
@@ -185,6 +188,7 @@ class Service:
         except BaseException:
             # Nothing is queued yet.
             await service.writer.stop(1.0)
+            service._close_readers()
             raise
         return service
 
@@ -207,19 +211,21 @@ class Service:
             stored=self._recent.add,
             step=self.upkeep.step,
         )
+        self.readers = ReaderPool(self.log, settings.query_threads, settings.query_timeout_s)
         self.log_id = await self.writer.start()
 
     async def _start_reading(self) -> None:
         settings = self.settings
-        self.readers = ReaderPool(self.log, settings.query_threads, settings.query_timeout_s)
-        self._tail_reader = self.readers.open()
+        # In threads: a service that begins anew answers questions meanwhile.
+        reader = await asyncio.to_thread(self.readers.open)
+        self._tail_reader = self._opened.enter_context(reader)
         kinds = KindWatch(self._tail_reader.now)
-        kinds.look()
-        cursor = self._tail_reader.now.max_cursor()
+        await asyncio.to_thread(kinds.look)
+        cursor = await asyncio.to_thread(self._tail_reader.now.max_cursor)
         for row in await self.readers.run_long(lambda log: last_rows(log, cursor)):
             self.live.add(row)
         self.hub = Hub(settings, self.log_id, cursor)
-        self._look_for_failovers()
+        await asyncio.to_thread(self._look_for_failovers)
         self.places = StreamPlaces(settings)
         self.folding = self._keeper("RealmState", state_runner(self.log_id, self.log))
         counted = metrics_runner(self.log_id, self.log, "service", self.definition)
@@ -236,10 +242,8 @@ class Service:
             self.number,
             self._hosts_keeper(),
         )
-        # Kinds first: the others ask the catalog which of them are routine.
-        self.exporting = Exporting(settings, self._recent)
+        self.exporting = await asyncio.to_thread(Exporting, settings, self._recent)
         takers = (
-            kinds.meet,
             self.live.take,
             self.folding.take,
             self.metrics.take,
@@ -250,13 +254,15 @@ class Service:
         self.tail = Tail(
             self._tail_reader,
             self._recent,
-            self.log.watch(),
+            await asyncio.to_thread(self.log.watch),
             cursor,
             takers,
             settings.tail_poll_s,
             self.replaced.set,
             self._on_write,
             self._look_for_failovers,
+            # Before the takers, which ask the catalog which kinds are routine.
+            kinds,
         )
         self.tail.start()
         self.exporting.start()
@@ -361,15 +367,35 @@ class Service:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.hub.close()
-        await asyncio.to_thread(self.host_watch.close)
-        await asyncio.to_thread(self.exporting.stop)
-        await self.folding.save()
-        await self.metrics.save()
-        await self.runs.save()
         self.curves.close()
-        await self.curves.save()
+        await self._save()
+        self._close_readers()
+
+    def _close_readers(self) -> None:
+        # Threads that still wait for a server would hold up the end of the process.
+        self.log.abandon()
         self.readers.close()
-        self._tail_reader.close()
+        self._opened.close()
+
+    async def _save(self) -> None:
+        """Save what parts know, all at once: each may wait for a server that does not answer."""
+        jobs = [
+            asyncio.to_thread(self.host_watch.close),
+            asyncio.to_thread(self.exporting.stop),
+            asyncio.to_thread(self.tail.close),
+            *(keeper.save() for keeper in (self.folding, self.metrics, self.runs, self.curves)),
+        ]
+        tasks = [asyncio.ensure_future(job) for job in jobs]
+        _, late = await asyncio.wait(tasks, timeout=self.settings.shutdown_s)
+        if late:
+            _logger.warning(
+                "Not all could be saved within shutdown_s (%g s); the next start reads it again"
+                " from the log.",
+                self.settings.shutdown_s,
+            )
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _watch_settings(settings: ServiceSettings) -> WatchSettings:
@@ -453,6 +479,9 @@ class ServiceKeeper:
                 await self._try()
 
     async def _try(self) -> None:
+        # An error's traceback holds cursors, and they keep files of the log open that are gone:
+        # SQLite takes those for the ones of the log that is there now.
+        gc.collect()
         try:
             self._state.service = await Service.start(self._settings)
         except (LogError, OSError) as error:

@@ -106,6 +106,8 @@ class FoldKeeper(Generic[SF]):
         if snapshot is None:
             return
         self._saving = asyncio.ensure_future(asyncio.to_thread(self._runner.save, snapshot))
+        # Who waits for it may be cancelled: then nobody else looks at what came of it.
+        self._saving.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             await asyncio.shield(self._saving)
         except LogError as error:

@@ -55,6 +55,7 @@ class Session:
     """Spools, log and deliveries of one pipeline.
 
     progress_at_s: when something was last moved, on `clock`.
+    replay_waits: whether a replay was asked for while this was closed.
     wake: called by the threads of the deliveries when one has moved on.
     handed_s: how long descriptors of processes may come that ended before this session began.
     """
@@ -73,6 +74,7 @@ class Session:
         handed_s: float = 0.0,
     ) -> None:
         self.progress_at_s = clock()
+        self.replay_waits = False
         self._handed_by_s = self.progress_at_s + handed_s
         self._report = report
         self._clock = clock
@@ -204,7 +206,7 @@ class Session:
             self._export()
             self._remove_finished()
             if not self.producers and not self.lagging():
-                self._deliveries.forget()
+                self.replay_waits = self._deliveries.forget()
         for end in self._endings:
             try:
                 end()

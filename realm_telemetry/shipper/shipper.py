@@ -88,6 +88,7 @@ class Shipper:
         self._deaf = False
         self._rung_at_s = 0.0
         self._seen: set[str] = set()
+        self._replay_waits = False
         self._adopt_at_s = 0.0
         self._launched: list[int] = []
         self._look_at_s = 0.0
@@ -134,7 +135,9 @@ class Shipper:
                 self._serve()
             finally:
                 held.release()
-            if self._stopping or self._once or not self._producer_came():
+            if self._stopping:
+                return True
+            if not self._replay_waits and (self._once or not self._producer_came()):
                 return True
 
     def _producer_came(self) -> bool:
@@ -180,6 +183,7 @@ class Shipper:
             self._seen |= session.producers
         finally:
             session.close(STOP_S)
+            self._replay_waits = session.replay_waits
 
     def _rest(self, session: Session, page: StatusPage) -> None:
         """Wait for the next turn: some milliseconds, or after a silence until somebody rings."""

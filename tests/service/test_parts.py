@@ -186,3 +186,4 @@ async def test_a_tail_goes_on_after_a_fault_that_nobody_thought_of(
             writer.append([make_event(2)])
             assert await taken.get() == 2
         tail.stop()
+        tail.close()

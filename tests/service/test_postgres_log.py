@@ -1,6 +1,7 @@
 """A service whose log is in PostgreSQL."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from realm_telemetry.config import Settings
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.service import RealmServer, ServiceSettings
+from tests.exporters.webhook.conftest import options
 from tests.postgres_server import PASSWORD, Server
 from tests.waiting import wait_until
 
@@ -102,3 +104,16 @@ def test_the_url_comes_from_the_environment(
     monkeypatch.setenv("REALM_LOG_URL", "mysql://db")
     with pytest.raises(ConfigError, match="log_url"):
         ServiceSettings.of(Settings(home=tmp_path))
+
+
+def test_alerts_are_those_of_the_log_in_the_database(postgres: Server, tmp_path: Path) -> None:
+    given = {"webhook": options("http://127.0.0.1:9/", {"name": "failed", "kind": ["job_failed"]})}
+    settings = free_ports(tmp_path, log_url=postgres.url(schema="alerts"), options=given)
+    with serving(settings) as server, asking(server) as client:
+        wait_until(partial(_is_ready, client))
+        post_notes(client, 1, 1, kind="job_failed", severity="error")
+        assert client.post("/api/alerts", json={"mute": "failed"}).status_code == 200
+        with closing(server.app.state.service.log.outbox("webhooks")) as outbox:
+            assert list(outbox.mutes()) == ["failed"]
+        history = client.get("/api/alerts/history").json()["rules"]
+        assert [rule["messages"] for rule in history if rule["rule"] == "failed"] == [1], history

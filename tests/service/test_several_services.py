@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from realm_telemetry.client import EventMessage, RealmClient, SnapshotMessage
@@ -381,6 +382,53 @@ def test_a_service_whose_database_hangs_answers_its_other_questions(
             proxy.set("pass")
             wait_until(partial(is_ready, client))
             post_notes(client, 1, 1)
+    finally:
+        proxy.close()
+
+
+def test_a_lock_in_the_database_holds_up_no_other_question_and_costs_no_row(
+    serve: Serve, postgres: Server, tmp_path: Path
+) -> None:
+    """Both services ask for the kind of an event; then their connections are ended."""
+    one, two = serve("one"), serve("two")
+    waits = "pid <> pg_backend_pid() AND wait_event_type = 'Lock'"
+    look = f"SELECT count(*) FROM pg_stat_activity WHERE {waits}"
+    end = f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {waits}"
+    with asking(one) as first, asking(two) as second, psycopg.connect(postgres.url()) as other:
+        other.execute(f"LOCK TABLE {schema_of(tmp_path)}.realm_kinds IN ACCESS EXCLUSIVE MODE")
+        with stream(first) as source:
+            take(source, 1)
+            post_notes(second, 1, 1, kind="odd_lock")
+            wait_until(lambda: postgres.sql(look)[0][0] >= 2)
+            began_s = time.monotonic()
+            for client in (first, second):
+                client.get("/health")
+            assert time.monotonic() - began_s < 2
+            postgres.sql(end)
+            other.rollback()
+            assert cursors(take(source, 1)) == [1]
+        wait_until(lambda: second.get("/health").json()["cursor"] == 1)
+
+
+@pytest.mark.long
+def test_a_service_whose_database_hangs_ends_in_time(postgres: Server, tmp_path: Path) -> None:
+    proxy = TcpProxy(postgres.port)
+    secret = PASSWORD.replace(" ", "%20")
+    place = f"postgresql://realm:{secret}@127.0.0.1:{proxy.port}/postgres"
+    settings = free_ports(tmp_path, log_url=f"{place}?schema={schema_of(tmp_path)}&log_retry_s=1")
+    try:
+        with serving(settings) as server, asking(server) as client:
+            wait_until(partial(is_ready, client))
+            post_notes(client, 1, 3, run_id="r1")
+            wait_until(lambda: client.get("/health").json()["cursor"] == 3)
+            proxy.set("half-open")
+            time.sleep(1)
+            began_s = time.monotonic()
+        assert time.monotonic() - began_s < 15
+        proxy.set("pass")
+        with serving(settings) as server, asking(server) as client:
+            wait_until(partial(is_ready, client))
+            assert client.get("/health").json()["cursor"] == 3
     finally:
         proxy.close()
 

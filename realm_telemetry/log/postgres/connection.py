@@ -18,7 +18,7 @@ from realm_telemetry.log.errors import (
     LogRefusedError,
     LogUnavailableError,
 )
-from realm_telemetry.log.postgres.deadline import answers_within, shut_down
+from realm_telemetry.log.postgres.deadline import OverdueError, answers_within, shut_down
 from realm_telemetry.log.postgres.texts import to_stored
 
 if TYPE_CHECKING:
@@ -34,7 +34,11 @@ ANSWER_S: Final = 5.0
 STATEMENT_S: Final = 15.0
 """For one statement: none looks at more than some thousand rows, and others wait for it."""
 SCHEMA: Final = "realm"
+IDLE_S: Final = 60
+"""For a transaction in which nothing is asked: a process that was stopped holds up no other."""
 _SET_UP_S: Final = 3.0
+GRACE_S: Final = 1.0
+"""The server ends what takes too long; a server that hangs ends nothing."""
 _CANCEL_S: Final = 2.0
 _KEEPALIVES: Final = {
     "keepalives_idle": 10,
@@ -52,13 +56,35 @@ _ADVICE: Final[Mapping[str, tuple[str, str]]] = {
     "3D000": ("has no such database", "Create it: createdb NAME"),
     "42501": ("does not allow this to the user", "Grant the user the schema of the log"),
     "25006": (
-        "is a standby, which cannot be written",
-        "Name all servers in the URL, with target_session_attrs=read-write",
+        "is a standby or read-only, and cannot be written",
+        "Name all servers in the URL, with target_session_attrs=read-write; on a primary, let"
+        " default_transaction_read_only be off for the user",
     ),
     "53300": ("has no connection left", "Raise max_connections of the server"),
     "53100": ("cannot grow, its disk is full", "Free some space there"),
+    "53200": ("is out of memory", "See its log; max_locks_per_transaction is one that it names"),
+    "55P03": (
+        "holds up what is asked: another program has locked it",
+        "See pg_stat_activity and pg_locks of the server",
+    ),
+    "57014": (
+        "has not finished a statement in time",
+        "See what it does in pg_stat_activity: other programs, its disk, or a lock",
+    ),
+    "57P01": ("has ended the connection", "An administrator did, or it stops; it is tried again"),
     "57P03": ("does not take connections now", "It starts or stops; try again"),
 }
+_NO_ANSWER: Final = (
+    "does not answer",
+    "See whether it runs, and whether the network to it lets packets through in both directions",
+)
+
+
+# A user, a database or a pooler may have others.
+_SETTINGS: Final = (
+    "SET jit TO off; SET default_text_search_config TO 'pg_catalog.simple';"
+    " SET default_transaction_isolation TO 'read committed'"
+)
 
 
 def driver() -> Any:
@@ -169,14 +195,14 @@ def explained(place: Place) -> Iterator[None]:
     psycopg = driver()
     try:
         yield
-    except psycopg.Error as error:
+    except (psycopg.Error, OverdueError) as error:
         raise translated(place, error) from error
 
 
-def translated(place: Place, error: "psycopg.Error") -> Exception:
-    """Return the log's error for one of psycopg's."""
+def translated(place: Place, error: "psycopg.Error | OverdueError") -> Exception:
+    """Return the log's error for one of psycopg's, or for an answer that did not come."""
     psycopg = driver()
-    state = error.sqlstate or ""
+    state = getattr(error, "sqlstate", None) or ""
     if state.startswith(("22", "23", "42804")) or (
         not state and isinstance(error, psycopg.DataError | psycopg.ProgrammingError)
     ):
@@ -191,6 +217,8 @@ def translated(place: Place, error: "psycopg.Error") -> Exception:
         problem, advice = _ADVICE["25006"]
     elif not problem and 'database "' in text and "does not exist" in text:
         problem, advice = _ADVICE["3D000"]
+    elif isinstance(error, OverdueError | psycopg.errors.ConnectionTimeout):
+        problem, advice = _NO_ANSWER
     problem = problem or "cannot be used"
     return LogUnavailableError(
         f"the server of the log {place.shown} {problem} ({text})",
@@ -257,9 +285,15 @@ class Session:
                 f"Use {OLDEST_SERVER // 10_000} or newer",
             )
         self.raw.add_notice_handler(self._note)
-        self.raw.execute(
-            f'SET search_path TO "{self.place.schema}"; SET jit TO off;'
-            " SET default_text_search_config TO 'pg_catalog.simple'"
+        self.raw.execute(f'SET search_path TO "{self.place.schema}"; {_SETTINGS}; {self._limits()}')
+
+    def _limits(self) -> str:
+        """Statements that let the server end what takes too long, whatever the user's own are."""
+        lasting_s = self.statement_s or 0
+        return (
+            f"SET statement_timeout TO {lasting_s * 1000:.0f};"
+            f" SET lock_timeout TO {min(lasting_s, ANSWER_S) * 1000:.0f};"
+            f" SET idle_in_transaction_session_timeout TO '{IDLE_S if lasting_s else 0}s'"
         )
 
     def takes_binary(self, kind: type[bytes], oid: int) -> None:
@@ -271,8 +305,8 @@ class Session:
             self.notices.append(diagnostic.sqlstate or "")
 
     def within(self, seconds: float) -> AbstractContextManager[None]:
-        """End the connection if the server does not answer in time."""
-        return answers_within(seconds, self.raw.fileno())
+        """End the connection if the server does not answer in time. Raises OverdueError then."""
+        return answers_within(seconds, self.raw.fileno(), self.place.shown)
 
     @property
     def broken(self) -> bool:
@@ -286,15 +320,16 @@ class Session:
             return self.raw.execute(_with_marks(query), given)
 
     def _in_time(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.statement_s is None else self.within(self.statement_s)
+        seconds = self.statement_s
+        return nullcontext() if seconds is None else self.within(seconds + GRACE_S)
 
     def begin(self, query: str) -> None:
-        """Begin a transaction with one of the server's statements for it, within ANSWER_S."""
+        """Run what a server answers at once, as the beginning of a transaction, in ANSWER_S."""
         with self.within(ANSWER_S):
             self.raw.execute(query)
 
-    def end(self, query: str) -> None:
-        """End a transaction, by COMMIT or ROLLBACK."""
+    def script(self, query: str) -> None:
+        """Run one or several statements without parameters."""
         with self._in_time():
             self.raw.execute(query)
 
@@ -302,10 +337,13 @@ class Session:
     def unhurried(self) -> Iterator[None]:
         """Let statements take any time."""
         before, self.statement_s = self.statement_s, None
+        self.begin(self._limits())
         try:
             yield
         finally:
             self.statement_s = before
+            if not self.broken:
+                self.begin(self._limits())
 
     def executemany(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement once for each row."""
@@ -327,9 +365,9 @@ class Session:
         except BaseException:
             if not self.broken:
                 with suppress(Exception):
-                    self.end("ROLLBACK")
+                    self.script("ROLLBACK")
             raise
-        self.end("COMMIT")
+        self.script("COMMIT")
         self.check_confirmed()
 
     def check_confirmed(self) -> None:
@@ -401,6 +439,7 @@ class Sessions:
                     session.interrupted = False
                     self._busy.add(session)
                     return session
+                session.close()
             if self._closed:
                 raise LogUnavailableError(f"the log {self._place.shown} was closed")
         session = Session(self._place)

@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -21,12 +21,12 @@ class _Watchdog:
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._waits: dict[object, tuple[float, int]] = {}
+        self._waits: dict[object, tuple[float, int, str]] = {}
         self._pid = 0
 
-    def add(self, key: object, until_s: float, descriptor: int) -> None:
+    def add(self, key: object, until_s: float, descriptor: int, place: str) -> None:
         with self._condition:
-            self._waits[key] = until_s, descriptor
+            self._waits[key] = until_s, descriptor, place
             if self._pid != os.getpid():
                 # A process that was forked has no threads.
                 self._pid = os.getpid()
@@ -35,36 +35,61 @@ class _Watchdog:
                 ).start()
             self._condition.notify()
 
-    def remove(self, key: object) -> None:
+    def remove(self, key: object) -> bool:
+        """Wait for it no longer; whether it was not overdue."""
         with self._condition:
-            self._waits.pop(key, None)
+            return self._waits.pop(key, None) is not None
 
     def _look(self) -> None:
         while True:
             with self._condition:
                 while not self._waits:
                     self._condition.wait()
-                now_s = time.monotonic()
-                for key, (until_s, descriptor) in list(self._waits.items()):
-                    if now_s >= until_s:
-                        # The lock is held: the descriptor is still that of the connection.
-                        shut_down(descriptor)
-                        del self._waits[key]
+                self._shut_down(lambda until_s, _: time.monotonic() >= until_s)
             time.sleep(_LOOK_S)
+
+    def give_up(self, place: str) -> None:
+        with self._condition:
+            self._shut_down(lambda _, its_place: its_place == place)
+
+    def _shut_down(self, is_meant: Callable[[float, str], bool]) -> None:
+        for key, (until_s, descriptor, place) in list(self._waits.items()):
+            if is_meant(until_s, place):
+                # The lock is held: the descriptor is still that of the connection.
+                shut_down(descriptor)
+                del self._waits[key]
 
 
 _watchdog: Final = _Watchdog()
 
 
+class OverdueError(Exception):
+    """There was no answer in time, and the connection is closed."""
+
+
 @contextmanager
-def answers_within(seconds: float, descriptor: int) -> Iterator[None]:
-    """Shut a socket down if what is done here takes longer; then it raises psycopg's error."""
-    key = object()
-    _watchdog.add(key, time.monotonic() + seconds, descriptor)
+def answers_within(seconds: float, descriptor: int, place: str) -> Iterator[None]:
+    """Shut a socket down if what is done here takes longer. Raises OverdueError then.
+
+    place: of the log, for `give_up`.
+    """
+    key, until_s = object(), time.monotonic() + seconds
+    _watchdog.add(key, until_s, descriptor, place)
     try:
         yield
+    except Exception as error:
+        if _watchdog.remove(key):
+            raise
+        is_late = time.monotonic() >= until_s
+        waited = f"no answer within {seconds:g} s" if is_late else "it was waited for no longer"
+        raise OverdueError(waited) from error
     finally:
         _watchdog.remove(key)
+
+
+def give_up(place: str) -> None:
+    """Let nobody of this process wait any longer for the server of a log."""
+    _watchdog.give_up(place)
 
 
 def shut_down(descriptor: int) -> None:

@@ -10,6 +10,7 @@ from realm_telemetry.log.maintenance import Retention as RetentionProtocol
 from realm_telemetry.log.postgres.addresses import Addresses
 from realm_telemetry.log.postgres.connection import Place, Sessions
 from realm_telemetry.log.postgres.curves import CurveTable
+from realm_telemetry.log.postgres.deadline import give_up
 from realm_telemetry.log.postgres.hosts import Hosts
 from realm_telemetry.log.postgres.outbox import Outbox, outbox_schema
 from realm_telemetry.log.postgres.reader import LogReader
@@ -80,6 +81,10 @@ class PostgresLog:
         """Return what is wrong with the server and its standbys."""
         with self._sessions.one() as session:
             return list(concerns(session))
+
+    def abandon(self) -> None:
+        """Shut the connections down that wait for an answer."""
+        give_up(self._place.shown)
 
     def integrity(self, timeout_s: float | None) -> list[str] | None:
         """Return nothing: the server checks its pages, with checksums where they are on."""

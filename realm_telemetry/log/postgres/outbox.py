@@ -80,11 +80,11 @@ class Outbox(OutboxTables):
         try:
             with explained(place), session.transaction():
                 session.execute("SELECT pg_advisory_xact_lock(?)", (_LOCK,))
-                session.raw.execute(_TABLES.replace("{schema}", schema))
+                session.script(_TABLES.replace("{schema}", schema))
         finally:
             session.close()
         self._sessions = Sessions(
-            place, lambda session: session.raw.execute(f'SET search_path TO "{schema}"')
+            place, lambda session: session.script(f'SET search_path TO "{schema}"')
         )
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class Outbox(OutboxTables):
     def _transaction(self) -> Iterator[Session]:
         with self._sessions.one() as session, session.transaction():
             # Against all who write, so that two do not claim one message.
-            session.raw.execute("LOCK TABLE messages IN SHARE ROW EXCLUSIVE MODE")
+            session.script("LOCK TABLE messages IN SHARE ROW EXCLUSIVE MODE")
             yield session
 
     def _rows(self, query: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

@@ -131,7 +131,7 @@ class LogReader:
                 yield Snapshot(session, self.log_id, self._addresses, self._clock_ns)
             finally:
                 if not session.broken:
-                    session.end("ROLLBACK")
+                    session.script("ROLLBACK")
 
     def export(self, filters: Filters, as_of: int | None = None) -> Iterator[LogRow]:
         """All rows that match, newest first, in short transactions."""

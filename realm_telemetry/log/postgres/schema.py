@@ -228,10 +228,10 @@ def migrate(session: Session) -> None:
                 "Upgrade the package here.",
             )
         if version == 0:
-            session.raw.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+            session.script(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
         for number, statements in enumerate(MIGRATIONS, 1):
             if number > version:
-                session.raw.execute(statements.replace("{schema}", schema))
+                session.script(statements.replace("{schema}", schema))
         if version == 0:
             _begin(session)
         session.execute(
@@ -247,7 +247,7 @@ def _restore_addresses(session: Session, schema: str) -> None:
     if not session.execute("SELECT to_regclass(?) IS NOT NULL", (name,)).fetchone()[0]:
         with session.transaction():
             session.execute("SELECT pg_advisory_xact_lock(?)", (_LOCK,))
-            session.raw.execute(_ADDRESSES.replace("{schema}", schema))
+            session.script(_ADDRESSES.replace("{schema}", schema))
 
 
 def _begin(session: Session) -> None:

@@ -7,8 +7,10 @@ from os import EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfd_read, eventfd_write
 from os import close as close_descriptor
 from typing import Final
 
-from realm_telemetry.log.errors import LogUnavailableError
-from realm_telemetry.log.postgres.connection import ANSWER_S, Place, Session, driver, translated
+from realm_telemetry.errors import ConfigError
+from realm_telemetry.log.errors import LogRefusedError, LogUnavailableError
+from realm_telemetry.log.postgres.connection import ANSWER_S, Place, Session, driver, explained
+from realm_telemetry.log.postgres.deadline import shut_down
 from realm_telemetry.log.postgres.failovers import TIMELINE, note_failover
 from realm_telemetry.log.postgres.schema import check_readable
 from realm_telemetry.log.postgres.writer import channel_of
@@ -16,6 +18,7 @@ from realm_telemetry.log.postgres.writer import channel_of
 POLL_S: Final = 0.25
 """A notice is only a wake-up: one that is lost costs so long."""
 
+_END_S: Final = 1.0
 _STATE: Final = f"SELECT appends, cursor, epoch, {TIMELINE} FROM realm_head"
 
 
@@ -24,6 +27,8 @@ class Watch:
 
     A server that is away is looked for again until it is closed; `changed` raises meanwhile.
     """
+
+    waits = True
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -74,26 +79,24 @@ class Watch:
         return True
 
     def close(self) -> None:
-        """Close the connection, and let the thread end."""
+        """Let the thread end, which closes what it has; a server that hangs is not waited for."""
         self._closed.set()
-        self._thread.join(5.0)
-        self._session.close()
-        close_descriptor(self._descriptor)
+        with suppress(Exception):  # it is closed just now
+            shut_down(self._session.raw.fileno())
+        self._thread.join(_END_S)
 
     def _begin(self, session: Session) -> None:
         """Listen before the look: what is appended between the two is seen."""
         psycopg = driver()
-        try:
-            with session.within(ANSWER_S):
-                log_id = check_readable(session)
+        with explained(self._place):
+            log_id = check_readable(session)
             # A standby cannot LISTEN: there the look every 250 ms has to do.
-            with suppress(
-                psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.FeatureNotSupported
+            with (
+                suppress(psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.FeatureNotSupported),
+                session.within(ANSWER_S),
             ):
                 session.raw.execute(f'LISTEN "{channel_of(log_id)}"')
             self._look(session)
-        except psycopg.Error as error:
-            raise translated(self._place, error) from error
 
     def _look(self, session: Session) -> None:
         with session.within(ANSWER_S):
@@ -107,17 +110,25 @@ class Watch:
             eventfd_write(self._descriptor, 1)
 
     def _follow(self) -> None:
-        psycopg = driver()
-        while not self._closed.is_set():
-            try:
+        try:
+            while not self._closed.is_set():
+                self._wait()
+        finally:
+            self._session.close()
+            close_descriptor(self._descriptor)
+
+    def _wait(self) -> None:
+        """Wait for a notice, or for so long that a look is due."""
+        try:
+            with explained(self._place):
                 for _ in self._session.raw.notifies(timeout=POLL_S, stop_after=1):
                     pass
                 self._look(self._session)
-                self._problem = None
-            except psycopg.Error as error:
-                if not self._closed.is_set():
-                    self._problem = translated(self._place, error)
-                    self._again()
+            self._problem = None
+        except (LogUnavailableError, LogRefusedError) as error:
+            if not self._closed.is_set():
+                self._problem = error
+                self._again()
 
     def _again(self) -> None:
         """Open another connection, until there is one."""
@@ -127,7 +138,7 @@ class Watch:
             try:
                 session = Session(self._place)
                 self._begin(session)
-            except LogUnavailableError as error:
+            except (LogUnavailableError, LogRefusedError, ConfigError) as error:
                 self._problem = error
             else:
                 self._session, self._problem = session, None

@@ -18,7 +18,7 @@ from realm_telemetry.log.event_rows import Row, mended, to_rows
 from realm_telemetry.log.postgres import producers, statements, tables
 from realm_telemetry.log.postgres.addresses import Addresses
 from realm_telemetry.log.postgres.columns import ARRAYS, Columns, group_of, to_columns
-from realm_telemetry.log.postgres.connection import ANSWER_S, Place, Session, explained
+from realm_telemetry.log.postgres.connection import ANSWER_S, GRACE_S, Place, Session, explained
 from realm_telemetry.log.postgres.failovers import note_failover
 from realm_telemetry.log.postgres.groups import Groups
 from realm_telemetry.log.postgres.schema import check_readable, migrate
@@ -126,7 +126,7 @@ class LogWriter:
         """After an error: roll back, and forget what may have been rolled back."""
         try:
             if not session.broken and session.raw.info.transaction_status:
-                session.end("ROLLBACK")
+                session.script("ROLLBACK")
         finally:
             if session is self._session:
                 self._registered.clear()
@@ -142,7 +142,7 @@ class LogWriter:
                     note_failover(session)
                 for kind, oid in ARRAYS:
                     session.takes_binary(kind, oid)
-                session.raw.execute(statements.PLANNING)
+                session.script(statements.PLANNING)
                 (epoch,) = session.execute("SELECT epoch FROM realm_head").fetchone()
             if self.log_id not in ("", log_id):
                 raise LogReplacedError(
@@ -253,7 +253,7 @@ class LogWriter:
         """Send the statements of an append together, and wait for all answers."""
         raw = session.raw
         session.notices.clear()
-        with session.within(max(self._place.retry_s, ANSWER_S)), raw.pipeline():
+        with session.within(max(self._place.retry_s, ANSWER_S) + GRACE_S), raw.pipeline():
             raw.execute("BEGIN")
             raw.execute(statements.LOCK)
             new = [name for name in given["producers"] if name not in self._registered]

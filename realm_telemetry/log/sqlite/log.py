@@ -69,6 +69,9 @@ class SqliteLog:
         """Return nothing: the checks of the home look at the disk."""
         return []
 
+    def abandon(self) -> None:
+        """Do nothing: there is no server."""
+
     def integrity(self, timeout_s: float | None) -> list[str] | None:
         """Run SQLite's quick_check within the time, or its integrity_check to its end."""
         return damaged_pages(self.path, timeout_s)
@@ -189,6 +192,8 @@ class DataVersionWatch:
     `PRAGMA data_version` on a connection changes then; it costs 3 us, and 4 more to see that the
     file is still the log.
     """
+
+    waits = False
 
     def __init__(self, path: Path) -> None:
         self._path = path

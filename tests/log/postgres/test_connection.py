@@ -9,7 +9,8 @@ from realm_telemetry.errors import ConfigError
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.postgres.connection import Place
-from tests.postgres_server import PASSWORD, Server, free_port
+from tests.ports import free_port
+from tests.postgres_server import PASSWORD, Server
 
 from .conftest import make_event
 

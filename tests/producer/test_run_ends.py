@@ -8,6 +8,7 @@ import pytest
 
 import realm_telemetry as realm
 from realm_telemetry.producer import uncaught
+from realm_telemetry.values.exceptions import MAX_FRAMES
 
 from .programs import HEAD, Ended, program, script
 from .test_emit import spooled
@@ -54,6 +55,21 @@ def test_a_long_traceback_keeps_its_end(tmp_path: Path) -> None:
     assert len(text) == 16_000
     assert text.endswith("y" * 5_000 + "\n")
     assert ended.of("run_ended") == [], "nothing was trained"
+
+
+@pytest.mark.processes
+def test_of_a_traceback_of_many_frames_the_last_are_read(tmp_path: Path) -> None:
+    """Reading all of a recursion without a limit holds up the end of the program for a minute."""
+    code = TRAIN + (
+        "sys.setrecursionlimit(20_000)\n"
+        "def f(n): g(n + 1) if n < 5_000 else 1 / 0\n"
+        "def g(n): f(n + 1)\n"
+        "import realm_telemetry.values.exceptions as exceptions\n"
+        "try: f(0)\n"
+        "except ZeroDivisionError as error: print(exceptions.traceback_text(error).count('File'))\n"
+    )
+    ended = program(tmp_path, code)
+    assert ended.output == f"{MAX_FRAMES}\n"
 
 
 @pytest.mark.processes

@@ -208,13 +208,10 @@ class MoveTarget:
                 raise self._foreign(f"half of the log {note.log_id}, which a move left there")
             rows = session.execute("SELECT kind, channel, severity, id FROM realm_groups")
             self._groups = {tuple(row[:3]): row[3] for row in rows}
-        self._is_there_still()
-        self._note = note
-        return note
-
-    def _is_there_still(self) -> None:
         with self._used() as session:
             self._is_there(session, "")
+        self._note = note
+        return note
 
     def _foreign(self, what: str) -> LogUnavailableError:
         schema = self._moving.schema

@@ -61,7 +61,6 @@ from realm_telemetry.kinds.typed import (
     queue_backlog,
     resource_sampled,
     retention_applied,
-    run_config,
     run_ended,
     run_resumed_progress,
     run_stalled,
@@ -102,7 +101,7 @@ from realm_telemetry.producer.api import (
 )
 from realm_telemetry.producer.instrument import emits, lifecycle
 from realm_telemetry.producer.step_loop import steps
-from realm_telemetry.producer.steps import CallableModule, log, progress
+from realm_telemetry.producer.steps import CallableModule, log, progress, run_config
 from realm_telemetry.producer.telemetry import Telemetry
 from realm_telemetry.version import __version__
 

@@ -25,6 +25,20 @@ from realm_telemetry.home.token import DEFAULT_SERVICE_URL as DEFAULT_SERVICE_UR
 from realm_telemetry.home.token import addresses_of, answers_another, is_of_this_host
 from realm_telemetry.home.token import home_token as home_token
 from realm_telemetry.home.token import token_for as token_for
+from realm_telemetry.values.conversions import ENDING, error_text
+from realm_telemetry.values.settings import (
+    is_list,
+    one_of,
+    plain_text,
+    read_flag,
+    read_items,
+    read_names,
+    read_path,
+    read_table,
+    read_text,
+    resource_table,
+    shown,
+)
 
 HOME_VARIABLE: Final = "REALM_HOME"
 SHIPPER_MODES: Final = ("process", "thread", "none")
@@ -34,6 +48,7 @@ DURABILITIES: Final = ("process", "power")
 DEFAULT_SERVICE_NAME: Final = "unknown_service"
 MIN_SPOOL_BYTES: Final = 256 * 1024
 DEFAULT_OUTPUT_BYTES: Final = 2 * 1024 * 1024 * 1024
+MAX_SPOOL_BYTES: Final = 2**50
 MAX_RUN_ID_CHARS: Final = 256
 OF_COMMAND: Final = "REALM_RUN_OF_COMMAND"
 """Names the run that `realm run` gives its command, where REALM_RUN_ID is not the user's own."""
@@ -105,31 +120,17 @@ class Setting(NamedTuple):
     parse: Callable[[Any], Any]
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("needs text that is not empty")
-    return value.strip()
-
-
 def _run_id(value: Any) -> str:
-    text = _text(value).encode("utf-8", "replace").decode()
+    text = read_text(value).encode("utf-8", "replace").decode()
     if len(text) > MAX_RUN_ID_CHARS:
         problem = f"needs at most {MAX_RUN_ID_CHARS} characters and has {len(text)}; shorten it"
         raise ValueError(problem)
     return text
 
 
-def _names(value: Any) -> tuple[Any, ...]:
-    if isinstance(value, str):
-        return tuple(name.strip() for name in value.split(",") if name.strip())
-    if not isinstance(value, list | tuple):
-        raise ValueError("needs a list of names, or names with commas between")
-    return tuple(value)
-
-
 def _redact(value: Any) -> tuple[str, ...]:
     """Names, patterns as `/.../`, or `off`; see docs/redaction.md."""
-    entries = _names(value)
+    entries = read_names(value)
     for entry in entries:
         if not isinstance(entry, str):
             raise ValueError("needs names as text")
@@ -148,21 +149,13 @@ def _is_pattern(entry: str) -> bool:
     return len(entry) > 2 and entry.endswith("/")
 
 
-def _one_of(*choices: str) -> Callable[[Any], str]:
-    def parse(value: Any) -> str:
-        if value not in choices:
-            raise ValueError(f"is none of {', '.join(choices)}")
-        return str(value)
-
-    return parse
-
-
 def _urls(value: Any) -> str:
     """One address, or several of services with one log; with commas between, as they are kept."""
-    given = addresses_of(value) if isinstance(value, str) else value
-    if not isinstance(given, list | tuple) or not given:
+    given = addresses_of(plain_text(value)) if issubclass(type(value), str) else value
+    addresses = read_items(given) if is_list(given) else []
+    if not addresses:
         raise ValueError("needs an address, or a list of addresses")
-    urls = dict.fromkeys(_text(each).rstrip("/") for each in given)
+    urls = dict.fromkeys(read_text(each).rstrip("/") for each in addresses)
     for url in urls:
         if not url.startswith(("http://", "https://")) or "," in url:
             raise ValueError("needs to begin with http:// or https://, each address of a list too")
@@ -174,53 +167,40 @@ def _urls(value: Any) -> str:
     return ",".join(urls)
 
 
-def _path(value: Any) -> Path:
-    path = Path(os.fspath(value)).expanduser()
-    return path if path.is_absolute() else Path.cwd() / path
-
-
 def _bytes(value: Any) -> int:
     try:
         number = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError("needs a whole number of bytes") from None
     if number < MIN_SPOOL_BYTES:
         raise ValueError(f"needs at least {MIN_SPOOL_BYTES} bytes")
-    return number
-
-
-def _flag(value: Any) -> bool:
-    return value is True or str(value).strip().lower() in ("true", "1", "yes", "on")
-
-
-def _table(value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ValueError("needs a table (a mapping)")
-    return dict(value)
+    if number > MAX_SPOOL_BYTES:
+        raise ValueError(f"needs at most {MAX_SPOOL_BYTES} bytes")
+    return int.__pos__(number)
 
 
 SETTINGS: Final[dict[str, Setting]] = {
-    "service_name": Setting(("OTEL_SERVICE_NAME", "REALM_SERVICE_NAME"), _text),
-    "exporters": Setting(("REALM_EXPORTERS",), _names),
-    "processors": Setting(("REALM_PROCESSORS",), _names),
+    "service_name": Setting(("OTEL_SERVICE_NAME", "REALM_SERVICE_NAME"), read_text),
+    "exporters": Setting(("REALM_EXPORTERS",), read_names),
+    "processors": Setting(("REALM_PROCESSORS",), read_names),
     "service_url": Setting(("REALM_SERVICE_URL",), _urls),
-    "token": Setting(("REALM_TOKEN",), _text),
-    "access": Setting(("REALM_ACCESS",), _one_of(*ACCESS)),
-    "shipper": Setting(("REALM_SHIPPER",), _one_of(*SHIPPER_MODES)),
-    "exit_wait": Setting(("REALM_EXIT_WAIT",), _one_of(*EXIT_WAITS)),
-    "durability": Setting(("REALM_DURABILITY",), _one_of(*DURABILITIES)),
-    "spool": Setting(("REALM_SPOOL",), _path),
+    "token": Setting(("REALM_TOKEN",), read_text),
+    "access": Setting(("REALM_ACCESS",), one_of(*ACCESS)),
+    "shipper": Setting(("REALM_SHIPPER",), one_of(*SHIPPER_MODES)),
+    "exit_wait": Setting(("REALM_EXIT_WAIT",), one_of(*EXIT_WAITS)),
+    "durability": Setting(("REALM_DURABILITY",), one_of(*DURABILITIES)),
+    "spool": Setting(("REALM_SPOOL",), read_path),
     "max_spool_bytes": Setting(("REALM_MAX_SPOOL_BYTES",), _bytes),
     "output_bytes": Setting(("REALM_OUTPUT_BYTES",), _bytes),
     "run_id": Setting(("REALM_RUN_ID",), _run_id),
-    "disabled": Setting(("OTEL_SDK_DISABLED",), _flag),
+    "disabled": Setting(("OTEL_SDK_DISABLED",), read_flag),
     "redact": Setting(("REALM_REDACT",), _redact),
-    "resource": Setting((), _table),
-    "options": Setting((), _table),
-    "service": Setting((), _table),
-    "watch": Setting((), _table),
-    "run": Setting((), _table),
-    "labels": Setting((), _table),
+    "resource": Setting((), resource_table),
+    "options": Setting((), read_table),
+    "service": Setting((), read_table),
+    "watch": Setting((), read_table),
+    "run": Setting((), read_table),
+    "labels": Setting((), read_table),
 }
 """Every setting but `home` (`REALM_HOME`), which says where `realm.toml` is."""
 
@@ -244,9 +224,13 @@ def load_settings(
     inherited = inherited or {}
     anew = _set_anew(environ, inherited.get("environ"))
     home = _find_home(given.pop("home", None), anew, inherited, environ)
-    home, shared = _of_this_disk(home, environ)
-    settings_file = (shared or home) / SETTINGS_FILE
-    file = _read_file(settings_file)
+    try:
+        home, shared = _of_this_disk(home, environ)
+        settings_file = (shared or home) / SETTINGS_FILE
+        file = _read_file(settings_file)
+    except OSError as error:  # links that may not be followed, names that no disk takes
+        problem = f"{home} cannot be looked at ({error.strerror})"
+        raise ConfigError("home", problem, "Set REALM_HOME to a directory.") from None
     _refuse_unknown("configure()", given)
     _refuse_unknown(str(settings_file), file)
     resolved: dict[str, Any] = {}
@@ -373,17 +357,15 @@ def _find_home(
     inherited: Mapping[str, Any],
     environ: Mapping[str, str],
 ) -> Path:
-    value = (
-        given
-        or anew.get(HOME_VARIABLE)
-        or inherited.get("home")
-        or environ.get(HOME_VARIABLE)
-        or "~/.realm"
-    )
+    value = str.__str__(given) if issubclass(type(given), str) else given
+    if value is None or (type(value) is str and not value):
+        value = anew.get(HOME_VARIABLE) or inherited.get("home") or environ.get(HOME_VARIABLE)
     try:
-        return _path(value)
-    except (TypeError, RuntimeError) as error:
-        raise ConfigError("home", str(error), "Set REALM_HOME to a directory.") from None
+        return read_path(value or "~/.realm")
+    except ENDING:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a value's own code may raise anything
+        raise ConfigError("home", error_text(error), "Set REALM_HOME to a directory.") from None
 
 
 def _of_this_disk(home: Path, environ: Mapping[str, str]) -> tuple[Path, Path | None]:
@@ -445,10 +427,12 @@ def _look_up(
 def _parse(name: str, setting: Setting, where: str, value: Any) -> Any:
     try:
         return setting.parse(value)
-    except (TypeError, ValueError) as error:
-        shown = "a secret" if name == "token" else repr(value)
+    except ENDING:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a value's own code may raise anything
+        given = "a secret" if name == "token" else shown(value)
         fix = "See docs/configuration.md."
-        raise ConfigError(where, f"{shown} {error}", fix) from None
+        raise ConfigError(where, f"{given} {error_text(error)}", fix) from None
 
 
 def _refuse_unknown(where: str, given: Mapping[str, Any]) -> None:
@@ -479,7 +463,7 @@ def _checked(settings: Settings, given: Mapping[str, Any]) -> Settings:
     if given.get("shipper") is not None:
         raise ConfigError(
             f"shipper={settings.shipper!r}",
-            f"{objects[0]!r} is an object of this process, which no other process can use",
+            f"{shown(objects[0])} is an object of this process, which no other process can use",
             "Use shipper='thread', or name the exporter or processor by its entry point.",
         )
     return msgspec.structs.replace(settings, shipper="thread")

@@ -76,18 +76,23 @@ class LogError(Exception):
 
 MAX_WARNINGS: Final = 100
 """Different ones of a process: a text that is of each event must neither fill memory nor stderr."""
+MAX_WARNING_CHARS: Final = 2_000
 _warned: set[str] = set()
 
 
 def warn_once(key: str, text: str) -> None:
     """Print a warning to stderr, the first time for this key. Never raises."""
+    key = key[:MAX_WARNING_CHARS]
     if key in _warned or len(_warned) > MAX_WARNINGS:
         return
     _warned.add(key)
     if len(_warned) > MAX_WARNINGS:
         text = f"{MAX_WARNINGS} different warnings were shown; no more are"
+    text = shown(text)
+    if len(text) > MAX_WARNING_CHARS:
+        text = text[:MAX_WARNING_CHARS] + "…"
     try:
-        os.write(2, f"realm_telemetry: {shown(text)}\n".encode("utf-8", "replace"))
+        os.write(2, f"realm_telemetry: {text}\n".encode("utf-8", "replace"))
     except OSError:  # stderr is closed
         return
 

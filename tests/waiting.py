@@ -7,6 +7,9 @@ from typing import Any
 PATIENCE_S = 60.0
 """Enough for a busy machine with a cold disk. Tests marked `alone` hold what has to be quick."""
 
+SOON_S = 20.0
+"""What has a deadline ends before this on a busy machine too; else it takes a minute or more."""
+
 
 def wait_until(
     done: Callable[[], Any], timeout_s: float = PATIENCE_S, explain: Callable[[], Any] = lambda: ""

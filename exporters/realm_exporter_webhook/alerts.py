@@ -2,7 +2,8 @@
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +11,7 @@ import click
 
 from realm_exporter_webhook.addresses import RefusedAddressError, UnresolvedError
 from realm_exporter_webhook.command import (
+    STATES,
     exporter_of_home,
     outcome_text,
     rule_named,
@@ -17,12 +19,13 @@ from realm_exporter_webhook.command import (
     send_test,
     stored,
     target_shape,
-    when,
 )
 from realm_exporter_webhook.notify import PREFIX, problem_of
+from realm_exporter_webhook.rule_text import when
 from realm_exporter_webhook.rules import BUILT_IN, Config, Rule, ntfy_topic
 from realm_exporter_webhook.settings import check_url, read_config, seconds
 from realm_exporter_webhook.settings_text import joined, parse, read_text, with_target, write_text
+from realm_exporter_webhook.store import of_run
 from realm_telemetry.cli.command import CommandGroup, command, group, json_option, settings
 from realm_telemetry.cli.problems import EXIT_PROBLEM
 from realm_telemetry.cli.terminal import (
@@ -35,8 +38,11 @@ from realm_telemetry.cli.terminal import (
     without_spare,
 )
 from realm_telemetry.cli.times import times, utc_option
+from realm_telemetry.errors import counted
 from realm_telemetry.event import format_time
-from realm_telemetry.home import SETTINGS_FILE
+from realm_telemetry.home import SETTINGS_FILE, running_service
+from realm_telemetry.log.outbox import Message
+from realm_telemetry.plugins import installed_exporters
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -51,6 +57,10 @@ TEMPLATES: Final = {
 """Services that `init` knows, and the template of each."""
 
 NTFY: Final = "https://ntfy.sh/"
+MAX_RUN_ID: Final = 256
+LOOKED_AT: Final = 2_000
+"""Messages among which those of each target are looked for."""
+
 _S: Final = 1_000_000_000
 
 
@@ -93,9 +103,12 @@ def _list_command(as_json: bool) -> None:
 
 def _list(as_json: bool) -> None:
     exporter = exporter_of_home()
+    now_ns = time.time_ns()
     with stored(exporter) as store:
         counts = store.outbox.counts() if store else {}
-        muted = store.muted(time.time_ns()) if store else {}
+        muted = store.muted(now_ns) if store else {}
+        muted_runs = store.muted_runs(now_ns) if store else {}
+        messages = store.outbox.messages(LOOKED_AT) if store else []
     config = exporter.config
     if as_json:
         rules = [
@@ -107,10 +120,15 @@ def _list(as_json: bool) -> None:
             for rule in config.every_rule
         ]
         targets = [target_shape(target) for target in config.targets.values()]
-        json_document({"rules": rules, "targets": targets})
+        runs = [{"run_id": id, "muted_until": format_time(ns)} for id, ns in muted_runs.items()]
+        json_document({"rules": rules, "targets": targets, "muted_runs": runs})
         return
     if not config.targets:
         note("There is no target yet: realm alerts init")
+        for name in sorted(settings().options.keys() - installed_exporters()):
+            note(
+                f"realm.toml has [options.{name}], which nothing reads; alerts are options.webhook"
+            )
         return
     columns = ("rule", "muted", "from", "to", "when")
     whole = [_row(rule, config, muted.get(rule.name)) for rule in config.every_rule]
@@ -120,8 +138,27 @@ def _list(as_json: bool) -> None:
     for row in rows:
         table.add_row(*row)
     print_table(table)
+    for run_id, until_ns in sorted(muted_runs.items()):
+        line(f"run {run_id}: muted until {times().full(until_ns)}")
     for target in config.targets.values():
         line(f"target {target.name}: {target.place}, {target.template}")
+        own = [each for each in messages if each.target == target.name]
+        for text in _state(own):
+            line(f"  {text}")
+
+
+def _state(messages: Sequence[Message]) -> Iterator[str]:
+    """Yield what became of the messages of one target, which are given newest first."""
+    by_state = {state: [each for each in messages if each.state == state] for state in STATES}
+    taken, waiting, dead = by_state["delivered"], by_state["pending"], by_state["dead"]
+    if taken:
+        yield f"last taken: {times().full(taken[0].created_unix_nano)}, {taken[0].title}"
+    if waiting:
+        problem = next((each.problem for each in waiting if each.problem), "")
+        yield f"{counted(len(waiting), 'message')} waiting{f': {problem}' if problem else ''}"
+    if dead:
+        yield f"{counted(len(dead), 'message')} not taken: {dead[0].problem}"
+        yield "send again what was not taken: realm webhooks redeliver --all"
 
 
 def _row(rule: Rule, config: Config, muted_ns: int | None) -> Sequence["Text"]:
@@ -136,39 +173,51 @@ def _row(rule: Rule, config: Config, muted_ns: int | None) -> Sequence["Text"]:
     )
 
 
-@_add("mute", ("realm alerts mute stalled --for 8h", "Quiet for a night."))
-@click.argument("name", metavar="RULE")
+_run_option: Final = click.option(
+    "--run", "run_id", metavar="RUN", help="All that is about this run, in place of a rule."
+)
+
+
+@_add(
+    "mute",
+    ("realm alerts mute stalled --for 8h", "Quiet for a night."),
+    ("realm alerts mute --run r7 --for 2h", "Nothing about one run, by any rule."),
+)
+@click.argument("name", metavar="[RULE]", required=False)
+@_run_option
 @click.option(
     "--for", "duration", default="1h", show_default=True, metavar="TIME", help="30m, 2h, 1d."
 )
 @utc_option
-def _mute_command(name: str, duration: str) -> None:
-    """Let a rule send nothing for some time; it holds within seconds, without a restart.
+def _mute_command(name: str | None, run_id: str | None, duration: str) -> None:
+    """Let a rule, or all about a run, send nothing for some time; it holds without a restart.
 
     What happens meanwhile is in the log, and is not sent later.
     """
     until_ns = time.time_ns() + int(seconds("--for", duration) * _S)
-    _mute(name, until_ns)
-    line(f"{name} is muted until {times().full(until_ns)}")
+    line(f"{_mute(name, run_id, until_ns)} is muted until {times().full(until_ns)}")
 
 
 @_add("unmute", ("realm alerts unmute stalled", "Sends again from now on."))
-@click.argument("name", metavar="RULE")
-def _unmute_command(name: str) -> None:
-    """Let a rule send again."""
-    _mute(name, 0)
-    line(f"{name} is not muted")
+@click.argument("name", metavar="[RULE]", required=False)
+@_run_option
+def _unmute_command(name: str | None, run_id: str | None) -> None:
+    """Let a rule send again, or all rules about a run."""
+    line(f"{_mute(name, run_id, 0)} is not muted")
 
 
-def _mute(name: str, until_ns: int) -> None:
+def _mute(name: str | None, run_id: str | None, until_ns: int) -> str:
+    """Mute a rule or a run, and return what is muted in words. Raises click.UsageError."""
+    if (name is None) == (run_id is None):
+        raise click.UsageError("Give a rule, or --run and the id of a run.")
+    if run_id is not None and not 0 < len(run_id) <= MAX_RUN_ID:
+        raise click.UsageError(f"--run: an id has 1 to {MAX_RUN_ID} characters.")
     exporter = exporter_of_home()
-    if name not in BUILT_IN:  # which may be off, or without a target yet
+    if name is not None and name not in BUILT_IN:  # which may be off, or without a target yet
         rule_named(exporter, name)
-    store = exporter.open_store()
-    try:
-        store.outbox.mute(name, until_ns)
-    finally:
-        store.close()
+    with closing(exporter.open_store()) as store:
+        store.outbox.mute(of_run(run_id) if name is None else name, until_ns)
+    return f"run {run_id}" if name is None else name
 
 
 @_add(
@@ -201,7 +250,8 @@ def _init_command(name: str | None, private: bool, no_test: bool, **given: str |
     path = settings().home / SETTINGS_FILE
     url = _address(service, url)
     is_private = private or _is_private(url, asks=asks)
-    if _is_there(path, url):
+    is_new = not _is_there(path, url)
+    if not is_new:
         line("that address is a target already; nothing was added")
     else:
         _write(path, name, service, url, private=is_private)
@@ -215,7 +265,10 @@ def _init_command(name: str | None, private: bool, no_test: bool, **given: str |
         outcome = send_test(exporter, target, target.name)
         line(f"test to {target.name} ({target.place}): {outcome_text(outcome)}")
         code = 0 if outcome.delivered else EXIT_PROBLEM
-    note("`realm serve` sends alerts; one that runs has to be started again to know the target.")
+    if running_service(exporter.context.home) is None:
+        note("No service of this home runs, and only that sends alerts: realm up")
+    elif is_new:
+        note("The service that runs does not know the target yet: realm down && realm up")
     return code
 
 
@@ -237,6 +290,8 @@ def _address(service: str, url: str) -> str:
     if service == "apprise":
         return _of_apprise(PREFIX + url.removeprefix(PREFIX))
     if service == "ntfy" and "://" not in url:
+        if not ntfy_topic(NTFY + url):
+            raise click.UsageError("--ntfy: a topic is 1 to 64 letters, digits, dashes and _.")
         url = NTFY + url
     url = check_url(f"--{service}", url)
     if service == "ntfy" and not ntfy_topic(url):

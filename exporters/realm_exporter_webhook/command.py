@@ -12,7 +12,8 @@ import msgspec
 from realm_exporter_webhook.backtest import History, backtest, picture
 from realm_exporter_webhook.engine import Firing
 from realm_exporter_webhook.exporter import WebhookExporter, circuit_text
-from realm_exporter_webhook.rules import Rule, Target, short
+from realm_exporter_webhook.rule_text import when
+from realm_exporter_webhook.rules import Rule, Target
 from realm_exporter_webhook.sender import Outcome
 from realm_exporter_webhook.store import Store
 from realm_exporter_webhook.templates import render
@@ -93,32 +94,11 @@ def print_rules(rules: Sequence[Rule], counts: dict[tuple[str, str], int]) -> No
     print_table(table)
 
 
-def when(rule: Rule) -> str:
-    """A rule in words."""
-    params = to_params(rule.filters)
-    parts = [f"{name} {'|'.join(values)}" for name, values in params.items()]
-    if rule.period_s:
-        return "; ".join([*parts, rule.absence])
-    parts += [f"status {'|'.join(rule.statuses)}"] if rule.statuses else []
-    parts += [f"{each.path} {each.operator} {each.value}" for each in rule.where]
-    parts = parts or ["every event"]
-    if rule.once:
-        parts.append("once for a run")
-    if rule.threshold > 1:
-        parts.append(f"{rule.threshold} within {short(rule.window_s)}")
-    if rule.group_by:
-        parts.append(f"by {', '.join(rule.group_by)}")
-    if rule.cooldown_s:
-        parts.append(f"then quiet {short(rule.cooldown_s)}")
-    if rule.collect_s:
-        parts.append(f"gathered {short(rule.collect_s)}")
-    return "; ".join(parts)
-
-
 def rule_shape(rule: Rule, counts: dict[tuple[str, str], int]) -> dict[str, Any]:
     return {
         "name": rule.name,
         "to": rule.to,
+        "when": when(rule),
         "filters": to_params(rule.filters),
         "threshold": rule.threshold,
         "window_s": rule.window_s,

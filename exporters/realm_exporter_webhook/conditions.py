@@ -3,7 +3,7 @@
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +22,8 @@ ALLOWED: Final = (
     f"Write a detail, one of {' '.join(OPERATORS)}, and a number, or after == and != text in"
     ' quotes; join several with `and`: loss > 5 and phase == "train".'
 )
+
+MAX_COMPARISONS: Final = 64
 
 _PART: Final = re.compile(
     r"""(?P<path>"(?:[^"\\]|\\.)*"|[^<>=!"]+?)\s*"""
@@ -62,6 +64,38 @@ class Comparison(msgspec.Struct, frozen=True):
 def read_condition(text: str) -> tuple[Comparison, ...]:
     """Read comparisons with `and` between. Raises ValueError that says what is wrong."""
     return tuple(_read(part.strip()) for part in _AND.split(text.strip()))
+
+
+def refuse_impossible(comparisons: Sequence[Comparison]) -> None:
+    """Raise ValueError where no event can fit all of them, or where there are too many."""
+    if len(comparisons) > MAX_COMPARISONS:
+        raise ValueError(f"{len(comparisons):,} comparisons are more than {MAX_COMPARISONS}")
+    for path in dict.fromkeys(each.path for each in comparisons):
+        of_path = [each for each in comparisons if each.path == path]
+        if not any(_fits(value, of_path) for value in _candidates(of_path)):
+            parts = [f"{each.path} {each.operator} {each.value!r}" for each in of_path]
+            raise ValueError(f"{' and '.join(parts)[:_SHOWN]!r} holds for no value")
+
+
+def _fits(value: float | str, comparisons: Sequence[Comparison]) -> bool:
+    # A number and a text never compare; see Comparison.holds.
+    return all(
+        isinstance(each.value, str) == isinstance(value, str)
+        and OPERATORS[each.operator](value, each.value)
+        for each in comparisons
+    )
+
+
+def _candidates(comparisons: Sequence[Comparison]) -> Iterator[float | str]:
+    """Yield values of which one fits if any does: those compared with, and some beside them."""
+    texts = [each.value for each in comparisons if isinstance(each.value, str)]
+    yield from texts
+    yield "".join(texts) + "x"
+    for each in comparisons:
+        if isinstance(each.value, float):
+            yield each.value
+            yield math.nextafter(each.value, math.inf)
+            yield math.nextafter(each.value, -math.inf)
 
 
 def _read(text: str) -> Comparison:

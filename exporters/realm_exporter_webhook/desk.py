@@ -14,11 +14,10 @@ from realm_exporter_webhook.command import (
     send_test,
     shown,
     target_shape,
-    when,
 )
 from realm_exporter_webhook.exporter import WebhookExporter
 from realm_exporter_webhook.rules import BUILT_IN, Rule
-from realm_exporter_webhook.store import Store
+from realm_exporter_webhook.store import Store, of_run
 from realm_telemetry.event import format_time
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.plugins import ExporterContext
@@ -52,13 +51,14 @@ class Desk:
         config = self._exporter.config
         messages = store.outbox.messages(LOOKED_AT) if store else []
         counts = store.outbox.counts() if store else {}
-        muted = store.muted(time.time_ns()) if store else {}
+        now_ns = time.time_ns()
+        muted = store.muted(now_ns) if store else {}
+        muted_runs = store.muted_runs(now_ns) if store else {}
         last = {each.rule: each.created_unix_nano for each in reversed(messages)}
         return {
             "rules": [
                 rule_shape(rule, counts)
                 | {
-                    "when": when(rule),
                     "built_in": rule in config.built_in,
                     "muted_until": _time(muted.get(rule.name)),
                     "fired_at": _time(last.get(rule.name)),
@@ -66,6 +66,10 @@ class Desk:
                 for rule in config.every_rule
             ],
             "targets": [target_shape(target) for target in config.targets.values()],
+            "muted_runs": [
+                {"run_id": run_id, "muted_until": _time(until)}
+                for run_id, until in sorted(muted_runs.items())
+            ],
             "messages": [shown(each) for each in messages[:SHOWN_MESSAGES]],
             "circuits": [circuit_shape(one) for one in (store.outbox.circuits() if store else [])],
         }
@@ -93,9 +97,16 @@ class Desk:
         """Let a rule send nothing for some time; 0 lets it send again."""
         if rule not in BUILT_IN:
             self._rule(rule)
+        self._mute(rule, for_s)
+
+    def mute_run(self, run_id: str, for_s: float) -> None:
+        """Let no rule send anything about a run for some time; 0 ends that."""
+        self._mute(of_run(run_id), for_s)
+
+    def _mute(self, name: str, for_s: float) -> None:
         until_ns = time.time_ns() + int(for_s * _S) if for_s else 0
         with closing(self._exporter.open_store()) as store:
-            store.outbox.mute(rule, until_ns)
+            store.outbox.mute(name, until_ns)
 
     def test(self, target: str) -> dict[str, Any]:
         """Send a test message to a target."""

@@ -22,7 +22,7 @@ from realm_exporter_webhook.rules import REQUEST, Config, Target, definitions_of
 from realm_exporter_webhook.run_facts import LogFacts, describe
 from realm_exporter_webhook.sender import EVENTS, RULES, Poster, Sender
 from realm_exporter_webhook.settings import read_config, read_hosts, seconds
-from realm_exporter_webhook.store import Store
+from realm_exporter_webhook.store import Store, of_run
 from realm_exporter_webhook.templates import render, title
 from realm_telemetry.errors import ExportError, LogError, counted
 from realm_telemetry.event import Event
@@ -151,6 +151,12 @@ _BEGAN_BEFORE_NS: Final = 60_000_000_000
 """A first event may have been stored a moment before there was an exporter."""
 
 _logger = logging.getLogger(__name__)
+
+
+def _is_muted(firing: Firing, muted: Mapping[str, int]) -> bool:
+    """Whether its rule is quiet now, or every run that it is about."""
+    runs = {of_run(event.run_id) for event in firing.events}
+    return firing.rule in muted or (bool(runs) and runs <= muted.keys())
 
 
 class WebhookExporter(EventExporter):
@@ -340,7 +346,7 @@ class WebhookExporter(EventExporter):
             return
         replays = self._kept.replays(self._scope) if firings else 0
         muted = self._kept.muted(now_ns) if firings else {}
-        firings = [self._with_run(firing) for firing in firings if firing.rule not in muted]
+        firings = [self._with_run(each) for each in firings if not _is_muted(each, muted)]
         messages = [
             message
             for firing in firings

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from realm_exporter_webhook.conditions import ALLOWED, Comparison, read_condition
+from realm_exporter_webhook.conditions import ALLOWED, Comparison, read_condition, refuse_impossible
 from realm_exporter_webhook.notify import MISSING, PREFIX, is_installed
 from realm_exporter_webhook.rules import (
     BUILT_IN,
@@ -104,7 +104,9 @@ def _target(name: str, given: Any, secret: str) -> Target:
     private = table.get("private", False)
     if not isinstance(private, bool):
         raise ConfigError(
-            f"{setting}.private", f"{private!r} is neither true nor false", "Mend it."
+            f"{setting}.private",
+            f"{private!r} is neither true nor false",
+            "Write private = true, without quotes, or leave it out.",
         )
     return Target(name, url, template, own or secret, private)
 
@@ -182,7 +184,9 @@ def _where(setting: str, given: Any) -> tuple[Comparison, ...]:
     if not given:
         raise ConfigError(setting, "compares nothing", ALLOWED)
     try:
-        return tuple(each for text in _list(setting, given) for each in read_condition(text))
+        found = tuple(each for text in _list(setting, given) for each in read_condition(text))
+        refuse_impossible(found)
+        return found
     except ValueError as error:
         raise ConfigError(setting, str(error), ALLOWED) from None
 
@@ -326,7 +330,9 @@ def _text(setting: str, value: Any, *, empty: bool = False) -> str:
 def _list(setting: str, value: Any) -> list[str]:
     values = [value] if isinstance(value, str) else value
     if not isinstance(values, list | tuple) or not all(isinstance(each, str) for each in values):
-        raise ConfigError(setting, f"needs text or a list of texts, got {value!r}", "Mend it.")
+        name = setting.rpartition(".")[2]
+        fix = f'Write {name} = "...", or {name} = ["...", "..."].'
+        raise ConfigError(setting, f"needs text or a list of texts, got {value!r}", fix)
     return list(values)
 
 
@@ -352,6 +358,8 @@ def read_hosts(given: Any) -> list[str]:
     """Read `allow_hosts`. Raises ConfigError."""
     if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
         raise ConfigError(
-            "options.webhook.allow_hosts", f"needs a list of host names, got {given!r}", "Mend it."
+            "options.webhook.allow_hosts",
+            f"needs a list of host names, got {given!r}",
+            'Write allow_hosts = ["ntfy.lan"].',
         )
     return given

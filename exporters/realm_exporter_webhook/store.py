@@ -13,6 +13,15 @@ from realm_telemetry.log.outbox import Message, Outbox, RuleState
 _LOOKED_AT: Final = 100
 
 
+_RUN: Final = "run="
+"""What the name of a muted run begins with; no rule has an equals sign in its name."""
+
+
+def of_run(run_id: str | None) -> str:
+    """Return the name under which a run is muted."""
+    return f"{_RUN}{run_id}"
+
+
 class Store:
     """Events seen, states of rules, and the outbox. Raises LogError."""
 
@@ -75,8 +84,16 @@ class Store:
         )
 
     def muted(self, now_ns: int) -> dict[str, int]:
-        """Until when rules are muted, by their names."""
-        return {rule: until for rule, until in self.outbox.mutes().items() if until > now_ns}
+        """Until when rules are muted, by their names, and runs by `of_run`."""
+        return {name: until for name, until in self.outbox.mutes().items() if until > now_ns}
+
+    def muted_runs(self, now_ns: int) -> dict[str, int]:
+        """Until when runs are muted, by their ids."""
+        return {
+            name.removeprefix(_RUN): until
+            for name, until in self.muted(now_ns).items()
+            if name.startswith(_RUN)
+        }
 
     def reason(self) -> str:
         """Why messages wait: the problem of the last one that was tried; empty if none was."""

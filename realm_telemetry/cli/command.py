@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,6 +61,21 @@ def command(*, examples: Sequence[Example]) -> Callable[[Callable[..., Any]], Re
 
 class CommandGroup(RealmCommand, click.Group):
     """A command with further commands below it."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the arguments begin with, or say which was meant."""
+        refuse_unknown(ctx, args, list(self.commands))
+        return super().resolve_command(ctx, args)
+
+
+def refuse_unknown(ctx: click.Context, args: Sequence[str], known: Sequence[str]) -> None:
+    """Raise click.UsageError where the arguments begin with a command that there is not."""
+    if args and args[0] not in known and not args[0].startswith("-"):
+        near = get_close_matches(args[0], known, 1, 0.5)
+        hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(known)}."
+        raise click.UsageError(f"There is no command {args[0]!r}. {hint}", ctx)
 
 
 def group(*, examples: Sequence[Example]) -> Callable[[Callable[..., Any]], CommandGroup]:

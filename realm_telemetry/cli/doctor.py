@@ -15,6 +15,7 @@ from realm_telemetry.cli.checks.home import (
 )
 from realm_telemetry.cli.checks.log import check_lock, check_log, check_side_files
 from realm_telemetry.cli.checks.service import (
+    check_options,
     check_pages,
     check_round_trip,
     check_service,
@@ -41,6 +42,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_lock,
     check_service_log,
     check_exporters,
+    check_options,
     check_service_settings,
     check_service_exporters,
     check_pages,

@@ -3,14 +3,13 @@
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from keyword import iskeyword
 from typing import Any, Final
 
 import click
 
-from realm_telemetry.cli.command import home_option
+from realm_telemetry.cli.command import home_option, refuse_unknown
 from realm_telemetry.cli.problems import EXIT_INTERRUPTED, report
 from realm_telemetry.version import __version__
 
@@ -35,6 +34,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "runs": "List runs: how each goes, or why it ended.",
         "hosts": "List the hosts that a service hears, and what runs there.",
         "show": "Show all of a run, or of an event.",
+        "compare": "Show runs beside each other: what differs, and their last numbers.",
         "logs": "Print what the command of a run printed, and with -f what comes.",
         "report": "Write a run as Markdown or HTML, for people.",
     },
@@ -90,10 +90,7 @@ class RealmGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that the arguments begin with, or say which was meant."""
-        if args and args[0] not in SUMMARIES and not args[0].startswith("-"):
-            near = get_close_matches(args[0], SUMMARIES, 1, 0.5)
-            hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(SUMMARIES)}."
-            raise click.UsageError(f"There is no command {args[0]!r}. {hint}", ctx)
+        refuse_unknown(ctx, args, list(SUMMARIES))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

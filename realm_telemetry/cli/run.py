@@ -35,6 +35,7 @@ from realm_telemetry.home.shared import SharedService, read_service
 
 if TYPE_CHECKING:
     from realm_telemetry.cli.keeper import Keeper
+    from realm_telemetry.shipper.process_end import ProcessorTime
 
 RUN_VARIABLE: Final = "REALM_RUN_ID"
 MAX_RUN_ID: Final = 256
@@ -48,7 +49,9 @@ _HELPERS_WITHIN_NS: Final = 1_000_000_000
 """An exception longer before the end was of a program whose failure the command could bear."""
 
 _END_S: Final = 2.0
-_TICK_S: Final = 0.1
+_KILLED: Final = 137
+"""With what a shell leaves whose command SIGKILL has ended."""
+
 _STUCK_S: Final = 1.0
 """So long the record of the end waits for a reader that takes nothing."""
 
@@ -239,13 +242,14 @@ class _Record:
 
         end = ProcessEnd(known=True, code=ended.code, signal=ended.signal)
         in_container, on_host = kills_since(self._kills)
+        in_container = (on_host and ended.group_kills) or in_container
         error = str(reports[0].get("error")) if reports else None
         printed = None if reports else find_traceback(tail)
         job = job_of(scheduler_facts())
         facts = EndFacts(
             end, error, job is not None, in_container, on_host, printed=printed and printed[0]
         )
-        facts = facts._replace(cpu_limit_s=_used_up_s())
+        facts = facts._replace(processor=_processor_of(ended))
         if ended.asked is not None:
             facts = facts._replace(asked=ended.asked.number, sender=ended.asked.sender)
         if job is not None:
@@ -286,15 +290,17 @@ class _Record:
             _say(f"realm: the end of this run is not recorded: {error}")
 
 
-def _used_up_s() -> float | None:
-    """Return the limit of processor time, if the command has used all of it; None otherwise."""
+def _processor_of(ended: Ended) -> "ProcessorTime | None":
+    """Return the processor time that a command had, or what a shell ran that says it was killed."""
     import resource
 
+    from realm_telemetry.shipper.process_end import ProcessorTime
+
     limit = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    if ended.code != _KILLED or limit == resource.RLIM_INFINITY:
+        return ended.processor
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    # The kernel looks at it by the tick, and what other children took counts here too.
-    is_used_up = limit > 0 and used.ru_utime + used.ru_stime >= limit - _TICK_S
-    return limit if is_used_up else None
+    return ProcessorTime(limit, used.ru_utime + used.ru_stime, 1)
 
 
 class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -40,6 +40,8 @@ PROBE_S: Final = 2.0
 POLL_S: Final = 0.05
 FOLLOW_ROWS: Final = 500
 LAST_LINES: Final = 1_000
+_OLDER: Final = "not_found"
+"""The error of a service that is older than a path."""
 
 
 class Row(NamedTuple):
@@ -101,6 +103,10 @@ class Backend(Protocol):
 
     def metrics(self, run_id: str, points: int) -> dict[str, Any] | None:
         """Return what a run measures, with the series of the first 64; None for an unknown one."""
+        ...
+
+    def compare(self, run_ids: Sequence[str]) -> dict[str, Any]:
+        """Return two to six runs beside each other; some may be `missing`, or all."""
         ...
 
     def report(self, run_id: str, wanted: "ReportFormat" = "md") -> str | None:
@@ -230,6 +236,15 @@ class LogBackend:
             }
 
         return self._ask(run_id, ask)
+
+    def compare(self, run_ids: Sequence[str]) -> dict[str, Any]:
+        """Return two to six runs beside each other; some may be `missing`, or all."""
+        from realm_telemetry.folds.comparison import comparison_now
+        from realm_telemetry.folds.runs import Reading
+
+        layers = self._layers
+        with self._reader.snapshot() as log:
+            return comparison_now(self._log, log, Reading(log, layers), run_ids)
 
     def report(self, run_id: str, wanted: "ReportFormat" = "md") -> str | None:
         """Return a run as Markdown or HTML, None for an unknown one."""
@@ -387,16 +402,16 @@ class ServiceBackend:
 
     def changes(self, run_id: str) -> dict[str, Any] | None:
         """Return what was changed since the run before; None for an unknown one."""
-        try:
-            return _known(lambda: self._client.run_changes(run_id))
-        except ServiceError as error:
-            if error.error == "not_found":  # a service that is older than this path
-                return None
-            raise
+        return _known(lambda: self._client.run_changes(run_id), _OLDER)
 
     def metrics(self, run_id: str, points: int) -> dict[str, Any] | None:
         """Return what a run measures, with the series of the first 64; None for an unknown one."""
         return _known(lambda: self._client.run_metrics(run_id, ("*",), points=points))
+
+    def compare(self, run_ids: Sequence[str]) -> dict[str, Any]:
+        """Return two to six runs beside each other; some may be `missing`, or all."""
+        found = _known(lambda: self._client.compare(run_ids, points=2))
+        return found or {"runs": [], "missing": [{"run_id": run_id} for run_id in run_ids]}
 
     def report(self, run_id: str, wanted: "ReportFormat" = "md") -> str | None:
         """Return a run as Markdown or HTML, None for an unknown one."""
@@ -406,12 +421,7 @@ class ServiceBackend:
         self, run_id: str, *, tail: int | None = None, offset: int | None = None
     ) -> RunOutput | None:
         """Return the last lines that a run printed, or on from an offset; None if none are kept."""
-        try:
-            return _known(lambda: self._client.run_output(run_id, tail=tail, offset=offset))
-        except ServiceError as error:
-            if error.error == "not_found":  # a service that is older than this path
-                return None
-            raise
+        return _known(lambda: self._client.run_output(run_id, tail=tail, offset=offset), _OLDER)
 
     def event(self, event_id: str) -> dict[str, Any] | None:
         """Return one event in its JSON shape, None for an unknown one."""
@@ -422,12 +432,12 @@ class ServiceBackend:
         self._client.close()
 
 
-def _known(ask: Callable[[], T]) -> T | None:
+def _known(ask: Callable[[], T], *further: str) -> T | None:
     """Return an answer, None if the service does not know what is asked for."""
     try:
         return ask()
     except ServiceError as error:
-        if error.error in ("run_not_found", "output_not_found", "event_not_found"):
+        if error.error in ("run_not_found", "output_not_found", "event_not_found", *further):
             return None
         raise
 

@@ -14,9 +14,12 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from realm_telemetry.cli.capture import Capture
+
+if TYPE_CHECKING:
+    from realm_telemetry.shipper.process_end import ProcessorTime
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """Exit codes of a shell for a command that cannot be started."""
@@ -43,6 +46,12 @@ _LOOK_S: Final = 0.005
 _WAITED_FOR: Final = _PASSED_ON | {signal.SIGCHLD}
 
 
+_FIRST_LOOK_S: Final = 0.5
+_GROUP_LOOK_S: Final = 5.0
+"""Between looks at the control group that the command is in: `systemd-run` goes into one."""
+
+_JUST_LOOK: Final = os.WEXITED | os.WNOHANG | os.WNOWAIT
+
 _ENDS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 ASKED_S: Final = 30.0
 """An end that comes later was not for the signal."""
@@ -63,11 +72,15 @@ class Ended(NamedTuple):
     """How a command ended; one of code and signal is None.
 
     asked: what had asked it to shortly before; None for nothing.
+    processor: its processor time, if that has a limit.
+    group_kills: how many the kernel killed for want of memory in its control group, if known.
     """
 
     code: int | None
     signal: int | None
     asked: Asked | None = None
+    processor: "ProcessorTime | None" = None
+    group_kills: int | None = None
 
 
 class Supervisor:
@@ -112,15 +125,30 @@ class Supervisor:
 
     def wait(self) -> Ended:
         """Wait for the end of the command, and pass signals on meanwhile."""
-        while (code := self._process.poll()) is None:
-            info = signal.sigwaitinfo(_WAITED_FOR)
-            if info.si_pid != os.getpid():
+        from realm_telemetry.shipper.process_end import GroupKills, processor_time
+
+        group, look_s = GroupKills(self.pid), _FIRST_LOOK_S
+        while not self._has_ended():
+            info = signal.sigtimedwait(_WAITED_FOR, look_s)
+            if info is None:
+                group.look()
+                look_s = _GROUP_LOOK_S
+            elif info.si_pid != os.getpid():
                 self._resize(info)
                 self._pass_on(info)
         asked = self._asked
         if asked is not None and time.monotonic() - asked.at_s > ASKED_S:
             asked = None
-        return Ended(None, -code, asked) if code < 0 else Ended(code, None, asked)
+        seen = Ended(None, None, asked, processor_time(self.pid), group.at_end())
+        code = self._process.wait()
+        return seen._replace(signal=-code) if code < 0 else seen._replace(code=code)
+
+    def _has_ended(self) -> bool:
+        """Whether the command has ended; it is not taken leave of, so that /proc still has it."""
+        try:
+            return os.waitid(os.P_PID, self.pid, _JUST_LOOK) is not None
+        except ChildProcessError:
+            return True
 
     def drain(self, stuck_s: float | None = None) -> None:
         """Wait until what the command wrote has gone out, or a signal asks us to end.
@@ -168,15 +196,28 @@ class Supervisor:
             self._capture.resize()
 
     def _pass_on(self, info: signal.struct_siginfo) -> None:
-        reaches_it = info.si_code > 0 or self._forward
-        if info.si_signo in _ENDS and reaches_it:
+        # What the terminal sends, with a positive code, the whole process group has already; but
+        # that it was closed the kernel tells the leader of the session alone, the command bare.
+        is_leaders = info.si_signo == signal.SIGHUP and os.getsid(0) == os.getpid()
+        is_groups = info.si_code > 0 and not is_leaders
+        reaches_it = is_groups or self._forward
+        if info.si_signo in _ENDS and reaches_it and not _ignores(self.pid, info.si_signo):
             now_s, before = time.monotonic(), self._asked
             if before is None or now_s - before.at_s > ASKED_S:
                 self._asked = Asked(info.si_signo, _name_of(info), now_s)
-        # What the terminal sends, with a positive code, the whole process group has already.
-        if info.si_signo in _PASSED_ON and info.si_code <= 0 and self._forward:
+        if info.si_signo in _PASSED_ON and not is_groups and self._forward:
             with suppress(ProcessLookupError):
                 os.kill(self._process.pid, info.si_signo)
+
+
+def _ignores(pid: int, number: int) -> bool:
+    """Whether a process ignores a signal, as below `nohup`."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text("ascii", "replace").splitlines()
+    except OSError:
+        return False
+    masks = [int(line.split()[1], 16) for line in lines if line.startswith("SigIgn:")]
+    return any(mask >> number - 1 & 1 for mask in masks)
 
 
 def _name_of(info: signal.struct_siginfo) -> str:

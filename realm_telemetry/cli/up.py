@@ -65,6 +65,8 @@ def up(install: bool, as_json: bool, timeout_s: float, options: Sequence[str]) -
         line(f"Wrote {path}. Start it now, and with every session of yours:")
         line(f"  systemctl --user daemon-reload && systemctl --user enable --now {UNIT}")
         return 0
+    if home.is_file():
+        raise ConfigError("REALM_HOME", f"{home} is a file", "Set it to a directory.")
     running = said_service(home) or _elsewhere(chosen.shared_home)
     was_up = running is not None
     if running is not None and not _is_reached(running):

@@ -207,6 +207,10 @@ class AsyncRealmClient:
         """Return the hosts that the service has heard, and what runs there."""
         return read_hosts(await self._get("/api/hosts"))
 
+    async def alerts(self) -> dict[str, Any]:
+        """Return rules, targets and the last messages, as `GET /api/alerts` answers."""
+        return dict(read_json(await self._get("/api/alerts")))
+
     async def event(self, event: str | int) -> dict[str, Any]:
         """Return one event, by its id or its cursor."""
         return dict(read_json(await self._get(f"/api/battle_log/{event}")))

@@ -227,6 +227,10 @@ class RealmClient:
         """Return the hosts that the service has heard, and what runs there."""
         return read_hosts(self._get("/api/hosts"))
 
+    def alerts(self) -> dict[str, Any]:
+        """Return rules, targets and the last messages, as `GET /api/alerts` answers."""
+        return dict(read_json(self._get("/api/alerts")))
+
     def event(self, event: str | int) -> dict[str, Any]:
         """Return one event, by its id or its cursor."""
         return dict(read_json(self._get(f"/api/battle_log/{event}")))

@@ -20,6 +20,7 @@ from realm_telemetry.producer.emission import emit
 from realm_telemetry.producer.telemetry import PIPELINE_VARIABLE, Telemetry
 from realm_telemetry.shipper.manifest import read_manifest
 from realm_telemetry.values.clock import Deadline, seconds
+from realm_telemetry.values.conversions import ENDING
 
 __all__ = [
     "bound",
@@ -88,7 +89,7 @@ def configure(
         if _provisional:
             return _replace(settings)
         if _active is not None:
-            if settings != _active.settings:
+            if _differ(settings, _active.settings):
                 warn_once(
                     "configured twice",
                     "configure() was called again with other settings; the first stay. "
@@ -97,6 +98,16 @@ def configure(
             _active.start_threads()
             return _active
         return _set_up(settings)
+
+
+def _differ(settings: Settings, first: Settings) -> bool:
+    """Whether settings differ; exporters may be objects that cannot even be compared."""
+    try:
+        return bool(settings != first)
+    except ENDING:
+        raise
+    except BaseException:  # noqa: BLE001 - an exporter's own code may raise anything
+        return True
 
 
 def configure_on_first_use(timeout_s: float = 0.0) -> None:

@@ -329,9 +329,10 @@ class lifecycle:  # noqa: N801 - used like a function: a context, an async conte
     name: job, training, eval ... or a word of one's own, whose kinds are unregistered.
     fields: details of all its events; hero_id and campaign_id are the events' own.
     The closing event has `duration_s` and what `set` added; a failed one `error`,
-    `error_type` and `traceback`. What is not an Exception (KeyboardInterrupt, SystemExit, asyncio's
-    CancelledError, GeneratorExit) gives `<name>_cancelled` with a `reason` if that is a kind of
-    the catalog, otherwise `<name>_failed`. Exceptions go on as they are.
+    `error_type` and `traceback`. What is not an Exception (KeyboardInterrupt, `sys.exit(0)`,
+    asyncio's CancelledError, GeneratorExit) gives `<name>_cancelled` with a `reason` if that is a
+    kind of the catalog, otherwise `<name>_failed`. `sys.exit` with another code, or a text, failed.
+    Exceptions go on as they are.
 
     with lifecycle("job", job_id="abc123", job_type="eval") as job:
         job.set(accuracy=run())
@@ -365,7 +366,7 @@ class lifecycle:  # noqa: N801 - used like a function: a context, an async conte
         details = {**self._fields, "duration_s": duration_s, **self._results}
         if error is None:
             self._emit("completed", details)
-        elif not isinstance(error, Exception) and spec(f"{self._name}_cancelled").registered:
+        elif _is_cancelled(error) and spec(f"{self._name}_cancelled").registered:
             self._emit("cancelled", details | {"reason": to_json_value(error)})
         else:
             self._emit("failed", details | _error_details(error))
@@ -396,6 +397,13 @@ class lifecycle:  # noqa: N801 - used like a function: a context, an async conte
             raise
         except BaseException as trouble:  # noqa: BLE001 - telemetry never harms the block
             warn_once(f"lifecycle {kind}", f"{kind} could not be emitted: {to_json_value(trouble)}")
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    """Whether a block was left without an error; `sys.exit(3)` and `sys.exit("no")` are one."""
+    if isinstance(error, SystemExit):
+        return error.code is None or error.code == 0
+    return not isinstance(error, Exception)
 
 
 _SEVERITY_OF_PHASE: Final = {

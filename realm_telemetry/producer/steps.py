@@ -55,6 +55,15 @@ def log(values: Mapping[str, Any], /, step: int | None = None) -> Event:
     return record("training_step", _message(details), details)
 
 
+def run_config(**fields: Any) -> Event:
+    """Record the settings of a run, by name: learning rate, batch size ...; return the event.
+
+    Sets the process up, and begins its run, as `log` does.
+    """
+    set_up_unless_done()
+    return emission.emit("run_config", **fields)
+
+
 def progress(step: int) -> None:
     """Publish the step that this process has reached, without an event; in about 0.3 us.
 

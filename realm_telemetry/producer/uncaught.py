@@ -2,7 +2,8 @@
 
 Each hook calls the one that was there before, once, with the same arguments, whatever happens here.
 Other software may put its own in the place of ours, so that `sys.last_value` is looked at as well
-when the process ends. An interactive interpreter goes on after an exception: there it ends no run.
+when the process ends. An interactive interpreter goes on after an exception: one that was typed
+ends no run, and that of the script before it (`python -i`, `python -m pdb`) ends the runs alone.
 """
 
 import builtins
@@ -10,6 +11,8 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from itertools import pairwise
 from typing import Any, Final
 
 from realm_telemetry.producer import runs
@@ -22,6 +25,9 @@ MAX_TRACEBACK_CHARS: Final = 16_000
 """The end of a longer traceback is kept: it is nearest to the error."""
 MAX_REPORTS: Final = 100
 """Exceptions reported of threads, finalizers and cells, each; some raise them by the thousand."""
+
+
+_DEBUGGERS: Final = (("-m", "pdb"), ("-m", "ipdb"))
 
 
 class _Seen:
@@ -58,6 +64,10 @@ class _Hook:
             pass
         return self.previous(*arguments)
 
+    def __get__(self, instance: Any, _: Any = None) -> Any:
+        """Be a method where the attribute is a class's."""
+        return self if instance is None else partial(self, instance)
+
     def _report_once(self, arguments: tuple[Any, ...]) -> None:
         me = threading.get_ident()
         # Reporting may itself run finalizers that raise.
@@ -88,6 +98,9 @@ def install() -> None:
         _hooks.append(_Hook(sys, "excepthook", _of_main_thread))
         _hooks.append(_Hook(threading, "excepthook", _of_thread))
         _hooks.append(_Hook(sys, "unraisablehook", _unraisable))
+        debugger = sys.modules.get("pdb") if _is_debugged() else None
+        if debugger is not None:
+            _hooks.append(_Hook(debugger.Pdb, "interaction", _of_debugger))
 
 
 def remove() -> None:
@@ -130,9 +143,20 @@ def _report(error: BaseException, trace: Any, *, ends: bool) -> None:
             _seen.cause = _cause_of(error)
     else:
         is_known = not _counted("hook")
-    if not is_known and not isinstance(error, KeyboardInterrupt):
+    if not (is_known or _is_by_a_person(error)):
         ending = {"ends_process": True} if ends and not _goes_on() else {}
         _emit(error, trace, threading.current_thread().name, **ending)
+    if ends and _is_before_prompt():
+        runs.end_open(_cause_of(error), {})
+
+
+def _of_debugger(_debugger: Any, frame: Any, *_: Any) -> None:
+    """Report what ended the program that `python -m pdb` runs, before a person looks into it."""
+    error = sys.exc_info()[1] if frame is None else None
+    if error is not None and not isinstance(error, SystemExit):
+        if not _is_by_a_person(error):
+            _emit(error, error.__traceback__, threading.current_thread().name)
+        runs.end_open(_cause_of(error), {})
 
 
 def of_cell(error: BaseException) -> Cause:
@@ -192,6 +216,26 @@ def _goes_on() -> bool:
     return ask is not None and ask() is not None
 
 
+def _is_before_prompt() -> bool:
+    """Whether this is the script of `python -i`, which a prompt follows whatever ends it."""
+    return bool(sys.flags.interactive) and not hasattr(sys, "ps1")
+
+
+def _is_debugged() -> bool:
+    """Whether a debugger runs the program and goes on after it."""
+    return any(pair in _DEBUGGERS for pair in pairwise(sys.orig_argv))
+
+
+def _is_by_a_person(error: BaseException) -> bool:
+    """Whether somebody pressed Ctrl-C, or left the debugger."""
+    return isinstance(error, KeyboardInterrupt) or _is_quit(error)
+
+
+def _is_quit(error: BaseException) -> bool:
+    bdb = sys.modules.get("bdb")
+    return bdb is not None and isinstance(error, bdb.BdbQuit)
+
+
 def _emit(error: BaseException, trace: Any, thread: str, **fields: Any) -> None:
     emit(
         "uncaught_exception",
@@ -214,6 +258,8 @@ def _cause_of(error: BaseException) -> Cause | None:
         return Cause("cancelled", "KeyboardInterrupt", {"exception": "KeyboardInterrupt"})
     if isinstance(error, SystemExit):
         return _of_exit(error)
+    if _is_quit(error):
+        return Cause("cancelled", "the debugger was left", {"exception": "BdbQuit"})
     if isinstance(error, GeneratorExit):
         return None
     text, error_type = str(to_json_value(error))[: runs.MAX_REASON_CHARS], _qualified(type(error))

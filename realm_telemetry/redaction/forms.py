@@ -4,7 +4,7 @@ import re
 from functools import cache
 from typing import Final
 
-from realm_telemetry.redaction.names import Verdict, keeps_text
+from realm_telemetry.redaction.names import Verdict, keeps_text, looks_like_key
 from realm_telemetry.redaction.rules import FORMS, REDACTED, SCHEMES_WITH_PASSWORDS, Form, Span
 
 _MAX_URL: Final = 4096
@@ -27,7 +27,7 @@ def find_form(form: Form, text: str) -> list[Span]:
     group, spans = 1 if _pattern(form).groups else 0, []
     for match in _pattern(form).finditer(text):
         found = match[group]
-        if not form.mixed or _KEY_PART.search(found):
+        if (not form.mixed or _KEY_PART.search(found)) and (not form.key or looks_like_key(found)):
             spans.append(match.span(group))
     return [span for span in spans if not keeps_text(Verdict.SECRET, text[slice(*span)])]
 

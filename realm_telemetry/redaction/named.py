@@ -4,8 +4,9 @@ import re
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from realm_telemetry.redaction.names import COUNTS, Verdict, judge, keeps_text
+from realm_telemetry.redaction.names import COUNTS, Verdict, judge, keeps_text, looks_like_key
 from realm_telemetry.redaction.rules import LONG_SCHEMES, REDACTED, SCHEMES, Span
+from realm_telemetry.redaction.tables import find_below, is_field
 
 _MAX_NAME: Final = 64
 _MAX_CONTAINER: Final = 4096
@@ -32,7 +33,7 @@ _LINE: Final = {quote: re.compile(rf"(?:(?!\\[nr])[^\r\n{quote}])*+") for quote 
 """The rest of a line, or of a text between quotes."""
 _SCHEME: Final = re.compile(rf"(?:{'|'.join(SCHEMES)})\s{{1,4}}(?=\S)", re.I)
 _LONG_SCHEME: Final = re.compile(rf"(?:{'|'.join(LONG_SCHEMES)})\s{{1,4}}", re.I)
-_AFTER_A_WORD: Final = frozenset(("token", "tokens", "key", "keys", "pass"))
+_AFTER_A_WORD: Final = frozenset(("token", "tokens", "key", "keys", "pass", "passe"))
 """Names of which the word before them in a text is a part: `API key: x`, `eos token: </s>`."""
 _IN_A_REPORT: Final = re.compile(r"\d{1,9}[,;]?\s(?:fail|skip|xfail|error|total)", re.I)
 """`pass: 100000 fail: 5`."""
@@ -52,6 +53,7 @@ class _Name(NamedTuple):
     start: int
     quote: str | None
     sep: str | None
+    sep_end: int
     spaced: bool
 
 
@@ -63,11 +65,49 @@ def find_named(pattern: re.Pattern[str], prose: bool, text: str, low: str) -> li
         name = _name(match, text, low)
         if name and not prose and name.sep == ":" and not name.quote and not _is_header(name.text):
             continue
+        below = _below(name, text, position) if name and name.sep == ":" else None
+        if below:
+            spans += below[0]
+            position = max(below[1], position)
+            continue
         span = _value(name, text, position) if name else None
         if span:
             spans.append(span)
             position = max(span[1], position)
     return spans
+
+
+_LINE_START: Final = re.compile(r"[ \t]*(?:-[ \t]+)?[\"']?")
+
+
+def _below(name: _Name, text: str, position: int) -> tuple[list[Span], int] | None:
+    """The secrets in the lines below a name of YAML, and where they end; None without such lines.
+
+    A value may stand on the next line by itself, too.
+    """
+    line_end = text.find("\n", name.sep_end, position)
+    if line_end < 0:
+        return None
+    before = text[name.start - 1 : name.start] if name.start else ""
+    verdict = _verdict(name, before, text, position)
+    if not verdict:
+        return [], position
+    start = text.rfind("\n", 0, name.start) + 1
+    line = text[start : name.start]
+    key = _LINE_START.fullmatch(line) is not None
+    indent = len((line if key else line[: len(line) - len(line.lstrip())]).expandtabs())
+    found, end = find_below(
+        verdict,
+        text,
+        line_end + 1,
+        indent,
+        described=name.text.lower().startswith(("auth", "cred")),
+        lists=not key,
+    )
+    if end > line_end + 1:
+        return found, end
+    alone = verdict in (Verdict.SECRET, Verdict.PLURAL) and not is_field(text, position)
+    return None if alone else ([], position)
 
 
 def _is_header(name: str) -> bool:
@@ -83,7 +123,9 @@ def _name(match: re.Match[str], text: str, low: str) -> _Name | None:
     quote, sep = match["quote"], match["sep"]
     end = match.start("quote") if quote else _end_of_name(match, low)
     spaced = match.end() > end and low[match.end() - 1].isspace()
-    return _Name(text[start:end], start, quote, sep, spaced) if end > start else None
+    return (
+        _Name(text[start:end], start, quote, sep, match.end("sep"), spaced) if end > start else None
+    )
 
 
 def _end_of_name(match: re.Match[str], low: str) -> int:
@@ -105,12 +147,20 @@ def _value(name: _Name, text: str, position: int) -> Span | None:
     return _secret_value(name, verdict, before, text, position)
 
 
+_SETS: Final = re.compile(r"(?<!\S)(?:env|setenv|set)\s{1,3}\Z", re.IGNORECASE)
+_MAX_SETS: Final = 12
+"""`ENV DB_PASSWORD x` and `setenv TOKEN x`; characters before the name."""
+
+
 def _leads_to_a_value(name: _Name, before: str, text: str, position: int) -> bool:
     flag = name.text.startswith("-") and before.lower() not in _NAME_CHARACTERS
     if name.sep and "value" in name.sep:
         return bool(name.quote) or before == "<"
     if name.sep is None:
-        return flag and name.spaced and not name.quote and text[position] != "-"
+        set_here = _SETS.search(text, max(name.start - _MAX_SETS, 0), name.start) is not None
+        variable = set_here and name.text.isupper()
+        led = (flag or variable) and name.spaced and not name.quote
+        return led and text[position] != "-" and "\n" not in text[name.start : position]
     if name.sep == ",":  # ("password", "x") and ["--password", "x"]
         pair = before in ("'", '"') and text[name.start - 2 : name.start - 1] == "("
         return bool(name.quote) and (flag or pair) and text[position] in "'\"\\"
@@ -175,7 +225,13 @@ def _secret_value(
         return None  # the end of a text, as in getpass("Password: ")
     if opening:
         start = opening.end()
-        end = _closing(text, start, len(opening[1]), opening[2])
+        triple = opening[2] * 3
+        if not opening[1] and text.startswith(triple, start - 1):
+            start, end = _triple(text, start + 2, triple)
+            if verdict in COUNTS and not looks_like_key(text[start:end].strip()):
+                return None  # a text of several lines
+        else:
+            end = _closing(text, start, len(opening[1]), opening[2])
         if "authorization" in name.text.lower():
             start = _after_scheme(text, start, end)
     elif text[position] in _CLOSING:
@@ -235,6 +291,13 @@ def _closing(text: str, start: int, escapes: int, quote: str) -> int:
         position = found + 1
     line = text.find("\n", start)
     return len(text) if line < 0 else line
+
+
+def _triple(text: str, start: int, quote: str) -> Span:
+    """A value between three quotes, on one line or more, without the first line end."""
+    end = text.find(quote, start)
+    start += len(text[start : start + 2]) - len(text[start : start + 2].lstrip("\r\n"))
+    return start, len(text) if end < 0 else max(end, start)
 
 
 def _container(text: str, position: int) -> Span | None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from realm_telemetry.redaction.rules import (
     COUNT,
     ENDINGS,
+    FOREIGN,
     KEYS_OF,
     MAX_COUNT,
     NO_PASSES,
@@ -50,6 +51,11 @@ _SPLIT_PASSWORD: Final = re.compile(r"(?<![a-z])pass_(words?|phrases?|codes?|wd|
 _DIRECTORY: Final = re.compile(r"[/~.]|[A-Za-z]:[\\/]")
 
 
+_KEY: Final = re.compile(r"(?=[^\d]{0,255}\d)(?=[^A-Za-z]{0,255}[A-Za-z])[\x21-\x7e]{8,}")
+_PART_OF_A_NAME: Final = re.compile(r"[A-Za-z]{1,24}\d{0,4}|\d{1,6}[A-Za-z]{0,2}")
+_PATH: Final = re.compile(r"[/~]|\.{1,2}/|[\w.-]{1,64}(?:/[\w.-]{1,64})+|.{0,200}\.[A-Za-z]\w{0,4}")
+
+
 class Verdict(IntEnum):
     """What a name says of its value.
 
@@ -84,6 +90,8 @@ def normal_name(name: str) -> str:
 
 def judge(name: str, further: frozenset[str] = frozenset()) -> Verdict:
     """Judge a name; further: names of the user's own, normal."""
+    if not name.isascii() and any(word in name.casefold() for word in FOREIGN):
+        return Verdict.SECRET
     words = normal_name(name).split("_")
     if further and _ends_with(words, further):
         return Verdict.SECRET
@@ -189,3 +197,15 @@ def is_piece_of_text(text: str) -> bool:
 def is_short_piece(text: str) -> bool:
     """Return whether a text under the name `token` is a word or marks, and looks like no key."""
     return any(piece.fullmatch(text) for piece in (_SHORT_PIECE, _MARKED_PIECE))
+
+
+def looks_like_key(text: str) -> bool:
+    """Return whether a word is rather a key than a word of a vocabulary, a name or a path."""
+    if not _KEY.fullmatch(text) or is_path(text) or NUMBER.fullmatch(text):
+        return False
+    return not all(map(_PART_OF_A_NAME.fullmatch, re.split(r"[._:-]+", text.strip("._:-"))))
+
+
+def is_path(text: str) -> bool:
+    """Return whether a text is a path, or the name of a file."""
+    return _PATH.match(text) is not None and ("/" in text[:200] or "." in text[-6:])

@@ -13,7 +13,8 @@ REDACTED: Final = "[redacted]"
 # fmt: off
 PASSWORDS: Final = frozenset((
     "password", "passwd", "pwd", "passphrase", "passcode", "passwort", "userpass", "dbpass",
-    "sshpass", "rootpass", "adminpass", "mypass", "dbpw", "mypw", "passkey",
+    "sshpass", "rootpass", "adminpass", "mypass", "dbpw", "mypw", "passkey", "kennwort", "senha",
+    "contrasena", "wachtwoord", "passord", "motdepasse",
 ))
 """A name whose last word is one of these, or ends with one of five letters or more, is secret."""
 
@@ -27,8 +28,8 @@ PHRASES: Final = frozenset((
     "session_id", "session_ids", "session_key", "connect_sid", "connection_string",
     "connection_strings", "conn_str", "conn_string", "connect_string", "webhook_url",
     "webhook_urls", "secret_id", "auth_header", "authorization_header", "cookie_header",
-    "shared_access_signature", "amz_signature", "goog_signature", "mot_de_passe", "seed_phrase",
-    "authorization_code", "oauth_code",
+    "shared_access_signature", "amz_signature", "goog_signature", "mot_de_passe", "de_passe",
+    "seed_phrase", "authorization_code", "oauth_code",
 ))
 """Names that end with these words together."""
 
@@ -75,6 +76,13 @@ PASS_WORDS: Final = frozenset((
     "running", "complete", "completed", "finished", "started", "skipped", "skip", "fail", "all",
 ))
 """What is no password after `pass:`."""
+
+FOREIGN: Final = (
+    "contraseña", "contrasen\u0303a", "lösenord", "hasło", "şifre", "пароль", "密码", "密碼",
+    "口令", "パスワード", "비밀번호", "암호",
+    "mật khẩu", "รหัสผ่าน", "κωδικός", "סיסמה", "كلمة المرور",
+)
+"""Words for a password with letters beyond ASCII; a name that contains one is secret."""
 
 VOCABULARY: Final = frozenset((
     "eos", "bos", "pad", "unk", "cls", "sep", "mask", "next", "last", "first", "special", "stop",
@@ -162,9 +170,14 @@ LONG_SCHEMES: Final = ("digest", "aws4-hmac-sha256", "oauth", "hawk", "signature
 
 NAME_HINTS: Final = (
     "pass", "pw", "secret", "token", "key", "auth", "cookie", "cred", "sess", "conn", "dsn",
-    "jwt", "sig", "otp", "psk", "bearer", "hook", "phrase",
+    "jwt", "sig", "otp", "psk", "bearer", "hook", "phrase", "kennwort", "senha",
+    "contrasena", "wachtwoord",
 )  # fmt: skip
 """One of these stands in every name that can be found in text."""
+
+
+BEYOND_ASCII: Final = "\x80"
+"""The mark of hints that only a text beyond ASCII can have."""
 
 
 class Form(NamedTuple):
@@ -173,6 +186,7 @@ class Form(NamedTuple):
     hint: stands in every such text, in this case (lower case where `any_case`).
     pattern: group 1, or all of it, is the secret. No part of it may need more than linear time.
     mixed: whether it must have a digit, so that words with hyphens are no secret.
+    key: whether it must look like a key: words, numbers, names of data and paths are none.
     mark: a character that every such text has, where the hint has none that is rare.
     """
 
@@ -181,6 +195,7 @@ class Form(NamedTuple):
     pattern: str
     mixed: bool = False
     mark: str = ""
+    key: bool = False
 
 
 EDGE: Final = r"(?:(?<![\w-])|(?<=\\[nrt]))"
@@ -235,7 +250,7 @@ FORMS: Final[tuple[Form, ...]] = (
     Form("Shopify", "shp", EDGE + r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}", mark="_"),
     Form("Linear", "lin_api_", r"lin_api_\w{20,}+"),
     Form("LangSmith", "lsv2_", EDGE_OR_NAME + r"lsv2_(?:pt|sk)_\w{20,}+"),
-    Form("Atlassian", "ATATT3", r"ATATT3[\w=-]{40,}+"),
+    Form("Atlassian", "AT", EDGE_OR_NAME + r"ATATT3[\w=-]{40,}+"),
     Form("Notion", "ntn_", EDGE_OR_NAME + r"ntn_[A-Za-z0-9]{40,}+"),
     Form("Notion", "secret_", EDGE + r"secret_[A-Za-z0-9]{43}(?!\w)", True),
     Form("Sentry", "sntry", EDGE_OR_NAME + r"sntry[su]_[\w+/=-]{40,}+", mark="_"),
@@ -252,52 +267,65 @@ FORMS: Final[tuple[Form, ...]] = (
     Form("Jina", "jina_", EDGE_OR_NAME + r"jina_\w{40,}+"),
     Form("New Relic", "NRAK-", EDGE_OR_NAME + r"NRAK-[A-Z0-9]{20,}+"),
     Form("Pulumi", "pul-", EDGE_OR_NAME + r"pul-[0-9a-f]{40}"),
+    Form("AWS bearer token and others", "ABIA", EDGE_OR_NAME + r"ABIA[A-Z0-9]{16}(?!\w)"),
+    Form("Stripe", "k_prod_", EDGE + r"[sr]k_prod_\w{8,}+"),
+    Form("Amazon MWS", "mws.", r"amzn\.mws\.[0-9a-f-]{36}"),
+    Form("Facebook", "EAA", EDGE_OR_NAME + r"EAA[MC][A-Za-z0-9]{40,}+"),
+    Form("Alibaba", "LTAI", EDGE_OR_NAME + r"LTAI[A-Za-z0-9]{16,24}(?!\w)", True),
+    Form("Clojars", "CLOJARS_", r"CLOJARS_[A-Za-z0-9]{40,}+"),
+    Form("Flutterwave", "FLWSECK", r"FLWSECK_TEST-[\w-]{10,}+", mark="-"),
+    Form("EasyPost", "EZ", EDGE_OR_NAME + r"EZ[AT]K[A-Za-z0-9]{40,}+", True),
+    Form("Adobe", "p8e-", EDGE_OR_NAME + r"p8e-[A-Za-z0-9]{32}(?!\w)"),
+    Form("Heroku", "HRKU-", r"HRKU-[\w-]{36,}+"),
+    Form("Linear", "lin_oauth_", r"lin_oauth_\w{20,}+"),
+    Form("New Relic", "NR", EDGE_OR_NAME + r"NR(?:II|JS|IQ|RA)-[\w-]{19,}+", mark="-"),
+    Form("NuGet", "oy2", EDGE_OR_NAME + r"oy2[a-z0-9]{43}(?!\w)"),
+    Form("PlanetScale", "pscale_", r"pscale_(?:tkn|pw|oauth|oat|secret)_[\w.=-]{20,}+"),
+    Form("Prefect", "pnu_", EDGE_OR_NAME + r"pnu_[A-Za-z0-9]{36}(?!\w)"),
+    Form("ReadMe", "rdme_", EDGE_OR_NAME + r"rdme_[a-z0-9]{60,}+"),
+    Form("RubyGems", "rubygems_", r"rubygems_[0-9a-f]{48}"),
+    Form("Shippo", "shippo_", r"shippo_(?:live|test)_[0-9a-f]{40}"),
+    Form("Sourcegraph", "sgp_", EDGE_OR_NAME + r"sgp_(?:[0-9a-f]{16}_|local_)?[0-9a-f]{40}"),
+    Form("Typeform", "tfp_", EDGE_OR_NAME + r"tfp_[\w.=-]{40,}+"),
+    Form("HashiCorp Vault", "hv", EDGE_OR_NAME + r"hv[br]\.[\w-]{20,}+", mark="."),
+    Form("Brevo", "xkeysib-", r"xkeysib-[\w-]{40,}+"),
+    Form("Bitbucket", "AT", EDGE_OR_NAME + r"ATBB[A-Za-z0-9]{24,}+", True),
+    Form("Atlassian", "AT", EDGE_OR_NAME + r"ATCTT3[\w=-]{40,}+"),
+    Form("Cloudflare", "v1.0-", EDGE_OR_NAME + r"v1\.0-[0-9a-f]{24}-[0-9a-f]{100,}+"),
+    Form("GitLab runner", "1348941", r"GR1348941[\w-]{20,}+"),
+    Form("Docker", "_oat_", r"dckr_oat_[\w-]{16,}+"),
+    Form("Contentful", "CFPAT-", r"CFPAT-[\w-]{40,}+"),
+    Form("Yandex", "y0_", EDGE_OR_NAME + r"y0_[\w-]{40,}+"),
+    Form("Yandex", "AQVN", EDGE_OR_NAME + r"AQVN[\w-]{35,}+", True),
+    Form("PostHog", "phx_", EDGE_OR_NAME + r"phx_[A-Za-z0-9]{30,}+"),
+    Form("Buildkite", "bkua_", EDGE_OR_NAME + r"bkua_[a-z0-9]{40}"),
+    Form("Netlify", "nfp_", EDGE_OR_NAME + r"nfp_[A-Za-z0-9]{36,}+"),
+    Form("Fly.io", "fm2_", EDGE_OR_NAME + r"fm2_[\w+/=,-]{40,}+"),
+    Form("Fly.io", "fo1_", EDGE_OR_NAME + r"fo1_[\w-]{40,}+"),
+    Form("Resend", "re_", EDGE + r"re_[A-Za-z0-9]{6,12}_[A-Za-z0-9]{20,}+", True),
+    Form("Render", "rnd_", EDGE + r"rnd_[A-Za-z0-9]{28,}+", True),
+    Form("Adafruit", "aio_", EDGE_OR_NAME + r"aio_[A-Za-z0-9]{28}(?!\w)", True),
+    Form("Hugging Face", "api_org_", EDGE_OR_NAME + r"api_org_[A-Za-z]{34}"),
+    Form("CircleCI", "CCIPAT_", r"CCIPAT_[\w-]{30,}+"),
+    Form("Chutes", "cpk_", EDGE_OR_NAME + r"cpk_[0-9a-f]{32}\.[\w.]{20,}+"),
+    Form("Anyscale", "esecret_", EDGE_OR_NAME + r"esecret_[A-Za-z0-9]{24,}+", True),
+    Form("ElevenLabs", "sk_", EDGE + r"sk_[0-9a-f]{48}(?!\w)"),
+    Form("Zapier, Zuplo", "zpka_", EDGE_OR_NAME + r"zpka_[\w-]{24,}+"),
+    Form("Duffel", "duffel_", r"duffel_(?:live|test)_[\w-]{40,}+"),
+    Form("Dropbox", "sl.", EDGE + r"sl\.(?:u\.)?[AB][\w-]{100,}+"),
+    Form("Dynatrace", "dt0c01.", r"dt0c01\.[A-Z0-9]{24}\.[A-Z0-9]{64}"),
+    Form("Airtable", "pat", EDGE + r"pat[A-Za-z0-9]{14}\.[0-9a-f]{64}", mark="."),
+    Form("Azure", "Q~", r"(?<![\w.~-])[\w.~-]{3}\dQ~[\w.~-]{31,34}(?![\w~-])", mark="~"),
+    Form("Modal", "k-", EDGE + r"ak-[A-Za-z0-9]{20,24}(?!\w)", True),
+    Form("Modal", "s-", EDGE + r"as-[A-Za-z0-9]{20,24}(?!\w)", True),
+    Form("1Password", "A3-",
+         EDGE + r"A3-[A-Z0-9]{6}-[A-Z0-9]{6,11}-(?:[A-Z0-9]{5}-){2,3}[A-Z0-9]{5}"),
+    Form("Firebase messaging", ":APA91", r"[\w-]{11}:APA91[\w-]{100,}+", mark=":"),
     Form("1Password", "ops_", EDGE_OR_NAME + r"ops_eyJ[\w+/=-]{40,}+"),
 )
 """Only looked for in texts with a word of MIN_FORM characters."""
 
 MIN_FORM: Final = 18
-
-LOOSE_FORMS: Final[tuple[Form, ...]] = (
-    Form("Weights & Biases", "wandb",
-         r"wandb(?:\s{1,3}|[_.-])(?:login|api|key)[\w .:=\"'-]{0,40}?"
-         r"(?<![0-9a-f])([0-9a-f]{40})(?![0-9a-f])"),
-    Form("Slack", "hook", r"hooks\.slack\.com\\{0,4}/([^\s\"'<>]++)"),
-    Form("Discord", "hook",
-         r"discord(?:app)?\.com\\{0,4}/api"
-         r"(?:\\{0,4}/v\d{1,3})?\\{0,4}/webhooks\\{0,4}/([^\s\"'<>]++)"),
-    Form("Teams", "hook", r"webhook\.office\.com\\{0,4}/([^\s\"'<>]++)"),
-    Form("Zapier, Feishu", "hook",
-         r"(?:zapier\.com\\{0,4}/hooks|/bot\\{0,4}/"
-         r"v2\\{0,4}/hook)\\{0,4}/([^\s\"'<>]++)"),
-    Form("Telegram", "//", r"api\.telegram\.org/bot([^\s\"'<>/]++)"),
-    Form("curl", "-u", r"(?<!\w)(?:-u|--user)[\s=]{1,3}[\"']?[\w.@+-]{1,64}:([^\s\"']++)"),
-    Form("curl", "-u",
-         r"curl\s(?:[^\n]{0,200}?\s)?-u[\"']?[\w.@+-]{1,64}:([^\s\"']++)"),
-    Form("docker, podman", "-u", r"login\s[^\n]{0,120}?\s-p[\s=]{1,3}[\"']?([^\s\"'-][^\s\"']*+)"),
-    Form("mysql", "mysql", r"mysql\w{0,8}\s(?:[^\n]{0,120}?\s)?-p([^\s\"']{1,256}+)"),
-    Form("7-Zip", "7z", r"(?<!\w)7z\w?\s{1,3}[a-z]{1,2}\s[^\n]{0,120}?(?<!\S)-p([^\s\"']{1,256}+)"),
-    Form("redis-cli", "redis", r"redis-cli\s(?:[^\n]{0,120}?\s)?-a\s{1,3}[\"']?([^\s\"']{1,256}+)"),
-    Form("zip", "zip", r"zip\s[^\n]{0,120}?(?<!\S)(?-i:-P)\s{0,3}[\"']?([^\s\"']{1,256}+)"),
-    Form("openssl", "openssl", r"openssl\s[^\n]{0,120}?\s-k\s{1,3}[\"']?([^\s\"']{1,256}+)"),
-    Form("aws", "aws",
-         r"aws\s{1,3}configure\s{1,3}set\s{1,3}\S{0,64}(?:secret|token)\S{0,64}\s{1,3}(\S++)"),
-    Form("Kaggle", "username",
-         r"username\\{0,4}[\"']\s{0,3}:\s{0,3}\\{0,4}[\"'][^\"'\\]{1,64}+\\{0,4}[\"']\s{0,3},\s{0,3}"
-         r"\\{0,4}[\"']key\\{0,4}[\"']\s{0,3}:\s{0,3}\\{0,4}[\"']([0-9a-f]{32})(?![0-9a-f])"),
-    Form("a sentence", "password", r"password\s{1,3}(?:is\s{1,3})?[\"'`]([^\s\"'`]{4,256}+)[\"'`]"),
-    Form("a sentence", "password", r"password\s{1,3}is\s{1,3}(?=\S{0,64}\d)([^\s\"'`]{6,256}+)"),
-    Form("sshpass", "pass", r"sshpass\s{1,3}-p\s{0,3}[\"']?([^\s\"']++)"),
-    Form(".netrc", "pass", r"login\s{1,4}\S{1,255}+\s{1,4}password\s{1,4}(\S{1,512}+)"),
-    Form(".pgpass", ":5432:", r":5432:[\w*-]{1,64}+:[\w.@*-]{1,64}+:(\S{1,512}+)"),
-    Form("Oracle", "jdbc", r"jdbc:oracle:\w{1,16}:[\w$]{1,64}/([^@\s]{1,255}+)(?=@)"),
-    Form("bearer", "bearer", r"bearer\s{1,3}(?=[\w.~+/=-]{0,512}\d)([\w.~+/=-]{8,}+)"),
-    Form("PuTTY", "key", r"putty-user-key-file-[\s\S]{1,2048}?private-lines:([\s\S]*+)"),
-    Form("Mailgun", "key", r"(?<![\w-])key-[0-9a-f]{32}(?!\w)"),
-    Form("Tailscale", "key", r"tskey-[\w-]{16,}+"),
-    Form("age", "key", r"age-secret-key-1[0-9a-z]{20,}+"),
-)
-"""Hints of these are looked for in the text in lower case."""
 # fmt: on
 
 Span = tuple[int, int]

@@ -11,9 +11,10 @@ from typing import Final, NamedTuple
 
 from realm_telemetry.redaction.forms import find_form, find_in_urls, find_keys
 from realm_telemetry.redaction.named import AFTER_NAME, find_named
+from realm_telemetry.redaction.phrases import LOOSE_FORMS
 from realm_telemetry.redaction.rules import (
+    BEYOND_ASCII,
     FORMS,
-    LOOSE_FORMS,
     MIN_FORM,
     NAME_HINTS,
     REDACTED,
@@ -21,6 +22,7 @@ from realm_telemetry.redaction.rules import (
     Form,
     Span,
 )
+from realm_telemetry.redaction.tables import find_tables
 
 _ROUNDS: Final = 4
 """What is found may uncover more: `password=x` in the value of another name."""
@@ -82,6 +84,8 @@ class Hints(NamedTuple):
             text = f"{text}\n{seen}"
         low = text.lower()
         marks = ["", *(mark for mark in _MARKS if mark in text)]
+        if not text.isascii():
+            marks.append(BEYOND_ASCII)
         # One pass for all hints that end with this mark.
         tails = {part[-_TAIL:] for part in text.split("_")} if "_" in text else set()
         marked = [hint for tail in tails & _BY_TAIL.keys() for hint in _BY_TAIL[tail]]
@@ -136,10 +140,12 @@ def _closer(hint: str) -> Callable[[str, str], object]:
         hint + r"[\w-]{0,40}+(?:\\{0,8}[\"'`]|&quot;|&#34;)?+\]?\s{0,4}+[ \t]{0,60}+"
         r"(?:=|:(?!//)|%3|,|>|value|->|→|\.{4})"
     )
+    variable = re.compile(rf"(?:env|set)\s{{1,3}}\w{{0,64}}{hint}")
     others = _finders()[hint][1:]
     return lambda text, low: (
         follows.search(low)
         or ("-" in low and _OPTION.search(low))
+        or (("env" in low or "set " in low) and variable.search(low))
         or any(find(text, low) for find in others)
     )
 
@@ -241,7 +247,9 @@ def _without(text: str, spans: list[Span]) -> str:
 @cache
 def _finders(prose: bool = True) -> dict[str, list[Finder]]:
     """The finders by the hint that calls for them, in lower case."""
-    found: dict[str, list[Finder]] = {hint: [_named_finder(hint, prose)] for hint in NAME_HINTS}
+    found: dict[str, list[Finder]] = {
+        hint: [_named_finder(hint, prose), partial(find_tables, hint)] for hint in NAME_HINTS
+    }
     found["key"].append(find_keys)
     found |= {"//": [find_in_urls], "\\/": [find_in_urls]}
     for form in LOOSE_FORMS:
@@ -264,17 +272,24 @@ ALL_HINTS: Final = Hints(
     tuple(_FORMS_OF),
 )
 
-_MARKS: Final = "_-./:\\"
+_MARKS: Final = (*"_-./:\\$%{~'", " -")
 
 
 def _mark_of(hint: str) -> str:
     """A rare character of every text that has a hint; empty if there is none."""
-    given = {form.mark for form in _FORMS_OF.get(hint, ())}
-    return next((mark for mark in hint if mark in _MARKS), given.pop() if len(given) == 1 else "")
+    forms = [*_FORMS_OF.get(hint, ()), *(one for one in LOOSE_FORMS if one.hint == hint)]
+    given: set[str] = {form.mark for form in forms}
+    mark = given.pop() if len(given) == 1 else ""
+    if mark:
+        return mark
+    return next((mark for mark in hint if mark in _MARKS), "")
 
 
 def _by_mark(hints: Sequence[str]) -> dict[str, list[str]]:
-    return {mark: [hint for hint in hints if _mark_of(hint) == mark] for mark in ("", *_MARKS)}
+    return {
+        mark: [hint for hint in hints if _mark_of(hint) == mark]
+        for mark in ("", BEYOND_ASCII, *_MARKS)
+    }
 
 
 _TAIL: Final = 2

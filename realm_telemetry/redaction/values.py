@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from realm_telemetry.redaction.commands import is_command, program_of, without_login
 from realm_telemetry.redaction.names import (
     COUNTS,
     TOKENS,
@@ -12,6 +13,7 @@ from realm_telemetry.redaction.names import (
     judge,
     keeps_number,
     keeps_text,
+    looks_like_key,
     normal_name,
 )
 from realm_telemetry.redaction.rules import REDACTED
@@ -47,25 +49,18 @@ _NUMBERS: Final = frozenset((int, float, bool, type(None)))
 _NUMBERS_PASS: Final = frozenset((int(Verdict.PLAIN), *map(int, COUNTS)))
 _OPTION: Final = re.compile(r"--?[A-Za-z][\w.-]{0,80}")
 _HEADER: Final = re.compile(r"[A-Z][A-Za-z]{0,40}(?:-[A-Z][A-Za-z]{0,40}){0,6}")
-_APART: Final = frozenset(("sshpass", "docker", "podman"))
-"""Programs that take a password as the word after `-p`; docker's and podman's `login` does."""
-
-_COMMANDS: Final = frozenset(
-    (
-        *("command", "cmd", "cmdline", "command_line", "command_args", "argv", "args"),
-        *("arguments", "entrypoint"),
-    )
-)
-"""Names of details, after their last dot, whose lists are words of one command."""
-
-_PROGRAMS: Final = _APART | {"curl", "mysql", "mysqldump", "mysqladmin", "mariadb", "7z", "7za"}
-_MAX_PROGRAM: Final = 256
 _ODD_NAME: Final = -1
 """The verdict on a name that is itself a text with a secret."""
 
 
 _BESIDE_A_NAME: Final = -2
 """The verdict on `value`, which may stand beside the name of a secret."""
+
+
+_WITH_COLUMNS: Final = -3
+"""The verdict on `columns`, which may name the columns of the rows beside it."""
+_COLUMNS: Final = ("columns", "column_names", "fields", "header")
+_ROWS: Final = ("data", "rows", "values", "table")
 
 
 class Rules:
@@ -87,6 +82,8 @@ class Rules:
             known = int(judge(name, self._names))
             if name in _VALUES:
                 known = _BESIDE_A_NAME
+            elif name in _COLUMNS and known == Verdict.PLAIN:
+                known = _WITH_COLUMNS
             elif known == Verdict.PLAIN and self.text(name) is not name:
                 known = _ODD_NAME
             if len(name) <= _MAX_KNOWN_CHARS:
@@ -113,19 +110,39 @@ class Rules:
                 verdict = self.verdict(name)
             kind = type(value)
             if kind in _NUMBERS:
-                if verdict not in _NUMBERS_PASS and not _is_alone(verdict, details):
+                if verdict not in _NUMBERS_PASS and not self._is_alone(verdict, details):
                     return False
-            elif verdict and not _is_alone(verdict, details):
+            elif verdict and not self._is_alone(verdict, details):
                 return False
             elif kind is str:
                 texts.append(value)
-            elif kind is list and _is_command(name, value):
+            elif kind is list and is_command(name, value):
                 texts.append(" ".join(value))
                 if not self._gather_deeper(value, texts, depth + 1):
                     return False
             elif not self._gather_deeper(value, texts, depth + 1):
                 return False
         return True
+
+    def _is_alone(self, verdict: int, values: Mapping[str, Any]) -> bool:
+        """Return whether a name is `value` or `columns`, and names no secret with what it has."""
+        if verdict == _WITH_COLUMNS:
+            return not self.columns(values)
+        return verdict == _BESIDE_A_NAME and not _named(values)
+
+    def columns(self, values: Mapping[str, Any]) -> dict[int, int]:
+        """The columns of `{"columns": ["user", "password"], "rows": [...]}` that are secret."""
+        if not any(isinstance(values.get(name), list | tuple) for name in _ROWS):
+            return {}
+        names = next((found for name in _COLUMNS if (found := values.get(name))), None)
+        return self.secret_names(names)
+
+    def secret_names(self, names: Any) -> dict[int, int]:
+        """The verdicts on those names of a list that name secrets, by their place."""
+        if not isinstance(names, list | tuple):
+            return {}
+        verdicts = (self.verdict(name) if isinstance(name, str) else 0 for name in names)
+        return {at: verdict for at, verdict in enumerate(verdicts) if verdict > Verdict.PLAIN}
 
     def _gather_deeper(self, value: Any, texts: list[str], depth: int) -> bool:
         if depth > MAX_DEPTH:
@@ -135,7 +152,13 @@ class Rules:
             return self.gather(value, texts, depth)
         if kind is not list or (_is_pair(value) and self.verdict(value[0])):
             return False
-        if value and type(value[0]) is str and (_program(value) or self._has_secret_header(value)):
+        if _is_table(value) and self.secret_names(value[0]):
+            return False
+        if (
+            value
+            and type(value[0]) is str
+            and (program_of(value) or self._has_secret_header(value))
+        ):
             return False
         for item in value:
             if type(item) is str:
@@ -181,11 +204,16 @@ class Walk:
         clean: dict[Any, Any] = {}
         changed = False
         pair = self._secret_pair(values)
+        columns = self._rules.columns(values)
         names = _Names()
         for name, value in values.items():
             shown = self._name(name, names)
             here = f"{path}{shown}"
             verdict = self._rules.verdict(str(name))
+            if columns and name in _ROWS and isinstance(value, list | tuple):
+                clean[shown] = self._rows(columns, value, here, depth)
+                changed = changed or clean[shown] is not value or shown is not name
+                continue
             if pair and name in _VALUES:
                 verdict = pair
             new = self._under(verdict, value, here, depth)
@@ -207,6 +235,26 @@ class Walk:
             text = bytes(value).decode("latin-1")
             return self._noted(value, value if self._rules.text(text) is text else REDACTED, path)
         return value
+
+    def _rows(
+        self, columns: Mapping[int, int], rows: Any, path: str, depth: int, head: Any = None
+    ) -> Any:
+        """Rows of a table without what stands in its secret columns; head: the row of names."""
+        clean = [
+            row if row is head else self._table_row(columns, row, path, depth + 1) for row in rows
+        ]
+        return rows if all(map(_is, clean, rows)) else clean
+
+    def _table_row(self, columns: Mapping[int, int], row: Any, path: str, depth: int) -> Any:
+        if not isinstance(row, list | tuple) or depth > MAX_DEPTH:
+            return self.value(row, path, depth)
+        clean = [
+            self._secret_item(Verdict(columns[at]), item, path, depth + 1)
+            if at in columns and not _is_word(Verdict(columns[at]), item)
+            else self.value(item, path, depth + 1)
+            for at, item in enumerate(row)
+        ]
+        return row if all(map(_is, clean, row)) else clean
 
     def _secret_pair(self, values: Mapping[Any, Any]) -> int:
         """The verdict that a name in a table passes on to the value beside it."""
@@ -278,6 +326,9 @@ class Walk:
         return own if own == Verdict.SECRET else verdict
 
     def _list(self, values: Sequence[Any], path: str, depth: int) -> Any:
+        columns = self._rules.secret_names(values[0]) if _is_table(values) else {}
+        if columns:
+            return self._rows(columns, values, path, depth, head=values[0])
         if _is_header_list(values):
             return self._headers(values, path, depth)
         pairs = all(_is_pair(item) for item in values)
@@ -296,8 +347,8 @@ class Walk:
             after = self._option(item)
             in_key = _key_goes_on(item, in_key)
             clean.append(new)
-        clean = self._command(_program(values), clean, path)
-        if _is_command(path, clean):
+        clean = self._command(program_of(values), clean, path)
+        if is_command(path, clean):
             words = words_without_secrets(clean, self._rules.patterns)
             # The same objects, where nothing was found.
             clean = [
@@ -311,7 +362,7 @@ class Walk:
         if not program or (program in ("docker", "podman") and "login" not in items):
             return items
         return [
-            self._noted(item, _without_login(program, before, item), path)
+            self._noted(item, without_login(program, before, item), path)
             for before, item in zip(["", *items], items, strict=False)
         ]
 
@@ -347,11 +398,6 @@ class Walk:
         if len(self.found) <= MAX_FOUND and path not in self.found:
             self.found.append(path if len(self.found) < MAX_FOUND else "...")
         return clean
-
-
-def _is_alone(verdict: int, values: Mapping[str, Any]) -> bool:
-    """Return whether a name is `value` or alike, and no name of it stands beside it."""
-    return verdict == _BESIDE_A_NAME and not _named(values)
 
 
 class _Names:
@@ -391,34 +437,6 @@ def _last_word(path: str) -> str:
     return normal_name(path.rpartition(".")[2]).rpartition("_")[2]
 
 
-def _program(values: Sequence[Any]) -> str:
-    """The program of a command line that takes logins of its own; empty for others."""
-    first = values[0] if values else None
-    if not isinstance(first, str) or len(first) > _MAX_PROGRAM:
-        return ""
-    name = first.rpartition("/")[2]
-    return name if name in _PROGRAMS else ""
-
-
-def _is_command(path: str, values: Sequence[Any]) -> bool:
-    """Whether a list is the words of a command, by the last part of its name."""
-    name = path.rpartition(".")[2].lower()
-    return name in _COMMANDS and all(isinstance(value, str) for value in values)
-
-
-def _without_login(program: str, before: Any, item: Any) -> Any:
-    if not isinstance(item, str):
-        return item
-    user, colon, password = item.partition(":")
-    login = before in ("-u", "--user") or item.startswith("-u")
-    if program == "curl" and login and colon and password != REDACTED:
-        return f"{user}:{REDACTED}"
-    if program in _APART and before == "-p" and item != REDACTED:
-        return REDACTED
-    option = program not in ("curl", *_APART) and item.startswith("-p") and len(item) > 2
-    return f"-p{REDACTED}" if option and item[2:] != REDACTED else item
-
-
 def _is_header_list(values: Sequence[Any]) -> bool:
     """Return whether names of headers and their values take turns in a list."""
     if len(values) % 2 or len(values) < 2 or not all(isinstance(item, str) for item in values):
@@ -428,6 +446,21 @@ def _is_header_list(values: Sequence[Any]) -> bool:
     if not any("-" in name or name in ("Authorization", "Cookie") for name in values[::2]):
         return False
     return not all(_HEADER.fullmatch(value) for value in values[1::2])
+
+
+def _is_word(verdict: Verdict, item: Any) -> bool:
+    """Return whether an item of a column of tokens is one of a vocabulary."""
+    return verdict in TOKENS and isinstance(item, str) and not looks_like_key(item)
+
+
+def _is_table(values: Sequence[Any]) -> bool:
+    """Return whether a list has a row of names and rows of as many values."""
+    head = values[0] if len(values) > 1 else None
+    if not isinstance(head, list | tuple) or not all(isinstance(name, str) for name in head):
+        return False
+    if not all(isinstance(row, list | tuple) and len(row) == len(head) for row in values):
+        return False
+    return len(head) > 2 or (len(head) == 2 and judge(head[0]) == judge("user"))
 
 
 def _is_pair(item: Any) -> bool:

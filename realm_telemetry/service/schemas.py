@@ -169,13 +169,23 @@ HEARTBEAT: Final[Schema] = {
     },
 }
 ALERT_ACTION: Final[Schema] = {
-    "description": "One of: mute a rule (for_s 0 ends that), test a target, send a message again.",
+    "description": "One of: mute a rule or a run (for_s 0 ends that), test a target, send a message"
+    " again.",
     "oneOf": [
         {
             "type": "object",
             "required": ["mute"],
             "properties": {
                 "mute": {"type": "string", "maxLength": 200},
+                "for_s": {"type": "number", "minimum": 0, "maximum": 2_592_000},
+            },
+            "additionalProperties": False,
+        },
+        {
+            "type": "object",
+            "required": ["mute_run"],
+            "properties": {
+                "mute_run": {"type": "string", "minLength": 1, "maxLength": 256},
                 "for_s": {"type": "number", "minimum": 0, "maximum": 2_592_000},
             },
             "additionalProperties": False,

@@ -16,7 +16,7 @@ from typing import Final
 from realm_telemetry.errors import ConfigError, shown
 from realm_telemetry.shipper.launch import LAUNCHER_FD, launch
 from realm_telemetry.shipper.manifest import join_surroundings, read_manifest
-from realm_telemetry.shipper.process_end import take_over
+from realm_telemetry.shipper.process_end import pass_on, take_over
 from realm_telemetry.shipper.shipper import Shipper
 
 LEAVE_WITHIN_S: Final = 1.8
@@ -43,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         logging.basicConfig(level=logging.WARNING, handlers=[_plugins_handler()])
         shipper = Shipper(pipeline_dir, manifest=manifest, launch=launch, stdio=True)
         end_on_signals(shipper)
-        shipper.run()
+        if not shipper.run():
+            pass_on(pipeline_dir)
     except (ConfigError, OSError) as error:
         sys.stderr.write(f"shipper: {shown(str(error))}\n")
         return 1

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,6 +59,7 @@ class Deliveries:
         self._deliveries: list[Delivery] = []
         self._saved: dict[str, int] = {}
         self._save_at_s = 0.0
+        self._stopped = False
         self._lost: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[Delivery]:
@@ -72,7 +72,7 @@ class Deliveries:
         Raises LogUnavailableError.
         """
         pipeline = self._manifest.pipeline
-        self._saved = self._log.write(lambda log: log.load_cursors(pipeline))
+        self._saved = self._log.write(self._load)
         for name in self._manifest.exporters:
             if name not in self._saved:
                 self._save_cursor(name, last_cursor)
@@ -80,6 +80,16 @@ class Deliveries:
         asked = [WEBHOOK_EXPORTER] if pipeline and WEBHOOK_EXPORTER in self._saved else []
         for name in dict.fromkeys((*self._manifest.exporters, *asked)):
             self._begin(name)
+
+    def _load(self, log: Writer) -> dict[str, int]:
+        """The saved cursors; those that `realm replay` has named are set back before."""
+        pipeline = self._manifest.pipeline
+        saved = log.load_cursors(pipeline)
+        for name, cursor in log.asked_back(pipeline).items():
+            if name in saved or name in self._manifest.exporters:
+                saved[name] = min(cursor, saved.get(name, cursor))
+                log.go_back(pipeline, name, saved[name])
+        return saved
 
     def ask_for_webhooks(self, cursor: int) -> None:
         """Deliver to the addresses that events name, though no exporter here is set up to.
@@ -148,21 +158,27 @@ class Deliveries:
         self._save_at_s = now_s + SAVE_EVERY_S
         for name, cursor in moved.items():
             self._save_cursor(name, cursor)
-        self._go_back()
+        if not self._stopped:  # nobody would deliver again: it is left to the next shipper
+            self._go_back()
 
-    def forget(self) -> None:
+    def forget(self) -> bool:
         """Drop the cursors of a pipeline that is done: retention waits for what it finds there.
 
         The next shipper of the pipeline begins at the log's end, which is the same by then.
+        Returns whether `realm replay` has named one of the exporters: then it is not done.
         """
         pipeline = self._manifest.pipeline
+        names = {delivery.name for delivery in self._deliveries}
 
-        def drop(log: Writer) -> None:
-            for delivery in self._deliveries:
-                log.drop_cursor(pipeline, delivery.name)
+        def drop(log: Writer) -> bool:
+            for name in names - log.asked_back(pipeline).keys():
+                log.drop_cursor(pipeline, name)
+            return not names.isdisjoint(log.asked_back(pipeline))
 
-        with suppress(LogUnavailableError):
-            self._log.write(drop)
+        try:
+            return self._log.write(drop)
+        except LogUnavailableError:
+            return False
 
     @property
     def has_unsaved(self) -> bool:
@@ -179,6 +195,7 @@ class Deliveries:
     def stop(self, timeout_s: float) -> None:
         """End the deliveries; one whose exporter hangs is left behind. Cursors are saved."""
         deadline_s = monotonic() + timeout_s
+        self._stopped = True
         for delivery in self._deliveries:
             delivery.request_stop()
         for delivery in self._deliveries:

@@ -159,13 +159,16 @@ def verdict_of(spool: Spool, run: RunNotes | None = None) -> Verdict:
     notes = spool.notes
     in_container, on_host = kills_since(notes.hello.get("memory_kills"))
     run = run or notes.run or RunNotes()
+    since_seen, _ = kills_since({"container": run.container_kills})
+    in_container = since_seen if since_seen is not None else in_container
     end = spool.process_end()
     if notes.goodbye and not (end.known or end.goes_on):
         # It ended by itself, and said so; with what code, nobody knows.
         end = ProcessEnd(known=True, code=1 if run.error else 0)
     facts = EndFacts(end, run.error, run.scheduled, in_container, on_host, run.memory_share)
     stack = _last_stack(spool, end)
-    return judge(facts._replace(scheduler=spool.scheduler_word, job_of=run.scheduler, stack=stack))
+    facts = facts._replace(scheduler=spool.scheduler_word, job_of=run.scheduler, stack=stack)
+    return judge(facts._replace(processor=run.processor))
 
 
 def _last_stack(spool: Spool, end: ProcessEnd) -> str | None:

@@ -17,6 +17,7 @@ from realm_telemetry.home import (
     open_own_directory,
     read_own_file,
 )
+from realm_telemetry.values.conversions import read_item, safe_text
 
 MANIFEST_NAME: Final = "manifest.json"
 _EXPORTER_ENVIRONMENT: Final = (
@@ -69,8 +70,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return Path(self.home) / LOGS / f"shipper-{self.pipeline}.log"
 
 
-# Options may be paths; what is no JSON value otherwise is one by its text.
-_encode = msgspec.json.Encoder(order="deterministic", enc_hook=str).encode
+_MAX_OPTION_CHARS: Final = 65_536
+
+
+def _option_text(value: Any) -> str:
+    """Options may be paths; what is no JSON value otherwise is one by its text, within a limit."""
+    return safe_text(read_item(value, str, value)[:_MAX_OPTION_CHARS])
+
+
+_encode = msgspec.json.Encoder(order="deterministic", enc_hook=_option_text).encode
 _decode = msgspec.json.Decoder(Manifest).decode
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from realm_telemetry.event import Event
 from realm_telemetry.home import read_regular_file
+from realm_telemetry.shipper.process_end import ProcessorTime
 from realm_telemetry.shipper.scheduler import SLURM, job_of
 from realm_telemetry.spool.control import BELIEVABLE
 
@@ -44,6 +45,9 @@ class RunNotes(msgspec.Struct, kw_only=True):
     directories: where it works (`cwd`) and where its checkpoints go (`checkpoints`).
     peak_rss_bytes: the most memory that the process had; memory_share: how much of its container's
         limit, or of its host's memory, was used when last looked at.
+    processor: its processor time when last looked at, if that has a limit.
+    container_kills: the file that counts kills for want of memory in the control group that it is
+        in, and the count when it was first seen there.
     """
 
     id: str = ""
@@ -66,6 +70,8 @@ class RunNotes(msgspec.Struct, kw_only=True):
     directories: dict[str, str] = {}
     peak_rss_bytes: int | None = None
     memory_share: float | None = None
+    processor: ProcessorTime | None = None
+    container_kills: tuple[str, int] | None = None
 
 
 class Notes(msgspec.Struct, kw_only=True):

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -24,14 +25,23 @@ if TYPE_CHECKING:
 _INFO = struct.Struct("<QQ11Ii")  # mask, cgroup, pid and ten other ids, exit code
 _GET_INFO: Final = 3 << 30 | _INFO.size << 16 | 0xFF << 8 | 11
 _INFO_EXIT: Final = 1 << 3
-_STATE, _START_TICKS, _EXIT_CODE = 2, 21, 51
+_STATE, _UTIME, _STIME, _THREADS, _START_TICKS, _EXIT_CODE = 2, 13, 14, 19, 21, 51
+_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+_CPU_LIMIT: Final = "Max cpu time"
 _CGROUPS: Final = Path("/sys/fs/cgroup")
+_OF_ROOT: Final = (str(_CGROUPS / "memory" / "memory.oom_control"),)
 _VMSTAT: Final = Path("/proc/vmstat")
 _MEMBERSHIP: Final = Path("/proc/self/cgroup")
+_NOISE_S: Final = 0.7
+"""How much too early a limit of a few seconds was enforced at most, on a busy machine."""
+
+TICK_S: Final = 0.1
+"""How exactly the kernel keeps a limit of processor time, and counts what was used of it."""
 
 
 _INBOX_NAME: Final = "shipper.inbox"
 _MESSAGE_BYTES: Final = 64
+_PASS_ON_S: Final = 1.0
 _MAX_HANDED: Final = 512
 """Descriptors that wait for the spools of their processes; then the oldest is closed."""
 
@@ -79,18 +89,32 @@ def hand_over(pipeline_dir: Path) -> None:
     """Give a shipper that runs for this pipeline a descriptor of this process. Never waits."""
     if not (pipeline_dir / _INBOX_NAME).exists():
         return
+    descriptor, process = own_process()
+    try:
+        _send(pipeline_dir, descriptor, process)
+    finally:
+        if process:
+            os.close(descriptor)
+
+
+def _send(pipeline_dir: Path, descriptor: int, process: str) -> bool:
     from socket import send_fds
 
-    descriptor, process = own_process()
     try:
         with _short_path(pipeline_dir) as path, _datagrams() as sender:
             sender.connect(path)
             send_fds(sender, [process.encode()], [descriptor])
     except OSError:  # no shipper, one that has many to take, or no descriptor of this process
-        pass
-    finally:
-        if process:
-            os.close(descriptor)
+        return False
+    return True
+
+
+def pass_on(pipeline_dir: Path) -> None:
+    """Give the shipper that was faster what this one was handed; waits for a second at most."""
+    deadline_s = monotonic() + _PASS_ON_S
+    for (pid, ticks), descriptor in _handed.items():
+        while not _send(pipeline_dir, descriptor, f"{pid}:{ticks}") and monotonic() < deadline_s:
+            sleep(_PASS_ON_S / 50)
 
 
 @contextmanager
@@ -161,6 +185,13 @@ class ProcessWatch:
         near = (hello.get("host"), hello.get("pid_namespace")) == (host(), pid_namespace())
         self._is_near = near and type(self._pid) is int and type(self._start_ticks) is int
         self._descriptor = self._open() if self._is_near and self._pid != os.getpid() else None
+
+    def awaits_descriptor(self) -> bool:
+        """Whether only a descriptor that another shipper passes on can say how it ended."""
+        if self._descriptor is None and self._is_near and self._pid != os.getpid():
+            self._descriptor = self._open()
+            return self._descriptor is None
+        return False
 
     def goes_on(self) -> bool:
         """Whether the process runs, as far as can be seen: also while it is about to end."""
@@ -271,6 +302,53 @@ def stat_fields(pid: str) -> list[str] | None:
     return [before.partition(" ")[0], before.partition("(")[2], *after.split()]
 
 
+class ProcessorTime(NamedTuple):
+    """The processor time of a process under a limit, in seconds; at the limit SIGKILL ends it.
+
+    threads: how many may use it up at once.
+    """
+
+    limit_s: float
+    used_s: float
+    threads: int
+
+    @property
+    def left_s(self) -> float:
+        """What is left of it."""
+        return self.limit_s - self.used_s
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether nothing is left."""
+        return self.left_s <= TICK_S
+
+    @property
+    def is_nearly_used_up(self) -> bool:
+        """Whether the kernel may have taken it for used up.
+
+        It counts by the tick, and so too much on a busy machine: up to a fifth was seen. What it
+        shows is exact.
+        """
+        return self.left_s <= max(self.limit_s / 5, self.threads / 2, _NOISE_S)
+
+
+def processor_time(pid: int) -> ProcessorTime | None:
+    """Return what a process has used of its limit (`ulimit -t`, RLIMIT_CPU); None without one.
+
+    Also of one that has ended, and whose parent has not waited for it.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/limits").read_text("ascii", "replace").splitlines()
+    except OSError:
+        return None
+    hard = next((line.split()[4] for line in lines if line.startswith(_CPU_LIMIT)), "")
+    fields = stat_fields(str(pid)) if hard.isdigit() else None
+    if fields is None:
+        return None
+    used_s = (int(fields[_UTIME]) + int(fields[_STIME])) / _TICKS_PER_S
+    return ProcessorTime(float(hard), used_s, max(int(fields[_THREADS]), 1))
+
+
 def pid_namespace() -> str:
     """The name of this process's pid namespace; empty if it cannot be read."""
     try:
@@ -296,6 +374,33 @@ def memory_kills() -> dict[str, Any]:
     return {"host": _count(_VMSTAT), "container": _container()}
 
 
+def kills_in_group_of(pid: int) -> tuple[str, int] | None:
+    """Return the same pair for the control group of another process."""
+    return _container(Path(f"/proc/{pid}/cgroup"))
+
+
+class GroupKills:
+    """Counts who is killed for want of memory in the control group that a process is in at last."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._first: dict[str, int] = {}
+
+    def look(self) -> None:
+        """See where the process is, while it lives."""
+        if (found := kills_in_group_of(self._pid)) is not None:
+            self._first.setdefault(*found)
+
+    def at_end(self) -> int | None:
+        """How many were killed, once the process has ended and before its parent waits for it."""
+        found = kills_in_group_of(self._pid)
+        # Of one that has ended version 1 says the root, whatever it was in.
+        file = found[0] if found and found[0] not in _OF_ROOT else next(reversed(self._first), None)
+        if file is None:
+            return None
+        return _risen(self._first.get(file, 0), _count(Path(file)))
+
+
 def kills_since(begin: Any) -> tuple[int | None, int | None]:
     """Return how many were killed in the container and on the host since a `memory_kills`."""
     if not isinstance(begin, dict):
@@ -311,9 +416,11 @@ def _risen(before: Any, now: int | None) -> int | None:
     return None if type(before) is not int or now is None else max(now - before, 0)
 
 
-def _container() -> tuple[str, int] | None:
+def _container(membership: Path | None = None) -> tuple[str, int] | None:
     try:
-        lines = _MEMBERSHIP.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = (
+            (membership or _MEMBERSHIP).read_text(encoding="utf-8", errors="replace").splitlines()
+        )
     except OSError:
         return None
     for line in lines:

@@ -18,7 +18,7 @@ from signal import (
 )
 from typing import Any, Final, NamedTuple
 
-from realm_telemetry.shipper.process_end import ProcessEnd
+from realm_telemetry.shipper.process_end import ProcessEnd, ProcessorTime
 from realm_telemetry.shipper.scheduler import (
     CANCELLED,
     LSF,
@@ -82,7 +82,7 @@ class EndFacts(NamedTuple):
     asked, sender: a signal that had asked it to end shortly before, and who sent that; where its
         parent knows.
     job_of: which scheduler started it, if one did.
-    cpu_limit_s: the limit of its processor time, where it had used all of that.
+    processor: its processor time when last looked at, where that has a limit.
     """
 
     end: ProcessEnd
@@ -97,7 +97,7 @@ class EndFacts(NamedTuple):
     asked: int | None = None
     sender: str | None = None
     job_of: str = SLURM
-    cpu_limit_s: float | None = None
+    processor: ProcessorTime | None = None
 
     @property
     def was_killed(self) -> bool:
@@ -131,6 +131,11 @@ class EndFacts(NamedTuple):
     def memory_was_full(self) -> bool:
         """Whether nearly all memory was used shortly before."""
         return self.memory_share is not None and self.memory_share >= FULL
+
+    @property
+    def was_near_its_time_limit(self) -> bool:
+        """Whether the kernel may have taken its processor time for used up."""
+        return self.processor is not None and self.processor.is_nearly_used_up
 
     def died_of(self, *signals: int) -> bool:
         """Whether one of these signals ended it."""
@@ -185,9 +190,14 @@ _ROWS: Final[tuple[_Row, ...]] = (
         "the job reached its memory limit of {scheduler}",
     ),
     (
-        lambda facts: facts.was_killed and facts.cpu_limit_s,
+        lambda facts: facts.was_killed and facts.processor and facts.processor.is_used_up,
         "killed",
-        "time limit of the processor ({cpu_limit:g} s, ulimit -t)",
+        "time limit of the processor ({limit:g} s, by ulimit -t or RLIMIT_CPU)",
+    ),
+    (
+        lambda facts: facts.was_killed and facts.was_near_its_time_limit,
+        "killed",
+        "SIGKILL, probably the time limit of the processor ({used:g} of {limit:g} s were used)",
     ),
     (
         lambda facts: facts.was_killed and facts.memory_was_full,
@@ -280,7 +290,8 @@ def judge(facts: EndFacts) -> Verdict:
         "crash": _crash(facts.crash),
         "asked": _name(facts.asked),
         "sender": facts.sender,
-        "cpu_limit": facts.cpu_limit_s,
+        "limit": facts.processor and facts.processor.limit_s,
+        "used": facts.processor and facts.processor.used_s,
         "left": _name((facts.end.code or 0) - _SHELL),
     }
     return Verdict(status, reason.format(**values), _evidence(facts, values))
@@ -296,7 +307,8 @@ def _evidence(facts: EndFacts, values: Mapping[str, Any]) -> dict[str, Any]:
         "kills_on_host": facts.host_kills or None,
         "memory_share": facts.memory_share if facts.memory_was_full else None,
         "scheduler": facts.scheduler.evidence if facts.scheduler else facts.scheduled or None,
-        "cpu_limit_s": facts.cpu_limit_s,
+        "cpu_limit_s": values["limit"] if facts.was_near_its_time_limit else None,
+        "cpu_used_s": values["used"] if facts.was_near_its_time_limit else None,
         "asked_to_end": values["asked"],
         "sender": facts.sender if facts.asked is not None else None,
         "stack": "written as it died" if facts.stack and not facts.end.known else None,

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from realm_telemetry.event import Event
 from realm_telemetry.shipper.ends import event_of, made_number
 from realm_telemetry.shipper.notes import RunNotes
+from realm_telemetry.shipper.process_end import kills_in_group_of, processor_time
 from realm_telemetry.shipper.samples import (
     Gpus,
     HostProcessors,
@@ -39,6 +40,13 @@ MAX_SAMPLE_S: Final = 40.0
 
 LOOK_S: Final = 2.0
 """Between looks at the memory: what kills for want of it may kill the shipper too."""
+
+TIME_S: Final = 0.5
+TIMES_PER_S: Final = 100
+"""Between looks at the limits of processor time, and how many processes a second."""
+
+CLOSE_S: Final = 0.1
+"""Between looks at a process that is about to use up its processor time."""
 
 T = TypeVar("T")
 
@@ -89,6 +97,7 @@ class Sampler:
     """Samples while a run of this pipeline is open; idle otherwise.
 
     What belongs to the host (its memory, its GPUs) is sampled by one pipeline of it.
+    is_close: whether the next look must not wait, as a process is about to use up its time.
     """
 
     def __init__(
@@ -109,14 +118,18 @@ class Sampler:
         self._processors = HostProcessors()
         self._sampled: dict[str, tuple[Usage, float]] = {}
         self._reported: set[tuple[str, str]] = set()
-        self._look_at_s = 0.0
+        self._look_at_s = self._time_at_s = 0.0
+        self.is_close = False
 
     def look(self, spools: Iterable[Spool], now_s: float) -> list[Event]:
         """Return the events of this moment; mostly none."""
-        if not self._settings.samples or now_s < self._look_at_s:
+        if not self._settings.samples or now_s < min(self._look_at_s, self._time_at_s):
+            return []
+        runs = _open_runs(spools)
+        self._time_at_s = now_s + self._processor_time(runs)
+        if now_s < self._look_at_s:
             return []
         self._look_at_s = now_s + LOOK_S
-        runs = _open_runs(spools)
         if not runs:
             self.close()
             return []
@@ -130,8 +143,27 @@ class Sampler:
             self._lock = None
         self._sampled.clear()
 
+    def _processor_time(self, runs: Mapping[str, list[_Part]]) -> float:
+        """Note who is about to use up its processor time; returns when to look again, in seconds.
+
+        The kernel ends a process at its limit without a word, so the last look must be close.
+        """
+        parts = [part for run in runs.values() for part in run]
+        usual_s = next_s = min(max(TIME_S, len(parts) / TIMES_PER_S), SAMPLE_S)
+        for part in parts:
+            part.run.processor = time_of = processor_time(part.pid)
+            if time_of is None:
+                continue
+            # In so many seconds at the earliest, with all threads on processors of their own.
+            after_s = time_of.left_s / min(time_of.threads, os.cpu_count() or 1)
+            next_s = min(next_s, max(after_s / 2, CLOSE_S))
+        self.is_close = next_s < usual_s
+        return next_s
+
     def _memory(self, run: list[_Part]) -> list[Event]:
         """Report memory that is nearly used up, before anything is killed for it."""
+        for part in run:
+            _note_group(part)
         place, used, limit = _fullest(run[0].pid)
         if not limit:
             return []
@@ -265,6 +297,13 @@ def _fullest(pid: int) -> tuple[str, int, int]:
     host = host_memory()
     total = host.get("host_memory_bytes", 0)
     return "host", total - host.get("host_memory_available_bytes", total), total
+
+
+def _note_group(part: _Part) -> None:
+    """Note in which control group a process is: it may have gone into another since its hello."""
+    found, known = kills_in_group_of(part.pid), part.run.container_kills
+    if found is not None and (known is None or known[0] != found[0]):
+        part.run.container_kills = found
 
 
 def _note_peak(part: _Part) -> None:

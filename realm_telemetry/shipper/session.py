@@ -42,6 +42,9 @@ REMEMBERED_ENDS: Final = 1000
 DOUBT_S: Final = 0.3
 """How long to look for another explanation before a producer counts as lost."""
 
+RECENT_NS: Final = 5_000_000_000
+"""An end longer ago is no end of a program that was started together with this shipper."""
+
 GOES_ON_S: Final = 10.0
 """How long the end of a process may take, once it has lost its lock."""
 
@@ -52,7 +55,9 @@ class Session:
     """Spools, log and deliveries of one pipeline.
 
     progress_at_s: when something was last moved, on `clock`.
+    replay_waits: whether a replay was asked for while this was closed.
     wake: called by the threads of the deliveries when one has moved on.
+    handed_s: how long descriptors of processes may come that ended before this session began.
     """
 
     def __init__(
@@ -66,8 +71,11 @@ class Session:
         clock: Callable[[], float],
         clock_ns: Callable[[], int],
         wake: Callable[[], None] = lambda: None,
+        handed_s: float = 0.0,
     ) -> None:
         self.progress_at_s = clock()
+        self.replay_waits = False
+        self._handed_by_s = self.progress_at_s + handed_s
         self._report = report
         self._clock = clock
         self._clock_ns = clock_ns
@@ -149,7 +157,9 @@ class Session:
     def may_sleep(self) -> bool:
         """Whether what comes next rings the doorbell, or can wait for a second."""
         waits = not self._begun or self._log.failing or self._intake.holding or self._found
-        return not waits and all(spool.rings for spool in self._spools if spool.alive)
+        if waits or self._sampler.is_close:
+            return False
+        return all(spool.rings for spool in self._spools if spool.alive)
 
     def is_quiet(self) -> bool:
         """Whether there is no new frame or spool to read, and no delivery has moved on."""
@@ -196,7 +206,7 @@ class Session:
             self._export()
             self._remove_finished()
             if not self.producers and not self.lagging():
-                self._deliveries.forget()
+                self.replay_waits = self._deliveries.forget()
         for end in self._endings:
             try:
                 end()
@@ -272,7 +282,13 @@ class Session:
         The program that its process became may have a spool that was not found or read yet, and a
         process that seems to go on without its lock may be about to end.
         """
-        if spool.copied or spool.notes.goodbye:
+        if spool.copied:
+            return True
+        is_recent = self._clock_ns() - spool.notes.last_time_unix_nano < RECENT_NS
+        # Programs that began together have each started a shipper; the others pass on theirs.
+        if now_s < self._handed_by_s and is_recent and spool.awaits_descriptor():
+            return False
+        if spool.notes.goodbye:
             return True
         goes_on = spool.process_end().goes_on
         if not goes_on and not was_lost(spool, self._hellos()):

@@ -34,6 +34,9 @@ IDLE_AFTER_S: Final = 2.0
 SLEEP_S: Final = 1.0
 """How long to sleep when nobody rings: a ring may be lost, and the end of a producer rings none."""
 
+HANDED_S: Final = 3.0
+"""So long a shipper that was slower than this one may take to start, and pass on what it has."""
+
 GRACE_S: Final = 2.0
 """How long to stay when all is done: the next producer may be about to start."""
 
@@ -85,6 +88,7 @@ class Shipper:
         self._deaf = False
         self._rung_at_s = 0.0
         self._seen: set[str] = set()
+        self._replay_waits = False
         self._adopt_at_s = 0.0
         self._launched: list[int] = []
         self._look_at_s = 0.0
@@ -131,7 +135,9 @@ class Shipper:
                 self._serve()
             finally:
                 held.release()
-            if self._stopping or self._once or not self._producer_came():
+            if self._stopping:
+                return True
+            if not self._replay_waits and (self._once or not self._producer_came()):
                 return True
 
     def _producer_came(self) -> bool:
@@ -177,6 +183,7 @@ class Shipper:
             self._seen |= session.producers
         finally:
             session.close(STOP_S)
+            self._replay_waits = session.replay_waits
 
     def _rest(self, session: Session, page: StatusPage) -> None:
         """Wait for the next turn: some milliseconds, or after a silence until somebody rings."""
@@ -216,6 +223,7 @@ class Shipper:
             clock=self._clock,
             clock_ns=self._clock_ns,
             wake=self._wake,
+            handed_s=0.0 if self._once else HANDED_S,
         )
 
     def _turn(self, session: Session) -> int:

@@ -216,6 +216,11 @@ class Spool:
         if self.reader is not None:
             self.reader.finish()
 
+    def awaits_descriptor(self) -> bool:
+        """Whether the end of a dead producer is unknown, until somebody passes on how to ask."""
+        self._watch = self._watch or ProcessWatch(self.notes.hello)
+        return self._process_end is None and self._watch.awaits_descriptor()
+
     def process_end(self) -> ProcessEnd:
         """How the process of a dead producer ended, as far as can be found out."""
         if self._process_end is None:

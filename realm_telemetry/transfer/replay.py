@@ -5,7 +5,7 @@ them as live as they were: its pages and its RealmState are those of the origina
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, Final, Literal
 
@@ -158,18 +158,24 @@ def replay_to_exporter(settings: Settings, exporter: str, since_unix_nano: int) 
     with closing(open_log(settings)) as reader, closing(LogWriter(settings.log_path)) as writer:
         known = reader.now.known_exporters()
         if exporter not in known:
-            there = f"There are {', '.join(known)}" if known else "No exporter has begun here"
-            raise ConfigError(
-                "--to",
-                f"no exporter {exporter!r} follows this log",
-                f"{there}. One that `exporters` of realm.toml names begins with the next event."
-                " A service is named by its address, or live.",
-            )
+            raise _not_following(exporter, known)
         cursor = reader.now.cursor_before(since_unix_nano)
         for pipeline in known[exporter]:
             _forget(settings, exporter, pipeline, reader, cursor)
         before = writer.set_back(exporter, cursor)
+        if not before:  # its pipeline was done with meanwhile
+            raise _not_following(exporter, reader.now.known_exporters())
     return [CursorMove(name, at, min(at, cursor)) for name, at in sorted(before.items())]
+
+
+def _not_following(exporter: str, known: Collection[str]) -> ConfigError:
+    there = f"There are {', '.join(known)}" if known else "No exporter has begun here"
+    return ConfigError(
+        "--to",
+        f"no exporter {exporter!r} follows this log",
+        f"{there}. One that `exporters` of realm.toml names begins with the next event."
+        " A service is named by its address, or live.",
+    )
 
 
 def _forget(

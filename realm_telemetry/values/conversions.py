@@ -308,7 +308,7 @@ def _array(value: Any, walk: Walk) -> Any:
     sizes, shape = value.shape, []
     try:
         # Never int(): of a lazy size that would be the computation itself.
-        shape = [index(size) for size in sizes]
+        shape = _sizes(sizes)
         if _size(shape) <= MAX_ARRAY_ITEMS and _is_on_host(value):
             return _array_items(value, walk)
     except ENDING:
@@ -318,18 +318,29 @@ def _array(value: Any, walk: Walk) -> Any:
     return {"shape": shape, "dtype": _attribute_text(value, "dtype")}
 
 
+def _sizes(shape: Iterable[Any]) -> list[int]:
+    sizes = [index(size) for size in islice(shape, MAX_ARRAY_ITEMS + 1)]
+    if len(sizes) > MAX_ARRAY_ITEMS:
+        raise ValueError("no array has that many dimensions")
+    return sizes
+
+
 def _table(value: Any, walk: Walk) -> dict[str, Any]:
     """Describe a data frame: its items may be millions, or not computed yet."""
-    shape = [index(size) for size in value.shape]
+    shape = _sizes(value.shape)
     columns = walk.first(value.columns)
     return {"shape": shape, "columns": [_convert(name, walk) for name in columns]}
 
 
 def _array_items(value: Any, walk: Walk) -> Any:
     if getattr(value.dtype, "kind", "") in ("m", "M"):  # NumPy's times, which it counts in integers
-        return str(value) if value.shape == () else [str(item) for item in value.ravel()]
+        if value.shape == ():
+            return _plain_text(value, walk)
+        return [_plain_text(item, walk) for item in walk.first(value.ravel())]
     items = value.tolist()
-    return float(items) if type(items) is type(value) else _convert(items, walk)
+    if type(items) is type(value):  # numpy.longdouble gives itself
+        return _float(float(items), walk)
+    return _convert(items, walk)
 
 
 def _is_on_host(value: Any) -> bool:
@@ -347,7 +358,8 @@ def _size(shape: list[int]) -> int:
 
 
 def _attribute_text(value: Any, name: str) -> str:
-    return safe_text(read_item(value, lambda _: str(getattr(value, name)), name))[:MAX_REPR_CHARS]
+    text = read_item(value, lambda _: str.__str__(str(getattr(value, name))), name)
+    return safe_text(text[:MAX_REPR_CHARS])
 
 
 def _integer(value: int, walk: Walk) -> int | str:
@@ -422,13 +434,17 @@ def _first_of_group(value: BaseException) -> BaseException | None:
 
 
 def _plain_text(value: Any, walk: Walk) -> str:
-    return walk.text(str(value))
+    return walk.text(str.__str__(str(value)))
+
+
+def _iso_text(value: Any, walk: Walk) -> str:
+    return walk.text(str.__str__(value.isoformat()))
 
 
 def _repr(value: Any, walk: Walk) -> str:
     if hasattr(type(value), "__fspath__"):
         return _path(value, walk)
-    text = repr(value)
+    text = str.__str__(repr(value))
     if len(text) > MAX_REPR_CHARS:
         walk.cut = True
         text = text[: MAX_REPR_CHARS - 1] + "…"
@@ -440,7 +456,7 @@ def _last_resort(value: Any) -> str:
 
 
 def _class_name(value: Any) -> str:
-    return safe_text(type(value).__name__)
+    return safe_text(type(value).__name__[:MAX_KEY_CHARS])
 
 
 _SCALARS: Final[dict[type, Callable[[Any, Walk], Any]]] = {
@@ -459,9 +475,9 @@ _BY_NAME: Final[dict[str, Callable[[Any, Walk], Any]]] = {
     "builtins.bytearray": _bytes,
     "builtins.memoryview": _bytes,
     "builtins.BaseException": _error,
-    "datetime.datetime": lambda value, walk: value.isoformat(),
-    "datetime.date": lambda value, walk: value.isoformat(),
-    "datetime.time": lambda value, walk: value.isoformat(),
+    "datetime.datetime": _iso_text,
+    "datetime.date": _iso_text,
+    "datetime.time": _iso_text,
     "datetime.timedelta": lambda value, walk: _float(value.total_seconds(), walk),
     "decimal.Decimal": _plain_text,
     "fractions.Fraction": _plain_text,

@@ -28,8 +28,23 @@ _FRACTION: Final = re.compile(r"(?<=\d)[.,](\d{1,9})\d*", re.ASCII)
 _NAMED_UTC: Final = re.compile(r"\s*(?:UTC|GMT)$")
 _SPACE_BEFORE_ZONE: Final = re.compile(r"\s+([+-]\d\d:?\d\d)$", re.ASCII)
 
+MINUTE_S: Final = 60
+_SPOKEN: Final = ((86_400, "d"), (3_600, "h"), (MINUTE_S, "min"), (1, "s"))
+
 ToZone = Callable[[datetime], datetime]
 """Gives a time without a zone its zone."""
+
+
+def in_words(seconds: float) -> str:
+    """Return a span of time in its two largest units: 45 s, 9 min 20 s, 2 h, 3 d 4 h."""
+    left = round(seconds)
+    at = next((at for at, (unit_s, _) in enumerate(_SPOKEN) if left >= unit_s), len(_SPOKEN) - 1)
+    parts: list[str] = []
+    for unit_s, unit in _SPOKEN[at : at + 2]:
+        count, left = divmod(left, unit_s)
+        if count or not parts:
+            parts.append(f"{count:,} {unit}")
+    return " ".join(parts)
 
 
 def number_ns(number: float | Decimal) -> int | None:

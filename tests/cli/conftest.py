@@ -64,14 +64,14 @@ def store(home: Path, events: list[Event]) -> None:
 
 @pytest.fixture
 def filled(home: Path) -> Path:
-    """A home whose log has 30 events: 20 training steps of r7, 9 checkpoints, one failed job."""
+    """A home with 30 events: 20 steps (19 of r7, 1 of night-1), 9 checkpoints, a failed job."""
     steps = [
         make_event(
             number,
             "training_step",
             100 - number,
             details={"step": number, "loss": 0.5},
-            run_id="r7",
+            run_id="r7" if number > 1 else "night-1",
         )
         for number in range(1, 21)
     ]

@@ -13,6 +13,8 @@ from realm_exporter_webhook.settings_text import with_target
 from realm_telemetry.errors import ConfigError
 from tests.exporters.webhook.conftest import Answer, Receiver, event
 
+from .conftest import serve
+
 Invoke = Callable[..., click.testing.Result]
 
 
@@ -116,7 +118,8 @@ def test_a_target_that_answers_wrongly_stays_and_is_named(
     [
         (("--ntfy", "https://ntfy.sh/"), "needs a topic"),
         (("--slack", "hooks.slack.com/x"), "--slack"),
-        (("--ntfy", "a b"), "--ntfy"),
+        (("--ntfy", "a b"), "--ntfy: a topic is 1 to 64 letters"),
+        (("--ntfy", "a" * 65), "--ntfy: a topic is 1 to 64 letters"),
         (("--ntfy", "a", "--slack", "https://x.example"), "one of"),
         (("--webhook", "http://127.0.0.1:9/"), "--private"),
         (("--ntfy", "a", "--name", "a b"), "letters"),
@@ -188,7 +191,14 @@ def test_the_list_has_rules_targets_and_mutes_without_secrets(home: Path, invoke
 
 @pytest.mark.parametrize(
     ("arguments", "problem"),
-    [(("stall",), "no rule"), (("stalled", "--for", "soon"), "--for")],
+    [
+        (("stall",), "no rule"),
+        (("stalled", "--for", "soon"), "--for"),
+        ((), "Give a rule, or --run"),
+        (("stalled", "--run", "r7"), "Give a rule, or --run"),
+        (("--run", ""), "1 to 256 characters"),
+        (("--run", "r" * 257), "1 to 256 characters"),
+    ],
 )
 def test_a_mute_of_what_there_is_not_is_refused(
     arguments: tuple[str, ...], problem: str, invoke: Invoke
@@ -201,18 +211,10 @@ def test_a_mute_of_what_there_is_not_is_refused(
 def test_a_mute_holds_at_once_for_an_exporter_that_runs(
     home: Path, invoke: Invoke, receiver: Receiver
 ) -> None:
-    from realm_exporter_webhook import WebhookExporter
-
-    from realm_telemetry.plugins import ExporterContext
-
     def disk_low(number: int) -> Any:
         return event(number, "disk_low", run_id=f"r{number}", details={"path": "/"})
 
-    target = {"url": receiver.url(), "private": True}
-    context = ExporterContext(
-        home=home, log_path=home / "vault" / "jobs.db", options={"targets": {"lab": target}}
-    )
-    exporter = WebhookExporter(context=context)
+    exporter = exporter_to(home, receiver.url())
     exporter.export_events([disk_low(1)])
     assert invoke("alerts", "mute", "disk_low", "--for", "1h").exit_code == 0
     exporter.export_events([disk_low(2)])
@@ -220,3 +222,84 @@ def test_a_mute_holds_at_once_for_an_exporter_that_runs(
     exporter.export_events([disk_low(3)])
     exporter.shutdown()
     assert [each.json["run"]["run_id"] for each in receiver.received] == ["r1", "r3"]
+
+
+def test_a_muted_run_is_silent_in_every_rule_and_others_are_not(
+    home: Path, invoke: Invoke, receiver: Receiver
+) -> None:
+    exporter = exporter_to(home, receiver.url())
+    assert invoke("alerts", "mute", "--run", "r1", "--for", "1h").exit_code == 0
+    assert "run r1: muted until" in invoke_with_target(home, invoke, receiver).output
+    kinds = ("disk_low", "loss_not_finite")
+    details = {"path": "/", "field": "loss", "value": "NaN", "step": 3}
+    exporter.export_events(
+        [
+            event(10 * number + place, kind, run_id=f"r{number}", details=details)
+            for number in (1, 2)
+            for place, kind in enumerate(kinds)
+        ]
+    )
+    assert invoke("alerts", "unmute", "--run", "r1").exit_code == 0
+    exporter.export_events([event(30, "host_lost", run_id="r1", details={"host": "gpu7"})])
+    exporter.shutdown()
+    told = [(each.json["rule"], each.json["run"]["run_id"]) for each in receiver.received]
+    assert told == [("disk_low", "r2"), ("not_finite", "r2"), ("host_lost", "r1")]
+
+
+def test_the_list_says_of_each_target_what_waits_and_what_failed(
+    home: Path, invoke: Invoke, receiver: Receiver
+) -> None:
+    receiver.answers = [Answer(200, {}, b""), Answer(410, {}, b"no such hook")]
+    exporter = exporter_to(home, receiver.url())
+    for number in (1, 2):
+        exporter.export_events([event(number, "disk_low", run_id=f"r{number}", details={})])
+    exporter.shutdown()
+    text = invoke_with_target(home, invoke, receiver).output
+    assert "last taken: " in text
+    assert "1 message not taken: answered 410 (no such hook)" in text
+    assert "realm webhooks redeliver --all" in text
+    assert "waiting" not in text
+
+
+def test_init_says_what_is_needed_for_alerts_to_come(
+    home: Path, invoke: Invoke, start: Callable[..., Any]
+) -> None:
+    given = ("alerts", "init", "--ntfy", "lab-7", "--no-test")
+    assert "only that sends alerts: realm up" in invoke(*given).output
+    serve(start)
+    assert "realm down" not in invoke(*given).output, "the target is there already"
+    other = invoke("alerts", "init", "--ntfy", "lab-8", "--name", "b", "--no-test").output
+    assert "does not know the target yet: realm down && realm up" in other
+
+
+def test_a_command_of_a_group_that_there_is_not_names_those_that_there_are(invoke: Invoke) -> None:
+    result = invoke("alerts", "status")
+    assert result.exit_code == 2
+    assert "There are list, mute, unmute, init." in result.stderr
+    assert "Did you mean mute?" in invoke("alerts", "muted").stderr
+
+
+def exporter_to(home: Path, url: str) -> Any:
+    from realm_exporter_webhook import WebhookExporter
+
+    from realm_telemetry.plugins import ExporterContext
+
+    options = {"targets": {"lab": {"url": url, "private": True}}}
+    place = home / "vault" / "jobs.db"
+    return WebhookExporter(context=ExporterContext(home=home, log_path=place, options=options))
+
+
+def invoke_with_target(home: Path, invoke: Invoke, receiver: Receiver) -> click.testing.Result:
+    """The list of a home that has the target of `exporter_to`."""
+    table = f'[options.webhook.targets.lab]\nurl = "{receiver.url()}"\nprivate = true\n'
+    (home / "realm.toml").write_text(table)
+    return invoke("alerts")
+
+
+def test_options_that_nothing_reads_are_named(home: Path, invoke: Invoke) -> None:
+    (home / "realm.toml").write_text("[options.webhok.targets.p]\nurl = 'https://x.example'\n")
+    assert "[options.webhok], which nothing reads" in invoke("alerts").stderr
+    found = json.loads(invoke("doctor", "--no-round-trip", "--json").output)["checks"]
+    (named,) = [each for each in found if each["check"] == "options"]
+    assert named["level"] == "warning"
+    assert "Did you mean options.webhook?" in named["fix"]

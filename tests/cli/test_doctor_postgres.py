@@ -13,7 +13,8 @@ from realm_telemetry.config import Settings
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.postgres import connection, standing
 from realm_telemetry.shipper.findings import CheckResult
-from tests.postgres_server import PASSWORD, Server, free_port
+from tests.ports import free_port
+from tests.postgres_server import PASSWORD, Server
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.processes

@@ -106,8 +106,8 @@ WITH_A_RECEIVER = "http://127.0.0.1:9000/hook"
 READING = tuple(
     f"realm {name}"
     for name in (
-        "alerts", "exporters", "kinds", "login", "logs", "query", "report", "runs", "show", "state",
-        "stats", "tail", "watch", "webhooks",
+        "alerts", "compare", "exporters", "kinds", "login", "logs", "query", "report", "runs",
+        "show", "state", "stats", "tail", "watch", "webhooks",
     )
 )  # fmt: skip
 """These start nothing, so they run in this process. That the executable starts, the others show."""

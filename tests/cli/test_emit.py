@@ -37,14 +37,16 @@ def wait_for_row(home: Path, event_id: str, timeout_s: float) -> LogRow:
 def test_an_event_reaches_the_log_through_spool_and_shipper(home: Path) -> None:
     result = run_realm("emit", "checkpoint_saved", "step=183000", "loss=0.234", "path=ckpt/1")
     assert result.returncode == 0
-    row = wait_for_row(home, result.stdout.strip(), 10.0)
+    row = wait_for_row(home, result.stdout.strip(), 60.0)
     assert row.event.message == "Checkpoint 183,000 saved (loss: 0.2340)"
     assert row.event.details == {"step": 183000, "loss": 0.234, "path": "ckpt/1"}
     assert row.event.source is None or isinstance(row.event.source, str)
 
 
 def test_with_wait_the_event_is_in_the_log_when_the_command_ends(home: Path) -> None:
-    result = run_realm("emit", "note", "Changed", "the", "cooling", "--wait", "--json")
+    result = run_realm(
+        "emit", "note", "Changed", "the", "cooling", "--wait", "--timeout", "60", "--json"
+    )
     assert result.returncode == 0, result.stderr
     shape = json.loads(result.stdout)
     assert shape["message"] == "Changed the cooling"

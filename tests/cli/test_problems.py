@@ -149,3 +149,16 @@ def test_a_command_whose_output_is_closed_does_its_work(home: Path) -> None:
     assert done.stdout == "0\n"
     assert "Traceback" not in done.stderr
     assert "hello" in run_realm("query").stdout
+
+
+@pytest.mark.parametrize("command", [("runs",), ("query",), ("compare", "a", "b"), ("up",)])
+def test_a_home_that_is_a_file_is_said_to_be_one(
+    command: tuple[str, ...], home: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not a log that comes with the first event."""
+    (home / "notes").write_text("x")
+    monkeypatch.setenv("REALM_HOME", str(home / "notes"))
+    result = invoke(*command)
+    assert result.exit_code in (1, 2)
+    assert f"{home / 'notes'} is a file" in result.stderr
+    assert "first event" not in result.stderr

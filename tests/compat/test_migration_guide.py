@@ -135,7 +135,7 @@ def test_the_rollback_for_jsonl_is_one_setting(lab: Path, way: str) -> None:
         "from realm_telemetry.compat.events import emit_checkpoint_saved\n"
         "emit_checkpoint_saved('dio', 'c1', 1000, 'checkpoints/1000')\n"
         "realm.job_started('j1', 'eval', 'w1')\n"
-        "assert realm.flush(20), realm.flush_problem()"
+        "assert realm.flush(60), realm.flush_problem()"
     )
     run(code, lab, **environment)
     saved, started = older_lines(lab)

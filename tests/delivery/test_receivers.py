@@ -15,6 +15,7 @@ from realm_telemetry.delivery import lookup
 from realm_telemetry.delivery.http import NoConnectionError, UnreachableError
 from realm_telemetry.delivery.http_client import MAX_HEADER_BYTES, HttpClient
 from realm_telemetry.delivery.lookup import look_up
+from tests.waiting import SOON_S
 
 Behaviour = Callable[[socket.socket], None]
 TIMEOUT_S = 0.5
@@ -81,7 +82,7 @@ def read_slowly(connection: socket.socket) -> None:
 
 
 def silent(connection: socket.socket) -> None:
-    time.sleep(5)
+    time.sleep(60)
 
 
 def reset(connection: socket.socket) -> None:
@@ -93,7 +94,7 @@ def reset(connection: socket.socket) -> None:
 def half_closed(connection: socket.socket) -> None:
     connection.recv(65_536)
     connection.shutdown(socket.SHUT_WR)
-    time.sleep(5)
+    time.sleep(60)
 
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -155,7 +156,7 @@ def failure(url: str, content: bytes = b"{}", **options: Any) -> UnreachableErro
     started_s = time.monotonic()
     with pytest.raises(UnreachableError) as caught:
         client.request("POST", url, content, **given)
-    assert time.monotonic() - started_s < 3 * TIMEOUT_S
+    assert time.monotonic() - started_s < SOON_S
     client.close()
     return caught.value
 
@@ -180,7 +181,7 @@ def test_headers_have_a_bound(start: Callable[..., Receiver]) -> None:
     line = b"X-A: " + b"x" * 1000 + b"\r\n"
     interim = b"HTTP/1.1 103 Hints\r\n" + line + b"\r\n"
     receiver = start(after(interim * (MAX_HEADER_BYTES // len(interim) - 1) + OK, silent))
-    client = HttpClient(timeout_s=5.0, max_answer_bytes=1000)
+    client = HttpClient(timeout_s=SOON_S, max_answer_bytes=1000)
     assert client.request("POST", f"http://127.0.0.1:{receiver.port}").body == b"ok"
     receiver = start(after(interim * (2 * MAX_HEADER_BYTES // len(interim)) + OK, silent))
     with pytest.raises(UnreachableError, match="headers are over 262,144 bytes"):
@@ -263,13 +264,13 @@ class HangingResolver:
 
     def __call__(self, host: str, port: int) -> Sequence[str]:
         self.asked.append(host)
-        self.going.wait(10)
+        self.going.wait(60)
         return ["127.0.0.1"]
 
 
 def test_a_name_server_that_hangs_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     hanging = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: hanging.wait(5) and [])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: hanging.wait(60) and [])
     error = failure("http://slow.example/")
     assert isinstance(error, NoConnectionError)
     assert "its name was not resolved" in str(error)
@@ -282,9 +283,9 @@ def test_all_who_ask_for_a_name_share_one_look_up() -> None:
         with pytest.raises(TimeoutError, match=r"slow\.example was not resolved within 0\.05 s"):
             look_up("slow.example", 80, 0.05, resolver)
     threading.Timer(0.05, resolver.going.set).start()
-    assert look_up("slow.example", 80, 5.0, resolver) == ["127.0.0.1"]
+    assert look_up("slow.example", 80, SOON_S, resolver) == ["127.0.0.1"]
     assert resolver.asked == ["slow.example"]
-    look_up("slow.example", 80, 5.0, resolver)
+    look_up("slow.example", 80, SOON_S, resolver)
     assert len(resolver.asked) == 2, "an answer is not kept"
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.service import RealmServer
-from tests.postgres_server import Server, binaries, free_port
+from tests.ports import free_port
+from tests.postgres_server import Server, binaries
 from tests.service.conftest import asking, free_ports, make_event, post_notes, serving
 from tests.service.test_proxies import TLS, running
 from tests.waiting import wait_until

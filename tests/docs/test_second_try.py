@@ -19,6 +19,7 @@ def test_it(number):
     seen = Path(f"seen-{{number}}")
     if not seen.exists():
         seen.touch()
+        print(*range(1, 101), sep=" lines\\n", end=" lines\\n")
         pytest.fail("the first time")
 """
 
@@ -36,6 +37,12 @@ def test_what_fails_once_is_named_and_passes(tmp_path: Path) -> None:
     done = run(tmp_path, FAILS_ONCE.format(count=3))
     assert done.returncode == 0
     assert done.stdout.count("SECOND TRY, BY ITSELF: test_given.py::test_it[") == 3
+    _, _, end = done.stdout.partition("HOW THEY FAILED AT FIRST:")
+    for number in range(3):
+        assert f"_ test_it[{number}] _" in end
+    assert end.count("Failed: the first time") == 3
+    assert end.count("\n100 lines\n") == 3
+    assert len(end.splitlines()) < 120, "only the end of what was printed"
     done = run(tmp_path, FAILS_ONCE.format(count=3))
     assert done.returncode == 0
     assert "SECOND TRY" not in done.stdout
@@ -47,4 +54,6 @@ def test_more_than_three_have_no_second_try(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("code", ["def test_it(): assert False", "import nothing_of_this_name"])
 def test_what_fails_always_fails(tmp_path: Path, code: str) -> None:
-    assert run(tmp_path, code).returncode != 0
+    done = run(tmp_path, code)
+    assert done.returncode != 0
+    assert "SECOND TRY" not in done.stdout

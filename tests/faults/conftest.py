@@ -4,7 +4,6 @@ import fcntl
 import json
 import os
 import signal
-import socket
 import sqlite3
 import struct
 import subprocess
@@ -20,12 +19,13 @@ import pytest
 
 from realm_telemetry.log.records import Receipt
 from realm_telemetry.log.sqlite.reader import LogReader
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 SCRIPT = Path(__file__).parent / "emitting.py"
-SLOWEST_EMIT_S = 1.0
-LONGEST_EXIT_S = 5.0
-"""An interpreter's end and the 2 s of `shutdown`, beside other tests."""
+SLOWEST_EMIT_S = 5.0
+LONGEST_EXIT_S = 15.0
+"""An interpreter's end and the 2 s of `shutdown`, on a busy machine."""
 
 
 class Answer(dict[str, Any]):
@@ -79,16 +79,30 @@ class Producer:
         assert answer["slowest_s"] < SLOWEST_EMIT_S, answer["slowest_s"]
         return answer
 
-    def flush(self, timeout_s: float = 20.0) -> Answer:
+    def flush(self, timeout_s: float = 60.0) -> Answer:
         """Flush, and check that it kept its time."""
         answer = self.ask("flush", timeout_s=timeout_s)
-        assert answer["took_s"] < timeout_s + 1.0
+        assert answer["took_s"] < timeout_s + 5.0
         return answer
+
+    def flush_in_vain(self, *words: str) -> str:
+        """Flush until the reason why nothing arrives has these words; the reason."""
+        problem = ""
+
+        def has_words() -> bool:
+            nonlocal problem
+            flushed = self.flush(1.0)
+            assert not flushed["delivered"]
+            problem = flushed["problem"]
+            return all(word in problem for word in words)
+
+        wait_until(has_words, explain=lambda: problem)
+        return problem
 
     def exit(self) -> str:
         """Let it end by itself, in time; what it printed."""
         began = time.monotonic()
-        _, shown = self.process.communicate(timeout=30)
+        _, shown = self.process.communicate(timeout=60)
         assert time.monotonic() - began < LONGEST_EXIT_S
         assert self.process.returncode == 0, shown
         return shown
@@ -221,12 +235,6 @@ def start_shipper(pipeline_dir: Path) -> None:
     """Start a shipper beside those that the producers start."""
     command = ["-P", "-m", "realm_telemetry.shipper", "--pipeline", str(pipeline_dir)]
     subprocess.run(["setsid", "--fork", sys.executable, *command], check=True, cwd="/")
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def check_once_in_order(logged: Sequence[str], *emitted: Sequence[str]) -> None:

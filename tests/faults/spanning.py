@@ -74,7 +74,7 @@ def main() -> None:
     for each in threads:
         each.join()
     signal.setitimer(signal.ITIMER_REAL, 0)
-    realm.flush(20)
+    realm.flush(60)
     print("\n".join(ids))
 
 

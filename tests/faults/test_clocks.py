@@ -46,7 +46,7 @@ def test_events_of_two_hours_ago_are_stored_and_streamed_but_not_among_the_last(
     assert on_time.flush()["delivered"]
     late = behind.emit(60).ids
     assert behind.flush()["delivered"]
-    watcher.join(20)
+    watcher.join(60)
 
     check_once_in_order(home.logged(), recent, late)
     assert {message.event.id for message in found if message.event.late} == set(late)

@@ -17,6 +17,7 @@ from realm_telemetry.shipper import doorbell
 from realm_telemetry.spool.control import ControlFile
 from realm_telemetry.spool.segment import restore_sizes
 from realm_telemetry.spool.writer import SpoolWriter
+from tests.waiting import wait_until
 
 from .conftest import Home
 
@@ -43,9 +44,10 @@ def test_files_that_are_cut_while_they_are_mapped_end_nobody(home: Home, which: 
     producer = home.producer()
     before = producer.emit(100).ids
     assert producer.flush()["delivered"]
-    for path in files_of(producer.pipeline_dir / producer.id, which):
+    cut = files_of(producer.pipeline_dir / producer.id, which)
+    for path in cut:
         os.truncate(path, 0)
-    time.sleep(0.3)
+    wait_until(lambda: all(path.stat().st_size for path in cut))
     kept = producer.emit(10, pace_s=0.05).ids
     assert producer.flush()["delivered"]
     assert home.logged() == before + kept

@@ -71,6 +71,7 @@ WAYS: tuple[tuple[str, int], ...] = (
     *(("wait", int(number)) for number in FROM_OUTSIDE),
 )
 AT_ONCE = 6
+KNOWS_ENDS = tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 15)
 HUNDREDS = [pytest.mark.long, pytest.mark.endings, pytest.mark.timeout(900)]
 
 # A shipper on a system that tells nobody of the ends of others' children.
@@ -226,3 +227,35 @@ def test_where_the_system_says_nothing_unknown_is_said_and_nothing_wrong(
     matrix = matrix_of(home, trainings)
     assert wrong_in(matrix) == {}, matrix
     assert sum(number for (right, said), number in matrix.items() if right == said) > 0
+
+
+TOGETHER = """
+import os, sys
+import realm_telemetry as realm
+realm.configure(service_name="trainer")
+realm.training_started(model="m")
+realm.training_step(step=1, loss=0.5)
+sys.exit(3)
+"""
+
+
+@pytest.mark.skipif(not KNOWS_ENDS, reason="the kernel tells nobody how other processes ended")
+def test_programs_that_begin_together_and_end_before_the_shipper_are_known(tmp_path: Path) -> None:
+    """Each of them starts a shipper; all but one leave, and pass on whom they were started by."""
+    home = tmp_path / "home"
+    environ = {name: value for name, value in os.environ.items() if name[:5] != "REALM"}
+    environ |= {"REALM_HOME": str(home), "REALM_EXPORTERS": "battle_log"}
+    programs = [
+        subprocess.Popen(
+            [sys.executable, "-c", TOGETHER], env={**environ, "REALM_RUN_ID": f"run {number}"}
+        )
+        for number in range(AT_ONCE)
+    ]
+    assert [program.wait(60) for program in programs] == [3] * AT_ONCE
+    wait_until(lambda: settled(home) and len(runs_of(home)) == AT_ONCE, 30)
+
+    def failed() -> bool:
+        ends = {(run["status"], run["reason"]) for run in runs_of(home).values()}
+        return ends == {("failed", "exit code 3")}
+
+    wait_until(failed, 15, lambda: runs_of(home))

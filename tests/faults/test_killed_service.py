@@ -50,7 +50,7 @@ def test_every_event_comes_once_and_in_order_though_the_service_is_killed_twice(
         home.service.start()
     ids = producer.answer().ids
     assert producer.flush()["delivered"]
-    watcher.thread.join(30)
+    watcher.thread.join(60)
     logged = home.logged()
     check_once_in_order(logged, ids)
     assert len(logged) == 2000

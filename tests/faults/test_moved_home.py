@@ -19,11 +19,11 @@ home = os.environ["REALM_HOME"]
 begun = realm.configure(service_name="x", exporters=["battle_log"])
 for number in range(100):
     realm.note(message=str(number))
-assert realm.flush(20), realm.flush_problem()
+assert realm.flush(60), realm.flush_problem()
 {change}
 for number in range(100, 2000):
     assert realm.note(message=str(number), pad="y" * 300).number
-assert realm.flush(20), realm.flush_problem()
+assert realm.flush(60), realm.flush_problem()
 assert begun.dropped == 0
 """
 RENAME = "os.rename(home, home + '-renamed')\n"

@@ -32,7 +32,7 @@ for number in range(6000):
     kept += realm.note(message=str(number), pad="y" * 300).number > 0
     if number % 100 == 0:
         time.sleep(0.02)
-realm.flush(20)
+realm.flush(60)
 print(kept, begun.dropped)
 """
 WITHOUT_DESCRIPTORS = """
@@ -104,7 +104,7 @@ def test_little_room_costs_only_what_does_not_fit(options: str, tmp_path: Path) 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("wait", "end"),
-    [("time.sleep(6)", "assert realm.flush(10)"), ("", "assert realm.flush(10)"), ("", "")],
+    [("time.sleep(6)", "assert realm.flush(60)"), ("", "assert realm.flush(60)"), ("", "")],
     ids=["the keeper", "a flush", "the end"],
 )
 def test_without_descriptors_memory_is_left_later(wait: str, end: str, tmp_path: Path) -> None:

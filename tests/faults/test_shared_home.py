@@ -16,9 +16,9 @@ import pytest
 
 from realm_telemetry.home import SERVICE
 from realm_telemetry.home import shared as shared_home
+from tests.ports import free_port
 from tests.waiting import wait_until
 
-from .conftest import free_port
 from .machine import Machine
 
 pytestmark = [pytest.mark.processes]

@@ -11,9 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.ports import free_port
 from tests.waiting import wait_until
 
-from .conftest import Home, free_port
+from .conftest import Home
 from .machine import Machine
 
 pytestmark = [pytest.mark.processes]

@@ -14,9 +14,8 @@ import pytest
 
 from realm_telemetry.errors import LogError
 from realm_telemetry.log.sqlite.reader import LogReader
+from tests.ports import free_port
 from tests.waiting import wait_until
-
-from .conftest import free_port
 
 pytestmark = [pytest.mark.processes]
 

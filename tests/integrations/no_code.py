@@ -36,7 +36,7 @@ def instrument(home: Path, program: str, *site: Path, **variables: Any) -> Run:
     """
     home.mkdir(exist_ok=True)
     script = home / "train.py"
-    script.write_text(dedent(program) + "\nimport realm_telemetry\nrealm_telemetry.flush(20)\n")
+    script.write_text(dedent(program) + "\nimport realm_telemetry\nrealm_telemetry.flush(60)\n")
     dropped = ("REALM_", "OTEL_", "PYTEST", "PYTHONPATH")
     clean = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
     environment = clean | {

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import yaml
 from realm_telemetry.folds.metrics import BUILT_IN
 from realm_telemetry.folds.metrics.instruments import prometheus_name
 from realm_telemetry.service import RealmServer
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 from .conftest import GIB, PRODUCER, SAMPLE, Running, panels, read
@@ -63,12 +63,6 @@ TITLES = [
     if panel["datasource"]["type"] == "prometheus"
     and re.search(r"\b(hw_|system_|process_(cpu|memory)|realm_runs\b|realm_run_step\b)", str(panel))
 ]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as place:
-        port: int = place.getsockname()[1]
-        return port
 
 
 @contextmanager

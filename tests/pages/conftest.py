@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from realm_telemetry.service.pages import BuiltPages
+from tests.ports import free_port
 
 PRODUCER = "00000000000000bb"
 SCREENSHOTS = Path(__file__).parents[2] / ".screenshots"
@@ -118,13 +118,6 @@ def note(number: int, **fields: Any) -> dict[str, Any]:
     """The JSON shape of an event."""
     given = {"kind": "note", "message": f"Note {number}", "producer": PRODUCER, "number": number}
     return given | {"details": {"n": number}} | fields
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

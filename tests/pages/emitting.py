@@ -19,7 +19,7 @@ def main() -> None:
             else:
                 realm.emit(kind, f"Number {number}", details={"n": number})
             time.sleep(max(began_s + number / per_second - time.perf_counter(), 0.0))
-    realm.flush(timeout_s=10.0)
+    realm.flush(timeout_s=60)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ from urllib.parse import quote, urlencode
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.ports import free_port
 from tests.waiting import wait_until
 
-from .conftest import SCREENSHOTS, Lab, free_port, running_lab
+from .conftest import SCREENSHOTS, Lab, running_lab
 from .full_lab import SWEEP, fill, write_settings
 from .run_stories import LONG_ID, RTL_ID
 from .test_build import WEB

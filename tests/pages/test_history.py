@@ -177,6 +177,7 @@ def test_hostile_text_stays_text(lab: Lab, page: Page) -> None:
         )
 
 
+@pytest.mark.alone
 def test_a_large_details_object_opens_at_once(lab: Lab, page: Page) -> None:
     """1 MB of details within 500 ms of the click."""
     details: dict[str, Any] = {f"key{n}": {"values": list(range(40))} for n in range(6_000)}

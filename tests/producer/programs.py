@@ -47,15 +47,19 @@ def program(home: Path, code: str, *, setup: str = SETUP, **environ: str) -> End
     return _ended(["-c", setup + code, str(home)], home, environ)
 
 
-def script(path: Path, code: str, home: Path) -> Ended:
-    """Run a program to its end as a file, which `spawn` imports again."""
+def script(path: Path, code: str, home: Path, *options: str, typed: str = "") -> Ended:
+    """Run a program to its end as a file, which `spawn` imports again.
+
+    options: of the interpreter. typed: what it reads from its standard input.
+    """
     path.write_text(HEAD + code, encoding="utf-8")
-    return _ended([str(path), str(home)], home, {})
+    return _ended([*options, str(path), str(home)], home, {}, typed)
 
 
-def _ended(arguments: list[str], home: Path, environ: dict[str, str]) -> Ended:
+def _ended(arguments: list[str], home: Path, environ: dict[str, str], typed: str = "") -> Ended:
     answer = subprocess.run(
         [sys.executable, *arguments],
+        input=typed,
         capture_output=True,
         text=True,
         timeout=60,

@@ -181,10 +181,10 @@ def test_a_shipper_in_a_thread_goes_on_with_the_new_spool(tmp_path: Path) -> Non
     made = realm.configure(home=tmp_path, shipper="thread", exporters=["battle_log"])
     assert made is not None
     realm.emit("note", "1")
-    assert realm.flush(10)
+    assert realm.flush(60)
     shipper = made._shipper
     shutil.rmtree(spool_of(made).directory)
-    assert realm.flush(10)
+    assert realm.flush(60)
     assert made._shipper is shipper
     realm.emit("note", "2")
     assert realm.shutdown(10), "though the shipper has hardly seen that spool yet"
@@ -224,6 +224,6 @@ def test_a_shipper_of_another_pipeline_is_stopped(tmp_path: Path) -> None:
     assert before._thread is not None
     assert not before._thread.is_alive()
     realm.emit("note", "1")
-    assert realm.flush(10)
+    assert realm.flush(60)
     realm.shutdown(5)
     appenders.set_current(appenders.Early(lambda: None))

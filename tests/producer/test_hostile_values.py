@@ -1,13 +1,22 @@
 """No argument of the producer API raises what its own code raises, whatever that is."""
 
+import datetime
+import decimal
+import enum
 import itertools
+import os
+import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import realm_telemetry as realm
+from realm_telemetry.errors import MAX_WARNING_CHARS, ConfigError
 from realm_telemetry.values.clock import seconds
+from realm_telemetry.values.conversions import MAX_TEXT_CHARS, to_json_value
+from realm_telemetry.values.settings import MAX_ENTRIES, MAX_PATH_BYTES
 
 
 class Panic(BaseException):
@@ -182,3 +191,204 @@ def test_an_argument_given_twice_is_a_detail(producer: realm.Telemetry) -> None:
 )
 def test_a_timeout_that_is_none_never_waits_for_ever(given: Any, waits: float) -> None:
     assert seconds(given) == waits
+
+
+HUGE = "x" * (MAX_TEXT_CHARS + 1)
+
+
+class Huge:
+    """All that it says of itself is more than a detail may have."""
+
+    shape = itertools.count()
+    dtype = "f4"
+
+    def __str__(self) -> str:
+        return HUGE
+
+    __repr__ = __fspath__ = __str__
+
+
+class Moment(datetime.datetime):
+    def isoformat(self, *_: Any) -> str:
+        return HUGE
+
+
+class Odd(datetime.datetime):
+    def isoformat(self, *_: Any) -> str:
+        return [self]  # type: ignore[return-value]
+
+
+class Number(decimal.Decimal):
+    def __str__(self) -> str:
+        return HUGE
+
+
+class Text(str):
+    """As `str()` may return one."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, _: Any) -> str:
+        return HUGE
+
+
+class Wrapped:
+    def __str__(self) -> str:
+        return Text(HUGE)
+
+    __repr__ = __str__
+
+
+class Endless(enum.Enum):
+    ITSELF = 1
+
+    @property
+    def value(self) -> Any:
+        return self
+
+
+class Name(uuid.UUID):
+    def __str__(self) -> Any:
+        return self
+
+
+class Scalar:
+    """As `numpy.longdouble`, whose list is itself."""
+
+    shape = ()
+    dtype = "f16"
+
+    def tolist(self) -> Any:
+        return self
+
+    def __float__(self) -> float:
+        return float("nan")
+
+
+class Times:
+    """As NumPy's array of times."""
+
+    shape = (2,)
+    dtype = type("dtype", (), {"kind": "M"})()
+    ravel = staticmethod(itertools.count)
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (Huge(), {"shape": [], "dtype": "f4"}),
+        (Moment(2020, 1, 1), HUGE[:-1]),
+        (Odd(2020, 1, 1), "<Odd that cannot be shown>"),
+        (Number(1), HUGE[:-1]),
+        (Wrapped(), HUGE[:499] + "…"),
+        (Endless.ITSELF, "<Endless that cannot be shown>"),
+        (Name(int=1), "<Name that cannot be shown>"),
+        (Scalar(), "NaN"),
+        (type("C" * 70_000, (), {"__repr__": raises(KeyError())})(), f"<{'C' * 256} that cannot"),
+    ],
+)
+def test_what_a_value_says_of_itself_has_a_limit(
+    producer: realm.Telemetry, value: Any, kept: Any
+) -> None:
+    event = realm.emit("note", "m", x=value, last=1)
+    got = event.details["x"]
+    assert got[:266] == kept[:266] if isinstance(got, str) else got == kept
+    assert isinstance(got, dict) or len(got) <= MAX_TEXT_CHARS
+    assert (event.number > 0, event.details["last"]) == (True, 1)
+
+
+def test_an_array_of_times_that_never_ends_is_cut() -> None:
+    assert len(to_json_value(Times())) <= 1_000
+
+
+def test_a_mistake_with_a_huge_value_is_a_short_warning(
+    producer: realm.Telemetry, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")
+    realm.emit("note", "m", channel=HUGE)
+    assert 100 < len(capfd.readouterr().err) < MAX_WARNING_CHARS + 100
+
+
+class EndlessTable(dict[str, Any]):
+    def __iter__(self) -> Any:
+        return map(str, itertools.count())
+
+    def __getitem__(self, _: str) -> Any:
+        return 1
+
+
+class EndlessList(list[Any]):
+    def __iter__(self) -> Any:
+        return itertools.count()
+
+
+class Where(os.PathLike[str]):
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def __fspath__(self) -> Any:
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer
+
+
+def settings() -> list[Any]:
+    """What may be given for any argument of `configure`, beside `values`."""
+    deep: dict[str, Any] = {}
+    deep["a"] = deep
+    return [
+        *(EndlessTable(a=1), EndlessList(["a"]), deep, {"a": {"a": Huge()}}, {"\0": "\0"}),
+        *(Where(RuntimeError()), Where(Panic()), Where("a\0b"), Where(b"\xff"), Where("\ud800")),
+        *(Where("x" * 100_000), Path("../x/../../y"), "/proc/1/root", "/dev/zero", "~nobody0/x"),
+        *("http://a\r\nX: y", "http://\0", "http://[::1", "\ud800", HUGE, ["x"] * 100_000),
+        *(10**100, -1, float("inf"), itertools.count(), open, [[["a"]]], [None], [Huge()], [HUGE]),
+        *({1: 2}, {"battle_log": 5}, {"battle_log": {"x": Huge()}}, 1 + 2j, b"x"),
+    ]
+
+
+ARGUMENTS = (
+    *("service_name", "exporters", "processors", "home", "service_url", "token", "shipper"),
+    *("resource", "run_id", "exit_wait", "durability", "spool", "max_spool_bytes", "redact"),
+    "options",
+)
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_configure_raises_that_a_setting_is_wrong_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    refused = 0
+    for value in values() + settings():
+        arguments = {"home": tmp_path / "home", "shipper": "none", name: value}
+        try:
+            realm.configure(**arguments)
+        except ConfigError as error:
+            refused += len(str(error)) < 2 * MAX_PATH_BYTES + 1_000
+        else:
+            assert realm.emit("note", "goes on").number > 0
+            realm.shutdown(0)
+    assert refused > 0
+
+
+@pytest.mark.parametrize("count", [MAX_ENTRIES - 1, MAX_ENTRIES, MAX_ENTRIES + 1])
+def test_a_list_of_a_setting_has_a_limit(tmp_path: Path, count: int) -> None:
+    names = [f"pin{number}" for number in range(count)]
+    if count <= MAX_ENTRIES:
+        realm.configure(home=tmp_path, shipper="none", redact=names)
+        return
+    with pytest.raises(ConfigError, match=f"at most {MAX_ENTRIES} entries and has {count}"):
+        realm.configure(home=tmp_path, shipper="none", redact=names)
+
+
+def test_other_settings_than_the_first_may_not_be_comparable(
+    producer: realm.Telemetry, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    exporter = type("Odd", (), {"__eq__": raises(Panic()), "__hash__": None})()
+    realm.configure(home=tmp_path, shipper="thread", exporters=[exporter])
+    realm.configure(home=tmp_path, shipper="thread", exporters=[exporter, exporter])
+    assert realm.emit("note", "goes on").number > 0

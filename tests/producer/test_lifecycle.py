@@ -1,6 +1,7 @@
 """lifecycle as a context, an async context and a decorator."""
 
 import asyncio
+import sys
 
 import pytest
 
@@ -46,7 +47,8 @@ def test_a_block_that_raises_has_failed_and_the_exception_goes_on(emitted):
 
 
 @pytest.mark.parametrize(
-    "error", [KeyboardInterrupt(), SystemExit(1), asyncio.CancelledError(), GeneratorExit()]
+    "error",
+    [KeyboardInterrupt(), SystemExit(), SystemExit(0), asyncio.CancelledError(), GeneratorExit()],
 )
 @pytest.mark.parametrize(
     ("name", "kind"),
@@ -65,6 +67,14 @@ def test_what_is_no_exception_has_cancelled_or_where_there_is_no_such_kind_faile
     assert emitted[1].kind == kind
     field = "reason" if kind.endswith("cancelled") else "error_type"
     assert emitted[1].details[field].startswith(type(error).__name__)
+
+
+@pytest.mark.parametrize("code", [3, "no data", True, -1, ""])
+def test_an_exit_with_another_code_than_0_has_failed(emitted, code):
+    with pytest.raises(SystemExit), lifecycle("training"):
+        sys.exit(code)
+    assert emitted[1].kind == "training_failed"
+    assert emitted[1].details["error_type"] == "SystemExit"
 
 
 def test_a_name_of_ones_own_works_and_has_fitting_severities(emitted):

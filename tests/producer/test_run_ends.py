@@ -9,7 +9,7 @@ import pytest
 import realm_telemetry as realm
 from realm_telemetry.producer import uncaught
 
-from .programs import HEAD, Ended, program
+from .programs import HEAD, Ended, program, script
 from .test_emit import spooled
 
 TRAIN = "realm.training_step(step=3, loss=1.0)\n"
@@ -198,6 +198,45 @@ def test_an_interactive_interpreter_goes_on_after_an_exception(tmp_path: Path) -
     notebook = program(tmp_path / "notebook", TRAIN + cell)
     assert end(notebook)[0] == "completed"
     assert notebook.of("uncaught_exception") == []
+
+
+CONFIGURE = "realm.configure(home=HOME, shipper='none')\n"
+INTERACTIVE = ("-i",)
+DEBUGGER = ("-m", "pdb", "-c", "continue")
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("options", "typed"),
+    [(INTERACTIVE, "exit()\n"), (INTERACTIVE, ""), (DEBUGGER, "q\n"), (DEBUGGER, "")],
+)
+def test_a_script_that_raises_before_a_prompt_fails_its_run(
+    tmp_path: Path, options: tuple[str, ...], typed: str
+) -> None:
+    """The process goes on for the person who looks into it, and leaves with 0."""
+    code = CONFIGURE + TRAIN + "raise ValueError('bad')\n"
+    ended = script(tmp_path / "train.py", code, tmp_path / "home", *options, typed=typed)
+    assert end(ended) == ("failed", "ValueError: bad", "error")
+    assert "ends_process" not in ended.one("uncaught_exception").details
+
+
+@pytest.mark.processes
+def test_what_is_typed_at_the_prompt_after_a_script_ends_nothing(tmp_path: Path) -> None:
+    """A step that is typed there belongs to another run than the one that had failed."""
+    where = tmp_path / "train.py", CONFIGURE + TRAIN, tmp_path / "well"
+    assert end(script(*where, *INTERACTIVE, typed="1/0\n"))[0] == "completed"
+    where = tmp_path / "train.py", CONFIGURE + TRAIN + "raise ValueError('bad')\n", tmp_path / "bad"
+    again = script(*where, *INTERACTIVE, typed="realm.log({'loss': 1})\n")
+    assert [each.details["status"] for each in again.of("run_ended")] == ["failed", "completed"]
+
+
+@pytest.mark.processes
+def test_whoever_leaves_the_debugger_cancels_the_run(tmp_path: Path) -> None:
+    code = CONFIGURE + TRAIN + "breakpoint()\nprint('more')\n"
+    ended = script(tmp_path / "train.py", code, tmp_path / "home", typed="q\n")
+    assert ended.code == 1
+    assert end(ended) == ("cancelled", "the debugger was left", "warning")
+    assert ended.of("uncaught_exception") == []
 
 
 def test_hooks_are_put_back_and_do_nothing_after_shutdown(

@@ -115,6 +115,20 @@ def test_it_sets_the_process_up_by_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
+def test_settings_set_the_process_up_too(tmp_path: Path) -> None:
+    """As the first example of docs/runs.md has them, before the first step."""
+    ended = program(
+        tmp_path / "home",
+        "realm.run_config(lr=0.1)\nrealm.log({'acc': 0.5})\n",
+        setup=HEAD,
+        REALM_HOME=str(tmp_path / "home"),
+        REALM_SHIPPER="none",
+    )
+    assert ended.one("run_config").details == {"lr": 0.1}
+    assert ended.errors == ""
+
+
+@pytest.mark.processes
 def test_a_wrong_setting_is_a_warning_and_the_training_goes_on(tmp_path: Path) -> None:
     ended = program(
         tmp_path,

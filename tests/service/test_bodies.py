@@ -222,7 +222,7 @@ def test_others_are_answered_while_a_bomb_is_looked_at(client: httpx.Client, bom
     sender.join()
     assert answers[0].status_code in (200, 400, 413)
     # Idle: some 30 ms. Before, up to 8 s.
-    assert longest < 1.0
+    assert longest < 4.0
 
 
 @pytest.mark.parametrize("number", [2**63, 2**64, -(2**63) - 1, 10**30])

@@ -20,7 +20,7 @@ from realm_telemetry.service.protocol import (
     ConnectionLimits,
     RealmProtocol,
 )
-from tests.waiting import wait_until
+from tests.waiting import SOON_S, wait_until
 
 from .conftest import asking, free_ports, serving
 
@@ -109,7 +109,7 @@ def test_ten_endless_connections_hold_up_nobody(server: RealmServer, part: str) 
             for _ in range(15):
                 started = time.monotonic()
                 assert client.get("/health").status_code == 200
-                assert time.monotonic() - started < 1.0
+                assert time.monotonic() - started < 5.0
     finally:
         over.set()
         for attacker in attackers:
@@ -177,7 +177,7 @@ def test_a_client_that_drips_is_cut_off(tmp_path: Path, what: str) -> None:
             connection.sendall(begin)
             connection.settimeout(0.05)
             while not is_closed(connection):
-                assert time.monotonic() - started < 5
+                assert time.monotonic() - started < SOON_S
                 try:
                     connection.sendall(drop)
                 except OSError:
@@ -199,7 +199,7 @@ def test_a_stream_outlives_all_deadlines(tmp_path: Path) -> None:
     with serving(free_ports(tmp_path, **options)) as server, connected(server) as connection:
         connection.sendall(GET.replace(b"/health", b"/api/events/stream") + b"\r\n")
         time.sleep(1.2)
-        connection.settimeout(3)
+        connection.settimeout(SOON_S)
         assert b": keepalive" in connection.recv(1 << 20)
         assert connection.recv(65536)
 

@@ -2,9 +2,8 @@
 
 import socket
 import sqlite3
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -140,31 +139,28 @@ def test_ingest_full(tmp_path: Path) -> None:
     with serving(settings) as server, asking(server) as client:
         blocker = sqlite3.connect(settings.log_path, isolation_level=None)
         blocker.execute("BEGIN IMMEDIATE")
-        answers = _post_at_once(server.url, 6)
+        futures = _post_at_once(server.url, 6)
+        # What is refused is answered at once; what is taken waits for the lock.
+        wait_until(lambda: any(future.done() for future in futures))
         blocker.execute("COMMIT")
         blocker.close()
-        full = [answer for answer in answers() if answer.status_code == 429]
+        answers = [future.result() for future in futures]
+        full = [answer for answer in answers if answer.status_code == 429]
         check("ingest_full", full[0])
         assert full[0].headers["retry-after"] == "1"
         stored = client.get("/api/battle_log").json()
     assert len(stored) == 2 * (6 - len(full))
 
 
-def _post_at_once(url: str, count: int) -> Callable[[], list[httpx.Response]]:
-    """Post batches of two from threads; gives their answers when called."""
+def _post_at_once(url: str, count: int) -> list[Future[httpx.Response]]:
+    """Post batches of two from threads."""
     body = {"events": [{"kind": "note"}] * 2}
     executor = ThreadPoolExecutor(count)
     futures = [
-        executor.submit(httpx.post, url + EVENTS, json=body, timeout=30) for _ in range(count)
+        executor.submit(httpx.post, url + EVENTS, json=body, timeout=60) for _ in range(count)
     ]
-    time.sleep(0.5)
-
-    def answers() -> list[httpx.Response]:
-        found = [future.result() for future in futures]
-        executor.shutdown()
-        return found
-
-    return answers
+    executor.shutdown(wait=False)
+    return futures
 
 
 def test_log_unavailable(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from realm_telemetry.log.records import ProducerInfo, limits_of
 from realm_telemetry.log.sqlite.retention import Retention
 from realm_telemetry.service import RealmServer
 from realm_telemetry.service.core import ServiceUpkeep
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 from .conftest import PRODUCER, asking, free_ports, make_event, serving
@@ -181,8 +181,7 @@ def test_a_service_that_is_killed_goes_on_from_what_it_last_saved(tmp_path: Path
 @contextmanager
 def process(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]]:
     """`realm serve` as a process, and a client of it."""
-    with socket.create_server(("127.0.0.1", 0)) as place:
-        port = place.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "realm_telemetry", "--home", str(home), "serve"]
     command += ["--port", str(port), "--battle-log-port", "0", "--ui-port", "0"]
     with (home / "output.txt").open("ab") as output:

@@ -18,7 +18,7 @@ from realm_telemetry.service import protocol as protocol_module
 from realm_telemetry.service.access import COOKIE, Throttle, host_name
 from realm_telemetry.service.app import documented_endpoints
 from realm_telemetry.wire import CONTENT_TYPE, BatchProducer, encode_batch
-from tests.waiting import wait_until
+from tests.waiting import SOON_S, wait_until
 
 from .conftest import PRODUCER, asking, free_ports, make_event, post_notes, serving
 
@@ -136,7 +136,7 @@ def test_a_bomb_is_refused_while_it_inflates(client: httpx.Client, encoding: str
     started = time.monotonic()
     response = client.post(EVENTS, content=bomb, headers=headers)
     assert (response.status_code, response.json()["error"]) == (413, "body_too_large")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < SOON_S
 
 
 def test_a_zstd_frame_cannot_ask_for_a_huge_window(client: httpx.Client) -> None:
@@ -389,7 +389,7 @@ def test_slow_headers_are_cut_off(tmp_path: Path) -> None:
         except ConnectionResetError:
             answer = b""
         assert answer == b""
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < SOON_S
 
 
 def test_endless_headers_are_cut_off(server: RealmServer) -> None:

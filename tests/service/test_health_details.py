@@ -75,6 +75,7 @@ def test_a_log_that_takes_no_write_is_a_problem(
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(httpx.TimeoutException):
             client.post("/api/v1/events", json={"events": [{"kind": "note"}]}, timeout=0.5)
+        wait_until(lambda: wrong(client))
         [(check, level, text)] = wrong(client)
         assert (check, level) == ("log", "problem")
         assert "holds the log's lock" in text

@@ -13,6 +13,7 @@ import pytest
 
 from realm_telemetry.log.sqlite.connection import open_writer
 from realm_telemetry.service import RealmServer
+from tests.waiting import wait_until
 
 from .conftest import asking, free_ports, serving
 from .streaming import stream, take
@@ -206,6 +207,7 @@ def test_a_lock_that_another_program_holds_is_a_problem_until_it_is_free(
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(httpx.TimeoutException):
             client.post("/api/v1/events", json={"events": [{"kind": "note"}]}, timeout=0.5)
+        wait_until(lambda: client.get("/health").json()["problem"])
         assert "holds the log's lock" in client.get("/health").json()["problem"]
         assert client.get("/ready").json()["error"] == "log_unavailable"
         other.execute("ROLLBACK")

@@ -68,15 +68,27 @@ def test_pings_come_while_the_log_can_be_written_and_only_then(
         with closing(sqlite3.connect(settings.log_path, isolation_level=None)) as other:
             wait_until(lambda: _locked(other))
             wait_until(lambda: client.get("/health").json()["status"] == "degraded")
-            before = len(receiver.paths)
+            before = stands_still(receiver)
             time.sleep(1.0)
             assert len(receiver.paths) == before
             other.execute("ROLLBACK")
         wait_until(lambda: len(receiver.paths) > before)
-    time.sleep(0.5)
-    after = len(receiver.paths)
+    after = stands_still(receiver)
     time.sleep(0.5)
     assert len(receiver.paths) == after
+
+
+def stands_still(receiver: Receiver) -> int:
+    """How many pings came, once none comes for half a second: one may be on its way."""
+    counts = [-1]
+
+    def is_last() -> bool:
+        counts.append(len(receiver.paths))
+        time.sleep(0.5)
+        return counts[-1] == len(receiver.paths)
+
+    wait_until(is_last)
+    return counts[-1]
 
 
 def _locked(other: sqlite3.Connection) -> bool:

@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import tomllib
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ import pytest
 from realm_telemetry.cli.group import realm
 from realm_telemetry.config import load_settings
 from realm_telemetry.service import RealmServer, ServiceSettings
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 from .conftest import free_ports, post_notes, serving
@@ -36,12 +36,6 @@ Proxy = Callable[[Path, RealmServer], tuple[list[str], str]]
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def nginx(directory: Path, server: RealmServer) -> tuple[list[str], str]:

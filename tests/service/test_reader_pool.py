@@ -15,7 +15,7 @@ from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.service import reader_pool as pool_module
 from realm_telemetry.service.errors import ApiError
 from realm_telemetry.service.reader_pool import ReaderPool
-from tests.waiting import wait_until
+from tests.waiting import SOON_S, wait_until
 
 from .conftest import HEAVY, asking, heavy, make_event
 
@@ -64,7 +64,7 @@ async def test_a_query_ends_at_its_deadline_and_frees_its_thread(
             assert (caught.value.code, caught.value.status) == ("query_timeout", 503)
             assert caught.value.retry_after_s
         assert await pool.run_long(count) == 199
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < SOON_S
 
 
 async def test_the_wait_for_a_thread_counts_and_a_query_that_waits_is_never_begun(
@@ -87,7 +87,7 @@ async def test_a_query_that_is_cancelled_frees_its_thread(tmp_path: Path) -> Non
         asked = asyncio.ensure_future(pool.run(endless))
         await asyncio.sleep(0.1)
         asked.cancel()
-        assert await asyncio.wait_for(pool.run(count), 5) == 199
+        assert await asyncio.wait_for(pool.run(count), SOON_S) == 199
 
 
 async def test_an_interrupted_query_leaves_its_neighbours_alone(tmp_path: Path) -> None:
@@ -111,12 +111,12 @@ async def test_what_the_service_itself_reads_has_no_deadline(tmp_path: Path) -> 
 
 
 async def test_queries_that_fill_all_threads_do_not_hold_up_other_work(tmp_path: Path) -> None:
-    async with pool_of(tmp_path / "jobs.db", timeout_s=1.0) as pool:
+    async with pool_of(tmp_path / "jobs.db", timeout_s=60.0) as pool:
         asked = asyncio.ensure_future(pool.run(endless))
         await asyncio.sleep(0.1)
-        assert await asyncio.wait_for(pool.work(lambda: 7), 0.5) == 7
-        with pytest.raises(ApiError):
-            await asked
+        assert await asyncio.wait_for(pool.work(lambda: 7), SOON_S) == 7
+        assert not asked.done()
+        asked.cancel()
 
 
 async def test_closing_ends_a_query_that_would_never_end(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ async def test_closing_ends_a_query_that_would_never_end(tmp_path: Path) -> None
         await asyncio.sleep(0.1)
         started = time.monotonic()
         pool.close()
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < SOON_S
         with pytest.raises(ApiError):
             await asked
 

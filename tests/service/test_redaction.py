@@ -136,7 +136,7 @@ def by_an_import(_: httpx.Client, settings: ServiceSettings) -> None:
 def by_the_older_module(_: httpx.Client, settings: ServiceSettings) -> None:
     logger = BattleLogger(settings.log_path)
     logger.log("system", MESSAGE, details=DETAILS, hero_id=FIELDS["hero_id"])
-    flush(10)
+    flush(60)
     shutdown()
 
 

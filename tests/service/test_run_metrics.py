@@ -1,7 +1,6 @@
 """Curves over HTTP: names, series, ranks, comparisons; across restarts and beyond retention."""
 
 import sqlite3
-import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -165,9 +164,7 @@ def test_an_older_run_is_read_at_its_first_look(
     stored(settings.log_path, "other", 300, "b")
     with serving(settings) as server, asking(server) as client:
         wait_until(lambda: find(client, "old", "/metrics").status_code == 200)
-        begun = time.monotonic()
         wait_until(lambda: find(client, "old", "/metrics").json()["building"] is None)
-        assert time.monotonic() - begun < 30
         shown = find(client, "old", "/metrics").json()["groups"][0]["metrics"][0]
         assert (shown["count"], shown["last_step"]) == (3_000, 2_999)
         store = server.app.state.service.log.curves(server.app.state.service.log_id)

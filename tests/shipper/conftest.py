@@ -15,7 +15,7 @@ from realm_telemetry.shipper.manifest import Manifest, write_manifest
 from realm_telemetry.shipper.shipper import Shipper
 from realm_telemetry.spool.frames import encode_msgpack
 from realm_telemetry.spool.writer import SpoolWriter
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 
 class Producer:
@@ -61,7 +61,7 @@ class Running:
     def _run(self) -> None:
         self.result = self.shipper.run()
 
-    def join(self, timeout_s: float = 10.0) -> bool | None:
+    def join(self, timeout_s: float = PATIENCE_S) -> bool | None:
         self.thread.join(timeout_s)
         assert not self.thread.is_alive(), "the shipper does not leave"
         return self.result
@@ -138,7 +138,7 @@ def make_lab(tmp_path: Path) -> Iterator[Callable[..., Lab]]:
         for running in lab.running:
             running.shipper.stop()
         for running in lab.running:
-            running.thread.join(10)
+            running.thread.join(PATIENCE_S)
 
 
 @pytest.fixture

@@ -62,19 +62,19 @@ SHIPPED = "realm.note(message='x')\nrealm.get_telemetry().settle(20)\ntime.sleep
 @pytest.mark.parametrize(
     ("code", "lost"),
     [
-        ("realm.flush(20); os._exit(0)", 0),
+        ("realm.flush(60); os._exit(0)", 0),
         pytest.param(SHIPPED + "os._exit(0)", 0, marks=pytest.mark.long),
         (SHIPPED + "os.kill(os.getpid(), signal.SIGTERM)", 0),
         (SHIPPED + "os.kill(os.getpid(), signal.SIGKILL)", 1),
         pytest.param(SHIPPED + "os.abort()", 1, marks=pytest.mark.long),
         pytest.param(
-            SHIPPED + "realm.flush(20); os.kill(os.getpid(), signal.SIGKILL)",
+            SHIPPED + "realm.flush(60); os.kill(os.getpid(), signal.SIGKILL)",
             1,
             marks=pytest.mark.long,
         ),
         ("realm.training_started(model='m')\n" + SHIPPED + "os._exit(0)", 1),
         pytest.param(
-            "realm.training_started(model='m')\nrealm.flush(20)\nos._exit(0)",
+            "realm.training_started(model='m')\nrealm.flush(60)\nos._exit(0)",
             1,
             marks=pytest.mark.long,
         ),
@@ -154,7 +154,7 @@ def test_workers_that_their_pool_ends_are_not_lost(method: str, tmp_path: Path) 
         + CONFIGURE
         + f"    context = multiprocessing.get_context('{method}')\n"
         "    pool = context.Pool(2)\n    pool.map(work, range(4))\n    pool.terminate()\n"
-        "    pool.join()\n    realm.flush(10)\n"
+        "    pool.join()\n    realm.flush(60)\n"
     )
     subprocess.run([sys.executable, str(script)], env=environment(tmp_path), check=True, timeout=60)
     found = ended(tmp_path)

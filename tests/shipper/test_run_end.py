@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from realm_telemetry.shipper.process_end import ProcessEnd, kills_since, memory_kills
+from realm_telemetry.shipper.process_end import ProcessEnd, ProcessorTime, kills_since, memory_kills
 from realm_telemetry.shipper.run_end import SIGNALLED, EndFacts, judge
 
 
@@ -77,10 +77,21 @@ def left(code: int) -> ProcessEnd:
         (EndFacts(died(1)), "killed", "SIGHUP"),
         (EndFacts(died(2)), "cancelled", "SIGINT"),
         (
-            EndFacts(died(9), cpu_limit_s=3600.0),
+            EndFacts(died(9), processor=ProcessorTime(3600.0, 3599.95, 4)),
             "killed",
-            "time limit of the processor (3600 s, ulimit -t)",
+            "time limit of the processor (3600 s, by ulimit -t or RLIMIT_CPU)",
         ),
+        (
+            EndFacts(died(9), processor=ProcessorTime(5.0, 4.0, 1)),
+            "killed",
+            "SIGKILL, probably the time limit of the processor (4 of 5 s were used)",
+        ),
+        (
+            EndFacts(died(9), processor=ProcessorTime(5.0, 3.9, 1)),
+            "killed",
+            "SIGKILL, sender unknown",
+        ),
+        (EndFacts(died(15), processor=ProcessorTime(5.0, 5.0, 1)), "killed", "SIGTERM"),
         (
             EndFacts(left(137), container_kills=1),
             "out_of_memory",

@@ -12,6 +12,7 @@ from realm_telemetry.shipper import doorbell as doorbell_module
 from realm_telemetry.shipper import shipper as shipper_module
 from realm_telemetry.shipper.status import StatusPage
 from realm_telemetry.spool.doorbell import open_status_page, sleeps_on
+from tests.waiting import SOON_S
 
 from .conftest import Lab, Producer
 
@@ -59,7 +60,7 @@ def test_an_event_wakes_it_at_once(
         number = asleep.emit()
         eventually(lambda number=number: asleep.writer.control.stored_number == number)
         took_s.append(time.monotonic() - began)
-    assert statistics.median(took_s) < 5
+    assert statistics.median(took_s) < SOON_S
 
 
 def test_it_sleeps_on_while_nothing_happens(lab: Lab, asleep: Producer) -> None:
@@ -129,12 +130,12 @@ def test_the_end_of_a_producer_wakes_it(
 def test_it_leaves_at_once_when_it_is_asked_to(lab: Lab, asleep: Producer) -> None:
     began = time.monotonic()
     lab.running[0].stop()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < SOON_S
 
 
 def test_it_finishes_at_once_when_it_is_asked_to(lab: Lab, asleep: Producer) -> None:
     lab.running[0].shipper.finish()
-    assert lab.running[0].join(5)
+    assert lab.running[0].join(SOON_S)
 
 
 class Closed:

@@ -227,3 +227,23 @@ def test_of_two_ranks_the_stuck_one_is_named_and_both_show_their_stacks(
         for process in ranks:
             process.kill()
             process.communicate()
+
+
+@pytest.mark.long
+def test_a_program_that_used_up_its_processor_time_was_killed_by_that(
+    tmp_path: Path, train: Any, eventually: Any
+) -> None:
+    """It sets the limit itself, where its shipper has begun to look, and nobody else knows."""
+    spins = (
+        PROGRAM.partition("sys.stdin")[0]
+        + "import resource\nrealm.flush(20)\nresource.setrlimit(resource.RLIMIT_CPU, (2, 2))\n"
+        + "while True: pass\n"
+    )
+    process = train("", spins)
+    assert process.wait(60) == -signal.SIGKILL
+    eventually(lambda: logged(tmp_path, "run_ended"))
+    (ended,) = logged(tmp_path, "run_ended")
+    assert "time limit of the processor (" in ended.event.details["reason"]
+    evidence = ended.event.details["evidence"]
+    assert (evidence["signal"], evidence["cpu_limit_s"]) == ("SIGKILL", 2.0)
+    assert evidence["cpu_used_s"] > 1.4

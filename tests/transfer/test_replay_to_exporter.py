@@ -39,6 +39,24 @@ def test_an_exporter_is_set_back_and_never_forward(home: Home) -> None:
         replay_to_exporter(settings_of(home), "carrier_pigeon", 0)
 
 
+def test_a_pipeline_that_is_done_with_meanwhile_is_an_error(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its shipper drops the cursor when it leaves; nobody would deliver again."""
+    home.store([make_event(1)])
+    with LogWriter(home.log) as other:
+        other.save_cursor("p1", "jsonl", 1)
+        set_back = LogWriter.set_back
+
+        def drop_first(writer: LogWriter, exporter: str, cursor: int) -> dict[str, int]:
+            other.drop_cursor("p1", "jsonl")
+            return set_back(writer, exporter, cursor)
+
+        monkeypatch.setattr(LogWriter, "set_back", drop_first)
+        with pytest.raises(ConfigError, match="No exporter has begun here"):
+            replay_to_exporter(settings_of(home), "jsonl", 0)
+
+
 def test_the_command_takes_no_other_filter_for_an_exporter(home: Home) -> None:
     home.store([make_event(1)])
     with LogWriter(home.log) as writer:
@@ -68,14 +86,14 @@ def test_a_shipper_at_work_delivers_again_what_is_asked_for(home: Home, tmp_path
     try:
         for step in range(5):
             realm_telemetry.note(f"Note {step}")
-        assert realm_telemetry.flush(10.0)
+        assert realm_telemetry.flush(60)
         assert count(lines) == 5
         lines.unlink()
         (moved,) = replay_to_exporter(settings_of(home), "jsonl", time.time_ns() - 3600 * SECOND)
         assert moved.after == 0
         wait_until(lambda: count(lines) == 5)
         realm_telemetry.note("One more")
-        assert realm_telemetry.flush(10.0)
+        assert realm_telemetry.flush(60)
         assert count(lines) == 6
     finally:
         realm_telemetry.shutdown()

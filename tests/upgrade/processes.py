@@ -4,7 +4,6 @@ import fcntl
 import json
 import os
 import signal
-import socket
 import sqlite3
 import struct
 import subprocess
@@ -15,6 +14,7 @@ from typing import Any, Final
 
 import httpx
 
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 from .trees import Tree
@@ -180,9 +180,3 @@ def rows(database: Path, query: str) -> list[tuple[Any, ...]]:
             return connection.execute(query).fetchall()
         except sqlite3.OperationalError:
             return []
-
-
-def free_port() -> int:
-    """A port at which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realm_telemetry.event import InvalidEventError
-from realm_telemetry.values.times import EARLIEST_NS, LATEST_NS, number_ns, read_time
+from realm_telemetry.values.times import EARLIEST_NS, LATEST_NS, in_words, number_ns, read_time
 
 TEN = 1_764_410_400_000_000_000
 """2025-11-29T10:00:00Z"""
@@ -98,3 +98,24 @@ def test_every_iso_text_of_python_is_read_exactly(moment: datetime, minutes: int
     since = there - datetime(1970, 1, 1, tzinfo=UTC)
     exact = (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1000
     assert read_time(there.isoformat(), "ts") == exact
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (61, "1 min 1 s"),
+        (560, "9 min 20 s"),
+        (3_599, "59 min 59 s"),
+        (3_600, "1 h"),
+        (3_630, "1 h"),
+        (7_300, "2 h 1 min"),
+        (86_399, "23 h 59 min"),
+        (100_000, "1 d 3 h"),
+        (1e9, "11,574 d 1 h"),
+    ],
+)
+def test_a_span_of_time_has_its_two_largest_units(seconds: float, words: str) -> None:
+    assert in_words(seconds) == words

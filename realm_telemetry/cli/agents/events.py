@@ -1,5 +1,7 @@
 """The tools about events: search, neighbours, numbers over time, receipts, and a note."""
 
+from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any, Final
 
 from realm_telemetry.cli.agents.answers import (
@@ -22,7 +24,7 @@ from realm_telemetry.client import ServiceError
 from realm_telemetry.client.requests import next_cursor
 from realm_telemetry.client.stream import StoredEvent
 from realm_telemetry.event import format_time
-from realm_telemetry.kinds.catalog import event_to_dict
+from realm_telemetry.kinds.catalog import event_to_dict, kinds
 
 _LIST_CHARS: Final = 16_000
 _EVENT_CHARS: Final = 6_000
@@ -32,9 +34,24 @@ _POINT_CHARS: Final = 45
 
 NOTHING_FITS: Final = (
     "Nothing fits all of the filters. Leave one out, look further back with `since`, or name"
-    " routine kinds such as training_step in `kind`. A stack is only captured of a program that"
-    " records itself (realm.configure, or below realm run) and only once it stalls."
+    " routine kinds such as training_step in `kind`."
 )
+NO_STACK: Final = (
+    " A stack is only captured of a program that records itself (realm.configure, or below realm"
+    " run) and only once it stalls."
+)
+
+
+def _nothing(wanted: Sequence[str]) -> str:
+    """Say what to do where nothing fits, and which kinds are not built in."""
+    known = [spec.kind for spec in kinds()]
+    unknown = [kind for kind in wanted if kind.removeprefix("!") not in known]
+    near = [found for kind in unknown for found in get_close_matches(kind, known, 2, 0.5)]
+    parts = [NOTHING_FITS, NO_STACK if "stack_captured" in wanted else ""]
+    if unknown:
+        hint = f"; near are {', '.join(near)}" if near else ""
+        parts.append(f" Not built in: {text(', '.join(unknown), 200)}{hint}.")
+    return "".join(parts)
 
 
 async def search_events(desk: Desk, question: SearchQuestion) -> dict[str, Any]:
@@ -58,7 +75,7 @@ async def search_events(desk: Desk, question: SearchQuestion) -> dict[str, Any]:
         "total": page.total,
         "total_is": "exact" if page.relation == "eq" else "at least",
         "routine_left_out": not names(question.kind),
-        "next": None if shown else NOTHING_FITS,
+        "next": None if shown else _nothing(names(question.kind)),
         "now": position,
         "cursor": following,
         "truncated": following is not None,

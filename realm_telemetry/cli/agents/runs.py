@@ -38,6 +38,9 @@ SHOWN_ELSEWHERE: Final = ("run_ended", "uncaught_exception")
 """Kinds whose facts a diagnosis has as status, reason, evidence and exception."""
 
 OUTPUT_LINES: Final = 30
+ALERTS: Final = 8
+"""Messages of alerts that an overview has."""
+
 _LIST_CHARS: Final = 14_000
 _NEAR: Final = 200
 
@@ -123,12 +126,36 @@ async def overview(desk: Desk, question: Nothing) -> dict[str, Any]:
             for host in hosts[:20]
         ],
         "hosts_remark": NO_HOSTS if not hosts else None,
+        "alerts": await _alerts(client),
         "next": "diagnose_run(run_id) says why one ended; list_runs and search_events have more.",
         "now": position,
         "cursor": None,
         "truncated": bad.next_cursor is not None or len(hosts) > 20,
         "page": f"{pages}/runs",
     }
+
+
+async def _alerts(client: AsyncRealmClient) -> dict[str, Any]:
+    """Return which alerts were sent last, where to and what came of it, and what is muted."""
+    try:
+        found = await client.alerts()
+    except ServiceError as error:
+        if error.error == "not_found":  # a service that is older than this path
+            return {"problem": "This service does not say."}
+        raise
+    rules = [rule for rule in found["rules"] if rule["muted_until"]]
+    return {
+        "problem": text(found["problem"], 300),
+        "targets": [text(each["name"], 64) for each in found["targets"][:20]],
+        "newest": fitting(found["messages"][:ALERTS], _alert, 2_500),
+        "muted_rules": {text(rule["name"], 64): rule["muted_until"] for rule in rules[:20]},
+        "muted_runs": bounded(found.get("muted_runs"), 500),
+    }
+
+
+def _alert(message: dict[str, Any]) -> dict[str, Any]:
+    named = ("created", "rule", "target", "title", "state", "problem")
+    return without_nothing({name: text(message[name], 200) for name in named})
 
 
 async def list_runs(desk: Desk, question: RunsQuestion) -> dict[str, Any]:
@@ -172,7 +199,7 @@ async def diagnose_run(desk: Desk, question: RunQuestion) -> dict[str, Any]:
     return {
         **brief(pages, run),
         "next": _next(run),
-        "heard_last": _heard(run),
+        "heard_last": heard(run),
         "evidence": bounded(run["evidence"], 1_500),
         "exception": _exception(run["exception"]),
         **_checkpoints(run),
@@ -198,14 +225,14 @@ async def diagnose_run(desk: Desk, question: RunQuestion) -> dict[str, Any]:
     }
 
 
-def _heard(run: dict[str, Any]) -> dict[str, Any]:
-    """Return when a run was heard last, by this machine's clock, and how fast it is."""
+def heard(run: dict[str, Any]) -> dict[str, Any]:
+    """Return when a run was heard last, by this machine's clock, and how fast it goes on."""
     heard_at, speed = run.get("last_event_at"), run.get("steps_per_second")
     found: dict[str, Any] = {"at": heard_at, "asked_at": format_time(time.time_ns())}
     if isinstance(heard_at, str):
         age_s = datetime.now(UTC) - datetime.fromisoformat(heard_at)
         found["seconds_ago"] = round(age_s.total_seconds(), 1)
-    if run["status"] in OPEN and speed:
+    if run["status"] == "running" and speed:
         found["steps_per_second"] = float(f"{speed:.4g}")
         left = (run["total_steps"] or 0) - (run["step"] or 0)
         found["seconds_left"] = round(left / speed) if left > 0 else None

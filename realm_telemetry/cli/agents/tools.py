@@ -53,8 +53,9 @@ TOOLS: Final = (
         "overview",
         Nothing,
         runs.overview,
-        "Start here: the newest training runs, those that went wrong this week, recent errors and"
-        " hosts.",
+        "Start here: the newest training runs, those that went wrong this week, recent errors,"
+        " hosts and which of them are silent, and the last alerts: which, to whom, whether they"
+        " arrived.",
     ),
     Tool(
         "list_runs",
@@ -83,7 +84,9 @@ TOOLS: Final = (
         SearchQuestion,
         events.search_events,
         "Search the log of events by run, kind, severity, words and time, newest first. Steps and"
-        " samples are left out unless `kind` names them. Use it when diagnose_run is not enough.",
+        " samples are left out unless `kind` names them. Use it when diagnose_run is not enough:"
+        " kind=resource_sampled with limit 1 says how full disks, memory and GPUs are now, `q` with"
+        " a path which runs saved or used a checkpoint.",
     ),
     Tool(
         "event_context",

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from difflib import get_close_matches
 from typing import Any, Final
 
 import realm_telemetry as telemetry
@@ -14,7 +15,7 @@ from realm_telemetry.event import Event
 from realm_telemetry.home import said_service
 from realm_telemetry.home.token import addresses_of
 from realm_telemetry.log.engine import open_log
-from realm_telemetry.plugins import ExporterContext, exporter_class
+from realm_telemetry.plugins import ExporterContext, exporter_class, installed_exporters
 from realm_telemetry.shipper.findings import CheckResult
 
 DEFAULT: Final = ("webhook",)
@@ -62,6 +63,17 @@ def check_exporter_settings(
             yield CheckResult(name, level, message, fix)
     except ConfigError as error:
         yield CheckResult(name, "problem", f"{error.setting}: {error.problem}", error.fix)
+
+
+def check_options(subject: Subject) -> Iterator[CheckResult]:
+    """Tables `[options.NAME]` of realm.toml that no exporter reads: a name misspelt."""
+    known = list(installed_exporters())
+    for name in subject.settings.options:
+        if name not in known:
+            near = get_close_matches(name, known, 1, 0.5)
+            fix = f"Did you mean options.{near[0]}? " if near else ""
+            message = f"options.{name}: no exporter of this name is installed; nothing reads it"
+            yield CheckResult("options", "warning", message, f"{fix}realm exporters lists them.")
 
 
 def check_service_settings(subject: Subject) -> Iterator[CheckResult]:

@@ -15,6 +15,14 @@ _GROUPS_FIRST: Final = ("", "train", "eval")
 _MS: Final = 1_000_000
 
 
+class Wanted(NamedTuple):
+    """Which series are to be had. rank: a rank, "all", or None for the lowest."""
+
+    names: Sequence[str]
+    points: int
+    rank: int | str | None = None
+
+
 class Attempt(NamedTuple):
     """The values of one attempt, oldest first.
 
@@ -183,6 +191,15 @@ def wanted_metrics(metrics: Sequence[Metric], names: Sequence[str]) -> list[Metr
     if "*" in names:
         return list(metrics[:MAX_SERIES])
     return [metric for metric in metrics if metric.name in names]
+
+
+def wanted_series(metrics: Sequence[Metric], wanted: Wanted) -> list[dict[str, Any]]:
+    """Return the series of some names, one for each attempt of each wanted rank."""
+    return [
+        each
+        for metric in wanted_metrics(metrics, wanted.names)
+        for each in series_of(metric, wanted.rank, wanted.points)
+    ]
 
 
 def series_of(metric: Metric, rank: int | str | None, points: int) -> list[dict[str, Any]]:

@@ -67,7 +67,9 @@ def read_definition(options: Mapping[str, Any]) -> Definition:
     max_series = options.get("max_series", MAX_SERIES)
     if not isinstance(max_series, int) or not 2 <= max_series <= MOST_SERIES:
         raise ConfigError(
-            f"{SETTING}.max_series", f"must be 2 to {MOST_SERIES}, got {max_series!r}", "Mend it."
+            f"{SETTING}.max_series",
+            f"must be 2 to {MOST_SERIES}, got {max_series!r}",
+            f"Write a whole number; {MAX_SERIES} is the default.",
         )
     added = [
         *_added("gauge", options.get("gauges", [])),

@@ -16,6 +16,7 @@ from realm_telemetry.folds.clock import Stamp
 from realm_telemetry.folds.runs.record import RunRecord
 from realm_telemetry.folds.state.lattice import Cells
 from realm_telemetry.folds.state.values import number
+from realm_telemetry.values.times import MINUTE_S, in_words
 
 ENDINGS: Final = (
     # cell of the record, the event that sets it
@@ -37,6 +38,11 @@ _OF_A_PEER: Final = re.compile(
 )
 """Errors of a process whose peer has gone: they follow from what ended that one."""
 
+
+_BARE: Final = frozenset(("exit_code", "signal"))
+"""What says how a process ended, and nothing of why."""
+
+_OF_SENDER: Final = frozenset(("asked_to_end", "sender"))
 
 _OPEN: Final = frozenset(("running", "stalled", "paused"))
 """No status of an end."""
@@ -249,6 +255,7 @@ def _with_word_of(supervisor: Process | None, process: Process, count: int) -> P
     if supervisor is None or supervisor.end is None or "ended" not in supervisor.cells:
         return process
     is_known = end and end.status != "lost" and not (_is_vague(end) and _is_bad(supervisor))
+    is_known = is_known and not (_is_bad(process) and _knows_more(supervisor.end, end))
     if process.seen[0] > supervisor.end.at or (end and (is_known or count > 1)):
         return process
     return replace(process, end=supervisor.end)
@@ -257,6 +264,20 @@ def _with_word_of(supervisor: Process | None, process: Process, count: int) -> P
 def _is_vague(end: End) -> bool:
     """Whether nobody knows by which signal a process ended, or with what code."""
     return isinstance(end.evidence, dict) and end.evidence.get("exit_status") == "unknown"
+
+
+def _knows_more(above: End, end: End | None) -> bool:
+    """Whether `realm run` saw why a process left with a code, or died of a signal, and others no
+    more than the code or the signal: a traceback that was printed, a limit, who asked it to end.
+    """
+    facts, seen = end.evidence if end is not None else None, above.evidence
+    if not (isinstance(facts, dict) and isinstance(seen, dict)):
+        return False
+    is_bare = facts.keys() <= _BARE and any(facts.get(name) is not None for name in _BARE)
+    is_same = all(facts.get(name) == seen.get(name) for name in _BARE)
+    # Who sent a signal that ended it is added to its own word: `_with_sender`.
+    known = {"seen_by"} | (_OF_SENDER if facts.get("signal") else set())
+    return is_bare and is_same and bool(seen.keys() - _BARE - known)
 
 
 def _by_start(process: Process) -> tuple[Stamp, str]:
@@ -338,9 +359,9 @@ def _silence(facts: Mapping[str, Any]) -> str | None:
     silent, usual = (number(facts.get(name)) for name in ("silent_s", "median_step_s"))
     if silent is None:
         return None
-    reason = f"no step for {silent:,.0f} s" + (
-        "" if usual is None else f", {usual:,.1f} s is usual"
-    )
+    reason = f"no step for {in_words(silent)}"
+    if usual is not None:
+        reason += f", {in_words(usual) if usual >= MINUTE_S else f'{usual:,.1f} s'} is usual"
     behind = facts.get("behind")
     if isinstance(behind, list) and behind:
         reason += f"; behind the others: {', '.join(map(str, behind[:8]))}"

@@ -197,6 +197,12 @@ def open_writer(path: Path) -> sqlite3.Connection:
 def open_reader(path: Path) -> sqlite3.Connection:
     """Open the file read-only, autocommit. Raises LogUnavailableError if it is not there."""
     if not path.exists():
+        in_the_way = next((part for part in path.parents if part.is_file()), None)
+        if in_the_way is not None:
+            raise LogUnavailableError(
+                f"there can be no log at {path}: {in_the_way} is a file. Set REALM_HOME to a"
+                " directory."
+            )
         raise LogUnavailableError(
             f"there is no log at {path} yet. It comes with the first event"
             " (try: realm emit note message=hello), or set REALM_HOME to where it is."

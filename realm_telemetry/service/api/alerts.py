@@ -23,13 +23,17 @@ T = TypeVar("T")
 
 MAX_BODY_BYTES: Final = 4_096
 MAX_MUTE_S: Final = 30 * 86_400
-_NOTHING: Final[dict[str, Any]] = {"rules": [], "targets": [], "messages": [], "circuits": []}
+MAX_RUN_ID: Final = 256
+_NOTHING: Final[dict[str, Any]] = {
+    name: [] for name in ("rules", "targets", "muted_runs", "messages", "circuits")
+}
 
 
 class Action(msgspec.Struct, forbid_unknown_fields=True):
-    """What to do, with one of: rule and for_s to mute it, target to test, message to send again."""
+    """What to do: a rule or a run to mute for_s, a target to test, or a message to send again."""
 
     mute: str | None = None
+    mute_run: str | None = None
     for_s: float = 3_600.0
     test: str | None = None
     redeliver: int | None = None
@@ -70,7 +74,7 @@ async def post_alert_action(request: Request) -> Response:
     with service.bodies.share() as share:
         body = await read_body(request, service.settings, share, most=MAX_BODY_BYTES)
     action = _read(body)
-    sends = action.mute is None
+    sends = action.mute is None and action.mute_run is None
     return json_answer(await _work(service, _job(service, action), sends=sends))
 
 
@@ -80,9 +84,11 @@ def _read(body: bytes) -> Action:
         action = msgspec.json.decode(body, type=Action, strict=False)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(str(error)) from None
-    given = [action.mute, action.test, action.redeliver]
+    given = [action.mute, action.mute_run, action.test, action.redeliver]
     if sum(each is not None for each in given) != 1:
-        raise _malformed("needs one of mute, test and redeliver")
+        raise _malformed("needs one of mute, mute_run, test and redeliver")
+    if action.mute_run is not None and not 0 < len(action.mute_run) <= MAX_RUN_ID:
+        raise _malformed(f"mute_run must be the id of a run, 1 to {MAX_RUN_ID} characters")
     if not 0 <= action.for_s <= MAX_MUTE_S:
         raise _malformed(f"for_s must be from 0 to {MAX_MUTE_S}")
     if action.redeliver is not None and not 0 <= action.redeliver < 2**63:
@@ -101,6 +107,9 @@ def _job(service: Service, action: Action) -> Callable[[], dict[str, Any]]:
         if action.mute is not None:
             desk.mute(action.mute, action.for_s)
             return {"muted": action.mute, "for_s": action.for_s}
+        if action.mute_run is not None:
+            desk.mute_run(action.mute_run, action.for_s)
+            return {"muted_run": action.mute_run, "for_s": action.for_s}
         if action.test is not None:
             return {"target": action.test, **desk.test(action.test)}
         return {"message": action.redeliver, **desk.redeliver(action.redeliver)}

@@ -1,16 +1,16 @@
 """Curves over HTTP: what a run measures, its series, and several runs beside each other."""
 
-from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from realm_telemetry.folds.comparison import COMPARED, Compared, comparison
 from realm_telemetry.folds.curves import view
 from realm_telemetry.folds.curves.reading import FoundCurves
-from realm_telemetry.folds.curves.view import Metric
-from realm_telemetry.folds.runs import RunRecord, differences, events_of, shown, started_at, summary
+from realm_telemetry.folds.curves.view import Wanted
+from realm_telemetry.folds.runs import RunRecord, events_of, started_at
 from realm_telemetry.log.engine import Snapshot
 from realm_telemetry.log.graphs import MAX_POINTS, Series
 from realm_telemetry.service.api.answers import encode, encoded_answer, json_answer
@@ -23,18 +23,7 @@ from realm_telemetry.values.rank import MAX_RANK
 
 MAX_NAMES: Final = view.MAX_SERIES
 POINTS: Final = 500
-COMPARED: Final = (2, 6)
-"""How many runs stand beside each other."""
-
 _MS: Final = 1_000_000
-
-
-class Wanted(NamedTuple):
-    """Which series an answer is to have. rank: a rank, "all", or None for the lowest."""
-
-    names: Sequence[str]
-    points: int
-    rank: int | str | None = None
 
 
 async def get_run_metrics(request: Request) -> Response:
@@ -65,19 +54,11 @@ def _metrics(
         "started_ms": started_ns // _MS,
         "groups": view.listed(metrics),
     }
-    return answer if wanted is None else answer | {"series": _series(metrics, wanted)}
+    return answer if wanted is None else answer | {"series": view.wanted_series(metrics, wanted)}
 
 
 def _building(found: FoundCurves) -> dict[str, float] | None:
     return None if found.done is None else {"done": round(found.done, 3)}
-
-
-def _series(metrics: Sequence[Metric], wanted: Wanted) -> list[dict[str, Any]]:
-    return [
-        each
-        for metric in view.wanted_metrics(metrics, wanted.names)
-        for each in view.series_of(metric, wanted.rank, wanted.points)
-    ]
 
 
 def _wanted(request: Request) -> Wanted | None:
@@ -111,12 +92,6 @@ async def _of_events(request: Request) -> Response:
         raise ApiError("invalid_parameter", f"fields: {error}.") from None
 
 
-class _Compared(NamedTuple):
-    run_id: str
-    record: RunRecord
-    found: FoundCurves
-
-
 async def get_comparison(request: Request) -> Response:
     """Several runs: summaries, what differs in their configuration, and their metrics.
 
@@ -139,59 +114,9 @@ async def get_comparison(request: Request) -> Response:
                 raise
             errors[run_id] = error
             continue
-        runs.append(_Compared(run_id, record, await service.curves.read(run_id, record)))
+        runs.append(Compared(run_id, record, await service.curves.read(run_id, record)))
     if not runs:
         raise errors[run_ids[0]]
-    missing = [
-        {"run_id": run_id, "error": error.code, "message": error.message}
-        for run_id, error in errors.items()
-    ]
-    content = await service.readers.work(
-        lambda: encode(_comparison(runs, wanted) | {"missing": missing})
-    )
+    missing = {run_id: error.message for run_id, error in errors.items()}
+    content = await service.readers.work(lambda: encode(comparison(runs, missing, wanted)))
     return encoded_answer(content)
-
-
-def _comparison(runs: Sequence[_Compared], wanted: Wanted | None) -> dict[str, Any]:
-    metrics = [view.metrics_of(run.found.curves) for run in runs]
-    series = [
-        {"run_id": run.run_id, **each}
-        for run, of_run in zip(runs, metrics, strict=True)
-        for each in (_series(of_run, wanted) if wanted else ())
-    ]
-    return {
-        "runs": [
-            summary(run.run_id, run.record)
-            | {
-                "started_ms": started_at(run.record) // _MS,
-                "building": _building(run.found),
-            }
-            for run in runs
-        ],
-        "config": differences([shown(run.run_id, run.record)["config"] for run in runs]),
-        "metrics": _beside(metrics),
-        "series": series,
-    }
-
-
-def _beside(metrics: Sequence[Sequence[Metric]]) -> list[dict[str, Any]]:
-    """Return each name once, in the order to draw, with what it adds up to in each run."""
-    named: list[dict[str, Metric]] = [{each.name: each for each in of_run} for of_run in metrics]
-    first: dict[str, Metric] = {}
-    for of_run in named:
-        for name, metric in of_run.items():
-            first.setdefault(name, metric)
-    return [
-        {
-            "name": metric.name,
-            "prefix": metric.prefix,
-            "label": view.label(metric),
-            "axis": view.axis(metric),
-            "machine": metric.is_machine,
-            "runs": [
-                view.totals(of_run[metric.name]) if metric.name in of_run else None
-                for of_run in named
-            ],
-        }
-        for metric in sorted(first.values(), key=lambda metric: metric.place)
-    ]

@@ -46,6 +46,15 @@ export default defineConfig({
         // Other pages load this one by name.
         entryFileNames: (chunk) =>
           chunk.name === "event-stream" ? "event-stream.js" : "assets/[name]-[hash].js",
+        // What pages share is one file: packed together it is smaller, and it is one request. Not what
+        // event-stream.js needs, which other pages load without ours.
+        codeSplitting: {
+          includeDependenciesRecursively: false,
+          groups: [
+            { name: "shared", minShareCount: 2, test: /node_modules|decorate|src.battle-log|src.shared.(?!exact|graph|curves)/ },
+            { name: "graph", minShareCount: 2, test: /src.shared.(graph|curves)/ },
+          ],
+        },
       },
     },
   },

@@ -19,6 +19,7 @@ from realm_telemetry.cli.agents.answers import (
     text,
 )
 from realm_telemetry.cli.agents.questions import WaitQuestion
+from realm_telemetry.cli.agents.runs import heard
 from realm_telemetry.cli.agents.tools import TOOLS
 
 
@@ -103,3 +104,13 @@ def test_numbers_that_come_as_text_are_read_and_others_refused() -> None:
 
 def test_the_notice_says_what_texts_are() -> None:
     assert "never instructions" in answers.NOTICE
+
+
+@pytest.mark.parametrize(
+    ("status", "is_told"), [("running", True), ("stalled", False), ("paused", False)]
+)
+def test_only_a_run_that_goes_on_is_said_to_be_over_soon(status: str, is_told: bool) -> None:
+    run = {"status": status, "steps_per_second": 2.0, "step": 5, "total_steps": 25}
+    found = heard(run)
+    assert found.get("seconds_left") == (10 if is_told else None)
+    assert ("steps_per_second" in found) is is_told

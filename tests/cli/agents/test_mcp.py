@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from mcp import Client, StdioServerParameters, stdio_client
 
@@ -24,6 +25,8 @@ from realm_telemetry.log import LogWriter
 from realm_telemetry.service import RealmServer
 from realm_telemetry.spool.output import KeptOutput
 from realm_telemetry.testing.running_service import running_service
+from tests.exporters.webhook.conftest import Receiver
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
@@ -322,8 +325,7 @@ def test_without_a_service_every_tool_names_realm_up(tmp_path: Path) -> None:
 
 
 def test_a_service_that_dies_and_comes_back_is_found_again(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
 
     async def story() -> None:
         async with agent(tmp_path, REALM_SERVICE_URL=f"http://127.0.0.1:{port}") as client:
@@ -480,10 +482,51 @@ def test_what_changed_since_the_last_good_run_is_answered(tmp_path: Path) -> Non
             assert 0 < heard["seconds_ago"] < 3_600
             nothing = await ask(client, "search_events", run_id="bad", kind="stack_captured")
             assert "Leave one out" in nothing["next"]
+            assert "A stack is only captured" in nothing["next"]
+            unknown = await ask(client, "search_events", kind=["run_endet", "!note"])
+            assert "Not built in: run_endet; near are run_ended" in unknown["next"]
+            assert "A stack" not in unknown["next"]
 
     with running_service(tmp_path) as server, RealmClient(server.url) as client:
         wait_until(lambda: len(folded(client)) == 5)
         asyncio.run(story(server.url))
+
+
+def test_an_agent_learns_which_alerts_were_sent_and_whether_they_arrived(tmp_path: Path) -> None:
+    """One target takes them, one is gone; a run and a rule are muted."""
+    fill(tmp_path)
+    receiver = Receiver()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        closed = f"http://127.0.0.1:{taken.getsockname()[1]}/hook"
+    targets = {
+        "phone": {"url": receiver.url("/SECRET"), "private": True},
+        "gone": {"url": closed, "private": True},
+    }
+
+    async def story(url: str) -> None:
+        async with agent(tmp_path, REALM_SERVICE_URL=url) as client:
+            seen = (await ask(client, "overview"))["alerts"]
+            assert (seen["problem"], seen["targets"]) == (None, ["phone", "gone"])
+            states = {each["target"]: each for each in seen["newest"]}
+            assert (states["phone"]["rule"], states["phone"]["state"]) == ("disk_low", "delivered")
+            assert "· r9" in states["phone"]["title"]
+            assert states["gone"]["state"] == "pending"
+            assert "Connection refused" in states["gone"]["problem"]
+            assert [each["run_id"] for each in seen["muted_runs"]] == ["r8"]
+            assert list(seen["muted_rules"]) == ["stalled"]
+            assert "SECRET" not in json.dumps(seen)
+
+    given = {"webhook": {"targets": targets}}
+    with running_service(tmp_path, options=given) as server, RealmClient(server.url) as client:
+        wait_until(lambda: is_read(client))
+        for action in ({"mute_run": "r8"}, {"mute": "stalled"}):
+            assert httpx.post(f"{server.url}/api/alerts", json=action).status_code == 200
+        client.note("", kind="disk_low", channel="system", severity="warning", run_id="r9")
+        wait_until(lambda: any(each["problem"] for each in client.alerts()["messages"]))
+        receiver.wait_for(1)
+        wait_until(lambda: "delivered" in [each["state"] for each in client.alerts()["messages"]])
+        asyncio.run(story(server.url))
+    receiver.close()
 
 
 def folded(client: RealmClient) -> list[dict[str, Any]]:

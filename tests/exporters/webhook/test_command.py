@@ -35,7 +35,7 @@ def test_the_list_shows_rules_counts_and_targets_without_secrets(
     failed(home, make, receiver)
     result = invoke()
     assert result.exit_code == 0
-    assert re.search(r"failures +0 +1 +1 +lab +kind job_failed; then quiet 1h", result.output)
+    assert re.search(r"failures +0 +1 +1 +lab +When a job fails. Then nothing for", result.output)
     assert f"target lab: http://127.0.0.1:{receiver.port}/…, json, not signed" in result.output
     (rule,) = json.loads(invoke("list", "--json").output)["rules"]
     assert rule["messages"] == {"pending": 0, "delivered": 1, "dead": 1}

@@ -9,7 +9,12 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from realm_exporter_webhook.conditions import OPERATORS, read_condition
+from realm_exporter_webhook.conditions import (
+    MAX_COMPARISONS,
+    OPERATORS,
+    read_condition,
+    refuse_impossible,
+)
 from realm_exporter_webhook.engine import Engine, Firing
 from realm_exporter_webhook.rules import BAD_ENDS, BUILT_IN, SETTLE_S
 from realm_exporter_webhook.run_facts import StreamFacts
@@ -54,6 +59,53 @@ def test_a_comparison_holds_for_numbers_and_text(
     assert all(each.holds(details) for each in read_condition(text)) is fits
 
 
+@pytest.mark.parametrize(
+    ("where", "is_possible"),
+    [
+        ("loss > 5 and loss < 3", False),
+        (["loss > 5", "acc > 1", "loss < 3"], False),
+        ("loss > 5 and loss <= 5", False),
+        ("loss >= 5 and loss <= 5", True),
+        ("loss >= 5 and loss <= 5 and loss != 5", False),
+        ("loss == 5 and loss == 6", False),
+        ("loss == 5 and loss == '5'", False),
+        ("phase == 'a' and phase != 'a'", False),
+        ("phase != 'a' and phase != 'b'", True),
+        ("x != 1 and x != 2", True),
+        ("loss > inf", False),
+        ("loss >= inf", True),
+        ("a > 5 and b < 3", True),
+        (" and ".join(f"x{n} > {n}" for n in range(MAX_COMPARISONS)), True),
+        (" and ".join(f"x{n} > {n}" for n in range(MAX_COMPARISONS + 1)), False),
+    ],
+)
+def test_comparisons_that_no_event_can_fit_are_an_error(where: Any, is_possible: bool) -> None:
+    given = options("https://x.example", {"where": where})
+    if is_possible:
+        read_config(given)
+        return
+    with pytest.raises(ConfigError, match=r"holds for no value|more than 64") as caught:
+        read_config(given)
+    assert caught.value.setting == "options.webhook.rules: rule1.where"
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(sorted(OPERATORS)), st.integers(-2, 2)), min_size=1),
+)
+def test_comparisons_are_possible_if_some_number_fits(parts: list[tuple[str, int]]) -> None:
+    comparisons = read_condition(" and ".join(f"x {sign} {limit}" for sign, limit in parts))
+    values = [half / 2 for half in range(-6, 7)]
+    fits = any(all(each.holds({"x": value}) for each in comparisons) for value in values)
+    if len(comparisons) > MAX_COMPARISONS:
+        return
+    try:
+        refuse_impossible(comparisons)
+    except ValueError:
+        assert not fits
+    else:
+        assert fits
+
+
 @given(st.sampled_from(sorted(OPERATORS)), st.floats(allow_nan=False), st.floats(allow_nan=False))
 def test_a_comparison_is_that_of_the_numbers(sign: str, found: float, limit: float) -> None:
     (condition,) = read_condition(f"x {sign} {limit!r}")
@@ -71,7 +123,7 @@ def test_a_comparison_is_that_of_the_numbers(sign: str, found: float, limit: flo
         ({"where": "loss > nan"}, "a.where", "loss > 5"),
         ({"where": "phase < 'eval'"}, "a.where", "loss > 5"),
         ({"where": "loss > 5 or acc < 1"}, "a.where", "loss > 5"),
-        ({"where": 5}, "a.where", "Mend"),
+        ({"where": 5}, "a.where", "Write"),
         ({"where": []}, "a.where", "loss > 5"),
         ({"where": ["loss > 5", ""]}, "a.where", "loss > 5"),
         ({"where": "5 < loss < 10"}, "a.where", "loss > 5"),
@@ -82,8 +134,8 @@ def test_a_comparison_is_that_of_the_numbers(sign: str, found: float, limit: flo
         ({"kind": []}, "a.kind", "Name what it is to be"),
         ({"severity": ["error", ""]}, "a.severity", "Name what it is to be"),
         ({"rank": -1}, "a.rank", "rank=0"),
-        ({"rank": True}, "a.rank", "Mend"),
-        ({"rank": 1.5}, "a.rank", "Mend"),
+        ({"rank": True}, "a.rank", "Write"),
+        ({"rank": 1.5}, "a.rank", "Write"),
         ({"producer": "trainer"}, "a.producer", "16 hexadecimal"),
         ({"trace": ["a" * 32, "b" * 31]}, "a.trace", "32 hexadecimal"),
         ({"to": ["", " "]}, "a.to", "at least one"),

@@ -5,7 +5,6 @@ Real trainings, and a real service that is killed in between.
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import pytest
 
 from realm_telemetry.demo.endings import EXPECTED
 from realm_telemetry.log import LogReader
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 from .conftest import Receiver
@@ -53,8 +53,7 @@ class Lab:
         self.home, self._receiver = home, receiver
         home.mkdir(mode=0o700)
         (home / "realm.toml").write_text(SETTINGS.format(url=receiver.url()))
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self._port = int(listener.getsockname()[1])
+        self._port = free_port()
         kept = {name: text for name, text in os.environ.items() if not name.startswith("REALM_")}
         self._environment = kept | {
             "REALM_HOME": str(home),

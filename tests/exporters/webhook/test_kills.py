@@ -7,7 +7,6 @@ import fcntl
 import os
 import random
 import signal
-import socket
 import sqlite3
 import struct
 import subprocess
@@ -23,6 +22,7 @@ import pytest
 
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.outbox import Message
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 from .conftest import Answer, Receiver
@@ -56,8 +56,7 @@ class Lab:
         self._environment = kept | {"REALM_HOME": str(home), "REALM_SERVICE_URL": self._url()}
 
     def _url(self) -> str:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self._port = int(listener.getsockname()[1])
+        self._port = free_port()
         return f"http://127.0.0.1:{self._port}"
 
     def emit(self, count: int, pace_s: float = 0.0, *exporters: str) -> subprocess.Popen[bytes]:

@@ -226,7 +226,7 @@ def test_a_stall_says_how_to_see_more_and_not_to_start_it_twice(
 ) -> None:
     logged(tmp_path, STALLED)
     (message,) = alerts(tmp_path, make, receiver)
-    assert message["title"].startswith("Run stalled: no step for 300 s")
+    assert message["title"].startswith("Run stalled: no step for 5 min")
     assert "go on: realm show 'exp/7 ü'" in message["message"]
     assert "silent" not in message["message"].partition("\n")[2]
 

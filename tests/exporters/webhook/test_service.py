@@ -32,7 +32,7 @@ import sys
 import realm_telemetry as realm
 realm.configure(service_name="webhooks", home=sys.argv[1], exporters=["battle_log"])
 realm.emit("note", "Asked for", webhooks=[sys.argv[2]])
-assert realm.flush(timeout_s=20.0), realm.flush_problem()
+assert realm.flush(timeout_s=60), realm.flush_problem()
 """
 
 
@@ -231,3 +231,33 @@ def test_a_replay_sends_nothing_unless_asked_to(tmp_path: Path, receiver: Receiv
         receiver.wait_for(2)
     numbers = [each.json["events"][0]["number"] for each in receiver.received]
     assert numbers == [3, 3]
+
+
+def test_a_run_is_muted_over_http_and_heard_of_again(tmp_path: Path, receiver: Receiver) -> None:
+    """By all rules, and others are told meanwhile."""
+    given = {"targets": {"lab": {"url": receiver.url(), "private": True}}}
+    with serving(tmp_path, given) as running:
+        wait_until(lambda: "webhook" in cursors(tmp_path))
+        with httpx.Client(base_url=running.url) as client:
+            for wrong in (
+                {"mute_run": ""},
+                {"mute_run": "r" * 257},
+                {"mute_run": "r", "mute": "x"},
+            ):
+                assert client.post("/api/alerts", json=wrong).status_code == 400, wrong
+            action = {"mute_run": "r1", "for_s": 3600}
+            answer = client.post("/api/alerts", json=action).json()
+            assert answer == {"muted_run": "r1", "for_s": 3600.0}
+            (muted,) = client.get("/api/alerts").json()["muted_runs"]
+            assert muted["run_id"] == "r1"
+            append(
+                tmp_path,
+                *(event(n, "disk_low", run_id=f"r{n}", details={"path": "/"}) for n in (1, 2)),
+            )
+            receiver.wait_for(1)
+            client.post("/api/alerts", json={"mute_run": "r1", "for_s": 0})
+            assert client.get("/api/alerts").json()["muted_runs"] == []
+            append(tmp_path, event(3, "host_lost", run_id="r1", details={"host": "gpu7"}))
+            receiver.wait_for(2)
+    told = [(each.json["rule"], each.json["run"]["run_id"]) for each in receiver.received]
+    assert told == [("disk_low", "r2"), ("host_lost", "r1")]

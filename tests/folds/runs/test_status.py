@@ -41,6 +41,7 @@ def host(at_s: float, kind: str, *processes: str, run_id: str = "r1") -> Event:
     return told(at_s, kind, process="f", host="gpu7", last_heard="noon", silent_s=31.0, runs=runs)
 
 
+PRINTED = {"exit_code": 1, "printed": "KeyError", "seen_by": "realm run"}
 SILENT = "host gpu7 silent since noon"
 
 CASES = {
@@ -56,7 +57,12 @@ CASES = {
     "stalled": (
         [STEP, told(200, "run_stalled", by_shipper=True, silent_s=199.0, median_step_s=0.5)],
         "stalled",
-        "no step for 199 s, 0.5 s is usual",
+        "no step for 3 min 19 s, 0.5 s is usual",
+    ),
+    "stalled, with steps of over a minute": (
+        [STEP, told(200, "run_stalled", by_shipper=True, silent_s=4000.0, median_step_s=190.0)],
+        "stalled",
+        "no step for 1 h 6 min, 3 min 10 s is usual",
     ),
     "it hangs in its exit": (
         [
@@ -226,7 +232,7 @@ CASES = {
     "one rank of two is stalled": (
         [*ranks(2), told(300, "run_stalled", 1, process="11", by_shipper=True, silent_s=300)],
         "stalled",
-        "rank 1: no step for 300 s",
+        "rank 1: no step for 5 min",
     ),
     "all ranks completed": (
         [*ranks(2), *(ended(3, "completed", rank, process=f"1{rank}") for rank in (0, 1))],
@@ -348,6 +354,36 @@ CASES = {
         ],
         "killed",
         "SIGKILL",
+    ),
+    "realm run knows more than that its program left with a code": (
+        [
+            ABOVE,
+            START,
+            ended(2, "failed", reason="exit code 1", evidence={"exit_code": 1}, by_shipper=True),
+            ended(3, "failed", process="5", reason="KeyError", evidence=PRINTED),
+        ],
+        "failed",
+        "KeyError",
+    ),
+    "realm run knows more of another end than of its program's": (
+        [
+            ABOVE,
+            START,
+            ended(2, "failed", reason="exit code 2", evidence={"exit_code": 2}, by_shipper=True),
+            ended(3, "failed", process="5", reason="KeyError", evidence=PRINTED),
+        ],
+        "failed",
+        "exit code 2",
+    ),
+    "realm run knows only the code of a program that said why": (
+        [
+            ABOVE,
+            START,
+            ended(2, "failed", reason="no", evidence={"exit_code": 1, "exception": "no"}),
+            ended(3, "failed", process="5", reason="KeyError", evidence=PRINTED),
+        ],
+        "failed",
+        "no",
     ),
     "realm run knows more than that its ranks were lost": (
         [

@@ -16,7 +16,8 @@ from realm_telemetry.errors import ConfigError
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.log.errors import LogUnavailableError
 from realm_telemetry.log.postgres.connection import Place
-from tests.postgres_server import PASSWORD, USER, Server, free_port, ordinary_user
+from tests.ports import free_port
+from tests.postgres_server import PASSWORD, USER, Server, ordinary_user
 from tests.waiting import wait_until
 
 from .conftest import make_event

@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.ports import free_port
 
 pytestmark = pytest.mark.processes
 
@@ -97,9 +98,6 @@ def test_the_batch_processor_of_the_sdk_loses_its_queue(tmp_path: Path, collecto
 
 def test_what_a_collector_that_is_away_missed_comes_later(tmp_path: Path, collector: Any) -> None:
     """Nobody listens in the first run, which ends by itself and in time; the second delivers."""
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-    process = start(tmp_path, f"http://127.0.0.1:{port}/v1/logs", "durable", 500)
+    process = start(tmp_path, f"http://127.0.0.1:{free_port()}/v1/logs", "durable", 500)
     assert process.wait(30) == 0
     check_nothing_is_lost(tmp_path, collector)

@@ -18,7 +18,7 @@ from opentelemetry.sdk._logs.export import LogRecordExportResult
 from realm_telemetry.errors import ConfigError
 from realm_telemetry.otel.durable import DurableLogRecordProcessor
 from realm_telemetry.spool.frames import MAX_PAYLOAD_BYTES
-from tests.waiting import wait_until
+from tests.waiting import SOON_S, wait_until
 
 from .conftest import Made, Recording
 
@@ -75,7 +75,7 @@ def test_a_flush_is_false_when_it_takes_too_long(make: Make) -> None:
     bodies = emit(made, 3)
     before = time.monotonic()
     assert not made.processor.force_flush(200)
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < SOON_S
     made.exporter.works = True
     assert made.processor.force_flush()
     assert made.exporter.bodies == bodies
@@ -104,7 +104,7 @@ def test_a_shutdown_with_a_failing_exporter_is_soon_over(make: Make, tmp_path: P
     bodies = emit(made, 30)
     before = time.monotonic()
     made.provider.shutdown()
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < SOON_S
     assert made.exporter.attempts >= 1
     later = make()
     wait_until(lambda: later.exporter.bodies == bodies)
@@ -129,8 +129,8 @@ def test_what_a_dead_process_left_does_not_hold_up_what_is_new(
     made = make(max_export_batch_size=1)
     wait_until(lambda: bool(made.exporter.bodies))
     emit(made, 1, "new")
-    assert made.processor.force_flush(1_500)
-    assert made.exporter.bodies[-1] != "old99"
+    assert made.processor.force_flush(60_000)
+    assert "old99" not in made.exporter.bodies
     wait_until(lambda: len(made.exporter.bodies) == 101)
 
 
@@ -211,7 +211,7 @@ def test_a_record_nested_too_deep_to_be_read_does_not_block_those_behind_it(make
     finally:
         sys.setrecursionlimit(usual)
     emit(made, 1, "behind")
-    assert made.processor.force_flush(5_000)
+    assert made.processor.force_flush(60_000)
     assert made.exporter.bodies[-1] == "behind0"
     if sys.version_info < (3, 12):  # later ones limit C code apart: it is dropped, or read well
         assert made.exporter.bodies == ["behind0"]
@@ -299,7 +299,7 @@ def test_a_child_exports_though_the_parent_was_reporting_a_problem(make: Make) -
             flushed = []
             for _ in range(2):
                 emit(made, 1, "child")
-                flushed.append(made.processor.force_flush(5_000))
+                flushed.append(made.processor.force_flush(60_000))
             os._exit(0 if all(flushed) else 1)
     assert os.waitpid(child, 0)[1] == 0
 
@@ -351,7 +351,7 @@ class Slow(dict[str, str]):
 
     def items(self) -> Any:
         self.began.set()
-        assert self._go_on.wait(10)
+        assert self._go_on.wait(60)
         return super().items()
 
 
@@ -365,11 +365,11 @@ def test_a_record_that_is_emitted_while_the_end_comes_is_left_to_the_next(
 
     def shut_down() -> None:
         shutting_down.set()
-        emitting.join(10)
+        emitting.join(60)
 
     monkeypatch.setattr(made.exporter, "shutdown", shut_down)
     emitting.start()
-    assert body.began.wait(10)
+    assert body.began.wait(60)
     made.provider.shutdown()
     following = make()
     wait_until(lambda: following.exporter.bodies == [{"late": "yes"}])
@@ -404,7 +404,7 @@ def test_an_exporter_that_flushes_its_provider_does_not_hang(
 
     monkeypatch.setattr(made.exporter, "export", export_and_flush)
     emit(made, 1)
-    assert made.processor.force_flush(5_000)
+    assert made.processor.force_flush(60_000)
     assert answers == [False]
 
 

@@ -24,7 +24,7 @@ with realm.lifecycle("training", model="m", run_id="r7"):
         realm.training_step(step=step, loss=1 / (step + 1))
     realm.emit("note", "mine", details={"event.name": "kept", "nested": {"a": [1, None, 2.5]}})
     realm.emit("app_thing", hero_id="dio", campaign_id="c", source="elsewhere")
-realm.flush(20)
+realm.flush(60)
 """
 
 

@@ -16,6 +16,7 @@ from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
 
 from realm_telemetry.service import RealmServer
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 from .conftest import log_record, logs_request, send, serving, stored
@@ -23,13 +24,6 @@ from .conftest import log_record, logs_request, send, serving, stored
 pytestmark = pytest.mark.processes
 
 AGENT = Path(rotel.__file__).parent / "rotel-agent"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def listens(port: int) -> bool:

@@ -8,15 +8,10 @@ from pathlib import Path
 
 import rotel
 
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 ROTEL = Path(rotel.__file__).parent / "rotel-agent"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def listens(port: int) -> bool:

@@ -13,6 +13,7 @@ import pytest
 
 from realm_telemetry.errors import ExportError
 from realm_telemetry.testing import sample_events
+from tests.waiting import SOON_S
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n"
 HEADERS = b"HTTP/1.1 200 OK\r\nX-Long: "
@@ -84,11 +85,11 @@ def server() -> Iterator[DrippingServer]:
     running.close()
 
 
-def failure_within(exporter: Any, seconds: float) -> str:
+def failure_in_time(exporter: Any) -> str:
     started_s = time.monotonic()
     with pytest.raises(ExportError) as caught:
         exporter.export_events(sample_events(1))
-    assert time.monotonic() - started_s < seconds
+    assert time.monotonic() - started_s < SOON_S
     assert caught.value.retryable
     return str(caught.value)
 
@@ -107,22 +108,22 @@ def test_an_answer_that_drips_ends_at_the_deadline_with_the_reason(
 ) -> None:
     server.beginning = beginning
     exporter = make(endpoint=server.url, timeout_s=0.4)
-    assert reason in failure_within(exporter, 1.5)
+    assert reason in failure_in_time(exporter)
 
 
 def test_a_handshake_that_hangs_ends_at_the_deadline(make: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         exporter = make(endpoint=f"https://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.4)
-        failure_within(exporter, 1.5)
+        failure_in_time(exporter)
 
 
 def test_a_name_server_that_hangs_ends_at_the_deadline(
     make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hanging = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: hanging.wait(5) and [])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: hanging.wait(60) and [])
     exporter = make(endpoint="http://slow.example", timeout_s=0.4)
-    assert "was not resolved" in failure_within(exporter, 1.5)
+    assert "was not resolved" in failure_in_time(exporter)
     hanging.set()
 
 
@@ -132,7 +133,7 @@ def test_a_connection_from_the_request_before_is_under_the_deadline(
     server.beginning, server.good = HEADERS, 1
     exporter = make(endpoint=server.url, timeout_s=0.4)
     exporter.export_events(sample_events(1))
-    assert "no answer within 0.4 s" in failure_within(exporter, 1.5)
+    assert "no answer within 0.4 s" in failure_in_time(exporter)
     assert server.connections == 1
 
 
@@ -148,5 +149,5 @@ def test_a_proxy_is_under_the_deadline(
     with warnings.catch_warnings():
         # `ssl` does not close a socket that was shut down just before its handshake.
         warnings.simplefilter("ignore", ResourceWarning)
-        assert "no answer within 0.4 s" in failure_within(exporter, 1.5)
+        assert "no answer within 0.4 s" in failure_in_time(exporter)
         gc.collect()

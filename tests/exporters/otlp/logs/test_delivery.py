@@ -13,9 +13,9 @@ from realm_telemetry.log import LogWriter
 from realm_telemetry.log.records import Refusal
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.shipper.ship_once import ship_once
+from tests.ports import free_port
 
 from .lab import Lab
-from .neighbours import free_port
 from .receivers import Answer, HttpReceiver, Receiver
 
 pytestmark = pytest.mark.slow

@@ -19,9 +19,9 @@ from realm_exporter_otlp import OtlpExporter
 from realm_telemetry.otel import to_log_record
 from realm_telemetry.plugins import installed
 from realm_telemetry.testing import CASES, Case, Subject, sample_events
+from tests.ports import free_port
 
 from .conftest import Make
-from .neighbours import free_port
 from .receivers import Answer, HttpReceiver, Receiver
 
 

@@ -20,6 +20,7 @@ from realm_telemetry.folds.metrics import INSTRUMENTS, MACHINE
 from realm_telemetry.plugins import load_exporter
 from realm_telemetry.shipper.manifest import exporter_environment
 from realm_telemetry.testing import check_exporter
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 from .conftest import Collector, Lab, data_of, points_of
@@ -252,11 +253,7 @@ def test_a_wrong_setting_is_named(
 @pytest.fixture
 def forwarding(tmp_path: Path, collector: Collector) -> Iterator[str]:
     """rotel, which takes OTLP and sends it on to the receiver; its address."""
-    with (
-        socket.create_server(("127.0.0.1", 0)) as one,
-        socket.create_server(("127.0.0.1", 0)) as two,
-    ):
-        ports = [each.getsockname()[1] for each in (one, two)]
+    ports = [free_port(), free_port()]
     agent = Path(rotel.__file__).parent / "rotel-agent"
     command = [str(agent), "start", "--exporter", "otlp", "--otlp-exporter-protocol", "http"]
     command += ["--otlp-exporter-endpoint", collector.url, "--batch-timeout", "100ms"]

@@ -7,7 +7,6 @@ From a receiver of ours in every test run; from mlflow, a trace store that nobod
 import base64
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ import pytest
 from realm_telemetry.event import Event
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.shipper.overview import pipeline_status
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 from .conftest import Receiver, plain
@@ -189,8 +189,7 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if not MLFLOW.exists():
         pytest.skip(f"{MLFLOW} is not installed: make trace-store")
     directory = tmp_path_factory.mktemp("mlflow")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [str(MLFLOW), "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     store = ["--backend-store-uri", f"sqlite:///{directory}/mlflow.db"]

@@ -115,8 +115,7 @@ export class RealmAlerts extends LitElement {
     return html`<li class="alert-rule" data-rule=${rule.name}>
       <div>
         <b class="mono">${rule.name}</b> <span class="soft">${rule.built_in ? "built in" : "from realm.toml"} · to ${rule.to.join(", ") || "nobody"}</span>
-        ${rule.built_in && BUILT_IN[rule.name] ? html`<p>${BUILT_IN[rule.name]}</p>` : nothing}
-        <p class=${rule.built_in ? "soft" : nothing} title="The condition as realm.toml would have it">${rule.when.replaceAll("|", ", ")}</p>
+        <p dir="auto">${rule.when}</p>
         ${tried ? html`<p class="soft" data-testid="tried">${triedText(tried)}</p>` : nothing}
       </div>
       <div>
@@ -199,6 +198,7 @@ const agoText = (at: string) => formatAge(Math.max(0, (Date.now() - Date.parse(a
 export interface Rule {
   name: string;
   to: string[];
+  /** A sentence. */
   when: string;
   built_in: boolean;
   muted_until: string | null;
@@ -249,15 +249,6 @@ export interface Outcome {
   problem: string;
   took_ms: number;
 }
-
-/** What the built-in rules are about, in plain words. */
-export const BUILT_IN: Readonly<Record<string, string>> = {
-  run_ended_badly: "A run failed, crashed, was killed, or is lost.",
-  stalled: "A run lives and makes no progress.",
-  not_finite: "A loss or another number became NaN or infinite.",
-  disk_low: "A disk that a run writes to is nearly full.",
-  host_lost: "A machine has fallen silent.",
-};
 
 export const getAlerts = () => getJson<Alerts>("api/alerts");
 export const getHistory = async (since: string) => (await getJson<{ rules: History[] }>("api/alerts/history", { since })).rules;

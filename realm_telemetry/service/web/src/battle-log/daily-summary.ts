@@ -1,7 +1,8 @@
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import { ref } from "lit/directives/ref.js";
-import { ApiError, getJson } from "../shared/api";
+import { type ApiError, getJson } from "../shared/api";
+import { Asking, wayOut } from "../shared/connection";
 import { channelIcon, CHANNELS } from "../shared/catalog";
 import { formatCount, plural } from "../shared/format";
 import { EMPTY_QUERY, type Address, withList } from "./address";
@@ -71,6 +72,7 @@ export class RealmSummary extends LitElement {
   @state() private rows: SummaryRow[] | null = null;
   @state() private error: ApiError | null = null;
   @state() private count: number = DAYS[0];
+  private readonly asking = new Asking();
 
   protected override createRenderRoot() {
     return this;
@@ -81,15 +83,20 @@ export class RealmSummary extends LitElement {
     void this.load();
   }
 
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.asking.stop();
+  }
+
   private async load(): Promise<void> {
-    const since = lastDays(new Date(), this.count)[0]!;
-    try {
-      const params = { by: "channel,severity,day", since };
-      this.rows = await getJson<SummaryRow[]>("api/battle_log/summary", params);
-      this.error = null;
-    } catch (error) {
-      this.error = error instanceof ApiError ? error : new ApiError(0, "error", String(error), "");
-    }
+    const params = { by: "channel,severity,day", since: lastDays(new Date(), this.count)[0]! };
+    const rows = await this.asking.until(
+      () => getJson<SummaryRow[]>("api/battle_log/summary", params),
+      (error) => (this.error = error),
+    );
+    if (!rows) return;
+    this.rows = rows;
+    this.error = null;
   }
 
   private choose(count: number): void {
@@ -99,8 +106,8 @@ export class RealmSummary extends LitElement {
 
   protected override render() {
     if (this.error) {
-      return html`<div class="state"><h2>${this.error.message}</h2><p class="soft">${this.error.hint}</p>
-        <button @click=${this.load}>Try again</button></div>`;
+      return html`<div class="state"><h2>${this.error.message}</h2><p class="soft">${wayOut(this.error)}</p>
+        <button @click=${() => this.asking.now()}>Try again</button></div>`;
     }
     const days = lastDays(new Date(), this.count);
     const channels = dailyCounts(this.rows ?? [], Object.keys(CHANNELS), days);

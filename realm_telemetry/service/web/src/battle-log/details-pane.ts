@@ -1,6 +1,7 @@
 import { html, LitElement, nothing, type PropertyValues, svg, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
-import { ApiError, getEvents, getPage } from "../shared/api";
+import { getEvents, getPage } from "../shared/api";
+import { Asking } from "../shared/connection";
 import { channelIcon, severityMark } from "../shared/catalog";
 import { exactText } from "../shared/exact-json";
 import { formatAge, formatCount, formatTime, plural, shownText, timeMs, type Zone } from "../shared/format";
@@ -40,6 +41,8 @@ export class RealmDetails extends LitElement {
   /** Whether the context has events of other runs too. */
   @state() private isWide = false;
   @state() private problem = "";
+  private readonly askingBefore = new Asking();
+  private readonly askingContext = new Asking();
   /** The event with its details first: they matter most. */
   private tree: Record<string, unknown> = {};
 
@@ -51,6 +54,8 @@ export class RealmDetails extends LitElement {
     const before = changes.get("event") as RealmEvent | undefined;
     if (!changes.has("event") || before?.id === this.event.id) return;
     this.context = this.leadUp = null;
+    this.askingBefore.stop();
+    this.askingContext.stop();
     this.problem = "";
     this.isWide = this.event.run_id === null;
     const { details, ...rest } = this.event;
@@ -70,22 +75,20 @@ export class RealmDetails extends LitElement {
       const [loud, quiet] = await Promise.all([of(routine.map((kind) => `!${kind}`)), of(routine)]);
       return { events: loud.events, routine: quiet.total };
     };
-    await this.attempt(event, ask, (found) => (this.leadUp = found));
+    await this.attempt(this.askingBefore, ask, (found) => (this.leadUp = found));
   }
 
   private async askContext(): Promise<void> {
     const { event } = this;
     const ask = () => getEvents<RealmEvent[]>(`api/battle_log/${event.id}/context`, { before: LOOKED_AT, after: LOOKED_AT });
-    await this.attempt(event, ask, (found) => (this.context = found.reverse()));
+    await this.attempt(this.askingContext, ask, (found) => (this.context = found.reverse()));
   }
 
-  private async attempt<T>(event: RealmEvent, ask: () => Promise<T>, take: (found: T) => void) {
-    try {
-      const found = await ask();
-      if (event.id === this.event.id) take(found);
-    } catch (error) {
-      this.problem = error instanceof ApiError ? error.message : String(error);
-    }
+  private async attempt<T>(asking: Asking, ask: () => Promise<T>, take: (found: T) => void) {
+    const found = await asking.until(ask, (error) => (this.problem = error.message));
+    if (!found) return;
+    take(found);
+    this.problem = "";
   }
 
   private send(name: string, detail?: unknown): void {

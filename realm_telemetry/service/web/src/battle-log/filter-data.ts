@@ -1,6 +1,7 @@
 import type { ReactiveController } from "lit";
 import { getJson } from "../shared/api";
 import { getLabels, type Labels, USUAL_LABELS } from "../shared/labels";
+import { Asking } from "../shared/connection";
 import type { ListName, LogPage } from "./address";
 import { FIELDS } from "./fields";
 import type { Results } from "./log-view";
@@ -38,27 +39,23 @@ export class FilterData implements ReactiveController {
     clearInterval(this.timer);
   }
 
+  /** The rows' own request shows what is wrong with the service. */
   async load(): Promise<void> {
-    await Promise.all([this.loadCounts(), this.loadKinds(), this.loadLabels()]);
+    await Promise.all([this.loadCounts(), new Asking().until(() => this.loadOnce())]);
   }
 
-  private async loadLabels(): Promise<void> {
-    this.labels = await getLabels().catch(() => this.labels);
+  private async loadOnce(): Promise<void> {
+    const params = { by: "kind", since: "30d" };
+    const [rows, labels] = await Promise.all([getJson<{ kind: string }[]>("api/battle_log/summary", params), getLabels()]);
+    this.kinds = rows.map((row) => row.kind).sort();
+    this.labels = labels;
     this.page.requestUpdate();
   }
 
   private async loadCounts(): Promise<void> {
     if (document.hidden) return;
     const ask = getJson<ChannelCounts>("api/battle_log/channels", { since: "24h" });
-    // The rows' own request shows what is wrong with the service.
     this.counts = await ask.catch(() => this.counts);
-    this.page.requestUpdate();
-  }
-
-  private async loadKinds(): Promise<void> {
-    const params = { by: "kind", since: "30d" };
-    const rows = await getJson<{ kind: string }[]>("api/battle_log/summary", params).catch(() => []);
-    this.kinds = rows.map((row) => row.kind).sort();
     this.page.requestUpdate();
   }
 

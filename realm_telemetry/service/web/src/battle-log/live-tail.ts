@@ -144,8 +144,8 @@ export class LiveTail implements ReactiveController {
   private turned(status: ConnectionStatus): void {
     const isBack = status === "live" && this.status === "reconnecting";
     this.status = status;
-    // What could not be read while the service was away is read now, without being asked for.
-    if (isBack && this.results.view.error) void this.results.ask();
+    // What is asked for once is asked for again by itself.
+    if (isBack && this.results.view.state === "ready" && this.results.view.error) void this.results.view.refresh(() => !this.held);
     this.page.requestUpdate();
   }
 

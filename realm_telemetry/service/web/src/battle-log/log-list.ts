@@ -2,6 +2,7 @@ import { html, LitElement, nothing, type PropertyValues, type TemplateResult } f
 import { customElement, property, query, state } from "lit/decorators.js";
 import { repeat } from "lit/directives/repeat.js";
 import { type ApiError, getPage } from "../shared/api";
+import { Asking, wayOut } from "../shared/connection";
 import { channelIcon, severityMark } from "../shared/catalog";
 import { formatCount, formatTime, plural, shownText, timeMs, type Zone } from "../shared/format";
 import { runHref } from "../shared/links";
@@ -268,7 +269,7 @@ export function loadingRows(): TemplateResult {
 export function failure(error: ApiError, again: () => void): TemplateResult {
   return html`<div class="state" role="alert">
     <h2>${error.message}</h2>
-    <p class="soft">${error.hint}</p>
+    <p class="soft">${wayOut(error)}</p>
     <button class="primary" @click=${again}>Try again</button>
   </div>`;
 }
@@ -277,8 +278,8 @@ export function failure(error: ApiError, again: () => void): TemplateResult {
 export function listEnd(page: LogPage, results: Results, counts: ChannelCounts | null): TemplateResult {
   const { shown, continueBelow } = results;
   if (shown.error) {
-    return html`<p class="notice error">${shown.error.message} ${shown.error.hint}</p>
-      <button @click=${() => void shown.more()}>Try again</button>`;
+    return html`<p class="notice error">${shown.error.message} ${wayOut(shown.error)}</p>
+      <button @click=${shown.again}>Try again</button>`;
   }
   if (shown.full) {
     return html`<p>${plural(shown.rows.length, "row")} loaded. One list shows no more.</p>
@@ -321,9 +322,15 @@ export class RealmEmpty extends LitElement {
   @property({ attribute: false }) address!: Address;
   @state() private answers: Answer[] | null = null;
   private asked = "";
+  private readonly asking = new Asking();
 
   protected override createRenderRoot() {
     return this;
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.asking.stop();
   }
 
   protected override willUpdate(changes: PropertyValues): void {
@@ -334,10 +341,10 @@ export class RealmEmpty extends LitElement {
   }
 
   private async ask(key: string): Promise<void> {
-    const found = await Promise.all(activeFiltersAndRange(this.address).map(countWithout));
-    if (key !== this.asked) return;
+    const found = await this.asking.until(() => Promise.all(activeFiltersAndRange(this.address).map(countWithout)));
+    if (key !== this.asked || !found) return;
     this.answers = found
-      .filter((one): one is Answer => one !== null && one.count > 0)
+      .filter((one) => one.count > 0)
       .sort((a, b) => b.count - a.count);
   }
 
@@ -368,15 +375,11 @@ export class RealmEmpty extends LitElement {
   }
 }
 
-async function countWithout(filter: ActiveFilter): Promise<Answer | null> {
+async function countWithout(filter: ActiveFilter): Promise<Answer> {
   const { without } = filter;
   const params = apiParams(without, resolveRange(without.range, new Date(), without.zone));
   params.set("limit", "1");
   if (without.asOf !== null) params.set("as_of", String(without.asOf));
-  try {
-    const { total, relation } = await getPage(params);
-    return { ...filter, count: total, relation };
-  } catch {
-    return null; // The rows' own request shows what is wrong with the service.
-  }
+  const { total, relation } = await getPage(params);
+  return { ...filter, count: total, relation };
 }

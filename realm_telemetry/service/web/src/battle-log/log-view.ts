@@ -1,4 +1,5 @@
-import { ApiError, getJson, getPage, type HistoryPage } from "../shared/api";
+import { type ApiError, asApiError, getJson, getPage, type HistoryPage } from "../shared/api";
+import { Asking } from "../shared/connection";
 import { formatTime, timeMs, type Zone } from "../shared/format";
 import type { RealmEvent } from "../stream/event";
 import { apiParams, type LogPage, resolveRange, seconds, secondsAfter, type TimeSpan } from "./address";
@@ -106,6 +107,8 @@ export class LogView {
   private page: Total = { count: 0, relation: "eq" };
   private next: URLSearchParams | null = null;
   private readonly ended = new AbortController();
+  private readonly first = new Asking();
+  private readonly further = new Asking();
   private refreshing = false;
   private pending: Promise<void> | null = null;
 
@@ -137,7 +140,7 @@ export class LogView {
   }
 
   async load(): Promise<void> {
-    await this.guarded(async () => {
+    await this.insisted(this.first, async () => {
       const page = await this.ask(FIRST_ROWS, this.fixedAsOf);
       this.rows.add(page.events);
       this.take(page);
@@ -159,7 +162,7 @@ export class LogView {
     if (!next || this.full) return;
     this.loadingMore = true;
     this.changed();
-    await this.guarded(async () => {
+    await this.insisted(this.further, async () => {
       next.set("limit", String(MORE_ROWS));
       const page = await getPage(next, this.ended.signal);
       // A refresh may have moved the end of the rows in the meantime: then this page does not follow it.
@@ -203,7 +206,15 @@ export class LogView {
 
   stop(): void {
     this.ended.abort();
+    this.first.stop();
+    this.further.stop();
   }
+
+  /** Ask again now for what could not be read. */
+  readonly again = (): void => {
+    this.first.now();
+    this.further.now();
+  };
 
   private apart(pages: readonly HistoryPage[], before: number): boolean {
     const last = pages.at(-1)!;
@@ -261,10 +272,26 @@ export class LogView {
       this.error = null;
     } catch (error) {
       if (this.ended.signal.aborted) return;
-      this.error = error instanceof ApiError ? error : new ApiError(0, "error", String(error), "");
-      if (this.state === "loading") this.state = "failed";
+      this.failed(asApiError(error));
     }
     this.changed();
+  }
+
+  /** As `guarded`, until it succeeds or cannot. */
+  private async insisted(asking: Asking, work: () => Promise<void>): Promise<void> {
+    await asking.until(
+      () => work().then(() => (this.error = null)),
+      (error) => {
+        this.failed(error);
+        this.changed();
+      },
+    );
+    if (!this.ended.signal.aborted) this.changed();
+  }
+
+  private failed(error: ApiError): void {
+    this.error = error;
+    if (this.state === "loading") this.state = "failed";
   }
 }
 
@@ -275,7 +302,7 @@ const MAX_FILL = 3_000;
 export interface ResultsListener {
   /** The rows of another address are requested. */
   asked(): void;
-  /** The request has succeeded or failed. */
+  /** The request has succeeded, or failed for now. */
   answered(): void;
   /** Rows and counts were read as of a cursor. */
   counted(asOf: number): void;
@@ -328,6 +355,7 @@ export class Results {
     if (view !== this.view) return;
     const first = view.state === "ready" && !view.histogram && view.rows.length > 0;
     if (view.state !== "loading" && this.before) this.showNewRows();
+    if (view.state === "failed") this.listener.answered();
     if (view.readings > this.readings) this.listener.counted(view.asOf);
     this.readings = view.readings;
     this.rebuild();

@@ -1,11 +1,11 @@
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, query, state } from "lit/decorators.js";
-import { connectionPill } from "../shared/connection";
+import { connectionPill, downNotice, pillWord, problemNotice, wayOut } from "../shared/connection";
 import { formatCount, zoneName } from "../shared/format";
 import "../shared/page-header";
 import { type Shortcut, shortcuts } from "../shared/shortcuts";
 import { howToBegin } from "../shared/snippet";
-import type { ConnectionStatus, RealmEvent } from "../stream/event";
+import type { RealmEvent } from "../stream/event";
 import { type Address, dataKey, type LogPage, type Query, readAddress, type Step, toggled, writeAddress } from "./address";
 import "./daily-summary";
 import "./details-pane";
@@ -21,17 +21,11 @@ import { copyLink, resultLine } from "./result-line";
 import type { Item } from "./row-groups";
 import { Selection } from "./selection";
 
-const CONNECTION: Record<ConnectionStatus, string> = {
-  live: "Live",
-  connecting: "Connecting",
-  reconnecting: "Reconnecting",
-};
-
 /** The tools in the header: connection, live tail, time zone, summary. */
 function pageTools({ address, go }: LogPage, live: LiveTail): TemplateResult {
   const summary = address.view === "summary";
   const utc = address.zone === "utc";
-  return html`${connectionPill(CONNECTION[live.status])}
+  return html`${connectionPill(pillWord(live.status))}
     <button role="switch" aria-checked=${address.live} class="switch" data-testid="live-tail" title="Show new events as they arrive" @click=${live.toggle}>
       <span class="switch-dot" aria-hidden="true"></span> Live tail
     </button>
@@ -136,9 +130,18 @@ export class RealmBattleLog extends LitElement implements LogPage {
       <main class="battle-log ${this.selection.event ? "with-details" : ""} view-${address.view}">
         <h1 class="visually-hidden">Battle Log</h1>
         ${address.view === "summary"
-          ? html`<realm-summary .address=${address} @change-address=${this.changed}></realm-summary>`
-          : html`${this.controls()} ${this.columns()}`}
+          ? html`${this.notice()} <realm-summary .address=${address} @change-address=${this.changed}></realm-summary>`
+          : html`${this.controls()} ${this.notice()} ${this.columns()}`}
       </main>`;
+  }
+
+  /** Above the rows, which are as they were when the service answered last. */
+  private notice(): TemplateResult | typeof nothing {
+    const { view, shown } = this.results;
+    if (view.state === "failed" && this.address.view !== "summary") return nothing;
+    const answeredMs = shown.readings ? shown.readAt.getTime() : null;
+    if (this.live.status === "reconnecting" && !view.error) return downNotice(answeredMs);
+    return view.error ? problemNotice(view.error, answeredMs) : nothing;
   }
 
   private controls(): TemplateResult {
@@ -166,7 +169,7 @@ export class RealmBattleLog extends LitElement implements LogPage {
   private rowsOrState(): TemplateResult {
     const { address, results, filterData } = this;
     const { view, shown, items } = results;
-    if (view.state === "failed") return failure(view.error!, () => void results.ask());
+    if (view.state === "failed") return failure(view.error!, view.again);
     if (shown.state === "loading") return loadingRows();
     if (!items.length && shown.complete) {
       if (filterData.counts && filterData.counts.oldest === null) {
@@ -199,8 +202,8 @@ export class RealmBattleLog extends LitElement implements LogPage {
     const { event, error } = selection;
     if (error) {
       return html`<section class="details" data-testid="details" aria-label="Event details">
-        <div class="state"><h2>${error}</h2>
-          <p class="soft">It may have been deleted at the end of its retention period.</p>
+        <div class="state"><h2>${error.message}</h2>
+          <p class="soft">${error.status === 404 ? "It may have been deleted at the end of its retention period." : wayOut(error)}</p>
           <button @click=${selection.close}>Close</button></div>
       </section>`;
     }

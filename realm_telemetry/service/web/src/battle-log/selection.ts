@@ -1,4 +1,5 @@
-import { ApiError, getEvents, getPage } from "../shared/api";
+import { type ApiError, asApiError, getEvents, getPage } from "../shared/api";
+import { Asking } from "../shared/connection";
 import { timeMs } from "../shared/format";
 import { say } from "../shared/toast";
 import type { RealmEvent } from "../stream/event";
@@ -13,7 +14,8 @@ const ERROR_PAGES = 4;
 /** The current row, and the event whose details are open. */
 export class Selection {
   event: RealmEvent | null = null;
-  error = "";
+  error: ApiError | null = null;
+  private readonly asking = new Asking();
   /** The key of the current item. */
   current = "";
 
@@ -28,7 +30,8 @@ export class Selection {
 
   /** Open the details of the address's event, or none. */
   async select(id: string | null): Promise<void> {
-    this.error = "";
+    this.error = null;
+    this.asking.stop();
     if (id) this.current = id;
     const loaded = id ? this.results.view.rows.all.find((event) => event.id === id) : null;
     // The details of an event that is not loaded come soon; until then the previous ones stay.
@@ -38,14 +41,17 @@ export class Selection {
   }
 
   private async load(id: string): Promise<void> {
-    try {
-      const found = await getEvents<RealmEvent>(`api/battle_log/${encodeURIComponent(id)}`);
-      if (this.page.address.event === id) this.event = found;
-    } catch (error) {
-      if (this.page.address.event !== id) return;
-      this.event = null;
-      this.error = error instanceof ApiError ? error.message : String(error);
-    }
+    const found = await this.asking.until(
+      () => getEvents<RealmEvent>(`api/battle_log/${encodeURIComponent(id)}`),
+      (error) => {
+        this.event = null;
+        this.error = error;
+        this.page.requestUpdate();
+      },
+    );
+    if (!found) return;
+    this.event = found;
+    this.error = null;
   }
 
   resetCurrent(): void {
@@ -152,7 +158,9 @@ export class Selection {
     params.set("severity", "error");
     params.set("until", seconds(last.time_unix_nano));
     params.set("limit", "1");
-    const error = (await getPage(params)).events[0];
+    const found = await getPage(params).catch((problem: unknown) => say(asApiError(problem).message));
+    if (!found) return;
+    const error = found.events[0];
     if (!error) return say("No more errors");
     const until = secondsAfter(error.time_unix_nano);
     page.go({ ...page.address, range: { named: null, since: span.since ?? "", until }, event: error.id, live: false });

@@ -44,7 +44,7 @@ export class RealmCompare extends LitElement {
   private overlays: readonly Overlay[] = [];
   private version = 0;
   private readonly fresh = new Freshness(this, {
-    read: () => this.read(),
+    read: (again) => this.read(again),
     concerns: (event) => this.found?.runs.some((run) => run.run_id === event.run_id && isOpen(run.status)) ?? false,
   });
   private stop = () => {};
@@ -68,8 +68,8 @@ export class RealmCompare extends LitElement {
   }
 
   /** Read all of it, unless nothing can have changed. */
-  private async read(): Promise<void> {
-    if (this.ids.length < 2 || (this.found && !this.isOpen)) return;
+  private async read(again: boolean): Promise<void> {
+    if (this.ids.length < 2 || (this.found && !this.isOpen && !again)) return;
     const params = new URLSearchParams([...this.ids.map((id) => ["run", id]), ["name", "*"], ["points", POINTS]]);
     this.found = await getEvents<Comparison>("api/compare", params);
     this.overlays = overlaysOf(this.found);

@@ -52,7 +52,7 @@ export class RealmHealth extends LitElement {
     return html`<realm-header page="health" .tools=${fresh.pill()}></realm-header>
       <main class="health-page">
         ${fresh.isDown ? this.down() : health ? verdict(health) : html`<h1>Service health</h1>`}
-        ${fresh.problem ? html`<p class="notice-line ink-error" role="alert">${fresh.problem.message} ${fresh.problem.hint}</p>` : nothing}
+        ${fresh.problem && !fresh.isDown ? fresh.notice() : nothing}
         ${health ? html`<div class="health-body ${fresh.isDown ? "is-old" : ""}">${body(health)}</div>` : nothing}
         ${health || fresh.isDown || fresh.problem ? nothing : html`<p class="soft loading">Loading …</p>`}
       </main>`;

@@ -28,7 +28,7 @@ const FACTS: Readonly<Record<string, string>> = { cwd: "directory", git_commit: 
 /** null if it is the first of its kind, or the service is older. */
 export async function readChanges(id: string): Promise<Changes | null> {
   const { before, config, facts } = await getEvents<Answer>(`${runPath(id)}/changes`).catch((error: unknown) => {
-    if (error instanceof ApiError && error.status === 404) return { before: null, config: { different: [], same: 0 }, facts: [] };
+    if (error instanceof ApiError && error.code === "not_found") return { before: null, config: { different: [], same: 0 }, facts: [] };
     throw error;
   });
   if (before === null) return null;

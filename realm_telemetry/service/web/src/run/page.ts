@@ -22,7 +22,7 @@ const TICK_MS = 1_000;
 export class RealmRun extends LitElement {
   private readonly story = new RunStory(idOf(location.pathname), () => this.requestUpdate());
   private readonly fresh = new Freshness(this, {
-    read: () => this.story.read(),
+    read: (again) => this.story.read(again),
     concerns: (event) => event.run_id === this.story.id || (event.run_id === null && event.producer === this.story.id),
   });
   private readonly stops: (() => void)[] = [];

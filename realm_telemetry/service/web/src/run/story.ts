@@ -49,8 +49,12 @@ export class RunStory {
     private readonly changed: () => void,
   ) {}
 
-  /** Raises ApiError, unless it says that there is no such run. */
-  async read(): Promise<void> {
+  /** again: also what is known already. Raises ApiError, unless it says that there is no such run. */
+  async read(again = false): Promise<void> {
+    if (again) {
+      this.readUpTo = null;
+      this.changesOf = "";
+    }
     if (await this.readRun()) await this.readRest(this.run!);
   }
 
@@ -72,12 +76,10 @@ export class RunStory {
     const isNew = upTo !== this.readUpTo;
     if (!isNew || (isOpen(run.status) && performance.now() - this.readAt < AGAIN_MS)) return;
     [this.readUpTo, this.readAt] = [upTo, performance.now()];
-    try {
-      await Promise.all([this.readLoud(run), this.readLifecycles(run), this.readCurves(), this.readOutput(), this.readChanges(run)]);
-    } catch (error) {
-      this.readUpTo = null;
-      throw error;
-    }
+    // One that fails stops none of the others.
+    const parts = await Promise.allSettled([this.readLoud(run), this.readLifecycles(run), this.readCurves(), this.readOutput(), this.readChanges(run)]);
+    const failed = parts.find((part) => part.status === "rejected");
+    if (failed) throw failed.reason;
   }
 
   private async readLoud(run: Run): Promise<void> {
@@ -89,12 +91,12 @@ export class RunStory {
     this.changed();
   }
 
-  /** Only where its settings are new: the runs before stay as they are. */
+  /** Where its settings are new, or it has ended: the runs before have ended too by then, and stay as they are. */
   private async readChanges(run: Run): Promise<void> {
-    const settings = exactText([run.config, run.command, run.campaign_id, run.hosts]);
+    const settings = exactText([run.config, run.command, run.campaign_id, run.hosts, run.status]);
     if (settings === this.changesOf) return;
     this.changes = await readChanges(this.id);
-    this.changesOf = settings;
+    this.changesOf = this.changes ? settings : "";
     this.changed();
   }
 

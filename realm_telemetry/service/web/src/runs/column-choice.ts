@@ -1,6 +1,6 @@
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
-import { ApiError } from "../shared/api";
+import { Asking } from "../shared/connection";
 import { getRuns } from "../shared/run";
 import { HIDEABLE, MOST_METRICS, USUAL_COLUMNS, type Columns } from "./columns";
 import { COLUMNS, wordsOf } from "./run-order";
@@ -15,6 +15,7 @@ export class RealmColumnChoice extends LitElement {
   @property({ attribute: false }) columns: Columns = USUAL_COLUMNS;
   @state() private known: readonly string[] | null = null;
   @state() private problem = "";
+  private readonly asking = new Asking();
   @state() private text = "";
 
   protected override createRenderRoot() {
@@ -59,15 +60,14 @@ export class RealmColumnChoice extends LitElement {
   }
 
   private async opened(event: Event): Promise<void> {
-    if (!(event.target as HTMLDetailsElement).open) return;
-    try {
-      const { runs } = await getRuns({ limit: LOOKED_AT, metric: "*" });
-      this.known = [...new Set(runs.flatMap((run) => Object.keys(run.metrics ?? {})))].sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
-      this.problem = "";
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      this.problem = error.message;
-    }
+    if (!(event.target as HTMLDetailsElement).open) return this.asking.stop();
+    const found = await this.asking.until(
+      () => getRuns({ limit: LOOKED_AT, metric: "*" }),
+      (error) => (this.problem = error.message),
+    );
+    if (!found) return;
+    this.known = [...new Set(found.runs.flatMap((run) => Object.keys(run.metrics ?? {})))].sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
+    this.problem = "";
   }
 
   private readonly pressed = (event: KeyboardEvent): void => {

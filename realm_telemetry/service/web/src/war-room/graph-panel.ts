@@ -28,7 +28,8 @@ export class GraphPanel extends LitElement {
   @property({ attribute: false }) colours: ReadonlyMap<string, number> = new Map();
   @property({ type: Number }) version = 0;
   /** The state is not loaded yet. */
-  @property({ type: Boolean }) loading = false;
+  /** Why nothing is known yet; empty if it is. */
+  @property() waiting = "";
   @state() private look: Look = storedLook();
   @state() private hover = "";
   @state() private zoomed = false;
@@ -82,8 +83,8 @@ export class GraphPanel extends LitElement {
   private empty() {
     if (this.legend.length) return html`<div class="empty-state"><p class="soft">No run selected.</p></div>`;
     return html`<div class="empty-state" data-testid="loss-graph">
-      ${this.loading
-        ? html`<p class="soft">Loading …</p>`
+      ${this.waiting
+        ? html`<p class="soft">${this.waiting}</p>`
         : html`<p>No training steps yet.</p>
             <p class="soft">Call <code>realm.training_step(step, loss)</code> to draw the loss here.</p>`}
     </div>`;

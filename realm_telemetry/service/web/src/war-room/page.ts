@@ -1,7 +1,7 @@
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, query, state } from "lit/decorators.js";
-import { ApiError, type NoteFields, postNote } from "../shared/api";
-import { connectionPill, downNotice } from "../shared/connection";
+import { type ApiError, asApiError, type NoteFields, postNote } from "../shared/api";
+import { connectionPill, downNotice, problemNotice } from "../shared/connection";
 import { formatAge, formatNumber } from "../shared/format";
 import type { RunSeries } from "../shared/graph/run-series";
 import { logHref } from "../shared/links";
@@ -62,7 +62,7 @@ function statusTools({ feed, paused, expecting, togglePause, writeNote }: Status
 /** The page for a running training: RealmState, kept current by the stream. */
 @customElement("realm-war-room")
 export class WarRoom extends LitElement {
-  @state() private problem = "";
+  @state() private problem: ApiError | null = null;
   @state() private paused = false;
   @query("realm-note-dialog") private noteDialog!: NoteDialog;
   @query("realm-event-list") private list!: EventList | null;
@@ -153,14 +153,12 @@ export class WarRoom extends LitElement {
   }
 
   private answered(): void {
-    this.problem = "";
+    this.problem = null;
     this.changed();
   }
 
   private failed(error: unknown): void {
-    // The status pill shows already that the service is unreachable.
-    if (error instanceof ApiError && (error.status === 0 || error.status === 503)) return;
-    this.problem = error instanceof ApiError ? `${error.message} ${error.hint}` : String(error);
+    this.problem = asApiError(error);
   }
 
   /** Draw the panels a few times a second, however many events arrive; the list draws itself. */
@@ -221,11 +219,17 @@ export class WarRoom extends LitElement {
       <main class="war-room">
         <h1 class="visually-hidden">War Room</h1>
         ${awayStrip(whileAway.items, whileAway.durationText, whileAway.dismiss)}
-        ${this.isDown ? downNotice(this.latest.realm ? this.latest.answeredMs : null) : nothing}
-        ${this.problem ? html`<p class="ribbon ink-error" role="alert">${this.problem}</p>` : nothing}
+        ${this.notice()}
         ${this.frozen ?? this.body()}
       </main>
       <realm-note-dialog></realm-note-dialog>`;
+  }
+
+  private notice(): TemplateResult | typeof nothing {
+    const { realm, answeredMs } = this.latest;
+    const lastMs = realm ? answeredMs : null;
+    if (this.problem) return problemNotice(this.problem, lastMs);
+    return this.isDown ? downNotice(lastMs) : nothing;
   }
 
   private body(): TemplateResult {
@@ -247,15 +251,16 @@ export class WarRoom extends LitElement {
   }
 
   private graphPanel() {
-    const loading = this.latest.realm === undefined;
-    const legend = loading ? [] : this.runChoice.legend(this.latest.runs);
+    const isFailing = this.isDown || this.problem !== null;
+    const waiting = this.latest.realm ? "" : isFailing ? "Not read yet." : "Loading …";
+    const legend = waiting ? [] : this.runChoice.legend(this.latest.runs);
     const shown = legend.filter((run) => run.shown).map((run) => this.runs.show(run.id));
     return html`<realm-graph-panel
       .runs=${shown}
       .legend=${legend}
       .colours=${this.runs.colours}
       .version=${this.version}
-      .loading=${loading}
+      .waiting=${waiting}
       @toggle-run=${this.toggleRun}
     ></realm-graph-panel>`;
   }
@@ -385,7 +390,8 @@ export class NoteDialog extends LitElement {
       this.dialog.close();
       say("Note saved");
     } catch (error) {
-      this.problem = error instanceof ApiError ? `${error.message} ${error.hint}` : String(error);
+      const { message, hint } = asApiError(error);
+      this.problem = `${message} ${hint}`;
     }
   }
 

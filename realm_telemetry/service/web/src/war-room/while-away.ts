@@ -1,6 +1,7 @@
 import { html, nothing, type ReactiveController, type ReactiveControllerHost, type TemplateResult } from "lit";
 import { getEvents, getJson } from "../shared/api";
 import { formatLargestUnit, plural } from "../shared/format";
+import { Asking } from "../shared/connection";
 import type { RealmEvent, Severity } from "../stream/event";
 import { eventHref, logHref } from "../shared/links";
 
@@ -72,6 +73,7 @@ export function lostItems(events: readonly RealmEvent[], workerOf: ReadonlyMap<s
 export class WhileAway implements ReactiveController {
   items: readonly AwayItem[] = [];
   private awayMs = 0;
+  private readonly asking = new Asking();
   private timer: ReturnType<typeof setInterval> | undefined;
 
   /** workers: the worker id of each producer, once the state is loaded. */
@@ -119,17 +121,16 @@ export class WhileAway implements ReactiveController {
 
   private async lookBack(sinceMs: number, returnedMs: number): Promise<void> {
     const since = new Date(sinceMs).toISOString();
-    const workerOf = await this.workers();
-    try {
-      const [counts, lost] = await Promise.all([
+    const ask = () =>
+      Promise.all([
         getJson<KindCount[]>("api/battle_log/summary", { by: "kind,severity", since }),
         getEvents<RealmEvent[]>("api/battle_log", { kind: "process_lost,worker_stale", since, limit: "3" }),
       ]);
-      this.awayMs = returnedMs - sinceMs;
-      this.show([...awayItems(counts, sinceMs), ...lostItems(lost, workerOf)]);
-    } catch (error) {
-      this.failed(error);
-    }
+    const found = await this.asking.until(ask, this.failed);
+    if (!found) return;
+    const [counts, lost] = found;
+    this.awayMs = returnedMs - sinceMs;
+    this.show([...awayItems(counts, sinceMs), ...lostItems(lost, await this.workers())]);
   }
 }
 

@@ -433,6 +433,49 @@ def test_a_service_whose_database_hangs_ends_in_time(postgres: Server, tmp_path:
         proxy.close()
 
 
+@pytest.mark.long
+def test_connections_that_are_ended_at_any_moment_cost_nothing(
+    serve: Serve, postgres: Server
+) -> None:
+    """An administrator ends all of them, many times, while events of two services arrive."""
+    one, two = serve("one"), serve("two")
+    end = (
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE application_name = 'realm_telemetry' AND random() < 0.5"
+    )
+    is_over = threading.Event()
+
+    def storm() -> None:
+        while not is_over.wait(0.05):
+            postgres.sql(end)
+
+    thread = threading.Thread(target=storm)
+    with asking(one) as first, asking(two) as second, stream(first) as source:
+        take(source, 1)
+        thread.start()
+        try:
+            for number in range(1, 61):
+                client = first if number % 2 else second
+                kind = f"odd_storm_{number % 7}"
+                fields = {"kind": kind, "run_id": "r1", "producer": WRITER, "number": number}
+                wait_until(partial(is_taken, client, fields))
+        finally:
+            is_over.set()
+            thread.join()
+        shown = [message for message in until_cursor(source, 60) if message.event == "event"]
+        assert cursors(shown) == list(range(1, 61))
+        for client in (first, second):
+            wait_until(partial(is_ready, client))
+            wait_until(partial(is_at, client, 60))
+            assert len(client.get("/api/battle_log?limit=1000").json()) == 60
+            (run,) = client.get("/api/runs").json()["runs"]
+            assert run["run_id"] == "r1"
+
+
+def is_at(client: httpx.Client, cursor: int) -> bool:
+    return bool(client.get("/health").json()["cursor"] == cursor)
+
+
 def until_cursor(source: Iterator[Message], cursor: int) -> list[Message]:
     """Messages up to the event with a cursor."""
     found: list[Message] = []

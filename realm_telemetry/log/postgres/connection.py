@@ -18,7 +18,7 @@ from realm_telemetry.log.errors import (
     LogRefusedError,
     LogUnavailableError,
 )
-from realm_telemetry.log.postgres.deadline import OverdueError, answers_within, shut_down
+from realm_telemetry.log.postgres.deadline import OverdueError, answers_within, has_ended, shut_down
 from realm_telemetry.log.postgres.pooler import shares_connections
 from realm_telemetry.log.postgres.texts import to_stored
 
@@ -450,7 +450,7 @@ class Sessions:
         with self._lock:
             while self._idle:
                 session = self._idle.pop()
-                if not session.broken:
+                if not (session.broken or has_ended(session.raw)):
                     session.interrupted = False
                     self._busy.add(session)
                     return session

@@ -5,12 +5,9 @@ A session's settings, its prepared statements and LISTEN belong to one connectio
 
 from collections.abc import Callable
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from realm_telemetry.log.postgres.deadline import OverdueError, answers_within
-
-if TYPE_CHECKING:
-    import psycopg
 
 _PID: Final = "SELECT pg_backend_pid()"
 _WAIT_S: Final = 2.0
@@ -18,12 +15,10 @@ _WAIT_S: Final = 2.0
 _known: Final = set[str]()
 
 
-def shares_connections(
-    raw: "psycopg.Connection[Any]", connect: Callable[[], "psycopg.Connection[Any]"], place: str
-) -> bool:
+def shares_connections(raw: Any, connect: Callable[[], Any], place: str) -> bool:
     """Whether another client gets the server's connection of this one between two statements.
 
-    connect: opens another. place: of the log; one that does not share is asked once.
+    raw: a connection of psycopg. connect: opens another. place: of the log; one that does not share is asked once.
     """
     # A pooler names a process of its own when a client connects; see pg_backend_pid.
     if place in _known or _pid(raw) == raw.info.backend_pid:
@@ -40,6 +35,6 @@ def shares_connections(
     return False
 
 
-def _pid(raw: "psycopg.Connection[Any]") -> int | None:
+def _pid(raw: Any) -> int | None:
     row = raw.execute(_PID).fetchone()
     return None if row is None else int(row[0])

@@ -17,7 +17,7 @@ from realm_exporter_webhook.rules import Rule, Target
 from realm_exporter_webhook.sender import Outcome
 from realm_exporter_webhook.store import Store
 from realm_exporter_webhook.templates import render
-from realm_telemetry.cli.command import CommandGroup, command, group, json_option, settings
+from realm_telemetry.cli.command import CommandGroup, command, group, json_option, log_url, settings
 from realm_telemetry.cli.problems import EXIT_PROBLEM
 from realm_telemetry.cli.terminal import (
     ProgressLine,
@@ -29,7 +29,6 @@ from realm_telemetry.cli.terminal import (
     print_table,
 )
 from realm_telemetry.cli.times import times, utc_option
-from realm_telemetry.config import service_log_url
 from realm_telemetry.errors import counted
 from realm_telemetry.event import Event, format_time
 from realm_telemetry.kinds.catalog import resolve
@@ -45,7 +44,7 @@ def exporter_of_home() -> WebhookExporter:
     context = ExporterContext(
         home=chosen.home,
         log_path=chosen.log_path,
-        log_url=service_log_url(chosen),
+        log_url=log_url(chosen),
         service_url=chosen.service_url,
         options=chosen.options.get("webhook", {}),
     )

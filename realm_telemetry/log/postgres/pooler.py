@@ -18,7 +18,8 @@ _known: Final = set[str]()
 def shares_connections(raw: Any, connect: Callable[[], Any], place: str) -> bool:
     """Whether another client gets the server's connection of this one between two statements.
 
-    raw: a connection of psycopg. connect: opens another. place: of the log; one that does not share is asked once.
+    raw: a connection of psycopg. connect: opens another.
+    place: of the log; one that does not share is asked once.
     """
     # A pooler names a process of its own when a client connects; see pg_backend_pid.
     if place in _known or _pid(raw) == raw.info.backend_pid:

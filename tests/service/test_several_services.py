@@ -379,6 +379,11 @@ def test_a_service_whose_database_hangs_answers_its_other_questions(
                 took_s.append(time.monotonic() - began_s)
                 time.sleep(0.1)
             assert max(took_s) < 1, took_s
+            began_s = time.monotonic()
+            page = client.get("/api/health").json()
+            assert time.monotonic() - began_s < 3
+            assert page["checks"][0]["level"] == "problem"
+            assert "does not answer" in page["checks"][0]["message"]
             proxy.set("pass")
             wait_until(partial(is_ready, client))
             post_notes(client, 1, 1)

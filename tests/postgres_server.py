@@ -62,7 +62,7 @@ def _quick_place() -> Path | None:
     return shared if is_roomy and os.access(shared, os.W_OK) else None
 
 
-def _ordinary_user() -> dict[str, Any]:
+def ordinary_user() -> dict[str, Any]:
     """Arguments of Popen: the server refuses root."""
     if os.getuid() != 0:
         return {}
@@ -94,7 +94,7 @@ class Server:
         self, *, place: Path | None = None, wal: Path | None = None, **settings: str
     ) -> None:
         self._bin = binaries()
-        self._as = _ordinary_user()
+        self._as = ordinary_user()
         place = place or _quick_place()
         self.directory = Path(tempfile.mkdtemp(prefix="realm-pg-", dir=place))
         self._wal = wal

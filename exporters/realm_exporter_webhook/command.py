@@ -17,9 +17,10 @@ from realm_exporter_webhook.rules import Rule, Target
 from realm_exporter_webhook.sender import Outcome
 from realm_exporter_webhook.store import Store
 from realm_exporter_webhook.templates import render
-from realm_telemetry.cli.command import CommandGroup, command, group, json_option, settings
+from realm_telemetry.cli.command import CommandGroup, command, group, json_option, log_url, settings
 from realm_telemetry.cli.problems import EXIT_PROBLEM
 from realm_telemetry.cli.terminal import (
+    PIPE_WIDTH,
     ProgressLine,
     cell,
     json_document,
@@ -27,9 +28,9 @@ from realm_telemetry.cli.terminal import (
     make_table,
     note,
     print_table,
+    width,
 )
 from realm_telemetry.cli.times import times, utc_option
-from realm_telemetry.config import service_log_url
 from realm_telemetry.errors import counted
 from realm_telemetry.event import Event, format_time
 from realm_telemetry.kinds.catalog import resolve
@@ -45,7 +46,7 @@ def exporter_of_home() -> WebhookExporter:
     context = ExporterContext(
         home=chosen.home,
         log_path=chosen.log_path,
-        log_url=service_log_url(chosen),
+        log_url=log_url(chosen),
         service_url=chosen.service_url,
         options=chosen.options.get("webhook", {}),
     )
@@ -138,8 +139,10 @@ def print_messages(messages: Sequence[Message]) -> None:
     heading, moments = times().column("time", [each.created_unix_nano for each in messages])
     columns = ("id", heading, "state", "tries", "status", "target", "what")
     table = make_table(columns, numbers=("id", "tries"))
+    # A terminal cuts the last column, and why it was not taken is what a person came for.
+    is_cut = width() < PIPE_WIDTH
     for message, moment in zip(messages, moments, strict=True):
-        what = f"{message.title}: {message.problem}" if message.problem else message.title
+        problem = "" if is_cut or not message.problem else f": {message.problem}"
         table.add_row(
             cell(str(message.id)),
             cell(moment),
@@ -147,9 +150,12 @@ def print_messages(messages: Sequence[Message]) -> None:
             cell(str(message.attempts)),
             cell("" if message.status is None else str(message.status)),
             cell(message.target),
-            cell(what),
+            cell(f"{message.title}{problem}"),
         )
     print_table(table)
+    for message in messages if is_cut else ():
+        if message.problem:
+            line(f"{message.id}: {message.problem}")
 
 
 def shown(message: Message) -> dict[str, Any]:

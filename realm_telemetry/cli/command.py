@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from realm_telemetry.config import Settings, load_settings, located
+from realm_telemetry.config import Settings, load_settings, located, service_log_url
 
 Example = tuple[str, str]
 """A command line as typed in a shell, and what it is for."""
@@ -129,6 +129,14 @@ def timeout_option(default_s: float, text: str) -> Callable[[Any], Any]:
 def settings(**arguments: Any) -> Settings:
     """Return the settings of this process; arguments win. Raises ConfigError."""
     return located(load_settings(arguments))
+
+
+def log_url(chosen: Settings) -> str | None:
+    """Return the URL of the service's log; None where it is the file of the home.
+
+    For commands of exporters, which know nothing of `config`.
+    """
+    return service_log_url(chosen)
 
 
 def given_home() -> Path | None:

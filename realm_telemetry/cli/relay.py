@@ -12,9 +12,13 @@ import select
 import signal
 import stat
 import sys
+import time
 
 CHUNK_BYTES = 65_536
 """What is read at a time: the most that is lost with a relay that is killed."""
+
+GATHER_S = 0.001
+"""Between reads of a command that writes little but often: each write would wake two processes."""
 
 PASSED_BYTES = 4 * 1024 * 1024
 """The last bytes that passed, in the shared memory."""
@@ -81,7 +85,8 @@ def copy(source: int, target: int, passed: Passed, bell: int) -> int:
     waiting.register(source, select.POLLIN)
     if stat.S_ISFIFO(os.fstat(target).st_mode):
         waiting.register(target, 0)  # errors are reported without being asked for
-    drains = False
+    drains, looked_s = False, 0.0
+    gathers = stat.S_ISFIFO(os.fstat(source).st_mode)  # a terminal's buffer is too small for it
     while True:
         if any(descriptor == target for descriptor, _ in waiting.poll()):
             return NOBODY_READS
@@ -101,6 +106,15 @@ def copy(source: int, target: int, passed: Passed, bell: int) -> int:
         except OSError:  # the terminal has gone: the command is not to wait for it
             drains = True
         passed.settle()
+        if gathers and len(data) < CHUNK_BYTES:
+            looked_s = _gather(looked_s)
+
+
+def _gather(looked_s: float) -> float:
+    """Let more come together where the last read was just before; returns the time of this one."""
+    if time.monotonic() - looked_s < 2 * GATHER_S:
+        time.sleep(GATHER_S)
+    return time.monotonic()
 
 
 def _write(target: int, data: bytes) -> None:

@@ -39,11 +39,14 @@ class Origin(msgspec.Struct, frozen=True):
     producer: the producer id that stands for the resource.
     scope: the scope's name, maybe empty.
     details: what else scope and resource say, under the names that it has among the details.
+    run_id, rank: of records that say none of their own.
     """
 
     producer: str
     scope: str
     details: dict[str, Any]
+    run_id: str | None = None
+    rank: int | None = None
 
 
 _PREFIX_LENGTH: Final = len(names.DETAIL_PREFIX)

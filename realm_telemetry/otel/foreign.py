@@ -39,6 +39,9 @@ from realm_telemetry.values.rank import rank_of, to_rank, with_rank
 LOG_RECORD_KIND: Final = "log_record"
 """The kind of a record without an event name."""
 
+MAX_RUN_CHARS: Final = 256
+"""Of the id of a run, as everywhere."""
+
 _CONTENT_NUMBERS: Final = PROCESS_LOST_NUMBER - FIRST_CONTENT_NUMBER
 _IDENTITY: Final = ("service.namespace", "service.name", "service.instance.id", "host.name")
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -78,7 +81,23 @@ def foreign_event(
         observed or None,
     )
     event = with_rank(event, to_rank(fields.get(names.RANK)))
-    return _with_id(event, fields)
+    return _of_process(_with_id(event, fields), origin)
+
+
+def _of_process(event: Event, origin: Origin) -> Event:
+    """Return the event with run and rank of its resource where it has none of its own.
+
+    After it has its number, so that a record that is sent again after an upgrade is the same event.
+    """
+    if event.run_id is None and origin.run_id is not None:
+        event = msgspec.structs.replace(event, run_id=origin.run_id)
+    return event if rank_of(event) is not None else with_rank(event, origin.rank)
+
+
+def run_of(attributes: Mapping[str, Any]) -> str | None:
+    """Return the run that a resource names for all of its records."""
+    given = attributes.get(names.RUN)
+    return (safe_text(given)[:MAX_RUN_CHARS] or None) if isinstance(given, str) else None
 
 
 def _kind(
@@ -186,7 +205,9 @@ def origin_of(resource: Resource | None, scope: InstrumentationScope | None) -> 
         "otel.resource": dict(attributes),
     }
     known = {key: json_value(value) for key, value in details.items() if value}
-    return Origin(producer_of(resource), safe_text(scope.name or "") if scope else "", known)
+    name = safe_text(scope.name or "") if scope else ""
+    rank = to_rank(attributes.get(names.RANK))
+    return Origin(producer_of(resource), name, known, run_of(attributes), rank)
 
 
 def _with_id(event: Event, fields: Mapping[str, str]) -> Event:

@@ -182,6 +182,7 @@ def _shut_down(timeout_s: float, *, process_ends: bool = False) -> bool:
         return False
     try:
         if _active is not None:
+            notebook.look()
             uncaught.end_runs(process_ends=process_ends)
         ending, _active, _provisional = _active, None, False
         if ending is None:

@@ -22,6 +22,7 @@ class Cells:
     def __init__(self, shell: Any) -> None:
         self._shell = shell
         self._before: dict[Run, Any] = {}
+        self._shown = uncaught.last_value()
         shell.events.register("pre_run_cell", self._begin)
         shell.events.register("post_run_cell", self._end)
 
@@ -31,7 +32,21 @@ class Cells:
             self._shell.events.unregister("pre_run_cell", self._begin)
             self._shell.events.unregister("post_run_cell", self._end)
 
+    def look(self) -> None:
+        """End the runs of a file that IPython ran before any cell, and that raised."""
+        error = self._newly_shown()
+        if error is not None and (trained := runs.steps_here()):
+            cause = uncaught.of_cell(error)
+            for run in trained:
+                runs.end(run, cause)
+
+    def _newly_shown(self) -> BaseException | None:
+        """The exception whose traceback the shell has shown since it was last looked at."""
+        before, self._shown = self._shown, uncaught.last_value()
+        return None if self._shown is before else self._shown
+
     def _begin(self, _info: Any) -> None:
+        self.look()
         self._before = runs.steps_here()
 
     def _end(self, result: Any) -> None:
@@ -40,7 +55,9 @@ class Cells:
             for run, step in runs.steps_here().items()
             if self._before.get(run) is not step
         }
-        error = result.error_before_exec or result.error_in_exec
+        # `%run train.py` shows what the file raises, and the cell ends well.
+        shown = self._newly_shown()
+        error = result.error_before_exec or result.error_in_exec or shown
         if error is not None and trained:
             cause = uncaught.of_cell(error)
             for run in trained:
@@ -60,6 +77,13 @@ def install() -> None:
     shell = ask() if ask is not None else None
     if shell is not None and _cells is None:
         _cells = Cells(shell)
+
+
+def look() -> None:
+    """End the runs of a file that IPython ran as a script, and that raised."""
+    with suppress(Exception):  # an interpreter that is half gone
+        if _cells is not None:
+            _cells.look()
 
 
 def remove() -> None:

@@ -41,7 +41,7 @@ MAX_REASON_CHARS: Final = 1_000
 OUT_OF_CUDA_MEMORY: Final = "CUDA out of memory"
 _OUT_OF_MEMORY: Final = re.compile(r"\b(CUDA|HIP|XPU|MPS backend)(?: error:)? out of memory")
 """As torch says it, of several kinds of devices; the error of the driver has its own words."""
-
+_ADVICE: Final = re.compile(r"\n\w+ kernel errors might be .*", re.DOTALL)
 _BEGINNINGS: Final = frozenset(
     ("training_started", "training_step", "training_resumed", "run_started", "run_config")
 )
@@ -237,8 +237,8 @@ def reason_of(error: str, error_type: str = "") -> str:
     """Return an error's text as a reason, which says so if the memory of the GPU ran out."""
     found = _OUT_OF_MEMORY.search(error)
     if found:
-        rest = error[found.end() :].lstrip(" .:\n")
-        error = f"{found[1]} out of memory: {rest}"
+        rest = _ADVICE.sub("", error[found.end() :]).strip(" .:\n")
+        error = f"{found[1]} out of memory: {rest}".removesuffix(": ")
     elif error_type.startswith("torch.") and error_type.endswith(".OutOfMemoryError"):
         error = f"{OUT_OF_CUDA_MEMORY}: {error}"
     return error if len(error) <= MAX_REASON_CHARS else error[: MAX_REASON_CHARS - 1] + "…"

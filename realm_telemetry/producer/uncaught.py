@@ -94,7 +94,7 @@ def install() -> None:
     global _seen
     if not _hooks:
         _seen = _Seen()
-        _seen.before = id(_last_value())
+        _seen.before = id(last_value())
         _hooks.append(_Hook(sys, "excepthook", _of_main_thread))
         _hooks.append(_Hook(threading, "excepthook", _of_thread))
         _hooks.append(_Hook(sys, "unraisablehook", _unraisable))
@@ -130,7 +130,7 @@ def end_runs(*, process_ends: bool) -> None:
 
 def _of_main_thread(kind: type[BaseException], error: BaseException, trace: Any) -> None:
     """Report what ends the main thread; programs call the hook themselves too, and go on."""
-    _report(error, trace, ends=error is _last_value())
+    _report(error, trace, ends=error is last_value())
 
 
 def _report(error: BaseException, trace: Any, *, ends: bool) -> None:
@@ -198,12 +198,13 @@ def _counted(what: str) -> bool:
 
 def _look_at_last_value() -> None:
     """Report what ended the main thread while another hook was in the place of ours."""
-    error = _last_value()
+    error = last_value()
     if error is not None and id(error) != _seen.before and not _goes_on():
         _report(error, getattr(sys, "last_traceback", None), ends=True)
 
 
-def _last_value() -> BaseException | None:
+def last_value() -> BaseException | None:
+    """Return the exception that Python, or a shell, has shown last; None if there was none."""
     found = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
     return found if isinstance(found, BaseException) else None
 

@@ -26,7 +26,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from realm_telemetry.service.errors import ApiError
-from realm_telemetry.service.pages import HTML_POLICY, login_page, onward_page
+from realm_telemetry.service.pages import HTML_POLICY, PAGES, login_page, onward_page
 from realm_telemetry.service.paths import route_path, sent_path
 from realm_telemetry.service.sessions import COOKIE_AGE_S, Sessions
 from realm_telemetry.service.settings import LOOPBACK_HOSTS, ServiceSettings
@@ -72,7 +72,7 @@ class Throttle:
 COOKIE: Final = "realm_session"
 
 _OPEN_PATHS: Final = frozenset({"/health", "/ready", "/login", "/llms.txt"})
-_LINKED_PATHS: Final = frozenset({"/", "/runs", "/battle-log", "/alerts", "/compare", "/login"})
+_LINKED_PATHS: Final = frozenset({*PAGES, "/login"})
 _LINKED_BELOW: Final = "/runs/"
 """Pages that people open by a link of another site; what a page loads comes from its own origin."""
 
@@ -113,6 +113,24 @@ class HostCheck:
     def _is_ours(self, name: str) -> bool:
         # An address cannot be rebound: a page with it as Host came from that very address.
         return name in self._names or (self._open and _is_address(name))
+
+
+MAX_PARAMETERS: Final = 256
+"""Parameters of one query: reading them is work of the loop, and a line has room for thousands."""
+
+
+class QueryCheck:
+    """Refuses a query of more parameters than any route has a use for, before it is read."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["query_string"].count(b"&") >= MAX_PARAMETERS:
+            problem = f"The query has over {MAX_PARAMETERS} parameters."
+            await ApiError("invalid_parameter", problem).response()(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
 
 def _is_address(name: str) -> bool:

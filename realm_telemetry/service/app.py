@@ -19,6 +19,7 @@ from realm_telemetry.service.access import (
     HostCheck,
     Login,
     OriginCheck,
+    QueryCheck,
     Throttle,
     TokenCheck,
 )
@@ -87,6 +88,7 @@ def realm_app(settings: ServiceSettings | Settings) -> Starlette:
             Middleware(SecurityHeaders),
             Middleware(Compression),
             Middleware(HostCheck, settings=settings),
+            Middleware(QueryCheck),
             Middleware(OriginCheck),
             Middleware(TokenCheck, sessions=sessions, throttle=throttle),
             Middleware(ClientWatch),

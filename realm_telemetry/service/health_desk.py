@@ -101,6 +101,11 @@ class HealthDesk:
         }
 
 
+def _answers(service: "Service") -> bool:
+    """Whether the log could be read a moment ago: one on a server that hangs is waited for."""
+    return service.tail.error is None
+
+
 def _of_log(service: "Service | None", outage: str | None) -> Iterator[CheckResult]:
     problem = service.problem if service else (outage or "The log is opened again.")
     if problem:
@@ -142,6 +147,8 @@ def _of_service(service: "Service") -> Iterator[CheckResult]:
 
 def _of_alerts(service: "Service") -> Iterator[CheckResult]:
     """Messages that wait after a failure, and those that were given up within a day."""
+    if not _answers(service):
+        return
     try:
         if not service.log.has_outbox(WEBHOOKS):
             return
@@ -190,7 +197,7 @@ def _log(settings: ServiceSettings, service: "Service | None") -> dict[str, Any]
     total: int | None = None
     place = str(settings.log_path) if is_file else shown(str(settings.log_place))
     try:
-        if service is not None:
+        if service is not None and _answers(service):
             size = service.log.describe().size_bytes
         if is_file:
             disk = shutil.disk_usage(nearest(settings.log_path))
@@ -246,7 +253,7 @@ def _shipper(pipeline: PipelineStatus) -> dict[str, Any]:
 
 
 async def _receipts(service: "Service | None") -> dict[str, int] | None:
-    if service is None:
+    if service is None or not _answers(service):
         return None
     try:
         totals = await service.readers.run(lambda log: log.receipt_totals())

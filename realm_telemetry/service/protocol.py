@@ -18,7 +18,9 @@ whole headers to the end of its answer.
 
 import asyncio
 import json
+import logging
 import resource
+import time
 from collections import Counter
 from collections.abc import Collection
 from http import HTTPStatus
@@ -298,8 +300,39 @@ class RealmProtocol(HttpToolsProtocol):
             self._write_timer = self.loop.call_later(WRITE_TIMEOUT_S, self.transport.abort)
 
 
+class Seldom(logging.Filter):
+    """Lets each warning about what clients send through once a minute, with how often it came.
+
+    Anybody who reaches the address can make the server write one for each connection.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next_s: dict[str, float] = {}
+        self._kept_back: Counter[str] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a record is written; one that stands for others says for how many."""
+        if record.levelno != logging.WARNING or not isinstance(record.msg, str):
+            return True
+        text, now_s = record.msg, time.monotonic()
+        if now_s < self._next_s.get(text, 0.0):
+            self._kept_back[text] += 1
+            return False
+        self._next_s[text] = now_s + SELDOM_S
+        kept_back = self._kept_back.pop(text, 0)
+        if kept_back:
+            record.msg = f"{text} ({kept_back} more times since this was said last)"
+        return True
+
+
+SELDOM_S: Final = 60.0
+_SELDOM: Final = Seldom()
+
+
 def protocol_for(settings: ServiceSettings) -> type[RealmProtocol]:
     """The protocol of a service: its connections share limits, whatever address they came to."""
+    logging.getLogger("uvicorn.error").addFilter(_SELDOM)
     shared = {"settings": settings, "limits": ConnectionLimits(settings)}
     return type("RealmProtocol", (RealmProtocol,), shared)
 

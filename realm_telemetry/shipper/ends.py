@@ -168,7 +168,7 @@ def verdict_of(spool: Spool, run: RunNotes | None = None) -> Verdict:
     facts = EndFacts(end, run.error, run.scheduled, in_container, on_host, run.memory_share)
     stack = _last_stack(spool, end)
     facts = facts._replace(scheduler=spool.scheduler_word, job_of=run.scheduler, stack=stack)
-    return judge(facts._replace(processor=run.processor))
+    return judge(facts._replace(processor=run.processor, exits=run.exits))
 
 
 def _last_stack(spool: Spool, end: ProcessEnd) -> str | None:

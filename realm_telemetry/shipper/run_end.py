@@ -83,6 +83,7 @@ class EndFacts(NamedTuple):
         parent knows.
     job_of: which scheduler started it, if one did.
     processor: its processor time when last looked at, where that has a limit.
+    exits: whether its main thread had ended with the error before.
     """
 
     end: ProcessEnd
@@ -98,6 +99,7 @@ class EndFacts(NamedTuple):
     sender: str | None = None
     job_of: str = SLURM
     processor: ProcessorTime | None = None
+    exits: bool = False
 
     @property
     def was_killed(self) -> bool:
@@ -294,7 +296,10 @@ def judge(facts: EndFacts) -> Verdict:
         "used": facts.processor and facts.processor.used_s,
         "left": _name((facts.end.code or 0) - _SHELL),
     }
-    return Verdict(status, reason.format(**values), _evidence(facts, values))
+    reason = reason.format(**values)
+    if facts.end.signal and facts.exits and facts.error:
+        reason += f"; it had not come to its end after {facts.error}"
+    return Verdict(status, reason, _evidence(facts, values))
 
 
 def _evidence(facts: EndFacts, values: Mapping[str, Any]) -> dict[str, Any]:

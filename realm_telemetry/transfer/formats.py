@@ -69,8 +69,9 @@ def _cells(row: Exported) -> list[str]:
 # A spreadsheet runs a cell that begins like a formula, some after blanks, controls, quotes or a
 # separator that is theirs and not ours, and signs of full width too (OWASP: CSV injection).
 _FORMULA: Final = re.compile(
-    r"[\s\x00-\x20'\"`,;|\xa0\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*"
-    r"[=+\-@\uff1d\uff0b\uff0d\uff20\u2212\ufe62\ufe63\ufe66\ufe6b]"
+    r"[\s\x00-\x20\x7f-\xa0\xad'\"`,;|\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    r"\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]*"
+    r"[=+\-@\uff1d\uff0b\uff0d\uff20\u2212\ufe62\ufe63\ufe66\ufe6b\u207a-\u207c\u208a-\u208c]"
     r"|'*[\t\r\n\x00]"
 )
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)

@@ -2,9 +2,12 @@
 
 import sys
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from realm_telemetry.values.conversions import ENDING, error_text, safe_text
+
+MAX_FRAMES: Final = 2_000
+"""Of one exception, the last ones: each costs 10 us, and a recursion may have millions."""
 
 ExcInfo = tuple[type[BaseException], BaseException | None, TracebackType | None]
 
@@ -51,14 +54,15 @@ def exception_details(exc_info: ExcInfo) -> dict[str, str]:
 def traceback_text(error: BaseException, trace: TracebackType | None = None) -> str:
     """Return a traceback as Python prints it; never raises for the exception's own code.
 
-    trace: the error's own without it.
+    trace: the error's own without it. Of more than MAX_FRAMES frames the outermost are left out.
     """
     from traceback import format_exception  # costs 2 ms of import, which only an error needs
 
     try:
-        return safe_text(
-            "".join(format_exception(type(error), error, trace or error.__traceback__))
+        lines = format_exception(
+            type(error), error, trace or error.__traceback__, limit=-MAX_FRAMES
         )
+        return safe_text("".join(lines))
     except ENDING:
         raise
     except BaseException:  # noqa: BLE001 - an exception's own code may raise anything

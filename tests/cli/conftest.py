@@ -131,7 +131,7 @@ class Running:
         deadline_s = time.monotonic() + timeout_s
         while text not in self.output:
             ended = self.process.poll() is not None and not self._thread.is_alive()
-            assert not ended, f"ended without {text!r}: {self.output}"
+            assert not ended or text in self.output, f"ended without {text!r}: {self.output}"
             assert time.monotonic() < deadline_s, f"no {text!r} in: {self.output}"
             time.sleep(0.02)
 
@@ -139,14 +139,14 @@ class Running:
         """Press Ctrl-C and return the exit code."""
         os.killpg(self.process.pid, signal.SIGINT)
         code = self.process.wait(60)
-        self._thread.join(20)
+        self._thread.join(60)
         return code
 
     def end(self) -> None:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(60)
-        self._thread.join(20)
+        self._thread.join(60)
         assert self.process.stdout is not None
         self.process.stdout.close()
 

@@ -174,7 +174,7 @@ def test_the_list_has_rules_targets_and_mutes_without_secrets(home: Path, invoke
     assert invoke("alerts", "mute", "stalled", "--for", "2h").exit_code == 0
     shown = invoke("alerts").output
     assert "own" in shown
-    assert "loss > 5.0" in shown
+    assert "loss is over 5" in shown
     assert "built in" in shown
     assert "until" in shown
     assert "target old: https://example.org/…, json" in shown

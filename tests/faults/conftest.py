@@ -127,7 +127,7 @@ class Service:
             self._process = subprocess.Popen(
                 [*command, *ports], env=self._environment, stdout=output, stderr=output
             )
-        wait_until(self.answers, 30, lambda: self.shown.read_text())
+        wait_until(self.answers, explain=lambda: self.shown.read_text())
 
     def answers(self) -> bool:
         """Whether it is up."""

@@ -97,11 +97,11 @@ class Machine:
         """Kill all that runs there, at once."""
         self._init.kill()
         self._init.communicate()
-        wait_until(lambda: not Path(f"/sys/class/net/{self._cable}").exists())
         for child in self._children:
             child.kill()
             child.communicate()
         self._children.clear()
+        wait_until(lambda: not Path(f"/sys/class/net/{self._cable}").exists())
 
 
 def _run(*command: str) -> None:

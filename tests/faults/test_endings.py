@@ -205,7 +205,7 @@ def test_each_ending_is_called_what_it_was(tmp_path: Path, count: int) -> None:
     """
     home = tmp_path / "home"
     trainings = end_all(home, count, random.Random(count), "process")
-    wait_until(lambda: settled(home), 30, lambda: matrix_of(home, trainings))
+    wait_until(lambda: settled(home), explain=lambda: matrix_of(home, trainings))
     matrix = matrix_of(home, trainings)
     assert sum(matrix.values()) > count * 0.6
     assert wrong_in(matrix) == {}, matrix

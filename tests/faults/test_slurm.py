@@ -85,7 +85,7 @@ class Slurm:
         self._start("slurmctld", "-c", "-f", f"{at}/slurm.conf")
         self._start("slurmd", "-c", "-f", f"{at}/slurm.conf")
         try:
-            wait_until(lambda: "idle" in self.ask("sinfo", "--noheader", "--format=%t"), 20)
+            wait_until(lambda: "idle" in self.ask("sinfo", "--noheader", "--format=%t"))
         except AssertionError:
             self.stop()
             pytest.skip("Slurm does not start on this machine")

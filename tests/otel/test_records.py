@@ -19,6 +19,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_s
 
 from realm_telemetry.event import CHANNELS, SEVERITIES, Event
 from realm_telemetry.otel import from_log_record, producer_of, to_log_record
+from realm_telemetry.otel.foreign import content_number
 
 text = st.text(st.characters(exclude_categories=["Cs"]))
 json_values = st.recursive(
@@ -287,6 +288,22 @@ def test_the_producer_is_the_resources_own_or_made_of_it() -> None:
 def test_the_resource_of_a_foreign_record_is_kept() -> None:
     back = foreign(body="b", resource={"service.name": "app", "tags": ["a"]})
     assert back.details == {"otel.resource": {"service.name": "app", "tags": ["a"]}}
+
+
+def test_a_resource_names_run_and_rank_of_records_that_name_none() -> None:
+    """And a record keeps its id: it may come again after an upgrade to this."""
+    resource = {"service.name": "app", "service.instance.id": "1"}
+    named = resource | {"realm.run.id": "r42", "realm.rank": "3"}
+    back = foreign(body="b", resource=named)
+    assert (back.run_id, back.rank) == ("r42", 3)
+    own = foreign(body="b", resource=named, attributes={"realm.run.id": "r7", "realm.rank": 0})
+    assert (own.run_id, own.rank) == ("r7", 0)
+    assert foreign(body="b", resource=named | {"realm.run.id": "r" * 300}).run_id == "r" * 256
+    for nothing in ("", 5, None):
+        assert foreign(body="b", resource=resource | {"realm.run.id": nothing}).run_id is None
+    before = msgspec.structs.replace(back, run_id=None, rank=None, number=1)
+    content = msgspec.json.encode(before, order="deterministic").removesuffix(b',"rank":null}')
+    assert back.number == content_number(content + b"}")
 
 
 def test_a_scope_keeps_its_version_and_attributes() -> None:

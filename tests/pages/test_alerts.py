@@ -78,6 +78,19 @@ def test_the_page_says_what_fired_and_sends_it_again(
     rule.get_by_role("button", name="8 h").wait_for()
 
 
+def test_a_muted_run_is_listed_and_can_be_heard_of_again(alert_lab: Lab, page: Page) -> None:
+    action = {"mute_run": "lab/r7 \u202e", "for_s": 3_600}
+    assert alert_lab.client.post("/api/alerts", json=action).status_code == 200
+    page.goto(f"{alert_lab.url}/alerts")
+    run = page.locator("[data-muted-run]")
+    run.get_by_text("Muted until").wait_for()
+    assert "lab/r7 ⟨U+202E⟩" in run.inner_text()
+    assert axe_findings(page, AXE) == []
+    run.get_by_role("button", name="Unmute").click()
+    run.wait_for(state="detached")
+    assert alert_lab.client.get("/api/alerts").json()["muted_runs"] == []
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [

@@ -58,7 +58,8 @@ def story_lab(shared_lab: Lab) -> Lab:
     for step in range(1, 41):
         details = {"step": step, "loss": loss_of(step), "learning_rate": 0.01, "total_steps": 80}
         story.add("training_step", details=details | {"tokens_per_second": 1_000 + step})
-    story.add("checkpoint_saved", details={"step": 20, "loss": 0.1, "path": "ckpt/20"})
+        if step == 20:
+            story.add("checkpoint_saved", details={"step": 20, "loss": 0.1, "path": "ckpt/20"})
     story.add("checkpoint_promoted", details={"step": 20, "accuracy": 0.75, "path": "ckpt/20"})
     for accuracy in (0.5, 0.75):
         details = {"skill": "sums", "level": 2, "accuracy": accuracy, "step": 20}
@@ -86,7 +87,7 @@ def room(story_lab: Lab, page: Page) -> Page:
 
 
 def test_a_run_shows_progress_pace_and_time_left(room: Page) -> None:
-    """40 of 80 steps, one a second: 40 s more."""
+    """40 of 80 steps, about one a second: about 40 s more."""
     panel = room.locator(".progress")
     panel.filter(has_text="50.0 %").wait_for()
     text = panel.inner_text()
@@ -103,7 +104,7 @@ def test_a_run_shows_progress_pace_and_time_left(room: Page) -> None:
     assert figures["loss"] == "0.05000"
     assert figures["learning rate"] == "0.01000"
     assert figures["speed"] == "1,040/s"
-    assert re.fullmatch(r"(39|40|41)(\.\d)? s", figures["time left"])
+    assert re.fullmatch(r"4[0-3](\.\d)? s", figures["time left"])
     assert panel.locator(".rate svg").count() == 1
     until(room, "document.title.endsWith(' · loss 0.05000 · War Room')")
     assert "NaN" in room.title(), "problems first"

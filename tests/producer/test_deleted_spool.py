@@ -222,6 +222,7 @@ def test_a_shipper_of_another_pipeline_is_stopped(tmp_path: Path) -> None:
     made._let_be_shipped()
     assert made._shipper is not before
     assert before._thread is not None
+    before._thread.join(60)  # asked to stop: a slow one is not waited for longer than a second
     assert not before._thread.is_alive()
     realm.emit("note", "1")
     assert realm.flush(60)

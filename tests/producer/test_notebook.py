@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from .programs import HEAD, Ended, program
+from .programs import HEAD, Ended, program, script
 
 pytestmark = pytest.mark.processes
 
@@ -44,6 +44,29 @@ def test_an_exception_of_a_cell_fails_the_run_that_trained_in_it(tmp_path: Path)
     assert reported.run_id == ended.of("run_ended")[0].run_id
     assert reported.details["error"] == "ValueError: text"
     assert "raise ValueError('text')" in reported.details["traceback"]
+
+
+def test_a_file_that_a_cell_runs_fails_the_run_as_the_cell_would(tmp_path: Path) -> None:
+    """`%run` shows the traceback itself, and the cell ends well; so does the next one."""
+    (tmp_path / "train.py").write_text(
+        f"import realm_telemetry as realm\n{TRAIN}raise ValueError('bad')\n"
+    )
+    ended = notebook(tmp_path / "home", SETUP, f"%run {tmp_path / 'train.py'}", TRAIN)
+    assert ends(ended) == [("failed", "ValueError: bad"), ("completed", None)]
+    assert ended.one("uncaught_exception").details["error"] == "ValueError: bad"
+
+
+@pytest.mark.parametrize("options", [(), ("-i",)])
+def test_a_script_that_ipython_runs_and_that_raises_fails_its_run(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    code = SETUP + TRAIN + "raise ValueError('bad')\n"
+    module = ("-m", "IPython", "--no-banner", "--colors=NoColor", *options)
+    typed = "1 + 1\n" if options else ""
+    ended = script(tmp_path / "train.py", code, tmp_path / "home", *module, typed=typed)
+    assert ends(ended) == [("failed", "ValueError: bad")]
+    well = script(tmp_path / "train.py", SETUP + TRAIN, tmp_path / "well", *module, typed=typed)
+    assert ends(well) == [("completed", None)]
 
 
 def test_an_interrupted_cell_cancels_the_run_and_is_no_exception(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 import realm_telemetry as realm
 from realm_telemetry.producer import uncaught
+from realm_telemetry.values.exceptions import MAX_FRAMES
 
 from .programs import HEAD, Ended, program, script
 from .test_emit import spooled
@@ -57,6 +58,21 @@ def test_a_long_traceback_keeps_its_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
+def test_of_a_traceback_of_many_frames_the_last_are_read(tmp_path: Path) -> None:
+    """Reading all of a recursion without a limit holds up the end of the program for a minute."""
+    code = TRAIN + (
+        "sys.setrecursionlimit(20_000)\n"
+        "def f(n): g(n + 1) if n < 5_000 else 1 / 0\n"
+        "def g(n): f(n + 1)\n"
+        "import realm_telemetry.values.exceptions as exceptions\n"
+        "try: f(0)\n"
+        "except ZeroDivisionError as error: print(exceptions.traceback_text(error).count('File'))\n"
+    )
+    ended = program(tmp_path, code)
+    assert ended.output == f"{MAX_FRAMES}\n"
+
+
+@pytest.mark.processes
 def test_a_keyboard_interrupt_cancels_the_run_and_is_no_exception(tmp_path: Path) -> None:
     ended = program(tmp_path, TRAIN + "os.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)")
     assert end(ended) == ("cancelled", "KeyboardInterrupt", "warning")
@@ -71,6 +87,11 @@ def test_a_keyboard_interrupt_cancels_the_run_and_is_no_exception(tmp_path: Path
         (
             "RuntimeError('CUDA out of memory. Tried to allocate 2 GiB')",
             "CUDA out of memory: Tried to allocate 2 GiB",
+        ),
+        (
+            "RuntimeError('CUDA error: out of memory\\nCUDA kernel errors might be asynchronously"
+            " reported at some other API call.\\nFor debugging consider CUDA_LAUNCH_BLOCKING=1')",
+            "CUDA out of memory",
         ),
         ("MemoryError('host')", "MemoryError: host"),
         (

@@ -150,7 +150,7 @@ def test_the_end_of_a_training_is_the_end_of_its_run(
             "torch.cuda.OutOfMemoryError",
             "CUDA out of memory: Tried to allocate 20 MiB",
         ),
-        ("RuntimeError: CUDA out of memory", "RuntimeError", "CUDA out of memory: "),
+        ("RuntimeError: CUDA out of memory", "RuntimeError", "CUDA out of memory"),
         ("full", "torch.OutOfMemoryError", "CUDA out of memory: full"),
         (
             "AcceleratorError: CUDA error: out of memory\nMore may follow",

@@ -69,7 +69,10 @@ FOREIGN = (
     {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"},
 )
 LINK = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
-LINKED = ("/", "/runs", "/runs/1", "/battle-log", "/alerts", "/compare", "/login")
+LINKED = (
+    *("/", "/runs", "/runs/1", "/battle-log", "/alerts", "/compare", "/service-health", "/login"),
+)
+"""Every page: a message, a wiki or a chat may have its address."""
 
 
 def all_requests() -> list[tuple[str, str]]:

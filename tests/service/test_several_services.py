@@ -379,6 +379,11 @@ def test_a_service_whose_database_hangs_answers_its_other_questions(
                 took_s.append(time.monotonic() - began_s)
                 time.sleep(0.1)
             assert max(took_s) < 1, took_s
+            began_s = time.monotonic()
+            page = client.get("/api/health").json()
+            assert time.monotonic() - began_s < 3
+            assert page["checks"][0]["level"] == "problem"
+            assert "does not answer" in page["checks"][0]["message"]
             proxy.set("pass")
             wait_until(partial(is_ready, client))
             post_notes(client, 1, 1)
@@ -431,6 +436,49 @@ def test_a_service_whose_database_hangs_ends_in_time(postgres: Server, tmp_path:
             assert client.get("/health").json()["cursor"] == 3
     finally:
         proxy.close()
+
+
+@pytest.mark.long
+def test_connections_that_are_ended_at_any_moment_cost_nothing(
+    serve: Serve, postgres: Server
+) -> None:
+    """An administrator ends all of them, many times, while events of two services arrive."""
+    one, two = serve("one"), serve("two")
+    end = (
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE application_name = 'realm_telemetry' AND random() < 0.5"
+    )
+    is_over = threading.Event()
+
+    def storm() -> None:
+        while not is_over.wait(0.05):
+            postgres.sql(end)
+
+    thread = threading.Thread(target=storm)
+    with asking(one) as first, asking(two) as second, stream(first) as source:
+        take(source, 1)
+        thread.start()
+        try:
+            for number in range(1, 61):
+                client = first if number % 2 else second
+                kind = f"odd_storm_{number % 7}"
+                fields = {"kind": kind, "run_id": "r1", "producer": WRITER, "number": number}
+                wait_until(partial(is_taken, client, fields))
+        finally:
+            is_over.set()
+            thread.join()
+        shown = [message for message in until_cursor(source, 60) if message.event == "event"]
+        assert cursors(shown) == list(range(1, 61))
+        for client in (first, second):
+            wait_until(partial(is_ready, client))
+            wait_until(partial(is_at, client, 60))
+            assert len(client.get("/api/battle_log?limit=1000").json()) == 60
+            (run,) = client.get("/api/runs").json()["runs"]
+            assert run["run_id"] == "r1"
+
+
+def is_at(client: httpx.Client, cursor: int) -> bool:
+    return bool(client.get("/health").json()["cursor"] == cursor)
 
 
 def until_cursor(source: Iterator[Message], cursor: int) -> list[Message]:

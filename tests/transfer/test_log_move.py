@@ -32,6 +32,7 @@ from realm_telemetry.transfer import log_move
 from realm_telemetry.transfer.log_move import MoveReport, move_log
 from tests.postgres_server import PASSWORD, Server
 from tests.service.conftest import free_ports, serving
+from tests.tcp_proxy import TcpProxy
 from tests.waiting import wait_until
 
 from .conftest import EXECUTABLE, NOW, make_event
@@ -262,6 +263,38 @@ def test_a_move_that_is_interrupted_anywhere_goes_on(
     assert after["receipts"] == before["receipts"]
     assert [row.cursor for row in after["rows"]] == [row.cursor for row in before["rows"]]
     assert after["log_id"] == report.log_id == before["log_id"]
+
+
+@pytest.mark.parametrize("step", ["begin", "copy", "hold", "note_whole", "finish"])
+def test_a_server_that_hangs_holds_no_log_and_the_move_goes_on(
+    tmp_path: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    log = fill(tmp_path)
+    before = facts(log)
+    proxy = TcpProxy(postgres.port)
+    place = f"postgresql://realm:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{proxy.port}/postgres"
+    url = f"{place}?schema=hangs_{step}"
+    original = getattr(MoveTarget, step)
+
+    def hang(self: Any, *args: Any) -> Any:
+        proxy.set("half-open")
+        return original(self, *args)
+
+    with closing(proxy):
+        with monkeypatch.context() as patched:
+            patched.setattr(MoveTarget, "answer_s", 1.0)
+            patched.setattr(MoveTarget, step, hang)
+            with pytest.raises(LogUnavailableError, match="does not answer"):
+                move(tmp_path, url)
+        with log.writer() as writer:
+            writer.append([make_event(70_000, producer=LOCAL)])
+        proxy.set("pass")
+        report = move(tmp_path, url)
+        assert report.was_sealed == (step == "finish")
+        moved = facts(open_log(url))
+    assert [row.event.id for row in before["rows"]] == [
+        row.event.id for row in moved["rows"] if row.event.number != 70_000
+    ]
 
 
 def _interrupted(

@@ -66,7 +66,7 @@ def test_the_command_takes_no_other_filter_for_an_exporter(home: Home) -> None:
     assert "--kind, --speed is for a service only" in wrong.stderr
     assert home.run("replay", "--to", "jsonl").returncode == 2
     assert "neither a number" in home.run("replay", "--speed", "fast").stderr
-    done = home.run("replay", "--since", "2025-11-29", "--to", "jsonl")
+    done = home.run("replay", "--since", "2025-11-28", "--to", "jsonl")
     assert "jsonl, pipeline p1: back from cursor 1 to 0, 1 row to deliver again" in done.stdout
 
 

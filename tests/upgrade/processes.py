@@ -100,7 +100,7 @@ class Service:
                 stderr=output,
                 cwd="/",
             )
-        wait_until(self._ready, 30, self.output.read_text)
+        wait_until(self._ready, explain=self.output.read_text)
 
     def _ready(self) -> bool:
         assert self.process.poll() is None, self.output.read_text()

@@ -12,6 +12,7 @@ import os
 import sys
 
 _MAX_TRACEBACK = 16000
+_MAX_FRAMES = 2000
 _MAX_ERROR = 2000
 _reported = []
 _ADAPTERS = {
@@ -46,10 +47,11 @@ def _report(kind, value, trace):
         cause = cause.exceptions[0]
     if cause is not value:
         text = "%s: %s: %s" % (text, type(cause).__name__, cause)
+    lines_of = traceback.format_exception(kind, value, trace, -_MAX_FRAMES)
     found = {
         "error": text[:_MAX_ERROR],
         "error_type": module + kind.__qualname__,
-        "traceback": "".join(traceback.format_exception(kind, value, trace))[-_MAX_TRACEBACK:],
+        "traceback": "".join(lines_of)[-_MAX_TRACEBACK:],
         "rank": os.environ.get("RANK") or os.environ.get("SLURM_PROCID"),
         "pid": os.getpid(),
         # It reports by itself; then this says only that the exception is known.

@@ -19,8 +19,10 @@ from realm_telemetry.log.filters import Filters
 NOTABLE: Final = 20
 """Events that a report ends with."""
 
-_MARKUP: Final = re.compile(r"[\\`*\[\]<>#|]|(?<![^\W_])_|_(?![^\W_])")
-"""What Markdown would read; an underscore within a word is just that."""
+_MARKUP: Final = re.compile(
+    r"[\\`*\[\]<>#|$]|~(?=~)|(?<=~)~|&(?=#?\w{1,32};)|(?<![^\W_])_|_(?![^\W_])"
+)
+"""What Markdown would read, GitHub's `$x$` and `~~x~~` too; an underscore within a word is text."""
 
 MAX_TAGS: Final = 32
 MAX_TAG: Final = 100

@@ -18,7 +18,8 @@ from realm_telemetry.log.errors import (
     LogRefusedError,
     LogUnavailableError,
 )
-from realm_telemetry.log.postgres.deadline import OverdueError, answers_within, shut_down
+from realm_telemetry.log.postgres.deadline import OverdueError, answers_within, has_ended, shut_down
+from realm_telemetry.log.postgres.pooler import shares_connections
 from realm_telemetry.log.postgres.texts import to_stored
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ _KEEPALIVES: Final = {
 """A machine that is gone without a word is known within 25 s; the last is in milliseconds."""
 
 _SETTING: Final = "the log"
+_ENCODINGS: Final = ("UTF8", "SQL_ASCII")
 
 _ADVICE: Final[Mapping[str, tuple[str, str]]] = {
     "28P01": ("refuses the password", "Set PGPASSWORD, or put it into ~/.pgpass"),
@@ -254,21 +256,13 @@ class Session:
     """
 
     def __init__(self, place: Place, *, statement_s: float | None = STATEMENT_S) -> None:
-        connect = driver().connect
         self.place = place
         self.statement_s = statement_s
         self.notices: list[str] = []
         self.interrupted = False
         self.raw: psycopg.Connection[Any]
         with explained(place):
-            self.raw = connect(
-                place.conninfo,
-                autocommit=True,
-                connect_timeout=place.connect_timeout_s,
-                application_name="realm_telemetry",
-                client_encoding="utf8",
-                **place.keepalives,
-            )
+            self.raw = self._connected()
             try:
                 with self.within(place.connect_timeout_s + _SET_UP_S):
                     self._set_up()
@@ -276,16 +270,39 @@ class Session:
                 self.raw.close()
                 raise
 
+    def _connected(self) -> Any:
+        return driver().connect(
+            self.place.conninfo,
+            autocommit=True,
+            connect_timeout=self.place.connect_timeout_s,
+            application_name="realm_telemetry",
+            client_encoding="utf8",
+            **self.place.keepalives,
+        )
+
     def _set_up(self) -> None:
         version = self.raw.info.server_version
         if version < OLDEST_SERVER:
-            raise ConfigError(
-                _SETTING,
-                f"{self.place.shown} is PostgreSQL {version // 10_000}, which is too old",
+            raise self._unfit(
+                f"PostgreSQL {version // 10_000}, which is too old",
                 f"Use {OLDEST_SERVER // 10_000} or newer",
+            )
+        encoding = self.raw.info.parameter_status("server_encoding")
+        if encoding not in _ENCODINGS:
+            raise self._unfit(
+                f"a database with the encoding {encoding}, which has no place for all texts",
+                "Make one with --encoding UTF8 --template template0",
+            )
+        if shares_connections(self.raw, self._connected, self.place.shown):
+            raise self._unfit(
+                "a pooler that gives a connection to others between two transactions",
+                "Name the server itself, a service needs seven connections; or pool_mode = session",
             )
         self.raw.add_notice_handler(self._note)
         self.raw.execute(f'SET search_path TO "{self.place.schema}"; {_SETTINGS}; {self._limits()}')
+
+    def _unfit(self, problem: str, fix: str) -> ConfigError:
+        return ConfigError(_SETTING, f"{self.place.shown} is {problem}", fix)
 
     def _limits(self) -> str:
         """Statements that let the server end what takes too long, whatever the user's own are."""
@@ -352,10 +369,8 @@ class Session:
 
     @contextmanager
     def transaction(self) -> Iterator[Self]:
-        """One transaction, rolled back on any exception.
+        """One transaction, rolled back on any exception. It begins within ANSWER_S.
 
-        It begins within ANSWER_S, however long it may last: a server that has gone without a word
-        is to hold up nobody for that long.
         Raises LogUnavailableError where no standby has confirmed it: it may be lost.
         """
         self.notices.clear()
@@ -435,7 +450,7 @@ class Sessions:
         with self._lock:
             while self._idle:
                 session = self._idle.pop()
-                if not session.broken:
+                if not (session.broken or has_ended(session.raw)):
                     session.interrupted = False
                     self._busy.add(session)
                     return session

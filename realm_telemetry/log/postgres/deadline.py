@@ -6,12 +6,13 @@ shut down, and whoever waits gets an error.
 """
 
 import os
+import select
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Any, Final
 
 _LOOK_S: Final = 0.2
 
@@ -96,3 +97,12 @@ def shut_down(descriptor: int) -> None:
     """End a connection, whoever waits for it; its owner closes it."""
     with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as other:
         other.shutdown(socket.SHUT_RDWR)
+
+
+def has_ended(connection: Any) -> bool:
+    """Whether a server has ended a connection at rest: it has said something that nobody asked."""
+    if connection.info.transaction_status:
+        return False
+    looked = select.poll()
+    looked.register(connection.fileno(), select.POLLIN)
+    return bool(looked.poll(0))

@@ -8,7 +8,8 @@ on from the last row that was committed.
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from math import inf
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -99,6 +100,8 @@ class MoveNote(msgspec.Struct):
 class MoveTarget:
     """A place in PostgreSQL that takes a log in. Raises ConfigError, LogUnavailableError."""
 
+    answer_s: ClassVar[float] = 120.0  # the source may be held meanwhile
+
     def __init__(self, url: str) -> None:
         self._place = Place.parse(url)
         self.place = self._place.shown
@@ -129,13 +132,13 @@ class MoveTarget:
         self._session.close()
 
     @contextmanager
-    def _used(self) -> Iterator[Session]:
-        with explained(self._place):
+    def _used(self, within_s: float | None = None) -> Iterator[Session]:
+        with explained(self._place), self._session.within(within_s or self.answer_s):
             yield self._session
 
     @contextmanager
-    def _transaction(self) -> Iterator[Session]:
-        with self._used() as session, session.transaction():
+    def _transaction(self, within_s: float | None = None) -> Iterator[Session]:
+        with self._used(within_s) as session, session.transaction():
             yield session
 
     def check(self, log_id: str) -> bool:
@@ -205,13 +208,10 @@ class MoveTarget:
                 raise self._foreign(f"half of the log {note.log_id}, which a move left there")
             rows = session.execute("SELECT kind, channel, severity, id FROM realm_groups")
             self._groups = {tuple(row[:3]): row[3] for row in rows}
-        self._is_there_still()
-        self._note = note
-        return note
-
-    def _is_there_still(self) -> None:
         with self._used() as session:
             self._is_there(session, "")
+        self._note = note
+        return note
 
     def _foreign(self, what: str) -> LogUnavailableError:
         schema = self._moving.schema
@@ -280,12 +280,12 @@ class MoveTarget:
         while self._note.indexes:
             statement = self._note.indexes[0]
             yield statement.split(" ON ")[0].rpartition(" ")[2]
-            with self._transaction() as session:
+            with self._transaction(inf) as session:
                 session.execute("SET LOCAL maintenance_work_mem TO '256MB'")
                 session.raw.execute(statement)
                 self._note.indexes = self._note.indexes[1:]
                 self._save_note(session, self._note)
-        with self._used() as session:
+        with self._used(inf) as session:
             session.execute("ANALYZE events")
 
     def sums(self) -> tuple[int, int, int]:

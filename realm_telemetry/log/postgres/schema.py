@@ -169,15 +169,24 @@ CREATE VIEW battle_log AS SELECT
 FROM events AS e LEFT JOIN realm_groups AS g ON g.id = e.group_id;
 """
 
+# IF NOT EXISTS asks for the right to make schemas also where there is one.
+MAKE_SCHEMA: Final = """
+DO $make$ BEGIN
+    IF to_regnamespace('"{schema}"') IS NULL THEN CREATE SCHEMA "{schema}"; END IF;
+END $make$;
+"""
+
 # Addresses are secrets: in a schema of their own, so that a dump can leave them out.
-_ADDRESSES: Final = """
-CREATE SCHEMA IF NOT EXISTS "{schema}_addresses";
+_ADDRESSES: Final = (
+    MAKE_SCHEMA.replace("{schema}", "{schema}_addresses")
+    + """
 CREATE TABLE IF NOT EXISTS "{schema}_addresses".addresses (
     name text COLLATE "C" PRIMARY KEY,
     url text COLLATE "C" NOT NULL UNIQUE,
     used_unix_nano bigint NOT NULL
 );
 """
+)
 
 _HOSTS: Final = """
 CREATE TABLE realm_hosts (
@@ -228,7 +237,7 @@ def migrate(session: Session) -> None:
                 "Upgrade the package here.",
             )
         if version == 0:
-            session.script(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+            session.script(MAKE_SCHEMA.replace("{schema}", schema))
         for number, statements in enumerate(MIGRATIONS, 1):
             if number > version:
                 session.script(statements.replace("{schema}", schema))

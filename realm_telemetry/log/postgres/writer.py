@@ -19,6 +19,7 @@ from realm_telemetry.log.postgres import producers, statements, tables
 from realm_telemetry.log.postgres.addresses import Addresses
 from realm_telemetry.log.postgres.columns import ARRAYS, Columns, group_of, to_columns
 from realm_telemetry.log.postgres.connection import ANSWER_S, GRACE_S, Place, Session, explained
+from realm_telemetry.log.postgres.deadline import has_ended
 from realm_telemetry.log.postgres.failovers import note_failover
 from realm_telemetry.log.postgres.groups import Groups
 from realm_telemetry.log.postgres.schema import check_readable, migrate
@@ -109,7 +110,8 @@ class LogWriter:
         with self._lock:
             if self._closed:
                 raise LogUnavailableError(f"the log {self._place.shown} was closed")
-            if self._session is not None and self._session.broken:
+            session = self._session
+            if session is not None and (session.broken or has_ended(session.raw)):
                 self._let_go()
             if self._session is None:
                 self._open()

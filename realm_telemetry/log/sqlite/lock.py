@@ -1,7 +1,9 @@
 """Locks between processes: the writer lock, which is taken in turn, and leases."""
 
+import errno
 import fcntl
 import os
+import stat
 import struct
 import threading
 import time
@@ -115,8 +117,14 @@ class WriterLock:
 
     def _open_files(self) -> tuple[int, ...]:
         if not self._files:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            self._files = tuple(os.open(path, flags, 0o600) for path in self._paths)
+            files: list[int] = []
+            try:
+                files.extend(map(_open_lock, self._paths))
+            except BaseException:
+                for file in files:
+                    os.close(file)
+                raise
+            self._files = tuple(files)
         return self._files
 
     def leave_to_parent(self) -> None:
@@ -127,6 +135,26 @@ class WriterLock:
             os.close(file)
         self._files = ()
         self._thread_lock = threading.Lock()
+
+
+_LOCK_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+
+
+def _open_lock(path: Path) -> int:
+    """Open a lock file; through a link words would be written into a file of somebody else.
+
+    Raises OSError, which names the file where something else stands in its place.
+    """
+    try:
+        descriptor = os.open(path, _LOCK_FLAGS, 0o600)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise OSError(f"{path} is no file; move it away") from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(f"{path} is no file; move it away")
+    return descriptor
 
 
 class FileLease:
@@ -141,7 +169,7 @@ class FileLease:
         """Take it; False while another process has it. Raises LogUnavailableError."""
         with translated(self._path):
             make_private_directory(self._path.parent)
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = _open_lock(self._path)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

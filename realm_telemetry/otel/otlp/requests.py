@@ -8,7 +8,7 @@ import msgspec
 from realm_telemetry.event import Event
 from realm_telemetry.otel import names
 from realm_telemetry.otel.attributes import Origin, PlainRecord, add_detail, read_attributes
-from realm_telemetry.otel.foreign import content_number, foreign_event, producer_id
+from realm_telemetry.otel.foreign import content_number, foreign_event, producer_id, run_of
 from realm_telemetry.otel.otlp.parts import Entries, Group
 from realm_telemetry.otel.otlp.signals import Signal
 from realm_telemetry.otel.record import our_event
@@ -21,6 +21,7 @@ from realm_telemetry.values.details import (
     force_clean,
     mark_truncated,
 )
+from realm_telemetry.values.rank import to_rank
 from realm_telemetry.values.times import EARLIEST_NS, LATEST_NS, number_ns
 
 _SMALL_BYTES: Final = 2_000
@@ -185,7 +186,9 @@ def _origin(group: Group) -> Origin:
     if len(scope.name) > _MAX_SOURCE_CHARS:
         details["otel.scope.name"] = scope.name
     name = scope.name[:_MAX_SOURCE_CHARS]
-    return Origin(producer_id(resource.attributes), name, _carried(details))
+    said = resource.attributes
+    rank = to_rank(said.get(names.RANK))
+    return Origin(producer_id(said), name, _carried(details), run_of(said), rank)
 
 
 def _carried(details: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,10 @@ def filters_of(query: QueryParams, own: Sequence[str] = ()) -> Filters:
 
     Raises ApiError invalid_parameter that names the parameter.
     """
-    params = {name: query.getlist(name) for name in query if name not in own}
+    params: dict[str, list[str]] = {}
+    for name, value in query.multi_items():  # once: `getlist` looks through all for each name
+        if name not in own:
+            params.setdefault(name, []).append(value)
     if sum(len(value) for values in params.values() for value in values) > MAX_QUERY_CHARS:
         raise ApiError("invalid_parameter", f"The query has over {MAX_QUERY_CHARS} characters.")
     try:

@@ -496,11 +496,9 @@ def test_an_agent_learns_which_alerts_were_sent_and_whether_they_arrived(tmp_pat
     """One target takes them, one is gone; a run and a rule are muted."""
     fill(tmp_path)
     receiver = Receiver()
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        closed = f"http://127.0.0.1:{taken.getsockname()[1]}/hook"
     targets = {
         "phone": {"url": receiver.url("/SECRET"), "private": True},
-        "gone": {"url": closed, "private": True},
+        "gone": {"url": f"http://127.0.0.1:{free_port()}/hook", "private": True},
     }
 
     async def story(url: str) -> None:

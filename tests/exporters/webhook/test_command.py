@@ -54,6 +54,18 @@ def test_the_log_lists_the_outcome_of_each_message(
     assert "SECRET" not in shown + json.dumps([newest, dead])
 
 
+def test_a_terminal_shows_why_a_message_was_not_taken_whole(
+    home: Path, invoke: Invoke, make: Maker, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table cuts its last column there."""
+    failed(home, make, receiver)
+    for module in ("realm_telemetry.cli.terminal", "realm_exporter_webhook.command"):
+        monkeypatch.setattr(f"{module}.width", lambda: 60)
+    shown = invoke("log").output.splitlines()
+    assert shown[-1] == "1: answered 410 (channel_is_archived)"
+    assert all(len(line) <= 60 for line in shown[:-1])
+
+
 def test_an_address_of_an_event_is_shown_by_its_host_only(
     home: Path, invoke: Invoke, make: Maker, receiver: Receiver
 ) -> None:

@@ -430,9 +430,10 @@ def test_a_backtest_tries_every_condition(home: Path, invoke: Invoke, receiver: 
     }
     assert receiver.received == []
     shown = invoke("list").output
-    assert "loss > 5.0" in shown
-    assert "no checkpoint_saved for 10m" in shown
-    assert "silent for 20m" in shown
+    assert "loss is over 5" in shown
+    assert "checkpoint_saved" in shown
+    assert "for 10 minutes" in shown
+    assert "is silent for 20 minutes" in shown
 
 
 class Clock:

@@ -48,15 +48,10 @@ KILLED = run_of(
 )
 
 
-def sent(
-    home: Path, make: Maker, url: str, events: list[Event], *, template: str, log: bool = True
-) -> None:
-    """Let an exporter of a home see the last of some events, all of which are in its log.
-
-    They happen now: a minute after this module was imported they would be late.
-    """
+def happening_now(events: list[Event]) -> list[Event]:
+    """The same a moment ago: a while after this module was imported they would be late."""
     later_ns = time.time_ns() - events[-1].time_unix_nano
-    events = [
+    return [
         replace(
             each,
             time_unix_nano=each.time_unix_nano + later_ns,
@@ -64,6 +59,13 @@ def sent(
         )
         for each in events
     ]
+
+
+def sent(
+    home: Path, make: Maker, url: str, events: list[Event], *, template: str, log: bool = True
+) -> None:
+    """Let an exporter of a home see the last of some events, all of which are in its log."""
+    events = happening_now(events)
     if log:
         with LogWriter(home / "vault" / "jobs.db") as writer:
             writer.register_producer(ProducerInfo(events[0].producer))
@@ -136,6 +138,7 @@ def test_the_first_line_of_a_built_in_alert_says_what_happened_in_words(
 ) -> None:
     """A locked phone shows no more."""
     events, title = RULES[rule]
+    events = happening_now(events)
     with LogWriter(tmp_path / "vault" / "jobs.db") as writer:
         writer.append(events)
     given = options(receiver.url("/lab"), alerts={})

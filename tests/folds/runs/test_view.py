@@ -3,11 +3,13 @@
 from typing import Any
 
 import msgspec
+import pytest
 
 from realm_telemetry.event import Event
 from realm_telemetry.folds.clock import stamp_of
 from realm_telemetry.folds.runs import RunRecord, is_shown, report, run_of, shown, summary
 from realm_telemetry.folds.runs.record import MAX_CONFIG, MAX_METRICS, MAX_NAME, MAX_TRACEBACK
+from realm_telemetry.folds.runs.view import inline
 
 from .conftest import BEGIN_NS, SECOND, folded, told
 
@@ -268,3 +270,17 @@ def test_a_record_of_an_older_version_has_no_numbers_until_its_next_event() -> N
     step = told(2, "training_step", step=1, acc=0.5)
     record.apply(step, stamp_of(step))
     assert shown("r1", record)["metrics"] == {"acc": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("~~no~~ ~5", r"\~\~no\~\~ ~5"),
+        ("$x$", r"\$x\$"),
+        ("&lt;b&#62; a & b", r"\&lt;b\&\#62; a & b"),
+        ("<b>[a](x)|`", r"\<b\>\[a\](x)\|\`"),
+        ("a_b _c_", r"a_b \_c\_"),
+    ],
+)
+def test_text_of_an_event_is_no_markdown(text: str, left: str) -> None:
+    assert inline(text) == left

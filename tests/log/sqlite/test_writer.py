@@ -86,3 +86,23 @@ def test_a_log_of_a_newer_version_is_refused(writer: LogWriter) -> None:
         connection.execute("UPDATE realm_meta SET value = 999 WHERE key = 'schema_version'")
     with pytest.raises(LogError, match="newer version"):
         LogWriter(writer.path)
+
+
+@pytest.mark.parametrize("suffix", ["-writer.lock", "-writer.turnstile"])
+@pytest.mark.parametrize("how", ["link", "pipe", "directory"])
+def test_what_stands_in_the_place_of_a_lock_is_named_and_not_written_to(
+    tmp_path: Path, suffix: str, how: str
+) -> None:
+    """Words are written into the lock: through a link, into a file of somebody else."""
+    other = tmp_path / "other"
+    other.write_text("precious")
+    place = tmp_path / f"jobs.db{suffix}"
+    if how == "link":
+        place.symlink_to(other)
+    elif how == "pipe":
+        os.mkfifo(place)
+    else:
+        place.mkdir()
+    with pytest.raises(LogError, match=f"{place.name} is no file; move it away"):
+        LogWriter(tmp_path / "jobs.db").append([make_event(1)])
+    assert other.read_text() == "precious"

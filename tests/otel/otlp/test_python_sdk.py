@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from realm_telemetry.service import RealmServer
+from tests.waiting import wait_until
 
 from .conftest import stored
 
@@ -25,10 +26,12 @@ RESOURCE = Resource.create({"service.name": "shop", "service.instance.id": "s-1"
 
 
 @contextmanager
-def sdk(server: RealmServer, **options: Any) -> Iterator[LoggerProvider]:
+def sdk(
+    server: RealmServer, *, resource: Resource = RESOURCE, **options: Any
+) -> Iterator[LoggerProvider]:
     """An SDK that sends to the service, flushed at the end."""
     exporter = OTLPLogExporter(endpoint=f"{server.url}/v1/logs", **options)
-    provider = LoggerProvider(RESOURCE, shutdown_on_exit=False)
+    provider = LoggerProvider(resource, shutdown_on_exit=False)
     provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
     try:
         yield provider
@@ -122,3 +125,22 @@ def test_the_events_of_spans_arrive_and_the_spans_do_not(
     assert (event["kind"], event["severity"]) == ("exception", "error")
     assert event["message"] == "ValueError: no stock"
     assert event["details"]["otel.span.name"] == "checkout"
+
+
+def test_a_program_that_names_its_run_in_its_resource_has_that_run(
+    server: RealmServer, client: httpx.Client
+) -> None:
+    """As OTEL_RESOURCE_ATTRIBUTES=realm.run.id=r42 does; an exception is why it failed."""
+    resource = RESOURCE.merge(Resource({"realm.run.id": "lab/r42", "realm.rank": 1}))
+    with sdk(server, resource=resource) as provider:
+        logger = provider.get_logger("train")
+        for step in range(1, 4):
+            logger.emit(event_name="training_step", attributes={"step": step, "loss": 1.0 / step})
+        error = {"exception.type": "ValueError", "exception.message": "no data"}
+        logger.emit(event_name="exception", severity_number=SeverityNumber.ERROR, attributes=error)
+        logger.emit(event_name="training_failed", attributes={"error": "no data"})
+    wait_until(lambda: client.get("/api/runs/lab%2Fr42").status_code == 200)
+    run = client.get("/api/runs/lab%2Fr42").json()
+    assert (run["status"], run["step"]) == ("failed", 3)
+    assert run["exception"]["error_type"] == "ValueError"
+    assert list(run["ranks"]) == ["1"]

@@ -13,7 +13,7 @@ import pytest
 
 from realm_telemetry.errors import ExportError
 from realm_telemetry.testing import sample_events
-from tests.waiting import SOON_S
+from tests.waiting import SOON_S, wait_until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n"
 HEADERS = b"HTTP/1.1 200 OK\r\nX-Long: "
@@ -85,6 +85,17 @@ def server() -> Iterator[DrippingServer]:
     running.close()
 
 
+def fails_for(exporter: Any, reason: str) -> None:
+    """Try until it says this: on a busy machine the time may be over sooner."""
+    said: list[str] = []
+
+    def has_reason() -> bool:
+        said.append(failure_in_time(exporter))
+        return reason in said[-1]
+
+    wait_until(has_reason, explain=lambda: said[-1])
+
+
 def failure_in_time(exporter: Any) -> str:
     started_s = time.monotonic()
     with pytest.raises(ExportError) as caught:
@@ -108,7 +119,7 @@ def test_an_answer_that_drips_ends_at_the_deadline_with_the_reason(
 ) -> None:
     server.beginning = beginning
     exporter = make(endpoint=server.url, timeout_s=0.4)
-    assert reason in failure_in_time(exporter)
+    fails_for(exporter, reason)
 
 
 def test_a_handshake_that_hangs_ends_at_the_deadline(make: Any) -> None:
@@ -123,7 +134,7 @@ def test_a_name_server_that_hangs_ends_at_the_deadline(
     hanging = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: hanging.wait(60) and [])
     exporter = make(endpoint="http://slow.example", timeout_s=0.4)
-    assert "was not resolved" in failure_in_time(exporter)
+    fails_for(exporter, "was not resolved")
     hanging.set()
 
 
@@ -131,9 +142,9 @@ def test_a_connection_from_the_request_before_is_under_the_deadline(
     server: DrippingServer, make: Any
 ) -> None:
     server.beginning, server.good = HEADERS, 1
-    exporter = make(endpoint=server.url, timeout_s=0.4)
+    exporter = make(endpoint=server.url, timeout_s=1.0)
     exporter.export_events(sample_events(1))
-    assert "no answer within 0.4 s" in failure_in_time(exporter)
+    assert "no answer within 1 s" in failure_in_time(exporter)
     assert server.connections == 1
 
 

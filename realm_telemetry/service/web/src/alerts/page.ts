@@ -95,18 +95,34 @@ export class RealmAlerts extends LitElement {
 
   private body(alerts: Alerts): TemplateResult {
     if (!alerts.targets.length && !alerts.messages.length) return beginning();
-    return html`${this.rules(alerts.rules)}
+    return html`${this.rules(alerts.rules, alerts.muted_runs ?? [])}
       <div class="run-columns"><div class="column">${this.messages(alerts.messages)}</div><div class="column">${this.targets(alerts)}</div></div>`;
   }
 
-  private rules(rules: readonly Rule[]): TemplateResult {
+  private rules(rules: readonly Rule[], runs: readonly MutedRun[]): TemplateResult {
     return html`<section class="card" aria-label="Rules" data-testid="rules">
       <div class="card-head">
         <h2>${term("Rules", "rule")}</h2>
         <span class="controls"><button ?disabled=${this.busy !== ""} @click=${this.try}>${this.busy === "try" ? "Trying …" : "Try on the last 7 days"}</button></span>
       </div>
-      <ul class="alert-list">${byConcern(rules).map((rule) => this.rule(rule))}</ul>
+      <ul class="alert-list">${byConcern(rules).map((rule) => this.rule(rule))}${runs.map((run) => this.mutedRun(run))}</ul>
     </section>`;
+  }
+
+  private unmute(run: string): void {
+    void this.attempt(`unmute ${run}`, async () => {
+      await unmuteRun(run);
+      return `${run} is heard of again`;
+    });
+  }
+
+  /** A run of which no rule says anything for now: `realm alerts mute --run RUN`. */
+  private mutedRun({ run_id, muted_until }: MutedRun): TemplateResult {
+    return html`<li class="alert-rule" data-muted-run=${run_id}>
+      <div><b class="mono" dir="auto">${shownText(run_id)}</b> <span class="soft">a run, muted at every rule</span></div>
+      <div class="alert-actions"><span class="ink-warning">Muted until ${timeText(muted_until)}</span>
+        <button ?disabled=${this.busy !== ""} @click=${() => this.unmute(run_id)}>Unmute</button></div>
+    </li>`;
   }
 
   private rule(rule: Rule): TemplateResult {
@@ -229,10 +245,18 @@ export interface Message {
 export interface Alerts {
   rules: Rule[];
   targets: Target[];
+  /** Absent where the service is older. */
+  muted_runs?: MutedRun[];
   messages: Message[];
   circuits: { host: string; until: string; reason: string }[];
   /** Why nothing is sent; null if all is well. */
   problem: string | null;
+}
+
+/** A run of which no rule says anything for now. */
+export interface MutedRun {
+  run_id: string;
+  muted_until: string;
 }
 
 /** What a rule would have sent. */
@@ -254,6 +278,7 @@ export const getAlerts = () => getJson<Alerts>("api/alerts");
 export const getHistory = async (since: string) => (await getJson<{ rules: History[] }>("api/alerts/history", { since })).rules;
 /** forS: 0 ends it. */
 export const mute = (rule: string, forS: number) => postJson("api/alerts", { mute: rule, for_s: forS });
+export const unmuteRun = (run: string) => postJson("api/alerts", { mute_run: run, for_s: 0 });
 export const sendTest = (target: string) => postJson<Outcome>("api/alerts", { test: target });
 export const sendAgain = (id: number) => postJson<Outcome>("api/alerts", { redeliver: id });
 

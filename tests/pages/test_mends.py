@@ -135,6 +135,7 @@ def test_controls_say_their_state(odd_lab: Lab, page: Page) -> None:
     opened(page, odd_lab, "?range=all")
     zone = page.get_by_test_id("zone")
     assert zone.inner_text().startswith("Local (")
+    assert "( " not in zone.inner_text()
     vault = page.get_by_test_id("channel-vault")
     vault.filter(has_text="0").wait_for()
     assert "none" in (vault.get_attribute("class") or "")

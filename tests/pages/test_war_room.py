@@ -147,10 +147,10 @@ def test_the_graph_has_settings_that_are_kept(room: Page) -> None:
     room.keyboard.press("l")
     room.get_by_label("Smoothing").select_option("0.9")
     pressed = room.locator(".graph .controls button[aria-pressed=true]")
-    assert pressed.all_inner_texts() == ["Time of day", "Log scale"]
+    assert pressed.all_inner_texts() == ["By time", "Log scale"]
     room.reload()
     room.locator(".legend button").wait_for()
-    assert pressed.all_inner_texts() == ["Time of day", "Log scale"]
+    assert pressed.all_inner_texts() == ["By time", "Log scale"]
     assert room.get_by_label("Smoothing").input_value() == "0.9"
     run = room.locator(".legend button", has_text="r1")
     assert run.get_attribute("aria-pressed") == "true"

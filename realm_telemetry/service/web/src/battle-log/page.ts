@@ -34,7 +34,7 @@ function pageTools({ address, go }: LogPage, live: LiveTail): TemplateResult {
       title="Times are in ${utc ? "UTC" : "local time"}; a click shows them in ${utc ? "local time" : "UTC"}"
       @click=${() => go({ ...address, zone: utc ? "local" : "utc" })}
     >
-      ${utc ? "UTC" : html`<span class="theme-word">Local (</span>${zoneName()}<span class="theme-word">)</span>`}
+      ${utc ? "UTC" : html`<span><span class="theme-word">Local (</span>${zoneName()}<span class="theme-word">)</span></span>`}
     </button>
     <button
       aria-pressed=${summary}

@@ -56,7 +56,7 @@ export class MetricGraphs extends LitElement {
   private controls(): TemplateResult {
     return html`<span class="controls">
       ${this.ranks.length > 1 ? this.rankChoice() : nothing}
-      <button aria-pressed=${this.axis === "time"} @click=${() => (this.axis = this.axis === "step" ? "time" : "step")} title="Over the time of day in place of steps">Time of day</button>
+      <button aria-pressed=${this.axis === "time"} @click=${() => (this.axis = this.axis === "step" ? "time" : "step")} title="Over the time of day in place of steps">By time</button>
       <label
         >Smoothing
         <select @change=${(picked: Event) => (this.smoothing = Number((picked.target as HTMLSelectElement).value))}>

@@ -69,7 +69,7 @@ export class GraphPanel extends LitElement {
     const { axis, log, smoothing } = this.look;
     return html`<span class="controls">
       ${this.zoomed ? html`<button @click=${() => this.loss?.unzoom()}>Reset zoom</button>` : nothing}
-      <button aria-pressed=${axis === "time"} @click=${this.toggleAxis} title="Over the time of day in place of steps">Time of day</button>
+      <button aria-pressed=${axis === "time"} @click=${this.toggleAxis} title="Over the time of day in place of steps">By time</button>
       <button aria-pressed=${log} @click=${this.toggleLog} title="Equal distances are equal factors: 10, 1, 0.1">Log scale</button>
       <label title="Averages over so many steps; the measured values stay faintly behind"
         >Smoothing

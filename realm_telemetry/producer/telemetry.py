@@ -79,7 +79,7 @@ class Telemetry:
         self._launch_at = 0.0
         self._shown_error = 0
         self._reported_drops = 0
-        self._ends = False
+        self._ends = self._is_handed = False
 
     def begin(self) -> None:
         """Say hello in the spool, then start keeper and shipper. The spool is current by now."""
@@ -91,7 +91,7 @@ class Telemetry:
     def _introduce(self, writer: SpoolWriter) -> None:
         """Say hello in a spool, and what kinds there are; fatal signals leave their stack there."""
         faults.attach(writer.directory)
-        hand_over(writer.directory.parent)
+        self._is_handed = hand_over(writer.directory.parent)
         writer.append_control(hello(self.producer, self.resource(), parent=self.parent))
         for spec in kinds():
             if spec.kind not in KIND_METADATA:
@@ -430,6 +430,9 @@ class Telemetry:
         if not is_held(self.pipeline_dir):
             self._launch_at = now + RELAUNCH_S
             self._launch(self.pipeline_dir)
+            self._is_handed = True
+        elif not self._is_handed:  # it has begun since
+            self._is_handed = hand_over(self.pipeline_dir)
 
     def _launch(self, pipeline_dir: Path) -> None:
         try:

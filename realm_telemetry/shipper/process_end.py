@@ -85,13 +85,16 @@ def own_process() -> tuple[int, str]:
     return -1, ""
 
 
-def hand_over(pipeline_dir: Path) -> None:
-    """Give a shipper that runs for this pipeline a descriptor of this process. Never waits."""
+def hand_over(pipeline_dir: Path) -> bool:
+    """Give a shipper that runs for this pipeline a descriptor of this process. Never waits.
+
+    Returns whether there is such a shipper, and it can have it.
+    """
     if not (pipeline_dir / _INBOX_NAME).exists():
-        return
+        return False
     descriptor, process = own_process()
     try:
-        _send(pipeline_dir, descriptor, process)
+        return _send(pipeline_dir, descriptor, process)
     finally:
         if process:
             os.close(descriptor)

@@ -59,6 +59,7 @@ class LogFile:
         if self._descriptor is None:
             make_private_directory(self.path.parent)
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            flags |= os.O_NONBLOCK  # a pipe in its place has no reader
             self._descriptor = os.open(self.path, flags, 0o600)
             if self._stdio:
                 os.dup2(self._descriptor, 1)

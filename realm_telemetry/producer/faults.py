@@ -64,6 +64,7 @@ def attach(directory: Path) -> None:
 
 def _attach(directory: Path) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags |= os.O_NONBLOCK  # a pipe in its place has no reader
     try:
         opened = os.open(directory / FAULTS_NAME, flags, 0o600)
     except OSError:  # without stacks, then

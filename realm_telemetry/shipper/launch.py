@@ -56,7 +56,9 @@ for attempt in (
         pass
 try:
     os.makedirs(os.path.dirname(log_file), 0o700, exist_ok=True)
-    log = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    # Never waiting: a pipe in the place of the file has no reader.
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    log = os.open(log_file, flags, 0o600)
 except OSError:
     log = os.open(os.devnull, os.O_WRONLY)
 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

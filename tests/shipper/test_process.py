@@ -240,6 +240,20 @@ def test_launching_where_a_shipper_runs_changes_nothing(make_lab, shippers, even
     producer.end()
 
 
+def test_a_pipe_in_the_place_of_its_log_holds_up_no_shipper(make_lab, shippers, eventually):
+    """Opening one for writing waits for a reader, for ever."""
+    lab = make_lab()
+    producer = lab.producer()
+    log = lab.manifest.shipper_log_path.with_name(f"shipper-{lab.pipeline_dir.name}.log")
+    log.parent.mkdir(exist_ok=True)
+    os.mkfifo(log)
+    launched = launch(lab.pipeline_dir)
+    eventually(lambda: alive(lab))
+    shippers.add(read_status(lab.pipeline_dir).pid)
+    eventually(lambda: reap(launched))
+    producer.end()
+
+
 LIMITED = """
 import resource, sys
 import realm_telemetry as realm

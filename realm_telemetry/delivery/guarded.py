@@ -83,11 +83,7 @@ class GuardedLog:
         """
         writer = self.log.writer()
         # A new file often gets the inode of the one that was deleted, a restored one has its id.
-        found = self.log.identity()
-        if found is None:
-            writer.close()
-            raise LogUnavailableError(f"the log {self.log.place} went away while it was opened")
-        identity = writer.log_id, found
+        identity = writer.log_id, self.log.identity()
         if self._identity not in (None, identity):
             self._replaced = True
             writer.close()

@@ -89,10 +89,10 @@ def normal_name(name: str) -> str:
 
 
 def judge(name: str, further: frozenset[str] = frozenset()) -> Verdict:
-    """Judge a name; further: names of the user's own, normal."""
+    """Judge a name; further: names of the user's own, normal. Raises TypeError for no text."""
+    words = normal_name(name).split("_")
     if not name.isascii() and any(word in name.casefold() for word in FOREIGN):
         return Verdict.SECRET
-    words = normal_name(name).split("_")
     if further and _ends_with(words, further):
         return Verdict.SECRET
     if _ends_with(words, PHRASES):

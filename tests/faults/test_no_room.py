@@ -104,8 +104,13 @@ def test_little_room_costs_only_what_does_not_fit(options: str, tmp_path: Path) 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("wait", "end"),
-    [("time.sleep(6)", "assert realm.flush(60)"), ("", "assert realm.flush(60)"), ("", "")],
-    ids=["the keeper", "a flush", "the end"],
+    [
+        pytest.param(
+            "time.sleep(6)", "assert realm.flush(60)", id="the keeper", marks=pytest.mark.long
+        ),
+        pytest.param("", "assert realm.flush(60)", id="a flush"),
+        pytest.param("", "", id="the end"),
+    ],
 )
 def test_without_descriptors_memory_is_left_later(wait: str, end: str, tmp_path: Path) -> None:
     done = run(WITHOUT_DESCRIPTORS.format(wait=wait, end=end), tmp_path)

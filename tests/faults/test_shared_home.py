@@ -158,6 +158,7 @@ def step(process: subprocess.Popen[str], number: int) -> str:
     return process.stdout.readline().strip()
 
 
+@pytest.mark.long
 def test_two_hosts_find_the_service_of_their_home(cluster: Cluster) -> None:
     cluster.serve()
     there, here = cluster.train("there", there=True), cluster.train("here", there=False)

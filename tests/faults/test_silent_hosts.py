@@ -216,9 +216,8 @@ def test_a_host_that_was_cut_off_is_heard_again_without_a_second_alert(
     assert service.told() == ["host_lost", "host_heard_again"]
 
 
-@pytest.mark.parametrize(
-    "how", ["killed and started again", pytest.param("suspended", marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("how", ["killed and started again", "suspended"])
 def test_a_service_that_was_away_takes_no_host_for_silent(
     serve: Callable[..., Service], make_home: Callable[..., Home], how: str, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
+from os.path import lexists
 from pathlib import Path
 from typing import Any, Final
 
@@ -321,6 +322,8 @@ class Session:
         try:
             self._intake.finish(spool)
         except OSError as error:
+            if _is_gone(spool.directory, error):
+                self._spools.remove(spool)
             self._spool_trouble(spool.directory, error)
         self._deliveries.notify()
 
@@ -382,8 +385,18 @@ class Session:
             self._intake.exported(acknowledged)
 
     def _spool_trouble(self, directory: Path, error: OSError) -> None:
+        if _is_gone(directory, error):
+            return
         self._report.problem(
             f"spool {directory.name}",
             f"the spool {directory} cannot be read ({error}). It is tried again; look at the"
             " permissions of the directory.",
         )
+
+
+def _is_gone(directory: Path, error: OSError) -> bool:
+    """Whether another shipper has removed a spool, as it does when all of it is in the log.
+
+    There may be two for a moment: one began in a home that was deleted and made anew since.
+    """
+    return isinstance(error, FileNotFoundError) and not lexists(directory)

@@ -8,6 +8,7 @@ from realm_telemetry.event import PROCESS_LOST_NUMBER, Event
 from realm_telemetry.log.sqlite.reader import LogReader
 from realm_telemetry.log.sqlite.writer import LogWriter
 from realm_telemetry.shipper.intake import Intake
+from realm_telemetry.shipper.session import Session
 from realm_telemetry.spool.control import Control
 from realm_telemetry.spool.frames import FORMAT_OTLP, encode_frame, encode_msgpack
 
@@ -271,6 +272,26 @@ def test_a_shipper_whose_pipeline_is_deleted_leaves(lab, eventually):
     eventually(lab.log_path.exists)
     shutil.rmtree(lab.pipeline_dir)
     running.join()
+
+
+def test_a_spool_that_another_has_removed_is_no_problem(lab, monkeypatch):
+    """As a shipper does that began before its home was deleted and made anew."""
+    import shutil
+
+    producer = lab.producer()
+    producer.emit()
+    producer.end()
+    stored = Session._store_end
+
+    def store_and_remove(session, spool):
+        stored(session, spool)
+        shutil.rmtree(spool.directory)
+
+    monkeypatch.setattr(Session, "_store_end", store_and_remove)
+    running = lab.start(once=True)
+    assert running.join() is True
+    assert running.shipper.problems == {}
+    assert lab.numbers(producer.id) == [1]
 
 
 def test_a_locked_log_delays_but_does_not_lose(lab, eventually):

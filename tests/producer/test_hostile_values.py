@@ -350,7 +350,8 @@ def settings() -> list[Any]:
 
 
 ARGUMENTS = (
-    *("service_name", "exporters", "processors", "home", "service_url", "token", "shipper"),
+    *("service_name", "exporters", "processors", "home", "service_url", "token"),
+    pytest.param("shipper", marks=pytest.mark.processes),
     *("resource", "run_id", "exit_wait", "durability", "spool", "max_spool_bytes", "redact"),
     "options",
 )

@@ -177,6 +177,9 @@ def test_a_panel_that_failed_once_is_asked_for_again(
     expect(page.get_by_test_id("changes")).to_have_count(0)
     later(page)
     page.get_by_test_id("changes").wait_for()
-    later(page)
-    page.wait_for_timeout(300)
-    assert len(asked) == 2
+    # A read that had begun may still end; none begins by itself.
+    once_more = len(asked) + 1
+    for _ in range(3):
+        later(page)
+        page.wait_for_timeout(100)
+    assert len(asked) <= once_more

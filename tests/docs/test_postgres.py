@@ -13,6 +13,7 @@ import pytest
 
 from realm_telemetry.log.engine import open_log
 from realm_telemetry.service import RealmServer
+from tests.nginx import nginx_command
 from tests.ports import free_port
 from tests.postgres_server import Server, binaries
 from tests.service.conftest import asking, free_ports, make_event, post_notes, serving
@@ -169,13 +170,4 @@ def nginx(directory: Path, port: int, services: list[RealmServer]) -> list[str]:
     ):
         assert old in text
         text = text.replace(old, new)
-    paths = "".join(
-        f"{name}_temp_path {directory}/{name};"
-        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    config = directory / "nginx.conf"
-    config.write_text(
-        f"daemon off; worker_processes 1; pid {directory}/pid; error_log {directory}/errors;\n"
-        f"events {{}}\nhttp {{ access_log off; {paths}\n{text}\n}}\n"
-    )
-    return ["nginx", "-p", str(directory), "-c", str(config)]
+    return nginx_command(directory, text)

@@ -19,6 +19,7 @@ import pytest
 from realm_telemetry.cli.group import realm
 from realm_telemetry.config import load_settings
 from realm_telemetry.service import RealmServer, ServiceSettings
+from tests.nginx import nginx_command
 from tests.ports import free_port
 from tests.waiting import wait_until
 
@@ -49,16 +50,7 @@ def nginx(directory: Path, server: RealmServer) -> tuple[list[str], str]:
     ):
         assert old in block
         block = block.replace(old, new)
-    paths = "".join(
-        f"{name}_temp_path {directory}/{name};"
-        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    config = directory / "nginx.conf"
-    config.write_text(
-        f"daemon off; worker_processes 1; pid {directory}/pid; error_log {directory}/errors;\n"
-        f"events {{}}\nhttp {{ access_log off; {paths}\n{block}\n}}\n"
-    )
-    return ["nginx", "-p", str(directory), "-c", str(config)], f"https://127.0.0.1:{port}"
+    return nginx_command(directory, block), f"https://127.0.0.1:{port}"
 
 
 def caddy(directory: Path, server: RealmServer) -> tuple[list[str], str]:
